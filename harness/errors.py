@@ -1,0 +1,125 @@
+"""The one error tree. Each class carries the exit code of the command; what to do is in `hint`.
+
+    HarnessError                     1
+    ├── UsageError                   2   the line, an option or the input is wrong
+    │   ├── UnknownSkill                 no skill of that name
+    │   ├── InputError                   missing, empty, unreadable or unsuitable input
+    │   ├── RegistryError                models/registry.yaml cannot be used
+    │   └── NotTrusted                   a project's plugin that nobody has trusted yet
+    ├── SkillFailed                  1   the skill ran and has no result
+    │   ├── InvalidReply                 the model's answer is not usable, after repair
+    │   ├── NothingFound                 the thing asked for does not exist
+    │   └── GenerationFailed             the model broke off mid-answer        (retryable)
+    │       └── DeadlineExceeded         it took longer than the request allows
+    ├── ModelError                   3
+    │   ├── ModelUnavailable             absent, or cannot be loaded or reached: may fall back
+    │   ├── ModelBusy                    there, but its queue is full           (retryable)
+    │   └── ChecksumMismatch             a file is not the one the registry names
+    ├── OutputError                  4   a requested file was not written
+    └── Interrupted                130   Ctrl-C, or a cancelled generation
+
+Errors are told apart by type, never by their text.
+"""
+
+from __future__ import annotations
+
+
+class HarnessError(Exception):
+    """What happened, where, and what to do about it.
+
+    Args:
+        message: one clause saying what happened, without a final full stop.
+        where: file and line, row and column, URL: whatever locates it.
+        hint: what the user can do, as a sentence.
+    """
+
+    exit_code = 1
+    retryable = False
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}. {self.hint}" if self.hint else text
+
+
+class UsageError(HarnessError):
+    exit_code = 2
+
+
+class UnknownSkill(UsageError):
+    pass
+
+
+class InputError(UsageError):
+    pass
+
+
+class RegistryError(UsageError):
+    pass
+
+
+class NotTrusted(UsageError):
+    pass
+
+
+class SkillFailed(HarnessError):
+    exit_code = 1
+
+
+class InvalidReply(SkillFailed):
+    """The model's answer failed validation. `raw` is the last answer, kept for the log."""
+
+    def __init__(
+        self, message: str, *, raw: str = "", where: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.raw = raw
+
+
+class NothingFound(SkillFailed):
+    pass
+
+
+class GenerationFailed(SkillFailed):
+    """The stream ended in an error or without its end. `partial` is the text so far."""
+
+    retryable = True
+
+    def __init__(
+        self, message: str, *, partial: str = "", where: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.partial = partial
+
+
+class DeadlineExceeded(GenerationFailed):
+    pass
+
+
+class ModelError(HarnessError):
+    exit_code = 3
+
+
+class ModelUnavailable(ModelError):
+    pass
+
+
+class ModelBusy(ModelError):
+    retryable = True
+
+
+class ChecksumMismatch(ModelError):
+    pass
+
+
+class OutputError(HarnessError):
+    exit_code = 4
+
+
+class Interrupted(HarnessError):
+    exit_code = 130

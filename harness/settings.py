@@ -1,0 +1,77 @@
+"""Where things are on this machine, and what the environment says about them.
+
+HARNESS_CACHE     models and other files that can be fetched again
+HARNESS_DATA      the run log, input history
+HARNESS_CONFIG    the user's registry, skills and trust decisions
+HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
+HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
+HARNESS_ARXIV_URL the arXiv API's query address
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+APP_NAME = "nanda-harness"
+CODE_ROOT = Path(__file__).resolve().parent.parent
+"""The folder that holds harness/, skills/ and models/: what ships is found beside the code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Paths and switches, read once at the door.
+
+    Attributes:
+        project_dir: where the command was started; its skills/ and .agents/skills/ are searched.
+        registry_required: the user named a registry, so it is an error if there is none.
+    """
+
+    cache_dir: Path
+    data_dir: Path
+    config_dir: Path
+    user_registry: Path
+    project_dir: Path
+    registry_required: bool = False
+    strict_plugins: bool = False
+    shipped_registry: Path = CODE_ROOT / "models" / "registry.yaml"
+    shipped_skills: Path = CODE_ROOT / "skills"
+
+    @property
+    def run_log(self) -> Path:
+        return self.data_dir / "runs.db"
+
+    @property
+    def history(self) -> Path:
+        return self.data_dir / "history"
+
+    @property
+    def trust_file(self) -> Path:
+        return self.config_dir / "trusted.json"
+
+    @property
+    def skill_folders(self) -> tuple[Path, ...]:
+        """Folders that may hold skills, in the order in which they win a name."""
+        project = self.project_dir
+        return project / "skills", project / ".agents" / "skills", self.config_dir / "skills"
+
+
+def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment and the platform's conventions."""
+    import platformdirs
+
+    env = os.environ if environ is None else environ
+    dirs = platformdirs.PlatformDirs(APP_NAME, appauthor=False)
+    config = Path(env.get("HARNESS_CONFIG") or dirs.user_config_dir).expanduser()
+    registry = env.get("HARNESS_REGISTRY")
+    return Settings(
+        cache_dir=Path(env.get("HARNESS_CACHE") or dirs.user_cache_dir).expanduser(),
+        data_dir=Path(env.get("HARNESS_DATA") or dirs.user_data_dir).expanduser(),
+        config_dir=config,
+        user_registry=Path(registry).expanduser() if registry else config / "registry.yaml",
+        registry_required=bool(registry),
+        project_dir=Path.cwd(),
+        strict_plugins=env.get("HARNESS_STRICT_PLUGINS") == "1",
+    )

@@ -1,0 +1,90 @@
+"""YAML into pydantic, with every complaint naming file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import HarnessError, UsageError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def load(path: Path, model: type[M], error: type[HarnessError] = UsageError) -> M:
+    """Read `path` as one `model`.
+
+    Raises:
+        error: the file cannot be read, is no YAML, repeats a key, or does not fit the model; the
+            message names the first line at fault and counts the rest.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except OSError as exc:
+        raise error(f"cannot be read ({exc.strerror})", where=str(path)) from exc
+    except UnicodeDecodeError as exc:
+        raise error("is not UTF-8 text", where=str(path)) from exc
+    except yaml.YAMLError as exc:
+        raise _syntax_error(exc, path, error) from exc
+    _refuse_repeated_keys(root, path, error)
+    try:
+        return model.model_validate(data if data is not None else {})
+    except ValidationError as exc:
+        raise _misfit(exc, root, path, error) from exc
+
+
+def _syntax_error(exc: yaml.YAMLError, path: Path, error: type[HarnessError]) -> HarnessError:
+    mark = getattr(exc, "problem_mark", None)
+    where = f"{path}:{mark.line + 1}" if mark else str(path)
+    return error(f"is not YAML: {getattr(exc, 'problem', None) or exc}", where=where)
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, path: Path, error: type[HarnessError]) -> None:
+    """YAML forbids a key twice in one mapping, yet the parser lets the last one win."""
+    if isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            _refuse_repeated_keys(child, path, error)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        if key.value in seen:
+            line = key.start_mark.line + 1
+            raise error(f"{key.value!r} stands twice", where=f"{path}:{line}")
+        seen.add(str(key.value))
+        _refuse_repeated_keys(value, path, error)
+
+
+def _misfit(
+    exc: ValidationError, root: yaml.Node | None, path: Path, error: type[HarnessError]
+) -> HarnessError:
+    # A misspelt key causes two complaints, and the one about the key itself tells more.
+    first, *rest = sorted(exc.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    field = ".".join(str(part) for part in first["loc"])
+    more = f" (and {len(rest)} more)" if rest else ""
+    said = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+    message = f"{field}: {said}{more}" if field else f"{first['msg']}{more}"
+    return error(message, where=f"{path}:{_line(root, first['loc'])}")
+
+
+def _line(node: yaml.Node | None, loc: Sequence[Any]) -> int:
+    """The line of `loc`, or of the innermost part of it that stands in the file."""
+    if node is None:
+        return 1
+    line: int = node.start_mark.line + 1
+    if not loc:
+        return line
+    head, *tail = loc
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(head):
+                here: int = key.start_mark.line + 1
+                return max(here, _line(value, tail)) if tail else here
+    if isinstance(node, yaml.SequenceNode) and isinstance(head, int) and head < len(node.value):
+        return _line(node.value[head], tail)
+    return line
