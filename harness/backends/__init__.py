@@ -1,0 +1,1 @@
+"""Where models are served: in this process, by Ollama, or by an OpenAI-compatible server."""

@@ -1,0 +1,182 @@
+"""The one protocol of all backends: probe cheaply, load, generate with a deadline.
+
+A backend answers three questions about a `ServeEntry` of the registry: could it serve (`probe`),
+give me the model (`load`), and, of the model, generate (`generate`). Nothing here knows a server.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from harness.errors import DeadlineExceeded, Interrupted
+from harness.registry import ServeEntry
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length"]
+OnText = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One generation.
+
+    Attributes:
+        messages: the conversation; the last one is the user's.
+        max_tokens: completion tokens at most; reaching it gives finish_reason "length".
+        temperature: 0 is greedy.
+        stop: texts that end the completion; they are not part of it.
+        json_schema: the completion must be JSON under this schema; every backend honours it.
+        grammar: an LLGuidance grammar; only models with `takes_grammar` honour it.
+        deadline: seconds the whole generation may take.
+    """
+
+    messages: tuple[Message, ...]
+    max_tokens: int = 1024
+    temperature: float = 0.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    json_schema: Mapping[str, Any] | None = None
+    grammar: str | None = None
+    deadline: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.json_schema is not None and self.grammar is not None:
+            raise ValueError("a request takes a json_schema or a grammar, not both")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A finished completion. Tokens are the engine's own counts; `seconds` is wall time.
+
+    `prompt_tokens` includes `cached_tokens`, those the engine did not have to evaluate again.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether an entry could serve now, and why (not): "98 MB to download", "not pulled"."""
+
+    available: bool
+    reason: str = ""
+
+
+class Model(Protocol):
+    """A model that is ready to generate.
+
+    Attributes:
+        takes_grammar: whether `Request.grammar` is honoured.
+        digests: sha256 of what is served, by role: {"gguf": ..., "adapter": ...} or
+            {"ollama": ...}; empty where a server does not tell.
+    """
+
+    takes_grammar: bool
+    digests: Mapping[str, str]
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        """Generate, handing each piece of text to `on_text` as it comes.
+
+        Raises:
+            ModelUnavailable: the server cannot be reached or has no such model (nothing came yet).
+            ModelBusy: the server's queue is full.
+            InputError: the prompt does not fit the model's context.
+            SkillFailed: the request itself is refused, such as a schema that the engine does not
+                know; asking again cannot help.
+            GenerationFailed: an error or a cut after the generation began.
+            DeadlineExceeded: `request.deadline` passed.
+            Interrupted: `cancel` was set.
+            KeyboardInterrupt: Ctrl-C; the engine has been told to stop.
+        """
+
+    def close(self) -> None:
+        """Free the model. Calling it twice is allowed."""
+
+
+class Backend(Protocol):
+    """Where models are served."""
+
+    name: str
+
+    def probe(self, entry: ServeEntry) -> Availability:
+        """Say whether `entry` could serve, within about a second and without loading anything."""
+
+    def load(self, entry: ServeEntry) -> Model:
+        """Make `entry` ready.
+
+        Raises:
+            ModelUnavailable: it is absent, or cannot be loaded or reached.
+            ChecksumMismatch: a file is not the one the registry names.
+        """
+
+
+@dataclass(slots=True)
+class Watch:
+    """Deadline, cancellation and collected text of one running generation."""
+
+    request: Request
+    cancel: threading.Event | None = None
+    on_text: OnText | None = None
+    started: float = field(default_factory=time.monotonic)
+    pieces: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline; not negative."""
+        return max(0.0, self.request.deadline - self.seconds)
+
+    def add(self, text: str) -> None:
+        """Take the next piece of text and hand it on."""
+        if text:
+            self.pieces.append(text)
+            if self.on_text:
+                self.on_text(text)
+
+    def check(self) -> None:
+        """Raise if the deadline has passed or the generation was cancelled."""
+        if self.cancel is not None and self.cancel.is_set():
+            raise Interrupted("the generation was cancelled")
+        if self.seconds > self.request.deadline:
+            raise DeadlineExceeded(
+                f"no complete answer within {self.request.deadline:g} s", partial=self.text
+            )
+
+    def reply(
+        self,
+        finish_reason: FinishReason,
+        prompt_tokens: int,
+        completion_tokens: int,
+        cached_tokens: int = 0,
+    ) -> Reply:
+        """The collected text as a finished completion."""
+        return Reply(
+            self.text, finish_reason, prompt_tokens, completion_tokens, self.seconds, cached_tokens
+        )

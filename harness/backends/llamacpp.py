@@ -1,0 +1,286 @@
+"""The embedded engine: llama.cpp in this process, through xllamacpp."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.backends.base import Availability, FinishReason, OnText, Reply, Request, Watch
+from harness.backends.worker import Emit, relay
+from harness.errors import (
+    GenerationFailed,
+    HarnessError,
+    InputError,
+    ModelUnavailable,
+    SkillFailed,
+)
+from harness.files import FileStore
+from harness.registry import ServeEntry
+
+ENGINE = "xllamacpp"
+BATCH = 128
+"""Prompt tokens evaluated at a time. The engine can only be stopped between two batches: with its
+own 2048, an interrupted prompt of 900 tokens went on for 2.5 s; this costs it 5% at most."""
+GRAMMAR_HEADER = "%llguidance {}\n"
+"""Without it the engine takes a grammar for GBNF."""
+
+
+class LlamaCppBackend:
+    """GGUF files of the registry, with a LoRA adapter where the entry names one."""
+
+    name = "llamacpp"
+
+    def __init__(self, files: FileStore) -> None:
+        self._files = files
+
+    def probe(self, entry: ServeEntry) -> Availability:
+        if importlib.util.find_spec(ENGINE) is None:
+            return Availability(False, f"{ENGINE} is not installed")
+        for file_id in _file_ids(entry).values():
+            missing = self._files.missing(file_id)
+            if missing is not None:
+                return Availability(False, missing)
+        to_fetch = self._files.to_fetch(entry.gguf, entry.adapter)
+        return Availability(True, f"{to_fetch / 1e6:.0f} MB to download" if to_fetch else "")
+
+    def load(self, entry: ServeEntry) -> LlamaCppModel:
+        paths = {role: self._files.ensure(file_id) for role, file_id in _file_ids(entry).items()}
+        digests = {role: self._files.digest(i) for role, i in _file_ids(entry).items()}
+        return LlamaCppModel(_start(paths, entry.context), digests)
+
+
+class LlamaCppModel:
+    """A model in this process. Generations asked for at the same time wait for each other."""
+
+    takes_grammar = True
+
+    def __init__(self, server: Any, digests: Mapping[str, str]) -> None:
+        self._server = server
+        self.digests = digests
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        """Generate as `base.Model.generate` says; the same request gives the same text."""
+        server, body = self._server, _body(request)
+        if server is None:
+            raise RuntimeError("the model was closed")
+        answer = _Answer(Watch(request, cancel, on_text))
+
+        def produce(emit: Emit[Any]) -> None:
+            try:
+                returned = server.handle_chat_completions(body, emit)
+            except (ValueError, RuntimeError) as exc:
+                raise SkillFailed(f"the engine refuses the request: {exc}") from exc
+            if returned:
+                emit(returned)
+
+        relay(produce, answer.take, answer.watch)
+        return answer.reply()
+
+    def close(self) -> None:
+        self._server = None
+
+
+class _Answer:
+    """What the engine's chunks add up to."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self._finish: FinishReason | None = None
+        self._usage: Mapping[str, Any] = {}
+
+    def take(self, chunk: Mapping[str, Any]) -> None:
+        if "error" in chunk:
+            raise _engine_error(chunk["error"], self.watch.text)
+        for choice in chunk.get("choices", ()):
+            self.watch.add(choice["delta"].get("content") or "")
+            if choice["finish_reason"]:
+                self._finish = "length" if choice["finish_reason"] == "length" else "stop"
+        self._usage = chunk.get("usage") or self._usage
+
+    def reply(self) -> Reply:
+        if self._finish is None:
+            raise GenerationFailed("the engine ended without an end", partial=self.watch.text)
+        details = self._usage.get("prompt_tokens_details", {})
+        return self.watch.reply(
+            self._finish,
+            self._usage.get("prompt_tokens", 0),
+            self._usage.get("completion_tokens", 0),
+            details.get("cached_tokens", 0),
+        )
+
+
+def _file_ids(entry: ServeEntry) -> dict[str, str]:
+    named = {"gguf": entry.gguf, "adapter": entry.adapter}
+    return {role: file_id for role, file_id in named.items() if file_id is not None}
+
+
+def _start(paths: Mapping[str, Path], context: int) -> Any:
+    """Load the files and return the running engine.
+
+    Raises:
+        ModelUnavailable: it cannot load them, or is another build than this code was written for.
+    """
+    for path in paths.values():
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise ModelUnavailable(
+                    f"{path} is not a GGUF file", hint="Correct its path in the registry."
+                )
+    # Threads that spin while they wait keep each other from the cores as soon as anything else
+    # runs: with one other busy process a prompt took four times as long. Read when OpenMP loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        import xllamacpp
+
+        params = _params(xllamacpp, paths, context)
+        server = xllamacpp.Server(params)
+        # Freeing an engine whose loop has not begun waits for ever; an answer shows that it has.
+        server.handle_metrics()
+    except (ImportError, RuntimeError, ValueError, TypeError) as exc:
+        files = " with ".join(str(path) for path in paths.values())
+        raise ModelUnavailable(
+            f"the engine cannot load {files}: {exc}",
+            hint="The file may be damaged, of a kind the engine does not know, or too large for "
+            "the memory; an adapter may belong to another model.",
+        ) from exc
+    return server
+
+
+def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int) -> Any:
+    params = xllamacpp.CommonParams()
+    _assign(params.model, path=str(paths["gguf"]))
+    if "adapter" in paths:
+        adapter = xllamacpp.CommonAdapterLoraInfo(str(paths["adapter"]), 1.0)
+        _assign(params, lora_adapters=[adapter])
+    cores = _cores()
+    _assign(params.cpuparams, n_threads=cores)
+    _assign(params.cpuparams_batch, n_threads=cores)
+    _assign(
+        params,
+        n_ctx=context,
+        n_parallel=1,
+        kv_unified=False,
+        n_batch=BATCH,
+        n_ubatch=BATCH,
+        fit_params=False,  # the context is the entry's, and 0.15 s are saved
+        # The engine always opens a port on this machine: nobody else has its key.
+        api_keys=[secrets.token_hex(16)],
+        ui=False,
+        endpoint_slots=False,
+        endpoint_metrics=True,
+        cache_ram_mib=0,  # keeps up to 8 GiB of prompts that are never asked again
+        warmup=False,
+        verbosity=0,  # from 1 on, the engine reports on fd 2 what is raised here anyway
+    )
+    return params
+
+
+def _assign(target: Any, **values: Any) -> None:
+    """Set attributes of the engine's parameters.
+
+    Raises:
+        ModelUnavailable: this build has no such parameters; names differ between builds.
+    """
+    unknown = [name for name in values if not hasattr(target, name)]
+    if unknown:
+        raise ModelUnavailable(
+            f"this build of {ENGINE} has no {', '.join(unknown)} in its {type(target).__name__}",
+            hint="Install the build that pyproject.toml names.",
+        )
+    for name, value in values.items():
+        setattr(target, name, value)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _body(request: Request) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "seed": request.seed,
+        "stop": list(request.stop),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        # A chunk after each batch of the prompt: a chance to stop before the first token.
+        "return_progress": True,
+        # With the cache, the same request does not give the same text, even at temperature 0.
+        "cache_prompt": False,
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
+    grammar = _grammar(request)
+    if grammar is not None:
+        body["grammar"] = grammar
+    return body
+
+
+def _grammar(request: Request) -> str | None:
+    """The LLGuidance grammar of a request, checked.
+
+    The engine itself goes on without any constraint where it cannot compile a grammar.
+
+    Raises:
+        SkillFailed: the grammar or schema cannot be compiled.
+    """
+    if request.grammar is not None:
+        grammar = request.grammar.lstrip()
+        if not grammar.startswith(GRAMMAR_HEADER.split()[0]):
+            grammar = GRAMMAR_HEADER + grammar
+    elif request.json_schema is not None:
+        grammar = _schema_grammar(request.json_schema)
+    else:
+        return None
+    from llguidance import LLMatcher
+
+    is_error, messages = LLMatcher.validate_grammar_with_warnings(grammar)
+    if is_error:
+        what = "grammar" if request.json_schema is None else "JSON schema"
+        why = " ".join(
+            messages[0].partition("\n   1 | ")[0].split()
+        )  # then comes the grammar itself
+        raise SkillFailed(
+            f"the engine cannot follow the {what}: {why}",
+            hint="Nothing was generated. Leave out what it does not know.",
+        )
+    return grammar
+
+
+def _schema_grammar(schema: Mapping[str, Any]) -> str:
+    """A grammar for compact JSON under `schema`: free white space can run on for ever."""
+    import xllamacpp
+
+    guidance = {**schema.get("x-guidance", {}), "whitespace_flexible": False}
+    try:
+        return str(xllamacpp.json_schema_to_grammar({**schema, "x-guidance": guidance}))
+    except (ValueError, TypeError, RuntimeError) as exc:
+        raise SkillFailed(f"the JSON schema cannot be read: {exc}") from exc
+
+
+def _engine_error(error: Mapping[str, Any], partial: str) -> HarnessError:
+    message = str(error.get("message", error))
+    if error.get("type") == "exceed_context_size_error":
+        return InputError(
+            f"the prompt has {error.get('n_prompt_tokens')} tokens and the model's context "
+            f"{error.get('n_ctx')}",
+            hint="Shorten the input, or raise `context` of the model in the registry.",
+        )
+    if error.get("code") == 400:
+        return SkillFailed(f"the engine refuses the request: {message}")
+    return GenerationFailed(
+        f"the engine broke off: {message}", partial=partial, hint="Run it again."
+    )

@@ -1,0 +1,234 @@
+"""Models of any server that speaks OpenAI's protocol: vLLM, llama-server, LM Studio, OpenAI."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness.backends.base import Availability, OnText, Reply, Request, Watch
+from harness.backends.remote import (
+    CONNECT_SECONDS,
+    PROBE_SECONDS,
+    Plug,
+    Recent,
+    broken_off,
+    connection_lost,
+    refusal,
+)
+from harness.backends.worker import Emit, relay
+from harness.errors import HarnessError, InputError, ModelUnavailable
+from harness.registry import ServeEntry
+
+if TYPE_CHECKING:
+    import openai
+
+DEFAULT_URL = "https://api.openai.com/v1"
+NO_KEY = "none"
+"""What is sent where no key is set; the client insists on one, local servers do not look at it."""
+TOO_LONG = frozenset({"context_length_exceeded", "exceed_context_size_error"})
+"""How OpenAI and llama-server name, in an error's code or type, a prompt that does not fit."""
+_START = "Start the server, or correct its url in the registry (or OPENAI_BASE_URL)."
+
+
+class OpenAIBackend:
+    """A server at an entry's `url`, else at OPENAI_BASE_URL, else OpenAI's own.
+
+    The key comes from the environment variable that `api_key_env` names, else OPENAI_API_KEY.
+    """
+
+    name = "openai"
+
+    def __init__(self) -> None:
+        self._listed: Recent[frozenset[str] | None] = Recent()
+
+    def probe(self, entry: ServeEntry) -> Availability:
+        try:
+            self._check(_Server(entry), str(entry.model))
+        except ModelUnavailable as exc:
+            return Availability(False, exc.message)
+        return Availability(True)
+
+    def load(self, entry: ServeEntry) -> OpenAIModel:
+        server = _Server(entry)
+        self._check(server, str(entry.model))
+        return OpenAIModel(str(entry.model), server)
+
+    def _check(self, server: _Server, model: str) -> None:
+        listed = self._listed.get((server.url, server.key), server.models)
+        if listed is not None and model not in listed:
+            has = ", ".join(sorted(listed)[:5]) or "none"
+            raise ModelUnavailable(
+                f"no model {model!r} at {server.url}, which has {has}",
+                hint="Correct the model's name in the registry.",
+            )
+
+
+class OpenAIModel:
+    """One model of a server. `digests` is empty: the protocol does not tell what is served.
+
+    A schema is sent as a strict `response_format`; `Request.grammar` has no place in the protocol.
+    """
+
+    takes_grammar = False
+
+    def __init__(self, name: str, server: _Server) -> None:
+        self._name = name
+        self._server = server
+        self.digests: Mapping[str, str] = {}
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        """Generate as `base.Model.generate` says; `request.grammar` is ignored."""
+        watch, plug = Watch(request, cancel, on_text), Plug()
+        finish: list[str] = []
+        usage: list[Any] = []
+
+        def take(chunk: Any) -> None:
+            for choice in chunk.choices or ():
+                watch.add((choice.delta and choice.delta.content) or "")
+                if choice.finish_reason:
+                    finish.append(choice.finish_reason)
+            if chunk.usage:
+                usage.append(chunk.usage)
+
+        relay(lambda emit: self._stream(watch, plug, emit), take, watch, plug.pull)
+        reason = finish[-1] if finish else None
+        if reason not in ("stop", "length"):
+            ended = f"with finish_reason {reason!r}" if reason else "without a finish_reason"
+            failure = broken_off(self._server.url, f"the stream ended {ended}")
+            failure.partial = watch.text
+            raise failure
+        return watch.reply("length" if reason == "length" else "stop", *_counts(usage))
+
+    def close(self) -> None:
+        """Nothing to free: the model is the server's."""
+
+    def _stream(self, watch: Watch, plug: Plug, emit: Emit[Any]) -> None:
+        import openai
+
+        began = False
+        try:
+            with (
+                self._server.client(watch.remaining + 1, plug) as client,
+                client.chat.completions.create(**self._body(watch.request)) as chunks,
+            ):
+                for chunk in chunks:
+                    began = True
+                    if emit(chunk):
+                        return
+        except openai.APIConnectionError as exc:
+            timed_out = isinstance(exc, openai.APITimeoutError)
+            raise connection_lost(
+                self._server.url, plug=plug, began=began, timed_out=timed_out, start=_START
+            ) from exc
+        except openai.APIStatusError as exc:
+            raise self._refused(exc) from exc
+        except openai.APIError as exc:
+            raise broken_off(self._server.url, exc.message) from exc
+        except ValueError as exc:
+            raise broken_off(self._server.url, "a line of it is no valid JSON") from exc
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self._name,
+            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "seed": request.seed,
+        }
+        if request.stop:
+            body["stop"] = list(request.stop)
+        if request.json_schema is not None:
+            schema = {"name": "reply", "strict": True, "schema": dict(request.json_schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return body
+
+    def _refused(self, exc: openai.APIStatusError) -> HarnessError:
+        if TOO_LONG & {exc.code, exc.type}:
+            return InputError(
+                f"the prompt does not fit the context of {self._name}: {_said(exc)}",
+                hint="Shorten the input, or start the server with a larger context.",
+            )
+        if exc.status_code == 404:
+            return ModelUnavailable(
+                f"no model {self._name!r} at {self._server.url}: {_said(exc)}",
+                hint="Correct the model's name in the registry.",
+            )
+        return self._server.refused(exc)
+
+
+class _Server:
+    """A server's address and key."""
+
+    def __init__(self, entry: ServeEntry) -> None:
+        self.url = entry.url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
+        self.key_env = entry.api_key_env or "OPENAI_API_KEY"
+        self.key = os.environ.get(self.key_env) or NO_KEY
+
+    def client(self, seconds: float, plug: Plug) -> openai.OpenAI:
+        """A client that never retries by itself, and whose reads last `seconds` at most."""
+        import openai
+
+        timeout = openai.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
+        return openai.OpenAI(
+            base_url=self.url,
+            api_key=self.key,
+            max_retries=0,
+            timeout=timeout,
+            http_client=openai.DefaultHttpxClient(event_hooks=plug.hooks),
+        )
+
+    def models(self) -> frozenset[str] | None:
+        """The ids of the server's models, or None where it does not list them.
+
+        Raises:
+            ModelUnavailable: there is no such server, or it refuses the key.
+        """
+        import openai
+
+        with self.client(PROBE_SECONDS, Plug()) as client:
+            try:
+                return frozenset(model.id for model in client.models.list().data)
+            except openai.NotFoundError:
+                return None
+            except openai.APIConnectionError as exc:
+                raise ModelUnavailable(f"no server answers at {self.url}", hint=_START) from exc
+            except openai.APIStatusError as exc:
+                raise ModelUnavailable(self.refused(exc).message, hint=_START) from exc
+            except (openai.APIError, ValueError, TypeError, AttributeError) as exc:
+                raise ModelUnavailable(
+                    f"what answers at {self.url} does not speak OpenAI's protocol", hint=_START
+                ) from exc
+
+    def refused(self, exc: openai.APIStatusError) -> HarnessError:
+        """The error for a status that says the same of every request."""
+        if exc.status_code in (401, 403):
+            unset = " (not set)" if self.key == NO_KEY else ""
+            return ModelUnavailable(
+                f"{self.url} refuses the key of {self.key_env}{unset}",
+                hint=f"Set the environment variable {self.key_env} to the server's key.",
+            )
+        return refusal(exc.status_code, _said(exc), self.url)
+
+
+def _said(exc: openai.APIStatusError) -> str:
+    """The server's own words, without the client's."""
+    body = exc.body
+    return str(body["message"]) if isinstance(body, dict) and "message" in body else exc.message
+
+
+def _counts(usage: list[Any]) -> tuple[int, int, int]:
+    """Prompt, completion and cached tokens; 0 where the server does not count."""
+    if not usage:
+        return 0, 0, 0
+    details = usage[-1].prompt_tokens_details
+    cached = (details.cached_tokens or 0) if details else 0
+    return usage[-1].prompt_tokens or 0, usage[-1].completion_tokens or 0, cached
