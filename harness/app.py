@@ -1,0 +1,169 @@
+"""The application: settings, registry, skills, models and run log wired together.
+
+`App.dispatch(line)` is the only way in. One-shot, REPL and tests call it, and it hands back an
+`Outcome` or raises an error of `harness.errors` once the run has been closed in the log.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import harness.backends.plugin as shipped_backends
+from harness import invocation, registry
+from harness.chat import Chat
+from harness.commands.plugin import Commands
+from harness.discovery import Discovery
+from harness.errors import NotTrusted, RegistryError, UnknownSkill
+from harness.execution import Door, Execution, Outcome
+from harness.files import FileStore
+from harness.models import ModelPool
+from harness.plugins import Catalogue
+from harness.runlog import RunLog
+from harness.screen import Screen
+from harness.settings import Settings
+from harness.skills import Skill
+
+
+class App:
+    """Everything a line needs.
+
+    Args:
+        general: general options given before the line, by key.
+        plugins: plugin objects to load besides what is found, by name.
+
+    Raises:
+        RegistryError: the registry cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        door: Door,
+        screen: Screen | None = None,
+        general: Mapping[str, Any] | None = None,
+        plugins: Mapping[str, object] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.door = door
+        self.screen = screen or Screen()
+        self.general = dict(general or {})
+        self._plugins = dict(plugins or {})
+        self.run_log = RunLog(settings.run_log, self.screen.notice)
+        self.chat = Chat()
+        asked = self.general.get("registry")
+        self._registry_path = Path(asked) if asked else None
+        self._pool: ModelPool | None = None
+        self.reload()
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self._discovery.catalogue
+
+    @property
+    def pool(self) -> ModelPool:
+        assert self._pool is not None, "reload() makes the pool"
+        return self._pool
+
+    def reload(self) -> None:
+        """Read the registry and find the skills anew; loaded models are freed.
+
+        Raises:
+            RegistryError: everything stays as it was.
+        """
+        found = self._read_registry()
+        self.close()
+        files = FileStore(found.files, self.settings.cache_dir, self.screen.notice)
+        builtins = {"backends": shipped_backends, "commands": Commands(self), **self._plugins}
+        self._discovery = Discovery(self.settings, files, builtins)
+        for failure in self._discovery.run().failures:
+            self.screen.notice(
+                f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
+            )
+        self._pool = ModelPool(found, self.catalogue.backends)
+
+    def dispatch(self, line: str) -> Outcome:
+        """Run one line and return what came of it.
+
+        Raises:
+            HarnessError: with its exit code; the run is closed in the log.
+        """
+        name, rest = invocation.split_command(line) or self._plain_text(line)
+        skill = self._skill(name, rest)
+        parsed = invocation.parse(skill, rest, self.general)
+        if parsed.help:
+            return self.dispatch(f"/help {name}")
+        self._use_registry(parsed.general.registry)
+        execution = Execution(
+            self.settings, self.door, self.screen, self.run_log, self.pool, skill, parsed, line
+        )
+        return execution.execute()
+
+    def trust(self, name: str) -> None:
+        """Trust the project's plugin `name` as it is now, and load it.
+
+        Raises:
+            UsageError: it cannot be loaded.
+        """
+        self._discovery.trust(name)
+
+    def close(self) -> None:
+        """Free the loaded models."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def _plain_text(self, line: str) -> tuple[str, str]:
+        """What a line without a slash means: a skill it clearly asks for, or a turn of chat."""
+        for name, found in self.catalogue.skills.items():
+            for trigger in found.skill.triggers:
+                match = re.match(trigger, line.strip(), re.IGNORECASE | re.DOTALL)
+                if match:
+                    self.screen.notice(f"-> /{name} (auto)")
+                    return name, match.groupdict().get("text") or line.strip()
+        return self.chat.name, f"-- {line}"  # what looks like an option is part of what is said
+
+    def _skill(self, name: str, rest: str) -> Skill:
+        if name in self.catalogue.skills:
+            return self.catalogue.skills[name].skill
+        if name not in self.catalogue.untrusted:
+            raise self._unknown(name)
+        folder = self.catalogue.untrusted[name].folder
+        # Its options are known only once it is loaded, so --trust is looked for by hand.
+        asked = bool(self.general.get("trust")) or "--trust" in rest.split()
+        question = f"/{name} is a plugin of this project ({folder}). Run its code?"
+        if not asked and not (self.door.confirm and self.door.confirm(question)):
+            raise NotTrusted(
+                f"/{name} is a plugin of this project that nobody has trusted yet",
+                where=str(folder),
+                hint="Read it, then add --trust once.",
+            )
+        self.trust(name)
+        return self.catalogue.skills[name].skill
+
+    def _unknown(self, name: str) -> UnknownSkill:
+        known = sorted(self.catalogue.skills)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        names = ", ".join(f"/{n}" for n in known)
+        hint = f"Did you mean {' or '.join(f'/{n}' for n in near)}? " if near else ""
+        return UnknownSkill(f"there is no skill /{name}", hint=f"{hint}There are {names}.")
+
+    def _use_registry(self, path: Path | None) -> None:
+        """Change to the registry this line asks for, and back again on the next one."""
+        if path != self._registry_path:
+            before, self._registry_path = self._registry_path, path
+            try:
+                self.reload()
+            except RegistryError:
+                self._registry_path = before
+                raise
+
+    def _read_registry(self) -> registry.Registry:
+        path = self._registry_path
+        required = path is not None or self.settings.registry_required
+        user = path or self.settings.user_registry
+        if required and not user.is_file():
+            raise RegistryError("there is no such registry file", where=str(user))
+        return registry.load(self.settings.shipped_registry, user)

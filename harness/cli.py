@@ -1,0 +1,83 @@
+"""The command-line door: `agent.py [OPTION ...] [LINE]`, its streams and its exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import IO
+
+from harness import settings as settings_module
+from harness._version import __version__
+from harness.app import App
+from harness.errors import HarnessError, Interrupted
+from harness.execution import Door
+from harness.help import program_help
+from harness.invocation import parse_general
+from harness.presentation import print_error, show
+from harness.screen import Screen
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one line, or a session where there is none; return the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except BrokenPipeError:  # the reader had enough: `| head` is no failure
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return Interrupted.exit_code
+    except HarnessError as error:
+        print_error(error, Screen())
+        return error.exit_code
+
+
+def _run(words: list[str]) -> int:
+    if words[:1] == ["--version"]:
+        Screen().result(__version__)
+        return 0
+    asks_for_help = words[:1] in (["--help"], ["-h"])
+    general, rest = parse_general(words[1:] if asks_for_help else words)
+    settings = settings_module.from_environment()
+    if asks_for_help:
+        app = App(settings, Door("one-shot"), general=general)
+        Screen().result(program_help(f.skill for f in app.catalogue.skills.values()))
+        return 0
+    if not rest and sys.stdin is not None and sys.stdin.isatty():
+        from harness import repl
+
+        return repl.run(settings, general)
+    app = App(settings, Door("one-shot", stdin=_piped_stdin() if rest else None), general=general)
+    try:
+        lines = [" ".join(rest)] if rest else sys.stdin or ()
+        return _run_lines(app, lines)
+    finally:
+        app.close()
+
+
+def _run_lines(app: App, lines: Sequence[str] | IO[str]) -> int:
+    """Run lines in turn; the exit code is that of the last one that failed."""
+    code = 0
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            outcome = app.dispatch(line.removesuffix("\n"))
+        except HarnessError as error:
+            print_error(error, app.screen)
+            code = error.exit_code
+            if isinstance(error, Interrupted):
+                break
+            continue
+        show(outcome, app.screen)
+        code = outcome.result.exit_code or code
+        if outcome.result.leave:
+            break
+    return code
+
+
+def _piped_stdin() -> IO[bytes] | None:
+    if sys.stdin is None or sys.stdin.isatty():
+        return None
+    return sys.stdin.buffer

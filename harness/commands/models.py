@@ -1,0 +1,64 @@
+"""/models: who could serve, and why the others could not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.registry import Candidate
+from harness.skills import Call, Result, Skill
+from harness.tables import table
+
+if TYPE_CHECKING:
+    from harness.app import App
+
+
+class ModelsCommand(Skill):
+    """Probes every candidate of the registry; loads none."""
+
+    name = "models"
+    summary = "Show every model, where it could be served, and whether it can be now"
+    text = "none"
+    logged = False
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def run(self, call: Call) -> Result:
+        models = [self._describe(model_id) for model_id in self._app.pool.registry.models]
+        rows = [
+            (
+                model["id"] if first else "",
+                ", ".join(model["tasks"]) if first else "",
+                place["backend"],
+                place["where"],
+                "yes" if place["available"] else "no",
+                place["reason"],
+            )
+            for model in models
+            for first, place in zip([True] + [False] * 99, model["serve"], strict=False)
+        ]
+        headers = ("model", "tasks", "backend", "where", "available", "")
+        return Result(table(headers, rows), {"models": models})
+
+    def _describe(self, model_id: str) -> dict[str, Any]:
+        entry = self._app.pool.registry.models[model_id]
+        places = []
+        for serve in entry.serve:
+            found = self._app.pool.probe(Candidate(model_id, serve))
+            places.append(
+                {
+                    "backend": serve.backend,
+                    "where": serve.where,
+                    "available": found.available,
+                    "reason": found.reason,
+                }
+            )
+        return {
+            "id": model_id,
+            "summary": entry.summary,
+            "tasks": list(entry.tasks),
+            "fallback": entry.fallback,
+            "serve": places,
+            "trained_on": dict(entry.trained_on),
+            "scores": dict(entry.scores),
+        }

@@ -1,0 +1,83 @@
+"""/help, /reload and /exit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness import help as help_texts
+from harness import options
+from harness.errors import UnknownSkill
+from harness.skills import Call, Result, Skill
+
+if TYPE_CHECKING:
+    from harness.app import App
+
+
+class Help(Skill):
+    """Made from what the skills declare."""
+
+    name = "help"
+    summary = "List the commands, or tell all about one"
+    usage = "NAME"
+    text = "optional"
+    logged = False
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def run(self, call: Call) -> Result:
+        found = self._app.catalogue.skills
+        name = call.text.strip().removeprefix("/")
+        if not name:
+            skills = [f.skill for f in found.values()]
+            commands = [{"name": s.name, "summary": s.summary} for s in skills]
+            return Result(help_texts.overview(skills), {"commands": commands})
+        if name not in found:
+            raise UnknownSkill(f"there is no skill /{name}", hint="`/help` lists them.")
+        skill = found[name].skill
+        data = {
+            "name": skill.name,
+            "summary": skill.summary,
+            "usage": help_texts.usage(skill),
+            "options": skill.Options.model_json_schema(),
+            "general_options": options.GeneralOptions.model_json_schema(),
+            "saves": list(skill.saves),
+        }
+        return Result(help_texts.skill_help(skill), data)
+
+
+class Reload(Skill):
+    """For those who write skills and registries."""
+
+    name = "reload"
+    summary = "Read the registry and the skills' folders anew, without leaving"
+    details = """\
+    Skills in folders are imported again; built-in and pip-installed ones need a restart. Loaded
+    models are freed."""
+    text = "none"
+    logged = False
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def run(self, call: Call) -> Result:
+        before = set(self._app.catalogue.skills)
+        self._app.reload()
+        after = self._app.catalogue
+        new, gone = sorted(set(after.skills) - before), sorted(before - set(after.skills))
+        lines = [f"{len(after.skills)} skills, {len(self._app.pool.registry.models)} models"]
+        lines += [f"new: /{name}" for name in new] + [f"gone: /{name}" for name in gone]
+        data = {"skills": sorted(after.skills), "new": new, "gone": gone}
+        return Result("\n".join(lines), {**data, "failed": [f.name for f in after.failures]})
+
+
+class Exit(Skill):
+    """The same as Ctrl-D."""
+
+    name = "exit"
+    summary = "Leave the session"
+    text = "none"
+    logged = False
+
+    def run(self, call: Call) -> Result:
+        return Result(leave=True)

@@ -1,0 +1,155 @@
+"""Finding skills and backends.
+
+Three sources, in this order; the first to bring a name keeps it:
+
+    built in      the framework's own commands and backends, and skills/ beside the code
+    entry points  of the group "harness.skills", by name
+    folders       with a SKILL.md under ./skills, ./.agents/skills and the user's config folder
+
+A folder with a plugin.py is a pluggy plugin, one without is a prompt skill.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+from harness import skill_md
+from harness.errors import UsageError
+from harness.files import FileStore
+from harness.hookspecs import RegisterSkill, hookimpl
+from harness.plugins import (
+    Catalogue,
+    PluginHost,
+    duplicate,
+    import_file,
+    import_folder,
+)
+from harness.prompt_skill import PromptSkill
+from harness.settings import Settings
+from harness.trust import TrustStore
+
+ENTRY_POINTS = "harness.skills"
+DEPTH = 3
+"""How deep below a skills folder a SKILL.md is looked for."""
+SKIPPED_FOLDERS = {"node_modules", "__pycache__", "site-packages"}
+
+
+class Discovery:
+    """Loads plugins into a `Catalogue`.
+
+    Args:
+        builtins: plugin objects of the framework itself, by name.
+        files: handed to plugins that bring backends.
+    """
+
+    def __init__(
+        self, settings: Settings, files: FileStore, builtins: Mapping[str, object]
+    ) -> None:
+        self._settings = settings
+        self._builtins = builtins
+        self._trust = TrustStore(settings.trust_file)
+        self._host = PluginHost(files, strict=settings.strict_plugins)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self._host.catalogue
+
+    def run(self) -> Catalogue:
+        """Find and load everything there is."""
+        for name, plugin in self._builtins.items():
+            self._host.load(name, "built in", partial(_same, plugin))
+        for folder in sorted(p.parent for p in self._settings.shipped_skills.glob("*/plugin.py")):
+            module = f"skills.{folder.name}.plugin"
+            self._host.load(folder.name, "built in", partial(self._import_shipped, module))
+        for point in sorted(
+            importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda p: (p.name, p.value)
+        ):
+            origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+            self._host.load(point.name, origin, point.load)
+        for root in self._settings.skill_folders:
+            for path in _skill_files(root):
+                self._load_folder(path)
+        return self.catalogue
+
+    def trust(self, name: str) -> None:
+        """Trust the project's plugin `name` as it is now, and load it.
+
+        Raises:
+            UsageError: it cannot be loaded.
+        """
+        file = self.catalogue.untrusted.pop(name)
+        self._trust.trust(file.folder)
+        before = len(self.catalogue.failures)
+        self._load_plugin_folder(file)
+        if len(self.catalogue.failures) > before:
+            failure = self.catalogue.failures[-1]
+            raise UsageError(f"{name} cannot be loaded: {failure.reason}", where=failure.origin)
+
+    def _load_folder(self, path: Path) -> None:
+        folder = path.parent
+        if folder.resolve().parent == self._settings.shipped_skills.resolve():
+            return
+        try:
+            file = skill_md.read(path)
+        except UsageError as exc:
+            self._host.fail(folder.name, str(folder), exc)
+            return
+        if not (folder / "plugin.py").is_file():
+            plugin = partial(_PromptPlugin, file)
+            self._host.load(file.name, str(folder), plugin, file.problems)
+        elif self._is_users(folder) or self._trust.trusts(folder):
+            self._load_plugin_folder(file)
+        elif (taken := self.catalogue.skills.get(file.name)) is not None:
+            self._host.fail(file.name, str(folder), duplicate(file.name, taken.origin))
+        else:
+            self.catalogue.untrusted.setdefault(file.name, file)
+
+    def _is_users(self, folder: Path) -> bool:
+        own = (self._settings.config_dir / "skills").resolve()
+        return folder.resolve().is_relative_to(own)
+
+    def _load_plugin_folder(self, file: skill_md.SkillFile) -> None:
+        origin = str(file.folder)
+        self._host.load(file.name, origin, partial(import_folder, file.folder), file.problems)
+
+    def _import_shipped(self, module: str) -> ModuleType:
+        """Import from skills/ beside the code, whatever folder named skills Python finds first."""
+        if "skills" not in sys.modules:
+            root = self._settings.shipped_skills
+            import_file("skills", root / "__init__.py", root)
+        return importlib.import_module(module)
+
+
+def _same(plugin: object) -> object:
+    return plugin
+
+
+class _PromptPlugin:
+    """A SKILL.md alone, as the plugin that it is treated like."""
+
+    def __init__(self, file: skill_md.SkillFile) -> None:
+        self._file = file
+
+    @hookimpl
+    def register_skills(self, register: RegisterSkill) -> None:
+        register(PromptSkill(self._file))
+
+
+def _skill_files(root: Path) -> Iterator[Path]:
+    """Every SKILL.md below `root`, sorted; a skill's own folder is not searched for others."""
+    for folder, children, names in os.walk(root, followlinks=True):
+        children.sort()
+        depth = len(Path(folder).relative_to(root).parts)
+        if "SKILL.md" in names and depth:
+            yield Path(folder) / "SKILL.md"
+            children.clear()
+        elif depth >= DEPTH:
+            children.clear()
+        children[:] = [c for c in children if c not in SKIPPED_FOLDERS and not c.startswith(".")]

@@ -1,0 +1,238 @@
+"""One run from a parsed line to its outcome: text, targets, log, skill, files, in this order.
+
+Everything that can be refused is refused before the skill runs, and the log's row is closed
+whatever happens. A skill is a stranger here: it may raise anything, and its prints go to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Literal
+
+from harness import output
+from harness.errors import (
+    GenerationFailed,
+    HarnessError,
+    InputError,
+    Interrupted,
+    InvalidReply,
+    OutputError,
+    SkillFailed,
+    UsageError,
+)
+from harness.invocation import Invocation
+from harness.models import Choice, ModelPool, Models
+from harness.options import GeneralOptions
+from harness.runlog import Run, RunLog, Status
+from harness.screen import Screen
+from harness.settings import Settings
+from harness.skills import Call, Result, Skill
+
+Source = Literal["line", "stdin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What differs between the ways in.
+
+    Attributes:
+        name: "one-shot", "repl" or "test", for the run log.
+        confirm: asks the user a yes-or-no question; None where there is nobody to ask.
+        stdin: read for `-` and for missing text; None where it is not there or is a terminal.
+    """
+
+    name: str
+    confirm: Callable[[str], bool] | None = None
+    stdin: IO[bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a line, for the door to show.
+
+    Attributes:
+        saved: the files written.
+        emitted: the result's text has been shown already, as it came.
+    """
+
+    result: Result
+    general: GeneralOptions
+    saved: tuple[Path, ...] = ()
+    emitted: bool = False
+
+
+@dataclass(slots=True)
+class Execution:
+    """The surroundings of one run."""
+
+    settings: Settings
+    door: Door
+    screen: Screen
+    run_log: RunLog
+    pool: ModelPool
+    skill: Skill
+    invocation: Invocation
+    line: str
+    run: Run = field(default_factory=Run)
+
+    def execute(self) -> Outcome:
+        """Run the skill and save its result.
+
+        Raises:
+            HarnessError: of the kind that tells what went wrong; the run is closed in the log.
+        """
+        general, targets = self.invocation.general, self.invocation.targets
+        models = Models(
+            self.pool,
+            Choice(general.model, fallback=not general.no_fallback),
+            self.screen.notice,
+            lambda resolution: self.run.resolved(resolution),
+        )
+        if general.model is not None:
+            self.pool.registry.named(general.model)  # refuses an unknown name
+        text, source = self._text()
+        output.check(targets, self.skill, self._may_replace)
+        screen = Screen(
+            self.screen.out, self.screen.err, quiet_results=general.as_json or bool(targets)
+        )
+        call = Call(
+            text=text,
+            options=self.invocation.options,
+            models=models,
+            screen=screen,
+            log=self.run,
+            settings=self.settings,
+            subcommand=self.invocation.subcommand,
+            source=source,
+            targets=targets,
+        )
+        models.cancel = call.cancel
+        with self._logged(call):
+            result = call_isolated(self.skill, call)
+            saved = tuple(self._save(target, result) for target in targets)
+        return Outcome(result, general, saved, screen.emitted)
+
+    def _text(self) -> tuple[str, Source]:
+        """The command's text, from the line or, where that says or lacks it, from stdin."""
+        text = self.invocation.text
+        missing = self.skill.text == "required" and not text.strip()
+        if text.strip() == "-" or (missing and self.door.stdin is not None):
+            text = self._stdin()
+            if text.strip():
+                return text, "stdin"
+            raise InputError("stdin is empty", hint=f"/{self.skill.name} {self.skill.usage}")
+        if missing:
+            raise UsageError(
+                f"/{self.skill.name} needs {self.skill.usage}",
+                hint=f"`/help {self.skill.name}` tells more.",
+            )
+        if self.skill.text == "none" and text.strip():
+            raise UsageError(f"/{self.skill.name} takes no text, but found {text.strip()[:40]!r}")
+        return text, "line"
+
+    def _stdin(self) -> str:
+        if self.door.stdin is None:
+            raise InputError("there is no stdin to read here", hint="Give the text on the line.")
+        self.screen.notice("reading stdin")
+        try:
+            return self.door.stdin.read().decode("utf-8-sig")
+        except UnicodeDecodeError as exc:
+            raise InputError(f"stdin is not UTF-8 text (byte {exc.start})") from exc
+
+    @property
+    def _job(self) -> str:
+        """Names the work by what is asked for, so that the same work may replace its own file."""
+        asked = self.invocation
+        parts = [asked.name, asked.subcommand, asked.text, asked.options.model_dump_json()]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def _may_replace(self, target: Path) -> bool:
+        if self.invocation.general.force:
+            return True
+        if self.run_log.made(target, output.digest(target), self._job):
+            return True
+        if self.door.confirm is None:
+            return False
+        return self.invocation.general.yes or self.door.confirm(f"{target} exists. Overwrite it?")
+
+    def _save(self, target: Path, result: Result) -> Path:
+        text = result.renderers[target.suffix.lower()]()
+        try:
+            self.run.wrote(target, output.write(target, text))
+        except OutputError:
+            self.screen.notice(f"{target} could not be written; here is what it would hold:")
+            self.screen.result(text)
+            raise
+        return target
+
+    @contextlib.contextmanager
+    def _logged(self, call: Call):  # type: ignore[no-untyped-def]
+        """Open the run's row, and close it as what it was."""
+        if self.skill.logged and not self.invocation.general.no_log:
+            opened = self.run_log.start(
+                door=self.door.name,
+                line=self.line,
+                skill=self.skill.name,
+                options=self.invocation.options.model_dump(mode="json"),
+                job=self._job,
+            )
+            self.run.log, self.run.id = opened.log, opened.id
+        try:
+            yield
+        except KeyboardInterrupt as exc:
+            call.cancel.set()
+            self._close(call, Interrupted("interrupted"))
+            raise Interrupted("interrupted") from exc
+        except HarnessError as exc:
+            self._close(call, exc)
+            raise
+        else:
+            self.run.close("done", 0, call.models.usage)
+
+    def _close(self, call: Call, error: HarnessError) -> None:
+        status: Status = "interrupted" if isinstance(error, Interrupted) else "failed"
+        raw = None
+        if isinstance(error, InvalidReply):
+            raw = error.raw
+        elif isinstance(error, GenerationFailed):
+            raw = error.partial
+        cause = error.__cause__
+        self.run.close(
+            status,
+            error.exit_code,
+            call.models.usage,
+            error_type=type(error).__name__,
+            error=str(error),
+            raw_reply=raw,
+            traceback="".join(traceback.format_exception(cause)) if cause else None,
+        )
+
+
+def call_isolated(skill: Skill, call: Call) -> Result:
+    """Call `skill.run` so that nothing it does wrong goes further than this run.
+
+    Raises:
+        HarnessError: what the skill raised; anything else it raises becomes SkillFailed.
+    """
+    try:
+        with contextlib.redirect_stdout(call.screen.err):
+            result = skill.run(call)
+    except (HarnessError, KeyboardInterrupt):
+        raise
+    except (Exception, SystemExit) as exc:  # a stranger's code may raise anything
+        raise SkillFailed(
+            f"/{skill.name} broke: {type(exc).__name__}: {exc}",
+            hint="`/logs` has the run with its traceback.",
+        ) from exc
+    if not isinstance(result, Result):
+        raise SkillFailed(f"/{skill.name} returned {type(result).__name__}, not a Result")
+    missing = [t.suffix for t in call.targets if t.suffix.lower() not in result.renderers]
+    if missing:
+        raise SkillFailed(f"/{skill.name} has no result to save as {missing[0]}")
+    return result

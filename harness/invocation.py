@@ -1,0 +1,220 @@
+"""The grammar of a line.
+
+    line     = "/" name [subcommand] {option} [text] {option | save}
+    save     = "save to" path | "-o" path            (quotes around the path are allowed)
+    option   = "--name" | "--name" value | "--name=value"
+
+The text between the options is kept byte for byte and never split into words, so that an abstract
+with quotes and line breaks passes unharmed. `--` ends the options: what follows is all text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import options as opts
+from harness.errors import UsageError
+from harness.options import Flag, GeneralOptions
+from harness.skills import Skill, SkillOptions
+
+NAME = r"[a-z0-9]+(?:-[a-z0-9]+)*"
+_VALUE = r""""[^"\n]*"|'[^'\n]*'|(?!--)\S+"""
+_COMMAND = re.compile(rf"\s*/({NAME})(?:\s|\Z)")
+_LEADING = re.compile(
+    rf"\s*(?P<flag>--{NAME}|--|-o|-h)(?:=(?P<value>{_VALUE}))?(?=\s|\Z)", re.ASCII
+)
+_NEXT_VALUE = re.compile(rf"\s+({_VALUE})(?=\s|\Z)")
+_SAVE_AT_END = re.compile(rf"(?:\A|\s)(?:save\s+to|-o)\s+(?P<path>{_VALUE})\s*\Z", re.IGNORECASE)
+_SAVE_UNQUOTED = re.compile(r"(?:\A|\s)save to [^\"'\n]{1,200}\.[a-z]{2,7}\s*\Z", re.IGNORECASE)
+_FLAG_AT_END = re.compile(
+    rf"(?:\A|\s)(?P<flag>--{NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A parsed line: which command, on what, how, and where its result goes."""
+
+    name: str
+    subcommand: str
+    text: str
+    options: SkillOptions
+    general: GeneralOptions
+    targets: tuple[Path, ...] = ()
+    help: bool = False
+
+
+def split_command(line: str) -> tuple[str, str] | None:
+    """Split a command line into its name and the rest, or return None for plain text.
+
+    A line is a command if its first word is one slash and a name; "/usr/lib" is text.
+    """
+    match = _COMMAND.match(line)
+    return (match[1], line[match.end() :]) if match else None
+
+
+def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) -> Invocation:
+    """Parse what follows the name of `skill`.
+
+    Args:
+        general: general options given before the line, by key; the line's own win.
+
+    Raises:
+        UsageError: an unknown option, one without its value, or a value that does not fit.
+    """
+    parser = _Parser(skill)
+    text = parser.take_leading(rest)
+    subcommand = ""
+    if skill.subcommands:
+        subcommand, text = _take_subcommand(skill, text)
+        if subcommand:
+            text = parser.take_leading(text)
+    if not parser.verbatim:
+        text = parser.take_trailing(text)
+    general_keys = {flag.key for flag in opts.flags(GeneralOptions).values()}
+    mine = {k: v for k, v in parser.values.items() if k not in general_keys}
+    shared = {k: v for k, v in parser.values.items() if k in general_keys}
+    if parser.help:  # a required option that is missing must not stand in the way of help
+        return Invocation(skill.name, subcommand, text, SkillOptions(), GeneralOptions(), help=True)
+    return Invocation(
+        name=skill.name,
+        subcommand=subcommand,
+        text=text,
+        options=opts.build(skill.Options, mine),
+        general=opts.build(GeneralOptions, {**(general or {}), **shared}),
+        targets=tuple(parser.targets),
+    )
+
+
+def parse_general(words: list[str]) -> tuple[dict[str, object], list[str]]:
+    """Take the general options off the front of command-line words.
+
+    Returns: the options by key, and the words that are left.
+
+    Raises:
+        UsageError: an unknown option, or one without its value.
+    """
+    known = opts.flags(GeneralOptions)
+    values: dict[str, object] = {}
+    while words and words[0].startswith("--") and words[0] != "--":
+        name, _, value = words[0].partition("=")
+        flag = known.get(name)
+        if flag is None:
+            raise UsageError(f"there is no option {name}", hint="`--help` lists the options.")
+        words = words[1:]
+        if flag.sets is not None:
+            values[flag.key] = flag.sets
+        elif value:
+            values[flag.key] = value
+        elif words:
+            values[flag.key], words = words[0], words[1:]
+        else:
+            raise UsageError(f"{name} needs a value")
+    return values, words[1:] if words[:1] == ["--"] else words
+
+
+def _take_subcommand(skill: Skill, text: str) -> tuple[str, str]:
+    word, _, rest = text.lstrip().partition(" ")
+    return (word, rest) if word in skill.subcommands else ("", text)
+
+
+@dataclass(slots=True)
+class _Parser:
+    skill: Skill
+    values: dict[str, object] = field(default_factory=dict)
+    targets: list[Path] = field(default_factory=list)
+    verbatim: bool = False
+    help: bool = False
+    flags: dict[str, Flag] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.flags = opts.flags(self.skill.Options, GeneralOptions)
+
+    def take_leading(self, text: str) -> str:
+        """Take the options off the front; the text after them loses its leading blanks only."""
+        while match := _LEADING.match(text):
+            name, value = match["flag"], match["value"]
+            text = text[match.end() :]
+            if name == "--":
+                self.verbatim = True
+                return text[1:]
+            if name == "-h" or name == "--help":
+                self.help = True
+                continue
+            needs_value = name == "-o" or self._flag(name).sets is None
+            if needs_value and value is None:
+                following = _NEXT_VALUE.match(text)
+                if following is None:
+                    raise UsageError(f"{name} needs a value")
+                value, text = following[1], text[following.end() :]
+            self._set(name, value)
+        return text.lstrip()
+
+    def take_trailing(self, text: str) -> str:
+        """Take options and save clauses off the end, as long as there are any."""
+        targets: list[Path] = []
+        while True:
+            if match := _SAVE_AT_END.search(text):
+                targets.insert(0, _path(match["path"]))
+            elif _SAVE_UNQUOTED.search(text):
+                raise UsageError("a path with blanks needs quotes", hint='save to "my file.md"')
+            elif not ((match := _FLAG_AT_END.search(text)) and self._take_flag(match)):
+                self.targets += targets
+                return text
+            text = text[: match.start()]
+
+    def _take_flag(self, match: re.Match[str]) -> bool:
+        """Take the option at the end of the text; False if what stands there is text."""
+        name, value = match["flag"], match["value"]
+        if name in ("-h", "--help"):
+            self.help = self.help or value is None
+            return value is None
+        flag = self._flag(name)
+        if flag.sets is None and value is None:
+            raise UsageError(f"{name} needs a value")
+        if flag.sets is not None and value is not None:
+            raise UsageError(
+                f"{name} takes no value, and options stand before or after the text",
+                hint="If it belongs to the text, put `--` before the text.",
+            )
+        if flag.key in self.values and not flag.many:
+            raise UsageError(f"{name} is given twice")
+        self._set(name, value)
+        return True
+
+    def _flag(self, name: str) -> Flag:
+        if name not in self.flags:
+            raise opts.unknown(name, self.flags, self.skill.name)
+        return self.flags[name]
+
+    def _set(self, name: str, value: str | None) -> None:
+        if name == "-o":
+            self.targets.append(_path(value or ""))
+            return
+        flag = self._flag(name)
+        if flag.sets is not None:
+            if value is not None:
+                raise UsageError(f"{name} takes no value")
+            self.values[flag.key] = flag.sets
+        elif flag.many:
+            earlier = self.values.get(flag.key, [])
+            self.values[flag.key] = [*earlier, unquote(value or "")]  # type: ignore[misc]
+        else:
+            self.values[flag.key] = unquote(value or "")
+
+
+def unquote(value: str) -> str:
+    """The value without the one pair of quotes around it, if it has one."""
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    return value
+
+
+def _path(value: str) -> Path:
+    path = unquote(value)
+    if not path:
+        raise UsageError("save to needs a path")
+    return Path(path).expanduser()

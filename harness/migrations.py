@@ -1,0 +1,31 @@
+"""Append-only numbered migrations of a SQLite file: functions, each applied once, in order."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+
+Migration = Callable[[sqlite3.Connection], None]
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
+    """Apply those of `migrations` that the file has not had yet, all or none.
+
+    The function's name is the key, so a migration is never renamed, changed or taken out.
+    """
+    connection.execute("BEGIN IMMEDIATE")  # a second process waits here and then finds them done
+    try:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS _migrations (name TEXT PRIMARY KEY, applied_at TEXT)"
+        )
+        applied = {row[0] for row in connection.execute("SELECT name FROM _migrations")}
+        for migration in migrations:
+            if migration.__name__ not in applied:
+                migration(connection)
+                connection.execute(
+                    "INSERT INTO _migrations VALUES (?, datetime('now'))", [migration.__name__]
+                )
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

@@ -1,0 +1,196 @@
+"""Who serves a task, here and now: probing, loading, falling back, and counting tokens.
+
+`Models.run(task, work)` is what a skill calls. It resolves the task, loads the model and hands it
+to `work`; a model that turns out to be absent or unreachable is passed over, in the open, and
+`work` starts again with the next one. A bad answer is never a reason to change the model.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from harness.backends.base import Availability, Backend, Model, OnText, Reply, Request
+from harness.errors import HarnessError, ModelUnavailable
+from harness.registry import Candidate, ModelEntry, Registry, Resolution, candidates, resolve
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the user said about the model: `--model NAME`, `--no-fallback`."""
+
+    model: str | None = None
+    fallback: bool = True
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens and seconds of all generations of one run."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    generations: int = 0
+    seconds: float = 0.0
+
+    def add(self, reply: Reply) -> None:
+        self.prompt_tokens += reply.prompt_tokens
+        self.completion_tokens += reply.completion_tokens
+        self.generations += 1
+        self.seconds += reply.seconds
+
+
+@dataclass(slots=True)
+class ServedModel:
+    """A loaded model together with why it was chosen; what `work` is given."""
+
+    resolution: Resolution
+    entry: ModelEntry
+    model: Model
+    usage: Usage
+    cancel: threading.Event | None = None
+
+    @property
+    def takes_grammar(self) -> bool:
+        return self.model.takes_grammar
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        return self.model.digests
+
+    def generate(self, request: Request, on_text: OnText | None = None) -> Reply:
+        """Generate and count; raises what `backends.base.Model.generate` raises."""
+        reply = self.model.generate(request, on_text, self.cancel)
+        self.usage.add(reply)
+        return reply
+
+    def request(self, **fields: Any) -> Request:
+        """A request with the registry's default options for this model under `fields`."""
+        return Request(**{**self.entry.options, **fields})
+
+
+class ModelPool:
+    """The loaded models of a process: each place is loaded once and kept until closed."""
+
+    def __init__(self, registry: Registry, backends: Mapping[str, Backend]) -> None:
+        self.registry = registry
+        self.backends = backends
+        self.last: Resolution | None = None
+        self._loaded: dict[Candidate, Model] = {}
+
+    def probe(self, candidate: Candidate) -> Availability:
+        """Whether `candidate` could serve now; one that is loaded needs no asking."""
+        if candidate in self._loaded:
+            return Availability(True, "loaded")
+        backend = self.backends.get(candidate.serve.backend)
+        if backend is None:
+            return Availability(False, f"there is no backend {candidate.serve.backend!r}")
+        try:
+            return backend.probe(candidate.serve)
+        except Exception as exc:  # noqa: BLE001  a plugin's backend may raise anything
+            return Availability(False, f"the probe failed: {type(exc).__name__}: {exc}")
+
+    def load(self, candidate: Candidate) -> Model:
+        """Make `candidate` ready, once.
+
+        Raises:
+            ModelUnavailable: it cannot be, for whatever reason.
+            ChecksumMismatch: a file is not the one the registry names.
+        """
+        if candidate not in self._loaded:
+            backend = self.backends[candidate.serve.backend]
+            try:
+                self._loaded[candidate] = backend.load(candidate.serve)
+            except HarnessError:
+                raise
+            except Exception as exc:
+                raise ModelUnavailable(f"cannot be loaded: {type(exc).__name__}: {exc}") from exc
+        return self._loaded[candidate]
+
+    def drop(self, candidate: Candidate) -> None:
+        model = self._loaded.pop(candidate, None)
+        if model is not None:
+            model.close()
+
+    def close(self) -> None:
+        for candidate in list(self._loaded):
+            self.drop(candidate)
+
+
+@dataclass(slots=True)
+class Models:
+    """The models as one run sees them.
+
+    Args:
+        notice: told in one line when another model than the one asked for serves.
+        on_resolved: told each resolution that is about to be used, for the run log.
+    """
+
+    pool: ModelPool
+    choice: Choice = field(default_factory=Choice)
+    notice: Callable[[str], None] = lambda _: None
+    on_resolved: Callable[[Resolution], None] = lambda _: None
+    usage: Usage = field(default_factory=Usage)
+    cancel: threading.Event | None = None
+
+    @property
+    def registry(self) -> Registry:
+        return self.pool.registry
+
+    def candidates(self, task: str) -> list[Candidate]:
+        return list(
+            candidates(self.registry, task, model=self.choice.model, fallback=self.choice.fallback)
+        )
+
+    def run(self, task: str, work: Callable[[ServedModel], T]) -> T:
+        """Return `work(model)` of the best model that can be loaded and reached for `task`.
+
+        Raises:
+            ModelUnavailable: nobody can serve; every candidate is named with its reason.
+            Whatever `work` raises, except ModelUnavailable while candidates are left.
+        """
+        unavailable: dict[Candidate, str] = {}
+        while True:
+            resolution = self._resolve(task, unavailable)
+            try:
+                model = self.pool.load(resolution.chosen)
+                self._announce(resolution)
+                return work(self._served(resolution, model))
+            except ModelUnavailable as exc:
+                self.pool.drop(resolution.chosen)
+                unavailable[resolution.chosen] = exc.message
+
+    def _resolve(self, task: str, unavailable: dict[Candidate, str]) -> Resolution:
+        """Probe candidates, best first, until one is available; note why the others are not."""
+        for candidate in self.candidates(task):
+            if candidate in unavailable:
+                continue
+            availability = self.pool.probe(candidate)
+            if availability.available:
+                break
+            unavailable[candidate] = availability.reason
+        return resolve(
+            self.registry,
+            task,
+            unavailable,
+            model=self.choice.model,
+            fallback=self.choice.fallback,
+        )
+
+    def _announce(self, resolution: Resolution) -> None:
+        self.pool.last = resolution
+        self.on_resolved(resolution)
+        if resolution.fell_back:
+            self.notice(
+                f"{resolution.task}: {resolution.requested} unavailable ({resolution.reason}); "
+                f"using {resolution.resolved} ({resolution.chosen.serve.label})"
+            )
+
+    def _served(self, resolution: Resolution, model: Model) -> ServedModel:
+        entry = self.registry.models.get(resolution.resolved) or ModelEntry(
+            tasks=(resolution.task,), serve=(resolution.chosen.serve,)
+        )
+        return ServedModel(resolution, entry, model, self.usage, self.cancel)

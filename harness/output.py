@@ -1,0 +1,104 @@
+"""Where a result goes: checked before any work, written whole or not at all.
+
+A file is written beside its target, synced, and put in place by one rename, so that a reader sees
+the old file or the new one and a crash leaves the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness.errors import OutputError, UsageError
+from harness.skills import Skill
+
+
+def check(
+    targets: Sequence[Path],
+    skill: Skill,
+    may_replace: Callable[[Path], bool],
+) -> None:
+    """Refuse, before any work is done, what could not be written afterwards.
+
+    Args:
+        may_replace: asked about a target that exists.
+
+    Raises:
+        UsageError: the skill saves nothing, or not in the format of the suffix.
+        OutputError: the folder is missing or not writable, or the target may not be replaced.
+    """
+    for target in targets:
+        _check_suffix(target, skill)
+    for target in targets:
+        folder = target.resolve().parent
+        if not folder.is_dir():
+            raise OutputError(
+                f"there is no folder {folder}", where=str(target), hint="Make it first."
+            )
+        if target.is_dir():
+            raise OutputError("is a folder", where=str(target))
+        if target.exists() and not target.is_file():  # a device or a pipe would be replaced
+            raise OutputError("is no regular file", where=str(target))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(f"the folder {folder} is not writable", where=str(target))
+        if target.exists() and not may_replace(target):
+            raise OutputError("exists already", where=str(target), hint="--force overwrites it.")
+
+
+def _check_suffix(target: Path, skill: Skill) -> None:
+    if not skill.saves:
+        raise UsageError(f"/{skill.name} has nothing to save")
+    if target.suffix.lower() not in skill.saves:
+        known = ", ".join(skill.saves)
+        what = f"the suffix {target.suffix}" if target.suffix else "a name without a suffix"
+        raise UsageError(
+            f"/{skill.name} cannot save to {what}",
+            where=str(target),
+            hint=f"It saves {known}. If 'save to {target}' belongs to the text, put `--` before "
+            "the text.",
+        )
+
+
+def digest(path: Path) -> str:
+    """The file's sha256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write(target: Path, text: str) -> str:
+    """Write `text` (UTF-8) to `target` and return its sha256.
+
+    Raises:
+        OutputError: the disk is full, the folder has gone, or the like; the target is as it was.
+    """
+    content = text.encode("utf-8")
+    real = target.resolve()  # a symbolic link stays, and what it points to is replaced
+    temporary = real.with_name(f".{real.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(real)
+        _sync_folder(real.parent)
+    except OSError as exc:
+        raise OutputError(f"not written: {exc.strerror or exc}", where=str(target)) from exc
+    finally:
+        temporary.unlink(missing_ok=True)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable, where the system lets a folder be opened."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:  # some network file systems refuse it for folders
+        return
+    finally:
+        os.close(handle)

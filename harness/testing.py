@@ -1,0 +1,201 @@
+"""For the tests of skill authors: a model that says what it is told, and one call of a skill.
+
+model = FakeModel('{"mood": "calm"}')
+result = run_skill(MySkill(), "some text", model=model)
+assert model.requests[0].messages[-1].content == "some text"
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness import options as skill_options
+from harness.backends.base import Availability, Model, OnText, Reply, Request, Watch
+from harness.execution import Door
+from harness.hookspecs import RegisterBackend, RegisterSkill, hookimpl
+from harness.models import ModelPool, Models
+from harness.registry import ModelEntry, Registry, ServeEntry
+from harness.runlog import Run
+from harness.screen import Screen
+from harness.settings import Settings
+from harness.skills import Call, Result, Skill
+
+if TYPE_CHECKING:
+    from harness.app import App
+
+
+class FakeModel:
+    """A model of prepared replies, given in turn; the last one is repeated.
+
+    A reply is a text, a whole `Reply`, or an exception to raise. `requests` keeps what was asked.
+    """
+
+    takes_grammar = False
+
+    def __init__(self, *replies: str | Reply | Exception, takes_grammar: bool = False) -> None:
+        self.replies = replies or ("",)
+        self.requests: list[Request] = []
+        self.takes_grammar = takes_grammar
+        self.digests: Mapping[str, str] = {"fake": "0" * 64}
+        self.closed = False
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        reply = self.replies[min(len(self.requests), len(self.replies) - 1)]
+        self.requests.append(request)
+        if isinstance(reply, Exception):
+            raise reply
+        watch = Watch(request, cancel, on_text)
+        text = reply.text if isinstance(reply, Reply) else reply
+        for piece in _words(text):
+            watch.check()
+            watch.add(piece)
+        if isinstance(reply, Reply):
+            return reply
+        asked = sum(len(message.content.split()) for message in request.messages)
+        return Reply(text, "stop", asked, len(text.split()), watch.seconds)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeBackend:
+    """The backend "fake", which serves one given model, or says why it does not."""
+
+    def __init__(self, model: Model, unavailable: str = "", name: str = "fake") -> None:
+        self.name = name
+        self.model = model
+        self.unavailable = unavailable
+
+    def probe(self, entry: ServeEntry) -> Availability:
+        return Availability(not self.unavailable, self.unavailable)
+
+    def load(self, entry: ServeEntry) -> Model:
+        return self.model
+
+
+def fake_models(
+    model: Model,
+    *tasks: str,
+    form: Literal["json", "tagged"] = "json",
+    model_id: str = "fake-model",
+) -> Models:
+    """Models in which `model` serves `tasks`."""
+    serve = (ServeEntry(backend="fake", model=model_id),)
+    registry = Registry(models={model_id: ModelEntry(tasks=tasks, serve=serve, form=form)})
+    return Models(ModelPool(registry, {"fake": FakeBackend(model)}))
+
+
+def fake_settings(folder: Path) -> Settings:
+    """Settings whose every folder lies in `folder`."""
+    return Settings(
+        cache_dir=folder / "cache",
+        data_dir=folder / "data",
+        config_dir=folder / "config",
+        user_registry=folder / "config" / "registry.yaml",
+        project_dir=folder,
+        strict_plugins=True,
+    )
+
+
+class FakePlugin:
+    """A plugin that brings the given skills, and a backend "fake" that serves `model`."""
+
+    def __init__(self, *skills: Skill, backend: FakeBackend | None = None) -> None:
+        self._skills = skills
+        self._backend = backend
+
+    @hookimpl
+    def register_skills(self, register: RegisterSkill) -> None:
+        for skill in self._skills:
+            register(skill)
+
+    @hookimpl
+    def register_backends(self, register: RegisterBackend) -> None:
+        if self._backend is not None:
+            register(self._backend)
+
+
+FAKE_REGISTRY = """\
+version: 1
+models:
+  nanda-annotator:
+    tasks: [annotate]
+    serve: [{backend: fake, model: annotator}]
+    fallback: producer
+  producer:
+    tasks: [chat, judge]
+    serve: [{backend: fake, model: producer}]
+"""
+
+
+def fake_app(
+    folder: Path,
+    model: Model | None = None,
+    *skills: Skill,
+    door: Door | None = None,
+    unavailable: str = "",
+) -> App:
+    """An application whose every file lies in `folder`, with `model` behind every task.
+
+    Args:
+        skills: more skills than those that ship.
+        unavailable: why the model cannot serve, for tests of that.
+    """
+    from harness.app import App
+
+    settings = fake_settings(folder)
+    settings.config_dir.mkdir(parents=True, exist_ok=True)
+    settings.user_registry.write_text(FAKE_REGISTRY, encoding="utf-8")
+    backend = FakeBackend(model or FakeModel(), unavailable)
+    return App(
+        settings,
+        door or Door("test"),
+        Screen(io.StringIO(), io.StringIO()),
+        plugins={"fake": FakePlugin(*skills, backend=backend)},
+    )
+
+
+def run_skill(
+    skill: Skill,
+    text: str = "",
+    *,
+    model: Model | None = None,
+    options: Mapping[str, Any] | None = None,
+    form: Literal["json", "tagged"] = "json",
+    source: Literal["line", "stdin"] = "line",
+    subcommand: str = "",
+    settings: Settings | None = None,
+) -> Result:
+    """Run `skill` once with `model` (else an empty `FakeModel`) serving every task.
+
+    Raises whatever the skill raises. `options` are the fields of the skill's `Options`.
+    """
+    models = fake_models(model or FakeModel(), "annotate", "chat", "judge", form=form)
+    call = Call(
+        text=text,
+        options=skill_options.build(skill.Options, options or {}),
+        models=models,
+        screen=Screen(io.StringIO(), io.StringIO()),
+        log=Run(),
+        settings=settings or fake_settings(Path.cwd()),
+        subcommand=subcommand,
+        source=source,
+    )
+    return skill.run(call)
+
+
+def _words(text: str) -> Iterator[str]:
+    start = 0
+    for end, char in enumerate(text, start=1):
+        if char.isspace() or end == len(text):
+            yield text[start:end]
+            start = end

@@ -1,0 +1,59 @@
+"""Whether a project's plugin may run: only with the content somebody has looked at and trusted.
+
+Trust is given to a folder's content, not to its name: a changed file asks again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from harness.errors import OutputError
+
+
+def content_hash(folder: Path) -> str:
+    """sha256 over names and contents of the folder's files, compiled Python left out."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() or p.is_symlink()):
+        if "__pycache__" in path.parts:
+            continue
+        content = path.read_bytes() if path.is_file() else str(path.readlink()).encode()
+        name = path.relative_to(folder).as_posix().encode()
+        for part in (name, content):
+            digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+class TrustStore:
+    """The user's decisions, in a JSON file of folder -> content hash."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def trusts(self, folder: Path) -> bool:
+        return self._read().get(str(folder.resolve())) == content_hash(folder)
+
+    def trust(self, folder: Path) -> None:
+        """Trust the folder as it is now.
+
+        Raises:
+            OutputError: the decision cannot be stored.
+        """
+        decisions = {**self._read(), str(folder.resolve()): content_hash(folder)}
+        temporary = self._path.with_suffix(".tmp")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(decisions, indent=1), encoding="utf-8")
+            temporary.replace(self._path)
+        except OSError as exc:
+            raise OutputError(
+                f"the trust cannot be stored: {exc.strerror}", where=str(self._path)
+            ) from exc
+
+    def _read(self) -> dict[str, str]:
+        try:
+            decisions = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # no file, or a damaged one: nothing is trusted
+            return {}
+        return decisions if isinstance(decisions, dict) else {}

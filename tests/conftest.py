@@ -1,0 +1,52 @@
+"""What the tests share: the embedded model, loaded once, and servers that generate with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from protocol_server import ProtocolServer
+
+from harness import registry, settings
+from harness.backends.base import Model
+from harness.backends.llamacpp import LlamaCppBackend
+from harness.errors import ModelUnavailable
+from harness.files import FileStore
+from harness.registry import ServeEntry
+
+EMBEDDED = ServeEntry(backend="llamacpp", gguf="smollm2-135m-instruct", context=2048)
+
+
+@pytest.fixture(scope="session")
+def model_files() -> FileStore:
+    """The shipped registry's files, in the user's cache (HARNESS_CACHE), base model fetched."""
+    configured = settings.from_environment()
+    shipped = registry.load(configured.shipped_registry)
+    store = FileStore(shipped.files, configured.cache_dir, print)
+    try:
+        store.ensure(str(EMBEDDED.gguf))
+    except ModelUnavailable as exc:
+        pytest.skip(f"the embedded model can be neither found nor fetched: {exc}")
+    return store
+
+
+@pytest.fixture(scope="session")
+def embedded(model_files: FileStore) -> Iterator[Model]:
+    """SmolLM2-135M-Instruct in this process, with a context of 2,048 tokens."""
+    model = LlamaCppBackend(model_files).load(EMBEDDED)
+    yield model
+    model.close()
+
+
+@pytest.fixture
+def protocol_server(embedded: Model) -> Iterator[ProtocolServer]:
+    """A server of both protocols that generates with the embedded model."""
+    with ProtocolServer(embedded) as server:
+        yield server
+
+
+@pytest.fixture
+def failing_server() -> Iterator[ProtocolServer]:
+    """A server of both protocols for tests in which nothing is generated."""
+    with ProtocolServer() as server:
+        yield server

@@ -1,0 +1,239 @@
+"""The command itself, as a process: streams, exit codes, and the Python it is started by."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness._version import __version__
+from harness.settings import CODE_ROOT
+from harness.testing import FAKE_REGISTRY
+
+AGENT = CODE_ROOT / "agent.py"
+
+PLUGIN = """
+import time
+from harness import Result, Skill, hookimpl
+from harness.testing import FakeBackend, FakeModel
+
+class Slow(Skill):
+    name = "slow"
+    summary = "takes its time"
+    text = "optional"
+
+    def run(self, call):
+        print("started")
+        call.screen.notice("ready")
+        time.sleep(30)
+        return Result("done")
+
+class Many(Skill):
+    name = "many"
+    summary = "says a lot"
+    text = "optional"
+
+    def run(self, call):
+        return Result("line\\n" * 1_000_000)
+
+class Echo(Skill):
+    name = "echo"
+    summary = "gives back what it got"
+    def run(self, call):
+        return Result(call.text)
+
+@hookimpl
+def register_skills(register):
+    for skill in (Slow(), Many(), Echo()):
+        register(skill)
+
+@hookimpl
+def register_backends(register):
+    register(FakeBackend(FakeModel("an answer")))
+"""
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A user whose own skills bring a fake model, so that no process here loads a real one."""
+    folder = tmp_path / "config" / "skills" / "fakes"
+    folder.mkdir(parents=True)
+    (folder / "SKILL.md").write_text("---\nname: fakes\ndescription: fakes\n---\n")
+    (folder / "plugin.py").write_text(PLUGIN)
+    (tmp_path / "config" / "registry.yaml").write_text(FAKE_REGISTRY)
+    return tmp_path
+
+
+def environment(home: Path) -> dict[str, str]:
+    places = {name: str(home / name.lower()) for name in ("CACHE", "DATA", "CONFIG")}
+    return {**os.environ, **{f"HARNESS_{name}": place for name, place in places.items()}}
+
+
+def agent(home, *words, stdin=None, cwd=None):
+    return subprocess.run(
+        [sys.executable, AGENT, *words],
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        env=environment(home),
+        cwd=cwd or home,
+        timeout=60,
+    )
+
+
+def test_version_and_help(home):
+    assert agent(home, "--version").stdout == f"{__version__}\n"
+    shown = agent(home, "--help")
+    assert shown.returncode == 0
+    assert "Usage: agent.py" in shown.stdout
+    assert "/annotate" in shown.stdout
+    assert "--no-fallback" in shown.stdout
+    assert shown.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "code", "out"),
+    [
+        (("/echo What's up",), None, 0, "What's up\n"),
+        (("/echo", "two", "words"), None, 0, "two words\n"),
+        (("hello",), None, 0, "an answer\n"),
+        (("/echo -",), "piped\n", 0, "piped\n"),
+        (("/echo",), "piped\n", 0, "piped\n"),
+        (("--json", "/echo x"), None, 0, '{\n  "text": "x"\n}\n'),
+        (("/nosuch x",), None, 2, ""),
+        (("/echo",), None, 2, ""),
+        (("--nosuch", "/echo x"), None, 2, ""),
+        (("--registry", "nosuch.yaml", "/echo x"), None, 2, ""),
+        (("/annotate missing.txt",), None, 2, ""),
+        (("/annotate x.txt save to y.docx",), None, 2, ""),
+        (("/echo x save to y.md",), None, 2, ""),
+        (("/logs 99",), None, 1, ""),
+        ((), "/echo one\n\n/echo two\n", 0, "one\ntwo\n"),
+        ((), "/echo one\n/nosuch\n/echo two\n", 2, "one\ntwo\n"),
+        ((), "/echo one\n/exit\n/echo two\n", 0, "one\n"),
+    ],
+)
+def test_streams_and_exit_codes(home, words, stdin, code, out):
+    done = agent(home, *words, stdin=stdin)
+    assert (done.returncode, done.stdout) == (code, out), done.stderr
+    if code:
+        assert done.stderr.splitlines()[-1].startswith("Error: ")
+
+
+def test_a_missing_file_is_refused_before_any_model(home):
+    done = agent(home, "--json", "/annotate missing.txt")
+    assert done.returncode == 2
+    assert "missing.txt" in done.stderr
+    log = json.loads(agent(home, "--json", "/logs").stdout)["runs"]
+    assert all(run["resolved"] is None for run in log)
+
+
+def test_a_broken_registry_names_file_and_line(home):
+    (home / "config" / "registry.yaml").write_text("models:\n  a: {colour: red}\n")
+    done = agent(home, "/echo x")
+    assert done.returncode == 2
+    assert f"{home}/config/registry.yaml:2: models.a.colour: unknown key" in done.stderr
+
+
+def test_nobody_can_serve(home):
+    (home / "config" / "registry.yaml").write_text(
+        FAKE_REGISTRY.replace("backend: fake", "backend: nosuch")
+    )
+    done = agent(home, "hello")
+    assert done.returncode == 3
+    assert "there is no backend 'nosuch'" in done.stderr
+
+
+def test_ctrl_c_ends_the_work_with_130(home):
+    process = subprocess.Popen(
+        [sys.executable, AGENT, "/slow"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(home),
+    )
+    while process.stderr.readline() != "ready\n":
+        pass
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert (out, err) == ("", "Interrupted.\n")
+    assert time.monotonic() - started < 5
+    [run] = json.loads(agent(home, "--json", "/logs").stdout)["runs"]
+    assert run["status"] == "interrupted"
+
+
+def test_a_broken_pipe_ends_quietly(home):
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} {AGENT} /many | head -1; echo ${{PIPESTATUS[0]}}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment(home),
+    )
+    assert done.stdout == "line\n0\n"
+    assert done.stderr == ""
+
+
+def test_a_loop_around_the_command_keeps_its_input(home):
+    script = f'while read word; do {sys.executable} {AGENT} "/echo $word"; done'
+    done = subprocess.run(
+        ["bash", "-c", script],
+        input="one\ntwo\nthree\n",
+        capture_output=True,
+        text=True,
+        env=environment(home),
+    )
+    assert done.stdout == "one\ntwo\nthree\n"
+
+
+def test_registry_and_skills_are_found_beside_the_code(home, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "skills").mkdir(parents=True)
+    (elsewhere / "skills" / "__init__.py").write_text("raise RuntimeError('the wrong skills')")
+    (elsewhere / "models").mkdir()
+    (elsewhere / "models" / "registry.yaml").write_text("broken: [")
+    done = agent(home, "/help annotate", cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    module = subprocess.run(
+        [sys.executable, "-c", "from harness import cli; cli.main()", "/help annotate"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**environment(home), "PYTHONPATH": str(CODE_ROOT)},
+        cwd=elsewhere,
+    )
+    assert module.stdout == done.stdout, module.stderr
+
+
+def bare_python(folder: Path) -> Path:
+    """A Python that has no packages at all."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    return folder / "bin" / "python"
+
+
+def test_a_python_without_the_dependencies_hands_over_or_says_what_to_do(home, tmp_path):
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "agent.py").write_text(AGENT.read_text())
+    for name in ("harness", "skills", "models"):
+        (checkout / name).symlink_to(CODE_ROOT / name)
+    python = bare_python(tmp_path / "bare")
+    words = [python, checkout / "agent.py", "/echo handed over"]
+    ran = subprocess.run(words, capture_output=True, text=True, env=environment(home))
+    assert ran.returncode == 2
+    assert "make install" in ran.stderr
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (checkout / ".venv" / "bin" / "python").chmod(0o755)
+    ran = subprocess.run(
+        words, capture_output=True, text=True, env=environment(home), stdin=subprocess.DEVNULL
+    )
+    assert (ran.returncode, ran.stdout) == (0, "handed over\n"), ran.stderr

@@ -1,0 +1,166 @@
+"""Targets are checked before the work and written whole or not at all."""
+
+import os
+import resource
+
+import pytest
+
+from harness import Call, OutputError, Result, Skill, UsageError, output
+from harness.execution import Door
+from harness.testing import fake_app
+
+
+class Copy(Skill):
+    name = "copy"
+    summary = "saves its text"
+    saves = (".txt", ".md")
+    runs = 0
+
+    def run(self, call: Call) -> Result:
+        type(self).runs += 1
+        renderers = {".txt": lambda: call.text, ".md": lambda: f"# {call.text}"}
+        return Result(call.text, {"copied": call.text}, renderers)
+
+
+@pytest.fixture
+def app(tmp_path):
+    Copy.runs = 0
+    return fake_app(tmp_path, None, Copy())
+
+
+def test_a_result_is_saved_and_not_shown(app, tmp_path):
+    target = tmp_path / "a b.txt"
+    outcome = app.dispatch(f'/copy What\'s "this" save to "{target}"')
+    assert target.read_text() == 'What\'s "this"'
+    assert outcome.saved == (target,)
+    assert target.stat().st_mode & 0o777 == 0o666 & ~_umask()
+    assert not list(tmp_path.glob(".*tmp"))
+
+
+def test_one_run_may_fill_two_targets(app, tmp_path):
+    app.dispatch(f"/copy x save to {tmp_path}/a.txt -o {tmp_path}/a.md")
+    assert (tmp_path / "a.txt").read_text() == "x"
+    assert (tmp_path / "a.md").read_text() == "# x"
+    assert Copy.runs == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "code", "message"),
+    [
+        ("a.docx", UsageError, 2, r"the suffix \.docx.*It saves \.txt, \.md"),
+        ("a", UsageError, 2, "without a suffix"),
+        ("nosuch/a.txt", OutputError, 4, "no folder"),
+        ("folder.txt", OutputError, 4, "is a folder"),
+        ("old.txt", OutputError, 4, "exists already.*--force"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_work(
+    app, tmp_path, target, error, code, message
+):
+    (tmp_path / "folder.txt").mkdir()
+    (tmp_path / "old.txt").write_text("old")
+    with pytest.raises(error, match=message) as caught:
+        app.dispatch(f"/copy x save to {tmp_path / target}")
+    assert caught.value.exit_code == code
+    assert Copy.runs == 0
+    assert (tmp_path / "old.txt").read_text() == "old"
+
+
+def test_a_read_only_folder_is_refused_before_the_work(app, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(OutputError, match="not writable"):
+        app.dispatch(f"/copy x save to {tmp_path}/a.txt")
+    assert Copy.runs == 0
+
+
+def test_force_overwrites(app, tmp_path):
+    (tmp_path / "old.txt").write_text("old")
+    app.dispatch(f"/copy x --force save to {tmp_path}/old.txt")
+    assert (tmp_path / "old.txt").read_text() == "x"
+
+
+def test_the_same_job_replaces_its_own_file_and_no_other_does(app, tmp_path):
+    line = f"/copy x save to {tmp_path}/a.txt"
+    app.dispatch(line)
+    app.dispatch(line)
+    assert Copy.runs == 2
+    with pytest.raises(OutputError, match="exists"):
+        app.dispatch(f"/copy y save to {tmp_path}/a.txt")
+    (tmp_path / "a.txt").write_text("edited by hand")
+    with pytest.raises(OutputError, match="exists"):
+        app.dispatch(line)
+    assert (tmp_path / "a.txt").read_text() == "edited by hand"
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_the_session_asks_before_it_overwrites(tmp_path, answer):
+    asked = []
+    door = Door("repl", confirm=lambda question: asked.append(question) or answer)
+    app = fake_app(tmp_path, None, Copy(), door=door)
+    target = tmp_path / "old.txt"
+    target.write_text("old")
+    if answer:
+        app.dispatch(f"/copy x save to {target}")
+    else:
+        with pytest.raises(OutputError):
+            app.dispatch(f"/copy x save to {target}")
+    assert target.read_text() == ("x" if answer else "old")
+    assert len(asked) == 1
+
+
+def test_a_skill_that_saves_nothing_says_so(app, tmp_path):
+    with pytest.raises(UsageError, match="nothing to save"):
+        app.dispatch(f"/skills save to {tmp_path}/a.txt")
+
+
+def test_a_full_disk_loses_neither_the_old_file_nor_the_result(app, tmp_path, monkeypatch):
+    target = tmp_path / "old.txt"
+    target.write_text("old")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left") as caught:
+        app.dispatch(f"/copy precious --force save to {target}")
+    assert caught.value.exit_code == 4
+    assert target.read_text() == "old"
+    assert app.screen.out.getvalue() == "precious\n"
+    assert sorted(p.name for p in tmp_path.glob("*.t*")) == ["old.txt"]
+    [run] = app.run_log.recent(1)
+    assert (run["status"], run["exit_code"]) == ("failed", 4)
+
+
+def test_a_symbolic_link_stays_one(tmp_path):
+    (tmp_path / "real.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to("real.txt")
+    output.write(tmp_path / "link.txt", "new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "real.txt").read_text() == "new"
+
+
+def test_a_write_that_the_system_stops_half_way(tmp_path):
+    target = tmp_path / "old.txt"
+    target.write_text("old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="too large"):
+            output.write(target, "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert target.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["old.txt"]
+
+
+def test_a_device_is_never_replaced(app, tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(OutputError, match="no regular file"):
+        app.dispatch(f"/copy x --force save to {tmp_path}/pipe.txt")
+    assert Copy.runs == 0
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,146 @@
+"""Every run is in the log: opened before the work, closed as what became of it."""
+
+import os
+import sqlite3
+import stat
+
+import pytest
+
+from harness import Call, GenerationFailed, HarnessError, Interrupted, InvalidReply, Result, Skill
+from harness.execution import Door
+from harness.migrations import migrate
+from harness.runlog import MIGRATIONS, RunLog, m001_runs
+from harness.testing import FakeModel, fake_app
+
+
+class Probe(Skill):
+    name = "probe"
+    summary = "raises what it is given"
+    error: BaseException | None = None
+
+    def run(self, call: Call) -> Result:
+        [row] = sqlite3.connect(call.settings.run_log).execute("SELECT status FROM runs").fetchall()
+        assert row == ("running",)
+        if self.error is not None:
+            raise self.error
+        return Result("fine")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "raw"),
+    [
+        (None, "done", 0, None),
+        (InvalidReply("no", raw="the reply"), "failed", 1, "the reply"),
+        (GenerationFailed("cut", partial="so far"), "failed", 1, "so far"),
+        (KeyboardInterrupt(), "interrupted", 130, None),
+        (Interrupted("stopped"), "interrupted", 130, None),
+        (ValueError("bug"), "failed", 1, None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:unclosed database")  # the probe looks into the open log
+def test_a_run_is_closed_as_what_became_of_it(tmp_path, error, status, code, raw):
+    skill = Probe()
+    skill.error = error
+    app = fake_app(tmp_path, None, skill)
+    if error is None:
+        app.dispatch("/probe What's up?")
+    else:
+        with pytest.raises(HarnessError):
+            app.dispatch("/probe What's up?")
+    [run] = app.run_log.recent(5)
+    assert (run["status"], run["exit_code"], run["raw_reply"]) == (status, code, raw)
+    assert run["line"] == "/probe What's up?"
+    assert run["seconds"] >= 0
+    assert run["door"] == "test"
+
+
+def test_resolution_and_tokens_are_kept(tmp_path):
+    app = fake_app(tmp_path, FakeModel("one two three"))
+    app.dispatch("hello there")
+    [run] = app.run_log.recent(1)
+    assert (run["requested"], run["resolved"], run["served"]) == (
+        "producer",
+        "producer",
+        "fake producer",
+    )
+    assert (run["prompt_tokens"], run["completion_tokens"], run["generations"]) == (2, 3, 1)
+
+
+def test_no_log_keeps_a_run_out(tmp_path):
+    app = fake_app(tmp_path, FakeModel("hi"))
+    app.dispatch("/chat --no-log hello")
+    assert not app.settings.run_log.exists()
+
+
+def test_the_log_is_its_owners_alone(tmp_path):
+    app = fake_app(tmp_path, FakeModel("hi"))
+    app.dispatch("hello")
+    for path in app.settings.data_dir.glob("runs.db*"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_log_that_cannot_be_written_costs_one_notice_and_no_run(tmp_path):
+    app = fake_app(tmp_path, FakeModel("hi"))
+    app.settings.data_dir.parent.mkdir(exist_ok=True)
+    app.settings.data_dir.write_text("a file where the folder should be")
+    assert app.dispatch("hello").result.text == "hi"
+    assert app.dispatch("hello").result.text == "hi"
+    assert app.screen.err.getvalue().count("run log cannot be used") == 1
+
+
+def test_a_run_whose_process_died_is_closed_by_the_next(tmp_path):
+    path = tmp_path / "runs.db"
+    log = RunLog(path, print)
+    log.start(door="test", line="/x", skill="x", options={}, job="j")
+    log.execute("UPDATE runs SET pid = ?", [_dead_pid()])
+    [run] = RunLog(path, print).recent(1)
+    assert (run["status"], run["error"]) == ("interrupted", "the process died")
+
+
+def test_an_old_file_is_migrated_once(tmp_path):
+    path = tmp_path / "runs.db"
+    db = sqlite3.connect(path, isolation_level=None)
+    migrate(db, [m001_runs])
+    assert not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'outputs'").fetchall()
+    db.close()
+    assert RunLog(path, print).query("SELECT * FROM outputs") == []
+    applied = RunLog(path, print).query("SELECT name FROM _migrations ORDER BY name")
+    assert [row["name"] for row in applied] == [m.__name__ for m in MIGRATIONS]
+
+
+def test_a_migration_that_fails_leaves_nothing(tmp_path):
+    def m002_fails(db: sqlite3.Connection) -> None:
+        db.execute("CREATE TABLE half (x)")
+        raise RuntimeError("no luck")
+
+    db = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    with pytest.raises(RuntimeError):
+        migrate(db, [m001_runs, m002_fails])
+    assert db.execute("SELECT * FROM sqlite_master").fetchall() == []
+    db.close()
+
+
+def test_logs_lists_and_tells_all_about_one(tmp_path):
+    app = fake_app(tmp_path, FakeModel("hi"), door=Door("test"))
+    assert app.dispatch("/logs").result.text == "No runs yet."
+    app.dispatch("hello there")
+    app.dispatch("good-bye")
+    listed = app.dispatch("/logs --limit 1").result
+    assert "good-bye" in listed.text
+    assert "hello" not in listed.text
+    assert len(listed.data["runs"]) == 1
+    assert "line: hello there" in app.dispatch("/logs 1").result.text
+    assert app.dispatch("/logs path").result.text == str(app.settings.run_log)
+    with pytest.raises(HarnessError, match="no run 99") as caught:
+        app.dispatch("/logs 99")
+    assert caught.value.exit_code == 1
+    with pytest.raises(HarnessError, match="'x' is no run's number"):
+        app.dispatch("/logs x")
+
+
+def _dead_pid() -> int:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return pid

@@ -1,0 +1,56 @@
+"""The public surface is what `harness` exports, and the layers depend in one direction."""
+
+import ast
+
+import pytest
+
+import harness
+from harness import errors
+from harness.settings import CODE_ROOT
+
+PYTHON = [
+    path for place in ("harness", "skills") for path in sorted((CODE_ROOT / place).rglob("*.py"))
+]
+
+
+def test_what_is_exported_is_sorted_and_there():
+    assert list(harness.__all__) == sorted(harness.__all__)
+    public = {name for name in vars(harness) if not name.startswith("_")}
+    modules = {p.stem for p in (CODE_ROOT / "harness").glob("*.py")} | {"backends", "commands"}
+    assert public - modules == set(harness.__all__) - {"__version__"}
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=lambda p: str(p.relative_to(CODE_ROOT)))
+def test_harness_knows_no_skill_and_nobody_prints(path):
+    if path.is_relative_to(CODE_ROOT / "harness"):
+        assert not [name for name in imported(path) if name.split(".")[0] == "skills"]
+    assert path.read_text(encoding="utf-8").count("\n") <= 300
+
+
+def test_every_error_has_its_exit_code_and_stands_in_the_drawing():
+    tree = {
+        errors.HarnessError: 1,
+        errors.UsageError: 2,
+        errors.SkillFailed: 1,
+        errors.ModelError: 3,
+        errors.OutputError: 4,
+        errors.Interrupted: 130,
+    }
+    for cls in _subclasses(errors.HarnessError):
+        assert cls.__name__ in errors.__doc__
+        assert cls("x").exit_code == tree[next(c for c in cls.__mro__ if c in tree)]
+
+
+def _subclasses(cls):
+    yield cls
+    for sub in cls.__subclasses__():
+        if sub.__module__ == errors.__name__:
+            yield from _subclasses(sub)
