@@ -1,0 +1,205 @@
+"""A framework of moves as data: which moves there are, what they mean, and what fits into them.
+
+`nanda()` is the one that ships; `load(path)` reads any other. Everything that depends on the moves
+is made from the data here: the pydantic model of an annotation, its JSON Schema, the grammar of
+the tagged completion.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    create_model,
+    model_validator,
+)
+
+from harness import yamlfile
+from harness.errors import InputError
+from skills.annotate.wording import flatten
+
+NANDA = Path(__file__).with_name("nanda.yaml")
+OPEN_TAG, CLOSE_TAG = "<annotation>", "</annotation>"
+RESERVED = frozenset({"arxiv_id", "paper_id", "id", "title", "abstract", "checks", "provenance"})
+"""Keys of the stored form beside the moves; `abstract` is a column of the tables it comes from."""
+
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\n]+$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Move(_Strict):
+    """One move.
+
+    Attributes:
+        name: its key in the stored form.
+        label: what it is called in the tagged completion and on a page.
+        definition: what it identifies, for people.
+        write: what is to be written, for people and models.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    label: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9 -]{0,39}$")
+    definition: Line
+    write: Line
+
+    @model_validator(mode="after")
+    def _usable_name(self) -> Self:
+        if self.name in RESERVED or hasattr(BaseModel, self.name):
+            raise ValueError(f"a move cannot be named {self.name!r}, which means something else")
+        return self
+
+
+class Framework(_Strict):
+    """A set of moves with the texts that explain it to a model.
+
+    Attributes:
+        not_stated: the exact value of a move that the abstract does not state.
+        not_stated_variants: whole values that are taken for it, in any case.
+        max_chars: characters of one move at most.
+        max_words: words of an abstract at most.
+        instructions, rules: what a general model is told, before and after the moves.
+        tuned_instructions: what a model tuned on this framework is told.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    version: Line
+    title: Line
+    not_stated: Line = "Not stated."
+    not_stated_variants: tuple[Line, ...] = ()
+    max_chars: int = Field(320, ge=20, le=2000)
+    max_words: int = Field(1500, ge=50)
+    moves: tuple[Move, ...] = Field(min_length=1)
+    instructions: str = Field(min_length=1)
+    rules: tuple[Line, ...] = ()
+    tuned_instructions: str = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for what in ("name", "label"):
+            values = [str(getattr(move, what)).casefold() for move in self.moves]
+            twice = {value for value in values if values.count(value) > 1}
+            if twice:
+                raise ValueError(f"two moves have the {what} {sorted(twice)[0]!r}")
+        if len(self.not_stated) > self.max_chars:
+            raise ValueError("not_stated is longer than max_chars")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(move.name for move in self.moves)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the content; comments and layout of the file do not change it."""
+        return sha256_of(self.model_dump(mode="json"))
+
+    def canonical(self, value: str) -> str:
+        """`value` on one line, and exactly `not_stated` where it only says so in other words."""
+        text = flatten(value)
+        variants = (self.not_stated, *self.not_stated_variants)
+        return self.not_stated if _bare(text) in map(_bare, variants) else text
+
+    def stated(self, moves: dict[str, str]) -> dict[str, str]:
+        """The moves that the abstract states, in the framework's order."""
+        return {name: moves[name] for name in self.names if moves[name] != self.not_stated}
+
+    def annotation_model(self) -> type[BaseModel]:
+        """The pydantic model `Annotation`: one required string for each move, in order.
+
+        It takes a value on one line without control characters, refuses an empty one, and writes
+        every variant of "not stated" in the one exact form. Each framework has one such class.
+        """
+        return _annotation_model(self)
+
+    def json_schema(self) -> dict[str, Any]:
+        """The schema a general model is held to.
+
+        Only keywords that LLGuidance, llama.cpp's own grammars and Ollama all enforce: with others
+        some engines fall back to unconstrained text without saying so.
+        """
+        text = {"type": "string", "minLength": 1, "maxLength": self.max_chars}
+        return {
+            "type": "object",
+            "properties": {name: dict(text) for name in self.names},
+            "required": list(self.names),
+            "additionalProperties": False,
+        }
+
+    def grammar(self) -> str:
+        """LLGuidance's Lark grammar of the tagged completion: one line for each move, in order.
+
+        A value starts with no blank, and holds no line break, no other control character and no
+        "</": the closing tag cannot come before its place.
+        """
+        more = self.max_chars - 1
+        return (
+            "%llguidance {}\n"
+            f"start: {' '.join(_grammar_parts(self))}\n"
+            rf"VALUE: /[^\s\x00-\x1f\x7f<]([^\x00-\x1f\x7f<]|<[^\x00-\x1f\x7f<\/]){{0,{more}}}/"
+            "\n"
+        )
+
+
+def load(path: Path) -> Framework:
+    """Read a framework.
+
+    Raises:
+        InputError: naming file and line.
+    """
+    return yamlfile.load(path, Framework, InputError)
+
+
+@functools.cache
+def nanda() -> Framework:
+    """The eight moves that ship with the skill."""
+    return load(NANDA)
+
+
+def sha256_of(value: Any) -> str:
+    """sha256 of a value's canonical JSON: keys sorted, no blanks, UTF-8."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@functools.cache
+def _annotation_model(framework: Framework) -> type[BaseModel]:
+    def tidy(value: object) -> object:
+        return framework.canonical(value) if isinstance(value, str) else value
+
+    limits = StringConstraints(min_length=1, max_length=framework.max_chars)
+    text = Annotated[str, limits, BeforeValidator(tidy)]  # the validator written last runs first
+    fields: dict[str, Any] = {
+        move.name: (text, Field(description=move.definition)) for move in framework.moves
+    }
+    return create_model(
+        "Annotation",
+        __config__=ConfigDict(extra="forbid", frozen=True),
+        __doc__=f"The moves of the {framework.title}.",
+        __module__=__name__,
+        **fields,
+    )
+
+
+def _grammar_parts(framework: Framework) -> Iterator[str]:
+    before = f"{OPEN_TAG}\n"
+    for move in framework.moves:
+        yield f"{json.dumps(f'{before}{move.label}: ')} VALUE"
+        before = "\n"
+    yield json.dumps(f"\n{CLOSE_TAG}")
+
+
+def _bare(text: str) -> str:
+    return text.casefold().strip().removesuffix(".").rstrip()

@@ -1,0 +1,188 @@
+"""A paper, and how an input becomes one: a file, an arXiv id, stdin, or the abstract itself."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import InputError
+from skills.annotate import arxiv_source, text_files
+from skills.annotate.text_files import SUFFIXES
+from skills.annotate.wording import flatten
+
+ABSTRACT_WORDS = 40
+"""From this length on, text on the line is an abstract; anything shorter is a topic."""
+FEWEST_WORDS = 5
+"""What comes from a file or stdin was given as an abstract, and is one from this length on."""
+ACCEPTED = (
+    f"Give an abstract of {ABSTRACT_WORDS} words or more, a {' or '.join(SUFFIXES)} file, "
+    "an arXiv id, or - for stdin."
+)
+
+_OTHER_SUFFIX = re.compile(r"\S*\w\.[A-Za-z][A-Za-z0-9]{0,7}")
+_KNOWN_OTHERS = re.compile(
+    r"\.(?:pdf|csv|tsv|jsonl?|parquet|xlsx?|docx?|odt|rtf|html?|xml|ya?ml|tex|bib|zip|gz)$", re.I
+)
+_URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.|arxiv\.org/)\S+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """An abstract and what is known of it.
+
+    Attributes:
+        id_field: the key its id is stored under.
+        abstract: as it was read, without a label "Abstract"; line breaks and all.
+        source: where it came from: kind ("text", "stdin", "file", "arxiv"; a job adds its own), and
+            path or arxiv_id.
+    """
+
+    id_field: Literal["arxiv_id", "paper_id", "id"]
+    id: str
+    title: str
+    abstract: str
+    source: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sha256(self) -> str:
+        """Of the abstract on one line, so that line breaks do not make it another one."""
+        return _digest(self.abstract)
+
+
+def read_paper(
+    text: str,
+    *,
+    source: Literal["line", "stdin"] = "line",
+    title: str | None = None,
+    max_words: int = 1500,
+    fetch: Callable[[str], arxiv_source.Entry] = arxiv_source.fetch,
+) -> Paper:
+    """Make a paper of what stands on the line, or of all of stdin.
+
+    Args:
+        title: instead of the one found.
+        max_words: words of an abstract at most.
+        fetch: gets an arXiv entry by its id.
+
+    Raises:
+        InputError: the input is none of the kinds that are read, or cannot be read.
+        NothingFound, SkillFailed: as `fetch` does.
+    """
+    asked = text.strip()
+    if source == "stdin":
+        paper = _given(text, "stdin")
+    elif arxiv_id := arxiv_id_in(asked):
+        paper = _from_arxiv(fetch(arxiv_id))
+    elif _is_long(asked):
+        paper = _given(text, "text")
+    elif path := _path_in(asked):
+        paper = _from_file(path)
+    else:
+        raise _no_abstract(asked)
+    _check_length(paper, max_words)
+    return replace(paper, title=flatten(title)) if title is not None else paper
+
+
+def arxiv_id_in(text: str) -> str | None:
+    """The arXiv id that `text` is, with its version if it has one.
+
+    Takes new ids (2405.12345v2), old ones (cs.AI/0112017), "arXiv:" before either, and addresses
+    of abstract, PDF and HTML pages.
+
+    Raises:
+        InputError: an address that is none of these.
+    """
+    if found := arxiv_source.ID_OR_PAGE.fullmatch(text):
+        return found["id"]
+    if _URL.fullmatch(text):
+        raise InputError(
+            "of web addresses, only those of arXiv papers are read",
+            where=text,
+            hint="Give https://arxiv.org/abs/ID, or the abstract itself.",
+        )
+    return None
+
+
+def _is_long(text: str) -> bool:
+    return len(text.split()) >= ABSTRACT_WORDS
+
+
+def _given(text: str, kind: str) -> Paper:
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:  # bytes of the command line that are no UTF-8
+        raise InputError(f"the {kind} is not UTF-8 text (character {exc.start})") from exc
+    title, abstract = text_files.title_and_abstract(text)
+    return Paper("id", _digest(abstract)[:12], title, abstract, {"kind": kind})
+
+
+def _from_file(path: Path) -> Paper:
+    title, abstract = text_files.title_and_abstract(text_files.read(path))
+    shown = os.fsencode(path).decode("utf-8", "replace")
+    source = {"kind": "file", "path": shown}
+    return Paper("id", _digest(abstract)[:12], title, abstract, source)
+
+
+def _from_arxiv(entry: arxiv_source.Entry) -> Paper:
+    source = {"kind": "arxiv", "arxiv_id": entry.versioned_id}
+    return Paper("arxiv_id", entry.id, entry.title, entry.abstract, source)
+
+
+def _path_in(text: str) -> Path | None:
+    """The path that `text` is: by a suffix, a path separator without blanks, or a file there."""
+    quoted = re.fullmatch(r"([\"'])([^\n]+)\1", text)
+    name = quoted[2].strip() if quoted else text
+    if not name or "\n" in name or "\0" in name:
+        return None
+    blanks = re.search(r"\s", name) is not None
+    known = name.lower().endswith(SUFFIXES) or _KNOWN_OTHERS.search(name)
+    separated = ("/" in name or os.sep in name) and not blanks
+    if known or separated or _OTHER_SUFFIX.fullmatch(name) or _is_file(name):
+        return Path(name)
+    return None
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # longer than a file name can be
+        return False
+
+
+def _no_abstract(text: str) -> InputError:
+    shown = flatten(text)
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    count = len(text.split())
+    return InputError(
+        f"{shown!r} looks like a topic ({count} {'word' if count == 1 else 'words'}), "
+        "and a topic cannot be annotated",
+        hint=ACCEPTED,
+    )
+
+
+def _check_length(paper: Paper, max_words: int) -> None:
+    count = len(paper.abstract.split())
+    where = paper.source.get("path") or paper.source.get("arxiv_id")
+    if not count:
+        raise InputError("holds no abstract", where=where or "the text", hint=ACCEPTED)
+    if count < FEWEST_WORDS:
+        raise InputError(
+            f"{count} {'word is' if count == 1 else 'words are'} no abstract",
+            where=where or f"the {paper.source['kind']}",
+            hint=ACCEPTED,
+        )
+    if count > max_words:
+        raise InputError(
+            f"{count:,} words are too many for an abstract; {max_words:,} are the most",
+            where=where or f"the {paper.source['kind']}",
+            hint="Give the abstract alone, not the whole paper.",
+        )
+
+
+def _digest(abstract: str) -> str:
+    return hashlib.sha256(flatten(abstract).encode()).hexdigest()

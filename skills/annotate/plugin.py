@@ -1,0 +1,91 @@
+"""The skill /annotate. Everything it needs to work is imported when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from harness.hookspecs import RegisterSkill, hookimpl
+from harness.skills import Call, Result, Skill, SkillOptions
+
+_ASK = r"(?:please\s+|can\s+you\s+|could\s+you\s+|would\s+you\s+)*annotate\s+"
+_WHAT = r"(?:this|the|my|following|arxiv|paper|abstract|file|text|preprint|from|of|in|with|id)"
+_TEXT = r"(?:abstract|paper|text|preprint|this|following)"
+_NEW_ID = r"\d{4}\.\d{4,5}(?:v\d+)?"
+_OLD_ID = r"[a-z-]+(?:\.[a-z]{2})?/\d{7}(?:v\d+)?"
+_PAGE = r"(?:https?://)?(?:www\.|export\.)?arxiv\.org/\S+"
+_FILE = r"\"[^\"\n]+\.(?:txt|md)\"|'[^'\n]+\.(?:txt|md)'|\S+\.(?:txt|md)"
+_END = r"\s*[.!?]?\s*\Z"
+_SAVE = r"(?:\s+(?:save\s+to|-o)\s.+)?"
+
+
+class Annotate(Skill):
+    name = "annotate"
+    summary = "Take an abstract apart in the eight moves of the Nanda framework"
+    usage = "TEXT|FILE|ARXIV_ID|-"
+    details = (
+        "TEXT is an abstract of 40 words or more, FILE a .txt or .md file with one, ARXIV_ID\n"
+        "the id or address of a paper on arXiv, and - reads the abstract from stdin. The answer\n"
+        "is one JSON object with claim, evidence, method, scope, limitation, comparison,\n"
+        'implication and novelty; a move that the abstract does not state is "Not stated."'
+    )
+    triggers: ClassVar[tuple[str, ...]] = (
+        rf"{_ASK}(?:{_WHAT}\s+)*{_TEXT}\s*[:\n]\s*(?P<text>\S.*)\Z",
+        rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_FILE}){_SAVE}){_END}",
+        rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_PAGE}|(?:arxiv:\s*)?(?:{_NEW_ID}|{_OLD_ID})){_SAVE}){_END}",
+    )
+    saves = (".md", ".json")
+
+    class Options(SkillOptions):
+        title: str | None = Field(
+            None, description="the paper's title, instead of the one in the input"
+        )
+        framework: Path | None = Field(
+            None, description="a YAML file with other moves than the eight that ship"
+        )
+        max_tokens: int | None = Field(
+            None, ge=16, description="tokens of one answer at most; the default cuts no annotation"
+        )
+
+    def run(self, call: Call) -> Result:
+        from skills.annotate import framework as frameworks
+        from skills.annotate import render
+        from skills.annotate.annotate import annotate_paper
+        from skills.annotate.papers import read_paper
+
+        options = call.options
+        framework = frameworks.load(options.framework) if options.framework else frameworks.nanda()
+        paper = read_paper(
+            call.text, source=call.source, title=options.title, max_words=framework.max_words
+        )
+        with call.screen.progress("annotating") as tick:
+            pieces = 0
+
+            def on_text(_: str) -> None:
+                nonlocal pieces
+                pieces += 1
+                tick(f"{pieces} tokens")
+
+            record = call.models.run(
+                self.name,
+                lambda model: annotate_paper(
+                    paper, framework, model, max_tokens=options.max_tokens, on_text=on_text
+                ),
+            )
+        if warning := render.warning(record):
+            call.screen.notice(warning)
+        return Result(
+            text=render.moves_as_json(record, framework),
+            data=record,
+            renderers={
+                ".md": lambda: render.as_markdown(record, framework),
+                ".json": lambda: render.as_json(record),
+            },
+        )
+
+
+@hookimpl
+def register_skills(register: RegisterSkill) -> None:
+    register(Annotate())

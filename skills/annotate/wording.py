@@ -1,0 +1,83 @@
+"""Text as words: one line of it, its words, their stems, the words that carry content."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+WORD = re.compile(r"\w+(?:[.,]\d+)*(?:['\u2019]\w+)*")
+_STOP_WORDS = """
+    a about above across after again against all also although am among an and any are as at be
+    because been before being below between both but by can cannot could did do does doing done
+    down due during each either else etc even every few for from further had has have having he her
+    here hers him his how however i if in into is it its itself just less like may me might more
+    most much must my near no nor not of off often on once only onto or other our ours out over own
+    per rather same shall she should since so some still such than that the their theirs them then
+    there therefore these they this those though through thus to too toward towards under until up
+    upon us use used uses using very via was we well were what when where whereas whether which
+    while who whom whose why will with within without would yet you your yours
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
+"""Words that say nothing about a subject; the forms of "use" are among them as a kind of "by"."""
+
+
+def flatten(text: str) -> str:
+    """`text` on one line: every run of white space and control characters is one blank.
+
+    What could reorder or hide text on a screen (bidirectional controls, zero-width characters) is
+    taken out, and half a surrogate pair, which no file can hold, becomes U+FFFD.
+    """
+    if text.isascii():
+        return re.sub(r"[\x00-\x20\x7f]+", " ", text).strip()
+    return " ".join("".join(map(_plain, text)).split())
+
+
+def words(text: str) -> list[str]:
+    """The words of `text` in lower case; numbers keep their decimals, hyphens part words."""
+    return [match.group().replace("\u2019", "'") for match in WORD.finditer(text.casefold())]
+
+
+def stem(word: str) -> str:
+    """Strip an inflection: "agents" and "agent", "evaluates", "evaluated" and "evaluating" meet.
+
+    Plural and verb endings alone (-s, -es, -ies, -ed, -ied, -ing), with at least three letters
+    kept; then a doubled final consonant is made single ("planned", "plan") and a final "e" goes. It
+    is no Porter stemmer: "evaluation" stays another word than "evaluate".
+    """
+    word = word.removesuffix("'s")
+    if not word.isalpha() or len(word) < 4:
+        return word
+    word = _uninflected(word)
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeioulsz":
+        return word[:-1]
+    return word.removesuffix("e") if len(word) > 3 else word
+
+
+def _uninflected(word: str) -> str:
+    for suffix in ("ies", "ied"):
+        if word.endswith(suffix) and len(word) > 4:
+            return word.removesuffix(suffix) + "y"
+    for suffix in ("sses", "shes", "ches", "xes"):
+        if word.endswith(suffix):
+            return word.removesuffix("es")
+    for suffix in ("ing", "ed"):
+        root = word.removesuffix(suffix)
+        if root != word and len(root) >= 3 and re.search("[aeiouy]", root) and root[-1] != "e":
+            return root
+    if word.endswith("s") and word[-2] not in "sui":
+        return word.removesuffix("s")
+    return word
+
+
+def content_words(text: str) -> list[str]:
+    """The stems of the words that carry content, numbers included, in order."""
+    return [stem(word) for word in words(text) if word not in STOP_WORDS and len(word) > 1]
+
+
+def _plain(char: str) -> str:
+    category = unicodedata.category(char)
+    if category == "Cc":
+        return " "
+    if category == "Cs":
+        return "\N{REPLACEMENT CHARACTER}"
+    return "" if category == "Cf" else char

@@ -1,0 +1,136 @@
+"""What an annotation looks like as a file."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from skills.annotate import render
+from skills.annotate.framework import nanda
+
+MOVES = {name: f"The {name} of it." for name in nanda().names} | {"limitation": "Not stated."}
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    stated = [name for name in MOVES if name != "limitation"]
+    checks = {
+        "unsupported_numbers": {},
+        "unsupported_names": {},
+        "duplicate_moves": [],
+        "support": dict.fromkeys(stated, 0.5),
+        "copied": dict.fromkeys(stated, 0.25),
+        "source": {name: {"index": 2, "score": 0.7, "text": "A | b."} for name in stated},
+    }
+    provenance = {
+        "requested": "nanda-annotator",
+        "resolved": "producer",
+        "reason": "ollama nanda-annotator: refused",
+        "backend": "llamacpp",
+        "where": "smollm2",
+        "digests": {"gguf": "b179"},
+        "framework": {"name": "nanda", "version": "1", "digest": "d"},
+        "sampling": {"temperature": 0.0, "seed": 7, "max_tokens": 900},
+        "attempts": 2,
+        "tokens": {"prompt": 10, "cached": 0, "completion": 20},
+        "seconds": 1.25,
+        "harness": "0.1.0",
+        "created": "2026-11-24T12:00:00+00:00",
+        "input": {"kind": "file", "path": "a_b/c*.txt", "sha256": "s"},
+    }
+    whole = {"id": "0a1b", "title": "A title", **MOVES, "checks": checks, "provenance": provenance}
+    for key, value in changes.items():
+        target = checks if key in checks else provenance if key in provenance else whole
+        target[key] = value
+    return whole
+
+
+def page(**changes: Any) -> str:
+    return render.as_markdown(record(**changes), nanda())
+
+
+def test_json_is_the_object_itself() -> None:
+    whole = record(claim="Größe “x”")
+    assert json.loads(render.as_json(whole)) == whole
+    assert "Größe “x”" in render.as_json(whole)
+    assert list(json.loads(render.moves_as_json(whole, nanda()))) == list(nanda().names)
+
+
+def test_the_page_has_the_moves_as_rows_in_order() -> None:
+    lines = page().splitlines()
+    assert lines[0] == "# A title"
+    start = lines.index("| --- | --- |") + 1
+    expected = [f"| {move.label} | {MOVES[move.name]} |" for move in nanda().moves]
+    assert lines[start : start + 8] == expected
+
+
+def test_a_page_without_title_and_one_of_arxiv() -> None:
+    assert page(title="").startswith("# Annotation\n")
+    assert "Paper: 0a1b" in page()
+    assert "[2405.12345](https://arxiv.org/abs/2405.12345)" in page(arxiv_id="2405.12345")
+    assert "Paper: x\\_1" not in page(paper_id="x_1")
+    assert "Paper: x_1" in page(paper_id="x_1")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a | b", "a \\| b"),
+        ("two\nlines", "two lines"),
+        ("<script>x</script>", "\\<script>x\\</script>"),
+        ("![x](http://evil.example)", "!\\[x\\](http://evil.example)"),
+        ("`code` and **bold**", "\\`code\\` and \\*\\*bold\\*\\*"),
+        ("tool_use and _this_", "tool_use and \\_this\\_"),
+        ("back\\slash", "back\\\\slash"),
+        ("R&D &lt; &#60;", "R&D \\&lt; \\&#60;"),
+        ("~~gone~~", "\\~\\~gone\\~\\~"),
+    ],
+)
+def test_what_markdown_would_act_on_is_escaped(text: str, shown: str) -> None:
+    assert render.escape(text) == shown
+    assert f"| Claim | {shown} |" in page(claim=text)
+    assert page(title=text).startswith(f"# {shown}\n")
+
+
+def test_checks_without_findings() -> None:
+    text = page()
+    assert "- All numbers of the moves stand in the abstract." in text
+    assert "- All names of the moves stand in the abstract." in text
+    assert "- No two moves say the same." in text
+    assert "| Claim | 50% | 25% | 3. A \\| b. |" in text
+    assert "| Limitation | 50%" not in text
+    assert render.warning(record()) == ""
+
+
+def test_checks_with_findings() -> None:
+    findings: dict[str, Any] = {
+        "unsupported_numbers": {"evidence": ["93", "4*2"], "claim": ["7"]},
+        "unsupported_names": {"claim": ["GPT-9"]},
+        "duplicate_moves": [
+            ["claim", "scope", 0.9],
+            ["method", "novelty", 1.0],
+            ["scope", "method", 0.9],
+        ],
+    }
+    text = page(**findings)
+    assert "does not hold:** Evidence: 93, 4\\*2; Claim: 7." in text
+    assert "does not hold:** Claim: GPT-9." in text
+    assert "say the same:** Claim, Method, Scope, Novelty." in text
+    warning = "check: 3 numbers and 1 name not found in the abstract"
+    assert render.warning(record(**findings)) == warning
+
+
+def test_a_page_where_nothing_is_stated() -> None:
+    assert "states none of the moves" in page(support={}, copied={}, source={})
+
+
+def test_provenance_in_words() -> None:
+    text = page()
+    assert "- Model: producer (llamacpp, smollm2)" in text
+    assert "- Asked for nanda-annotator, which could not be served" in text
+    assert "(ollama nanda-annotator: refused); producer answered instead." in text
+    assert "2 answers, 10 prompt tokens, 20 completion tokens, 1.2 s" in text
+    assert "file a_b/c\\*.txt, sha256 `s`" in text
+    assert "sha256 of gguf: `b179`" in text
+    assert "Asked for" not in page(reason=None)

@@ -1,0 +1,69 @@
+"""The documents say what the program does: generated pages, snippets that run, links that lead."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from harness import registry, settings
+from harness.registry import Registry
+from harness.settings import CODE_ROOT
+from harness.testing import fake_app
+
+PAGES = [CODE_ROOT / "README.md", *sorted((CODE_ROOT / "docs").glob("*.md"))]
+README = (CODE_ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(page, language):
+    text = (CODE_ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
+
+
+def test_the_command_reference_is_what_the_program_prints():
+    done = subprocess.run(
+        [sys.executable, CODE_ROOT / "docs" / "generate.py", "--check"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_plugin_of_the_guide_works(tmp_path):
+    folder = tmp_path / "config" / "skills" / "shout"
+    folder.mkdir(parents=True)
+    (folder / "SKILL.md").write_text(blocks("docs/skills.md", "markdown")[0])
+    (folder / "plugin.py").write_text(blocks("docs/skills.md", "python")[0])
+    outcome = fake_app(tmp_path).dispatch("/shout --times 3 what's up")
+    assert outcome.result.text == "WHAT'S UP!!!"
+
+
+def test_the_registries_of_the_guide_are_valid(tmp_path):
+    shipped = registry.load(CODE_ROOT / "models" / "registry.yaml")
+    for text in blocks("docs/models.md", "yaml"):
+        assert shipped.overlaid(Registry.model_validate(yaml.safe_load(text))).models
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not link.startswith("http"):
+            assert (page.parent / link).exists(), link
+
+
+def test_the_commands_of_the_readme_are_those_of_the_makefile():
+    makefile = (CODE_ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\S+)", README, re.M):
+        assert f"\n{target}:" in makefile
+    annotate = re.search(r'agent\.py (".*examples/abstract.txt.*")', README)
+    assert annotate is not None
+    assert annotate[1] in makefile
+
+
+def test_every_environment_variable_is_explained():
+    named = set(re.findall(r"HARNESS_[A-Z_]+", settings.__doc__ or ""))
+    source = (CODE_ROOT / "harness" / "settings.py").read_text(encoding="utf-8")
+    assert set(re.findall(r'"(HARNESS_[A-Z_]+)"', source)) <= named
+    told = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert {name for name in named if name not in told} == set()
