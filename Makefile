@@ -1,0 +1,39 @@
+# Everything runs in .venv, which the first target that needs it makes. PYTHON may name another
+# Python 3.11 or newer.
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip --disable-pip-version-check
+AGENT := .venv/bin/python agent.py
+
+.PHONY: annotate install test check docs clean
+
+annotate: install
+	@mkdir -p out
+	$(AGENT) "/annotate examples/abstract.txt save to out/abstract.md -o out/abstract.json"
+
+install: .venv/installed
+
+test: .venv/installed-dev
+	.venv/bin/python -m pytest
+
+check: .venv/installed-dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/python docs/generate.py --check
+
+docs: .venv/installed-dev
+	.venv/bin/python docs/generate.py
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(PIP) install --quiet --only-binary :all: --editable .
+	@touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	$(PIP) install --quiet --only-binary :all: --editable ".[dev]"
+	@touch .venv/installed $@
+
+clean:
+	rm -rf .venv out build dist *.egg-info
