@@ -83,6 +83,7 @@ def test_names_that_the_abstract_holds(text: str) -> None:
         ("WetRun helps.", ["WetRun"]),
         ("It runs in Berlin. Berlin begins this.", ["Berlin"]),
         ("XAI is new.", ["XAI"]),
+        ("Self-Refine is new. Step-wise plans are not.", ["Self-Refine"]),
         ("Some Node.js tools.", ["Node.js"]),
     ],
 )

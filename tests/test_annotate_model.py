@@ -96,11 +96,6 @@ def test_an_attack_changes_nothing_but_the_words(
     assert "im_end" in model.requests[0].messages[-1].content
 
 
-def test_the_same_abstract_gives_the_same_annotation(embedded: Model) -> None:
-    texts = {run_skill(Annotate(), str(EXAMPLE), model=embedded).text for _ in range(2)}
-    assert len(texts) == 1
-
-
 def test_the_engine_sees_no_special_token_in_what_was_defused(embedded: Model) -> None:
     """A special token is one token for the engine, the same text defused is several."""
 

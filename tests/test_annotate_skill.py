@@ -205,6 +205,13 @@ def test_the_same_abstract_by_every_way_in() -> None:
         assert model.requests[0].messages[-1].content.count("ShellTasks") == 1
 
 
+def test_stdin_is_an_abstract_even_if_it_reads_like_a_topic() -> None:
+    text = "We present one small planner."
+    with pytest.raises(InputError, match="topic"):
+        run_skill(Annotate(), text, model=FakeModel(GOOD))
+    assert run_skill(Annotate(), text, model=FakeModel(GOOD), source="stdin").data["claim"]
+
+
 def test_options(tmp_path: Path) -> None:
     moves = tmp_path / "moves.yaml"
     moves.write_text(

@@ -14,12 +14,11 @@ import gguf
 import jsonschema
 import numpy as np
 import pytest
-import xllamacpp
 from conftest import EMBEDDED
 
 from harness import settings
-from harness.backends import llamacpp
-from harness.backends.base import Message, Model, Request
+from harness.backends import engine, llamacpp
+from harness.backends.base import Availability, Message, Model, Request
 from harness.backends.llamacpp import LlamaCppBackend
 from harness.errors import (
     ChecksumMismatch,
@@ -185,7 +184,7 @@ def test_a_deadline_ends_the_generation_and_keeps_its_beginning(embedded: Model)
     begun = time.monotonic()
     with pytest.raises(DeadlineExceeded, match=r"within 0\.6 s") as caught:
         embedded.generate(ask("Tell a very long story.", max_tokens=2000, deadline=0.6))
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 3
     assert caught.value.partial
 
 
@@ -247,7 +246,7 @@ def test_ctrl_c_ends_the_generation_quickly_and_the_model_works_on() -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     delay, tokens = done.stdout.split()
-    assert float(delay) < 1
+    assert float(delay) < 2
     assert tokens == "4"
 
 
@@ -266,7 +265,7 @@ def test_a_context_that_fills_up_ends_the_completion_as_length(
     small = ServeEntry(backend="llamacpp", gguf="base", context=256)
     model = LlamaCppBackend(store(tmp_path, base=base_path(model_files))).load(small)
     reply = model.generate(
-        ask("Count.", max_tokens=1000, grammar="start: /[0-9 ]{2000,}/", deadline=60)
+        ask("Count.", max_tokens=1000, grammar="start: /[0-9 ]{600,}/", deadline=60)
     )
     assert reply.finish_reason == "length"
     assert reply.completion_tokens < 256
@@ -324,10 +323,8 @@ def test_probe_says_what_has_to_be_fetched_and_what_is_missing(
     model_files: FileStore, tmp_path: Path
 ) -> None:
     shipped = FileStore(model_files._files, tmp_path, print)
-    assert LlamaCppBackend(shipped).probe(EMBEDDED) == (
-        LlamaCppBackend(shipped).probe(EMBEDDED).__class__(True, "98 MB to download")
-    )
-    assert LlamaCppBackend(model_files).probe(EMBEDDED).reason == ""
+    assert LlamaCppBackend(shipped).probe(EMBEDDED) == Availability(True, "98 MB to download")
+    assert LlamaCppBackend(model_files).probe(EMBEDDED) == Availability(True)
     here = store(tmp_path, base=base_path(model_files), lora=tmp_path / "none.gguf")
     probed = LlamaCppBackend(here).probe(entry("lora"))
     assert not probed.available
@@ -391,9 +388,9 @@ def test_a_model_can_be_freed_at_once(model_files: FileStore, tmp_path: Path) ->
 
 
 def test_another_build_of_the_engine_is_named_with_what_it_lacks() -> None:
-    params = xllamacpp.CommonParams()
+    params = engine.module().CommonParams()
     with pytest.raises(ModelUnavailable, match="has no webui, hostname in its CommonParams"):
-        llamacpp._assign(params, webui=False, hostname="x", n_ctx=512)
+        engine.assign(params, webui=False, hostname="x", n_ctx=512)
 
 
 def test_nobody_else_can_use_the_engines_port(embedded: Model) -> None:

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import secrets
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from harness.backends import engine
 from harness.backends.base import Availability, FinishReason, OnText, Reply, Request, Watch
 from harness.backends.worker import Emit, relay
 from harness.errors import (
     GenerationFailed,
     HarnessError,
     InputError,
-    ModelUnavailable,
     SkillFailed,
 )
 from harness.files import FileStore
 from harness.registry import ServeEntry
 
-ENGINE = "xllamacpp"
-BATCH = 128
-"""Prompt tokens evaluated at a time. The engine can only be stopped between two batches: with its
-own 2048, an interrupted prompt of 900 tokens went on for 2.5 s; this costs it 5% at most."""
 GRAMMAR_HEADER = "%llguidance {}\n"
 """Without it the engine takes a grammar for GBNF."""
 
@@ -39,8 +32,8 @@ class LlamaCppBackend:
         self._files = files
 
     def probe(self, entry: ServeEntry) -> Availability:
-        if importlib.util.find_spec(ENGINE) is None:
-            return Availability(False, f"{ENGINE} is not installed")
+        if importlib.util.find_spec(engine.NAME) is None:
+            return Availability(False, f"{engine.NAME} is not installed")
         for file_id in _file_ids(entry).values():
             missing = self._files.missing(file_id)
             if missing is not None:
@@ -51,7 +44,7 @@ class LlamaCppBackend:
     def load(self, entry: ServeEntry) -> LlamaCppModel:
         paths = {role: self._files.ensure(file_id) for role, file_id in _file_ids(entry).items()}
         digests = {role: self._files.digest(i) for role, i in _file_ids(entry).items()}
-        return LlamaCppModel(_start(paths, entry.context), digests)
+        return LlamaCppModel(engine.start(paths, entry.context), digests)
 
 
 class LlamaCppModel:
@@ -124,90 +117,6 @@ def _file_ids(entry: ServeEntry) -> dict[str, str]:
     return {role: file_id for role, file_id in named.items() if file_id is not None}
 
 
-def _start(paths: Mapping[str, Path], context: int) -> Any:
-    """Load the files and return the running engine.
-
-    Raises:
-        ModelUnavailable: it cannot load them, or is another build than this code was written for.
-    """
-    for path in paths.values():
-        with path.open("rb") as file:
-            if file.read(4) != b"GGUF":
-                raise ModelUnavailable(
-                    f"{path} is not a GGUF file", hint="Correct its path in the registry."
-                )
-    # Threads that spin while they wait keep each other from the cores as soon as anything else
-    # runs: with one other busy process a prompt took four times as long. Read when OpenMP loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        import xllamacpp
-
-        params = _params(xllamacpp, paths, context)
-        server = xllamacpp.Server(params)
-        # Freeing an engine whose loop has not begun waits for ever; an answer shows that it has.
-        server.handle_metrics()
-    except (ImportError, RuntimeError, ValueError, TypeError) as exc:
-        files = " with ".join(str(path) for path in paths.values())
-        raise ModelUnavailable(
-            f"the engine cannot load {files}: {exc}",
-            hint="The file may be damaged, of a kind the engine does not know, or too large for "
-            "the memory; an adapter may belong to another model.",
-        ) from exc
-    return server
-
-
-def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int) -> Any:
-    params = xllamacpp.CommonParams()
-    _assign(params.model, path=str(paths["gguf"]))
-    if "adapter" in paths:
-        adapter = xllamacpp.CommonAdapterLoraInfo(str(paths["adapter"]), 1.0)
-        _assign(params, lora_adapters=[adapter])
-    cores = _cores()
-    _assign(params.cpuparams, n_threads=cores)
-    _assign(params.cpuparams_batch, n_threads=cores)
-    _assign(
-        params,
-        n_ctx=context,
-        n_parallel=1,
-        kv_unified=False,
-        n_batch=BATCH,
-        n_ubatch=BATCH,
-        fit_params=False,  # the context is the entry's, and 0.15 s are saved
-        # The engine always opens a port on this machine: nobody else has its key.
-        api_keys=[secrets.token_hex(16)],
-        ui=False,
-        endpoint_slots=False,
-        endpoint_metrics=True,
-        cache_ram_mib=0,  # keeps up to 8 GiB of prompts that are never asked again
-        warmup=False,
-        verbosity=0,  # from 1 on, the engine reports on fd 2 what is raised here anyway
-    )
-    return params
-
-
-def _assign(target: Any, **values: Any) -> None:
-    """Set attributes of the engine's parameters.
-
-    Raises:
-        ModelUnavailable: this build has no such parameters; names differ between builds.
-    """
-    unknown = [name for name in values if not hasattr(target, name)]
-    if unknown:
-        raise ModelUnavailable(
-            f"this build of {ENGINE} has no {', '.join(unknown)} in its {type(target).__name__}",
-            hint="Install the build that pyproject.toml names.",
-        )
-    for name, value in values.items():
-        setattr(target, name, value)
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _body(request: Request) -> dict[str, Any]:
     body: dict[str, Any] = {
         "messages": [{"role": m.role, "content": m.content} for m in request.messages],
@@ -262,11 +171,9 @@ def _grammar(request: Request) -> str | None:
 
 def _schema_grammar(schema: Mapping[str, Any]) -> str:
     """A grammar for compact JSON under `schema`: free white space can run on for ever."""
-    import xllamacpp
-
     guidance = {**schema.get("x-guidance", {}), "whitespace_flexible": False}
     try:
-        return str(xllamacpp.json_schema_to_grammar({**schema, "x-guidance": guidance}))
+        return str(engine.module().json_schema_to_grammar({**schema, "x-guidance": guidance}))
     except (ValueError, TypeError, RuntimeError) as exc:
         raise SkillFailed(f"the JSON schema cannot be read: {exc}") from exc
 

@@ -1,7 +1,7 @@
 """The two forms of an answer: how a model is asked for the moves, and how its text is read.
 
-`json` is for general models: definitions and rules in the prompt, JSON under a schema. `tagged` is
-for a model tuned on this task: a short prompt, and the completion it was trained to write,
+`json` is for general models: what each move is and the rules in the prompt, JSON under a schema.
+`tagged` is for a model tuned on this task: a short prompt, and the completion it was trained on,
 
     <annotation>
     Claim: ...
