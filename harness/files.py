@@ -18,8 +18,6 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from filelock import FileLock
-
 from harness.errors import ChecksumMismatch, ModelUnavailable
 from harness.registry import FileEntry
 
@@ -122,6 +120,8 @@ class FileStore:
             temporary.unlink(missing_ok=True)
 
     def _fetch(self, file_id: str, entry: FileEntry, path: Path) -> None:
+        from filelock import FileLock
+
         size = f" ({entry.size / 1e6:.0f} MB)" if entry.size else ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,10 @@
 """The public surface is what `harness` exports, and the layers depend in one direction."""
 
 import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 
 import pytest
 
@@ -33,6 +37,17 @@ def test_harness_knows_no_skill_and_nobody_prints(path):
     if path.is_relative_to(CODE_ROOT / "harness"):
         assert not [name for name in imported(path) if name.split(".")[0] == "skills"]
     assert path.read_text(encoding="utf-8").count("\n") <= 300
+
+
+def test_every_import_is_declared():
+    project = tomllib.loads((CODE_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    core = {re.split(r"[<>=]", name)[0] for name in project["dependencies"]}
+    ours = {"harness", "skills", "agent", *sys.stdlib_module_names}
+    providers = packages_distributions()
+    for path in PYTHON:
+        for name in {name.split(".")[0] for name in imported(path)} - ours:
+            provided = {p.lower().replace("_", "-") for p in providers[name]}
+            assert provided & core, f"{path} imports {name}"
 
 
 def test_every_error_has_its_exit_code_and_stands_in_the_drawing():
