@@ -117,7 +117,10 @@ def test_checks_with_findings() -> None:
     assert "does not hold:** Evidence: 93, 4\\*2; Claim: 7." in text
     assert "does not hold:** Claim: GPT-9." in text
     assert "say the same:** Claim, Method, Scope, Novelty." in text
-    warning = "check: 3 numbers and 1 name not found in the abstract"
+    warning = (
+        "check: 3 numbers and 1 name not found in the abstract; "
+        "claim, method, scope, novelty say the same"
+    )
     assert render.warning(record(**findings)) == warning
 
 

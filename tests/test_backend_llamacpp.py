@@ -111,7 +111,10 @@ def test_the_same_request_gives_the_same_text(embedded: Model) -> None:
     request = ask("Tell a story.", temperature=1.5, seed=7)
     first = embedded.generate(request).text
     embedded.generate(ask("Something else."))
-    assert embedded.generate(request).text == first
+    again = embedded.generate(request)
+    assert again.text == first
+    assert again.cached_tokens == 0
+    assert embedded.generate(request).cached_tokens == 0, "a cached prompt changes the text"
     assert embedded.generate(ask("Tell a story.", temperature=1.5, seed=8)).text != first
 
 
@@ -212,6 +215,7 @@ def test_what_on_text_raises_ends_the_generation(embedded: Model) -> None:
         embedded.generate(ask("Tell a very long story.", max_tokens=2000), refuse)
 
 
+@pytest.mark.usefixtures("model_files")
 def test_ctrl_c_ends_the_generation_quickly_and_the_model_works_on() -> None:
     code = """
         import os, signal, threading, time

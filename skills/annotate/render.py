@@ -53,7 +53,10 @@ def warning(record: Record) -> str:
         for what in ("number", "name")
         if (count := sum(map(len, checks[f"unsupported_{what}s"].values())))
     ]
-    return f"check: {' and '.join(found)} not found in the abstract" if found else ""
+    parts = [f"{' and '.join(found)} not found in the abstract"] if found else []
+    for group in _groups(checks["duplicate_moves"]):
+        parts.append(f"{', '.join(key for key in record if key in group)} say the same")
+    return f"check: {'; '.join(parts)}" if parts else ""
 
 
 def _paper_line(record: Record) -> str:
