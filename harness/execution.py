@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
@@ -80,6 +80,7 @@ class Execution:
     invocation: Invocation
     line: str
     run: Run = field(default_factory=Run)
+    exit_code: int = 0
 
     def execute(self) -> Outcome:
         """Run the skill and save its result.
@@ -115,6 +116,7 @@ class Execution:
         models.cancel = call.cancel
         with self._logged(call):
             result = call_isolated(self.skill, call)
+            self.exit_code = result.exit_code
             saved = tuple(self._save(target, result) for target in targets)
         return Outcome(result, general, saved, screen.emitted)
 
@@ -172,7 +174,7 @@ class Execution:
         return target
 
     @contextlib.contextmanager
-    def _logged(self, call: Call):  # type: ignore[no-untyped-def]
+    def _logged(self, call: Call) -> Iterator[None]:
         """Open the run's row, and close it as what it was."""
         if self.skill.logged and not self.invocation.general.no_log:
             opened = self.run_log.start(
@@ -193,7 +195,8 @@ class Execution:
             self._close(call, exc)
             raise
         else:
-            self.run.close("done", 0, call.models.usage)
+            status: Status = "failed" if self.exit_code else "done"
+            self.run.close(status, self.exit_code, call.models.usage)
 
     def _close(self, call: Call, error: HarnessError) -> None:
         status: Status = "interrupted" if isinstance(error, Interrupted) else "failed"

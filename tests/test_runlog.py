@@ -54,6 +54,21 @@ def test_a_run_is_closed_as_what_became_of_it(tmp_path, error, status, code, raw
     assert run["door"] == "test"
 
 
+def test_a_result_with_failures_is_closed_as_failed(tmp_path):
+    class Half(Skill):
+        name = "half"
+        summary = "does half of it"
+        text = "none"
+
+        def run(self, call: Call) -> Result:
+            return Result("half", exit_code=1)
+
+    app = fake_app(tmp_path, None, Half())
+    assert app.dispatch("/half").result.text == "half"
+    [run] = app.run_log.recent(1)
+    assert (run["status"], run["exit_code"]) == ("failed", 1)
+
+
 def test_resolution_and_tokens_are_kept(tmp_path):
     app = fake_app(tmp_path, FakeModel("one two three"))
     app.dispatch("hello there")

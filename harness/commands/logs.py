@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field
 
+from harness.commands.host import Host
 from harness.errors import NothingFound, UsageError
 from harness.skills import Call, Result, Skill, SkillOptions
 from harness.tables import table
-
-if TYPE_CHECKING:
-    from harness.app import App
 
 SHOWN = 60
 """Characters of a line shown in the list."""
@@ -31,11 +29,11 @@ class Logs(Skill):
     class Options(SkillOptions):
         limit: int = Field(20, ge=1, description="how many runs to list")
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, host: Host) -> None:
+        self._host = host
 
     def run(self, call: Call) -> Result:
-        log = self._app.run_log
+        log = self._host.run_log
         if call.subcommand == "path":
             return Result(str(log.path), {"path": str(log.path)})
         number = call.text.strip()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from harness.commands.host import Host
 from harness.registry import Candidate
 from harness.skills import Call, Result, Skill
 from harness.tables import table
-
-if TYPE_CHECKING:
-    from harness.app import App
 
 
 class ModelsCommand(Skill):
@@ -20,11 +18,11 @@ class ModelsCommand(Skill):
     text = "none"
     logged = False
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, host: Host) -> None:
+        self._host = host
 
     def run(self, call: Call) -> Result:
-        models = [self._describe(model_id) for model_id in self._app.pool.registry.models]
+        models = [self._describe(model_id) for model_id in self._host.pool.registry.models]
         rows = [
             (
                 model["id"] if first else "",
@@ -41,10 +39,10 @@ class ModelsCommand(Skill):
         return Result(table(headers, rows), {"models": models})
 
     def _describe(self, model_id: str) -> dict[str, Any]:
-        entry = self._app.pool.registry.models[model_id]
+        entry = self._host.pool.registry.models[model_id]
         places = []
         for serve in entry.serve:
-            found = self._app.pool.probe(Candidate(model_id, serve))
+            found = self._host.pool.probe(Candidate(model_id, serve))
             places.append(
                 {
                     "backend": serve.backend,

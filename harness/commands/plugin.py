@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from harness.commands.host import Host
 from harness.commands.logs import Logs
 from harness.commands.models import ModelsCommand
 from harness.commands.session import Exit, Help, Reload
 from harness.commands.skills import Skills
 from harness.hookspecs import RegisterSkill, hookimpl
 
-if TYPE_CHECKING:
-    from harness.app import App
-
 
 class Commands:
     """Built with the application, which the commands show and change."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, host: Host) -> None:
+        self._host = host
 
     @hookimpl
     def register_skills(self, register: RegisterSkill) -> None:
-        app = self._app
+        host = self._host
         for skill in (
-            Help(app),
-            Skills(app),
-            ModelsCommand(app),
-            Reload(app),
-            Logs(app),
+            Help(host),
+            Skills(host),
+            ModelsCommand(host),
+            Reload(host),
+            Logs(host),
             Exit(),
-            app.chat,
+            host.chat,
         ):
             register(skill)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from harness import help as help_texts
 from harness import options
+from harness.commands.host import Host
 from harness.errors import UnknownSkill
 from harness.skills import Call, Result, Skill
-
-if TYPE_CHECKING:
-    from harness.app import App
 
 
 class Help(Skill):
@@ -22,11 +18,11 @@ class Help(Skill):
     text = "optional"
     logged = False
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, host: Host) -> None:
+        self._host = host
 
     def run(self, call: Call) -> Result:
-        found = self._app.catalogue.skills
+        found = self._host.catalogue.skills
         name = call.text.strip().removeprefix("/")
         if not name:
             skills = [f.skill for f in found.values()]
@@ -57,15 +53,15 @@ class Reload(Skill):
     text = "none"
     logged = False
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, host: Host) -> None:
+        self._host = host
 
     def run(self, call: Call) -> Result:
-        before = set(self._app.catalogue.skills)
-        self._app.reload()
-        after = self._app.catalogue
+        before = set(self._host.catalogue.skills)
+        self._host.reload()
+        after = self._host.catalogue
         new, gone = sorted(set(after.skills) - before), sorted(before - set(after.skills))
-        lines = [f"{len(after.skills)} skills, {len(self._app.pool.registry.models)} models"]
+        lines = [f"{len(after.skills)} skills, {len(self._host.pool.registry.models)} models"]
         lines += [f"new: /{name}" for name in new] + [f"gone: /{name}" for name in gone]
         data = {"skills": sorted(after.skills), "new": new, "gone": gone}
         return Result("\n".join(lines), {**data, "failed": [f.name for f in after.failures]})

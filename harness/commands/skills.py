@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from harness.commands.host import Host
 from harness.errors import UsageError
 from harness.skills import Call, Result, Skill
 from harness.tables import table
-
-if TYPE_CHECKING:
-    from harness.app import App
 
 
 class Skills(Skill):
@@ -22,8 +20,8 @@ class Skills(Skill):
     logged = False
     subcommands = {"trust": "trust a project's plugin as it is now, and load it"}
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, host: Host) -> None:
+        self._host = host
 
     def run(self, call: Call) -> Result:
         name = call.text.strip().removeprefix("/")
@@ -47,14 +45,14 @@ class Skills(Skill):
         return Result("\n".join(parts), data)
 
     def _trust(self, name: str) -> Result:
-        if name not in self._app.catalogue.untrusted:
-            waiting = ", ".join(sorted(self._app.catalogue.untrusted)) or "none"
+        if name not in self._host.catalogue.untrusted:
+            waiting = ", ".join(sorted(self._host.catalogue.untrusted)) or "none"
             raise UsageError(f"no plugin {name!r} waits for trust", hint=f"Waiting: {waiting}.")
-        self._app.trust(name)
+        self._host.trust(name)
         return Result(f"/{name} is trusted as it is now.", {"trusted": name})
 
     def _describe(self) -> dict[str, Any]:
-        catalogue = self._app.catalogue
+        catalogue = self._host.catalogue
         return {
             "skills": [
                 {
