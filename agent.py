@@ -27,7 +27,7 @@ def _hand_over(missing: list[str]) -> int:
     scripts = "Scripts" if os.name == "nt" else "bin"
     python = HERE / ".venv" / scripts / ("python.exe" if os.name == "nt" else "python")
     if python.exists() and Path(sys.prefix) != HERE / ".venv":
-        os.execv(python, [str(python), *sys.orig_argv[1:]])
+        os.execv(python, [str(python), str(HERE / "agent.py"), *sys.argv[1:]])
     print(
         f"Error: this Python ({sys.executable}) lacks {', '.join(missing)}. Run `make install` in "
         f"{HERE}, or `{sys.executable} -m pip install -e {HERE}`.",

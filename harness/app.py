@@ -17,7 +17,14 @@ from harness import invocation, registry
 from harness.chat import Chat
 from harness.commands.plugin import Commands
 from harness.discovery import Discovery
-from harness.errors import NotTrusted, RegistryError, UnknownSkill
+from harness.errors import (
+    HarnessError,
+    InputError,
+    NotTrusted,
+    RegistryError,
+    UnknownSkill,
+    UsageError,
+)
 from harness.execution import Door, Execution, Outcome
 from harness.files import FileStore
 from harness.models import ModelPool
@@ -91,6 +98,21 @@ class App:
         Raises:
             HarnessError: with its exit code; the run is closed in the log.
         """
+        try:
+            line.encode()
+        except UnicodeEncodeError as exc:  # bytes of the terminal or a pipe that are no UTF-8
+            raise InputError(f"the line is not UTF-8 text (character {exc.start})") from exc
+        try:
+            return self._dispatch(line)
+        except (HarnessError, KeyboardInterrupt):
+            raise
+        except Exception as exc:
+            raise HarnessError(
+                f"the harness broke: {type(exc).__name__}: {exc}",
+                hint="That is a fault of its own; please report it with this line.",
+            ) from exc
+
+    def _dispatch(self, line: str) -> Outcome:
         name, rest = invocation.split_command(line) or self._plain_text(line)
         skill = self._skill(name, rest)
         parsed = invocation.parse(skill, rest, self.general)
@@ -131,8 +153,7 @@ class App:
         if name not in self.catalogue.untrusted:
             raise self._unknown(name)
         folder = self.catalogue.untrusted[name].folder
-        # Its options are known only once it is loaded, so --trust is looked for by hand.
-        asked = bool(self.general.get("trust")) or "--trust" in rest.split()
+        asked = bool(self.general.get("trust")) or invocation.trusts(rest)
         question = f"/{name} is a plugin of this project ({folder}). Run its code?"
         if not asked and not (self.door.confirm and self.door.confirm(question)):
             raise NotTrusted(
@@ -141,6 +162,8 @@ class App:
                 hint="Read it, then add --trust once.",
             )
         self.trust(name)
+        if name not in self.catalogue.skills:
+            raise UsageError(f"the plugin {name} brings no skill /{name}", hint="`/skills`")
         return self.catalogue.skills[name].skill
 
     def _unknown(self, name: str) -> UnknownSkill:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import IO
@@ -10,7 +9,7 @@ from typing import IO
 from harness import settings as settings_module
 from harness._version import __version__
 from harness.app import App
-from harness.errors import HarnessError, Interrupted
+from harness.errors import HarnessError, Interrupted, ReaderGone, UsageError
 from harness.execution import Door
 from harness.help import program_help
 from harness.invocation import parse_general
@@ -23,9 +22,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(words)
-    except BrokenPipeError:  # the reader had enough: `| head` is no failure
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         return Interrupted.exit_code
     except HarnessError as error:
@@ -37,8 +33,8 @@ def _run(words: list[str]) -> int:
     if words[:1] == ["--version"]:
         Screen().result(__version__)
         return 0
-    asks_for_help = words[:1] in (["--help"], ["-h"])
-    general, rest = parse_general(words[1:] if asks_for_help else words)
+    general, rest = parse_general(words)
+    asks_for_help = rest[:1] in (["--help"], ["-h"])
     settings = settings_module.from_environment()
     if asks_for_help:
         app = App(settings, Door("one-shot"), general=general)
@@ -50,8 +46,10 @@ def _run(words: list[str]) -> int:
         return repl.run(settings, general)
     app = App(settings, Door("one-shot", stdin=_piped_stdin() if rest else None), general=general)
     try:
-        lines = [" ".join(rest)] if rest else sys.stdin or ()
-        return _run_lines(app, lines)
+        line = " ".join(rest)
+        if rest and not line.strip():  # an empty shell variable, most likely
+            raise UsageError("the line is empty", hint="`--help` tells what it may be.")
+        return _run_lines(app, [line] if rest else sys.stdin or ())
     finally:
         app.close()
 
@@ -64,13 +62,13 @@ def _run_lines(app: App, lines: Sequence[str] | IO[str]) -> int:
             continue
         try:
             outcome = app.dispatch(line.removesuffix("\n"))
+            show(outcome, app.screen)
         except HarnessError as error:
             print_error(error, app.screen)
             code = error.exit_code
-            if isinstance(error, Interrupted):
+            if isinstance(error, (Interrupted, ReaderGone)):
                 break
             continue
-        show(outcome, app.screen)
         code = outcome.result.exit_code or code
         if outcome.result.leave:
             break

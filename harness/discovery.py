@@ -23,14 +23,9 @@ from types import ModuleType
 from harness import skill_md
 from harness.errors import UsageError
 from harness.files import FileStore
+from harness.folder_import import import_file, import_folder
 from harness.hookspecs import RegisterSkill, hookimpl
-from harness.plugins import (
-    Catalogue,
-    PluginHost,
-    duplicate,
-    import_file,
-    import_folder,
-)
+from harness.plugins import Catalogue, PluginHost, duplicate
 from harness.prompt_skill import PromptSkill
 from harness.settings import Settings
 from harness.trust import TrustStore
@@ -75,7 +70,7 @@ class Discovery:
             self._host.load(point.name, origin, point.load)
         for root in self._settings.skill_folders:
             for path in _skill_files(root):
-                self._load_folder(path)
+                self._load_folder(path, root)
         return self.catalogue
 
     def trust(self, name: str) -> None:
@@ -84,15 +79,16 @@ class Discovery:
         Raises:
             UsageError: it cannot be loaded.
         """
-        file = self.catalogue.untrusted.pop(name)
+        file = self.catalogue.untrusted[name]
         self._trust.trust(file.folder)
+        del self.catalogue.untrusted[name]
         before = len(self.catalogue.failures)
         self._load_plugin_folder(file)
         if len(self.catalogue.failures) > before:
             failure = self.catalogue.failures[-1]
             raise UsageError(f"{name} cannot be loaded: {failure.reason}", where=failure.origin)
 
-    def _load_folder(self, path: Path) -> None:
+    def _load_folder(self, path: Path, root: Path) -> None:
         folder = path.parent
         if folder.resolve().parent == self._settings.shipped_skills.resolve():
             return
@@ -104,16 +100,19 @@ class Discovery:
         if not (folder / "plugin.py").is_file():
             plugin = partial(_PromptPlugin, file)
             self._host.load(file.name, str(folder), plugin, file.problems)
-        elif self._is_users(folder) or self._trust.trusts(folder):
+        elif root == self._settings.own_skills or self._trust.trusts(folder):
             self._load_plugin_folder(file)
-        elif (taken := self.catalogue.skills.get(file.name)) is not None:
-            self._host.fail(file.name, str(folder), duplicate(file.name, taken.origin))
+        elif (origin := self._origin(file.name)) is not None:
+            self._host.fail(file.name, str(folder), duplicate(file.name, origin))
         else:
-            self.catalogue.untrusted.setdefault(file.name, file)
+            self.catalogue.untrusted[file.name] = file
 
-    def _is_users(self, folder: Path) -> bool:
-        own = (self._settings.config_dir / "skills").resolve()
-        return folder.resolve().is_relative_to(own)
+    def _origin(self, name: str) -> str | None:
+        """Who has the name already, loaded or waiting for trust."""
+        if (found := self.catalogue.skills.get(name)) is not None:
+            return found.origin
+        waiting = self.catalogue.untrusted.get(name)
+        return None if waiting is None else str(waiting.folder)
 
     def _load_plugin_folder(self, file: skill_md.SkillFile) -> None:
         origin = str(file.folder)

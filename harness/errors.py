@@ -15,7 +15,8 @@
     │   ├── ModelUnavailable             absent, or cannot be loaded or reached: may fall back
     │   ├── ModelBusy                    there, but its queue is full           (retryable)
     │   └── ChecksumMismatch             a file is not the one the registry names
-    ├── OutputError                  4   a requested file was not written
+    ├── OutputError                  4   a requested file, or stdout, was not written
+    ├── ReaderGone                   0   a closed pipe (`| head`) ends quietly
     └── Interrupted                130   Ctrl-C, or a cancelled generation
 
 Errors are told apart by type, never by their text.
@@ -119,6 +120,10 @@ class ChecksumMismatch(ModelError):
 
 class OutputError(HarnessError):
     exit_code = 4
+
+
+class ReaderGone(HarnessError):
+    exit_code = 0
 
 
 class Interrupted(HarnessError):

@@ -23,6 +23,7 @@ from harness.errors import (
     Interrupted,
     InvalidReply,
     OutputError,
+    ReaderGone,
     SkillFailed,
     UsageError,
 )
@@ -80,6 +81,7 @@ class Execution:
     invocation: Invocation
     line: str
     run: Run = field(default_factory=Run)
+    text: str = ""
     exit_code: int = 0
 
     def execute(self) -> Outcome:
@@ -97,13 +99,13 @@ class Execution:
         )
         if general.model is not None:
             self.pool.registry.named(general.model)  # refuses an unknown name
-        text, source = self._text()
+        self.text, source = self._text()
         output.check(targets, self.skill, self._may_replace)
         screen = Screen(
             self.screen.out, self.screen.err, quiet_results=general.as_json or bool(targets)
         )
         call = Call(
-            text=text,
+            text=self.text,
             options=self.invocation.options,
             models=models,
             screen=screen,
@@ -117,6 +119,8 @@ class Execution:
         with self._logged(call):
             result = call_isolated(self.skill, call)
             self.exit_code = result.exit_code
+            if general.as_json and not targets:
+                result.as_json()  # data that is no JSON is a failure of this run
             saved = tuple(self._save(target, result) for target in targets)
         return Outcome(result, general, saved, screen.emitted)
 
@@ -149,9 +153,14 @@ class Execution:
 
     @property
     def _job(self) -> str:
-        """Names the work by what is asked for, so that the same work may replace its own file."""
+        """Names the work by what is asked for, so that the same work may replace its own file.
+
+        A path means another input in another folder, and stdin is its content. A file that has
+        changed is the same input: its result is brought up to date.
+        """
         asked = self.invocation
-        parts = [asked.name, asked.subcommand, asked.text, asked.options.model_dump_json()]
+        options = asked.options.model_dump_json()
+        parts = [asked.name, asked.subcommand, self.text, options, str(self.settings.project_dir)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _may_replace(self, target: Path) -> bool:
@@ -164,12 +173,15 @@ class Execution:
         return self.invocation.general.yes or self.door.confirm(f"{target} exists. Overwrite it?")
 
     def _save(self, target: Path, result: Result) -> Path:
-        text = result.renderers[target.suffix.lower()]()
+        with isolated(self.skill, self.screen):
+            text = result.renderers[target.suffix.lower()]()
+            text.encode()
         try:
             self.run.wrote(target, output.write(target, text))
         except OutputError:
-            self.screen.notice(f"{target} could not be written; here is what it would hold:")
-            self.screen.result(text)
+            self.screen.notice(f"{target} could not be written; here is the result:")
+            as_object = self.invocation.general.as_json
+            self.screen.result(result.as_json() if as_object else text)
             raise
         return target
 
@@ -194,12 +206,18 @@ class Execution:
         except HarnessError as exc:
             self._close(call, exc)
             raise
+        except Exception as exc:
+            failure = HarnessError(f"{type(exc).__name__}: {exc}")
+            failure.__cause__ = exc
+            self._close(call, failure)
+            raise
         else:
             status: Status = "failed" if self.exit_code else "done"
             self.run.close(status, self.exit_code, call.models.usage)
 
     def _close(self, call: Call, error: HarnessError) -> None:
-        status: Status = "interrupted" if isinstance(error, Interrupted) else "failed"
+        stopped = isinstance(error, (Interrupted, ReaderGone))
+        status: Status = "interrupted" if stopped else "failed"
         raw = None
         if isinstance(error, InvalidReply):
             raw = error.raw
@@ -217,15 +235,16 @@ class Execution:
         )
 
 
-def call_isolated(skill: Skill, call: Call) -> Result:
-    """Call `skill.run` so that nothing it does wrong goes further than this run.
+@contextlib.contextmanager
+def isolated(skill: Skill, screen: Screen) -> Iterator[None]:
+    """Run a skill's code: its prints go to stderr, and it fails in one way only.
 
     Raises:
         HarnessError: what the skill raised; anything else it raises becomes SkillFailed.
     """
     try:
-        with contextlib.redirect_stdout(call.screen.err):
-            result = skill.run(call)
+        with contextlib.redirect_stdout(screen.err):
+            yield
     except (HarnessError, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as exc:  # a stranger's code may raise anything
@@ -233,6 +252,16 @@ def call_isolated(skill: Skill, call: Call) -> Result:
             f"/{skill.name} broke: {type(exc).__name__}: {exc}",
             hint="`/logs` has the run with its traceback.",
         ) from exc
+
+
+def call_isolated(skill: Skill, call: Call) -> Result:
+    """Call `skill.run` so that nothing it does wrong goes further than this run.
+
+    Raises:
+        HarnessError: what the skill raised, or SkillFailed.
+    """
+    with isolated(skill, call.screen):
+        result = skill.run(call)
     if not isinstance(result, Result):
         raise SkillFailed(f"/{skill.name} returned {type(result).__name__}, not a Result")
     missing = [t.suffix for t in call.targets if t.suffix.lower() not in result.renderers]

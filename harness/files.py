@@ -18,8 +18,8 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from harness.entries import FileEntry
 from harness.errors import ChecksumMismatch, ModelUnavailable
-from harness.registry import FileEntry
 
 CHUNK = 1 << 20
 

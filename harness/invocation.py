@@ -27,7 +27,9 @@ _LEADING = re.compile(
     rf"\s*(?P<flag>--{NAME}|--|-o|-h)(?:=(?P<value>{_VALUE}))?(?=\s|\Z)", re.ASCII
 )
 _NEXT_VALUE = re.compile(rf"\s+({_VALUE})(?=\s|\Z)")
-_SAVE_AT_END = re.compile(rf"(?:\A|\s)(?:save\s+to|-o)\s+(?P<path>{_VALUE})\s*\Z", re.IGNORECASE)
+_SAVE_AT_END = re.compile(
+    rf"(?:\A|\s)(?P<how>save\s+to|-o)\s+(?P<path>{_VALUE})\s*\Z", re.IGNORECASE
+)
 _SAVE_UNQUOTED = re.compile(r"(?:\A|\s)save to [^\"'\n]{1,200}\.[a-z]{2,7}\s*\Z", re.IGNORECASE)
 _FLAG_AT_END = re.compile(
     rf"(?:\A|\s)(?P<flag>--{NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
@@ -89,6 +91,15 @@ def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) 
     )
 
 
+def trusts(rest: str) -> bool:
+    """Whether `--trust` stands first or last, where options stand.
+
+    For a plugin whose own options are not known yet, since nothing of it may run before.
+    """
+    words = rest.split()
+    return words[:1] == ["--trust"] or ("--" not in words[:1] and words[-1:] == ["--trust"])
+
+
 def parse_general(words: list[str]) -> tuple[dict[str, object], list[str]]:
     """Take the general options off the front of command-line words.
 
@@ -99,15 +110,17 @@ def parse_general(words: list[str]) -> tuple[dict[str, object], list[str]]:
     """
     known = opts.flags(GeneralOptions)
     values: dict[str, object] = {}
-    while words and words[0].startswith("--") and words[0] != "--":
-        name, _, value = words[0].partition("=")
+    while words and words[0].startswith("--") and words[0] not in ("--", "--help"):
+        name, given, value = words[0].partition("=")
         flag = known.get(name)
         if flag is None:
             raise UsageError(f"there is no option {name}", hint="`--help` lists the options.")
         words = words[1:]
+        if flag.sets is not None and given:
+            raise UsageError(f"{name} takes no value")
         if flag.sets is not None:
             values[flag.key] = flag.sets
-        elif value:
+        elif given:
             values[flag.key] = value
         elif words:
             values[flag.key], words = words[0], words[1:]
@@ -126,6 +139,7 @@ class _Parser:
     skill: Skill
     values: dict[str, object] = field(default_factory=dict)
     targets: list[Path] = field(default_factory=list)
+    trailing: dict[str, list[str]] = field(default_factory=dict)
     verbatim: bool = False
     help: bool = False
     flags: dict[str, Flag] = field(init=False)
@@ -154,15 +168,22 @@ class _Parser:
         return text.lstrip()
 
     def take_trailing(self, text: str) -> str:
-        """Take options and save clauses off the end, as long as there are any."""
+        """Take options off the end, and one `save to` with any `-o` after it.
+
+        What stands before that one is text, even if it reads like another.
+        """
         targets: list[Path] = []
+        saved = False
         while True:
-            if match := _SAVE_AT_END.search(text):
+            if not saved and (match := _SAVE_AT_END.search(text)):
                 targets.insert(0, _path(match["path"]))
-            elif _SAVE_UNQUOTED.search(text):
+                saved = match["how"] != "-o"
+            elif not saved and _SAVE_UNQUOTED.search(text):
                 raise UsageError("a path with blanks needs quotes", hint='save to "my file.md"')
             elif not ((match := _FLAG_AT_END.search(text)) and self._take_flag(match)):
                 self.targets += targets
+                for key, values in self.trailing.items():
+                    self.values[key] = [*self._many(key), *values]
                 return text
             text = text[: match.start()]
 
@@ -182,13 +203,20 @@ class _Parser:
             )
         if flag.key in self.values and not flag.many:
             raise UsageError(f"{name} is given twice")
-        self._set(name, value)
+        if flag.many:  # the last one is met first
+            self.trailing.setdefault(flag.key, []).insert(0, unquote(value or ""))
+        else:
+            self._set(name, value)
         return True
 
     def _flag(self, name: str) -> Flag:
         if name not in self.flags:
             raise opts.unknown(name, self.flags, self.skill.name)
         return self.flags[name]
+
+    def _many(self, key: str) -> list[object]:
+        values = self.values.get(key, [])
+        return values if isinstance(values, list) else []
 
     def _set(self, name: str, value: str | None) -> None:
         if name == "-o":
@@ -200,8 +228,7 @@ class _Parser:
                 raise UsageError(f"{name} takes no value")
             self.values[flag.key] = flag.sets
         elif flag.many:
-            earlier = self.values.get(flag.key, [])
-            self.values[flag.key] = [*earlier, unquote(value or "")]  # type: ignore[misc]
+            self.values[flag.key] = [*self._many(flag.key), unquote(value or "")]
         else:
             self.values[flag.key] = unquote(value or "")
 
@@ -217,4 +244,7 @@ def _path(value: str) -> Path:
     path = unquote(value)
     if not path:
         raise UsageError("save to needs a path")
-    return Path(path).expanduser()
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as exc:  # there is no such user
+        raise UsageError(f"{exc}".removesuffix("."), where=path) from exc

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from harness.backends.base import Availability, Backend, Model, OnText, Reply, Request
+from harness.entries import ModelEntry
 from harness.errors import HarnessError, ModelUnavailable
-from harness.registry import Candidate, ModelEntry, Registry, Resolution, candidates, resolve
+from harness.registry import Candidate, Registry, Resolution, candidates, resolve
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ class ServedModel:
 
     def request(self, **fields: Any) -> Request:
         """A request with the registry's default options for this model under `fields`."""
-        return Request(**{**self.entry.options, **fields})
+        return Request(**{**self.entry.options.model_dump(exclude_none=True), **fields})
 
 
 class ModelPool:

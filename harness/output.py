@@ -6,8 +6,11 @@ the old file or the new one and a crash leaves the old one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import secrets
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,19 +35,25 @@ def check(
     for target in targets:
         _check_suffix(target, skill)
     for target in targets:
-        folder = target.resolve().parent
-        if not folder.is_dir():
-            raise OutputError(
-                f"there is no folder {folder}", where=str(target), hint="Make it first."
-            )
-        if target.is_dir():
-            raise OutputError("is a folder", where=str(target))
-        if target.exists() and not target.is_file():  # a device or a pipe would be replaced
-            raise OutputError("is no regular file", where=str(target))
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(f"the folder {folder} is not writable", where=str(target))
-        if target.exists() and not may_replace(target):
-            raise OutputError("exists already", where=str(target), hint="--force overwrites it.")
+        try:
+            _check_place(target, may_replace)
+        except (OSError, RuntimeError) as exc:  # a name too long, links in a circle
+            reason = exc.strerror if isinstance(exc, OSError) else exc
+            raise OutputError(f"cannot be written: {reason}", where=str(target)) from exc
+
+
+def _check_place(target: Path, may_replace: Callable[[Path], bool]) -> None:
+    folder = target.resolve().parent
+    if not folder.is_dir():
+        raise OutputError(f"there is no folder {folder}", where=str(target), hint="Make it first.")
+    if target.is_dir():
+        raise OutputError("is a folder", where=str(target))
+    if target.exists() and not target.is_file():  # a device or a pipe would be replaced
+        raise OutputError("is no regular file", where=str(target))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"the folder {folder} is not writable", where=str(target))
+    if target.exists() and not may_replace(target):
+        raise OutputError("exists already", where=str(target), hint="--force overwrites it.")
 
 
 def _check_suffix(target: Path, skill: Skill) -> None:
@@ -75,18 +84,22 @@ def write(target: Path, text: str) -> str:
     """
     content = text.encode("utf-8")
     real = target.resolve()  # a symbolic link stays, and what it points to is replaced
-    temporary = real.with_name(f".{real.name}.{os.getpid()}.tmp")
+    # Short, since the target's own name may be as long as a name can be.
+    temporary = real.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if real.exists():
+            temporary.chmod(stat.S_IMODE(real.stat().st_mode))
         temporary.replace(real)
         _sync_folder(real.parent)
     except OSError as exc:
         raise OutputError(f"not written: {exc.strerror or exc}", where=str(target)) from exc
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return hashlib.sha256(content).hexdigest()
 
 

@@ -7,15 +7,11 @@ included, becomes a `PluginFailure` in the catalogue, and nothing of that plugin
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib.util
 import re
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pluggy
@@ -156,28 +152,3 @@ def _check_skill(skill: Any) -> None:
         raise UsageError(f"/{name}: {', '.join(sorted(taken))} belongs to the harness")
     for trigger in skill.triggers:
         re.compile(trigger)
-
-
-def import_folder(folder: Path) -> ModuleType:
-    """Import a folder's plugin.py as a package of its own, so that `from . import x` works."""
-    tag = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
-    package = f"harness_folder_{re.sub(r'[^a-z0-9]', '_', folder.name)}_{tag}"
-    for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
-        del sys.modules[name]
-    return import_file(package, folder / "plugin.py", folder)
-
-
-def import_file(name: str, path: Path, folder: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        name, path, submodule_search_locations=[str(folder)]
-    )
-    if spec is None or spec.loader is None:
-        raise ImportError(f"cannot import {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

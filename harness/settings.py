@@ -52,10 +52,15 @@ class Settings:
         return self.config_dir / "trusted.json"
 
     @property
+    def own_skills(self) -> Path:
+        """The user's own skills, which count as trusted."""
+        return self.config_dir / "skills"
+
+    @property
     def skill_folders(self) -> tuple[Path, ...]:
         """Folders that may hold skills, in the order in which they win a name."""
         project = self.project_dir
-        return project / "skills", project / ".agents" / "skills", self.config_dir / "skills"
+        return project / "skills", project / ".agents" / "skills", self.own_skills
 
 
 def from_environment(environ: Mapping[str, str] | None = None) -> Settings:

@@ -13,6 +13,7 @@ class Shout(Skill):
 
 from __future__ import annotations
 
+import json
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from harness.errors import SkillFailed
 
 if TYPE_CHECKING:
     from harness.models import Models
@@ -56,8 +59,17 @@ class Result:
     exit_code: int = 0
     leave: bool = False
 
-    def as_data(self) -> Any:
-        return {"text": self.text} if self.data is None else self.data
+    def as_json(self) -> str:
+        """The data as one JSON object; paths and times become text.
+
+        Raises:
+            SkillFailed: it cannot be written as JSON.
+        """
+        data = {"text": self.text} if self.data is None else self.data
+        try:
+            return json.dumps(data, ensure_ascii=False, indent=2, default=str)
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise SkillFailed(f"the result is no JSON: {exc}") from exc
 
 
 @dataclass(slots=True)

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import io
 import shutil
+import sys
 from collections.abc import Sequence
+
+UNLIMITED = 10_000
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Rows under headers, as wide as the terminal allows."""
+    """Rows under headers: as wide as the terminal, or as they are where stdout is none.
+
+    Nothing is cut off: what is too long for its column goes on in the next line.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*headers, box=None, pad_edge=False, header_style="")
+    drawn = Table(box=None, pad_edge=False, header_style="")
+    for header in headers:
+        drawn.add_column(header, overflow="fold")
     for row in rows:
         drawn.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    width = shutil.get_terminal_size((160, 24)).columns
+    # Not sys.stdout, which is stderr while a skill runs.
+    terminal = sys.__stdout__ is not None and sys.__stdout__.isatty()
+    width = shutil.get_terminal_size().columns if terminal else UNLIMITED
     console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
     console.print(drawn)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness import options as skill_options
 from harness.backends.base import Availability, Model, OnText, Reply, Request, Watch
+from harness.entries import ModelEntry, ServeEntry
 from harness.execution import Door
 from harness.hookspecs import RegisterBackend, RegisterSkill, hookimpl
 from harness.models import ModelPool, Models
-from harness.registry import ModelEntry, Registry, ServeEntry
+from harness.registry import Registry
 from harness.runlog import Run
 from harness.screen import Screen
 from harness.settings import Settings

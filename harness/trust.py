@@ -9,15 +9,23 @@ import hashlib
 import json
 from pathlib import Path
 
-from harness.errors import OutputError
+from harness.errors import OutputError, UsageError
 
 
 def content_hash(folder: Path) -> str:
-    """sha256 over names and contents of the folder's files, compiled Python left out."""
-    digest = hashlib.sha256()
+    """sha256 over names and contents of the folder's files.
+
+    Compiled Python is left out: `folder_import` never runs it.
+
+    Raises:
+        UsageError: a link leads out of the folder, where contents change unseen.
+    """
+    digest, root = hashlib.sha256(), folder.resolve()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() or p.is_symlink()):
         if "__pycache__" in path.parts:
             continue
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise UsageError("leads out of the folder, which cannot be trusted", where=str(path))
         content = path.read_bytes() if path.is_file() else str(path.readlink()).encode()
         name = path.relative_to(folder).as_posix().encode()
         for part in (name, content):
@@ -32,12 +40,18 @@ class TrustStore:
         self._path = path
 
     def trusts(self, folder: Path) -> bool:
-        return self._read().get(str(folder.resolve())) == content_hash(folder)
+        """Whether the folder was trusted with the content it has now."""
+        known = self._read().get(str(folder.resolve()))
+        try:
+            return known is not None and known == content_hash(folder)
+        except (UsageError, OSError, RuntimeError):  # a link leads out, or round in a circle
+            return False
 
     def trust(self, folder: Path) -> None:
         """Trust the folder as it is now.
 
         Raises:
+            UsageError: a link leads out of it.
             OutputError: the decision cannot be stored.
         """
         decisions = {**self._read(), str(folder.resolve()): content_hash(folder)}

@@ -31,11 +31,19 @@ def load(path: Path, model: type[M], error: type[HarnessError] = UsageError) -> 
         raise error("is not UTF-8 text", where=str(path)) from exc
     except yaml.YAMLError as exc:
         raise _syntax_error(exc, path, error) from exc
-    _refuse_repeated_keys(root, path, error)
     try:
+        _refuse_repeated_keys(root, path, error)
         return model.model_validate(data if data is not None else {})
+    except RecursionError as exc:
+        raise error("holds itself, by an anchor or by depth", where=str(path)) from exc
     except ValidationError as exc:
         raise _misfit(exc, root, path, error) from exc
+
+
+def where(path: Path, *loc: str | int) -> str:
+    """ "FILE:LINE" of a place in a file that `load` has read."""
+    root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    return f"{path}:{_line(root, loc)}"
 
 
 def _syntax_error(exc: yaml.YAMLError, path: Path, error: type[HarnessError]) -> HarnessError:

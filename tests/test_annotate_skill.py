@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.backends.base import Reply
+from harness.entries import ModelEntry, ServeEntry
 from harness.errors import (
     DeadlineExceeded,
     InputError,
@@ -21,7 +22,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.models import ModelPool, Models
-from harness.registry import ModelEntry, Registry, ServeEntry
+from harness.registry import Registry
 from harness.testing import FakeBackend, FakeModel, fake_models, run_skill
 from skills.annotate.annotate import annotate_paper
 from skills.annotate.forms import TaggedForm

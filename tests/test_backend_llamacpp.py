@@ -20,6 +20,7 @@ from harness import settings
 from harness.backends import engine, llamacpp
 from harness.backends.base import Availability, Message, Model, Request
 from harness.backends.llamacpp import LlamaCppBackend
+from harness.entries import FileEntry, ServeEntry
 from harness.errors import (
     ChecksumMismatch,
     DeadlineExceeded,
@@ -30,7 +31,6 @@ from harness.errors import (
     SkillFailed,
 )
 from harness.files import FileStore
-from harness.registry import FileEntry, ServeEntry
 
 pytestmark = pytest.mark.model
 

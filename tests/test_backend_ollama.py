@@ -15,6 +15,7 @@ from protocol_server import DIGEST, ProtocolServer
 
 from harness.backends.base import Availability, Message, Model, Request
 from harness.backends.ollama import OllamaBackend, OllamaModel
+from harness.entries import ServeEntry
 from harness.errors import (
     DeadlineExceeded,
     GenerationFailed,
@@ -24,7 +25,6 @@ from harness.errors import (
     ModelUnavailable,
     SkillFailed,
 )
-from harness.registry import ServeEntry
 
 SCHEMA = {
     "type": "object",
@@ -163,7 +163,7 @@ def test_probe_knows_what_is_pulled(failing_server: ProtocolServer) -> None:
     assert backend.probe(entry(failing_server)) == Availability(True)
     assert backend.probe(entry(failing_server, "smollm2:latest")) == Availability(True)
     assert backend.probe(entry(failing_server, "smollm2:135m")) == Availability(
-        False, "not pulled (ollama pull smollm2:135m)"
+        False, "Ollama has no smollm2:135m"
     )
     assert backend.probe(entry(failing_server, "hub.example:5000/smollm2")).available is False
     assert [recorded.path for recorded in failing_server.requests] == ["/api/tags"]
@@ -184,7 +184,7 @@ def test_load_tells_the_digest_and_refuses_what_is_absent(failing_server: Protoc
     model = load(failing_server)
     assert model.digests == {"ollama": DIGEST}
     assert not model.takes_grammar
-    with pytest.raises(ModelUnavailable, match="ollama pull other"):
+    with pytest.raises(ModelUnavailable, match="Ollama has no other"):
         OllamaBackend().load(entry(failing_server, "other"))
 
 

@@ -20,6 +20,7 @@ from protocol_server import ProtocolServer
 from harness.backends import engine
 from harness.backends.base import Availability, Message, Model, Request
 from harness.backends.openai import OpenAIBackend, OpenAIModel
+from harness.entries import ServeEntry
 from harness.errors import (
     DeadlineExceeded,
     GenerationFailed,
@@ -31,7 +32,6 @@ from harness.errors import (
     SkillFailed,
 )
 from harness.files import FileStore
-from harness.registry import ServeEntry
 
 SCHEMA = {
     "type": "object",

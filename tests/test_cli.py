@@ -40,6 +40,16 @@ class Many(Skill):
     def run(self, call):
         return Result("line\\n" * 1_000_000)
 
+class Stream(Skill):
+    name = "stream"
+    summary = "says a lot, piece by piece"
+    text = "optional"
+
+    def run(self, call):
+        for _ in range(1_000_000):
+            call.screen.emit("line\\n")
+        return Result("done")
+
 class Echo(Skill):
     name = "echo"
     summary = "gives back what it got"
@@ -48,7 +58,7 @@ class Echo(Skill):
 
 @hookimpl
 def register_skills(register):
-    for skill in (Slow(), Many(), Echo()):
+    for skill in (Slow(), Many(), Stream(), Echo()):
         register(skill)
 
 @hookimpl
@@ -113,6 +123,11 @@ def test_version_and_help(home):
         (("/annotate x.txt save to y.docx",), None, 2, ""),
         (("/echo x save to y.md",), None, 2, ""),
         (("/logs 99",), None, 1, ""),
+        (("",), None, 2, ""),
+        (("  ",), None, 2, ""),
+        (("/echo \udcff x",), None, 2, ""),
+        (("--json=false", "/echo x"), None, 2, ""),
+        (("/echo x save to ~nosuchuser/x.md",), None, 2, ""),
         ((), "/echo one\n\n/echo two\n", 0, "one\ntwo\n"),
         ((), "/echo one\n/nosuch\n/echo two\n", 2, "one\ntwo\n"),
         ((), "/echo one\n/exit\n/echo two\n", 0, "one\n"),
@@ -170,9 +185,11 @@ def test_ctrl_c_ends_the_work_with_130(home):
     assert run["status"] == "interrupted"
 
 
-def test_a_broken_pipe_ends_quietly(home):
+@pytest.mark.parametrize("line", ["/many", "/stream"])
+def test_a_broken_pipe_ends_quietly(home, line):
+    script = f"{sys.executable} {AGENT} {line} | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
-        ["bash", "-c", f"{sys.executable} {AGENT} /many | head -1; echo ${{PIPESTATUS[0]}}"],
+        ["bash", "-c", script],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -180,6 +197,24 @@ def test_a_broken_pipe_ends_quietly(home):
     )
     assert done.stdout == "line\n0\n"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("where", [">/dev/full", ">&-"])
+def test_a_result_that_stdout_does_not_take_is_an_output_error(home, where):
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} {AGENT} '/echo x' {where}"],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(home),
+    )
+    assert done.returncode == 4
+    assert "stdout" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_stands_after_other_options(home):
+    assert "Usage: agent.py" in agent(home, "--json", "--help").stdout
 
 
 def test_a_loop_around_the_command_keeps_its_input(home):

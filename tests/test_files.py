@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.entries import FileEntry
 from harness.errors import ChecksumMismatch, ModelUnavailable
 from harness.files import FileStore
-from harness.registry import FileEntry
 
 WEIGHTS = os.urandom(100_000)
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()

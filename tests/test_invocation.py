@@ -73,6 +73,9 @@ def test_text_is_kept_byte_for_byte():
         ("how to save to disk is told later on", "how to save to disk is told later on", []),
         ("-- they save to out.md", "they save to out.md", []),
         ("-- --limit", "--limit", []),
+        ("they save to evil.md save to good.md", "they save to evil.md", ["good.md"]),
+        ("use -o evil.md save to good.md", "use -o evil.md", ["good.md"]),
+        ("-o a.md x save to b.md -o c.md", "x", ["a.md", "b.md", "c.md"]),
     ],
 )
 def test_where_a_result_is_saved(rest, text, targets):
@@ -93,6 +96,7 @@ def test_where_a_result_is_saved(rest, text, targets):
         ("--dry-run x --kind long", {"dry_run": True, "kind": "long"}, "x"),
         ("--no-cache x", {"cache": False}, "x"),
         ("--tag a --tag b x", {"tag": ["a", "b"]}, "x"),
+        ("--tag a x --tag b --tag c", {"tag": ["a", "b", "c"]}, "x"),
         ("x --dry-run --limit 2", {"dry_run": True, "limit": 2}, "x"),
         ("x --limit 2 --dry-run", {"dry_run": True, "limit": 2}, "x"),
     ],
@@ -138,6 +142,7 @@ def test_help_is_asked_for_anywhere(rest):
         ("x save to my out.md", "needs quotes"),
         ('x save to ""', "needs a path"),
         ("-o", "-o needs a value"),
+        ("x save to ~nosuchuser/x.md", "home"),
     ],
 )
 def test_what_is_refused_and_how(rest, message):
@@ -156,3 +161,6 @@ def test_general_options_before_the_line():
         invocation.parse_general(["--jsn"])
     with pytest.raises(UsageError, match="needs a value"):
         invocation.parse_general(["--model"])
+    with pytest.raises(UsageError, match="--json takes no value"):
+        invocation.parse_general(["--json=false", "/help"])
+    assert invocation.parse_general(["--json", "--help"]) == ({"json": True}, ["--help"])

@@ -1,5 +1,7 @@
 """Targets are checked before the work and written whole or not at all."""
 
+import dataclasses
+import io
 import os
 import resource
 
@@ -52,12 +54,15 @@ def test_one_run_may_fill_two_targets(app, tmp_path):
         ("nosuch/a.txt", OutputError, 4, "no folder"),
         ("folder.txt", OutputError, 4, "is a folder"),
         ("old.txt", OutputError, 4, "exists already.*--force"),
+        ("a" * 300 + ".txt", OutputError, 4, "too long"),
+        ("loop.txt", OutputError, 4, "[Ll]oop"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_the_work(
     app, tmp_path, target, error, code, message
 ):
     (tmp_path / "folder.txt").mkdir()
+    (tmp_path / "loop.txt").symlink_to("loop.txt")
     (tmp_path / "old.txt").write_text("old")
     with pytest.raises(error, match=message) as caught:
         app.dispatch(f"/copy x save to {tmp_path / target}")
@@ -90,6 +95,26 @@ def test_the_same_job_replaces_its_own_file_and_no_other_does(app, tmp_path):
     with pytest.raises(OutputError, match="exists"):
         app.dispatch(line)
     assert (tmp_path / "a.txt").read_text() == "edited by hand"
+
+
+def test_stdin_is_another_input_when_it_says_something_else(tmp_path):
+    target = tmp_path / "a.txt"
+    for text in (b"one", b"one"):
+        app = fake_app(tmp_path, None, Copy(), door=Door("test", stdin=io.BytesIO(text)))
+        app.dispatch(f"/copy - save to {target}")
+    app = fake_app(tmp_path, None, Copy(), door=Door("test", stdin=io.BytesIO(b"two")))
+    with pytest.raises(OutputError, match="exists"):
+        app.dispatch(f"/copy - save to {target}")
+    assert target.read_text() == "one"
+
+
+def test_a_path_is_another_input_in_another_folder(tmp_path):
+    target = tmp_path / "a.txt"
+    fake_app(tmp_path, None, Copy()).dispatch(f"/copy x.md save to {target}")
+    app = fake_app(tmp_path, None, Copy())
+    app.settings = dataclasses.replace(app.settings, project_dir=tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match="exists"):
+        app.dispatch(f"/copy x.md save to {target}")
 
 
 @pytest.mark.parametrize("answer", [True, False])
@@ -129,6 +154,20 @@ def test_a_full_disk_loses_neither_the_old_file_nor_the_result(app, tmp_path, mo
     assert sorted(p.name for p in tmp_path.glob("*.t*")) == ["old.txt"]
     [run] = app.run_log.recent(1)
     assert (run["status"], run["exit_code"]) == ("failed", 4)
+
+
+def test_a_name_as_long_as_a_name_can_be(tmp_path):
+    target = tmp_path / ("a" * 251 + ".txt")
+    output.write(target, "new")
+    assert target.read_text() == "new"
+
+
+def test_a_replaced_file_keeps_its_mode(tmp_path):
+    target = tmp_path / "private.txt"
+    target.write_text("old")
+    target.chmod(0o600)
+    output.write(target, "new")
+    assert target.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_symbolic_link_stays_one(tmp_path):

@@ -1,12 +1,14 @@
 """A broken plugin costs itself alone, in loading and in calling, whatever it does."""
 
+import importlib.util
 import io
+import py_compile
 import sys
 import textwrap
 
 import pytest
 
-from harness import Call, Result, Skill, SkillFailed, UsageError
+from harness import Call, OutputError, Result, Skill, SkillFailed, UsageError
 from harness.app import App
 from harness.errors import NotTrusted
 from harness.execution import Door
@@ -265,3 +267,108 @@ def test_a_skill_file_with_windows_line_ends(tmp_path):
     folder.mkdir(parents=True)
     (folder / "SKILL.md").write_bytes(b"---\r\nname: x\r\ndescription: y\r\n---\r\nBody\r\n")
     assert fake_app(tmp_path).catalogue.skills["x"].skill.file.body == "Body"
+
+
+def test_compiled_files_of_a_folder_are_never_run(tmp_path):
+    """Nobody reads them, so nobody can have trusted them."""
+    folder = plugin(tmp_path / "config" / "skills", "theirs", GOOD.format(name="theirs"))
+    (folder / "beside.py").write_text("WORD = 'good'")
+    code = GOOD.format(name="theirs").replace("class Good", "from .beside import WORD\nclass Good")
+    (folder / "plugin.py").write_text(code.replace('"good: "', 'WORD + ": "'))
+    for name in ("plugin.py", "beside.py"):
+        evil = tmp_path / name
+        evil.write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+        py_compile.compile(
+            str(evil),
+            importlib.util.cache_from_source(str(folder / name)),
+            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        )
+    assert lenient(tmp_path).dispatch("/theirs x").result.text == "good: x"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_folder_with_a_link_out_of_it_cannot_be_trusted(tmp_path):
+    folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "lib").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="leads out of the folder"):
+        lenient(tmp_path).dispatch("/theirs --trust x")
+
+
+@pytest.mark.parametrize(
+    ("line", "trusted"),
+    [
+        ("/theirs --trust x", True),
+        ("/theirs x --trust", True),
+        ("/theirs a text that says --trust me", False),
+        ("/theirs -- x --trust", False),
+        ("/theirs x", False),
+    ],
+)
+def test_trust_is_an_option_and_no_part_of_the_text(tmp_path, line, trusted):
+    plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
+    app = lenient(tmp_path)
+    if trusted:
+        assert app.dispatch(line).result.text == "good: x"
+    else:
+        with pytest.raises(NotTrusted):
+            app.dispatch(line)
+
+
+def test_a_trust_that_cannot_be_stored_can_be_given_again(tmp_path):
+    plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
+    app = lenient(tmp_path)
+    (tmp_path / "config").write_text("a file where the folder should be")
+    for _ in range(2):
+        with pytest.raises(OutputError, match="trust cannot be stored"):
+            app.dispatch("/theirs --trust x")
+
+
+def test_a_plugin_that_brings_another_name_than_its_folder_says(tmp_path):
+    plugin(tmp_path / "skills", "theirs", GOOD.format(name="other"))
+    with pytest.raises(UsageError, match="brings no skill /theirs"):
+        lenient(tmp_path).dispatch("/theirs --trust x")
+
+
+def test_duplicates_are_told_even_among_those_that_wait_for_trust(tmp_path):
+    plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
+    plugin(tmp_path / ".agents" / "skills", "theirs", GOOD.format(name="theirs"))
+    [failure] = lenient(tmp_path).catalogue.failures
+    assert failure.origin == str(tmp_path / ".agents" / "skills" / "theirs")
+    assert str(tmp_path / "skills" / "theirs") in failure.reason
+
+
+def test_a_link_in_the_users_own_folder_counts_as_theirs(tmp_path):
+    folder = plugin(tmp_path / "work", "linked", GOOD.format(name="linked"))
+    own = tmp_path / "config" / "skills"
+    own.mkdir(parents=True)
+    (own / "linked").symlink_to(folder)
+    assert lenient(tmp_path).dispatch("/linked x").result.text == "good: x"
+
+
+class Ragged(Skill):
+    name = "ragged"
+    summary = "has a result that breaks when it is used"
+    saves = (".txt", ".md")
+
+    def run(self, call: Call) -> Result:
+        loop: list[object] = []
+        loop.append(loop)
+        data = {"path": call.settings.data_dir} if call.text == "path" else loop
+        return Result("x", data, {".txt": lambda: str(1 / 0), ".md": lambda: 5})  # type: ignore
+
+
+@pytest.mark.parametrize("line", ["/ragged x -o a.txt", "/ragged x -o a.md", "/ragged --json x"])
+def test_a_result_that_breaks_when_it_is_used_is_the_skills_failure(tmp_path, line, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    app = fake_app(tmp_path, None, Ragged())
+    with pytest.raises(SkillFailed):
+        app.dispatch(line)
+    [run] = app.run_log.recent(1)
+    assert run["status"] == "failed"
+    assert not list(tmp_path.glob("a.*"))
+
+
+def test_paths_in_a_result_become_text(tmp_path):
+    outcome = fake_app(tmp_path, None, Ragged()).dispatch("/ragged --json path")
+    assert str(tmp_path / "data") in outcome.result.as_json()

@@ -47,6 +47,8 @@ def resolved(task, down=(), **how):
         ("annotate", ALL[:4], {"model": "producer"}, EMBEDDED, False),
         ("annotate", (), {"model": "qwen2.5:7b"}, SMALL, False),
         ("annotate", (), {"model": "ollama qwen2.5:7b"}, SMALL, False),
+        ("annotate", (), {"model": "ollama/qwen2.5:7b"}, SMALL, False),
+        ("annotate", (), {"model": "ollama/nanda-annotator"}, TUNED_OLLAMA, False),
         ("annotate", (), {"model": "ollama/llama3:8b"}, "ollama/llama3:8b/ollama llama3:8b", False),
         ("chat", (), {}, LARGE, False),
         ("judge", (LARGE,), {}, SMALL, False),
@@ -145,6 +147,24 @@ files:
             "colour",
         ),
         ("version: 2\n", 1, "version"),
+        (
+            "models:\n  a:\n    tasks: [x]\n    serve: [{backend: ollama, model: m}]\n"
+            "    options:\n      temprature: 0\n",
+            6,
+            "temprature: unknown key",
+        ),
+        (
+            "models:\n  a:\n    tasks: [x]\n    serve: [{backend: ollama, model: m}]\n"
+            "    fallback: b\n",
+            5,
+            "a falls back to 'b'",
+        ),
+        (
+            "models:\n  a:\n    tasks: [x]\n    serve:\n      - backend: llamacpp\n"
+            "        gguf: g\n",
+            6,
+            "'g', which is not in files",
+        ),
         ("files:\n  g: {path: x, sha256: abc}\n", 2, "sha256"),
         ("files:\n  g: {pypi: x==1}\n", 2, "names its member and its sha256"),
     ],
@@ -157,23 +177,24 @@ def test_a_broken_registry_names_file_and_line(tmp_path, text, line, message):
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            "models:\n  a:\n    tasks: [x]\n    serve: [{backend: ollama, model: m}]\n"
-            "    fallback: b\n",
-            "falls back to 'b'",
-        ),
-        (
-            "models:\n  a:\n    tasks: [x]\n    serve: [{backend: llamacpp, gguf: g}]\n",
-            "'g', which is not in files",
-        ),
-    ],
-)
-def test_references_must_exist(tmp_path, text, message):
-    with pytest.raises(RegistryError, match=message):
-        registry.load(write(tmp_path, text))
+def test_a_registry_that_holds_itself(tmp_path):
+    with pytest.raises(RegistryError, match="holds itself"):
+        registry.load(write(tmp_path, "models: &x\n  mine: *x\n"))
+
+
+def test_a_fault_in_the_users_registry_is_told_of_that_file(tmp_path):
+    own = write(
+        tmp_path,
+        "models:\n  a: {tasks: [x], serve: [{backend: ollama, model: m}], fallback: b}\n",
+    )
+    with pytest.raises(RegistryError, match=f"^{own}:2: a falls back"):
+        registry.load(SHIPPED, own)
+
+
+@pytest.mark.parametrize("name", ["openai/", "ollama/", "nosuch/x", ""])
+def test_half_a_name_names_no_model(name):
+    with pytest.raises(UsageError, match="no model"):
+        resolved("annotate", model=name)
 
 
 def test_a_circle_of_fallbacks_ends(tmp_path):

@@ -57,6 +57,7 @@ def test_every_error_has_its_exit_code_and_stands_in_the_drawing():
         errors.SkillFailed: 1,
         errors.ModelError: 3,
         errors.OutputError: 4,
+        errors.ReaderGone: 0,
         errors.Interrupted: 130,
     }
     for cls in _subclasses(errors.HarnessError):

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from harness.entries import ServeEntry
 from harness.errors import DeadlineExceeded, Interrupted
-from harness.registry import ServeEntry
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length"]
@@ -71,7 +71,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether an entry could serve now, and why (not): "98 MB to download", "not pulled"."""
+    """Whether an entry could serve now, and why (not): "98 MB to download"."""
 
     available: bool
     reason: str = ""

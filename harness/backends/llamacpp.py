@@ -10,6 +10,7 @@ from typing import Any
 from harness.backends import engine
 from harness.backends.base import Availability, FinishReason, OnText, Reply, Request, Watch
 from harness.backends.worker import Emit, relay
+from harness.entries import ServeEntry
 from harness.errors import (
     GenerationFailed,
     HarnessError,
@@ -17,7 +18,6 @@ from harness.errors import (
     SkillFailed,
 )
 from harness.files import FileStore
-from harness.registry import ServeEntry
 
 GRAMMAR_HEADER = "%llguidance {}\n"
 """Without it the engine takes a grammar for GBNF."""

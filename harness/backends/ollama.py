@@ -19,8 +19,8 @@ from harness.backends.remote import (
     refusal,
 )
 from harness.backends.worker import Emit, relay
+from harness.entries import ServeEntry
 from harness.errors import HarnessError, ModelUnavailable
-from harness.registry import ServeEntry
 
 if TYPE_CHECKING:
     import ollama
@@ -55,7 +55,7 @@ class OllamaBackend:
         name = _full_name(str(entry.model))
         if name not in pulled:
             raise ModelUnavailable(
-                f"not pulled (ollama pull {entry.model})", hint="`ollama list` shows what is there."
+                f"Ollama has no {entry.model}", hint="`ollama list` shows what it has."
             )
         return pulled[name]
 

@@ -18,8 +18,8 @@ from harness.backends.remote import (
     refusal,
 )
 from harness.backends.worker import Emit, relay
+from harness.entries import ServeEntry
 from harness.errors import HarnessError, InputError, ModelUnavailable
-from harness.registry import ServeEntry
 
 if TYPE_CHECKING:
     import openai

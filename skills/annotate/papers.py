@@ -117,6 +117,8 @@ def _given(text: str, kind: str) -> Paper:
         text.encode()
     except UnicodeEncodeError as exc:  # bytes of the command line that are no UTF-8
         raise InputError(f"the {kind} is not UTF-8 text (character {exc.start})") from exc
+    if "\0" in text:
+        raise InputError(f"the {kind} is binary (character {text.index(chr(0))} is 0)")
     title, abstract = text_files.title_and_abstract(text)
     return Paper("id", _digest(abstract)[:12], title, abstract, {"kind": kind})
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from harness.hookspecs import RegisterSkill, hookimpl
+from harness.models import ServedModel
 from harness.skills import Call, Result, Skill, SkillOptions
 
 _ASK = r"(?:please\s+|can\s+you\s+|could\s+you\s+|would\s+you\s+)*annotate\s+"
@@ -60,20 +62,20 @@ class Annotate(Skill):
         paper = read_paper(
             call.text, source=call.source, title=options.title, max_words=framework.max_words
         )
-        with call.screen.progress("annotating") as tick:
-            pieces = 0
 
-            def on_text(_: str) -> None:
-                nonlocal pieces
-                pieces += 1
-                tick(f"{pieces} tokens")
+        def work(model: ServedModel) -> dict[str, Any]:
+            # Shown only now: a download and a fallback have lines of their own to say before.
+            with call.screen.progress("annotating") as tick:
+                pieces = itertools.count(1)
+                return annotate_paper(
+                    paper,
+                    framework,
+                    model,
+                    max_tokens=options.max_tokens,
+                    on_text=lambda _: tick(f"{next(pieces)} tokens"),
+                )
 
-            record = call.models.run(
-                self.name,
-                lambda model: annotate_paper(
-                    paper, framework, model, max_tokens=options.max_tokens, on_text=on_text
-                ),
-            )
+        record = call.models.run(self.name, work)
         if warning := render.warning(record):
             call.screen.notice(warning)
         return Result(
