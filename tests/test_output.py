@@ -156,6 +156,14 @@ def test_a_full_disk_loses_neither_the_old_file_nor_the_result(app, tmp_path, mo
     assert (run["status"], run["exit_code"]) == ("failed", 4)
 
 
+def test_a_reader_of_the_old_file_keeps_it_whole(tmp_path):
+    (tmp_path / "old.txt").write_text("old")
+    with (tmp_path / "old.txt").open() as reader:
+        output.write(tmp_path / "old.txt", "new")
+        assert reader.read() == "old"
+    assert (tmp_path / "old.txt").read_text() == "new"
+
+
 def test_a_name_as_long_as_a_name_can_be(tmp_path):
     target = tmp_path / ("a" * 251 + ".txt")
     output.write(target, "new")
