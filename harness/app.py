@@ -20,6 +20,7 @@ from harness.discovery import Discovery
 from harness.errors import (
     HarnessError,
     InputError,
+    InternalError,
     NotTrusted,
     RegistryError,
     UnknownSkill,
@@ -107,10 +108,7 @@ class App:
         except (HarnessError, KeyboardInterrupt):
             raise
         except Exception as exc:
-            raise HarnessError(
-                f"the harness broke: {type(exc).__name__}: {exc}",
-                hint="That is a fault of its own; please report it with this line.",
-            ) from exc
+            raise InternalError(exc) from exc
 
     def _dispatch(self, line: str) -> Outcome:
         name, rest = invocation.split_command(line) or self._plain_text(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import IO
@@ -9,7 +10,7 @@ from typing import IO
 from harness import settings as settings_module
 from harness._version import __version__
 from harness.app import App
-from harness.errors import HarnessError, Interrupted, ReaderGone, UsageError
+from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.execution import Door
 from harness.help import program_help
 from harness.invocation import parse_general
@@ -27,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HarnessError as error:
         print_error(error, Screen())
         return error.exit_code
+    except Exception as exc:  # noqa: BLE001  the last resort: say that it is our own fault
+        print_error(InternalError(exc), Screen())
+        return InternalError.exit_code
 
 
 def _run(words: list[str]) -> int:
@@ -49,7 +53,7 @@ def _run(words: list[str]) -> int:
         line = " ".join(rest)
         if rest and not line.strip():  # an empty shell variable, most likely
             raise UsageError("the line is empty", hint="`--help` tells what it may be.")
-        return _run_lines(app, [line] if rest else sys.stdin or ())
+        return _run_lines(app, [line] if rest else _piped_lines())
     finally:
         app.close()
 
@@ -73,6 +77,13 @@ def _run_lines(app: App, lines: Sequence[str] | IO[str]) -> int:
         if outcome.result.leave:
             break
     return code
+
+
+def _piped_lines() -> IO[str] | tuple[()]:
+    """The lines of stdin; one that is not UTF-8 is left for `dispatch` to refuse."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+    return sys.stdin or ()
 
 
 def _piped_stdin() -> IO[bytes] | None:

@@ -16,6 +16,7 @@
     │   ├── ModelBusy                    there, but its queue is full           (retryable)
     │   └── ChecksumMismatch             a file is not the one the registry names
     ├── OutputError                  4   a requested file, or stdout, was not written
+    ├── InternalError                1   a fault of the harness itself
     ├── ReaderGone                   0   a closed pipe (`| head`) ends quietly
     └── Interrupted                130   Ctrl-C, or a cancelled generation
 
@@ -120,6 +121,17 @@ class ChecksumMismatch(ModelError):
 
 class OutputError(HarnessError):
     exit_code = 4
+
+
+class InternalError(HarnessError):
+    """A bug. The door shows the traceback of its cause."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(
+            f"the harness broke: {type(cause).__name__}: {cause}",
+            hint="That is a fault of its own: please report it with what stands here.",
+        )
+        self.__cause__ = cause
 
 
 class ReaderGone(HarnessError):

@@ -20,6 +20,7 @@ from harness.errors import (
     GenerationFailed,
     HarnessError,
     InputError,
+    InternalError,
     Interrupted,
     InvalidReply,
     OutputError,
@@ -207,9 +208,7 @@ class Execution:
             self._close(call, exc)
             raise
         except Exception as exc:
-            failure = HarnessError(f"{type(exc).__name__}: {exc}")
-            failure.__cause__ = exc
-            self._close(call, failure)
+            self._close(call, InternalError(exc))
             raise
         else:
             status: Status = "failed" if self.exit_code else "done"

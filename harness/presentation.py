@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import traceback
 
-from harness.errors import HarnessError, Interrupted, ReaderGone
+from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
 from harness.execution import Outcome
 from harness.screen import Screen
 
@@ -26,4 +27,6 @@ def print_error(error: HarnessError, screen: Screen) -> None:
     """Say on stderr what happened, where, and what to do."""
     if isinstance(error, ReaderGone):
         return
+    if isinstance(error, InternalError) and error.__cause__ is not None:
+        screen.notice("".join(traceback.format_exception(error.__cause__)).rstrip())
     screen.notice("Interrupted." if isinstance(error, Interrupted) else f"Error: {error}")

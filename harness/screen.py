@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import IO, Protocol
 
 from harness.errors import OutputError, ReaderGone
@@ -30,7 +31,7 @@ class Screen:
         self, out: IO[str] | None = None, err: IO[str] | None = None, *, quiet_results: bool = False
     ) -> None:
         self.out: IO[str] | None = out or sys.stdout
-        self.err = err or sys.stderr
+        self.err = err or sys.stderr or io.StringIO()
         self.quiet_results = quiet_results
         self.emitted = False
 
@@ -71,11 +72,12 @@ class Screen:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
 
     def notice(self, text: str) -> None:
-        """Say one line about the work."""
-        self.err.write(text + "\n")
-        self.err.flush()
+        """Say one line about the work; where nobody listens it is lost, and no reason to stop."""
+        with contextlib.suppress(OSError, ValueError):
+            self.err.write(text + "\n")
+            self.err.flush()
 
-    @contextmanager
+    @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[Ticker]:
         """Show, on a terminal, that work goes on; the ticker changes what is said of it."""
         if not self.err.isatty() or os.environ.get("TERM") == "dumb":

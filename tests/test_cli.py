@@ -213,6 +213,27 @@ def test_a_result_that_stdout_does_not_take_is_an_output_error(home, where):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("where", ["2>&1 | head -0", "2>/dev/full", "2>&-"])
+def test_a_notice_that_nobody_reads_is_no_failure(home, where):
+    script = f"{sys.executable} {AGENT} '/echo -' {where}; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", script], input="x", capture_output=True, text=True, env=environment(home)
+    )
+    assert done.stdout.splitlines()[-1] == "0"
+    assert done.stderr == ""
+
+
+def test_a_piped_line_that_is_not_utf8_costs_itself_alone(home):
+    done = subprocess.run(
+        [sys.executable, AGENT],
+        input=b"/echo one\n/echo \xff\n/echo two\n",
+        capture_output=True,
+        env=environment(home),
+    )
+    assert (done.returncode, done.stdout) == (2, b"one\ntwo\n")
+    assert b"not UTF-8" in done.stderr
+
+
 def test_help_stands_after_other_options(home):
     assert "Usage: agent.py" in agent(home, "--json", "--help").stdout
 

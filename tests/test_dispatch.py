@@ -17,7 +17,7 @@ from harness import (
     Skill,
     UsageError,
 )
-from harness.errors import RegistryError, UnknownSkill
+from harness.errors import InternalError, RegistryError, UnknownSkill
 from harness.execution import Door
 from harness.presentation import print_error, show
 from harness.testing import FAKE_REGISTRY, FakeBackend, FakeModel, fake_app
@@ -314,6 +314,17 @@ def test_help_is_made_from_the_skills_options(tmp_path):
 
 def test_exit_leaves(tmp_path):
     assert fake_app(tmp_path).dispatch("/exit").result.leave
+
+
+def test_a_fault_of_the_harness_says_so_and_shows_where(tmp_path, monkeypatch):
+    app = fake_app(tmp_path, FakeModel("hi"))
+    monkeypatch.setattr(app, "_skill", lambda *_: 1 / 0)
+    with pytest.raises(InternalError) as caught:
+        app.dispatch("/help")
+    print_error(caught.value, app.screen)
+    said = app.screen.err.getvalue()
+    assert "Traceback" in said
+    assert said.splitlines()[-1].startswith("Error: the harness broke: ZeroDivisionError")
 
 
 def test_an_error_says_where_and_what_to_do(tmp_path):
