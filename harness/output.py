@@ -43,6 +43,8 @@ def check(
 
 
 def _check_place(target: Path, may_replace: Callable[[Path], bool]) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        target.stat()  # raises for what no call below does on every Python: links in a circle
     folder = target.resolve().parent
     if not folder.is_dir():
         raise OutputError(f"there is no folder {folder}", where=str(target), hint="Make it first.")

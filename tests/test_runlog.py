@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+from contextlib import closing
 
 import pytest
 
@@ -19,7 +20,8 @@ class Probe(Skill):
     error: BaseException | None = None
 
     def run(self, call: Call) -> Result:
-        [row] = sqlite3.connect(call.settings.run_log).execute("SELECT status FROM runs").fetchall()
+        with closing(sqlite3.connect(call.settings.run_log)) as db:
+            [row] = db.execute("SELECT status FROM runs").fetchall()
         assert row == ("running",)
         if self.error is not None:
             raise self.error
@@ -37,7 +39,6 @@ class Probe(Skill):
         (ValueError("bug"), "failed", 1, None),
     ],
 )
-@pytest.mark.filterwarnings("ignore:unclosed database")  # the probe looks into the open log
 def test_a_run_is_closed_as_what_became_of_it(tmp_path, error, status, code, raw):
     skill = Probe()
     skill.error = error
