@@ -3,18 +3,39 @@
 Started by a Python without the dependencies, it hands over to the `.venv` beside it.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import os
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NEEDED = ("pluggy", "pydantic", "yaml", "platformdirs", "prompt_toolkit", "filelock")
+NEEDED = (
+    "arxiv",
+    "filelock",
+    "httpx",
+    "llguidance",
+    "lxml",
+    "ollama",
+    "openai",
+    "platformdirs",
+    "pluggy",
+    "prompt_toolkit",
+    "pydantic",
+    "rapidfuzz",
+    "requests",
+    "rich",
+    "xllamacpp",
+    "yaml",
+)
 
 
 def main() -> int:
     """Run the command line and return its exit code."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if sys.version_info < (3, 11):  # noqa: UP036  this file alone runs on older ones
+        missing = ["Python 3.11"]
     if missing:
         return _hand_over(missing)
     from harness import cli

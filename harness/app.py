@@ -115,7 +115,8 @@ class App:
         skill = self._skill(name, rest)
         parsed = invocation.parse(skill, rest, self.general)
         if parsed.help:
-            return self.dispatch(f"/help {name}")
+            as_json = "--json " if parsed.general.as_json else ""
+            return self._dispatch(f"/help {as_json}{name}")
         self._use_registry(parsed.general.registry)
         execution = Execution(
             self.settings, self.door, self.screen, self.run_log, self.pool, skill, parsed, line

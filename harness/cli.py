@@ -34,10 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    if words[:1] == ["--version"]:
+    general, rest = parse_general(words)
+    if rest[:1] == ["--version"]:
         Screen().result(__version__)
         return 0
-    general, rest = parse_general(words)
     asks_for_help = rest[:1] in (["--help"], ["-h"])
     settings = settings_module.from_environment()
     if asks_for_help:

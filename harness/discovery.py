@@ -71,6 +71,9 @@ class Discovery:
         for root in self._settings.skill_folders:
             for path in _skill_files(root):
                 self._load_folder(path, root)
+        for name in self.catalogue.untrusted.keys() & self.catalogue.skills.keys():
+            origin = str(self.catalogue.untrusted.pop(name).folder)
+            self._host.fail(name, origin, duplicate(name, self.catalogue.skills[name].origin))
         return self.catalogue
 
     def trust(self, name: str) -> None:
@@ -80,6 +83,8 @@ class Discovery:
             UsageError: it cannot be loaded.
         """
         file = self.catalogue.untrusted[name]
+        if (taken := self.catalogue.skills.get(name)) is not None:
+            raise duplicate(name, taken.origin)
         self._trust.trust(file.folder)
         del self.catalogue.untrusted[name]
         before = len(self.catalogue.failures)
@@ -90,14 +95,15 @@ class Discovery:
 
     def _load_folder(self, path: Path, root: Path) -> None:
         folder = path.parent
-        if folder.resolve().parent == self._settings.shipped_skills.resolve():
+        is_plugin = (folder / "plugin.py").is_file()
+        if is_plugin and folder.resolve().parent == self._settings.shipped_skills.resolve():
             return
         try:
             file = skill_md.read(path)
         except UsageError as exc:
             self._host.fail(folder.name, str(folder), exc)
             return
-        if not (folder / "plugin.py").is_file():
+        if not is_plugin:
             plugin = partial(_PromptPlugin, file)
             self._host.load(file.name, str(folder), plugin, file.problems)
         elif root == self._settings.own_skills or self._trust.trusts(folder):

@@ -117,7 +117,7 @@ class Execution:
             targets=targets,
         )
         models.cancel = call.cancel
-        with self._logged(call):
+        with self._line_ended(screen), self._logged(call):
             result = call_isolated(self.skill, call)
             self.exit_code = result.exit_code
             if general.as_json and not targets:
@@ -129,6 +129,8 @@ class Execution:
         """The command's text, from the line or, where that says or lacks it, from stdin."""
         text = self.invocation.text
         missing = self.skill.text == "required" and not text.strip()
+        if self.skill.text == "none" and text.strip():
+            raise UsageError(f"/{self.skill.name} takes no text, but found {text.strip()[:40]!r}")
         if text.strip() == "-" or (missing and self.door.stdin is not None):
             text = self._stdin()
             if text.strip():
@@ -139,8 +141,6 @@ class Execution:
                 f"/{self.skill.name} needs {self.skill.usage}",
                 hint=f"`/help {self.skill.name}` tells more.",
             )
-        if self.skill.text == "none" and text.strip():
-            raise UsageError(f"/{self.skill.name} takes no text, but found {text.strip()[:40]!r}")
         return text, "line"
 
     def _stdin(self) -> str:
@@ -174,17 +174,29 @@ class Execution:
         return self.invocation.general.yes or self.door.confirm(f"{target} exists. Overwrite it?")
 
     def _save(self, target: Path, result: Result) -> Path:
-        with isolated(self.skill, self.screen):
+        with isolated(self.skill, self.screen, self.run):
             text = result.renderers[target.suffix.lower()]()
             text.encode()
         try:
             self.run.wrote(target, output.write(target, text))
         except OutputError:
             self.screen.notice(f"{target} could not be written; here is the result:")
-            as_object = self.invocation.general.as_json
-            self.screen.result(result.as_json() if as_object else text)
+            with contextlib.suppress(HarnessError):  # that the file is missing matters more
+                as_object = self.invocation.general.as_json
+                self.screen.result(result.as_json() if as_object else text)
             raise
         return target
+
+    @contextlib.contextmanager
+    def _line_ended(self, screen: Screen) -> Iterator[None]:
+        """End the line of an answer that was shown in part when its run failed."""
+        try:
+            yield
+        except HarnessError:
+            if screen.emitted:
+                with contextlib.suppress(HarnessError):
+                    screen.emit("\n")
+            raise
 
     @contextlib.contextmanager
     def _logged(self, call: Call) -> Iterator[None]:
@@ -235,21 +247,21 @@ class Execution:
 
 
 @contextlib.contextmanager
-def isolated(skill: Skill, screen: Screen) -> Iterator[None]:
+def isolated(skill: Skill, screen: Screen, run: Run) -> Iterator[None]:
     """Run a skill's code: its prints go to stderr, and it fails in one way only.
 
     Raises:
         HarnessError: what the skill raised; anything else it raises becomes SkillFailed.
     """
     try:
-        with contextlib.redirect_stdout(screen.err):
+        with contextlib.redirect_stdout(screen.prints):
             yield
     except (HarnessError, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as exc:  # a stranger's code may raise anything
         raise SkillFailed(
             f"/{skill.name} broke: {type(exc).__name__}: {exc}",
-            hint="`/logs` has the run with its traceback.",
+            hint=f"`/logs {run.id}` has the traceback." if run.id else None,
         ) from exc
 
 
@@ -259,7 +271,7 @@ def call_isolated(skill: Skill, call: Call) -> Result:
     Raises:
         HarnessError: what the skill raised, or SkillFailed.
     """
-    with isolated(skill, call.screen):
+    with isolated(skill, call.screen, call.log):
         result = skill.run(call)
     if not isinstance(result, Result):
         raise SkillFailed(f"/{skill.name} returned {type(result).__name__}, not a Result")

@@ -171,7 +171,7 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
     """Fetch one wheel with pip. On a terminal, pip's own progress bar is shown on stderr."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--disable-pip-version-check", "--no-cache-dir", "--dest", str(folder), requirement]
-    terminal = sys.stderr.isatty()
+    terminal = sys.stderr is not None and sys.stderr.isatty()
     try:
         done = subprocess.run(
             command,

@@ -1,7 +1,7 @@
 """The grammar of a line.
 
-    line     = "/" name [subcommand] {option} [text] {option | save}
-    save     = "save to" path | "-o" path            (quotes around the path are allowed)
+    line     = "/" name [subcommand] {option | "-o" path} [text] {option} [save] {option}
+    save     = "save to" path {"-o" path} | "-o" path {"-o" path}      (a path may have quotes)
     option   = "--name" | "--name" value | "--name=value"
 
 The text between the options is kept byte for byte and never split into words, so that an abstract
@@ -10,6 +10,7 @@ with quotes and line breaks passes unharmed. `--` ends the options: what follows
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,7 +31,9 @@ _NEXT_VALUE = re.compile(rf"\s+({_VALUE})(?=\s|\Z)")
 _SAVE_AT_END = re.compile(
     rf"(?:\A|\s)(?P<how>save\s+to|-o)\s+(?P<path>{_VALUE})\s*\Z", re.IGNORECASE
 )
-_SAVE_UNQUOTED = re.compile(r"(?:\A|\s)save to [^\"'\n]{1,200}\.[a-z]{2,7}\s*\Z", re.IGNORECASE)
+_SAVE_UNQUOTED = re.compile(
+    r"(?:\A|\s)(?:save to|-o) [^\"'\n]{1,200}\.[a-z]{2,7}\s*\Z", re.IGNORECASE
+)
 _FLAG_AT_END = re.compile(
     rf"(?:\A|\s)(?P<flag>--{NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
 )
@@ -80,7 +83,8 @@ def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) 
     mine = {k: v for k, v in parser.values.items() if k not in general_keys}
     shared = {k: v for k, v in parser.values.items() if k in general_keys}
     if parser.help:  # a required option that is missing must not stand in the way of help
-        return Invocation(skill.name, subcommand, text, SkillOptions(), GeneralOptions(), help=True)
+        shown = opts.build(GeneralOptions, {**(general or {}), **shared})
+        return Invocation(skill.name, subcommand, text, SkillOptions(), shown, help=True)
     return Invocation(
         name=skill.name,
         subcommand=subcommand,
@@ -92,12 +96,21 @@ def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) 
 
 
 def trusts(rest: str) -> bool:
-    """Whether `--trust` stands first or last, where options stand.
+    """Whether `--trust` stands where options stand: before the text, or after it.
 
     For a plugin whose own options are not known yet, since nothing of it may run before.
     """
-    words = rest.split()
-    return words[:1] == ["--trust"] or ("--" not in words[:1] and words[-1:] == ["--trust"])
+    before, ended, _ = f" {rest} ".partition(" -- ")
+    while not ended and (match := _SAVE_AT_END.search(before)):
+        before = before[: match.start()]
+    words = before.split()
+
+    def is_option(word: str) -> bool:
+        return word.startswith("--")
+
+    leading = list(itertools.takewhile(is_option, words))
+    trailing = [] if ended else list(itertools.takewhile(is_option, reversed(words)))
+    return "--trust" in leading + trailing
 
 
 def parse_general(words: list[str]) -> tuple[dict[str, object], list[str]]:
@@ -110,7 +123,7 @@ def parse_general(words: list[str]) -> tuple[dict[str, object], list[str]]:
     """
     known = opts.flags(GeneralOptions)
     values: dict[str, object] = {}
-    while words and words[0].startswith("--") and words[0] not in ("--", "--help"):
+    while words and words[0].startswith("--") and words[0] not in ("--", "--help", "--version"):
         name, given, value = words[0].partition("=")
         flag = known.get(name)
         if flag is None:
@@ -170,12 +183,18 @@ class _Parser:
     def take_trailing(self, text: str) -> str:
         """Take options off the end, and one `save to` with any `-o` after it.
 
-        What stands before that one is text, even if it reads like another.
+        A second one before that could be the text's own words, so it is refused.
         """
         targets: list[Path] = []
         saved = False
         while True:
-            if not saved and (match := _SAVE_AT_END.search(text)):
+            if match := _SAVE_AT_END.search(text):
+                if saved:
+                    raise UsageError(
+                        f"there is another {match['how']} before the last `save to`",
+                        hint="More targets follow it with -o. For a text that ends like that, "
+                        "write -o PATH -- TEXT.",
+                    )
                 targets.insert(0, _path(match["path"]))
                 saved = match["how"] != "-o"
             elif not saved and _SAVE_UNQUOTED.search(text):

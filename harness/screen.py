@@ -61,10 +61,11 @@ class Screen:
         except BrokenPipeError as exc:
             self._let_go()
             raise ReaderGone("nobody reads stdout any more") from exc
-        except (OSError, ValueError) as exc:
+        except OSError as exc:
             self._let_go()
-            reason = getattr(exc, "strerror", None) or exc
-            raise OutputError(f"the result cannot be written to stdout: {reason}") from exc
+            raise OutputError(f"stdout cannot be written: {exc.strerror or exc}") from exc
+        except ValueError as exc:  # a character that its encoding lacks, or it was closed
+            raise OutputError(f"stdout cannot be written: {exc}") from exc
 
     def _let_go(self) -> None:
         """Keep Python from trying again, and complaining, when it ends."""
@@ -76,6 +77,11 @@ class Screen:
         with contextlib.suppress(OSError, ValueError):
             self.err.write(text + "\n")
             self.err.flush()
+
+    @property
+    def prints(self) -> IO[str]:
+        """Takes what a skill prints: it goes where notices go, and is lost like them."""
+        return _Prints(self.err)
 
     @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[Ticker]:
@@ -90,3 +96,16 @@ class Screen:
         with Progress(*columns, console=Console(file=self.err), transient=True) as bar:
             task = bar.add_task(description)
             yield lambda status: bar.update(task, description=f"{description}: {status}")
+
+
+class _Prints(io.TextIOWrapper):
+    """A text stream over another one that no write can break."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        super().__init__(io.BytesIO(), write_through=True)
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.errors import UsageError
+
 APP_NAME = "nanda-harness"
 CODE_ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds harness/, skills/ and models/: what ships is found beside the code."""
@@ -64,10 +66,20 @@ class Settings:
 
 
 def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings from the environment and the platform's conventions."""
+    """Read the settings from the environment and the platform's conventions.
+
+    Raises:
+        UsageError: a path in it, or the working folder, does not exist.
+    """
+    try:
+        return _read(os.environ if environ is None else environ)
+    except (OSError, RuntimeError) as exc:  # the working folder is gone, or ~nobody
+        raise UsageError(f"the environment cannot be used: {exc}") from exc
+
+
+def _read(env: Mapping[str, str]) -> Settings:
     import platformdirs
 
-    env = os.environ if environ is None else environ
     dirs = platformdirs.PlatformDirs(APP_NAME, appauthor=False)
     config = Path(env.get("HARNESS_CONFIG") or dirs.user_config_dir).expanduser()
     registry = env.get("HARNESS_REGISTRY")

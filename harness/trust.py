@@ -13,20 +13,25 @@ from harness.errors import OutputError, UsageError
 
 
 def content_hash(folder: Path) -> str:
-    """sha256 over names and contents of the folder's files.
-
-    Compiled Python is left out: `folder_import` never runs it.
+    """sha256 over names and contents of all files of the folder.
 
     Raises:
-        UsageError: a link leads out of the folder, where contents change unseen.
+        UsageError: it cannot be trusted: a link leads out of it, where contents change unseen; it
+            holds compiled Python, which nobody can read; or a file cannot be read.
     """
     digest, root = hashlib.sha256(), folder.resolve()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() or p.is_symlink()):
-        if "__pycache__" in path.parts:
-            continue
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
+        try:
+            leaves = path.is_symlink() and not path.resolve(strict=True).is_relative_to(root)
+            content = path.read_bytes() if path.is_file() else bytes(path.readlink())
+        except (OSError, RuntimeError) as exc:
+            raise UsageError(f"cannot be trusted: {exc}", where=str(path)) from exc
+        if leaves:
             raise UsageError("leads out of the folder, which cannot be trusted", where=str(path))
-        content = path.read_bytes() if path.is_file() else str(path.readlink()).encode()
+        if path.suffix == ".pyc":
+            raise UsageError(
+                "is compiled Python, which cannot be trusted", where=str(path), hint="Delete it."
+            )
         name = path.relative_to(folder).as_posix().encode()
         for part in (name, content):
             digest.update(len(part).to_bytes(8, "big") + part)
@@ -44,14 +49,14 @@ class TrustStore:
         known = self._read().get(str(folder.resolve()))
         try:
             return known is not None and known == content_hash(folder)
-        except (UsageError, OSError, RuntimeError):  # a link leads out, or round in a circle
+        except UsageError:  # it has become one that cannot be trusted
             return False
 
     def trust(self, folder: Path) -> None:
         """Trust the folder as it is now.
 
         Raises:
-            UsageError: a link leads out of it.
+            UsageError: as `content_hash`.
             OutputError: the decision cannot be stored.
         """
         decisions = {**self._read(), str(folder.resolve()): content_hash(folder)}

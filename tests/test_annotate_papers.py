@@ -181,6 +181,16 @@ def test_a_big_file_is_not_read(folder: Path) -> None:
     assert "too much for an abstract" in str(refused("big.txt"))
 
 
+def test_a_file_named_like_an_old_arxiv_id_is_the_file(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "0112017").write_text(ABSTRACT)
+    assert read("data/0112017").source["kind"] == "file"
+
+
+def test_binary_text_from_stdin() -> None:
+    assert "is binary" in str(refused(f"{ABSTRACT}\0", source="stdin"))
+
+
 def test_folders_and_pipes(folder: Path) -> None:
     (folder / "sub.txt").mkdir()
     assert "is a folder" in str(refused("sub.txt"))

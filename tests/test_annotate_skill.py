@@ -287,6 +287,7 @@ def trigger(line: str) -> str | None:
         ("Annotate arXiv:2405.12345v2.", "arXiv:2405.12345v2"),
         ("annotate arxiv paper cs.AI/0112017", "cs.AI/0112017"),
         ("annotate https://arxiv.org/abs/2405.12345", "https://arxiv.org/abs/2405.12345"),
+        ("annotate https://arxiv.org/abs/2405.12345.", "https://arxiv.org/abs/2405.12345"),
         ("please annotate 2405.12345 save to a.md", "2405.12345 save to a.md"),
     ],
 )

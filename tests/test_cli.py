@@ -50,6 +50,15 @@ class Stream(Skill):
             call.screen.emit("line\\n")
         return Result("done")
 
+class Prints(Skill):
+    name = "prints"
+    summary = "prints"
+    text = "none"
+
+    def run(self, call):
+        print("on stdout")
+        return Result("done")
+
 class Echo(Skill):
     name = "echo"
     summary = "gives back what it got"
@@ -58,7 +67,7 @@ class Echo(Skill):
 
 @hookimpl
 def register_skills(register):
-    for skill in (Slow(), Many(), Stream(), Echo()):
+    for skill in (Slow(), Many(), Stream(), Prints(), Echo()):
         register(skill)
 
 @hookimpl
@@ -123,6 +132,9 @@ def test_version_and_help(home):
         (("/annotate x.txt save to y.docx",), None, 2, ""),
         (("/echo x save to y.md",), None, 2, ""),
         (("/logs 99",), None, 1, ""),
+        (("--json", "--version"), None, 0, f"{__version__}\n"),
+        (("/models -",), "x", 2, ""),
+        (("/annotate x.txt --framework ~nosuchuser/f.yaml",), None, 2, ""),
         (("",), None, 2, ""),
         (("  ",), None, 2, ""),
         (("/echo \udcff x",), None, 2, ""),
@@ -232,6 +244,27 @@ def test_a_piped_line_that_is_not_utf8_costs_itself_alone(home):
     )
     assert (done.returncode, done.stdout) == (2, b"one\ntwo\n")
     assert b"not UTF-8" in done.stderr
+
+
+def test_a_result_that_stdout_cannot_encode_costs_itself_alone(home):
+    done = subprocess.run(
+        [sys.executable, AGENT],
+        input="/echo é\n/echo two\n".encode(),
+        capture_output=True,
+        env={**environment(home), "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stdout) == (4, b"two\n")
+
+
+def test_a_skill_whose_prints_nobody_reads_works_all_the_same(home):
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} {AGENT} /prints 2>/dev/full"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment(home),
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n")
 
 
 def test_help_stands_after_other_options(home):

@@ -73,8 +73,7 @@ def test_text_is_kept_byte_for_byte():
         ("how to save to disk is told later on", "how to save to disk is told later on", []),
         ("-- they save to out.md", "they save to out.md", []),
         ("-- --limit", "--limit", []),
-        ("they save to evil.md save to good.md", "they save to evil.md", ["good.md"]),
-        ("use -o evil.md save to good.md", "use -o evil.md", ["good.md"]),
+        ("-o good.md -- they save to evil.md", "they save to evil.md", ["good.md"]),
         ("-o a.md x save to b.md -o c.md", "x", ["a.md", "b.md", "c.md"]),
     ],
 )
@@ -143,6 +142,9 @@ def test_help_is_asked_for_anywhere(rest):
         ('x save to ""', "needs a path"),
         ("-o", "-o needs a value"),
         ("x save to ~nosuchuser/x.md", "home"),
+        ("they save to evil.md save to good.md", "another save to before"),
+        ("use -o evil.md save to good.md", "another -o before"),
+        ("x -o my out.md", "needs quotes"),
     ],
 )
 def test_what_is_refused_and_how(rest, message):

@@ -178,6 +178,16 @@ def test_a_replaced_file_keeps_its_mode(tmp_path):
     assert target.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_missing_file_matters_more_than_a_reader_that_has_gone(app, tmp_path, monkeypatch):
+    def gone(text):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(app.screen.out, "write", gone)
+    monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(OutputError, match="full"):
+        app.dispatch(f"/copy x save to {tmp_path}/a.txt")
+
+
 def test_a_symbolic_link_stays_one(tmp_path):
     (tmp_path / "real.txt").write_text("old")
     (tmp_path / "link.txt").symlink_to("real.txt")

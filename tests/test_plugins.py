@@ -1,5 +1,6 @@
 """A broken plugin costs itself alone, in loading and in calling, whatever it does."""
 
+import dataclasses
 import importlib.util
 import io
 import py_compile
@@ -269,6 +270,55 @@ def test_a_skill_file_with_windows_line_ends(tmp_path):
     assert fake_app(tmp_path).catalogue.skills["x"].skill.file.body == "Body"
 
 
+def test_a_projects_plugin_with_compiled_files_cannot_be_trusted(tmp_path):
+    folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
+    py_compile.compile(str(folder / "plugin.py"))
+    with pytest.raises(UsageError, match="compiled Python"):
+        lenient(tmp_path).dispatch("/theirs --trust x")
+
+
+def test_sources_in_a_cache_folder_count_as_content(tmp_path):
+    folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "m.py").write_text("x = 1")
+    assert lenient(tmp_path).dispatch("/theirs --trust x").result.text == "good: x"
+    (folder / "__pycache__" / "m.py").write_text("x = 2")
+    with pytest.raises(NotTrusted):
+        lenient(tmp_path).dispatch("/theirs x")
+
+
+@pytest.mark.parametrize("line", ["/theirs --trust x", "/skills trust theirs"])
+def test_a_circle_of_links_cannot_be_trusted(tmp_path, line):
+    folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
+    (folder / "loop").symlink_to("loop")
+    with pytest.raises(UsageError, match="cannot be trusted"):
+        lenient(tmp_path).dispatch(line)
+
+
+def test_a_projects_plugin_never_takes_the_name_of_the_users_own(tmp_path):
+    plugin(tmp_path / "config" / "skills", "echo", GOOD.format(name="echo"))
+    plugin(tmp_path / "skills", "echo", GOOD.format(name="echo").replace("good:", "evil:"))
+    for _ in range(2):
+        app = lenient(tmp_path)
+        assert app.dispatch("/echo x").result.text == "good: x"
+        [failure] = app.catalogue.failures
+        assert failure.origin == str(tmp_path / "skills" / "echo")
+        with pytest.raises(UsageError):
+            app.dispatch("/skills trust echo")
+
+
+def test_a_prompt_skill_beside_the_shipped_ones_is_found(tmp_path):
+    shipped = tmp_path / "checkout" / "skills"
+    folder = shipped / "hello"
+    folder.mkdir(parents=True)
+    (folder / "SKILL.md").write_text("---\nname: hello\ndescription: d\n---\nSay hello.\n")
+    settings = dataclasses.replace(
+        fake_settings(tmp_path), shipped_skills=shipped, project_dir=tmp_path / "checkout"
+    )
+    app = App(settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
+    assert "hello" in app.catalogue.skills
+
+
 def test_compiled_files_of_a_folder_are_never_run(tmp_path):
     """Nobody reads them, so nobody can have trusted them."""
     folder = plugin(tmp_path / "config" / "skills", "theirs", GOOD.format(name="theirs"))
@@ -302,6 +352,9 @@ def test_a_folder_with_a_link_out_of_it_cannot_be_trusted(tmp_path):
         ("/theirs x --trust", True),
         ("/theirs a text that says --trust me", False),
         ("/theirs -- x --trust", False),
+        ("/theirs --json -- what does --trust", False),
+        ("/theirs --json --trust x", True),
+        ("/theirs x --trust --json", True),
         ("/theirs x", False),
     ],
 )

@@ -56,7 +56,7 @@ def test_ctrl_c_clears_the_line_and_stops_the_work(tmp_path):
 
     app = fake_app(tmp_path, Interrupting("Hello."))
     typed = f"half a line{CTRL_C}a long story{ENTER}hi{ENTER}{CTRL_D}"
-    assert said(app, typed) == "so farHello.\n"
+    assert said(app, typed) == "so far\nHello.\n"
     assert "Interrupted." in app.screen.err.getvalue()
 
 

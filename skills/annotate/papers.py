@@ -76,7 +76,7 @@ def read_paper(
     asked = text.strip()
     if source == "stdin":
         paper = _given(text, "stdin")
-    elif arxiv_id := arxiv_id_in(asked):
+    elif not _is_file(asked) and (arxiv_id := arxiv_id_in(asked)):
         paper = _from_arxiv(fetch(arxiv_id))
     elif _is_long(asked):
         paper = _given(text, "text")
