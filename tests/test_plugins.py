@@ -408,7 +408,7 @@ class Ragged(Skill):
         loop: list[object] = []
         loop.append(loop)
         data = {"path": call.settings.data_dir} if call.text == "path" else loop
-        return Result("x", data, {".txt": lambda: str(1 / 0), ".md": lambda: 5})  # type: ignore
+        return Result("x", data, {".txt": lambda: str(1 / 0), ".md": lambda: 5})
 
 
 @pytest.mark.parametrize("line", ["/ragged x -o a.txt", "/ragged x -o a.md", "/ragged --json x"])

@@ -25,15 +25,15 @@ class ModelsCommand(Skill):
         models = [self._describe(model_id) for model_id in self._host.pool.registry.models]
         rows = [
             (
-                model["id"] if first else "",
-                ", ".join(model["tasks"]) if first else "",
+                "" if i else model["id"],
+                "" if i else ", ".join(model["tasks"]),
                 place["backend"],
                 place["where"],
                 "yes" if place["available"] else "no",
                 place["reason"],
             )
             for model in models
-            for first, place in zip([True] + [False] * 99, model["serve"], strict=False)
+            for i, place in enumerate(model["serve"])
         ]
         headers = ("model", "tasks", "backend", "where", "available", "")
         return Result(table(headers, rows), {"models": models})
