@@ -63,7 +63,8 @@ class App:
         self.run_log = RunLog(settings.run_log, self.screen.notice)
         self.chat = Chat()
         asked = self.general.get("registry")
-        self._registry_path = Path(asked) if asked else None
+        # As the option itself does: `--registry=~/x` comes from the shell as it is.
+        self._registry_path = Path(asked).expanduser() if asked else None
         self._pool: ModelPool | None = None
         self.reload()
 

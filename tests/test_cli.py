@@ -167,6 +167,13 @@ def test_a_broken_registry_names_file_and_line(home):
     assert f"{home}/config/registry.yaml:2: models.a.colour: unknown key" in done.stderr
 
 
+def test_a_registry_at_home_is_found(home, monkeypatch):
+    monkeypatch.setenv("HOME", str(home))
+    (home / "own.yaml").write_text(FAKE_REGISTRY.replace("producer", "general"))
+    shown = json.loads(agent(home, "--registry=~/own.yaml", "--json", "/models").stdout)
+    assert "general" in [model["id"] for model in shown["models"]]
+
+
 def test_nobody_can_serve(home):
     (home / "config" / "registry.yaml").write_text(
         FAKE_REGISTRY.replace("backend: fake", "backend: nosuch")
