@@ -9,6 +9,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from harness.chat import Chat
 from harness.completion import LineCompleter
 from harness.repl import Repl
 from harness.testing import FakeModel, fake_app
@@ -114,6 +115,15 @@ def test_completion(tmp_path, typed, first, rest):
     assert (found or [None])[0] == first
     if rest is not None:
         assert set(found[1:]) == rest
+
+
+@pytest.mark.parametrize("typed", ["/chat", "/cha"])
+def test_an_exact_match_and_a_beginning_win_over_the_alphabet(typed):
+    """`/chat` must never run `/a-chat`, though that one is listed first by name."""
+    names = ("a-chat", "chat-all", "chat")
+    completer = LineCompleter(lambda: {name: Chat() for name in names})
+    found = [c.text for c in completer.get_completions(Document(typed), CompleteEvent())]
+    assert found == ["/chat", "/chat-all", "/a-chat"]
 
 
 def test_completion_tells_what_an_option_does(tmp_path):
