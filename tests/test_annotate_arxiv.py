@@ -12,8 +12,8 @@ from arxiv_server import BARE, BUSY, CUT_OFF, HANGING, SHORTENED, UNDATED, WEB_P
 from harness.errors import NothingFound, SkillFailed
 from harness.testing import FakeModel, run_skill
 from skills.annotate import arxiv_source
-from skills.annotate.framework import nanda
 from skills.annotate.plugin import Annotate
+from skills.nanda.framework import nanda
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from harness.backends.base import Request
 from harness.testing import FakeModel, fake_models
 from skills.annotate.defuse import defuse
 from skills.annotate.forms import FORMS, Form, JsonForm, TaggedForm, UnusableReply
-from skills.annotate.framework import nanda
-from skills.annotate.papers import Paper
+from skills.nanda.framework import nanda
+from skills.nanda.paper import Paper
 
 MOVES = {name: f"The {name}: said with a colon, and 5 < 6." for name in nanda().names}
 ABSTRACT = "We present a thing. It works (p < 0.05), see [3] and a<b."

@@ -18,8 +18,8 @@ from harness.backends.base import Message, Model, OnText, Reply, Request
 from harness.errors import InvalidReply
 from harness.testing import FakeModel, run_skill
 from skills.annotate.defuse import defuse
-from skills.annotate.framework import nanda
 from skills.annotate.plugin import Annotate
+from skills.nanda.framework import nanda
 
 pytestmark = pytest.mark.model
 

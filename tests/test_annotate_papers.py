@@ -9,8 +9,9 @@ import pytest
 
 from harness.errors import HarnessError, InputError
 from skills.annotate.arxiv_source import Entry
-from skills.annotate.papers import Paper, arxiv_id_in, read_paper
+from skills.annotate.papers import arxiv_id_in, read_paper
 from skills.annotate.text_files import title_and_abstract
+from skills.nanda.paper import Paper
 
 WORDS = "We present a tool that finds faults in the plans of language agents. "
 ABSTRACT = (WORDS * 4).strip()

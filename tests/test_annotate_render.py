@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from skills.annotate import render
-from skills.annotate.framework import nanda
+from skills.nanda.framework import nanda
 
 MOVES = {name: f"The {name} of it." for name in nanda().names} | {"limitation": "Not stated."}
 

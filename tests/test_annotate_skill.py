@@ -26,9 +26,10 @@ from harness.registry import Registry
 from harness.testing import FakeBackend, FakeModel, fake_models, run_skill
 from skills.annotate.annotate import annotate_paper
 from skills.annotate.forms import TaggedForm
-from skills.annotate.framework import nanda, sha256_of
-from skills.annotate.papers import Paper, read_paper
+from skills.annotate.papers import read_paper
 from skills.annotate.plugin import Annotate
+from skills.nanda.framework import nanda, sha256_of
+from skills.nanda.paper import Paper
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "abstract.txt"

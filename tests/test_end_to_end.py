@@ -13,7 +13,7 @@ from harness.execution import Door
 from harness.screen import Screen
 from harness.settings import CODE_ROOT
 from harness.testing import FakeModel, fake_settings
-from skills.annotate.framework import nanda
+from skills.nanda.framework import nanda
 
 MOVES = {name: f"Something about the {name}." for name in nanda().names}
 AS_JSON = json.dumps(MOVES)

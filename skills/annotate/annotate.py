@@ -17,10 +17,10 @@ from harness._version import __version__
 from harness.backends.base import OnText, Reply, Request
 from harness.errors import InputError, InvalidReply
 from harness.models import ServedModel
-from skills.annotate.checks import check
 from skills.annotate.forms import FORMS, Form, UnusableReply
-from skills.annotate.framework import Framework, sha256_of
-from skills.annotate.papers import Paper
+from skills.nanda.checks import check
+from skills.nanda.framework import Framework, sha256_of
+from skills.nanda.paper import Paper
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import NothingFound, SkillFailed
-from skills.annotate.wording import flatten
+from skills.nanda.wording import flatten
 
 if TYPE_CHECKING:
     import arxiv  # type: ignore[import-untyped]

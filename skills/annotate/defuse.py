@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from skills.annotate.wording import flatten
+from skills.nanda.wording import flatten
 
 _OPENERS = re.compile(
     r"""

@@ -24,8 +24,8 @@ from typing import Any, ClassVar, Literal
 from harness.backends.base import Message, Request
 from harness.models import ServedModel
 from skills.annotate.defuse import defuse
-from skills.annotate.framework import CLOSE_TAG, OPEN_TAG, Framework
-from skills.annotate.papers import Paper
+from skills.nanda.framework import CLOSE_TAG, OPEN_TAG, Framework
+from skills.nanda.paper import Paper
 
 CHARS_PER_TOKEN = 3
 """English prose has four to five characters a token; three leave room for figures and names."""

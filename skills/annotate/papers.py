@@ -1,19 +1,19 @@
-"""A paper, and how an input becomes one: a file, an arXiv id, stdin, or the abstract itself."""
+"""How an input becomes a paper: a file, an arXiv id, stdin, or the abstract itself."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from harness.errors import InputError
 from skills.annotate import arxiv_source, text_files
 from skills.annotate.text_files import SUFFIXES
-from skills.annotate.wording import flatten
+from skills.nanda.paper import Paper, own_id
+from skills.nanda.wording import flatten
 
 ABSTRACT_WORDS = 40
 """From this length on, text on the line is an abstract; anything shorter is a topic."""
@@ -29,29 +29,6 @@ _KNOWN_OTHERS = re.compile(
     r"\.(?:pdf|csv|tsv|jsonl?|parquet|xlsx?|docx?|odt|rtf|html?|xml|ya?ml|tex|bib|zip|gz)$", re.I
 )
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.|arxiv\.org/)\S+", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Paper:
-    """An abstract and what is known of it.
-
-    Attributes:
-        id_field: the key its id is stored under.
-        abstract: as it was read, without a label "Abstract"; line breaks and all.
-        source: where it came from: kind ("text", "stdin", "file", "arxiv"; a job adds its own), and
-            path or arxiv_id.
-    """
-
-    id_field: Literal["arxiv_id", "paper_id", "id"]
-    id: str
-    title: str
-    abstract: str
-    source: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def sha256(self) -> str:
-        """Of the abstract on one line, so that line breaks do not make it another one."""
-        return _digest(self.abstract)
 
 
 def read_paper(
@@ -120,14 +97,14 @@ def _given(text: str, kind: str) -> Paper:
     if "\0" in text:
         raise InputError(f"the {kind} is binary (character {text.index(chr(0))} is 0)")
     title, abstract = text_files.title_and_abstract(text)
-    return Paper("id", _digest(abstract)[:12], title, abstract, {"kind": kind})
+    return Paper("id", own_id(abstract), title, abstract, {"kind": kind})
 
 
 def _from_file(path: Path) -> Paper:
     title, abstract = text_files.title_and_abstract(text_files.read(path))
     shown = os.fsencode(path).decode("utf-8", "replace")
     source = {"kind": "file", "path": shown}
-    return Paper("id", _digest(abstract)[:12], title, abstract, source)
+    return Paper("id", own_id(abstract), title, abstract, source)
 
 
 def _from_arxiv(entry: arxiv_source.Entry) -> Paper:
@@ -184,7 +161,3 @@ def _check_length(paper: Paper, max_words: int) -> None:
             where=where or f"the {paper.source['kind']}",
             hint="Give the abstract alone, not the whole paper.",
         )
-
-
-def _digest(abstract: str) -> str:
-    return hashlib.sha256(flatten(abstract).encode()).hexdigest()

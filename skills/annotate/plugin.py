@@ -52,10 +52,10 @@ class Annotate(Skill):
         )
 
     def run(self, call: Call) -> Result:
-        from skills.annotate import framework as frameworks
         from skills.annotate import render
         from skills.annotate.annotate import annotate_paper
         from skills.annotate.papers import read_paper
+        from skills.nanda import framework as frameworks
 
         options = call.options
         framework = frameworks.load(options.framework) if options.framework else frameworks.nanda()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from skills.annotate.framework import Framework
+from skills.nanda.framework import Framework
 
 Record = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from skills.annotate.checks import (
+from skills.nanda.checks import (
     check,
     copied,
     duplicate_moves,
@@ -16,10 +16,10 @@ from skills.annotate.checks import (
     support,
     unsupported_numbers,
 )
-from skills.annotate.framework import nanda
-from skills.annotate.names import unsupported_names
-from skills.annotate.sentences import split_sentences
-from skills.annotate.wording import content_words, flatten, stem
+from skills.nanda.framework import nanda
+from skills.nanda.names import unsupported_names
+from skills.nanda.sentences import split_sentences
+from skills.nanda.wording import content_words, flatten, stem
 
 GOLD = Path(__file__).parents[2] / "shared" / "data" / "gold_dev.csv"
 ABSTRACT = (

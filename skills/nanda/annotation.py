@@ -5,6 +5,6 @@ annotation = Annotation.model_validate({name: record[name] for name in nanda().n
 
 from __future__ import annotations
 
-from skills.annotate.framework import nanda
+from skills.nanda.framework import nanda
 
 Annotation = nanda().annotation_model()

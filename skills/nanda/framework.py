@@ -26,7 +26,7 @@ from pydantic import (
 
 from harness import yamlfile
 from harness.errors import InputError
-from skills.annotate.wording import flatten
+from skills.nanda.wording import flatten
 
 NANDA = Path(__file__).with_name("nanda.yaml")
 OPEN_TAG, CLOSE_TAG = "<annotation>", "</annotation>"

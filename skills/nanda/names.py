@@ -7,8 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from skills.annotate.sentences import split_sentences
-from skills.annotate.wording import STOP_WORDS
+from skills.nanda.sentences import split_sentences
+from skills.nanda.wording import STOP_WORDS
 
 LONGEST = 6
 """Runs of letters and digits in a name at most; four in "Qwen2.5-Coder-7B-Instruct"."""

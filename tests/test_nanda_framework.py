@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from harness.errors import InputError
-from skills.annotate.annotation import Annotation
 from skills.annotate.forms import TaggedForm
-from skills.annotate.framework import NANDA, Framework, load, nanda
+from skills.nanda.annotation import Annotation
+from skills.nanda.framework import NANDA, Framework, load, nanda
 
 EIGHT = (
     "claim", "evidence", "method", "scope", "limitation", "comparison", "implication", "novelty",

@@ -1,0 +1,1 @@
+"""The Nanda framework: its moves as data, papers, and what can be checked without a model."""

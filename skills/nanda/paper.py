@@ -1,0 +1,56 @@
+"""A paper: an abstract and what is known of it, whatever it was read from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from skills.nanda.wording import flatten
+
+IdField = Literal["arxiv_id", "paper_id", "id"]
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """An abstract and what is known of it.
+
+    Attributes:
+        id_field: the key its id is stored under.
+        abstract: as it was read, without a label "Abstract"; line breaks and all.
+        source: where it came from: kind ("text", "stdin", "file", "arxiv", "table"), and path or
+            arxiv_id.
+        authors, categories: as the source writes them; "" where it does not say.
+        published: a date that begins with the year, "2024-05-17"; "" where the source does not say.
+    """
+
+    id_field: IdField
+    id: str
+    title: str
+    abstract: str
+    source: Mapping[str, str] = field(default_factory=dict)
+    authors: str = ""
+    published: str = ""
+    categories: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """Of the abstract on one line, so that line breaks do not make it another one."""
+        return abstract_digest(self.abstract)
+
+    @property
+    def year(self) -> int | None:
+        """The year of `published`."""
+        digits = self.published[:4]
+        return int(digits) if len(digits) == 4 and digits.isdecimal() else None
+
+
+def abstract_digest(abstract: str) -> str:
+    """sha256 of an abstract on one line: what tells one abstract from another."""
+    return hashlib.sha256(flatten(abstract).encode()).hexdigest()
+
+
+def own_id(abstract: str) -> str:
+    """An id for a paper that came without one."""
+    return abstract_digest(abstract)[:12]
