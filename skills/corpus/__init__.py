@@ -1,0 +1,1 @@
+"""Papers and annotations in number: tables of them, the database, search, statistics, pages."""
