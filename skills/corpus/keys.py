@@ -1,0 +1,53 @@
+"""The content key of an annotation: the same work has the same key, whoever asks for it and where.
+
+    key = "n1:" + sha256(canonical JSON of)
+        input       sha256 of the abstract on one line
+        prompt      sha256 of the canonical JSON of the first request's messages
+        schema      sha256 of the JSON Schema or grammar the answer is held to, or null
+        form        how the answer is read: "json" or "tagged"
+        framework   sha256 of the framework's content
+        model       sha256 of the weights and of the adapter, by role; of a server that tells none,
+                    its backend and the model's name there
+        sampling    temperature, seed, max_tokens
+
+Canonical JSON has sorted keys, no blanks, and is UTF-8. Slots, threads and addresses are left out:
+they do not change what is generated. "n1" is raised whenever code alone changes what the same
+parts give, such as the repair that follows an unusable answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from skills.nanda.framework import sha256_of
+
+VERSION = "n1"
+
+
+def key_of(provenance: Mapping[str, Any]) -> str:
+    """Compute the key from an annotation's provenance; `key` itself is not looked at."""
+    served = f"{provenance['backend']}/{provenance['where']}"
+    parts = {
+        "input": provenance["input"]["sha256"],
+        "prompt": provenance["prompt_sha256"],
+        "schema": provenance["schema_sha256"],
+        "form": provenance["form"],
+        "framework": provenance["framework"]["digest"],
+        "model": dict(provenance["digests"]) or served,
+        "sampling": provenance["sampling"],
+    }
+    return f"{VERSION}:{sha256_of(parts)}"
+
+
+def verify(record: Mapping[str, Any], abstract: str) -> list[str]:
+    """What is wrong between a stored annotation, its key and `abstract`; empty if all agree."""
+    from skills.nanda.paper import abstract_digest
+
+    provenance = record["provenance"]
+    wrong = []
+    if provenance["input"]["sha256"] != abstract_digest(abstract):
+        wrong.append("it was made from another abstract")
+    if provenance["key"] != key_of(provenance):
+        wrong.append("its key does not follow from its provenance")
+    return wrong

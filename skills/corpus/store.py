@@ -1,0 +1,219 @@
+"""What goes into the corpus database and comes back out of it, one paper at a time.
+
+All functions take the open database of `database.open_corpus`. Those that write do so in one
+transaction each, so that a killed process leaves a paper's whole annotation or none of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from skills.corpus.annotated import Annotated, Failure
+from skills.corpus.database import transaction
+from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    Row = Mapping[str, Any]
+
+
+def save(db: Database, item: Annotated, framework: Framework, run_id: int | None = None) -> int:
+    """Keep an annotation and make it its paper's current one; a failure of the same work goes.
+
+    Returns: its id. An annotation that is there already, by paper and key, is not written again.
+    """
+    key = item.record["provenance"]["key"]
+    with transaction(db):
+        paper_id = _paper_id(db, item.paper)
+        db.conn.execute("DELETE FROM failures WHERE key = ? AND paper_id = ?", [key, paper_id])
+        there = _one(
+            db,
+            "SELECT id, current FROM annotations WHERE key = ? AND paper_id = ?",
+            [key, paper_id],
+        )
+        if there is not None and there["current"]:
+            return int(there["id"])
+        _retire(db, item.paper, framework)
+        if there is not None:
+            _make_current(db, there["id"])
+            return int(there["id"])
+        return _insert_annotation(db, item, framework, paper_id, run_id)
+
+
+def fail(
+    db: Database,
+    failure: Failure,
+    key: str,
+    *,
+    request: Mapping[str, Any],
+    traceback: str | None = None,
+    run_id: int | None = None,
+) -> None:
+    """Keep a failure; one of the same work before it is replaced and counted."""
+    with transaction(db):
+        paper_id = _paper_id(db, failure.paper)
+        before = _one(
+            db, "SELECT attempts FROM failures WHERE key = ? AND paper_id = ?", [key, paper_id]
+        )
+        db.conn.execute("DELETE FROM failures WHERE key = ? AND paper_id = ?", [key, paper_id])
+        _insert(
+            db,
+            "failures",
+            paper_id=paper_id,
+            run_id=run_id,
+            key=key,
+            error_type=failure.error_type,
+            reason=failure.reason,
+            retryable=int(failure.retryable),
+            raw_reply=failure.raw_reply,
+            request=json.dumps(request, ensure_ascii=False),
+            traceback=traceback,
+            attempts=(before["attempts"] if before else 0) + 1,
+            created_at=_now(),
+        )
+
+
+def record(db: Database, key: str, paper: Paper) -> dict[str, Any] | None:
+    """The stored form of the work `key`, under the id and title of `paper`; None if it is not done.
+
+    The work may have been done for another paper with the same abstract.
+    """
+    row = _one(db, "SELECT record FROM annotations WHERE key = ? LIMIT 1", [key])
+    return None if row is None else _under(paper, json.loads(row["record"]))
+
+
+def failure(db: Database, key: str, paper: Paper) -> Failure | None:
+    """Why the work `key` failed when it was last tried; None if it did not."""
+    row = _one(db, "SELECT * FROM failures WHERE key = ? LIMIT 1", [key])
+    if row is None:
+        return None
+    return Failure(
+        paper, row["error_type"], row["reason"], bool(row["retryable"]), row["raw_reply"]
+    )
+
+
+def _under(paper: Paper, stored: dict[str, Any]) -> dict[str, Any]:
+    rest = {k: v for k, v in stored.items() if k not in ("arxiv_id", "paper_id", "id", "title")}
+    return {paper.id_field: paper.id, "title": paper.title, **rest}
+
+
+def _paper_id(db: Database, paper: Paper) -> int:
+    """The row of `paper`, made if need be; what was not known of it before is filled in."""
+    columns = {
+        "title": paper.title,
+        "authors": paper.authors,
+        "published": paper.published,
+        "year": paper.year,
+        "categories": paper.categories,
+        "category": (paper.categories.replace(",", " ").split() or [""])[0],
+    }
+    there = _one(
+        db,
+        "SELECT * FROM papers WHERE source_id = ? AND id_field = ? AND sha256 = ?",
+        [paper.id, paper.id_field, paper.sha256],
+    )
+    if there is None:
+        return _insert(
+            db,
+            "papers",
+            id_field=paper.id_field,
+            source_id=paper.id,
+            abstract=paper.abstract,
+            sha256=paper.sha256,
+            added_at=_now(),
+            **columns,
+        )
+    if news := {name: value for name, value in columns.items() if value and value != there[name]}:
+        assigned = ", ".join(f"{name} = ?" for name in news)
+        db.conn.execute(
+            f"UPDATE papers SET {assigned} WHERE id = ?",  # noqa: S608  names are ours
+            [*news.values(), there["id"]],
+        )
+    return int(there["id"])
+
+
+def _insert_annotation(
+    db: Database, item: Annotated, framework: Framework, paper_id: int, run_id: int | None
+) -> int:
+    provenance = item.record["provenance"]
+    annotation_id = _insert(
+        db,
+        "annotations",
+        paper_id=paper_id,
+        run_id=run_id,
+        key=provenance["key"],
+        framework=framework.name,
+        model=provenance["resolved"],
+        current=1,
+        record=json.dumps(item.record, ensure_ascii=False),
+        created_at=provenance["created"],
+    )
+    for move in framework.names:
+        _insert(
+            db,
+            "moves",
+            annotation_id=annotation_id,
+            paper_id=paper_id,
+            current=1,
+            **_move(item.record, move, framework),
+        )
+    return annotation_id
+
+
+def _move(stored: Mapping[str, Any], move: str, framework: Framework) -> dict[str, Any]:
+    checks, text = stored["checks"], stored[move]
+    source = checks["source"].get(move, {})
+    return {
+        "move": move,
+        "stated": int(text != framework.not_stated),
+        "text": text,
+        "support": checks["support"].get(move),
+        "copied": checks["copied"].get(move),
+        "source_index": source.get("index"),
+        "source_score": source.get("score"),
+        "unsupported_numbers": len(checks["unsupported_numbers"].get(move, ())),
+        "unsupported_names": len(checks["unsupported_names"].get(move, ())),
+    }
+
+
+def _retire(db: Database, paper: Paper, framework: Framework) -> None:
+    """Take the flag from the annotations of `paper`, and of its other versions at arXiv."""
+    rows = db.conn.execute(
+        "SELECT annotations.id FROM annotations JOIN papers ON papers.id = paper_id"
+        " WHERE source_id = ? AND id_field = ? AND (id_field = 'arxiv_id' OR sha256 = ?)"
+        " AND framework = ? AND current",
+        [paper.id, paper.id_field, paper.sha256, framework.name],
+    ).fetchall()
+    for row in rows:
+        db.conn.execute("UPDATE annotations SET current = 0 WHERE id = ?", [row["id"]])
+        db.conn.execute("UPDATE moves SET current = 0 WHERE annotation_id = ?", [row["id"]])
+
+
+def _make_current(db: Database, annotation_id: int) -> None:
+    db.conn.execute("UPDATE annotations SET current = 1 WHERE id = ?", [annotation_id])
+    db.conn.execute("UPDATE moves SET current = 1 WHERE annotation_id = ?", [annotation_id])
+
+
+def _insert(db: Database, table: str, **columns: Any) -> int:
+    # Not `Table.insert`, which asks for the table's columns before each row.
+    names = ", ".join(columns)
+    marks = ", ".join("?" * len(columns))
+    cursor = db.conn.execute(
+        f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608  names are ours
+        list(columns.values()),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def _one(db: Database, sql: str, parameters: list[Any]) -> Row | None:
+    found: Row | None = db.conn.execute(sql, parameters).fetchone()
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
