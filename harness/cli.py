@@ -73,8 +73,8 @@ def _run_lines(app: App, lines: Sequence[str] | IO[str]) -> int:
             if isinstance(error, (Interrupted, ReaderGone)):
                 break
             continue
-        code = outcome.result.exit_code or code
-        if outcome.result.leave:
+        code = outcome.result.code or code
+        if outcome.result.leave or isinstance(outcome.result.stopped, Interrupted):
             break
     return code
 

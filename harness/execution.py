@@ -1,7 +1,7 @@
 """One run from a parsed line to its outcome: text, targets, log, skill, files, in this order.
 
 Everything that can be refused is refused before the skill runs, and the log's row is closed
-whatever happens. A skill is a stranger here: it may raise anything, and its prints go to stderr.
+whatever happens.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal
 
@@ -25,10 +25,10 @@ from harness.errors import (
     InvalidReply,
     OutputError,
     ReaderGone,
-    SkillFailed,
     UsageError,
 )
-from harness.invocation import Invocation
+from harness.invocation import Invocation, as_path
+from harness.isolation import call_isolated, isolated
 from harness.models import Choice, ModelPool, Models
 from harness.options import GeneralOptions
 from harness.runlog import Run, RunLog, Status
@@ -83,7 +83,6 @@ class Execution:
     line: str
     run: Run = field(default_factory=Run)
     text: str = ""
-    exit_code: int = 0
 
     def execute(self) -> Outcome:
         """Run the skill and save its result.
@@ -91,7 +90,7 @@ class Execution:
         Raises:
             HarnessError: of the kind that tells what went wrong; the run is closed in the log.
         """
-        general, targets = self.invocation.general, self.invocation.targets
+        general = self.invocation.general
         models = Models(
             self.pool,
             Choice(general.model, fallback=not general.no_fallback),
@@ -100,6 +99,7 @@ class Execution:
         )
         if general.model is not None:
             self.pool.registry.named(general.model)  # refuses an unknown name
+        targets = self._targets()
         self.text, source = self._text()
         output.check(targets, self.skill, self._may_replace)
         screen = Screen(
@@ -119,11 +119,23 @@ class Execution:
         models.cancel = call.cancel
         with self._line_ended(screen), self._logged(call):
             result = call_isolated(self.skill, call)
-            self.exit_code = result.exit_code
-            if general.as_json and not targets:
+            if general.as_json and (result.summary is not None or not targets):
                 result.as_json()  # data that is no JSON is a failure of this run
             saved = tuple(self._save(target, result) for target in targets)
+            self._finish(call, result)
         return Outcome(result, general, saved, screen.emitted)
+
+    def _targets(self) -> tuple[Path, ...]:
+        """Where the result goes; the text of some subcommands is that path."""
+        asked = self.invocation
+        default = self.skill.target_text.get(asked.subcommand)
+        if asked.targets or default is None:
+            return asked.targets
+        path = asked.text.strip() or default
+        if not path:
+            raise UsageError(f"/{asked.name} {asked.subcommand} needs a file to write")
+        self.invocation = replace(asked, text="")
+        return (as_path(path),)
 
     def _text(self) -> tuple[str, Source]:
         """The command's text, from the line or, where that says or lacks it, from stdin."""
@@ -160,7 +172,7 @@ class Execution:
         changed is the same input: its result is brought up to date.
         """
         asked = self.invocation
-        options = asked.options.model_dump_json()
+        options = asked.options.model_dump_json(exclude=set(asked.options.manner))
         parts = [asked.name, asked.subcommand, self.text, options, str(self.settings.project_dir)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -174,16 +186,17 @@ class Execution:
         return self.invocation.general.yes or self.door.confirm(f"{target} exists. Overwrite it?")
 
     def _save(self, target: Path, result: Result) -> Path:
-        with isolated(self.skill, self.screen, self.run):
-            text = result.renderers[target.suffix.lower()]()
-            text.encode()
+        suffix = target.suffix.lower()
         try:
-            self.run.wrote(target, output.write(target, text))
+            with isolated(self.skill, self.screen, self.run):
+                sha256 = output.write(target, lambda file: result.write(suffix, file))
+            self.run.wrote(target, sha256)
         except OutputError:
-            self.screen.notice(f"{target} could not be written; here is the result:")
-            with contextlib.suppress(HarnessError):  # that the file is missing matters more
-                as_object = self.invocation.general.as_json
-                self.screen.result(result.as_json() if as_object else text)
+            if render := result.renderers.get(suffix):
+                self.screen.notice(f"{target} could not be written; here is the result:")
+                with contextlib.suppress(HarnessError):  # that the file is missing matters more
+                    as_object = self.invocation.general.as_json
+                    self.screen.result(result.as_json() if as_object else render())
             raise
         return target
 
@@ -222,9 +235,12 @@ class Execution:
         except Exception as exc:
             self._close(call, InternalError(exc))
             raise
+
+    def _finish(self, call: Call, result: Result) -> None:
+        if result.stopped is not None:
+            self._close(call, result.stopped)
         else:
-            status: Status = "failed" if self.exit_code else "done"
-            self.run.close(status, self.exit_code, call.models.usage)
+            self.run.close("failed" if result.code else "done", result.code, call.models.usage)
 
     def _close(self, call: Call, error: HarnessError) -> None:
         stopped = isinstance(error, (Interrupted, ReaderGone))
@@ -244,38 +260,3 @@ class Execution:
             raw_reply=raw,
             traceback="".join(traceback.format_exception(cause)) if cause else None,
         )
-
-
-@contextlib.contextmanager
-def isolated(skill: Skill, screen: Screen, run: Run) -> Iterator[None]:
-    """Run a skill's code: its prints go to stderr, and it fails in one way only.
-
-    Raises:
-        HarnessError: what the skill raised; anything else it raises becomes SkillFailed.
-    """
-    try:
-        with contextlib.redirect_stdout(screen.prints):
-            yield
-    except (HarnessError, KeyboardInterrupt):
-        raise
-    except (Exception, SystemExit) as exc:  # a stranger's code may raise anything
-        raise SkillFailed(
-            f"/{skill.name} broke: {type(exc).__name__}: {exc}",
-            hint=f"`/logs {run.id}` has the traceback." if run.id else None,
-        ) from exc
-
-
-def call_isolated(skill: Skill, call: Call) -> Result:
-    """Call `skill.run` so that nothing it does wrong goes further than this run.
-
-    Raises:
-        HarnessError: what the skill raised, or SkillFailed.
-    """
-    with isolated(skill, call.screen, call.log):
-        result = skill.run(call)
-    if not isinstance(result, Result):
-        raise SkillFailed(f"/{skill.name} returned {type(result).__name__}, not a Result")
-    missing = [t.suffix for t in call.targets if t.suffix.lower() not in result.renderers]
-    if missing:
-        raise SkillFailed(f"/{skill.name} has no result to save as {missing[0]}")
-    return result

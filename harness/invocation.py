@@ -195,7 +195,7 @@ class _Parser:
                         hint="More targets follow it with -o. For a text that ends like that, "
                         "write -o PATH -- TEXT.",
                     )
-                targets.insert(0, _path(match["path"]))
+                targets.insert(0, as_path(match["path"]))
                 saved = match["how"] != "-o"
             elif not saved and _SAVE_UNQUOTED.search(text):
                 raise UsageError("a path with blanks needs quotes", hint='save to "my file.md"')
@@ -239,7 +239,7 @@ class _Parser:
 
     def _set(self, name: str, value: str | None) -> None:
         if name == "-o":
-            self.targets.append(_path(value or ""))
+            self.targets.append(as_path(value or ""))
             return
         flag = self._flag(name)
         if flag.sets is not None:
@@ -259,7 +259,12 @@ def unquote(value: str) -> str:
     return value
 
 
-def _path(value: str) -> Path:
+def as_path(value: str) -> Path:
+    """The path of a target, from a line.
+
+    Raises:
+        UsageError: there is none, or its home folder does not exist.
+    """
     path = unquote(value)
     if not path:
         raise UsageError("save to needs a path")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.errors import OutputError, UsageError
-from harness.skills import Skill
+from harness.skills import Skill, Write
 
 
 def check(
@@ -78,21 +78,22 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write(target: Path, text: str) -> str:
-    """Write `text` (UTF-8) to `target` and return its sha256.
+def write(target: Path, produce: Write) -> str:
+    """Put what `produce` writes to an open file into `target`, and return its sha256.
 
     Raises:
         OutputError: the disk is full, the folder has gone, or the like; the target is as it was.
+        Whatever `produce` raises; the target is as it was.
     """
-    content = text.encode("utf-8")
     real = target.resolve()  # a symbolic link stays, and what it points to is replaced
     # Short, since the target's own name may be as long as a name can be.
     temporary = real.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            produce(file)
             file.flush()
             os.fsync(file.fileno())
+        written = digest(temporary)
         if real.exists():
             temporary.chmod(stat.S_IMODE(real.stat().st_mode))
         temporary.replace(real)
@@ -102,7 +103,7 @@ def write(target: Path, text: str) -> str:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    return hashlib.sha256(content).hexdigest()
+    return written
 
 
 def _sync_folder(folder: Path) -> None:

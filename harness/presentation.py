@@ -11,16 +11,21 @@ from harness.screen import Screen
 
 
 def show(outcome: Outcome, screen: Screen) -> None:
-    """Put the result on stdout, and what was saved on stderr."""
-    saved = [str(path) for path in outcome.saved]
-    if outcome.general.as_json:
-        screen.result(json.dumps({"saved": saved}) if saved else outcome.result.as_json())
+    """Put the result on stdout, and what was saved, and why it is not all, on stderr."""
+    result, saved = outcome.result, [str(path) for path in outcome.saved]
+    if outcome.general.as_json and saved:
+        summary = json.loads(result.as_json()) if result.summary is not None else {}
+        screen.result(json.dumps({**summary, "saved": saved}, ensure_ascii=False))
+    elif outcome.general.as_json:
+        screen.result(result.as_json())
     elif outcome.emitted:
         screen.result("\n")
     elif not saved:
-        screen.result(outcome.result.text)
+        screen.result(result.text)
     for path in saved:
         screen.notice(f"Saved to {path}")
+    if result.stopped is not None:
+        print_error(result.stopped, screen)
 
 
 def print_error(error: HarnessError, screen: Screen) -> None:
@@ -29,4 +34,7 @@ def print_error(error: HarnessError, screen: Screen) -> None:
         return
     if isinstance(error, InternalError) and error.__cause__ is not None:
         screen.notice("".join(traceback.format_exception(error.__cause__)).rstrip())
-    screen.notice("Interrupted." if isinstance(error, Interrupted) else f"Error: {error}")
+    if isinstance(error, Interrupted):
+        screen.notice(f"Interrupted. {error.hint}" if error.hint else "Interrupted.")
+    else:
+        screen.notice(f"Error: {error}")

@@ -19,11 +19,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from harness.errors import SkillFailed
+from harness.errors import HarnessError, SkillFailed
 
 if TYPE_CHECKING:
     from harness.models import Models
@@ -32,13 +32,20 @@ if TYPE_CHECKING:
     from harness.settings import Settings
 
 Render = Callable[[], str]
+Write = Callable[[IO[bytes]], None]
 Needs = Literal["required", "optional", "none"]
 
 
 class SkillOptions(BaseModel):
-    """The base of every skill's `Options`: a field is a flag, its description the flag's help."""
+    """The base of every skill's `Options`: a field is a flag, its description the flag's help.
+
+    Attributes:
+        manner: names of the options that say how the work is done and not what it is. A file that
+            was made with others of them is still the same job's own, to be replaced unasked.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    manner: ClassVar[frozenset[str]] = frozenset()
 
     @field_validator("*")
     @classmethod
@@ -60,15 +67,40 @@ class Result:
         text: the result for a person; what stdout shows.
         data: the result for a program; what `--json` prints. Without it, {"text": text}.
         renderers: what is written for each suffix the skill can save, made only when asked for.
+        writers: the same for what is too large for one text, or no text: each writes to an open
+            binary file.
+        summary: what is said of the work. `--json` prints it instead of `data`, and with the paths
+            of what was saved.
         exit_code: not 0 where there is a result although something failed.
+        stopped: why the work ended early. What is finished is saved and shown before it.
         leave: ends the REPL.
     """
 
     text: str = ""
     data: Any = None
     renderers: Mapping[str, Render] = field(default_factory=dict)
+    writers: Mapping[str, Write] = field(default_factory=dict)
+    summary: Mapping[str, Any] | None = None
     exit_code: int = 0
+    stopped: HarnessError | None = None
     leave: bool = False
+
+    @property
+    def code(self) -> int:
+        """The exit code of the command."""
+        return self.exit_code if self.stopped is None else self.stopped.exit_code
+
+    @property
+    def saves(self) -> frozenset[str]:
+        """The suffixes that this result can be saved with."""
+        return frozenset((*self.renderers, *self.writers))
+
+    def write(self, suffix: str, file: IO[bytes]) -> None:
+        """Write what is saved for `suffix`."""
+        if suffix in self.writers:
+            self.writers[suffix](file)
+        else:
+            file.write(self.renderers[suffix]().encode())
 
     def as_json(self) -> str:
         """The data as one JSON object; paths and times become text.
@@ -76,9 +108,14 @@ class Result:
         Raises:
             SkillFailed: it cannot be written as JSON.
         """
-        data = {"text": self.text} if self.data is None else self.data
+        data = self.data if self.summary is None else self.summary
         try:
-            return json.dumps(data, ensure_ascii=False, indent=2, default=str)
+            return json.dumps(
+                {"text": self.text} if data is None else data,
+                ensure_ascii=False,
+                indent=2,
+                default=str,
+            )
         except (TypeError, ValueError, RecursionError) as exc:
             raise SkillFailed(f"the result is no JSON: {exc}") from exc
 
@@ -125,6 +162,8 @@ class Skill(ABC):
             terminal, and is refused otherwise.
         subcommands: first words that are commands of their own, with a line of help each.
         saves: the suffixes that `save to PATH` may have, the default first.
+        target_text: the subcommands whose text is the path to save to, each with the path it has
+            without any text, or "".
         logged: whether its runs go into the run log.
     """
 
@@ -136,6 +175,7 @@ class Skill(ABC):
     text: ClassVar[Needs] = "required"
     subcommands: ClassVar[Mapping[str, str]] = {}
     saves: ClassVar[tuple[str, ...]] = ()
+    target_text: ClassVar[Mapping[str, str]] = {}
     logged: ClassVar[bool] = True
     Options: ClassVar[type[SkillOptions]] = SkillOptions
 

@@ -2,13 +2,28 @@
 
 import dataclasses
 import io
+import json
 import os
 import resource
+from pathlib import Path
+from typing import IO, ClassVar
 
 import pytest
+from pydantic import Field
 
-from harness import Call, OutputError, Result, Skill, UsageError, output
+from harness import (
+    Call,
+    Interrupted,
+    OutputError,
+    Result,
+    Skill,
+    SkillFailed,
+    SkillOptions,
+    UsageError,
+    output,
+)
 from harness.execution import Door
+from harness.presentation import show
 from harness.testing import fake_app
 
 
@@ -22,6 +37,10 @@ class Copy(Skill):
         type(self).runs += 1
         renderers = {".txt": lambda: call.text, ".md": lambda: f"# {call.text}"}
         return Result(call.text, {"copied": call.text}, renderers)
+
+
+def text(content):
+    return lambda file: file.write(content.encode())
 
 
 @pytest.fixture
@@ -159,14 +178,14 @@ def test_a_full_disk_loses_neither_the_old_file_nor_the_result(app, tmp_path, mo
 def test_a_reader_of_the_old_file_keeps_it_whole(tmp_path):
     (tmp_path / "old.txt").write_text("old")
     with (tmp_path / "old.txt").open() as reader:
-        output.write(tmp_path / "old.txt", "new")
+        output.write(tmp_path / "old.txt", text("new"))
         assert reader.read() == "old"
     assert (tmp_path / "old.txt").read_text() == "new"
 
 
 def test_a_name_as_long_as_a_name_can_be(tmp_path):
     target = tmp_path / ("a" * 251 + ".txt")
-    output.write(target, "new")
+    output.write(target, text("new"))
     assert target.read_text() == "new"
 
 
@@ -174,7 +193,7 @@ def test_a_replaced_file_keeps_its_mode(tmp_path):
     target = tmp_path / "private.txt"
     target.write_text("old")
     target.chmod(0o600)
-    output.write(target, "new")
+    output.write(target, text("new"))
     assert target.stat().st_mode & 0o777 == 0o600
 
 
@@ -191,7 +210,7 @@ def test_a_missing_file_matters_more_than_a_reader_that_has_gone(app, tmp_path, 
 def test_a_symbolic_link_stays_one(tmp_path):
     (tmp_path / "real.txt").write_text("old")
     (tmp_path / "link.txt").symlink_to("real.txt")
-    output.write(tmp_path / "link.txt", "new")
+    output.write(tmp_path / "link.txt", text("new"))
     assert (tmp_path / "link.txt").is_symlink()
     assert (tmp_path / "real.txt").read_text() == "new"
 
@@ -203,7 +222,7 @@ def test_a_write_that_the_system_stops_half_way(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(OutputError, match="too large"):
-            output.write(target, "x" * 100_000)
+            output.write(target, text("x" * 100_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert target.read_text() == "old"
@@ -221,3 +240,87 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+class Many(Skill):
+    name = "many"
+    summary = "writes what is too large for one text, and may stop early"
+    text = "optional"
+    saves = (".bin", ".txt")
+    subcommands: ClassVar = {"export": "to a file", "page": "to many.txt"}
+    target_text: ClassVar = {"export": "", "page": "many.txt"}
+
+    class Options(SkillOptions):
+        manner: ClassVar = frozenset({"workers"})
+        workers: int = Field(1, description="at once")
+        stop: bool = Field(False, description="stop early")
+        broken: bool = Field(False, description="break while writing")
+
+    def run(self, call: Call) -> Result:
+        def write(file: IO[bytes]) -> None:
+            file.write(b"\x00\xff")
+            if call.options.broken:
+                raise RuntimeError("no more")
+
+        stopped = Interrupted("interrupted", hint="1 of 2 rows is done.")
+        return Result(
+            writers={".bin": write, ".txt": write},
+            summary={"rows": 2},
+            stopped=stopped if call.options.stop else None,
+        )
+
+
+@pytest.fixture
+def many(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return fake_app(tmp_path, None, Many())
+
+
+def test_a_writer_writes_bytes(many, tmp_path):
+    many.dispatch("/many save to a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == b"\x00\xff"
+
+
+@pytest.mark.parametrize(
+    ("line", "made"),
+    [
+        ("/many export b.bin", "b.bin"),
+        ('/many export "b c.bin"', "b c.bin"),
+        ("/many page", "many.txt"),
+        ("/many page save to c.txt", "c.txt"),
+    ],
+)
+def test_the_text_of_some_subcommands_is_the_path_to_save_to(many, tmp_path, line, made):
+    assert many.dispatch(line).saved == (Path(made),)
+    assert (tmp_path / made).exists()
+    (tmp_path / made).write_text("somebody else's")
+    with pytest.raises(OutputError, match="exists already"):
+        many.dispatch(line)
+
+
+def test_a_subcommand_whose_text_is_a_path_needs_one(many):
+    with pytest.raises(UsageError, match="needs a file to write"):
+        many.dispatch("/many export")
+
+
+def test_a_writer_that_breaks_leaves_no_file(many, tmp_path):
+    with pytest.raises(SkillFailed, match="no more"):
+        many.dispatch("/many --broken save to a.bin")
+    assert not list(tmp_path.glob("*.bin")) + list(tmp_path.glob(".*.tmp"))
+
+
+def test_what_is_finished_is_saved_before_it_is_said_why_the_work_stopped(many, tmp_path):
+    outcome = many.dispatch("/many --stop --json save to a.bin")
+    show(outcome, many.screen)
+    assert (tmp_path / "a.bin").exists()
+    assert outcome.result.code == 130
+    assert many.screen.err.getvalue() == "Saved to a.bin\nInterrupted. 1 of 2 rows is done.\n"
+    assert json.loads(many.screen.out.getvalue()) == {"rows": 2, "saved": ["a.bin"]}
+    assert many.run_log.recent(1)[0]["status"] == "interrupted"
+
+
+def test_the_same_job_done_in_another_manner_replaces_its_file(many):
+    many.dispatch("/many save to a.bin")
+    many.dispatch("/many --workers 4 save to a.bin")
+    with pytest.raises(OutputError, match="exists already"):
+        many.dispatch("/many --stop save to a.bin")

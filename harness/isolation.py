@@ -1,0 +1,46 @@
+"""Calling a skill, which is a stranger here: it may raise anything, and its prints go to stderr."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from harness.errors import HarnessError, SkillFailed
+from harness.runlog import Run
+from harness.screen import Screen
+from harness.skills import Call, Result, Skill
+
+
+@contextlib.contextmanager
+def isolated(skill: Skill, screen: Screen, run: Run) -> Iterator[None]:
+    """Run a skill's code: its prints go to stderr, and it fails in one way only.
+
+    Raises:
+        HarnessError: what the skill raised; anything else it raises becomes SkillFailed.
+    """
+    try:
+        with contextlib.redirect_stdout(screen.prints):
+            yield
+    except (HarnessError, KeyboardInterrupt):
+        raise
+    except (Exception, SystemExit) as exc:  # a stranger's code may raise anything
+        raise SkillFailed(
+            f"/{skill.name} broke: {type(exc).__name__}: {exc}",
+            hint=f"`/logs {run.id}` has the traceback." if run.id else None,
+        ) from exc
+
+
+def call_isolated(skill: Skill, call: Call) -> Result:
+    """Call `skill.run` so that nothing it does wrong goes further than this run.
+
+    Raises:
+        HarnessError: what the skill raised, or SkillFailed.
+    """
+    with isolated(skill, call.screen, call.log):
+        result = skill.run(call)
+    if not isinstance(result, Result):
+        raise SkillFailed(f"/{skill.name} returned {type(result).__name__}, not a Result")
+    missing = [t.suffix for t in call.targets if t.suffix.lower() not in result.saves]
+    if missing:
+        raise SkillFailed(f"/{skill.name} has no result to save as {missing[0]}")
+    return result
