@@ -24,7 +24,7 @@ from harness.errors import (
 from harness.models import ModelPool, Models
 from harness.registry import Registry
 from harness.testing import FakeBackend, FakeModel, fake_models, run_skill
-from skills.annotate.annotate import annotate_paper
+from skills.annotate.annotate import annotate, prepare
 from skills.annotate.forms import TaggedForm
 from skills.annotate.papers import read_paper
 from skills.annotate.plugin import Annotate
@@ -44,7 +44,7 @@ def paper() -> Paper:
 
 def annotated(model: FakeModel, form: Any = "json", **options: Any) -> dict[str, Any]:
     models = fake_models(model, "annotate", form=form)
-    return models.run("annotate", lambda m: annotate_paper(paper(), nanda(), m, **options))
+    return models.run("annotate", lambda m: annotate(prepare(paper(), nanda(), m, **options), m))
 
 
 def moves_of(record: Mapping[str, Any]) -> dict[str, str]:
@@ -109,7 +109,7 @@ def test_a_fallback_is_stored_with_its_reason() -> None:
         "fake": FakeBackend(FakeModel(GOOD)),
     }
     models = Models(ModelPool(registry, backends))
-    record = models.run("annotate", lambda m: annotate_paper(paper(), nanda(), m))
+    record = models.run("annotate", lambda m: annotate(prepare(paper(), nanda(), m), m))
     found = record["provenance"]
     assert (found["requested"], found["resolved"]) == ("nanda-annotator", "producer")
     assert "not pulled" in found["reason"]
@@ -183,7 +183,7 @@ def test_a_model_that_goes_away_is_replaced_and_the_work_done_again() -> None:
     registry = Registry(models={"m": ModelEntry(tasks=("annotate",), serve=entries)})
     gone, there = FakeModel("nonsense", ModelUnavailable("went away")), FakeModel(GOOD)
     models = Models(ModelPool(registry, {"one": FakeBackend(gone), "two": FakeBackend(there)}))
-    record = models.run("annotate", lambda m: annotate_paper(paper(), nanda(), m))
+    record = models.run("annotate", lambda m: annotate(prepare(paper(), nanda(), m), m))
     assert record["provenance"]["where"] == "two"
     assert record["provenance"]["attempts"] == 1
 

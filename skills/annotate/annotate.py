@@ -1,7 +1,7 @@
 """One paper, one annotation: ask, validate, repair once, check, and say where it comes from.
 
-`annotate_paper` neither reads nor writes anything but the model, so that a job can call it for
-every row of a table.
+Nothing here reads or writes anything but the model, so that a job can do it for every row of a
+table: `prepare` says what would be asked, and under which key, and `annotate` asks it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from harness.backends.base import OnText, Reply, Request
 from harness.errors import InputError, InvalidReply
 from harness.models import ServedModel
 from skills.annotate.forms import FORMS, Form, UnusableReply
+from skills.corpus.keys import key_of
 from skills.nanda.checks import check
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
@@ -46,37 +47,70 @@ class _Spent:
         return {"prompt": self.prompt, "cached": self.cached, "completion": self.completion}
 
 
-def annotate_paper(
-    paper: Paper,
-    framework: Framework,
-    model: ServedModel,
-    *,
-    max_tokens: int | None = None,
-    on_text: OnText | None = None,
-) -> dict[str, Any]:
-    """Annotate `paper` with the moves of `framework`.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A paper's request to one model, ready to be sent.
+
+    Attributes:
+        provenance: what can be said before it is sent (`_provenance`), `key` included.
+    """
+
+    paper: Paper
+    form: Form
+    request: Request
+    provenance: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The content key (`skills.corpus.keys`): equal for equal work."""
+        return str(self.provenance["key"])
+
+
+def prepare(
+    paper: Paper, framework: Framework, model: ServedModel, max_tokens: int | None = None
+) -> Prepared:
+    """Make the request for `paper`.
 
     Args:
         max_tokens: completion tokens at most, instead of what a full annotation can need.
+    """
+    form = FORMS[model.entry.form](framework)
+    request = form.request(paper, model, max_tokens)
+    provenance = _provenance(paper, form, request, model)
+    return Prepared(paper, form, request, {**provenance, "key": key_of(provenance)})
+
+
+def annotate(
+    prepared: Prepared, model: ServedModel, on_text: OnText | None = None
+) -> dict[str, Any]:
+    """Ask for the moves of a prepared paper.
+
+    Args:
         on_text: handed the answers as they come; only good for showing that something comes.
 
     Returns:
         The stored form, ready for JSON: the id under `paper.id_field`, title, the moves in order,
-        checks (`checks.check`) and provenance (`_provenance`).
+        checks (`checks.check`) and provenance: `Prepared.provenance`, and attempts, tokens and
+        seconds of all of them, and created.
 
     Raises:
         InvalidReply: no usable answer, not even after one repair; `raw` is the last one.
         Whatever `ServedModel.generate` raises.
     """
-    form = FORMS[model.entry.form](framework)
-    request = form.request(paper, model, max_tokens)
-    moves, spent = _ask(form, request, model, on_text)
+    paper, form = prepared.paper, prepared.form
+    moves, spent = _ask(form, prepared.request, model, on_text)
     return {
         paper.id_field: paper.id,
         "title": paper.title,
         **moves,
-        "checks": check(paper.abstract, framework.stated(moves)),
-        "provenance": _provenance(paper, form, request, model, spent),
+        "checks": check(paper.abstract, form.framework.stated(moves)),
+        "provenance": {
+            **prepared.provenance,
+            "attempts": spent.attempts,
+            "tokens": spent.tokens,
+            "seconds": round(spent.seconds, 3),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
     }
 
 
@@ -127,15 +161,12 @@ def _invalid(model: ServedModel, problem: str, reply: Reply) -> InvalidReply:
     )
 
 
-def _provenance(
-    paper: Paper, form: Form, request: Request, model: ServedModel, spent: _Spent
-) -> dict[str, Any]:
+def _provenance(paper: Paper, form: Form, request: Request, model: ServedModel) -> dict[str, Any]:
     """Where an annotation comes from: all that is needed to tell it from another, or to repeat it.
 
     requested and resolved are model ids, and reason says why they differ, or is null. digests are
     the sha256 of the model's files. prompt_sha256 is of the canonical JSON of the first request's
-    messages, schema_sha256 of the JSON Schema or grammar it was held to (null: of none). tokens and
-    seconds cover all attempts.
+    messages, schema_sha256 of the JSON Schema or grammar it was held to (null: of none).
     """
     resolution, serve = model.resolution, model.resolution.chosen.serve
     framework = form.framework
@@ -161,11 +192,7 @@ def _provenance(
             "seed": request.seed,
             "max_tokens": request.max_tokens,
         },
-        "attempts": spent.attempts,
-        "tokens": spent.tokens,
-        "seconds": round(spent.seconds, 3),
         "harness": __version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "input": {**paper.source, "sha256": paper.sha256},
     }
 

@@ -53,7 +53,7 @@ class Annotate(Skill):
 
     def run(self, call: Call) -> Result:
         from skills.annotate import render
-        from skills.annotate.annotate import annotate_paper
+        from skills.annotate.annotate import annotate, prepare
         from skills.annotate.papers import read_paper
         from skills.nanda import framework as frameworks
 
@@ -67,13 +67,8 @@ class Annotate(Skill):
             # Shown only now: a download and a fallback have lines of their own to say before.
             with call.screen.progress("annotating") as tick:
                 pieces = itertools.count(1)
-                return annotate_paper(
-                    paper,
-                    framework,
-                    model,
-                    max_tokens=options.max_tokens,
-                    on_text=lambda _: tick(f"{next(pieces)} tokens"),
-                )
+                prepared = prepare(paper, framework, model, options.max_tokens)
+                return annotate(prepared, model, lambda _: tick(f"{next(pieces)} tokens"))
 
         record = call.models.run(self.name, work)
         if warning := render.warning(record):

@@ -14,7 +14,7 @@ class Annotated:
     """A paper and its annotation.
 
     Attributes:
-        record: the stored form, as `skills.annotate.annotate.annotate_paper` returns it: the id
+        record: the stored form, as `skills.annotate.annotate.annotate` returns it: the id
             under `paper.id_field`, title, the moves in the framework's order, checks, provenance.
     """
 
