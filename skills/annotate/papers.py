@@ -12,6 +12,7 @@ from typing import Literal
 from harness.errors import InputError
 from skills.annotate import arxiv_source, text_files
 from skills.annotate.text_files import SUFFIXES
+from skills.corpus import tables
 from skills.nanda.paper import Paper, own_id
 from skills.nanda.wording import flatten
 
@@ -54,15 +55,33 @@ def read_paper(
     if source == "stdin":
         paper = _given(text, "stdin")
     elif not _is_file(asked) and (arxiv_id := arxiv_id_in(asked)):
-        paper = _from_arxiv(fetch(arxiv_id))
+        paper = fetch(arxiv_id).as_paper()
     elif _is_long(asked):
         paper = _given(text, "text")
     elif path := _path_in(asked):
         paper = _from_file(path)
     else:
         raise _no_abstract(asked)
-    _check_length(paper, max_words)
+    check_length(paper, max_words)
     return replace(paper, title=flatten(title)) if title is not None else paper
+
+
+def table_in(text: str) -> Path | None:
+    """The table of papers that `text` names, by its suffix or, of a .md file, by what it holds."""
+    path = _path_in(text.strip())
+    if path is None or path.suffix.lower() not in tables.SUFFIXES:
+        return None
+    return path if path.suffix.lower() != ".md" or tables.is_list(path) else None
+
+
+def is_topic(text: str) -> bool:
+    """Whether `text` is too short for an abstract and names neither a file nor a paper.
+
+    Raises:
+        InputError: it is an address of something else than an arXiv paper.
+    """
+    asked = text.strip()
+    return not (_is_long(asked) or _path_in(asked) or arxiv_id_in(asked))
 
 
 def arxiv_id_in(text: str) -> str | None:
@@ -107,11 +126,6 @@ def _from_file(path: Path) -> Paper:
     return Paper("id", own_id(abstract), title, abstract, source)
 
 
-def _from_arxiv(entry: arxiv_source.Entry) -> Paper:
-    source = {"kind": "arxiv", "arxiv_id": entry.versioned_id}
-    return Paper("arxiv_id", entry.id, entry.title, entry.abstract, source)
-
-
 def _path_in(text: str) -> Path | None:
     """The path that `text` is: by a suffix, a path separator without blanks, or a file there."""
     quoted = re.fullmatch(r"([\"'])([^\n]+)\1", text)
@@ -144,7 +158,7 @@ def _no_abstract(text: str) -> InputError:
     )
 
 
-def _check_length(paper: Paper, max_words: int) -> None:
+def check_length(paper: Paper, max_words: int) -> None:
     count = len(paper.abstract.split())
     where = paper.source.get("path") or paper.source.get("arxiv_id")
     if not count:

@@ -1,0 +1,178 @@
+"""A topic: the words it is about, and the papers on it, in the corpus and at arXiv."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+from typing import Literal
+
+from harness.errors import InputError, NothingFound, SkillFailed
+from skills.nanda.paper import Paper
+from skills.nanda.wording import STOP_WORDS, WORD, flatten
+
+Source = Literal["corpus", "arxiv"]
+
+_OPENING = """
+    advances approaches current guide introduction literature methods overview paper papers primer
+    progress publications research review reviews studies study summary survey surveys techniques
+    trends tutorial work works
+"""
+_ENDING = "literature overview paper papers review reviews summary survey surveys tutorial"
+_FILLING = """
+    approach approaches comprehensive latest method methods recent systematic technique techniques
+"""
+_OPENERS = frozenset(_OPENING.split())
+"""What is asked for where it stands before "of" or "on"; elsewhere it may be the subject: "survey
+sampling", "direct current motors"."""
+_ENDERS = frozenset(_ENDING.split())
+"""What is asked for at the end of a topic: "RAG: a literature review"."""
+_LONE_ENDERS = frozenset({"overview", "papers", "survey", "surveys"})
+"""Those that are no subject even alone; "automated code review" is one."""
+_FILLERS = frozenset(_FILLING.split())
+"""What says nothing of a subject wherever it stands."""
+_LINKS = frozenset({"about", "concerning", "for", "in", "into", "of", "on", "over", "to", "within"})
+
+
+def subject_words(topic: str) -> list[str]:
+    """The words a topic is about, as written, each once: "Survey of RAG techniques" as ["RAG"].
+
+    Left out are stop words and those that only say that papers are wanted, unless nothing else is
+    left. Hyphens part words.
+
+    Raises:
+        InputError: there is no word in it.
+    """
+    every = [match.group() for match in WORD.finditer(flatten(topic))]
+    if not every:
+        raise InputError(f"the topic {shown(topic)!r} holds no word", hint="Name a subject.")
+    folded = [word.casefold() for word in every]
+    start, end = _after_opening(folded), _before_ending(folded)
+    inside = every[start:end] if start < end else every
+    return (
+        _once(word for word in inside if not _says_nothing(word.casefold()))
+        or _once(word for word in every if word.casefold() not in STOP_WORDS)
+        or _once(every)
+    )
+
+
+def find_papers(
+    topic: str,
+    *,
+    source: Source | None,
+    limit: int,
+    since: date | None,
+    until: date | None,
+    from_corpus: Callable[[list[str], int, date | None, date | None], list[Paper]],
+    from_arxiv: Callable[..., list[Paper]],
+    notice: Callable[[str], None],
+) -> list[Paper]:
+    """Papers on a topic, the corpus's first, each once.
+
+    Args:
+        source: look there alone; without it arXiv fills up what the corpus lacks.
+        limit: papers at most.
+        since, until: the first and the last day of publication.
+        from_corpus: called with `subject_words`, limit, since and until.
+        from_arxiv: called as `from_arxiv(topic, limit=, since=, until=, notice=)`.
+        notice: told when arXiv fails and the corpus's papers have to do.
+
+    Raises:
+        InputError: the topic has no word, or the dates leave no day.
+        NothingFound: there is no such paper.
+        SkillFailed: arXiv was to be asked alone, and failed.
+    """
+    words = subject_words(topic)
+    if since and until and since > until:
+        raise InputError(f"no day is after {since} and before {until}", hint="Swap the two dates.")
+    found = [] if source == "arxiv" else _distinct(from_corpus(words, limit, since, until))
+    nothing = f"the corpus has no paper on {shown(topic)!r}{between(since, until)}"
+    if source == "corpus" and not found:
+        raise NothingFound(nothing, hint="Without `--source corpus`, arXiv is asked too.")
+    if source == "corpus" or len(found) >= limit:
+        return found[:limit]
+    try:
+        # As many as are wanted, not as are missing: some may be those that the corpus has.
+        more = from_arxiv(topic, limit=limit, since=since, until=until, notice=notice)
+    except SkillFailed as exc:
+        if source == "arxiv":
+            raise
+        _make_do(found, nothing, exc, notice)
+        more = []
+    return _distinct([*found, *more])[:limit]
+
+
+def _make_do(
+    found: list[Paper], nothing: str, failure: SkillFailed, notice: Callable[[str], None]
+) -> None:
+    """Go on with what the corpus has, or say that neither has anything."""
+    if not found:
+        raise NothingFound(
+            f"{nothing}, and {failure.message}", where=failure.where, hint=failure.hint
+        ) from failure
+    count = f"{len(found)} {'paper' if len(found) == 1 else 'papers'}"
+    notice(f"{failure.message}; going on with the {count} of the corpus")
+
+
+def _after_opening(folded: list[str]) -> int:
+    """Where the subject starts: behind "a recent survey of", "papers on", "methods for"."""
+    start = 0
+    for index, word in enumerate(folded):
+        if not (word in _OPENERS or _says_nothing(word)):
+            break
+        if word in _LINKS:
+            start = index + 1
+    return start
+
+
+def _before_ending(folded: list[str]) -> int:
+    """Where the subject ends: before "survey", ": a review" or "literature review"."""
+    end = len(folded)
+    while end and (folded[end - 1] in _ENDERS or _says_nothing(folded[end - 1])):
+        end -= 1
+    lone = len(folded) - end == 1 and folded[-1] not in _LONE_ENDERS
+    return len(folded) if lone else end
+
+
+def _says_nothing(folded: str) -> bool:
+    return folded in STOP_WORDS or folded in _FILLERS
+
+
+def _once(words: Iterable[str]) -> list[str]:
+    first: dict[str, str] = {}
+    for word in words:
+        first.setdefault(word.casefold(), word)
+    return list(first.values())
+
+
+def _distinct(papers: Iterable[Paper]) -> list[Paper]:
+    """The papers without those that come again, by arXiv id or by abstract."""
+    seen: set[str] = set()
+    kept = []
+    for paper in papers:
+        keys = set(_keys(paper))
+        if seen.isdisjoint(keys):
+            kept.append(paper)
+        seen |= keys
+    return kept
+
+
+def _keys(paper: Paper) -> Iterator[str]:
+    yield f"abstract {paper.sha256}"
+    if paper.id_field == "arxiv_id":
+        bare = re.sub(r"v\d+$", "", paper.id.casefold())
+        yield f"arxiv {bare}"
+
+
+def between(since: date | None, until: date | None) -> str:
+    """The dates asked for, as the end of a clause."""
+    if since and until:
+        return f" published from {since} to {until}"
+    if since:
+        return f" published since {since}"
+    return f" published until {until}" if until else ""
+
+
+def shown(topic: str) -> str:
+    text = flatten(topic)
+    return text if len(text) <= 60 else f"{text[:57]}..."
