@@ -1,0 +1,24 @@
+"""arXiv ids in text: what they look like, and where they stand in addresses."""
+
+from __future__ import annotations
+
+import re
+
+ID = r"(?:\d{2}(?:0[1-9]|1[0-2])\.\d{4,5}|[a-z]+(?:-[a-z]+)*(?:\.[a-z]{2})?/\d{7})(?:v\d+)?"
+"""New ids (2405.12345v2) and old ones (cs/0112017, math.GT/0309136)."""
+
+_ALONE = rf"(?<![\w./-])(?P<alone>{ID})(?![\w/])"
+_NAMED = rf"(?:arxiv\.org/(?:abs|pdf|html)/|arxiv:\s*)(?P<named>{ID})(?![\d/])"
+_IN_ADDRESS = re.compile(_NAMED, re.IGNORECASE)
+_ANYWHERE = re.compile(rf"{_NAMED}|{_ALONE}", re.IGNORECASE)
+
+
+def find_arxiv_id(text: str, *, alone: bool = False) -> str | None:
+    """The first arXiv id in `text`, without its version.
+
+    Args:
+        alone: take a bare id as well. Without it, one needs an arxiv.org address or "arXiv:" before
+            it, since "2405.12345" may be a number and "and/2000000" half a sentence.
+    """
+    found = (_ANYWHERE if alone else _IN_ADDRESS).search(text)
+    return re.sub(r"v\d+$", "", found[found.lastgroup or 0]) if found else None
