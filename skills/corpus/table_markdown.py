@@ -8,7 +8,7 @@
 A section under a heading of any level is a paper where it has an abstract, or a heading that
 names an arXiv id; below the first level any of these labels will do. An abstract ends at the next
 label in bold, a rule or a heading; the labels within a structured abstract ("**Methods:** ...")
-belong to it.
+belong to it. The <summary> of lists that fold their entries is a heading or a label as well.
 """
 
 from __future__ import annotations
@@ -25,19 +25,28 @@ from skills.nanda.arxiv_id import find_arxiv_id
 
 COLUMNS = ("arxiv_id", "title", "authors", "published", "categories", "abstract")
 
+SUMMARY_LEVEL = 6
+
 _FIELDS = {
-    "abstract": "abstract",
-    **dict.fromkeys(("author", "authors", "author(s)"), "authors"),
-    **dict.fromkeys(
-        ("published", "date", "submitted", "published on", "publication date"), "published"
-    ),
-    **dict.fromkeys(("category", "categories", "subjects"), "categories"),
-    **dict.fromkeys(
-        ("arxiv", "arxiv id", "arxiv_id", "arxiv link", "link", "links", "url", "pdf"), "arxiv_id"
-    ),
+    name: field
+    for field, names in {
+        "abstract": ("abstract",),
+        "title": ("title",),
+        "authors": ("author", "authors", "author(s)"),
+        "published": (
+            *("published", "published on", "publication date", "publication year"),
+            *("date", "year", "submitted", "submitdate"),
+        ),
+        "categories": ("category", "categories", "subjects"),
+        "arxiv_id": ("arxiv", "arxiv id", "arxiv_id", "arxiv link"),
+    }.items()
+    for name in names
 }
 _HEADINGS = ("abstract", "authors")
-_UNREAD = ("comments?", "doi", "index terms", "journal(?: ref)?", "key ?words", "title", "tags")
+_UNREAD = (
+    *("comments?", "doi", "index terms", "journal(?: ref)?", "key ?words", "links?", "pdf", "tags"),
+    "url",
+)
 _OF_ABSTRACTS = re.compile(
     r"(?:background|introduction|context|motivation|objectives?|aims?|purpose|problem|approach"
     r"|(?:materials and )?methods?|methodology|setting|design|results?|findings|contributions?"
@@ -60,6 +69,15 @@ _PLAIN = re.compile(
     r"|(?P<alone>abstract)[ \t]*$)[ \t]*(?P<rest>.*)",
     re.IGNORECASE,
 )
+_SUMMARY = re.compile(
+    r"[ \t]*(?:<details[^>]*>)?[ \t]*<summary>(?P<text>.*?)</summary>(?P<rest>.*)"
+)
+_TAG = re.compile(
+    r'</?(?:a|b|br|details|em|h\d|i|p|strong|summary)(?:\s+(?:open|[\w-]+="[^"]*"))*\s*/?>',
+    re.IGNORECASE,
+)
+_STRONG = re.compile(r"<(strong|b)>(?P<text>.+?)</\1>", re.IGNORECASE)
+_DATE = re.compile(r"\b\d{4}(?:-\d\d(?:-\d\d(?:T[\d:.]+Z?)?)?)?\b")
 _LINK = re.compile(r"!?\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\([^()\s]*\)")
 _LINKS_ALONE = re.compile(r"(?:[\s|,\u00b7-]|!?\[[^\]]*\]\([^()\s]*\)|<?https?://[^\s>]+>?)+")
 
@@ -85,12 +103,16 @@ class _Section:
         return known or (self.level > 1 and bool(self.fields))
 
     def value(self, name: str) -> str:
-        if name == "title":
-            return _title(self.heading)
         text = "\n".join(self.fields.get(name, ()))
         if name == "arxiv_id":
             return find_arxiv_id(text, alone=True) or self.heading_id or self.linked_id or ""
-        return text if name == "abstract" else _LINK.sub(r"\g<text>", text).strip(" \t\\")
+        if name == "abstract":
+            return text
+        if name == "published" and (date := _DATE.search(text)):
+            return date.group()
+        if name == "title":
+            return _title(text or self.heading)
+        return _LINK.sub(r"\g<text>", text).strip(" \t\\")
 
 
 class MarkdownReader:
@@ -150,6 +172,8 @@ def _sections(lines: Iterable[str]) -> Iterator[_Section]:
     state = _Reading()
     for number, raw in enumerate(lines, start=1):
         line = raw.rstrip("\r\n")
+        if summary := _SUMMARY.fullmatch(line):
+            line = f"{'#' * SUMMARY_LEVEL} {summary['text']}"
         heading = _HEADING.fullmatch(line)
         if heading and not _is_label(heading["text"], section):
             if section:
@@ -157,7 +181,9 @@ def _sections(lines: Iterable[str]) -> Iterator[_Section]:
             section = _Section(number, len(heading["level"]), heading["text"])
             state = _Reading()
         elif section:
-            state.take(re.sub(r"^[ \t]*>[ \t]?", "", line), section)
+            state.take(_TAG.sub("", re.sub(r"^[ \t]*>[ \t]?", "", line)), section)
+            if summary and summary["rest"].strip():
+                state.take(_TAG.sub("", summary["rest"]), section)
     if section:
         yield section
 
@@ -184,6 +210,8 @@ class _Reading:
             self.current = None
         elif label := _label(line, plain=self.current != "abstract" or not self.marked):
             self.current, rest, self.marked = label
+            if self.current != "abstract":
+                section.linked_id = section.linked_id or find_arxiv_id(rest)
             if self.current == "abstract" and "abstract" in section.fields:
                 section.second_abstract = True
             elif self.current:
@@ -225,7 +253,16 @@ def _bare(label: str) -> str:
 
 def _title(heading: str) -> str:
     """A heading as a title: without its link, number and emphasis."""
-    text = _LINK.sub(r"\g<text>", heading).strip()
-    text = re.sub(r"^\d{1,4}[.)][ \t]+", "", text)
+    strong = _STRONG.search(heading)
+    text = _TAG.sub("", strong["text"] if strong else heading)
+    text = _LINK.sub(r"\g<text>", text).strip()
+    return _bold(_unnumbered(_bold(_unnumbered(text))))
+
+
+def _unnumbered(text: str) -> str:
+    return re.sub(r"^(?:\d{1,4}[.)]|paper \d{1,4}:)[ \t]+", "", text, flags=re.IGNORECASE)
+
+
+def _bold(text: str) -> str:
     whole = re.fullmatch(r"(\*\*|__)(.+)\1", text)
     return whole[2].strip() if whole else text
