@@ -15,19 +15,20 @@ from skills.nanda.paper import Paper
 LIST = """\
 # My arXiv list
 
-Kept since 2023; see https://arxiv.org/list/cs.MA.
+**Date:** 2023; see https://arxiv.org/list/cs.MA.
 
 ## Agents
 
 ### 1. [Ledger: *books* for [AI] agents](http://arxiv.org/abs/2405.12345v2)
 
 **Authors:** A. One, [B. Two](https://example.org)
-**Published:** 2024-05-17 ([v2](https://arxiv.org/abs/2405.12345v2))
+**Published:** 2024-05-17 ([v2](https://arxiv.org/abs/2405.99999))
 **Categories**: cs.AI, cs.CL
 **PDF:** [pdf](https://arxiv.org/pdf/2405.99999)
 
 **Abstract:** We present Ledger,
 which books **every** call where a <b and c> d.
+Date: no label here.
 
 A second paragraph, see https://arxiv.org/abs/1111.11111.
 
@@ -88,7 +89,8 @@ def test_each_section_with_an_abstract_is_a_paper(papers: list[Paper]) -> None:
 
 def test_an_abstract_ends_where_something_else_begins(papers: list[Paper]) -> None:
     assert [paper.abstract for paper in papers] == [
-        "We present Ledger,\nwhich books **every** call where a <b and c> d.\n\n"
+        "We present Ledger,\nwhich books **every** call where a <b and c> d.\n"
+        "Date: no label here.\n\n"
         "A second paragraph, see https://arxiv.org/abs/1111.11111.\n\n"
         "**Methods:** Of a structured abstract.",
         "We present Quarry.",

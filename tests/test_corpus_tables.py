@@ -197,6 +197,7 @@ def test_line_ends_separators_and_the_byte_order_mark(
     ]
     path = write("t.csv", mark + end.join(lines) + end)
     assert [row.where for row in rows(path)] == ["t.csv, line 2", "t.csv, line 3"]
+    assert [row.paper.id for row in rows(path)] == ["1", "2"]
     assert abstracts(path) == [ONE, f"{OTHER}{end}{ONE}"]
 
 
@@ -250,6 +251,8 @@ def test_a_long_abstract_is_read(write: Write) -> None:
         ("", "t.csv", "is empty"),
         (b"id,abstract\n1,a\n2,caf\xe9\n", "t.csv, line 3", "(byte 21 is 0xe9)"),
         (b"id,abstract\r1,a\r2,caf\xe9\r", "t.csv, line 3", "(byte 21 is 0xe9)"),
+        (b"id,abstract\r\n1,a\r2,caf\xe9\r\n", "t.csv, line 3", "(byte 22 is 0xe9)"),
+        (b"id,abstract\r1,a\n2,caf\xe9\n", "t.csv, line 3", "(byte 21 is 0xe9)"),
         (b"id,abstract\n1,caf\xc3", "t.csv, line 2", "(byte 17 is 0xc3)"),
         ("id,abstract\n1,a\n".encode("utf-16"), "t.csv", "is UTF-16 or UTF-32 text"),
         ("id,abstract\n1,a\n".encode("utf-16-le"), "t.csv, line 1", "is a binary file"),
@@ -391,6 +394,7 @@ def test_whatever_a_json_string_holds_comes_back(write: Write) -> None:
     ("line", "where", "says"),
     [
         ('{"abstract": "x"', "t.jsonl, line 2, column 17", "is not JSON"),
+        (' {"abstract": x}', "t.jsonl, line 2, column 15", "is not JSON"),
         ("[1]", "t.jsonl, line 2", "is a list, and no object"),
         ("3", "t.jsonl, line 2", "is a string or number, and no object"),
         ("null", "t.jsonl, line 2", "is a single value, and no object"),

@@ -135,6 +135,7 @@ def test_parquet_has_the_schema_it_declares(tmp_path: Path) -> None:
         table = pq.read_table(as_parquet(items))
         assert table.schema.equals(parquet_schema(NANDA, "arxiv_id"), check_metadata=True)
         assert table.num_rows == len(items)
+    assert not any(field.nullable for field in table.schema)
     names = ("arxiv_id", "title", "authors", "published", "categories", "abstract")
     assert tuple(table.schema.names) == (*names, *NANDA.names, "support", "checks", "provenance")
     assert table.schema.metadata[b"framework"] == NANDA.name.encode()

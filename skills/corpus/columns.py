@@ -12,7 +12,7 @@ from harness.errors import InputError
 from skills.nanda.paper import IdField
 
 Kind = Literal["text", "id", "loose"]
-"""What a column may hold: text alone, text or whole numbers, or whatever can be made text."""
+"""What a typed column may hold: text, text or whole numbers, whatever can be made text."""
 
 ID_NAMES: tuple[IdField, ...] = ("arxiv_id", "paper_id", "id")
 EXTRAS = ("authors", "published", "categories")
@@ -99,7 +99,7 @@ def as_text(value: object, kind: Kind) -> str | None:
         return ""
     if isinstance(value, str):
         return value
-    if isinstance(value, int) and not isinstance(value, bool) and kind != "text":
+    if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if kind != "loose":
         return None
