@@ -416,6 +416,7 @@ def test_json_that_is_one_list_is_refused_with_what_is_wanted(write: Write) -> N
     assert error.where == "t.jsonl, line 1, column 2"
     assert error.hint == "Write one JSON object a line."
     assert refused(write("t.jsonl", "\n \n")).message == "holds no rows"
+    assert str(refused(write("t.jsonl", '{"\\ud800": 1}'))).encode()
 
 
 # Parquet

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from harness.errors import InputError
 from skills.nanda.paper import IdField
+from skills.nanda.wording import flatten
 
 Kind = Literal["text", "id", "loose"]
 """What a typed column may hold: text, text or whole numbers, whatever can be made text."""
@@ -180,5 +181,5 @@ def _fold(name: str) -> str:
 
 def _short(name: str) -> str:
     """A file without a header has its first paper in place of names."""
-    flat = " ".join(name.split())
+    flat = flatten(name)
     return flat if len(flat) <= SHOWN_CHARS else f"{flat[: SHOWN_CHARS - 3]}..."
