@@ -49,7 +49,10 @@ class ServeEntry(Strict):
         url: the server's address; without it the backend's own default.
         api_key_env: the environment variable that holds the server's key.
         gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them.
-        context: tokens of context to ask for, prompt and completion together.
+        context: tokens of context of one generation, prompt and completion together. The embedded
+            engine and Ollama are asked for them; of an openai server it tells what the server has.
+        slots: how many generations the place serves at once where a job asks for as many as it is
+            good for. Without it the embedded engine's own number, and one at a time of a server.
     """
 
     backend: str
@@ -59,6 +62,7 @@ class ServeEntry(Strict):
     gguf: str | None = None
     adapter: str | None = None
     context: int = Field(4096, ge=256)
+    slots: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -10,7 +10,7 @@
     │   ├── InvalidReply                 the model's answer is not usable, after repair
     │   ├── NothingFound                 the thing asked for does not exist
     │   └── GenerationFailed             the model broke off mid-answer        (retryable)
-    │       └── DeadlineExceeded         it took longer than the request allows
+    │       └── DeadlineExceeded         it took longer than allowed, and would again
     ├── ModelError                   3
     │   ├── ModelUnavailable             absent, or cannot be loaded or reached: may fall back
     │   ├── ModelBusy                    there, but its queue is full           (retryable)
@@ -100,7 +100,7 @@ class GenerationFailed(SkillFailed):
 
 
 class DeadlineExceeded(GenerationFailed):
-    pass
+    retryable = False  # the same request takes as long again
 
 
 class ModelError(HarnessError):

@@ -14,10 +14,14 @@ from typing import Any, TypeVar
 
 from harness.backends.base import Availability, Backend, Model, OnText, Reply, Request
 from harness.entries import ModelEntry
-from harness.errors import HarnessError, ModelUnavailable
+from harness.errors import HarnessError, InputError, ModelUnavailable
 from harness.registry import Candidate, Registry, Resolution, candidates, resolve
 
 T = TypeVar("T")
+
+BYTES_PER_TOKEN = 3
+"""UTF-8 bytes, where nobody counts: prose has more to a token, figures and other scripts about so
+many, so that the estimate is rather too high than too low."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +34,37 @@ class Choice:
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens and seconds of all generations of one run."""
+    """Tokens and seconds of all generations of one run; those at the same time each count whole."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     generations: int = 0
     seconds: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, reply: Reply) -> None:
-        self.prompt_tokens += reply.prompt_tokens
-        self.completion_tokens += reply.completion_tokens
-        self.generations += 1
-        self.seconds += reply.seconds
+        """Count a reply; threads may do so at the same time."""
+        with self._lock:
+            self.prompt_tokens += reply.prompt_tokens
+            self.completion_tokens += reply.completion_tokens
+            self.generations += 1
+            self.seconds += reply.seconds
 
 
 @dataclass(slots=True)
 class ServedModel:
-    """A loaded model together with why it was chosen; what `work` is given."""
+    """A loaded model together with why it was chosen; what `work` is given.
+
+    Attributes:
+        slots: how many generations `work` does best to ask for at the same time, from threads.
+    """
 
     resolution: Resolution
     entry: ModelEntry
     model: Model
     usage: Usage
     cancel: threading.Event | None = None
+    slots: int = 1
 
     @property
     def takes_grammar(self) -> bool:
@@ -68,19 +80,55 @@ class ServedModel:
         self.usage.add(reply)
         return reply
 
+    def check_fits(self, request: Request) -> None:
+        """Refuse a request whose prompt and whole answer do not fit into the model's context.
+
+        The prompt is counted where the model can tell, else estimated at `BYTES_PER_TOKEN`; where
+        the context is not known either, nothing is refused. A server may cut what is too long
+        without a word, so this is asked first.
+
+        Raises:
+            InputError: it cannot fit.
+            SkillFailed, GenerationFailed: as `backends.base.Model.count_tokens` says.
+        """
+        context = self.model.context
+        if context is None:
+            return
+        counted = self.model.count_tokens(request)
+        tokens = _estimated_tokens(request) if counted is None else counted
+        if tokens + request.max_tokens > context:
+            about = "about " if counted is None else ""
+            raise InputError(
+                f"the prompt has {about}{tokens} tokens and leaves no room for an answer of "
+                f"{request.max_tokens} in the model's context of {context}",
+                hint="Shorten the input, or raise `context` of the model in the registry.",
+            )
+
     def request(self, **fields: Any) -> Request:
         """A request with the registry's default options for this model under `fields`."""
         return Request(**{**self.entry.options.model_dump(exclude_none=True), **fields})
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model of the pool, and how many generations at once were asked for or are best."""
+
+    model: Model
+    slots: int
+
+
 class ModelPool:
-    """The loaded models of a process: each place is loaded once and kept until closed."""
+    """The loaded models of a process: each place is loaded once and kept until closed.
+
+    It is loaded anew, by `load`, only where more slots are wanted than it has.
+    """
 
     def __init__(self, registry: Registry, backends: Mapping[str, Backend]) -> None:
         self.registry = registry
         self.backends = backends
         self.last: Resolution | None = None
-        self._loaded: dict[Candidate, Model] = {}
+        self._loaded: dict[Candidate, Loaded] = {}
+        self._best: dict[Candidate, int] = {}
 
     def probe(self, candidate: Candidate) -> Availability:
         """Whether `candidate` could serve now; one that is loaded needs no asking."""
@@ -94,27 +142,42 @@ class ModelPool:
         except Exception as exc:  # noqa: BLE001  a plugin's backend may raise anything
             return Availability(False, f"the probe failed: {type(exc).__name__}: {exc}")
 
-    def load(self, candidate: Candidate) -> Model:
-        """Make `candidate` ready, once.
+    def load(self, candidate: Candidate, slots: int | None = 1) -> Loaded:
+        """Make `candidate` ready for that many generations at once.
+
+        Args:
+            slots: 1 or more; None: as many as the place is good for.
+
+        Returns: the model, which may have more, and the number to use: `slots` or, for None, what
+            the place is good for.
 
         Raises:
             ModelUnavailable: it cannot be, for whatever reason.
             ChecksumMismatch: a file is not the one the registry names.
         """
-        if candidate not in self._loaded:
-            backend = self.backends[candidate.serve.backend]
-            try:
-                self._loaded[candidate] = backend.load(candidate.serve)
-            except HarnessError:
-                raise
-            except Exception as exc:
-                raise ModelUnavailable(f"cannot be loaded: {type(exc).__name__}: {exc}") from exc
-        return self._loaded[candidate]
+        loaded = self._loaded.get(candidate)
+        wanted = self._best.get(candidate) if slots is None else slots
+        if loaded is None or wanted is None or wanted > loaded.slots:
+            self.drop(candidate)  # first: two at once may be too much for the memory
+            model = self._load(candidate, slots)
+            wanted = model.slots if slots is None else slots
+            if slots is None:
+                self._best[candidate] = wanted
+            loaded = self._loaded[candidate] = Loaded(model, wanted)
+        return Loaded(loaded.model, wanted)
+
+    def _load(self, candidate: Candidate, slots: int | None) -> Model:
+        try:
+            return self.backends[candidate.serve.backend].load(candidate.serve, slots)
+        except HarnessError:
+            raise
+        except Exception as exc:
+            raise ModelUnavailable(f"cannot be loaded: {type(exc).__name__}: {exc}") from exc
 
     def drop(self, candidate: Candidate) -> None:
-        model = self._loaded.pop(candidate, None)
-        if model is not None:
-            model.close()
+        loaded = self._loaded.pop(candidate, None)
+        if loaded is not None:
+            loaded.model.close()
 
     def close(self) -> None:
         for candidate in list(self._loaded):
@@ -146,8 +209,12 @@ class Models:
             candidates(self.registry, task, model=self.choice.model, fallback=self.choice.fallback)
         )
 
-    def run(self, task: str, work: Callable[[ServedModel], T]) -> T:
+    def run(self, task: str, work: Callable[[ServedModel], T], *, slots: int | None = 1) -> T:
         """Return `work(model)` of the best model that can be loaded and reached for `task`.
+
+        Args:
+            slots: how many generations `work` will ask for at once, 1 or more; None: as many as
+                the place is good for, which `ServedModel.slots` then tells.
 
         Raises:
             ModelUnavailable: nobody can serve; every candidate is named with its reason.
@@ -157,9 +224,9 @@ class Models:
         while True:
             resolution = self._resolve(task, unavailable)
             try:
-                model = self.pool.load(resolution.chosen)
+                loaded = self.pool.load(resolution.chosen, slots)
                 self._announce(resolution)
-                return work(self._served(resolution, model))
+                return work(self._served(resolution, loaded))
             except ModelUnavailable as exc:
                 self.pool.drop(resolution.chosen)
                 unavailable[resolution.chosen] = exc.message
@@ -190,8 +257,13 @@ class Models:
                 f"using {resolution.resolved} ({resolution.chosen.serve.label})"
             )
 
-    def _served(self, resolution: Resolution, model: Model) -> ServedModel:
+    def _served(self, resolution: Resolution, loaded: Loaded) -> ServedModel:
         entry = self.registry.models.get(resolution.resolved) or ModelEntry(
             tasks=(resolution.task,), serve=(resolution.chosen.serve,)
         )
-        return ServedModel(resolution, entry, model, self.usage, self.cancel)
+        return ServedModel(resolution, entry, loaded.model, self.usage, self.cancel, loaded.slots)
+
+
+def _estimated_tokens(request: Request) -> int:
+    size = sum(len(message.content.encode()) for message in request.messages)
+    return -(-size // BYTES_PER_TOKEN)

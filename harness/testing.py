@@ -32,15 +32,29 @@ if TYPE_CHECKING:
 class FakeModel:
     """A model of prepared replies, given in turn; the last one is repeated.
 
-    A reply is a text, a whole `Reply`, or an exception to raise. `requests` keeps what was asked.
+    A reply is a text, a whole `Reply`, or an exception to raise. `requests` keeps what was asked,
+    in the order of arrival; several threads may ask at once. A word is a token.
+
+    Args:
+        slots: how many generations at once it is good for; an explicit number is served as well.
+        context: tokens that a prompt and its answer may have together, or None for no limit known.
     """
 
     takes_grammar = False
 
-    def __init__(self, *replies: str | Reply | Exception, takes_grammar: bool = False) -> None:
+    def __init__(
+        self,
+        *replies: str | Reply | Exception,
+        takes_grammar: bool = False,
+        slots: int = 1,
+        context: int | None = None,
+    ) -> None:
         self.replies = replies or ("",)
         self.requests: list[Request] = []
         self.takes_grammar = takes_grammar
+        self.slots = slots
+        self.context = context
+        self._arriving = threading.Lock()
         self.digests: Mapping[str, str] = {"fake": "0" * 64}
         self.closed = False
 
@@ -50,8 +64,9 @@ class FakeModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        reply = self.replies[min(len(self.requests), len(self.replies) - 1)]
-        self.requests.append(request)
+        with self._arriving:
+            reply = self.replies[min(len(self.requests), len(self.replies) - 1)]
+            self.requests.append(request)
         if isinstance(reply, Exception):
             raise reply
         watch = Watch(request, cancel, on_text)
@@ -61,8 +76,10 @@ class FakeModel:
             watch.add(piece)
         if isinstance(reply, Reply):
             return reply
-        asked = sum(len(message.content.split()) for message in request.messages)
-        return Reply(text, "stop", asked, len(text.split()), watch.seconds)
+        return Reply(text, "stop", self.count_tokens(request), len(text.split()), watch.seconds)
+
+    def count_tokens(self, request: Request) -> int:
+        return sum(len(message.content.split()) for message in request.messages)
 
     def close(self) -> None:
         self.closed = True
@@ -79,7 +96,7 @@ class FakeBackend:
     def probe(self, entry: ServeEntry) -> Availability:
         return Availability(not self.unavailable, self.unavailable)
 
-    def load(self, entry: ServeEntry) -> Model:
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
         return self.model
 
 

@@ -29,7 +29,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from harness.backends.base import Message, Model, Reply, Request
+from harness.backends.base import Message, Model, OnText, Reply, Request
+from harness.testing import FakeModel
 
 DIGEST = "ab" * 32
 SLOW_SECONDS = 0.3
@@ -77,7 +78,7 @@ class ProtocolServer:
     """The server; a context manager.
 
     Args:
-        model: what generates. One generation runs at a time.
+        model: what generates, in a thread for each request.
         names: the models that are listed, all served by `model`.
         api_key: what OpenAI's routes ask for, if anything.
     """
@@ -93,7 +94,6 @@ class ProtocolServer:
         self.disconnected = threading.Event()
         self.released = threading.Event()
         self._failures: dict[str | None, str] = {}
-        self._generating = threading.Lock()
         self._http = _HTTPServer(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,))
 
@@ -128,8 +128,24 @@ class ProtocolServer:
 
     def generate(self, request: Request, on_text: Any) -> Reply:
         assert self.model is not None, "this server was given no model to generate with"
-        with self._generating:
-            return self.model.generate(request, on_text)
+        return self.model.generate(request, on_text)
+
+
+class Meeting(FakeModel):
+    """Repeats what it is told, once as many generations as `parties` are there at the same time."""
+
+    def __init__(self, parties: int) -> None:
+        super().__init__()
+        self._barrier = threading.Barrier(parties, timeout=20)
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        self._barrier.wait()
+        return FakeModel(request.messages[-1].content).generate(request, on_text, cancel)
 
 
 class _HTTPServer(ThreadingHTTPServer):

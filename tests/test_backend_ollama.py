@@ -8,10 +8,11 @@ import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jsonschema
 import pytest
-from protocol_server import DIGEST, ProtocolServer
+from protocol_server import DIGEST, Meeting, ProtocolServer
 
 from harness.backends.base import Availability, Message, Model, Request
 from harness.backends.ollama import OllamaBackend, OllamaModel
@@ -153,6 +154,51 @@ def test_a_deadline_and_a_cancelled_run_reach_a_generating_server(
     with pytest.raises(Interrupted):
         model.generate(ask(max_tokens=1500), lambda _: cancel.set(), cancel)
     assert model.generate(ask(max_tokens=2)).completion_tokens == 2
+
+
+@pytest.mark.model
+def test_generations_at_the_same_time_keep_their_texts_and_their_errors(
+    protocol_server: ProtocolServer, embedded: Model
+) -> None:
+    model = load(protocol_server)
+    texts = ("Name three colours.", "Count to nine.", "Say hello.")
+    cancel = threading.Event()
+    with ThreadPoolExecutor(5) as pool:
+        cancelled = pool.submit(
+            model.generate, ask(max_tokens=1500), lambda _: cancel.set(), cancel
+        )
+        late = pool.submit(model.generate, ask("A long story.", max_tokens=1500, deadline=0.5))
+        replies = [pool.submit(model.generate, ask(text, max_tokens=8)) for text in texts]
+    assert isinstance(cancelled.exception(), Interrupted)
+    assert isinstance(late.exception(), DeadlineExceeded)
+    expected = [embedded.generate(ask(text, max_tokens=8)).text for text in texts]
+    assert [reply.result().text for reply in replies] == expected
+
+
+def test_generations_are_with_the_server_at_the_same_time() -> None:
+    model = Meeting(3)
+    with ProtocolServer(model) as server:
+        ours = OllamaBackend().load(entry(server), slots=3)
+        assert ours.slots == 3
+        with ThreadPoolExecutor(3) as pool:
+            asked = [pool.submit(ours.generate, ask(f"Say {n}.")) for n in range(3)]
+        assert [reply.result().text for reply in asked] == ["Say 0.", "Say 1.", "Say 2."]
+
+
+def test_slots_are_asked_for_or_set_and_never_guessed(failing_server: ProtocolServer) -> None:
+    backend, place = OllamaBackend(), entry(failing_server)
+    assert backend.load(place).slots == 1
+    assert backend.load(place, slots=None).slots == 1
+    assert backend.load(place.model_copy(update={"slots": 6}), slots=None).slots == 6
+    assert backend.load(place.model_copy(update={"slots": 6}), slots=2).slots == 2
+
+
+def test_the_context_is_the_one_asked_for_and_tokens_are_not_counted(
+    failing_server: ProtocolServer,
+) -> None:
+    model: Model = load(failing_server)
+    assert model.context == 2048
+    assert model.count_tokens(ask()) is None
 
 
 # Probing and loading

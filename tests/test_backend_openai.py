@@ -10,12 +10,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jsonschema
 import pytest
 from conftest import EMBEDDED
-from protocol_server import ProtocolServer
+from protocol_server import Meeting, ProtocolServer
 
 from harness.backends import engine
 from harness.backends.base import Availability, Message, Model, Request
@@ -180,6 +181,45 @@ def test_every_option_is_sent_as_openai_wants_it(protocol_server: ProtocolServer
         "seed": 9,
         "stop": ["END"],
     }
+
+
+@pytest.mark.model
+def test_generations_at_the_same_time_keep_their_texts_and_their_errors(
+    model: OpenAIModel, embedded: Model
+) -> None:
+    texts = ("Name three colours.", "Count to nine.", "Say hello.")
+    cancel = threading.Event()
+    with ThreadPoolExecutor(4) as pool:
+        cancelled = pool.submit(model.generate, ask(max_tokens=400), lambda _: cancel.set(), cancel)
+        replies = [pool.submit(model.generate, ask(text, max_tokens=8)) for text in texts]
+    assert isinstance(cancelled.exception(), Interrupted)
+    expected = [embedded.generate(ask(text, max_tokens=8)).text for text in texts]
+    assert [reply.result().text for reply in replies] == expected
+
+
+def test_generations_are_with_the_server_at_the_same_time() -> None:
+    with ProtocolServer(Meeting(3)) as server:
+        ours = OpenAIBackend().load(entry(f"{server.url}/v1"), slots=3)
+        assert ours.slots == 3
+        with ThreadPoolExecutor(3) as pool:
+            asked = [pool.submit(ours.generate, ask(f"Say {n}.")) for n in range(3)]
+        assert [reply.result().text for reply in asked] == ["Say 0.", "Say 1.", "Say 2."]
+
+
+def test_slots_are_asked_for_or_set_and_never_guessed(failing_server: ProtocolServer) -> None:
+    backend, url = OpenAIBackend(), f"{failing_server.url}/v1"
+    assert backend.load(entry(url)).slots == 1
+    assert backend.load(entry(url), slots=None).slots == 1
+    assert backend.load(entry(url, slots=6), slots=None).slots == 6
+    assert backend.load(entry(url, slots=6), slots=2).slots == 2
+
+
+def test_the_context_is_known_where_the_registry_sets_it(failing_server: ProtocolServer) -> None:
+    backend, url = OpenAIBackend(), f"{failing_server.url}/v1"
+    unset: Model = backend.load(entry(url))
+    assert unset.context is None
+    assert unset.count_tokens(ask()) is None
+    assert backend.load(entry(url, context=4096)).context == 4096
 
 
 # Probing and loading

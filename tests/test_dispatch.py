@@ -163,7 +163,7 @@ class TwoModels:
     def probe(self, entry):
         return FakeBackend(FakeModel(), self.down.get(entry.model, "")).probe(entry)
 
-    def load(self, entry):
+    def load(self, entry, slots=1):
         self.loaded.append(entry.model)
         return self.models[entry.model]
 
@@ -227,7 +227,7 @@ def test_a_backend_that_breaks_is_passed_over_like_one_that_is_absent(tmp_path, 
     app, backend = two_models(tmp_path, FakeModel("tuned"), FakeModel("general"))
     real = getattr(backend, where)
 
-    def broken(entry):
+    def broken(entry, slots=1):
         if entry.model == "annotator":
             raise RuntimeError("no luck")
         return real(entry)

@@ -80,14 +80,37 @@ class Availability:
 class Model(Protocol):
     """A model that is ready to generate.
 
+    Threads may generate at the same time, and each generation ends by itself: one that fails or is
+    cancelled never takes another along.
+
     Attributes:
         takes_grammar: whether `Request.grammar` is honoured.
+        slots: how many generations are served at once; any more of them wait.
         digests: sha256 of what is served, by role: {"gguf": ..., "adapter": ...} or
             {"ollama": ...}; empty where a server does not tell.
     """
 
     takes_grammar: bool
+    slots: int
     digests: Mapping[str, str]
+
+    @property
+    def context(self) -> int | None:
+        """Tokens of context of one slot, prompt and completion together; None: not known.
+
+        Raises:
+            GenerationFailed: the engine does not answer.
+        """
+
+    def count_tokens(self, request: Request) -> int | None:
+        """Tokens of the prompt after the chat template: what `Reply.prompt_tokens` will be.
+
+        Returns: None where a server has no way to tell.
+
+        Raises:
+            SkillFailed: the engine refuses the messages.
+            GenerationFailed: the engine does not answer.
+        """
 
     def generate(
         self,
@@ -121,8 +144,11 @@ class Backend(Protocol):
     def probe(self, entry: ServeEntry) -> Availability:
         """Say whether `entry` could serve, within about a second and without loading anything."""
 
-    def load(self, entry: ServeEntry) -> Model:
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
         """Make `entry` ready.
+
+        Args:
+            slots: generations to serve at once, 1 or more; None: as many as the place is good for.
 
         Raises:
             ModelUnavailable: it is absent, or cannot be loaded or reached.

@@ -9,6 +9,8 @@ from typing import Any
 
 from harness.backends import engine
 from harness.backends.base import Availability, FinishReason, OnText, Reply, Request, Watch
+from harness.backends.engine import Engine
+from harness.backends.port import EnginePort
 from harness.backends.worker import Emit, relay
 from harness.entries import ServeEntry
 from harness.errors import (
@@ -41,20 +43,38 @@ class LlamaCppBackend:
         to_fetch = self._files.to_fetch(entry.gguf, entry.adapter)
         return Availability(True, f"{to_fetch / 1e6:.0f} MB to download" if to_fetch else "")
 
-    def load(self, entry: ServeEntry) -> LlamaCppModel:
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> LlamaCppModel:
         paths = {role: self._files.ensure(file_id) for role, file_id in _file_ids(entry).items()}
         digests = {role: self._files.digest(i) for role, i in _file_ids(entry).items()}
-        return LlamaCppModel(engine.start(paths, entry.context), digests)
+        slots = slots or entry.slots or engine.SLOTS
+        return LlamaCppModel(engine.start(paths, entry.context, slots), digests, slots)
 
 
 class LlamaCppModel:
-    """A model in this process. Generations asked for at the same time wait for each other."""
+    """A model in this process, with as many generations at once as it has slots.
+
+    A request gives the same text in every slot, alone and beside others.
+    """
 
     takes_grammar = True
 
-    def __init__(self, server: Any, digests: Mapping[str, str]) -> None:
-        self._server = server
+    def __init__(self, running: Engine, digests: Mapping[str, str], slots: int = 1) -> None:
+        self._server = running.server
+        self._port = EnginePort(running.server.listening_address, running.key)
+        self._context: int | None = None
         self.digests = digests
+        self.slots = slots
+
+    @property
+    def context(self) -> int:
+        self._running()
+        if self._context is None:
+            self._context = self._port.context()
+        return self._context
+
+    def count_tokens(self, request: Request) -> int:
+        self._running()
+        return self._port.count_tokens(_prompt(request))
 
     def generate(
         self,
@@ -63,9 +83,7 @@ class LlamaCppModel:
         cancel: threading.Event | None = None,
     ) -> Reply:
         """Generate as `base.Model.generate` says; the same request gives the same text."""
-        server, body = self._server, _body(request)
-        if server is None:
-            raise RuntimeError("the model was closed")
+        server, body = self._running(), _body(request)
         answer = _Answer(Watch(request, cancel, on_text))
 
         def produce(emit: Emit[Any]) -> None:
@@ -81,6 +99,12 @@ class LlamaCppModel:
 
     def close(self) -> None:
         self._server = None
+        self._port.close()
+
+    def _running(self) -> Any:
+        if self._server is None:
+            raise RuntimeError("the model was closed")
+        return self._server
 
 
 class _Answer:
@@ -117,9 +141,17 @@ def _file_ids(entry: ServeEntry) -> dict[str, str]:
     return {role: file_id for role, file_id in named.items() if file_id is not None}
 
 
+def _prompt(request: Request) -> dict[str, Any]:
+    """The part of the body that the chat template turns into the prompt."""
+    return {
+        "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
+
+
 def _body(request: Request) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+        **_prompt(request),
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
         "seed": request.seed,
@@ -130,7 +162,6 @@ def _body(request: Request) -> dict[str, Any]:
         "return_progress": True,
         # With the cache, the same request does not give the same text, even at temperature 0.
         "cache_prompt": False,
-        "chat_template_kwargs": {"enable_thinking": False},
     }
     grammar = _grammar(request)
     if grammar is not None:

@@ -46,8 +46,9 @@ class OllamaBackend:
             return Availability(False, exc.message)
         return Availability(True)
 
-    def load(self, entry: ServeEntry) -> OllamaModel:
-        return OllamaModel(entry, _host(entry), self._digest(entry))
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> OllamaModel:
+        slots = slots or entry.slots or 1
+        return OllamaModel(entry, _host(entry), self._digest(entry), slots)
 
     def _digest(self, entry: ServeEntry) -> str:
         host = _host(entry)
@@ -63,17 +64,23 @@ class OllamaBackend:
 class OllamaModel:
     """One model of an Ollama server. It has no `Request.grammar`: its `format` is JSON alone.
 
-    A model's own stop texts hold as long as a request has none; those of a request replace them.
+    `context` is what is sent as num_ctx: the server gives it to each generation, and cuts a longer
+    prompt without a word. A model's own stop texts hold as long as a request has none; those of a
+    request replace them.
     """
 
     takes_grammar = False
 
-    def __init__(self, entry: ServeEntry, host: str, digest: str) -> None:
+    def __init__(self, entry: ServeEntry, host: str, digest: str, slots: int = 1) -> None:
         self._name = str(entry.model)
-        self._context = entry.context
+        self.context = entry.context
+        self.slots = slots
         self._host = host
         self._server = f"Ollama at {host}"
         self.digests: Mapping[str, str] = {"ollama": digest} if digest else {}
+
+    def count_tokens(self, request: Request) -> None:
+        """None: the protocol has no question for it."""
 
     def generate(
         self,
@@ -131,7 +138,7 @@ class OllamaModel:
 
     def _chat(self, client: ollama.Client, request: Request) -> Generator[Any, None, None]:
         options: dict[str, Any] = {
-            "num_ctx": self._context,
+            "num_ctx": self.context,
             "num_predict": request.max_tokens,
             "temperature": request.temperature,
             "seed": request.seed,

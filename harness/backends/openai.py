@@ -50,10 +50,10 @@ class OpenAIBackend:
             return Availability(False, exc.message)
         return Availability(True)
 
-    def load(self, entry: ServeEntry) -> OpenAIModel:
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> OpenAIModel:
         server = _Server(entry)
         self._check(server, str(entry.model))
-        return OpenAIModel(str(entry.model), server)
+        return OpenAIModel(entry, server, slots or entry.slots or 1)
 
     def _check(self, server: _Server, model: str) -> None:
         listed = self._listed.get((server.url, server.key), server.models)
@@ -68,15 +68,22 @@ class OpenAIBackend:
 class OpenAIModel:
     """One model of a server. `digests` is empty: the protocol does not tell what is served.
 
-    A schema is sent as a strict `response_format`; `Request.grammar` has no place in the protocol.
+    `context` is known only where the registry entry sets it: the protocol does not tell the
+    server's own. A schema is sent as a strict `response_format`; `Request.grammar` has no place in
+    the protocol.
     """
 
     takes_grammar = False
 
-    def __init__(self, name: str, server: _Server) -> None:
-        self._name = name
+    def __init__(self, entry: ServeEntry, server: _Server, slots: int = 1) -> None:
+        self._name = str(entry.model)
+        self.context = entry.context if "context" in entry.model_fields_set else None
+        self.slots = slots
         self._server = server
         self.digests: Mapping[str, str] = {}
+
+    def count_tokens(self, request: Request) -> None:
+        """None: the protocol has no question for it."""
 
     def generate(
         self,

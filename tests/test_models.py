@@ -1,0 +1,176 @@
+"""Who serves how many generations at once, and what is refused before it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from harness.backends.base import Availability, Message, Model, Reply, Request
+from harness.entries import ModelEntry, ServeEntry
+from harness.errors import InputError, ModelUnavailable
+from harness.models import ModelPool, Models, ServedModel, Usage
+from harness.registry import Registry
+from harness.testing import FakeBackend, FakeModel, fake_models
+
+GOOD_FOR = 4
+
+
+class Engine:
+    """A backend whose models have the slots they were loaded with."""
+
+    name = "fake"
+
+    def __init__(self) -> None:
+        self.loaded: list[FakeModel] = []
+        self.most = 99
+
+    def probe(self, entry: ServeEntry) -> Availability:
+        return Availability(True)
+
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
+        if (slots or GOOD_FOR) > self.most:
+            raise ModelUnavailable("no memory for so many")
+        self.loaded.append(FakeModel("hi", slots=slots or GOOD_FOR))
+        return self.loaded[-1]
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def slots_of(engine: Engine) -> Callable[[int | None], int]:
+    """How many slots a run has that asks for so many, all runs in one pool."""
+    serve = (ServeEntry(backend="fake", model="m"),)
+    registry = Registry(models={"m": ModelEntry(tasks=("chat",), serve=serve)})
+    models = Models(ModelPool(registry, {"fake": engine}))
+    return lambda wanted: models.run("chat", lambda model: model.slots, slots=wanted)
+
+
+def ask(text: str, max_tokens: int = 10) -> Request:
+    return Request((Message("user", text),), max_tokens=max_tokens)
+
+
+def check(model: Model, request: Request) -> None:
+    fake_models(model, "chat").run("chat", lambda served: served.check_fits(request))
+
+
+# Slots
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "loaded"),
+    [
+        ([1, 1], [1, 1], [1]),
+        ([None, None, None], [4, 4, 4], [4]),
+        ([1, None, 1, None], [1, 4, 1, 4], [1, 4]),
+        ([None, 2, None], [4, 2, 4], [4]),
+        ([None, 8, None, 8], [4, 8, 4, 8], [4, 8]),
+        ([8, None, None, 1], [8, 4, 4, 1], [8, 4]),
+    ],
+)
+def test_a_model_is_loaded_anew_only_for_more_slots(
+    engine: Engine,
+    slots_of: Callable[[int | None], int],
+    wanted: list[int | None],
+    given: list[int],
+    loaded: list[int],
+) -> None:
+    assert [slots_of(count) for count in wanted] == given
+    assert [model.slots for model in engine.loaded] == loaded
+    assert [model.closed for model in engine.loaded] == [True] * (len(loaded) - 1) + [False]
+
+
+def test_a_model_that_cannot_have_so_many_slots_can_still_serve_one(
+    engine: Engine, slots_of: Callable[[int | None], int]
+) -> None:
+    engine.most = 2
+    assert slots_of(1) == 1
+    with pytest.raises(ModelUnavailable, match="no memory for so many"):
+        slots_of(8)
+    assert slots_of(1) == 1
+
+
+def test_a_run_asks_for_one_slot_unless_it_says_otherwise() -> None:
+    assert fake_models(FakeModel(slots=3), "chat").run("chat", lambda model: model.slots) == 1
+
+
+def test_a_fake_model_serves_an_explicit_number_and_knows_its_own() -> None:
+    models = fake_models(FakeModel(slots=3), "chat")
+    assert models.run("chat", lambda model: model.slots, slots=None) == 3
+    assert models.run("chat", lambda model: model.slots, slots=8) == 8
+
+
+# Threads
+
+
+def test_every_reply_is_counted_however_many_threads_count() -> None:
+    usage, reply = Usage(), Reply("x", "stop", 3, 2, 0.5)
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(4000):
+            pool.submit(usage.add, reply)
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.generations) == (12000, 8000, 4000)
+    assert usage.seconds == 2000
+    assert usage == Usage(12000, 8000, 4000, 2000.0)
+
+
+def test_a_fake_model_gives_each_reply_once_to_threads() -> None:
+    model = FakeModel(*map(str, range(400)))
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(model.generate, [ask(f"{n}") for n in range(400)]))
+    assert sorted(int(reply.text) for reply in replies) == list(range(400))
+    answered = {int(reply.text): n for n, reply in enumerate(replies)}
+    arrived = [int(request.messages[0].content) for request in model.requests]
+    assert arrived == [answered[number] for number in range(400)]
+
+
+# What fits
+
+
+def test_a_counted_prompt_and_its_answer_fill_the_context_and_no_more() -> None:
+    model = FakeModel(context=30)
+    check(model, ask("word " * 20, max_tokens=10))
+    with pytest.raises(InputError) as caught:
+        check(model, ask("word " * 21, max_tokens=10))
+    assert caught.value.message == (
+        "the prompt has 21 tokens and leaves no room for an answer of 10 in the model's context "
+        "of 30"
+    )
+    assert "Shorten the input" in str(caught.value.hint)
+    assert not model.requests
+
+
+def test_nothing_is_refused_where_the_context_is_not_known() -> None:
+    check(FakeModel(context=None), ask("word " * 100_000))
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("word " * 300, 500), ("東京" * 250, 500), ("x" * 1499, 500)]
+)
+def test_where_nobody_counts_the_tokens_are_estimated(
+    monkeypatch: pytest.MonkeyPatch, text: str, tokens: int
+) -> None:
+    monkeypatch.setattr(FakeModel, "count_tokens", lambda *_: None)
+    model = FakeModel(context=510)
+    check(model, ask(text, max_tokens=10))
+    with pytest.raises(InputError, match=f"has about {tokens} tokens and leaves no room"):
+        check(model, ask(text, max_tokens=11))
+
+
+def test_a_backend_keeps_its_model_when_it_is_only_asked_for_less() -> None:
+    model = FakeModel()
+    registry = Registry(
+        models={
+            "m": ModelEntry(tasks=("chat",), serve=(ServeEntry(backend="fake", model="m"),)),
+        }
+    )
+    models = Models(ModelPool(registry, {"fake": FakeBackend(model)}))
+
+    def work(served: ServedModel) -> Model:
+        return served.model
+
+    assert models.run("chat", work, slots=5) is models.run("chat", work, slots=2) is model
+    assert not model.closed
