@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from skills.nanda.framework import Framework
+from skills.nanda.markdown import escape as escape
 
 Record = Mapping[str, Any]
-
-_SPECIAL = re.compile(r"[\\`*\[\]<|~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 
 
 def as_json(record: Record) -> str:
@@ -38,11 +36,6 @@ def as_markdown(record: Record, framework: Framework) -> str:
         _provenance(record["provenance"]),
     )
     return "\n\n".join(block for block in blocks if block) + "\n"
-
-
-def escape(text: str) -> str:
-    """`text` on one line with everything escaped that Markdown or a table would act on."""
-    return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def warning(record: Record) -> str:

@@ -54,6 +54,8 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[Database]:
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.row_factory = sqlite3.Row
+            # No transactions but those of `transaction`, which could not begin within another.
+            connection.isolation_level = None
             migrate(connection, MIGRATIONS)
             yield Database(connection, execute_plugins=False)
         finally:
@@ -62,10 +64,13 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[Database]:
 
 @contextlib.contextmanager
 def transaction(db: Database) -> Iterator[None]:
-    """Write all of the block or nothing of it.
+    """Write all of the block or nothing of it; a block within another is part of that one.
 
     It takes the write lock at once: a transaction that begins by reading cannot wait for it.
     """
+    if db.conn.in_transaction:
+        yield
+        return
     db.conn.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -9,6 +9,8 @@
         model       sha256 of the weights and of the adapter, by role; of a server that tells none,
                     its backend and the model's name there
         sampling    temperature, seed, max_tokens
+        moves       of an imported annotation alone, which no model was asked for: sha256 of the
+                    canonical JSON of its moves
 
 Canonical JSON has sorted keys, no blanks, and is UTF-8. Slots, threads and addresses are left out:
 they do not change what is generated. "n1" is raised whenever code alone changes what the same
@@ -20,14 +22,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from skills.nanda.framework import sha256_of
+from skills.nanda.framework import RESERVED, sha256_of
 
 VERSION = "n1"
+IMPORT = "import"
+"""The backend, and the model, of an annotation that came in a file; the file's name is `where`."""
 
 
 def key_of(provenance: Mapping[str, Any]) -> str:
     """Compute the key from an annotation's provenance; `key` itself is not looked at."""
-    served = f"{provenance['backend']}/{provenance['where']}"
+    imported = provenance["backend"] == IMPORT
+    served = IMPORT if imported else f"{provenance['backend']}/{provenance['where']}"
     parts = {
         "input": provenance["input"]["sha256"],
         "prompt": provenance["prompt_sha256"],
@@ -37,6 +42,8 @@ def key_of(provenance: Mapping[str, Any]) -> str:
         "model": dict(provenance["digests"]) or served,
         "sampling": provenance["sampling"],
     }
+    if imported:
+        parts["moves"] = provenance["moves_sha256"]
     return f"{VERSION}:{sha256_of(parts)}"
 
 
@@ -50,4 +57,8 @@ def verify(record: Mapping[str, Any], abstract: str) -> list[str]:
         wrong.append("it was made from another abstract")
     if provenance["key"] != key_of(provenance):
         wrong.append("its key does not follow from its provenance")
+    if provenance["backend"] == IMPORT:
+        moves = {name: text for name, text in record.items() if name not in RESERVED}
+        if sha256_of(moves) != provenance["moves_sha256"]:
+            wrong.append("its moves are not those that were imported")
     return wrong

@@ -37,7 +37,7 @@ def m001_papers(db: sqlite3.Connection) -> None:
         )
         """
     )
-    db.execute("CREATE INDEX papers_year ON papers(year)")
+    db.execute("CREATE INDEX papers_year ON papers(year, category, categories)")
     db.execute("CREATE INDEX papers_category ON papers(category)")
     _full_text(db, "papers", "title", "abstract")
 
@@ -65,7 +65,11 @@ def m002_runs(db: sqlite3.Connection) -> None:
 def m003_annotations(db: sqlite3.Connection) -> None:
     """Of a paper's annotations by one framework, the newest is the current one.
 
-    moves repeats that flag, so that searching and counting need no second table.
+    What is asked for often is written down where it is asked: a move has its annotation's framework
+    and flag, and the words of its facets for the full-text index (facets.py); an annotation has the
+    names of the moves it states, in order and parted by blanks, their mean support, and how many
+    numbers and names of theirs the abstract does not hold. Records and abstracts are long, so the
+    statistics and filters read indexes alone: papers_year, annotations_paper, moves_current.
     """
     db.execute(
         """
@@ -77,23 +81,31 @@ def m003_annotations(db: sqlite3.Connection) -> None:
             framework TEXT NOT NULL,
             model TEXT NOT NULL,
             current INTEGER NOT NULL,
+            stated TEXT NOT NULL,
+            support REAL,
+            unsupported INTEGER NOT NULL,
             record TEXT NOT NULL,
             created_at TEXT NOT NULL,
             UNIQUE (key, paper_id)
         )
         """
     )
-    db.execute("CREATE INDEX annotations_paper ON annotations(paper_id, framework, current)")
+    db.execute(
+        "CREATE INDEX annotations_paper ON annotations(paper_id, current, framework, stated,"
+        " support, unsupported, model)"
+    )
     db.execute(
         """
         CREATE TABLE moves (
             id INTEGER PRIMARY KEY,
             annotation_id INTEGER NOT NULL REFERENCES annotations(id),
             paper_id INTEGER NOT NULL REFERENCES papers(id),
+            framework TEXT NOT NULL,
             current INTEGER NOT NULL,
             move TEXT NOT NULL,
             stated INTEGER NOT NULL,
             text TEXT NOT NULL,
+            facets TEXT NOT NULL,
             support REAL,
             copied REAL,
             source_index INTEGER,
@@ -105,10 +117,11 @@ def m003_annotations(db: sqlite3.Connection) -> None:
     )
     db.execute("CREATE INDEX moves_annotation ON moves(annotation_id)")
     db.execute(
-        "CREATE INDEX moves_current ON moves(current, move, stated, paper_id, support,"
-        " unsupported_numbers, unsupported_names)"
+        "CREATE INDEX moves_current ON moves(framework, move, stated, support,"
+        " unsupported_numbers, unsupported_names) WHERE current = 1"
     )
-    _full_text(db, "moves", "text")
+    # "Not stated." is no text of the abstract: "state" would find it in every second paper.
+    _full_text(db, "moves", "text", "facets", only="stated")
 
 
 def m004_failures(db: sqlite3.Connection) -> None:
@@ -153,24 +166,31 @@ def m005_votes(db: sqlite3.Connection) -> None:
 MIGRATIONS = (m001_papers, m002_runs, m003_annotations, m004_failures, m005_votes)
 
 
-def _full_text(db: sqlite3.Connection, table: str, *columns: str) -> None:
+def _full_text(db: sqlite3.Connection, table: str, *columns: str, only: str = "") -> None:
     """Give `table` an external-content FTS5 index TABLE_fts, kept true by triggers.
 
-    The update trigger fires for these columns alone: a flag that changes costs no indexing.
+    The name of the table is in double quotes since datasette finds its index by them. The update
+    trigger fires for these columns alone: a flag that changes costs no indexing.
+
+    Args:
+        only: the column that says whether a row is indexed at all.
     """
     named = ", ".join(columns)
     new, old = (", ".join(f"{row}.{column}" for column in columns) for row in ("new", "old"))
-    add = f"INSERT INTO {table}_fts (rowid, {named}) VALUES (new.id, {new});"  # noqa: S608
+    if_new, if_old = (f" WHERE {row}.{only}" if only else "" for row in ("new", "old"))
+    add = f"INSERT INTO {table}_fts (rowid, {named}) SELECT new.id, {new}{if_new};"
     drop = (
-        f"INSERT INTO {table}_fts ({table}_fts, rowid, {named})"  # noqa: S608
-        f" VALUES ('delete', old.id, {old});"
+        f"INSERT INTO {table}_fts ({table}_fts, rowid, {named})"
+        f" SELECT 'delete', old.id, {old}{if_old};"
     )
     db.execute(
-        f"CREATE VIRTUAL TABLE {table}_fts USING fts5"
-        f" ({named}, content='{table}', content_rowid='id', tokenize='porter unicode61')"
+        f"CREATE VIRTUAL TABLE {table}_fts USING fts5 ({named},"
+        f""" content="{table}", content_rowid="id", tokenize="porter unicode61")"""
     )
-    db.execute(f"CREATE TRIGGER {table}_added AFTER INSERT ON {table} BEGIN {add} END")
-    db.execute(f"CREATE TRIGGER {table}_removed AFTER DELETE ON {table} BEGIN {drop} END")
-    db.execute(
-        f"CREATE TRIGGER {table}_changed AFTER UPDATE OF {named} ON {table} BEGIN {drop} {add} END"
-    )
+    watched = f"{named}, {only}" if only else named
+    for name, event, work in (
+        ("added", "INSERT", add),
+        ("removed", "DELETE", drop),
+        ("changed", f"UPDATE OF {watched}", f"{drop} {add}"),
+    ):
+        db.execute(f"CREATE TRIGGER {table}_{name} AFTER {event} ON {table} BEGIN {work} END")

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Literal
 
 from skills.corpus.annotated import Annotated, Failure
 from skills.corpus.database import transaction
+from skills.corpus.facets import words
+from skills.corpus.paper_rows import keep, stored
+from skills.corpus.rows import insert, now, one
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
+State = Literal["done", "failed"]
+_ENDS: tuple[tuple[str, State], ...] = (("annotations", "done"), ("failures", "failed"))
+
 if TYPE_CHECKING:
     from sqlite_utils import Database
-
-    Row = Mapping[str, Any]
 
 
 def save(db: Database, item: Annotated, framework: Framework, run_id: int | None = None) -> int:
@@ -29,9 +33,9 @@ def save(db: Database, item: Annotated, framework: Framework, run_id: int | None
     """
     key = item.record["provenance"]["key"]
     with transaction(db):
-        paper_id = _paper_id(db, item.paper)
+        paper_id = keep(db, item.paper)
         db.conn.execute("DELETE FROM failures WHERE key = ? AND paper_id = ?", [key, paper_id])
-        there = _one(
+        there = one(
             db,
             "SELECT id, current FROM annotations WHERE key = ? AND paper_id = ?",
             [key, paper_id],
@@ -56,12 +60,12 @@ def fail(
 ) -> None:
     """Keep a failure; one of the same work before it is replaced and counted."""
     with transaction(db):
-        paper_id = _paper_id(db, failure.paper)
-        before = _one(
+        paper_id = keep(db, failure.paper)
+        before = one(
             db, "SELECT attempts FROM failures WHERE key = ? AND paper_id = ?", [key, paper_id]
         )
         db.conn.execute("DELETE FROM failures WHERE key = ? AND paper_id = ?", [key, paper_id])
-        _insert(
+        insert(
             db,
             "failures",
             paper_id=paper_id,
@@ -74,8 +78,22 @@ def fail(
             request=json.dumps(request, ensure_ascii=False),
             traceback=traceback,
             attempts=(before["attempts"] if before else 0) + 1,
-            created_at=_now(),
+            created_at=now(),
         )
+
+
+def has(db: Database, key: str, paper_id: int) -> bool:
+    """Whether the work `key` is done for this paper, whether or not it is the current one."""
+    sql = "SELECT 1 FROM annotations WHERE key = ? AND paper_id = ?"
+    return one(db, sql, [key, paper_id]) is not None
+
+
+def state(db: Database, key: str) -> State | None:
+    """How the work `key` ended; None if it has not been tried to its end."""
+    for table, ended in _ENDS:
+        if one(db, f"SELECT id FROM {table} WHERE key = ? LIMIT 1", [key]):  # noqa: S608
+            return ended
+    return None
 
 
 def record(db: Database, key: str, paper: Paper) -> dict[str, Any] | None:
@@ -83,65 +101,35 @@ def record(db: Database, key: str, paper: Paper) -> dict[str, Any] | None:
 
     The work may have been done for another paper with the same abstract.
     """
-    row = _one(db, "SELECT record FROM annotations WHERE key = ? LIMIT 1", [key])
-    return None if row is None else _under(paper, json.loads(row["record"]))
+    row = one(db, "SELECT record FROM annotations WHERE key = ? LIMIT 1", [key])
+    return None if row is None else under(paper, json.loads(row["record"]))
 
 
 def failure(db: Database, key: str, paper: Paper) -> Failure | None:
-    """Why the work `key` failed when it was last tried; None if it did not."""
-    row = _one(db, "SELECT * FROM failures WHERE key = ? LIMIT 1", [key])
-    if row is None:
+    """Why the work `key` failed when it was last tried; None if it is done, or was not tried."""
+    row = one(db, "SELECT * FROM failures WHERE key = ? LIMIT 1", [key])
+    if row is None or state(db, key) == "done":
         return None
     return Failure(
         paper, row["error_type"], row["reason"], bool(row["retryable"]), row["raw_reply"]
     )
 
 
-def _under(paper: Paper, stored: dict[str, Any]) -> dict[str, Any]:
+def under(paper: Paper, stored: dict[str, Any]) -> dict[str, Any]:
+    """The stored form with the id and title of `paper` in place of those it was stored with."""
     rest = {k: v for k, v in stored.items() if k not in ("arxiv_id", "paper_id", "id", "title")}
     return {paper.id_field: paper.id, "title": paper.title, **rest}
-
-
-def _paper_id(db: Database, paper: Paper) -> int:
-    """The row of `paper`, made if need be; what was not known of it before is filled in."""
-    columns = {
-        "title": paper.title,
-        "authors": paper.authors,
-        "published": paper.published,
-        "year": paper.year,
-        "categories": paper.categories,
-        "category": (paper.categories.replace(",", " ").split() or [""])[0],
-    }
-    there = _one(
-        db,
-        "SELECT * FROM papers WHERE source_id = ? AND id_field = ? AND sha256 = ?",
-        [paper.id, paper.id_field, paper.sha256],
-    )
-    if there is None:
-        return _insert(
-            db,
-            "papers",
-            id_field=paper.id_field,
-            source_id=paper.id,
-            abstract=paper.abstract,
-            sha256=paper.sha256,
-            added_at=_now(),
-            **columns,
-        )
-    if news := {name: value for name, value in columns.items() if value and value != there[name]}:
-        assigned = ", ".join(f"{name} = ?" for name in news)
-        db.conn.execute(
-            f"UPDATE papers SET {assigned} WHERE id = ?",  # noqa: S608  names are ours
-            [*news.values(), there["id"]],
-        )
-    return int(there["id"])
 
 
 def _insert_annotation(
     db: Database, item: Annotated, framework: Framework, paper_id: int, run_id: int | None
 ) -> int:
     provenance = item.record["provenance"]
-    annotation_id = _insert(
+    paper = stored(db, paper_id)
+    moves = [_move(item.record, move, framework) for move in framework.names]
+    stated = [move for move in moves if move["stated"]]
+    supports = [move["support"] for move in stated if move["support"] is not None]
+    annotation_id = insert(
         db,
         "annotations",
         paper_id=paper_id,
@@ -150,17 +138,22 @@ def _insert_annotation(
         framework=framework.name,
         model=provenance["resolved"],
         current=1,
+        stated=" ".join(move["move"] for move in stated),
+        support=round(fmean(supports), 3) if supports else None,
+        unsupported=sum(m["unsupported_numbers"] + m["unsupported_names"] for m in moves),
         record=json.dumps(item.record, ensure_ascii=False),
         created_at=provenance["created"],
     )
-    for move in framework.names:
-        _insert(
+    for move in moves:
+        insert(
             db,
             "moves",
             annotation_id=annotation_id,
             paper_id=paper_id,
+            framework=framework.name,
             current=1,
-            **_move(item.record, move, framework),
+            facets=words(move["move"], paper),
+            **move,
         )
     return annotation_id
 
@@ -197,23 +190,3 @@ def _retire(db: Database, paper: Paper, framework: Framework) -> None:
 def _make_current(db: Database, annotation_id: int) -> None:
     db.conn.execute("UPDATE annotations SET current = 1 WHERE id = ?", [annotation_id])
     db.conn.execute("UPDATE moves SET current = 1 WHERE annotation_id = ?", [annotation_id])
-
-
-def _insert(db: Database, table: str, **columns: Any) -> int:
-    # Not `Table.insert`, which asks for the table's columns before each row.
-    names = ", ".join(columns)
-    marks = ", ".join("?" * len(columns))
-    cursor = db.conn.execute(
-        f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608  names are ours
-        list(columns.values()),
-    )
-    return int(cursor.lastrowid or 0)
-
-
-def _one(db: Database, sql: str, parameters: list[Any]) -> Row | None:
-    found: Row | None = db.conn.execute(sql, parameters).fetchone()
-    return found
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,100 @@
+"""The table `papers`: a paper is kept once, and what is known of it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from skills.corpus.database import transaction
+from skills.corpus.facets import first_category, words
+from skills.corpus.rows import Row, insert, now, one
+from skills.nanda.paper import IdField, Paper
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+def paper_of(row: Row, source: Mapping[str, str] | None = None) -> Paper:
+    """The paper of a row of papers; without `source` it comes from the corpus."""
+    return Paper(
+        cast("IdField", row["id_field"]),
+        row["source_id"],
+        row["title"],
+        row["abstract"],
+        {"kind": "corpus"} if source is None else source,
+        authors=row["authors"],
+        published=row["published"],
+        categories=row["categories"],
+    )
+
+
+def known(db: Database, paper: Paper) -> int | None:
+    """The number of `paper` in papers; None if it is not there."""
+    row = _row(db, paper)
+    return None if row is None else int(row["id"])
+
+
+def keep(db: Database, paper: Paper) -> int:
+    """Keep a paper without an annotation, or fill in what was not known of it before.
+
+    Returns: its number in papers.
+    """
+    with transaction(db):
+        return _keep(db, paper)
+
+
+def _row(db: Database, paper: Paper) -> Row | None:
+    return one(
+        db,
+        "SELECT * FROM papers WHERE source_id = ? AND id_field = ? AND sha256 = ?",
+        [paper.id, paper.id_field, paper.sha256],
+    )
+
+
+def _keep(db: Database, paper: Paper) -> int:
+    columns = {
+        "title": paper.title,
+        "authors": paper.authors,
+        "published": paper.published,
+        "year": paper.year,
+        "categories": paper.categories,
+        "category": first_category(paper),
+    }
+    there = _row(db, paper)
+    if there is None:
+        return insert(
+            db,
+            "papers",
+            id_field=paper.id_field,
+            source_id=paper.id,
+            abstract=paper.abstract,
+            sha256=paper.sha256,
+            added_at=now(),
+            **columns,
+        )
+    if news := {name: value for name, value in columns.items() if value and value != there[name]}:
+        _update(db, there["id"], news)
+    return int(there["id"])
+
+
+def _update(db: Database, paper_id: int, news: Mapping[str, Any]) -> None:
+    assigned = ", ".join(f"{name} = ?" for name in news)
+    db.conn.execute(
+        f"UPDATE papers SET {assigned} WHERE id = ?",  # noqa: S608  names are ours
+        [*news.values(), paper_id],
+    )
+    if not {"year", "categories"}.isdisjoint(news):
+        paper = stored(db, paper_id)
+        for move in db.conn.execute(
+            "SELECT id, move FROM moves WHERE annotation_id IN"
+            " (SELECT id FROM annotations WHERE paper_id = ?)",
+            [paper_id],
+        ).fetchall():
+            db.conn.execute(
+                "UPDATE moves SET facets = ? WHERE id = ?", [words(move["move"], paper), move["id"]]
+            )
+
+
+def stored(db: Database, paper_id: int) -> Paper:
+    """The paper with all that is known of it, from whatever source."""
+    return paper_of(one(db, "SELECT * FROM papers WHERE id = ?", [paper_id]) or {})

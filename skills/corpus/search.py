@@ -1,0 +1,229 @@
+"""Full-text search over the moves of the current annotations, and over papers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from skills.corpus.facets import Kind, word
+from skills.corpus.paper_rows import paper_of
+from skills.corpus.queries import Years, all_of, quoted, tokens
+from skills.corpus.rows import Row
+from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+RANKED = 2_000
+"""Of more matches than these, the newest are ranked: a word so common says little about which is
+best, and bm25 takes some microseconds for each."""
+SNIPPET_WORDS = 32
+MARK = "**"
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """What a search is narrowed to; empty or None: not at all.
+
+    Attributes:
+        moves: names; a hit is one of these.
+        categories: a paper has one of these, in any case and any place.
+    """
+
+    moves: Sequence[str] = ()
+    categories: Sequence[str] = ()
+    years: Years | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A move that matches.
+
+    Attributes:
+        id_field, id: the paper's id and what it is called in the stored form.
+        snippet: the move's text, or a part of it, with matching words between two `MARK`s.
+        score: of bm25, better ones higher; good for comparing the hits of one search alone.
+        paper_id, annotation_id: their numbers in the database.
+    """
+
+    id_field: str
+    id: str
+    title: str
+    year: int | None
+    move: str
+    text: str
+    snippet: str
+    score: float
+    paper_id: int
+    annotation_id: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the id under its own name, then title, year, move, text, snippet, score."""
+        rest = asdict(self)
+        return {rest.pop("id_field"): rest.pop("id"), **rest}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The hits of a search, the best first.
+
+    Attributes:
+        capped: more than `RANKED` moves match, and the best are those of the newest.
+        without_year: papers that match but for their year, which is not known.
+    """
+
+    hits: tuple[Hit, ...]
+    capped: bool
+    without_year: int
+
+
+def search(
+    db: Database,
+    text: str,
+    framework: Framework,
+    narrowing: Narrowing | None = None,
+    *,
+    limit: int = 20,
+) -> Found:
+    """The moves that hold all words and phrases of `text` (`queries.tokens`), ranked by bm25.
+
+    Raises:
+        InputError: there is no word in `text`.
+    """
+    asked = narrowing or Narrowing()
+    words = f"text : ({all_of(tokens(text))})"
+    narrowed = [words, *_any("move", asked.moves), *_any("category", asked.categories)]
+    without_year = 0
+    match = " AND ".join(narrowed)
+    if asked.years is not None:
+        without_year = _without_year(db, match, framework)
+        years = asked.years.among(db)
+        if not years:
+            return Found((), capped=False, without_year=without_year)
+        match = " AND ".join([*narrowed, *_any("year", years)])
+    newest = _newest(db, match, framework)
+    best = _ranked(db, words, newest[:RANKED], limit)
+    hits = tuple(_hit(db, words, row["rowid"], -row["score"]) for row in best)
+    return Found(hits, len(newest) > RANKED, without_year)
+
+
+def papers_about(
+    db: Database,
+    words: Sequence[str],
+    limit: int,
+    since: date | None = None,
+    until: date | None = None,
+) -> list[Paper]:
+    """The papers whose title and abstract hold at least half of `words`.
+
+    Those that hold all of them come first; among these, and among the others, bm25 decides. Of the
+    versions of a paper at arXiv the one that came last is taken.
+
+    Args:
+        words: words or phrases, without those that say nothing of a topic.
+        since, until: days, both included. A paper of which the year alone is known is taken by its
+            year; one of which nothing is known is left out when either is given.
+    """
+    asked = list(dict.fromkeys(word for word in words if any(map(str.isalnum, word))))
+    if not asked:
+        return []
+    each = " UNION ALL ".join(
+        ["SELECT rowid AS id FROM papers_fts WHERE papers_fts MATCH ?"] * len(asked)
+    )
+    rows = db.conn.execute(
+        "SELECT papers.* FROM papers_fts JOIN"  # noqa: S608  as many subqueries as there are words
+        f" (SELECT id AS held_by, count(*) AS held FROM ({each}) GROUP BY id HAVING held * 2 >= ?)"
+        " ON held_by = papers_fts.rowid JOIN papers ON papers.id = papers_fts.rowid"
+        " WHERE papers_fts MATCH ?"
+        " AND substr(published, 1, 10) >= substr(?, 1, min(10, length(published)))"
+        " AND substr(published, 1, 10) <= substr(?, 1, 10)"
+        " AND (published != '' OR ?)"
+        " AND NOT EXISTS (SELECT 1 FROM papers AS later WHERE later.source_id = papers.source_id"
+        "   AND later.id_field = 'arxiv_id' AND papers.id_field = 'arxiv_id'"
+        "   AND later.id > papers.id)"
+        " ORDER BY held = ? DESC, bm25(papers_fts), papers.id LIMIT ?",
+        [
+            *map(quoted, asked),
+            len(asked),
+            " OR ".join(map(quoted, asked)),
+            "" if since is None else since.isoformat(),
+            "9999" if until is None else until.isoformat(),
+            since is None and until is None,
+            len(asked),
+            limit,
+        ],
+    )
+    return [paper_of(row) for row in rows]
+
+
+def _any(kind: Kind, values: Sequence[object]) -> list[str]:
+    """The expression for one of several facets, where any is asked for."""
+    either = " OR ".join(quoted(word(kind, value)) for value in values)
+    return [f"facets : ({either})"] if either else []
+
+
+def _newest(db: Database, match: str, framework: Framework) -> list[int]:
+    """The ids of the current moves that match, the newest first, and no more than one too many."""
+    rows = db.conn.execute(
+        "SELECT moves.id FROM moves_fts CROSS JOIN moves ON moves.id = moves_fts.rowid"
+        " WHERE moves_fts MATCH ? AND framework = ? AND current = 1"
+        " ORDER BY moves_fts.rowid DESC LIMIT ?",
+        [match, framework.name, RANKED + 1],
+    )
+    return [row["id"] for row in rows]
+
+
+def _ranked(db: Database, words: str, newest: list[int], limit: int) -> list[Row]:
+    """The best of these moves, which hold `words`.
+
+    bm25 counts the rows of all phrases it is asked with; so it is not asked with the facets, which
+    are in very many rows and have no weight.
+    """
+    if not newest:
+        return []
+    # The plus keeps SQLite from starting the search anew for every id.
+    return db.conn.execute(
+        "SELECT rowid, bm25(moves_fts, 1.0, 0.0) AS score FROM moves_fts"
+        " WHERE moves_fts MATCH ? AND rowid >= ? AND +rowid IN (SELECT value FROM json_each(?))"
+        " ORDER BY score, rowid DESC LIMIT ?",
+        [words, newest[-1], json.dumps(newest), limit],
+    ).fetchall()
+
+
+def _without_year(db: Database, match: str, framework: Framework) -> int:
+    if db.conn.execute("SELECT 1 FROM papers WHERE year IS NULL LIMIT 1").fetchone() is None:
+        return 0
+    unknown = " AND ".join([match, *_any("year", [""])])
+    found = db.conn.execute(
+        "SELECT count(DISTINCT paper_id) FROM moves_fts"
+        " CROSS JOIN moves ON moves.id = moves_fts.rowid"
+        " WHERE moves_fts MATCH ? AND framework = ? AND current = 1",
+        [unknown, framework.name],
+    )
+    return int(found.fetchone()[0])
+
+
+def _hit(db: Database, words: str, move_id: int, score: float) -> Hit:
+    row = db.conn.execute(
+        "SELECT id_field, source_id, title, year, move, moves.text, annotation_id, paper_id,"
+        " snippet(moves_fts, 0, ?, ?, '...', ?) AS snippet FROM moves_fts"
+        " JOIN moves ON moves.id = moves_fts.rowid JOIN papers ON papers.id = paper_id"
+        " WHERE moves_fts MATCH ? AND moves_fts.rowid = ?",
+        [MARK, MARK, SNIPPET_WORDS, words, move_id],
+    ).fetchone()
+    return Hit(
+        id_field=row["id_field"],
+        id=row["source_id"],
+        title=row["title"],
+        year=row["year"],
+        move=row["move"],
+        text=row["text"],
+        snippet=row["snippet"],
+        score=round(score, 3),
+        paper_id=row["paper_id"],
+        annotation_id=row["annotation_id"],
+    )
