@@ -8,6 +8,8 @@ come; a task that fails takes no other along.
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -74,6 +76,7 @@ class Job(Generic[T, R]):
     pause: Callable[[float], Any] | None = None
     tally: Tally = field(default_factory=Tally)
     _running: dict[Future[R], T] = field(default_factory=dict)
+    _asked: bool = False
 
     def run(self, tasks: Iterable[T]) -> Tally:
         """Do all tasks, in their order as far as they are taken up.
@@ -85,21 +88,42 @@ class Job(Generic[T, R]):
             Whatever `tasks` raises, unless it is a HarnessError, which stops the job as well.
         """
         executor = ThreadPoolExecutor(self.slots, thread_name_prefix="job")
-        try:
-            self._all(executor, iter(tasks))
-        except KeyboardInterrupt:
-            self._stop(Interrupted("interrupted"))
-        except HarnessError as error:
-            self._stop(error)
-        except Exception as error:
-            self._stop(InternalError(error))
-            raise
-        finally:
-            executor.shutdown(wait=False, cancel_futures=True)
+        with self._ctrl_c_asks():
+            try:
+                self._all(executor, iter(tasks))
+            except HarnessError as error:
+                self._stop(error)
+            except Exception as error:
+                self._stop(InternalError(error))
+                raise
+            finally:
+                executor.shutdown(wait=False, cancel_futures=True)
         return self.tally
+
+    @contextlib.contextmanager
+    def _ctrl_c_asks(self) -> Iterator[None]:
+        """Let Ctrl-C wait until what is being kept is kept; a second one does not.
+
+        It would be raised in the midst of a transaction otherwise.
+        """
+
+        def ask(*_: object) -> None:
+            if self._asked:
+                raise KeyboardInterrupt
+            self._asked = True
+
+        if threading.current_thread() is not threading.main_thread():
+            yield  # which no signal reaches
+            return
+        before = signal.signal(signal.SIGINT, ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _all(self, executor: ThreadPoolExecutor, tasks: Iterator[T]) -> None:
         for task in tasks:
+            self._check()
             self._running[executor.submit(self._attempts, task)] = task
             if len(self._running) >= self.slots * AHEAD:
                 self._collect()
@@ -109,10 +133,15 @@ class Job(Generic[T, R]):
     def _collect(self) -> None:
         """Wait until a task has ended, and take what has."""
         ended: set[Future[R]] = set()
-        while not ended:  # a wait without an end could not be interrupted everywhere
+        while not ended:
+            self._check()
             ended, _ = wait(self._running, timeout=TICK, return_when=FIRST_COMPLETED)
         for future in ended:
             self._settle(future)
+
+    def _check(self) -> None:
+        if self._asked:
+            raise Interrupted("interrupted")
 
     def _settle(self, future: Future[R]) -> None:
         task, error = self._running[future], future.exception()
@@ -127,7 +156,7 @@ class Job(Generic[T, R]):
             self.tally.failed += 1
         else:
             raise error
-        del self._running[future]  # only now: if it was interrupted here, it is kept again
+        del self._running[future]
 
     def _stop(self, error: HarnessError) -> None:
         """End what is in work, keep what is done nevertheless, and note why."""

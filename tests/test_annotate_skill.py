@@ -192,7 +192,7 @@ def test_the_result_of_the_skill() -> None:
     result = run_skill(Annotate(), str(EXAMPLE), model=FakeModel(GOOD))
     assert list(json.loads(result.text).items()) == list(MOVES.items())
     assert result.data["provenance"]["input"]["kind"] == "file"
-    assert set(result.renderers) == set(Annotate.saves)
+    assert result.saves == set(Annotate.saves)
     assert json.loads(result.renderers[".json"]()) == result.data
     assert result.renderers[".md"]().startswith("# Rehearse Before You Act")
 
@@ -239,7 +239,6 @@ def test_bad_options_and_inputs_ask_no_model(tmp_path: Path) -> None:
     model = FakeModel(GOOD)
     for text, options in (
         (str(tmp_path / "none.txt"), {}),
-        ("Survey of RAG", {}),
         (str(EXAMPLE), {"framework": tmp_path / "none.yaml"}),
         (str(EXAMPLE), {"max_tokens": 2}),
     ):

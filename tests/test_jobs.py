@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import itertools
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -157,6 +158,42 @@ def test_ctrl_c_keeps_what_is_done_and_ends_what_is_in_work() -> None:
     assert kept.numbers == [0, 1, 2, 3]
     assert tally.done == 4
     assert len(ended) <= 2
+
+
+def test_ctrl_c_waits_until_what_is_being_kept_is_kept() -> None:
+    kept = Kept(slots=1)
+    whole = []
+
+    def keep(number: int, result: str) -> None:
+        if number == 1:
+            _thread.interrupt_main()
+        time.sleep(0.01)  # where a signal would be noticed
+        whole.append(number)
+
+    kept.job.keep = keep
+    tally = kept.job.run(range(100))
+    assert isinstance(tally.stopped, Interrupted)
+    assert whole == list(range(tally.done))
+    assert 2 <= tally.done <= 1 + 2 * AHEAD
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    kept = Kept(slots=1)
+
+    def keep(number: int, result: str) -> None:
+        for _ in range(2):
+            _thread.interrupt_main()
+            time.sleep(0.01)
+
+    kept.job.keep = keep
+    with pytest.raises(KeyboardInterrupt):
+        kept.job.run(range(100))
+
+
+def test_after_a_job_ctrl_c_is_what_it_was() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    Kept().job.run(range(3))
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_what_was_done_while_the_job_was_being_stopped_is_kept_too() -> None:

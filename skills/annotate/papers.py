@@ -68,7 +68,8 @@ def read_paper(
 
 def table_in(text: str) -> Path | None:
     """The table of papers that `text` names, by its suffix or, of a .md file, by what it holds."""
-    path = _path_in(text.strip())
+    asked = text.strip()
+    path = None if _is_long(asked) else _path_in(asked)
     if path is None or path.suffix.lower() not in tables.SUFFIXES:
         return None
     return path if path.suffix.lower() != ".md" or tables.is_list(path) else None

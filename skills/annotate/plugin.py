@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
+from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from harness.hookspecs import RegisterSkill, hookimpl
-from harness.models import ServedModel
 from harness.skills import Call, Result, Skill, SkillOptions
 
 _ASK = r"(?:please\s+|can\s+you\s+|could\s+you\s+|would\s+you\s+)*annotate\s+"
@@ -25,22 +24,32 @@ _SAVE = r"(?:\s+(?:save\s+to|-o)\s.+)?"
 
 class Annotate(Skill):
     name = "annotate"
-    summary = "Take an abstract apart in the eight moves of the Nanda framework"
-    usage = "TEXT|FILE|ARXIV_ID|-"
+    summary = "Take abstracts apart in the eight moves of the Nanda framework"
+    usage = "TEXT|FILE|TABLE|ARXIV_ID|TOPIC|-"
     details = (
         "TEXT is an abstract of 40 words or more, FILE a .txt or .md file with one, ARXIV_ID\n"
         "the id or address of a paper on arXiv, and - reads the abstract from stdin. The answer\n"
         "is one JSON object with claim, evidence, method, scope, limitation, comparison,\n"
-        'implication and novelty; a move that the abstract does not state is "Not stated."'
+        'implication and novelty; a move that the abstract does not state is "Not stated."\n'
+        "\n"
+        "TABLE is a .csv, .tsv, .jsonl or .parquet file with a column of abstracts, or a .md list\n"
+        "of papers. Every annotation is kept in the corpus as soon as it is there, so the same\n"
+        "line goes on where it was stopped; see /corpus. Without a file to save to, the answer\n"
+        "is one JSON object a line.\n"
+        "\n"
+        "TOPIC is anything shorter: papers on it are looked up in the corpus and then at arXiv\n"
+        "and annotated, and the answer is a survey of them."
     )
     triggers: ClassVar[tuple[str, ...]] = (
         rf"{_ASK}(?:{_WHAT}\s+)*{_TEXT}\s*[:\n]\s*(?P<text>\S.*)\Z",
         rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_FILE}){_SAVE}){_END}",
         rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_PAGE}|(?:arxiv:\s*)?(?:{_NEW_ID}|{_OLD_ID})){_SAVE}){_END}",
     )
-    saves = (".md", ".json")
+    saves = (".jsonl", ".csv", ".parquet", ".json", ".md", ".html")
 
     class Options(SkillOptions):
+        manner: ClassVar[frozenset[str]] = frozenset({"workers", "retry_failed", "limit"})
+
         title: str | None = Field(
             None, description="the paper's title, instead of the one in the input"
         )
@@ -50,37 +59,42 @@ class Annotate(Skill):
         max_tokens: int | None = Field(
             None, ge=16, description="tokens of one answer at most; the default cuts no annotation"
         )
+        limit: int | None = Field(None, ge=1, description="of a table, the first N rows alone")
+        retry_failed: bool = Field(
+            False, description="do again what failed before, and nothing else"
+        )
+        workers: int | None = Field(
+            None, ge=1, le=256, description="answers at once; the default is what the model serves"
+        )
+        abstract_column: str | None = Field(None, description="the table's column of abstracts")
+        id_column: str | None = Field(None, description="the table's column of ids")
+        title_column: str | None = Field(None, description="the table's column of titles")
+        db: Path | None = Field(None, description="the corpus database, instead of your own")
+        source: Literal["corpus", "arxiv"] | None = Field(
+            None, description="look for a topic there alone"
+        )
+        max: int = Field(10, ge=1, le=200, description="papers on a topic at most")
+        since: date | None = Field(None, description="of a topic, papers from this day on")
+        until: date | None = Field(None, description="of a topic, papers up to this day")
 
     def run(self, call: Call) -> Result:
-        from skills.annotate import render
-        from skills.annotate.annotate import annotate, prepare
-        from skills.annotate.papers import read_paper
+        from skills.annotate.papers import is_topic, table_in
         from skills.nanda import framework as frameworks
 
-        options = call.options
-        framework = frameworks.load(options.framework) if options.framework else frameworks.nanda()
-        paper = read_paper(
-            call.text, source=call.source, title=options.title, max_words=framework.max_words
-        )
+        own = call.options.framework
+        framework = frameworks.load(own) if own else frameworks.nanda()
+        on_line = call.source == "line"
+        if on_line and (table := table_in(call.text)):
+            from skills.annotate.many import annotate_table
 
-        def work(model: ServedModel) -> dict[str, Any]:
-            # Shown only now: a download and a fallback have lines of their own to say before.
-            with call.screen.progress("annotating") as tick:
-                pieces = itertools.count(1)
-                prepared = prepare(paper, framework, model, options.max_tokens)
-                return annotate(prepared, model, lambda _: tick(f"{next(pieces)} tokens"))
+            return annotate_table(call, table, framework)
+        if on_line and is_topic(call.text):
+            from skills.annotate.survey_topic import annotate_topic
 
-        record = call.models.run(self.name, work)
-        if warning := render.warning(record):
-            call.screen.notice(warning)
-        return Result(
-            text=render.moves_as_json(record, framework),
-            data=record,
-            renderers={
-                ".md": lambda: render.as_markdown(record, framework),
-                ".json": lambda: render.as_json(record),
-            },
-        )
+            return annotate_topic(call, framework)
+        from skills.annotate.one import annotate_text
+
+        return annotate_text(call, framework)
 
 
 @hookimpl
