@@ -1,0 +1,261 @@
+"""/corpus add: papers and annotations from files, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from corpus_papers import annotated, corpus_of, paper
+
+from harness.errors import InputError
+from skills.corpus import importing, listing, writers
+from skills.corpus.annotated import Annotated
+from skills.corpus.columns import Columns
+from skills.corpus.database import open_corpus
+from skills.corpus.importing import Added
+from skills.corpus.keys import key_of
+from skills.corpus.verifying import verify_all
+from skills.nanda.framework import nanda
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+MOVES = {name: f"Something about the {name}." for name in nanda().names}
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    with open_corpus(tmp_path / "corpus.db") as opened:
+        yield opened
+
+
+def table(path: Path, *rows: Mapping[str, str]) -> Path:
+    """A .csv of these rows, with id, title, abstract and moves unless a row says otherwise."""
+    filled = [
+        {"arxiv_id": f"2405.{n:05}", "title": f"T{n}", "abstract": f"Abstract {n}.", **MOVES, **row}
+        for n, row in enumerate(rows, start=1)
+    ]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*filled[0]])
+        writer.writeheader()
+        writer.writerows(filled)
+    return path
+
+
+def current(db: Database) -> list[Annotated]:
+    return list(listing.annotated(db, nanda(), listing.current_ids(db, nanda())))
+
+
+def test_a_table_with_all_moves_is_papers_and_annotations(db: Database, tmp_path: Path) -> None:
+    path = table(tmp_path / "gold.csv", {}, {"limitation": "not  specified"})
+    assert importing.add(db, path, nanda()) == Added(papers=2, annotations=2)
+    first, second = current(db)
+    assert second.record["limitation"] == "Not stated."
+    assert "limitation" not in second.record["checks"]["support"]
+    assert (first.paper.id, first.paper.title) == ("2405.00001", "T1")
+    provenance = first.record["provenance"]
+    assert [provenance[key] for key in ("requested", "resolved", "backend")] == ["import"] * 3
+    assert provenance["where"] == "gold.csv"
+    assert (provenance["prompt_sha256"], provenance["digests"], provenance["sampling"]) == (
+        None,
+        {},
+        {},
+    )
+    assert provenance["input"] == {
+        "kind": "table",
+        "path": str(path),
+        "row": "1",
+        "sha256": first.paper.sha256,
+    }
+    assert provenance["key"] == key_of(provenance)
+    assert verify_all(db) == (2, [])
+
+
+def test_the_same_file_again_changes_nothing(db: Database, tmp_path: Path) -> None:
+    path = table(tmp_path / "gold.csv", {}, {})
+    importing.add(db, path, nanda())
+    before = list(db.conn.iterdump())
+    again = Added(known_papers=2, known_annotations=2)
+    assert importing.add(db, path, nanda()) == again
+    assert list(db.conn.iterdump()) == before
+    assert importing.add(db, path.rename(tmp_path / "copy.csv"), nanda()) == again
+
+
+def test_importing_again_does_not_push_a_newer_annotation_aside(
+    db: Database, tmp_path: Path
+) -> None:
+    path = table(tmp_path / "gold.csv", {})
+    importing.add(db, path, nanda())
+    newer = annotated(paper(1, "Abstract 1."))
+    corpus_of(tmp_path / "corpus.db", [newer])
+    importing.add(db, path, nanda())
+    assert [item.record["provenance"]["resolved"] for item in current(db)] == ["annotator"]
+
+
+def test_other_moves_are_another_annotation(db: Database, tmp_path: Path) -> None:
+    importing.add(db, table(tmp_path / "one.csv", {}), nanda())
+    changed = table(tmp_path / "two.csv", {"claim": "Another claim."})
+    assert importing.add(db, changed, nanda()) == Added(known_papers=1, annotations=1)
+    assert [item.record["claim"] for item in current(db)] == ["Another claim."]
+    db.conn.execute("UPDATE annotations SET record = json_set(record, '$.claim', 'Changed.')")
+    assert len(verify_all(db)[1]) == 2, "an import's key covers its moves"
+
+
+def test_rows_without_moves_abstract_or_anything_new(db: Database, tmp_path: Path) -> None:
+    empty = dict.fromkeys(MOVES, "")
+    path = table(tmp_path / "t.csv", {}, empty, {"abstract": " "}, {})
+    with path.open("a", encoding="utf-8") as file:
+        file.write(path.read_text().splitlines()[1] + "\n")
+    assert importing.add(db, path, nanda()) == Added(
+        papers=3, annotations=2, without_moves=1, empty=1, repeated=1
+    )
+
+
+def test_a_table_of_papers_alone(db: Database, tmp_path: Path) -> None:
+    path = tmp_path / "papers.csv"
+    path.write_text("id,abstract,year\n7,About owls.,2020\n8,About cats.,2020\n")
+    assert importing.add(db, path, nanda()) == Added(papers=2, without_moves=2)
+    assert importing.add(db, path, nanda(), limit=1) == Added(known_papers=1, without_moves=1)
+
+
+def test_a_table_that_lacks_a_move_is_papers_alone_and_says_so(
+    db: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "papers.csv"
+    path.write_text("abstract,claim,method\nAbout owls.,Owls see.,We look.\n")
+    added = importing.add(db, path, nanda())
+    assert (added.papers, added.annotations, added.without_moves) == (1, 0, 1)
+    assert added.lacks == tuple(n for n in nanda().names if n not in ("claim", "method"))
+
+
+@pytest.mark.parametrize(
+    ("move", "text", "message"),
+    [
+        ("scope", "", "the move is empty"),
+        ("claim", "x" * 321, "the move is longer than 320 characters"),
+    ],
+)
+def test_a_row_at_fault_leaves_the_corpus_as_it_was(
+    db: Database, tmp_path: Path, move: str, text: str, message: str
+) -> None:
+    path = table(tmp_path / "t.csv", {}, {move: text})
+    with pytest.raises(InputError) as caught:
+        importing.add(db, path, nanda())
+    assert caught.value.message == message
+    assert caught.value.where == f"{path}, line 3, column {move}"
+    assert db.conn.execute("SELECT count(*) FROM papers").fetchone()[0] == 0
+
+
+def test_columns_can_be_named(db: Database, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("key,summary,name\nk1,About owls.,Owls\n")
+    importing.add(db, path, nanda(), Columns("summary", "key", "name"))
+    row = db.conn.execute("SELECT source_id, title, abstract FROM papers").fetchone()
+    assert tuple(row) == ("k1", "Owls", "About owls.")
+
+
+def saved(path: Path, items: list[Annotated]) -> Path:
+    with path.open("wb") as file:
+        if path.suffix == ".jsonl":
+            writers.write_jsonl(file, items)
+        else:
+            writers.write_parquet(file, items, nanda(), "arxiv_id")
+    return path
+
+
+@pytest.mark.parametrize("name", ["all.parquet", "all.jsonl"])
+def test_what_was_saved_here_keeps_its_provenance(db: Database, tmp_path: Path, name: str) -> None:
+    items = [annotated(paper(1), limitation="Not stated."), annotated(paper(2), "other")]
+    path = saved(tmp_path / name, items)
+    if name == "all.jsonl":  # which has no abstracts: the corpus must know them
+        with pytest.raises(InputError, match=r"the corpus has no paper 2405\.00001") as caught:
+            importing.add(db, path, nanda())
+        assert caught.value.where == f"{path}, line 1"
+        papers = tmp_path / "papers.csv"
+        with papers.open("wb") as file:
+            writers.write_csv(file, items, nanda(), "arxiv_id")
+        papers.write_text("\n".join(",".join(row[:3]) for row in _rows(papers)))
+        importing.add(db, papers, nanda())
+    added = importing.add(db, path, nanda())
+    assert (added.annotations, added.renamed) == (2, 0)
+    assert [item.record for item in current(db)] == [item.record for item in items]
+    again = importing.add(db, path, nanda())
+    assert (again.known_papers, again.known_annotations, again.papers) == (2, 2, 0)
+    assert verify_all(db) == (2, [])
+
+
+def _rows(path: Path) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def with_abstract(item: Annotated, **provenance: Any) -> str:
+    record = {**item.record, "abstract": item.paper.abstract}
+    record["provenance"] = {**record["provenance"], **provenance}
+    return json.dumps(record)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"form": "tagged"},
+        {"key": "n1:0"},
+        {"input": {"sha256": "0"}},
+        {"input": None},
+        {"framework": "nanda"},
+        {"created": 7},
+        {"digests": 3},
+    ],
+)
+def test_a_provenance_that_does_not_agree_is_not_believed(
+    db: Database, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    path = tmp_path / "t.jsonl"
+    good = with_abstract(annotated(paper(1)))
+    path.write_text(f"{good}\n\n{with_abstract(annotated(paper(2)), **changes)}\n")
+    assert importing.add(db, path, nanda()) == Added(papers=2, annotations=2, renamed=1)
+    models = [item.record["provenance"]["resolved"] for item in current(db)]
+    assert models == ["annotator", "import"]
+    assert verify_all(db) == (2, [])
+
+
+def test_an_annotation_by_another_framework_is_refused(db: Database, tmp_path: Path) -> None:
+    other = nanda().model_copy(update={"name": "another"})
+    path = tmp_path / "t.jsonl"
+    path.write_text(with_abstract(annotated(paper(1), framework=other)) + "\n")
+    mixed = tmp_path / "mixed.jsonl"
+    mixed.write_text(f"{with_abstract(annotated(paper(2)))}\n{path.read_text()}")
+    with pytest.raises(InputError, match="was made with the framework another, and not nanda"):
+        importing.add(db, mixed, nanda())
+    assert db.conn.execute("SELECT count(*) FROM papers").fetchone()[0] == 0
+    importing.add(db, path, other)
+    assert current(db) == []
+    assert len(listing.current_ids(db, other)) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "is no JSON object"),
+        ('{"arxiv_id": "1"}', "has no abstract and no move claim"),
+        (json.dumps({"arxiv_id": "1", **MOVES}), "has no abstract and no provenance"),
+        (json.dumps({"arxiv_id": 1, **MOVES, "provenance": {}}), "has no abstract and no id"),
+        (json.dumps({"id": "1", **MOVES, "provenance": {}}), "the corpus has no paper 1"),
+    ],
+)
+def test_saved_lines_that_are_no_annotations(
+    db: Database, tmp_path: Path, line: str, message: str
+) -> None:
+    item = annotated(paper(1))
+    corpus_of(tmp_path / "corpus.db", [item])
+    path = saved(tmp_path / "t.jsonl", [item] * 100)
+    with path.open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(InputError, match=message) as caught:
+        importing.add(db, path, nanda())
+    assert str(caught.value.where).startswith(f"{path}, line 101")
