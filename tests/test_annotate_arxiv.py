@@ -255,6 +255,14 @@ def test_two_requests_are_a_delay_apart(server: ArxivServer) -> None:
     assert 0 < waits[0] <= 1000
 
 
+def test_the_delay_counts_from_the_end_of_a_request(tmp_path: Path) -> None:
+    with arxiv_cache.turn(tmp_path, 0, time.sleep):
+        os.utime(tmp_path / "last-request", (0, 0))  # as if it had been sent long ago
+    waits: list[float] = []
+    with arxiv_cache.turn(tmp_path, 1000, waits.append):
+        assert len(waits) == 1
+
+
 def test_the_delay_holds_across_processes(server: ArxivServer) -> None:
     script = (
         "import sys; from skills.annotate import arxiv_source\n"

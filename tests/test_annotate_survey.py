@@ -241,7 +241,7 @@ def test_nothing_but_failures() -> None:
 
 def test_references_link_to_arxiv_where_there_is_a_page() -> None:
     own = Paper("id", "ab|12", "Mine", "Sieve filters answers.", published="2025")
-    odd = Paper("arxiv_id", "2401.1) [x](http://evil", "Odd", "Sieve filters answers.")
+    odd = Paper("arxiv_id", "2401.00009) [x](http://evil", "Odd", "Sieve filters answers.")
     page = survey(*TWO, annotated(own), annotated(odd))
     lines = section(page, "## References").splitlines()
     assert lines == [
@@ -249,7 +249,7 @@ def test_references_link_to_arxiv_where_there_is_a_page() -> None:
         "<https://arxiv.org/abs/2401.00001>",
         "- [2] Dora Bogus. *Second*. 2024. <https://arxiv.org/abs/2401.00002>",
         "- [3] *Mine*. 2025. ab\\|12",
-        "- [4] *Odd*. n.d. 2401.1) \\[x\\](http://evil",
+        "- [4] *Odd*. n.d. 2401.00009) \\[x\\](http://evil",
         "",
         "[1]: https://arxiv.org/abs/2401.00001",
         "[2]: https://arxiv.org/abs/2401.00002",
@@ -363,8 +363,15 @@ def test_there_are_no_groups_where_they_would_say_nothing(topic: str, subjects: 
 
 
 def test_part_of_a_hyphened_word_is_no_term() -> None:
-    papers = [wording("multi-hop"), wording("multi-lingual")] * 3
-    assert [group.term for group in grouped("sieves", papers)] == ["multi-hop", "multi-lingual"]
+    subjects = ["graph walks"] * 3 + ["multi-hop", "multi-hop", "multi-lingual"]
+    groups = grouped("sieves", [wording(subject) for subject in subjects])
+    assert [group.term for group in groups] == ["graph walks", "multi-hop", ""]
+
+
+def test_a_word_of_any_subject_starts_no_term() -> None:
+    subjects = ["graph walks"] * 3 + ["large reranking"] * 3
+    groups = grouped("sieves", [wording(subject) for subject in subjects])
+    assert [group.term for group in groups] == ["graph walks", "reranking"]
 
 
 def test_groups_are_headings_and_numbers_run_through_them() -> None:
