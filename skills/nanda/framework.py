@@ -101,7 +101,7 @@ class Framework(_Strict):
     def names(self) -> tuple[str, ...]:
         return tuple(move.name for move in self.moves)
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """sha256 of the content; comments and layout of the file do not change it."""
         return sha256_of(self.model_dump(mode="json"))

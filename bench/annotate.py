@@ -1,0 +1,234 @@
+"""The job runner against the bare engine, in one run, with the same model and the same requests.
+
+    python bench/annotate.py [--rows 64] [--block 16] [--slots N] [--table FILE]
+    python bench/annotate.py --memory
+
+(a) the job: /annotate TABLE save to FILE, through the application, with its database
+(b) a loop that keeps as many requests of the same engine in work, and writes nothing
+(c) the same requests, one after another
+
+(a) goes first in the first block and notes its requests, which (b) and (c) then repeat; blocks of
+rows take turns, so that a machine whose speed drifts slows all alike. Loading the model is not
+counted. Prints papers a minute, completion tokens a second, the ratio to (b), what (a) takes over
+(b) for a row, and the peak memory.
+
+--memory runs jobs of 100, 1,000 and 10,000 invented rows in processes of their own, with a model
+that answers at once, and prints the peak memory and the time of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import itertools
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from harness import settings as settings_module  # noqa: E402
+from harness.app import App  # noqa: E402
+from harness.backends.base import OnText, Reply, Request  # noqa: E402
+from harness.backends.llamacpp import LlamaCppModel, _body  # noqa: E402
+from harness.execution import Door  # noqa: E402
+from harness.models import Models  # noqa: E402
+from harness.screen import Screen  # noqa: E402
+from harness.testing import FakeModel, fake_app  # noqa: E402
+from skills.nanda.framework import nanda  # noqa: E402
+
+TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"
+SIZES = (100, 1_000, 10_000)
+
+
+@dataclass(slots=True)
+class Arm:
+    """What one way of doing the work has taken so far."""
+
+    name: str
+    seconds: float = 0.0
+    rows: int = 0
+    tokens: int = 0
+
+    def add(self, seconds: float, rows: int, tokens: int) -> None:
+        self.seconds += seconds
+        self.rows += rows
+        self.tokens += tokens
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="the job runner against the bare engine")
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--block", type=int, default=16)
+    parser.add_argument("--slots", type=int)
+    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--fake", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.fake:
+        run_fake(options.fake)
+    elif options.memory:
+        compare_memory()
+    else:
+        compare_speed(options)
+
+
+def compare_speed(options: argparse.Namespace) -> None:
+    with options.table.open(newline="", encoding="utf-8") as file:
+        rows = list(itertools.islice(csv.DictReader(file), options.rows))
+    arms = [Arm("(a) job"), Arm("(b) bare loop"), Arm("(c) one after another")]
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), options.slots)
+        for number, start in enumerate(range(0, len(rows), options.block)):
+            block = rows[start : start + options.block]
+            requests = bench.requests(block)
+            ways = [
+                lambda block=block: bench.job(block),
+                lambda requests=requests: bench.bare(requests, bench.slots),
+                lambda requests=requests: bench.bare(requests, 1),
+            ]
+            for way in (0, 1, 2) if number % 2 == 0 else (2, 1, 0):
+                started = time.perf_counter()
+                tokens = ways[way]()
+                arms[way].add(time.perf_counter() - started, len(block), tokens)
+            print(f"{start + len(block)} rows", *(f"{a.seconds:.0f} s" for a in arms), flush=True)
+        show(arms, bench.slots)
+        bench.app.close()
+
+
+class Bench:
+    """The application with a loaded model, in a folder of its own."""
+
+    def __init__(self, folder: Path, slots: int | None) -> None:
+        settings = replace(
+            settings_module.from_environment(),
+            data_dir=folder / "data",
+            config_dir=folder / "config",
+            user_registry=folder / "config" / "registry.yaml",
+            registry_required=False,
+        )
+        self.folder = folder
+        self.app = App(settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
+        self.workers = "" if slots is None else f"--workers {slots} "
+        models = Models(self.app.pool)
+        served = models.run("annotate", lambda model: model, slots=slots)
+        assert isinstance(served.model, LlamaCppModel), "only the embedded engine can be bare"
+        self.model, self.slots = served.model, served.slots
+        print(f"{served.resolution.resolved}, {served.resolution.chosen.serve.label}, ", end="")
+        print(f"{self.slots} slots")
+
+    def requests(self, block: list[dict[str, str]]) -> list[Request]:
+        """What /annotate asks for these rows, unless an answer needs a repair."""
+        from skills.annotate.annotate import prepare
+        from skills.nanda.paper import Paper
+
+        models = Models(self.app.pool)
+        papers = [Paper("id", str(i), "", row["abstract"]) for i, row in enumerate(block)]
+        return models.run(
+            "annotate",
+            lambda model: [prepare(paper, nanda(), model).request for paper in papers],
+        )
+
+    def job(self, block: list[dict[str, str]]) -> int:
+        """Annotate a block into a fresh database; returns the completion tokens."""
+        table, target = self.folder / "block.csv", self.folder / "block.jsonl"
+        with table.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(block[0]))
+            writer.writeheader()
+            writer.writerows(block)
+        with tempfile.TemporaryDirectory() as corpus:
+            where = f"--db {corpus}/corpus.db --force"
+            outcome = self.app.dispatch(f"/annotate {table} {self.workers}{where} save to {target}")
+        summary = outcome.result.summary
+        assert summary is not None
+        if summary["failed"]:
+            print(f"  {summary['errors']}")
+        return int(summary["tokens"]["completion"])
+
+    def bare(self, requests: list[Request], slots: int) -> int:
+        """Send the requests from as many threads, straight to the engine."""
+        server = self.model._running()
+
+        def ask(request: Request) -> int:
+            body = {**_body(request), "stream": False}
+            for key in ("stream_options", "return_progress"):
+                body.pop(key)
+            return int(server.handle_chat_completions(body)["usage"]["completion_tokens"])
+
+        with ThreadPoolExecutor(slots) as executor:
+            return sum(executor.map(ask, requests))
+
+
+def show(arms: list[Arm], slots: int) -> None:
+    job, bare, _ = arms
+    print(f"\n{'':<24}{'papers/min':>12}{'tokens/s':>10}{'tokens':>9}{'ratio to (b)':>14}")
+    for arm in arms:
+        ratio = (arm.rows / arm.seconds) / (bare.rows / bare.seconds)
+        print(
+            f"{arm.name:<24}{arm.rows / arm.seconds * 60:>12.2f}{arm.tokens / arm.seconds:>10.1f}"
+            f"{arm.tokens:>9}{ratio:>14.3f}"
+        )
+    over = (job.seconds - bare.seconds) / job.rows
+    print(f"(a) takes {over * 1000:+.0f} ms a row over (b), with {slots} slots")
+    print(f"peak memory of this process: {peak():.0f} MB")
+
+
+class Instant(FakeModel):
+    """Answers at once with an annotation in the words of the abstract."""
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        words = request.messages[1].content.split()
+        moves = {name: " ".join(words[i : i + 12]) for i, name in enumerate(nanda().names)}
+        return Reply(json.dumps(moves), "stop", len(words), 100, 0.0)
+
+
+def run_fake(rows: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "papers.csv"
+        with table.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["arxiv_id", "title", "abstract"])
+            for number in range(rows):
+                text = " ".join(f"word{number * 7 % 1000 + i} of study {number}" for i in range(40))
+                writer.writerow([f"{number}.x", f"Paper {number}", f"{text}."])
+        app = fake_app(Path(folder), Instant(slots=4))
+        started = time.perf_counter()
+        app.dispatch(f"/annotate {table} save to {folder}/out.jsonl -o {folder}/out.csv")
+        seconds = time.perf_counter() - started
+        said: Any = app.screen.err
+        assert f"{rows:,} done" in said.getvalue(), said.getvalue()
+        print(json.dumps({"rows": rows, "MB": peak(), "seconds": seconds}))
+
+
+def compare_memory() -> None:
+    print(f"{'rows':>8}{'peak memory':>14}{'time':>10}{'a row':>10}")
+    for rows in SIZES:
+        command = [sys.executable, __file__, "--fake", str(rows)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found = json.loads(done.stdout)
+        seconds = found["seconds"]
+        print(f"{rows:>8,}{found['MB']:>11.1f} MB{seconds:>8.1f} s{seconds / rows * 1000:>7.1f} ms")
+
+
+def peak() -> float:
+    """Megabytes of resident memory at most so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
