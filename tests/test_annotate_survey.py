@@ -214,6 +214,7 @@ def test_what_the_abstract_does_not_bear_out_is_marked() -> None:
     assert "(Invented et al., 2024). Penguins waddle southwards. ⚠" in page
     assert "| [1] Invented et al., 2024 | ⚠ | ⚠ | ✓ |" in page
     assert "⚠ stated but not borne out by the abstract (see below)" in page
+    assert "Of 3 stated moves, 2 are not borne out by the abstract, and marked ⚠." in page
     assert section(page, "### Evidence") == "- [1] It wins on 99 tasks of FooBench. ⚠"
     assert section(page, "### Not borne out by the abstract").splitlines() == [
         "- [1] Claim: 0% of its words stand in the abstract.",

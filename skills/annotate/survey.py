@@ -49,7 +49,7 @@ def as_markdown(
     groups = _groups(topic, items, framework)
     places = [place for group in groups for place in group.members]
     entries = [entry_of(n, items[place], framework) for n, place in enumerate(places, start=1)]
-    blocks = [f"# {_heading(topic)}", facts(items, failures, framework)]
+    blocks = [f"# {_heading(topic)}", facts(items, failures, framework, entries)]
     if entries:
         blocks += _by_claim(groups, entries, framework)
         blocks += _across(entries, framework)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from skills.annotate.survey_entries import papers, text
+from skills.annotate.survey_entries import DOUBTFUL, Entry, papers, text
 from skills.corpus.annotated import Annotated, Failure
 from skills.nanda.framework import Framework
 
@@ -13,12 +13,17 @@ _PLACES = {"arxiv": "arXiv", "corpus": "the corpus"}
 _ELSEWHERE = "files"
 
 
-def facts(items: Sequence[Annotated], failures: Sequence[Failure], framework: Framework) -> str:
-    """How many papers of which years, from where, annotated by which model and when."""
-    sentences = [_which(items)] if items else ["No paper could be annotated."]
-    if items:
-        sentences += [_how(items, framework), *_fallbacks(items)]
-    if items and failures:
+def facts(
+    items: Sequence[Annotated],
+    failures: Sequence[Failure],
+    framework: Framework,
+    entries: Sequence[Entry],
+) -> str:
+    """How many papers of which years, from where, annotated by which model and when, how well."""
+    if not items:
+        return "No paper could be annotated."
+    sentences = [_which(items), _how(items, framework), *_fallbacks(items), *_doubts(entries)]
+    if failures:
         sentences.append(f"{papers(len(failures))} could not be annotated.")
     return " ".join(sentences)
 
@@ -61,6 +66,16 @@ def _fallbacks(items: Sequence[Annotated]) -> Iterator[str]:
         yield (
             f"{text(requested)} was asked for{some} and could not be served ({text(reason)}); "
             f"{text(resolved)} stood in for it."
+        )
+
+
+def _doubts(entries: Sequence[Entry]) -> Iterator[str]:
+    stated = sum(len(entry.stated) for entry in entries)
+    doubtful = sum(len(entry.doubts) for entry in entries)
+    if doubtful:
+        yield (
+            f"Of {stated:,} stated moves, {doubtful:,} {'is' if doubtful == 1 else 'are'} not borne "
+            f"out by the abstract, and marked {DOUBTFUL}."
         )
 
 
