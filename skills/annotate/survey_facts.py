@@ -73,9 +73,10 @@ def _doubts(entries: Sequence[Entry]) -> Iterator[str]:
     stated = sum(len(entry.stated) for entry in entries)
     doubtful = sum(len(entry.doubts) for entry in entries)
     if doubtful:
+        verb = "is" if doubtful == 1 else "are"
         yield (
-            f"Of {stated:,} stated moves, {doubtful:,} {'is' if doubtful == 1 else 'are'} not borne "
-            f"out by the abstract, and marked {DOUBTFUL}."
+            f"Of {stated:,} stated moves, {doubtful:,} {verb} not borne out by the abstract, and "
+            f"marked {DOUBTFUL}."
         )
 
 
