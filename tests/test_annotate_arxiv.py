@@ -31,7 +31,7 @@ from arxiv_server import (
 
 from harness._version import __version__
 from harness.errors import InputError, NothingFound, SkillFailed
-from harness.testing import FakeModel, run_skill
+from harness.testing import FakeModel, fake_settings, run_skill
 from skills.annotate import arxiv_cache, arxiv_search, arxiv_source
 from skills.annotate.arxiv_source import Entry
 from skills.annotate.plugin import Annotate
@@ -146,10 +146,13 @@ def test_a_query_address_may_have_a_query_of_its_own(server: ArxivServer) -> Non
     assert fetch(server, "2405.12345").id == "2405.12345"
 
 
-def test_annotate_by_id(server: ArxivServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_annotate_by_id(
+    server: ArxivServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("HARNESS_ARXIV_URL", server.url)
     model = FakeModel(json.dumps(dict.fromkeys(nanda().names, "Ledger signs entries.")))
-    record = run_skill(Annotate(), "https://arxiv.org/abs/2405.12345", model=model).data
+    address, settings = "https://arxiv.org/abs/2405.12345", fake_settings(tmp_path)
+    record = run_skill(Annotate(), address, model=model, settings=settings).data
     assert list(record)[:2] == ["arxiv_id", "title"]
     assert record["arxiv_id"] == "2405.12345"
     assert record["title"].startswith("Ledger: Keeping")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import Any
 
 from harness.models import ServedModel
 from harness.skills import Call, Result
-from skills.annotate import render
+from skills.annotate import arxiv_source, render
 from skills.annotate.annotate import annotate, prepare
 from skills.annotate.papers import read_paper
 from skills.corpus import outputs
@@ -19,7 +20,13 @@ def annotate_text(call: Call, framework: Framework) -> Result:
     """Annotate the abstract that the line gives or names."""
     options = call.options
     paper = read_paper(
-        call.text, source=call.source, title=options.title, max_words=framework.max_words
+        call.text,
+        source=call.source,
+        title=options.title,
+        max_words=framework.max_words,
+        fetch=partial(
+            arxiv_source.fetch, cache_dir=call.settings.cache_dir, notice=call.screen.notice
+        ),
     )
 
     def work(model: ServedModel) -> dict[str, Any]:
