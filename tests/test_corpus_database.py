@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from corpus_papers import annotated, corpus_of, paper
+from corpus_papers import annotated, paper
 
 from harness.errors import InputError, OutputError
-from skills.corpus import facets, listing, paper_rows, store
+from harness.settings import CODE_ROOT
+from skills.corpus import facets, filters, keys, listing, paper_rows, stats, store
 from skills.corpus.annotated import Failure
 from skills.corpus.database import open_corpus, transaction
 from skills.corpus.keys import key_of, verify
@@ -162,6 +163,23 @@ def test_a_key_follows_from_its_provenance(db: Database) -> None:
         assert key_of({**provenance, rest: "other"}) == provenance["key"], rest
 
 
+def test_the_key_is_documented_as_it_is_computed() -> None:
+    page = (CODE_ROOT / "docs" / "corpus.md").read_text(encoding="utf-8")
+    item, asked = annotated(paper(1)), {}
+
+    def remember(parts: dict[str, Any]) -> str:
+        asked.update(parts)
+        return ""
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(keys, "sha256_of", remember)
+        key_of({**item.record["provenance"], "backend": keys.IMPORT, "moves_sha256": "0"})
+    for text in (page, keys.__doc__ or ""):
+        parts = text.split("canonical JSON of", 1)[1].split("Canonical JSON has", 1)[0]
+        named = re.findall(r"^ {8}(\w+) +\S", parts, re.M)
+        assert named == list(asked)
+
+
 def test_verifying_finds_what_was_changed(db: Database) -> None:
     ids = [store.save(db, annotated(paper(number)), nanda()) for number in range(1, 5)]
     assert verify_all(db) == (4, [])
@@ -201,19 +219,18 @@ def test_files_that_are_no_corpus(tmp_path: Path) -> None:
         pass
 
 
-def test_the_statistics_and_filters_read_indexes_alone(tmp_path: Path) -> None:
-    path = corpus_of(tmp_path / "corpus.db", [annotated(paper(1))])
-    with sqlite3.connect(path) as connection:
-        for sql in (
-            "SELECT category, year, stated, count(*) FROM papers CROSS JOIN annotations"
-            " ON paper_id = papers.id WHERE framework = '' AND current = 1 GROUP BY 1, 2, 3",
-            "SELECT categories, support, unsupported, model FROM papers CROSS JOIN annotations"
-            " ON paper_id = papers.id WHERE framework = '' AND current = 1 AND year > 1",
-            "SELECT move, count(support), sum(unsupported_numbers), sum(unsupported_names)"
-            " FROM moves WHERE framework = '' AND current = 1 AND stated = 1 GROUP BY move",
-        ):
-            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
-            reads = [step for step in plan if step.startswith(("SCAN", "SEARCH"))]
-            assert reads
-            assert all("COVERING INDEX" in step for step in reads), plan
-    connection.close()
+def test_the_statistics_and_filters_read_indexes_alone(db: Database) -> None:
+    asked: list[str] = []
+    db.conn.set_trace_callback(asked.append)
+    stats.of_corpus(db, nanda())
+    conditions = filters.parse("year=2024 category=cs.CL support<1 model=m claim=stated", nanda())
+    filters.select(db, conditions, nanda())
+    db.conn.set_trace_callback(None)
+    asked = [sql for sql in asked if "annotations" in sql or "moves" in sql]
+    asked = [sql for sql in asked if "failures" not in sql]
+    assert len(asked) == 6
+    for sql in asked:
+        plan = [row["detail"] for row in db.conn.execute(f"EXPLAIN QUERY PLAN {sql}")]
+        reads = [step for step in plan if step.startswith(("SCAN", "SEARCH"))]
+        assert reads
+        assert all("COVERING INDEX" in step for step in reads), plan

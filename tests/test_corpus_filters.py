@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -89,6 +90,19 @@ def test_those_of_which_too_little_is_known_are_counted(db: Database) -> None:
     selected = filters.select(db, filters.parse("year=2024 support<2", nanda()), nanda())
     assert selected.unknown == {"year": 1, "support": 1}
     assert filters.select(db, filters.parse("claim=stated", nanda()), nanda()).unknown == {}
+
+
+def test_a_move_is_not_taken_for_one_with_a_longer_name(tmp_path: Path) -> None:
+    longer = nanda().moves[0].model_copy(update={"name": "claims", "label": "Claims"})
+    framework = nanda().model_copy(update={"moves": (nanda().moves[0], longer)})
+    with open_corpus(tmp_path / "corpus.db") as db:
+        item = annotated(paper(1), framework=framework, claim=UNSTATED)
+        store.save(db, item, framework)
+        stated = [
+            len(filters.select(db, filters.parse(text, framework), framework).ids)
+            for text in ("claims=stated", "claim=stated")
+        ]
+    assert stated == [1, 0]
 
 
 @pytest.mark.parametrize(

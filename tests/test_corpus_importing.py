@@ -189,6 +189,15 @@ def test_what_was_saved_here_keeps_its_provenance(db: Database, tmp_path: Path, 
     assert verify_all(db) == (2, [])
 
 
+def test_a_line_that_was_saved_twice_counts_once(db: Database, tmp_path: Path) -> None:
+    item = annotated(paper(1))
+    corpus_of(tmp_path / "corpus.db", [item])
+    path = saved(tmp_path / "t.jsonl", [item, item])
+    assert importing.add(db, path, nanda()) == Added(
+        known_papers=1, known_annotations=1, repeated=1
+    )
+
+
 def _rows(path: Path) -> list[list[str]]:
     return list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
 

@@ -14,6 +14,7 @@ from harness.errors import InputError
 from skills.corpus import search as searching
 from skills.corpus import store
 from skills.corpus.database import open_corpus
+from skills.corpus.facets import word
 from skills.corpus.paper_rows import keep
 from skills.corpus.queries import Years, parse_years, tokens
 from skills.corpus.search import Narrowing, papers_about, search
@@ -95,6 +96,12 @@ def test_all_words_stand_in_one_move_with_any_ending(db: Database) -> None:
     assert ids(db, '"rank plans"') == ["1"]
     assert ids(db, '"plans rank"') == []
     assert ids(db, "plans rank") == ["1"]
+
+
+def test_the_words_of_facets_are_no_text(db: Database) -> None:
+    store.save(db, annotated(paper(1)), nanda())
+    assert ids(db, word("year", 2024)) == []
+    assert ids(db, 'ledger"s') == [], "a quote within a word is text, too"
 
 
 def test_the_best_match_comes_first_and_is_marked(db: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,17 @@ from typing import Any
 import pytest
 from corpus_papers import annotated, corpus_of, paper
 
+from harness import invocation
 from harness.app import App
 from harness.errors import HarnessError, InputError, NothingFound, UsageError
 from harness.execution import Outcome
+from harness.settings import CODE_ROOT
 from harness.testing import fake_app
-from skills.corpus import commands, search, store
+from skills.corpus import commands, filters, search, store
 from skills.corpus.annotated import Failure
 from skills.corpus.database import default_path, open_corpus
 from skills.corpus.plugin import Corpus
+from skills.nanda.framework import nanda
 
 ITEMS = [
     annotated(paper(1), limitation="Not stated.", method="Dense retrieval of plans."),
@@ -236,6 +240,7 @@ def test_a_paper_is_shown_with_its_annotation(app: App) -> None:
     assert "method       Retrieval by hand, says GPT-9." in text
     assert "! method: names that the abstract does not hold: GPT-9" in text
     assert app.dispatch("/corpus show 2").result.text == text
+    assert app.dispatch("/corpus show arXiv:2405.00002v3").result.text == text
     [shown] = data(app, "/corpus show 2")["papers"]
     assert (shown["arxiv_id"], shown["row"]) == (paper(2).id, 2)
     assert shown["annotations"] == [ITEMS[1].record]
@@ -259,6 +264,24 @@ def test_a_failure_is_shown_with_its_reason(app: App) -> None:
         "retryable": False,
         "raw_reply": "raw",
     }
+
+
+@pytest.mark.parametrize("page", ["docs/corpus.md", "skills/corpus/SKILL.md"])
+def test_the_lines_of_the_documents_are_understood(page: str) -> None:
+    text = (CODE_ROOT / page).read_text(encoding="utf-8")
+    lines = re.findall(r"^    (/corpus .+)$", text, re.M)
+    assert {line.split()[1] for line in lines} >= {*Corpus.subcommands} - {"verify"}
+    for line in lines:
+        asked = invocation.parse(Corpus(), line.removeprefix("/corpus"))
+        assert asked.subcommand
+        if asked.subcommand == "filter":
+            assert filters.parse(asked.text, nanda())
+    if page.startswith("docs"):
+        conditions = re.findall(r"`([^`]+)`", text.split("| condition")[1].split("All must")[0])
+        assert len(conditions) > 9
+        for condition in conditions:
+            if any(sign in condition for sign in "=~<>"):
+                assert filters.parse(condition, nanda())
 
 
 def test_verifying(app: App) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from skills.corpus.annotated import Annotated, Failure
 from skills.corpus.paper_rows import paper_of
 from skills.corpus.store import under
+from skills.nanda.arxiv_id import find_arxiv_id
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
@@ -53,6 +54,16 @@ def annotated(db: Database, framework: Framework, ids: Iterable[int]) -> Iterato
                 yield item
 
 
+def current(db: Database, paper: Paper, framework: Framework) -> Annotated | None:
+    """The current annotation of `paper`, if it has one."""
+    row = db.conn.execute(
+        "SELECT annotations.id FROM annotations JOIN papers ON papers.id = paper_id"
+        " WHERE source_id = ? AND id_field = ? AND sha256 = ? AND framework = ? AND current = 1",
+        [paper.id, paper.id_field, paper.sha256, framework.name],
+    ).fetchone()
+    return None if row is None else next(annotated(db, framework, [row["id"]]), None)
+
+
 def failures(db: Database) -> Iterator[Failure]:
     """The papers that have no current annotation but a failure, each with its newest one."""
     rows = db.conn.execute(
@@ -90,12 +101,17 @@ class Kept:
 
 
 def find(db: Database, asked: str) -> list[Kept]:
-    """The papers with this id of their source, else the one with this number in papers."""
+    """The papers with this id of their source, else the one with this number in papers.
+
+    An id of arXiv may have its version, "arXiv:" or an address with it.
+    """
     rows = db.conn.execute(
         "SELECT * FROM papers WHERE source_id = ? ORDER BY id", [asked]
     ).fetchall()
     if not rows and asked.isascii() and asked.isdigit() and len(asked) < 19:
         rows = db.conn.execute("SELECT * FROM papers WHERE id = ?", [int(asked)]).fetchall()
+    if not rows and (arxiv_id := find_arxiv_id(asked, alone=True)) not in (None, asked):
+        return find(db, str(arxiv_id))
     return [_kept(db, row) for row in rows]
 
 

@@ -34,15 +34,6 @@ def known(db: Database, paper: Paper) -> int | None:
     return None if row is None else int(row["id"])
 
 
-def keep(db: Database, paper: Paper) -> int:
-    """Keep a paper without an annotation, or fill in what was not known of it before.
-
-    Returns: its number in papers.
-    """
-    with transaction(db):
-        return _keep(db, paper)
-
-
 def _row(db: Database, paper: Paper) -> Row | None:
     return one(
         db,
@@ -51,7 +42,11 @@ def _row(db: Database, paper: Paper) -> Row | None:
     )
 
 
-def _keep(db: Database, paper: Paper) -> int:
+def keep(db: Database, paper: Paper) -> int:
+    """Keep a paper without an annotation, or fill in what was not known of it before.
+
+    Returns: its number in papers.
+    """
     columns = {
         "title": paper.title,
         "authors": paper.authors,
@@ -60,21 +55,22 @@ def _keep(db: Database, paper: Paper) -> int:
         "categories": paper.categories,
         "category": first_category(paper),
     }
-    there = _row(db, paper)
-    if there is None:
-        return insert(
-            db,
-            "papers",
-            id_field=paper.id_field,
-            source_id=paper.id,
-            abstract=paper.abstract,
-            sha256=paper.sha256,
-            added_at=now(),
-            **columns,
-        )
-    if news := {name: value for name, value in columns.items() if value and value != there[name]}:
-        _update(db, there["id"], news)
-    return int(there["id"])
+    with transaction(db):
+        there = _row(db, paper)
+        if there is None:
+            return insert(
+                db,
+                "papers",
+                id_field=paper.id_field,
+                source_id=paper.id,
+                abstract=paper.abstract,
+                sha256=paper.sha256,
+                added_at=now(),
+                **columns,
+            )
+        if news := {k: value for k, value in columns.items() if value and value != there[k]}:
+            _update(db, there["id"], news)
+        return int(there["id"])
 
 
 def _update(db: Database, paper_id: int, news: Mapping[str, Any]) -> None:

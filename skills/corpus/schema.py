@@ -37,8 +37,10 @@ def m001_papers(db: sqlite3.Connection) -> None:
         )
         """
     )
-    db.execute("CREATE INDEX papers_year ON papers(year, category, categories)")
+    db.execute("CREATE INDEX papers_year ON papers(year)")
     db.execute("CREATE INDEX papers_category ON papers(category)")
+    # In the order of the rows, as annotations_paper is, and without their long abstracts.
+    db.execute("CREATE INDEX papers_facets ON papers(id, year, category, categories)")
     _full_text(db, "papers", "title", "abstract")
 
 
@@ -69,7 +71,7 @@ def m003_annotations(db: sqlite3.Connection) -> None:
     and flag, and the words of its facets for the full-text index (facets.py); an annotation has the
     names of the moves it states, in order and parted by blanks, their mean support, and how many
     numbers and names of theirs the abstract does not hold. Records and abstracts are long, so the
-    statistics and filters read indexes alone: papers_year, annotations_paper, moves_current.
+    statistics and filters read indexes alone: papers_facets, annotations_paper, moves_current.
     """
     db.execute(
         """

@@ -1,0 +1,253 @@
+"""How long the corpus commands take over 100,000 annotations.
+
+    python bench/corpus.py [--annotations N] [--runs N] [--db FILE]
+
+Builds a corpus of invented papers (or takes FILE, where --db names one made before, and leaves it
+there) and prints the median and the longest of RUNS calls, first of the library's functions, then
+of whole commands, which start Python anew each time. Words are drawn by Zipf's law as measured in
+the gold: the commonest stands in two of three moves, a common content word in one of ten. The rows
+go through `store.save` into the real schema with its triggers; only their checks are invented,
+since computing them would take longer than all the rest. 100,000 annotations are 1.2 GB, and take
+some minutes to build.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skills.corpus import filters, stats, store
+from skills.corpus.annotated import Annotated
+from skills.corpus.database import open_corpus, transaction
+from skills.corpus.keys import key_of
+from skills.corpus.queries import Years
+from skills.corpus.search import Narrowing, papers_about, search
+from skills.nanda.framework import nanda
+from skills.nanda.paper import Paper
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+ROOT = Path(__file__).resolve().parent.parent
+WORDS = 30_000
+BATCH = 2_000
+SEARCH_MS, STATS_MS = 50, 1000
+"""What is aimed at, for 100,000 annotations."""
+UNSTATED = {"limitation": 0.85, "comparison": 0.2, "implication": 0.15, "evidence": 0.15}
+"""How often a move is not stated, as in the gold."""
+CATEGORIES = ("cs.CL", "cs.LG", "cs.SE", "cs.AI", "cs.IR", "cs.CV", "cs.HC", "cs.RO", "cs.DB")
+
+
+class Inventor:
+    """Makes papers of words that mean nothing; the same seed makes the same papers."""
+
+    def __init__(self, seed: int = 7) -> None:
+        self._random = random.Random(seed)
+        syllables = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "ai", "or")]
+        made: dict[str, None] = {}
+        while len(made) < WORDS:
+            made["".join(self._random.choices(syllables, k=self._random.randint(1, 4)))] = None
+        self.words = list(made)
+        weights = (1 / (rank + 2) for rank in range(WORDS))
+        self._cumulated = list(itertools.accumulate(weights))
+
+    def sentence(self) -> str:
+        """8 to 35 words, as the moves of the gold have."""
+        length = self._random.randint(8, 35)
+        return " ".join(self._random.choices(self.words, cum_weights=self._cumulated, k=length))
+
+    def annotated(self, number: int) -> Annotated:
+        framework, draw = nanda(), self._random.random
+        sentences = {name: self.sentence().capitalize() + "." for name in framework.names}
+        moves = {
+            name: framework.not_stated if draw() < UNSTATED.get(name, 0.01) else text
+            for name, text in sentences.items()
+        }
+        year, month = self._random.choice((2021, 2022, 2023, 2024, 2024, 2025)), number % 12 + 1
+        category = CATEGORIES[min(int(self._random.expovariate(0.5)), len(CATEGORIES) - 1)]
+        paper = Paper(
+            "arxiv_id",
+            f"{year % 100}{month:02}.{number:05}",
+            " ".join(self.sentence().split()[:9]).capitalize(),
+            " ".join(sentences.values()),
+            published=f"{year}-{month:02}-11",
+            categories=f"{category}, stat.ML",
+        )
+        stated = framework.stated(moves)
+        checks = {
+            "unsupported_numbers": {name: ["7"] for name in stated if draw() < 0.01},
+            "unsupported_names": {name: ["XY"] for name in stated if draw() < 0.02},
+            "duplicate_moves": [],
+            "support": {name: round(1 - draw() / 5, 3) for name in stated},
+            "copied": {name: round(draw(), 3) for name in stated},
+            "source": {
+                name: {"index": i, "score": round(draw(), 3), "text": sentences[name]}
+                for i, name in enumerate(stated)
+            },
+        }
+        record = {"arxiv_id": paper.id, "title": paper.title, **moves, "checks": checks}
+        return Annotated(paper, {**record, "provenance": _provenance(paper)})
+
+
+def _provenance(paper: Paper) -> dict[str, Any]:
+    framework = nanda()
+    made: dict[str, Any] = {
+        "requested": "nanda-annotator",
+        "resolved": "nanda-annotator",
+        "reason": None,
+        "backend": "bench",
+        "where": "nowhere",
+        "digests": {"base": "0" * 64, "adapter": "1" * 64},
+        "form": "tagged",
+        "framework": {
+            "name": framework.name,
+            "version": framework.version,
+            "digest": framework.digest,
+        },
+        "prompt_sha256": paper.sha256,
+        "schema_sha256": "2" * 64,
+        "sampling": {"temperature": 0.0, "seed": 0, "max_tokens": 900},
+        "attempts": 1,
+        "tokens": {"prompt": 300, "cached": 60, "completion": 260},
+        "seconds": 1.5,
+        "harness": "0",
+        "created": "2026-01-01T00:00:00+00:00",
+        "input": {"kind": "table", "path": "papers.csv", "sha256": paper.sha256},
+    }
+    return {**made, "key": key_of(made)}
+
+
+def build(path: Path, count: int) -> None:
+    """Fill the corpus at `path` up with `count` papers."""
+    inventor, started = Inventor(), time.perf_counter()
+    with open_corpus(path) as db:
+        for begin in range(0, count, BATCH):
+            with transaction(db):
+                for number in range(begin, min(begin + BATCH, count)):
+                    store.save(db, inventor.annotated(number), nanda())
+            print(f"\r{begin + BATCH:,} of {count:,}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    print(f"built {count:,} annotations in {time.perf_counter() - started:.0f} s")
+
+
+def words_by_share(db: Database) -> list[tuple[str, float]]:
+    """The words of the moves with the share of moves that hold each, the commonest first."""
+    db.conn.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab('main', 'moves_fts', 'row')")
+    stated = db.conn.execute("SELECT count(*) FROM moves WHERE stated = 1").fetchone()[0]
+    rows = db.conn.execute("SELECT term, doc FROM temp.words ORDER BY doc DESC").fetchall()
+    # The words of facets end in 0, which no invented word does.
+    return [(row["term"], row["doc"] / stated) for row in rows if not row["term"].endswith("0")]
+
+
+def questions(db: Database, shares: list[tuple[str, float]]) -> dict[str, Callable[[], object]]:
+    """What is measured, by what is printed of it."""
+    framework = nanda()
+
+    def near(share: float) -> str:
+        return min(shares, key=lambda word: abs(word[1] - share))[0]
+
+    def found(text: str, narrowing: Narrowing | None = None) -> Callable[[], object]:
+        return lambda: search(db, text, framework, narrowing)
+
+    def met(text: str) -> Callable[[], object]:
+        return lambda: filters.select(db, filters.parse(text, framework), framework)
+
+    stop, common, other, rare = shares[0][0], near(0.12), near(0.1), near(0.0001)
+    narrow = Narrowing(["method"], years=Years(2024))
+    narrower = Narrowing(["method"], ["cs.DB"], Years(2024, 2024))
+    return {
+        "search rare word": found(rare),
+        "search rare word --move --year": found(rare, narrow),
+        f"search common word (in {dict(shares)[common]:.0%} of moves)": found(common),
+        "search common word --move --year": found(common, narrow),
+        "search common word --move --year --category": found(common, narrower),
+        "search two common words": found(f"{common} {other}"),
+        "search phrase of common words": found(f'"{common} {other}"'),
+        f"search stop word (in {shares[0][1]:.0%} of moves)": found(stop),
+        "search stop word --move --year": found(stop, narrow),
+        "search stop word --move --year --category": found(stop, narrower),
+        "papers about four words": lambda: papers_about(db, [common, other, near(0.01), rare], 10),
+        "filter limitation=stated": met("limitation=stated"),
+        "filter limitation=stated comparison~common": met(f"limitation=stated comparison~{common}"),
+        "filter year category support": met("year=2024.. category=cs.CL support<0.88"),
+        "stats": lambda: stats.of_corpus(db, framework),
+    }
+
+
+def commands(path: Path, word: str) -> dict[str, Callable[[], object]]:
+    """The same as whole commands, each in a process of its own."""
+
+    def run(line: str) -> Callable[[], object]:
+        words = [sys.executable, "agent.py", "--no-log", f"{line} --db {path}"]
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+        return lambda: subprocess.run(
+            words, cwd=ROOT, env=environment, capture_output=True, check=True
+        )
+
+    return {
+        line.replace(word, "common"): run(line)
+        for line in (
+            f"/corpus search {word} --move method --year 2024..",
+            f"/corpus filter limitation=stated comparison~{word}",
+            "/corpus stats",
+        )
+    }
+
+
+def measure(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
+    """Print the median and the longest of so many runs of each, and return the medians in ms."""
+    medians = {}
+    for name, call in calls.items():
+        call()  # a warm-up: the system reads the file from the disk
+        taken = []
+        for _ in range(runs):
+            started = time.perf_counter()
+            call()
+            taken.append((time.perf_counter() - started) * 1000)
+        medians[name] = statistics.median(taken)
+        print(f"{name:<56}{medians[name]:>8.0f} ms{max(taken):>8.0f} ms")
+    return medians
+
+
+def report(path: Path, runs: int) -> None:
+    """Print all measurements."""
+    with open_corpus(path, must_exist=True) as db:
+        count = db.conn.execute("SELECT count(*) FROM annotations").fetchone()[0]
+        size = path.stat().st_size / 1e6
+        print(f"{count:,} annotations, {size:,.0f} MB; {runs} runs each, after one to warm up\n")
+        print(f"{'the library':<56}{'median':>11}{'longest':>11}")
+        shares = words_by_share(db)
+        medians = measure(questions(db, shares), runs)
+    word = min(shares, key=lambda known: abs(known[1] - 0.12))[0]
+    print(f"\n{'whole commands':<56}{'median':>11}{'longest':>11}")
+    measure(commands(path.resolve(), word), max(3, runs // 3))
+    slow = [n for n, ms in medians.items() if n.startswith("search") and ms >= SEARCH_MS]
+    print(f"\nsearch under {SEARCH_MS} ms: {'not for ' + ', '.join(slow) if slow else 'all'}")
+    print(f"stats under {STATS_MS} ms: {'yes' if medians['stats'] < STATS_MS else 'no'}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--annotations", type=int, default=100_000)
+    parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--db", type=Path, help="used if it is there, else made and kept")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = asked.db or Path(folder) / "corpus.db"
+        if not path.exists():
+            build(path, asked.annotations)
+        report(path, asked.runs)
+
+
+if __name__ == "__main__":
+    main()
