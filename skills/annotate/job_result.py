@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError, Interrupted
 from harness.jobs import Tally
 from harness.progress import duration
-from harness.skills import Result, Write
+from harness.skills import Result
 from skills.annotate.job import AnnotateJob
 from skills.corpus import outputs, runs, store
 from skills.corpus.annotated import Annotated, Failure
@@ -76,13 +76,9 @@ class Finished:
                 if failure is not None:
                     yield failure
 
-    def result(self, text: str = "", **writers: Write) -> Result:
-        """What the skill hands back.
-
-        Args:
-            writers: other ones than those of every job, by suffix without its full stop.
-        """
-        usual = outputs.writers(
+    def result(self) -> Result:
+        """What the skill hands back of a table."""
+        writers = outputs.writers(
             self.job.framework,
             self.job.source.id_column,
             self.items,
@@ -91,8 +87,7 @@ class Finished:
             about=self.summary,
         )
         return Result(
-            text,
-            writers={**usual, **{f".{name}": write for name, write in writers.items()}},
+            writers=writers,
             summary=self.summary,
             exit_code=1 if self.summary["failed"] else 0,
             stopped=self.stopped,

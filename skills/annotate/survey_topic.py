@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from datetime import date
 from functools import partial
 from typing import IO
@@ -11,6 +13,8 @@ from skills.annotate import arxiv_search, sources
 from skills.annotate.many import annotate_source, database
 from skills.annotate.survey import as_markdown
 from skills.annotate.topic import find_papers
+from skills.corpus import listing, outputs
+from skills.corpus.annotated import Annotated
 from skills.corpus.database import open_corpus
 from skills.corpus.search import papers_about
 from skills.nanda.framework import Framework
@@ -19,9 +23,50 @@ from skills.nanda.wording import flatten
 
 
 def annotate_topic(call: Call, framework: Framework) -> Result:
-    """Find papers on a topic, annotate them, and survey them."""
-    options, topic = call.options, flatten(call.text)
-    path = database(call)
+    """Find papers on a topic, annotate those that are not yet, and survey them all.
+
+    A paper's current annotation in the corpus is taken as it is, whichever model made it, unless
+    the line names a model.
+    """
+    topic = flatten(call.text)
+    papers = _find(call, topic)
+    known = {} if call.models.choice.model else _known(call, papers, framework)
+    _announce(call, topic, papers, known)
+    rest = [paper for paper in papers if paper.sha256 not in known]
+    finished = None
+    if rest:
+        finished = annotate_source(call, sources.from_papers(topic, rest), framework)
+    made = {item.paper.sha256: item for item in finished.items()} if finished else {}
+    items = [item for p in papers if (item := known.get(p.sha256) or made.get(p.sha256))]
+    failures = list(finished.failures()) if finished else []
+
+    def survey() -> str:
+        return as_markdown(topic, items, failures, framework)
+
+    def write_survey(file: IO[bytes]) -> None:
+        file.write(survey().encode())
+
+    summary = {"topic": topic, "papers": len(papers), "annotated_before": len(known)}
+    summary |= finished.summary if finished else {}
+    tables = outputs.writers(
+        framework,
+        papers[0].id_field,
+        lambda: iter(items),
+        lambda: iter(failures),
+        title=topic,
+        about=summary,
+    )
+    return Result(
+        "" if call.targets else survey(),
+        writers={**tables, ".md": write_survey},
+        summary=summary,
+        exit_code=1 if failures else 0,
+        stopped=finished.stopped if finished else None,
+    )
+
+
+def _find(call: Call, topic: str) -> list[Paper]:
+    options, path = call.options, database(call)
 
     def from_corpus(
         words: list[str], limit: int, since: date | None, until: date | None
@@ -31,7 +76,7 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
         with open_corpus(path) as db:
             return papers_about(db, words, limit, since, until)
 
-    papers = find_papers(
+    return find_papers(
         topic,
         source=options.source,
         limit=options.max,
@@ -41,13 +86,23 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
         from_arxiv=partial(arxiv_search.search, cache_dir=call.settings.cache_dir),
         notice=call.screen.notice,
     )
-    call.screen.notice(f"{len(papers)} {'paper' if len(papers) == 1 else 'papers'} on {topic!r}")
-    finished = annotate_source(call, sources.from_papers(topic, papers), framework)
 
-    def survey() -> str:
-        return as_markdown(topic, list(finished.items()), list(finished.failures()), framework)
 
-    def write_survey(file: IO[bytes]) -> None:
-        file.write(survey().encode())
+def _known(call: Call, papers: list[Paper], framework: Framework) -> dict[str, Annotated]:
+    """The current annotations that there are, by the digest of their abstract."""
+    path = database(call)
+    if not path.exists():
+        return {}
+    with open_corpus(path) as db:
+        found = {paper.sha256: listing.current(db, paper, framework) for paper in papers}
+    return {sha256: item for sha256, item in found.items() if item}
 
-    return finished.result("" if call.targets else survey(), md=write_survey)
+
+def _announce(
+    call: Call, topic: str, papers: list[Paper], known: Mapping[str, Annotated]
+) -> None:
+    count = f"{len(papers)} {'paper' if len(papers) == 1 else 'papers'} on {topic!r}"
+    by = Counter(item.record["provenance"]["resolved"] for item in known.values())
+    models = ", ".join(f"{n} by {model}" for model, n in by.most_common())
+    before = f"; annotated before: {models} (--model NAME does them anew)" if known else ""
+    call.screen.notice(count + before)
