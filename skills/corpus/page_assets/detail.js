@@ -34,8 +34,13 @@ function buildDetail(panel, paper) {
   const spaced = detail.sentences.flatMap((sentence) => [sentence, " "]);
   panel.replaceChildren(
     detailBar(),
-    h("div", { class: "paper" }, ...paperHead(paper)),
-    h("div", { class: "abstract" }, h("h3", {}, "Abstract"), h("p", { dir: "auto" }, spaced)),
+    h("div", { class: "paper", tabindex: 0 }, ...paperHead(paper)),
+    h(
+      "div",
+      { class: "abstract", tabindex: 0 },
+      h("h3", {}, "Abstract"),
+      h("p", { dir: "auto" }, spaced),
+    ),
     h("div", { class: "rest" }, h("ul", { class: "entries" }, detail.moves), provenanceOf(paper)),
   );
   panel.scrollTop = 0;

@@ -56,7 +56,7 @@ function dataTable(head, lines) {
   const body = lines.map((line) => h("tr", {}, cells(line)));
   return h(
     "div",
-    { class: "wide" },
+    { class: "wide", tabindex: 0 },
     h("table", { class: "data" }, h("thead", {}, h("tr", {}, columns)), h("tbody", {}, body)),
   );
 }

@@ -81,8 +81,9 @@ function remeasure() {
 function showWindow() {
   if (!table.rows.length || table.printing || byId("papers-view").hidden) return;
   if (!table.height) {
-    makeRows(0, 1);
-    table.height = table.made.get(0).getBoundingClientRect().height || 1;
+    if (!table.made.size) makeRows(0, 1);
+    const [any] = table.made.values();
+    table.height = any.getBoundingClientRect().height || 1;
   }
   const top = table.scroller.scrollTop - table.head.getBoundingClientRect().height;
   const first = Math.max(0, Math.floor(top / table.height) - AROUND);
