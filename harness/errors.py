@@ -44,6 +44,11 @@ class HarnessError(Exception):
         self.where = where
         self.hint = hint
 
+    @property
+    def reply(self) -> str:
+        """What the model had answered by then; "" where it was not asked, or had said nothing."""
+        return ""
+
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
         return f"{text}. {self.hint}" if self.hint else text
@@ -82,6 +87,10 @@ class InvalidReply(SkillFailed):
         super().__init__(message, where=where, hint=hint)
         self.raw = raw
 
+    @property
+    def reply(self) -> str:
+        return self.raw
+
 
 class NothingFound(SkillFailed):
     pass
@@ -97,6 +106,10 @@ class GenerationFailed(SkillFailed):
     ) -> None:
         super().__init__(message, where=where, hint=hint)
         self.partial = partial
+
+    @property
+    def reply(self) -> str:
+        return self.partial
 
 
 class DeadlineExceeded(GenerationFailed):

@@ -17,12 +17,10 @@ from typing import IO, Literal
 
 from harness import output
 from harness.errors import (
-    GenerationFailed,
     HarnessError,
     InputError,
     InternalError,
     Interrupted,
-    InvalidReply,
     OutputError,
     ReaderGone,
     UsageError,
@@ -245,11 +243,6 @@ class Execution:
     def _close(self, call: Call, error: HarnessError) -> None:
         stopped = isinstance(error, (Interrupted, ReaderGone))
         status: Status = "interrupted" if stopped else "failed"
-        raw = None
-        if isinstance(error, InvalidReply):
-            raw = error.raw
-        elif isinstance(error, GenerationFailed):
-            raw = error.partial
         cause = error.__cause__
         self.run.close(
             status,
@@ -257,6 +250,6 @@ class Execution:
             call.models.usage,
             error_type=type(error).__name__,
             error=str(error),
-            raw_reply=raw,
+            raw_reply=error.reply or None,
             traceback="".join(traceback.format_exception(cause)) if cause else None,
         )

@@ -130,15 +130,15 @@ class AnnotateJob:
         self._count(prepared, record["provenance"]["tokens"]["completion"])
 
     def _refuse(self, prepared: Prepared, error: Exception) -> None:
-        known = isinstance(error, HarnessError)
+        known = error if isinstance(error, HarnessError) else None
         store.fail(
             self.db,
             Failure(
                 prepared.paper,
                 type(error).__name__,
                 str(error) if known else f"{type(error).__name__}: {error}",
-                isinstance(error, HarnessError) and error.retryable,
-                getattr(error, "raw", "") or getattr(error, "partial", ""),
+                known is not None and known.retryable,
+                known.reply if known else "",
             ),
             prepared.key,
             request=dataclasses.asdict(prepared.request),
