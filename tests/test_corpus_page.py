@@ -111,11 +111,13 @@ def test_a_source_at_another_place_is_found_and_one_of_another_abstract_is_none(
         ("98765, not 987650 or 9.98765", ["", "98765", ", not ", "987650", " or ", "9.98765", ""]),
         ("GPT-9 and GPT-90 differ", ["", "GPT-9", " and ", "GPT-90", " differ"]),
         ("Up by .5 and 5", ["Up by ", ".5", " and ", "5", ""]),
+        ("32 harbours and 2", ["32 harbours and ", "2", ""]),
+        ("12,500 litres, 2 and 500", ["12,500 litres, ", "2", " and ", "500", ""]),
         ("It saves 12500 litres", "It saves 12500 litres"),
     ],
 )
 def test_what_the_abstract_lacks_is_told_apart_in_a_move(text: str, pieces: object) -> None:
-    (paper,) = written([annotated(1, {"evidence": text})])[1].data("papers")
+    (paper,) = written([annotated(22, {"evidence": text})])[1].data("papers")
     assert paper["moves"][1] == pieces
 
 

@@ -109,6 +109,10 @@ def test_words_and_phrases_filter_and_the_facets_count_what_is_left(
     page.fill("#query", '"dawn moves"')
     expect(page.locator("#count")).to_have_text("0 of 40 papers")
     expect(page.get_by_text("No paper is like that.")).to_be_visible()
+    page.fill("#query", '"at daw')  # the phrase goes on
+    expect(page.locator("#count")).to_have_text("40 papers")
+    page.fill("#query", '"at daw"')
+    expect(page.locator("#count")).to_have_text("0 of 40 papers")
     page.fill("#query", "erries")  # a word begins with what is typed
     expect(page.locator("#count")).to_have_text("0 of 40 papers")
     page.fill("#query", 'bjork "at dawn" keeper12')
@@ -122,6 +126,8 @@ def test_facets_narrow_each_other(page: Page, address: str) -> None:
     stated = page.get_by_role("checkbox", name="Limitation: stated")
     stated.check()
     expect(page.locator("#count")).to_have_text("8 of 40 papers")
+    line = page.get_by_role("row", name="Limitation")
+    assert line.locator(".count").all_text_contents() == ["8", "32"]  # what each would give
     page.get_by_role("checkbox", name="Limitation: not stated").check()  # either of them
     expect(page.locator("#count")).to_have_text("40 papers")
     page.get_by_role("checkbox", name="Limitation: not stated").uncheck()
@@ -163,6 +169,9 @@ def test_a_click_on_a_move_marks_its_source_in_the_abstract(
     picture = tmp_path / "page.png"
     page.screenshot(path=picture)
     assert picture.stat().st_size > 20_000
+    expect(detail.locator(".place")).to_have_text("5 of 40")
+    page.fill("#query", "keeper5 beehives")
+    expect(detail.locator(".place")).to_have_text("1 of 1")
     page.keyboard.press("Escape")
     expect(detail).to_be_hidden()
 
@@ -207,6 +216,8 @@ def test_a_view_is_in_the_address_and_comes_back(page: Page, address: str) -> No
     page.evaluate("location.hash = 'query=ferries&sort=nonsense&paper=none&tab=x&year=1'")
     expect(page.locator("#count")).to_have_text("10 of 40 papers")
     expect(page.locator("#detail")).to_be_hidden()
+    page.fill("#query", "beehives")
+    page.wait_for_url("**/*#query=beehives")
 
 
 def test_the_statistics_are_those_of_the_python_side(page: Page, address: str) -> None:
@@ -304,9 +315,12 @@ def test_a_phone_has_cards_and_a_panel_of_its_own(page: Page, address: str) -> N
 
 def test_on_paper_all_papers_stand_with_their_moves(page: Page, address: str) -> None:
     page.goto(f"{address}#query=keeper")
-    page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    page.wait_for_function("document.querySelectorAll('tr[data-row]').length === 40")
+    page.evaluate("document.querySelector('.scroller').dispatchEvent(new Event('scroll'))")
+    page.evaluate("new Promise((done) => setTimeout(done, 200))")  # for what follows it
+    expect(page.locator("tr[data-row]")).to_have_count(40)
+    page.emulate_media(media="print")
+    expect(page.locator("tr[data-row='39']")).to_contain_text("Keeper40, a planner for dawn.")
     expect(page.locator("#facets")).to_be_hidden()
     page.emulate_media(media="screen")
     page.evaluate("dispatchEvent(new Event('afterprint'))")

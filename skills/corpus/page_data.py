@@ -20,6 +20,7 @@ and gold_train_cs.csv 21 are below it, 0.3%; 3 are below a half."""
 
 _ARXIV_ID = re.compile(ID, re.IGNORECASE)
 _SEPARATOR = "(?:,|\\{,\\}|[\u00a0\u2009\u202f'\u2019])?"
+_BEFORE, _AFTER = r"(?<![\d.])(?<!\d[,'])(?<!\{,\})", rf"(?!\.?\d|{_SEPARATOR}\d{{3}}(?!\d))"
 _OWN = ("attempts", "created", "input", "key", "prompt_sha256", "seconds", "tokens")
 """What differs from paper to paper in a provenance; the rest is shared by most."""
 
@@ -134,7 +135,7 @@ def _spans_of_numbers(text: str, numbers: Sequence[str]) -> Iterator[tuple[int, 
     without = without_names(text)
     for number in numbers:
         digits = "".join(f"{c}{_SEPARATOR}" if c.isdigit() else re.escape(c) for c in number)
-        pattern = rf"(?<![\d.])(?:{digits.removesuffix(_SEPARATOR)})(?!\.?\d)"
+        pattern = f"{_BEFORE}(?:{digits.removesuffix(_SEPARATOR)}){_AFTER}"
         yield from (match.span() for match in re.finditer(pattern, without))
 
 
