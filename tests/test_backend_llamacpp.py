@@ -96,7 +96,7 @@ def test_pieces_add_up_to_the_text_and_tokens_are_counted(embedded: Model) -> No
     assert reply.finish_reason == "length"
     assert reply.completion_tokens == 16
     assert reply.prompt_tokens == 34
-    assert reply.cached_tokens == 0
+    assert 0 <= reply.cached_tokens < 34
     assert 0 < reply.seconds < 60
 
 
@@ -119,8 +119,9 @@ def test_the_same_request_gives_the_same_text(embedded: Model) -> None:
     embedded.generate(ask("Something else."))
     again = embedded.generate(request)
     assert again.text == first
-    assert again.cached_tokens == 0
-    assert embedded.generate(request).cached_tokens == 0, "a cached prompt changes the text"
+    repeated = embedded.generate(request)
+    assert repeated.cached_tokens > again.cached_tokens, "its whole prompt was read before"
+    assert repeated.text == first
     assert embedded.generate(ask("Tell a story.", temperature=1.5, seed=8)).text != first
 
 
@@ -156,7 +157,30 @@ def test_a_request_gives_the_same_text_alone_and_beside_others(
         beside = list(pool.map(three.generate, requests))
     assert [reply.text for reply in beside] == alone
     assert [three.generate(request).text for request in requests] == alone
-    assert {reply.cached_tokens for reply in beside} == {0}
+
+
+def test_long_prompts_give_the_same_text_however_they_are_cut_and_kept(
+    embedded: Model, three: LlamaCppModel
+) -> None:
+    """The engine's own choice for keys and values fails here: see `engine._kept`."""
+    told = Message("system", " ".join(f"Rule {n}: write like a poet of age {n}." for n in range(9)))
+    requests = [
+        Request(
+            (told, Message("user", f"A poem of {thing} and the sea, " * 9)),
+            max_tokens=24,
+            temperature=2.0,
+            seed=n,
+        )
+        for n, thing in enumerate(("a bear", "an oak", "the moon", "my hat"))
+    ]
+    alone = [embedded.generate(request) for request in requests]
+    with ThreadPoolExecutor(4) as pool:
+        beside = list(pool.map(three.generate, requests))
+        again = list(pool.map(three.generate, reversed(requests)))[::-1]
+    for replies in (beside, again):
+        assert [reply.text for reply in replies] == [reply.text for reply in alone]
+    assert min(reply.prompt_tokens for reply in alone) > 200
+    assert min(reply.cached_tokens for reply in (*alone[1:], *again)) > 100
 
 
 def test_generations_run_side_by_side(three: LlamaCppModel) -> None:

@@ -87,7 +87,7 @@ def llama_server(model_files: FileStore) -> Iterator[Served]:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 2
     params.n_ctx, params.verbosity, params.api_keys = 512, 0, [KEY]
     params.endpoint_metrics, params.cache_ram_mib, params.warmup = True, 0, False
-    params.cache_prompt = False
+    engine.assign(params, **engine._kept(engine.module()))  # the texts are the embedded engine's
     server = engine.module().Server(params)
     server.handle_metrics()
     yield Served(f"{server.listening_address}/v1", "smollm2")

@@ -53,7 +53,8 @@ class LlamaCppBackend:
 class LlamaCppModel:
     """A model in this process, with as many generations at once as it has slots.
 
-    A request gives the same text in every slot, alone and beside others.
+    A request gives the same text in every slot, alone and beside others, as far as `engine._kept`
+    can see to it.
     """
 
     takes_grammar = True
@@ -160,8 +161,6 @@ def _body(request: Request) -> dict[str, Any]:
         "stream_options": {"include_usage": True},
         # A chunk after each batch of the prompt: a chance to stop before the first token.
         "return_progress": True,
-        # With the cache, the same request does not give the same text, even at temperature 0.
-        "cache_prompt": False,
     }
     grammar = _grammar(request)
     if grammar is not None:

@@ -19,7 +19,9 @@ IDLE_SECONDS = 2.0
 
 
 class EnginePort:
-    """Asks one running engine; threads may ask at the same time.
+    """Asks one running engine; threads may ask at the same time, and are answered in turn.
+
+    One connection is kept: each has one of the engine's few HTTP threads to itself.
 
     Args:
         address: "http://127.0.0.1:PORT".
@@ -29,7 +31,7 @@ class EnginePort:
     def __init__(self, address: str, key: str) -> None:
         self._address = address
         self._key = key
-        self._opening = threading.Lock()
+        self._turn = threading.Lock()
         self._client: httpx.Client | None = None
 
     def count_tokens(self, prompt: Mapping[str, Any]) -> int:
@@ -51,7 +53,7 @@ class EnginePort:
 
     def close(self) -> None:
         """Close the connection. Calling it twice is allowed."""
-        with self._opening:
+        with self._turn:
             if self._client is not None:
                 self._client.close()
             self._client = None
@@ -60,8 +62,8 @@ class EnginePort:
         import httpx
 
         try:
-            answer = self._opened().request(method, path, json=body)
-            found = answer.json()
+            with self._turn:
+                found = self._opened().request(method, path, json=body).json()
         except (httpx.HTTPError, json.JSONDecodeError) as exc:
             raise GenerationFailed(
                 f"the engine does not answer at its port: {type(exc).__name__}: {exc}",
@@ -74,14 +76,12 @@ class EnginePort:
     def _opened(self) -> httpx.Client:
         import httpx
 
-        with self._opening:
-            if self._client is None:
-                self._client = httpx.Client(
-                    base_url=self._address,
-                    headers={"Authorization": f"Bearer {self._key}"},
-                    timeout=SECONDS,
-                    # Each connection keeps one of the engine's few HTTP threads for itself.
-                    limits=httpx.Limits(max_connections=1, keepalive_expiry=IDLE_SECONDS),
-                    trust_env=False,  # a proxy of the environment does not lead to this machine
-                )
-            return self._client
+        if self._client is None:
+            self._client = httpx.Client(
+                base_url=self._address,
+                headers={"Authorization": f"Bearer {self._key}"},
+                timeout=SECONDS,
+                limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
+                trust_env=False,  # a proxy of the environment does not lead to this machine
+            )
+        return self._client

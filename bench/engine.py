@@ -1,0 +1,268 @@
+"""What each setting of the embedded engine is worth on the task itself, against the default.
+
+    python bench/engine.py [SETTING ...] [--papers 16] [--repeats 2] [--form tagged] [--model M]
+
+Every setting gets a fresh engine and annotates the same first papers of a table, with as many
+requests at once as it has slots. The settings take turns, and each ratio is of one turn: a machine
+whose speed drifts slows all of them alike, and the spread over the turns shows what it did.
+
+Answers are cut after --max-tokens, so that a sweep takes minutes; with an untuned model the words
+are nonsense, the work is the same. `same` counts the papers whose text is that of the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from harness import registry, settings  # noqa: E402
+from harness.backends import engine, llamacpp  # noqa: E402
+from harness.backends.base import Request  # noqa: E402
+from harness.backends.llamacpp import LlamaCppBackend, LlamaCppModel  # noqa: E402
+from harness.entries import ServeEntry  # noqa: E402
+from harness.files import FileStore  # noqa: E402
+from skills.annotate.forms import FORMS  # noqa: E402
+from skills.nanda.framework import nanda  # noqa: E402
+from skills.nanda.paper import Paper  # noqa: E402
+
+DEFAULT = "default"
+TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"
+Change = Callable[[Any, Any], None]
+UNCACHED = {"cache_prompt": False}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one run differs from the default.
+
+    Attributes:
+        change: alters the engine's parameters, given the module and them.
+        body: fields of each request's body.
+        request: fields of each request.
+    """
+
+    slots: int | None = None
+    form: str | None = None
+    change: Change = lambda _module, _params: None
+    body: Mapping[str, Any] = field(default_factory=dict)
+    request: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One turn of one setting. `tokens` are the generated ones, `prompt` those read."""
+
+    seconds: float
+    cpu_seconds: float
+    tokens: int
+    prompt: int
+    texts: tuple[str, ...]
+
+    @property
+    def papers_per_minute(self) -> float:
+        return 60 * len(self.texts) / self.seconds
+
+
+def batch(tokens: int, at_once: int | None = None) -> Change:
+    return lambda _, params: engine.assign(params, n_batch=tokens, n_ubatch=at_once or tokens)
+
+
+def threads(count: int) -> Change:
+    def change(_: Any, params: Any) -> None:
+        engine.assign(params.cpuparams, n_threads=count)
+        engine.assign(params.cpuparams_batch, n_threads=count)
+
+    return change
+
+
+def cache(keys: str, values: str) -> Change:
+    return lambda module, params: engine.assign(
+        params,
+        cache_type_k=module.ggml_type[f"GGML_TYPE_{keys}"],
+        cache_type_v=module.ggml_type[f"GGML_TYPE_{values}"],
+    )
+
+
+def flash_off(module: Any, params: Any) -> None:
+    cache("F16", "F16")(module, params)
+    kind = module.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    engine.assign(params, flash_attn_type=kind)
+
+
+def speculate(module: Any, params: Any) -> None:
+    """Guess the next tokens from what stands in the prompt: answers repeat the abstract."""
+    kind = module.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_MOD
+    engine.assign(params.speculative, types=[kind])
+    engine.assign(params.speculative.ngram_mod, n_match=4, n_min=2, n_max=8)
+
+
+SETTINGS: Mapping[str, Setting] = {
+    DEFAULT: Setting(),
+    "1 slot": Setting(slots=1),
+    "2 slots": Setting(slots=2),
+    "4 slots": Setting(slots=4),
+    "8 slots": Setting(slots=8),
+    "1 thread": Setting(change=threads(1)),
+    "3 threads": Setting(change=threads(3)),
+    "batch 64": Setting(change=batch(64)),
+    "batch 128": Setting(change=batch(128)),
+    "batch 256": Setting(change=batch(256)),
+    "batch 512": Setting(change=batch(512)),
+    "batch 2048": Setting(change=batch(2048, 512)),
+    "speculation": Setting(change=speculate),
+    "no cache": Setting(body=UNCACHED),
+    "kv f16": Setting(change=cache("F16", "F16")),
+    "kv f16 no cache": Setting(change=cache("F16", "F16"), body=UNCACHED),
+    "kv q8_0": Setting(change=cache("Q8_0", "Q8_0")),
+    "flash off": Setting(change=flash_off),
+    "free text": Setting(request={"grammar": None, "json_schema": None}),
+    "tagged": Setting(form="tagged"),
+    "json": Setting(form="json"),
+}
+
+
+def main() -> None:
+    args = arguments()
+    backend, entry = place(args.model)
+    wanted = [DEFAULT, *(name for name in args.settings or SETTINGS if name != DEFAULT)]
+    runs: dict[str, list[Run]] = {name: [] for name in wanted}
+    for turn in range(args.repeats):
+        for name in wanted if turn % 2 == 0 else reversed(wanted):
+            runs[name].append(measure(SETTINGS[name], backend, entry, args))
+            print(f"turn {turn + 1}: {name}", file=sys.stderr)
+    print(
+        f"{entry.where}: {args.papers} papers, {args.form} form, at most {args.max_tokens} tokens "
+        f"each, {args.repeats} turns, {engine.SLOTS} slots and batches of {engine.BATCH} by default"
+    )
+    for line in table(runs):
+        print(line)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("settings", nargs="*", metavar="SETTING", help=", ".join(SETTINGS))
+    parser.add_argument("--papers", type=int, default=16, help="the first rows of the table")
+    parser.add_argument("--repeats", type=int, default=2, help="turns")
+    parser.add_argument("--form", choices=sorted(FORMS), default="tagged")
+    parser.add_argument("--model", default="producer", help="a model of the registry")
+    parser.add_argument("--max-tokens", type=int, default=128, help="of each answer")
+    parser.add_argument("--table", type=Path, default=TABLE, help="a CSV file with `abstract`")
+    args = parser.parse_args()
+    if unknown := [name for name in args.settings if name not in SETTINGS]:
+        parser.error(f"no setting {', '.join(unknown)}; there are {', '.join(SETTINGS)}")
+    return args
+
+
+def place(model: str) -> tuple[LlamaCppBackend, ServeEntry]:
+    """The embedded engine, and what of `model` it serves."""
+    configured = settings.from_environment()
+    known = registry.load(configured.shipped_registry, configured.user_registry)
+    _, entries = known.named(model)
+    entry = next(entry for entry in entries if entry.backend == LlamaCppBackend.name)
+    return LlamaCppBackend(FileStore(known.files, configured.cache_dir, print)), entry
+
+
+def measure(
+    setting: Setting, backend: LlamaCppBackend, entry: ServeEntry, args: argparse.Namespace
+) -> Run:
+    """Annotate the papers once with a fresh engine, which is warmed up by a paper of its own."""
+    first, *asked = requests(setting, args)
+    with changed(setting):
+        model = backend.load(entry, setting.slots)
+        try:
+            model.generate(replace(first, max_tokens=8))
+            return _timed(model, asked)
+        finally:
+            model.close()
+
+
+def _timed(model: LlamaCppModel, asked: list[Request]) -> Run:
+    started, cpu = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(model.slots) as pool:
+        replies = list(pool.map(model.generate, asked))
+    return Run(
+        time.perf_counter() - started,
+        time.process_time() - cpu,
+        sum(reply.completion_tokens for reply in replies),
+        sum(reply.prompt_tokens for reply in replies),
+        tuple(reply.text for reply in replies),
+    )
+
+
+def requests(setting: Setting, args: argparse.Namespace) -> list[Request]:
+    """One request for each paper, and one for the warm-up, which comes first."""
+    form = FORMS[setting.form or args.form](nanda())
+    with args.table.open(encoding="utf-8", newline="") as file:
+        abstracts = [row["abstract"] for row in islice(csv.DictReader(file), args.papers + 1)]
+    asked = [
+        Request(
+            form.messages(Paper("id", "", "", abstract)),
+            **{**form.constraint(takes_grammar=True), **setting.request},
+            max_tokens=args.max_tokens,
+        )
+        for abstract in abstracts
+    ]
+    return [asked[-1], *asked[:-1]]
+
+
+@contextmanager
+def changed(setting: Setting) -> Iterator[None]:
+    """The harness's own parameters and requests, altered by `setting`."""
+    params, body = engine._params, llamacpp._body
+
+    def changed_params(module: Any, *rest: Any) -> Any:
+        made = params(module, *rest)
+        setting.change(module, made)
+        return made
+
+    with (
+        mock.patch.object(engine, "_params", changed_params),
+        mock.patch.object(llamacpp, "_body", lambda request: {**body(request), **setting.body}),
+    ):
+        yield
+
+
+def table(runs: Mapping[str, list[Run]]) -> Iterator[str]:
+    """A line for each setting; ranges are the lowest and highest of the turns."""
+    default = runs[DEFAULT]
+    papers = len(default[0].texts)
+    yield (
+        f"{'setting':<16}{'papers/min':>20}{'tokens/s':>10}{'CPU s/paper':>13}{'ratio':>18}"
+        f"{'CPU ratio':>18}{'same':>7}"
+    )
+    for name, turns in runs.items():
+        pairs = list(zip(turns, default, strict=True))
+        same = min(
+            sum(a == b for a, b in zip(run.texts, default[0].texts, strict=True)) for run in turns
+        )
+        yield (
+            f"{name:<16}{_spread([run.papers_per_minute for run in turns], 1):>20}"
+            f"{statistics.median(run.tokens / run.seconds for run in turns):>10.1f}"
+            f"{statistics.median(run.cpu_seconds / papers for run in turns):>13.2f}"
+            f"{_spread([base.seconds / run.seconds for run, base in pairs], 2):>18}"
+            f"{_spread([base.cpu_seconds / run.cpu_seconds for run, base in pairs], 2):>18}"
+            f"{f'{same}/{papers}':>7}"
+        )
+
+
+def _spread(values: list[float], digits: int) -> str:
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+if __name__ == "__main__":
+    main()
