@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from corpus_papers import annotated, paper
+from corpus_papers import annotated, corpus_of, paper
 
 from harness.errors import InputError, OutputError
 from harness.settings import CODE_ROOT
-from skills.corpus import facets, filters, keys, listing, paper_rows, stats, store
+from skills.corpus import database, facets, filters, keys, listing, paper_rows, stats, store
 from skills.corpus.annotated import Failure
 from skills.corpus.database import open_corpus, transaction
 from skills.corpus.keys import key_of, verify
@@ -217,6 +219,100 @@ def test_files_that_are_no_corpus(tmp_path: Path) -> None:
         pass
     with pytest.raises(OutputError), open_corpus(tmp_path):
         pass
+
+
+def test_a_foreign_database_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    others = {
+        "run log": ("CREATE TABLE _migrations (name, applied_at)", "CREATE TABLE runs (id)"),
+        "strange log": ("CREATE TABLE _migrations (version)",),
+        "shop": ("CREATE TABLE papers (id)", "INSERT INTO papers VALUES (1)"),
+    }
+    for name, made_by in others.items():
+        path = tmp_path / f"{name}.db"
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            for sql in made_by:
+                other.execute(sql)
+            other.commit()
+        before = path.read_bytes()
+        with pytest.raises(InputError, match="is no corpus database"), open_corpus(path):
+            pass
+        assert path.read_bytes() == before, name
+        assert [*tmp_path.glob(f"{name}*")] == [path]
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.db"
+    with open_corpus(path) as db:
+        db.conn.execute("INSERT INTO _migrations VALUES ('m999_later', '')")
+    with pytest.raises(InputError, match=r"newer version .* m999_later is not known"):
+        open_corpus(path).__enter__()
+
+
+def test_an_empty_file_becomes_a_corpus(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    with open_corpus(tmp_path / "empty.db") as db:
+        assert column(db, "SELECT count(*) FROM papers") == [0]
+
+
+@pytest.mark.parametrize(
+    "fault", [FileNotFoundError(2, "No such file", "/some/table"), sqlite3.ProgrammingError("bug")]
+)
+def test_faults_of_others_are_not_blamed_on_the_corpus(tmp_path: Path, fault: Exception) -> None:
+    with pytest.raises(type(fault)) as caught, open_corpus(tmp_path / "corpus.db"):
+        raise fault
+    assert caught.value is fault
+
+
+def test_faults_of_a_statement_are_not_blamed_on_the_file(db: Database, tmp_path: Path) -> None:
+    insert = "INSERT INTO votes (annotation_id, persona, created_at) VALUES (9, 'p', '')"
+    for sql, error in (
+        (insert, sqlite3.IntegrityError),
+        ("SELECT * FROM nothing", sqlite3.OperationalError),
+    ):
+        with pytest.raises(error), open_corpus(tmp_path / "corpus.db") as again:
+            again.conn.execute(sql)
+
+
+def test_a_locked_database_names_another_process(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write() -> None:
+        with open_corpus(tmp_path / "corpus.db") as second:
+            db.conn.execute("BEGIN IMMEDIATE")
+            store.save(second, annotated(paper(1)), nanda())
+
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    for _ in ("locked in use", "locked when it is opened"):
+        with pytest.raises(OutputError, match=r"database is locked\. Another process"):
+            write()
+    db.conn.rollback()
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("max_page_count = 1", r"disk is full\. .* make room"),
+        ("query_only = 1", r"readonly database\. .* yours to write"),
+    ],
+)
+def test_a_full_disk_and_a_file_that_may_not_be_written(
+    tmp_path: Path, limit: str, message: str
+) -> None:
+    def write() -> None:
+        with open_corpus(tmp_path / "corpus.db") as db:
+            db.conn.execute(f"PRAGMA {limit}")
+            paper_rows.keep(db, paper(1, "A long abstract. " * 5000))
+
+    with pytest.raises(OutputError, match=message):
+        write()
+
+
+def test_a_damaged_database_is_called_so(tmp_path: Path) -> None:
+    path = corpus_of(tmp_path / "corpus.db", [annotated(paper(n)) for n in range(1, 30)])
+    data = path.read_bytes()
+    path.write_bytes(data[:8192] + b"\xff" * (len(data) - 8192))
+    with pytest.raises(InputError, match=r"is damaged: .*malformed"), open_corpus(path) as db:
+        verify_all(db)
 
 
 def test_the_statistics_and_filters_read_indexes_alone(db: Database) -> None:

@@ -73,57 +73,8 @@ def m003_annotations(db: sqlite3.Connection) -> None:
     numbers and names of theirs the abstract does not hold. Records and abstracts are long, so the
     statistics and filters read indexes alone: papers_facets, annotations_paper, moves_current.
     """
-    db.execute(
-        """
-        CREATE TABLE annotations (
-            id INTEGER PRIMARY KEY,
-            paper_id INTEGER NOT NULL REFERENCES papers(id),
-            run_id INTEGER REFERENCES runs(id),
-            key TEXT NOT NULL,
-            framework TEXT NOT NULL,
-            model TEXT NOT NULL,
-            current INTEGER NOT NULL,
-            stated TEXT NOT NULL,
-            support REAL,
-            unsupported INTEGER NOT NULL,
-            record TEXT NOT NULL,
-            created_at TEXT NOT NULL,
-            UNIQUE (key, paper_id)
-        )
-        """
-    )
-    db.execute(
-        "CREATE INDEX annotations_paper ON annotations(paper_id, current, framework, stated,"
-        " support, unsupported, model)"
-    )
-    db.execute(
-        """
-        CREATE TABLE moves (
-            id INTEGER PRIMARY KEY,
-            annotation_id INTEGER NOT NULL REFERENCES annotations(id),
-            paper_id INTEGER NOT NULL REFERENCES papers(id),
-            framework TEXT NOT NULL,
-            current INTEGER NOT NULL,
-            move TEXT NOT NULL,
-            stated INTEGER NOT NULL,
-            text TEXT NOT NULL,
-            facets TEXT NOT NULL,
-            support REAL,
-            copied REAL,
-            source_index INTEGER,
-            source_score REAL,
-            unsupported_numbers INTEGER NOT NULL,
-            unsupported_names INTEGER NOT NULL
-        )
-        """
-    )
-    db.execute("CREATE INDEX moves_annotation ON moves(annotation_id)")
-    db.execute(
-        "CREATE INDEX moves_current ON moves(framework, move, stated, support,"
-        " unsupported_numbers, unsupported_names) WHERE current = 1"
-    )
-    # "Not stated." is no text of the abstract: "state" would find it in every second paper.
-    _full_text(db, "moves", "text", "facets", only="stated")
+    _annotations(db)
+    _moves(db)
 
 
 def m004_failures(db: sqlite3.Connection) -> None:
@@ -166,6 +117,63 @@ def m005_votes(db: sqlite3.Connection) -> None:
 
 
 MIGRATIONS = (m001_papers, m002_runs, m003_annotations, m004_failures, m005_votes)
+
+
+def _annotations(db: sqlite3.Connection) -> None:
+    db.execute(
+        """
+        CREATE TABLE annotations (
+            id INTEGER PRIMARY KEY,
+            paper_id INTEGER NOT NULL REFERENCES papers(id),
+            run_id INTEGER REFERENCES runs(id),
+            key TEXT NOT NULL,
+            framework TEXT NOT NULL,
+            model TEXT NOT NULL,
+            current INTEGER NOT NULL,
+            stated TEXT NOT NULL,
+            support REAL,
+            unsupported INTEGER NOT NULL,
+            record TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            UNIQUE (key, paper_id)
+        )
+        """
+    )
+    db.execute(
+        "CREATE INDEX annotations_paper ON annotations(paper_id, current, framework, stated,"
+        " support, unsupported, model)"
+    )
+
+
+def _moves(db: sqlite3.Connection) -> None:
+    db.execute(
+        """
+        CREATE TABLE moves (
+            id INTEGER PRIMARY KEY,
+            annotation_id INTEGER NOT NULL REFERENCES annotations(id),
+            paper_id INTEGER NOT NULL REFERENCES papers(id),
+            framework TEXT NOT NULL,
+            current INTEGER NOT NULL,
+            move TEXT NOT NULL,
+            stated INTEGER NOT NULL,
+            text TEXT NOT NULL,
+            facets TEXT NOT NULL,
+            support REAL,
+            copied REAL,
+            source_index INTEGER,
+            source_score REAL,
+            unsupported_numbers INTEGER NOT NULL,
+            unsupported_names INTEGER NOT NULL
+        )
+        """
+    )
+    db.execute("CREATE INDEX moves_annotation ON moves(annotation_id)")
+    db.execute(
+        "CREATE INDEX moves_current ON moves(framework, move, stated, support,"
+        " unsupported_numbers, unsupported_names) WHERE current = 1"
+    )
+    # "Not stated." is no text of the abstract: "state" would find it in every second paper.
+    _full_text(db, "moves", "text", "facets", only="stated")
 
 
 def _full_text(db: sqlite3.Connection, table: str, *columns: str, only: str = "") -> None:
