@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from arxiv_server import ArxivServer, running
-from test_annotate_job import Desk, annotator, paper
+from test_annotate_job import Desk, annotator, paper, write_table
 
 from harness.errors import NothingFound, SkillFailed
 from harness.testing import FakeModel
@@ -55,12 +55,37 @@ def test_without_a_target_the_survey_is_the_answer(desk: Desk) -> None:
     assert (summary["papers"], summary["annotated_before"]) == (2, 2)
 
 
+def test_the_summary_counts_all_papers_whatever_there_was_to_do(desk: Desk) -> None:
+    line = "/annotate sorting papers --source corpus --json"
+    summary = desk.app.dispatch(line).result.summary
+    assert summary == {
+        "topic": "sorting papers",
+        "papers": 3,
+        "annotated_before": 3,
+        "done": 3,
+        "failed": 0,
+        "pending": 0,
+    }
+    more = write_table(desk.folder / "more.csv", paper(4), paper(5))
+    desk.app.dispatch(f"/corpus add {more}")
+    annotator(desk).faults[5] = lambda: "no JSON"
+    summary = desk.app.dispatch(line).result.summary
+    assert summary is not None
+    counts = ("papers", "annotated_before", "done", "failed", "pending", "made", "errors")
+    assert [summary[key] for key in counts] == [5, 3, 4, 1, 0, 1, {"InvalidReply": 1}]
+    assert summary["model"] == "nanda-annotator"
+    assert {"tokens", "seconds"} < set(summary)
+    assert not {"rows", "input", "filtered"} & set(summary)
+
+
 def test_a_model_that_is_named_annotates_them_anew(desk: Desk) -> None:
     desk.app.dispatch("/annotate sorting papers --source corpus --model producer --max-tokens 900")
     assert annotator(desk).asked == {1: 1, 2: 1, 3: 1}
 
 
 def test_nothing_found_is_said_in_a_sentence(desk: Desk) -> None:
+    with pytest.raises(NothingFound, match="the corpus has no paper on 'sorting baskets'"):
+        desk.app.dispatch("/annotate sorting baskets --source corpus")
     with pytest.raises(NothingFound, match="the corpus has no paper on 'basket weaving'"):
         desk.app.dispatch("/annotate basket weaving --source corpus")
 

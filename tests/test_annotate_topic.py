@@ -61,10 +61,15 @@ class Places:
         self.notices: list[str] = []
 
     def from_corpus(
-        self, words: list[str], limit: int, since: date | None, until: date | None
+        self, words: list[str], limit: int, since: date | None, until: date | None, fewest: int
     ) -> list[Paper]:
         self.asked.append(("corpus", words))
-        return self.corpus
+        return [one for one in self.corpus if self.held(one, words) >= fewest]
+
+    @staticmethod
+    def held(one: Paper, words: list[str]) -> int:
+        known = set(f"{one.abstract} RAG".split())
+        return sum(word in known for word in words)
 
     def from_arxiv(
         self,
@@ -82,6 +87,7 @@ class Places:
 
     def find(
         self,
+        topic: str = "Survey of RAG techniques",
         *,
         source: Source | None = None,
         limit: int = 3,
@@ -89,7 +95,7 @@ class Places:
         until: date | None = None,
     ) -> list[str]:
         found = find_papers(
-            "Survey of RAG techniques",
+            topic,
             source=source,
             limit=limit,
             since=since,
@@ -180,3 +186,75 @@ def test_dates_the_wrong_way_round_are_refused_before_anybody_is_asked() -> None
     with pytest.raises(InputError, match="2025-01-01"):
         places.find(since=date(2025, 1, 1), until=date(2024, 1, 1))
     assert places.asked == []
+
+
+MIXTURE, EXPERTS, BOTH, MANY = (
+    paper(f"P{number}", abstract=abstract)
+    for number, abstract in enumerate(
+        (
+            "A mixture of data",
+            "We ask experts",
+            "A mixture of experts",
+            "A sparse mixture of large experts",
+        )
+    )
+)
+ALL_FOUR = "sparse large mixture experts"
+NO_BETTER = "arXiv has none with all; looking for any"
+
+
+class Widening(Places):
+    """An arXiv that says it widens, as the real search does."""
+
+    def from_arxiv(self, topic: str, **asked: Any) -> list[Paper]:
+        asked["notice"](NO_BETTER)
+        return super().from_arxiv(topic, **asked)
+
+
+def test_a_paper_with_some_of_the_words_does_not_keep_arxiv_from_being_asked() -> None:
+    places = Places([MIXTURE, EXPERTS], [BOTH])
+    assert places.find("papers on mixture of experts", limit=1) == ["P2"]
+    assert places.notices == []
+
+
+def test_what_arxiv_found_by_any_word_does_not_fill_up_what_holds_all() -> None:
+    places = Widening([BOTH, MIXTURE], [EXPERTS])
+    assert places.find("mixture of experts") == ["P2"]
+    assert places.notices == [
+        NO_BETTER,
+        "going on with the 1 paper of the corpus, with all of the words",
+    ]
+
+
+def test_where_neither_has_all_words_half_of_them_do_and_that_is_said() -> None:
+    places = Widening([MIXTURE, EXPERTS, BOTH], [MIXTURE])
+    assert places.find(ALL_FOUR) == ["P2", "P0"]
+    assert places.notices == [
+        NO_BETTER,
+        "the corpus has no paper with all of sparse, large, mixture, experts; "
+        "taking 1 paper with 2 of them or more",
+    ]
+
+
+def test_half_of_the_words_do_in_the_corpus_alone_and_without_a_network() -> None:
+    said = "the corpus has no paper with all of sparse, large, mixture, experts; taking 1 paper"
+    places = Places([MIXTURE, BOTH], OFFLINE)
+    assert places.find(ALL_FOUR, source="corpus") == ["P2"]
+    assert [one.startswith(said) for one in places.notices] == [True]
+    assert places.find(ALL_FOUR) == ["P2"]
+    assert places.notices[-1].endswith("going on with the 1 paper of the corpus")
+
+
+def test_nothing_is_widened_where_one_paper_holds_all() -> None:
+    places = Places([MANY, BOTH], NothingFound("arXiv has no paper"))
+    assert places.find(ALL_FOUR) == ["P3"]
+    assert places.find(ALL_FOUR, source="corpus") == ["P3"]
+
+
+@pytest.mark.parametrize("arxiv", [OFFLINE, NothingFound("arXiv has no paper")])
+def test_one_of_two_words_is_nothing(arxiv: SkillFailed) -> None:
+    for source in ("corpus", None):
+        places = Places([MIXTURE, EXPERTS], arxiv)
+        with pytest.raises(NothingFound, match="the corpus has no paper on 'mixture of experts'"):
+            places.find("mixture of experts", source=source)  # type: ignore[arg-type]
+        assert places.notices == []

@@ -17,7 +17,7 @@ from skills.corpus.database import open_corpus
 from skills.corpus.facets import word
 from skills.corpus.paper_rows import keep
 from skills.corpus.queries import Years, parse_years, tokens
-from skills.corpus.search import Narrowing, papers_about, search
+from skills.corpus.search import TOKENIZER, Narrowing, one_holds_all, papers_about, search
 from skills.nanda.framework import nanda
 
 if TYPE_CHECKING:
@@ -183,10 +183,13 @@ def test_what_is_no_range_of_years(text: str) -> None:
     assert caught.value.hint
 
 
-def test_papers_about_a_topic_hold_half_of_its_words(db: Database) -> None:
+def test_papers_about_a_topic_hold_as_many_of_its_words_as_asked(db: Database) -> None:
     for number, title in enumerate(("Agents", "Tool agents", "Tool using agents plan", "Cats"), 1):
         keep(db, paper(number, f"Abstract {number}.", title=title))
-    found = papers_about(db, ["tool", "agents", "using", "plans"], 10)
+    assert papers_about(db, ["tool", "agents", "using", "nets"], 10) == []
+    whole = papers_about(db, ["tool", "agents", "using", "plans"], 10)
+    assert [of.title for of in whole] == ["Tool using agents plan"]
+    found = papers_about(db, ["tool", "agents", "using", "plans"], 10, fewest=2)
     assert [of.title for of in found] == ["Tool using agents plan", "Tool agents"]
     assert found[0].source == {"kind": "corpus"}
     assert [of.title for of in papers_about(db, ["agent"], 1)] == ["Agents"]
@@ -197,7 +200,18 @@ def test_papers_about_a_topic_hold_half_of_its_words(db: Database) -> None:
 def test_papers_that_hold_all_words_come_first(db: Database) -> None:
     keep(db, paper(1, "Ledger ledger ledger ledger.", title="Ledger"))
     keep(db, paper(2, f"{'Many other words stand here. ' * 20} A ledger of oracles.", title="Long"))
-    assert [of.title for of in papers_about(db, ["ledger", "oracle"], 5)] == ["Long", "Ledger"]
+    assert [of.title for of in papers_about(db, ["ledger", "oracle"], 5, fewest=1)] == [
+        "Long",
+        "Ledger",
+    ]
+
+
+def test_outside_the_corpus_words_are_held_as_in_it(db: Database) -> None:
+    kept = paper(1, "A ledger, with oracles.", title="Plans")
+    keep(db, kept)
+    for words in (["plan", "oracle"], ["LEDGERS"], ["ledger", "nets"], ["a b"], ['or"acle', "NOT"]):
+        assert one_holds_all([paper(2), kept], words) is bool(papers_about(db, words, 1)), words
+    assert TOKENIZER in db["papers_fts"].schema
 
 
 def test_papers_about_a_topic_by_date(db: Database) -> None:

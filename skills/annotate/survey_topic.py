@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from functools import partial
-from typing import IO
+from typing import IO, Any
 
 from harness.skills import Call, Result
 from skills.annotate import arxiv_search, sources
+from skills.annotate.job_result import Finished
 from skills.annotate.many import annotate_source, database
 from skills.annotate.survey import as_markdown
 from skills.annotate.topic import find_papers
@@ -20,6 +21,9 @@ from skills.corpus.search import papers_about
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.wording import flatten
+
+_OF_A_TABLE = ("input", "rows", "filtered")
+"""What a job says of its table; that of a topic has none."""
 
 
 def annotate_topic(call: Call, framework: Framework) -> Result:
@@ -46,8 +50,7 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
     def write_survey(file: IO[bytes]) -> None:
         file.write(survey().encode())
 
-    summary = {"topic": topic, "papers": len(papers), "annotated_before": len(known)}
-    summary |= finished.summary if finished else {}
+    summary = _summary(topic, len(papers), len(known), finished)
     tables = outputs.writers(
         framework,
         papers[0].id_field,
@@ -65,16 +68,34 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
     )
 
 
+def _summary(topic: str, papers: int, known: int, finished: Finished | None) -> dict[str, Any]:
+    """What `--json` prints of a topic.
+
+    done, failed and pending are all papers together; those annotated before are done. What else
+    there was to do is a job, and the rest is said of that job alone: model, tokens, seconds, errors
+    and so on, as in skills/annotate/job_result.py.
+    """
+    job = dict(finished.summary) if finished else {"done": 0, "failed": 0, "pending": 0}
+    counts = {
+        "papers": papers,
+        "annotated_before": known,
+        "done": known + job.pop("done"),
+        "failed": job.pop("failed"),
+        "pending": job.pop("pending"),
+    }
+    return {"topic": topic, **counts, **{k: v for k, v in job.items() if k not in _OF_A_TABLE}}
+
+
 def _find(call: Call, topic: str) -> list[Paper]:
     options, path = call.options, database(call)
 
     def from_corpus(
-        words: list[str], limit: int, since: date | None, until: date | None
+        words: list[str], limit: int, since: date | None, until: date | None, fewest: int
     ) -> list[Paper]:
         if not path.exists():
             return []
         with open_corpus(path) as db:
-            return papers_about(db, words, limit, since, until)
+            return papers_about(db, words, limit, since, until, fewest=fewest)
 
     return find_papers(
         topic,
@@ -98,9 +119,7 @@ def _known(call: Call, papers: list[Paper], framework: Framework) -> dict[str, A
     return {sha256: item for sha256, item in found.items() if item}
 
 
-def _announce(
-    call: Call, topic: str, papers: list[Paper], known: Mapping[str, Annotated]
-) -> None:
+def _announce(call: Call, topic: str, papers: list[Paper], known: Mapping[str, Annotated]) -> None:
     count = f"{len(papers)} {'paper' if len(papers) == 1 else 'papers'} on {topic!r}"
     by = Counter(item.record["provenance"]["resolved"] for item in known.values())
     models = ", ".join(f"{n} by {model}" for model, n in by.most_common())

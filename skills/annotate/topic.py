@@ -8,6 +8,7 @@ from datetime import date
 from typing import Literal
 
 from harness.errors import InputError, NothingFound, SkillFailed
+from skills.corpus.search import one_holds_all
 from skills.nanda.paper import Paper
 from skills.nanda.wording import STOP_WORDS, WORD, flatten
 
@@ -63,19 +64,24 @@ def find_papers(
     limit: int,
     since: date | None,
     until: date | None,
-    from_corpus: Callable[[list[str], int, date | None, date | None], list[Paper]],
+    from_corpus: Callable[[list[str], int, date | None, date | None, int], list[Paper]],
     from_arxiv: Callable[..., list[Paper]],
     notice: Callable[[str], None],
 ) -> list[Paper]:
     """Papers on a topic, the corpus's first, each once.
 
+    They hold all words of the topic. Only where neither place has such a paper, it widens, and says
+    so: to those of the corpus with half of the words, and two at least, and to those of arXiv with
+    any of them.
+
     Args:
         source: look there alone; without it arXiv fills up what the corpus lacks.
         limit: papers at most.
         since, until: the first and the last day of publication.
-        from_corpus: called with `subject_words`, limit, since and until.
-        from_arxiv: called as `from_arxiv(topic, limit=, since=, until=, notice=)`.
-        notice: told when arXiv fails and the corpus's papers have to do.
+        from_corpus: called with `subject_words`, limit, since, until, and how many words to hold.
+        from_arxiv: called as `from_arxiv(topic, limit=, since=, until=, notice=)`. Where it has no
+            paper with all words, it says so and hands back those with any.
+        notice: told of what has to do where there is nothing better, or arXiv fails.
 
     Raises:
         InputError: the topic has no word, or the dates leave no day.
@@ -83,35 +89,72 @@ def find_papers(
         SkillFailed: arXiv was to be asked alone, and failed.
     """
     words = subject_words(topic)
-    if since and until and since > until:
-        raise InputError(f"no day is after {since} and before {until}", hint="Swap the two dates.")
-    found = [] if source == "arxiv" else _distinct(from_corpus(words, limit, since, until))
-    nothing = f"the corpus has no paper on {shown(topic)!r}{between(since, until)}"
-    if source == "corpus" and not found:
-        raise NothingFound(nothing, hint="Without `--source corpus`, arXiv is asked too.")
-    if source == "corpus" or len(found) >= limit:
-        return found[:limit]
-    try:
+    _check_days(since, until)
+
+    def in_corpus(fewest: int) -> list[Paper]:
+        return _distinct(from_corpus(words, limit, since, until, fewest))
+
+    def at_arxiv() -> list[Paper]:
         # As many as are wanted, not as are missing: some may be those that the corpus has.
-        more = from_arxiv(topic, limit=limit, since=since, until=until, notice=notice)
-    except SkillFailed as exc:
-        if source == "arxiv":
-            raise
-        _make_do(found, nothing, exc, notice)
-        more = []
+        return from_arxiv(topic, limit=limit, since=since, until=until, notice=notice)
+
+    if source == "arxiv":
+        return _distinct(at_arxiv())[:limit]
+    found = in_corpus(len(words))
+    enough = source == "corpus" or len(found) >= limit
+    more, failure = ([], None) if enough else _if_reached(at_arxiv)
+    if len(words) > 1 and not one_holds_all(more, words):
+        if found and more:  # arXiv gave these for want of better ones, which the corpus has
+            notice(f"going on with the {_papers(found)} of the corpus, with all of the words")
+            more = []
+        found = found or _with_half(words, in_corpus, notice)
+    if not (found or more):
+        raise _nothing(f"{shown(topic)!r}{between(since, until)}", failure)
+    if failure:
+        notice(f"{failure.message}; going on with the {_papers(found)} of the corpus")
     return _distinct([*found, *more])[:limit]
 
 
-def _make_do(
-    found: list[Paper], nothing: str, failure: SkillFailed, notice: Callable[[str], None]
-) -> None:
-    """Go on with what the corpus has, or say that neither has anything."""
-    if not found:
-        raise NothingFound(
-            f"{nothing}, and {failure.message}", where=failure.where, hint=failure.hint
-        ) from failure
-    count = f"{len(found)} {'paper' if len(found) == 1 else 'papers'}"
-    notice(f"{failure.message}; going on with the {count} of the corpus")
+def _check_days(since: date | None, until: date | None) -> None:
+    if since and until and since > until:
+        raise InputError(f"no day is after {since} and before {until}", hint="Swap the two dates.")
+
+
+def _if_reached(ask: Callable[[], list[Paper]]) -> tuple[list[Paper], SkillFailed | None]:
+    try:
+        return ask(), None
+    except SkillFailed as exc:
+        return [], exc
+
+
+def _with_half(
+    words: list[str], in_corpus: Callable[[int], list[Paper]], notice: Callable[[str], None]
+) -> list[Paper]:
+    """The corpus's papers that hold half of the words, and two at least; one alone says little."""
+    fewest = max(2, (len(words) + 1) // 2)
+    found = in_corpus(fewest) if fewest < len(words) else []
+    if found:
+        notice(
+            f"the corpus has no paper with all of {', '.join(words)}; "
+            f"taking {_papers(found)} with {fewest} of them or more"
+        )
+    return found
+
+
+def _nothing(asked: str, failure: SkillFailed | None) -> NothingFound:
+    """The error where neither place has a paper, which says what arXiv said."""
+    nothing = f"the corpus has no paper on {asked}"
+    if failure is None:
+        return NothingFound(nothing, hint="Without `--source corpus`, arXiv is asked too.")
+    error = NothingFound(
+        f"{nothing}, and {failure.message}", where=failure.where, hint=failure.hint
+    )
+    error.__cause__ = failure
+    return error
+
+
+def _papers(found: list[Paper]) -> str:
+    return f"{len(found)} {'paper' if len(found) == 1 else 'papers'}"
 
 
 def _after_opening(folded: list[str]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ RANKED = 2_000
 """Of more matches than these, the newest are ranked: a word so common says little about which is
 best, and bm25 takes some microseconds for each."""
 SNIPPET_WORDS = 32
+TOKENIZER = "porter unicode61"
+"""That of the corpus's own full-text tables, in skills/corpus/schema.py."""
 MARK = "**"
 
 
@@ -117,14 +119,17 @@ def papers_about(
     limit: int,
     since: date | None = None,
     until: date | None = None,
+    *,
+    fewest: int | None = None,
 ) -> list[Paper]:
-    """The papers whose title and abstract hold at least half of `words`.
+    """The papers whose title and abstract hold all of `words`, or `fewest` of them.
 
     Those that hold all of them come first; among these, and among the others, bm25 decides. Of the
     versions of a paper at arXiv the one that came last is taken.
 
     Args:
         words: words or phrases, without those that say nothing of a topic.
+        fewest: how many of the words do.
         since, until: days, both included. A paper of which the year alone is known is taken by its
             year; one of which nothing is known is left out when either is given.
     """
@@ -136,7 +141,7 @@ def papers_about(
     )
     rows = db.conn.execute(
         "SELECT papers.* FROM papers_fts JOIN"  # noqa: S608  as many subqueries as there are words
-        f" (SELECT id AS held_by, count(*) AS held FROM ({each}) GROUP BY id HAVING held * 2 >= ?)"
+        f" (SELECT id AS held_by, count(*) AS held FROM ({each}) GROUP BY id HAVING held >= ?)"
         " ON held_by = papers_fts.rowid JOIN papers ON papers.id = papers_fts.rowid"
         " WHERE papers_fts MATCH ?"
         " AND substr(published, 1, 10) >= substr(?, 1, min(10, length(published)))"
@@ -148,7 +153,7 @@ def papers_about(
         " ORDER BY held = ? DESC, bm25(papers_fts), papers.id LIMIT ?",
         [
             *map(quoted, asked),
-            len(asked),
+            len(asked) if fewest is None else fewest,
             " OR ".join(map(quoted, asked)),
             "" if since is None else since.isoformat(),
             "9999" if until is None else until.isoformat(),
@@ -158,6 +163,20 @@ def papers_about(
         ],
     )
     return [paper_of(row) for row in rows]
+
+
+def one_holds_all(papers: Iterable[Paper], words: Sequence[str]) -> bool:
+    """Whether a paper holds all of `words` as `papers_about` understands it."""
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(":memory:")) as memory:
+        memory.execute(f'CREATE VIRTUAL TABLE held USING fts5 (text, tokenize="{TOKENIZER}")')
+        memory.executemany(
+            "INSERT INTO held VALUES (?)", [(f"{of.title}\n{of.abstract}",) for of in papers]
+        )
+        asked = "SELECT 1 FROM held WHERE held MATCH ? LIMIT 1"
+        return memory.execute(asked, [all_of(list(words))]).fetchone() is not None
 
 
 def _any(kind: Kind, values: Sequence[object]) -> list[str]:
