@@ -187,8 +187,11 @@ class Execution:
         suffix = target.suffix.lower()
         try:
             with isolated(self.skill, self.screen, self.run):
-                sha256 = output.write(target, lambda file: result.write(suffix, file))
-            self.run.wrote(target, sha256)
+                output.write(
+                    target,
+                    lambda file: result.write(suffix, file),
+                    lambda sha256: self.run.wrote(target, sha256),
+                )
         except OutputError:
             if render := result.renderers.get(suffix):
                 self.screen.notice(f"{target} could not be written; here is the result:")

@@ -197,9 +197,9 @@ class _Parser:
                     )
                 targets.insert(0, as_path(match["path"]))
                 saved = match["how"] != "-o"
-            elif not saved and _SAVE_UNQUOTED.search(text):
-                raise UsageError("a path with blanks needs quotes", hint='save to "my file.md"')
             elif not ((match := _FLAG_AT_END.search(text)) and self._take_flag(match)):
+                if not saved and _SAVE_UNQUOTED.search(text):
+                    raise UsageError("a path with blanks needs quotes", hint='save to "my file.md"')
                 self.targets += targets
                 for key, values in self.trailing.items():
                     self.values[key] = [*self._many(key), *values]

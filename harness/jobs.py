@@ -88,7 +88,7 @@ class Job(Generic[T, R]):
             Whatever `tasks` raises, unless it is a HarnessError, which stops the job as well.
         """
         executor = ThreadPoolExecutor(self.slots, thread_name_prefix="job")
-        with self._ctrl_c_asks():
+        with ctrl_c_asks(self.ask):
             try:
                 self._all(executor, iter(tasks))
             except HarnessError as error:
@@ -100,26 +100,9 @@ class Job(Generic[T, R]):
                 executor.shutdown(wait=False, cancel_futures=True)
         return self.tally
 
-    @contextlib.contextmanager
-    def _ctrl_c_asks(self) -> Iterator[None]:
-        """Let Ctrl-C wait until what is being kept is kept; a second one does not.
-
-        It would be raised in the midst of a transaction otherwise.
-        """
-
-        def ask(*_: object) -> None:
-            if self._asked:
-                raise KeyboardInterrupt
-            self._asked = True
-
-        if threading.current_thread() is not threading.main_thread():
-            yield  # which no signal reaches
-            return
-        before = signal.signal(signal.SIGINT, ask)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
+    def ask(self) -> None:
+        """Ask the job to stop, as Ctrl-C does; it is noticed within `TICK`."""
+        self._asked = True
 
     def _all(self, executor: ThreadPoolExecutor, tasks: Iterator[T]) -> None:
         for task in tasks:
@@ -168,7 +151,7 @@ class Job(Generic[T, R]):
         if isinstance(error, OutputError):
             return
         for future in list(self._running):
-            if not future.cancelled() and not isinstance(future.exception(), Interrupted):
+            if not future.cancelled() and not _left_over(future.exception()):
                 try:
                     self._settle(future)
                 except HarnessError:  # the first reason is the one to tell
@@ -186,6 +169,41 @@ class Job(Generic[T, R]):
 
     def _sleep(self, seconds: float) -> None:
         (self.pause or self.cancel.wait)(seconds)
+
+
+@contextlib.contextmanager
+def ctrl_c_asks(ask: Callable[[], None]) -> Iterator[None]:
+    """Have Ctrl-C call `ask` instead of being raised in the midst of what is being kept.
+
+    A second one is raised. Within another such block, which then goes on being asked, and in a
+    thread that no signal reaches, this does nothing.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or isinstance(before, _Asker):
+        yield
+        return
+    signal.signal(signal.SIGINT, _Asker(ask))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@dataclass(slots=True)
+class _Asker:
+    ask: Callable[[], None]
+    asked: bool = False
+
+    def __call__(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        self.ask()
+
+
+def _left_over(error: BaseException | None) -> bool:
+    """Whether a task of a job that was stopped is still to be done, no try being its last."""
+    return isinstance(error, Interrupted) or (error is not None and _can_pass(error))
 
 
 def _can_pass(error: BaseException) -> bool:

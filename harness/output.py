@@ -78,8 +78,12 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write(target: Path, produce: Write) -> str:
-    """Put what `produce` writes to an open file into `target`, and return its sha256.
+def write(target: Path, produce: Write, about_to: Callable[[str], None] = lambda _: None) -> None:
+    """Put what `produce` writes to an open file into `target`.
+
+    Args:
+        about_to: told the content's sha256 just before it is put in place, so that a process that
+            is killed then has said whose file it is.
 
     Raises:
         OutputError: the disk is full, the folder has gone, or the like; the target is as it was.
@@ -93,7 +97,7 @@ def write(target: Path, produce: Write) -> str:
             produce(file)
             file.flush()
             os.fsync(file.fileno())
-        written = digest(temporary)
+        about_to(digest(temporary))
         if real.exists():
             temporary.chmod(stat.S_IMODE(real.stat().st_mode))
         temporary.replace(real)
@@ -103,7 +107,6 @@ def write(target: Path, produce: Write) -> str:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    return written
 
 
 def _sync_folder(folder: Path) -> None:

@@ -47,22 +47,32 @@ class Pace:
     _tokens_done: int = 0
     _rate: float = 0.0
     _measured: tuple[float, int] = (0.0, 0)
+    _begun: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._measured = (self.clock(), 0)
 
-    def token(self, _: str = "") -> None:
-        """Count one token, or about one; called from every worker."""
-        with self._lock:
-            self.tokens += 1
+    def counter(self, row: str) -> Callable[[str], None]:
+        """What a row's worker calls with each piece of its answer: about a token, until it ends."""
 
-    def row(self, weight: int, tokens: int, *, failed: bool = False) -> None:
-        """Count a row that has ended, with the completion tokens it took."""
-        self.done += not failed
-        self.failed += failed
+        def count(_: str) -> None:
+            with self._lock:
+                self.tokens += 1
+                self._begun[row] = self._begun.get(row, 0) + 1
+
+        return count
+
+    def row(self, row: str, weight: int, tokens: int | None) -> None:
+        """Count a row that has ended, with its completion tokens; None for one that failed."""
+        self.done += tokens is not None
+        self.failed += tokens is None
+        with self._lock:
+            pieces = self._begun.pop(row, 0)
+            taken = pieces if tokens is None else tokens
+            self.tokens += taken - pieces  # a piece may be more than a token, or less
         self._weight_done += weight
-        self._tokens_done += tokens
+        self._tokens_done += taken
 
     @property
     def rate(self) -> float:
@@ -80,7 +90,8 @@ class Pace:
         if not self.rate or not self._weight_done or not self._tokens_done:
             return None
         left = (self.weight - self._weight_done) * self._tokens_done / self._weight_done
-        begun = self.tokens - self._tokens_done  # of rows that are in work
+        with self._lock:
+            begun = sum(self._begun.values())
         return max(0.0, left - begun) / self.rate
 
     def __str__(self) -> str:

@@ -94,7 +94,7 @@ class Run:
         )
 
     def wrote(self, path: Path, sha256: str) -> None:
-        """Note a written target, so that the same job may write it again unasked."""
+        """Note a target that is about to be in place, so that its job may replace it unasked."""
         if self.log is not None and self.id is not None:
             self.log.execute(
                 "INSERT INTO outputs (run_id, path, sha256) VALUES (?, ?, ?)",
@@ -156,13 +156,16 @@ class RunLog:
         return Run(self, run_id)
 
     def made(self, path: Path, sha256: str, job: str) -> bool:
-        """Whether `path`, with this content, was last written by this very job."""
+        """Whether `path`, with this content, was last written by this very job.
+
+        A later row with other content is of a process that was killed before it put it in place.
+        """
         rows = self.query(
-            "SELECT outputs.sha256, job FROM outputs JOIN runs ON runs.id = run_id"
-            " WHERE path = ? ORDER BY outputs.id DESC LIMIT 1",
-            [str(path.resolve())],
+            "SELECT job FROM outputs JOIN runs ON runs.id = run_id"
+            " WHERE path = ? AND sha256 = ? ORDER BY outputs.id DESC LIMIT 1",
+            [str(path.resolve()), sha256],
         )
-        return bool(rows) and rows[0]["sha256"] == sha256 and rows[0]["job"] == job
+        return bool(rows) and rows[0]["job"] == job
 
     def recent(self, limit: int) -> list[dict[str, Any]]:
         """The newest runs first."""

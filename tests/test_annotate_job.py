@@ -18,7 +18,9 @@ from harness.errors import (
     GenerationFailed,
     HarnessError,
     InputError,
+    Interrupted,
     ModelBusy,
+    ModelError,
     ModelUnavailable,
     OutputError,
     UsageError,
@@ -26,10 +28,12 @@ from harness.errors import (
 from harness.execution import Outcome
 from harness.settings import CODE_ROOT
 from harness.testing import FakeModel, fake_app
+from skills.annotate.job import AnnotateJob, Plan
 from skills.corpus.database import open_corpus
 from skills.corpus.keys import key_of, verify
 from skills.nanda.framework import nanda
 
+GONE = "backend: ollama, model: nowhere, url: 'http://127.0.0.1:9'"
 ABSTRACT = "We present method {0} for the task of sorting papers, and it is {0} times as fast."
 
 
@@ -338,7 +342,7 @@ def test_a_model_that_goes_away_stops_the_job_and_says_how_to_go_on(desk: Desk) 
         raise ModelUnavailable("the server cannot be reached", hint="Start it.")
 
     desk.rows(1, 2, 3)
-    annotator(desk).faults[2] = gone
+    annotator(desk).faults = {2: gone, 3: gone}
     outcome = desk.annotate()
     assert outcome.result.code == 3
     assert desk.ids() == ["2401.00001"]
@@ -384,9 +388,94 @@ def test_ctrl_c_writes_what_is_done_and_says_how_to_go_on(desk: Desk) -> None:
     assert outcome.result.stopped is not None
     assert "of 6 are done and kept; the same line goes on" in str(outcome.result.stopped.hint)
     later = again(desk)
-    later.annotate("--retry-failed save to out.jsonl")
-    later.annotate()
+    assert later.annotate().result.code == 0  # what was cut off had not failed
     assert later.ids() == [paper(n)["arxiv_id"] for n in range(1, 7)]
+
+
+def test_ctrl_c_while_all_is_summed_up_lets_it_be_finished(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = AnnotateJob._link
+
+    def interrupted(job: AnnotateJob) -> None:
+        _thread.interrupt_main()
+        link(job)
+
+    monkeypatch.setattr(AnnotateJob, "_link", interrupted)
+    desk.rows(1, 2)
+    assert desk.annotate().result.code == 0
+    assert len(desk.ids()) == 2
+
+
+def test_ctrl_c_before_anything_was_begun_begins_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = AnnotateJob._plan
+
+    def interrupted(job: AnnotateJob) -> Plan:
+        _thread.interrupt_main()
+        return plan(job)
+
+    monkeypatch.setattr(AnnotateJob, "_plan", interrupted)
+    desk.rows(1, 2)
+    with pytest.raises(Interrupted, match="Nothing was begun"):
+        desk.annotate()
+    assert annotator(desk).asked == {}
+
+
+def test_a_fallback_does_not_start_over_what_the_model_asked_for_began(desk: Desk) -> None:
+    desk.rows(1, 2)
+    desk.annotate("--limit 1 save to out.jsonl")
+    later = again(desk)
+    registry = later.app.settings.user_registry
+    text = registry.read_text(encoding="utf-8").replace("backend: fake, model: annotator", GONE)
+    registry.write_text(text, encoding="utf-8")
+    later.app.dispatch("/reload")
+    with pytest.raises(ModelError, match="nanda-annotator has annotated 1 of these papers") as told:
+        later.annotate()
+    assert told.value.exit_code == 3
+    assert annotator(later).asked == {}
+    later.annotate("--model producer save to other.jsonl")
+    assert annotator(later).asked == {2: 1}  # the same weights have the same keys
+
+
+def test_what_is_appended_meanwhile_is_left_to_the_next_time(desk: Desk) -> None:
+    def append() -> str:
+        with desk.table.open("a", encoding="utf-8") as file:
+            file.write('2401.00009,Torn,"an abstract that is still being')
+        return json.dumps(dict.fromkeys(nanda().names, "Not stated."))
+
+    desk.rows(1, 2)
+    annotator(desk).faults[1] = append
+    outcome = desk.annotate()
+    assert outcome.result.code == 0
+    assert outcome.result.summary is not None
+    assert (outcome.result.summary["rows"], outcome.result.summary["pending"]) == (2, 0)
+    assert len(desk.ids()) == 2
+
+
+def test_the_corpus_is_never_overwritten(desk: Desk) -> None:
+    desk.rows(1)
+    desk.annotate("--db own.csv save to out.jsonl")
+    with pytest.raises(UsageError, match="is the corpus itself"):
+        desk.annotate("--db own.csv --force save to own.csv")
+
+
+def test_a_run_that_another_model_took_over_is_closed(desk: Desk) -> None:
+    calls: list[int] = []
+
+    def gone_at_first() -> str:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ModelUnavailable("the server cannot be reached")
+        return json.dumps(dict.fromkeys(nanda().names, "Not stated."))
+
+    desk.rows(1)
+    annotator(desk).faults[1] = gone_at_first
+    desk.annotate()
+    with open_corpus(desk.corpus) as db:
+        statuses = [row["status"] for row in db.query("SELECT status FROM runs ORDER BY id")]
+    assert statuses == ["failed", "done"]
 
 
 def test_as_many_at_once_as_the_model_has_slots(tmp_path: Path) -> None:

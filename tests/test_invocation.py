@@ -52,6 +52,20 @@ def test_a_command_is_one_slash_and_a_name(line, expected):
     assert invocation.split_command(line) == expected
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "x save to out.md --registry own.yaml",
+        "x save to out.md --title notes.txt --limit 2",
+        "x -o out.md --title=notes.txt --registry own.yaml",
+    ],
+)
+def test_a_value_with_a_suffix_after_the_target_is_no_path_with_blanks(rest):
+    parsed = parse(rest)
+    assert (parsed.text, parsed.targets) == ("x", (Path("out.md"),))
+    assert parsed.general.registry == Path("own.yaml") or parsed.options.title == "notes.txt"
+
+
 def test_text_is_kept_byte_for_byte():
     text = 'What\'s "this"?\n\n  Indented,\ttabbed -- and $HOME `x`  \\n'
     assert parse(f"--limit 3 {text}").text == text

@@ -215,6 +215,21 @@ def test_what_was_done_while_the_job_was_being_stopped_is_kept_too() -> None:
     assert tally.done == 1
 
 
+def test_a_try_cut_off_by_the_stop_is_no_failure() -> None:
+    kept = Kept(slots=2)
+
+    def perform(number: int) -> str:
+        if number == 0:
+            time.sleep(0.1)
+            raise ModelUnavailable("gone")
+        kept.cancel.wait(10)
+        raise GenerationFailed("the connection was cut")
+
+    kept.job.perform = perform
+    tally = kept.job.run(range(2))
+    assert (tally.done, tally.failed, kept.failed) == (0, 0, [])
+
+
 def test_a_wait_before_another_attempt_ends_when_the_job_does() -> None:
     kept = Kept(slots=2, n0=[ModelBusy("full")] * ATTEMPTS)
     kept.job.pause = None

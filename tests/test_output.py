@@ -24,6 +24,7 @@ from harness import (
 )
 from harness.execution import Door
 from harness.presentation import show
+from harness.runlog import Run
 from harness.testing import fake_app
 
 
@@ -324,3 +325,25 @@ def test_the_same_job_done_in_another_manner_replaces_its_file(many):
     many.dispatch("/many --workers 4 save to a.bin")
     with pytest.raises(OutputError, match="exists already"):
         many.dispatch("/many --stop save to a.bin")
+
+
+def test_a_process_killed_before_its_file_was_in_place_may_still_replace_the_one_before(many):
+    many.dispatch("/many save to a.bin")
+    last = many.run_log.recent(1)[0]["id"]
+    Run(many.run_log, last).wrote(Path("a.bin"), "0" * 64)  # and then it was killed
+    many.dispatch("/many save to a.bin")
+
+
+def test_a_process_killed_after_its_file_was_in_place_may_replace_it(many, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(folder: Path) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("harness.output._sync_folder", killed)
+        with pytest.raises(Killed):
+            many.dispatch("/many save to a.bin")
+    assert Path("a.bin").exists()
+    many.dispatch("/many save to a.bin")

@@ -7,13 +7,14 @@ twice.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Interrupted
 from harness.jobs import Job, Tally
 from harness.models import ServedModel
 from harness.progress import Pace, shown
@@ -52,6 +53,8 @@ class AnnotateJob:
     plan: Plan | None = None
     pace: Pace | None = None
     run_id: int = 0
+    _job: Job[Prepared, dict[str, Any]] | None = None
+    _asked: bool = False
     _update: Callable[[], None] = lambda: None
 
     def run(self) -> Tally:
@@ -72,11 +75,32 @@ class AnnotateJob:
             settings=self._settings(),
         )
         self.pace = Pace(plan.to_do, plan.characters, sum(self.source.filtered.values()))
-        job = Job(self._perform, self._keep, self._refuse, self.model.slots, self.call.cancel)
+        self._job = job = Job(
+            self._perform, self._keep, self._refuse, self.model.slots, self.call.cancel
+        )
         with shown(self.pace, self.call.screen, "annotating") as self._update:
             tally = job.run(self._tasks())
         self._link()
         return tally
+
+    def ask(self) -> None:
+        """Ask the job to stop, as Ctrl-C does."""
+        self._asked = True
+        if self._job is not None:
+            self._job.ask()
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """See that the job's row says how it ended, whatever ends it before it is summed up."""
+        try:
+            yield
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt | Interrupted)
+            if self.run_id:
+                with contextlib.suppress(Exception):  # the first error is the one to tell
+                    status: runs.Status = "interrupted" if stopped else "failed"
+                    runs.finish(self.db, self.run_id, status, {"error": str(error)})
+            raise
 
     def has_done(self, tally: Tally) -> bool:
         """Whether this model has annotated any of the papers, now or before."""
@@ -91,6 +115,8 @@ class AnnotateJob:
         done = failed = to_do = characters = 0
         seen: set[str] = set()
         for prepared in self.prepared():
+            if self._asked:
+                raise Interrupted("interrupted", hint="Nothing was begun.")
             state = store.state(self.db, prepared.key)
             done += state == "done"
             failed += state == "failed"
@@ -123,7 +149,8 @@ class AnnotateJob:
     def _perform(self, prepared: Prepared) -> dict[str, Any]:
         check_length(prepared.paper, self.framework.max_words)
         self.model.check_fits(prepared.request)
-        return annotate(prepared, self.model, self.pace.token if self.pace else None)
+        on_text = self.pace.counter(prepared.key) if self.pace else None
+        return annotate(prepared, self.model, on_text)
 
     def _keep(self, prepared: Prepared, record: dict[str, Any]) -> None:
         store.save(self.db, Annotated(prepared.paper, record), self.framework, self.run_id)
@@ -145,11 +172,11 @@ class AnnotateJob:
             traceback=None if known else "".join(traceback.format_exception(error)),
             run_id=self.run_id,
         )
-        self._count(prepared, 0, failed=True)
+        self._count(prepared, None)
 
-    def _count(self, prepared: Prepared, tokens: int, *, failed: bool = False) -> None:
+    def _count(self, prepared: Prepared, tokens: int | None) -> None:
         if self.pace is not None:
-            self.pace.row(len(prepared.paper.abstract), tokens, failed=failed)
+            self.pace.row(prepared.key, len(prepared.paper.abstract), tokens)
         self._update()
 
     def _link(self) -> None:

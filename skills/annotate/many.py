@@ -6,14 +6,16 @@ import json
 import time
 from pathlib import Path
 
-from harness.errors import ModelUnavailable, UsageError
+from harness.errors import ModelError, ModelUnavailable, UsageError
 from harness.joblock import job_lock
+from harness.jobs import ctrl_c_asks
 from harness.models import ServedModel
 from harness.skills import Call, Result
 from skills.annotate import sources
 from skills.annotate.job import AnnotateJob
 from skills.annotate.job_result import Finished, finish
 from skills.annotate.sources import Source
+from skills.corpus import listing
 from skills.corpus.columns import Columns
 from skills.corpus.database import default_path, open_corpus
 from skills.nanda.framework import Framework
@@ -36,19 +38,49 @@ def annotate_table(call: Call, path: Path, framework: Framework) -> Result:
 def annotate_source(call: Call, source: Source, framework: Framework) -> Finished:
     """Annotate the papers of `source`, unless another process is at it."""
     path = database(call)
-    job = f"{source.path.resolve() if source.path else source.name} in {path.resolve()}"
+    for target in call.targets:
+        if target.resolve() == path.resolve():
+            raise UsageError(
+                "is the corpus itself", where=str(target), hint="Save to another file."
+            )
+    locks = path.with_name(f".{path.name}.jobs")  # beside it, so that all who use it see them
+    name = str(source.path.resolve() if source.path else source.name)
 
-    with job_lock(call.settings.data_dir / "jobs", job), open_corpus(path) as db:
+    with open_corpus(path) as db, job_lock(locks, name):
 
         def work(model: ServedModel) -> Finished:
             job = AnnotateJob(call, source, framework, model, db)
-            started = time.monotonic()
-            tally = job.run()
-            if isinstance(tally.stopped, ModelUnavailable) and not job.has_done(tally):
-                raise tally.stopped  # nothing is done yet, so that another model may take over
-            return finish(job, tally, path, time.monotonic() - started)
+            with ctrl_c_asks(job.ask), job.noted():
+                _refuse_to_start_over(job)
+                started = time.monotonic()
+                tally = job.run()
+                if isinstance(tally.stopped, ModelUnavailable) and not job.has_done(tally):
+                    raise tally.stopped  # nothing is done yet, so that another model may take over
+                return finish(job, tally, path, time.monotonic() - started)
 
         return call.models.run("annotate", work, slots=call.options.workers)
+
+
+def _refuse_to_start_over(job: AnnotateJob) -> None:
+    """Refuse to do all papers again by a fallback since the model that began is gone for now.
+
+    Raises:
+        ModelError: the model that was asked for has annotated some of them.
+    """
+    resolution = job.model.resolution
+    if not resolution.fell_back:
+        return
+    done = sum(
+        item is not None and item.record["provenance"]["resolved"] == resolution.requested
+        for item in (listing.current(job.db, p, job.framework) for p in job.source.papers())
+    )
+    if done:
+        raise ModelError(
+            f"{resolution.requested} has annotated {done:,} of these papers and cannot be served "
+            f"now ({resolution.reason})",
+            hint="Make it available and give the same line again; `--model "
+            f"{resolution.resolved}` has that one annotate them all.",
+        )
 
 
 def database(call: Call) -> Path:

@@ -60,6 +60,8 @@ def from_table(path: Path, columns: Columns, limit: int | None) -> Source:
             "has no rows below its header" if not rows else "no row of it has an abstract",
             where=str(path),
         )
+    # What is added to the file from now on is left to the next time.
+    table = open_table(path, columns, limit=rows)
     return Source(
         str(path),
         lambda: _papers(table),
