@@ -1,11 +1,13 @@
 """The job runner against the bare engine, in one run, with the same model and the same requests.
 
-    python bench/annotate.py [--rows 64] [--block 16] [--slots N] [--table FILE]
+    python bench/annotate.py [--rows 64] [--block 16] [--slots N] [--table FILE] [--server URL]
     python bench/annotate.py --memory
 
 (a) the job: /annotate TABLE save to FILE, through the application, with its database
 (b) a loop that keeps as many requests of the same engine in work, and writes nothing
 (c) the same requests, one after another
+(d) with --server, the job once more, by an OpenAI-compatible server at URL (".../v1") that has the
+    same weights, such as llama.cpp's llama-server built for this machine's own CPU
 
 (a) goes first in the first block and notes its requests, which (b) and (c) then repeat; blocks of
 rows take turns, so that a machine whose speed drifts slows all alike. Loading the model is not
@@ -49,6 +51,13 @@ from skills.nanda.framework import nanda  # noqa: E402
 
 TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"
 SIZES = (100, 1_000, 10_000)
+SERVER = """\
+version: 1
+models:
+  server:
+    tasks: [annotate]
+    serve: [{{backend: openai, model: default, url: "{url}"}}]
+"""
 
 
 @dataclass(slots=True)
@@ -72,6 +81,7 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=16)
     parser.add_argument("--slots", type=int)
     parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--server")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--fake", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -87,8 +97,9 @@ def compare_speed(options: argparse.Namespace) -> None:
     with options.table.open(newline="", encoding="utf-8") as file:
         rows = list(itertools.islice(csv.DictReader(file), options.rows))
     arms = [Arm("(a) job"), Arm("(b) bare loop"), Arm("(c) one after another")]
+    arms += [Arm("(d) job, server")] * bool(options.server)
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), options.slots)
+        bench = Bench(Path(folder), options.slots, options.server)
         for number, start in enumerate(range(0, len(rows), options.block)):
             block = rows[start : start + options.block]
             requests = bench.requests(block)
@@ -96,8 +107,10 @@ def compare_speed(options: argparse.Namespace) -> None:
                 lambda block=block: bench.job(block),
                 lambda requests=requests: bench.bare(requests, bench.slots),
                 lambda requests=requests: bench.bare(requests, 1),
+                lambda block=block: bench.job(block, "--model server "),
             ]
-            for way in (0, 1, 2) if number % 2 == 0 else (2, 1, 0):
+            order = range(len(arms))
+            for way in order if number % 2 == 0 else reversed(order):
                 started = time.perf_counter()
                 tokens = ways[way]()
                 arms[way].add(time.perf_counter() - started, len(block), tokens)
@@ -109,7 +122,7 @@ def compare_speed(options: argparse.Namespace) -> None:
 class Bench:
     """The application with a loaded model, in a folder of its own."""
 
-    def __init__(self, folder: Path, slots: int | None) -> None:
+    def __init__(self, folder: Path, slots: int | None, server: str | None) -> None:
         settings = replace(
             settings_module.from_environment(),
             data_dir=folder / "data",
@@ -117,14 +130,17 @@ class Bench:
             user_registry=folder / "config" / "registry.yaml",
             registry_required=False,
         )
+        if server:
+            settings.config_dir.mkdir()
+            settings.user_registry.write_text(SERVER.format(url=server), encoding="utf-8")
         self.folder = folder
         self.app = App(settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
-        self.workers = "" if slots is None else f"--workers {slots} "
         models = Models(self.app.pool)
         served = models.run("annotate", lambda model: model, slots=slots)
         assert isinstance(served.model, LlamaCppModel), "only the embedded engine can be bare"
         self.model, self.slots = served.model, served.slots
         print(f"{served.resolution.resolved}, {served.resolution.chosen.serve.label}, ", end="")
+        self.workers = f"--workers {self.slots} "
         print(f"{self.slots} slots")
 
     def requests(self, block: list[dict[str, str]]) -> list[Request]:
@@ -139,7 +155,7 @@ class Bench:
             lambda model: [prepare(paper, nanda(), model).request for paper in papers],
         )
 
-    def job(self, block: list[dict[str, str]]) -> int:
+    def job(self, block: list[dict[str, str]], model: str = "") -> int:
         """Annotate a block into a fresh database; returns the completion tokens."""
         table, target = self.folder / "block.csv", self.folder / "block.jsonl"
         with table.open("w", newline="", encoding="utf-8") as file:
@@ -147,8 +163,8 @@ class Bench:
             writer.writeheader()
             writer.writerows(block)
         with tempfile.TemporaryDirectory() as corpus:
-            where = f"--db {corpus}/corpus.db --force"
-            outcome = self.app.dispatch(f"/annotate {table} {self.workers}{where} save to {target}")
+            how = f"{self.workers}{model}--db {corpus}/corpus.db --force"
+            outcome = self.app.dispatch(f"/annotate {table} {how} save to {target}")
         summary = outcome.result.summary
         assert summary is not None
         if summary["failed"]:
@@ -170,7 +186,7 @@ class Bench:
 
 
 def show(arms: list[Arm], slots: int) -> None:
-    job, bare, _ = arms
+    job, bare = arms[:2]
     print(f"\n{'':<24}{'papers/min':>12}{'tokens/s':>10}{'tokens':>9}{'ratio to (b)':>14}")
     for arm in arms:
         ratio = (arm.rows / arm.seconds) / (bare.rows / bare.seconds)
