@@ -1,7 +1,6 @@
 """Tables of papers: .csv, .tsv, .jsonl, .parquet, and the arXiv lists kept as .md.
 
 table = open_table(Path("papers.csv"))
-extent = check_rows(table)          # all of it is sound, and this is how much it is
 for row in table.rows(): ...        # from the beginning, as often as wanted
 """
 
@@ -20,10 +19,11 @@ from skills.corpus.table_files import Reader, place, regular_file, shown
 from skills.corpus.table_jsonl import JsonlReader
 from skills.corpus.table_markdown import MarkdownReader, is_list
 from skills.corpus.table_parquet import ParquetReader
+from skills.nanda.arxiv_id import ID, find_arxiv_id
 from skills.nanda.paper import Paper, own_id
 from skills.nanda.wording import flatten
 
-__all__ = ["SUFFIXES", "Columns", "Extent", "Row", "Table", "check_rows", "is_list", "open_table"]
+__all__ = ["SUFFIXES", "Columns", "Row", "Table", "is_list", "open_table"]
 
 READERS: Mapping[str, Callable[[Path], Reader]] = {
     ".csv": CsvReader,
@@ -35,6 +35,10 @@ READERS: Mapping[str, Callable[[Path], Reader]] = {
 SUFFIXES = tuple(READERS)
 OWN_ID = re.compile(r"[0-9a-f]{12}")
 """What may be an own id: only such a one is worth a digest."""
+_ARXIV_ID = re.compile(
+    rf"(?:(?:https?://)?(?:[a-z]+\.)?arxiv\.org/(?:abs|pdf|html)/|arxiv:\s*)?{ID}(?:\.pdf)?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,8 @@ class Table:
         """All rows in file order, read as they are asked for; of each, an id and a digest is kept.
 
         An id names one paper: where a table has none, or none in this row, it is made of the
-        abstract.
+        abstract. One of arXiv is read without its version or address, which the paper's source
+        keeps as "arxiv_id".
 
         Raises:
             InputError: a row cannot be read, or its id stands for another abstract before.
@@ -98,7 +103,13 @@ class Table:
 
     def _paper(self, values: Mapping[str, str], number: int) -> Paper:
         abstract = _storable(values["abstract"])
-        paper_id = flatten(values.get("id", "")) or own_id(abstract)
+        written = flatten(values.get("id", ""))
+        paper_id = written or own_id(abstract)
+        source = {"kind": "table", "path": shown(self.path), "row": str(number)}
+        if self._layout.id_field == "arxiv_id":
+            paper_id = bare_arxiv_id(written) or paper_id
+            if written and paper_id != written:
+                source["arxiv_id"] = written
         # A target has own ids in the column of the others: read again, they are own ids still.
         own = OWN_ID.fullmatch(paper_id) and paper_id == own_id(abstract)
         return Paper(
@@ -106,7 +117,7 @@ class Table:
             id=paper_id,
             title=flatten(values.get("title", "")),
             abstract=abstract,
-            source={"kind": "table", "path": shown(self.path), "row": str(number)},
+            source=source,
             authors=flatten(values.get("authors", "")),
             published=flatten(values.get("published", "")),
             categories=flatten(values.get("categories", "")),
@@ -117,12 +128,20 @@ class Table:
         first, known = seen.setdefault(paper.id, (position, digest))
         if known != digest:
             unit = self._reader.unit
+            hint = "Give each paper an id of its own, or name another column of ids."
+            if paper.id_field == "arxiv_id" and bare_arxiv_id(paper.id):
+                hint = "The versions of a paper at arXiv count as one paper: keep one of these."
             raise InputError(
                 f"has the id {paper.id} of {unit} {first}, and another abstract",
                 where=place(self.path, unit, position),
-                hint="Give each paper an id of its own, or name another column of ids.",
+                hint=hint,
             )
         return first != position
+
+
+def bare_arxiv_id(text: str) -> str | None:
+    """The arXiv id that `text` is, also with its version, "arXiv:" or an address; else None."""
+    return find_arxiv_id(text, alone=True) if _ARXIV_ID.fullmatch(text) else None
 
 
 def _storable(abstract: str) -> str:
@@ -132,27 +151,6 @@ def _storable(abstract: str) -> str:
     """
     text = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", abstract)
     return text.replace("\0", " ").strip()
-
-
-@dataclass(slots=True)
-class Extent:
-    """How much a table holds.
-
-    Attributes:
-        rows: all of them; empty ones have no abstract, repeated ones are `Row.repeat`.
-        characters: of the abstracts that are neither; longest: of the longest of them.
-    """
-
-    rows: int = 0
-    empty: int = 0
-    repeated: int = 0
-    characters: int = 0
-    longest: int = 0
-
-    @property
-    def papers(self) -> int:
-        """The rows that are neither empty nor repeated."""
-        return self.rows - self.empty - self.repeated
 
 
 def open_table(
@@ -187,24 +185,3 @@ def open_table(
     names = tuple(name for name in reader.header() if name)
     layout = find_columns(names, columns or Columns(), moves, where)
     return Table(path, layout.id_column, names, reader, layout, limit)
-
-
-def check_rows(table: Table) -> Extent:
-    """Read every row once, before any model is loaded for it.
-
-    Raises:
-        InputError: there are no rows; or as `Table.rows` does, naming the first row at fault.
-    """
-    extent = Extent()
-    for row in table.rows():
-        extent.rows += 1
-        if not row.paper.abstract:
-            extent.empty += 1
-        elif row.repeat:
-            extent.repeated += 1
-        else:
-            extent.characters += len(row.paper.abstract)
-            extent.longest = max(extent.longest, len(row.paper.abstract))
-    if not extent.rows:
-        raise InputError("has no rows below its header", where=shown(table.path))
-    return extent
