@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from skills.corpus.database import open_corpus
 from skills.corpus.importing import Added
 from skills.corpus.keys import key_of
 from skills.corpus.verifying import verify_all
+from skills.nanda import checks
 from skills.nanda.framework import nanda
 
 if TYPE_CHECKING:
@@ -95,6 +97,106 @@ def test_importing_again_does_not_push_a_newer_annotation_aside(
     corpus_of(tmp_path / "corpus.db", [newer])
     importing.add(db, path, nanda())
     assert [item.record["provenance"]["resolved"] for item in current(db)] == ["annotator"]
+
+
+@pytest.mark.parametrize(
+    ("created", "models"),
+    [
+        ("2026-11-24T12:59:59+01:00", ["newer"]),  # a second before, by another clock
+        ("2026-11-24T12:00:00+00:00", ["older"]),
+        ("2026-11-24T12:00:01Z", ["older"]),
+        ("some time", ["newer"]),
+    ],
+)
+def test_what_was_made_earlier_does_not_become_the_current_one(
+    db: Database, tmp_path: Path, created: str, models: list[str]
+) -> None:
+    corpus_of(tmp_path / "corpus.db", [annotated(paper(1), "newer")])
+    older = annotated(paper(1), "older")
+    provenance = {**older.record["provenance"], "created": created}
+    older = Annotated(older.paper, {**older.record, "provenance": provenance})
+    added = importing.add(db, saved(tmp_path / "old.parquet", [older]), nanda())
+    assert (added.annotations, added.renamed) == (1, 0)
+    assert [item.record["provenance"]["resolved"] for item in current(db)] == models
+    flags = "SELECT DISTINCT model, moves.current FROM moves JOIN annotations ON annotations.id ="
+    rows = db.conn.execute(f"{flags} annotation_id WHERE moves.current").fetchall()
+    assert [row["model"] for row in rows] == models
+    assert verify_all(db) == (2, [])
+
+
+def test_a_corpus_whose_papers_call_their_ids_differently_comes_back_once(
+    db: Database, tmp_path: Path
+) -> None:
+    other = replace(paper(2, id_field="paper_id"), id="7")
+    items = [annotated(paper(1)), annotated(other)]
+    corpus_of(tmp_path / "corpus.db", items)
+    ids = listing.current_ids(db, nanda())
+    assert listing.id_column(db, ids) == "id"
+    for name in ("all.parquet", "all.csv"):
+        with (tmp_path / name).open("wb") as file:
+            if name == "all.csv":
+                writers.write_csv(file, items, nanda(), "id")
+            else:
+                writers.write_parquet(file, items, nanda(), "id")
+    assert importing.add(db, tmp_path / "all.parquet", nanda()) == Added(
+        known_papers=2, known_annotations=2
+    )
+    assert importing.add(db, tmp_path / "all.csv", nanda()).known_papers == 2
+    fields = "SELECT id_field FROM papers ORDER BY id"
+    assert [row[0] for row in db.conn.execute(fields)] == ["arxiv_id", "paper_id"]
+    with open_corpus(tmp_path / "new.db") as new:
+        for _ in range(2):
+            importing.add(new, tmp_path / "all.parquet", nanda())
+        assert [row[0] for row in new.conn.execute(fields)] == ["arxiv_id", "id"]
+        assert len(current(new)) == 2
+        corpus_of(tmp_path / "new.db", items)
+        assert [row[0] for row in new.conn.execute(fields)] == ["arxiv_id", "paper_id"]
+        assert len(current(new)) == 2
+
+
+def test_the_versions_of_a_paper_in_tables_are_one_paper(db: Database, tmp_path: Path) -> None:
+    for number, arxiv_id in enumerate(("2405.00001v1", "2405.00001v2", "arXiv:2405.00001")):
+        moves = {"claim": f"Claim {number}.", "abstract": f"Version {number}."}
+        importing.add(db, table(tmp_path / "t.csv", {"arxiv_id": arxiv_id, **moves}), nanda())
+        [item] = current(db)
+        assert (item.paper.id, item.record["claim"]) == ("2405.00001", f"Claim {number}.")
+        assert item.record["provenance"]["input"]["arxiv_id"] == arxiv_id
+    for asked in ("2405.00001", "2405.00001v1"):
+        assert len(listing.find(db, asked)) == 3
+
+
+def test_the_checks_are_computed_before_the_lock_is_taken(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, check = [], checks.check
+
+    def watched(abstract: str, moves: Mapping[str, str]) -> Any:
+        held.append(db.conn.in_transaction)
+        return check(abstract, moves)
+
+    monkeypatch.setattr(checks, "check", watched)
+    path = table(tmp_path / "t.csv", {}, {}, {})
+    importing.add(db, path, nanda())
+    assert held == [False] * 3
+    importing.add(db, path, nanda())
+    assert len(held) == 3, "what is there already is not computed again"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("t.csv", "id,abstract\n", "has no rows below its header"),
+        ("t.csv", "id,abstract\n1,\n2, \n", "no row of it has an abstract"),
+        ("t.md", "## [A](https://arxiv.org/abs/2405.00001)\n\n**Authors:** B\n", "no row of it"),
+    ],
+)
+def test_a_file_without_any_abstract_is_refused(
+    db: Database, tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        importing.add(db, tmp_path / name, nanda())
+    assert caught.value.where == str(tmp_path / name)
 
 
 def test_other_moves_are_another_annotation(db: Database, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from skills.corpus.annotated import Annotated
 from skills.corpus.database import transaction
 from skills.corpus.keys import IMPORT, key_of, verify
 from skills.corpus.saved_files import Entry, entries
+from skills.corpus.table_files import shown
 from skills.corpus.tables import Columns
 from skills.nanda.framework import Framework, sha256_of
 
@@ -79,26 +80,34 @@ def add(
         tick: told how far it is.
 
     Raises:
-        InputError: the file or one of its rows cannot be used, naming row and column. Nothing has
-            been written then.
+        InputError: the file or one of its rows cannot be used, naming row and column; or no row
+            has an abstract. Nothing has been written then.
     """
 
     def read() -> Iterator[Entry]:
         return itertools.islice(entries(db, path, framework, columns or Columns()), limit)
 
-    added, rows = Added(), 0
+    added, rows, papers = Added(), 0, 0
     for rows, entry in enumerate(read(), start=1):
         if 0 < len(entry.lacks) < len(framework.names):
             added.lacks = entry.lacks
         if entry.paper.abstract and not entry.repeat:
+            papers += 1
             _check(entry, framework)
         if rows % BATCH == 0:
             tick(f"{rows:,} rows read")
+    if not papers:
+        raise InputError(
+            "no row of it has an abstract" if rows else "has no rows below its header",
+            where=shown(path),
+        )
     waiting = read()
     for done in range(0, rows, BATCH):
+        # Their checks take longest, and nobody should wait for the lock meanwhile.
+        batch = [_prepared(db, entry, framework) for entry in itertools.islice(waiting, BATCH)]
         with transaction(db):
-            for entry in itertools.islice(waiting, BATCH):
-                _add(db, entry, framework, added)
+            for prepared in batch:
+                _add(db, prepared, framework, added)
         tick(f"{min(done + BATCH, rows):,} of {rows:,} rows")
     return added
 
@@ -120,30 +129,57 @@ def _check(entry: Entry, framework: Framework) -> None:
         )
 
 
-def _add(db: Database, entry: Entry, framework: Framework, added: Added) -> None:
-    if not entry.paper.abstract:
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A row as it is written.
+
+    Attributes:
+        key: of its annotation; None where it has none.
+        item: that annotation; None where the corpus had it already.
+        renamed: what it said of where it comes from is not believed.
+    """
+
+    entry: Entry
+    key: str | None = None
+    item: Annotated | None = None
+    renamed: bool = False
+
+
+def _prepared(db: Database, entry: Entry, framework: Framework) -> _Prepared:
+    moves = _moves(entry, framework)
+    if moves is None or not entry.paper.abstract or entry.repeat:
+        return _Prepared(entry)
+    own = _own_provenance(entry, moves)
+    provenance = own or _import_provenance(entry, moves, framework)
+    renamed = own is None and entry.provenance is not None
+    key, paper_id = provenance["key"], paper_rows.known(db, entry.paper)
+    if paper_id is not None and store.has(db, key, paper_id):
+        return _Prepared(entry, key, None, renamed)
+    return _Prepared(entry, key, _annotated(entry, moves, provenance, framework), renamed)
+
+
+def _add(db: Database, prepared: _Prepared, framework: Framework, added: Added) -> None:
+    paper = prepared.entry.paper
+    if not paper.abstract:
         added.empty += 1
         return
-    if entry.repeat:
+    if prepared.entry.repeat:
         added.repeated += 1
         return
-    is_known = paper_rows.known(db, entry.paper) is not None
+    is_known = paper_rows.known(db, paper) is not None
     added.known_papers += is_known
     added.papers += not is_known
-    moves = _moves(entry, framework)
-    paper_id = paper_rows.keep(db, entry.paper)
-    if moves is None:
+    paper_id = paper_rows.keep(db, paper)
+    if prepared.key is None:
         added.without_moves += 1
         return
-    provenance = _own_provenance(entry, moves)
-    if provenance is None:
-        added.renamed += entry.provenance is not None
-        provenance = _import_provenance(entry, moves, framework)
-    if store.has(db, provenance["key"], paper_id):
+    added.renamed += prepared.renamed
+    # Asked again under the lock: another process may have brought it meanwhile.
+    if prepared.item is None or store.has(db, prepared.key, paper_id):
         added.known_annotations += 1
         return
     added.annotations += 1
-    store.save(db, _annotated(entry, moves, provenance, framework), framework)
+    store.save(db, prepared.item, framework, unless_newer=True)
 
 
 def _moves(entry: Entry, framework: Framework) -> dict[str, str] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skills.corpus.annotated import Annotated, Failure
-from skills.corpus.paper_rows import paper_of
+from skills.corpus.paper_rows import failure_of, known, paper_of
 from skills.corpus.store import under
 from skills.nanda.arxiv_id import find_arxiv_id
 from skills.nanda.framework import Framework
@@ -57,9 +57,8 @@ def annotated(db: Database, framework: Framework, ids: Iterable[int]) -> Iterato
 def current(db: Database, paper: Paper, framework: Framework) -> Annotated | None:
     """The current annotation of `paper`, if it has one."""
     row = db.conn.execute(
-        "SELECT annotations.id FROM annotations JOIN papers ON papers.id = paper_id"
-        " WHERE source_id = ? AND id_field = ? AND sha256 = ? AND framework = ? AND current = 1",
-        [paper.id, paper.id_field, paper.sha256, framework.name],
+        "SELECT id FROM annotations WHERE paper_id = ? AND framework = ? AND current = 1",
+        [known(db, paper), framework.name],
     ).fetchone()
     return None if row is None else next(annotated(db, framework, [row["id"]]), None)
 
@@ -75,13 +74,7 @@ def failures(db: Database) -> Iterator[Failure]:
         " ORDER BY papers.id"
     )
     for row in rows:
-        yield Failure(
-            paper_of(row),
-            row["error_type"],
-            row["reason"],
-            bool(row["retryable"]),
-            row["raw_reply"],
-        )
+        yield failure_of(row, paper_of(row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +119,7 @@ def _kept(db: Database, row: Row) -> Kept:
     ).fetchone()
     paper, failure = paper_of(row), None
     if failed is not None and not made:
-        failure = Failure(
-            paper,
-            failed["error_type"],
-            failed["reason"],
-            bool(failed["retryable"]),
-            failed["raw_reply"],
-        )
+        failure = failure_of(failed, paper)
     return Kept(row["id"], paper, tuple(map(_annotated, made)), failure)
 
 

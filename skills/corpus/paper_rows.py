@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from skills.corpus.annotated import Failure
 from skills.corpus.database import transaction
 from skills.corpus.facets import first_category, words
 from skills.corpus.rows import Row, insert, now, one
@@ -28,17 +29,30 @@ def paper_of(row: Row, source: Mapping[str, str] | None = None) -> Paper:
     )
 
 
+def failure_of(row: Row, paper: Paper) -> Failure:
+    """The failure of a row of failures."""
+    return Failure(
+        paper, row["error_type"], row["reason"], bool(row["retryable"]), row["raw_reply"]
+    )
+
+
 def known(db: Database, paper: Paper) -> int | None:
     """The number of `paper` in papers; None if it is not there."""
-    row = _row(db, paper)
+    row = look_up(db, paper.id, paper.id_field, paper.sha256)
     return None if row is None else int(row["id"])
 
 
-def _row(db: Database, paper: Paper) -> Row | None:
+def look_up(db: Database, paper_id: str, id_field: str, sha256: str) -> Row | None:
+    """The row of the paper with this id and abstract.
+
+    The same id with the same abstract is the same paper, whatever a table calls its ids: where
+    papers differ in that, a target calls all of them "id". One called `id_field` comes first.
+    """
     return one(
         db,
-        "SELECT * FROM papers WHERE source_id = ? AND id_field = ? AND sha256 = ?",
-        [paper.id, paper.id_field, paper.sha256],
+        "SELECT * FROM papers WHERE source_id = ? AND sha256 = ?"
+        " ORDER BY id_field = ? DESC, id LIMIT 1",
+        [paper_id, sha256, id_field],
     )
 
 
@@ -56,7 +70,7 @@ def keep(db: Database, paper: Paper) -> int:
         "category": first_category(paper),
     }
     with transaction(db):
-        there = _row(db, paper)
+        there = look_up(db, paper.id, paper.id_field, paper.sha256)
         if there is None:
             return insert(
                 db,
@@ -68,6 +82,8 @@ def keep(db: Database, paper: Paper) -> int:
                 added_at=now(),
                 **columns,
             )
+        if there["id_field"] == "id":  # "arxiv_id" and "paper_id" say more
+            columns["id_field"] = paper.id_field
         if news := {k: value for k, value in columns.items() if value and value != there[k]}:
             _update(db, there["id"], news)
         return int(there["id"])

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, cast
 from harness.errors import InputError
 from skills.corpus import paper_rows
 from skills.corpus.columns import ID_NAMES
-from skills.corpus.rows import one
 from skills.corpus.table_files import place, regular_file, shown, text_lines
 from skills.corpus.table_jsonl import JsonlReader
-from skills.corpus.tables import Columns, open_table
+from skills.corpus.tables import Columns, bare_arxiv_id, open_table
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
@@ -68,9 +67,12 @@ def entries(db: Database, path: Path, framework: Framework, columns: Columns) ->
         said = _provenances(table.path)
     for row, provenance in zip(table.rows(), said, strict=False):
         lacks = tuple(name for name in framework.names if name not in row.moves)
+        paper = row.paper
+        if isinstance(provenance, dict) and table.id_column == "id" and bare_arxiv_id(paper.id):
+            paper = replace(paper, id_field="arxiv_id")  # saved here, beside papers of other ids
         yield Entry(
             row.where,
-            row.paper,
+            paper,
             None if lacks else row.moves,
             provenance if isinstance(provenance, dict) else None,
             row.repeat,
@@ -139,11 +141,7 @@ def _saved(
         raise InputError(f"has no abstract and no {what}", where=where, hint=_SAVED)
     made_from = provenance.get("input")
     digest = made_from.get("sha256") if isinstance(made_from, dict) else None
-    row = one(
-        db,
-        "SELECT * FROM papers WHERE source_id = ? AND id_field = ? AND sha256 = ?",
-        [record[id_field], id_field, str(digest)],
-    )
+    row = paper_rows.look_up(db, record[id_field], id_field, str(digest))
     if row is None:
         raise InputError(
             f"the corpus has no paper {record[id_field]} with the abstract of this annotation",

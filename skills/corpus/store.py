@@ -7,15 +7,16 @@ transaction each, so that a killed process leaves a paper's whole annotation or 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from skills.corpus.annotated import Annotated, Failure
 from skills.corpus.database import transaction
 from skills.corpus.facets import words
-from skills.corpus.paper_rows import keep, stored
-from skills.corpus.rows import insert, now, one
+from skills.corpus.paper_rows import failure_of, keep, stored
+from skills.corpus.rows import Row, insert, now, one
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
@@ -26,8 +27,18 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 
-def save(db: Database, item: Annotated, framework: Framework, run_id: int | None = None) -> int:
+def save(
+    db: Database,
+    item: Annotated,
+    framework: Framework,
+    run_id: int | None = None,
+    *,
+    unless_newer: bool = False,
+) -> int:
     """Keep an annotation and make it its paper's current one; a failure of the same work goes.
+
+    Args:
+        unless_newer: leave a current one that was made later in its place.
 
     Returns: its id. An annotation that is there already, by paper and key, is not written again.
     """
@@ -42,11 +53,15 @@ def save(db: Database, item: Annotated, framework: Framework, run_id: int | None
         )
         if there is not None and there["current"]:
             return int(there["id"])
-        _retire(db, item.paper, framework)
-        if there is not None:
-            _make_current(db, there["id"])
-            return int(there["id"])
-        return _insert_annotation(db, item, framework, paper_id, run_id)
+        before = _current(db, stored(db, paper_id), framework)
+        made = _moment(item.record["provenance"]["created"])
+        is_current = not (unless_newer and any(_moment(row["created_at"]) > made for row in before))
+        if is_current:
+            _flag(db, [row["id"] for row in before], current=0)
+        if there is None:
+            return _insert_annotation(db, item, framework, paper_id, run_id, is_current)
+        _flag(db, [there["id"]], current=int(is_current))
+        return int(there["id"])
 
 
 def fail(
@@ -110,9 +125,7 @@ def failure(db: Database, key: str, paper: Paper) -> Failure | None:
     row = one(db, "SELECT * FROM failures WHERE key = ? LIMIT 1", [key])
     if row is None or state(db, key) == "done":
         return None
-    return Failure(
-        paper, row["error_type"], row["reason"], bool(row["retryable"]), row["raw_reply"]
-    )
+    return failure_of(row, paper)
 
 
 def under(paper: Paper, stored: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +135,12 @@ def under(paper: Paper, stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def _insert_annotation(
-    db: Database, item: Annotated, framework: Framework, paper_id: int, run_id: int | None
+    db: Database,
+    item: Annotated,
+    framework: Framework,
+    paper_id: int,
+    run_id: int | None,
+    is_current: bool,
 ) -> int:
     provenance = item.record["provenance"]
     paper = stored(db, paper_id)
@@ -137,7 +155,7 @@ def _insert_annotation(
         key=provenance["key"],
         framework=framework.name,
         model=provenance["resolved"],
-        current=1,
+        current=int(is_current),
         stated=" ".join(move["move"] for move in stated),
         support=round(fmean(supports), 3) if supports else None,
         unsupported=sum(m["unsupported_numbers"] + m["unsupported_names"] for m in moves),
@@ -151,7 +169,7 @@ def _insert_annotation(
             annotation_id=annotation_id,
             paper_id=paper_id,
             framework=framework.name,
-            current=1,
+            current=int(is_current),
             facets=words(move["move"], paper),
             **move,
         )
@@ -174,19 +192,27 @@ def _move(stored: Mapping[str, Any], move: str, framework: Framework) -> dict[st
     }
 
 
-def _retire(db: Database, paper: Paper, framework: Framework) -> None:
-    """Take the flag from the annotations of `paper`, and of its other versions at arXiv."""
-    rows = db.conn.execute(
-        "SELECT annotations.id FROM annotations JOIN papers ON papers.id = paper_id"
+def _current(db: Database, paper: Paper, framework: Framework) -> Sequence[Row]:
+    """The current annotations of `paper`, and of its other versions at arXiv."""
+    rows: Sequence[Row] = db.conn.execute(
+        "SELECT annotations.id, created_at FROM annotations JOIN papers ON papers.id = paper_id"
         " WHERE source_id = ? AND id_field = ? AND (id_field = 'arxiv_id' OR sha256 = ?)"
         " AND framework = ? AND current",
         [paper.id, paper.id_field, paper.sha256, framework.name],
     ).fetchall()
-    for row in rows:
-        db.conn.execute("UPDATE annotations SET current = 0 WHERE id = ?", [row["id"]])
-        db.conn.execute("UPDATE moves SET current = 0 WHERE annotation_id = ?", [row["id"]])
+    return rows
 
 
-def _make_current(db: Database, annotation_id: int) -> None:
-    db.conn.execute("UPDATE annotations SET current = 1 WHERE id = ?", [annotation_id])
-    db.conn.execute("UPDATE moves SET current = 1 WHERE annotation_id = ?", [annotation_id])
+def _moment(created: str) -> datetime:
+    """When an annotation was made; a text that is no time is before all that are."""
+    try:
+        made = datetime.fromisoformat(created)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return made if made.tzinfo else made.replace(tzinfo=UTC)
+
+
+def _flag(db: Database, annotation_ids: Iterable[int], *, current: int) -> None:
+    for i in annotation_ids:
+        db.conn.execute("UPDATE annotations SET current = ? WHERE id = ?", [current, i])
+        db.conn.execute("UPDATE moves SET current = ? WHERE annotation_id = ?", [current, i])
