@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -75,7 +76,9 @@ def _flag(field_name: str, info: FieldInfo) -> Flag:
         name = f"--no-{hyphenated}" if negative else f"--{hyphenated}"
         return Flag(name, key, about, sets=not negative)
     choices = tuple(str(c) for c in get_args(base)) if get_origin(base) is Literal else ()
-    metavar = "|".join(choices) or {Path: "PATH", int: "N", float: "X"}.get(base, "VALUE")
+    metavar = "|".join(choices) or {Path: "PATH", int: "N", float: "X", date: "DATE"}.get(
+        base, "VALUE"
+    )
     default = None if info.is_required() else info.get_default(call_default_factory=True)
     return Flag(f"--{hyphenated}", key, about, None, metavar, default, choices, many)
 
@@ -98,6 +101,20 @@ def unknown(name: str, known: Iterable[str], command: str) -> UsageError:
         f"/{command} has no option {name}",
         hint=f"{hint} If it belongs to the text, put `--` before the text.",
     )
+
+
+def misplaced(
+    options: SkillOptions, goes_with: Mapping[str, Sequence[str]], asked: str
+) -> tuple[str, Sequence[str]] | None:
+    """The first option given that does nothing in the case `asked`, and the cases that it is for.
+
+    Args:
+        goes_with: the cases by the name of the option's field, of options that are not for all.
+    """
+    for field, cases in goes_with.items():
+        if field in options.model_fields_set and asked not in cases:
+            return _flag(field, type(options).model_fields[field]).name, cases
+    return None
 
 
 def build(model: type[O], values: Mapping[str, Any]) -> O:

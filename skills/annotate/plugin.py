@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import calendar
+import re
 from datetime import date
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from harness.errors import UsageError
 from harness.hookspecs import RegisterSkill, hookimpl
+from harness.options import misplaced
 from harness.skills import Call, Result, Skill, SkillOptions
 
 _ASK = r"(?:please\s+|can\s+you\s+|could\s+you\s+|would\s+you\s+)*annotate\s+"
@@ -20,6 +25,39 @@ _PAGE = r"(?:https?://)?(?:www\.|export\.)?arxiv\.org/\S*[^\s.!?]"
 _FILE = r"\"[^\"\n]+\.(?:txt|md)\"|'[^'\n]+\.(?:txt|md)'|\S+\.(?:txt|md)"
 _END = r"\s*[.!?]?\s*\Z"
 _SAVE = r"(?:\s+(?:save\s+to|-o)\s.+)?"
+
+_TOPIC, _TABLE, _PAPER = "a topic", "a table", "one paper"
+_GOES_WITH = {
+    "title": (_PAPER,),
+    "limit": (_TABLE,),
+    "abstract_column": (_TABLE,),
+    "id_column": (_TABLE,),
+    "title_column": (_TABLE,),
+    "retry_failed": (_TABLE, _TOPIC),
+    "workers": (_TABLE, _TOPIC),
+    "db": (_TABLE, _TOPIC),
+    "source": (_TOPIC,),
+    "max": (_TOPIC,),
+    "since": (_TOPIC,),
+    "until": (_TOPIC,),
+}
+"""The options that are not for all that can be annotated."""
+_DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
+
+
+def _day(value: Any, *, last: bool) -> Any:
+    """The first or the last day of a date, a month or a year as it is written in ISO 8601."""
+    if not isinstance(value, str):
+        return value
+    if parts := _DATE.fullmatch(value.strip()):
+        year = int(parts[1])
+        month = int(parts[2] or (12 if last else 1))
+        try:
+            until = calendar.monthrange(year, month)[1] if last else 1
+            return date(year, month, int(parts[3] or until))
+        except ValueError:  # month 13, day 31 of a shorter one, year 0
+            pass
+    raise ValueError(f"{value!r} is no date; write 2025, 2025-01 or 2025-01-31")
 
 
 class Annotate(Skill):
@@ -74,27 +112,43 @@ class Annotate(Skill):
             None, description="look for a topic there alone"
         )
         max: int = Field(10, ge=1, le=200, description="papers on a topic at most")
-        since: date | None = Field(None, description="of a topic, papers from this day on")
-        until: date | None = Field(None, description="of a topic, papers up to this day")
+        since: Annotated[date | None, BeforeValidator(partial(_day, last=False))] = Field(
+            None, description="of a topic, papers from this day, month or year on"
+        )
+        until: Annotated[date | None, BeforeValidator(partial(_day, last=True))] = Field(
+            None, description="of a topic, papers up to this day, month or year"
+        )
 
     def run(self, call: Call) -> Result:
         from skills.annotate.papers import is_topic, table_in
         from skills.nanda import framework as frameworks
 
+        on_line = call.source == "line"
+        table = table_in(call.text) if on_line else None
+        case = _TABLE if table else _TOPIC if on_line and is_topic(call.text) else _PAPER
+        _refuse_misplaced(call, case)
         own = call.options.framework
         framework = frameworks.load(own) if own else frameworks.nanda()
-        on_line = call.source == "line"
-        if on_line and (table := table_in(call.text)):
+        if table:
             from skills.annotate.many import annotate_table
 
             return annotate_table(call, table, framework)
-        if on_line and is_topic(call.text):
+        if case == _TOPIC:
             from skills.annotate.survey_topic import annotate_topic
 
             return annotate_topic(call, framework)
         from skills.annotate.one import annotate_text
 
         return annotate_text(call, framework)
+
+
+def _refuse_misplaced(call: Call, case: str) -> None:
+    """Refuse options that `case`, which the call is, would not look at."""
+    if wrong := misplaced(call.options, _GOES_WITH, case):
+        flag, cases = wrong
+        name = " ".join(call.text.split())
+        this = "this" if case == _PAPER or len(name) > 60 else name
+        raise UsageError(f"{flag} is for {' or '.join(cases)}, and {this} is {case}")
 
 
 @hookimpl

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from harness.errors import InputError
+from skills.corpus import tables
 
 SUFFIXES = (".txt", ".md")
 MAX_BYTES = 1_000_000
@@ -40,7 +41,8 @@ def read(path: Path) -> str:
         raise InputError(
             f"/annotate reads no {path.suffix} files",
             where=where,
-            hint=f"It reads {' and '.join(SUFFIXES)}; copy the abstract into one.",
+            hint=f"It reads an abstract from {' and '.join(SUFFIXES)}, and a table of papers from "
+            f"{', '.join(tables.SUFFIXES)}; save it as one of these.",
         )
     data = _bytes(path)
     if not data.strip():

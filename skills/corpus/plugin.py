@@ -9,6 +9,7 @@ from pydantic import Field
 
 from harness.errors import UsageError
 from harness.hookspecs import RegisterSkill, hookimpl
+from harness.options import misplaced
 from harness.skills import Call, Result, Skill, SkillOptions
 
 _GOES_WITH = {
@@ -98,12 +99,12 @@ class Corpus(Skill):
 def _refuse_misplaced(call: Call) -> None:
     """Refuse options and targets that the subcommand would not look at."""
     asked = call.subcommand
-    for option, subcommands in _GOES_WITH.items():
-        if option in call.options.model_fields_set and asked not in subcommands:
-            raise UsageError(
-                f"--{option.replace('_', '-')} does not go with /corpus {asked}",
-                hint=f"It goes with {', '.join(subcommands)}.",
-            )
+    if wrong := misplaced(call.options, _GOES_WITH, asked):
+        flag, subcommands = wrong
+        raise UsageError(
+            f"{flag} does not go with /corpus {asked}",
+            hint=f"It goes with {', '.join(subcommands)}.",
+        )
     if call.targets and asked not in _SAVED:
         raise UsageError(f"/corpus {asked} saves no file", hint="--json prints its result as JSON.")
     if asked == "page":
