@@ -7,7 +7,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from corpus_papers import annotated, corpus_of, paper
@@ -20,6 +20,7 @@ from skills.corpus.database import open_corpus, transaction
 from skills.corpus.keys import key_of, verify
 from skills.corpus.verifying import verify_all
 from skills.nanda.framework import nanda
+from skills.nanda.paper import IdField
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -73,6 +74,16 @@ def test_the_same_number_in_two_tables_is_two_papers(db: Database) -> None:
     for abstract in ("We count cats.", "We count dogs."):
         store.save(db, annotated(paper(1, abstract, id_field="id")), nanda())
     assert column(db, "SELECT current FROM annotations") == [1, 1]
+
+
+def test_the_current_annotation_is_found_whatever_a_table_calls_the_id(db: Database) -> None:
+    for number in (1, 2):
+        store.save(db, annotated(paper(number)), nanda())
+    for id_field in get_args(IdField):
+        found = listing.current(db, paper(2, id_field=id_field), nanda())
+        assert found is not None
+        assert found.record["arxiv_id"] == paper(2).id
+    assert listing.current(db, paper(2, "Another abstract.", id_field="id"), nanda()) is None
 
 
 def test_what_is_not_stated_is_not_in_the_full_text(db: Database) -> None:
