@@ -124,6 +124,19 @@ def again(desk: Desk, model: FakeModel | None = None) -> Desk:
     return Desk(desk.folder, model or Annotator())
 
 
+def gone_at_first() -> Callable[[], str]:
+    """A fault of a server that is not there for the first request."""
+    calls: list[int] = []
+
+    def answer() -> str:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ModelUnavailable("the server cannot be reached")
+        return json.dumps(dict.fromkeys(nanda().names, "Not stated."))
+
+    return answer
+
+
 def annotator(desk: Desk) -> Annotator:
     assert isinstance(desk.model, Annotator)
     return desk.model
@@ -357,16 +370,8 @@ def test_a_model_that_goes_away_stops_the_job_and_says_how_to_go_on(desk: Desk) 
 
 
 def test_a_model_that_is_gone_before_anything_is_done_may_be_replaced(desk: Desk) -> None:
-    calls: list[int] = []
-
-    def gone_at_first() -> str:
-        calls.append(1)
-        if len(calls) == 1:
-            raise ModelUnavailable("the server cannot be reached")
-        return json.dumps(dict.fromkeys(nanda().names, "Not stated."))
-
     desk.rows(1)
-    annotator(desk).faults[1] = gone_at_first
+    annotator(desk).faults[1] = gone_at_first()
     desk.annotate()
     record = json.loads((desk.folder / "out.jsonl").read_text())
     assert record["provenance"]["requested"] == "nanda-annotator"
@@ -462,16 +467,8 @@ def test_the_corpus_is_never_overwritten(desk: Desk) -> None:
 
 
 def test_a_run_that_another_model_took_over_is_closed(desk: Desk) -> None:
-    calls: list[int] = []
-
-    def gone_at_first() -> str:
-        calls.append(1)
-        if len(calls) == 1:
-            raise ModelUnavailable("the server cannot be reached")
-        return json.dumps(dict.fromkeys(nanda().names, "Not stated."))
-
     desk.rows(1)
-    annotator(desk).faults[1] = gone_at_first
+    annotator(desk).faults[1] = gone_at_first()
     desk.annotate()
     with open_corpus(desk.corpus) as db:
         statuses = [row["status"] for row in db.query("SELECT status FROM runs ORDER BY id")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
+from functools import partial
 from typing import Literal
 
 from harness.errors import InputError, NothingFound, SkillFailed
@@ -94,20 +95,18 @@ def find_papers(
     def in_corpus(fewest: int) -> list[Paper]:
         return _distinct(from_corpus(words, limit, since, until, fewest))
 
-    def at_arxiv() -> list[Paper]:
-        # As many as are wanted, not as are missing: some may be those that the corpus has.
-        return from_arxiv(topic, limit=limit, since=since, until=until, notice=notice)
-
+    # As many as are wanted, not as are missing: some may be those that the corpus has.
+    at_arxiv = partial(from_arxiv, topic, limit=limit, since=since, until=until, notice=notice)
     if source == "arxiv":
         return _distinct(at_arxiv())[:limit]
     found = in_corpus(len(words))
     enough = source == "corpus" or len(found) >= limit
     more, failure = ([], None) if enough else _if_reached(at_arxiv)
     if len(words) > 1 and not one_holds_all(more, words):
-        if found and more:  # arXiv gave these for want of better ones, which the corpus has
-            notice(f"going on with the {_papers(found)} of the corpus, with all of the words")
-            more = []
-        found = found or _with_half(words, in_corpus, notice)
+        if found:
+            more = _set_aside(more, found, notice)
+        else:
+            found = _with_half(words, in_corpus, notice)
     if not (found or more):
         raise _nothing(f"{shown(topic)!r}{between(since, until)}", failure)
     if failure:
@@ -125,6 +124,13 @@ def _if_reached(ask: Callable[[], list[Paper]]) -> tuple[list[Paper], SkillFaile
         return ask(), None
     except SkillFailed as exc:
         return [], exc
+
+
+def _set_aside(more: list[Paper], found: list[Paper], notice: Callable[[str], None]) -> list[Paper]:
+    """Do without what arXiv gave for want of better ones, since the corpus has better ones."""
+    if more:
+        notice(f"going on with the {_papers(found)} of the corpus, with all of the words")
+    return []
 
 
 def _with_half(
