@@ -14,9 +14,10 @@ from harness.errors import ModelUnavailable
 NAME = "xllamacpp"
 BATCH = 128
 """Prompt tokens evaluated at a time. The engine can only be stopped between two batches: with its
-own 2048, an interrupted prompt of 900 tokens went on for 2.5 s; this costs it 5% at most."""
+own 2048, an interrupted prompt of 900 tokens went on for 2.5 s; 512 would annotate 6% faster."""
 SLOTS = 4
-"""Generations at once where a job asks for as many as this place is good for."""
+"""Generations at once where a job asks for as many as this place is good for. On two cores, 1, 2, 4
+and 8 annotated 31, 28, 36 and 31 papers a minute, each in its best of three turns."""
 SPINS = "1000"
 """How often a thread of the engine looks for work before it sleeps. On idle cores this is as fast
 as GNU OpenMP's own 300,000 (140 tokens/s on two cores, and 47 if it sleeps at once); where other
