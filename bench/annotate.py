@@ -55,7 +55,7 @@ SERVER = """\
 version: 1
 models:
   server:
-    tasks: [annotate]
+    tasks: [bench]
     serve: [{{backend: openai, model: default, url: "{url}"}}]
 """
 
