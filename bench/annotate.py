@@ -1,18 +1,21 @@
 """The job runner against the bare engine, in one run, with the same model and the same requests.
 
-    python bench/annotate.py [--rows 64] [--block 16] [--slots N] [--table FILE] [--server URL]
+    python bench/annotate.py [--rows 64] [--block 16] [--slots N] [--table FILE]
+    python bench/annotate.py --server URL
     python bench/annotate.py --memory
 
 (a) the job: /annotate TABLE save to FILE, through the application, with its database
 (b) a loop that keeps as many requests of the same engine in work, and writes nothing
 (c) the same requests, one after another
-(d) with --server, the job once more, by an OpenAI-compatible server at URL (".../v1") that has the
-    same weights, such as llama.cpp's llama-server built for this machine's own CPU
-
 (a) goes first in the first block and notes its requests, which (b) and (c) then repeat; blocks of
 rows take turns, so that a machine whose speed drifts slows all alike. Loading the model is not
 counted. Prints papers a minute, completion tokens a second, the ratio to (b), what (a) takes over
 (b) for a row, and the peak memory.
+
+--server compares the embedded engine with an OpenAI-compatible server at URL (".../v1") that has
+the same weights, such as llama.cpp's llama-server built for this machine's own CPU: the requests of
+eight rows through both backends, in as many threads as the engine has slots, 96 tokens each, under
+the JSON schema and without it.
 
 --memory runs jobs of 100, 1,000 and 10,000 invented rows in processes of their own, with a model
 that answers at once, and prints the peak memory and the time of each.
@@ -43,6 +46,8 @@ from harness import settings as settings_module  # noqa: E402
 from harness.app import App  # noqa: E402
 from harness.backends.base import OnText, Reply, Request  # noqa: E402
 from harness.backends.llamacpp import LlamaCppModel, _body  # noqa: E402
+from harness.backends.openai import OpenAIBackend  # noqa: E402
+from harness.entries import ServeEntry  # noqa: E402
 from harness.execution import Door  # noqa: E402
 from harness.models import Models  # noqa: E402
 from harness.screen import Screen  # noqa: E402
@@ -51,13 +56,6 @@ from skills.nanda.framework import nanda  # noqa: E402
 
 TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"
 SIZES = (100, 1_000, 10_000)
-SERVER = """\
-version: 1
-models:
-  server:
-    tasks: [bench]
-    serve: [{{backend: openai, model: default, url: "{url}"}}]
-"""
 
 
 @dataclass(slots=True)
@@ -89,6 +87,8 @@ def main() -> None:
         run_fake(options.fake)
     elif options.memory:
         compare_memory()
+    elif options.server:
+        compare_server(options)
     else:
         compare_speed(options)
 
@@ -97,9 +97,8 @@ def compare_speed(options: argparse.Namespace) -> None:
     with options.table.open(newline="", encoding="utf-8") as file:
         rows = list(itertools.islice(csv.DictReader(file), options.rows))
     arms = [Arm("(a) job"), Arm("(b) bare loop"), Arm("(c) one after another")]
-    arms += [Arm("(d) job, server")] * bool(options.server)
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), options.slots, options.server)
+        bench = Bench(Path(folder), options.slots)
         for number, start in enumerate(range(0, len(rows), options.block)):
             block = rows[start : start + options.block]
             requests = bench.requests(block)
@@ -107,10 +106,8 @@ def compare_speed(options: argparse.Namespace) -> None:
                 lambda block=block: bench.job(block),
                 lambda requests=requests: bench.bare(requests, bench.slots),
                 lambda requests=requests: bench.bare(requests, 1),
-                lambda block=block: bench.job(block, "--model server "),
             ]
-            order = range(len(arms))
-            for way in order if number % 2 == 0 else reversed(order):
+            for way in (0, 1, 2) if number % 2 == 0 else (2, 1, 0):
                 started = time.perf_counter()
                 tokens = ways[way]()
                 arms[way].add(time.perf_counter() - started, len(block), tokens)
@@ -122,7 +119,7 @@ def compare_speed(options: argparse.Namespace) -> None:
 class Bench:
     """The application with a loaded model, in a folder of its own."""
 
-    def __init__(self, folder: Path, slots: int | None, server: str | None) -> None:
+    def __init__(self, folder: Path, slots: int | None) -> None:
         settings = replace(
             settings_module.from_environment(),
             data_dir=folder / "data",
@@ -130,9 +127,6 @@ class Bench:
             user_registry=folder / "config" / "registry.yaml",
             registry_required=False,
         )
-        if server:
-            settings.config_dir.mkdir()
-            settings.user_registry.write_text(SERVER.format(url=server), encoding="utf-8")
         self.folder = folder
         self.app = App(settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
         models = Models(self.app.pool)
@@ -155,7 +149,7 @@ class Bench:
             lambda model: [prepare(paper, nanda(), model).request for paper in papers],
         )
 
-    def job(self, block: list[dict[str, str]], model: str = "") -> int:
+    def job(self, block: list[dict[str, str]]) -> int:
         """Annotate a block into a fresh database; returns the completion tokens."""
         table, target = self.folder / "block.csv", self.folder / "block.jsonl"
         with table.open("w", newline="", encoding="utf-8") as file:
@@ -163,7 +157,7 @@ class Bench:
             writer.writeheader()
             writer.writerows(block)
         with tempfile.TemporaryDirectory() as corpus:
-            how = f"{self.workers}{model}--db {corpus}/corpus.db --force"
+            how = f"{self.workers}--db {corpus}/corpus.db --force"
             outcome = self.app.dispatch(f"/annotate {table} {how} save to {target}")
         summary = outcome.result.summary
         assert summary is not None
@@ -183,6 +177,31 @@ class Bench:
 
         with ThreadPoolExecutor(slots) as executor:
             return sum(executor.map(ask, requests))
+
+
+def compare_server(options: argparse.Namespace) -> None:
+    with options.table.open(newline="", encoding="utf-8") as file:
+        rows = list(itertools.islice(csv.DictReader(file), 8))
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), options.slots)
+        entry = ServeEntry(backend="openai", model="default", url=options.server)
+        models = {"embedded": bench.model, "server": OpenAIBackend().load(entry, bench.slots)}
+        print(f"{'':<16}{'embedded':>14}{'server':>14}{'ratio':>8}   tokens/s, twice in turn")
+        for name, held in (("under a schema", True), ("without", False)):
+            requests = [
+                replace(request, max_tokens=96, json_schema=request.json_schema if held else None)
+                for request in bench.requests(rows)
+            ]
+            rates = {served: [0, 0.0] for served in models}
+            for served in ("embedded", "server", "server", "embedded"):
+                started = time.perf_counter()
+                with ThreadPoolExecutor(bench.slots) as executor:
+                    replies = list(executor.map(models[served].generate, requests))
+                rates[served][0] += sum(reply.completion_tokens for reply in replies)
+                rates[served][1] += time.perf_counter() - started
+            own, other = (tokens / seconds for tokens, seconds in rates.values())
+            print(f"{name:<16}{own:>14.1f}{other:>14.1f}{other / own:>8.2f}", flush=True)
+        bench.app.close()
 
 
 def show(arms: list[Arm], slots: int) -> None:

@@ -42,6 +42,8 @@ class Recording:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.digests: Mapping[str, str] = model.digests
+        self.slots = model.slots
+        self.context = model.context
         self.requests: list[Request] = []
 
     def generate(
@@ -52,6 +54,9 @@ class Recording:
     ) -> Reply:
         self.requests.append(request)
         return self.model.generate(request, on_text, cancel)
+
+    def count_tokens(self, request: Request) -> int | None:
+        return self.model.count_tokens(request)
 
     def close(self) -> None:
         """The fixture closes the model."""
