@@ -7,10 +7,10 @@
 (a) the job: /annotate TABLE save to FILE, through the application, with its database
 (b) a loop that keeps as many requests of the same engine in work, and writes nothing
 (c) the same requests, one after another
-(a) goes first in the first block and notes its requests, which (b) and (c) then repeat; blocks of
-rows take turns, so that a machine whose speed drifts slows all alike. Loading the model is not
-counted. Prints papers a minute, completion tokens a second, the ratio to (b), what (a) takes over
-(b) for a row, and the peak memory.
+(b) and (c) repeat the requests that (a) has made, repairs included. Blocks of rows take turns, so
+that a machine whose speed drifts slows all alike. Loading the model is not counted. Prints papers a
+minute, completion tokens a second, the ratio to (b), what (a) takes over (b) for a row, and the
+peak memory.
 
 --server compares the embedded engine with an OpenAI-compatible server at URL (".../v1") that has
 the same weights, such as llama.cpp's llama-server built for this machine's own CPU: the requests of
@@ -38,6 +38,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -101,13 +102,13 @@ def compare_speed(options: argparse.Namespace) -> None:
         bench = Bench(Path(folder), options.slots)
         for number, start in enumerate(range(0, len(rows), options.block)):
             block = rows[start : start + options.block]
-            requests = bench.requests(block)
+            bench.asked.clear()
             ways = [
                 lambda block=block: bench.job(block),
-                lambda requests=requests: bench.bare(requests, bench.slots),
-                lambda requests=requests: bench.bare(requests, 1),
+                lambda: bench.bare(bench.slots),
+                lambda: bench.bare(1),
             ]
-            for way in (0, 1, 2) if number % 2 == 0 else (2, 1, 0):
+            for way in (0, 1, 2) if number % 2 == 0 else (0, 2, 1):
                 started = time.perf_counter()
                 tokens = ways[way]()
                 arms[way].add(time.perf_counter() - started, len(block), tokens)
@@ -134,6 +135,7 @@ class Bench:
         assert isinstance(served.model, LlamaCppModel), "only the embedded engine can be bare"
         self.model, self.slots = served.model, served.slots
         print(f"{served.resolution.resolved}, {served.resolution.chosen.serve.label}, ", end="")
+        self.asked: list[Request] = []
         self.workers = f"--workers {self.slots} "
         print(f"{self.slots} slots")
 
@@ -156,7 +158,16 @@ class Bench:
             writer = csv.DictWriter(file, list(block[0]))
             writer.writeheader()
             writer.writerows(block)
-        with tempfile.TemporaryDirectory() as corpus:
+        generate = self.model.generate
+
+        def noted(request: Request, *others: Any) -> Reply:
+            self.asked.append(request)
+            return generate(request, *others)
+
+        with (
+            tempfile.TemporaryDirectory() as corpus,
+            mock.patch.object(self.model, "generate", noted),
+        ):
             how = f"{self.workers}--db {corpus}/corpus.db --force"
             outcome = self.app.dispatch(f"/annotate {table} {how} save to {target}")
         summary = outcome.result.summary
@@ -165,8 +176,8 @@ class Bench:
             print(f"  {summary['errors']}")
         return int(summary["tokens"]["completion"])
 
-    def bare(self, requests: list[Request], slots: int) -> int:
-        """Send the requests from as many threads, straight to the engine."""
+    def bare(self, slots: int) -> int:
+        """Send what the job has asked from as many threads, straight to the engine."""
         server = self.model._running()
 
         def ask(request: Request) -> int:
@@ -176,7 +187,7 @@ class Bench:
             return int(server.handle_chat_completions(body)["usage"]["completion_tokens"])
 
         with ThreadPoolExecutor(slots) as executor:
-            return sum(executor.map(ask, requests))
+            return sum(executor.map(ask, self.asked))
 
 
 def compare_server(options: argparse.Namespace) -> None:
