@@ -71,9 +71,8 @@ def find_papers(
 ) -> list[Paper]:
     """Papers on a topic, the corpus's first, each once.
 
-    They hold all words of the topic. Only where neither place has such a paper, it widens, and says
-    so: to those of the corpus with half of the words, and two at least, and to those of arXiv with
-    any of them.
+    They hold all words of the topic. Only where neither place has such a paper, those of the corpus
+    with half of the words, two at least, and those of arXiv with any will do, and it says so.
 
     Args:
         source: look there alone; without it arXiv fills up what the corpus lacks.
@@ -103,10 +102,7 @@ def find_papers(
     enough = source == "corpus" or len(found) >= limit
     more, failure = ([], None) if enough else _if_reached(at_arxiv)
     if len(words) > 1 and not one_holds_all(more, words):
-        if found:
-            more = _set_aside(more, found, notice)
-        else:
-            found = _with_half(words, in_corpus, notice)
+        found, more = _widened(words, found, more, in_corpus, notice)
     if not (found or more):
         raise _nothing(f"{shown(topic)!r}{between(since, until)}", failure)
     if failure:
@@ -126,11 +122,19 @@ def _if_reached(ask: Callable[[], list[Paper]]) -> tuple[list[Paper], SkillFaile
         return [], exc
 
 
-def _set_aside(more: list[Paper], found: list[Paper], notice: Callable[[str], None]) -> list[Paper]:
-    """Do without what arXiv gave for want of better ones, since the corpus has better ones."""
-    if more:
+def _widened(
+    words: list[str],
+    found: list[Paper],
+    more: list[Paper],
+    in_corpus: Callable[[int], list[Paper]],
+    notice: Callable[[str], None],
+) -> tuple[list[Paper], list[Paper]]:
+    """The corpus's papers and arXiv's, where none of arXiv's holds all words."""
+    if not found:
+        return _with_half(words, in_corpus, notice), more
+    if more:  # given for want of better ones, which the corpus has
         notice(f"going on with the {_papers(found)} of the corpus, with all of the words")
-    return []
+    return found, []
 
 
 def _with_half(
