@@ -35,7 +35,7 @@ from harness.backends.base import Request  # noqa: E402
 from harness.backends.llamacpp import LlamaCppBackend, LlamaCppModel  # noqa: E402
 from harness.entries import ServeEntry  # noqa: E402
 from harness.files import FileStore  # noqa: E402
-from skills.annotate.forms import FORMS  # noqa: E402
+from skills.nanda.forms import FORMS  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 from skills.nanda.paper import Paper  # noqa: E402
 

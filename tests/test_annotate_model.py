@@ -17,8 +17,8 @@ import pytest
 from harness.backends.base import Message, Model, OnText, Reply, Request
 from harness.errors import InvalidReply
 from harness.testing import FakeModel, run_skill
-from skills.annotate.defuse import defuse
 from skills.annotate.plugin import Annotate
+from skills.nanda.defuse import defuse
 from skills.nanda.framework import nanda
 
 pytestmark = pytest.mark.model

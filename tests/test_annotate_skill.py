@@ -25,9 +25,9 @@ from harness.models import ModelPool, Models
 from harness.registry import Registry
 from harness.testing import FakeBackend, FakeModel, fake_models, run_skill
 from skills.annotate.annotate import annotate, prepare
-from skills.annotate.forms import TaggedForm
 from skills.annotate.papers import read_paper
 from skills.annotate.plugin import Annotate
+from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import nanda, sha256_of
 from skills.nanda.paper import Paper
 

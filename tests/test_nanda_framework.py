@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from harness.errors import InputError
-from skills.annotate.forms import TaggedForm
 from skills.nanda.annotation import Annotation
+from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import NANDA, Framework, load, nanda
 
 EIGHT = (

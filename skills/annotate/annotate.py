@@ -17,9 +17,9 @@ from harness._version import __version__
 from harness.backends.base import OnText, Reply, Request
 from harness.errors import InputError, InvalidReply
 from harness.models import ServedModel
-from skills.annotate.forms import FORMS, Form, UnusableReply
 from skills.corpus.keys import key_of
 from skills.nanda.checks import check
+from skills.nanda.forms import FORMS, Form, UnusableReply
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
 

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Literal
 
 from harness.backends.base import Message, Request
 from harness.models import ServedModel
-from skills.annotate.defuse import defuse
+from skills.nanda.defuse import defuse
 from skills.nanda.framework import CLOSE_TAG, OPEN_TAG, Framework
 from skills.nanda.paper import Paper
 

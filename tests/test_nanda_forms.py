@@ -8,8 +8,8 @@ import pytest
 
 from harness.backends.base import Request
 from harness.testing import FakeModel, fake_models
-from skills.annotate.defuse import defuse
-from skills.annotate.forms import FORMS, Form, JsonForm, TaggedForm, UnusableReply
+from skills.nanda.defuse import defuse
+from skills.nanda.forms import FORMS, Form, JsonForm, TaggedForm, UnusableReply
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
