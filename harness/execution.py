@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal
@@ -32,7 +32,7 @@ from harness.options import GeneralOptions
 from harness.runlog import Run, RunLog, Status
 from harness.screen import Screen
 from harness.settings import Settings
-from harness.skills import Call, Result, Skill
+from harness.skills import Call, Result, Skill, Write
 
 Source = Literal["line", "stdin"]
 
@@ -99,7 +99,8 @@ class Execution:
             self.pool.registry.named(general.model)  # refuses an unknown name
         targets = self._targets()
         self.text, source = self._text()
-        output.check(targets, self.skill, self._may_replace)
+        companions = self._companions(targets)
+        output.check(targets, self.skill, self._may_replace, tuple(companions))
         screen = Screen(
             self.screen.out, self.screen.err, quiet_results=general.as_json or bool(targets)
         )
@@ -119,7 +120,14 @@ class Execution:
             result = call_isolated(self.skill, call)
             if general.as_json and (result.summary is not None or not targets):
                 result.as_json()  # data that is no JSON is a failure of this run
-            saved = tuple(self._save(target, result) for target in targets)
+            saved = (
+                *(self._save(target, result) for target in targets),
+                *(
+                    self._write(path, result.companions[name])
+                    for path, name in companions.items()
+                    if name in result.companions
+                ),
+            )
             self._finish(call, result)
         return Outcome(result, general, saved, screen.emitted)
 
@@ -134,6 +142,15 @@ class Execution:
             raise UsageError(f"/{asked.name} {asked.subcommand} needs a file to write")
         self.invocation = replace(asked, text="")
         return (as_path(path),)
+
+    def _companions(self, targets: Sequence[Path]) -> dict[Path, str]:
+        """The files beside the targets, each with its name among `Result.companions`."""
+        asked = self.invocation
+        return {
+            path: name
+            for target in targets
+            for name, path in self.skill.companions(target, asked.options, asked.subcommand).items()
+        }
 
     def _text(self) -> tuple[str, Source]:
         """The command's text, from the line or, where that says or lacks it, from stdin."""
@@ -186,12 +203,7 @@ class Execution:
     def _save(self, target: Path, result: Result) -> Path:
         suffix = target.suffix.lower()
         try:
-            with isolated(self.skill, self.screen, self.run):
-                output.write(
-                    target,
-                    lambda file: result.write(suffix, file),
-                    lambda sha256: self.run.wrote(target, sha256),
-                )
+            return self._write(target, lambda file: result.write(suffix, file))
         except OutputError:
             if render := result.renderers.get(suffix):
                 self.screen.notice(f"{target} could not be written; here is the result:")
@@ -199,7 +211,11 @@ class Execution:
                     as_object = self.invocation.general.as_json
                     self.screen.result(result.as_json() if as_object else render())
             raise
-        return target
+
+    def _write(self, path: Path, produce: Write) -> Path:
+        with isolated(self.skill, self.screen, self.run):
+            output.write(path, produce, lambda sha256: self.run.wrote(path, sha256))
+        return path
 
     @contextlib.contextmanager
     def _line_ended(self, screen: Screen) -> Iterator[None]:

@@ -22,11 +22,13 @@ def check(
     targets: Sequence[Path],
     skill: Skill,
     may_replace: Callable[[Path], bool],
+    companions: Sequence[Path] = (),
 ) -> None:
     """Refuse, before any work is done, what could not be written afterwards.
 
     Args:
         may_replace: asked about a target that exists.
+        companions: files beside the targets, whose suffixes are the skill's affair.
 
     Raises:
         UsageError: the skill saves nothing, or not in the format of the suffix.
@@ -34,7 +36,7 @@ def check(
     """
     for target in targets:
         _check_suffix(target, skill)
-    for target in targets:
+    for target in (*targets, *companions):
         try:
             _check_place(target, may_replace)
         except (OSError, RuntimeError) as exc:  # a name too long, links in a circle

@@ -69,6 +69,8 @@ class Result:
         renderers: what is written for each suffix the skill can save, made only when asked for.
         writers: the same for what is too large for one text, or no text: each writes to an open
             binary file.
+        companions: the same for the files that `Skill.companions` names; one without a writer is
+            not written.
         summary: what is said of the work. `--json` prints it instead of `data`, and with the paths
             of what was saved.
         exit_code: not 0 where there is a result although something failed.
@@ -80,6 +82,7 @@ class Result:
     data: Any = None
     renderers: Mapping[str, Render] = field(default_factory=dict)
     writers: Mapping[str, Write] = field(default_factory=dict)
+    companions: Mapping[str, Write] = field(default_factory=dict)
     summary: Mapping[str, Any] | None = None
     exit_code: int = 0
     stopped: HarnessError | None = None
@@ -178,6 +181,15 @@ class Skill(ABC):
     target_text: ClassVar[Mapping[str, str]] = {}
     logged: ClassVar[bool] = True
     Options: ClassVar[type[SkillOptions]] = SkillOptions
+
+    def companions(
+        self, target: Path, options: SkillOptions, subcommand: str
+    ) -> Mapping[str, Path]:
+        """The files that are written beside `target`, under the names `Result.companions` uses.
+
+        They are refused or replaced as the target is, before the work begins.
+        """
+        return {}
 
     @abstractmethod
     def run(self, call: Call) -> Result:

@@ -255,7 +255,14 @@ class Many(Skill):
         manner: ClassVar = frozenset({"workers"})
         workers: int = Field(1, description="at once")
         stop: bool = Field(False, description="stop early")
+        notes: bool = Field(False, description="write notes beside it")
         broken: bool = Field(False, description="break while writing")
+
+    def companions(self, target, options, subcommand):
+        if options.notes:
+            names = {"notes": f"{target.stem}_notes.log", "unwritten": "unwritten.log"}
+            return {name: target.with_name(file) for name, file in names.items()}
+        return {}
 
     def run(self, call: Call) -> Result:
         def write(file: IO[bytes]) -> None:
@@ -266,6 +273,7 @@ class Many(Skill):
         stopped = Interrupted("interrupted", hint="1 of 2 rows is done.")
         return Result(
             writers={".bin": write, ".txt": write},
+            companions={"notes": lambda file: file.write(b"all")},
             summary={"rows": 2},
             stopped=stopped if call.options.stop else None,
         )
@@ -347,3 +355,22 @@ def test_a_process_killed_after_its_file_was_in_place_may_replace_it(many, monke
             many.dispatch("/many save to a.bin")
     assert Path("a.bin").exists()
     many.dispatch("/many save to a.bin")
+
+
+def test_companions_are_written_beside_every_target(many, tmp_path):
+    (tmp_path / "sub").mkdir()
+    outcome = many.dispatch("/many --notes save to a.bin -o sub/b.txt")
+    beside = (Path("a_notes.log"), Path("sub/b_notes.log"))
+    assert outcome.saved == (Path("a.bin"), Path("sub/b.txt"), *beside)
+    assert [path.read_text() for path in beside] == ["all", "all"]
+    assert not (tmp_path / "unwritten.log").exists()
+
+
+def test_a_companion_of_others_is_refused_before_the_work(many, tmp_path):
+    (tmp_path / "a_notes.log").write_text("somebody else's")
+    with pytest.raises(OutputError, match="exists already"):
+        many.dispatch("/many --notes save to a.bin")
+    assert not (tmp_path / "a.bin").exists()
+    many.dispatch("/many --notes --force save to a.bin")
+    assert (tmp_path / "a_notes.log").read_text() == "all"
+    many.dispatch("/many --notes save to a.bin")  # by now they are this job's own
