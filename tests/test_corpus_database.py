@@ -275,7 +275,9 @@ def test_faults_of_others_are_not_blamed_on_the_corpus(tmp_path: Path, fault: Ex
 
 
 def test_faults_of_a_statement_are_not_blamed_on_the_file(db: Database, tmp_path: Path) -> None:
-    insert = "INSERT INTO votes (annotation_id, persona, created_at) VALUES (9, 'p', '')"
+    insert = (
+        "INSERT INTO verdicts (run_id, source_id, decision, reasons) VALUES (9, 'p', 'kept', '')"
+    )
     for sql, error in (
         (insert, sqlite3.IntegrityError),
         ("SELECT * FROM nothing", sqlite3.OperationalError),

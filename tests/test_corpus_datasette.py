@@ -47,7 +47,11 @@ def test_tables_are_listed_with_their_full_text(corpus: Path) -> None:
         "annotations",
         "moves",
         "failures",
+        "ballots",
         "votes",
+        "verdicts",
+        "judge_forms",
+        "calibrations",
         "_migrations",
     }
     assert tables["papers"]["fts_table"] == "papers_fts"

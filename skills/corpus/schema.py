@@ -5,7 +5,11 @@
     moves         the same in long form, one row a move, with its checks; full text in moves_fts
     failures      papers whose annotation failed, with reason and raw reply, until it succeeds
     runs          one row each time a job was started
-    votes         what a panel of personas said of an annotation
+    ballots       what /curate asked a panel about one annotation, or about a probe; or why it failed
+    votes         each persona's score on a ballot, and how it counted last
+    verdicts      what a run of /curate decided about a row of its input
+    judge_forms   how a judge is asked for its one token, as it was measured
+    calibrations  thresholds that were set for a judge by --calibrate
 
 Every key is an explicit INTEGER PRIMARY KEY, since an implicit rowid changes with VACUUM and the
 full-text tables point at it.
@@ -14,6 +18,8 @@ full-text tables point at it.
 from __future__ import annotations
 
 import sqlite3
+
+from skills.corpus.schema_curation import m006_ballots, m007_verdicts
 
 
 def m001_papers(db: sqlite3.Connection) -> None:
@@ -116,7 +122,15 @@ def m005_votes(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX votes_annotation ON votes(annotation_id)")
 
 
-MIGRATIONS = (m001_papers, m002_runs, m003_annotations, m004_failures, m005_votes)
+MIGRATIONS = (
+    m001_papers,
+    m002_runs,
+    m003_annotations,
+    m004_failures,
+    m005_votes,
+    m006_ballots,
+    m007_verdicts,
+)
 
 
 def _annotations(db: sqlite3.Connection) -> None:
