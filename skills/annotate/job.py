@@ -7,7 +7,6 @@ twice.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import traceback
 from collections.abc import Callable, Iterator
@@ -88,19 +87,6 @@ class AnnotateJob:
         self._asked = True
         if self._job is not None:
             self._job.ask()
-
-    @contextlib.contextmanager
-    def noted(self) -> Iterator[None]:
-        """See that the job's row says how it ended, whatever ends it before it is summed up."""
-        try:
-            yield
-        except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt | Interrupted)
-            if self.run_id:
-                with contextlib.suppress(Exception):  # the first error is the one to tell
-                    status: runs.Status = "interrupted" if stopped else "failed"
-                    runs.finish(self.db, self.run_id, status, {"error": str(error)})
-            raise
 
     def has_done(self, tally: Tally) -> bool:
         """Whether this model has annotated any of the papers, now or before."""

@@ -105,7 +105,8 @@ def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finish
     if tally.stopped is not None:
         tally.stopped.hint = _go_on(tally.stopped, counted)
     if job.run_id:
-        runs.finish(job.db, job.run_id, _status(tally, counted), summary)
+        status = runs.status_of(tally.stopped, counted.failed)
+        runs.finish(job.db, job.run_id, status, summary)
     job.call.screen.notice(in_words(summary))
     return Finished(job, path, summary, tally.stopped)
 
@@ -157,12 +158,6 @@ def _summary(
         "database": str(path),
         "run": job.run_id or None,
     }
-
-
-def _status(tally: Tally, counted: Count) -> runs.Status:
-    if isinstance(tally.stopped, Interrupted):
-        return "interrupted"
-    return "failed" if tally.stopped or counted.failed else "done"
 
 
 def _go_on(stopped: HarnessError, counted: Count) -> str:

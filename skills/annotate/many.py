@@ -15,7 +15,7 @@ from skills.annotate import sources
 from skills.annotate.job import AnnotateJob
 from skills.annotate.job_result import Finished, finish
 from skills.annotate.sources import Source
-from skills.corpus import listing
+from skills.corpus import listing, runs
 from skills.corpus.columns import Columns
 from skills.corpus.database import default_path, open_corpus
 from skills.nanda.framework import Framework
@@ -50,7 +50,7 @@ def annotate_source(call: Call, source: Source, framework: Framework) -> Finishe
 
         def work(model: ServedModel) -> Finished:
             job = AnnotateJob(call, source, framework, model, db)
-            with ctrl_c_asks(job.ask), job.noted():
+            with ctrl_c_asks(job.ask), runs.noted(db, lambda: job.run_id):
                 _refuse_to_start_over(job)
                 started = time.monotonic()
                 tally = job.run()

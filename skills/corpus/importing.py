@@ -112,6 +112,19 @@ def add(
     return added
 
 
+def annotated(entry: Entry, framework: Framework) -> Annotated | None:
+    """The stored form of a row's annotation, as it would be imported; None where it has none.
+
+    Raises:
+        InputError: a move of it is no move, naming row and column.
+    """
+    moves = _moves(entry, framework)
+    if moves is None:
+        return None
+    own = _own_provenance(entry, moves)
+    return _annotated(entry, moves, own or _import_provenance(entry, moves, framework), framework)
+
+
 def _check(entry: Entry, framework: Framework) -> None:
     """Refuse a row whose annotation cannot be kept.
 

@@ -77,6 +77,21 @@ def failures(db: Database) -> Iterator[Failure]:
         yield failure_of(row, paper_of(row))
 
 
+def with_moves(
+    db: Database, paper: Paper, moves: Mapping[str, str], framework: Framework
+) -> tuple[int, Annotated] | None:
+    """The newest annotation of `paper` that says exactly this, with its id."""
+    rows = db.conn.execute(
+        "SELECT id FROM annotations WHERE paper_id = ? AND framework = ? ORDER BY id DESC",
+        [known(db, paper), framework.name],
+    )
+    for row in rows.fetchall():
+        for item in annotated(db, framework, [row["id"]]):
+            if all(item.record[name] == moves[name] for name in framework.names):
+                return row["id"], item
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """All that is kept of one paper.

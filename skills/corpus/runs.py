@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness._version import __version__
+from harness.errors import HarnessError, Interrupted
 from skills.corpus.database import transaction
 
 if TYPE_CHECKING:
@@ -51,3 +53,28 @@ def finish(db: Database, run_id: int, status: Status, summary: Mapping[str, Any]
                 run_id,
             ],
         )
+
+
+@contextlib.contextmanager
+def noted(db: Database, run_id: Callable[[], int]) -> Iterator[None]:
+    """See that a job's row says how it ended, whatever ends it before it is summed up.
+
+    Args:
+        run_id: tells the row; 0 as long as there is none.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if run_id():
+            stopped = isinstance(error, KeyboardInterrupt | Interrupted)
+            with contextlib.suppress(Exception):  # the first error is the one to tell
+                status: Status = "interrupted" if stopped else "failed"
+                finish(db, run_id(), status, {"error": str(error)})
+        raise
+
+
+def status_of(stopped: HarnessError | None, failed: int) -> Status:
+    """How a job ended, by why it was stopped and how many of its rows failed."""
+    if isinstance(stopped, Interrupted):
+        return "interrupted"
+    return "failed" if stopped or failed else "done"

@@ -5,7 +5,7 @@
     moves         the same in long form, one row a move, with its checks; full text in moves_fts
     failures      papers whose annotation failed, with reason and raw reply, until it succeeds
     runs          one row each time a job was started
-    ballots       what /curate asked a panel about one annotation, or about a probe; or why it failed
+    ballots       an annotation or a probe that /curate put to a panel, or why that failed
     votes         each persona's score on a ballot, and how it counted last
     verdicts      what a run of /curate decided about a row of its input
     judge_forms   how a judge is asked for its one token, as it was measured
