@@ -1,0 +1,102 @@
+"""/curate --review: a person looks at annotations one by one, and what is accepted is gold."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from prompt_toolkit.input import Input
+from prompt_toolkit.output import Output
+
+from harness.joblock import job_lock
+from harness.jobs import ctrl_c_asks
+from harness.skills import Call, Result
+from skills.corpus.columns import Columns
+from skills.corpus.database import default_path
+from skills.curate.review_input import Candidates, read
+from skills.curate.review_log import ReviewLog, open_log
+from skills.curate.review_screen import opened
+from skills.curate.review_session import Review
+from skills.nanda import framework as frameworks
+
+SHOWN_LOST = 5
+
+
+def review(
+    call: Call,
+    path: Path,
+    target: Path,
+    keys: Input | None = None,
+    terminal: Output | None = None,
+) -> Result:
+    """Show the annotations of `path` that are not decided on yet, and keep what is decided.
+
+    Args:
+        target: the gold table. It is written after each decision, and so is its journal.
+        keys, terminal: prompt_toolkit's, for tests; else the real terminal.
+
+    Raises:
+        UsageError: there is no terminal, or another process reviews for the same table.
+        InputError: the annotations, or the gold that is there already, cannot be used.
+        OutputError: a decision cannot be kept.
+    """
+    options = call.options
+    framework = frameworks.load(options.framework) if options.framework else frameworks.nanda()
+    columns = Columns(options.abstract_column, options.id_column, options.title_column)
+    corpus = options.db or default_path(call.settings)
+    locks = call.settings.data_dir / "reviews"
+    with opened(call.screen, keys, terminal) as screen, job_lock(locks, str(target.resolve())):
+        papers = read(path, framework, columns, options.from_, corpus)
+        log = open_log(
+            target, framework, papers.id_column, lambda sha256: call.log.wrote(target, sha256)
+        )
+        found = Review(framework, papers, log, screen)
+        for line in _remarks(papers, log):
+            call.screen.notice(line)
+        with ctrl_c_asks(found.ask):
+            found.run()
+        return _result(call, found, path)
+
+
+def _remarks(papers: Candidates, log: ReviewLog) -> Iterator[str]:
+    """What is to be known before the first paper is shown."""
+    for reason in papers.lost[:SHOWN_LOST]:
+        yield f"not shown: {reason}"
+    if len(papers.lost) > SHOWN_LOST:
+        yield f"not shown: {len(papers.lost) - SHOWN_LOST} more (--json has all)"
+    if papers.without_moves:
+        yield f"not shown: {papers.without_moves} without any move"
+    if papers.repeats:
+        yield f"not shown: {papers.repeats} about a paper of an earlier row"
+    if log.restored:
+        yield (
+            f"{log.gold.target.name} lacked {log.restored} of the rows that were accepted, as "
+            f"{log.journal.name} tells; it has them again"
+        )
+
+
+def _result(call: Call, done: Review, path: Path) -> Result:
+    counts, log, papers = done.counts(), done.log, done.papers
+    edited = f" ({counts.edited} edited)" if counts.edited else ""
+    parts = [f"{counts.accepted} accepted{edited}", f"{counts.rejected} rejected"]
+    parts += [f"{counts.in_gold} in gold before"] * bool(counts.in_gold)
+    parts += [f"{counts.to_do} to do"]
+    parts += [f"{len(papers.lost)} without an abstract"] * bool(papers.lost)
+    rows = len(log.gold.rows)
+    text = f"{', '.join(parts)}; {log.gold.target} has {rows} {'row' if rows == 1 else 'rows'}"
+    if call.targets:  # then the harness says no more than that it was saved
+        call.screen.notice(text)
+    summary: dict[str, Any] = {
+        "input": str(path),
+        "gold": str(log.gold.target),
+        "journal": str(log.journal),
+        "papers": len(papers.items),
+        **dataclasses.asdict(counts),
+        "gold_rows": rows,
+        "lost": list(papers.lost),
+        "without_moves": papers.without_moves,
+        "repeats": papers.repeats,
+    }
+    return Result(text=text, writers={".csv": log.gold.write_to}, summary=summary)
