@@ -17,7 +17,7 @@ from skills.annotate.job_result import Finished, finish
 from skills.annotate.sources import Source
 from skills.corpus import listing, runs
 from skills.corpus.columns import Columns
-from skills.corpus.database import default_path, open_corpus
+from skills.corpus.database import default_path, locks, open_corpus
 from skills.nanda.framework import Framework
 
 
@@ -43,10 +43,9 @@ def annotate_source(call: Call, source: Source, framework: Framework) -> Finishe
             raise UsageError(
                 "is the corpus itself", where=str(target), hint="Save to another file."
             )
-    locks = path.with_name(f".{path.name}.jobs")  # beside it, so that all who use it see them
     name = str(source.path.resolve() if source.path else source.name)
 
-    with open_corpus(path) as db, job_lock(locks, name):
+    with open_corpus(path) as db, job_lock(locks(path), name):
 
         def work(model: ServedModel) -> Finished:
             job = AnnotateJob(call, source, framework, model, db)

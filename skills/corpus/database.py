@@ -36,6 +36,11 @@ def default_path(settings: Settings) -> Path:
     return settings.data_dir / NAME
 
 
+def locks(path: Path) -> Path:
+    """Where the locks of the jobs on a corpus are: beside it, so that all who use it see them."""
+    return path.with_name(f".{path.name}.jobs")
+
+
 @contextlib.contextmanager
 def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[Database]:
     """The database at `path`, made and brought up to date if need be, and closed at the end.

@@ -38,11 +38,11 @@ def write_csv(
             already, ids stand under "id".
     """
     names = ("title", "abstract", *framework.names)
-    file.write(_csv_row((_id_name(id_column, names), *names)))
+    file.write(csv_row((_id_name(id_column, names), *names)))
     for item in items:
         moves = (item.record[name] for name in framework.names)
         paper = item.paper
-        file.write(_csv_row((paper.id, paper.title, paper.abstract, *moves)))
+        file.write(csv_row((paper.id, paper.title, paper.abstract, *moves)))
 
 
 def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
@@ -119,7 +119,8 @@ def _id_name(id_column: str, others: Iterable[str]) -> str:
     return "id" if id_column.casefold() in others else id_column
 
 
-def _csv_row(values: Iterable[str]) -> bytes:
+def csv_row(values: Iterable[str]) -> bytes:
+    """One row as `write_csv` writes it."""
     # The csv module quotes the characters of its own line end alone: with "\n", Python 3.11 leaves
     # a lone "\r" bare, and a reader would see another row.
     buffer = io.StringIO(newline="")

@@ -1,0 +1,272 @@
+"""/curate from its line to its result: read, ask, decide, sum up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import HarnessError, Interrupted, ModelUnavailable, UsageError
+from harness.invocation import as_path
+from harness.joblock import job_lock
+from harness.jobs import Tally, ctrl_c_asks
+from harness.models import ServedModel
+from harness.skills import Call, Result
+from skills.corpus import outputs, runs
+from skills.corpus.annotated import Annotated
+from skills.corpus.columns import Columns
+from skills.corpus.database import default_path, locks, open_corpus
+from skills.curate import (
+    ballots,
+    calibration,
+    decisions,
+    gates,
+    items,
+    notes,
+    panel,
+    probes,
+    report,
+    sidecars,
+    summary,
+    verdicts,
+)
+from skills.curate.curator import Judge, VoteForm, choose_form
+from skills.curate.items import Input, Item
+from skills.curate.job import CurateJob
+from skills.curate.panel import Panel
+from skills.curate.summary import Run
+from skills.curate.verdicts import Bar
+from skills.nanda.framework import Framework, sha256_of
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+SEED = 0
+"""Of the probes: the same annotations give the same ones."""
+
+
+def curate(call: Call, framework: Framework) -> Result:
+    """Judge the annotations of a table or of the corpus, and keep the good ones."""
+    personas = panel.shipped()
+    personas.check_moves(framework)
+    decisions.check_bar(len(personas.personas), call.options.min_votes)
+    path = call.options.db or default_path(call.settings)
+    with open_corpus(path) as db:
+        source = _source(call, db, framework)
+        _refuse_input(call, source, path)
+        known_bad = _probes(call, source, framework)
+        curation = Curation(call, framework, personas, source, known_bad, path)
+        with job_lock(locks(path), f"the curation of {source.path or source.name}"):
+            return call.models.run(
+                "judge", lambda model: curation.by(model, db), slots=call.options.workers
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Curation:
+    """One run: what is judged, by whom and against what."""
+
+    call: Call
+    framework: Framework
+    panel: Panel
+    source: Input
+    probes: tuple[Item, ...]
+    path: Path
+
+    def by(self, model: ServedModel, db: Database) -> Result:
+        """Have `model` judge, and hand back what came of it.
+
+        Raises:
+            ModelUnavailable: it went away before it had judged anything.
+        """
+        judge = Judge(self.panel, model, self.framework, self._form(model, db))
+        job = CurateJob(self.call, self.source, self.probes, judge, db)
+        with ctrl_c_asks(job.ask), runs.noted(db, lambda: job.run_id):
+            job.run_id = self._start(judge, db)
+            started = time.monotonic()
+            tally = job.run()
+            if isinstance(tally.stopped, ModelUnavailable) and not tally.done:
+                raise tally.stopped
+            bar = self._bar(job, tally)
+            found = job.verdicts(bar)
+            if self.call.options.explain and tally.stopped is None:
+                tally = job.explain(found)
+                found = job.verdicts(bar)
+            of_input = len(self.source.items)
+            run = Run(self.source, judge, bar, found[:of_input], found[of_input:])
+            return self._finish(job, run, tally.stopped, time.monotonic() - started)
+
+    def _form(self, model: ServedModel, db: Database) -> VoteForm:
+        """How the judge is asked: measured once, and the same from then on."""
+        known = ballots.form(db, model, self.panel)
+        if known is not None:
+            return known
+        asked = [item for item in self.source.items if not item.findings]
+        with self.call.screen.progress("measuring how the judge answers"):
+            form = choose_form(self.panel, model, self.framework, asked)
+        if asked:
+            ballots.keep_form(db, model, self.panel, form)
+        return form
+
+    def _start(self, judge: Judge, db: Database) -> int:
+        return runs.start(
+            db,
+            skill="curate",
+            source=self.source.name,
+            model=judge.model.resolution.resolved,
+            settings={
+                "framework": self.framework.digest,
+                "panel": self.panel.digest,
+                "min_votes": self.call.options.min_votes,
+                "digests": dict(judge.model.digests),
+                "served": judge.model.resolution.chosen.serve.label,
+                "slots": judge.model.slots,
+            },
+        )
+
+    def _bar(self, job: CurateJob, tally: Tally) -> Bar:
+        """What has to be reached: calibrated now, or before, or the defaults."""
+        options, model = self.call.options, job.judge.model
+        bar = verdicts.bar(job.db, model, self.panel, options.min_votes)
+        if not options.calibrate or tally.stopped is not None:
+            return bar
+        of_input = job.verdicts(bar)[: len(self.source.items)]
+        scores = [verdict.scores for verdict in of_input if verdict.scores]
+        gated = sum(bool(item.findings) for item in self.source.items)
+        found = calibration.calibrate(scores, gated, options.reject_rate, options.min_votes)
+        if found.why:
+            self.call.screen.notice(found.why)
+        bar = Bar(
+            found.thresholds,
+            options.min_votes,
+            {
+                "input": self.source.name,
+                "reject_rate": options.reject_rate,
+                "achieved": round(found.achieved, 4),
+                "annotations": found.judged + found.gate_rejected,
+            },
+        )
+        verdicts.keep_bar(job.db, model, self.panel, bar)
+        return bar
+
+    def _finish(
+        self, job: CurateJob, run: Run, stopped: HarnessError | None, seconds: float
+    ) -> Result:
+        """Sum the run up, note it in the corpus, and hand out what can be saved of it."""
+        verdicts.keep(job.db, job.run_id, [*run.verdicts, *run.probes], run.bar)
+        summed = summary.of_run(run)
+        records = items.records(job.db, [one.item for one in run.judged], self.framework)
+        own = notes.made_by_the_judge(run, {_digest(one, self.framework): one for one in records})
+        summed["notes"] = notes.of_run(run, summed, own)
+        usage = job.judge.model.usage
+        summed |= {
+            "tokens": {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
+            "seconds": round(seconds, 1),
+            "database": str(self.path),
+            "run": job.run_id,
+        }
+        if stopped is not None:
+            stopped.hint = _go_on(stopped, run)
+        runs.finish(job.db, job.run_id, runs.status_of(stopped, summed["failed"]), summed)
+        text = report.text(summed)
+        if self.call.targets:
+            self.call.screen.notice(text)
+        return self._result(run, summed, text, stopped)
+
+    def _result(
+        self, run: Run, summed: dict[str, Any], text: str, stopped: HarnessError | None
+    ) -> Result:
+        kept = [one.item for one in run.verdicts if one.decision == "kept"]
+        others = [one for one in run.verdicts if one.decision not in ("kept", "pending")]
+        framework, id_column = self.framework, self.source.id_column
+
+        def annotated() -> Iterator[Annotated]:
+            with open_corpus(self.path) as db:
+                yield from items.records(db, kept, framework)
+
+        about = {"input": self.source.name, "kept": len(kept), "run": summed["run"]}
+        everyone = [*run.verdicts, *run.probes]
+        return Result(
+            text,
+            writers=outputs.writers(
+                framework,
+                id_column,
+                annotated,
+                lambda: iter(()),
+                title=f"Curated: {self.source.name}",
+                about=about,
+            ),
+            companions={
+                "rejected": lambda file: sidecars.write_rejected(
+                    file, others, framework, self.panel, id_column
+                ),
+                "log": lambda file: sidecars.write_log(
+                    file, everyone, self.panel, run.bar, {"summary": summed}
+                ),
+            },
+            summary=summed,
+            exit_code=1 if summed["failed"] else 0,
+            stopped=stopped,
+        )
+
+
+def _source(call: Call, db: Database, framework: Framework) -> Input:
+    asked, options = call.text.strip(), call.options
+    if asked == items.CORPUS:
+        return items.from_corpus(db, framework, options.limit)
+    columns = Columns(options.abstract_column, options.id_column, options.title_column)
+    return items.from_table(db, as_path(asked), columns, framework, options.limit)
+
+
+def _probes(call: Call, source: Input, framework: Framework) -> tuple[Item, ...]:
+    """Known-bad annotations made of the input's good ones, as far as gates can tell good."""
+    good = [(item.paper, item.moves) for item in source.items if not item.findings]
+    made = probes.make(good, framework, call.options.probes, SEED)
+    return tuple(
+        Item(
+            probe.paper,
+            probe.moves,
+            f"probe {probe.kind} of {probe.paper.id}",
+            gates.find(probe.paper, probe.moves, framework),
+            probe=probe.kind,
+            changed=probe.changed,
+        )
+        for probe in made
+    )
+
+
+def _refuse_input(call: Call, source: Input, corpus: Path) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        UsageError: a target, or a file beside it, is the input or the corpus.
+    """
+    read = [path.resolve() for path in (source.path, corpus) if path]
+    for target in call.targets:
+        for path in (target, *sidecars.beside(target).values()):
+            if path.resolve() in read:
+                raise UsageError(
+                    "is the input itself"
+                    if path.resolve() != corpus.resolve()
+                    else "is the corpus itself",
+                    where=str(path),
+                    hint="Save to another file.",
+                )
+
+
+def _digest(item: Annotated, framework: Framework) -> str:
+    return sha256_of({name: item.record[name] for name in framework.names})
+
+
+def _go_on(stopped: HarnessError, run: Run) -> str:
+    """How to go on after a run that was stopped."""
+    everyone = [*run.verdicts, *run.probes]
+    left = sum(verdict.decision == "pending" for verdict in everyone)
+    kept = (
+        f"{len(everyone) - left:,} of {len(everyone):,} annotations and probes are judged, and "
+        "their votes are kept; the same line goes on from there."
+    )
+    before = "" if isinstance(stopped, Interrupted) or not stopped.hint else f"{stopped.hint} "
+    return before + kept

@@ -1,0 +1,175 @@
+"""What is curated: the annotations of a table, or those of the corpus.
+
+An item has its moves as they were written, so that the gates can say what is wrong with them; only
+the ways of saying "Not stated." are made one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import InputError
+from skills.corpus import importing, listing
+from skills.corpus.annotated import Annotated
+from skills.corpus.columns import Columns
+from skills.corpus.saved_files import Entry, entries
+from skills.corpus.table_files import shown
+from skills.corpus.tables import open_table
+from skills.curate import gates
+from skills.curate.gates import Finding
+from skills.nanda.framework import Framework, sha256_of
+from skills.nanda.paper import Paper
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+CORPUS = "corpus"
+"""What stands on the line for the corpus itself."""
+_REASONS = ("no abstract", "no annotation", "repeats an earlier row")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An annotation to be judged.
+
+    Attributes:
+        where: its row for people.
+        findings: what the gates have against it.
+        entry: the row it was read from; None for a probe.
+        probe: the kind of known-bad annotation that it is; "" for one of the input.
+        changed: what was done to make it one.
+    """
+
+    paper: Paper
+    moves: Mapping[str, str]
+    where: str
+    findings: tuple[Finding, ...] = ()
+    entry: Entry | None = None
+    probe: str = ""
+    changed: str = ""
+
+    @property
+    def moves_sha256(self) -> str:
+        return sha256_of(dict(self.moves))
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The annotations of one input.
+
+    Attributes:
+        name: what was given.
+        id_column: what the papers' id is called in a table.
+        rows: all there are, with those that were left out.
+        filtered: how many were left out, by reason.
+        path: the table; None for the corpus.
+    """
+
+    name: str
+    items: tuple[Item, ...]
+    id_column: str
+    rows: int
+    filtered: Mapping[str, int] = field(default_factory=dict)
+    path: Path | None = None
+
+
+def from_table(
+    db: Database, path: Path, columns: Columns, framework: Framework, limit: int | None
+) -> Input:
+    """The annotations of a table, every row of which has been read.
+
+    Args:
+        db: the corpus, where the abstracts of a saved .jsonl are.
+        limit: rows read at most.
+
+    Raises:
+        InputError: the table cannot be used, or holds no annotation.
+    """
+    found: list[Item] = []
+    left_out = dict.fromkeys(_REASONS, 0)
+    rows = 0
+    for entry in entries(db, path, framework, columns):
+        if limit is not None and rows == limit:
+            break
+        rows += 1
+        if entry.lacks:
+            raise InputError(
+                f"has no column {', '.join(entry.lacks)}",
+                where=shown(path),
+                hint="A table of annotations has the abstract and a column for each move.",
+            )
+        if why := _left_out(entry):
+            left_out[why] += 1
+        else:
+            found.append(_item(entry, framework))
+    filtered = {why: count for why, count in left_out.items() if count}
+    if not found:
+        what = "no row of it has an annotation" if rows else "has no rows below its header"
+        raise InputError(what, where=shown(path))
+    return Input(str(path), tuple(found), _id_column(path, columns, found), rows, filtered, path)
+
+
+def from_corpus(db: Database, framework: Framework, limit: int | None) -> Input:
+    """The current annotations of the corpus.
+
+    Raises:
+        InputError: it has none by this framework.
+    """
+    ids = listing.current_ids(db, framework)[:limit]
+    found = tuple(
+        _item(_as_entry(item, framework), framework)
+        for item in listing.annotated(db, framework, ids)
+    )
+    if not found:
+        raise InputError(
+            f"the corpus has no annotations by the framework {framework.name}",
+            hint="`/annotate TABLE` makes them; `/corpus add TABLE` takes them in.",
+        )
+    return Input(CORPUS, found, listing.id_column(db, ids), len(found))
+
+
+def records(db: Database, items: Iterable[Item], framework: Framework) -> Iterator[Annotated]:
+    """The stored form of items that fit the framework; what the corpus has of them, it gives."""
+    for item in items:
+        known = listing.with_moves(db, item.paper, item.moves, framework)
+        if known is not None:
+            yield Annotated(item.paper, known[1].record)
+        elif item.entry is not None and (made := importing.annotated(item.entry, framework)):
+            yield made
+
+
+def _left_out(entry: Entry) -> str:
+    """Why a row is left out, or ""."""
+    if not entry.paper.abstract:
+        return _REASONS[0]
+    if not any(text.strip() for text in (entry.moves or {}).values()):
+        return _REASONS[1]
+    return _REASONS[2] if entry.repeat else ""
+
+
+def _item(entry: Entry, framework: Framework) -> Item:
+    written = entry.moves or {}
+    moves = {name: framework.canonical(written.get(name, "")) for name in framework.names}
+    findings = gates.find(entry.paper, moves, framework)
+    return Item(entry.paper, moves, entry.where, findings, entry)
+
+
+def _as_entry(item: Annotated, framework: Framework) -> Entry:
+    return Entry(
+        f"{item.paper.id_field} {item.paper.id}",
+        item.paper,
+        {name: item.record[name] for name in framework.names},
+        item.record["provenance"],
+    )
+
+
+def _id_column(path: Path, columns: Columns, found: list[Item]) -> str:
+    """The table's own name of its ids' column; of a saved .jsonl, what the first id is."""
+    try:
+        own = open_table(path, columns).id_column
+    except InputError:  # it has no abstracts
+        own = None
+    return own or found[0].paper.id_field

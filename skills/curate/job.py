@@ -1,0 +1,164 @@
+"""Many annotations, one job: each is put to the panel once, and its votes are kept at once.
+
+As in `skills.annotate.job`, what is done and what failed stands in the corpus database under
+content keys: the same line goes on where it was killed, and no vote is paid for twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from harness.jobs import Job, Tally
+from harness.progress import Pace, shown
+from harness.skills import Call
+from skills.curate import ballots
+from skills.curate.curator import Judge, Vote
+from skills.curate.items import Input, Item
+from skills.curate.verdicts import Bar, Verdict, decide
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+@dataclass(slots=True)
+class CurateJob:
+    """The annotations of `source` and the probes made of them, before the panel.
+
+    An annotation that a gate has rejected is not put to it; a probe always is, so that the panel
+    can be seen without the gates.
+    """
+
+    call: Call
+    source: Input
+    probes: Sequence[Item]
+    judge: Judge
+    db: Database
+    run_id: int = 0
+    _pace: Pace | None = None
+    _job: Job[Any, Any] | None = None
+    _asked: bool = False
+    _slots: SimpleQueue[int] = field(default_factory=SimpleQueue)
+    _update: Callable[[], None] = lambda: None
+
+    def run(self) -> Tally:
+        """Have judged what has not been, and hand out how it went."""
+        due = list(self._due())
+        self._announce(len(due))
+        if not due:
+            return Tally()
+        slots = self.judge.model.slots
+        for slot in range(slots):
+            self._slots.put(slot)
+        self._pace = Pace(len(due), sum(len(item.paper.abstract) for item in due))
+        self._job = job = Job(self._perform, self._keep, self._refuse, slots, self.call.cancel)
+        if self._asked:
+            job.ask()
+        with shown(self._pace, self.call.screen, "judging") as self._update:
+            return job.run(due)
+
+    def explain(self, verdicts: Sequence[Verdict]) -> Tally:
+        """Ask, for each annotation the panel rejected, the persona that scored it lowest why."""
+        due = [
+            verdict
+            for verdict in verdicts
+            if verdict.decision == "rejected"
+            and verdict.ballot
+            and not (verdict.item.findings or verdict.item.probe or verdict.ballot.explanations)
+        ]
+        if not due:
+            return Tally()
+        self._pace = Pace(len(due), sum(len(one.item.paper.abstract) for one in due))
+        self._job = job = Job(
+            self._ask_why,
+            self._explained,
+            self._unexplained,
+            self.judge.model.slots,
+            self.call.cancel,
+        )
+        with shown(self._pace, self.call.screen, "explaining") as self._update:
+            return job.run(due)
+
+    def ask(self) -> None:
+        """Ask the job to stop, as Ctrl-C does."""
+        self._asked = True
+        if self._job is not None:
+            self._job.ask()
+
+    def verdicts(self, bar: Bar) -> list[Verdict]:
+        """What becomes of every annotation and probe, as far as they have been judged."""
+        return [self._verdict(item, bar) for item in (*self.source.items, *self.probes)]
+
+    def _verdict(self, item: Item, bar: Bar) -> Verdict:
+        key = ballots.key_of(item, self.judge)
+        asked = self._is_asked(item)
+        ballot = ballots.load(self.db, key) if asked else None
+        refused = ballots.refused(self.db, key) if asked and ballot is None else None
+        return decide(item, ballot, refused, bar)
+
+    def _is_asked(self, item: Item) -> bool:
+        return bool(item.probe) or not item.findings
+
+    def _due(self) -> Iterator[Item]:
+        """What is to be judged; the same annotation once."""
+        wanted = "failed" if self.call.options.retry_failed else None
+        seen: set[str] = set()
+        for item in (*self.source.items, *self.probes):
+            key = ballots.key_of(item, self.judge)
+            if self._is_asked(item) and key not in seen and ballots.state(self.db, key) == wanted:
+                seen.add(key)
+                yield item
+
+    def _announce(self, due: int) -> None:
+        items = self.source.items
+        gated = sum(bool(item.findings) for item in items)
+        parts = [f"{len(items):,} annotations", f"{gated:,} rejected by the gates"]
+        parts.append(f"{due:,} to judge, {self.judge.model.slots} at a time")
+        parts += [f"{len(self.probes):,} probes among them"] * bool(self.probes)
+        parts += [f"{n:,} left out ({why})" for why, n in self.source.filtered.items()]
+        self.call.screen.notice(f"{self.source.name}: {'; '.join(parts)}")
+
+    def _perform(self, item: Item) -> tuple[Vote, ...]:
+        slot = self._slots.get()
+        try:
+            return self.judge.votes(item, slot)
+        finally:
+            self._slots.put(slot)
+
+    def _keep(self, item: Item, votes: tuple[Vote, ...]) -> None:
+        ballots.keep(
+            self.db, ballots.key_of(item, self.judge), item, self.judge, votes, self.run_id
+        )
+        evaluated = sum(vote.prompt_tokens - vote.cached_tokens for vote in votes)
+        self._count(item, evaluated)
+
+    def _refuse(self, item: Item, error: Exception) -> None:
+        key = ballots.key_of(item, self.judge)
+        ballots.refuse(self.db, key, item, self.judge, error, self.run_id)
+        self._count(item, None)
+
+    def _ask_why(self, verdict: Verdict) -> str:
+        return self.judge.explain(verdict.item, self.judge.panel.personas[_lowest(verdict)])
+
+    def _explained(self, verdict: Verdict, text: str) -> None:
+        assert verdict.ballot is not None
+        persona = self.judge.panel.names[_lowest(verdict)]
+        ballots.explained(self.db, verdict.ballot, persona, text)
+        self._count(verdict.item, len(text.split()))
+
+    def _unexplained(self, verdict: Verdict, error: Exception) -> None:
+        self.call.screen.notice(f"{verdict.item.where}: not explained: {error}")
+        self._count(verdict.item, None)
+
+    def _count(self, item: Item, tokens: int | None) -> None:
+        if self._pace is not None:
+            self._pace.row(item.where, len(item.paper.abstract), tokens)
+        self._update()
+
+
+def _lowest(verdict: Verdict) -> int:
+    """Which persona fell short of its threshold; of several, the one with the lowest score."""
+    against = [i for i, passed in enumerate(verdict.passes) if passed is False]
+    return min(against, key=lambda i: verdict.scores[i] or 0.0)

@@ -1,0 +1,107 @@
+"""What a reader of a run has to know before believing its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from skills.corpus.annotated import Annotated
+from skills.curate.summary import Run
+
+WEAK_AUROC = 0.7
+"""Below it the panel is called weak: of a good and a bad annotation it takes the bad one for the
+better in three of ten cases and more. The usual reading (Hosmer and Lemeshow 2000, Applied Logistic
+Regression, p. 162) calls .7 to .8 acceptable."""
+MUCH_INVALID = 0.1
+
+
+def of_run(run: Run, summary: Mapping[str, Any], own: int) -> list[str]:
+    """The notes, most important first.
+
+    Args:
+        own: annotations among those that were judged, which the judge itself has made.
+    """
+    return [
+        *_bar(run),
+        *_judge(summary),
+        *_own(summary, own),
+        *_form(run),
+        *_invalid(run),
+    ]
+
+
+def made_by_the_judge(run: Run, records: Mapping[str, Annotated]) -> int:
+    """How many of the judged annotations come from the judge's own weights.
+
+    Args:
+        records: the stored form by the digest of the moves, of those that have one.
+    """
+    weights = set(run.judge.model.digests.values())
+    served = run.judge.model.resolution.chosen.serve
+    count = 0
+    for verdict in run.judged:
+        item = records.get(verdict.item.moves_sha256)
+        provenance = item.record["provenance"] if item else {}
+        digests = set(provenance.get("digests", {}).values())
+        same_name = (provenance.get("backend"), provenance.get("where")) == (
+            served.backend,
+            served.where,
+        )
+        count += bool(weights & digests) or (not weights and same_name)
+    return count
+
+
+def _bar(run: Run) -> Iterator[str]:
+    known = run.bar.calibrated
+    if known is None:
+        yield (
+            "uncalibrated: the thresholds are fixed defaults, which no annotations of yours have "
+            "set (`/curate --calibrate TABLE --reject-rate 0.3`)"
+        )
+        return
+    yield (
+        f"calibrated on {known['input']} ({known['annotations']:,} annotations), so that gates and "
+        f"panel reject {known['reject_rate']:.0%} of them (reached: {known['achieved']:.1%}): that "
+        "rate is a chosen quota, and no finding"
+    )
+
+
+def _judge(summary: Mapping[str, Any]) -> Iterator[str]:
+    probes = summary["probes"]
+    auroc = probes["all"]["auroc"] if probes else None
+    if not auroc or auroc["value"] is None:
+        return
+    value = f"AUROC {auroc['value']:.2f}, {auroc['low']:.2f} to {auroc['high']:.2f}"
+    if auroc["at_chance"]:
+        yield (
+            f"this judge does not tell known-bad annotations from yours ({value}): what the panel "
+            "rejects is near to chance, and the gates alone do the work"
+        )
+    elif auroc["value"] < WEAK_AUROC:
+        yield f"this judge is weak ({value} against known-bad annotations): see what it adds below"
+
+
+def _own(summary: Mapping[str, Any], own: int) -> Iterator[str]:
+    if own:
+        yield (
+            f"{own:,} of {summary['judged']:,} judged annotations were made by the judge's own "
+            "weights, and a model favours its own; --model names another judge"
+        )
+
+
+def _form(run: Run) -> Iterator[str]:
+    if run.judge.form.kind == "json":
+        yield (
+            "the server tells no probabilities of tokens: each score is one answer, which has "
+            "fewer steps and ties more often"
+        )
+
+
+def _invalid(run: Run) -> Iterator[str]:
+    passes = [vote for verdict in run.judged for vote in verdict.passes]
+    invalid = passes.count(None)
+    if passes and invalid > MUCH_INVALID * len(passes):
+        yield (
+            f"{invalid:,} of {len(passes):,} votes are invalid: the model was about to answer "
+            "something else"
+        )

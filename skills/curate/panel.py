@@ -1,0 +1,182 @@
+"""The panel as data: who sits on it, what each is asked, and how an answer is read.
+
+`shipped()` is the panel of personas.yaml. One message begins with what all personas judge, the
+abstract and the annotation, and ends with what one of them asks: a server evaluates the beginning
+once for all five.
+"""
+
+from __future__ import annotations
+
+import functools
+import string
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from harness import yamlfile
+from harness.backends.base import Message
+from harness.errors import InputError
+from skills.nanda.defuse import defuse
+from skills.nanda.framework import Framework, sha256_of
+from skills.nanda.paper import Paper
+
+PERSONAS = Path(__file__).with_name("personas.yaml")
+SOURCE = "_source"
+"""What a placeholder ends in that stands for the sentence a move comes from."""
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Persona(_Strict):
+    """One seat of the panel.
+
+    Attributes:
+        name: lower-case letters and hyphens; its column in tables.
+        criterion: what it checks, as a statement that is true or not.
+        why: why it sits on the panel, for people.
+        ask: the end of the message. It may quote moves: {claim}, and {claim_source} for the
+            sentence of the abstract that the claim comes from.
+        threshold: the score from which it passes, as long as none was calibrated.
+    """
+
+    name: str = Field(pattern=r"^[a-z]+(-[a-z]+)*$")
+    title: Text
+    criterion: Text
+    why: Text
+    ask: Text
+    threshold: float
+
+
+class Panel(_Strict):
+    """Five personas, and what they have in common.
+
+    Attributes:
+        system: the system message.
+        shared: the beginning of the user's message, with {abstract} and {annotation}.
+        answers: the answers of one token, and what each is worth.
+        prefills: beginnings of the reply, of which the one is taken after which most of the
+            probability lies on the answers.
+        explain: asked of a persona that did not pass an annotation, with its {criterion}.
+    """
+
+    version: Text
+    system: Text
+    shared: Text
+    answers: Mapping[str, float] = Field(min_length=2)
+    prefills: tuple[str, ...] = Field(min_length=1)
+    explain: Text
+    personas: tuple[Persona, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [persona.name for persona in self.personas]
+        if len(set(names)) < len(names):
+            raise ValueError("two personas have one name")
+        if len({answer.strip().casefold() for answer in self.answers}) < len(self.answers):
+            raise ValueError("two answers differ in blanks or case alone")
+        if {"abstract", "annotation"} - {*_placeholders(self.shared)}:
+            raise ValueError("`shared` has no {abstract} or no {annotation}")
+        for template in (self.explain, *(persona.ask for persona in self.personas)):
+            list(_placeholders(template))  # raises where a brace stands alone
+        low, high = min(self.answers.values()), max(self.answers.values())
+        for persona in self.personas:
+            if not low <= persona.threshold <= high:
+                raise ValueError(f"{persona.name}: its threshold is not within {low:g} to {high:g}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(persona.name for persona in self.personas)
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The fixed defaults."""
+        return tuple(persona.threshold for persona in self.personas)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """sha256 of all that the judge is sent: thresholds and explanations change no vote."""
+        asked = {persona.name: persona.ask for persona in self.personas}
+        return sha256_of([self.system, self.shared, dict(self.answers), asked])
+
+    def ask(
+        self,
+        paper: Paper,
+        moves: Mapping[str, str],
+        framework: Framework,
+        persona: Persona,
+    ) -> tuple[Message, ...]:
+        """The messages by which one persona is asked about an annotation.
+
+        Nothing of the abstract or the annotation can act as more than text in them.
+        """
+        return self._messages(paper, moves, framework, persona.ask)
+
+    def ask_why(
+        self,
+        paper: Paper,
+        moves: Mapping[str, str],
+        framework: Framework,
+        persona: Persona,
+    ) -> tuple[Message, ...]:
+        """The messages by which a persona is asked why it did not pass an annotation."""
+        return self._messages(
+            paper, moves, framework, self.explain.replace("{criterion}", persona.criterion)
+        )
+
+    def check_moves(self, framework: Framework) -> None:
+        """Refuse a framework that lacks a move which a persona asks about.
+
+        Raises:
+            InputError: naming persona and move.
+        """
+        for persona in self.personas:
+            for name in _placeholders(persona.ask):
+                move = name.removesuffix(SOURCE)
+                if move not in framework.names:
+                    raise InputError(
+                        f"the persona {persona.name} asks about {move!r}, which is no move of the "
+                        f"framework {framework.name}",
+                        where=str(PERSONAS),
+                    )
+
+    def _messages(
+        self, paper: Paper, moves: Mapping[str, str], framework: Framework, end: str
+    ) -> tuple[Message, ...]:
+        shown = {name: defuse(moves.get(name, "")) or "(empty)" for name in framework.names}
+        annotation = "\n".join(f"{move.label}: {shown[move.name]}" for move in framework.moves)
+        shared = self.shared.format(abstract=defuse(paper.abstract), annotation=annotation)
+        tail = end.format_map(_quoted(end, paper, moves, shown))
+        return Message("system", self.system), Message("user", f"{shared}\n\n{tail}")
+
+
+@functools.cache
+def shipped() -> Panel:
+    """The panel that ships with the skill."""
+    return yamlfile.load(PERSONAS, Panel, InputError)
+
+
+def _quoted(
+    end: str, paper: Paper, moves: Mapping[str, str], shown: Mapping[str, str]
+) -> dict[str, str]:
+    """What the placeholders of a persona's question stand for."""
+    from skills.nanda.checks import source_sentence
+
+    found: dict[str, str] = {}
+    for name in _placeholders(end):
+        if name in shown:
+            found[name] = shown[name]
+        else:
+            move = name.removesuffix(SOURCE)
+            found[name] = defuse(source_sentence(paper.abstract, moves.get(move, ""))["text"])
+    return found
+
+
+def _placeholders(template: str) -> Iterator[str]:
+    return (name for _, name, _, _ in string.Formatter().parse(template) if name)
