@@ -187,6 +187,7 @@ def test_alike_votes_of_a_lenient_panel_have_a_low_alpha() -> None:
     value = alpha(rows, "nominal").value
     assert value is not None
     assert value < 0.05
+    assert same_votes([(False, False, False, True)]) == 3 / 6
     assert same_votes([(True, None)]) is None
 
 
@@ -203,8 +204,8 @@ def test_effective_votes_at_the_ends() -> None:
 
 
 def test_a_persona_that_always_says_the_same_is_no_vote() -> None:
-    rows = [(score, score, 3.0) for score in (1.0, 2.0, 4.0, 3.0)]
-    assert effective_votes(rows) == pytest.approx(1)
+    rows = [(1.0, 2.0, 3.0), (2.0, 1.0, 3.0), (4.0, 3.0, 3.0), (3.0, 4.0, 3.0)]
+    assert effective_votes(rows) == pytest.approx(2 / (1 + 0.6))
     assert effective_votes([(3.0, 3.0, score) for score in (1.0, 2.0, 4.0)]) is None
     assert effective_votes([]) is None
     assert effective_votes([(1.0, 2.0)] * 2) is None

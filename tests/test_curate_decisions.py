@@ -102,10 +102,10 @@ def test_vote_and_mean_disagree_where_few_scores_are_extreme() -> None:
 
 
 def test_the_mean_keeps_a_row_that_meets_the_thresholds_exactly() -> None:
-    # 0.1 + 0.2 - 0.3 is not 0 in floating point; on paper these gaps add up to 0.
-    rows = [(0.3, 0.1, 0.2)]
-    assert vote_against_mean(rows, (0.1, 0.2, 0.3), 1) == Difference(0, 0, 1)
-    assert vote_against_mean(rows, (0.1, 0.2, 0.31), 1) == Difference(1, 0, 1)
+    # On paper these gaps add up to 0; in floating point they are -3e-17.
+    rows = [(0.1, 0.2, 0.7)]
+    assert vote_against_mean(rows, (0.7, 0.1, 0.2), 1) == Difference(0, 0, 1)
+    assert vote_against_mean(rows, (0.7, 0.1, 0.21), 1) == Difference(1, 0, 1)
 
 
 def test_each_persona_weighs_what_its_absence_would_change() -> None:
@@ -169,6 +169,7 @@ def test_the_closest_rows_come_first_and_firm_ones_do_not_come() -> None:
         (8, 1, 2.0),
     ]
     assert [each.row for each in borderline(scores, THREES, 3, margin=0.04)] == [6, 2, 1, 8]
+    assert borderline([(5.0, 5.0, 3.25, 3.0, 1.0)], THREES, 3, margin=0.25) == []
     assert found[2].as_dict() == {"row": 3, "passes": 4, "distance": 0.1}
 
 

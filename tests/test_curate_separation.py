@@ -78,6 +78,8 @@ def test_equal_scores_are_at_chance() -> None:
     found = auroc([3.0] * 30, [3.0] * 30)
     assert (found.value, found.at_chance) == (0.5, True)
     assert not auroc([4.0] * 30, [3.0] * 30).at_chance
+    assert not auroc([3.0] * 30, [4.0] * 30).at_chance  # worse than a coin is not chance either
+    assert auroc([4.0, 2.0, 5.0], [3.0, 1.0]).at_chance
     assert json.loads(json.dumps(found.as_dict()))["at_chance"] is True
 
 
