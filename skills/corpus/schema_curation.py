@@ -101,6 +101,7 @@ def m007_verdicts(db: sqlite3.Connection) -> None:
             achieved REAL NOT NULL,
             annotations INTEGER NOT NULL,
             input TEXT NOT NULL,
+            why TEXT NOT NULL,
             created_at TEXT NOT NULL
         )
         """

@@ -136,8 +136,6 @@ class Curation:
         scores = [verdict.scores for verdict in of_input if verdict.scores]
         gated = sum(bool(item.findings) for item in self.source.items)
         found = calibration.calibrate(scores, gated, options.reject_rate, options.min_votes)
-        if found.why:
-            self.call.screen.notice(found.why)
         bar = Bar(
             found.thresholds,
             options.min_votes,
@@ -146,6 +144,7 @@ class Curation:
                 "reject_rate": options.reject_rate,
                 "achieved": round(found.achieved, 4),
                 "annotations": found.judged + found.gate_rejected,
+                "why": found.why,
             },
         )
         verdicts.keep_bar(job.db, model, self.panel, bar)

@@ -92,7 +92,7 @@ class Judge:
 
         Raises: what `ServedModel.generate` raises.
         """
-        return tuple(self._vote(item, persona, slot) for persona in self.panel.personas)
+        return tuple(self.vote(item, persona, slot) for persona in self.panel.personas)
 
     def explain(self, item: Item, persona: Persona) -> str:
         """A persona's reason in a sentence, which is shown and decides nothing.
@@ -106,7 +106,8 @@ class Judge:
         self.model.check_fits(request)
         return " ".join(self.model.generate(request).text.split())
 
-    def _vote(self, item: Item, persona: Persona, slot: int | None) -> Vote:
+    def vote(self, item: Item, persona: Persona, slot: int | None = None) -> Vote:
+        """Ask one persona; raises what `ServedModel.generate` raises."""
         messages = self.panel.ask(item.paper, item.moves, self.framework, persona)
         reply = _ask(self.model, messages, self.panel, self.form, slot)
         found = _answers(reply, self.panel, self.form)

@@ -64,6 +64,8 @@ def _bar(run: Run) -> Iterator[str]:
         f"panel reject {known['reject_rate']:.0%} of them (reached: {known['achieved']:.1%}): that "
         "rate is a chosen quota, and no finding"
     )
+    if known["why"]:
+        yield known["why"]
 
 
 def _judge(summary: Mapping[str, Any]) -> Iterator[str]:

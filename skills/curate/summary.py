@@ -101,7 +101,7 @@ def _panel(run: Run) -> dict[str, Any]:
         "personas": _personas(run),
         "splits": decisions.splits(passes),
         "alpha": {
-            "votes": agreement.alpha(_numbers(passes), "nominal").as_dict(),
+            "votes": agreement.alpha(passes, "nominal").as_dict(),
             "scores": agreement.alpha(scores, "interval").as_dict(),
         },
         "effective_votes": agreement.effective_votes(scores),
@@ -198,7 +198,3 @@ def _rejected(run: Run, probes: Sequence[Verdict], good: Sequence[float | None])
 
 def _seen(verdict: Verdict) -> separation.Verdict:
     return separation.Verdict(bool(verdict.item.findings), verdict.passes)
-
-
-def _numbers(passes: Sequence[Sequence[bool | None]]) -> list[list[float | None]]:
-    return [[None if vote is None else float(vote) for vote in row] for row in passes]

@@ -32,7 +32,7 @@ class Bar:
         thresholds: the score from which each persona passes it.
         min_votes: personas that must.
         calibrated: where the thresholds come from, {"input", "reject_rate", "achieved",
-            "annotations", "created_at"}; None for the panel's fixed defaults.
+            "annotations", "why", "created_at"}; None for the panel's fixed defaults.
     """
 
     thresholds: tuple[float, ...]
@@ -126,7 +126,7 @@ def bar(db: Database, model: ServedModel, panel: Panel, min_votes: int) -> Bar:
     )
     if row is None:
         return Bar(panel.thresholds, min_votes)
-    told = ("input", "reject_rate", "achieved", "annotations", "created_at")
+    told = ("input", "reject_rate", "achieved", "annotations", "why", "created_at")
     return Bar(tuple(json.loads(row["thresholds"])), min_votes, {name: row[name] for name in told})
 
 
