@@ -68,6 +68,7 @@ def test_an_empty_or_overlong_move_does_not_fit_the_schema() -> None:
     assert findings(scope="x" * 1321) == (
         Finding("schema", "scope", "it has 1,321 characters, over 320"),
     )
+    assert ("schema", "scope") not in codes(scope="x" * 320)
     assert codes(scope="shell " * 53) == [("length", "scope")], "318 characters"
     assert codes(scope="shell " * 54) == [("schema", "scope")], "323 characters"
 
@@ -135,6 +136,17 @@ def test_the_text_of_another_paper() -> None:
     assert ("other-text", "implication") in codes(implication=bread)
 
 
+def test_an_annotation_is_another_texts_when_most_of_it_is() -> None:
+    bread = "Sourdough loaves of a village bakery rise overnight and taste better at dawn."
+    swapped = {move: f"{bread} {move}" for move in ("claim", "evidence", "method", "scope")}
+    assert ("other-text", "") in codes(**swapped)
+    del swapped["scope"], swapped["method"]
+    assert [move for code, move in codes(**swapped) if code == "other-text"] == [
+        "claim",
+        "evidence",
+    ]
+
+
 def test_a_move_is_not_judged_by_a_handful_of_words() -> None:
     assert codes(scope="It is for those who have bread and what is to be with it.") == []
 
@@ -148,7 +160,14 @@ def test_the_abstract_itself_is_no_annotation() -> None:
 
 
 def test_a_copied_move_among_others_and_a_short_copy_are_no_copy() -> None:
-    assert codes(limitation="Rehearsal doubles the time per task, as is said.") == []
+    verbatim = {
+        "claim": "Language agents that operate a shell break things, since they cannot take a "
+        "command back.",
+        "method": "DryRun is a planner that rehearses every command in a copy-on-write snapshot "
+        "before it touches the real machine.",
+        "limitation": "Rehearsal doubles the time per task, and that is a price.",
+    }
+    assert codes(**verbatim) == []
     short = "Language agents that operate a shell break things, since they cannot take a command"
     few = {"claim": f"{short} back.", "method": "DryRun, a planner that rehearses every command"}
     assert find(PAPER, dict.fromkeys(NANDA.names, UNSTATED) | few, NANDA) == ()
@@ -195,6 +214,14 @@ def test_a_phrase_of_its_own_in_two_moves_is_filler() -> None:
             "moves repeat the phrase 'in really exciting ways', which is not in the abstract",
         ),
     )
+
+
+def test_a_phrase_twice_in_one_move_is_none_in_two_moves() -> None:
+    text = (
+        "Small teams rehearse commands in really exciting ways, and open shell agents operate "
+        "machines in really exciting ways."
+    )
+    assert codes(implication=text) == []
 
 
 def test_a_stock_phrase_is_filler_unless_the_abstract_has_it() -> None:

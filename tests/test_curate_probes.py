@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,10 @@ def test_the_items_are_good_and_give_one_probe_of_each_kind() -> None:
     assert Counter(probe.kind for probe in probes) == dict.fromkeys(KINDS, len(ITEMS))
     assert list(dict.fromkeys(probe.kind for probe in probes)) == list(KINDS)
     assert all(tuple(probe.moves) == NANDA.names for probe in probes)
-    assert Counter(probe.kind for probe in make(ITEMS, NANDA, 4)) == dict.fromkeys(KINDS, 4)
+    for seed in range(4):
+        few = make(ITEMS, NANDA, 4, seed)
+        assert Counter(probe.kind for probe in few) == dict.fromkeys(KINDS, 4)
+        assert len(make(ITEMS, NANDA, 99, seed)) == len(KINDS) * len(ITEMS)
 
 
 def test_another_papers_moves() -> None:
@@ -96,7 +100,7 @@ def test_one_number_is_changed_to_a_near_one_that_the_abstract_lacks() -> None:
 
 def test_numbers_of_names_and_a_text_without_numbers_are_left_alone() -> None:
     paper, moves = ITEMS[0]
-    wordy = dict.fromkeys(moves, "GPT-4 and Llama-3.1-8B read the lines of programs.")
+    wordy = dict.fromkeys(moves, "GPT-4 and Llama-3.1-8B read TLS/1.3 lines of programs.")
     assert of_kind("number-changed", [(paper, wordy)]) == []
     assert of_kind("number-changed", [(paper, dict.fromkeys(moves, "Not stated."))]) == []
 
@@ -108,7 +112,14 @@ def test_a_number_of_any_size_is_changed_in_its_own_form() -> None:
         new = probe.moves["claim"].removeprefix("It is ").removesuffix(" now.")
         assert [c for c in new if not c.isdigit()] == [c for c in shown if not c.isdigit()]
         assert new != shown
+        if shown in ("100%", "1.0"):
+            assert float(new.rstrip("%")) < float(shown.rstrip("%")), "no share is over the whole"
     assert of_kind("number-changed", [(paper, {"claim": f"It is {'7' * 9999} now."})]) == []
+
+
+def test_a_number_whose_neighbours_the_abstract_holds_is_left_alone() -> None:
+    crowded = Paper("id", "crowded", "", "We count 1, 2, 3, 4, 5, six and seven.")
+    assert of_kind("number-changed", [(crowded, {"claim": "It counts 4."})]) == []
 
 
 def test_one_stated_move_is_emptied() -> None:
@@ -127,7 +138,8 @@ def test_a_copy_is_made_of_the_abstracts_own_words_and_fits_the_schema() -> None
     for probe in of_kind("copied"):
         assert all(text in probe.paper.abstract for text in probe.moves.values())
         assert all(0 < len(text) <= NANDA.max_chars for text in probe.moves.values())
-        assert len(set(probe.moves.values())) == len(NANDA.names)
+        places = [probe.paper.abstract.index(text) for text in probe.moves.values()]
+        assert places == sorted(set(places)), "pieces in the order of the abstract"
 
 
 def test_a_copy_cuts_a_sentence_that_is_longer_than_a_move() -> None:
@@ -185,9 +197,8 @@ def test_further_items_push_probes_out_and_change_none() -> None:
 
 def test_an_abstract_that_comes_twice_counts_once() -> None:
     paper, moves = ITEMS[0]
-    assert make([*ITEMS, (paper, {**moves, "scope": "Other."})], NANDA, 99) == make(
-        ITEMS, NANDA, 99
-    )
+    again = (replace(paper, id="again"), {**moves, "scope": "Other."})
+    assert make([*ITEMS, again], NANDA, 99) == make(ITEMS, NANDA, 99)
 
 
 def test_a_probe_that_says_what_a_given_annotation_says_is_left_out() -> None:

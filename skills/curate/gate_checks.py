@@ -103,7 +103,12 @@ def copies(abstract: str, moves: Mapping[str, str]) -> Iterator[str]:
 
 
 def filler(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Padding: (move, clause), the move "" for the whole annotation."""
+    """Padding: (move, clause), the move "" for the whole annotation.
+
+    It sees words that are foreign to the abstract. Clauses written after these limits were set were
+    found on gold_dev.csv behind every move in 100% of annotations, behind three in 85%, behind one
+    in 38%: what is said of a single move in the paper's own words is left to the panel.
+    """
     known = frozenset(content_words(abstract))
     runs = {move: _longest_strange_run(text, known) for move, text in moves.items()}
     padded = [move for move, run in runs.items() if run >= STRANGE_RUN]
