@@ -1,0 +1,95 @@
+"""What a model is trained to read and to write: what `/annotate` sends and reads in tagged form.
+
+Both are made by `skills.nanda.forms.TaggedForm`, so that training and use cannot drift apart. The
+texts stand without a chat template: that is the base model's, and is put around them by whoever
+trains, as the engine puts it around them in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.backends.base import Message
+from harness.errors import InputError
+from skills.nanda.defuse import defuse
+from skills.nanda.forms import TaggedForm
+from skills.nanda.framework import Framework, nanda
+from skills.nanda.paper import Paper
+
+
+def format_annotation_prompt(abstract: str, framework: Framework | None = None) -> str:
+    """What the user says: the abstract on one line, its special tokens and tags broken."""
+    return _messages(abstract, framework)[-1].content
+
+
+def format_annotation_system(framework: Framework | None = None) -> str:
+    """What stands before it as the system's message; the same for every abstract."""
+    return _messages("", framework)[0].content
+
+
+def format_annotation_output(moves: Mapping[str, Any], framework: Framework | None = None) -> str:
+    """The completion: `<annotation>`, a line for each move, `</annotation>`; no end token.
+
+    Special tokens and tags within a move are broken as they are in the prompt, for a trainer's
+    tokenizer would take "<|im_end|>" in one for the end of the answer. Every other move is what
+    `TaggedForm.parse` reads back.
+
+    Args:
+        moves: the moves by name; other keys, such as the columns of a table, are not looked at.
+
+    Raises:
+        InputError: a move is missing, empty, too long, or cannot stand on one line of it.
+    """
+    framework = framework or nanda()
+    return completion_of(valid_moves(moves, framework), framework)
+
+
+def completion_of(valid: Mapping[str, str], framework: Framework) -> str:
+    """`format_annotation_output` of moves that are `valid_moves` already.
+
+    Raises:
+        InputError: a move cannot stand on one line of it.
+    """
+    try:
+        return TaggedForm(framework).completion({name: defuse(valid[name]) for name in valid})
+    except ValueError as exc:
+        raise InputError(str(exc)) from exc
+
+
+def valid_moves(moves: Mapping[str, Any], framework: Framework) -> dict[str, str]:
+    """The moves on one line each, in the framework's order.
+
+    Raises:
+        InputError: saying of each move that does not fit what is wrong with it.
+    """
+    found = {name: moves[name] for name in framework.names if name in moves}
+    try:
+        valid = framework.annotation_model().model_validate(found).model_dump()
+    except ValidationError as exc:
+        raise InputError("; ".join(_in_words(error, framework) for error in exc.errors())) from exc
+    return {name: valid[name] for name in framework.names}
+
+
+def chat_messages(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The messages of a row of the data set, for a chat template: what `/annotate` would send."""
+    return [
+        {"role": "system", "content": row["system"]},
+        {"role": "user", "content": row["prompt"]},
+    ]
+
+
+def _messages(abstract: str, framework: Framework | None) -> tuple[Message, ...]:
+    return TaggedForm(framework or nanda()).messages(Paper("id", "", "", abstract))
+
+
+def _in_words(error: Mapping[str, Any], framework: Framework) -> str:
+    words = {
+        "missing": "is missing",
+        "string_type": "is no text",
+        "string_too_short": "is empty",
+        "string_too_long": f"is longer than {framework.max_chars} characters",
+    }
+    return f"{error['loc'][0]} {words.get(error['type'], error['msg'])}"

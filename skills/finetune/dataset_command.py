@@ -1,0 +1,85 @@
+"""`/finetune dataset`: from the options of a line to a data set, its manifest and its summary."""
+
+from __future__ import annotations
+
+from harness.errors import UsageError
+from harness.skills import Call, Result
+from skills.corpus.database import default_path
+from skills.corpus.tables import Columns
+from skills.finetune.build_finetune_from_annotations import build_dataset
+from skills.finetune.dataset import Choices, Dataset
+from skills.finetune.dataset_manifest import in_words, manifest, notices, write_manifest
+from skills.finetune.dataset_options import DatasetOptions
+from skills.finetune.token_counts import histogram, open_counter
+from skills.nanda import framework as frameworks
+
+
+def make_dataset(call: Call) -> Result:
+    """Run `/finetune dataset`.
+
+    Raises:
+        UsageError: there is text, which means nothing here.
+        InputError: a table or an option cannot be used.
+    """
+    options = call.options
+    if call.text.strip():
+        raise UsageError(
+            f"/finetune dataset takes no text, but found {call.text.strip()[:40]!r}",
+            hint="`--gold FILE`, `--agent FILE` and `--curated FILE` name the tables.",
+        )
+    framework = frameworks.load(options.framework) if options.framework else frameworks.nanda()
+    with call.screen.progress("making the data set") as tick:
+        dataset = build_dataset(
+            options.gold,
+            options.agent,
+            options.curated,
+            dev=options.dev,
+            test=options.test,
+            choices=choices(options),
+            framework=framework,
+            columns=Columns(options.abstract_column, options.id_column),
+            corpus=options.db or default_path(call.settings),
+            tick=tick,
+        )
+    return result(call, dataset, options)
+
+
+def choices(options: DatasetOptions) -> Choices:
+    """The choices that options stand for."""
+    return Choices(
+        options.curated_only,
+        options.max_similarity,
+        {
+            "gold": options.gold_weight,
+            "curated": options.curated_weight,
+            "agent": options.agent_weight,
+        },
+    )
+
+
+def result(call: Call, dataset: Dataset, options: DatasetOptions) -> Result:
+    """Count the tokens of a data set and say what is in it.
+
+    Returns: what is saved as .jsonl, with the companion "manifest" (`dataset_manifest`), which is
+        also what `--json` prints.
+    """
+    screen = call.screen
+    with (
+        screen.progress("counting tokens") as tick,
+        open_counter(
+            options.tokenizer, call.models.registry, call.settings.cache_dir, screen.notice
+        ) as counter,
+    ):
+        made = manifest(dataset, histogram(counter, dataset.examples(), tick))
+    for line in notices(dataset):
+        screen.notice(line)
+    if not call.targets:
+        screen.notice("nothing is saved: `save to FILE.jsonl` does that")
+    else:
+        screen.notice(in_words(made))
+    return Result(
+        in_words(made),
+        summary=made,
+        writers={".jsonl": dataset.write},
+        companions={"manifest": lambda file: write_manifest(file, made)},
+    )
