@@ -79,7 +79,7 @@ class FakeModel:
         return Reply(text, "stop", self.count_tokens(request), len(text.split()), watch.seconds)
 
     def count_tokens(self, request: Request) -> int:
-        return sum(len(message.content.split()) for message in request.messages)
+        return sum(len(message.content.split()) for message in request.conversation)
 
     def close(self) -> None:
         self.closed = True

@@ -18,13 +18,19 @@ It generates with a real model, refuses what the real servers refuse, and fails 
     unfinished  the answer ends in order, but without its last part
     garbage     a line inside the answer that is no JSON
     slow        a piece every 0.3 s, for ever
+
+As OpenAI's server it is of the make that `owner` names: "vllm" goes on from a last message of the
+assistant, but only with fields of its own, which any other refuses. `logprobs` says what it does
+where they are asked for: "told", "ignored", "refused" or "alone" (of the token, no alternatives).
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -90,6 +96,7 @@ class ProtocolServer:
         api_key: str | None = None,
     ) -> None:
         self.model, self.names, self.api_key = model, names, api_key
+        self.owner, self.logprobs = "test", "told"
         self.requests: list[Recorded] = []
         self.disconnected = threading.Event()
         self.released = threading.Event()
@@ -284,10 +291,24 @@ class _Handler(BaseHTTPRequestHandler):
         if failure in STREAMED:
             self._stream_failing(failure, dialect)
             return
-        reply = self.state.generate(request, lambda text: self._chunk(dialect.piece(text)))
+        if request.top_logprobs and self.state.logprobs != "ignored":
+            reply = self._stream_told(request, dialect)
+        else:
+            reply = self.state.generate(request, lambda text: self._chunk(dialect.piece(text)))
         for data in dialect.end(reply):
             self._chunk(data)
         self._finish()
+
+    def _stream_told(self, request: Request, dialect: Any) -> Reply:
+        """Send each piece with what is told of its token; the end of the answer is no piece."""
+        pieces: list[str] = []
+        reply = self.state.generate(request, pieces.append)
+        for piece, told in itertools.zip_longest(pieces, reply.logprobs):
+            token = _token(piece or "", (told or {}).get(piece or "", -9999.0))
+            if self.state.logprobs == "told":
+                token["top_logprobs"] = [_token(*item) for item in (told or {}).items()]
+            self._chunk(dialect.piece(piece or "", logprobs=[token]))
+        return reply
 
     def _stream_failing(self, failure: str, dialect: Any) -> None:
         for number in range(PIECES_BEFORE_FAILURE):
@@ -329,18 +350,23 @@ class _Handler(BaseHTTPRequestHandler):
             seed=options.get("seed", 0),
             stop=tuple(options.get("stop", ())),
             json_schema=body.get("format") or None,
+            top_logprobs=body.get("top_logprobs", 0),
         )
         self._stream(name, request, _OllamaDialect(name))
 
     # OpenAI
 
     def _openai_models(self) -> None:
-        models = [{"id": n, "object": "model", "owned_by": "test"} for n in self.state.names]
+        owner = self.state.owner
+        models = [{"id": n, "object": "model", "owned_by": owner} for n in self.state.names]
         self._json(200, {"object": "list", "data": models})
 
     def _openai_chat(self, body: Any) -> None:
         name = self._check_model(body)
         _check_openai(body)
+        _check_make(body, self.state.owner)
+        if body.get("logprobs") and self.state.logprobs == "refused":
+            raise ProtocolError(403, "You are not allowed to request logprobs from this model")
         self._fail_early(name)
         stop = body.get("stop") or ()
         schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema")
@@ -351,6 +377,7 @@ class _Handler(BaseHTTPRequestHandler):
             seed=body.get("seed", 0),
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
             json_schema=schema,
+            top_logprobs=body.get("top_logprobs", 0),
         )
         usage = (body.get("stream_options") or {}).get("include_usage", False)
         self._stream(name, request, _OpenAIDialect(name, usage))
@@ -365,9 +392,10 @@ class _OllamaDialect:
     def __init__(self, name: str) -> None:
         self._head = {"model": name, "created_at": "2026-11-24T10:00:00.000000Z"}
 
-    def piece(self, text: str) -> bytes:
+    def piece(self, text: str, logprobs: list[dict[str, Any]] | None = None) -> bytes:
         message = {"role": "assistant", "content": text}
-        return _line({**self._head, "message": message, "done": False})
+        more = {} if logprobs is None else {"logprobs": logprobs}
+        return _line({**self._head, "message": message, "done": False, **more})
 
     def end(self, reply: Reply) -> list[bytes]:
         last: dict[str, Any] = {
@@ -396,8 +424,14 @@ class _OpenAIDialect:
         self._head["model"] = name
         self._usage = usage
 
-    def piece(self, text: str, finish_reason: str | None = None) -> bytes:
+    def piece(
+        self,
+        text: str,
+        finish_reason: str | None = None,
+        logprobs: list[dict[str, Any]] | None = None,
+    ) -> bytes:
         choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}
+        choice["logprobs"] = None if logprobs is None else {"content": logprobs, "refusal": None}
         return _event({**self._head, "choices": [choice]})
 
     def end(self, reply: Reply) -> list[bytes]:
@@ -413,6 +447,10 @@ class _OpenAIDialect:
 
     def error(self, message: str) -> bytes:
         return _event({"error": {"message": message, "type": "server_error", "code": 500}})
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
 
 
 def _line(data: Any) -> bytes:
@@ -459,6 +497,7 @@ def _check_ollama(body: dict[str, Any]) -> None:
     schema = body.get("format")
     if not (schema is None or schema in ("", "json") or isinstance(schema, dict)):
         raise ProtocolError(400, f"invalid format: {schema!r}")
+    _check_logprobs(body)
     if body.get("think") not in (None, False):
         raise ProtocolError(400, f'"{body["model"]}" does not support thinking')
     if body.get("stream") is False:
@@ -474,6 +513,9 @@ def _check_openai(body: dict[str, Any]) -> None:
         raise ProtocolError(400, "'stop' must be a string or a list of 1 to 4 strings")
     if not isinstance(body.get("temperature", 1.0), (int, float)):
         raise ProtocolError(400, "'temperature' must be a number")
+    _check_logprobs(body)
+    if "top_logprobs" in body and not body.get("logprobs"):
+        raise ProtocolError(400, "'top_logprobs' requires 'logprobs' to be true")
     response_format = body.get("response_format")
     if response_format is not None:
         named = response_format.get("json_schema") or {}
@@ -481,3 +523,26 @@ def _check_openai(body: dict[str, Any]) -> None:
             raise ProtocolError(400, "Missing required parameter: 'response_format.json_schema'")
         if named.get("strict") and named["schema"].get("additionalProperties") is not False:
             raise ProtocolError(400, "'additionalProperties' is required to be false")
+
+
+def _check_logprobs(body: Mapping[str, Any]) -> None:
+    top = body.get("top_logprobs", 0)
+    if not isinstance(body.get("logprobs", False), bool) or not isinstance(top, int):
+        raise ProtocolError(400, "invalid logprobs")
+    if not 0 <= top <= 20:
+        raise ProtocolError(400, "top_logprobs must be between 0 and 20")
+
+
+def _check_make(body: dict[str, Any], owner: str) -> None:
+    """Refuse what vLLM refuses of an answer begun, and what the others refuse of vLLM's fields."""
+    fields = ("continue_final_message", "add_generation_prompt")
+    if owner != "vllm":
+        for name in fields:
+            if name in body:
+                raise ProtocolError(400, f"Unrecognized request argument supplied: {name}")
+    elif body.get("add_generation_prompt", True):
+        if body["messages"][-1]["role"] == "assistant":
+            message = "Cannot set `add_generation_prompt` to True when the last message is from"
+            raise ProtocolError(400, f"{message} the assistant.")
+        if body.get("continue_final_message"):
+            raise ProtocolError(400, "Cannot set both `continue_final_message` and the other")

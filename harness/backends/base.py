@@ -6,9 +6,10 @@ give me the model (`load`), and, of the model, generate (`generate`). Nothing he
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -38,6 +39,15 @@ class Request:
         json_schema: the completion must be JSON under this schema; every backend honours it.
         grammar: an LLGuidance grammar; only models with `takes_grammar` honour it.
         deadline: seconds the whole generation may take.
+        prefill: the beginning of the completion, which the model goes on from; it is not part of
+            `Reply.text`. It is sent as it is: whether it ends in a blank decides what follows.
+        top_logprobs: how many alternatives to tell for each token of the completion. A server that
+            tells 20 at most tells 20.
+        slot: which of the model's slots serves it, 0 to `Model.slots` - 1: requests that begin
+            alike find their beginning read there. Servers choose by themselves.
+
+    Raises:
+        ValueError: fields that contradict each other, or a negative number.
     """
 
     messages: tuple[Message, ...]
@@ -48,10 +58,24 @@ class Request:
     json_schema: Mapping[str, Any] | None = None
     grammar: str | None = None
     deadline: float = 600.0
+    prefill: str = ""
+    top_logprobs: int = 0
+    slot: int | None = None
 
     def __post_init__(self) -> None:
         if self.json_schema is not None and self.grammar is not None:
             raise ValueError("a request takes a json_schema or a grammar, not both")
+        if self.top_logprobs < 0:
+            raise ValueError(f"top_logprobs is {self.top_logprobs}, and must not be negative")
+        if self.slot is not None and self.slot < 0:
+            raise ValueError(f"slot is {self.slot}, and must not be negative")
+
+    @property
+    def conversation(self) -> tuple[Message, ...]:
+        """The messages as they are sent: with `prefill` as a last one of the assistant."""
+        if not self.prefill:
+            return self.messages
+        return (*self.messages, Message("assistant", self.prefill))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +83,14 @@ class Reply:
     """A finished completion. Tokens are the engine's own counts; `seconds` is wall time.
 
     `prompt_tokens` includes `cached_tokens`, those the engine did not have to evaluate again.
+
+    Attributes:
+        logprobs: for each token of the completion, the texts of its `Request.top_logprobs` most
+            likely alternatives with the natural logarithm of their probability, most likely first.
+            Empty where a server tells none. "" stands for the end of the answer. A character whose
+            bytes took several tokens has one entry, that of the last; bytes that are no whole
+            character stand as U+FFFD. The embedded engine tells the model's own probabilities,
+            before sampling and before a schema or grammar; of a server that is hoped, not known.
     """
 
     text: str
@@ -67,6 +99,7 @@ class Reply:
     completion_tokens: int
     seconds: float
     cached_tokens: int = 0
+    logprobs: tuple[Mapping[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +163,7 @@ class Model(Protocol):
             DeadlineExceeded: `request.deadline` passed.
             Interrupted: `cancel` was set.
             KeyboardInterrupt: Ctrl-C; the engine has been told to stop.
+            ValueError: the model has no slot of that number.
         """
 
     def close(self) -> None:
@@ -165,6 +199,7 @@ class Watch:
     on_text: OnText | None = None
     started: float = field(default_factory=time.monotonic)
     pieces: list[str] = field(default_factory=list)
+    logprobs: list[Mapping[str, float]] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -186,6 +221,17 @@ class Watch:
             if self.on_text:
                 self.on_text(text)
 
+    def tell(self, alternatives: Iterable[tuple[str, float]]) -> None:
+        """Take the alternatives of the next token: texts with their logarithm of probability.
+
+        Tokens of the same text count together; a token without alternatives tells nothing.
+        """
+        told: dict[str, float] = {}
+        for text, logprob in alternatives:
+            told[text] = _log_add(told[text], logprob) if text in told else logprob
+        if told:
+            self.logprobs.append(dict(sorted(told.items(), key=lambda item: -item[1])))
+
     def check(self) -> None:
         """Raise if the deadline has passed or the generation was cancelled."""
         if self.cancel is not None and self.cancel.is_set():
@@ -204,5 +250,25 @@ class Watch:
     ) -> Reply:
         """The collected text as a finished completion."""
         return Reply(
-            self.text, finish_reason, prompt_tokens, completion_tokens, self.seconds, cached_tokens
+            self.text,
+            finish_reason,
+            prompt_tokens,
+            completion_tokens,
+            self.seconds,
+            cached_tokens,
+            tuple(self.logprobs),
         )
+
+
+def token_text(token: str, raw: Sequence[int] | None) -> str:
+    """The text of a token that is told as a text and, perhaps, as its bytes.
+
+    llama.cpp cuts a broken character off the text of a token: " " is then also a blank with the
+    first byte of an emoji, and only the bytes tell the two apart.
+    """
+    return bytes(raw).decode("utf-8", "replace") if raw else token
+
+
+def _log_add(a: float, b: float) -> float:
+    """log(exp(a) + exp(b)), without leaving the range of a float."""
+    return max(a, b) + math.log1p(math.exp(-abs(a - b)))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import ollama
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
+TOP_LOGPROBS = 20
+"""The server refuses to tell more alternatives of a token."""
 MID_STREAM = -1
 """The client's status for an error line inside an answer that had begun with 200."""
 _START = "Start it with `ollama serve`; OLLAMA_HOST names another address."
@@ -66,7 +68,8 @@ class OllamaModel:
 
     `context` is what is sent as num_ctx: the server gives it to each generation, and cuts a longer
     prompt without a word. A model's own stop texts hold as long as a request has none; those of a
-    request replace them.
+    request replace them. A last message of the assistant is gone on from and not repeated. Servers
+    before 0.12.11 do not know logprobs and tell none.
     """
 
     takes_grammar = False
@@ -94,6 +97,8 @@ class OllamaModel:
 
         def take(part: Any) -> None:
             watch.add(part.message.content or "")
+            for token in part.logprobs or ():
+                watch.tell((told.token, told.logprob) for told in token.top_logprobs or ())
             if part.done:
                 last.append(part)
 
@@ -145,13 +150,19 @@ class OllamaModel:
         }
         if request.stop:
             options["stop"] = list(request.stop)
+        alternatives = min(request.top_logprobs, TOP_LOGPROBS)
+        if alternatives and not request.temperature:
+            # Some versions tell what sampling leaves over; the greedy choice stays the same.
+            options |= {"top_k": 0, "top_p": 1.0}
         stream = client.chat(
             model=self._name,
-            messages=[_message(message) for message in request.messages],
+            messages=[_message(message) for message in request.conversation],
             stream=True,
             think=False,
             format=None if request.json_schema is None else dict(request.json_schema),
             options=options,
+            logprobs=True if alternatives else None,
+            top_logprobs=alternatives or None,
         )
         return cast("Generator[Any, None, None]", stream)
 

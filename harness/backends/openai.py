@@ -7,12 +7,13 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.backends.base import Availability, OnText, Reply, Request, Watch
+from harness.backends.base import Availability, OnText, Reply, Request, Watch, token_text
 from harness.backends.remote import (
     CONNECT_SECONDS,
     PROBE_SECONDS,
     Plug,
     Recent,
+    Unrepeated,
     broken_off,
     connection_lost,
     refusal,
@@ -29,6 +30,12 @@ NO_KEY = "none"
 """What is sent where no key is set; the client insists on one, local servers do not look at it."""
 TOO_LONG = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 """How OpenAI and llama-server name, in an error's code or type, a prompt that does not fit."""
+TOP_LOGPROBS = 20
+"""OpenAI, and vLLM as it is started by default, refuse to tell more alternatives of a token."""
+CONTINUES = {"continue_final_message": True, "add_generation_prompt": False}
+"""Without them vLLM refuses a last message of the assistant; OpenAI refuses fields like these."""
+CONTINUING = frozenset({"vllm", "sglang"})
+"""Servers that take them, as they name themselves in the `owned_by` of their models."""
 _START = "Start the server, or correct its url in the registry (or OPENAI_BASE_URL)."
 
 
@@ -41,7 +48,7 @@ class OpenAIBackend:
     name = "openai"
 
     def __init__(self) -> None:
-        self._listed: Recent[frozenset[str] | None] = Recent()
+        self._listed: Recent[Mapping[str, str] | None] = Recent()
 
     def probe(self, entry: ServeEntry) -> Availability:
         try:
@@ -52,10 +59,11 @@ class OpenAIBackend:
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> OpenAIModel:
         server = _Server(entry)
-        self._check(server, str(entry.model))
-        return OpenAIModel(entry, server, slots or entry.slots or 1)
+        owner = self._check(server, str(entry.model))
+        return OpenAIModel(entry, server, slots or entry.slots or 1, owner in CONTINUING)
 
-    def _check(self, server: _Server, model: str) -> None:
+    def _check(self, server: _Server, model: str) -> str:
+        """Who owns the model, "" where the server does not tell."""
         listed = self._listed.get((server.url, server.key), server.models)
         if listed is not None and model not in listed:
             has = ", ".join(sorted(listed)[:5]) or "none"
@@ -63,6 +71,7 @@ class OpenAIBackend:
                 f"no model {model!r} at {server.url}, which has {has}",
                 hint="Correct the model's name in the registry.",
             )
+        return listed[model] if listed is not None else ""
 
 
 class OpenAIModel:
@@ -71,15 +80,26 @@ class OpenAIModel:
     `context` is known only where the registry entry sets it: the protocol does not tell the
     server's own. A schema is sent as a strict `response_format`; `Request.grammar` has no place in
     the protocol.
+
+    A prefill is a last message of the assistant. llama-server goes on from it, and vLLM and SGLang
+    do where they are asked in their own way, which happens where a model is `owned_by` them. OpenAI
+    answers anew, as if that message were finished; others may refuse it. An answer that repeats the
+    prefill has it taken off. A server that refuses to tell logprobs is asked again without.
+
+    Args:
+        continues: whether the server takes `CONTINUES`.
     """
 
     takes_grammar = False
 
-    def __init__(self, entry: ServeEntry, server: _Server, slots: int = 1) -> None:
+    def __init__(
+        self, entry: ServeEntry, server: _Server, slots: int = 1, continues: bool = False
+    ) -> None:
         self._name = str(entry.model)
         self.context = entry.context if "context" in entry.model_fields_set else None
         self.slots = slots
         self._server = server
+        self._continues = continues
         self.digests: Mapping[str, str] = {}
 
     def count_tokens(self, request: Request) -> None:
@@ -95,16 +115,19 @@ class OpenAIModel:
         watch, plug = Watch(request, cancel, on_text), Plug()
         finish: list[str] = []
         usage: list[Any] = []
+        answer = Unrepeated("" if self._continues else request.prefill)
 
         def take(chunk: Any) -> None:
             for choice in chunk.choices or ():
-                watch.add((choice.delta and choice.delta.content) or "")
+                watch.add(answer.take((choice.delta and choice.delta.content) or ""))
+                _tell(watch, choice)
                 if choice.finish_reason:
                     finish.append(choice.finish_reason)
             if chunk.usage:
                 usage.append(chunk.usage)
 
         relay(lambda emit: self._stream(watch, plug, emit), take, watch, plug.pull)
+        watch.add(answer.rest())
         reason = finish[-1] if finish else None
         if reason not in ("stop", "length"):
             ended = f"with finish_reason {reason!r}" if reason else "without a finish_reason"
@@ -123,7 +146,7 @@ class OpenAIModel:
         try:
             with (
                 self._server.client(watch.remaining + 1, plug) as client,
-                client.chat.completions.create(**self._body(watch.request)) as chunks,
+                self._begin(client, watch.request) as chunks,
             ):
                 for chunk in chunks:
                     began = True
@@ -141,10 +164,33 @@ class OpenAIModel:
         except ValueError as exc:
             raise broken_off(self._server.url, "a line of it is no valid JSON") from exc
 
+    def _begin(self, client: openai.OpenAI, request: Request) -> Any:
+        """The chunks of an answer, without logprobs where the server refuses to tell them.
+
+        Servers refuse in many words and with several statuses. That it was the logprobs shows when
+        the same request goes through without.
+        """
+        import openai
+
+        body = self._body(request)
+        alternatives = min(request.top_logprobs, TOP_LOGPROBS)
+        if alternatives:
+            try:
+                return client.chat.completions.create(
+                    **body, logprobs=True, top_logprobs=alternatives
+                )
+            except (
+                openai.BadRequestError,
+                openai.PermissionDeniedError,
+                openai.UnprocessableEntityError,
+            ):
+                pass
+        return client.chat.completions.create(**body)
+
     def _body(self, request: Request) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self._name,
-            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "messages": [{"role": m.role, "content": m.content} for m in request.conversation],
             "stream": True,
             "stream_options": {"include_usage": True},
             "max_tokens": request.max_tokens,
@@ -156,6 +202,8 @@ class OpenAIModel:
         if request.json_schema is not None:
             schema = {"name": "reply", "strict": True, "schema": dict(request.json_schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if request.prefill and self._continues:
+            body["extra_body"] = CONTINUES
         return body
 
     def _refused(self, exc: openai.APIStatusError) -> HarnessError:
@@ -193,8 +241,8 @@ class _Server:
             http_client=openai.DefaultHttpxClient(event_hooks=plug.hooks),
         )
 
-    def models(self) -> frozenset[str] | None:
-        """The ids of the server's models, or None where it does not list them.
+    def models(self) -> Mapping[str, str] | None:
+        """The server's models by id, with who owns each, or None where it does not list them.
 
         Raises:
             ModelUnavailable: there is no such server, or it refuses the key.
@@ -203,7 +251,8 @@ class _Server:
 
         with self.client(PROBE_SECONDS, Plug()) as client:
             try:
-                return frozenset(model.id for model in client.models.list().data)
+                listed = client.models.list().data
+                return {model.id: getattr(model, "owned_by", "") for model in listed}
             except openai.NotFoundError:
                 return None
             except openai.APIConnectionError as exc:
@@ -230,6 +279,12 @@ def _said(exc: openai.APIStatusError) -> str:
     """The server's own words, without the client's."""
     body = exc.body
     return str(body["message"]) if isinstance(body, dict) and "message" in body else exc.message
+
+
+def _tell(watch: Watch, choice: Any) -> None:
+    for token in (choice.logprobs and choice.logprobs.content) or ():
+        alternatives = getattr(token, "top_logprobs", None) or ()  # some tell of the token alone
+        watch.tell((token_text(told.token, told.bytes), told.logprob) for told in alternatives)
 
 
 def _counts(usage: list[Any]) -> tuple[int, int, int]:

@@ -63,6 +63,33 @@ class Plug:
                 self.pull()
 
 
+class Unrepeated:
+    """Takes a prefill off the beginning of an answer that repeats it, as the pieces come.
+
+    llama-server did so once, and a server that does not go on from a prefill begins anew, often
+    with the same words.
+    """
+
+    def __init__(self, prefill: str) -> None:
+        self._prefill = prefill
+        self._held = ""
+
+    def take(self, piece: str) -> str:
+        """What of the text so far can be handed on."""
+        if not self._prefill:
+            return piece
+        self._held += piece
+        if len(self._held) < len(self._prefill) and self._prefill.startswith(self._held):
+            return ""
+        prefill, self._prefill = self._prefill, ""
+        return self.rest().removeprefix(prefill)
+
+    def rest(self) -> str:
+        """What was held back when the answer ended."""
+        held, self._held = self._held, ""
+        return held
+
+
 class Recent(Generic[T]):
     """What servers said a moment ago, refusals included: probing ten models asks a server once."""
 
