@@ -6,21 +6,17 @@ of `page_assets` show it. They are put together here, in this order, as one scri
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
-import json
-import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from string import Template
 from typing import IO, Any
 
+from skills.corpus import page_parts
 from skills.corpus.annotated import Annotated, Failure
 from skills.corpus.page_data import LOW_SUPPORT, Provenances, failure_row, paper_row, plain
+from skills.corpus.page_parts import ASSETS
 from skills.nanda.framework import Framework
 
-ASSETS = Path(__file__).with_name("page_assets")
 STYLES = (
     "base.css",
     "page.css",
@@ -50,7 +46,6 @@ SCRIPTS = (
     "main.js",
 )
 _SPLIT = "<!-- data -->\n"
-_SPECIAL = re.compile("[<>&\u2028\u2029]")
 
 
 def write_html(
@@ -74,18 +69,17 @@ def write_html(
         failures: papers without one, shown in a list of their own.
         about: facts of the run that stand above it all, as JSON holds them.
     """
-    script = "\n".join(("(() => {", '"use strict";', *map(_asset, SCRIPTS), "})();"))
-    style = "\n".join(map(_asset, STYLES))
-    head, tail = _asset("page.html").split(_SPLIT)
-    policy = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    script = page_parts.joined_script(ASSETS / name for name in SCRIPTS)
+    style = page_parts.joined_style(ASSETS / name for name in STYLES)
+    head, tail = page_parts.text_of(ASSETS / "page.html").split(_SPLIT)
+    policy = page_parts.policy(script, style)
     shown = html.escape(plain(title))
     file.write(Template(head).substitute(policy=policy, title=shown, style=style).encode())
     provenances = Provenances()
-    _write_array(file, "papers", (paper_row(item, framework, provenances) for item in items))
-    _write_array(file, "failures", map(failure_row, failures))
+    page_parts.write_array(
+        file, "papers", (paper_row(item, framework, provenances) for item in items)
+    )
+    page_parts.write_array(file, "failures", map(failure_row, failures))
     facts = {
         "about": dict(about or {}),
         "framework": framework.model_dump(
@@ -94,34 +88,5 @@ def write_html(
         "low_support": LOW_SUPPORT,
         "provenances": provenances.shared,
     }
-    file.write(b'<script type="application/json" id="page">' + _json(facts) + b"</script>\n")
+    page_parts.write_value(file, "page", facts)
     file.write(Template(tail).substitute(script=script).encode())
-
-
-def _write_array(file: IO[bytes], name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """One element that holds an array, one row on each line."""
-    file.write(f'<script type="application/json" id="{name}">['.encode())
-    before = b"\n"
-    for row in rows:
-        file.write(before + _json(row))
-        before = b",\n"
-    file.write(b"\n]</script>\n")
-
-
-def _json(value: Any) -> bytes:
-    """JSON that ends no element and begins no comment, whatever it holds.
-
-    Half a surrogate pair, which no file can hold, is written as the escape that JSON has for it.
-    """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-    safe = _SPECIAL.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
-    return safe.encode("utf-8", "backslashreplace")
-
-
-def _asset(name: str) -> str:
-    return (ASSETS / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    """What a Content-Security-Policy knows an inline script or style by."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
