@@ -13,18 +13,20 @@ from finetune_tables import Row, abstract, row, rows, table
 
 from harness.backends.base import Message
 from harness.errors import InputError
+from skills.corpus.tables import Columns
 from skills.corpus.writers import write_jsonl, write_parquet
 from skills.finetune.build_finetune_from_annotations import (
     Choices,
-    Columns,
     Dataset,
+    Reading,
     build_dataset,
+    build_from_entries,
     chat_messages,
     format_annotation_output,
     format_annotation_prompt,
     format_annotation_system,
 )
-from skills.finetune.dataset_rows import SOURCES, WHYS
+from skills.finetune.dataset_rows import SOURCES, WHYS, read_entries
 from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
@@ -226,6 +228,24 @@ def test_the_same_tables_give_the_same_bytes(made: Make) -> None:
     assert [each[-1] for each in ids(one)] == ["1", "2", "3", "4", "5", "0", "9", "8", "7", "6"]
 
 
+def test_annotations_in_hand_are_put_together_as_tables_are(made: Make) -> None:
+    gold, agent = made("gold", rows(range(3))), made("agent", rows(range(2, 9), "agent"))
+    curated = made("curated", rows(range(2, 6), "curated"))
+    choices = Choices(curated_only=True)
+    in_hand = build_from_entries(
+        gold,
+        read_entries([agent], Reading()),
+        read_entries([curated], Reading()),
+        agent_csv=agent,
+        dev=[row(1)["arxiv_id"]],
+        choices=choices,
+    )
+    tables = build_dataset(gold, agent, curated, dev=[row(1)["arxiv_id"]], curated_only=True)
+    assert b"".join(in_hand.lines()) == b"".join(tables.lines())
+    assert (in_hand.counts, in_hand.choices) == (tables.counts, tables.choices)
+    assert [file.role for file in in_hand.inputs] == ["gold", "agent"]
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 def test_what_annotate_saved_is_read(tmp_path: Path, suffix: str) -> None:
     items = [annotated(paper(n, abstract(n))) for n in range(3)]
@@ -236,7 +256,7 @@ def test_what_annotate_saved_is_read(tmp_path: Path, suffix: str) -> None:
         else:
             write_parquet(file, items, nanda(), "arxiv_id")
     corpus = corpus_of(tmp_path / "corpus.db", items)
-    dataset = build_dataset(None, path, corpus=corpus)
+    dataset = build_dataset(None, path, reading=Reading(corpus=corpus))
     assert [example["prompt"] for example in dataset.examples()] == [abstract(n) for n in range(3)]
     assert ids(dataset) == [item.paper.id for item in items]
 
@@ -246,10 +266,10 @@ def test_annotations_whose_abstract_is_nowhere_are_refused(tmp_path: Path) -> No
     with path.open("wb") as file:
         write_jsonl(file, [annotated(paper(1))])
     with pytest.raises(InputError, match="there is no corpus yet"):
-        build_dataset(None, path, corpus=tmp_path / "none.db")
+        build_dataset(None, path, reading=Reading(corpus=tmp_path / "none.db"))
     empty = corpus_of(tmp_path / "empty.db", [])
     with pytest.raises(InputError, match="the corpus has no paper 2405"):
-        build_dataset(None, path, corpus=empty)
+        build_dataset(None, path, reading=Reading(corpus=empty))
 
 
 def test_annotations_of_another_framework_are_rejected(tmp_path: Path) -> None:
@@ -292,7 +312,7 @@ def test_columns_of_other_names_can_be_named(made: Make) -> None:
     renamed = {"text": "abstract", "number": "arxiv_id"}
     other = [{n: row(0)[renamed.get(n, n)] for n in (*renamed, *nanda().names)}]
     [example] = build_dataset(
-        made("gold", other), None, columns=Columns("text", "number")
+        made("gold", other), None, reading=Reading(columns=Columns("text", "number"))
     ).examples()
     assert (example["prompt"], example["id"]) == (abstract(0), "2401.00001")
 
@@ -347,6 +367,6 @@ def test_another_framework_has_its_own_form(made: Make, tmp_path: Path) -> None:
     )
     with (tmp_path / "gold.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["abstract", "claim", "evidence"], ["A b c.", "One.", "Two."]])
-    [example] = build_dataset(tmp_path / "gold.csv", None, framework=short).examples()
+    [example] = build_dataset(tmp_path / "gold.csv", None, reading=Reading(short)).examples()
     assert example["system"] == "Take it apart."
     assert example["completion"] == "<annotation>\nClaim: One.\nEvidence: Two.\n</annotation>"

@@ -9,13 +9,14 @@ The same as `/finetune dataset ... save to train.jsonl`, with its options and ex
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness import output
 from harness.errors import InputError, UsageError
+from skills.corpus.saved_files import Entry
 from skills.corpus.table_files import regular_file, shown
-from skills.corpus.tables import Columns
 from skills.finetune.annotation_pairs import (
     chat_messages,
     format_annotation_output,
@@ -23,16 +24,16 @@ from skills.finetune.annotation_pairs import (
     format_annotation_system,
 )
 from skills.finetune.dataset import Choices, Dataset, InputFile
-from skills.finetune.dataset_rows import SOURCES, Source, read_entries, rows_of
-from skills.finetune.held_out import HeldOutSet, read_held_out
+from skills.finetune.dataset_rows import SOURCES, Reading, Source, read_entries, rows_of
+from skills.finetune.held_out import read_held_out
 from skills.finetune.merging import merge
-from skills.nanda.framework import Framework, nanda
 
 __all__ = [
     "Choices",
-    "Columns",
     "Dataset",
+    "Reading",
     "build_dataset",
+    "build_from_entries",
     "chat_messages",
     "format_annotation_output",
     "format_annotation_prompt",
@@ -52,9 +53,7 @@ def build_dataset(
     dev: Sequence[str] = (),
     test: Sequence[str] = (),
     choices: Choices | None = None,
-    framework: Framework | None = None,
-    columns: Columns | None = None,
-    corpus: Path | None = None,
+    reading: Reading | None = None,
     tick: Callable[[str], None] = lambda status: None,
 ) -> Dataset:
     """Read the tables and put them together: curated over agent, gold over both.
@@ -64,35 +63,83 @@ def build_dataset(
     Args:
         gold_csv, agent_csv, curated_csv: a table each (.csv, .tsv, .jsonl, .parquet), several of
             them, or None.
-        curated_only: leave out the rows of agent that curated lacks; `choices` has it as well.
+        curated_only: leave out the rows of agent that curated lacks, whatever `choices` says.
         dev, test: papers kept out of training, and all copies of them: tables, .txt files of ids,
             or ids with commas between.
-        columns: names of columns, which are found by name otherwise; for all tables.
-        corpus: the database with the abstracts of annotations that were saved as .jsonl.
         tick: told what is being done.
 
     Raises:
         InputError: a table cannot be read, lacks a move, or none is given; or no row is left.
     """
-    choices = choices or Choices(curated_only)
-    framework, columns = framework or nanda(), columns or Columns()
+    choices, reading = choices or Choices(), reading or Reading()
+    if curated_only:
+        choices = replace(choices, curated_only=True)
     tables: dict[Source, tuple[Path, ...]] = {
         "gold": _paths(gold_csv),
         "agent": _paths(agent_csv),
         "curated": _paths(curated_csv),
     }
     _check(tables, choices)
+    entries = {source: read_entries(paths, reading) for source, paths in tables.items()}
+    files = [(source, path) for source in SOURCES for path in tables[source]]
+    return _merged(entries, files, dev, test, choices, reading, tick)
+
+
+def build_from_entries(
+    gold_csv: Paths,
+    agent: Iterable[Entry],
+    curated: Iterable[Entry],
+    *,
+    agent_csv: Path | None = None,
+    dev: Sequence[str] = (),
+    test: Sequence[str] = (),
+    choices: Choices | None = None,
+    reading: Reading | None = None,
+    tick: Callable[[str], None] = lambda status: None,
+) -> Dataset:
+    """`build_dataset` for who has the annotations of agent and curated in hand, as /curate does.
+
+    Args:
+        agent_csv: the table that they were read from, for the manifest.
+
+    Raises:
+        InputError: as `build_dataset`.
+    """
+    reading, gold = reading or Reading(), _paths(gold_csv)
+    entries: dict[Source, Iterable[Entry]] = {
+        "gold": read_entries(gold, reading),
+        "agent": agent,
+        "curated": curated,
+    }
+    files: list[tuple[Source, Path]] = [("gold", path) for path in gold]
+    files += [("agent", path) for path in _paths(agent_csv)]
+    return _merged(entries, files, dev, test, choices or Choices(), reading, tick)
+
+
+def _merged(
+    entries: Mapping[Source, Iterable[Entry]],
+    files: Sequence[tuple[Source, Path]],
+    dev: Sequence[str],
+    test: Sequence[str],
+    choices: Choices,
+    reading: Reading,
+    tick: Callable[[str], None],
+) -> Dataset:
     held_out = [
-        *(read_held_out("dev", given, framework, columns, corpus) for given in dev),
-        *(read_held_out("test", given, framework, columns, corpus) for given in test),
+        *(read_held_out("dev", given, reading) for given in dev),
+        *(read_held_out("test", given, reading) for given in test),
     ]
     sources = []
     for source in SOURCES:
         tick(f"reading {source}")
-        entries = read_entries(tables[source], framework, columns, corpus)
-        sources.append(rows_of(source, entries, framework))
+        sources.append(rows_of(source, entries[source], reading.framework))
     tick("comparing abstracts")
-    return merge(sources, held_out, choices, framework, _inputs(tables, held_out))
+    held_files = [(held.split, held.path) for held in held_out if held.path is not None]
+    inputs = [
+        InputFile(role, shown(path), output.digest(path.expanduser()))
+        for role, path in (*files, *held_files)
+    ]
+    return merge(sources, held_out, choices, reading.framework, inputs)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -161,14 +208,6 @@ def _check(given: Mapping[Source, Sequence[Path]], choices: Choices) -> None:
         )
     for path in (path for paths in given.values() for path in paths):
         regular_file(path)
-
-
-def _inputs(
-    given: Mapping[Source, Sequence[Path]], held_out: Sequence[HeldOutSet]
-) -> list[InputFile]:
-    files: list[tuple[str, Path]] = [(role, path) for role in SOURCES for path in given[role]]
-    files += [(held.split, held.path) for held in held_out if held.path is not None]
-    return [InputFile(role, shown(p), output.digest(p.expanduser())) for role, p in files]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from harness.errors import UsageError
 from harness.skills import Call, Result
 from skills.corpus.database import default_path
 from skills.corpus.tables import Columns
-from skills.finetune.build_finetune_from_annotations import build_dataset
+from skills.finetune.build_finetune_from_annotations import Reading, build_dataset
 from skills.finetune.dataset import Choices, Dataset
 from skills.finetune.dataset_manifest import in_words, manifest, notices, write_manifest
 from skills.finetune.dataset_options import DatasetOptions
@@ -36,9 +36,11 @@ def make_dataset(call: Call) -> Result:
             dev=options.dev,
             test=options.test,
             choices=choices(options),
-            framework=framework,
-            columns=Columns(options.abstract_column, options.id_column),
-            corpus=options.db or default_path(call.settings),
+            reading=Reading(
+                framework,
+                Columns(options.abstract_column, options.id_column),
+                options.db or default_path(call.settings),
+            ),
             tick=tick,
         )
     return result(call, dataset, options)

@@ -18,34 +18,34 @@ class DatasetOptions(SkillOptions):
     """What makes a data set, whoever brings the annotations of models."""
 
     gold: tuple[Path, ...] = Field(
-        (), description="dataset: a table annotated by people; may be repeated"
+        (), description="data set: a table annotated by people; may be repeated"
     )
     curated_only: bool = Field(
-        False, description="dataset: leave out annotations that the curated ones lack"
+        False, description="data set: leave out annotations that the curated ones lack"
     )
     dev: tuple[str, ...] = Field(
         (),
-        description="dataset: a table, a .txt of ids, or ids with commas between, whose papers "
+        description="data set: a table, a .txt of ids, or ids with commas between, whose papers "
         "are kept out of training; may be repeated",
     )
-    test: tuple[str, ...] = Field((), description="dataset: the same, for the test")
+    test: tuple[str, ...] = Field((), description="data set: the same, for the test")
     gold_weight: float = Field(
-        GOLD_WEIGHT, gt=0, le=100, description="dataset: what a row of gold counts in training"
+        GOLD_WEIGHT, gt=0, le=100, description="data set: what a row of gold counts in training"
     )
     curated_weight: float = Field(
-        CURATED_WEIGHT, gt=0, le=100, description="dataset: the same of a curated row"
+        CURATED_WEIGHT, gt=0, le=100, description="data set: the same of a curated row"
     )
     agent_weight: float = Field(
-        AGENT_WEIGHT, gt=0, le=100, description="dataset: the same of a row nobody looked at"
+        AGENT_WEIGHT, gt=0, le=100, description="data set: the same of a row nobody looked at"
     )
     max_similarity: float = Field(
         MAX_SIMILARITY,
         ge=LEAST_MAX_SIMILARITY,
         le=1,
-        description="dataset: two abstracts more alike than this count as one",
+        description="data set: two abstracts more alike than this count as one",
     )
     tokenizer: Path | None = Field(
         None,
-        description="dataset: the tokenizer.json that tokens are counted with, or its folder; "
+        description="data set: the tokenizer.json that tokens are counted with, or its folder; "
         "else the embedded model counts, if it is there",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -12,7 +12,7 @@ from harness.errors import InputError
 from skills.corpus.saved_files import Entry
 from skills.corpus.tables import Columns, bare_arxiv_id
 from skills.finetune.annotation_pairs import completion_of, valid_moves
-from skills.nanda.framework import Framework
+from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 
 if TYPE_CHECKING:
@@ -28,6 +28,21 @@ WHYS: tuple[Why, ...] = (
     *("overridden", "not_curated", "near_duplicate"),
 )
 """Why a row is not in the data set, in the order in which that is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How tables are read.
+
+    Attributes:
+        columns: names of columns, for all tables; they are found by name otherwise.
+        corpus: the database that has the abstracts of annotations saved as .jsonl without them,
+            None for the user's own; it is not opened for other files.
+    """
+
+    framework: Framework = field(default_factory=nanda)
+    columns: Columns = field(default_factory=Columns)
+    corpus: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +142,8 @@ def rows_of(source: Source, entries: Iterable[Entry], framework: Framework) -> S
     return SourceRows(source, tuple(rows.values()), tuple(left_out))
 
 
-def read_entries(
-    paths: Sequence[Path], framework: Framework, columns: Columns, corpus: Path | None
-) -> Iterator[Entry]:
+def read_entries(paths: Sequence[Path], reading: Reading) -> Iterator[Entry]:
     """All rows of tables, in order.
-
-    Args:
-        corpus: the database that has the abstracts of annotations saved as .jsonl without them,
-            None for the user's own; it is not opened for other files.
 
     Raises:
         InputError: a file or a row cannot be read, or an abstract is nowhere.
@@ -142,8 +151,11 @@ def read_entries(
     from skills.corpus import saved_files
 
     for path in paths:
-        with _corpus_for(path, columns, corpus) as db:
-            yield from saved_files.entries(cast("Database", db), path, framework, columns)
+        with _corpus_for(path, reading) as db:
+            found = saved_files.entries(
+                cast("Database", db), path, reading.framework, reading.columns
+            )
+            yield from found
 
 
 def _valid(source: Source, entry: Entry, framework: Framework) -> AnnotationRow:
@@ -176,19 +188,19 @@ def _repeated(row: AnnotationRow, first: AnnotationRow) -> LeftOut:
 
 
 @contextlib.contextmanager
-def _corpus_for(path: Path, columns: Columns, corpus: Path | None) -> Iterator[Database | None]:
+def _corpus_for(path: Path, reading: Reading) -> Iterator[Database | None]:
     """The corpus, if the abstracts of `path` must be looked up there."""
     from skills.corpus.saved_files import PROVENANCE
     from skills.corpus.table_files import regular_file
     from skills.corpus.table_jsonl import JsonlReader
 
-    if path.suffix.lower() == ".jsonl" and columns.abstract is None:
+    if path.suffix.lower() == ".jsonl" and reading.columns.abstract is None:
         names = JsonlReader(regular_file(path)).header()
         if PROVENANCE in names and "abstract" not in map(str.casefold, names):
             from harness import settings
             from skills.corpus.database import default_path, open_corpus
 
-            own = corpus or default_path(settings.from_environment())
+            own = reading.corpus or default_path(settings.from_environment())
             with open_corpus(own, must_exist=True) as db:
                 yield db
             return

@@ -14,10 +14,16 @@ from pathlib import Path
 
 from harness.errors import InputError
 from skills.corpus.table_files import place, regular_file, shown, text_lines
-from skills.corpus.tables import SUFFIXES, Columns
-from skills.finetune.dataset_rows import AnnotationRow, LeftOut, Split, paper_key, read_entries
+from skills.corpus.tables import SUFFIXES
+from skills.finetune.dataset_rows import (
+    AnnotationRow,
+    LeftOut,
+    Reading,
+    Split,
+    paper_key,
+    read_entries,
+)
 from skills.finetune.near_duplicates import NearDuplicates, Sketches
-from skills.nanda.framework import Framework
 from skills.nanda.paper import abstract_digest
 
 IDS_SUFFIX = ".txt"
@@ -39,9 +45,7 @@ class HeldOutSet:
     papers: tuple[tuple[str, str, str], ...]
 
 
-def read_held_out(
-    split: Split, given: str, framework: Framework, columns: Columns, corpus: Path | None
-) -> HeldOutSet:
+def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
     """The papers that the value of an option names: a table, a .txt of ids, or ids.
 
     Raises:
@@ -50,8 +54,7 @@ def read_held_out(
     path = Path(given)
     suffix = path.suffix.lower()
     if suffix in SUFFIXES:
-        entries = read_entries([path], framework, columns, corpus)
-        papers = [(e.paper.id, e.paper.abstract, e.where) for e in entries]
+        papers = [(e.paper.id, e.paper.abstract, e.where) for e in read_entries([path], reading)]
     elif suffix == IDS_SUFFIX:
         papers = [
             (line.split()[0], "", place(path, "line", number))

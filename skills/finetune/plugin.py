@@ -33,10 +33,10 @@ class Finetune(Skill):
 
     class Options(DatasetOptions):
         agent: tuple[Path, ...] = Field(
-            (), description="dataset: a table annotated by a model; may be repeated"
+            (), description="data set: a table annotated by a model; may be repeated"
         )
         curated: tuple[Path, ...] = Field(
-            (), description="dataset: a table of those that /curate kept; may be repeated"
+            (), description="data set: a table of those that /curate kept; may be repeated"
         )
         abstract_column: str | None = Field(None, description="the tables' column of abstracts")
         id_column: str | None = Field(None, description="the tables' column of ids")

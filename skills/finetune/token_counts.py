@@ -72,8 +72,7 @@ class Embedded:
     def count(self, example: Mapping[str, Any]) -> tuple[int, int]:
         said = Message("system", example["system"]), Message("user", example["prompt"])
         prompt = self.model.count_tokens(Request(said)) or 0
-        answered = (*said, Message("assistant", example["completion"]))
-        whole = self.model.count_tokens(Request(answered)) or 0
+        whole = self.model.count_tokens(Request(said, prefill=example["completion"])) or 0
         return prompt, whole - prompt
 
 
