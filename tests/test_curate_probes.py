@@ -62,14 +62,14 @@ def changes(probe: Probe) -> dict[str, str]:
 
 def test_the_items_are_good_and_give_one_probe_of_each_kind() -> None:
     assert [find(paper, moves, NANDA) for paper, moves in ITEMS] == [()] * len(ITEMS)
-    probes = make(ITEMS, NANDA, 99)
+    probes = make(ITEMS, NANDA, 99, kinds=KINDS)
     assert Counter(probe.kind for probe in probes) == dict.fromkeys(KINDS, len(ITEMS))
     assert list(dict.fromkeys(probe.kind for probe in probes)) == list(KINDS)
     assert all(tuple(probe.moves) == NANDA.names for probe in probes)
     for seed in range(4):
-        few = make(ITEMS, NANDA, 4, seed)
+        few = make(ITEMS, NANDA, 4, seed, KINDS)
         assert Counter(probe.kind for probe in few) == dict.fromkeys(KINDS, 4)
-        assert len(make(ITEMS, NANDA, 99, seed)) == len(KINDS) * len(ITEMS)
+        assert len(make(ITEMS, NANDA, 99, seed, KINDS)) == len(KINDS) * len(ITEMS)
 
 
 def test_another_papers_moves() -> None:
@@ -238,7 +238,7 @@ def test_the_gates_find_the_probes_of_the_gold() -> None:
         items = [
             (Paper("id", row["arxiv_id"], "", row["abstract"]), row) for row in csv.DictReader(file)
         ]
-    probes = make(items, NANDA, 60)
+    probes = make(items, NANDA, 60, kinds=KINDS)
     made = Counter(probe.kind for probe in probes)
     found = Counter(probe.kind for probe in probes if find(probe.paper, probe.moves, NANDA))
     assert all(made[kind] >= 25 for kind in KINDS)

@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from harness.backends.base import Message, Reply
-from harness.errors import InputError, InvalidReply
+from harness.errors import InputError, InvalidReply, SkillFailed
 from harness.models import ServedModel
 from skills.curate.items import Item
 from skills.curate.panel import Panel, Persona
@@ -130,27 +130,49 @@ def choose_form(
     """Measure after which beginning of the reply a model gives most probability to the answers.
 
     The first `FORM_ITEMS` of `items` are asked about, each by one persona and with every prefill;
-    of equal ones the first of the panel's is taken. A server that tells no probabilities is asked
-    for JSON.
+    of equal ones the first of the panel's is taken. One that is too long, or at which the judge
+    fails, is passed over: the job says so of its row. A server that tells no probabilities is
+    asked for JSON.
 
-    Raises: what `ServedModel.generate` raises.
+    Returns: a form without `mass` where all are too long.
+
+    Raises: what `ServedModel.generate` raises; SkillFailed where it fails at all of them.
     """
     masses: dict[str, list[float]] = {prefill: [] for prefill in panel.prefills}
+    failed: SkillFailed | None = None
     for index, item in enumerate(items[:FORM_ITEMS]):
         persona = panel.personas[index % len(panel.personas)]
         messages = panel.ask(item.paper, item.moves, framework, persona)
-        for prefill, found in masses.items():
-            form = VoteForm("logprobs", prefill)
-            try:
-                reply = _ask(model, messages, panel, form, 0)
-            except InputError:  # too long for the context; the job says so of its row
-                break
-            if not reply.logprobs:
-                return VoteForm("json")
-            found.append(sum(_answers(reply, panel, form).values()))
+        try:
+            found = _masses(model, messages, panel)
+        except InputError:
+            continue
+        except SkillFailed as error:
+            failed = error
+            continue
+        if found is None:
+            return VoteForm("json")
+        for prefill, mass in found.items():
+            masses[prefill].append(mass)
     measured = {prefill: round(fmean(found), 4) for prefill, found in masses.items() if found}
+    if failed is not None and not measured:
+        raise failed
     best = max(measured, key=lambda prefill: measured[prefill], default=panel.prefills[0])
     return VoteForm("logprobs", best, measured.get(best), measured)
+
+
+def _masses(
+    model: ServedModel, messages: tuple[Message, ...], panel: Panel
+) -> dict[str, float] | None:
+    """What lies on the answers after each prefill; None where no probabilities are told."""
+    found = {}
+    for prefill in panel.prefills:
+        form = VoteForm("logprobs", prefill)
+        reply = _ask(model, messages, panel, form, 0)
+        if not reply.logprobs:
+            return None
+        found[prefill] = math.fsum(_answers(reply, panel, form).values())
+    return found
 
 
 def _ask(

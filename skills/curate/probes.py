@@ -19,6 +19,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from skills.curate.subtle_probes import MAKERS, NUMBER, SUBTLE, Spoiled
 from skills.nanda.checks import unsupported_numbers
 from skills.nanda.framework import Framework
 from skills.nanda.names import without_names
@@ -29,9 +30,6 @@ from skills.nanda.wording import flatten
 KINDS = ("other-paper", "number-changed", "move-emptied", "copied", "padded")
 
 Item = tuple[Paper, Mapping[str, str]]
-Spoiled = tuple[dict[str, str], str] | None
-"""The moves of a probe and what was done to them; None where an item does not give one."""
-
 TRIES = 100
 """Numbers that are tried in the place of one before the next is taken."""
 
@@ -87,15 +85,13 @@ FILLER = (
 )
 """Clauses that fit behind any sentence and say nothing of any paper."""
 
-_NUMBER = re.compile(r"(?<![\w.,-])\d{1,30}(?:,\d{3}){0,9}(?:\.\d{1,30})?(?!\w|-\w|[.,]\d)")
-
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """One known-bad annotation.
 
     Attributes:
-        kind: one of `KINDS`.
+        kind: one of `KINDS` or `SUBTLE`.
         paper: the paper it claims to annotate.
         moves: a text for each move of the framework.
         changed: what was done, for people.
@@ -107,7 +103,13 @@ class Probe:
     changed: str
 
 
-def make(items: Sequence[Item], framework: Framework, per_kind: int, seed: int = 0) -> list[Probe]:
+def make(
+    items: Sequence[Item],
+    framework: Framework,
+    per_kind: int,
+    seed: int = 0,
+    kinds: Sequence[str] = (*KINDS, *SUBTLE),
+) -> list[Probe]:
     """Up to `per_kind` probes of each kind, kind by kind; fewer where the items do not give them.
 
     Which items are taken and what happens to them depends on seed, kind and abstract alone, so that
@@ -122,7 +124,7 @@ def make(items: Sequence[Item], framework: Framework, per_kind: int, seed: int =
         good.setdefault(paper.sha256, []).append(_canonical(moves, framework))
     makers = _Makers(framework, seed, {digest: known[0] for digest, known in good.items()})
     probes: list[Probe] = []
-    for kind in KINDS:
+    for kind in kinds:
         made = (
             Probe(kind, papers[digest], *spoiled)
             for digest in sorted(papers, key=functools.partial(_rank, seed, kind))
@@ -141,6 +143,10 @@ class _Makers:
     given: Mapping[str, dict[str, str]]
 
     def spoil(self, kind: str, paper: Paper) -> Spoiled:
+        chance = random.Random(_rank(self.seed, kind, paper.sha256))  # noqa: S311 - no secret
+        moves = dict(self.given[paper.sha256])
+        if kind in MAKERS:
+            return MAKERS[kind](paper, moves, self.framework, chance)
         make_one = {
             "other-paper": self._other_paper,
             "number-changed": self._number_changed,
@@ -148,8 +154,7 @@ class _Makers:
             "copied": self._copied,
             "padded": self._padded,
         }[kind]
-        chance = random.Random(_rank(self.seed, kind, paper.sha256))  # noqa: S311 - no secret
-        return make_one(paper, dict(self.given[paper.sha256]), chance)
+        return make_one(paper, moves, chance)
 
     def _other_paper(self, paper: Paper, moves: dict[str, str], chance: random.Random) -> Spoiled:
         others = (digest for digest in self.given if digest != paper.sha256)
@@ -163,7 +168,7 @@ class _Makers:
         places = [
             (move, found)
             for move in stated
-            for found in _NUMBER.finditer(without_names(moves[move]))
+            for found in NUMBER.finditer(without_names(moves[move]))
         ]
         chance.shuffle(places)
         for move, found in places:

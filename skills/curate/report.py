@@ -128,7 +128,11 @@ def _agreement(summary: Mapping[str, Any]) -> Iterator[str]:
 def _probes(probes: Mapping[str, Any]) -> str:
     rows = [
         (kind, *(share(found[who]) for who in ("gates", "panel", "together")), _auroc(found))
-        for kind, found in (*probes["kinds"].items(), ("all", probes["all"]))
+        for kind, found in (
+            *probes["kinds"].items(),
+            ("all of these", probes["all"]),
+            *probes["subtle"].items(),
+        )
     ]
     head = ("known-bad, rejected by", "gates", "panel alone", "together", "panel's AUROC")
     return table(head, rows)

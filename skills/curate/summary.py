@@ -4,7 +4,8 @@ annotations   of the input: gated, judged, kept, rejected, undecided, failed, pe
 judge         who judged, how it was asked, and the bar
 gates         rejections by code
 panel         each persona; splits, agreement, effective votes, length, the mean, borderline rows
-probes        known-bad annotations: what gates and panel reject of each kind, and the AUROC
+probes        known-bad annotations: what gates and panel reject of each kind, and the AUROC;
+              subtle: of kinds that no gate can see, which do not count in "all"
 notes         what a reader has to know before believing any of it
 """
 
@@ -21,6 +22,7 @@ from skills.curate import agreement, decisions, separation
 from skills.curate.curator import Judge
 from skills.curate.items import Input
 from skills.curate.probes import KINDS
+from skills.curate.subtle_probes import SUBTLE
 from skills.curate.verdicts import Bar, Decision, Verdict
 
 SHOWN_BORDERLINE = 20
@@ -168,12 +170,7 @@ def _probes(run: Run) -> dict[str, Any]:
     are.
     """
     good = [verdict.mean for verdict in run.judged]
-    kinds = {}
-    for kind in KINDS:
-        of_kind = [verdict for verdict in run.probes if verdict.item.probe == kind]
-        if of_kind:
-            kinds[kind] = _rejected(run, of_kind, good)
-    everything = _rejected(run, run.probes, good)
+    plain = [verdict for verdict in run.probes if verdict.item.probe in KINDS]
     names = run.judge.panel.names
     added = separation.added(
         [_seen(one) for one in run.probes if one.ballot or one.item.findings],
@@ -181,7 +178,23 @@ def _probes(run: Run) -> dict[str, Any]:
         names,
         run.bar.min_votes,
     )
-    return {"kinds": kinds, "all": everything, "added": added.as_dict()["lines"]}
+    return {
+        "kinds": _by_kind(run, KINDS, good),
+        "all": _rejected(run, plain, good),
+        "subtle": _by_kind(run, SUBTLE, good),
+        "added": added.as_dict()["lines"],
+    }
+
+
+def _by_kind(
+    run: Run, kinds: Sequence[str], good: Sequence[float | None]
+) -> dict[str, dict[str, Any]]:
+    found = {}
+    for kind in kinds:
+        of_kind = [verdict for verdict in run.probes if verdict.item.probe == kind]
+        if of_kind:
+            found[kind] = _rejected(run, of_kind, good)
+    return found
 
 
 def _rejected(run: Run, probes: Sequence[Verdict], good: Sequence[float | None]) -> dict[str, Any]:
