@@ -3,6 +3,7 @@
     key = "b1:" + sha256(canonical JSON of)
         input       sha256 of the abstract on one line
         moves       sha256 of the canonical JSON of the moves
+        labels      what the moves are called in the prompt, in its order
         panel       sha256 of all that the judge is sent (`Panel.digest`)
         form        how it is asked: kind and prefill
         model       sha256 of the judge's weights, by role; of a server that tells none, its backend
@@ -69,6 +70,7 @@ def key_of(item: Item, judge: Judge) -> str:
     parts = {
         "input": item.paper.sha256,
         "moves": item.moves_sha256,
+        "labels": [move.label for move in judge.framework.moves],
         "panel": judge.panel.digest,
         "form": [judge.form.kind, judge.form.prefill],
         "model": judge_of(judge.model),

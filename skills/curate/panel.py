@@ -82,8 +82,11 @@ class Panel(_Strict):
             raise ValueError("two answers differ in blanks or case alone")
         if {"abstract", "annotation"} - {*_placeholders(self.shared)}:
             raise ValueError("`shared` has no {abstract} or no {annotation}")
-        for template in (self.explain, *(persona.ask for persona in self.personas)):
-            list(_placeholders(template))  # raises where a brace stands alone
+        if more := {*_placeholders(self.shared)} - {"abstract", "annotation"}:
+            raise ValueError(f"`shared` has {{{min(more)}}}, which stands for nothing there")
+        for persona in self.personas:
+            for template in (persona.ask, self._why(persona)):
+                list(_placeholders(template))  # raises where a brace stands alone
         low, high = min(self.answers.values()), max(self.answers.values())
         for persona in self.personas:
             if not low <= persona.threshold <= high:
@@ -126,9 +129,7 @@ class Panel(_Strict):
         persona: Persona,
     ) -> tuple[Message, ...]:
         """The messages by which a persona is asked why it did not pass an annotation."""
-        return self._messages(
-            paper, moves, framework, self.explain.replace("{criterion}", persona.criterion)
-        )
+        return self._messages(paper, moves, framework, self._why(persona))
 
     def check_moves(self, framework: Framework) -> None:
         """Refuse a framework that lacks a move which a persona asks about.
@@ -137,7 +138,7 @@ class Panel(_Strict):
             InputError: naming persona and move.
         """
         for persona in self.personas:
-            for name in _placeholders(persona.ask):
+            for name in _placeholders(f"{persona.ask} {self._why(persona)}"):
                 move = name.removesuffix(SOURCE)
                 if move not in framework.names:
                     raise InputError(
@@ -145,6 +146,9 @@ class Panel(_Strict):
                         f"framework {framework.name}",
                         where=str(PERSONAS),
                     )
+
+    def _why(self, persona: Persona) -> str:
+        return self.explain.replace("{criterion}", persona.criterion)
 
     def _messages(
         self, paper: Paper, moves: Mapping[str, str], framework: Framework, end: str
@@ -179,4 +183,5 @@ def _quoted(
 
 
 def _placeholders(template: str) -> Iterator[str]:
-    return (name for _, name, _, _ in string.Formatter().parse(template) if name)
+    parsed = string.Formatter().parse(template)
+    return (name for _, name, _, _ in parsed if name is not None)
