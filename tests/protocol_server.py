@@ -357,8 +357,8 @@ class _Handler(BaseHTTPRequestHandler):
     # OpenAI
 
     def _openai_models(self) -> None:
-        owner = self.state.owner
-        models = [{"id": n, "object": "model", "owned_by": owner} for n in self.state.names]
+        owned = {"owned_by": self.state.owner} if self.state.owner else {}
+        models = [{"id": n, "object": "model", **owned} for n in self.state.names]
         self._json(200, {"object": "list", "data": models})
 
     def _openai_chat(self, body: Any) -> None:

@@ -252,7 +252,7 @@ class _Server:
         with self.client(PROBE_SECONDS, Plug()) as client:
             try:
                 listed = client.models.list().data
-                return {model.id: getattr(model, "owned_by", "") for model in listed}
+                return {model.id: model.owned_by or "" for model in listed}
             except openai.NotFoundError:
                 return None
             except openai.APIConnectionError as exc:
@@ -283,7 +283,7 @@ def _said(exc: openai.APIStatusError) -> str:
 
 def _tell(watch: Watch, choice: Any) -> None:
     for token in (choice.logprobs and choice.logprobs.content) or ():
-        alternatives = getattr(token, "top_logprobs", None) or ()  # some tell of the token alone
+        alternatives = token.top_logprobs or ()  # some tell of the token alone
         watch.tell((token_text(told.token, told.bytes), told.logprob) for told in alternatives)
 
 
