@@ -117,7 +117,7 @@ def test_the_end_of_an_answer_is_told_as_an_empty_text(two: LlamaCppModel) -> No
 
 @pytest.mark.model
 def test_a_kept_prompt_and_a_new_one_give_the_same_logprobs(two: LlamaCppModel) -> None:
-    """With values as f16, the engine's own choice, they differ by up to 0.43: see `engine._kept`."""
+    """With values as f16, the engine's own choice, they differed by 0.43: see `engine._kept`."""
     for criterion in CRITERIA[:2]:
         two.generate(judge(paper="Another text altogether.", slot=1))
         new = two.generate(judge(criterion, slot=1))
