@@ -265,5 +265,5 @@ class Models:
 
 
 def _estimated_tokens(request: Request) -> int:
-    size = sum(len(message.content.encode()) for message in request.messages)
+    size = sum(len(message.content.encode()) for message in request.conversation)
     return -(-size // BYTES_PER_TOKEN)

@@ -83,10 +83,8 @@ def test_an_end_at_once_is_an_invalid_vote() -> None:
     assert vote({"": 0.999, "3": 0.001}).score is None
 
 
-def test_a_judge_that_stops_telling_probabilities_has_failed() -> None:
-    with pytest.raises(InvalidReply, match="told no probabilities") as told:
-        judge_of(FakeModel("4")).votes(item(1))
-    assert told.value.raw == "4"
+def test_a_token_of_which_nothing_is_told_is_an_invalid_vote() -> None:
+    assert [vote.score for vote in judge_of(FakeModel("4")).votes(item(1))] == [None] * 5
 
 
 def test_the_personas_are_asked_in_their_order_in_one_slot_for_one_token() -> None:

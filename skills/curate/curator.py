@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from harness.backends.base import Message, Reply
-from harness.errors import InputError, InvalidReply, SkillFailed
+from harness.errors import InputError, SkillFailed
 from harness.models import ServedModel
 from skills.curate.items import Item
 from skills.curate.panel import Panel, Persona
@@ -165,14 +165,13 @@ def _masses(
     model: ServedModel, messages: tuple[Message, ...], panel: Panel
 ) -> dict[str, float] | None:
     """What lies on the answers after each prefill; None where no probabilities are told."""
-    found = {}
+    found, tells = {}, False
     for prefill in panel.prefills:
         form = VoteForm("logprobs", prefill)
         reply = _ask(model, messages, panel, form, 0)
-        if not reply.logprobs:
-            return None
+        tells = tells or bool(reply.logprobs)
         found[prefill] = math.fsum(_answers(reply, panel, form).values())
-    return found
+    return found if tells else None
 
 
 def _ask(
@@ -197,9 +196,8 @@ def _answers(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
     if form.kind == "json":
         given = _given(reply, panel)
         return {answer: float(answer == given) for answer in panel.answers}
-    if not reply.logprobs:
-        raise InvalidReply("the model told no probabilities, which it did before", raw=reply.text)
-    first = reply.logprobs[0]
+    # None are told where the token is but a part of a character: no answer, either.
+    first = reply.logprobs[0] if reply.logprobs else {}
     return {answer: math.fsum(_variants(first.items(), answer)) for answer in panel.answers}
 
 
