@@ -210,6 +210,17 @@ def test_abstracts_that_are_nearly_the_same_are_one_and_gold_stands(made: Make) 
     assert {each["of"] for each in found} == {row(0)["arxiv_id"]}
     assert [each["similarity"] for each in found] == [1.0, found[1]["similarity"], 1.0]
     assert 0.9 < found[1]["similarity"] < 1
+    assert [each["reason"] for each in found] == [
+        "another paper has the same abstract",
+        "another paper has nearly the same abstract",
+        "another paper has nearly the same abstract",
+    ]
+
+
+def test_abstracts_without_a_word_are_alike_only_if_they_are_the_same(made: Make) -> None:
+    signs = [row(0, abstract="..."), row(1, abstract="!?"), row(2, abstract="...")]
+    dataset = build_dataset(made("gold", signs), None)
+    assert [each["id"] for each in left(dataset, "near_duplicate")] == [row(2)["arxiv_id"]]
 
 
 def test_how_alike_is_too_much_can_be_chosen(made: Make) -> None:
@@ -218,6 +229,8 @@ def test_how_alike_is_too_much_can_be_chosen(made: Make) -> None:
     gold = made("gold", [row(0, abstract=text), row(1, abstract=changed)])
     assert len(build_dataset(gold, None).rows) == 1
     assert len(build_dataset(gold, None, choices=Choices(max_similarity=0.95)).rows) == 2
+    loud = made("loud", [row(0, abstract=text), row(1, abstract=text.upper())])
+    assert len(build_dataset(loud, None, choices=Choices(max_similarity=1)).rows) == 2
 
 
 def test_the_same_tables_give_the_same_bytes(made: Make) -> None:
@@ -288,7 +301,7 @@ def test_annotations_of_another_framework_are_rejected(tmp_path: Path) -> None:
         ({}, {}, "there are no annotations to make training data of"),
         ({"agent_csv": "rows"}, {"curated_only": True}, "--curated-only needs curated"),
         ({"gold_csv": "missing"}, {}, "there is no such file"),
-        ({"gold_csv": "rows", "agent_csv": "missing"}, {}, "there is no such file"),
+        ({"gold_csv": "twice", "agent_csv": "missing"}, {}, "there is no such file"),
         ({"gold_csv": "lacking"}, {}, "has no column for limitation, novelty"),
         ({"gold_csv": "twice"}, {}, "has the id 2401.00001 of line 2, and another abstract"),
         ({"gold_csv": "empty"}, {}, "no row is left to train on"),

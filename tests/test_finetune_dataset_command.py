@@ -280,20 +280,32 @@ def test_the_embedded_model_counts_what_it_would_be_sent(
     assert prompt == embedded.count_tokens(Request(said))
     assert counter.sha256 == model_files.digest("smollm2-135m-instruct")
     assert longer == (prompt, completion + 1)
-    assert 8 * 3 < completion < len(example["completion"])
+    said_alone = Message("user", example["completion"]), Message("user", "")
+    text, nothing = (embedded.count_tokens(Request((message,))) or 0 for message in said_alone)
+    assert completion == text - nothing
+
+
+def test_nothing_is_fetched_for_counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(*_: object) -> Path:
+        raise AssertionError("a wheel was fetched")
+
+    monkeypatch.setattr("harness.files._download_wheel", fetch)
+    told: list[str] = []
+    shipped = registry.load(settings.from_environment().shipped_registry)
+    with open_counter(None, shipped, tmp_path / "cache", told.append) as counter:
+        assert counter.name == "estimate: 3 bytes a token"
+    assert [line.partition(",")[0] for line in told] == ["no tokenizer is at hand"]
 
 
 def test_python_m_does_the_same(app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("CACHE", "DATA", "CONFIG"):
         monkeypatch.setenv(f"HARNESS_{name}", str(tmp_path / name))
     Path("gold.csv").rename("my gold's.csv")
-    words = ["--gold", "my gold's.csv", "--agent=agent.csv", "--agent-weight", "0.25"]
+    Path("agent.csv").rename('the "agent".csv')
+    words = ["--gold", "my gold's.csv", '--agent=the "agent".csv', "--agent-weight", "0.25"]
     assert main([*words, "--out", "train.jsonl"]) == 0
-    app.dispatch(
-        f'{LINE} --gold "my gold\'s.csv" --agent-weight 0.25 save to own.jsonl'.replace(
-            "--gold gold.csv ", ""
-        )
-    )
+    tables = """--gold "my gold's.csv" --agent 'the "agent".csv'"""
+    app.dispatch(f"/finetune dataset {tables} --agent-weight 0.25 save to own.jsonl")
     assert Path("train.jsonl").read_bytes() == Path("own.jsonl").read_bytes()
     assert manifest_of()["sha256"] == manifest_of("own.manifest.json")["sha256"]
 

@@ -143,7 +143,10 @@ def test_how_alike_two_abstracts_are() -> None:
 def test_the_nearest_of_several_is_found() -> None:
     sketches, near = Sketches(), NearDuplicates()
     words = TEXT.split()
-    for name, text in (("far", " ".join(words[:80])), ("near", CHANGED), ("other", abstract(2))):
+    for name, text in (
+        *(("near", CHANGED), ("far", " ".join(words[:80]))),
+        *(("again", CHANGED), ("other", abstract(2))),
+    ):
         near.add(name, text, sketches.of(text))
     found = near.nearest(TEXT, sketches.of(TEXT))
     assert found is not None
