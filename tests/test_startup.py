@@ -21,6 +21,10 @@ HEAVY = (
     "httpx",
     "rapidfuzz",
     "numpy",
+    "scipy",
+    "krippendorff",
+    "datasketch",
+    "pyarrow",
     "sqlite_utils",
     "rich",
 )
