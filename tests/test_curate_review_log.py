@@ -144,6 +144,7 @@ def test_a_row_that_a_person_has_changed_stays_as_it_is(desk: Desk) -> None:
     assert read_rows(desk.gold) == [by_hand, row(2), row(3)]
     desk.review("uuuq")
     assert read_rows(desk.gold) == [by_hand]
+    assert "2405.00001 is no longer" not in desk.said
 
 
 def test_rows_keep_the_order_that_somebody_gave_them(desk: Desk) -> None:

@@ -161,6 +161,10 @@ def test_the_thresholds_are_where_the_gold_says() -> None:
     assert 0.005 < sum(score < WEAK_SOURCE for score in scores) / len(scores) < 0.015
 
 
+READY = b"\x1b[?2004h"
+"""What prompt_toolkit says as soon as it reads keys."""
+
+
 def test_a_session_at_a_real_terminal(tmp_path: Path) -> None:
     """/curate --review within the REPL: both read the keys of one terminal, each in its turn."""
     desk = Desk(tmp_path)
@@ -177,14 +181,13 @@ def test_a_session_at_a_real_terminal(tmp_path: Path) -> None:
     ) as process:
         os.close(theirs)
         try:
-            _until(ours, b"\x1b[?2004h")  # what prompt_toolkit says when it is ready
+            seen = _until(ours, READY)
             os.write(ours, b"/curate --review agent.csv\r")
-            _until(ours, b"? help")
+            seen = _until(ours, READY, _until(ours, b"1 of 2", seen))
             os.write(ours, b"a")
-            _until(ours, b"2 of 2")
-            _until(ours, b"? help")
+            seen = _until(ours, READY, _until(ours, b"2 of 2", seen))
             os.write(ours, b"\x03")
-            _until(ours, b"1 accepted, 0 rejected, 1 to do")
+            _until(ours, READY, _until(ours, b"1 accepted, 0 rejected, 1 to do", seen))
             os.write(ours, b"\x04")
             assert process.wait(60) == 0
         finally:
@@ -193,10 +196,11 @@ def test_a_session_at_a_real_terminal(tmp_path: Path) -> None:
     assert read_rows(desk.gold) == [row(1)]
 
 
-def _until(terminal: int, expected: bytes, seconds: float = 60.0) -> None:
-    """Read what the terminal shows until `expected` is there."""
-    seen, end = b"", time.monotonic() + seconds
+def _until(terminal: int, expected: bytes, seen: bytes = b"", seconds: float = 60.0) -> bytes:
+    """Read on after `seen` until the terminal has shown `expected`; returns what came after it."""
+    end = time.monotonic() + seconds
     while expected not in seen:
         ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
         assert ready, f"{expected!r} did not come after {seen[-2000:]!r}"
         seen += os.read(terminal, 4096)
+    return seen.split(expected, 1)[1]

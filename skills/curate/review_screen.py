@@ -41,7 +41,7 @@ WEAK_SOURCE = 0.25
 """Likeness of a move to its nearest sentence below which the sentence is marked with "?". Of the
 same moves, one in a hundred is below it."""
 _COLOURS = ("cyan", "green", "magenta", "yellow", "bright_blue", "red", "bright_cyan", "bright_red")
-_NO_TERMINAL = "Run it where stdin and stderr are a terminal; what is decided is kept."
+_NO_TERMINAL = "Run it where both stdin and stderr are one."
 
 
 class Terminal:
