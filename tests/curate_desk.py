@@ -246,8 +246,7 @@ class Desk:
 
         def keep(served: ServedModel) -> None:
             with open_corpus(self.corpus) as db:
-                if ballots.form(db, served, panel.shipped()) is None:
-                    ballots.keep_form(db, served, panel.shipped(), form)
+                ballots.keep_form(db, served, panel.shipped(), form)
 
         fake_models(self.judge, "judge").run("judge", keep)
 
@@ -260,9 +259,15 @@ class Desk:
         return write_table(self.table, *map(row, numbers))
 
     def curate(
-        self, rest: str = "save to agent_curated.csv", table: Path | str | None = None
+        self,
+        rest: str = "",
+        save: str = "save to agent_curated.csv",
+        table: Path | str | None = None,
     ) -> Outcome:
-        return self.app.dispatch(f"/curate {table or self.table} {rest}")
+        """Give the line, with few probes unless `rest` says how many."""
+        few = "" if "--probes" in rest else "--probes 1"
+        parts = ("/curate", str(table or self.table), few, rest, save)
+        return self.app.dispatch(" ".join(filter(None, parts)))
 
     def summary(self, outcome: Outcome) -> dict[str, Any]:
         assert outcome.result.summary is not None

@@ -150,7 +150,7 @@ def test_a_server_that_tells_no_probabilities_is_asked_for_json() -> None:
     model = Judge()
     model.tells = False
     assert form_of(model, item(1), item(2)) == VoteForm("json")
-    assert len(model.requests) == 1
+    assert len(model.requests) == len(PREFILLS)
 
 
 def test_what_is_too_long_is_not_measured() -> None:

@@ -78,6 +78,11 @@ def key_of(item: Item, judge: Judge) -> str:
     return f"{VERSION}:{sha256_of(parts)}"
 
 
+def asked(judge: Judge) -> str:
+    """What tells one way of asking a judge from another: the panel, and the form."""
+    return sha256_of([judge.panel.digest, judge.form.kind, judge.form.prefill])
+
+
 def state(db: Database, key: str) -> State | None:
     """How a ballot ended; None if it has not been tried to its end."""
     row = one(db, "SELECT status FROM ballots WHERE key = ?", [key])
@@ -94,7 +99,7 @@ def load(db: Database, key: str) -> Ballot | None:
     return Ballot(
         row["id"],
         tuple(map(_vote, found)),
-        {vote["persona"]: vote["explanation"] for vote in found if vote["explanation"]},
+        {vote["persona"]: vote["explanation"] for vote in found if vote["explanation"] is not None},
     )
 
 
@@ -135,9 +140,11 @@ def keep(
 def refuse(
     db: Database, key: str, item: Item, judge: Judge, error: Exception, run_id: int | None
 ) -> None:
-    """Keep why an annotation could not be judged."""
+    """Keep why an annotation could not be judged, unless another process has its votes."""
     known = error if isinstance(error, HarnessError) else None
     with transaction(db):
+        if state(db, key) == "done":
+            return
         _replace(
             db,
             key,
@@ -172,35 +179,41 @@ def explained(db: Database, ballot: Ballot, persona: str, text: str) -> None:
         )
 
 
-def form(db: Database, model: ServedModel, panel: Panel) -> VoteForm | None:
+def known_form(db: Database, model: ServedModel, panel: Panel) -> VoteForm | None:
     """How this judge is asked by this panel, if it has been measured."""
     row = one(
         db,
         "SELECT * FROM judge_forms WHERE judge = ? AND panel = ?",
-        [judge_of(model), _asked(panel)],
+        [judge_of(model), _compared(panel)],
     )
     if row is None:
         return None
     return VoteForm(row["kind"], row["prefill"], row["mass"], json.loads(row["measured"]))
 
 
-def keep_form(db: Database, model: ServedModel, panel: Panel, form: VoteForm) -> None:
-    """Keep how a judge is asked, so that it is asked the same from now on."""
+def keep_form(db: Database, model: ServedModel, panel: Panel, form: VoteForm) -> VoteForm:
+    """Keep how a judge is asked, so that it is asked the same from now on.
+
+    Returns: the form that holds: the first, where another process has measured meanwhile.
+    """
     with transaction(db):
+        if known := known_form(db, model, panel):
+            return known
         insert(
             db,
             "judge_forms",
             judge=judge_of(model),
-            panel=_asked(panel),
+            panel=_compared(panel),
             kind=form.kind,
             prefill=form.prefill,
             mass=form.mass,
             measured=json.dumps(dict(form.measured)),
             created_at=now(),
         )
+    return form
 
 
-def _asked(panel: Panel) -> str:
+def _compared(panel: Panel) -> str:
     """The panel with the beginnings that were compared."""
     return sha256_of([panel.digest, list(panel.prefills)])
 

@@ -58,7 +58,8 @@ def curate(call: Call, framework: Framework) -> Result:
         _refuse_input(call, source, path)
         known_bad = _probes(call, source, framework)
         curation = Curation(call, framework, personas, source, known_bad, path)
-        with job_lock(locks(path), f"the curation of {source.path or source.name}"):
+        job = f"the curation of {source.path.resolve() if source.path else source.name}"
+        with job_lock(locks(path), job):
             return call.models.run(
                 "judge", lambda model: curation.by(model, db), slots=call.options.workers
             )
@@ -100,15 +101,15 @@ class Curation:
 
     def _form(self, model: ServedModel, db: Database) -> VoteForm:
         """How the judge is asked: measured once, and the same from then on."""
-        known = ballots.form(db, model, self.panel)
+        known = ballots.known_form(db, model, self.panel)
         if known is not None:
             return known
         asked = [item for item in self.source.items if not item.findings]
         with self.call.screen.progress("measuring how the judge answers"):
             form = choose_form(self.panel, model, self.framework, asked)
-        if asked:
-            ballots.keep_form(db, model, self.panel, form)
-        return form
+        if form.kind == "logprobs" and form.mass is None:  # there was nothing to measure it by
+            return form
+        return ballots.keep_form(db, model, self.panel, form)
 
     def _start(self, judge: Judge, db: Database) -> int:
         return runs.start(
@@ -128,8 +129,8 @@ class Curation:
 
     def _bar(self, job: CurateJob, tally: Tally) -> Bar:
         """What has to be reached: calibrated now, or before, or the defaults."""
-        options, model = self.call.options, job.judge.model
-        bar = verdicts.bar(job.db, model, self.panel, options.min_votes)
+        options = self.call.options
+        bar = verdicts.bar(job.db, job.judge, options.min_votes)
         if not options.calibrate or tally.stopped is not None:
             return bar
         of_input = job.verdicts(bar)[: len(self.source.items)]
@@ -147,7 +148,7 @@ class Curation:
                 "why": found.why,
             },
         )
-        verdicts.keep_bar(job.db, model, self.panel, bar)
+        verdicts.keep_bar(job.db, job.judge, bar)
         return bar
 
     def _finish(
@@ -168,14 +169,15 @@ class Curation:
         }
         if stopped is not None:
             stopped.hint = _go_on(stopped, run)
-        runs.finish(job.db, job.run_id, runs.status_of(stopped, summed["failed"]), summed)
+        failed = summed["failed"] + (summed["probes"]["failed"] if summed["probes"] else 0)
+        runs.finish(job.db, job.run_id, runs.status_of(stopped, failed), summed)
         text = report.text(summed)
         if self.call.targets:
             self.call.screen.notice(text)
-        return self._result(run, summed, text, stopped)
+        return self._result(run, summed, text, stopped, failed)
 
     def _result(
-        self, run: Run, summed: dict[str, Any], text: str, stopped: HarnessError | None
+        self, run: Run, summed: dict[str, Any], text: str, stopped: HarnessError | None, failed: int
     ) -> Result:
         kept = [one.item for one in run.verdicts if one.decision == "kept"]
         others = [one for one in run.verdicts if one.decision not in ("kept", "pending")]
@@ -206,7 +208,7 @@ class Curation:
                 ),
             },
             summary=summed,
-            exit_code=1 if summed["failed"] else 0,
+            exit_code=1 if failed else 0,
             stopped=stopped,
         )
 
@@ -240,11 +242,21 @@ def _refuse_input(call: Call, source: Input, corpus: Path) -> None:
     """Refuse to write over what is read.
 
     Raises:
-        UsageError: a target, or a file beside it, is the input or the corpus.
+        UsageError: a target, or a file beside it, is the input or the corpus; or a target is a file
+            beside another.
     """
     read = [path.resolve() for path in (source.path, corpus) if path]
+    targets = {target.resolve() for target in call.targets}
     for target in call.targets:
-        for path in (target, *sidecars.beside(target).values()):
+        beside = sidecars.beside(target).values()
+        for path in beside:
+            if path.resolve() in targets:
+                raise UsageError(
+                    f"is written beside {target} already",
+                    where=str(path),
+                    hint="Save to another file.",
+                )
+        for path in (target, *beside):
             if path.resolve() in read:
                 raise UsageError(
                     "is the input itself"
@@ -262,7 +274,7 @@ def _digest(item: Annotated, framework: Framework) -> str:
 def _go_on(stopped: HarnessError, run: Run) -> str:
     """How to go on after a run that was stopped."""
     everyone = [*run.verdicts, *run.probes]
-    left = sum(verdict.decision == "pending" for verdict in everyone)
+    left = sum(verdict.is_open for verdict in everyone)
     kept = (
         f"{len(everyone) - left:,} of {len(everyone):,} annotations and probes are judged, and "
         "their votes are kept; the same line goes on from there."

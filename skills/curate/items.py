@@ -6,7 +6,7 @@ the ways of saying "Not stated." are made one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
 CORPUS = "corpus"
 """What stands on the line for the corpus itself."""
-_REASONS = ("no abstract", "no annotation", "repeats an earlier row")
+_REASONS = (
+    "no abstract",
+    "no annotation",
+    "repeats an earlier row",
+    "another annotation of an earlier row's paper",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ def from_table(
     Raises:
         InputError: the table cannot be used, or holds no annotation.
     """
-    found: list[Item] = []
+    found: dict[tuple[str, str, str], Item] = {}
     left_out = dict.fromkeys(_REASONS, 0)
     rows = 0
     for entry in entries(db, path, framework, columns):
@@ -101,15 +106,18 @@ def from_table(
                 where=shown(path),
                 hint="A table of annotations has the abstract and a column for each move.",
             )
-        if why := _left_out(entry):
+        paper = entry.paper
+        identity = (paper.id_field, paper.id, paper.sha256)
+        if why := _left_out(entry, found.get(identity), framework):
             left_out[why] += 1
         else:
-            found.append(_item(entry, framework))
+            found[identity] = _item(entry, framework)
     filtered = {why: count for why, count in left_out.items() if count}
     if not found:
         what = "no row of it has an annotation" if rows else "has no rows below its header"
         raise InputError(what, where=shown(path))
-    return Input(str(path), tuple(found), _id_column(path, columns, found), rows, filtered, path)
+    kept = tuple(found.values())
+    return Input(str(path), kept, _id_column(path, columns, kept), rows, filtered, path)
 
 
 def from_corpus(db: Database, framework: Framework, limit: int | None) -> Input:
@@ -141,20 +149,26 @@ def records(db: Database, items: Iterable[Item], framework: Framework) -> Iterat
             yield made
 
 
-def _left_out(entry: Entry) -> str:
-    """Why a row is left out, or ""."""
+def _left_out(entry: Entry, before: Item | None, framework: Framework) -> str:
+    """Why a row is left out, or ""; `before` is an earlier one's annotation of the same paper."""
     if not entry.paper.abstract:
         return _REASONS[0]
     if not any(text.strip() for text in (entry.moves or {}).values()):
         return _REASONS[1]
-    return _REASONS[2] if entry.repeat else ""
+    if before is None:
+        return ""
+    return _REASONS[2 if _moves(entry, framework) == before.moves else 3]
 
 
 def _item(entry: Entry, framework: Framework) -> Item:
-    written = entry.moves or {}
-    moves = {name: framework.canonical(written.get(name, "")) for name in framework.names}
+    moves = _moves(entry, framework)
     findings = gates.find(entry.paper, moves, framework)
     return Item(entry.paper, moves, entry.where, findings, entry)
+
+
+def _moves(entry: Entry, framework: Framework) -> dict[str, str]:
+    written = entry.moves or {}
+    return {name: framework.canonical(written.get(name, "")) for name in framework.names}
 
 
 def _as_entry(item: Annotated, framework: Framework) -> Entry:
@@ -166,7 +180,7 @@ def _as_entry(item: Annotated, framework: Framework) -> Entry:
     )
 
 
-def _id_column(path: Path, columns: Columns, found: list[Item]) -> str:
+def _id_column(path: Path, columns: Columns, found: Sequence[Item]) -> str:
     """The table's own name of its ids' column; of a saved .jsonl, what the first id is."""
     try:
         own = open_table(path, columns).id_column

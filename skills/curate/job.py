@@ -78,6 +78,8 @@ class CurateJob:
             self.judge.model.slots,
             self.call.cancel,
         )
+        if self._asked:
+            job.ask()
         with shown(self._pace, self.call.screen, "explaining") as self._update:
             return job.run(due)
 

@@ -52,6 +52,8 @@ def _outcome(summary: Mapping[str, Any]) -> Iterator[str]:
     parts += [f"{summary['failed']:,} failed (--retry-failed redoes them)"] * bool(
         summary["failed"]
     )
+    failed = summary["probes"]["failed"] if summary["probes"] else 0
+    parts += [f"{failed:,} of the probes failed (--retry-failed redoes them)"] * bool(failed)
     parts += [f"{summary['pending']:,} not judged yet"] * bool(summary["pending"])
     parts += [f"{n:,} left out ({why})" for why, n in summary["filtered"].items()]
     annotations = summary["annotations"]

@@ -60,7 +60,7 @@ def write_rejected(
                     f"{verdict.votes} of {len(verdict.passes)}" if ballot else "",
                     _figure(verdict.mean),
                     *scores,
-                    "; ".join(f"{persona}: {text}" for persona, text in explanations),
+                    "; ".join(f"{persona}: {text}" for persona, text in explanations if text),
                 )
             )
         )
@@ -71,9 +71,13 @@ def details(verdict: Verdict) -> str:
     if verdict.item.findings:
         found = verdict.item.findings
         return "; ".join(f"{one.move}: {one.detail}" if one.move else one.detail for one in found)
-    if verdict.refused:
-        return f"{verdict.refused.error_type}: {verdict.refused.reason}"
-    return ""
+    return _refusal(verdict) or ""
+
+
+def _refusal(verdict: Verdict) -> str | None:
+    """Why the panel could not be asked."""
+    refused = verdict.refused
+    return f"{refused.error_type}: {refused.reason}" if refused else None
 
 
 def write_log(
@@ -104,7 +108,7 @@ def write_log(
                     "for": verdict.votes if verdict.ballot else None,
                     "mean": verdict.mean,
                     "votes": list(_votes(verdict, bar.thresholds)),
-                    "error": details(verdict) if verdict.refused else None,
+                    "error": _refusal(verdict),
                 }
             )
         )

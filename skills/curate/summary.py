@@ -179,6 +179,7 @@ def _probes(run: Run) -> dict[str, Any]:
         run.bar.min_votes,
     )
     return {
+        "failed": sum(verdict.refused is not None for verdict in run.probes),
         "kinds": _by_kind(run, KINDS, good),
         "all": _rejected(run, plain, good),
         "subtle": _by_kind(run, SUBTLE, good),

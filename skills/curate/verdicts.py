@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.models import ServedModel
 from skills.corpus.database import transaction
 from skills.corpus.rows import insert, now, one
 from skills.curate import ballots, decisions
 from skills.curate.ballots import Ballot, Refused
+from skills.curate.curator import Judge
 from skills.curate.items import Item
-from skills.curate.panel import Panel
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -56,6 +55,12 @@ class Verdict:
     ballot: Ballot | None = None
     passes: tuple[bool | None, ...] = ()
     refused: Refused | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the panel is still to be asked: of a probe also where a gate has found it."""
+        asked = not self.item.findings or bool(self.item.probe)
+        return asked and self.ballot is None and self.refused is None
 
     @property
     def votes(self) -> int:
@@ -116,28 +121,31 @@ def keep(db: Database, run_id: int, verdicts: Sequence[Verdict], bar: Bar) -> No
             )
 
 
-def bar(db: Database, model: ServedModel, panel: Panel, min_votes: int) -> Bar:
-    """The newest calibration of this judge and panel for so many votes, else the defaults."""
+def bar(db: Database, judge: Judge, min_votes: int) -> Bar:
+    """The newest calibration of this judge, asked as it is, for so many votes; else the defaults.
+
+    Another form of asking has scores of its own, which other thresholds fit.
+    """
     row = one(
         db,
         "SELECT * FROM calibrations WHERE judge = ? AND panel = ? AND min_votes = ?"
         " ORDER BY id DESC LIMIT 1",
-        [ballots.judge_of(model), panel.digest, min_votes],
+        [ballots.judge_of(judge.model), ballots.asked(judge), min_votes],
     )
     if row is None:
-        return Bar(panel.thresholds, min_votes)
+        return Bar(judge.panel.thresholds, min_votes)
     told = ("input", "reject_rate", "achieved", "annotations", "why", "created_at")
     return Bar(tuple(json.loads(row["thresholds"])), min_votes, {name: row[name] for name in told})
 
 
-def keep_bar(db: Database, model: ServedModel, panel: Panel, bar: Bar) -> None:
+def keep_bar(db: Database, judge: Judge, bar: Bar) -> None:
     """Keep a calibrated bar for the runs that follow."""
     with transaction(db):
         insert(
             db,
             "calibrations",
-            judge=ballots.judge_of(model),
-            panel=panel.digest,
+            judge=ballots.judge_of(judge.model),
+            panel=ballots.asked(judge),
             thresholds=json.dumps(bar.thresholds),
             min_votes=bar.min_votes,
             **{**(bar.calibrated or {}), "created_at": now()},
