@@ -90,7 +90,7 @@ def test_what_was_measured_says_what_was_taken() -> None:
 def test_a_judge_that_was_asked_for_json_is_told_as_such() -> None:
     page = page_of(a_run(OWN, form=VoteForm("json", measured={"": 0.1})))
     assert "as JSON under a schema" in page.facts["Asked"]
-    assert page.table("How the form of the question was chosen")["none"][""] == ""
+    assert page.table("How the form of the question was chosen")["none"]["Choice"] == ""
 
 
 def test_a_calibration_is_told_as_the_quota_it_is() -> None:

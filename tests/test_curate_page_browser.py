@@ -43,6 +43,7 @@ if CHROMIUM is None:
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+A4 = {"width": 680, "height": 1009}  # less its margins
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,8 @@ def test_an_annotation_unfolds_by_key_with_abstract_moves_and_votes(
     expect(facts).to_contain_text("rejected 1 of 5 votes mean 2.500")
     page.keyboard.press("Enter")
     expect(body).to_be_hidden()
+    page.keyboard.press("Enter")
+    expect(body).to_have_count(1)
 
 
 def test_a_move_marks_the_sentence_it_comes_from(page: Page, tmp_path: Path) -> None:
@@ -232,17 +235,20 @@ def test_without_programs_all_figures_are_there(browser: Browser, address: str) 
     opened = context.new_page()
     opened.goto(address)
     expect(opened.get_by_role("table")).to_have_count(8)
-    expect(opened.get_by_role("img")).to_have_count(7)
+    expect(opened.get_by_role("img")).to_have_count(11)
     expect(opened.get_by_text("whose name ends in _rejected.csv")).to_be_visible()
     context.close()
 
 
 def test_on_paper_it_is_dark_on_white_without_controls(page: Page, address: str) -> None:
+    page.set_viewport_size(A4)
     page.emulate_media(media="print", color_scheme="dark")
     page.goto(address)
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == (
         "rgb(255, 255, 255)"
     )
     assert page.evaluate("getComputedStyle(document.documentElement).color") == "rgb(0, 0, 0)"
+    for table in page.locator(".wide").all():
+        assert table.evaluate("(it) => it.scrollWidth <= document.body.clientWidth"), table
     expect(page.locator("nav")).to_be_hidden()
     expect(page.locator(".choice")).to_be_hidden()

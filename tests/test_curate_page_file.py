@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from curate_desk import PANEL, item, panel_of
+from curate_desk import PANEL, Desk, a_desk, item, panel_of
 from curation_report import (
     BAR,
     FACTS,
@@ -40,6 +40,8 @@ from skills.curate.verdicts import Verdict
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 from skills.nanda.wording import flatten
+
+__all__ = ["a_desk"]
 
 # Annotations
 
@@ -229,3 +231,15 @@ def test_equal_input_gives_equal_bytes() -> None:
 def test_it_is_plain_html_before_any_program(mark: str) -> None:
     before = written(RUN, FACTS).split(b'<script type="application/json"')[0]
     assert before.count(mark.encode()) >= 5
+
+
+def test_curate_writes_it_beside_the_target(desk: Desk) -> None:
+    desk.rows(*range(6))
+    desk.judge.scores[2, ""] = 1.0
+    desk.curate()
+    page = Elements((desk.folder / "agent_curation_report.html").read_bytes())
+    assert page.texts["title"] == "Curation of agent.csv"
+    found = page.table("What became of the annotations")
+    assert (found["kept"]["Annotations"], found["all"]["Annotations"]) == ("5", "6")
+    assert [row["id"] for row in page.data("shown")] == ["2401.00002"]
+    assert "Uncalibrated: the thresholds are fixed defaults" in page.shown

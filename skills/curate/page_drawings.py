@@ -57,7 +57,7 @@ def interval(found: Mapping[str, Any], value: float | None, chance: float | None
 
 def interval_scale(chance: bool) -> Element:
     """The scale of a column of intervals, for its head."""
-    drawn = _hidden(_TRACK, 14, "track")
+    drawn = _drawing(_TRACK, 14, "drawn from 0 to 1", {"class": "track"})
     for value in (0.0, 0.5, 1.0) if chance else (0.0, 1.0):
         add(drawn, _label(_along(value), 11, f"{value:g}"))
     return drawn

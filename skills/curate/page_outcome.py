@@ -149,7 +149,7 @@ def _measured(form: Mapping[str, Any]) -> Element | None:
         )
         for prefill, mass in form["measured"].items()
     ]
-    head = ("Beginning of the reply", "Probability on the answers", "")
+    head = ("Beginning of the reply", "Probability on the answers", "Choice")
     return table("How the form of the question was chosen", head, rows, words=(2,))
 
 

@@ -170,7 +170,7 @@ def _splits(splits: Mapping[str, int], min_votes: int) -> Element:
                 outcome[kind],
             )
         )
-    head = ("For and against", "Annotations", "Share", "", "Outcome")
+    head = ("For and against", "Annotations", "Share", "In proportion", "Outcome")
     return table("How the votes split", head, rows, words=(3, 4))
 
 
@@ -210,8 +210,8 @@ def _length(found: Found, own: Sequence[Verdict], scale: tuple[float, float]) ->
     else:
         told = (
             f"Score and length of the annotation: Spearman's rho {found['value']:.2f} "
-            f"(p = {found['p']:.3f}) over {found['n']:,} annotations. Far from 0, the panel pays "
-            "for length."
+            f"(p = {found['p']:.3f}) over {found['n']:,} annotations. Far from 0, the score "
+            "goes by length."
         )
     made = h("figure", {}, h("figcaption", {}, h("p", {}, told)))
     if points:

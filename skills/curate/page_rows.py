@@ -77,9 +77,10 @@ def about(framework: Framework, panel: Panel, thresholds: Sequence[float]) -> di
 def rows(
     verdicts: Sequence[Verdict], borderline: Sequence[Mapping[str, Any]], framework: Framework
 ) -> Iterator[dict[str, Any]]:
-    """The annotations to be shown, in the order of the input, never a probe.
+    """The annotations to be shown, in the order of the input.
 
     Args:
+        verdicts: of the input alone.
         borderline: as the summary lists them: {"id", "where", "distance"}.
 
     Returns: of each what its paper has (id, whether it is an arXiv id, title, the abstract's
@@ -97,7 +98,7 @@ def rows(
     for verdict in verdicts:
         at = close.get((verdict.item.where, verdict.item.paper.id))
         refused = verdict.decision not in ("kept", "pending")
-        if not verdict.item.probe and (refused or at):
+        if refused or at:
             yield _row(verdict, at, framework)
 
 
