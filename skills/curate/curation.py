@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from harness.errors import HarnessError, Interrupted, ModelUnavailable, UsageError
+from harness.errors import ModelUnavailable, UsageError
 from harness.invocation import as_path
 from harness.joblock import job_lock
 from harness.jobs import Tally, ctrl_c_asks
 from harness.models import ServedModel
 from harness.skills import Call, Result
-from skills.corpus import outputs, runs
-from skills.corpus.annotated import Annotated
+from skills.corpus import runs
 from skills.corpus.columns import Columns
 from skills.corpus.database import default_path, locks, open_corpus
 from skills.curate import (
@@ -24,12 +22,10 @@ from skills.curate import (
     decisions,
     gates,
     items,
-    notes,
     panel,
     probes,
-    report,
+    results,
     sidecars,
-    summary,
     verdicts,
 )
 from skills.curate.curator import Judge, VoteForm, choose_form
@@ -38,7 +34,7 @@ from skills.curate.job import CurateJob
 from skills.curate.panel import Panel
 from skills.curate.summary import Run
 from skills.curate.verdicts import Bar
-from skills.nanda.framework import Framework, sha256_of
+from skills.nanda.framework import Framework
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -97,7 +93,8 @@ class Curation:
                 found = job.verdicts(bar)
             of_input = len(self.source.items)
             run = Run(self.source, judge, bar, found[:of_input], found[of_input:])
-            return self._finish(job, run, tally.stopped, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            return results.finish(job, run, tally.stopped, self.path, seconds)
 
     def _form(self, model: ServedModel, db: Database) -> VoteForm:
         """How the judge is asked: measured once, and the same from then on."""
@@ -151,67 +148,6 @@ class Curation:
         verdicts.keep_bar(job.db, job.judge, bar)
         return bar
 
-    def _finish(
-        self, job: CurateJob, run: Run, stopped: HarnessError | None, seconds: float
-    ) -> Result:
-        """Sum the run up, note it in the corpus, and hand out what can be saved of it."""
-        verdicts.keep(job.db, job.run_id, [*run.verdicts, *run.probes], run.bar)
-        summed = summary.of_run(run)
-        records = items.records(job.db, [one.item for one in run.judged], self.framework)
-        own = notes.made_by_the_judge(run, {_digest(one, self.framework): one for one in records})
-        summed["notes"] = notes.of_run(run, summed, own)
-        usage = job.judge.model.usage
-        summed |= {
-            "tokens": {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
-            "seconds": round(seconds, 1),
-            "database": str(self.path),
-            "run": job.run_id,
-        }
-        if stopped is not None:
-            stopped.hint = _go_on(stopped, run)
-        failed = summed["failed"] + (summed["probes"]["failed"] if summed["probes"] else 0)
-        runs.finish(job.db, job.run_id, runs.status_of(stopped, failed), summed)
-        text = report.text(summed)
-        if self.call.targets:
-            self.call.screen.notice(text)
-        return self._result(run, summed, text, stopped, failed)
-
-    def _result(
-        self, run: Run, summed: dict[str, Any], text: str, stopped: HarnessError | None, failed: int
-    ) -> Result:
-        kept = [one.item for one in run.verdicts if one.decision == "kept"]
-        others = [one for one in run.verdicts if one.decision not in ("kept", "pending")]
-        framework, id_column = self.framework, self.source.id_column
-
-        def annotated() -> Iterator[Annotated]:
-            with open_corpus(self.path) as db:
-                yield from items.records(db, kept, framework)
-
-        about = {"input": self.source.name, "kept": len(kept), "run": summed["run"]}
-        everyone = [*run.verdicts, *run.probes]
-        return Result(
-            text,
-            writers=outputs.writers(
-                framework,
-                id_column,
-                annotated,
-                lambda: iter(()),
-                title=f"Curated: {self.source.name}",
-                about=about,
-            ),
-            companions={
-                "rejected": lambda file: sidecars.write_rejected(
-                    file, others, framework, self.panel, id_column
-                ),
-                "log": lambda file: sidecars.write_log(
-                    file, everyone, self.panel, run.bar, {"summary": summed}
-                ),
-            },
-            summary=summed,
-            exit_code=1 if failed else 0,
-            stopped=stopped,
-        )
-
 
 def _source(call: Call, db: Database, framework: Framework) -> Input:
     asked, options = call.text.strip(), call.options
@@ -256,7 +192,7 @@ def _refuse_input(call: Call, source: Input, corpus: Path) -> None:
                     where=str(path),
                     hint="Save to another file.",
                 )
-        for path in (target, *beside):
+        for path in filter(None, (target, *beside, call.options.build)):
             if path.resolve() in read:
                 raise UsageError(
                     "is the input itself"
@@ -265,19 +201,3 @@ def _refuse_input(call: Call, source: Input, corpus: Path) -> None:
                     where=str(path),
                     hint="Save to another file.",
                 )
-
-
-def _digest(item: Annotated, framework: Framework) -> str:
-    return sha256_of({name: item.record[name] for name in framework.names})
-
-
-def _go_on(stopped: HarnessError, run: Run) -> str:
-    """How to go on after a run that was stopped."""
-    everyone = [*run.verdicts, *run.probes]
-    left = sum(verdict.is_open for verdict in everyone)
-    kept = (
-        f"{len(everyone) - left:,} of {len(everyone):,} annotations and probes are judged, and "
-        "their votes are kept; the same line goes on from there."
-    )
-    before = "" if isinstance(stopped, Interrupted) or not stopped.hint else f"{stopped.hint} "
-    return before + kept

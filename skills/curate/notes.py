@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from skills.corpus.annotated import Annotated
@@ -30,18 +30,13 @@ def of_run(run: Run, summary: Mapping[str, Any], own: int) -> list[str]:
     ]
 
 
-def made_by_the_judge(run: Run, records: Mapping[str, Annotated]) -> int:
-    """How many of the judged annotations come from the judge's own weights.
-
-    Args:
-        records: the stored form by the digest of the moves, of those that have one.
-    """
+def made_by_the_judge(run: Run, judged: Iterable[Annotated]) -> int:
+    """How many of the judged annotations come from the judge's own weights."""
     weights = set(run.judge.model.digests.values())
     served = run.judge.model.resolution.chosen.serve
     count = 0
-    for verdict in run.judged:
-        item = records.get(verdict.item.moves_sha256)
-        provenance = item.record["provenance"] if item else {}
+    for item in judged:
+        provenance = item.record["provenance"]
         digests = set(provenance.get("digests", {}).values())
         same_name = (provenance.get("backend"), provenance.get("where")) == (
             served.backend,
@@ -74,7 +69,9 @@ def _judge(summary: Mapping[str, Any]) -> Iterator[str]:
     if not auroc or auroc["value"] is None:
         return
     value = f"AUROC {auroc['value']:.2f}, {auroc['low']:.2f} to {auroc['high']:.2f}"
-    if auroc["at_chance"]:
+    if auroc["at_chance"] and auroc["value"] >= WEAK_AUROC:
+        yield f"too few were judged to say whether this judge tells known-bad from yours ({value})"
+    elif auroc["at_chance"]:
         yield (
             f"this judge does not tell known-bad annotations from yours ({value}): what the panel "
             "rejects is near to chance, and the gates alone do the work"

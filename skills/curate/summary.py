@@ -124,7 +124,7 @@ def _personas(run: Run) -> list[dict[str, Any]]:
         passed = [one.passes[place] for one in run.judged]
         valid = [vote.score for vote in votes if vote.score is not None]
         masses = [vote.mass for vote in votes if vote.mass is not None]
-        bad = [one.scores[place] for one in run.probes if one.ballot]
+        bad = [one.scores[place] for one in _plain(run) if one.ballot]
         found.append(
             {
                 "name": persona.name,
@@ -170,7 +170,6 @@ def _probes(run: Run) -> dict[str, Any]:
     are.
     """
     good = [verdict.mean for verdict in run.judged]
-    plain = [verdict for verdict in run.probes if verdict.item.probe in KINDS]
     names = run.judge.panel.names
     added = separation.added(
         [_seen(one) for one in run.probes if one.ballot or one.item.findings],
@@ -181,10 +180,15 @@ def _probes(run: Run) -> dict[str, Any]:
     return {
         "failed": sum(verdict.refused is not None for verdict in run.probes),
         "kinds": _by_kind(run, KINDS, good),
-        "all": _rejected(run, plain, good),
+        "all": _rejected(run, _plain(run), good),
         "subtle": _by_kind(run, SUBTLE, good),
         "added": added.as_dict()["lines"],
     }
+
+
+def _plain(run: Run) -> list[Verdict]:
+    """The probes without the subtle ones."""
+    return [verdict for verdict in run.probes if verdict.item.probe in KINDS]
 
 
 def _by_kind(

@@ -1,0 +1,112 @@
+"""What comes of a run: the report, the row in the corpus, and all that can be saved of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, Interrupted
+from harness.skills import Call, Result, Write
+from skills.corpus import outputs, runs
+from skills.corpus.annotated import Annotated
+from skills.corpus.database import open_corpus
+from skills.curate import items, notes, page, report, sidecars, summary, verdicts
+from skills.curate.job import CurateJob
+from skills.curate.summary import Run
+
+
+def finish(
+    job: CurateJob, run: Run, stopped: HarnessError | None, path: Path, seconds: float
+) -> Result:
+    """Sum a run up, note it in the corpus, and hand out its report and files.
+
+    Args:
+        stopped: why it ended early, if it did; it is told how to go on.
+        path: the corpus database.
+        seconds: what it took.
+    """
+    call, framework = job.call, run.judge.framework
+    verdicts.keep(job.db, job.run_id, [*run.verdicts, *run.probes], run.bar)
+    summed = summary.of_run(run)
+    judged = items.records(job.db, [verdict.item for verdict in run.judged], framework)
+    summed["notes"] = notes.of_run(run, summed, notes.made_by_the_judge(run, judged))
+    usage = job.judge.model.usage
+    summed |= {
+        "tokens": {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
+        "seconds": round(seconds, 1),
+        "database": str(path),
+        "run": job.run_id,
+    }
+    if stopped is not None:
+        stopped.hint = _go_on(stopped, run)
+    failed = summed["failed"] + (summed["probes"]["failed"] if summed["probes"] else 0)
+    runs.finish(job.db, job.run_id, runs.status_of(stopped, failed), summed)
+    text = report.text(summed)
+    if call.targets:
+        call.screen.notice(text)
+    return Result(
+        text,
+        writers=_writers(run, path, summed),
+        companions={**_beside(run, summed), **_dataset(call, run, stopped)},
+        summary=summed,
+        exit_code=1 if failed else 0,
+        stopped=stopped,
+    )
+
+
+def _writers(run: Run, path: Path, summed: Mapping[str, Any]) -> dict[str, Write]:
+    """What writes the annotations that are kept."""
+    kept = [verdict.item for verdict in run.verdicts if verdict.decision == "kept"]
+    framework = run.judge.framework
+
+    def annotated() -> Iterator[Annotated]:
+        with open_corpus(path) as db:
+            yield from items.records(db, kept, framework)
+
+    return outputs.writers(
+        framework,
+        run.source.id_column,
+        annotated,
+        lambda: iter(()),
+        title=f"Curated: {run.source.name}",
+        about={"input": run.source.name, "kept": len(kept), "run": summed["run"]},
+    )
+
+
+def _beside(run: Run, summed: Mapping[str, Any]) -> dict[str, Write]:
+    """What writes the files of `sidecars.beside`."""
+    judge, everyone = run.judge, [*run.verdicts, *run.probes]
+    others = [one for one in run.verdicts if one.decision not in ("kept", "pending")]
+    return {
+        "rejected": lambda file: sidecars.write_rejected(
+            file, others, judge.framework, judge.panel, run.source.id_column
+        ),
+        "log": lambda file: sidecars.write_log(
+            file, everyone, judge.panel, run.bar, {"summary": summed}
+        ),
+        "report": lambda file: page.write_html(
+            file, summed, everyone, judge.framework, judge.panel
+        ),
+    }
+
+
+def _dataset(call: Call, run: Run, stopped: HarnessError | None) -> Mapping[str, Write]:
+    """What writes the training set of --build; nothing of a run that was stopped."""
+    if call.options.build is None or stopped is not None:
+        return {}
+    from skills.curate import building
+
+    return building.files(call, run, run.judge.framework)
+
+
+def _go_on(stopped: HarnessError, run: Run) -> str:
+    """How to go on after a run that was stopped."""
+    everyone = [*run.verdicts, *run.probes]
+    left = sum(verdict.is_open for verdict in everyone)
+    kept = (
+        f"{len(everyone) - left:,} of {len(everyone):,} annotations and probes are judged, and "
+        "their votes are kept; the same line goes on from there."
+    )
+    before = "" if isinstance(stopped, Interrupted) or not stopped.hint else f"{stopped.hint} "
+    return before + kept
