@@ -301,6 +301,30 @@ def a_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     return Desk(tmp_path)
 
 
+def votes_for(judge: Judge, number: int, passing: int, invalid: int = 0) -> None:
+    """Have so many personas pass a row, and so many cast no valid vote."""
+    for place, name in enumerate(NAMES):
+        score = 4.0 if place < passing else None if place < passing + invalid else 2.0
+        judge.scores[number, name] = score
+
+
+def fault(error: Exception) -> Callable[[], None]:
+    def raised() -> None:
+        raise error
+
+    return raised
+
+
+def rows_of(desk: Desk, sql: str) -> list[dict[str, Any]]:
+    with open_corpus(desk.corpus) as db:
+        return list(db.query(sql))
+
+
+def asked_once(judge: Judge, *numbers: int) -> bool:
+    """Whether each persona was asked once about each of these, and about no other."""
+    return judge.asked == {(number, name): 1 for number in numbers for name in NAMES}
+
+
 def texts(messages: Iterable[Message]) -> str:
     """The messages as one text, in their order."""
     return "\n".join(f"{message.role}: {message.content}" for message in messages)

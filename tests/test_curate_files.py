@@ -387,5 +387,5 @@ def test_a_session_curates_as_well(desk: Desk) -> None:
 def test_stdin_is_no_table(desk: Desk) -> None:
     desk.app.close()
     desk.app = fake_app(desk.folder, desk.judge, door=Door("test", stdin=io.BytesIO(b"a,b\n1,2\n")))
-    with pytest.raises(UsageError, match="file"):
+    with pytest.raises(UsageError, match="stdin is not read"):
         desk.app.dispatch("/curate save to agent_curated.csv")
