@@ -17,6 +17,7 @@ import pytest
 
 from harness.app import App
 from harness.backends.base import Message, OnText, Reply, Request
+from harness.errors import Interrupted
 from harness.execution import Outcome
 from harness.models import ServedModel
 from harness.testing import FakeModel, fake_app, fake_models
@@ -177,6 +178,8 @@ class Judge(FakeModel):
         if number >= 0:
             if number in self.faults:
                 self.faults[number]()
+            if cancel is not None and cancel.is_set():
+                raise Interrupted("interrupted")
             score = self.scores.get((number, persona), self.scores.get((number, ""), 5.0))
         if not request.top_logprobs or not self.tells:
             said = self.says or json.dumps({"answer": str(round(score or 0))})

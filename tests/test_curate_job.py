@@ -153,6 +153,9 @@ def test_probes_are_judged_and_logged_and_never_kept(desk: Desk) -> None:
     found = desk.log("probe")
     assert {one["probe"] for one in found} == set(KINDS)
     assert all(len(one["votes"]) == 5 and one["changed"] for one in found)
+    for one in found:  # what a gate has found is rejected, whatever the panel says
+        assert one["decision"] == ("rejected" if one["findings"] else "kept")
+        assert one["for"] == 5
     assert desk.summary(outcome)["annotations"] == 3
 
 

@@ -211,6 +211,39 @@ def test_a_judge_that_goes_away_stops_the_job_and_says_how_to_go_on(desk: Desk) 
     assert statuses == ["failed", "done"]
 
 
+FALLBACK = """\
+version: 1
+models:
+  first:
+    tasks: [judge]
+    serve: [{backend: fake, model: one}]
+    fallback: second
+  second:
+    tasks: [judge]
+    serve: [{backend: fake, model: two}]
+"""
+
+
+def test_a_judge_that_is_gone_before_it_has_judged_anything_may_be_replaced(desk: Desk) -> None:
+    errors: list[HarnessError] = [ModelUnavailable("it is not there")]
+
+    def gone_at_first() -> None:
+        if errors:
+            raise errors.pop()
+
+    desk.app.settings.user_registry.write_text(FALLBACK, encoding="utf-8")
+    desk.app.dispatch("/reload")
+    desk.rows(1, 2)
+    desk.judge.faults[1] = gone_at_first
+    outcome = desk.curate()
+    assert outcome.result.code == 0
+    assert desk.kept() == ids(1, 2)
+    assert desk.summary(outcome)["judge"]["model"] == "second"
+    assert "first unavailable" in desk.said
+    statuses = [run["status"] for run in rows_of(desk, "SELECT status FROM runs ORDER BY id")]
+    assert statuses == ["failed", "done"]
+
+
 # What fails
 
 
