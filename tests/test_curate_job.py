@@ -165,6 +165,7 @@ def test_probes_show_the_panel_apart_from_the_gates(desk: Desk) -> None:
     for found in (*summary["probes"]["kinds"].values(), summary["probes"]["all"]):
         assert found["gates"]["share"] == found["panel"]["share"] == 1.0
         assert found["auroc"]["value"] == 1.0
+    assert [one["auroc"]["value"] for one in summary["panel"]["personas"]] == [1.0] * len(NAMES)
     assert summary["probes"]["all"]["together"]["of"] == 2 * len(probes.KINDS)
     for found in summary["probes"]["subtle"].values():
         assert (found["gates"]["share"], found["panel"]["share"]) == (0.0, 1.0)
