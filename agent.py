@@ -30,6 +30,7 @@ NEEDED = (
     "rapidfuzz",
     "requests",
     "rich",
+    "ruamel",
     "scipy",
     "sqlite_utils",
     "tenacity",
