@@ -311,7 +311,7 @@ def votes_for(judge: Judge, number: int, passing: int, invalid: int = 0) -> None
         judge.scores[number, name] = score
 
 
-def fault(error: Exception) -> Callable[[], None]:
+def fault(error: BaseException) -> Callable[[], None]:
     def raised() -> None:
         raise error
 

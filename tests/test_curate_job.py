@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from curate_desk import (
     Judge,
     a_desk,
     asked_once,
+    fault,
     gated,
     ids,
     moves,
@@ -267,7 +267,7 @@ def test_of_two_that_measure_at_once_the_first_form_holds(unmeasured: Path) -> N
 def test_ctrl_c_while_the_form_is_measured_keeps_none(unmeasured: Path) -> None:
     desk = Desk(unmeasured, Judge(), form=None)
     desk.rows(1)
-    desk.judge.faults[1] = _thread.interrupt_main
+    desk.judge.faults[1] = fault(KeyboardInterrupt())
     with pytest.raises(Interrupted):
         desk.curate()
     assert rows_of(desk, "SELECT * FROM judge_forms") == []
