@@ -111,7 +111,7 @@ def _facts(
     )
 
 
-# hidden, layers, heads, kv_heads, intermediate, vocab: config.json of each model on the hub. Qwen2.5
+# hidden, layers, heads, kv_heads, intermediate, vocab, of each config.json on the hub. Qwen2.5
 # has biases at q, k and v, which `parameters` counts.
 _PUBLISHED = (
     _qwen("0.5B", 896, 24, 14, 2, 4864, 151936, tied=True, parameters=494_032_768),
