@@ -1,0 +1,78 @@
+"""A base small enough to be trained in a test: random weights under SmolLM2's own tokenizer.
+
+    @pytest.fixture(scope="module")
+    def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+Where it is used, mark the test `train`: it skips without the finetune extra.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from harness import registry, settings
+from harness.errors import ModelUnavailable
+from harness.files import FileStore
+
+SMOLLM2 = "smollm2-135m-instruct"
+HIDDEN, LAYERS, HEADS, KV_HEADS, INTERMEDIATE = 64, 2, 4, 2, 128
+VERSION = 2
+"""Of what `tiny_base` makes; machines keep one of each."""
+
+
+def tiny_base(folder: Path) -> Path:
+    """A random llama as transformers saves it, bf16, tied embeddings; the same bytes every time.
+
+    It is made once on a machine, in the user's cache, and copied to `folder`, 10 MB.
+    """
+    pytest.importorskip("torch", reason="needs the finetune extra")
+    pytest.importorskip("transformers", reason="needs the finetune extra")
+    made = settings.from_environment().cache_dir / "tests" / f"tiny-base-{VERSION}"
+    made.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(made.with_suffix(".lock")):
+        if not made.exists():
+            _make(made)
+    shutil.copytree(made, folder)
+    return folder
+
+
+def smollm2() -> Path:
+    """The GGUF of SmolLM2-135M-Instruct in the user's cache, fetched; skips where it cannot be."""
+    configured = settings.from_environment()
+    shipped = registry.load(configured.shipped_registry)
+    try:
+        return FileStore(shipped.files, configured.cache_dir, print).ensure(SMOLLM2)
+    except ModelUnavailable as exc:
+        pytest.skip(f"the base model can be neither found nor fetched: {exc}")
+
+
+def _make(folder: Path) -> None:
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    from skills.finetune.base_files import unpack_tokenizer
+    from skills.finetune.out import partial
+
+    with partial(folder) as temporary, torch.random.fork_rng():
+        unpack_tokenizer(smollm2(), temporary)
+        tokenizer = AutoTokenizer.from_pretrained(temporary)
+        torch.manual_seed(0)
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=HIDDEN,
+            intermediate_size=INTERMEDIATE,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=HEADS,
+            num_key_value_heads=KV_HEADS,
+            max_position_embeddings=2048,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(temporary)
