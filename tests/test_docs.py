@@ -11,6 +11,7 @@ from harness import registry, settings
 from harness.registry import Registry
 from harness.settings import CODE_ROOT
 from harness.testing import fake_app
+from skills.curate.gates import REASONS
 
 PAGES = [CODE_ROOT / "README.md", *sorted((CODE_ROOT / "docs").glob("*.md"))]
 README = (CODE_ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,6 +51,12 @@ def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         if not link.startswith("http"):
             assert (page.parent / link).exists(), link
+
+
+def test_every_reason_of_the_gates_is_explained():
+    text = (CODE_ROOT / "docs" / "curate.md").read_text(encoding="utf-8")
+    for code, meaning in REASONS.items():
+        assert f"| `{code}` | {meaning} |" in text
 
 
 def test_the_commands_of_the_readme_are_those_of_the_makefile():
