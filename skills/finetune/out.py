@@ -150,19 +150,28 @@ class Out:
             _versions(),
             time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
         )
-        entries = {**self._entries(), stage: entry}
-        written = {
-            "format": FORMAT,
-            "name": self.name,
-            "stages": {name: asdict(one) for name, one in entries.items()},
-        }
-        text = json.dumps(written, indent=2, ensure_ascii=False).encode()
-
-        def write(file: IO[bytes]) -> None:
-            file.write(text)
-
-        output.write(self.folder / MANIFEST, write)
+        manifest = self._manifest()
+        manifest["stages"][stage] = asdict(entry)
+        self._write(manifest)
         return entry
+
+    def forget(self, stage: str) -> None:
+        """Take a stage's entry out; its files stay."""
+        manifest = self._manifest()
+        if manifest["stages"].pop(stage, None) is not None:
+            self._write(manifest)
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        """What the run was begun with (`remember`); empty where there is none."""
+        found: Mapping[str, Any] = self._manifest()["run"]
+        return found
+
+    def remember(self, run: Mapping[str, Any]) -> None:
+        """Note what a run is begun with, so that a single stage can be done later by the same."""
+        manifest = self._manifest()
+        if manifest["run"] != _as_json(run):
+            self._write({**manifest, "run": _as_json(run)})
 
     def make(self) -> None:
         """Make the folder.
@@ -178,12 +187,25 @@ class Out:
             ) from exc
 
     def _entries(self) -> dict[str, Entry]:
+        return {name: _entry(stage) for name, stage in self._manifest()["stages"].items()}
+
+    def _write(self, manifest: Mapping[str, Any]) -> None:
+        text = json.dumps(manifest, indent=2, ensure_ascii=False).encode()
+
+        def write(file: IO[bytes]) -> None:
+            file.write(text)
+
+        output.write(self.folder / MANIFEST, write)
+
+    def _manifest(self) -> dict[str, Any]:
         path = self.folder / MANIFEST
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            return {name: _entry(stage) for name, stage in found["stages"].items()}
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            for stage in found["stages"].values():
+                _entry(stage)
+            return {"run": {}, **found}
         except FileNotFoundError:
-            return {}
+            return {"format": FORMAT, "run": {}, "stages": {}}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
             raise InputError(
                 f"is no manifest of a run: {exc}",
