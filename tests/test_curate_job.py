@@ -98,6 +98,8 @@ def test_an_invalid_vote_is_neither_a_pass_nor_a_fail(desk: Desk) -> None:
     assert [summary[decision] for decision in ("kept", "undecided", "rejected")] == [1, 3, 2]
     assert desk.kept() == ids(0)
     assert summary["panel"]["splits"]["with an invalid vote"] == 5
+    noted = [vote["passed"] for vote in desk.log("annotation")[1]["votes"]]
+    assert noted == [True, True, None, None, None]
     for number, ((passing, invalid), decision) in enumerate(expected.items()):
         if decision == "kept":
             continue
