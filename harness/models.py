@@ -229,6 +229,8 @@ class Models:
                 return work(self._served(resolution, loaded))
             except ModelUnavailable as exc:
                 self.pool.drop(resolution.chosen)
+                if self.cancel is not None:
+                    self.cancel.clear()  # a job whose model has gone calls off its own work by it
                 unavailable[resolution.chosen] = exc.message
 
     def _resolve(self, task: str, unavailable: dict[Candidate, str]) -> Resolution:

@@ -84,7 +84,14 @@ def test_an_end_at_once_is_an_invalid_vote() -> None:
 
 
 def test_a_token_of_which_nothing_is_told_is_an_invalid_vote() -> None:
-    assert [vote.score for vote in judge_of(FakeModel("4")).votes(item(1))] == [None] * 5
+    told = Reply("4", "stop", 1, 1, 0.1, 0, ({"4": math.log(0.9)},))
+    votes = judge_of(FakeModel("4", told)).votes(item(1))
+    assert [vote.score is None for vote in votes] == [True, False, False, False, False]
+
+
+def test_a_judge_that_tells_nothing_of_any_token_has_failed() -> None:
+    with pytest.raises(InvalidReply, match="none of the answers"):
+        judge_of(FakeModel("4")).votes(item(1))
 
 
 def test_the_personas_are_asked_in_their_order_in_one_slot_for_one_token() -> None:

@@ -85,7 +85,6 @@ class Curation:
             started = time.monotonic()
             tally = job.run()
             if isinstance(tally.stopped, ModelUnavailable) and not tally.done:
-                self.call.cancel.clear()  # the job has set it, and another model may take over
                 raise tally.stopped
             bar = self._bar(job, tally)
             found = job.verdicts(bar)

@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from harness.backends.base import Message, Reply
-from harness.errors import InputError, SkillFailed
+from harness.errors import InputError, InvalidReply, SkillFailed
 from harness.models import ServedModel
 from skills.curate.items import Item
 from skills.curate.panel import Panel, Persona
@@ -90,9 +90,18 @@ class Judge:
 
         In one slot, the second to the last find the beginning of their prompt evaluated.
 
-        Raises: what `ServedModel.generate` raises.
+        Raises:
+            InvalidReply: there is not one answer in all of them.
+            Whatever `ServedModel.generate` raises.
         """
-        return tuple(self.vote(item, persona, slot) for persona in self.panel.personas)
+        votes = tuple(self.vote(item, persona, slot) for persona in self.panel.personas)
+        told = any(any(vote.answers.values()) for vote in votes)
+        if self.form.kind == "logprobs" and not told:
+            raise InvalidReply(
+                "the judge gave none of the answers any probability, for none of the personas",
+                hint="Does the server still tell the probabilities of tokens?",
+            )
+        return votes
 
     def explain(self, item: Item, persona: Persona) -> str:
         """A persona's reason in a sentence, which is shown and decides nothing.

@@ -60,7 +60,7 @@ class CurateJob:
             return job.run(due)
 
     def explain(self, verdicts: Sequence[Verdict]) -> Tally:
-        """Ask, for each annotation the panel rejected, the persona that scored it lowest why."""
+        """Ask for each annotation that the panel rejected why, of the persona it missed by most."""
         due = [
             verdict
             for verdict in verdicts
@@ -142,11 +142,11 @@ class CurateJob:
         self._count(item, None)
 
     def _ask_why(self, verdict: Verdict) -> str:
-        return self.judge.explain(verdict.item, self.judge.panel.personas[_lowest(verdict)])
+        return self.judge.explain(verdict.item, self.judge.panel.personas[_farthest(verdict)])
 
     def _explained(self, verdict: Verdict, text: str) -> None:
         assert verdict.ballot is not None
-        persona = self.judge.panel.names[_lowest(verdict)]
+        persona = self.judge.panel.names[_farthest(verdict)]
         ballots.explained(self.db, verdict.ballot, persona, text)
         self._count(verdict.item, len(text.split()))
 
@@ -160,7 +160,7 @@ class CurateJob:
         self._update()
 
 
-def _lowest(verdict: Verdict) -> int:
-    """Which persona fell short of its threshold; of several, the one with the lowest score."""
+def _farthest(verdict: Verdict) -> int:
+    """Which persona fell short of its threshold; of several, the one that fell shortest."""
     against = [i for i, passed in enumerate(verdict.passes) if passed is False]
-    return min(against, key=lambda i: verdict.scores[i] or 0.0)
+    return min(against, key=lambda i: (verdict.scores[i] or 0.0) - verdict.thresholds[i])

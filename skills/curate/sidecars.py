@@ -71,7 +71,21 @@ def details(verdict: Verdict) -> str:
     if verdict.item.findings:
         found = verdict.item.findings
         return "; ".join(f"{one.move}: {one.detail}" if one.move else one.detail for one in found)
-    return _refusal(verdict) or ""
+    return _refusal(verdict) or "; ".join(_shortfalls(verdict))
+
+
+def _shortfalls(verdict: Verdict) -> Iterator[str]:
+    """What each persona that did not pass it would have needed."""
+    if verdict.ballot is None or verdict.decision == "kept":
+        return
+    for vote, passed, threshold in zip(
+        verdict.ballot.votes, verdict.passes, verdict.thresholds, strict=True
+    ):
+        if passed is None:
+            yield f"{vote.persona}: no valid vote"
+        elif not passed:
+            # Rounded so that a score just below its threshold does not look like it.
+            yield f"{vote.persona}: {vote.score:.6g}, from {threshold:.6g} on it passes"
 
 
 def _refusal(verdict: Verdict) -> str | None:

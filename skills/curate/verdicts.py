@@ -45,6 +45,7 @@ class Verdict:
 
     Attributes:
         passes: of each persona; None where its vote is invalid. Empty without a ballot.
+        thresholds: of each persona, against which it passed or failed; empty without a ballot.
         reasons: codes: of the gates, names of the personas that did not pass it, `INVALID`.
         refused: why the panel could not be asked.
     """
@@ -54,6 +55,7 @@ class Verdict:
     reasons: tuple[str, ...] = ()
     ballot: Ballot | None = None
     passes: tuple[bool | None, ...] = ()
+    thresholds: tuple[float, ...] = ()
     refused: Refused | None = None
 
     @property
@@ -86,18 +88,20 @@ def decide(item: Item, ballot: Ballot | None, refused: Refused | None, bar: Bar)
     """
     codes = tuple(dict.fromkeys(finding.code for finding in item.findings))
     if ballot is None:
-        decision: Decision = "rejected" if codes else "failed" if refused else "pending"
-        return Verdict(item, decision, codes, refused=refused)
+        without: Decision = "rejected" if codes else "failed" if refused else "pending"
+        return Verdict(item, without, codes, refused=refused)
     [passes] = decisions.passes([[vote.score for vote in ballot.votes]], bar.thresholds)
     [is_kept] = decisions.decide([passes], bar.min_votes)
     against = tuple(v.persona for v, p in zip(ballot.votes, passes, strict=True) if p is False)
+    outcome: tuple[Decision, tuple[str, ...]]
     if codes:
-        return Verdict(item, "rejected", codes, ballot, passes)
-    if is_kept is None:
-        return Verdict(item, "undecided", (INVALID, *against), ballot, passes)
-    if is_kept:
-        return Verdict(item, "kept", (), ballot, passes)
-    return Verdict(item, "rejected", against, ballot, passes)
+        outcome = "rejected", codes
+    elif is_kept is None:
+        outcome = "undecided", (INVALID, *against)
+    else:
+        outcome = ("kept", ()) if is_kept else ("rejected", against)
+    decision, reasons = outcome
+    return Verdict(item, decision, reasons, ballot, passes, bar.thresholds)
 
 
 def keep(db: Database, run_id: int, verdicts: Sequence[Verdict], bar: Bar) -> None:
