@@ -1,0 +1,55 @@
+"""The loss curve as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from harness import output
+
+NAME = "loss.png"
+
+
+def draw(lines: Sequence[Mapping[str, Any]], target: Path, best: int | None = None) -> None:
+    """Draw the loss in training and on the dev rows over the steps.
+
+    Args:
+        lines: of metrics.jsonl.
+        best: the step whose adapter is kept; it is marked where its dev loss is among the lines.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    train, dev = _points(lines, "loss"), _points(lines, "dev_loss")
+    axes.plot(list(train), list(train.values()), color="#4477aa", label="training")
+    if dev:
+        axes.plot(list(dev), list(dev.values()), color="#cc6677", marker="o", label="dev")
+    if best in dev:
+        axes.plot(
+            [best],
+            [dev[best]],
+            color="#cc6677",
+            marker="*",
+            markersize=16,
+            linestyle="",
+            label=f"kept: step {best}, {dev[best]:.3f}",
+        )
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss per completion token (nats)")
+    axes.grid(alpha=0.3)
+    if train or dev:
+        axes.legend()
+
+    def write(file: IO[bytes]) -> None:
+        figure.savefig(file, format="png", dpi=120)
+
+    output.write(target, write)
+
+
+def _points(lines: Sequence[Mapping[str, Any]], name: str) -> dict[int, float]:
+    return {line["step"]: line[name] for line in lines if line.get(name) is not None}
