@@ -75,6 +75,11 @@ def published(base: str) -> BaseFacts | None:
     return None
 
 
+def all_published() -> tuple[BaseFacts, ...]:
+    """All bases that are known by name, the largest first."""
+    return tuple(sorted(_PUBLISHED, key=lambda facts: -facts.parameters))
+
+
 def _qwen(size: str, *shapes: int, tied: bool, parameters: int) -> BaseFacts:
     return _facts(f"Qwen/Qwen2.5-{size}-Instruct", *shapes, tied=tied, parameters=parameters)
 

@@ -92,7 +92,9 @@ def base_items(facts: BaseFacts, quantization: Quantization) -> tuple[Item, ...]
     width = compute_bytes(quantization)
     if quantization.kind == "none":
         formula = f"{facts.parameters:,} parameters x {width} bytes"
-        return (Item(f"base in {quantization.compute}", facts.parameters * width, formula),)
+        return (
+            Item(f"base in {quantization.compute}", facts.parameters * width, formula, held=True),
+        )
     packed = facts.linear_parameters
     rest = facts.parameters - packed
     nested = "1 byte" if quantization.double else "4 bytes"
@@ -102,11 +104,13 @@ def base_items(facts: BaseFacts, quantization: Quantization) -> tuple[Item, ...]
             "base in NF4",
             nf4_bytes(packed, double=quantization.double),
             f"{packed:,} weights of linear layers x 4 bits, {nested} for every {BLOCK}{further}",
+            held=True,
         ),
         Item(
             f"base in {quantization.compute}",
             rest * width,
             f"{rest:,} parameters of embedding, output, norms and biases x {width} bytes",
+            held=True,
         ),
     )
 
@@ -122,12 +126,13 @@ def adapter_items(facts: BaseFacts, recipe: Recipe) -> tuple[Item, ...]:
     names = ", ".join(targets(facts, recipe.adapter))
     in_words = f"{trained:,} values (r {recipe.adapter.r} on {names} of {facts.layers} layers)"
     return (
-        Item("adapter", trained * TRAINED, f"{in_words} x {TRAINED} bytes"),
-        Item("gradients", trained * TRAINED, f"the adapter's values x {TRAINED} bytes"),
+        Item("adapter", trained * TRAINED, f"{in_words} x {TRAINED} bytes", held=True),
+        Item("gradients", trained * TRAINED, f"the adapter's values x {TRAINED} bytes", held=True),
         Item(
             "optimizer",
             optimizer_bytes(matrices, optimizer),
             f"two averages of each value of the adapter, {optimizer}",
+            held=True,
         ),
     )
 
@@ -145,7 +150,7 @@ def qlora(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place) -> tuple
         largest = max(inputs * outputs for inputs, outputs in facts.linear.values())
         formula = f"the largest, {largest:,} weights x {width} bytes"
         items.append(Item("a layer unpacked for use", largest * width, formula))
-    items.append(logits(facts, batch.rows * batch.completion, width, "completion"))
+    items.append(logits(facts, batch.rows * batch.completion, "completion"))
     return (*items, _surroundings(place))
 
 
@@ -156,18 +161,18 @@ def full(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place) -> tuple[
     (Rajbhandari et al. 2020, arXiv 1910.02054, section 3.1): 16 bytes a parameter with Adam.
     """
     count, optimizer = facts.parameters, recipe.training.optimizer
-    width = compute_bytes(recipe.quantization)
     items = [
-        Item("base in 16 bit", 2 * count, f"{count:,} parameters x 2 bytes"),
-        Item("base in 32 bit, which is trained", 4 * count, "parameters x 4 bytes"),
-        Item("gradients", 2 * count, "parameters x 2 bytes"),
+        Item("base in 16 bit", 2 * count, f"{count:,} parameters x 2 bytes", held=True),
+        Item("base in 32 bit, which is trained", 4 * count, "parameters x 4 bytes", held=True),
+        Item("gradients", 2 * count, "parameters x 2 bytes", held=True),
         Item(
             "optimizer",
             optimizer_bytes([count], optimizer),
             f"two averages of each parameter, {optimizer}",
+            held=True,
         ),
         full_activations(facts, recipe, batch),
-        logits(facts, batch.rows * batch.completion, width, "completion"),
+        logits(facts, batch.rows * batch.completion, "completion"),
         _surroundings(place),
     ]
     return tuple(items)

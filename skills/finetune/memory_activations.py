@@ -22,6 +22,9 @@ from skills.finetune.base_facts import BaseFacts
 from skills.finetune.memory_terms import TRAINED, Batch, Item, Place, compute_bytes, targets
 from skills.finetune.recipe import Recipe
 
+SCORE = 12
+"""Bytes of one score of the vocabulary at the peak."""
+
 
 def adapter_activations(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place) -> Item:
     """Of the largest batch, where an adapter is trained.
@@ -47,16 +50,15 @@ def full_activations(facts: BaseFacts, recipe: Recipe, batch: Batch) -> Item:
     return _item(facts, recipe, batch, _layer(facts, batch, width) + inputs * width)
 
 
-def logits(facts: BaseFacts, positions: int, width: int, which: str) -> Item:
-    """The scores of the whole vocabulary at so many positions, and their way back.
+def logits(facts: BaseFacts, positions: int, which: str) -> Item:
+    """The scores of the whole vocabulary at so many positions, on their way back.
 
-    The output of the last layer, its float32 copy, the log-probabilities that cross entropy keeps,
-    and their gradient (torch.nn.functional.cross_entropy): width + 12 bytes a score, and 12 where
-    the output is float32 already. `which` names the positions, for people.
+    12 bytes a score: cross entropy's log-probabilities, their gradient, and the gradient of the
+    scores, each in float32 (torch.nn.functional.cross_entropy), which is more than the forward pass
+    has at a time. `which` names the positions, for people.
     """
-    score = 12 if width == 4 else width + 12
-    formula = f"{positions:,} {which} positions x {facts.vocab:,} tokens x {score} bytes"
-    return Item("logits", positions * facts.vocab * score, formula)
+    formula = f"{positions:,} {which} positions x {facts.vocab:,} tokens x {SCORE} bytes"
+    return Item("logits", positions * facts.vocab * SCORE, formula)
 
 
 def _layer(facts: BaseFacts, batch: Batch, width: int) -> int:

@@ -19,11 +19,17 @@ TRAINED = 4
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A part of the whole: what it is, its bytes, and how they are reckoned, in words."""
+    """A part of the whole.
+
+    Attributes:
+        formula: how the bytes are reckoned, in words.
+        held: it is there all along, however large a batch is.
+    """
 
     name: str
     bytes: int
     formula: str
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
