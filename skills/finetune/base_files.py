@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
 
 FORMAT = 1
-"""Of the folders that are unpacked; another one is unpacked anew."""
+"""Of the folders that are unpacked; those of another one are not used."""
 DIGITS_APART = frozenset({"smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b"})
 """Pre-tokenizers of llama.cpp (src/llama-vocab.cpp) that part every digit from all else first, and
 then split as GPT-2 does. transformers 5.24 knows GPT-2's split alone for them."""
@@ -31,16 +34,13 @@ def unpack(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, GgufConfig
 
     unpack_tokenizer(gguf, folder)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
+    with _quiet(), _readable(gguf):
+        AutoModelForCausalLM.from_pretrained(
             str(gguf.parent),
             gguf_file=gguf.name,
             quantization_config=GgufConfig(dequantize=True),
             dtype=torch.bfloat16,
-        )
-    except (ValueError, KeyError, NotImplementedError, RuntimeError) as exc:
-        raise _unreadable(gguf, exc) from exc
-    model.save_pretrained(folder)
+        ).save_pretrained(folder)
 
 
 def unpack_tokenizer(gguf: Path, folder: Path) -> None:
@@ -49,13 +49,12 @@ def unpack_tokenizer(gguf: Path, folder: Path) -> None:
     Raises:
         InputError: it is no model that transformers can read.
     """
+    from gguf import GGUFReader
     from transformers import AutoTokenizer
 
-    try:
-        kind = str(metadata(gguf, "tokenizer.ggml.pre") or "")
+    with _quiet(), _readable(gguf):
+        kind = field(GGUFReader(gguf), "tokenizer.ggml.pre")
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
-    except (ValueError, KeyError, NotImplementedError) as exc:
-        raise _unreadable(gguf, exc) from exc
     if kind in DIGITS_APART:
         from tokenizers import pre_tokenizers
 
@@ -68,34 +67,31 @@ def unpack_tokenizer(gguf: Path, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def metadata(gguf: Path, *names: str) -> Any:
-    """The value of the first of these keys that a GGUF has; None if it has none of them.
-
-    Raises:
-        ValueError: it is no GGUF.
-    """
-    from gguf import GGUFReader
-
-    fields = GGUFReader(gguf).fields
-    return next((fields[name].contents() for name in names if name in fields), None)
+def field(reader: Any, name: str, otherwise: Any = None) -> Any:
+    """A value of the metadata of a GGUF, of its `gguf.GGUFReader`."""
+    found = reader.fields.get(name)
+    return otherwise if found is None else found.contents()
 
 
-def differing(
-    counted: Callable[[Sequence[dict[str, str]]], int],
-    expected: Callable[[Sequence[dict[str, str]]], int],
-) -> str | None:
-    """The first text of `PROBES` that two ways of counting a conversation's tokens differ in."""
-    for text in PROBES:
-        said = [{"role": "system", "content": "A probe."}, {"role": "user", "content": text}]
-        if counted(said) != expected(said):
-            return text
-    return None
+def differing(one: Callable[[str], int], other: Callable[[str], int]) -> str | None:
+    """The first text of `PROBES` of which two ways of counting tokens say different."""
+    return next((text for text in PROBES if one(text) != other(text)), None)
 
 
-def _unreadable(gguf: Path, exc: Exception) -> InputError:
-    words = " ".join(str(exc).split())[:200]
-    return InputError(
-        f"cannot be made a folder of transformers: {words}",
-        where=str(gguf),
-        hint="A base is a model of the Llama or Qwen family, with its tokenizer and chat template.",
-    )
+@contextmanager
+def _readable(gguf: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, NotImplementedError, RuntimeError) as exc:
+        raise InputError(
+            f"cannot be made a folder of transformers: {' '.join(str(exc).split())[:200]}",
+            where=str(gguf),
+            hint="A base is a model of the Llama or Qwen family with its tokenizer.",
+        ) from exc
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' own progress bars, which would stand within ours."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        yield
