@@ -1,4 +1,4 @@
-"""Where the bar comes from, what a run says of itself, and the reasons that are asked for."""
+"""Where the bar comes from, and the reasons that are asked for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from harness.errors import InputError, InvalidReply, UsageError
 from skills.corpus.database import open_corpus
 from skills.curate import panel
 from skills.curate.curator import VoteForm
-from skills.curate.notes import _judge as of_judge
 
 __all__ = ["a_desk"]
 
@@ -171,114 +170,6 @@ def test_few_annotations_make_a_poor_bar_which_is_said(desk: Desk) -> None:
     graded(desk)
     summary = desk.summary(desk.curate("--calibrate"))
     assert "set on 10 judged annotations, too few to hold for others" in notes(summary)
-
-
-# Notes
-
-
-def test_a_judge_near_chance_is_called_that(desk: Desk) -> None:
-    class Blind(Judge):
-        """Scores by the persona alone."""
-
-        def _recorded(self, request: Any) -> tuple[int, str]:
-            return 1, super()._recorded(request)[1]
-
-    desk.rows(1, 2, 3)
-    desk = desk.again(Blind())
-    summary = desk.summary(desk.curate())
-    assert "does not tell known-bad annotations from yours" in notes(summary)
-    assert "near to chance, and the gates alone do the work" in notes(summary)
-
-
-def test_a_good_judge_is_not(desk: Desk) -> None:
-    desk.rows(1, 2, 3, 4, 5)
-    summary = desk.summary(desk.curate("--probes 3"))
-    assert summary["notes"] == [note for note in summary["notes"] if note.startswith("uncal")]
-
-
-def test_with_few_rows_nothing_is_said_of_the_judge(desk: Desk) -> None:
-    desk.rows(1)
-    summary = desk.summary(desk.curate())
-    assert "too few were judged to say whether this judge tells known-bad" in notes(summary)
-    assert "chance" not in notes(summary)
-
-
-@pytest.mark.parametrize(
-    ("value", "low", "at_chance", "said"),
-    [
-        (0.5, 0.3, True, "near to chance"),
-        (0.69, 0.49, True, "near to chance"),
-        (0.7, 0.49, True, "too few were judged"),
-        (0.69, 0.6, False, "this judge is weak (AUROC 0.69, 0.60 to 0.90 "),
-        (0.7, 0.6, False, ""),
-    ],
-)
-def test_what_is_said_of_a_judge(value: float, low: float, at_chance: bool, said: str) -> None:
-    auroc = {"value": value, "low": low, "high": 0.9, "at_chance": at_chance}
-    found = "".join(of_judge({"probes": {"all": {"auroc": auroc}}}))
-    assert said in found
-    assert bool(said) == bool(found)
-
-
-def test_the_judges_own_annotations_are_counted(desk: Desk) -> None:
-    desk.rows(1, 2, 3)
-    desk.app.dispatch("/corpus add agent.csv")
-    with open_corpus(desk.corpus) as db:
-        db.conn.execute("BEGIN")
-        for found in list(db.query("SELECT id, record FROM annotations WHERE id < 3")):
-            record = json.loads(found["record"])
-            record["provenance"]["digests"] = {"weights": "0" * 64}
-            db.conn.execute(
-                "UPDATE annotations SET record = ? WHERE id = ?", [json.dumps(record), found["id"]]
-            )
-        db.conn.commit()
-    summary = desk.summary(desk.curate())
-    assert "2 of 3 judged annotations were made by the judge's own weights" in notes(summary)
-    other = Judge()
-    other.digests = {"fake": "1" * 64}
-    assert "own weights" not in notes(desk.summary(desk.again(other).curate()))
-
-
-def test_many_invalid_votes_are_said(desk: Desk) -> None:
-    desk.rows(1, 2)
-    desk.judge.scores |= {(1, name): None for name in NAMES[:3]}
-    outcome = desk.curate()
-    assert "3 of 10 votes are invalid" in notes(desk.summary(outcome))
-    desk.judge.scores = {}
-    later = desk.again()
-    later.rows(3, 4)
-    assert "invalid" not in notes(later.summary(later.curate()))
-
-
-def test_the_report_shows_each_persona_and_what_it_adds(desk: Desk) -> None:
-    write_table(desk.table, row(1), row(2), gated(3))
-    desk.judge.scores[2, ""] = 2.0
-    outcome = desk.curate(save="")
-    text = outcome.result.text
-    assert all(text.count(name) >= 2 for name in PANEL.names)
-    for said in (
-        "1 kept, 2 rejected (1 by the gates, 1 by the panel)",
-        "asked for one token after 'Rating: ' (95% of the probability on answers)",
-        "3 of 5 votes keep",
-        "votes: 5-0 1, 0-5 1",
-        "Krippendorff's alpha",
-        "effective votes",
-        "Spearman's rho",
-        "votes and mean score decide otherwise: 0 of 2",
-        "known-bad, rejected by",
-        "what each adds to the gates",
-    ):
-        assert said in text
-
-
-def test_borderline_rows_are_named_for_a_human(desk: Desk) -> None:
-    desk.rows(1, 2, 3)
-    desk.judge.scores[2, ""] = 2.95
-    outcome = desk.curate()
-    [first, *rows] = desk.summary(outcome)["panel"]["borderline"]
-    assert first == {"of": 1}
-    assert [(one["id"], one["votes"], one["distance"]) for one in rows] == [(ids(2)[0], 0, 0.05)]
-    assert f"1 close to the bar, first {ids(2)[0]} (0 votes, 0.050 off)" in desk.said
 
 
 # Reasons

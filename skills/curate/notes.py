@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ def of_run(run: Run, summary: Mapping[str, Any], own: int) -> list[str]:
     return [
         *_bar(run),
         *_judge(summary),
+        *_adds(summary),
         *_own(summary, own),
         *_form(run),
         *_invalid(run),
@@ -64,12 +66,24 @@ def _bar(run: Run) -> Iterator[str]:
 
 
 def _judge(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Whether the panel tells known-bad annotations from the input's, the gates set aside."""
     probes = summary["probes"]
-    auroc = probes["all"]["auroc"] if probes else None
-    if not auroc or auroc["value"] is None:
+    if not probes:
+        yield (
+            "no known-bad annotations could be made, since the gates let none of yours through: "
+            "what the panel is worth is not known"
+        )
+        return
+    auroc = probes["all"]["auroc"]
+    if auroc["value"] is None:
         return
     value = f"AUROC {auroc['value']:.2f}, {auroc['low']:.2f} to {auroc['high']:.2f}"
-    if auroc["at_chance"] and auroc["value"] >= WEAK_AUROC:
+    if auroc["high"] < 0.5:
+        yield (
+            f"this judge scores known-bad annotations above yours ({value}): what the panel "
+            "rejects is worse than chance, and the gates alone do the work"
+        )
+    elif auroc["at_chance"] and auroc["high"] >= WEAK_AUROC:
         yield f"too few were judged to say whether this judge tells known-bad from yours ({value})"
     elif auroc["at_chance"]:
         yield (
@@ -78,6 +92,26 @@ def _judge(summary: Mapping[str, Any]) -> Iterator[str]:
         )
     elif auroc["value"] < WEAK_AUROC:
         yield f"this judge is weak ({value} against known-bad annotations): see what it adds below"
+
+
+def _adds(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Whether the panel rejects more of the known-bad that the gates let through than of yours."""
+    lines = summary["probes"]["added"] if summary["probes"] else ()
+    for line in lines:
+        bad, good = line["caught"], line["cost"]
+        if line["who"] != "panel" or not bad["of"] or not good["of"]:
+            continue
+        more = bad["share"] - good["share"]
+        # Newcombe 1998, "Interval estimation for the difference", Statistics in Medicine 17,
+        # method 10: the lower end, from the intervals of both shares.
+        at_least = more - math.hypot(bad["share"] - bad["low"], good["high"] - good["share"])
+        if at_least <= 0:
+            yield (
+                "of the known-bad annotations that the gates let through the panel rejects "
+                f"{bad['count']:,} of {bad['of']:,}, of yours {good['count']:,} of "
+                f"{good['of']:,}: luck alone could give that, so the panel is not shown to add "
+                "anything"
+            )
 
 
 def _own(summary: Mapping[str, Any], own: int) -> Iterator[str]:

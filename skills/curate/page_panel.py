@@ -198,9 +198,7 @@ def _agreement(found: Found) -> Iterator[tuple[str, str]]:
 def _alpha(found: Found) -> str:
     if found["value"] is None:
         return str(found["why"])
-    why = f"; {found['why']}" if found["why"] else ""
-    of = f"of {found['units']:,} annotations"
-    return f"{report.interval(found)}, {found['reading']}, {of}{why}"
+    return f"{report.interval(found)}, {found['reading']}, of {found['units']:,} annotations"
 
 
 def _length(found: Found, own: Sequence[Verdict], scale: tuple[float, float]) -> Element:

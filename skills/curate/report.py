@@ -33,11 +33,11 @@ def share(found: Mapping[str, Any]) -> str:
 
 
 def interval(found: Mapping[str, Any]) -> str:
-    """ "0.71 (0.60 to 0.80)"; the reason where there is no value."""
+    """ "0.71 (0.60 to 0.80)"; the reason where there is no value or no interval."""
     if found["value"] is None:
         return str(found.get("why") or "n/a")
     if found["low"] is None:
-        return f"{found['value']:.2f}"
+        return f"{found['value']:.2f} ({found['why']})"
     return f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
 
 
