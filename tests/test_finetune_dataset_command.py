@@ -49,6 +49,25 @@ def manifest_of(path: str = "train.manifest.json") -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--gold own.jsonl",
+        "--gold gold.csv --agent own.jsonl",
+        "--gold gold.csv --curated own.jsonl",
+        "--gold gold.csv --dev own.jsonl",
+        "--gold gold.csv --test ./own.jsonl",
+    ],
+)
+def test_what_is_read_is_never_written_over(app: App, options: str) -> None:
+    Path("own.jsonl").write_text(json.dumps(row(11)) + "\n")
+    before = Path("own.jsonl").read_bytes()
+    error = refused(app, f"/finetune dataset {options} --force save to own.jsonl")
+    assert isinstance(error, UsageError)
+    assert str(error) == "own.jsonl: is an input itself. Save to another file."
+    assert Path("own.jsonl").read_bytes() == before
+
+
 def test_a_data_set_is_saved_with_its_manifest(app: App) -> None:
     outcome = app.dispatch(f"{LINE} save to train.jsonl")
     assert outcome.saved == (Path("train.jsonl"), Path("train.manifest.json"))

@@ -9,8 +9,33 @@ from skills.corpus.columns import Columns
 from skills.corpus.database import default_path
 from skills.curate.summary import Run
 from skills.finetune import dataset_command
-from skills.finetune.build_finetune_from_annotations import Reading, build_from_entries
+from skills.finetune.build_finetune_from_annotations import build_from_entries
+from skills.finetune.dataset_rows import Reading, read_entries, rows_of
+from skills.finetune.held_out import read_held_out
 from skills.nanda.framework import Framework
+
+
+def check(call: Call, framework: Framework) -> None:
+    """Read what the training set is made of beside the run, before anything is judged.
+
+    Raises:
+        InputError: a table or a list of the data set's options cannot be used.
+    """
+    options, reading = call.options, _reading(call, framework)
+    rows_of("gold", read_entries(options.gold, reading), framework)
+    for given in options.dev:
+        read_held_out("dev", given, reading)
+    for given in options.test:
+        read_held_out("test", given, reading)
+
+
+def _reading(call: Call, framework: Framework) -> Reading:
+    options = call.options
+    return Reading(
+        framework,
+        Columns(options.abstract_column, options.id_column),
+        options.db or default_path(call.settings),
+    )
 
 
 def files(call: Call, run: Run, framework: Framework) -> Mapping[str, Write]:
@@ -32,11 +57,7 @@ def files(call: Call, run: Run, framework: Framework) -> Mapping[str, Write]:
             dev=options.dev,
             test=options.test,
             choices=dataset_command.choices(options),
-            reading=Reading(
-                framework,
-                Columns(options.abstract_column, options.id_column),
-                options.db or default_path(call.settings),
-            ),
+            reading=_reading(call, framework),
             tick=tick,
         )
     made = dataset_command.result(call, dataset, options)

@@ -130,6 +130,11 @@ class Curate(Skill):
 
             target = call.targets[0] if call.targets else Path("gold.csv")
             return review(call, as_path(call.text.strip()), target)
+        if call.options.build is not None:
+            from skills.curate import building
+
+            _refuse_collisions(call)
+            building.check(call, framework)
         from skills.curate.curation import curate
 
         return curate(call, framework)
@@ -143,8 +148,35 @@ def _refuse_alone(call: Call) -> None:
     for field in DatasetOptions.model_fields:
         if field in given and options.build is None:
             raise UsageError(f"--{field.replace('_', '-')} goes with --build FILE")
-    if options.build is not None and not call.targets:
+    if options.build is None:
+        return
+    if not call.targets:
         raise UsageError("--build goes with `save to FILE`", hint="Save what is kept as well.")
+    if options.build.suffix.lower() != ".jsonl":
+        raise UsageError("a training set is a .jsonl file", where=str(options.build))
+
+
+def _refuse_collisions(call: Call) -> None:
+    """Refuse a training set that would be written over what is saved, or over what it is made of.
+
+    Raises:
+        UsageError: naming the file.
+    """
+    from skills.curate import sidecars
+    from skills.finetune.dataset_command import refuse_inputs
+    from skills.finetune.dataset_manifest import manifest_path
+
+    for target in call.targets:
+        saved = {path.resolve() for path in (target, *sidecars.beside(target).values())}
+        for path in (call.options.build, manifest_path(call.options.build)):
+            if path.resolve() in saved:
+                raise UsageError(
+                    f"is written by `save to {target}` already",
+                    where=str(path),
+                    hint="Give --build another name.",
+                )
+        refuse_inputs((target, *sidecars.beside(target).values()), call.options)
+    refuse_inputs((call.options.build, manifest_path(call.options.build)), call.options)
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, Interrupted
+from harness.errors import HarnessError, InputError, Interrupted
 from harness.skills import Call, Result, Write
 from skills.corpus import outputs, runs
 from skills.corpus.annotated import Annotated
@@ -42,13 +42,14 @@ def finish(
         stopped.hint = _go_on(stopped, run)
     failed = summed["failed"] + (summed["probes"]["failed"] if summed["probes"] else 0)
     runs.finish(job.db, job.run_id, runs.status_of(stopped, failed), summed)
+    dataset, stopped = _dataset(call, run, stopped)
     text = report.text(summed)
     if call.targets:
         call.screen.notice(text)
     return Result(
         text,
         writers=_writers(run, path, summed),
-        companions={**_beside(run, summed), **_dataset(call, run, stopped)},
+        companions={**_beside(run, summed), **dataset},
         summary=summed,
         exit_code=1 if failed else 0,
         stopped=stopped,
@@ -91,13 +92,19 @@ def _beside(run: Run, summed: Mapping[str, Any]) -> dict[str, Write]:
     }
 
 
-def _dataset(call: Call, run: Run, stopped: HarnessError | None) -> Mapping[str, Write]:
-    """What writes the training set of --build; nothing of a run that was stopped."""
+def _dataset(
+    call: Call, run: Run, stopped: HarnessError | None
+) -> tuple[Mapping[str, Write], HarnessError | None]:
+    """What writes the training set of --build, or why there is none: what was judged is saved all
+    the same. Of a run that was stopped none is made."""
     if call.options.build is None or stopped is not None:
-        return {}
+        return {}, stopped
     from skills.curate import building
 
-    return building.files(call, run, run.judge.framework)
+    try:
+        return building.files(call, run, run.judge.framework), None
+    except InputError as error:
+        return {}, error
 
 
 def _go_on(stopped: HarnessError, run: Run) -> str:

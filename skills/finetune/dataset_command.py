@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from harness.errors import UsageError
 from harness.skills import Call, Result
 from skills.corpus.database import default_path
 from skills.corpus.tables import Columns
 from skills.finetune.build_finetune_from_annotations import Reading, build_dataset
 from skills.finetune.dataset import Choices, Dataset
-from skills.finetune.dataset_manifest import in_words, manifest, notices, write_manifest
+from skills.finetune.dataset_manifest import (
+    in_words,
+    manifest,
+    manifest_path,
+    notices,
+    write_manifest,
+)
 from skills.finetune.dataset_options import DatasetOptions
 from skills.finetune.token_counts import histogram, open_counter
 from skills.nanda import framework as frameworks
@@ -18,7 +27,7 @@ def make_dataset(call: Call) -> Result:
     """Run `/finetune dataset`.
 
     Raises:
-        UsageError: there is text, which means nothing here.
+        UsageError: there is text, which means nothing here; or a table would be written over.
         InputError: a table or an option cannot be used.
     """
     options = call.options
@@ -27,6 +36,8 @@ def make_dataset(call: Call) -> Result:
             f"/finetune dataset takes no text, but found {call.text.strip()[:40]!r}",
             hint="`--gold FILE`, `--agent FILE` and `--curated FILE` name the tables.",
         )
+    for target in call.targets:
+        refuse_inputs((target, manifest_path(target)), options)
     framework = frameworks.load(options.framework) if options.framework else frameworks.nanda()
     with call.screen.progress("making the data set") as tick:
         dataset = build_dataset(
@@ -44,6 +55,18 @@ def make_dataset(call: Call) -> Result:
             tick=tick,
         )
     return result(call, dataset, options)
+
+
+def refuse_inputs(written: Iterable[Path], options: DatasetOptions) -> None:
+    """Refuse to write over a table that is read: people have made the gold.
+
+    Raises:
+        UsageError: naming the file.
+    """
+    read = {path.resolve() for path in options.inputs}
+    for path in written:
+        if path.resolve() in read:
+            raise UsageError("is an input itself", where=str(path), hint="Save to another file.")
 
 
 def choices(options: DatasetOptions) -> Choices:

@@ -49,3 +49,9 @@ class DatasetOptions(SkillOptions):
         description="data set: the tokenizer.json that tokens are counted with, or its folder; "
         "else the embedded model counts, if it is there",
     )
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files that are read, which must not be written over; ids are among them, and harm
+        nothing there."""
+        return (*self.gold, *map(Path, (*self.dev, *self.test)))

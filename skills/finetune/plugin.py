@@ -45,6 +45,10 @@ class Finetune(Skill):
         )
         db: Path | None = Field(None, description="the corpus database, instead of your own")
 
+        @property
+        def inputs(self) -> tuple[Path, ...]:
+            return (*super().inputs, *self.agent, *self.curated)
+
     def companions(
         self, target: Path, options: SkillOptions, subcommand: str
     ) -> Mapping[str, Path]:
