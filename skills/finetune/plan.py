@@ -24,8 +24,9 @@ from skills.finetune.memory_terms import Batch, Item, Place, total
 from skills.finetune.plan_disk import Artifact, artifacts, base_artifacts
 from skills.finetune.plan_judgement import notes, packages, refusals
 from skills.finetune.plan_rows import Rows, rows_of
-from skills.finetune.plan_steps import Measured, Steps, measured, steps_of
+from skills.finetune.plan_steps import Measured, checkpoints, measured
 from skills.finetune.recipe import Recipe
+from skills.finetune.watch import Schedule, schedule
 from skills.finetune.work import Work
 
 
@@ -46,6 +47,7 @@ class Plan:
     """What a run will take. Sizes in bytes.
 
     Attributes:
+        checkpoints: that are written, and that are there at a time.
         batch: the largest one.
         place: where it would be computed.
         memory, full: the parts of this recipe's peak, and of full fine-tuning's.
@@ -57,7 +59,8 @@ class Plan:
     recipe: Recipe
     facts: BaseFacts
     rows: Rows
-    steps: Steps
+    steps: Schedule
+    checkpoints: tuple[int, int]
     batch: Batch
     machine: Machine
     place: Place
@@ -103,6 +106,7 @@ class Plan:
                 "sample": [list(piece) for piece in rows.sample],
             },
             "steps": asdict(self.steps),
+            "checkpoints": dict(zip(("written", "at_a_time"), self.checkpoints, strict=True)),
             "largest_batch": asdict(self.batch),
             "memory": {
                 "device": self.place,
@@ -152,19 +156,21 @@ def plan(
     machine = machine or machines.find()
     recipe, facts = work.recipe, _facts(work)
     rows = rows_of(work)
-    steps = steps_of(recipe, rows.count)
+    steps = schedule(rows.count, recipe.training)
+    saved = checkpoints(steps.last, recipe.training)
     place: Place = "gpu" if machine.gpu else "cpu"
     batch = rows.largest(recipe.training.batch)
     written = (
-        *artifacts(facts, recipe, work.out, tokens=rows.tokens, checkpoints=steps.kept),
+        *artifacts(facts, recipe, work.out, tokens=rows.tokens, checkpoints=saved[1]),
         *base_artifacts(facts, work),
     )
-    epochs = steps.total / steps.epoch if steps.epoch else 0
+    epochs = steps.last / steps.per_epoch if steps.per_epoch else 0
     found = Plan(
         recipe,
         facts,
         rows,
         steps,
+        saved,
         batch,
         machine,
         place,
@@ -173,7 +179,7 @@ def plan(
         logits(facts, batch.positions, "prompt and completion"),
         written,
         _stores(written, disk),
-        measured(work.out.folder, recipe, epochs * rows.tokens),
+        measured(work.out.folder, recipe, place, epochs * rows.tokens),
     )
     return replace(found, notes=notes(found), refusals=refusals(found))
 

@@ -6,10 +6,12 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, InputError
+from skills.finetune.artifact_files import SPARE, in_words
 from skills.finetune.base_facts import PUBLISHED
 from skills.finetune.memory_terms import total
-from skills.finetune.plan_knobs import gigabytes, memory_knob
+from skills.finetune.plan_knobs import memory_knob
 from skills.finetune.recipe import Recipe
+from skills.finetune.train import MODULES
 
 if TYPE_CHECKING:
     from skills.finetune.plan import Plan, Store
@@ -20,9 +22,8 @@ NEAR = 0.9
 
 def packages(recipe: Recipe) -> tuple[str, ...]:
     """The modules that training by this recipe imports."""
-    found = ("torch", "transformers", "peft", "accelerate")
     bits = recipe.quantization.kind == "nf4" or recipe.training.optimizer != "adamw_torch"
-    return (*found, "bitsandbytes") if bits else found
+    return (*MODULES, "bitsandbytes") if bits else MODULES
 
 
 def refusals(plan: Plan) -> tuple[HarnessError, ...]:
@@ -35,7 +36,7 @@ def refusals(plan: Plan) -> tuple[HarnessError, ...]:
                 hint="A smaller dev_share, a larger max_length, or more annotations give some.",
             ),
         )
-    found = [_memory(plan), *(_disk(plan, store) for store in plan.stores)]
+    found = [_compute(plan), _memory(plan), *(_disk(plan, store) for store in plan.stores)]
     return tuple(error for error in found if error is not None)
 
 
@@ -47,8 +48,8 @@ def notes(plan: Plan) -> tuple[str, ...]:
         found.append("the base is not on this machine: training needs it, this plan does not")
     if rows.too_long:
         found.append(
-            f"{rows.too_long:,} rows are longer than {recipe.training.max_length} tokens and are "
-            "refused; max_length sets it"
+            f"{rows.too_long:,} rows have more than {recipe.training.max_length:,} tokens; "
+            "`/finetune prepare` refuses such rows and names them"
         )
     if rows.estimated:
         found.append(f"rows and tokens are {rows.source}; `/finetune prepare` makes them exact")
@@ -74,13 +75,17 @@ def _device_notes(plan: Plan) -> list[str]:
     if plan.free is None:
         found.append("how much memory is free cannot be found out here")
     elif NEAR * plan.free < need <= plan.free:
-        found.append(f"it is close: {gigabytes(need)} of {gigabytes(plan.free)} that are free")
-    if machine.gpu and machine.memory is not None and machine.memory < plan.weights_16bit:
-        found.append(
-            f"merging reads the base in 16 bit, {gigabytes(plan.weights_16bit)}, and "
-            f"{gigabytes(machine.memory)} of the machine's memory are free"
-        )
+        found.append(f"it is close: {in_words(need)} of {in_words(plan.free)} that are free")
     return found
+
+
+def _compute(plan: Plan) -> InputError | None:
+    if plan.place == "gpu" or plan.recipe.quantization.compute != "float16":
+        return None
+    return InputError(
+        "quantization.compute is float16, and there is no GPU to use",
+        hint="A CPU takes bfloat16.",
+    )
 
 
 def _memory(plan: Plan) -> InputError | None:
@@ -90,20 +95,20 @@ def _memory(plan: Plan) -> InputError | None:
     gpu = plan.machine.gpu
     device = f"the GPU ({gpu.name})" if gpu else "this machine, which has no GPU to use,"
     return InputError(
-        f"training {plan.facts.name} needs {gigabytes(need)} of memory, and {device} has "
-        f"{gigabytes(plan.free)} free",
+        f"training {plan.facts.name} needs {in_words(need)} of memory, and {device} has "
+        f"{in_words(plan.free)} free",
         hint=memory_knob(plan.facts, plan.recipe, plan.rows, plan.place, plan.free),
     )
 
 
 def _disk(plan: Plan, store: Store) -> InputError | None:
-    if store.missing <= store.disk.free:
+    if store.missing * SPARE <= store.disk.free:
         return None
     largest = max(plan.artifacts, key=lambda artifact: artifact.missing)
     return InputError(
-        f"the artifacts need {gigabytes(store.missing)} more, and the disk has "
-        f"{gigabytes(store.disk.free)} free",
+        f"the artifacts need {in_words(store.missing)} more, and the disk has "
+        f"{in_words(store.disk.free)} free",
         where=str(store.disk.path),
         hint=f"Name a folder on another disk with --out; the largest part is {largest.name} with "
-        f"{gigabytes(largest.bytes)}.",
+        f"{in_words(largest.bytes)}.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from skills.finetune.artifact_files import in_words
 from skills.finetune.base_facts import BaseFacts, all_published
 from skills.finetune.memory import qlora
 from skills.finetune.memory_terms import Place, total
@@ -12,13 +13,6 @@ from skills.finetune.recipe import Recipe, overridden
 
 LENGTH_STEP = 64
 """Tokens between two values of max_length that are tried; also the least that a recipe can have."""
-
-
-def gigabytes(size: float) -> str:
-    """Bytes for people, in powers of ten: "5.6 GB", "81 MB"."""
-    if size >= 1e9:
-        return f"{size / 1e9:,.1f} GB"
-    return f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:,.1f} MB"
 
 
 def memory_knob(facts: BaseFacts, recipe: Recipe, rows: Rows, place: Place, free: int) -> str:
@@ -33,7 +27,7 @@ def memory_knob(facts: BaseFacts, recipe: Recipe, rows: Rows, place: Place, free
     least = recipe
     for least, words in _changes(recipe):
         if (need := _need(facts, least, rows, place)) <= free:
-            return f"With {words}, it needs {gigabytes(need)}."
+            return f"With {words}, it needs {in_words(need)}."
     return _shorter(facts, least, rows, place, free) or _smaller(least, rows, place, free)
 
 
@@ -71,7 +65,7 @@ def _shorter(facts: BaseFacts, least: Recipe, rows: Rows, place: Place, free: in
         if (need := _need(facts, least, kept, place)) <= free:
             return (
                 f"With batch {least.training.batch}, accumulation {least.training.accumulation} "
-                f"and max_length {length} it needs {gigabytes(need)}; "
+                f"and max_length {length} it needs {in_words(need)}; "
                 f"{rows.count - kept.count:,} of {rows.count:,} rows are longer and must go."
             )
     return None
@@ -81,5 +75,5 @@ def _smaller(least: Recipe, rows: Rows, place: Place, free: int) -> str:
     """The largest known base that fits."""
     for facts in all_published():
         if (need := _need(facts, least, rows, place)) <= free:
-            return f"Take a smaller base: {facts.name} needs {gigabytes(need)}."
+            return f"Take a smaller base: {facts.name} needs {in_words(need)}."
     return "No base that is known here is small enough: free memory, or take another machine."

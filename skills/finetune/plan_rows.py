@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness import output
-from harness.errors import InputError, UsageError
+from harness.errors import UsageError
+from skills.corpus.table_files import regular_file
 from skills.finetune.batches import read_prepared
+from skills.finetune.examples import Example, read_examples
 from skills.finetune.memory_terms import Batch
-from skills.finetune.recipe import Recipe
+from skills.finetune.split import split
 from skills.finetune.token_counts import RENDERED, open_counter
 from skills.finetune.work import Work
 
@@ -31,7 +32,7 @@ class Rows:
         lengths: tokens of each row, prompt and completion.
         completions: tokens of each completion, the end token included.
         dev: rows that are measured on.
-        too_long: rows over `max_length`, which are refused and not among the others.
+        too_long: rows over `max_length`, which `prepare` refuses; they are not among the others.
         source: how they were counted, as a clause.
         estimated: whether that is not what training will see.
         sample: pieces of one decoded row as (text, whether it is in the loss); () if unprepared.
@@ -93,94 +94,76 @@ def rows_of(work: Work) -> Rows:
 
 
 def _prepared(work: Work) -> Rows | None:
-    """What `prepare` has left; None where it was not done, or not of this data and this recipe."""
+    """What `prepare` has left; None where it was not done, or not of this data and this recipe.
+
+    The base itself is not looked at, for that may mean to unpack it: its name must do.
+    """
     entry = work.out.entry(STAGE)
     if entry is None or not work.out.is_current(STAGE, entry.inputs):
         return None
-    named = set(_texts(entry.inputs))
-    files = [path for path in (work.data, work.dev) if path is not None]
-    if not all(output.digest(path) in named for path in files if path.is_file()):
+    wanted: dict[str, Any] = {"max_length": work.recipe.training.max_length}
+    if work.data is not None:
+        wanted["data"] = output.digest(regular_file(work.data))
+    if work.dev is not None:
+        wanted["dev"] = output.digest(regular_file(work.dev))
+    elif entry.inputs.get("dev") is None:
+        wanted |= {"dev_share": work.recipe.dev_share, "seed": work.recipe.training.seed}
+    elif work.data is not None:
+        return None
+    if any(entry.inputs.get(name) != value for name, value in wanted.items()):
         return None
     prepared = read_prepared(work.out.prepared)
     if prepared.facts.get("base") != work.recipe.base:
         return None
-    rows = Rows(
+    return Rows(
         tuple(len(row.input_ids) for row in prepared.train),
         tuple(len(row.input_ids) - row.start for row in prepared.train),
         len(prepared.dev),
         0,
         f"as prepared in {work.out.prepared}",
         estimated=False,
-        sample=_sample(prepared.facts.get("sample")),
+        sample=tuple((str(text), bool(said)) for text, said in prepared.facts.get("sample", ())),
     )
-    return rows.up_to(work.recipe.training.max_length)
 
 
-def _counted(work: Work, data: Path, tick: Any) -> Rows:
-    examples = list(read_examples(data))
-    gold = sum(row.get("source") == "gold" for row in examples)
-    dev = len(list(read_examples(work.dev))) if work.dev else _held_out(gold, work.recipe)
+def _counted(work: Work, data: Path, tick: Callable[[str], None]) -> Rows:
+    recipe, call = work.recipe, work.call
+    parted = split(
+        read_examples(data),
+        read_examples(work.dev) if work.dev else None,
+        recipe.dev_share,
+        recipe.training.seed,
+    )
     pairs: list[tuple[int, int]] = []
-    call = work.call
     with open_counter(
-        _tokenizer(work.recipe.base),
-        call.models.registry,
-        call.settings.cache_dir,
-        call.screen.notice,
+        _tokenizer(recipe.base), call.models.registry, call.settings.cache_dir, call.screen.notice
     ) as counter:
         around = 0 if counter.counts == RENDERED else TEMPLATE_TOKENS
-        for number, row in enumerate(examples, start=1):
-            prompt, completion = counter.count(row)
+        for number, row in enumerate(parted.train, start=1):
+            prompt, completion = counter.count(_texts(row))
             pairs.append((prompt + completion + around + 1, completion + 1))
             if number % 100 == 0:
-                tick(f"{number:,} of {len(examples):,} rows")
-    # Which gold rows will be held out is not known yet: the shortest stand for them.
-    kept = sorted(pairs)[0 if work.dev else min(dev, len(pairs)) :]
+                tick(f"{number:,} of {len(parted.train):,} rows")
     rows = Rows(
-        tuple(length for length, _ in kept),
-        tuple(completion for _, completion in kept),
-        dev,
+        tuple(length for length, _ in pairs),
+        tuple(completion for _, completion in pairs),
+        len(parted.dev),
         0,
         f"counted in {data.name} by {counter.name}",
         estimated=True,
     )
-    return rows.up_to(work.recipe.training.max_length)
+    return rows.up_to(recipe.training.max_length)
 
 
-def read_examples(data: Path) -> Iterator[Mapping[str, Any]]:
-    """The rows of a data set, one at a time.
-
-    Raises:
-        InputError: the file cannot be read, or a line of it is no row with a prompt and a
-            completion.
-    """
-    try:
-        with data.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _example(line, f"{data}:{number}")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = getattr(exc, "strerror", None) or exc
-        raise InputError(f"cannot be read: {reason}", where=str(data)) from exc
-
-
-def _example(line: str, where: str) -> Mapping[str, Any]:
-    hint = "A data set is a .jsonl that `/finetune dataset` made."
-    try:
-        row = json.loads(line)
-    except ValueError as exc:
-        raise InputError(f"is no JSON: {exc}", where=where, hint=hint) from exc
-    if not isinstance(row, dict):
-        raise InputError("is no row", where=where, hint=hint)
-    for name in ("system", "prompt", "completion"):
-        if not isinstance(row.get(name), str) or not row[name].strip():
-            raise InputError(f"has no {name}", where=where, hint=hint)
-    return row
-
-
-def _held_out(gold: int, recipe: Recipe) -> int:
-    """Gold rows that are measured on where no file of them is named."""
-    return round(gold * recipe.dev_share)
+def _texts(row: Example) -> Mapping[str, str]:
+    """A row as a counter takes it."""
+    said = {
+        role: "\n".join(
+            one["content"] for one in row.messages if (one["role"] == "system") == first
+        )
+        for role, first in (("system", True), ("prompt", False))
+    }
+    return {**said, "completion": row.completion}
 
 
 def _tokenizer(base: str) -> Path | None:
@@ -198,21 +181,3 @@ def _tokenizer(base: str) -> Path | None:
     except HFValidationError:  # a path that is not there
         return None
     return Path(found) if isinstance(found, str) else None
-
-
-def _sample(found: Any) -> tuple[tuple[str, bool], ...]:
-    if not isinstance(found, Sequence) or isinstance(found, str):
-        return ()
-    return tuple((str(text), bool(in_loss)) for text, in_loss in found)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All texts within a JSON value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _texts(one)
-    elif isinstance(value, Sequence):
-        for one in value:
-            yield from _texts(one)

@@ -1,4 +1,4 @@
-"""How long a run is: its steps, its checkpoints, and its time where one like it was measured."""
+"""How many checkpoints a run has, and its time and memory where one like it was measured."""
 
 from __future__ import annotations
 
@@ -9,25 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skills.finetune.memory_terms import Place
 from skills.finetune.metrics import NAME, Metrics
-from skills.finetune.recipe import Recipe
+from skills.finetune.recipe import Recipe, Training
+from skills.finetune.train import RUN
 
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """How long a run is.
-
-    Attributes:
-        epoch: optimizer steps of one epoch.
-        total: of the run.
-        checkpoints: that are written, the last step's included.
-        kept: that are there at most at a time.
-    """
-
-    epoch: int
-    total: int
-    checkpoints: int
-    kept: int
+BEARING = ("batch", "accumulation", "optimizer", "checkpointing", "max_length")
+"""The settings of training that pace and memory depend on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,31 +33,22 @@ class Measured:
     peak: int | None = None
 
 
-def steps_of(recipe: Recipe, rows: int) -> Steps:
-    """The steps as transformers counts them (`Trainer.set_initial_training_values`).
+def checkpoints(steps: int, training: Training) -> tuple[int, int]:
+    """How many are written, the last step's included, and how many are there at a time.
 
-    A part of a batch is a batch, a part of a step is a step, and a part of an epoch ends with the
-    step it falls into.
+    With `keep` those are the newest, the best, and the one that is written before one is deleted.
     """
-    training = recipe.training
-    batches = math.ceil(rows / training.batch)
-    epoch = math.ceil(batches / training.accumulation)
-    total = math.ceil(training.epochs * epoch)
-    if training.max_steps is not None:
-        total = min(total, training.max_steps)
-    checkpoints = math.ceil(total / training.save_steps)
-    # The newest ones, the best one, and the one that is written before an old one is deleted.
-    kept = checkpoints if training.keep is None else min(checkpoints, training.keep + 2)
-    return Steps(epoch, total, checkpoints, kept)
+    written = math.ceil(steps / training.save_steps)
+    return written, written if training.keep is None else min(written, training.keep + 2)
 
 
-def measured(folder: Path, recipe: Recipe, tokens: float) -> Measured:
+def measured(folder: Path, recipe: Recipe, place: Place, tokens: float) -> Measured:
     """What the run that is in `folder` has shown, if it is one of these settings.
 
     Args:
         tokens: of all steps that are planned.
     """
-    if not _like(folder, recipe):
+    if not _like(folder, recipe, place):
         return Measured()
     lines = Metrics(folder / NAME).read()
     paces = [line["tokens_per_second"] for line in lines if _number(line, "tokens_per_second")]
@@ -79,32 +58,26 @@ def measured(folder: Path, recipe: Recipe, tokens: float) -> Measured:
     return Measured(pace, seconds, max(peaks) if peaks else None)
 
 
-def _like(folder: Path, recipe: Recipe) -> bool:
-    """Whether the newest checkpoint in `folder` was made with all settings that bear on the pace.
+def _like(folder: Path, recipe: Recipe, place: Place) -> bool:
+    """Whether the run in `folder` has all settings that bear on its pace and its memory.
 
     How many epochs there are, and how often is saved, does not.
     """
-    guards = sorted(
-        folder.glob("checkpoint-*/checkpoint.json"), key=lambda one: one.stat().st_mtime
-    )
-    if not guards:
-        return False
+    settings = recipe.model_dump(mode="json")
     try:
-        guard = json.loads(guards[-1].read_text(encoding="utf-8"))["guard"]
-        return guard["base"] == recipe.base and all(
-            guard[name] == value for name, value in _bearing(recipe).items()
+        before = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        return (
+            before["recipe"]["base"] == recipe.base
+            and before["guard"]["device"] == ("cuda" if place == "gpu" else "cpu")
+            and all(
+                before["recipe"][part] == settings[part] for part in ("quantization", "adapter")
+            )
+            and all(
+                before["recipe"]["training"][name] == settings["training"][name] for name in BEARING
+            )
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _bearing(recipe: Recipe) -> dict[str, Any]:
-    """The settings that pace and memory depend on, under the names a checkpoint has for them."""
-    settings = recipe.model_dump(mode="json")
-    found = {f"quantization.{name}": value for name, value in settings["quantization"].items()}
-    found |= {f"adapter.{name}": value for name, value in settings["adapter"].items()}
-    names = ("batch", "accumulation", "optimizer", "checkpointing", "max_length")
-    return found | {f"training.{name}": settings["training"][name] for name in names}
 
 
 def _number(line: dict[str, Any], name: str) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.tables import table
+from skills.finetune.artifact_files import in_words
 from skills.finetune.memory_terms import Item, total
 from skills.finetune.plan import Plan
-from skills.finetune.plan_knobs import gigabytes
 
 IN_LOSS, NOT_IN_LOSS = "+ ", "  "
 """What stands before each line of the decoded row."""
@@ -31,9 +31,10 @@ def _run(plan: Plan) -> str:
     facts, rows, steps, training = plan.facts, plan.rows, plan.steps, plan.recipe.training
     adapter, batch = plan.recipe.adapter, plan.batch
     targets = adapter.targets if adapter.targets == "all-linear" else ", ".join(adapter.targets)
-    ended = training.max_steps is not None and steps.total == training.max_steps
-    why = "max_steps" if ended else f"{training.epochs:g} epochs of {steps.epoch:,}"
+    ended = steps.last < steps.total
+    why = "max_steps" if ended else f"{training.epochs:g} epochs of {steps.per_epoch:,}"
     size = f"batch {training.batch} x accumulation {training.accumulation}"
+    written, kept = plan.checkpoints
     lines = [
         ("base", f"{facts.name}: {facts.parameters:,} parameters (from {facts.source})"),
         ("adapter", f"r {adapter.r}, alpha {adapter.alpha:g} on {targets}"),
@@ -43,11 +44,11 @@ def _run(plan: Plan) -> str:
             f"{rows.tokens:,} an epoch; the longest row {batch.length:,}, "
             f"the longest completion {batch.completion:,}",
         ),
-        ("steps", f"{steps.total:,} of {training.rows_per_step} rows ({size}), {why}"),
+        ("steps", f"{steps.last:,} of {training.rows_per_step} rows ({size}), {why}"),
         (
             "checkpoints",
-            f"{steps.checkpoints:,}, one every {training.save_steps:,} steps and at the end"
-            + (f"; {steps.kept:,} at a time" if steps.kept < steps.checkpoints else ""),
+            f"{written:,}, one every {training.save_steps:,} steps and at the end"
+            + (f"; {kept:,} at a time" if kept < written else ""),
         ),
         ("time", _time(plan)),
     ]
@@ -74,7 +75,7 @@ def _memory(plan: Plan) -> str:
         (name, _size(this.get(name)), _size(other.get(name)), _formula(name, this, other))
         for name in names
     ]
-    rows.append(("all", gigabytes(total(plan.memory)), gigabytes(total(plan.full)), ""))
+    rows.append(("all", in_words(total(plan.memory)), in_words(total(plan.full)), ""))
     return "\n".join(
         [table(("memory", mine, "full tuning", "how it is reckoned"), rows), "", *_beside(plan)]
     )
@@ -84,18 +85,18 @@ def _beside(plan: Plan) -> Iterator[str]:
     """What the sums stand against."""
     gpu, machine = plan.machine.gpu, plan.machine
     yield (
-        f"weights, adapter, gradients and optimizer: {gigabytes(plan.held)}; "
-        f"the weights alone in 16 bit: {gigabytes(plan.weights_16bit)}"
+        f"weights, adapter, gradients and optimizer: {in_words(plan.held)}; "
+        f"the weights alone in 16 bit: {in_words(plan.weights_16bit)}"
     )
     yield (
         "logits, were they computed for prompts and padding as well: "
-        f"{gigabytes(plan.all_logits.bytes)} ({plan.all_logits.formula})"
+        f"{in_words(plan.all_logits.bytes)} ({plan.all_logits.formula})"
     )
     where = f"GPU {gpu.name}" if gpu else f"no GPU, {machine.cores} cores"
-    free = "not known" if plan.free is None else gigabytes(plan.free)
+    free = "not known" if plan.free is None else in_words(plan.free)
     yield f"this machine: {where}, memory free: {free}"
     peak = plan.measured.peak
-    measured = "not measured" if peak is None else f"{gigabytes(peak)}, in the run begun here"
+    measured = "not measured" if peak is None else f"{in_words(peak)}, in the run begun here"
     yield f"peak as measured: {measured}"
 
 
@@ -103,7 +104,7 @@ def _disk(plan: Plan) -> str:
     rows = [
         (
             artifact.name,
-            gigabytes(artifact.bytes),
+            in_words(artifact.bytes),
             "there" if not artifact.missing else "",
             artifact.formula,
         )
@@ -112,8 +113,8 @@ def _disk(plan: Plan) -> str:
     lines = [table(("disk", "size", "", "how it is reckoned"), rows), ""]
     for store in plan.stores:
         lines.append(
-            f"to write in {store.disk.path}: {gigabytes(store.missing)}, "
-            f"free: {gigabytes(store.disk.free)}"
+            f"to write in {store.disk.path}: {in_words(store.missing)}, "
+            f"free: {in_words(store.disk.free)}"
         )
     return "\n".join(lines)
 
@@ -135,7 +136,7 @@ def _remarks(plan: Plan) -> str:
 
 
 def _size(item: Item | None) -> str:
-    return "" if item is None else gigabytes(item.bytes)
+    return "" if item is None else in_words(item.bytes)
 
 
 def _formula(name: str, this: dict[str, Item], other: dict[str, Item]) -> str:
