@@ -9,8 +9,11 @@ Where it is used, mark the test `train`: it skips without the finetune extra.
 
 from __future__ import annotations
 
+import io
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -18,6 +21,15 @@ from filelock import FileLock
 from harness import registry, settings
 from harness.errors import ModelUnavailable
 from harness.files import FileStore
+from harness.models import ModelPool, Models
+from harness.runlog import Run
+from harness.screen import Screen
+from harness.skills import Call, SkillOptions
+from harness.testing import fake_settings
+from skills.finetune.out import Out
+from skills.finetune.recipe import Recipe, overridden
+from skills.finetune.work import Work
+from skills.nanda.framework import nanda
 
 SMOLLM2 = "smollm2-135m-instruct"
 HIDDEN, LAYERS, HEADS, KV_HEADS, INTERMEDIATE = 64, 2, 4, 2, 128
@@ -49,6 +61,33 @@ def smollm2() -> Path:
         return FileStore(shipped.files, configured.cache_dir, print).ensure(SMOLLM2)
     except ModelUnavailable as exc:
         pytest.skip(f"the base model can be neither found nor fetched: {exc}")
+
+
+def work_over(
+    folder: Path,
+    base: str | Path,
+    changes: Mapping[str, Any] | None = None,
+    data: Path | None = None,
+    dev: Path | None = None,
+) -> Work:
+    """The work of a run in `folder`/out with the shipped registry; its cache is in `folder` too."""
+    recipe = overridden(Recipe(), {"base": str(base), **(changes or {})})
+    own = fake_settings(folder)
+    call = Call(
+        text="",
+        options=SkillOptions(),
+        models=Models(ModelPool(registry.load(own.shipped_registry), {})),
+        screen=Screen(io.StringIO(), io.StringIO()),
+        log=Run(),
+        settings=own,
+    )
+    return Work(call, recipe, Out.of(folder / "out", recipe), nanda(), data, dev)
+
+
+def said(work: Work) -> str:
+    """What a run has said on stderr."""
+    assert isinstance(work.call.screen.err, io.StringIO)
+    return work.call.screen.err.getvalue()
 
 
 def _make(folder: Path) -> None:
