@@ -143,11 +143,13 @@ def _from_gguf(work: Work, file_id: str) -> Base:
     from filelock import FileLock
 
     screen = work.call.screen
+    entry = work.call.models.registry.files[file_id]
+    if entry.sha256 is None or not is_whole(_unpacked(work, entry.sha256)):
+        require("torch", "transformers", "gguf")  # before anything is fetched
     files = FileStore(work.call.models.registry.files, work.cache, screen.notice)
     gguf, digest = files.ensure(file_id), files.digest(file_id)
     folder = _unpacked(work, digest)
     if not is_whole(folder):
-        require("torch", "transformers", "gguf")
         base_shapes.of_gguf(gguf, file_id, "")  # refuses what cannot be a base
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")), screen.progress(f"unpacking {file_id}"):
