@@ -29,7 +29,7 @@ def packages(recipe: Recipe) -> tuple[str, ...]:
 def refusals(plan: Plan) -> tuple[HarnessError, ...]:
     """Why a run cannot be done; () if it can."""
     if not plan.rows.count:
-        left = f", for all are longer than {plan.recipe.training.max_length} tokens"
+        left = f", for all have more than {plan.recipe.training.max_length:,} tokens"
         return (
             InputError(
                 f"there is no row to train on{left if plan.rows.too_long else ''}",
@@ -48,7 +48,7 @@ def notes(plan: Plan) -> tuple[str, ...]:
         found.append("the base is not on this machine: training needs it, this plan does not")
     if rows.too_long:
         found.append(
-            f"{rows.too_long:,} rows have more than {recipe.training.max_length:,} tokens; "
+            f"{rows.too_long:,} of the rows have more than {recipe.training.max_length:,} tokens; "
             "`/finetune prepare` refuses such rows and names them"
         )
     if rows.estimated:
