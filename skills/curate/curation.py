@@ -45,8 +45,9 @@ SEED = 0
 
 def curate(call: Call, framework: Framework) -> Result:
     """Judge the annotations of a table or of the corpus, and keep the good ones."""
-    personas = panel.shipped()
-    personas.check_moves(framework)
+    own = call.options.personas
+    personas = panel.load(own) if own else panel.shipped()
+    personas.check_moves(framework, own or panel.PERSONAS)
     decisions.check_bar(len(personas.personas), call.options.min_votes)
     path = call.options.db or default_path(call.settings)
     with open_corpus(path) as db:

@@ -134,7 +134,9 @@ def _invalid(run: Run) -> Iterator[str]:
     passes = [vote for verdict in run.judged for vote in verdict.passes]
     invalid = passes.count(None)
     if passes and invalid > MUCH_INVALID * len(passes):
-        yield (
-            f"{invalid:,} of {len(passes):,} votes are invalid: the model was about to answer "
-            "something else"
+        said = (
+            "the model's reply was"
+            if run.judge.form.kind == "json"
+            else "the model was about to say"
         )
+        yield f"{invalid:,} of {len(passes):,} votes are invalid: {said} something else"

@@ -1,8 +1,8 @@
 """The panel as data: who sits on it, what each is asked, and how an answer is read.
 
-`shipped()` is the panel of personas.yaml. One message begins with what all personas judge, the
-abstract and the annotation, and ends with what one of them asks: a server evaluates the beginning
-once for all five.
+`shipped()` is the panel of personas.yaml, `load` that of another such file. One message begins with
+what all personas judge, the abstract and the annotation, and ends with what one of them asks: a
+server evaluates the beginning once for all.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Persona(_Strict):
 
 
 class Panel(_Strict):
-    """Five personas, and what they have in common.
+    """Personas, and what they have in common. Five ship.
 
     Attributes:
         system: the system message.
@@ -131,8 +131,11 @@ class Panel(_Strict):
         """The messages by which a persona is asked why it did not pass an annotation."""
         return self._messages(paper, moves, framework, self._why(persona))
 
-    def check_moves(self, framework: Framework) -> None:
+    def check_moves(self, framework: Framework, path: Path = PERSONAS) -> None:
         """Refuse a framework that lacks a move which a persona asks about.
+
+        Args:
+            path: the panel's file, for the message.
 
         Raises:
             InputError: naming persona and move.
@@ -144,7 +147,8 @@ class Panel(_Strict):
                     raise InputError(
                         f"the persona {persona.name} asks about {move!r}, which is no move of the "
                         f"framework {framework.name}",
-                        where=str(PERSONAS),
+                        where=str(path),
+                        hint="`--personas FILE` names a panel that asks about its moves.",
                     )
 
     def _why(self, persona: Persona) -> str:
@@ -163,7 +167,16 @@ class Panel(_Strict):
 @functools.cache
 def shipped() -> Panel:
     """The panel that ships with the skill."""
-    return yamlfile.load(PERSONAS, Panel, InputError)
+    return load(PERSONAS)
+
+
+def load(path: Path) -> Panel:
+    """A panel from a file in the form of personas.yaml.
+
+    Raises:
+        InputError: naming file and line.
+    """
+    return yamlfile.load(path, Panel, InputError)
 
 
 def _quoted(

@@ -17,6 +17,7 @@ from skills.finetune.dataset_options import DatasetOptions
 
 _CURATE, _REVIEW = "a run of the panel", "a review"
 _GOES_WITH = {
+    "personas": (_CURATE,),
     "min_votes": (_CURATE,),
     "calibrate": (_CURATE,),
     "reject_rate": (_CURATE,),
@@ -60,13 +61,17 @@ class Curate(Skill):
                 "limit",
                 "explain",
                 "probes",
+                "personas",
                 "min_votes",
                 "calibrate",
                 "reject_rate",
             }
         )
 
-        min_votes: int = Field(3, ge=1, description="votes of the five that keep an annotation")
+        personas: Path | None = Field(
+            None, description="a YAML file with another panel than the five that ship"
+        )
+        min_votes: int = Field(3, ge=1, description="votes that keep an annotation")
         calibrate: bool = Field(
             False, description="set the thresholds by this table, for the runs that follow too"
         )
