@@ -7,6 +7,7 @@ is a chain of texts, each of them one token; the line feed that ends a ChatML pr
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 WIDTH, CONTEXT = 256, 2048
 STRENGTH = 8.0
 """Of the step from one token to the next, against about 1 for any other."""
-F16, BF16 = 1, 32
+F16, Q8_0 = 1, 7
 CONTROL, USER, NORMAL = 3, 4, 1
 START, END = "<|im_start|>", "<|im_end|>"
 TEMPLATE = (
@@ -33,11 +34,13 @@ def write_model(
     *,
     template: str | None = TEMPLATE,
     spoken: bool = True,
+    file_type: int = Q8_0,
 ) -> Path:
-    """A model in 16 bits that answers with `texts`, one after the other, and ends.
+    """A model that answers with `texts`, one after the other, and ends.
 
     Args:
         spoken: whether it knows the order of its texts; without it, it ends at once.
+        file_type: F16 or Q8_0.
     """
     tokens, kinds = _vocabulary(texts)
     embeddings = _embeddings(len(tokens))
@@ -47,7 +50,7 @@ def write_model(
         output[after] += STRENGTH * embeddings[before]
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_type(gguf.GGUFType.MODEL)
-    writer.add_file_type(F16)
+    writer.add_file_type(file_type)
     writer.add_context_length(CONTEXT)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(1)
@@ -65,7 +68,12 @@ def write_model(
     if template is not None:
         writer.add_chat_template(template)
     for name, values in _tensors(embeddings, output).items():
-        writer.add_tensor(name, values)
+        if file_type == Q8_0 and values.dtype == np.float16:
+            kind = gguf.GGMLQuantizationType.Q8_0
+            packed = gguf.quants.quantize(values.astype(np.float32), kind)
+            writer.add_tensor(name, packed, raw_dtype=kind)
+        else:
+            writer.add_tensor(name, values)
     return _written(writer, path)
 
 
@@ -104,7 +112,7 @@ def _embeddings(count: int) -> np.ndarray:
 def _steps(tokens: list[str], texts: Sequence[str]) -> dict[int, int]:
     """What comes after which: the line feed, the texts, the end."""
     said = [tokens.index(text) for text in ("\u010a", *texts, END)]
-    return dict(zip(said, said[1:], strict=False))
+    return dict(itertools.pairwise(said))
 
 
 def _tensors(embeddings: np.ndarray, output: np.ndarray) -> dict[str, np.ndarray]:

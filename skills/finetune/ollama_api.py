@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from harness.backends.remote import CONNECT_SECONDS, PROBE_SECONDS, broken_off
+from harness.backends.remote import CONNECT_SECONDS, broken_off
 from harness.errors import (
     HarnessError,
     InputError,
@@ -97,7 +97,7 @@ class Ollama:
         Raises:
             ModelUnavailable: nothing answers there, or something else than Ollama.
         """
-        found = self._json("GET", "/api/version", seconds=PROBE_SECONDS)
+        found = self._json("GET", "/api/version", seconds=CONNECT_SECONDS)
         if not isinstance(version := found.get("version"), str):
             raise self._no_ollama()
         return version

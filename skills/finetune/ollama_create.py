@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -153,7 +155,7 @@ def _perform(work: Work) -> Done:
         body = plan.body(partial(digest_of, work.out))
         _create(ollama, body, screen)
         with screen.progress("verifying"):
-            found = verify(ollama, _expected(plan, version), work.framework)
+            found = verify(ollama, _expected(work, plan, version), work.framework)
         digest = ollama.digest(plan.model)
     for line in (*found.problems, *found.notes):
         screen.notice(f"ollama: {line}")
@@ -200,8 +202,12 @@ def _create(ollama: Ollama, body: Mapping[str, Any], screen: Screen) -> None:
         ollama.create(body, tell)
 
 
-def _expected(plan: Plan, version: str) -> Expected:
-    return Expected(plan.model, version, plan.file_type, plan.head, plan.modelfile)
+def _expected(work: Work, plan: Plan, version: str) -> Expected:
+    trained_with = None
+    with suppress(OSError, ValueError):
+        prepared = json.loads((work.out.prepared / "prepared.json").read_text(encoding="utf-8"))
+        trained_with = prepared.get("template_sha256")
+    return Expected(plan.model, version, plan.file_type, plan.head, plan.modelfile, trained_with)
 
 
 def _stands(out: Out, there: str | None) -> bool:

@@ -34,14 +34,14 @@ def url_of(host: str) -> httpx.URL:
     """
     import httpx
 
-    scheme, given, rest = host.strip().rpartition("://")
+    scheme, given, rest = host.strip().rstrip("/").rpartition("://")
     try:
         url = httpx.URL(f"{scheme if given else 'http'}://{rest}")
         url = url.copy_with(host=url.host or "127.0.0.1")
         url = url if given or url.port is not None else url.copy_with(port=DEFAULT_PORT)
     except (httpx.InvalidURL, TypeError, ValueError) as exc:
         raise _no_address(host) from exc
-    if url.scheme not in ("http", "https"):
+    if url.scheme not in ("http", "https") or len(host.split()) != 1:
         raise _no_address(host)
     return url
 

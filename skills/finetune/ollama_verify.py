@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class Expected:
     Attributes:
         file_type: how its weights are kept; None where it is not known.
         head: of the GGUF whose template and tokens it has.
+        trained_with: sha256 of the chat template of the training rows; None where it is not known.
     """
 
     model: str
@@ -42,6 +44,7 @@ class Expected:
     file_type: str | None
     head: GgufHead
     modelfile: Modelfile
+    trained_with: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,9 @@ def _said_before(shown: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _prompt(ollama: Ollama, expected: Expected, messages: list[dict[str, str]]) -> Iterator[str]:
+    template = (expected.head.chat_template or "").encode()
+    if expected.trained_with not in (None, hashlib.sha256(template).hexdigest()):
+        yield f"{expected.head.path.name} has another chat template than the training rows"
     found = ollama.render(expected.model, messages)
     if found is None:
         yield (
