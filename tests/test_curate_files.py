@@ -300,6 +300,21 @@ def test_the_files_beside_a_target_are_named_after_it(desk: Desk, target: str, s
     }
 
 
+def test_lines_that_could_not_be_read_again_are_told_of(desk: Desk) -> None:
+    desk.rows(1, 2)
+    desk.curate(save="save to agent_curated.csv")
+    assert "not in the corpus" not in desk.said
+    desk.curate("--force", save="save to agent_curated.jsonl")
+    assert (
+        "agent_curated.jsonl has no abstracts, and 2 of 2 papers are not in the corpus" in desk.said
+    )
+    desk.app.dispatch("/corpus add agent.csv")
+    later = desk.again()
+    later.curate(save="save to agent_curated.jsonl")
+    assert "not in the corpus" not in later.said
+    later.app.dispatch("/finetune dataset --curated agent_curated.jsonl save to train.jsonl")
+
+
 def test_without_a_target_the_report_is_shown_and_nothing_is_written(desk: Desk) -> None:
     desk.rows(1)
     outcome = desk.curate(save="")

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import HarnessError, InputError, Interrupted
 from harness.skills import Call, Result, Write
-from skills.corpus import outputs, runs
+from skills.corpus import outputs, paper_rows, runs
 from skills.corpus.annotated import Annotated
 from skills.corpus.database import open_corpus
 from skills.curate import items, notes, page, report, sidecars, summary, verdicts
@@ -46,6 +46,8 @@ def finish(
     text = report.text(summed)
     if call.targets:
         call.screen.notice(text)
+        for line in _unreadable(job, run):
+            call.screen.notice(line)
     return Result(
         text,
         writers=_writers(run, path, summed),
@@ -54,6 +56,20 @@ def finish(
         exit_code=1 if failed else 0,
         stopped=stopped,
     )
+
+
+def _unreadable(job: CurateJob, run: Run) -> Iterator[str]:
+    """Say that a .jsonl, which has no abstracts, could not be read again: a table that was never
+    added to the corpus is the only place that has them."""
+    saved = [str(target) for target in job.call.targets if target.suffix.lower() == ".jsonl"]
+    papers = [verdict.item.paper for verdict in run.verdicts if verdict.decision == "kept"]
+    lost = sum(paper_rows.known(job.db, paper) is None for paper in papers)
+    if saved and lost:
+        yield (
+            f"{', '.join(saved)} has no abstracts, and {lost:,} of {len(papers):,} papers are not "
+            f"in the corpus: `/corpus add {run.source.name}` before it is read again, or save a "
+            ".csv or .parquet file"
+        )
 
 
 def _writers(run: Run, path: Path, summed: Mapping[str, Any]) -> dict[str, Write]:
