@@ -151,7 +151,8 @@ def test_borderline_rows_are_named_for_a_human(desk: Desk) -> None:
     desk.rows(1, 2, 3)
     desk.judge.scores[2, ""] = 2.95
     outcome = desk.curate()
-    [first, *rows] = desk.summary(outcome)["panel"]["borderline"]
-    assert first == {"of": 1}
-    assert [(one["id"], one["votes"], one["distance"]) for one in rows] == [(ids(2)[0], 0, 0.05)]
+    found = desk.summary(outcome)["panel"]["borderline"]
+    assert found["of"] == 1
+    [one] = found["closest"]
+    assert (one["id"], one["votes"], one["distance"]) == (ids(2)[0], 0, 0.05)
     assert f"1 close to the bar, first {ids(2)[0]} (0 votes, 0.050 off)" in desk.said

@@ -88,7 +88,7 @@ def show(page: Page, tmp_path: Path, run: Run) -> None:
 def test_it_opens_with_both_lists_folded_up(page: Page, address: str) -> None:
     page.goto(address)
     expect(page.locator("h1")).to_have_text("Curation of agent.csv")
-    close = FACTS["panel"]["borderline"][1:]
+    close = FACTS["panel"]["borderline"]["closest"]
     titles = page.locator("#borderline .title").all_text_contents()
     assert titles == [one["title"] for one in close]
     refused = [one for one in OWN if one.decision != "kept"]

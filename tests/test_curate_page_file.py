@@ -48,13 +48,13 @@ __all__ = ["a_desk"]
 
 def test_all_that_is_not_kept_is_in_it_and_what_is_close_to_the_bar() -> None:
     rows = page_of().data("shown")
-    close = {one["id"] for one in FACTS["panel"]["borderline"][1:]}
+    close = {one["id"] for one in FACTS["panel"]["borderline"]["closest"]}
     expected = [
         one.item.paper.id for one in OWN if one.decision != "kept" or one.item.paper.id in close
     ]
     assert [row["id"] for row in rows] == expected
     places = {row["id"]: row["close"] for row in rows if row["close"]}
-    for place, one in enumerate(FACTS["panel"]["borderline"][1:]):
+    for place, one in enumerate(FACTS["panel"]["borderline"]["closest"]):
         assert places[one["id"]] == [place, one["distance"]]
 
 

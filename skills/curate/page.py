@@ -73,7 +73,7 @@ def write_html(
     for element in (_contents(sections), *sections):
         file.write(page_markup.html(element))
     file.write(middle.encode())
-    borderline = ((summary["panel"] or {}).get("borderline") or [])[1:]
+    borderline = summary["panel"]["borderline"]["closest"] if summary["panel"] else []
     thresholds = tuple(summary["judge"]["thresholds"].values())
     page_parts.write_value(file, "about", page_rows.about(framework, panel, thresholds))
     page_parts.write_array(file, "shown", page_rows.rows(own, borderline, framework))

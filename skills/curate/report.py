@@ -114,14 +114,14 @@ def _agreement(summary: Mapping[str, Any]) -> Iterator[str]:
     against = panel["vote_against_mean"]
     differ = against["vote_only"] + against["mean_only"]
     yield f"votes and mean score decide otherwise: {differ:,} of {against['of']:,}"
-    if panel["borderline"]:
-        first, *rows = panel["borderline"]
+    borderline = panel["borderline"]
+    if borderline["of"]:
         named = ", ".join(
             f"{one['id']} ({one['votes']} votes, {one['distance']:.3f} off)"
-            for one in rows[:NAMED_BORDERLINE]
+            for one in borderline["closest"][:NAMED_BORDERLINE]
         )
         yield textwrap.fill(
-            f"for a human to look at: {first['of']:,} close to the bar, first {named}",
+            f"for a human to look at: {borderline['of']:,} close to the bar, first {named}",
             WIDTH,
             subsequent_indent="  ",
         )

@@ -143,7 +143,8 @@ def _personas(run: Run) -> list[dict[str, Any]]:
     return found
 
 
-def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> list[dict[str, Any]]:
+def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> dict[str, Any]:
+    """How many there are, and the closest of them."""
     low, high = min(run.judge.panel.answers.values()), max(run.judge.panel.answers.values())
     margin = decisions.MARGIN * (high - low) / 4  # which is meant for a scale of 1 to 5
     rows = decisions.borderline(scores, run.bar.thresholds, run.bar.min_votes, margin)
@@ -160,7 +161,7 @@ def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> list[dict
                 "distance": round(row.distance, 4),
             }
         )
-    return [{"of": len(rows)}, *found] if found else []
+    return {"of": len(rows), "closest": found}
 
 
 def _probes(run: Run) -> dict[str, Any]:
