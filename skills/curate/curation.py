@@ -51,9 +51,10 @@ def curate(call: Call, framework: Framework) -> Result:
     decisions.check_bar(len(personas.personas), call.options.min_votes)
     path = call.options.db or default_path(call.settings)
     with open_corpus(path) as db:
-        source = _source(call, db, framework)
-        _refuse_input(call, source, path)
-        known_bad = _probes(call, source, framework)
+        with call.screen.progress("holding the annotations against the gates"):
+            source = _source(call, db, framework)
+            _refuse_input(call, source, path)
+            known_bad = _probes(call, source, framework)
         curation = Curation(call, framework, personas, source, known_bad, path)
         job = f"the curation of {source.path.resolve() if source.path else source.name}"
         with job_lock(locks(path), job):

@@ -22,8 +22,8 @@ COLUMNS = (
     ("Decides", "annotations whose outcome this one vote, turned round, would turn"),
     (
         "AUROC",
-        "the chance that an annotation of yours scores above a known-bad one, with the 95% "
-        "interval (Newcombe's): 1 is always, 0.5 no better than a coin",
+        "the chance that an annotation of yours scores above a known-bad one of a kind that the "
+        "gates can see, with the 95% interval (Newcombe's): 1 is always, 0.5 no better than a coin",
     ),
     ("Seconds", "of one vote, on average"),
 )
