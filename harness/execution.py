@@ -114,6 +114,7 @@ class Execution:
             subcommand=self.invocation.subcommand,
             source=source,
             targets=targets,
+            force=general.force,
         )
         models.cancel = call.cancel
         with self._line_ended(screen), self._logged(call):

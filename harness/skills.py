@@ -137,6 +137,7 @@ class Call:
         screen: stderr: `notice`, `progress`; and `emit`, which shows a piece of the result early.
         log: this run's row of the run log.
         cancel: set when the work should stop.
+        force: the user has said `--force`: what is in the way may be replaced.
     """
 
     text: str
@@ -149,6 +150,7 @@ class Call:
     source: Literal["line", "stdin"] = "line"
     targets: tuple[Path, ...] = ()
     cancel: threading.Event = field(default_factory=threading.Event)
+    force: bool = False
 
 
 class Skill(ABC):

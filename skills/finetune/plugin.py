@@ -10,28 +10,61 @@ from pydantic import Field
 
 from harness.errors import UsageError
 from harness.hookspecs import RegisterSkill, hookimpl
+from harness.options import misplaced
 from harness.skills import Call, Result, Skill, SkillOptions
 from skills.finetune.dataset_options import DatasetOptions
+
+_RUN = "a run"
+_TRAINS = (_RUN, "prepare", "plan", "train")
+_GOES_WITH = {
+    **{name: ("dataset",) for name in DatasetOptions.model_fields if name != "dev"},
+    **dict.fromkeys(("agent", "curated", "abstract_column", "id_column", "db"), ("dataset",)),
+    "dev": ("dataset", *_TRAINS),
+    "resume": (_RUN, "train"),
+    "checkpoint": (_RUN, "train"),
+    "host": (_RUN, "ollama"),
+    "llama_cpp": (_RUN, "gguf"),
+}
+"""The options that are not for all that /finetune does."""
 
 
 class Finetune(Skill):
     name = "finetune"
-    summary = "Make training data of annotations, for a model that annotates"
-    usage = "TEXT"
+    summary = "Train a model on annotations, and put it where /annotate finds it"
+    usage = "TRAIN.jsonl"
     details = (
+        "TRAIN.jsonl is a training set; the whole run prepares it, plans, trains, merges, writes\n"
+        "GGUF files, makes the model at Ollama where one answers, and registers it:\n"
         "  dataset --gold FILE --agent FILE [--curated FILE] save to train.jsonl\n"
+        "  plan train.jsonl --preset smollm2-cpu\n"
+        "  train.jsonl --preset smollm2-cpu --out ft\n"
         "\n"
-        "Of each paper there is one row: gold stands over curated, curated over agent. Rows that\n"
-        "do not have all moves and an abstract, papers of --dev and --test, and abstracts that\n"
-        "are nearly the same are left out; train.manifest.json beside it says which, and why."
+        "A stage alone takes the folder that a run was begun in: `merge ft`. What has not changed\n"
+        "is not done again. `--resume` goes on with a training that was stopped.\n"
+        "\n"
+        "Of each paper a data set has one row: gold stands over curated, curated over agent. Rows\n"
+        "that do not have all moves and an abstract, papers of --dev and --test, and abstracts\n"
+        "that are nearly the same are left out; train.manifest.json beside it says which, and why."
     )
     text = "optional"
     subcommands: ClassVar[dict[str, str]] = {
         "dataset": "put gold, agent and curated annotations together for training",
+        "prepare": "part the rows and turn them into tokens",
+        "plan": "say what a run takes, and whether this machine has it",
+        "train": "train the adapter",
+        "merge": "merge it into the base",
+        "gguf": "write model and adapter for llama.cpp",
+        "quantize": "write the model in fewer bits",
+        "modelfile": "write what Ollama is told",
+        "ollama": "make the model at Ollama, and verify it",
+        "register": "make it known to /annotate",
+        "unregister": "take a model out of your registry",
     }
     saves = (".jsonl",)
 
     class Options(DatasetOptions):
+        manner: ClassVar[frozenset[str]] = frozenset({"resume", "checkpoint", "host", "llama_cpp"})
+
         agent: tuple[Path, ...] = Field(
             (), description="data set: a table annotated by a model; may be repeated"
         )
@@ -44,10 +77,30 @@ class Finetune(Skill):
             None, description="a YAML file with other moves than the eight that ship"
         )
         db: Path | None = Field(None, description="the corpus database, instead of your own")
-
-        @property
-        def inputs(self) -> tuple[Path, ...]:
-            return (*super().inputs, *self.agent, *self.curated)
+        out: Path = Field(Path("finetune_output"), description="the folder of the run")
+        preset: str | None = Field(
+            None, description="a recipe that ships: lesson (the default), all-linear, smollm2-cpu"
+        )
+        recipe: Path | None = Field(None, description="a recipe of your own, a YAML file")
+        base: str | None = Field(None, description="the model to train")
+        epochs: float | None = Field(None, gt=0, description="times each row is seen")
+        batch: int | None = Field(None, ge=1, description="rows at once")
+        accumulation: int | None = Field(None, ge=1, description="batches in a step")
+        learning_rate: float | None = Field(None, gt=0, description="the highest learning rate")
+        max_length: int | None = Field(None, ge=64, description="tokens of a row at most")
+        max_steps: int | None = Field(None, ge=1, description="end after so many steps")
+        seed: int | None = Field(None, ge=0, description="of the order of rows and of dropout")
+        name: str | None = Field(None, description="of the model; default: nanda-annotator")
+        set: tuple[str, ...] = Field(
+            (), description="any other setting of the recipe, training.warmup=0.1; may be repeated"
+        )
+        resume: bool = Field(False, description="go on from the newest checkpoint that is whole")
+        checkpoint: Path | None = Field(None, description="go on from this one")
+        adapter: bool = Field(False, description="ollama: the base and the adapter, not merged")
+        host: str | None = Field(None, description="the Ollama server; default: OLLAMA_HOST")
+        llama_cpp: Path | None = Field(
+            None, description="a llama.cpp checkout, instead of the converters that are installed"
+        )
 
     def companions(
         self, target: Path, options: SkillOptions, subcommand: str
@@ -57,17 +110,27 @@ class Finetune(Skill):
         return {"manifest": manifest_path(target)}
 
     def run(self, call: Call) -> Result:
-        if call.subcommand != "dataset":
-            word = call.text.split(maxsplit=1)[:1]
+        case = call.subcommand or _RUN
+        if wrong := misplaced(call.options, _GOES_WITH, case):
+            raise UsageError(f"{wrong[0]} is for {' or '.join(wrong[1])}, and this is {case}")
+        if call.targets and case != "dataset":
             raise UsageError(
-                f"/finetune has no subcommand {word[0][:40]!r}"
-                if word
-                else "/finetune needs a subcommand",
-                hint=f"It has {', '.join(self.subcommands)}.",
+                f"/finetune {call.subcommand} keeps what it makes in a folder".replace("  ", " "),
+                hint="--out names it.",
             )
-        from skills.finetune.dataset_command import make_dataset
+        if case == "dataset":
+            from skills.finetune.dataset_command import make_dataset
 
-        return make_dataset(call)
+            return make_dataset(call)
+        if case == "unregister":
+            from skills.finetune.register import unregister
+
+            return unregister(call, call.text.strip())
+        from skills.finetune import running
+
+        if case == _RUN:
+            return running.run_all(call)
+        return running.show_plan(call) if case == "plan" else running.run_stage(call)
 
 
 @hookimpl
