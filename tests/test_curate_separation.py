@@ -9,16 +9,16 @@ import pytest
 
 from harness.errors import InputError
 from skills.corpus.stats import Share
-from skills.curate.separation import Auroc, Line, Verdict, added, auroc
+from skills.curate.separation import Auroc, Line, Seen, added, auroc
 
 NAMES = ("facts", "methods", "editor")
 
 
-def verdict(text: str) -> Verdict:
+def verdict(text: str) -> Seen:
     """ "gate", or the votes: "+-?"."""
     if text == "gate":
-        return Verdict(gated=True)
-    return Verdict(False, tuple({"+": True, "-": False, "?": None}[sign] for sign in text))
+        return Seen(gated=True)
+    return Seen(False, tuple({"+": True, "-": False, "?": None}[sign] for sign in text))
 
 
 BAD = [verdict(row) for row in ("gate", "gate", "gate", "--+", "-++", "++-", "+++", "?--", "?+-")]
@@ -109,8 +109,8 @@ def test_each_persona_is_measured_on_what_the_gates_let_through() -> None:
 
 
 def test_a_persona_that_rejects_without_looking_has_no_edge() -> None:
-    bad = [Verdict(False, (turn, False)) for turn in (True, False)] * 10
-    good = [Verdict(False, (turn, True)) for turn in (True, False)] * 10
+    bad = [Seen(False, (turn, False)) for turn in (True, False)] * 10
+    good = [Seen(False, (turn, True)) for turn in (True, False)] * 10
     found = added(bad, good, ("coin", "judge"), 1)
     assert [line.edge for line in found.personas] == [0.0, 1.0]
     read = json.loads(json.dumps(found.as_dict()))["lines"][1]
@@ -128,7 +128,7 @@ def test_where_the_gates_catch_all_there_is_nothing_to_add() -> None:
 
 
 def test_votes_of_gated_annotations_change_nothing() -> None:
-    judged_too = [Verdict(v.gated, v.passes or (False, True, False)) for v in BAD]
+    judged_too = [Seen(v.gated, v.passes or (False, True, False)) for v in BAD]
     assert added(judged_too, GOOD, NAMES, 2) == added(BAD, GOOD, NAMES, 2)
 
 

@@ -47,8 +47,8 @@ class Auroc:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of one annotation.
+class Seen:
+    """One annotation as gates and panel see it.
 
     Attributes:
         gated: whether a gate rejected it.
@@ -146,7 +146,7 @@ def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
 
 
 def added(
-    bad: Sequence[Verdict], good: Sequence[Verdict], personas: Sequence[str], min_votes: int
+    bad: Sequence[Seen], good: Sequence[Seen], personas: Sequence[str], min_votes: int
 ) -> Added:
     """What each persona catches that the gates miss, and what that costs in good annotations.
 

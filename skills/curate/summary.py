@@ -215,5 +215,5 @@ def _rejected(run: Run, probes: Sequence[Verdict], good: Sequence[float | None])
     }
 
 
-def _seen(verdict: Verdict) -> separation.Verdict:
-    return separation.Verdict(bool(verdict.item.findings), verdict.passes)
+def _seen(verdict: Verdict) -> separation.Seen:
+    return separation.Seen(bool(verdict.item.findings), verdict.passes)
