@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from finetune_artifacts import random_adapter, work_in
 from finetune_base import tiny_base
+
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from skills.finetune import merge
 from skills.finetune.stored_weights import read_weights
@@ -232,6 +232,22 @@ def test_an_adapter_of_another_base_is_refused_by_the_layer(base: Path, tmp_path
         merge.inputs(work)
 
 
+def test_a_base_of_the_same_shapes_that_the_rows_were_not_prepared_for_is_refused(
+    base: Path, tmp_path: Path
+) -> None:
+    work = work_in(tmp_path, base=base)
+    random_adapter(base, work.out.adapter)
+    digest = merge.inputs(work)["base"]
+    work.out.prepared.mkdir()
+    prepared = work.out.prepared / "prepared.json"
+    prepared.write_text(json.dumps({"base": "one", "base_digest": digest}))
+    assert merge.inputs(work)["base"] == digest
+
+    prepared.write_text(json.dumps({"base": "another", "base_digest": "0" * 64}))
+    with pytest.raises(InputError, match="the adapter was trained on another, which is not"):
+        merge.inputs(work)
+
+
 def test_a_base_that_is_held_in_4_bits_is_refused(base: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -248,7 +264,7 @@ def test_a_base_that_is_held_in_4_bits_is_refused(base: Path, tmp_path: Path) ->
 
 
 def test_without_an_adapter_the_stage_that_makes_one_is_named(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no adapter.*finetune train"):
+    with pytest.raises(InputError, match=r"there is no adapter.*finetune train"):
         merge.inputs(work_in(tmp_path, base=base))
 
 

@@ -9,7 +9,6 @@ would be quantized anew.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, Interrupted, SkillFailed, UsageError
 from skills.finetune.artifact_files import digest_of, need_disk
-from skills.finetune.base_folder import chat_template
 from skills.finetune.bases import Base, open_base
 from skills.finetune.extra import require
 from skills.finetune.lora_adapter import CONFIG, WEIGHTS, LoraAdapter, read_adapter
+from skills.finetune.merged_texts import copy_texts
 from skills.finetune.out import Done, partial
 from skills.finetune.recipe import Quantization
 from skills.finetune.stored_weights import FLOATS, PACKED, Stored, Weights, put, read_weights
@@ -29,20 +28,6 @@ from skills.finetune.work import Stage, Work
 if TYPE_CHECKING:
     from torch import Tensor
 
-COPIED = (
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "model.safetensors.index.json",
-)
-"""What a merged model has of its base as it is. transformers 5 would name another tokenizer class
-if it saved the tokenizer anew, and converters know tokenizers by what they make of a text."""
 BLOCK = 64
 """Weights that share a scale under NF4: the default of bitsandbytes and transformers."""
 
@@ -99,6 +84,7 @@ def inputs(work: Work) -> Mapping[str, Any]:
             )
         require("bitsandbytes")
     adapter, base = read_adapter(work.out.adapter), open_base(work)
+    _check_prepared(work.out.prepared / "prepared.json", base)
     _check_fit(adapter, read_weights(base.folder), base)
     quantization = recipe.quantization.model_dump(mode="json")
     return {
@@ -125,7 +111,7 @@ def perform(work: Work) -> Done:
     with work.call.screen.progress("merging") as tick, partial(out.merged) as folder:
         tick("copying the base")
         copied = weights.copied(folder)
-        _copy_texts(base.folder, folder)
+        copy_texts(base.folder, folder)
         merged = Merged()
         for number, name in enumerate(sorted({*rounded, *map(_weight, adapter.shapes)}), start=1):
             if work.call.cancel.is_set():
@@ -221,6 +207,25 @@ def _round_trips(work: Work, base: Base, weights: Weights) -> dict[str, RoundTri
     return {name: round_trip for name in linear if name in weights.tensors}
 
 
+def _check_prepared(path: Path, base: Base) -> None:
+    """Refuse another base than the adapter's, of the same shapes: only its digest tells them apart.
+
+    Raises:
+        InputError: the rows that it was trained on were prepared for another one.
+    """
+    try:
+        prepared = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # an adapter from elsewhere, in a folder without its rows
+        return
+    if prepared.get("base_digest", base.digest) != base.digest:
+        raise InputError(
+            f"the adapter was trained on {prepared.get('base')}, which is not {base.name} as it "
+            "is now",
+            where=str(path.parent.parent),
+            hint="Merge with the recipe it was trained with.",
+        )
+
+
 def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
     """Refuse a base that the adapter does not belong to, or whose weights are no whole numbers.
 
@@ -244,36 +249,6 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
                 where=where,
                 hint="Merge into the base that the adapter was trained on.",
             )
-
-
-def _copy_texts(base: Path, folder: Path) -> None:
-    """Copy what is no weight: settings, tokenizer, chat template."""
-    for name in COPIED:
-        if (base / name).is_file():
-            shutil.copyfile(base / name, folder / name)
-    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
-    _write_json(folder / "config.json", _without_quantization(config))
-    template = chat_template(base)
-    settings = folder / "tokenizer_config.json"
-    if template and settings.is_file():
-        # transformers 5 writes it to chat_template.jinja alone, where older converters do not look.
-        told = json.loads(settings.read_text(encoding="utf-8"))
-        _write_json(settings, {**told, "chat_template": template})
-
-
-def _without_quantization(value: Any) -> Any:
-    """`quantization_config` taken out at every depth: converters refuse what names it."""
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: _without_quantization(inner)
-        for name, inner in value.items()
-        if name != "quantization_config"
-    }
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _is_tied(base: Path, weights: Weights) -> bool:

@@ -67,6 +67,8 @@ class Comparison:
         tokens: that the engine has written.
         equal: share of them that transformers would have written as well.
         largest_gap: of all partings, in logits; 0 without any.
+        largest_difference: between the two logarithms of probability of a token that the engine
+            has written: how near the numbers are, where the texts are equal.
         first: the first parting of the prompt with the largest one; None without any.
         dtype: what transformers computed in.
         skipped: why nothing was compared; "" if it was.
@@ -75,6 +77,7 @@ class Comparison:
     tokens: int = 0
     equal: float = 0.0
     largest_gap: float = 0.0
+    largest_difference: float = 0.0
     first: Parting | None = None
     dtype: str = ""
     skipped: str = ""
@@ -82,10 +85,16 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the engine has written: the tokens of prompt and answer."""
+    """What the engine has written.
+
+    Attributes:
+        prompt, tokens: of the prompt and of the answer.
+        logprobs: natural logarithm of the probability of each token of the answer.
+    """
 
     prompt: list[int]
     tokens: list[int]
+    logprobs: list[float]
 
 
 def compare(work: Work, merged: Path, gguf: Path) -> Comparison:
@@ -140,38 +149,43 @@ def fitting_dtype(merged: Path, memory: int | None) -> str | None:
 
 def read_along(folder: Path, answers: Sequence[Answer], dtype: str) -> Comparison:
     """What transformers would have written at each token of these answers."""
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model.eval()
     tokens = equal = 0
-    largest, first = 0.0, None
+    largest, difference, first = 0.0, 0.0, None
     for number, answer in enumerate(answers):
-        whole = torch.tensor([answer.prompt + answer.tokens])
-        with torch.inference_mode():
-            logits = model(whole, logits_to_keep=len(answer.tokens) + 1).logits[0, :-1].float()
-        best, written = logits.max(dim=-1), torch.tensor(answer.tokens)
-        gaps = best.values - logits.gather(1, written[:, None])[:, 0]
-        parted = [int(index) for index in (best.indices != written).nonzero()[:, 0]]
+        gaps, logprobs = _judged(model, answer)
+        parted = [index for index, gap in enumerate(gaps) if gap > 0]
         tokens += len(answer.tokens)
         equal += len(answer.tokens) - len(parted)
-        if parted and (first is None or float(gaps.max()) > largest):
-            largest = float(gaps.max())
-            at = parted[0]
+        pairs = zip(logprobs, answer.logprobs, strict=True)
+        difference = max([difference, *(abs(theirs - its) for theirs, its in pairs)])
+        if parted and max(gaps) > largest:
+            largest, at = max(gaps), parted[0]
             own = _continuation(model, answer.prompt + answer.tokens[:at])
+            its = answer.tokens[at : at + len(own)]
             first = Parting(
-                number,
-                at,
-                round(float(gaps[at]), 4),
-                tokenizer.decode(answer.tokens[at : at + len(own)]),
-                tokenizer.decode(own),
+                number, at, round(gaps[at], 4), tokenizer.decode(its), tokenizer.decode(own)
             )
     share = round(equal / tokens, 4) if tokens else 0.0
-    return Comparison(
-        tokens, share, round(largest, 4), first, str(model.dtype).removeprefix("torch.")
-    )
+    computed = str(model.dtype).removeprefix("torch.")
+    return Comparison(tokens, share, round(largest, 4), round(difference, 4), first, computed)
+
+
+def _judged(model: Any, answer: Answer) -> tuple[list[float], list[float]]:
+    """For each token of an answer: by how many logits another one is the best, 0 where it is the
+    best itself; and the logarithm of its probability."""
+    import torch
+
+    whole, written = torch.tensor([answer.prompt + answer.tokens]), torch.tensor(answer.tokens)
+    with torch.inference_mode():
+        logits = model(whole, logits_to_keep=len(answer.tokens) + 1).logits[0, :-1].float()
+    own = logits.gather(1, written[:, None])[:, 0]
+    gaps = logits.amax(dim=-1) - own
+    return gaps.tolist(), (own - logits.logsumexp(dim=-1)).tolist()
 
 
 def _continuation(model: Any, ids: list[int], count: int = 8) -> list[int]:
@@ -224,7 +238,9 @@ def _answers(
                         hint="Tokenizer or chat template of the GGUF are not those of the base.",
                     )
             (choice,) = told["choices"]
-            answers.append(Answer(ids, [one["id"] for one in choice["logprobs"]["content"]]))
+            told = choice["logprobs"]["content"]
+            tokens = [one["id"] for one in told]
+            answers.append(Answer(ids, tokens, [one["logprob"] for one in told]))
     return answers
 
 
