@@ -26,8 +26,10 @@ _ARXIV_ID = re.compile(ID, re.IGNORECASE)
 
 def rows_section(summary: Mapping[str, Any]) -> Element:
     """The places where the page's program puts its lists, and what stands there without it."""
-    borderline = summary["panel"]["borderline"] if summary["panel"] else {"of": 0, "closest": []}
-    of, shown = borderline["of"], len(borderline["closest"])
+    of = shown = 0
+    if summary["panel"]:
+        borderline = summary["panel"]["borderline"]
+        of, shown = borderline["of"], len(borderline["closest"])
     told = f"The {shown:,} closest of {of:,}" if shown < of else f"All {of:,}"
     return section(
         "rows",
