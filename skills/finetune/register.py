@@ -91,7 +91,7 @@ def unregister(call: Call, name: str) -> Result:
         models = file.entries("models")
         if name not in models:
             raise _unknown(name, models, path)
-        if not _is_ours(models[name]) and not _forced(call):
+        if not _is_ours(models[name]) and not call.force:
             raise UsageError(
                 f"{name} was not written by /finetune register",
                 where=str(path),
@@ -154,7 +154,7 @@ def _refuse_to_replace(file: RegistryFile, wanted: Registration, work: Work) -> 
     Raises:
         UsageError: naming it.
     """
-    if _forced(work.call):
+    if work.call.force:
         return
     found = file.entries("models").get(wanted.name)
     theirs = [i for i in wanted.files if i in file.entries("files") and i not in _files_of(found)]
@@ -169,12 +169,8 @@ def _refuse_to_replace(file: RegistryFile, wanted: Registration, work: Work) -> 
     raise UsageError(
         what,
         where=str(file.path),
-        hint="--force puts the new one in its place; --as-name registers it under another name.",
+        hint="--force puts the new one in its place.",
     )
-
-
-def _forced(call: Call) -> bool:
-    return bool(getattr(call, "force", False))
 
 
 def _asked_first(path: Path, shipped: Path) -> str | None:

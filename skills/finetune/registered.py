@@ -61,7 +61,7 @@ def registration_of(work: Work) -> Registration:
     gguf = served(work)
     _refuse_older(work.out, train)
     cut = _is_cut(work, train)
-    forced = bool(getattr(work.call, "force", False))
+    forced = work.call.force
     name = _name(work, train, held_back=cut and not forced)
     files = {f"{name}-gguf": _file(work, gguf)}
     if work.recipe.base in work.call.models.registry.files and work.out.lora.is_file():
