@@ -148,7 +148,7 @@ def test_a_base_that_is_nowhere_is_refused_with_what_it_may_be(tmp_path: Path) -
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of the hub; the folder that a revision of `HUB` would be in."""
-    constants = pytest.importorskip("huggingface_hub", reason="needs the extra").constants
+    constants = pytest.importorskip("huggingface_hub.constants", reason="needs the extra")
     cache = tmp_path / "hub"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     repository = cache / "models--someone--Tiny-1B-Instruct"

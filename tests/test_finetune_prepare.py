@@ -339,6 +339,9 @@ def test_papers_of_the_dev_file_are_not_trained_on_and_named(base: Path, tmp_pat
     assert [one["id"] for one in measured] == ["2401.00001", "2401.00008"]
     assert facts["rows"]["kept_out"] == ["2401.00001", "2401.00005"]
     assert facts["rows"]["dev_from"] == "a file"
+    assert facts["tokens"]["total"]["sum"] == sum(
+        len(one["input_ids"]) for one in (*train, *measured)
+    )
     assert "2 rows are not trained on" in said(work)
     assert "2401.00001, 2401.00005" in said(work)
 
