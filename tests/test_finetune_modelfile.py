@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-import pytest
+import shutil
+from pathlib import Path
 
-from harness.errors import InputError
+import pytest
+from ollama_run import Folder
+
+from harness.entries import FileEntry
+from harness.errors import (
+    InputError,
+)
+from harness.models import ModelPool, Models
+from harness.registry import Registry
 from skills.finetune.modelfile import Modelfile, parse, write
+from skills.finetune.recipe import overridden
+
+pytest_plugins = ("ollama_fixtures",)
+
 
 STOPS = ("<|im_end|>", "</annotation>")
 
@@ -139,3 +152,75 @@ def test_a_parameter_that_ollama_does_not_know_is_not_written() -> None:
         write(Modelfile("m", None, {"heat": 1}))
     with pytest.raises(InputError, match="read as something else"):
         write(Modelfile("m", None, {"stop": "</annotation>"}))
+
+
+# The stage
+
+
+def test_the_modelfile_is_that_of_the_file_it_names(run: Folder) -> None:
+    entry = run.modelfile()
+    text = run.out.modelfile.read_text("utf-8")
+    assert parse(text).base == "./nanda-annotator.Q8_0.gguf"
+    assert parse(text).parameters == {
+        "stop": ("<|im_end|>", "</annotation>"),
+        "temperature": 0.1,
+        "num_ctx": 1024,
+        "num_predict": 256,
+        "seed": 42,
+    }
+    assert "No TEMPLATE" in text
+    assert "No SYSTEM" in text
+    assert entry.facts["adapter"].startswith("none")
+
+
+def test_the_quantized_file_stands_over_the_other(unquantized: Folder, ggufs: Path) -> None:
+    text = unquantized.out.modelfile.read_text("utf-8")
+    assert parse(text).base == "./nanda-annotator.f16.gguf"
+    shutil.copy(ggufs / "native.gguf", unquantized.out.quantized("Q4_K_M"))
+    unquantized.modelfile()
+    text = unquantized.out.modelfile.read_text("utf-8")
+    assert parse(text).base == "./nanda-annotator.Q4_K_M.gguf"
+
+
+@pytest.mark.parametrize(
+    ("base", "named"),
+    [
+        ("Qwen/Qwen2.5-7B-Instruct", "qwen2.5:7b-instruct"),
+        ("Qwen/Qwen2.5-0.5B-Instruct", "qwen2.5:0.5b-instruct"),
+        ("Some/Base", None),
+    ],
+)
+def test_the_adapter_stands_on_a_base_that_ollama_knows(
+    run: Folder, ggufs: Path, base: str, named: str | None
+) -> None:
+    run.recipe = overridden(run.recipe, {"base": base})
+    shutil.copy(ggufs / "lora.gguf", run.out.lora)
+    entry = run.modelfile()
+    if named is None:
+        assert "no GGUF of Some/Base is known" in entry.facts["adapter"]
+        assert not run.out.adapter_modelfile.exists()
+        return
+    found = parse(run.out.adapter_modelfile.read_text("utf-8"))
+    assert (found.base, found.adapter) == (named, "./nanda-annotator-lora.gguf")
+
+
+def test_a_base_of_the_registry_is_named_by_its_path(run: Folder, ggufs: Path) -> None:
+    shutil.copy(ggufs / "lora.gguf", run.out.lora)
+    base = ggufs / "silent.gguf"
+    run.models = Models(ModelPool(Registry(files={"small": FileEntry(path=str(base))}), {}))
+    run.recipe = overridden(run.recipe, {"base": "small"})
+    run.modelfile()
+    assert parse(run.out.adapter_modelfile.read_text("utf-8")).base == str(base.resolve())
+
+
+def test_a_model_without_a_template_is_refused(run: Folder, ggufs: Path) -> None:
+    run.take(ggufs / "no_template.gguf")
+    with pytest.raises(InputError, match="has no chat template"):
+        run.modelfile()
+    gguf = run.out.quantized("Q8_0")
+    gguf.write_bytes(b"GGUF and no more")
+    with pytest.raises(InputError, match="is no GGUF file that can be read"):
+        run.modelfile()
+    gguf.unlink()
+    with pytest.raises(InputError, match="there is no GGUF of the model yet"):
+        run.modelfile()

@@ -122,7 +122,7 @@ def _parameters(shown: Mapping[str, Any], expected: Expected) -> Iterator[str]:
             )
             yield from (f"it does not stop at {text!r}" for text in should if text not in has)
         elif has != should:
-            yield f"its {name} is {_listed(has)}, not {_listed(should)}"
+            yield f"its {name} is {_listed(has)}, and should be {_listed(should)}"
 
 
 def _said_before(shown: Mapping[str, Any]) -> Iterator[str]:
@@ -176,4 +176,4 @@ def _answer(text: str, done_reason: str, form: TaggedForm) -> Iterator[str]:
 
 
 def _listed(values: list[Any]) -> str:
-    return ", ".join(map(str, values)) or "not set"
+    return ", ".join(map(str, values)) or "unset"
