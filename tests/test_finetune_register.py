@@ -116,7 +116,9 @@ class Bench:
         return self.out.record("register", inputs, STAGE.perform(work), 1.0).facts
 
     def unregister(self, name: str = NAME, *, force: bool = False) -> Any:
-        return unregister(self.call(force=force), name).data
+        result = unregister(self.call(force=force), name)
+        self.stderr.write(result.text)
+        return result.data
 
     def trained(self, weights: Path | None = None, *, steps: int = 90, adapter: str = "a") -> None:
         """Leave what the stages before leave."""
@@ -187,6 +189,7 @@ def test_a_registry_is_made_where_there_is_none(bench: Bench) -> None:
     assert facts["asked_first"] == NAME
     assert "In a session, /reload makes that known" in bench.stderr.getvalue()
     assert bench.unregister()["files"] == ["nanda-annotator-gguf", "nanda-annotator-lora"]
+    assert "asks the one of that name that ships first" in bench.stderr.getvalue()
     assert bench.text() == HEADER
 
 

@@ -100,7 +100,8 @@ def unregister(call: Call, name: str) -> Result:
         edited, files = _without(file, name)
         edited.save(shipped)
     asked = _asked_first(path, shipped)
-    text = f"{name} is taken out of {path}. /annotate asks {asked or 'no model'} first."
+    next_one = "the one of that name that ships" if asked == name else asked or "no model"
+    text = f"{name} is taken out of {path}. /annotate now asks {next_one} first."
     facts = {"registry": str(path), "name": name, "files": files, "asked_first": asked}
     return Result(f"{text} {_RELOAD}", facts)
 

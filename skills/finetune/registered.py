@@ -42,33 +42,36 @@ class Registration:
     cut: bool
 
 
+def name_of(work: Work) -> str:
+    """What the run is called: a training that was cut short is not the model of the recipe's name.
+
+    Raises:
+        InputError: nothing is trained.
+        UsageError: the name cannot be one, or is not for a run that was cut short.
+    """
+    return _name(work, _trained(work.out), held_back=_is_held_back(work))
+
+
 def registration_of(work: Work) -> Registration:
     """What the run in the folder is registered as; nothing is written.
 
     A run that was cut short gets a name of its own and no task, unless --force says otherwise.
 
     Raises:
-        InputError: it is not trained, there is no GGUF, or that is of an earlier training.
-        UsageError: the name cannot be one, or is not for a run that was cut short.
+        InputError: nothing is trained, there is no GGUF, or that is of an earlier training.
+        UsageError: as `name_of` says.
     """
-    train = work.out.entry("train")
-    if train is None:
-        raise InputError(
-            "nothing is trained here",
-            where=str(work.out.folder),
-            hint=f"`/finetune train {work.out.folder}` does it.",
-        )
+    train = _trained(work.out)
     gguf = served(work)
     _refuse_older(work.out, train)
-    cut = _is_cut(work, train)
-    forced = work.call.force
-    name = _name(work, train, held_back=cut and not forced)
+    cut, held_back = _is_cut(work, train), _is_held_back(work)
+    name = _name(work, train, held_back=held_back)
     files = {f"{name}-gguf": _file(work, gguf)}
     if work.recipe.base in work.call.models.registry.files and work.out.lora.is_file():
         files[f"{name}-lora"] = _file(work, work.out.lora)
     model: dict[str, Any] = {
         "summary": f"{work.recipe.base}, fine-tuned to annotate abstracts",
-        "tasks": [] if cut and not forced else ["annotate"],
+        "tasks": [] if held_back else ["annotate"],
         "form": "tagged",
         "serve": list(_places(work, name, files)),
         "options": {"temperature": 0, "seed": 0},
@@ -94,6 +97,20 @@ def _digest(model: Mapping[str, Any]) -> str:
     """Of an entry as it is read back, without this digest itself."""
     origin = {key: value for key, value in model["trained_on"].items() if key != "entry"}
     return sha256_of({**model, "trained_on": origin})[:16]
+
+
+def _trained(out: Out) -> Entry:
+    if (entry := out.entry("train")) is not None:
+        return entry
+    raise InputError(
+        "nothing is trained here",
+        where=str(out.folder),
+        hint=f"`/finetune train {out.folder}` does it.",
+    )
+
+
+def _is_held_back(work: Work) -> bool:
+    return not work.call.force and _is_cut(work, _trained(work.out))
 
 
 def _name(work: Work, train: Entry, *, held_back: bool) -> str:

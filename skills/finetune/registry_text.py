@@ -18,7 +18,7 @@ MARK = "# by /finetune register"
 """Stands behind the key of a section that was not there before, which goes with its last entry."""
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
-_ONE_LINE = 90  # characters of a mapping or list that stays on the line of its key
+_ONE_LINE = 95  # characters of a mapping or list that stays on the line of its key
 
 
 class NotEditable(Exception):
