@@ -247,11 +247,11 @@ def test_rows_that_are_too_long_are_told(tmp_path: Path) -> None:
     long = data_set(tmp_path, count=1, words=300, source="agent").read_text()
     data = data_set(tmp_path)
     data.write_text(data.read_text() + long.replace('"p0"', '"p40"'))
-    found = plan(work_over(tmp_path, QWEN, {"training.max_length": 300}, data), LARGE, room())
+    found = plan(work_over(tmp_path, QWEN, {"training.max_length": 191}, data), LARGE, room())
     assert found.rows.too_long == 1
     assert found.batch.length == 191
     assert found.rows.count + found.rows.dev == 40
-    assert "1 of the rows have more than 300 tokens" in " ".join(found.notes)
+    assert "1 of the rows have more than 191 tokens" in " ".join(found.notes)
 
 
 def test_no_row_that_fits_is_refused(tmp_path: Path) -> None:
