@@ -18,11 +18,12 @@ from harness.errors import InputError, UsageError
 from harness.settings import CODE_ROOT
 from skills.finetune import plan_judgement, plan_text
 from skills.finetune import prepare as prepare_stage
-from skills.finetune.base_facts import PUBLISHED
+from skills.finetune.base_facts import PUBLISHED, published
 from skills.finetune.machine import Disk, Gpu, Machine
 from skills.finetune.memory_terms import total
 from skills.finetune.out import Done
 from skills.finetune.plan import Plan, check, plan
+from skills.finetune.plan_disk import base_artifacts
 from skills.finetune.plan_steps import checkpoints
 from skills.finetune.recipe import Training, load, presets
 from skills.finetune.train import RUN
@@ -396,6 +397,19 @@ def test_what_is_there_already_needs_no_more_disk(tmp_path: Path) -> None:
     saved = before.stores[0].missing - after.stores[0].missing
     assert saved == 2 * before.facts.parameters
     assert [one.name for one in after.artifacts][-2:] == ["base, fetched", "base, unpacked"]
+
+
+def test_a_base_that_was_unpacked_needs_no_more_disk(tmp_path: Path) -> None:
+    work = work_over(tmp_path, SMOLLM2, {}, data_set(tmp_path))
+    sha256 = str(work.call.models.registry.files[SMOLLM2].sha256)
+    folder = work.cache / "bases" / f"{sha256[:16]}-1"
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text("x" * 50)
+    facts = published(SMOLLM2)
+    assert facts is not None
+    artifact = base_artifacts(facts, work)[-1]
+    assert (artifact.name, artifact.bytes, artifact.missing) == ("base, unpacked", 100, 0)
 
 
 def test_two_disks_are_told_apart(tmp_path: Path) -> None:

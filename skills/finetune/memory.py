@@ -31,8 +31,9 @@ OPTIMIZER_BLOCK = 256
 CUDA = 1_400_000_000
 """CUDA's context, its libraries' workspaces and what the allocator cannot use, as Unsloth reckons
 (studio/backend/utils/hardware/VRAM_ESTIMATION.md)."""
-PROCESS = 500_000_000
-"""A process that has loaded torch, transformers, peft and bitsandbytes: 449 MB measured."""
+PROCESS = 700_000_000
+"""A process that has loaded torch, transformers, peft and bitsandbytes (450 MB as measured), and
+what its allocator cannot use."""
 
 
 def adapter_matrices(facts: BaseFacts, adapter: Adapter) -> tuple[int, ...]:
@@ -181,4 +182,4 @@ def full(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place) -> tuple[
 def _surroundings(place: Place) -> Item:
     if place == "gpu":
         return Item("CUDA", CUDA, "context, workspaces and fragments, as Unsloth reckons it")
-    return Item("process", PROCESS, "torch, transformers, peft and bitsandbytes, as measured")
+    return Item("process", PROCESS, "torch, transformers, peft, bitsandbytes, and fragments")

@@ -139,7 +139,8 @@ def base_artifacts(facts: BaseFacts, work: Work) -> tuple[Artifact, ...]:
     sha256 = entry.sha256 or (files.digest(name) if path.is_file() else "none")
     folder = work.cache / "bases" / f"{sha256[:16]}-*"
     size, formula = 2 * facts.parameters + TEXTS, f"{facts.parameters:,} parameters x 2 bytes"
-    unpacked = Artifact("base, unpacked", folder, size, formula, _present(folder))
+    present = _present(folder)  # whole where it is there at all: it gets its name at the end
+    unpacked = Artifact("base, unpacked", folder, present or size, formula, present)
     if not entry.pypi:
         return (unpacked,)
     size = entry.size or 0

@@ -105,12 +105,12 @@ def _disk(plan: Plan) -> str:
         (
             artifact.name,
             in_words(artifact.bytes),
-            "there" if not artifact.missing else "",
+            in_words(artifact.present) if artifact.present else "",
             artifact.formula,
         )
         for artifact in plan.artifacts
     ]
-    lines = [table(("disk", "size", "", "how it is reckoned"), rows), ""]
+    lines = [table(("disk", "size", "there", "how it is reckoned"), rows), ""]
     for store in plan.stores:
         lines.append(
             f"to write in {store.disk.path}: {in_words(store.missing)}, "
