@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,11 @@ class App:
             as_json = "--json " if parsed.general.as_json else ""
             return self._dispatch(f"/help {as_json}{name}")
         self._use_registry(parsed.general.registry)
+        settings = self.settings
+        if self._registry_path is not None:  # a skill that writes the registry writes this one
+            settings = replace(settings, user_registry=self._registry_path, registry_required=True)
         execution = Execution(
-            self.settings, self.door, self.screen, self.run_log, self.pool, skill, parsed, line
+            settings, self.door, self.screen, self.run_log, self.pool, skill, parsed, line
         )
         return execution.execute()
 

@@ -38,7 +38,7 @@ def render(head: GgufHead, messages: Sequence[Mapping[str, str]]) -> str:
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = _now
     try:
-        return environment.from_string(head.chat_template or "").render(
+        rendered: str = environment.from_string(head.chat_template or "").render(
             messages=messages,
             add_generation_prompt=True,
             enable_thinking=False,
@@ -46,6 +46,7 @@ def render(head: GgufHead, messages: Sequence[Mapping[str, str]]) -> str:
             documents=None,
             **{f"{role}_token": head.token(role) or "" for role in ("bos", "eos")},
         )
+        return rendered
     except jinja2.TemplateError as exc:
         raise InputError(f"its chat template fails: {exc}", where=str(head.path)) from exc
 

@@ -196,7 +196,7 @@ def _round_trips(work: Work, base: Base, weights: Weights) -> dict[str, RoundTri
 
     config = AutoConfig.from_pretrained(base.folder, local_files_only=True)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        model = AutoModelForCausalLM.from_config(config)
     kept = set(get_keys_to_not_convert(model))
     linear = {
         _weight(name)

@@ -19,6 +19,7 @@ from skills.finetune.ollama_api import Ollama
 from skills.finetune.ollama_host import host_of, parse_version
 from skills.finetune.ollama_verify import Expected, verify
 from skills.finetune.out import Done, Out
+from skills.finetune.registered import name_of
 from skills.finetune.work import Stage, Work
 
 FILES_SINCE = (0, 5, 5)
@@ -100,7 +101,7 @@ def plan_of(work: Work) -> Plan:
     quantize = None
     if file_type in SIXTEEN_BITS and not adapters:
         quantize = file_type = work.recipe.export.quantize
-    name = out.name + ADAPTER_SUFFIX * adapter
+    name = name_of(work) + ADAPTER_SUFFIX * adapter
     return Plan(name, modelfile, files, adapters, quantize, head, file_type)
 
 

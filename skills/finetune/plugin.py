@@ -24,6 +24,7 @@ _GOES_WITH = {
     "checkpoint": (_RUN, "train"),
     "host": (_RUN, "ollama"),
     "llama_cpp": (_RUN, "gguf"),
+    "as_name": (_RUN, "ollama", "register"),
 }
 """The options that are not for all that /finetune does."""
 
@@ -91,6 +92,9 @@ class Finetune(Skill):
         max_steps: int | None = Field(None, ge=1, description="end after so many steps")
         seed: int | None = Field(None, ge=0, description="of the order of rows and of dropout")
         name: str | None = Field(None, description="of the model; default: nanda-annotator")
+        as_name: str | None = Field(
+            None, description="make and register the model under this name alone"
+        )
         set: tuple[str, ...] = Field(
             (), description="any other setting of the recipe, training.warmup=0.1; may be repeated"
         )

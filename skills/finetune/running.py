@@ -41,10 +41,11 @@ def run_all(call: Call) -> Result:
     """
     work = _work(call, begins=True)
     _refuse_to_begin_anew(work)
-    from skills.finetune import plan
-
     done = dict(stages.perform_all(work, ("prepare",)))
-    plan.check(work)
+    if not stages.is_done(work, "train"):
+        from skills.finetune import plan
+
+        plan.check(work)
     done |= stages.perform_all(work, ("train", "merge", "gguf", "quantize", "modelfile"))
     try:
         done |= stages.perform_all(work, ("ollama",))
@@ -70,7 +71,8 @@ def show_plan(call: Call) -> Result:
     from skills.finetune import plan, plan_text
 
     made = plan.plan(_work(call, begins=False, makes=False))
-    return Result(plan_text.show(made), made.as_dict())
+    refused = made.refusals[0] if made.refusals else None
+    return Result(plan_text.show(made), made.as_dict(), stopped=refused)
 
 
 def _work(call: Call, *, begins: bool, makes: bool = True) -> Work:

@@ -42,6 +42,11 @@ def perform(work: Work, chosen: Stage, *, again: bool = False) -> Entry:
     return out.record(chosen.name, inputs, done, time.monotonic() - started)
 
 
+def is_done(work: Work, name: str) -> bool:
+    """Whether a stage was done with the same inputs, and its files are untouched."""
+    return work.out.is_current(name, stage(name).inputs(work))
+
+
 def skip(work: Work, name: str, why: HarnessError) -> None:
     """Say that a stage is left out, and forget what it left before."""
     work.call.screen.notice(f"{name}: left out: {why.message}")

@@ -26,7 +26,7 @@ def make_trainer(model: Any, recipe: Recipe, prepared: Prepared, watch: Watch) -
     """
     from transformers import PrinterCallback, Trainer, TrainerCallback
 
-    class CompletionTrainer(_Completions, Trainer):
+    class CompletionTrainer(_Completions, Trainer):  # type: ignore[misc]
         pass
 
     hooks = {name: staticmethod(getattr(watch, name)) for name in dir(watch) if name[:3] == "on_"}
@@ -56,7 +56,7 @@ class _Completions:
         from torch.utils.data import DataLoader
 
         return DataLoader(
-            list(self.prepared.train),  # type: ignore[arg-type]
+            list(self.prepared.train),
             batch_sampler=self.watch.order,
             collate_fn=lambda rows: collate(rows, self.prepared.pad),
             # Of its own: each pass over the data would else draw from what dropout draws from.
