@@ -19,7 +19,7 @@ from harness.skills import Call
 from harness.testing import FakeModel, fake_models, fake_settings
 from skills.finetune.modelfile_stage import MODELFILE
 from skills.finetune.ollama_create import OLLAMA
-from skills.finetune.out import Out
+from skills.finetune.out import Done, Out
 from skills.finetune.recipe import Recipe, overridden
 from skills.finetune.stages import perform
 from skills.finetune.work import Work
@@ -49,7 +49,13 @@ class Folder:
         )
         self.out = Out.of(folder, self.recipe)
         self.out.make()
+        self.trained(steps=9)
         self.said, self.models = "", fake_models(FakeModel())
+
+    def trained(self, steps: int) -> None:
+        """Have a training that did so many of 9 steps."""
+        facts = {"steps": steps, "steps_of_all_epochs": 9}
+        self.out.record("train", {}, Done([], facts), 1.0)
 
     def take(self, gguf: Path) -> None:
         """Have this file for the quantized model."""

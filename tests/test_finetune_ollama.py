@@ -89,6 +89,16 @@ def test_a_new_modelfile_makes_a_new_model(run: Folder, server: OllamaServer) ->
     assert server.models["nanda-annotator:latest"].parameters["temperature"] == 0.3
 
 
+def test_a_training_that_was_cut_short_does_not_take_the_name(
+    run: Folder, server: OllamaServer
+) -> None:
+    run.trained(steps=4)
+    run.modelfile()
+    name = run.create()["model"]
+    assert name.startswith("nanda-annotator-cut-")
+    assert list(server.models) == [f"{name}:latest"]
+
+
 def test_a_guessed_template_that_says_the_same_is_noted(
     run: Folder, server: OllamaServer, ggufs: Path
 ) -> None:

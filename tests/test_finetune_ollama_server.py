@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import ollama
@@ -79,6 +80,16 @@ def test_the_head_of_a_gguf_is_what_the_package_reads(ggufs: Path) -> None:
             assert head.values[name] == field.contents(), name
     assert (head.file_type, head.end_of_turn, head.is_adapter) == ("Q8_0", "<|im_end|>", False)
     assert read_head(ggufs / "lora.gguf").is_adapter
+
+
+def test_a_head_that_is_cut_off_within_its_last_text_is_refused(tmp_path: Path) -> None:
+    head = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q1sIQ", 1, b"a", 8, 4)
+    path = tmp_path / "m.gguf"
+    path.write_bytes(head + b"text")
+    assert read_head(path).values == {"a": "text"}
+    path.write_bytes(head + b"tex")
+    with pytest.raises(InputError, match="it ends within its head"):
+        read_head(path)
 
 
 def test_the_end_of_the_turn_is_its_own_token_where_there_is_one() -> None:
