@@ -10,9 +10,9 @@ from typing import Any
 
 import ollama
 import pytest
-from ollama_run import SAID, Folder
+from ollama_run import ANNOTATION, SAID, Folder
 from ollama_server import OllamaServer
-from tiny_gguf import OTHER_TEMPLATE
+from tiny_gguf import OTHER_TEMPLATE, write_model
 
 from harness.backends.base import Message, Request
 from harness.backends.ollama import OllamaBackend
@@ -87,6 +87,15 @@ def test_a_new_modelfile_makes_a_new_model(run: Folder, server: OllamaServer) ->
     run.modelfile()
     assert run.create()["verified"]
     assert server.models["nanda-annotator:latest"].parameters["temperature"] == 0.3
+
+
+@pytest.mark.parametrize("puts_bos", [True, False])
+def test_a_template_that_writes_the_first_token_is_right(run: Folder, puts_bos: bool) -> None:
+    template = "{{ bos_token }}" + OTHER_TEMPLATE
+    path = run.out.quantized("Q8_0")
+    write_model(path, ANNOTATION, template=template, puts_bos=puts_bos)
+    run.modelfile()
+    assert run.create()["problems"] == []
 
 
 def test_a_training_that_was_cut_short_does_not_take_the_name(

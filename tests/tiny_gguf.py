@@ -35,12 +35,14 @@ def write_model(
     template: str | None = TEMPLATE,
     spoken: bool = True,
     file_type: int = Q8_0,
+    puts_bos: bool = False,
 ) -> Path:
     """A model that answers with `texts`, one after the other, and ends.
 
     Args:
         spoken: whether it knows the order of its texts; without it, it ends at once.
         file_type: F16 or Q8_0.
+        puts_bos: the engine is to put START before every prompt.
     """
     tokens, kinds = _vocabulary(texts)
     embeddings = _embeddings(len(tokens))
@@ -64,7 +66,7 @@ def write_model(
     writer.add_token_merges(["\u0120 t"])
     writer.add_bos_token_id(tokens.index(START))
     writer.add_eos_token_id(tokens.index(END))
-    writer.add_add_bos_token(False)
+    writer.add_add_bos_token(puts_bos)
     if template is not None:
         writer.add_chat_template(template)
     for name, values in _tensors(embeddings, output).items():

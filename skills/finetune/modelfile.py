@@ -243,14 +243,12 @@ def _quoted(name: str, value: str) -> str:
 
 
 def _read_back(written: str) -> str | None:
-    """What a value is read as; None where it does not end with its own last line."""
+    """What a value is read as: less than was written, where a line of it ends with the quote."""
     rest = ""
-    lines = _lines(f"{written}\n")
-    for number, line in enumerate(lines, start=1):
+    for line in _lines(f"{written}\n"):
         rest += line
-        value = _value(rest)
-        if value is not None:
-            return value if number == len(lines) else None
+        if (value := _value(rest)) is not None:
+            return value
     return None
 
 

@@ -144,7 +144,8 @@ def _prompt(ollama: Ollama, expected: Expected, messages: list[dict[str, str]]) 
         return
     wanted = render(expected.head, messages)
     # The engine puts the first token there itself, and takes it off a template that writes it too.
-    begin = expected.head.token("bos") or ""
+    puts_it = expected.head.values.get("tokenizer.ggml.add_bos_token", True)
+    begin = (expected.head.token("bos") or "") if puts_it else ""
     if found not in (wanted, wanted.removeprefix(begin)):
         at = next((i for i, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b), None)
         at = min(len(found), len(wanted)) if at is None else at
