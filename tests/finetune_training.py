@@ -1,7 +1,8 @@
 """Runs of training over a tiny base: prepared rows, and the work of a run over them.
 
-`python tests/finetune_training.py BASE OUT CHANGES [resume]` trains in a process of its own, which
-a test can kill; CHANGES are those of `work_in`, as JSON.
+`python tests/finetune_training.py BASE OUT CHANGES DYING` trains in a process of its own that ends
+itself by SIGKILL: DYING is "step:N" for the begin of a step, or "save:N" for when the files of a
+checkpoint are written and not yet sealed; CHANGES are those of `work_in`, as JSON.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import io
 import json
 import os
 import random
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
 from harness.runlog import Run
 from harness.screen import Screen
 from harness.skills import Call, SkillOptions
@@ -24,6 +25,7 @@ from skills.finetune.bases import open_base
 from skills.finetune.out import Out
 from skills.finetune.recipe import Recipe, overridden
 from skills.finetune.train import train
+from skills.finetune.watch import Watch
 from skills.finetune.work import Work
 from skills.nanda.framework import nanda
 
@@ -119,6 +121,18 @@ def run_in(
     return work
 
 
+def patched_at(hook: str, step: int, act: Callable[[], object]) -> None:
+    """Have training do something else just before what it does at a hook, at one step."""
+    original = getattr(Watch, hook)
+
+    def patched(self: Watch, args: Any, state: Any, control: Any, **more: Any) -> Any:
+        if state.global_step == step:
+            act()
+        return original(self, args, state, control, **more)
+
+    setattr(Watch, hook, patched)
+
+
 def said(work: Work) -> str:
     """What a run has said."""
     assert isinstance(work.call.screen.err, io.StringIO)
@@ -126,11 +140,10 @@ def said(work: Work) -> str:
 
 
 if __name__ == "__main__":
-    base, out, changes, *resume = sys.argv[1:]
-    work = work_in(Path(out), Path(base), json.loads(changes), sys.stderr)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        train(prepared_in(work, rows_of(10), rows_of(3, seed=1)), bool(resume))
-    except HarnessError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    base, out, changes, dying = sys.argv[1:]
+    where, step = dying.split(":")
+    if where == "step":
+        patched_at("on_step_begin", int(step), lambda: os.kill(os.getpid(), signal.SIGKILL))
+    else:
+        patched_at("on_save", int(step), lambda: os.kill(os.getpid(), signal.SIGKILL))
+    run_in(Path(out), Path(base), json.loads(changes))

@@ -14,6 +14,7 @@ from harness.errors import InputError
 from skills.finetune.recipe import Recipe
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
+PREPARED = ("base_digest", "tokenizer_sha256", "template_sha256", "eos_token_id", "pad_token_id")
 FREE = frozenset({"max_steps", "keep"})
 """Settings of training that may be others on resume. The learning rate's schedule goes by `epochs`,
 and `max_steps` only cuts it short; `keep` only deletes. How often is logged, measured and saved may
@@ -26,15 +27,13 @@ def guard(
     """All that decides what the steps of a run are, by name.
 
     Args:
-        prepared: prepared.json: base, base_digest, tokenizer_sha256, template_sha256 and so on.
+        prepared: prepared.json, which has all of PREPARED.
         digests: sha256 of the prepared rows; the split into training and dev is in them.
     """
     from skills.finetune.base_model import device_kind
 
     found: dict[str, Any] = {f"data.{name}": digests[name] for name in ("train.jsonl", "dev.jsonl")}
-    for name in ("base", "base_digest", "tokenizer_sha256", "template_sha256"):
-        found[name] = prepared.get(name)
-    for name in ("eos_token_id", "pad_token_id"):
+    for name in PREPARED:
         found[name] = prepared.get(name)
     settings = recipe.model_dump(mode="json", include={"quantization", "adapter", "training"})
     for part, values in settings.items():
@@ -43,12 +42,17 @@ def guard(
     return found | {f"version.{name}": _version(name) for name in PACKAGES}
 
 
-def check(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
+def check(before: Mapping[str, Any] | None, now: Mapping[str, Any], where: str) -> None:
     """Refuse to go on with anything else than a run was begun with.
+
+    Args:
+        before: None where a run is begun.
 
     Raises:
         InputError: naming each field that differs, with both values.
     """
+    if before is None:
+        return
     names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
     if names:
         changes = (f"{name} was {_said(before, name)}, is {_said(now, name)}" for name in names)

@@ -41,12 +41,11 @@ def train(work: Work, resume: Path | bool | None = None) -> Done:
         OutputError: a checkpoint cannot be written.
         Interrupted: it was stopped, and has saved what it had.
     """
-    recipe, folder, screen = work.recipe, work.out.folder, work.call.screen
-    base, prepared = _ready(work)
+    folder, screen = work.out.folder, work.call.screen
+    base, prepared, recipe = _ready(work)
     guard = run_guard.guard(recipe, prepared.facts, prepared.digests)
     checkpoint = checkpoints.to_resume(folder, resume, screen.notice)
-    if checkpoint is not None:
-        run_guard.check(checkpoint.guard, guard, str(checkpoint.path))
+    run_guard.check(None if checkpoint is None else checkpoint.guard, guard, str(folder))
     begun = 0 if checkpoint is None else checkpoint.step
     log = metrics.Metrics(folder / metrics.NAME)
     log.cut(begun)
@@ -58,7 +57,8 @@ def train(work: Work, resume: Path | bool | None = None) -> Done:
     stop = Stop(work.call.cancel.is_set)
     watch = Watch(folder, order, steps, log, pace, guard, base.name, recipe.training.keep, stop)
     if begun < steps.last:
-        trainer = _trainer(work, base, prepared, watch)
+        checkpoints.clean(folder)
+        trainer = _trainer(work, base, prepared, recipe, watch)
         with (
             explained(recipe.training, watch),
             stop.on_signals(screen.notice),
@@ -71,13 +71,7 @@ def train(work: Work, resume: Path | bool | None = None) -> Done:
             f"stopped after step {reached} of {steps.last}, which is saved",
             hint="`--resume` goes on from there.",
         )
-
-    kept = checkpoints.best(folder, reached, screen.notice)
-    checkpoints.keep_adapter(kept.path, work.out.adapter)
-    lines = log.read()
-    curve.draw(lines, folder / curve.NAME, kept.step)
-    outputs = [work.out.adapter, log.path, folder / curve.NAME, folder / RUN]
-    return Done(outputs, _facts(kept, watch, lines))
+    return _finished(work, watch, reached)
 
 
 def inputs(work: Work) -> Mapping[str, Any]:
@@ -98,17 +92,16 @@ def perform(work: Work) -> Done:
 STAGE = Stage("train", "train an adapter on the prepared rows", inputs, perform)
 
 
-def _ready(work: Work) -> tuple[Base, batches.Prepared]:
-    """The base and the rows.
+def _ready(work: Work) -> tuple[Base, batches.Prepared, Recipe]:
+    """The base, the rows, and the recipe as this machine can follow it.
 
     Raises:
         HarnessError: something that training needs is not there, or does not fit.
     """
     require(*MODULES, *(["bitsandbytes"] if _needs_bitsandbytes(work.recipe) else []))
-    from skills.finetune.base_model import refuse_what_cannot_run
+    from skills.finetune.base_model import settled
     from skills.finetune.bases import open_base
 
-    refuse_what_cannot_run(work.recipe)
     prepared = batches.read_prepared(work.out.prepared)
     base = open_base(work)
     if base.digest != prepared.facts.get("base_digest"):
@@ -118,21 +111,33 @@ def _ready(work: Work) -> tuple[Base, batches.Prepared]:
             where=str(work.out.prepared),
             hint="`/finetune prepare` makes them anew.",
         )
-    return base, prepared
+    return base, prepared, settled(work.recipe, work.call.screen.notice)
 
 
 def _needs_bitsandbytes(recipe: Recipe) -> bool:
     return recipe.quantization.kind == "nf4" or "8bit" in recipe.training.optimizer
 
 
-def _trainer(work: Work, base: Base, prepared: batches.Prepared, watch: Watch) -> Any:
+def _trainer(
+    work: Work, base: Base, prepared: batches.Prepared, recipe: Recipe, watch: Watch
+) -> Any:
     from skills.finetune.base_model import load_model
     from skills.finetune.trainer import make_trainer
 
-    checkpoints.clean(work.out.folder)
     with work.call.screen.progress("loading the base"):
-        model = load_model(base.folder, work.recipe)
-    return make_trainer(model, work.recipe, prepared, watch)
+        model = load_model(base.folder, recipe)
+    return make_trainer(model, recipe, prepared, watch)
+
+
+def _finished(work: Work, watch: Watch, reached: int) -> Done:
+    """Keep the best adapter, and draw how it went."""
+    folder, log = work.out.folder, watch.metrics
+    kept = checkpoints.best(folder, reached, work.call.screen.notice)
+    checkpoints.keep_adapter(kept.path, work.out.adapter)
+    lines = log.read()
+    curve.draw(lines, folder / curve.NAME, kept.step)
+    outputs = [work.out.adapter, log.path, folder / curve.NAME, folder / RUN]
+    return Done(outputs, _facts(kept, watch, lines))
 
 
 def _facts(

@@ -120,8 +120,10 @@ class Watch:
         grads = [weight.grad for weight in model.parameters() if weight.grad is not None]
         # Float16 is scaled so that it overflows now and then; its scaler skips such a step.
         sound = args.fp16 or bool(torch.isfinite(torch.stack([one.sum() for one in grads])).all())
-        if not math.isfinite(self.pace.loss) or not sound:
-            raise self._diverged("the loss" if sound else "a gradient", state.global_step + 1)
+        if not math.isfinite(self.pace.loss):
+            raise self._diverged("the loss", state.global_step + 1)
+        if not sound:
+            raise self._diverged("a gradient", state.global_step + 1)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.seconds += time.monotonic() - self._begun

@@ -1,0 +1,69 @@
+"""metrics.jsonl, which a killed process must not spoil, and the curve drawn of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import OutputError
+from skills.finetune import curve
+from skills.finetune.metrics import Metrics
+
+
+def filled(path: Path) -> Metrics:
+    metrics = Metrics(path)
+    for step in range(1, 7):
+        metrics.add({"step": step, "loss": 3 - step / 10})
+        if step % 2 == 0:
+            metrics.add({"step": step, "dev_loss": 3 + abs(step - 4) / 10})
+    return metrics
+
+
+def test_lines_are_read_as_they_were_added(tmp_path: Path) -> None:
+    lines = filled(tmp_path / "metrics.jsonl").read()
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
+    assert lines[2] == {"step": 2, "dev_loss": 3.2}
+    assert Metrics(tmp_path / "absent.jsonl").read() == []
+
+
+def test_a_line_that_a_killed_process_left_unfinished_is_passed_over(tmp_path: Path) -> None:
+    metrics = filled(tmp_path / "metrics.jsonl")
+    whole = metrics.path.read_bytes()
+    metrics.path.write_bytes(whole[:-9] + b"\xc3")
+    assert [line["step"] for line in metrics.read()] == [1, 2, 2, 3, 4, 4, 5, 6]
+
+
+def test_what_is_trained_again_is_cut_off(tmp_path: Path) -> None:
+    metrics = filled(tmp_path / "metrics.jsonl")
+    metrics.path.write_bytes(metrics.path.read_bytes() + b'{"step": 7, "lo')
+    metrics.cut(4)
+    assert [line["step"] for line in metrics.read()] == [1, 2, 2, 3, 4, 4]
+    metrics.add({"step": 5, "loss": 2.5})
+    assert metrics.read()[-1] == {"step": 5, "loss": 2.5}
+    metrics.cut(0)
+    assert metrics.path.read_bytes() == b""
+
+
+def test_a_line_that_cannot_be_written_is_an_error_with_the_path(tmp_path: Path) -> None:
+    with pytest.raises(OutputError) as caught:
+        Metrics(tmp_path / "absent" / "metrics.jsonl").add({"step": 1})
+    assert caught.value.where == str(tmp_path / "absent" / "metrics.jsonl")
+
+
+@pytest.mark.train
+def test_the_curve_is_a_picture_with_and_without_dev_loss(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the finetune extra")
+    lines = filled(tmp_path / "metrics.jsonl").read()
+    sizes = []
+    for name, drawn, best in (
+        ("best", lines, 4),
+        ("unmarked", lines, None),
+        ("train", [line for line in lines if "loss" in line], 6),
+        ("none", [], None),
+    ):
+        target = tmp_path / f"{name}.png"
+        curve.draw(drawn, target, best)
+        assert target.read_bytes().startswith(b"\x89PNG")
+        sizes.append(target.stat().st_size)
+    assert len(set(sizes)) == 4
