@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from harness import output
 from harness.backends import engine
 from harness.errors import InputError, Interrupted, OutputError, SkillFailed
 from skills.finetune import gguf, llama_cpp, merge, readback, same_text
+from skills.finetune.bases import open_base
+from skills.finetune.lora_adapter import read_adapter
 from skills.finetune.out import Done
 from skills.finetune.same_text import Answer
 from skills.finetune.work import Work
@@ -139,6 +142,39 @@ def test_the_adapter_is_kept_to_the_last_bit(made: tuple[Work, Done]) -> None:
         of_peft = f"base_model.model.model.layers.1.mlp.down_proj.lora_{side.upper()}.weight"
         assert torch.equal(ours[f"blk.1.ffn_down.weight.lora_{side}"], theirs[of_peft])
     assert done.facts["lora"]["types"] == {"F32": 28}
+
+
+def test_an_adapter_may_be_kept_in_half_the_size(made: tuple[Work, Done], base: Path) -> None:
+    work, done = made
+    half = work_in(work.out.folder.parent, base=base, lora_type="f16")
+    assert gguf.inputs(half) == {**gguf.inputs(work), "lora_type": "f16"}
+
+    (work.out.folder / "half").mkdir()
+    making = gguf._Making(
+        half, llama_cpp.find_converters(), open_base(half), work.out.folder / "half"
+    )
+    found = making.lora()
+    assert found.types == {"F16": 28}
+    assert found.path.stat().st_size < 0.7 * done.facts["lora"]["bytes"]
+
+
+def test_an_adapter_that_lost_something_on_the_way_is_named(made: tuple[Work, Done]) -> None:
+    work, done = made
+    found = readback.read(work.out.lora, "general.type", "adapter.lora.alpha")
+    adapter = read_adapter(work.out.adapter)
+    expected = done.facts["f16"]
+    gguf._check_lora(found, adapter, expected)
+
+    shapes = dict(list(adapter.shapes.items())[1:])
+    for wrong, field in (
+        (replace(adapter, alpha=16.0), r"adapter\.lora\.alpha is 8.0, and 16.0"),
+        (replace(adapter, shapes=shapes), "the number of its matrices is 28, and 26"),
+        (replace(adapter, r=8), "the number of its weights"),
+    ):
+        with pytest.raises(SkillFailed, match=field):
+            gguf._check_lora(found, wrong, expected)
+    with pytest.raises(SkillFailed, match=r"general\.architecture is llama, and qwen2 in the base"):
+        gguf._check_lora(found, adapter, {"general.architecture": "qwen2"})
 
 
 @pytest.mark.parametrize("key", readback.KEYS)

@@ -115,6 +115,24 @@ def test_a_merge_into_what_nf4_makes_of_the_base_is_what_the_adapter_was_trained
     assert facts["merge_base"] == "nf4"
 
 
+def test_only_what_training_held_in_4_bits_makes_the_round_trip(base: Path, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes", reason="needs the finetune extra")
+    untied = shutil.copytree(base, tmp_path / "untied")
+    model = load(base, dtype="auto", tie_word_embeddings=False)
+    model.lm_head.weight.data = model.model.embed_tokens.weight.data * 2
+    model.save_pretrained(untied)
+    work = work_in(tmp_path, base=untied, export={"merge_base": "nf4"})
+    random_adapter(base, work.out.adapter)
+
+    facts = merge.perform(work).facts
+
+    before, after = read_weights(untied).tensors, read_weights(work.out.merged).tensors
+    changed = {name for name in before if not torch.equal(before[name].read(), after[name].read())}
+    assert changed == {name for name in before if name.endswith("proj.weight")}
+    assert "lm_head.weight" in before
+    assert facts["tied"] is False
+
+
 def test_tied_weights_stay_tied_and_nothing_is_written_but_what_the_base_has(
     base: Path, tmp_path: Path
 ) -> None:
