@@ -39,7 +39,8 @@ TOKENS = 48
 """Of each answer."""
 CONTEXT = 2048
 NEAR_TIE = 0.25
-"""Logits."""
+"""Logits. SmolLM2 in float32 and its f16 GGUF differed by 0.01 at most in the logarithm of
+probability of 144 tokens; where transformers computes in bfloat16 it is more."""
 
 
 @dataclass(frozen=True, slots=True)
