@@ -49,7 +49,7 @@ def run_all(call: Call) -> Result:
     done |= stages.perform_all(work, ("train", "merge", "gguf", "quantize", "modelfile"))
     try:
         done |= stages.perform_all(work, ("ollama",))
-    except ModelUnavailable as error:
+    except (ModelUnavailable, UsageError) as error:  # none answers, or one that is too old
         if call.options.host:
             raise
         stages.skip(work, "ollama", error)
@@ -183,4 +183,6 @@ def _result(work: Work, done: Mapping[str, Any]) -> Result:
         name: {"seconds": entry.seconds, **entry.facts, "outputs": sorted(entry.outputs)}
         for name, entry in done.items()
     }
-    return Result("\n".join(lines), {"out": str(work.out.folder), "stages": facts})
+    verified = all(entry.facts.get("verified", True) for entry in done.values())
+    data = {"out": str(work.out.folder), "stages": facts}
+    return Result("\n".join(lines), data, exit_code=0 if verified else 1)
