@@ -117,6 +117,17 @@ def test_a_library_that_aborts_takes_nobody_along(
         quantize.perform(work_with(f16, base, tmp_path))
 
 
+def test_the_library_finds_no_module_of_ours_under_the_name_of_another(
+    f16: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "beside").mkdir()
+    worker = shutil.copy(quantize.WORKER, tmp_path / "beside")
+    (tmp_path / "beside" / "cffi.py").write_text("raise SystemExit('this is not cffi')\n")
+    monkeypatch.setattr(quantize, "WORKER", Path(worker))
+
+    assert quantize.perform(work_with(f16, base, tmp_path)).facts["fallbacks"] == 14
+
+
 def test_without_the_f16_gguf_the_stage_that_makes_it_is_named(base: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"f16\.gguf: is not there\. `/finetune gguf .*` makes it"):
         quantize.inputs(work_in(tmp_path, base=base))
