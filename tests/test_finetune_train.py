@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from finetune_base import tiny_base
-from finetune_training import SMALL, run_in
+from finetune_training import SMALL, rows_of, run_in
 
+from skills.finetune import trainer
+from skills.finetune.batches import Row, collate, order
 from skills.finetune.metrics import Metrics
 
 pytestmark = pytest.mark.train
@@ -27,9 +31,9 @@ def whole(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def losses(folder: Path) -> dict[int, float]:
+def losses(folder: Path) -> list[tuple[int, float]]:
     lines = Metrics(folder / "metrics.jsonl").read()
-    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+    return [(line["step"], line["loss"]) for line in lines if "loss" in line]
 
 
 def weights(folder: Path) -> bytes:
@@ -44,7 +48,7 @@ def test_a_resumed_run_is_the_run_in_one_go(
     assert SMALL["adapter.dropout"] > 0
     assert SMALL["training.accumulation"] == 2
     run_in(tmp_path / "run", base, {"training.max_steps": after})
-    assert max(losses(tmp_path / "run")) == after
+    assert [step for step, _ in losses(tmp_path / "run")] == [*range(1, after + 1)]
     run_in(tmp_path / "run", base, resume=True)
     assert losses(tmp_path / "run") == losses(whole)
     for step in (4, 6):
@@ -65,3 +69,41 @@ def test_the_best_checkpoint_is_what_is_used(whole: Path) -> None:
         "adapter_config.json",
         "adapter_model.safetensors",
     }
+
+
+def test_each_epoch_has_an_order_of_its_own_and_a_resumed_run_goes_on_in_it(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+
+    def noted(rows: Sequence[Row], pad: int) -> dict[str, Any]:
+        seen.append([row.id for row in rows])
+        return collate(rows, pad)
+
+    monkeypatch.setattr(trainer, "collate", noted)
+    lengths = [len(row["input_ids"]) for row in rows_of(10)]
+    wanted = [
+        [f"row-{row}" for row in rows]
+        for epoch in range(2)
+        for rows in order(lengths, SMALL["training.batch"], 42, epoch)
+    ]
+    assert wanted[:5] != wanted[5:]
+    run_in(tmp_path / "run", base, {"training.max_steps": 4}, dev=0)
+    assert seen == wanted[:7]
+    seen.clear()
+    run_in(tmp_path / "run", base, resume=True, dev=0)
+    assert seen == wanted[7:]
+
+
+def test_without_dev_rows_the_last_checkpoint_is_used_and_few_are_kept(
+    base: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    run_in(folder, base, {"training.keep": 1}, dev=0)
+    assert [path.name for path in folder.glob("checkpoint-*")] == ["checkpoint-6"]
+    assert weights(folder / "adapter") == weights(folder / "checkpoint-6")
+    assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+    lines = Metrics(folder / "metrics.jsonl").read()
+    assert all(line["tokens_per_second"] > 0 for line in lines)
+    lengths = sum(len(row["input_ids"]) for row in rows_of(10))
+    assert sum(line["tokens"] for line in lines) == 2 * lengths, "without padding"

@@ -51,9 +51,9 @@ def last(folder: Path) -> bytes:
     return (folder / "checkpoint-6" / "adapter_model.safetensors").read_bytes()
 
 
-def losses(folder: Path) -> dict[int, float]:
+def losses(folder: Path) -> list[tuple[int, float]]:
     lines = Metrics(folder / "metrics.jsonl").read()
-    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+    return [(line["step"], line["loss"]) for line in lines if "loss" in line]
 
 
 @pytest.mark.timeout(600)

@@ -52,15 +52,12 @@ class _Completions:
     watch: Watch
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        import torch
         from torch.utils.data import DataLoader
 
         return DataLoader(
             list(self.prepared.train),
             batch_sampler=self.watch.order,
             collate_fn=lambda rows: collate(rows, self.prepared.pad),
-            # Of its own: each pass over the data would else draw from what dropout draws from.
-            generator=torch.Generator(),
         )
 
     def get_batch_samples(
