@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ _GOES_WITH = {
     "checkpoint": (_RUN, "train"),
     "host": (_RUN, "ollama"),
     "llama_cpp": (_RUN, "gguf"),
+    "lora_type": (_RUN, "gguf"),
     "as_name": (_RUN, "ollama", "register"),
 }
 """The options that are not for all that /finetune does."""
@@ -104,6 +105,9 @@ class Finetune(Skill):
         host: str | None = Field(None, description="the Ollama server; default: OLLAMA_HOST")
         llama_cpp: Path | None = Field(
             None, description="a llama.cpp checkout, instead of the converters that are installed"
+        )
+        lora_type: Literal["f32", "f16"] | None = Field(
+            None, description="how the adapter alone is kept: as trained, or in half the size"
         )
 
     def companions(
