@@ -13,6 +13,7 @@ from finetune_training import SMALL, rows_of, run_in
 
 from skills.finetune import trainer
 from skills.finetune.batches import Row, collate, order
+from skills.finetune.loss import completion_losses, total_weight, weighted_loss
 from skills.finetune.metrics import Metrics
 
 pytestmark = pytest.mark.train
@@ -107,3 +108,37 @@ def test_without_dev_rows_the_last_checkpoint_is_used_and_few_are_kept(
     assert all(line["tokens_per_second"] > 0 for line in lines)
     lengths = sum(len(row["input_ids"]) for row in rows_of(10))
     assert sum(line["tokens"] for line in lines) == 2 * lengths, "without padding"
+
+
+def test_what_is_better_than_all_before_is_saved_and_logged_between_the_usual_steps(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, measured = tmp_path / "run", iter((1.0, 1.0, 0.0, 0.0, 2.0, 2.0))
+
+    def best_at_four(model: Any, batch: Any) -> Any:
+        found, rows = completion_losses(model, batch)
+        return (found, rows) if model.training else (found + next(measured), rows)
+
+    monkeypatch.setattr(trainer, "completion_losses", best_at_four)
+    run_in(folder, base, {"training.save_steps": 6, "training.log_steps": 5, "training.keep": 1})
+    assert weights(folder / "adapter") == weights(folder / "checkpoint-4")
+    assert {path.name for path in folder.glob("checkpoint-*")} == {"checkpoint-4", "checkpoint-6"}
+    assert [step for step, _ in losses(folder)] == [2, 4, 5, 6]
+
+
+def test_the_logged_loss_is_weighted_over_all_batches_of_the_step(base: Path, whole: Path) -> None:
+    """A fresh adapter changes nothing, so that the first step's loss is the base's own."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    made = [
+        Row(row["id"], tuple(row["input_ids"]), row["completion_start"], row["weight"])
+        for row in rows_of(10)
+    ]
+    batches = order([len(row.input_ids) for row in made], SMALL["training.batch"], 42, 0)
+    batch = collate([made[row] for rows in batches[:2] for row in rows], 2)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    with torch.no_grad():
+        found, rows = completion_losses(model, batch)
+    loss = weighted_loss(found, rows, batch["weights"], total_weight([batch]))
+    assert losses(whole)[0][1] == pytest.approx(float(loss), abs=1e-5)
