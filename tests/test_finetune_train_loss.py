@@ -11,7 +11,7 @@ from finetune_training import rows_of, work_in
 
 from skills.finetune.batches import IGNORED, Batches, Row, by_length, collate, order
 from skills.finetune.loss import completion_losses, total_weight, weighted_loss
-from skills.finetune.recipe import Training
+from skills.finetune.recipe import Recipe, Training, overridden
 from skills.finetune.watch import schedule
 
 pytestmark = pytest.mark.train
@@ -159,3 +159,27 @@ def test_how_many_steps_there_are(
     training = Training(batch=2, accumulation=2, epochs=epochs, max_steps=max_steps)
     steps = schedule(rows, training)
     assert (steps.per_epoch, steps.total, steps.last) == wanted
+
+
+@pytest.mark.parametrize(
+    ("capability", "wanted", "computed"),
+    [
+        ("AVX512", "bfloat16", "bfloat16"),
+        ("AVX2", "bfloat16", "float32"),
+        ("AVX512", "float16", "float32"),
+        ("AVX2", "float32", "float32"),
+    ],
+)
+def test_a_cpu_computes_in_a_type_that_it_has(
+    monkeypatch: pytest.MonkeyPatch, capability: str, wanted: str, computed: str
+) -> None:
+    torch = pytest.importorskip("torch", reason="needs the finetune extra")
+    from skills.finetune.base_model import settled
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    heard: list[str] = []
+    recipe = overridden(Recipe(), {"quantization.compute": wanted})
+    assert settled(recipe, heard.append).quantization.compute == computed
+    said = [f"this CPU has no {wanted}, so that it is computed in {computed}"]
+    assert heard == (said if wanted != computed else [])
