@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 AGENT := .venv/bin/python agent.py
 
-.PHONY: annotate install test check docs clean
+.PHONY: annotate install test test-train check docs clean
 
 annotate: install
 	@mkdir -p out
@@ -14,6 +14,9 @@ install: .venv/installed
 
 test: .venv/installed-dev
 	.venv/bin/python -m pytest
+
+test-train: .venv/installed-train
+	.venv/bin/python -m pytest -m train
 
 check: .venv/installed-dev
 	.venv/bin/ruff check .
@@ -34,6 +37,10 @@ docs: .venv/installed-dev
 .venv/installed-dev: pyproject.toml | .venv/bin/python
 	$(PIP) install --quiet --only-binary :all: --editable ".[dev]"
 	@touch .venv/installed $@
+
+.venv/installed-train: pyproject.toml | .venv/bin/python
+	$(PIP) install --quiet --only-binary :all: --editable ".[dev,finetune]"
+	@touch .venv/installed .venv/installed-dev $@
 
 clean:
 	rm -rf .venv out build dist *.egg-info

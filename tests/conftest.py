@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
 
@@ -15,7 +16,16 @@ from harness.entries import ServeEntry
 from harness.errors import ModelUnavailable
 from harness.files import FileStore
 
+TRAINING = ("torch", "transformers", "peft", "bitsandbytes", "llama_cpp_py_sync", "matplotlib")
 EMBEDDED = ServeEntry(backend="llamacpp", gguf="smollm2-135m-instruct", context=2048)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what trains where the finetune extra is not installed."""
+    if item.get_closest_marker("train"):
+        missing = [name for name in TRAINING if importlib.util.find_spec(name) is None]
+        if missing:
+            pytest.skip(f"needs the finetune extra: {', '.join(missing)} not installed")
 
 
 @pytest.fixture(scope="session")

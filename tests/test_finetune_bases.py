@@ -290,6 +290,7 @@ def test_an_adapter_of_the_registry_is_no_base(tmp_path: Path) -> None:
         of_gguf(Path(__file__), "x", "y")
 
 
+@pytest.mark.train
 def test_a_file_of_the_registry_that_is_gone_is_refused(tmp_path: Path) -> None:
     work = work_over(tmp_path, "nanda-annotator-lora")
     path = bases.FileStore(work.call.models.registry.files, work.cache, print)

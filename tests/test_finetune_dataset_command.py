@@ -184,7 +184,7 @@ def test_weights_can_be_chosen(app: App) -> None:
 @pytest.mark.parametrize(
     ("line", "error", "message"),
     [
-        ("/finetune", UsageError, "/finetune needs a subcommand. It has dataset."),
+        ("/finetune", UsageError, "/finetune needs a training set or a subcommand"),
         ("/finetune datasets", UsageError, "/finetune has no subcommand 'datasets'"),
         ("/finetune dataset gold.csv", UsageError, "takes no text, but found 'gold.csv'"),
         ("/finetune dataset", InputError, "there are no annotations"),

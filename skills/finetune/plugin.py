@@ -110,6 +110,10 @@ class Finetune(Skill):
             None, description="how the adapter alone is kept: as trained, or in half the size"
         )
 
+        @property
+        def inputs(self) -> tuple[Path, ...]:
+            return (*super().inputs, *self.agent, *self.curated)
+
     def companions(
         self, target: Path, options: SkillOptions, subcommand: str
     ) -> Mapping[str, Path]:

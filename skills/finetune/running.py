@@ -89,6 +89,7 @@ def _work(call: Call, *, begins: bool, makes: bool = True) -> Work:
     data = given if given and not is_folder else None
     remembered = Out(folder, "").run
     if data is None and not remembered:
+        _refuse_a_word(call, given)
         raise InputError(
             "no run was begun here",
             where=str(folder),
@@ -115,6 +116,27 @@ def _work(call: Call, *, begins: bool, makes: bool = True) -> Work:
                 }
             )
     return work
+
+
+def _refuse_a_word(call: Call, given: Path | None) -> None:
+    """Refuse a word that is neither a subcommand nor a file or folder.
+
+    Raises:
+        UsageError: naming the subcommands that there are.
+    """
+    from skills.finetune.plugin import Finetune
+
+    commands = ", ".join(Finetune.subcommands)
+    if given is None and not call.subcommand:
+        raise UsageError(
+            "/finetune needs a training set or a subcommand",
+            hint=f"The subcommands are {commands}.",
+        )
+    if given is not None and not given.exists() and not call.subcommand:
+        raise UsageError(
+            f"/finetune has no subcommand {given.name[:40]!r}, and there is no such folder",
+            hint=f"The subcommands are {commands}.",
+        )
 
 
 def _recipe(call: Call, remembered: Mapping[str, Any]) -> Recipe:
