@@ -109,7 +109,7 @@ def _agreement(summary: Mapping[str, Any]) -> Iterator[str]:
     effective = panel["effective_votes"]
     yield f"effective votes: {'n/a' if effective is None else f'{effective:.1f}'} of {personas}"
     length = panel["length"]
-    rho = "n/a" if length["value"] is None else f"{length['value']:.2f} (p = {length['p']:.3f})"
+    rho = "n/a" if length["value"] is None else f"{length['value']:.2f} ({_p(length['p'])})"
     yield f"score and length of the annotation (Spearman's rho): {rho}"
     against = panel["vote_against_mean"]
     differ = against["vote_only"] + against["mean_only"]
@@ -125,6 +125,10 @@ def _agreement(summary: Mapping[str, Any]) -> Iterator[str]:
             WIDTH,
             subsequent_indent="  ",
         )
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _probes(probes: Mapping[str, Any]) -> str:
