@@ -85,8 +85,9 @@ def inputs(work: Work) -> Mapping[str, Any]:
 
 
 def perform(work: Work) -> Done:
-    """`train`, gone on with as the call's option `resume` says, where it has one."""
-    return train(work, getattr(work.call.options, "resume", None))
+    """`train`, gone on with as the options `checkpoint` and `resume` of the call say."""
+    options = work.call.options
+    return train(work, getattr(options, "checkpoint", None) or getattr(options, "resume", None))
 
 
 STAGE = Stage("train", "train an adapter on the prepared rows", inputs, perform)
@@ -115,7 +116,7 @@ def _ready(work: Work) -> tuple[Base, batches.Prepared, Recipe]:
 
 
 def _needs_bitsandbytes(recipe: Recipe) -> bool:
-    return recipe.quantization.kind == "nf4" or "8bit" in recipe.training.optimizer
+    return recipe.quantization.kind == "nf4" or recipe.training.optimizer != "adamw_torch"
 
 
 def _trainer(
