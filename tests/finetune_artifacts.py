@@ -7,6 +7,7 @@ random_adapter(base, work.out.adapter)
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from harness.runlog import Run
 from harness.screen import Screen
 from harness.skills import Call
 from harness.testing import FakeModel, fake_models, fake_settings
+from skills.finetune import llama_cpp
 from skills.finetune.out import Out
 from skills.finetune.recipe import Recipe, overridden
 from skills.finetune.work import Work
@@ -76,3 +78,17 @@ def random_adapter(
             if "lora_" in name:
                 torch.nn.init.normal_(matrix.data, std=strength if "lora_B" in name else 0.1)
     tuned.save_pretrained(folder)
+
+
+def converted(folder: Path, target: Path) -> Path:
+    """The model in a folder as a GGUF in 16 bits."""
+    converters = llama_cpp.find_converters()
+    llama_cpp.run_program(
+        converters.command(converters.model, "--outtype", "f16", "--outfile", target, folder),
+        target.with_suffix(".log"),
+        doing="converting",
+        tick=lambda _: None,
+        cancel=threading.Event(),
+        environment=converters.environment(),
+    )
+    return target

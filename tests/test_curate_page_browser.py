@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from browser_page import Browser, Page, a_browser, expect, watched
 from curate_desk import item
 from curation_report import (
     FACTS,
@@ -31,28 +30,10 @@ from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 from skills.nanda.wording import flatten
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
-)
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-if CHROMIUM is None:
-    pytest.skip("there is no Chromium on this machine", allow_module_level=True)
-
-from playwright.sync_api import Browser, Page, expect  # noqa: E402
+__all__ = ["a_browser"]
 
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 A4 = {"width": 680, "height": 1009}  # less its margins
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -65,18 +46,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page that may ask nothing of a network and say nothing on the console."""
-    opened = browser.new_page(viewport=WIDE)
-    opened.set_default_timeout(5000)
-    asked: list[str] = []
-    said: list[str] = []
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    yield opened
-    opened.close()
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    assert said == []
+    with watched(browser, WIDE) as opened:
+        yield opened
 
 
 def show(page: Page, tmp_path: Path, run: Run) -> None:

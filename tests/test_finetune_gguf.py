@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finetune_artifacts import random_adapter, work_in
+from finetune_artifacts import converted, random_adapter, work_in
 from finetune_base import smollm2, tiny_base
 
 from harness import output
@@ -74,19 +74,6 @@ def likely(paths: Mapping[str, Path]) -> dict[int, float]:
     body = {"prompt": PROMPT, "n_predict": 1, "temperature": 0, "n_probs": 20}
     (choice,) = running.server.handle_completions(body)["choices"]
     return {one["id"]: one["logprob"] for one in choice["logprobs"]["content"][0]["top_logprobs"]}
-
-
-def converted(folder: Path, target: Path) -> Path:
-    converters = llama_cpp.find_converters()
-    llama_cpp.run_program(
-        converters.command(converters.model, "--outtype", "f16", "--outfile", target, folder),
-        target.with_suffix(".log"),
-        doing="converting",
-        tick=lambda _: None,
-        cancel=threading.Event(),
-        environment=converters.environment(),
-    )
-    return target
 
 
 def test_what_is_written_says_that_it_is_the_bases_model(

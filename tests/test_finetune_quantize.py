@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
-from finetune_artifacts import work_in
+from finetune_artifacts import converted, work_in
 from finetune_base import tiny_base
 
 from harness.backends import engine
 from harness.errors import InputError, OutputError, SkillFailed
-from skills.finetune import llama_cpp, quantize, readback
+from skills.finetune import quantize, readback
 from skills.finetune.work import Work
 
 pytest.importorskip("torch", reason="needs the finetune extra")
@@ -29,17 +28,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def f16(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("f16") / "f16.gguf"
-    converters = llama_cpp.find_converters()
-    llama_cpp.run_program(
-        converters.command(converters.model, "--outtype", "f16", "--outfile", target, base),
-        target.with_suffix(".log"),
-        doing="converting",
-        tick=lambda _: None,
-        cancel=threading.Event(),
-        environment=converters.environment(),
-    )
-    return target
+    return converted(base, tmp_path_factory.mktemp("f16") / "f16.gguf")
 
 
 def work_with(f16: Path, base: Path, folder: Path, kind: str = "Q4_K_M") -> Work:
