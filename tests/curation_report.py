@@ -18,7 +18,7 @@ from skills.curate import gates, probes, summary, verdicts
 from skills.curate.ballots import Ballot, Refused
 from skills.curate.curator import Judge, Vote, VoteForm
 from skills.curate.items import Input, Item
-from skills.curate.page import write_html
+from skills.curate.page.document import write_html
 from skills.curate.panel import Panel
 from skills.curate.summary import Run
 from skills.curate.verdicts import Bar, Verdict

@@ -17,7 +17,7 @@ from harness.runlog import Run
 from harness.screen import Screen
 from harness.skills import Call, Result
 from harness.testing import FakeModel, fake_models, fake_settings
-from skills.curate.review import review
+from skills.curate.review.command import review
 from skills.nanda.framework import nanda
 
 CTRL_A, CTRL_C, CTRL_D, CTRL_K, ENTER = "\x01", "\x03", "\x04", "\x0b", "\r"

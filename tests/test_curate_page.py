@@ -20,10 +20,11 @@ from curation_report import (
     voted,
 )
 
-from skills.curate import page_drawings, report
+from skills.curate import report
 from skills.curate.curator import VoteForm
 from skills.curate.gates import REASONS
-from skills.curate.page_markup import html
+from skills.curate.page import drawings
+from skills.curate.page.markup import html
 from skills.curate.verdicts import Bar
 
 
@@ -50,7 +51,7 @@ def test_the_outcome_is_told_with_its_shares() -> None:
 
 
 def test_the_bar_has_a_part_for_each_outcome_in_proportion() -> None:
-    drawn = html(page_drawings.bar([("kept", 3), ("gated", 0), ("voted", 1)], "Outcome")).decode()
+    drawn = html(drawings.bar([("kept", 3), ("gated", 0), ("voted", 1)], "Outcome")).decode()
     parts = re.findall(r'class="part (\w+)" x="([\d.]+)" y="0" width="([\d.]+)"', drawn)
     assert parts == [("kept", "0", "750"), ("voted", "750", "250")]
 
@@ -234,16 +235,16 @@ def test_what_each_adds_to_the_gates_is_told_and_explained() -> None:
 
 
 def test_scores_fall_into_steps_and_the_highest_belongs_to_the_last() -> None:
-    counts = page_drawings.binned([1.0, 1.19, 1.2, 3.0, 4.999, 5.0], 1.0, 5.0)
+    counts = drawings.binned([1.0, 1.19, 1.2, 3.0, 4.999, 5.0], 1.0, 5.0)
     assert (counts[0], counts[1], counts[10], counts[-1], sum(counts)) == (2, 1, 1, 2, 6)
-    assert page_drawings.binned([0.0, 1.0], 0.0, 1.0)[-1] == 1
+    assert drawings.binned([0.0, 1.0], 0.0, 1.0)[-1] == 1
 
 
 def test_the_threshold_stands_where_it_is_on_the_scale() -> None:
-    counts = page_drawings.binned([3.0], 1.0, 5.0)
+    counts = drawings.binned([3.0], 1.0, 5.0)
     places = []
     for threshold in (1.0, 3.0, 5.0):
-        drawn = page_drawings.histogram(counts, counts, (1.0, 5.0), threshold, "said")
+        drawn = drawings.histogram(counts, counts, (1.0, 5.0), threshold, "said")
         line = next(one for one in drawn if one.get("class") == "threshold")
         places.append(float(line.get("x1", "")))
     assert places == [8, 150, 292]
@@ -259,14 +260,14 @@ def test_the_histograms_are_there_in_figures_too() -> None:
 
 def test_an_interval_reaches_from_low_to_high() -> None:
     found = {"low": 0.0, "high": 0.5}
-    drawn = page_drawings.interval(found, 0.25, 0.5)
+    drawn = drawings.interval(found, 0.25, 0.5)
     assert drawn is not None
     by_class = {one.get("class"): one for one in drawn}
     ends = by_class["interval"].get("x1"), by_class["interval"].get("x2")
     assert (*ends, by_class["dot"].get("cx")) == ("8", "66", "37")
     assert by_class["chance"].get("x1") == "66"
-    assert page_drawings.interval({"low": None, "high": None}, 0.5, 0.5) is None
-    assert page_drawings.interval(found, None, 0.5) is None
+    assert drawings.interval({"low": None, "high": None}, 0.5, 0.5) is None
+    assert drawings.interval(found, None, 0.5) is None
 
 
 def test_every_judged_annotation_is_a_point() -> None:

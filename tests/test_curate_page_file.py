@@ -33,8 +33,8 @@ from page_corpus import HOSTILE
 from skills.corpus.page_parts import ASSETS as SHARED
 from skills.curate.curator import VoteForm
 from skills.curate.gates import REASONS
-from skills.curate.page import ASSETS, SCRIPTS, STYLES
-from skills.curate.page_markup import h, html, prose
+from skills.curate.page.document import ASSETS, SCRIPTS, STYLES
+from skills.curate.page.markup import h, html, prose
 from skills.curate.panel import Panel
 from skills.curate.verdicts import Verdict
 from skills.nanda.framework import Framework, nanda

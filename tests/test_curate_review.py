@@ -11,7 +11,7 @@ from reviewing import CLEARED, CTRL_C, CTRL_D, ENTER, HEADER, MOVES, Desk, read_
 
 from harness.errors import UsageError
 from harness.joblock import job_lock
-from skills.curate.review import review
+from skills.curate.review.command import review
 from skills.nanda.framework import nanda
 from skills.nanda.paper import abstract_digest
 

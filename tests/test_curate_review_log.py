@@ -206,7 +206,7 @@ def test_each_table_written_is_told_before_it_is_in_place(desk: Desk) -> None:
     from prompt_toolkit.output import DummyOutput
 
     from harness.runlog import RunLog
-    from skills.curate.review import review
+    from skills.curate.review.command import review
 
     call = desk.call()
     log = RunLog(desk.folder / "runs.db", print)

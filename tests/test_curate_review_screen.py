@@ -20,8 +20,8 @@ from reviewing import ABSTRACT, ENTER, MOVES, Desk, read_rows, row
 
 from harness.screen import Screen
 from harness.settings import CODE_ROOT
-from skills.curate.review_input import Candidate
-from skills.curate.review_screen import LOW_SUPPORT, WEAK_SOURCE, View, faults, opened
+from skills.curate.review.input import Candidate
+from skills.curate.review.screen import LOW_SUPPORT, WEAK_SOURCE, View, faults, opened
 from skills.nanda.checks import check
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper

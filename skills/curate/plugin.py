@@ -131,7 +131,7 @@ class Curate(Skill):
         own = call.options.framework
         framework = frameworks.load(own) if own else frameworks.nanda()
         if case == _REVIEW:
-            from skills.curate.review import review
+            from skills.curate.review.command import review
 
             target = call.targets[0] if call.targets else Path("gold.csv")
             return review(call, as_path(call.text.strip()), target)

@@ -11,8 +11,9 @@ from harness.skills import Call, Result, Write
 from skills.corpus import outputs, paper_rows, runs
 from skills.corpus.annotated import Annotated
 from skills.corpus.database import open_corpus
-from skills.curate import items, notes, page, report, sidecars, summary, verdicts
+from skills.curate import items, notes, report, sidecars, summary, verdicts
 from skills.curate.job import CurateJob
+from skills.curate.page.document import write_html
 from skills.curate.summary import Run
 
 
@@ -102,9 +103,7 @@ def _beside(run: Run, summed: Mapping[str, Any]) -> dict[str, Write]:
         "log": lambda file: sidecars.write_log(
             file, everyone, judge.panel, run.bar, {"summary": summed}
         ),
-        "report": lambda file: page.write_html(
-            file, summed, everyone, judge.framework, judge.panel
-        ),
+        "report": lambda file: write_html(file, summed, everyone, judge.framework, judge.panel),
     }
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from skills.curate import page_drawings
 from skills.curate.gates import REASONS
-from skills.curate.page_markup import Element, facts, h, paragraph, prose, section, table
+from skills.curate.page import drawings
+from skills.curate.page.markup import Element, facts, h, paragraph, prose, section, table
 from skills.curate.panel import Panel
 
 Summary = Mapping[str, Any]
@@ -27,7 +27,7 @@ def outcome(summary: Summary, panel: Panel) -> Element:
     return section(
         "outcome",
         "Outcome",
-        page_drawings.bar([(kind, count) for kind, _, count in parts], f"Outcome: {said}"),
+        drawings.bar([(kind, count) for kind, _, count in parts], f"Outcome: {said}"),
         table(
             "What became of the annotations",
             ("Outcome", "Annotations", "Share"),

@@ -13,13 +13,15 @@ from typing import IO, Any
 
 from skills.corpus import page_parts
 from skills.corpus.page_data import plain
-from skills.curate import page_markup, page_outcome, page_panel, page_probes, page_rows
-from skills.curate.page_markup import Element, h
+from skills.curate.page import markup, outcome, rows
+from skills.curate.page.markup import Element, h
+from skills.curate.page.panel import panel_section
+from skills.curate.page.probes import probes_section
 from skills.curate.panel import Panel
 from skills.curate.verdicts import Verdict
 from skills.nanda.framework import Framework
 
-ASSETS = Path(__file__).with_name("page_assets")
+ASSETS = Path(__file__).with_name("assets")
 STYLES = (
     page_parts.ASSETS / "base.css",
     ASSETS / "drawings.css",
@@ -53,30 +55,30 @@ def write_html(
         Template(head)
         .substitute(
             policy=page_parts.policy(script, style),
-            title=html.escape(plain(page_outcome.title(summary))),
+            title=html.escape(plain(outcome.title(summary))),
             style=style,
         )
         .encode()
     )
     sections = (
-        page_outcome.outcome(summary, panel),
-        page_outcome.gates(summary),
-        page_panel.panel_section(
+        outcome.outcome(summary, panel),
+        outcome.gates(summary),
+        panel_section(
             summary,
             [one for one in own if one.ballot],
             [one for one in probes if one.ballot],
             panel,
         ),
-        page_probes.probes_section(summary, probes),
-        page_rows.rows_section(summary),
+        probes_section(summary, probes),
+        rows.rows_section(summary),
     )
     for element in (_contents(sections), *sections):
-        file.write(page_markup.html(element))
+        file.write(markup.html(element))
     file.write(middle.encode())
     borderline = summary["panel"]["borderline"]["closest"] if summary["panel"] else []
     thresholds = tuple(summary["judge"]["thresholds"].values())
-    page_parts.write_value(file, "about", page_rows.about(framework, panel, thresholds))
-    page_parts.write_array(file, "shown", page_rows.rows(own, borderline, framework))
+    page_parts.write_value(file, "about", rows.about(framework, panel, thresholds))
+    page_parts.write_array(file, "shown", rows.rows(own, borderline, framework))
     file.write(Template(tail).substitute(script=script).encode())
 
 

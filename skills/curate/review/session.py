@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from skills.corpus.rows import now
-from skills.curate.review_input import Candidate, Candidates
-from skills.curate.review_log import Decision, ReviewLog
-from skills.curate.review_screen import Terminal, View, faults
+from skills.curate.review.input import Candidate, Candidates
+from skills.curate.review.log import Decision, ReviewLog
+from skills.curate.review.screen import Terminal, View, faults
 from skills.nanda.framework import Framework, Move
 
 KEYS = "a accept  e edit  r reject  s skip  u undo  q quit  ? help"

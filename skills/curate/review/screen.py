@@ -28,7 +28,7 @@ from rich.text import Text
 
 from harness.errors import UsageError
 from harness.screen import Screen
-from skills.curate.review_input import Candidate
+from skills.curate.review.input import Candidate
 from skills.nanda.checks import check
 from skills.nanda.framework import Framework
 from skills.nanda.sentences import split_sentences

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from skills.curate import page_drawings, report
-from skills.curate.page_markup import Child, Element, Row, facts, h, paragraph, section, table
+from skills.curate import report
+from skills.curate.page import drawings
+from skills.curate.page.markup import Child, Element, Row, facts, h, paragraph, section, table
 from skills.curate.verdicts import Verdict
 
 Found = Mapping[str, Any]
@@ -77,7 +78,7 @@ def _kinds(found: Found, examples: Mapping[str, str]) -> Iterator[Element]:
             "Panel alone",
             "Together",
             "Panel's AUROC",
-            page_drawings.interval_scale(chance=True),
+            drawings.interval_scale(chance=True),
         )
         yield table(caption, head, rows, words=(1,), foot=foot)
 
@@ -89,7 +90,7 @@ def _rejected(kind: str, example: str, found: Found) -> Row:
         example,
         *(report.share(found[who]) for who in ("gates", "panel", "together")),
         report.interval(auroc),
-        page_drawings.interval(auroc, auroc["value"], 0.5),
+        drawings.interval(auroc, auroc["value"], 0.5),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from skills.corpus.page_data import plain
 from skills.curate import sidecars
 from skills.curate.gates import REASONS
-from skills.curate.page_markup import Element, h, paragraph, section
+from skills.curate.page.markup import Element, h, paragraph, section
 from skills.curate.panel import Panel
 from skills.curate.verdicts import INVALID, Verdict
 from skills.nanda.arxiv_id import ID

@@ -1,7 +1,7 @@
 """Drawings of the report. Each says the same as a table or a sentence beside it.
 
 They are at most 320 units wide, which a telephone shows at full size. Colours and lines are those
-of page_assets/report.css.
+of assets/report.css.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from skills.curate.page_markup import Element, add, h
+from skills.curate.page.markup import Element, add, h
 
 BINS = 20
 _SIDE = 8  # room at both ends for half a label

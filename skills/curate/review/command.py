@@ -15,10 +15,10 @@ from harness.jobs import ctrl_c_asks
 from harness.skills import Call, Result
 from skills.corpus.columns import Columns
 from skills.corpus.database import default_path
-from skills.curate.review_input import Candidates, read
-from skills.curate.review_log import ReviewLog, open_log
-from skills.curate.review_screen import opened
-from skills.curate.review_session import Review
+from skills.curate.review.input import Candidates, read
+from skills.curate.review.log import ReviewLog, open_log
+from skills.curate.review.screen import opened
+from skills.curate.review.session import Review
 from skills.nanda import framework as frameworks
 
 SHOWN_LOST = 5

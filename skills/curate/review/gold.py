@@ -18,7 +18,7 @@ from harness.errors import InputError, OutputError, UsageError
 from skills.corpus.columns import ID_NAMES, Columns, Layout, Wanted, find_columns
 from skills.corpus.table_csv import CsvReader
 from skills.corpus.table_files import regular_file, shown
-from skills.curate.review_input import key_of
+from skills.curate.review.input import key_of
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, own_id
 from skills.nanda.wording import flatten

@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import InputError, OutputError
 from skills.corpus.table_files import place, shown, unreadable
-from skills.curate.review_gold import GoldTable, read_gold
-from skills.curate.review_input import Candidate, key_of
+from skills.curate.review.gold import GoldTable, read_gold
+from skills.curate.review.input import Candidate, key_of
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 

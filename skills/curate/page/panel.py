@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from skills.curate import page_drawings, report
+from skills.curate import report
 from skills.curate.agreement import RELIABLE, TENTATIVE
-from skills.curate.page_markup import Child, Element, Row, facts, h, paragraph, section, table
+from skills.curate.page import drawings
+from skills.curate.page.markup import Child, Element, Row, facts, h, paragraph, section, table
 from skills.curate.panel import Panel
 from skills.curate.verdicts import Verdict
 
@@ -80,13 +81,13 @@ def _histograms(
     made, counts = h("div", {"class": "personas"}), []
     for place, one in enumerate(found["personas"]):
         sides = [_scores(side, place) for side in (own, probes)]
-        binned = [page_drawings.binned(side, *scale) for side in sides]
+        binned = [drawings.binned(side, *scale) for side in sides]
         counts.append(binned)
         said = (
             f"Scores of the {one['name']}: {len(sides[0]):,} of your annotations and "
             f"{len(sides[1]):,} known-bad ones; a vote passes from {one['threshold']:.3f}"
         )
-        drawn = page_drawings.histogram(binned[0], binned[1], scale, one["threshold"], said)
+        drawn = drawings.histogram(binned[0], binned[1], scale, one["threshold"], said)
         made.append(
             h(
                 "figure",
@@ -108,13 +109,13 @@ def _bins(
 ) -> Element:
     """The histograms in figures, folded up."""
     low, high = scale
-    step = (high - low) / page_drawings.BINS
+    step = (high - low) / drawings.BINS
     rows: list[Row] = [
         (
             f"{low + place * step:.1f} to {low + (place + 1) * step:.1f}",
             *(f"{own[place]:,} / {probes[place]:,}" for own, probes in counts),
         )
-        for place in range(page_drawings.BINS)
+        for place in range(drawings.BINS)
     ]
     shown = table("Scores: your annotations / known-bad ones", ("Score", *names), rows)
     return h("details", {}, h("summary", {}, "The histograms as a table"), shown)
@@ -128,20 +129,20 @@ def _personas(found: Found) -> Element:
             (
                 one["name"],
                 _share(passed),
-                page_drawings.interval(passed, passed["share"], None),
+                drawings.interval(passed, passed["share"], None),
                 f"{one['threshold']:.3f}",
                 "" if one["mean"] is None else f"{one['mean']:.3f}",
                 "" if one["mass"] is None else f"{one['mass']:.2f}",
                 one["invalid"],
                 one["weight"]["deciding"],
                 report.interval(auroc),
-                page_drawings.interval(auroc, auroc["value"], 0.5),
+                drawings.interval(auroc, auroc["value"], 0.5),
                 f"{one['seconds']:.3f}",
             )
         )
     head: list[Child] = ["Persona", *(name for name, _ in COLUMNS)]
-    head.insert(2, page_drawings.interval_scale(chance=False))
-    head.insert(9, page_drawings.interval_scale(chance=True))
+    head.insert(2, drawings.interval_scale(chance=False))
+    head.insert(9, drawings.interval_scale(chance=True))
     return table("The personas", head, rows)
 
 
@@ -166,7 +167,7 @@ def _splits(splits: Mapping[str, int], min_votes: int) -> Element:
                 split,
                 count,
                 f"{count / total:.0%}" if total else "n/a",
-                page_drawings.length(count, most, kind),
+                drawings.length(count, most, kind),
                 outcome[kind],
             )
         )
@@ -215,7 +216,7 @@ def _length(found: Found, own: Sequence[Verdict], scale: tuple[float, float]) ->
     if points:
         said = f"Mean score against words of {len(points):,} annotations. {told}"
         names = "words of the annotation", "mean score"
-        made.append(page_drawings.scatter(points, scale, names, said))
+        made.append(drawings.scatter(points, scale, names, said))
     return made
 
 

@@ -1,0 +1,1 @@
+"""The report of /curate as one HTML page that needs nothing else."""

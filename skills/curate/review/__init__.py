@@ -1,0 +1,1 @@
+"""Gold is made by people: /curate --review."""
