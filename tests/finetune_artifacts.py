@@ -17,7 +17,7 @@ from harness.runlog import Run
 from harness.screen import Screen
 from harness.skills import Call
 from harness.testing import FakeModel, fake_models, fake_settings
-from skills.finetune import llama_cpp
+from skills.finetune.exporting import llama_cpp
 from skills.finetune.out import Out
 from skills.finetune.recipe import Recipe, overridden
 from skills.finetune.work import Work

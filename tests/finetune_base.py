@@ -94,7 +94,7 @@ def _make(folder: Path) -> None:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from skills.finetune.base_files import unpack_tokenizer
+    from skills.finetune.base.files import unpack_tokenizer
     from skills.finetune.out import partial
 
     with partial(folder) as temporary, torch.random.fork_rng():

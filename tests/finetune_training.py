@@ -21,11 +21,11 @@ from harness.runlog import Run
 from harness.screen import Screen
 from harness.skills import Call, SkillOptions
 from harness.testing import FakeModel, fake_models, fake_settings
-from skills.finetune.bases import open_base
+from skills.finetune.base.bases import open_base
 from skills.finetune.out import Out
 from skills.finetune.recipe import Recipe, overridden
-from skills.finetune.train import train
-from skills.finetune.watch import Watch
+from skills.finetune.training.train import train
+from skills.finetune.training.watch import Watch
 from skills.finetune.work import Work
 from skills.nanda.framework import nanda
 

@@ -18,7 +18,7 @@ from harness.backends import engine
 from harness.backends.base import Message, OnText, Reply, Request
 from harness.backends.llamacpp import LlamaCppModel
 from harness.errors import InputError
-from skills.finetune.gguf_head import GgufHead, read_head
+from skills.finetune.exporting.gguf_head import GgufHead, read_head
 
 CHATML = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content']"

@@ -17,10 +17,10 @@ from harness.runlog import Run
 from harness.screen import Screen
 from harness.skills import Call
 from harness.testing import FakeModel, fake_models, fake_settings
-from skills.finetune.modelfile_stage import MODELFILE
-from skills.finetune.ollama_create import OLLAMA
 from skills.finetune.out import Done, Out
 from skills.finetune.recipe import Recipe, overridden
+from skills.finetune.serving.modelfile_stage import MODELFILE
+from skills.finetune.serving.ollama_create import OLLAMA
 from skills.finetune.stages import perform
 from skills.finetune.work import Work
 from skills.nanda.framework import nanda

@@ -49,7 +49,7 @@ from protocol_server import (
 )
 
 from harness.backends.base import Message, Request
-from skills.finetune.ollama_host import parse_version
+from skills.finetune.serving.ollama_host import parse_version
 
 GGUF_ALONE = (0, 34, 1)
 RUNS_JINJA = (0, 30, 0)

@@ -12,11 +12,11 @@ from finetune_base import HIDDEN, LAYERS, SMOLLM2, said, smollm2, tiny_base, wor
 
 from harness import settings
 from harness.errors import InputError, ModelUnavailable
-from skills.finetune import bases
-from skills.finetune.base_facts import published
-from skills.finetune.base_folder import chat_template, end_tokens
-from skills.finetune.base_shapes import of_config, of_gguf
-from skills.finetune.bases import describe, open_base, open_tokenizer
+from skills.finetune.base import bases
+from skills.finetune.base.bases import describe, open_base, open_tokenizer
+from skills.finetune.base.facts import published
+from skills.finetune.base.folder import chat_template, end_tokens
+from skills.finetune.base.shapes import of_config, of_gguf
 from skills.finetune.work import Work
 
 HUB = "someone/Tiny-1B-Instruct"

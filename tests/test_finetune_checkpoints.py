@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError, OutputError
-from skills.finetune import checkpoints, run_guard
 from skills.finetune.recipe import Recipe, overridden
+from skills.finetune.training import checkpoints, run_guard
 
 GUARD = {"training.learning_rate": 2e-4, "base_digest": "a" * 64, "training.seed": 42}
 

@@ -26,7 +26,7 @@ from skills.finetune.build_finetune_from_annotations import (
     format_annotation_prompt,
     format_annotation_system,
 )
-from skills.finetune.dataset_rows import SOURCES, WHYS, read_entries
+from skills.finetune.data.rows import SOURCES, WHYS, read_entries
 from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper

@@ -18,7 +18,7 @@ from harness.errors import HarnessError, InputError, OutputError, UsageError
 from harness.files import FileStore
 from harness.testing import fake_app
 from skills.finetune.build_finetune_from_annotations import build_dataset, main
-from skills.finetune.token_counts import Embedded, Texts, histogram, open_counter
+from skills.finetune.data.token_counts import Embedded, Texts, histogram, open_counter
 from skills.nanda.framework import nanda
 
 LINE = "/finetune dataset --gold gold.csv --agent agent.csv"

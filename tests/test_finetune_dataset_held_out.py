@@ -12,7 +12,7 @@ from finetune_tables import abstract, row, rows, table
 
 from harness.errors import InputError
 from skills.finetune.build_finetune_from_annotations import Dataset, build_dataset
-from skills.finetune.near_duplicates import (
+from skills.finetune.data.near_duplicates import (
     MAX_SIMILARITY,
     NearDuplicates,
     Sketches,

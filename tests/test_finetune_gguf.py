@@ -17,11 +17,11 @@ from finetune_base import smollm2, tiny_base
 from harness import output
 from harness.backends import engine
 from harness.errors import InputError, Interrupted, OutputError, SkillFailed
-from skills.finetune import gguf, llama_cpp, merge, readback, same_text
-from skills.finetune.bases import open_base
-from skills.finetune.lora_adapter import read_adapter
+from skills.finetune.base.bases import open_base
+from skills.finetune.exporting import gguf, llama_cpp, merge, readback, same_text
+from skills.finetune.exporting.lora_adapter import read_adapter
+from skills.finetune.exporting.same_text import Answer
 from skills.finetune.out import Done
-from skills.finetune.same_text import Answer
 from skills.finetune.work import Work
 
 torch = pytest.importorskip("torch", reason="needs the finetune extra")
@@ -410,7 +410,7 @@ def test_what_transformers_computes_in_follows_the_memory(
 
 @pytest.mark.timeout(600)
 def test_smollm2_with_an_adapter_says_the_same_as_a_gguf(tmp_path: Path) -> None:
-    from skills.finetune.base_files import unpack
+    from skills.finetune.base.files import unpack
 
     folder = tmp_path / "smollm2"
     folder.mkdir()

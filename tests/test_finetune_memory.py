@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from skills.finetune import machine
-from skills.finetune.base_facts import BaseFacts, all_published, published
-from skills.finetune.machine import Gpu
-from skills.finetune.memory import (
+from skills.finetune.base.facts import BaseFacts, all_published, published
+from skills.finetune.planning import machine
+from skills.finetune.planning.activations import adapter_activations, full_activations, logits
+from skills.finetune.planning.disk import quantized_bytes
+from skills.finetune.planning.machine import Gpu
+from skills.finetune.planning.memory import (
     adapter_matrices,
     adapter_parameters,
     full,
@@ -19,9 +21,7 @@ from skills.finetune.memory import (
     optimizer_bytes,
     qlora,
 )
-from skills.finetune.memory_activations import adapter_activations, full_activations, logits
-from skills.finetune.memory_terms import Batch, Item, total
-from skills.finetune.plan_disk import quantized_bytes
+from skills.finetune.planning.terms import Batch, Item, total
 from skills.finetune.recipe import Adapter, Quantization, Recipe, Training, load, overridden
 
 # Hidden 8, 2 layers, 2 heads and 1 for keys and values of 4, MLP 16, 10 tokens, tied.

@@ -13,8 +13,8 @@ from finetune_artifacts import random_adapter, work_in
 from finetune_base import tiny_base
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
-from skills.finetune import merge
-from skills.finetune.stored_weights import read_weights
+from skills.finetune.exporting import merge
+from skills.finetune.exporting.stored_weights import read_weights
 
 torch = pytest.importorskip("torch", reason="needs the finetune extra")
 peft = pytest.importorskip("peft", reason="needs the finetune extra")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import OutputError
-from skills.finetune import curve
-from skills.finetune.metrics import Metrics
+from skills.finetune.training import curve
+from skills.finetune.training.metrics import Metrics
 
 
 def filled(path: Path) -> Metrics:

@@ -14,8 +14,8 @@ from harness.errors import (
 )
 from harness.models import ModelPool, Models
 from harness.registry import Registry
-from skills.finetune.modelfile import Modelfile, parse, write
 from skills.finetune.recipe import overridden
+from skills.finetune.serving.modelfile import Modelfile, parse, write
 
 pytest_plugins = ("ollama_fixtures",)
 

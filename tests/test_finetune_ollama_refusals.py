@@ -18,9 +18,9 @@ from harness.errors import (
     SkillFailed,
     UsageError,
 )
-from skills.finetune.ollama_api import Ollama, answers
-from skills.finetune.ollama_host import url_of
 from skills.finetune.recipe import overridden
+from skills.finetune.serving.ollama_api import Ollama, answers
+from skills.finetune.serving.ollama_host import url_of
 
 pytest_plugins = ("ollama_fixtures",)
 

@@ -14,8 +14,8 @@ from harness.errors import (
     InputError,
 )
 from harness.files import FileStore
-from skills.finetune.chat_template import render
-from skills.finetune.gguf_head import GgufHead, read_head
+from skills.finetune.base.chat_template import render
+from skills.finetune.exporting.gguf_head import GgufHead, read_head
 from skills.finetune.recipe import overridden
 
 pytest_plugins = ("ollama_fixtures",)

@@ -16,17 +16,18 @@ from finetune_base import SMOLLM2, said, work_over
 
 from harness.errors import InputError, UsageError
 from harness.settings import CODE_ROOT
-from skills.finetune import plan_judgement, plan_text
-from skills.finetune import prepare as prepare_stage
-from skills.finetune.base_facts import PUBLISHED, published
-from skills.finetune.machine import Disk, Gpu, Machine
-from skills.finetune.memory_terms import total
+from skills.finetune.base.facts import PUBLISHED, published
 from skills.finetune.out import Done
-from skills.finetune.plan import Plan, check, plan
-from skills.finetune.plan_disk import base_artifacts
-from skills.finetune.plan_steps import checkpoints
+from skills.finetune.planning import judgement as plan_judgement
+from skills.finetune.planning import text as plan_text
+from skills.finetune.planning.disk import base_artifacts
+from skills.finetune.planning.machine import Disk, Gpu, Machine
+from skills.finetune.planning.plan import Plan, check, plan
+from skills.finetune.planning.steps import checkpoints
+from skills.finetune.planning.terms import total
 from skills.finetune.recipe import Training, load, presets
-from skills.finetune.train import RUN
+from skills.finetune.training import prepare as prepare_stage
+from skills.finetune.training.train import RUN
 from skills.finetune.work import Work
 
 QWEN = "Qwen/Qwen2.5-7B-Instruct"
@@ -520,7 +521,7 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, "tests")
 from finetune_base import work_over
-from skills.finetune import plan, plan_text
+from skills.finetune.planning import plan, text as plan_text
 found = plan.plan(work_over(Path(sys.argv[1]), sys.argv[2], {}, Path(sys.argv[3])))
 print(plan_text.show(found))
 print(json.dumps(sorted(sys.modules)))

@@ -15,16 +15,16 @@ from finetune_base import said, smollm2, tiny_base, work_over
 
 from harness.backends import engine
 from harness.errors import InputError, UsageError
-from skills.finetune.annotation_pairs import (
+from skills.finetune.base.bases import open_base, open_tokenizer
+from skills.finetune.data.annotation_pairs import (
     format_annotation_output,
     format_annotation_prompt,
     format_annotation_system,
 )
-from skills.finetune.bases import open_base, open_tokenizer
-from skills.finetune.examples import Example, read_examples
-from skills.finetune.prepare import STAGE
-from skills.finetune.split import split
-from skills.finetune.tokens import Renderer
+from skills.finetune.training.examples import Example, read_examples
+from skills.finetune.training.prepare import STAGE
+from skills.finetune.training.split import split
+from skills.finetune.training.tokens import Renderer
 from skills.finetune.work import Work
 from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import nanda
@@ -317,7 +317,7 @@ def test_no_torch_is_needed_to_prepare_rows_for_a_folder(base: Path, tmp_path: P
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from pathlib import Path\n"
         "from finetune_base import work_over\n"
-        "from skills.finetune.prepare import STAGE\n"
+        "from skills.finetune.training.prepare import STAGE\n"
         f"work = work_over(Path({str(tmp_path)!r}), {str(base)!r}, {{'dev_share': 0}}, "
         f"Path({str(data)!r}))\n"
         "STAGE.inputs(work); STAGE.perform(work)\n"

@@ -11,7 +11,7 @@ from finetune_base import tiny_base
 
 from harness.backends import engine
 from harness.errors import InputError, OutputError, SkillFailed
-from skills.finetune import quantize, readback
+from skills.finetune.exporting import quantize, readback
 from skills.finetune.work import Work
 
 pytest.importorskip("torch", reason="needs the finetune extra")

@@ -29,8 +29,8 @@ from harness.skills import Call, SkillOptions
 from harness.testing import fake_settings
 from skills.finetune import recipe as recipes
 from skills.finetune.out import Done, Out
-from skills.finetune.register import STAGE, unregister
-from skills.finetune.registry_file import HEADER, RegistryFile
+from skills.finetune.registering.register import STAGE, unregister
+from skills.finetune.registering.registry_file import HEADER, RegistryFile
 from skills.finetune.work import Work
 from skills.nanda import framework as frameworks
 

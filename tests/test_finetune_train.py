@@ -11,10 +11,10 @@ import pytest
 from finetune_base import tiny_base
 from finetune_training import SMALL, rows_of, run_in
 
-from skills.finetune import trainer
-from skills.finetune.batches import Row, collate, order
-from skills.finetune.loss import completion_losses, total_weight, weighted_loss
-from skills.finetune.metrics import Metrics
+from skills.finetune.training import trainer
+from skills.finetune.training.batches import Row, collate, order
+from skills.finetune.training.loss import completion_losses, total_weight, weighted_loss
+from skills.finetune.training.metrics import Metrics
 
 pytestmark = pytest.mark.train
 

@@ -9,10 +9,10 @@ import pytest
 from finetune_base import tiny_base
 from finetune_training import rows_of, work_in
 
-from skills.finetune.batches import IGNORED, Batches, Row, by_length, collate, order
-from skills.finetune.loss import completion_losses, total_weight, weighted_loss
 from skills.finetune.recipe import Recipe, Training, overridden
-from skills.finetune.watch import schedule
+from skills.finetune.training.batches import IGNORED, Batches, Row, by_length, collate, order
+from skills.finetune.training.loss import completion_losses, total_weight, weighted_loss
+from skills.finetune.training.watch import schedule
 
 pytestmark = pytest.mark.train
 PAD = 2
@@ -24,7 +24,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The tiny base with an adapter, computing in float32."""
     folder = tmp_path_factory.mktemp("model")
     base = tiny_base(folder / "tiny")
-    from skills.finetune.base_model import load_model
+    from skills.finetune.base.model import load_model
 
     return load_model(base, work_in(folder / "run", base).recipe).eval()
 
@@ -174,7 +174,7 @@ def test_a_cpu_computes_in_a_type_that_it_has(
     monkeypatch: pytest.MonkeyPatch, capability: str, wanted: str, computed: str
 ) -> None:
     torch = pytest.importorskip("torch", reason="needs the finetune extra")
-    from skills.finetune.base_model import settled
+    from skills.finetune.base.model import settled
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)

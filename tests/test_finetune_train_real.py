@@ -10,9 +10,9 @@ from finetune_training import prepared_in, said, work_in
 
 from harness import registry, settings
 from harness.models import ModelPool, Models
-from skills.finetune.bases import open_base, open_tokenizer
-from skills.finetune.metrics import Metrics
-from skills.finetune.train import train
+from skills.finetune.base.bases import open_base, open_tokenizer
+from skills.finetune.training.metrics import Metrics
+from skills.finetune.training.train import train
 
 pytestmark = pytest.mark.train
 CHANGES = {

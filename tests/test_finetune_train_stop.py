@@ -17,10 +17,11 @@ from finetune_base import tiny_base
 from finetune_training import patched_at, prepared_in, rows_of, run_in, said, work_in
 
 from harness.errors import HarnessError, InputError, Interrupted, OutputError, SkillFailed
-from skills.finetune import checkpoints, extra, trainer
-from skills.finetune.metrics import Metrics
-from skills.finetune.train import inputs, train
-from skills.finetune.watch import Watch
+from skills.finetune import extra
+from skills.finetune.training import checkpoints, trainer
+from skills.finetune.training.metrics import Metrics
+from skills.finetune.training.train import inputs, train
+from skills.finetune.training.watch import Watch
 
 pytestmark = pytest.mark.train
 ROOT = Path(__file__).parents[1]

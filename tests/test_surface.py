@@ -50,7 +50,7 @@ def test_every_import_is_declared():
         for name in {name.split(".")[0] for name in imported(path)} - ours:
             # The extra need not be installed; what it provides is called as it is.
             provided = {p.lower().replace("_", "-") for p in providers.get(name, [name])}
-            declared = training if path.parent.name == "finetune" else core
+            declared = training if "finetune" in path.parts else core
             assert provided & declared, f"{path} imports {name}"
 
 

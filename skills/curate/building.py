@@ -8,10 +8,10 @@ from harness.skills import Call, Write
 from skills.corpus.columns import Columns
 from skills.corpus.database import default_path
 from skills.curate.summary import Run
-from skills.finetune import dataset_command
 from skills.finetune.build_finetune_from_annotations import build_from_entries
-from skills.finetune.dataset_rows import Reading, read_entries, rows_of
-from skills.finetune.held_out import read_held_out
+from skills.finetune.data import command as dataset_command
+from skills.finetune.data.held_out import read_held_out
+from skills.finetune.data.rows import Reading, read_entries, rows_of
 from skills.nanda.framework import Framework
 
 

@@ -13,7 +13,7 @@ from harness.hookspecs import RegisterSkill, hookimpl
 from harness.invocation import as_path
 from harness.options import misplaced
 from harness.skills import Call, Result, Skill, SkillOptions
-from skills.finetune.dataset_options import DatasetOptions
+from skills.finetune.data.options import DatasetOptions
 
 _CURATE, _REVIEW = "a run of the panel", "a review"
 _GOES_WITH = {
@@ -114,7 +114,7 @@ class Curate(Skill):
             return {}
         if options.build is None:
             return sidecars.beside(target)
-        from skills.finetune.dataset_manifest import manifest_path
+        from skills.finetune.data.manifest import manifest_path
 
         made = {"dataset": options.build, "manifest": manifest_path(options.build)}
         return {**sidecars.beside(target), **made}
@@ -168,8 +168,8 @@ def _refuse_collisions(call: Call) -> None:
         UsageError: naming the file.
     """
     from skills.curate import sidecars
-    from skills.finetune.dataset_command import refuse_inputs
-    from skills.finetune.dataset_manifest import manifest_path
+    from skills.finetune.data.command import refuse_inputs
+    from skills.finetune.data.manifest import manifest_path
 
     for target in call.targets:
         saved = {path.resolve() for path in (target, *sidecars.beside(target).values())}

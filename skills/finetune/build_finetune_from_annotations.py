@@ -17,16 +17,16 @@ from harness import output
 from harness.errors import InputError, UsageError
 from skills.corpus.saved_files import Entry
 from skills.corpus.table_files import regular_file, shown
-from skills.finetune.annotation_pairs import (
+from skills.finetune.data.annotation_pairs import (
     chat_messages,
     format_annotation_output,
     format_annotation_prompt,
     format_annotation_system,
 )
-from skills.finetune.dataset import Choices, Dataset, InputFile
-from skills.finetune.dataset_rows import SOURCES, Reading, Source, read_entries, rows_of
-from skills.finetune.held_out import read_held_out
-from skills.finetune.merging import merge
+from skills.finetune.data.dataset import Choices, Dataset, InputFile
+from skills.finetune.data.held_out import read_held_out
+from skills.finetune.data.merging import merge
+from skills.finetune.data.rows import SOURCES, Reading, Source, read_entries, rows_of
 
 __all__ = [
     "Choices",

@@ -12,7 +12,7 @@ from harness.errors import UsageError
 from harness.hookspecs import RegisterSkill, hookimpl
 from harness.options import misplaced
 from harness.skills import Call, Result, Skill, SkillOptions
-from skills.finetune.dataset_options import DatasetOptions
+from skills.finetune.data.options import DatasetOptions
 
 _RUN = "a run"
 _TRAINS = (_RUN, "prepare", "plan", "train")
@@ -117,7 +117,7 @@ class Finetune(Skill):
     def companions(
         self, target: Path, options: SkillOptions, subcommand: str
     ) -> Mapping[str, Path]:
-        from skills.finetune.dataset_manifest import manifest_path
+        from skills.finetune.data.manifest import manifest_path
 
         return {"manifest": manifest_path(target)}
 
@@ -131,11 +131,11 @@ class Finetune(Skill):
                 hint="--out names it.",
             )
         if case == "dataset":
-            from skills.finetune.dataset_command import make_dataset
+            from skills.finetune.data.command import make_dataset
 
             return make_dataset(call)
         if case == "unregister":
-            from skills.finetune.register import unregister
+            from skills.finetune.registering.register import unregister
 
             return unregister(call, call.text.strip())
         from skills.finetune import running

@@ -43,7 +43,7 @@ def run_all(call: Call) -> Result:
     _refuse_to_begin_anew(work)
     done = dict(stages.perform_all(work, ("prepare",)))
     if not stages.is_done(work, "train"):
-        from skills.finetune import plan
+        from skills.finetune.planning import plan
 
         plan.check(work)
     done |= stages.perform_all(work, ("train", "merge", "gguf", "quantize", "modelfile"))
@@ -68,7 +68,8 @@ def run_stage(call: Call) -> Result:
 
 def show_plan(call: Call) -> Result:
     """Say what a run would take, and whether this machine has it."""
-    from skills.finetune import plan, plan_text
+    from skills.finetune.planning import plan
+    from skills.finetune.planning import text as plan_text
 
     made = plan.plan(_work(call, begins=False, makes=False))
     refused = made.refusals[0] if made.refusals else None

@@ -62,21 +62,21 @@ def perform_all(work: Work, names: Iterable[str]) -> Iterator[tuple[str, Entry]]
 def _all(name: str) -> tuple[Stage, ...]:
     """The stages of the module that `name` is in."""
     if name == "prepare":
-        from skills.finetune import prepare
+        from skills.finetune.training import prepare
 
         return (prepare.STAGE,)
     if name == "train":
-        from skills.finetune import train
+        from skills.finetune.training import train
 
         return (train.STAGE,)
     if name in ("merge", "gguf", "quantize"):
-        from skills.finetune import gguf, merge, quantize
+        from skills.finetune.exporting import gguf, merge, quantize
 
         return (*merge.STAGES, *gguf.STAGES, *quantize.STAGES)
     if name in ("modelfile", "ollama"):
-        from skills.finetune import modelfile_stage, ollama_create
+        from skills.finetune.serving import modelfile_stage, ollama_create
 
         return (modelfile_stage.MODELFILE, ollama_create.OLLAMA)
-    from skills.finetune import register
+    from skills.finetune.registering import register
 
     return (register.STAGE,)

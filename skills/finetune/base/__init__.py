@@ -1,0 +1,1 @@
+"""The model that is tuned: found, looked at, loaded."""

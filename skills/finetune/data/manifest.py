@@ -1,0 +1,127 @@
+"""What is said of a data set beside it: where its rows come from, and which rows it lacks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from harness._version import __version__
+from harness.tables import table
+from skills.corpus.table_files import shown
+from skills.finetune.data.dataset import Dataset
+from skills.finetune.data.rows import SOURCES, WHYS, LeftOut, paper_key
+
+VERSION = 1
+SHOWN = 5
+"""Rows that are named where all would be too many; the manifest has all."""
+
+
+def manifest_path(target: Path) -> Path:
+    """Where the manifest of a data set is: "train.manifest.json" beside "train.jsonl"."""
+    return target.with_suffix(".manifest.json")
+
+
+def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
+    """All that is known of a data set, ready for JSON; the same for the same inputs.
+
+    Args:
+        tokens: `token_counts.histogram` of its rows.
+
+    Returns: manifest (the version of this form), rows, sha256 (of the .jsonl), counts of each
+        source (read = the sum of the others), options, framework, harness, inputs, held_out,
+        tokens, and left_out: each row that is not in it with file and row (`where`) and reason.
+        Rows that another source overrides with the same abstract, and such as were not curated,
+        are counted alone.
+    """
+    framework, choices = dataset.framework, dataset.choices
+    return {
+        "manifest": VERSION,
+        "rows": len(dataset.rows),
+        "sha256": dataset.sha256,
+        "counts": dataset.counts,
+        "options": asdict(choices),
+        "framework": {
+            "name": framework.name,
+            "version": framework.version,
+            "digest": framework.digest,
+        },
+        "harness": __version__,
+        "inputs": [asdict(file) for file in dataset.inputs],
+        "held_out": [
+            {
+                "split": held.split,
+                "path": None if held.path is None else shown(held.path),
+                "papers": len(held.papers),
+            }
+            for held in dataset.held_out
+        ],
+        "tokens": tokens,
+        "left_out": [left.as_dict() for left in dataset.left_out if _is_listed(left)],
+    }
+
+
+def write_manifest(file: IO[bytes], made: Mapping[str, Any]) -> None:
+    """Write a manifest as JSON in UTF-8."""
+    file.write(json.dumps(made, ensure_ascii=False, indent=1).encode() + b"\n")
+
+
+def in_words(made: Mapping[str, Any]) -> str:
+    """A manifest for a person: counts, and lengths."""
+    counts, tokens = made["counts"], made["tokens"]
+    names = [why for why in WHYS if any(counts[source][why] for source in SOURCES)]
+    headers = ["source", "read", *(name.replace("_", " ") for name in names), "written", "weight"]
+    rows = [
+        [
+            source,
+            *(f"{counts[source][name]:,}" for name in ("read", *names, "written")),
+            made["options"]["weights"][source],
+        ]
+        for source in SOURCES
+        if counts[source]["read"]
+    ]
+    lengths = [
+        [part, *(f"{tokens[part][name]:,}" for name in ("p50", "p95", "max"))]
+        for part in ("prompt", "completion", "total")
+    ]
+    kept_out = [f"{held['papers']:,} for {held['split']}" for held in made["held_out"]]
+    return "\n\n".join(
+        (
+            f"{made['rows']:,} rows",
+            table(headers, rows),
+            *[f"Papers kept out of training: {', '.join(kept_out)}."] * bool(kept_out),
+            table(["tokens", "p50", "p95", "max"], lengths),
+            f"Counted by {tokens['tokenizer']['name']}: {tokens['tokenizer']['counts']}.",
+        )
+    )
+
+
+def notices(dataset: Dataset) -> Iterator[str]:
+    """What should be seen: the first rows left out for what they are, ids that no row has."""
+    for why, what in (
+        ("rejected", "rejected"),
+        ("excluded", "kept out of training"),
+        ("near_duplicate", "left out for an abstract that another paper has, or nearly"),
+    ):
+        those = [left for left in dataset.left_out if left.why == why]
+        for left in those[:SHOWN]:
+            of = "" if left.of is None else f" ({left.of}, {left.of_where})"
+            yield f"{left.where}: {left.reason}{of}"
+        if those:
+            more = f", {SHOWN} of them named here" if len(those) > SHOWN else ""
+            rows = "1 row is" if len(those) == 1 else f"{len(those):,} rows are"
+            yield f"{rows} {what}{more}; the manifest lists them"
+    found = {paper_key(left.id) for left in dataset.left_out}
+    for held in dataset.held_out:
+        for paper_id, _, where in held.papers if held.path is None else ():
+            if paper_key(paper_id) not in found:
+                yield f"{where}: no row has the id {paper_id[:60]}"
+
+
+def _is_listed(left: LeftOut) -> bool:
+    """Whether a row is named in the manifest, and not only counted."""
+    if left.why == "overridden":
+        return "another abstract" in left.reason
+    return left.why != "not_curated"

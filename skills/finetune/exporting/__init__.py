@@ -1,0 +1,1 @@
+"""From an adapter to files that llama.cpp reads: merged, converted, quantized, read back."""

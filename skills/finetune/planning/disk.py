@@ -1,0 +1,172 @@
+"""What a run leaves on the disk, reckoned from shapes before any of it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.files import FileStore
+from skills.finetune.base.facts import BaseFacts
+from skills.finetune.out import Out
+from skills.finetune.planning.memory import adapter_matrices, optimizer_bytes
+from skills.finetune.planning.terms import TRAINED
+from skills.finetune.recipe import Recipe
+from skills.finetune.work import Work
+
+BITS = {"F16": 16, "Q4_K": 4.5, "Q5_K": 5.5, "Q6_K": 6.5625, "Q8_0": 8.5, "Q5_0": 5.5, "Q5_1": 6}
+"""Bits a weight: the blocks of llama.cpp (ggml/src/ggml-common.h)."""
+MIX = {
+    "Q4_K_M": ("Q4_K", "Q6_K"),
+    "Q5_K_M": ("Q5_K", "Q6_K"),
+    "Q6_K": ("Q6_K", "Q6_K"),
+    "Q8_0": ("Q8_0", "Q8_0"),
+}
+"""The type of most weights, and of those that llama.cpp gives more bits (src/llama-quant.cpp)."""
+MORE_BITS = frozenset({"v_proj", "down_proj"})
+"""The layers that get the better type in about half of the decoder."""
+FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+"""What it takes where a row is no multiple of 256 weights (the same file)."""
+TOKEN_BYTES = 39
+"""Of a GGUF's vocabulary, merges and scores: 1.9 MB for SmolLM2's 49,152 tokens."""
+TEXTS = 12_000_000
+"""A tokenizer and its template, beside weights in the format of transformers."""
+STATE = 100_000
+"""The rest of a checkpoint: seeds, schedule, history."""
+BYTES_PER_ID = 7
+"""A token of a prepared row as JSON: a number of five or six digits, a comma and a blank."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """Something that will be written.
+
+    Attributes:
+        bytes: of the whole.
+        present: bytes of it that are there already.
+    """
+
+    name: str
+    path: Path
+    bytes: int
+    formula: str
+    present: int = 0
+
+    @property
+    def missing(self) -> int:
+        """Bytes that are still to be written."""
+        return max(0, self.bytes - self.present)
+
+
+def checkpoint_bytes(facts: BaseFacts, recipe: Recipe) -> int:
+    """One checkpoint: the adapter in float32, its optimizer's state, and little else.
+
+    Raises:
+        UsageError: the recipe names a layer that the base does not have.
+    """
+    matrices = adapter_matrices(facts, recipe.adapter) * facts.layers
+    states = optimizer_bytes(matrices, recipe.training.optimizer)
+    return TRAINED * sum(matrices) + states + STATE
+
+
+def quantized_bytes(facts: BaseFacts, kind: str) -> int:
+    """The quantized GGUF.
+
+    llama.cpp gives the values' projection and the MLP's second layer more bits in the first and
+    last eighth of the layers and in every third between (`use_more_bits` of src/llama-quant.cpp),
+    and the output too, which is the embedding where they are tied.
+    """
+    usual, better = MIX[kind]
+    table = facts.vocab * facts.hidden
+    bits = table * _bits(better, facts.hidden)
+    if not facts.tied:
+        bits += table * _bits(usual, facts.hidden)
+    for layer in range(facts.layers):
+        for name, (inputs, outputs) in facts.linear.items():
+            more = name in MORE_BITS and _gets_more(layer, facts.layers)
+            bits += inputs * outputs * _bits(better if more else usual, inputs)
+    rest = facts.parameters - facts.linear_parameters - table * (1 if facts.tied else 2)
+    return round(bits / 8) + 4 * rest + TOKEN_BYTES * facts.vocab
+
+
+def artifacts(
+    facts: BaseFacts, recipe: Recipe, out: Out, *, tokens: int, checkpoints: int
+) -> tuple[Artifact, ...]:
+    """All that the stages write into the folder of the run.
+
+    Args:
+        tokens: of all rows.
+        checkpoints: how many there are at most at a time.
+
+    Raises:
+        UsageError: the recipe names a layer that the base does not have.
+    """
+    trained = facts.layers * sum(adapter_matrices(facts, recipe.adapter))
+    count, kind, each = facts.parameters, recipe.export.quantize, checkpoint_bytes(facts, recipe)
+    weights = f"{count:,} parameters x 2 bytes"
+    quantized = quantized_bytes(facts, kind)
+    found = (
+        ("prepared rows", out.prepared, tokens * BYTES_PER_ID, f"{tokens:,} tokens as JSON"),
+        (
+            "checkpoints",
+            out.folder / "checkpoint-*",
+            checkpoints * each,
+            f"{checkpoints} x {each:,} bytes of adapter and optimizer",
+        ),
+        ("adapter", out.adapter, trained * TRAINED, f"{trained:,} values x {TRAINED} bytes"),
+        ("merged model, 16 bit", out.merged, 2 * count + TEXTS, f"{weights}, and the tokenizer"),
+        ("GGUF, f16", out.f16, 2 * count + TOKEN_BYTES * facts.vocab, f"{weights}, and the tokens"),
+        (
+            f"GGUF, {kind}",
+            out.quantized(kind),
+            quantized,
+            f"llama.cpp's mix for {kind}: {8 * quantized / count:.2f} bits a weight",
+        ),
+        ("GGUF of the adapter", out.lora, 2 * trained, f"{trained:,} values x 2 bytes"),
+    )
+    return tuple(
+        Artifact(name, path, size, formula, _present(path)) for name, path, size, formula in found
+    )
+
+
+def base_artifacts(facts: BaseFacts, work: Work) -> tuple[Artifact, ...]:
+    """What comes into the cache: a GGUF of the registry, and what transformers reads of it."""
+    registry, name = work.call.models.registry, work.recipe.base
+    if name not in registry.files:
+        return ()
+    files = FileStore(registry.files, work.cache, work.call.screen.notice)
+    path, entry = files.path(name), registry.files[name]
+    sha256 = entry.sha256 or (files.digest(name) if path.is_file() else "none")
+    folder = work.cache / "bases" / f"{sha256[:16]}-*"
+    size, formula = 2 * facts.parameters + TEXTS, f"{facts.parameters:,} parameters x 2 bytes"
+    present = _present(folder)  # whole where it is there at all: it gets its name at the end
+    unpacked = Artifact("base, unpacked", folder, present or size, formula, present)
+    if not entry.pypi:
+        return (unpacked,)
+    size = entry.size or 0
+    return (Artifact("base, fetched", path, size, "as the registry says", _present(path)), unpacked)
+
+
+def _gets_more(layer: int, layers: int) -> bool:
+    eighth = layers // 8
+    between = (layer - eighth) % 3 == 2
+    return layer < eighth or layer >= 7 * layers // 8 or between
+
+
+def _bits(kind: str, row: int) -> float:
+    if kind in FALLBACK and row % 256:
+        kind = FALLBACK[kind]
+    return BITS["F16"] if row % 32 else BITS[kind]
+
+
+def _present(path: Path) -> int:
+    """Bytes of a file, of all files of a folder, or of all that a name with a star stands for."""
+    there = [file for found in path.parent.glob(path.name) for file in _files(found)]
+    return sum(file.stat().st_size for file in there)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from (found for found in path.rglob("*") if found.is_file())
+    elif path.is_file():
+        yield path

@@ -1,0 +1,1 @@
+"""The model in the user's own registry."""

@@ -1,0 +1,1 @@
+"""The model at Ollama: its Modelfile, how it is made there and verified."""

@@ -1,0 +1,1 @@
+"""From rows to an adapter: tokens, batches, loss, checkpoints."""

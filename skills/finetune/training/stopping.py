@@ -1,0 +1,118 @@
+"""How a training run ends before its time: asked to, or out of memory, or with a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from harness.errors import Interrupted, OutputError, SkillFailed
+from harness.jobs import ctrl_c_asks
+from skills.finetune.recipe import Training
+from skills.finetune.training.watch import Watch
+
+OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.I)
+"""What torch says in a plain RuntimeError where it is no OutOfMemoryError."""
+NOT_WRITTEN = re.compile(r"PytorchStreamWriter|No space left|I/O error", re.I)
+"""The same for a disk that is full."""
+
+
+@dataclass(slots=True)
+class Stop:
+    """Whether somebody wants the run to end. Called, it says so.
+
+    Attributes:
+        cancelled: asked as well.
+    """
+
+    cancelled: Callable[[], bool]
+    asked: bool = False
+
+    def __call__(self) -> bool:
+        return self.asked or self.cancelled()
+
+    @contextlib.contextmanager
+    def on_signals(self, notify: Callable[[str], None]) -> Iterator[None]:
+        """Have Ctrl-C and SIGTERM end the run after its step, saved; a second one ends it at once.
+
+        Raises:
+            Interrupted: it has ended at once.
+        """
+
+        def ask() -> None:
+            self.asked = True
+            notify("stopping after this step, which will be saved; once more stops at once")
+
+        def terminate(*_: object) -> None:
+            if self.asked:
+                raise KeyboardInterrupt
+            ask()
+
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(ctrl_c_asks(ask))
+            if threading.current_thread() is threading.main_thread():
+                before = signal.signal(signal.SIGTERM, terminate)
+                stack.callback(signal.signal, signal.SIGTERM, before)
+            try:
+                yield
+            except KeyboardInterrupt as exc:
+                raise Interrupted(
+                    "stopped at once", hint="`--resume` goes on from the last checkpoint."
+                ) from exc
+
+
+@contextlib.contextmanager
+def explained(training: Training, watch: Watch) -> Iterator[None]:
+    """Turn what torch raises into a sentence, and keep its warnings away.
+
+    Raises:
+        SkillFailed: there is not enough memory.
+        OutputError: a checkpoint could not be written.
+    """
+    import torch
+
+    from skills.finetune.base.model import quiet
+
+    try:
+        with quiet():
+            yield
+    except (MemoryError, torch.OutOfMemoryError) as exc:
+        raise _too_little_memory(training, watch) from exc
+    except RuntimeError as exc:
+        if OUT_OF_MEMORY.search(str(exc)):
+            raise _too_little_memory(training, watch) from exc
+        if NOT_WRITTEN.search(str(exc)):
+            raise _not_written(str(exc).splitlines()[0], watch) from exc
+        raise
+    except OSError as exc:
+        raise _not_written(exc.strerror or str(exc), watch) from exc
+
+
+def _not_written(reason: str, watch: Watch) -> OutputError:
+    return OutputError(
+        f"a checkpoint was not written: {reason}",
+        where=str(watch.folder),
+        hint="`--resume` goes on from the one before, once there is room.",
+    )
+
+
+def _too_little_memory(training: Training, watch: Watch) -> SkillFailed:
+    longest = max(watch.order.lengths)
+    batch, accumulation = training.batch, training.accumulation
+    if batch > 1:
+        less = -(-batch // 2)
+        hint = (
+            f"training.batch {less} instead of {batch}, with training.accumulation "
+            f"{-(-batch * accumulation // less)} instead of {accumulation}, gives the same steps."
+        )
+    elif not training.checkpointing:
+        hint = "training.checkpointing computes activations again instead of keeping them."
+    else:
+        hint = "A smaller training.max_length leaves out the longest rows; or take a smaller base."
+    return SkillFailed(
+        f"there is not enough memory for a batch of {batch} rows of up to {longest} tokens",
+        hint=hint,
+    )

@@ -1,0 +1,171 @@
+"""The stage `train`: an adapter is trained on the prepared rows.
+
+In the folder of the run it leaves checkpoint-N/, adapter/ (that of the checkpoint with the smallest
+dev loss, or of the last one where nothing was measured), metrics.jsonl, loss.png and run.json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from harness import output, progress
+from harness.errors import InputError, Interrupted
+from skills.finetune.extra import require
+from skills.finetune.out import Done
+from skills.finetune.recipe import Recipe
+from skills.finetune.training import batches, checkpoints, curve, metrics, run_guard
+from skills.finetune.training.stopping import Stop, explained
+from skills.finetune.training.watch import Steps, Watch, schedule
+from skills.finetune.work import Stage, Work
+
+if TYPE_CHECKING:
+    from skills.finetune.base.bases import Base
+
+RUN = "run.json"
+MODULES = ("torch", "transformers", "peft", "accelerate", "matplotlib")
+
+
+def train(work: Work, resume: Path | bool | None = None) -> Done:
+    """Train, or go on training.
+
+    Args:
+        resume: a checkpoint of this run to go on from; True for the newest one that is whole.
+
+    Raises:
+        UsageError: a package is missing, or this machine cannot train with the recipe.
+        InputError: the prepared rows, the base or the checkpoint cannot be used.
+        SkillFailed: the loss is no number any more, or there is not enough memory.
+        OutputError: a checkpoint cannot be written.
+        Interrupted: it was stopped, and has saved what it had.
+    """
+    folder, screen = work.out.folder, work.call.screen
+    base, prepared, recipe = _ready(work)
+    guard = run_guard.guard(recipe, prepared.facts, prepared.digests)
+    checkpoint = checkpoints.to_resume(folder, resume, screen.notice)
+    run_guard.check(None if checkpoint is None else checkpoint.guard, guard, str(folder))
+    begun = 0 if checkpoint is None else checkpoint.step
+    log = metrics.Metrics(folder / metrics.NAME)
+    log.cut(begun)
+    _write(folder / RUN, {"guard": guard, "recipe": recipe.model_dump(mode="json")})
+
+    order = batches.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
+    steps = schedule(len(prepared.train), recipe.training)
+    pace = Steps(rows=steps.last, weight=max(1, steps.last - begun), done=begun)
+    stop = Stop(work.call.cancel.is_set)
+    watch = Watch(folder, order, steps, log, pace, guard, base.name, recipe.training.keep, stop)
+    if begun < steps.last:
+        checkpoints.clean(folder)
+        trainer = _trainer(work, base, prepared, recipe, watch)
+        with (
+            explained(recipe.training, watch),
+            stop.on_signals(screen.notice),
+            progress.shown(pace, screen, "training") as watch.update,
+        ):
+            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint.path))
+        checkpoints.clean(folder)
+    if (reached := max(begun, watch.saved)) < steps.last:
+        raise Interrupted(
+            f"stopped after step {reached} of {steps.last}, which is saved",
+            hint="`--resume` goes on from there.",
+        )
+    return _finished(work, watch, reached)
+
+
+def inputs(work: Work) -> Mapping[str, Any]:
+    """All that the adapter depends on.
+
+    Raises:
+        InputError: nothing is prepared.
+    """
+    parts = {"quantization", "adapter", "training"}
+    return batches.digests(work.out.prepared) | work.recipe.model_dump(mode="json", include=parts)
+
+
+def perform(work: Work) -> Done:
+    """`train`, gone on with as the options `checkpoint` and `resume` of the call say."""
+    options = work.call.options
+    return train(work, getattr(options, "checkpoint", None) or getattr(options, "resume", None))
+
+
+STAGE = Stage("train", "train an adapter on the prepared rows", inputs, perform)
+
+
+def _ready(work: Work) -> tuple[Base, batches.Prepared, Recipe]:
+    """The base, the rows, and the recipe as this machine can follow it.
+
+    Raises:
+        HarnessError: something that training needs is not there, or does not fit.
+    """
+    require(*MODULES, *(["bitsandbytes"] if _needs_bitsandbytes(work.recipe) else []))
+    from skills.finetune.base.bases import open_base
+    from skills.finetune.base.model import settled
+
+    prepared = batches.read_prepared(work.out.prepared)
+    base = open_base(work)
+    if base.digest != prepared.facts.get("base_digest"):
+        raise InputError(
+            f"the rows were prepared for {prepared.facts.get('base')}, which is not "
+            f"{base.name} as it is now",
+            where=str(work.out.prepared),
+            hint="`/finetune prepare` makes them anew.",
+        )
+    return base, prepared, settled(work.recipe, work.call.screen.notice)
+
+
+def _needs_bitsandbytes(recipe: Recipe) -> bool:
+    return recipe.quantization.kind == "nf4" or recipe.training.optimizer != "adamw_torch"
+
+
+def _trainer(
+    work: Work, base: Base, prepared: batches.Prepared, recipe: Recipe, watch: Watch
+) -> Any:
+    from skills.finetune.base.model import load_model
+    from skills.finetune.training.trainer import make_trainer
+
+    with work.call.screen.progress("loading the base"):
+        model = load_model(base.folder, recipe)
+    return make_trainer(model, recipe, prepared, watch)
+
+
+def _finished(work: Work, watch: Watch, reached: int) -> Done:
+    """Keep the best adapter, and draw how it went."""
+    folder, log = work.out.folder, watch.metrics
+    kept = checkpoints.best(folder, reached, work.call.screen.notice)
+    checkpoints.keep_adapter(kept.path, work.out.adapter)
+    lines = log.read()
+    curve.draw(lines, folder / curve.NAME, kept.step)
+    outputs = [work.out.adapter, log.path, folder / curve.NAME, folder / RUN]
+    return Done(outputs, _facts(kept, watch, lines))
+
+
+def _facts(
+    kept: checkpoints.Checkpoint, watch: Watch, lines: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    trained = [line for line in lines if line.get("tokens")]
+    seconds = sum(line["seconds"] for line in trained)
+    tokens = sum(line["tokens"] for line in trained)
+    return {
+        "step": kept.step,
+        "dev_loss": None if kept.best is None else kept.best[1],
+        "steps": watch.schedule.last,
+        "steps_of_all_epochs": watch.schedule.total,
+        "loss": trained[-1]["loss"] if trained else None,
+        "tokens": tokens,
+        "seconds": round(seconds, 1),
+        "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
+        "peak_bytes": max((line["peak_bytes"] for line in trained), default=None),
+        "padding": round(watch.order.padding, 4),
+        "device": watch.guard["device"],
+    }
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False).encode()
+
+    def write(file: IO[bytes]) -> None:
+        file.write(text)
+
+    output.write(path, write)

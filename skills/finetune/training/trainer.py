@@ -1,0 +1,154 @@
+"""The trainer of transformers, with our batches and our loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skills.finetune.base.model import device_kind
+from skills.finetune.recipe import Recipe
+from skills.finetune.training.batches import Prepared, by_length, collate
+from skills.finetune.training.checkpoints import STAGING
+from skills.finetune.training.loss import completion_losses, total_weight, weighted_loss
+from skills.finetune.training.watch import Watch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.utils.data import DataLoader
+
+
+def make_trainer(model: Any, recipe: Recipe, prepared: Prepared, watch: Watch) -> Any:
+    """A trainer whose `train(resume_from_checkpoint=...)` does the work.
+
+    Args:
+        model: of `base.model.load_model`.
+    """
+    from transformers import PrinterCallback, Trainer, TrainerCallback
+
+    class CompletionTrainer(_Completions, Trainer):  # type: ignore[misc]
+        pass
+
+    hooks = {name: staticmethod(getattr(watch, name)) for name in dir(watch) if name[:3] == "on_"}
+    trainer = CompletionTrainer(
+        model=model,
+        args=_arguments(recipe, watch.folder / STAGING, measured=bool(prepared.dev)),
+        train_dataset=list(prepared.train),
+        eval_dataset=list(prepared.dev) or None,
+        callbacks=[type("Watching", (TrainerCallback,), hooks)()],
+    )
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout
+    trainer.recipe, trainer.prepared, trainer.watch = recipe, prepared, watch
+    return trainer
+
+
+class _Completions:
+    """What differs from the trainer of transformers, which is the other half."""
+
+    loss_is_scaled_for_ga: bool | None = True
+    """By what `get_batch_samples` hands on: it must not be divided by the batches again."""
+    recipe: Recipe
+    prepared: Prepared
+    watch: Watch
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        from torch.utils.data import DataLoader
+
+        return DataLoader(
+            list(self.prepared.train),
+            batch_sampler=self.watch.order,
+            collate_fn=lambda rows: collate(rows, self.prepared.pad),
+        )
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: Any
+    ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
+        """The batches of a step, and what its loss is divided by."""
+        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
+        return batches, total_weight(batches).to(device) if batches else None
+
+    def compute_loss(
+        self: Any,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Tensor:
+        losses, rows = self.losses(model, inputs)
+        loss = weighted_loss(losses, rows, inputs["weights"], num_items_in_batch)
+        self.watch.count(loss, int(inputs["attention_mask"].sum()))
+        return loss
+
+    def losses(self: Any, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """`completion_losses` in the type that the recipe computes in."""
+        import torch
+
+        compute = getattr(torch, self.recipe.quantization.compute)
+        kind = self.args.device.type
+        with torch.autocast(kind, dtype=compute, enabled=compute != torch.float32):
+            return completion_losses(model, inputs)
+
+    def evaluate(
+        self: Any,
+        eval_dataset: Any = None,
+        ignore_keys: Any = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """The mean loss over the completion tokens of the dev rows, whatever their weights."""
+        import torch
+
+        dev, pad = self.prepared.dev, self.prepared.pad
+        total, tokens = 0.0, 0
+        self.model.eval()
+        with torch.no_grad():
+            for rows in by_length(dev, self.recipe.training.batch):
+                inputs = self._prepare_inputs(collate([dev[row] for row in rows], pad))
+                losses, _ = self.losses(self.model, inputs)
+                total += float(losses.double().sum())
+                tokens += len(losses)
+        metrics = {"eval_loss": total / tokens}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+
+def _arguments(recipe: Recipe, staging: Path, *, measured: bool) -> Any:
+    """The settings of transformers; only what is not its default, since names come and go.
+
+    `max_steps` is none of them: it would change the learning rate's schedule.
+    """
+    from transformers import TrainingArguments
+
+    training = recipe.training
+    args = TrainingArguments(
+        output_dir=str(staging),
+        num_train_epochs=training.epochs,
+        per_device_train_batch_size=training.batch,
+        per_device_eval_batch_size=training.batch,
+        gradient_accumulation_steps=training.accumulation,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type=training.schedule,
+        warmup_steps=training.warmup,  # below 1 a share of all steps, since transformers 5
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        optim=training.optimizer,
+        fp16=recipe.quantization.compute == "float16",
+        logging_steps=training.log_steps,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if measured else "no",
+        eval_steps=training.eval_steps if measured else None,
+        metric_for_best_model="eval_loss" if measured else None,
+        greater_is_better=False if measured else None,
+        save_strategy="steps",
+        save_steps=training.save_steps,
+        seed=training.seed,
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+        use_cpu=device_kind() == "cpu",
+        remove_unused_columns=False,
+    )
+    args._n_gpu = min(args.n_gpu, 1)  # several would each get a copy of the model
+    return args
