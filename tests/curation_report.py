@@ -119,7 +119,7 @@ def a_run(
 ) -> Run:
     items = tuple(one.item for one in own)
     source = Input(name, items, "arxiv_id", len(items) + 2, {"no abstract": 2})
-    return Run(source, Judge(panel, served(), nanda(), form), bar, own, bad)
+    return Run(source, nanda(), panel, Judge(panel, served(), nanda(), form), bar, own, bad)
 
 
 def summed(run: Run, *notes: str) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def written(
 ) -> bytes:
     file = io.BytesIO()
     everyone = [*run.verdicts, *run.probes]
-    write_html(file, facts or summed(run), everyone, framework or nanda(), run.judge.panel)
+    write_html(file, facts or summed(run), everyone, framework or nanda(), run.panel)
     return file.getvalue()
 
 

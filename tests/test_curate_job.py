@@ -28,6 +28,7 @@ from curate_desk import (
 
 from harness.errors import InputError, Interrupted, InvalidReply, UsageError
 from harness.settings import CODE_ROOT
+from harness.testing import FakeBackend
 from skills.curate import panel, probes, results
 from skills.curate.curator import VoteForm
 
@@ -121,14 +122,35 @@ def test_what_a_gate_rejects_costs_no_request(desk: Desk) -> None:
     assert found["details"] == "claim: the number 777 is not in the abstract"
 
 
-def test_where_the_gates_reject_everything_nobody_is_asked(desk: Desk) -> None:
+def test_where_the_gates_reject_everything_no_model_is_loaded(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeBackend, "load", lambda *_: pytest.fail("a model was loaded"))
     write_table(desk.table, gated(1), gated(2))
-    outcome = desk.curate()
+    outcome = desk.curate("--explain")
     assert outcome.result.code == 0
-    assert not desk.judge.requests
     assert desk.kept() == []
     assert list(desk.rejected()) == ids(1, 2)
-    assert desk.summary(outcome)["probes"] is None
+    summary = desk.summary(outcome)
+    assert (summary["probes"], summary["panel"], summary["judge"]["model"]) == (None, None, None)
+    assert "nothing is left to judge, and no model is loaded" in desk.said
+    assert "judge: none was needed" in desk.said
+    assert "none was needed" in (desk.folder / "agent_curation_report.html").read_text()
+    [run] = rows_of(desk, "SELECT model, status FROM runs")
+    assert run == {"model": "", "status": "done"}
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [("--calibrate", "no judged annotation to calibrate on"), ("--model nobody", "nobody")],
+)
+def test_what_cannot_be_is_refused_although_nothing_is_left_to_judge(
+    desk: Desk, rest: str, said: str
+) -> None:
+    write_table(desk.table, gated(1))
+    with pytest.raises(UsageError, match=said):
+        desk.curate(rest)
+    assert rows_of(desk, "SELECT * FROM runs") == []
 
 
 # Probes

@@ -246,6 +246,30 @@ def test_a_judge_that_is_gone_before_it_has_judged_anything_may_be_replaced(desk
     assert statuses == ["failed", "done"]
 
 
+def test_another_judge_that_goes_on_says_that_it_begins_anew(desk: Desk) -> None:
+    def gone() -> None:
+        raise ModelUnavailable("gone")
+
+    desk.rows(1, 2)
+    desk.judge.faults[2] = gone
+    assert desk.curate().result.code == 3
+    same = desk.again()
+    same.curate()
+    assert "another judge" not in desk.said + same.said
+    other = Judge()
+    other.digests = {"fake": "1" * 64}
+    later = same.again(other)
+    later.curate()
+    [line] = [line for line in later.said.splitlines() if "another judge" in line]
+    assert line.endswith(
+        "agent.csv was judged by producer (fake producer) before; producer (fake producer) is "
+        "another judge and shares none of its votes: it begins anew"
+    )
+    again = later.again(other)
+    again.curate()
+    assert "another judge" not in again.said
+
+
 # What fails
 
 

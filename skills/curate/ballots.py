@@ -65,6 +65,36 @@ def judge_of(model: ServedModel) -> str:
     return sha256_of(dict(model.digests) or f"{serve.backend}/{serve.where}")
 
 
+@dataclass(frozen=True, slots=True)
+class JudgeBefore:
+    """Who judged an input last.
+
+    Attributes:
+        judge: as of `judge_of`.
+        model, served: its name in the registry, and where it was served.
+    """
+
+    judge: str
+    model: str
+    served: str
+
+
+def judge_before(db: Database, source: str) -> JudgeBefore | None:
+    """Who judged this input in the last run that came to a vote; None if there was none."""
+    row = one(
+        db,
+        "SELECT model, settings FROM runs WHERE skill = 'curate' AND input = ? AND ("
+        " EXISTS (SELECT 1 FROM ballots WHERE run_id = runs.id AND status = 'done') OR EXISTS"
+        " (SELECT 1 FROM verdicts WHERE run_id = runs.id AND ballot_id IS NOT NULL))"
+        " ORDER BY id DESC LIMIT 1",
+        [source],
+    )
+    if row is None:
+        return None
+    settings = json.loads(row["settings"])
+    return JudgeBefore(settings.get("judge", ""), row["model"], settings["served"])
+
+
 def key_of(item: Item, judge: Judge) -> str:
     """The content key of an item's ballot; the same annotation has the same, probe or not."""
     parts = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import ModelUnavailable, UsageError
 from harness.invocation import as_path
@@ -32,6 +32,7 @@ from skills.curate.curator import Judge, VoteForm, choose_form
 from skills.curate.items import Input, Item
 from skills.curate.job import CurateJob
 from skills.curate.panel import Panel
+from skills.curate.results import Desk
 from skills.curate.summary import Run
 from skills.curate.verdicts import Bar
 from skills.nanda.framework import Framework
@@ -58,6 +59,8 @@ def curate(call: Call, framework: Framework) -> Result:
         curation = Curation(call, framework, personas, source, known_bad, path)
         job = f"the curation of {source.path.resolve() if source.path else source.name}"
         with job_lock(locks(path), job):
+            if all(item.findings for item in source.items):
+                return curation.by_nobody(db)
             return call.models.run(
                 "judge", lambda model: curation.by(model, db), slots=call.options.workers
             )
@@ -73,6 +76,32 @@ class Curation:
     source: Input
     probes: tuple[Item, ...]
     path: Path
+
+    def by_nobody(self, db: Database) -> Result:
+        """Hand back what the gates alone have decided; no model is loaded for it.
+
+        Raises:
+            InputError: thresholds cannot be set where nothing is judged.
+        """
+        options, started = self.call.options, time.monotonic()
+        self.call.models.candidates("judge")  # `--model` must name one all the same
+        if options.calibrate:
+            gated = len(self.source.items)
+            calibration.calibrate((), gated, options.reject_rate, options.min_votes)
+        run_id = 0
+        with runs.noted(db, lambda: run_id):
+            run_id = runs.start(
+                db, skill="curate", source=self.source.name, model="", settings=self._settings()
+            )
+            self.call.screen.notice(
+                f"{self.source.name}: {len(self.source.items):,} annotations, all rejected by the "
+                "gates: nothing is left to judge, and no model is loaded"
+            )
+            bar = Bar(self.panel.thresholds, options.min_votes)
+            found = [verdicts.decide(item, None, None, bar) for item in self.source.items]
+            run = Run(self.source, self.framework, self.panel, None, bar, found, ())
+            desk = Desk(self.call, db, self.path, run_id)
+            return results.finish(desk, run, None, time.monotonic() - started)
 
     def by(self, model: ServedModel, db: Database) -> Result:
         """Have `model` judge, and hand back what came of it.
@@ -94,9 +123,10 @@ class Curation:
                 tally = job.explain(found)
                 found = job.verdicts(bar)
             of_input = len(self.source.items)
-            run = Run(self.source, judge, bar, found[:of_input], found[of_input:])
-            seconds = time.monotonic() - started
-            return results.finish(job, run, tally.stopped, self.path, seconds)
+            own, bad = found[:of_input], found[of_input:]
+            run = Run(self.source, self.framework, self.panel, judge, bar, own, bad)
+            desk = Desk(self.call, db, self.path, job.run_id)
+            return results.finish(desk, run, tally.stopped, time.monotonic() - started)
 
     def _form(self, model: ServedModel, db: Database) -> VoteForm:
         """How the judge is asked: measured once, and the same from then on."""
@@ -110,16 +140,30 @@ class Curation:
             return form
         return ballots.keep_form(db, model, self.panel, form)
 
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "framework": self.framework.digest,
+            "panel": self.panel.digest,
+            "min_votes": self.call.options.min_votes,
+        }
+
     def _start(self, judge: Judge, db: Database) -> int:
+        model = judge.model
+        before = ballots.judge_before(db, self.source.name)
+        if before is not None and before.judge != ballots.judge_of(model):
+            self.call.screen.notice(
+                f"{self.source.name} was judged by {before.model} ({before.served}) before; "
+                f"{model.resolution.resolved} ({model.resolution.chosen.serve.label}) is another "
+                "judge and shares none of its votes: it begins anew"
+            )
         return runs.start(
             db,
             skill="curate",
             source=self.source.name,
             model=judge.model.resolution.resolved,
             settings={
-                "framework": self.framework.digest,
-                "panel": self.panel.digest,
-                "min_votes": self.call.options.min_votes,
+                **self._settings(),
+                "judge": ballots.judge_of(model),
                 "digests": dict(judge.model.digests),
                 "served": judge.model.resolution.chosen.serve.label,
                 "slots": judge.model.slots,

@@ -34,6 +34,8 @@ def of_run(run: Run, summary: Mapping[str, Any], own: int) -> list[str]:
 
 def made_by_the_judge(run: Run, judged: Iterable[Annotated]) -> int:
     """How many of the judged annotations come from the judge's own weights."""
+    if run.judge is None:
+        return 0
     weights = set(run.judge.model.digests.values())
     served = run.judge.model.resolution.chosen.serve
     count = 0
@@ -50,6 +52,8 @@ def made_by_the_judge(run: Run, judged: Iterable[Annotated]) -> int:
 
 def _bar(run: Run) -> Iterator[str]:
     known = run.bar.calibrated
+    if run.judge is None:
+        return
     if known is None:
         yield (
             "uncalibrated: the thresholds are fixed defaults, which no annotations of yours have "
@@ -123,7 +127,7 @@ def _own(summary: Mapping[str, Any], own: int) -> Iterator[str]:
 
 
 def _form(run: Run) -> Iterator[str]:
-    if run.judge.form.kind == "json":
+    if run.judge and run.judge.form.kind == "json":
         yield (
             "the server tells no probabilities of tokens: each score is one answer, which has "
             "fewer steps and ties more often"
@@ -136,7 +140,7 @@ def _invalid(run: Run) -> Iterator[str]:
     if passes and invalid > MUCH_INVALID * len(passes):
         said = (
             "the model's reply was"
-            if run.judge.form.kind == "json"
+            if run.judge and run.judge.form.kind == "json"
             else "the model was about to say"
         )
         yield f"{invalid:,} of {len(passes):,} votes are invalid: {said} something else"

@@ -59,6 +59,9 @@ def _outcome(summary: Mapping[str, Any]) -> Iterator[str]:
     annotations = summary["annotations"]
     yield f"{summary['input']}: {annotations:,} annotations: {', '.join(parts)}"
     judge = summary["judge"]
+    if judge["model"] is None:
+        yield "judge: none was needed, since the gates left nothing to judge"
+        return
     form = judge["form"]
     asked = "as JSON" if form["kind"] == "json" else _one_token(form)
     yield (

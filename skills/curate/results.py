@@ -3,51 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, InputError, Interrupted
+from harness.models import Usage
 from harness.skills import Call, Result, Write
 from skills.corpus import outputs, paper_rows, runs
 from skills.corpus.annotated import Annotated
 from skills.corpus.database import open_corpus
 from skills.curate import items, notes, report, sidecars, summary, verdicts
-from skills.curate.job import CurateJob
 from skills.curate.page.document import write_html
 from skills.curate.summary import Run
 
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
-def finish(
-    job: CurateJob, run: Run, stopped: HarnessError | None, path: Path, seconds: float
-) -> Result:
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where a run is written down.
+
+    Attributes:
+        path: the corpus database, which `db` is open on.
+        run_id: its row there.
+    """
+
+    call: Call
+    db: Database
+    path: Path
+    run_id: int
+
+
+def finish(desk: Desk, run: Run, stopped: HarnessError | None, seconds: float) -> Result:
     """Sum a run up, note it in the corpus, and hand out its report and files.
 
     Args:
         stopped: why it ended early, if it did; it is told how to go on.
-        path: the corpus database.
         seconds: what it took.
     """
-    call, framework = job.call, run.judge.framework
-    verdicts.keep(job.db, job.run_id, [*run.verdicts, *run.probes], run.bar)
+    call, db, path = desk.call, desk.db, desk.path
+    verdicts.keep(db, desk.run_id, [*run.verdicts, *run.probes], run.bar)
     summed = summary.of_run(run)
-    judged = items.records(job.db, [verdict.item for verdict in run.judged], framework)
+    judged = items.records(db, [verdict.item for verdict in run.judged], run.framework)
     summed["notes"] = notes.of_run(run, summed, notes.made_by_the_judge(run, judged))
-    usage = job.judge.model.usage
+    usage = run.judge.model.usage if run.judge else Usage()
     summed |= {
         "tokens": {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
         "seconds": round(seconds, 1),
         "database": str(path),
-        "run": job.run_id,
+        "run": desk.run_id,
     }
     if stopped is not None:
         stopped.hint = _go_on(stopped, run)
     failed = summed["failed"] + (summed["probes"]["failed"] if summed["probes"] else 0)
-    runs.finish(job.db, job.run_id, runs.status_of(stopped, failed), summed)
+    runs.finish(db, desk.run_id, runs.status_of(stopped, failed), summed)
     dataset, stopped = _dataset(call, run, stopped)
     text = report.text(summed)
     if call.targets:
         call.screen.notice(text)
-        for line in _unreadable(job, run):
+        for line in _unreadable(desk, run):
             call.screen.notice(line)
     return Result(
         text,
@@ -59,12 +75,12 @@ def finish(
     )
 
 
-def _unreadable(job: CurateJob, run: Run) -> Iterator[str]:
+def _unreadable(desk: Desk, run: Run) -> Iterator[str]:
     """Say that a .jsonl, which has no abstracts, could not be read again: a table that was never
     added to the corpus is the only place that has them."""
-    saved = [str(target) for target in job.call.targets if target.suffix.lower() == ".jsonl"]
+    saved = [str(target) for target in desk.call.targets if target.suffix.lower() == ".jsonl"]
     papers = [verdict.item.paper for verdict in run.verdicts if verdict.decision == "kept"]
-    lost = sum(paper_rows.known(job.db, paper) is None for paper in papers)
+    lost = sum(paper_rows.known(desk.db, paper) is None for paper in papers)
     if saved and lost:
         yield (
             f"{', '.join(saved)} has no abstracts, and {lost:,} of {len(papers):,} papers are not "
@@ -76,7 +92,7 @@ def _unreadable(job: CurateJob, run: Run) -> Iterator[str]:
 def _writers(run: Run, path: Path, summed: Mapping[str, Any]) -> dict[str, Write]:
     """What writes the annotations that are kept."""
     kept = [verdict.item for verdict in run.verdicts if verdict.decision == "kept"]
-    framework = run.judge.framework
+    framework = run.framework
 
     def annotated() -> Iterator[Annotated]:
         with open_corpus(path) as db:
@@ -94,16 +110,15 @@ def _writers(run: Run, path: Path, summed: Mapping[str, Any]) -> dict[str, Write
 
 def _beside(run: Run, summed: Mapping[str, Any]) -> dict[str, Write]:
     """What writes the files of `sidecars.beside`."""
-    judge, everyone = run.judge, [*run.verdicts, *run.probes]
+    framework, panel = run.framework, run.panel
+    everyone = [*run.verdicts, *run.probes]
     others = [one for one in run.verdicts if one.decision not in ("kept", "pending")]
     return {
         "rejected": lambda file: sidecars.write_rejected(
-            file, others, judge.framework, judge.panel, run.source.id_column
+            file, others, framework, panel, run.source.id_column
         ),
-        "log": lambda file: sidecars.write_log(
-            file, everyone, judge.panel, run.bar, {"summary": summed}
-        ),
-        "report": lambda file: write_html(file, summed, everyone, judge.framework, judge.panel),
+        "log": lambda file: sidecars.write_log(file, everyone, panel, run.bar, {"summary": summed}),
+        "report": lambda file: write_html(file, summed, everyone, framework, panel),
     }
 
 
@@ -117,7 +132,7 @@ def _dataset(
     from skills.curate import building
 
     try:
-        return building.files(call, run, run.judge.framework), None
+        return building.files(call, run, run.framework), None
     except InputError as error:
         return {}, error
 

@@ -1,7 +1,7 @@
 """What a run of /curate comes to: one object, from which the report is written and `--json` prints.
 
 annotations   of the input: gated, judged, kept, rejected, undecided, failed, pending
-judge         who judged, how it was asked, and the bar
+judge         who judged, how it was asked, and the bar; without a model where none was needed
 gates         rejections by code
 panel         each persona; splits, agreement, effective votes, length, the mean, borderline rows
 probes        known-bad annotations: what gates and panel reject of each kind, and the AUROC;
@@ -21,9 +21,11 @@ from skills.corpus.stats import Share
 from skills.curate import agreement, decisions, separation
 from skills.curate.curator import Judge
 from skills.curate.items import Input
+from skills.curate.panel import Panel
 from skills.curate.probes import KINDS
 from skills.curate.subtle_probes import SUBTLE
 from skills.curate.verdicts import Bar, Decision, Verdict
+from skills.nanda.framework import Framework
 
 SHOWN_BORDERLINE = 20
 DECISIONS: tuple[Decision, ...] = ("kept", "rejected", "undecided", "failed", "pending")
@@ -34,12 +36,15 @@ class Run:
     """A run that has ended, as far as it came.
 
     Attributes:
+        judge: who judged; None where the gates left nothing to judge, and no model was loaded.
         verdicts: of the input, in its order.
         probes: of the probes.
     """
 
     source: Input
-    judge: Judge
+    framework: Framework
+    panel: Panel
+    judge: Judge | None
     bar: Bar
     verdicts: Sequence[Verdict]
     probes: Sequence[Verdict]
@@ -74,22 +79,27 @@ def of_run(run: Run) -> dict[str, Any]:
 
 def judge_of(run: Run) -> dict[str, Any]:
     """Who judged, how it was asked, and what had to be reached."""
-    judge, form = run.judge, run.judge.form
-    resolution = judge.model.resolution
+    return {
+        **(_model_of(run.judge) if run.judge else {"model": None}),
+        "panel": run.panel.digest,
+        "min_votes": run.bar.min_votes,
+        "thresholds": dict(zip(run.panel.names, run.bar.thresholds, strict=True)),
+        "calibrated": run.bar.calibrated,
+    }
+
+
+def _model_of(judge: Judge) -> dict[str, Any]:
+    form, resolution = judge.form, judge.model.resolution
     return {
         "model": resolution.resolved,
         "served": resolution.chosen.serve.label,
         "digests": dict(judge.model.digests),
-        "panel": judge.panel.digest,
         "form": {
             "kind": form.kind,
             "prefill": form.prefill,
             "mass": form.mass,
             "measured": dict(form.measured),
         },
-        "min_votes": run.bar.min_votes,
-        "thresholds": dict(zip(judge.panel.names, run.bar.thresholds, strict=True)),
-        "calibrated": run.bar.calibrated,
     }
 
 
@@ -119,7 +129,7 @@ def _personas(run: Run) -> list[dict[str, Any]]:
     """Each persona's votes on the input, and its AUROC against the probes."""
     found = []
     weights = decisions.weights([verdict.passes for verdict in run.judged], run.bar.min_votes)
-    for place, persona in enumerate(run.judge.panel.personas):
+    for place, persona in enumerate(run.panel.personas):
         votes = [one.ballot.votes[place] for one in run.judged if one.ballot]
         passed = [one.passes[place] for one in run.judged]
         valid = [vote.score for vote in votes if vote.score is not None]
@@ -145,7 +155,7 @@ def _personas(run: Run) -> list[dict[str, Any]]:
 
 def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> dict[str, Any]:
     """How many there are, and the closest of them."""
-    low, high = min(run.judge.panel.answers.values()), max(run.judge.panel.answers.values())
+    low, high = min(run.panel.answers.values()), max(run.panel.answers.values())
     margin = decisions.MARGIN * (high - low) / 4  # which is meant for a scale of 1 to 5
     rows = decisions.borderline(scores, run.bar.thresholds, run.bar.min_votes, margin)
     found = []
@@ -171,7 +181,7 @@ def _probes(run: Run) -> dict[str, Any]:
     are.
     """
     good = [verdict.mean for verdict in run.judged]
-    names = run.judge.panel.names
+    names = run.panel.names
     added = separation.added(
         [_seen(one) for one in run.probes if one.ballot or one.item.findings],
         [_seen(one) for one in run.verdicts if one.ballot or one.item.findings],

@@ -38,7 +38,7 @@ def outcome(summary: Summary, panel: Panel) -> Element:
         _notes(summary),
         h("h3", {}, "How it was judged"),
         facts(_judged(summary, panel)),
-        _measured(summary["judge"]["form"]),
+        _measured(summary["judge"]["form"]) if summary["judge"]["model"] else None,
     )
 
 
@@ -101,12 +101,15 @@ def _notes(summary: Summary) -> Element | None:
 
 def _judged(summary: Summary, panel: Panel) -> Iterator[tuple[str, str]]:
     judge, tokens = summary["judge"], summary["tokens"]
-    yield "Judge", f"{judge['model']} ({judge['served']})"
-    for role, digest in judge["digests"].items():
-        yield f"Its weights ({role})", f"sha256 `{digest}`"
+    if judge["model"] is None:
+        yield "Judge", "none was needed, since the gates left nothing to judge"
+    else:
+        yield "Judge", f"{judge['model']} ({judge['served']})"
+        for role, digest in judge["digests"].items():
+            yield f"Its weights ({role})", f"sha256 `{digest}`"
+        yield "Asked", _asked(judge["form"])
     yield "Panel", f"version {panel.version}, {len(panel.personas)} personas"
     yield "What it is sent", f"sha256 `{judge['panel']}`"
-    yield "Asked", _asked(judge["form"])
     yield "Kept with", f"{judge['min_votes']} of {len(judge['thresholds'])} votes"
     yield "A vote passes from", ", ".join(f"{n} {t:.3f}" for n, t in judge["thresholds"].items())
     yield "Thresholds come from", _origin(judge["calibrated"])
