@@ -42,22 +42,28 @@ NEEDED = (
 
 def main() -> int:
     """Run the command line and return its exit code."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if sys.version_info < (3, 11):  # noqa: UP036  this file alone runs on older ones
-        missing = ["Python 3.11"]
-    if missing:
-        return _hand_over(missing)
+    if (code := hand_over(HERE / "agent.py")) is not None:
+        return code
     from harness import cli
 
     return cli.main()
 
 
-def _hand_over(missing: list[str]) -> int:
-    """Start again with the environment beside this file, or say how to make one."""
+def hand_over(script: Path) -> int | None:
+    """Start `script` again with the environment beside this file, if this Python lacks something.
+
+    Returns: None where it lacks nothing; the exit code where there is no such environment, which is
+        said with the command that makes it.
+    """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if sys.version_info < (3, 11):  # noqa: UP036  this file alone runs on older ones
+        missing = ["Python 3.11"]
+    if not missing:
+        return None
     scripts = "Scripts" if os.name == "nt" else "bin"
     python = HERE / ".venv" / scripts / ("python.exe" if os.name == "nt" else "python")
     if python.exists() and Path(sys.prefix) != HERE / ".venv":
-        os.execv(python, [str(python), str(HERE / "agent.py"), *sys.argv[1:]])
+        os.execv(python, [str(python), str(script), *sys.argv[1:]])
     print(
         f"Error: this Python ({sys.executable}) lacks {', '.join(missing)}. Run `make install` in "
         f"{HERE}, or `{sys.executable} -m pip install -e {HERE}`.",

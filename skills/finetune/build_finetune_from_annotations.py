@@ -17,6 +17,7 @@ from harness import output
 from harness.errors import InputError, UsageError
 from skills.corpus.saved_files import Entry
 from skills.corpus.table_files import regular_file, shown
+from skills.finetune import shell
 from skills.finetune.data.annotation_pairs import (
     chat_messages,
     format_annotation_output,
@@ -147,15 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     `--out PATH`, or `-o PATH`, is where the data set is saved.
     """
-    from harness import cli
-    from harness.presentation import print_error
-    from harness.screen import Screen
-
-    try:
-        return cli.main([_as_line(list(sys.argv[1:] if argv is None else argv))])
-    except UsageError as error:
-        print_error(error, Screen())
-        return error.exit_code
+    return shell.run(_as_line, argv)
 
 
 def _as_line(words: list[str]) -> str:
@@ -173,20 +166,13 @@ def _as_line(words: list[str]) -> str:
         if name in ("--out", "-o"):
             targets.append(value if given else next(waiting, ""))
         elif name.startswith("--"):
-            options.append(f"{name}={_quoted(value)}" if given else name)
+            options.append(f"{name}={shell.quoted(value)}" if given else name)
         else:
-            options.append(_quoted(word))
+            options.append(shell.quoted(word))
     if not any(targets):
         raise UsageError("it is not said where to save", hint="`--out train.jsonl`")
-    saved = " ".join(f"-o {_quoted(target)}" for target in targets)
+    saved = " ".join(f"-o {shell.quoted(target)}" for target in targets)
     return " ".join(("/finetune dataset", *options, saved))
-
-
-def _quoted(word: str) -> str:
-    quote = "'" if '"' in word else '"'
-    if quote in word or "\n" in word:
-        raise UsageError(f"{word[:60]!r} cannot be quoted", hint="Rename the file.")
-    return f"{quote}{word}{quote}"
 
 
 def _paths(given: Paths) -> tuple[Path, ...]:

@@ -42,7 +42,8 @@ class Finetune(Skill):
         "  train.jsonl --preset smollm2-cpu --out ft\n"
         "\n"
         "A stage alone takes the folder that a run was begun in: `merge ft`. What has not changed\n"
-        "is not done again. `--resume` goes on with a training that was stopped.\n"
+        "is not done again. `--resume` goes on with a training that was stopped, by what it was\n"
+        "begun with; `--force` begins anew, and moves what was trained to OUT/earlier-1.\n"
         "\n"
         "Of each paper a data set has one row: gold stands over curated, curated over agent. Rows\n"
         "that do not have all moves and an abstract, papers of --dev and --test, and abstracts\n"
@@ -100,7 +101,9 @@ class Finetune(Skill):
             (), description="any other setting of the recipe, training.warmup=0.1; may be repeated"
         )
         resume: bool = Field(False, description="go on from the newest checkpoint that is whole")
-        checkpoint: Path | None = Field(None, description="go on from this one")
+        checkpoint: Path | None = Field(
+            None, description="go on from this one, OUT/checkpoint-300, in the folder it lies in"
+        )
         adapter: bool = Field(False, description="ollama: the base and the adapter, not merged")
         host: str | None = Field(None, description="the Ollama server; default: OLLAMA_HOST")
         llama_cpp: Path | None = Field(

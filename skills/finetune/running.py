@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from harness.errors import InputError, ModelUnavailable, UsageError
 from harness.invocation import as_path
 from harness.skills import Call, Result
+from skills.corpus.table_files import regular_file
 from skills.finetune import recipe as recipes
 from skills.finetune import stages
 from skills.finetune.out import Out
@@ -39,14 +41,23 @@ def run_all(call: Call) -> Result:
     Raises:
         HarnessError: a stage cannot be done; what those before it have left stays.
     """
-    work = _work(call, begins=True)
-    _refuse_to_begin_anew(work)
+    from skills.finetune import foresight
+    from skills.finetune.training import earlier
+
+    work = _work(call)
+    earlier.refuse_unfinished(work)
+    foresight.check(work)
+    if not (earlier.resumes(work) and work.out.run):
+        _remember(work)
     done = dict(stages.perform_all(work, ("prepare",)))
-    if not stages.is_done(work, "train"):
+    if not (trained := stages.is_done(work, "train")):
         from skills.finetune.planning import plan
 
         plan.check(work)
-    done |= stages.perform_all(work, ("train", "merge", "gguf", "quantize", "modelfile"))
+    earlier.settle(work, done=trained)
+    done |= stages.perform_all(work, ("train",))
+    _remember(work)  # of a training that was gone on with, only now that nothing speaks against it
+    done |= stages.perform_all(work, ("merge", "gguf", "quantize", "modelfile"))
     try:
         done |= stages.perform_all(work, ("ollama",))
     except (ModelUnavailable, UsageError) as error:  # none answers, or one that is too old
@@ -59,11 +70,20 @@ def run_all(call: Call) -> Result:
 
 def run_stage(call: Call) -> Result:
     """Run the stage that the subcommand names, in a folder that a run was begun in."""
-    work = _work(call, begins=call.subcommand in ("prepare", "train"))
-    if call.subcommand == "train":
-        _refuse_to_begin_anew(work)
-    chosen = stages.stage(call.subcommand)
-    return _result(work, {call.subcommand: stages.perform(work, chosen)})
+    from skills.finetune.training import earlier
+
+    name = call.subcommand
+    work = _work(call)
+    if name == "train":
+        earlier.refuse_unfinished(work)
+        earlier.settle(work, done=stages.is_done(work, "train"))
+    begins = name in ("prepare", "train") and not earlier.resumes(work)
+    if begins or not work.out.run:
+        _remember(work)
+    entry = stages.perform(work, stages.stage(name))
+    if name == "train":
+        _remember(work)
+    return _result(work, {name: entry})
 
 
 def show_plan(call: Call) -> Result:
@@ -71,55 +91,82 @@ def show_plan(call: Call) -> Result:
     from skills.finetune.planning import plan
     from skills.finetune.planning import text as plan_text
 
-    made = plan.plan(_work(call, begins=False, makes=False))
+    made = plan.plan(_work(call))
     refused = made.refusals[0] if made.refusals else None
     return Result(plan_text.show(made), made.as_dict(), stopped=refused)
 
 
-def _work(call: Call, *, begins: bool, makes: bool = True) -> Work:
-    """What the stages are given, from the options or from what the folder remembers.
-
-    Args:
-        begins: the run is begun here, so that the options count.
-        makes: the folder is made and notes what the run is begun with.
-    """
-    options = call.options
-    given = as_path(call.text.strip()) if call.text.strip() else None
-    is_folder = given is not None and (given.is_dir() or not given.suffix)
-    folder = given if is_folder and given else options.out
-    data = given if given and not is_folder else None
-    remembered = Out(folder, "").run
-    if data is None and not remembered:
-        _refuse_a_word(call, given)
+def _work(call: Call) -> Work:
+    """What the stages are given, from the options or from what the folder remembers."""
+    data, folder = _named(call)
+    if data is None and not Out(folder, "").run:
+        _refuse_a_word(call)
         raise InputError(
             "no run was begun here",
             where=str(folder),
             hint="`/finetune train.jsonl --out FOLDER` begins one.",
         )
-    recipe = _recipe(call, {} if data is not None else remembered)
-    own = options.framework
-    work = Work(
+    before, dev = _before(call), _dev(call)
+    recipe, own = _recipe(call, before), _framework(call)
+    for path in filter(None, (data, dev)):
+        regular_file(path)
+    return Work(
         call,
         recipe,
         Out.of(folder, recipe),
         frameworks.load(own) if own else frameworks.nanda(),
-        data or _path(remembered.get("data")),
-        _dev(call) or _path(remembered.get("dev")),
+        data or _path(Out(folder, "").run.get("data")),
+        dev or _path(before.get("dev")),
     )
-    if makes:
-        work.out.make()
-        if begins or not remembered:
-            work.out.remember(
-                {
-                    "recipe": recipe.model_dump(mode="json"),
-                    "data": work.data and str(work.data.resolve()),
-                    "dev": work.dev and str(work.dev.resolve()),
-                }
-            )
-    return work
 
 
-def _refuse_a_word(call: Call, given: Path | None) -> None:
+def _named(call: Call) -> tuple[Path | None, Path]:
+    """The training set, if one is named, and the folder of the run."""
+    given = as_path(call.text.strip()) if call.text.strip() else None
+    if given is not None and (given.is_dir() or not given.suffix):
+        return None, given
+    return given, _folder(call.options)
+
+
+def _before(call: Call) -> Mapping[str, Any]:
+    """What the run was begun with, where it is gone on with; empty where one is begun."""
+    data, folder = _named(call)
+    goes_on = data is None or call.options.resume or call.options.checkpoint
+    return Out(folder, "").run if goes_on else {}
+
+
+def _framework(call: Call) -> Path | None:
+    own: Path | None = call.options.framework
+    return own or _path(_before(call).get("framework"))
+
+
+def _folder(options: Any) -> Path:
+    """The folder of the run, where it is not named itself: a checkpoint lies in its own."""
+    if options.checkpoint is not None and "out" not in options.model_fields_set:
+        checkpoint: Path = options.checkpoint
+        return checkpoint.parent
+    out: Path = options.out
+    return out
+
+
+def _remember(work: Work) -> None:
+    """Note in the folder what the run is begun with, for stages that are done later."""
+
+    def path(found: Path | None) -> str | None:
+        return None if found is None else str(found.resolve())
+
+    work.out.make()
+    work.out.remember(
+        {
+            "recipe": work.recipe.model_dump(mode="json"),
+            "data": path(work.data),
+            "dev": path(work.dev),
+            "framework": path(_framework(work.call)),
+        }
+    )
+
+
+def _refuse_a_word(call: Call) -> None:
     """Refuse a word that is neither a subcommand nor a file or folder.
 
     Raises:
@@ -127,15 +174,18 @@ def _refuse_a_word(call: Call, given: Path | None) -> None:
     """
     from skills.finetune.plugin import Finetune
 
-    commands = ", ".join(Finetune.subcommands)
-    if given is None and not call.subcommand:
+    commands, word = ", ".join(Finetune.subcommands), call.text.strip()
+    if call.subcommand:
+        return
+    if not word:
         raise UsageError(
-            "/finetune needs a training set or a subcommand",
+            f"/finetune needs a training set or a subcommand, and no run was begun in "
+            f"{_folder(call.options)}",
             hint=f"The subcommands are {commands}.",
         )
-    if given is not None and not given.exists() and not call.subcommand:
+    if not as_path(word).exists():
         raise UsageError(
-            f"/finetune has no subcommand {given.name[:40]!r}, and there is no such folder",
+            f"/finetune has no subcommand {word[:40]!r}, and there is no such folder",
             hint=f"The subcommands are {commands}.",
         )
 
@@ -151,11 +201,29 @@ def _recipe(call: Call, remembered: Mapping[str, Any]) -> Recipe:
         raise UsageError("--preset and --recipe name two recipes", hint="Give one of them.")
     named = options.recipe or options.preset
     if named is None and remembered:
-        chosen = Recipe.model_validate(remembered["recipe"])
+        chosen = _recipe_of(remembered, _named(call)[1])
     else:
         chosen = recipes.load(named or DEFAULT)
     changes = {dotted: getattr(options, field) for field, dotted in SETTINGS.items()}
     return recipes.overridden(chosen, {**changes, **dict(map(_setting, options.set))})
+
+
+def _recipe_of(remembered: Mapping[str, Any], folder: Path) -> Recipe:
+    """The recipe that a folder remembers.
+
+    Raises:
+        InputError: it is of a version that had other settings.
+    """
+    try:
+        return Recipe.model_validate(remembered.get("recipe"))
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        name = ".".join(map(str, error["loc"])) or "it"
+        raise InputError(
+            f"remembers no recipe that can be read ({name}: {error['msg']})",
+            where=str(folder),
+            hint="Name one with --preset or --recipe.",
+        ) from exc
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -178,24 +246,6 @@ def _dev(call: Call) -> Path | None:
 
 def _path(text: Any) -> Path | None:
     return Path(text) if text else None
-
-
-def _refuse_to_begin_anew(work: Work) -> None:
-    """Refuse to train where checkpoints of an unfinished training are, unless --resume says so.
-
-    Raises:
-        UsageError: naming them.
-    """
-    options = work.call.options
-    if options.resume or options.checkpoint or work.out.entry("train") is not None:
-        return
-    found = sorted(path.name for path in work.out.folder.glob("checkpoint-*") if path.is_dir())
-    if found:
-        raise UsageError(
-            f"there is a training here that has not ended ({found[-1]})",
-            where=str(work.out.folder),
-            hint="--resume goes on with it; --out names another folder for a new one.",
-        )
 
 
 def _result(work: Work, done: Mapping[str, Any]) -> Result:

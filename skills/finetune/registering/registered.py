@@ -88,6 +88,19 @@ def registration_of(work: Work) -> Registration:
     return Registration(name, model, files, cut)
 
 
+def check_name(own: str | None) -> None:
+    """Refuse what cannot be a model's name; None is none.
+
+    Raises:
+        UsageError: saying what can.
+    """
+    if own is not None and not _NAME.fullmatch(own):
+        raise UsageError(
+            f"{own!r} cannot be a model's name",
+            hint="Small letters and digits, with single hyphens, dots and underscores between.",
+        )
+
+
 def is_edited(model: Mapping[str, Any]) -> bool:
     """Whether an entry that was written here has been changed since."""
     return bool(model["trained_on"].get("entry") != _digest(model))
@@ -115,11 +128,7 @@ def _is_held_back(work: Work) -> bool:
 
 def _name(work: Work, train: Entry, *, held_back: bool) -> str:
     own: str | None = getattr(work.call.options, "as_name", None)
-    if own is not None and not _NAME.fullmatch(own):
-        raise UsageError(
-            f"{own!r} cannot be a model's name",
-            hint="Small letters and digits, with single hyphens, dots and underscores between.",
-        )
+    check_name(own)
     if not held_back:
         return own or work.out.name
     if own in (work.out.name, "nanda-annotator"):

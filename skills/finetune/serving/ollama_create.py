@@ -105,20 +105,30 @@ def plan_of(work: Work) -> Plan:
     return Plan(name, modelfile, files, adapters, quantize, head, file_type)
 
 
+def refuse_old(version: str) -> None:
+    """Refuse a server that takes no files at all.
+
+    Raises:
+        UsageError: saying since when one does.
+    """
+    numbers = parse_version(version)
+    if numbers is not None and numbers < FILES_SINCE:
+        raise UsageError(
+            f"Ollama {version} is too old: it cannot make a model of files that are sent to it",
+            hint="0.5.5 and later can. Update it.",
+        )
+
+
 def check_version(version: str, plan: Plan) -> None:
     """Refuse, before gigabytes are sent, what a server of this version does not take.
 
     Raises:
         UsageError: saying why, and what to do.
     """
+    refuse_old(version)
     numbers = parse_version(version)
     if numbers is None:
         return
-    if numbers < FILES_SINCE:
-        raise UsageError(
-            f"Ollama {version} is too old: it cannot make a model of files that are sent to it",
-            hint="0.5.5 and later can. Update it.",
-        )
     if numbers >= GGUF_ALONE_SINCE and plan.adapters:
         raise UsageError(
             f"Ollama {version} takes no adapters",

@@ -75,6 +75,11 @@ def seal(staged: Path, folder: Path, step: int, guard: Mapping[str, Any], base: 
         ) from exc
 
 
+def steps(folder: Path) -> list[int]:
+    """The steps that there are checkpoints of, whole or not, the first one first."""
+    return sorted(step for step, _ in _numbered(folder))
+
+
 def newest_good(folder: Path, notify: Callable[[str], None]) -> Path | None:
     """The newest checkpoint that is whole.
 
@@ -151,7 +156,7 @@ def to_resume(
             raise InputError(
                 f"{there[-1][1].name} of an earlier run is there",
                 where=str(folder),
-                hint="`--resume` goes on from it, another `--out` begins anew.",
+                hint="`--resume` goes on from it, --force or another `--out` begins anew.",
             )
         return None
     path = newest_good(folder, notify) if resume is True else resume

@@ -1,0 +1,36 @@
+"""What the later stages of a run would refuse, found out before hours are spent on training."""
+
+from __future__ import annotations
+
+from skills.finetune.exporting.llama_cpp import chosen_converters, library_version
+from skills.finetune.extra import require
+from skills.finetune.registering.registered import check_name
+from skills.finetune.registering.registry_file import RegistryFile
+from skills.finetune.serving.ollama_api import Ollama
+from skills.finetune.serving.ollama_create import refuse_old
+from skills.finetune.work import Work
+
+MODULES = ("gguf", "sentencepiece", "cffi", "jinja2")
+"""What the stages after training import, beside what training itself does."""
+
+
+def check(work: Work) -> None:
+    """Refuse a run whose converter, server or registry cannot be used.
+
+    A server that nobody has named is not asked: without one the run leaves that stage out.
+
+    Raises:
+        UsageError: a package is missing, the name cannot be one, or the server is too old.
+        InputError: --llama-cpp names no llama.cpp.
+        RegistryError: the registry is broken.
+        ModelUnavailable: no server answers at --host.
+    """
+    options, settings = work.call.options, work.call.settings
+    require(*MODULES)
+    chosen_converters(work)
+    library_version()
+    check_name(options.as_name)
+    RegistryFile.read(settings.user_registry, settings.shipped_registry)
+    if options.host:
+        with Ollama(options.host) as ollama:
+            refuse_old(ollama.version())

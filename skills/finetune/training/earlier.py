@@ -1,0 +1,113 @@
+"""What an earlier training has left in the folder where another one is to be begun.
+
+Nothing that was trained is written over or deleted: it is gone on with (--resume), or moved aside
+(--force), or the new training is refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.errors import OutputError, UsageError
+from skills.finetune.out import Out
+from skills.finetune.training import checkpoints, curve, metrics
+from skills.finetune.training.train import RUN
+from skills.finetune.work import Work
+
+ASIDE = "earlier"
+
+
+def resumes(work: Work) -> bool:
+    """Whether the options say to go on with what is there."""
+    options = work.call.options
+    return bool(getattr(options, "resume", False) or getattr(options, "checkpoint", None))
+
+
+def refuse_unfinished(work: Work) -> None:
+    """Refuse to begin where a training has not ended, before anything of it is written over.
+
+    Raises:
+        UsageError: naming its newest checkpoint.
+    """
+    if work.out.entry("train") is None and not work.call.force:
+        refuse(work)
+
+
+def refuse(work: Work) -> None:
+    """Refuse to train anew where checkpoints are, unless the options say to go on with them.
+
+    Raises:
+        UsageError: naming the newest one, and why it cannot be used as it is.
+    """
+    steps = checkpoints.steps(work.out.folder)
+    if not steps or resumes(work):
+        return
+    newest, name = f"checkpoint-{steps[-1]}", work.out.folder.name
+    if work.out.entry("train") is None:
+        what = f"there is a training here that has not ended ({newest})"
+    else:
+        what = f"there is a training here already, of other rows or settings ({newest})"
+    raise UsageError(
+        what,
+        where=str(work.out.folder),
+        hint="--resume goes on with it; --force begins anew and moves it to "
+        f"{name}/{_free(work.out.folder).name}; --out names another folder for a new one.",
+    )
+
+
+def settle(work: Work, *, done: bool) -> None:
+    """Make room for the training that is about to begin.
+
+    Args:
+        done: it was done already, with these inputs: there is nothing to begin.
+
+    Raises:
+        UsageError: something is there, and neither --resume nor --force is given.
+        OutputError: it cannot be moved.
+    """
+    if done or resumes(work) or not (steps := checkpoints.steps(work.out.folder)):
+        return
+    if not work.call.force:
+        refuse(work)
+    aside = _moved(work.out)
+    found = (
+        f"checkpoint-{steps[0]}"
+        if len(steps) == 1
+        else (f"checkpoint-{steps[0]} to checkpoint-{steps[-1]}")
+    )
+    work.call.screen.notice(
+        f"train: begun anew. What was trained here before ({found}) is moved to {aside}; delete "
+        "that if you do not want it. GGUF files made of it are written over when the new one is "
+        "trained"
+    )
+
+
+def _moved(out: Out) -> Path:
+    """Move all of a training into a folder of its own within the run's.
+
+    Raises:
+        OutputError: it cannot be made, or a file cannot be moved.
+    """
+    folder = out.folder
+    target = _free(folder)
+    names = (metrics.NAME, curve.NAME, RUN)
+    found = [folder / f"checkpoint-{step}" for step in checkpoints.steps(folder)]
+    found += [path for path in (out.adapter, *(folder / name for name in names)) if path.exists()]
+    try:
+        target.mkdir()
+        for path in found:
+            path.rename(target / path.name)
+    except OSError as exc:
+        raise OutputError(
+            f"an earlier training cannot be moved aside: {exc.strerror or exc}", where=str(target)
+        ) from exc
+    out.forget("train")
+    return target
+
+
+def _free(folder: Path) -> Path:
+    """The first of earlier-1, earlier-2, ... that is not there."""
+    number = 1
+    while (path := folder / f"{ASIDE}-{number}").exists():
+        number += 1
+    return path
