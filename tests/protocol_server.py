@@ -303,8 +303,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Send each piece with what is told of its token; the end of the answer is no piece."""
         pieces: list[str] = []
         reply = self.state.generate(request, pieces.append)
-        for piece, told in itertools.zip_longest(pieces, reply.logprobs):
-            token = _token(piece or "", (told or {}).get(piece or "", -9999.0))
+        for piece, told, own in itertools.zip_longest(pieces, reply.logprobs, reply.tokens):
+            known = own.logprob if own else (told or {}).get(piece or "", -9999.0)
+            token = _token(own.text if own else piece or "", known)
             if self.state.logprobs == "told":
                 token["top_logprobs"] = [_token(*item) for item in (told or {}).items()]
             self._chunk(dialect.piece(piece or "", logprobs=[token]))

@@ -5,6 +5,7 @@ Against the real embedded model, and through Ollama's and OpenAI's real clients 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ import pytest
 from conftest import EMBEDDED
 from protocol_server import ProtocolServer
 
-from harness.backends.base import Message, Model, Reply, Request, Watch, token_text
+from harness.backends.base import Message, Model, Reply, Request, Token, Watch, token_text
 from harness.backends.llamacpp import LlamaCppBackend, LlamaCppModel
 from harness.backends.ollama import OllamaBackend
 from harness.backends.openai import OpenAIBackend
@@ -106,6 +107,50 @@ def test_alternatives_are_told_before_sampling_and_before_a_grammar(two: LlamaCp
         assert reply.logprobs[0] == pytest.approx(dict(free.logprobs[0]), abs=1e-4)
 
 
+def only(text: str) -> dict[str, Any]:
+    """A schema under which one text alone can be said."""
+    said = {"type": "string", "enum": [text]}
+    return {
+        "type": "object",
+        "properties": {"claim": said},
+        "required": ["claim"],
+        "additionalProperties": False,
+    }
+
+
+@pytest.mark.model
+def test_the_tokens_of_a_text_that_must_be_said_tell_how_likely_it_is(two: LlamaCppModel) -> None:
+    text = "The 'edge' effect, p < 0.05, is {beta} = 5 µm in Łukasz's naïve test of 雨."
+    fields = {"prefill": "", "max_tokens": 200, "top_logprobs": 1}
+    reply = two.generate(judge(json_schema=only(text), **fields))
+    assert json.loads(reply.text) == {"claim": text}
+    assert "".join(token.text for token in reply.tokens).startswith(
+        """{"claim":"The 'edge' effect, p < 0.05, is {beta}"""
+    )
+    assert all(token.logprob <= 0 for token in reply.tokens)
+    assert min(token.logprob for token in reply.tokens) < -3, "none of it is certain by the schema"
+
+
+@pytest.mark.model
+def test_what_a_prompt_says_is_likelier_than_what_it_does_not(two: LlamaCppModel) -> None:
+    def likelihood(text: str) -> float:
+        fields = {"prefill": "", "max_tokens": 100, "top_logprobs": 1}
+        tokens = two.generate(judge(json_schema=only(text), **fields)).tokens[3:]
+        return sum(token.logprob for token in tokens) / len(tokens)
+
+    said = likelihood("Small islands lose species faster.")
+    assert said > likelihood("Large engines burn kerosene slower.") + 1
+
+
+@pytest.mark.model
+def test_a_token_is_told_as_the_alternative_that_it_is(two: LlamaCppModel) -> None:
+    for request in (judge(), judge(grammar='start: "9"'), judge(max_tokens=5)):
+        reply = two.generate(request)
+        assert len(reply.tokens) == len(reply.logprobs) == request.max_tokens
+        for token, told in zip(reply.tokens, reply.logprobs, strict=True):
+            assert token.logprob == pytest.approx(told[token.text], abs=1e-3)
+
+
 @pytest.mark.model
 def test_the_end_of_an_answer_is_told_as_an_empty_text(two: LlamaCppModel) -> None:
     request = judge(grammar='start: "4"', max_tokens=5)
@@ -168,12 +213,14 @@ def test_negative_numbers_are_a_fault_of_the_caller(fields: dict[str, int]) -> N
 
 def test_tokens_of_the_same_text_count_together_and_the_likeliest_is_first() -> None:
     watch = Watch(judge())
-    watch.tell([("4", math.log(0.3)), ("5", math.log(0.4)), ("4", math.log(0.2))])
-    watch.tell([])
+    four = Token("4", math.log(0.3))
+    watch.tell(four, [("4", math.log(0.3)), ("5", math.log(0.4)), ("4", math.log(0.2))])
+    watch.tell(Token(" of", -1.0), [])
     (told,) = watch.reply("stop", 1, 1).logprobs
+    assert watch.reply("stop", 1, 1).tokens == (four, Token(" of", -1.0))
     assert list(told) == ["4", "5"]
     assert told == pytest.approx({"4": math.log(0.5), "5": math.log(0.4)})
-    watch.tell([("a", -9999.0), ("a", -9999.0)])
+    watch.tell(Token("a", -9999.0), [("a", -9999.0), ("a", -9999.0)])
     assert watch.logprobs[-1]["a"] == pytest.approx(-9999.0 + math.log(2))
 
 
@@ -245,6 +292,9 @@ def test_servers_tell_what_the_embedded_engine_tells(
     assert len(reply.logprobs) == 3
     for there, ours in zip(reply.logprobs, here.logprobs, strict=True):
         assert there == pytest.approx(dict(ours), abs=1e-4)
+    assert [token.text for token in reply.tokens] == [token.text for token in here.tokens]
+    for told, own in zip(reply.tokens, here.tokens, strict=True):
+        assert told.logprob == pytest.approx(own.logprob, abs=1e-4)
 
 
 def test_the_cap_of_servers_is_kept_and_the_slot_is_theirs(load: Any) -> None:
@@ -272,6 +322,8 @@ def test_a_server_that_tells_no_alternatives_leaves_the_logprobs_empty(load: Any
         server.logprobs = how
         reply = load(server).generate(judge())
     assert (reply.text, reply.logprobs) == ("4 5", ())
+    known = (Token("4 ", -0.25), Token("5", -0.5)) if how == "alone" else ()
+    assert reply.tokens == known
 
 
 @pytest.mark.parametrize(("temperature", "whole"), [(0.0, {"top_k": 0, "top_p": 1.0}), (0.7, {})])

@@ -79,6 +79,21 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """A token of a completion.
+
+    Attributes:
+        text: as of `Reply.logprobs`.
+        logprob: the natural logarithm of its probability, of the kind that `Reply.logprobs` tells.
+            A very small number stands for 0: llama.cpp's is -3.4e38, and OpenAI tells -9999 of
+            every token that is not among the likeliest.
+    """
+
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """A finished completion. Tokens are the engine's own counts; `seconds` is wall time.
 
@@ -91,6 +106,9 @@ class Reply:
             bytes took several tokens has one entry, that of the last; bytes that are no whole
             character stand as U+FFFD. The embedded engine tells the model's own probabilities,
             before sampling and before a schema or grammar; of a server that is hoped, not known.
+        tokens: the tokens of the completion themselves, told where `Request.top_logprobs` are asked
+            for, also by a server that tells no alternatives. Under a schema or grammar that allows
+            one text alone they tell how likely the model holds that text to be.
     """
 
     text: str
@@ -100,6 +118,7 @@ class Reply:
     seconds: float
     cached_tokens: int = 0
     logprobs: tuple[Mapping[str, float], ...] = ()
+    tokens: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +219,7 @@ class Watch:
     started: float = field(default_factory=time.monotonic)
     pieces: list[str] = field(default_factory=list)
     logprobs: list[Mapping[str, float]] = field(default_factory=list)
+    tokens: list[Token] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -221,11 +241,12 @@ class Watch:
             if self.on_text:
                 self.on_text(text)
 
-    def tell(self, alternatives: Iterable[tuple[str, float]]) -> None:
-        """Take the alternatives of the next token: texts with their logarithm of probability.
+    def tell(self, token: Token, alternatives: Iterable[tuple[str, float]]) -> None:
+        """Take the next token and its alternatives: texts with their logarithm of probability.
 
-        Tokens of the same text count together; a token without alternatives tells nothing.
+        Alternatives of the same text count together; without any, the token alone is told.
         """
+        self.tokens.append(token)
         told: dict[str, float] = {}
         for text, logprob in alternatives:
             told[text] = _log_add(told[text], logprob) if text in told else logprob
@@ -257,6 +278,7 @@ class Watch:
             self.seconds,
             cached_tokens,
             tuple(self.logprobs),
+            tuple(self.tokens),
         )
 
 

@@ -14,6 +14,7 @@ from harness.backends.base import (
     OnText,
     Reply,
     Request,
+    Token,
     Watch,
     token_text,
 )
@@ -134,8 +135,7 @@ class _Answer:
             self.watch.add(choice["delta"].get("content") or "")
             for token in (choice.get("logprobs") or {}).get("content", ()):
                 self.watch.tell(
-                    (token_text(told["token"], told["bytes"]), told["logprob"])
-                    for told in token["top_logprobs"]
+                    Token(*_told(token)), (_told(other) for other in token["top_logprobs"])
                 )
             if choice["finish_reason"]:
                 self._finish = "length" if choice["finish_reason"] == "length" else "stop"
@@ -151,6 +151,10 @@ class _Answer:
             self._usage.get("completion_tokens", 0),
             details.get("cached_tokens", 0),
         )
+
+
+def _told(token: Mapping[str, Any]) -> tuple[str, float]:
+    return token_text(token["token"], token["bytes"]), token["logprob"]
 
 
 def _file_ids(entry: ServeEntry) -> dict[str, str]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from harness.backends.base import Availability, Message, OnText, Reply, Request, Watch
+from harness.backends.base import Availability, Message, OnText, Reply, Request, Token, Watch
 from harness.backends.remote import (
     CONNECT_SECONDS,
     PROBE_SECONDS,
@@ -98,7 +98,10 @@ class OllamaModel:
         def take(part: Any) -> None:
             watch.add(part.message.content or "")
             for token in part.logprobs or ():
-                watch.tell((told.token, told.logprob) for told in token.top_logprobs or ())
+                watch.tell(
+                    Token(token.token, token.logprob),
+                    ((other.token, other.logprob) for other in token.top_logprobs or ()),
+                )
             if part.done:
                 last.append(part)
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.backends.base import Availability, OnText, Reply, Request, Watch, token_text
+from harness.backends.base import Availability, OnText, Reply, Request, Token, Watch, token_text
 from harness.backends.remote import (
     CONNECT_SECONDS,
     PROBE_SECONDS,
@@ -283,14 +283,17 @@ def _said(exc: openai.APIStatusError) -> str:
 
 def _tell(watch: Watch, choice: Any) -> None:
     for token in (choice.logprobs and choice.logprobs.content) or ():
-        alternatives = token.top_logprobs or ()  # some tell of the token alone
-        watch.tell((token_text(told.token, told.bytes), told.logprob) for told in alternatives)
+        watch.tell(Token(*_told(token)), map(_told, token.top_logprobs or ()))
+
+
+def _told(token: Any) -> tuple[str, float]:
+    return token_text(token.token, token.bytes), token.logprob
 
 
 def _counts(usage: list[Any]) -> tuple[int, int, int]:
     """Prompt, completion and cached tokens; 0 where the server does not count."""
     if not usage:
         return 0, 0, 0
-    details = usage[-1].prompt_tokens_details
-    cached = (details.cached_tokens or 0) if details else 0
-    return usage[-1].prompt_tokens or 0, usage[-1].completion_tokens or 0, cached
+    last = usage[-1]
+    cached = last.prompt_tokens_details.cached_tokens if last.prompt_tokens_details else 0
+    return last.prompt_tokens or 0, last.completion_tokens or 0, cached or 0
