@@ -97,6 +97,20 @@ def describe(work: Work) -> BaseFacts | None:
     return base_shapes.of_config(config, name, source, str(folder / "config.json"))
 
 
+def at_hand(work: Work) -> Path | None:
+    """The folder that the tokenizer of the recipe's base can be read from; None where there is none
+    on this machine yet. Nothing is fetched or unpacked."""
+    name, registry = work.recipe.base, work.call.models.registry
+    folder: Path | None = Path(name).expanduser()
+    if name in registry.files:
+        files = FileStore(registry.files, work.cache, work.call.screen.notice)
+        there = files.missing(name) is None and not files.to_fetch(name)
+        folder = _unpacked(work, files.digest(name)) if there else None
+    elif folder is None or not folder.is_dir():
+        folder = _snapshot(name)
+    return folder if folder is not None and (folder / "tokenizer.json").is_file() else None
+
+
 def open_tokenizer(base: Base) -> Any:
     """The tokenizer of a base, as transformers has it; torch is not needed.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from harness import output
 from harness.errors import UsageError
 from skills.corpus.table_files import regular_file
 from skills.finetune.data.token_counts import RENDERED, open_counter
+from skills.finetune.planning.sample import Sample, sample_of
 from skills.finetune.planning.terms import Batch
 from skills.finetune.training.batches import read_prepared
 from skills.finetune.training.examples import Example, read_examples
@@ -35,7 +36,7 @@ class Rows:
         too_long: rows over `max_length`, which `prepare` refuses; they are not among the others.
         source: how they were counted, as a clause.
         estimated: whether that is not what training will see.
-        sample: pieces of one decoded row as (text, whether it is in the loss); () if unprepared.
+        sample: one of them with its mask.
     """
 
     lengths: tuple[int, ...]
@@ -44,7 +45,7 @@ class Rows:
     too_long: int
     source: str
     estimated: bool
-    sample: tuple[tuple[str, bool], ...] = ()
+    sample: Sample = field(default_factory=Sample)
 
     @property
     def count(self) -> int:
@@ -122,7 +123,9 @@ def _prepared(work: Work) -> Rows | None:
         0,
         f"as prepared in {work.out.prepared}",
         estimated=False,
-        sample=tuple((str(text), bool(said)) for text, said in prepared.facts.get("sample", ())),
+        sample=Sample(
+            tuple((str(text), bool(said)) for text, said in prepared.facts.get("sample", ()))
+        ),
     )
 
 
@@ -151,6 +154,7 @@ def _counted(work: Work, data: Path, tick: Callable[[str], None]) -> Rows:
         0,
         f"counted in {data.name} by {counter.name}",
         estimated=True,
+        sample=sample_of(work, parted.train[0]),
     )
     return rows.up_to(recipe.training.max_length)
 

@@ -11,6 +11,10 @@ from skills.finetune.planning.terms import Item, total
 
 IN_LOSS, NOT_IN_LOSS = "+ ", "  "
 """What stands before each line of the decoded row."""
+AS_GIVEN = (
+    ", as the data set has it: around it comes the base's chat template, which is not at hand, and "
+    "in the loss the token that ends an answer"
+)
 
 
 def show(plan: Plan) -> str:
@@ -121,10 +125,12 @@ def _disk(plan: Plan) -> str:
 
 def _sample(plan: Plan) -> str:
     """The row with "+ " before what is in the loss. A piece may begin within a line."""
-    if not plan.rows.sample:
+    sample = plan.rows.sample
+    if not sample.pieces:
         return ""
-    lines = [f'one row; "{IN_LOSS.strip()}" is what the loss is taken of']
-    for text, in_loss in plan.rows.sample:
+    which = "" if sample.decoded else AS_GIVEN
+    lines = [f'one row{which}; "{IN_LOSS.strip()}" is what the loss is taken of']
+    for text, in_loss in sample.pieces:
         mark = IN_LOSS if in_loss else NOT_IN_LOSS
         lines += [f"{mark}{line}".rstrip() for line in text.splitlines()]
     return "\n".join(lines)
