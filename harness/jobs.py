@@ -66,6 +66,8 @@ class Job(Generic[T, R]):
         slots: tasks in work at once.
         cancel: set when work should end; `perform` heeds it.
         pause: waits some seconds before another attempt; returns early once `cancel` is set.
+        tick: called every `TICK` at least in the thread that called `run`, and once more when
+            nothing is in work any longer, for what is to be kept before its task has ended.
     """
 
     perform: Callable[[T], R]
@@ -74,6 +76,7 @@ class Job(Generic[T, R]):
     slots: int
     cancel: threading.Event
     pause: Callable[[float], Any] | None = None
+    tick: Callable[[], None] | None = None
     tally: Tally = field(default_factory=Tally)
     _running: dict[Future[R], T] = field(default_factory=dict)
     _asked: bool = False
@@ -123,6 +126,8 @@ class Job(Generic[T, R]):
             self._settle(future)
 
     def _check(self) -> None:
+        if self.tick is not None:
+            self.tick()
         if self._asked:
             raise Interrupted("interrupted")
 
@@ -150,6 +155,8 @@ class Job(Generic[T, R]):
         wait(self._running)
         if isinstance(error, OutputError):
             return
+        if self.tick is not None:
+            self.tick()
         for future in list(self._running):
             if not future.cancelled() and not _left_over(future.exception()):
                 try:

@@ -22,7 +22,7 @@ from harness.execution import Outcome
 from harness.models import ServedModel
 from harness.testing import FakeModel, fake_app, fake_models
 from skills.corpus.database import open_corpus
-from skills.curate import ballots, panel
+from skills.curate import judges, panel
 from skills.curate.curator import VoteForm
 from skills.curate.items import Item
 from skills.curate.panel import Panel
@@ -249,7 +249,7 @@ class Desk:
 
         def keep(served: ServedModel) -> None:
             with open_corpus(self.corpus) as db:
-                ballots.keep_form(db, served, panel.shipped(), form)
+                judges.keep_form(db, served, panel.shipped(), form)
 
         fake_models(self.judge, "judge").run("judge", keep)
 

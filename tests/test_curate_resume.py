@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import threading
 from typing import Any
 
@@ -244,6 +245,75 @@ def test_a_judge_that_is_gone_before_it_has_judged_anything_may_be_replaced(desk
     assert "first unavailable" in desk.said
     statuses = [run["status"] for run in rows_of(desk, "SELECT status FROM runs ORDER BY id")]
     assert statuses == ["failed", "done"]
+
+
+class Stopping(Judge):
+    """Raises an error at a request that judges, counted from 1, and at none after it."""
+
+    def __init__(self, at: int, error: Exception) -> None:
+        super().__init__()
+        self.at, self.error = at, error
+
+    def generate(self, request: Any, *rest: Any) -> Any:
+        reply = super().generate(request, *rest)
+        if len(self.requests) == self.at:
+            raise self.error
+        return reply
+
+
+@pytest.mark.parametrize("error", [ModelUnavailable("gone"), Interrupted("off")])
+def test_no_vote_of_a_ballot_that_is_cut_off_is_asked_for_again(
+    desk: Desk, error: Exception
+) -> None:
+    desk.rows(1, 2)
+    desk = desk.again(Stopping(3, error))
+    desk.judge.scores[1, "alpha"] = 2.0
+    with contextlib.suppress(ModelUnavailable):  # who is gone before a ballot is ended is replaced
+        assert desk.curate().result.code == 130
+    assert rows_of(desk, "SELECT status, attempts FROM ballots") == [
+        {"status": "begun", "attempts": 0}
+    ]
+    later = desk.again()
+    outcome = later.curate()
+    assert later.judge.asked == {
+        **{(1, name): 1 for name in NAMES[2:]},
+        **{(2, name): 1 for name in NAMES},
+    }
+    assert desk.summary(outcome)["panel"]["splits"]["4-1"] == 1
+    assert [vote["persona"] for vote in later.log("annotation")[0]["votes"]] == list(NAMES)
+    statuses = rows_of(later, "SELECT DISTINCT status, attempts FROM ballots")
+    assert statuses == [{"status": "done", "attempts": 1}]
+
+
+def test_a_ballot_that_failed_at_its_third_vote_is_asked_for_the_rest(desk: Desk) -> None:
+    desk.rows(1)
+    desk = desk.again(Stopping(3, InvalidReply("no")))
+    desk.curate()
+    later = desk.again()
+    later.curate("--retry-failed")
+    assert later.judge.asked == {(1, name): 1 for name in NAMES[2:]}
+    assert later.kept() == ids(1)
+
+
+def test_an_invalid_vote_of_a_ballot_that_is_cut_off_is_asked_for_again(desk: Desk) -> None:
+    desk.rows(1)
+    desk = desk.again(Stopping(3, ModelUnavailable("gone")))
+    desk.judge.scores[1, "beta"] = None
+    with pytest.raises(ModelUnavailable):
+        desk.curate()
+    later = desk.again()
+    later.curate()
+    assert later.judge.asked == {(1, name): 1 for name in NAMES if name != "alpha"}
+
+
+def test_an_attempt_after_an_error_that_passes_asks_for_no_vote_twice(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.jobs.Job._sleep", lambda *_: None)
+    desk.rows(1)
+    desk = desk.again(Stopping(4, GenerationFailed("500")))
+    assert desk.curate().result.code == 0
+    assert desk.judge.asked == {(1, name): 1 + (name == NAMES[3]) for name in NAMES}
 
 
 def test_another_judge_that_goes_on_says_that_it_begins_anew(desk: Desk) -> None:

@@ -20,13 +20,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import HarnessError
-from harness.models import ServedModel
 from skills.corpus import listing
 from skills.corpus.database import transaction
 from skills.corpus.rows import Row, insert, now, one
-from skills.curate.curator import Judge, Vote, VoteForm
+from skills.curate import judges
+from skills.curate.curator import Judge, Vote
 from skills.curate.items import Item
-from skills.curate.panel import Panel
 from skills.nanda.framework import sha256_of
 
 if TYPE_CHECKING:
@@ -59,42 +58,6 @@ class Refused:
     retryable: bool
 
 
-def judge_of(model: ServedModel) -> str:
-    """What tells one judge from another: the digests of its weights, else where it is served."""
-    serve = model.resolution.chosen.serve
-    return sha256_of(dict(model.digests) or f"{serve.backend}/{serve.where}")
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeBefore:
-    """Who judged an input last.
-
-    Attributes:
-        judge: as of `judge_of`.
-        model, served: its name in the registry, and where it was served.
-    """
-
-    judge: str
-    model: str
-    served: str
-
-
-def judge_before(db: Database, source: str) -> JudgeBefore | None:
-    """Who judged this input in the last run that came to a vote; None if there was none."""
-    row = one(
-        db,
-        "SELECT model, settings FROM runs WHERE skill = 'curate' AND input = ? AND ("
-        " EXISTS (SELECT 1 FROM ballots WHERE run_id = runs.id AND status = 'done') OR EXISTS"
-        " (SELECT 1 FROM verdicts WHERE run_id = runs.id AND ballot_id IS NOT NULL))"
-        " ORDER BY id DESC LIMIT 1",
-        [source],
-    )
-    if row is None:
-        return None
-    settings = json.loads(row["settings"])
-    return JudgeBefore(settings.get("judge", ""), row["model"], settings["served"])
-
-
 def key_of(item: Item, judge: Judge) -> str:
     """The content key of an item's ballot; the same annotation has the same, probe or not."""
     parts = {
@@ -103,19 +66,14 @@ def key_of(item: Item, judge: Judge) -> str:
         "labels": [move.label for move in judge.framework.moves],
         "panel": judge.panel.digest,
         "form": [judge.form.kind, judge.form.prefill],
-        "model": judge_of(judge.model),
+        "model": judges.judge_of(judge.model),
     }
     return f"{VERSION}:{sha256_of(parts)}"
 
 
-def asked(judge: Judge) -> str:
-    """What tells one way of asking a judge from another: the panel, and the form."""
-    return sha256_of([judge.panel.digest, judge.form.kind, judge.form.prefill])
-
-
 def state(db: Database, key: str) -> State | None:
     """How a ballot ended; None if it has not been tried to its end."""
-    row = one(db, "SELECT status FROM ballots WHERE key = ?", [key])
+    row = one(db, "SELECT status FROM ballots WHERE key = ? AND status <> 'begun'", [key])
     return None if row is None else row["status"]
 
 
@@ -124,13 +82,18 @@ def load(db: Database, key: str) -> Ballot | None:
     row = one(db, "SELECT id FROM ballots WHERE key = ? AND status = 'done'", [key])
     if row is None:
         return None
-    rows = db.conn.execute("SELECT * FROM votes WHERE ballot_id = ? ORDER BY id", [row["id"]])
-    found = rows.fetchall()
+    found = _votes(db, row["id"])
     return Ballot(
         row["id"],
         tuple(map(_vote, found)),
         {vote["persona"]: vote["explanation"] for vote in found if vote["explanation"] is not None},
     )
+
+
+def begun(db: Database, key: str) -> dict[str, Vote]:
+    """The votes, by persona, of a ballot that did not come to its end."""
+    row = one(db, "SELECT id FROM ballots WHERE key = ? AND status <> 'done'", [key])
+    return {vote["persona"]: _vote(vote) for vote in _votes(db, row["id"])} if row else {}
 
 
 def refused(db: Database, key: str) -> Refused | None:
@@ -152,19 +115,30 @@ def keep(
     """Keep a ballot with all its votes."""
     with transaction(db):
         ballot_id = _replace(db, key, item, judge, run_id, status="done")
+        db.conn.execute("DELETE FROM votes WHERE ballot_id = ?", [ballot_id])
         for vote in votes:
-            insert(
-                db,
-                "votes",
-                ballot_id=ballot_id,
-                persona=vote.persona,
-                score=vote.score,
-                mass=vote.mass,
-                answers=json.dumps(dict(vote.answers)),
-                prompt_tokens=vote.prompt_tokens,
-                cached_tokens=vote.cached_tokens,
-                seconds=vote.seconds,
-            )
+            _insert(db, ballot_id, vote)
+
+
+def keep_vote(
+    db: Database, key: str, item: Item, judge: Judge, vote: Vote, run_id: int | None
+) -> None:
+    """Keep one vote of a ballot that has not come to its end, unless another process has it.
+
+    An invalid one is not kept: what kept the judge from answering may have passed when it is asked
+    again.
+    """
+    if vote.score is None:
+        return
+    with transaction(db):
+        row = one(db, "SELECT id, status FROM ballots WHERE key = ?", [key])
+        if row is not None and row["status"] == "done":
+            return
+        ballot_id = row["id"] if row else _replace(db, key, item, judge, run_id, status="begun")
+        db.conn.execute(
+            "DELETE FROM votes WHERE ballot_id = ? AND persona = ?", [ballot_id, vote.persona]
+        )
+        _insert(db, ballot_id, vote)
 
 
 def refuse(
@@ -209,49 +183,10 @@ def explained(db: Database, ballot: Ballot, persona: str, text: str) -> None:
         )
 
 
-def known_form(db: Database, model: ServedModel, panel: Panel) -> VoteForm | None:
-    """How this judge is asked by this panel, if it has been measured."""
-    row = one(
-        db,
-        "SELECT * FROM judge_forms WHERE judge = ? AND panel = ?",
-        [judge_of(model), _compared(panel)],
-    )
-    if row is None:
-        return None
-    return VoteForm(row["kind"], row["prefill"], row["mass"], json.loads(row["measured"]))
-
-
-def keep_form(db: Database, model: ServedModel, panel: Panel, form: VoteForm) -> VoteForm:
-    """Keep how a judge is asked, so that it is asked the same from now on.
-
-    Returns: the form that holds: the first, where another process has measured meanwhile.
-    """
-    with transaction(db):
-        if known := known_form(db, model, panel):
-            return known
-        insert(
-            db,
-            "judge_forms",
-            judge=judge_of(model),
-            panel=_compared(panel),
-            kind=form.kind,
-            prefill=form.prefill,
-            mass=form.mass,
-            measured=json.dumps(dict(form.measured)),
-            created_at=now(),
-        )
-    return form
-
-
-def _compared(panel: Panel) -> str:
-    """The panel with the beginnings that were compared."""
-    return sha256_of([panel.digest, list(panel.prefills)])
-
-
 def _replace(
     db: Database, key: str, item: Item, judge: Judge, run_id: int | None, **ended: Any
 ) -> int:
-    """Write a ballot in place of a failed one of the same key."""
+    """Write a ballot in place of one of the same key that was begun or has failed."""
     before = one(db, "SELECT id, attempts FROM ballots WHERE key = ?", [key])
     known = None if item.probe else listing.with_moves(db, item.paper, item.moves, judge.framework)
     columns = {
@@ -263,20 +198,39 @@ def _replace(
         "moves_sha256": item.moves_sha256,
         "probe": item.probe or None,
         "model": judge.model.resolution.resolved,
-        "attempts": (before["attempts"] if before else 0) + 1,
+        "attempts": (before["attempts"] if before else 0) + (ended["status"] != "begun"),
         "created_at": now(),
         **dict.fromkeys(("error_type", "reason", "retryable", "raw_reply")),
         **ended,
     }
     if before is None:
         return insert(db, "ballots", **columns)
-    db.conn.execute("DELETE FROM votes WHERE ballot_id = ?", [before["id"]])
     assigned = ", ".join(f"{name} = ?" for name in columns)
     db.conn.execute(
         f"UPDATE ballots SET {assigned} WHERE id = ?",  # noqa: S608  names are ours
         [*columns.values(), before["id"]],
     )
     return int(before["id"])
+
+
+def _votes(db: Database, ballot_id: int) -> list[Row]:
+    rows = db.conn.execute("SELECT * FROM votes WHERE ballot_id = ? ORDER BY id", [ballot_id])
+    return rows.fetchall()
+
+
+def _insert(db: Database, ballot_id: int, vote: Vote) -> None:
+    insert(
+        db,
+        "votes",
+        ballot_id=ballot_id,
+        persona=vote.persona,
+        score=vote.score,
+        mass=vote.mass,
+        answers=json.dumps(dict(vote.answers)),
+        prompt_tokens=vote.prompt_tokens,
+        cached_tokens=vote.cached_tokens,
+        seconds=vote.seconds,
+    )
 
 
 def _vote(row: Row) -> Vote:

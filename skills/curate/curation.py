@@ -17,11 +17,11 @@ from skills.corpus import runs
 from skills.corpus.columns import Columns
 from skills.corpus.database import default_path, locks, open_corpus
 from skills.curate import (
-    ballots,
     calibration,
     decisions,
     gates,
     items,
+    judges,
     panel,
     probes,
     results,
@@ -130,7 +130,7 @@ class Curation:
 
     def _form(self, model: ServedModel, db: Database) -> VoteForm:
         """How the judge is asked: measured once, and the same from then on."""
-        known = ballots.known_form(db, model, self.panel)
+        known = judges.known_form(db, model, self.panel)
         if known is not None:
             return known
         asked = [item for item in self.source.items if not item.findings]
@@ -138,7 +138,7 @@ class Curation:
             form = choose_form(self.panel, model, self.framework, asked)
         if form.kind == "logprobs" and form.mass is None:  # there was nothing to measure it by
             return form
-        return ballots.keep_form(db, model, self.panel, form)
+        return judges.keep_form(db, model, self.panel, form)
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -149,8 +149,8 @@ class Curation:
 
     def _start(self, judge: Judge, db: Database) -> int:
         model = judge.model
-        before = ballots.judge_before(db, self.source.name)
-        if before is not None and before.judge != ballots.judge_of(model):
+        before = judges.judge_before(db, self.source.name)
+        if before is not None and before.judge != judges.judge_of(model):
             self.call.screen.notice(
                 f"{self.source.name} was judged by {before.model} ({before.served}) before; "
                 f"{model.resolution.resolved} ({model.resolution.chosen.serve.label}) is another "
@@ -163,7 +163,7 @@ class Curation:
             model=judge.model.resolution.resolved,
             settings={
                 **self._settings(),
-                "judge": ballots.judge_of(model),
+                "judge": judges.judge_of(model),
                 "digests": dict(judge.model.digests),
                 "served": judge.model.resolution.chosen.serve.label,
                 "slots": judge.model.slots,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
@@ -85,16 +85,33 @@ class Judge:
     framework: Framework
     form: VoteForm
 
-    def votes(self, item: Item, slot: int | None = None) -> tuple[Vote, ...]:
+    def votes(
+        self,
+        item: Item,
+        slot: int | None = None,
+        known: Mapping[str, Vote] | None = None,
+        on_vote: Callable[[Vote], None] = lambda _: None,
+    ) -> tuple[Vote, ...]:
         """Ask every persona about an annotation, one after another.
 
         In one slot, the second to the last find the beginning of their prompt evaluated.
+
+        Args:
+            known: votes by persona that need not be asked for again.
+            on_vote: told each other one as it comes.
 
         Raises:
             InvalidReply: there is not one answer in all of them.
             Whatever `ServedModel.generate` raises.
         """
-        votes = tuple(self.vote(item, persona, slot) for persona in self.panel.personas)
+        known, found = known or {}, []
+        for persona in self.panel.personas:
+            vote = known.get(persona.name)
+            if vote is None:
+                vote = self.vote(item, persona, slot)
+                on_vote(vote)
+            found.append(vote)
+        votes = tuple(found)
         told = any(any(vote.answers.values()) for vote in votes)
         if self.form.kind == "logprobs" and not told:
             raise InvalidReply(

@@ -41,6 +41,8 @@ class CurateJob:
     _job: Job[Any, Any] | None = None
     _asked: bool = False
     _slots: SimpleQueue[int] = field(default_factory=SimpleQueue)
+    _votes: SimpleQueue[tuple[Item, Vote]] = field(default_factory=SimpleQueue)
+    _known: dict[str, dict[str, Vote]] = field(default_factory=dict)
     _update: Callable[[], None] = lambda: None
 
     def run(self) -> Tally:
@@ -53,7 +55,9 @@ class CurateJob:
         for slot in range(slots):
             self._slots.put(slot)
         self._pace = Pace(len(due), sum(len(item.paper.abstract) for item in due))
-        self._job = job = Job(self._perform, self._keep, self._refuse, slots, self.call.cancel)
+        self._job = job = Job(
+            self._perform, self._keep, self._refuse, slots, self.call.cancel, tick=self._keep_votes
+        )
         if self._asked:
             job.ask()
         with shown(self._pace, self.call.screen, "judging") as self._update:
@@ -111,6 +115,7 @@ class CurateJob:
             key = ballots.key_of(item, self.judge)
             if self._is_asked(item) and key not in seen and ballots.state(self.db, key) == wanted:
                 seen.add(key)
+                self._known[key] = ballots.begun(self.db, key)
                 yield item
 
     def _announce(self, due: int) -> None:
@@ -123,11 +128,25 @@ class CurateJob:
         self.call.screen.notice(f"{self.source.name}: {'; '.join(parts)}")
 
     def _perform(self, item: Item) -> tuple[Vote, ...]:
+        known = self._known[ballots.key_of(item, self.judge)]
+
+        def came(vote: Vote) -> None:
+            if vote.score is not None:
+                known[vote.persona] = vote  # for another attempt
+                self._votes.put((item, vote))
+
         slot = self._slots.get()
         try:
-            return self.judge.votes(item, slot)
+            return self.judge.votes(item, slot, dict(known), came)
         finally:
             self._slots.put(slot)
+
+    def _keep_votes(self) -> None:
+        """Keep the votes that have come of ballots that have not ended."""
+        while not self._votes.empty():
+            item, vote = self._votes.get()
+            key = ballots.key_of(item, self.judge)
+            ballots.keep_vote(self.db, key, item, self.judge, vote, self.run_id)
 
     def _keep(self, item: Item, votes: tuple[Vote, ...]) -> None:
         ballots.keep(

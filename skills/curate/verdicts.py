@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from skills.corpus.database import transaction
 from skills.corpus.rows import insert, now, one
-from skills.curate import ballots, decisions
+from skills.curate import ballots, decisions, judges
 from skills.curate.ballots import Ballot, Refused
 from skills.curate.curator import Judge
 from skills.curate.items import Item
@@ -134,7 +134,7 @@ def bar(db: Database, judge: Judge, min_votes: int) -> Bar:
         db,
         "SELECT * FROM calibrations WHERE judge = ? AND panel = ? AND min_votes = ?"
         " ORDER BY id DESC LIMIT 1",
-        [ballots.judge_of(judge.model), ballots.asked(judge), min_votes],
+        [judges.judge_of(judge.model), judges.asked(judge), min_votes],
     )
     if row is None:
         return Bar(judge.panel.thresholds, min_votes)
@@ -148,8 +148,8 @@ def keep_bar(db: Database, judge: Judge, bar: Bar) -> None:
         insert(
             db,
             "calibrations",
-            judge=ballots.judge_of(judge.model),
-            panel=ballots.asked(judge),
+            judge=judges.judge_of(judge.model),
+            panel=judges.asked(judge),
             thresholds=json.dumps(bar.thresholds),
             min_votes=bar.min_votes,
             **{**(bar.calibrated or {}), "created_at": now()},
