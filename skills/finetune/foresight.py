@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from skills.finetune.exporting.llama_cpp import chosen_converters, library_version
 from skills.finetune.extra import require
+from skills.finetune.planning.judgement import packages
 from skills.finetune.registering.registered import check_name
 from skills.finetune.registering.registry_file import RegistryFile
 from skills.finetune.serving.ollama_api import Ollama
@@ -11,7 +12,7 @@ from skills.finetune.serving.ollama_create import refuse_old
 from skills.finetune.work import Work
 
 MODULES = ("gguf", "sentencepiece", "cffi", "jinja2")
-"""What the stages after training import, beside what training itself does."""
+"""What the other stages import, beside what training itself does."""
 
 
 def check(work: Work) -> None:
@@ -26,7 +27,7 @@ def check(work: Work) -> None:
         ModelUnavailable: no server answers at --host.
     """
     options, settings = work.call.options, work.call.settings
-    require(*MODULES)
+    require(*packages(work.recipe), *MODULES)
     chosen_converters(work)
     library_version()
     check_name(options.as_name)
