@@ -433,7 +433,9 @@ def test_what_is_said_before_stays_and_a_system_text_comes_first(tmp_path: Path)
     [
         ("{", "is no JSON"),
         ("[1]", "is no JSON object but a list"),
-        ('{"prompt": "a"}', "has the keys prompt, of which no prompt and completion can be told"),
+        ('{"prompt": "a"}', "line 3: has no completion"),
+        ('{"completion": "a", "id": 1}', "line 3: has no prompt"),
+        ('{"text": "a"}', "has the keys text, of which no prompt and completion can be told"),
         ('{"text": "a b"}', "has the keys text"),
         ('{"prompt": "a", "completion": "b", "messages": []}', "has the keys"),
         ('{"prompt": "a", "completion": " "}', "its completion is empty"),

@@ -6,33 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
 from harness.errors import InputError, ModelUnavailable, UsageError
 from harness.invocation import as_path
 from harness.skills import Call, Result
 from skills.corpus.table_files import regular_file
-from skills.finetune import recipe as recipes
-from skills.finetune import stages
+from skills.finetune import choosing, stages
 from skills.finetune.out import Out
-from skills.finetune.recipe import Recipe
 from skills.finetune.work import Work
 from skills.nanda import framework as frameworks
-
-SETTINGS = {
-    "base": "base",
-    "epochs": "training.epochs",
-    "batch": "training.batch",
-    "accumulation": "training.accumulation",
-    "learning_rate": "training.learning_rate",
-    "max_length": "training.max_length",
-    "max_steps": "training.max_steps",
-    "seed": "training.seed",
-    "name": "export.name",
-}
-"""The settings of a recipe that have an option of their own, by its field."""
-DEFAULT = "lesson"
 
 
 def run_all(call: Call) -> Result:
@@ -98,7 +79,7 @@ def show_plan(call: Call) -> Result:
 
 def _work(call: Call) -> Work:
     """What the stages are given, from the options or from what the folder remembers."""
-    data, folder = _named(call)
+    options, (data, folder) = call.options, _named(call)
     if data is None and not Out(folder, "").run:
         _refuse_a_word(call)
         raise InputError(
@@ -107,7 +88,7 @@ def _work(call: Call) -> Work:
             hint="`/finetune train.jsonl --out FOLDER` begins one.",
         )
     before, dev = _before(call), _dev(call)
-    recipe, own = _recipe(call, before), _framework(call)
+    recipe, own = choosing.chosen(options, before, folder), _framework(call)
     for path in filter(None, (data, dev)):
         regular_file(path)
     return Work(
@@ -188,53 +169,6 @@ def _refuse_a_word(call: Call) -> None:
             f"/finetune has no subcommand {word[:40]!r}, and there is no such folder",
             hint=f"The subcommands are {commands}.",
         )
-
-
-def _recipe(call: Call, remembered: Mapping[str, Any]) -> Recipe:
-    """The recipe that is named, else the one the folder was begun with, with the options laid over.
-
-    Raises:
-        UsageError: a setting that is not one, or that no recipe has.
-    """
-    options = call.options
-    if options.preset and options.recipe:
-        raise UsageError("--preset and --recipe name two recipes", hint="Give one of them.")
-    named = options.recipe or options.preset
-    if named is None and remembered:
-        chosen = _recipe_of(remembered, _named(call)[1])
-    else:
-        chosen = recipes.load(named or DEFAULT)
-    changes = {dotted: getattr(options, field) for field, dotted in SETTINGS.items()}
-    return recipes.overridden(chosen, {**changes, **dict(map(_setting, options.set))})
-
-
-def _recipe_of(remembered: Mapping[str, Any], folder: Path) -> Recipe:
-    """The recipe that a folder remembers.
-
-    Raises:
-        InputError: it is of a version that had other settings.
-    """
-    try:
-        return Recipe.model_validate(remembered.get("recipe"))
-    except ValidationError as exc:
-        error = exc.errors()[0]
-        name = ".".join(map(str, error["loc"])) or "it"
-        raise InputError(
-            f"remembers no recipe that can be read ({name}: {error['msg']})",
-            where=str(folder),
-            hint="Name one with --preset or --recipe.",
-        ) from exc
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """A setting as `--set training.warmup=0.1` gives it; its value is read as YAML."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise UsageError(f"--set: {text!r} is not NAME=VALUE", hint="--set training.warmup=0.1")
-    try:
-        return name.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as exc:
-        raise UsageError(f"--set: {value!r} is no value") from exc
 
 
 def _dev(call: Call) -> Path | None:

@@ -122,7 +122,12 @@ def artifacts(
             quantized,
             f"llama.cpp's mix for {kind}: {8 * quantized / count:.2f} bits a weight",
         ),
-        ("GGUF of the adapter", out.lora, 2 * trained, f"{trained:,} values x 2 bytes"),
+        (
+            "GGUF of the adapter",
+            out.lora,
+            trained * TRAINED,
+            f"{trained:,} values x {TRAINED} bytes",
+        ),
     )
     return tuple(
         Artifact(name, path, size, formula, _present(path)) for name, path, size, formula in found

@@ -112,12 +112,7 @@ def _conversation(row: Mapping[str, Any], where: str) -> tuple[Messages, str]:
         *messages, last = _messages(row["messages"], "messages", where)
         completion = [last]
     elif "prompt" not in row or "completion" not in row or "messages" in row:
-        raise InputError(
-            f"has the keys {', '.join(map(str, row))[:120] or 'none'}, of which no prompt and "
-            "completion can be told",
-            where=where,
-            hint="A row has prompt and completion, or messages that end with the assistant's.",
-        )
+        raise _untold(row, where)
     elif isinstance(row["prompt"], str) and isinstance(row["completion"], str):
         return _texts(row, where), _filled(row["completion"], "completion", where)
     else:
@@ -128,6 +123,19 @@ def _conversation(row: Mapping[str, Any], where: str) -> tuple[Messages, str]:
     if not messages or messages[-1]["role"] != "user":
         raise InputError("has no message of the user before the assistant's", where=where)
     return messages, completion[0]["content"]
+
+
+def _untold(row: Mapping[str, Any], where: str) -> InputError:
+    lacking = [name for name in ("prompt", "completion") if name not in row]
+    keys = ", ".join(map(str, row))[:120] or "none"
+    one = len(lacking) == 1 and "messages" not in row
+    return InputError(
+        f"has no {lacking[0]}"
+        if one
+        else f"has the keys {keys}, of which no prompt and completion can be told",
+        where=where,
+        hint="A row has prompt and completion, or messages that end with the assistant's.",
+    )
 
 
 def _texts(row: Mapping[str, Any], where: str) -> Messages:
