@@ -162,7 +162,8 @@ def questions(db: Database, shares: list[tuple[str, float]]) -> dict[str, Callab
     def met(text: str) -> Callable[[], object]:
         return lambda: filters.select(db, filters.parse(text, framework), framework)
 
-    stop, common, other, rare = shares[0][0], near(0.12), near(0.1), near(0.0001)
+    stop, second = shares[0][0], shares[1][0]
+    common, other, rare = near(0.12), near(0.1), near(0.0001)
     narrow = Narrowing(["method"], years=Years(2024))
     narrower = Narrowing(["method"], ["cs.DB"], Years(2024, 2024))
     return {
@@ -176,6 +177,10 @@ def questions(db: Database, shares: list[tuple[str, float]]) -> dict[str, Callab
         f"search stop word (in {shares[0][1]:.0%} of moves)": found(stop),
         "search stop word --move --year": found(stop, narrow),
         "search stop word --move --year --category": found(stop, narrower),
+        "search two stop words --move --year --category": found(f"{stop} {second}", narrower),
+        "search stop and common word --move --year --category": found(f"{stop} {common}", narrower),
+        "search phrase of stop and common word": found(f'"{stop} {common}"'),
+        "search phrase of stop words": found(f'"{stop} {second}"'),
         "papers about four words": lambda: papers_about(db, [common, other, near(0.01), rare], 10),
         "filter limitation=stated": met("limitation=stated"),
         "filter limitation=stated comparison~common": met(f"limitation=stated comparison~{common}"),

@@ -161,6 +161,35 @@ def test_of_too_many_matches_the_newest_are_ranked(
     assert not search(db, "own", nanda()).capped
 
 
+def test_words_that_too_many_moves_hold_are_not_ranked_by(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "COMMON", 3)
+    claims = (
+        "Ledger, oracle, oracle.",
+        "Ledger: a ledger, our ledger, with the one oracle.",
+        "A very long tale of one ledger and of whatever else there is, but for the oracle.",
+        "Another ledger.",
+    )
+    for number, claim in enumerate(claims, 1):
+        store.save(db, annotated(paper(number), claim=claim), nanda())
+    assert ids(db, "oracle") == ["1", "2", "3"], "three moves are not more than three"
+    assert ids(db, "ledger oracle") == ["1", "2", "3"]
+    assert ids(db, "ledger") == ["4", "3", "2", "1"]
+    newest = search(db, "ledger", nanda(), Narrowing(["claim"], years=Years(2024)), limit=2)
+    assert [(hit.id, hit.score) for hit in newest.hits] == [(paper(4).id, 0), (paper(3).id, 0)]
+    assert newest.hits[1].snippet.count("**ledger**") == 1
+    assert not newest.ranked
+    assert not newest.capped
+    assert ids(db, '"ledger - oracle"') == ["1"], "by the word that tells"
+    both = search(db, "ledger oracle", nanda())
+    assert both.ranked
+    assert both.hits[1].snippet.count("**ledger**") == 2, "it is marked all the same"
+    assert [hit.score for hit in both.hits] == [
+        hit.score for hit in search(db, "oracle", nanda()).hits
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "first", "last"),
     [

@@ -89,6 +89,16 @@ def test_a_search_says_that_only_the_newest_are_ranked(
     assert "more than 2 moves match" in told(app)
 
 
+def test_a_search_says_that_its_words_are_too_common_to_rank_by(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "COMMON", 2)
+    app.dispatch("/corpus search retrieval")
+    assert "the newest that match" not in told(app)
+    app.dispatch("/corpus search something")
+    assert "more than 2 moves hold each word; these are the newest that match" in told(app)
+
+
 @pytest.mark.parametrize(
     ("line", "error", "message"),
     [

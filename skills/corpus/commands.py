@@ -59,6 +59,10 @@ def search_moves(call: Call) -> Result:
     with _opened(call) as db:
         found = search.search(db, call.text, framework, narrowing, limit=options.limit or HITS)
     _say_unknown(call, found.without_year, "year")
+    if found.hits and not found.ranked:
+        call.screen.notice(
+            f"more than {search.COMMON:,} moves hold each word; these are the newest that match"
+        )
     if found.capped:
         call.screen.notice(
             f"more than {search.RANKED:,} moves match; these are the best of the newest"

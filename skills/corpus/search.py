@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from skills.corpus.facets import Kind, word
 from skills.corpus.paper_rows import paper_of
 from skills.corpus.queries import Years, all_of, quoted, tokens
-from skills.corpus.rows import Row
+from skills.corpus.rows import one
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 RANKED = 2_000
 """Of more matches than these, the newest are ranked: a word so common says little about which is
 best, and bm25 takes some microseconds for each."""
+COMMON = 100_000
+"""A word that more moves than these hold has no part in the ranking: bm25 would count them all anew
+in every search, only to give it little weight."""
 SNIPPET_WORDS = 32
 TOKENIZER = "porter unicode61"
 """That of the corpus's own full-text tables, in skills/corpus/schema.py."""
@@ -48,7 +51,8 @@ class Hit:
     Attributes:
         id_field, id: the paper's id and what it is called in the stored form.
         snippet: the move's text, or a part of it, with matching words between two `MARK`s.
-        score: of bm25, better ones higher; good for comparing the hits of one search alone.
+        score: of bm25, better ones higher; good for comparing the hits of one search alone. 0 where
+            they are not ranked.
         paper_id, annotation_id: their numbers in the database.
     """
 
@@ -74,11 +78,14 @@ class Found:
     """The hits of a search, the best first.
 
     Attributes:
-        capped: more than `RANKED` moves match, and the best are those of the newest.
+        ranked: False where each word is in more than `COMMON` moves, and the newest come first.
+        capped: they are ranked, more than `RANKED` moves match, and the best are those of the
+            newest.
         without_year: papers that match but for their year, which is not known.
     """
 
     hits: tuple[Hit, ...]
+    ranked: bool
     capped: bool
     without_year: int
 
@@ -97,7 +104,8 @@ def search(
         InputError: there is no word in `text`.
     """
     asked = narrowing or Narrowing()
-    words = f"text : ({all_of(tokens(text))})"
+    held = tokens(text)
+    words = _in_text(held)
     narrowed = [words, *_any("move", asked.moves), *_any("category", asked.categories)]
     without_year = 0
     match = " AND ".join(narrowed)
@@ -105,12 +113,17 @@ def search(
         without_year = _without_year(db, match, framework)
         years = asked.years.among(db)
         if not years:
-            return Found((), capped=False, without_year=without_year)
+            return Found((), ranked=True, capped=False, without_year=without_year)
         match = " AND ".join([*narrowed, *_any("year", years)])
-    newest = _newest(db, match, framework)
-    best = _ranked(db, words, newest[:RANKED], limit)
-    hits = tuple(_hit(db, words, row["rowid"], -row["score"]) for row in best)
-    return Found(hits, len(newest) > RANKED, without_year)
+    telling = [part for token in held for part in _telling(db, token)]
+    newest = _newest(db, match, framework, RANKED + 1 if telling else limit)
+    if telling:
+        best = _ranked(db, _in_text(telling), newest[:RANKED], limit)
+    else:
+        best = [(move_id, 0.0) for move_id in newest]
+    hits = tuple(_hit(db, words, move_id, score) for move_id, score in best)
+    capped = bool(telling) and len(newest) > RANKED
+    return Found(hits, bool(telling), capped, without_year)
 
 
 def papers_about(
@@ -179,25 +192,43 @@ def one_holds_all(papers: Iterable[Paper], words: Sequence[str]) -> bool:
         return memory.execute(asked, [all_of(list(words))]).fetchone() is not None
 
 
+def _in_text(held: list[str]) -> str:
+    """The expression for moves whose text, not their facets, holds all of these."""
+    return f"text : ({all_of(held)})"
+
+
+def _telling(db: Database, token: str) -> list[str]:
+    """What of a word or phrase has a part in the ranking: it, or its words that are not common."""
+    words = [word for word in token.split() if any(map(str.isalnum, word))]
+    telling = [word for word in words if not _is_common(db, word)]
+    return [token] if len(telling) == len(words) else telling
+
+
+def _is_common(db: Database, word: str) -> bool:
+    """Whether more than `COMMON` moves hold a word; no more of them are counted."""
+    sql = "SELECT 1 FROM moves_fts WHERE moves_fts MATCH ? LIMIT 1 OFFSET ?"
+    return one(db, sql, [_in_text([word]), COMMON]) is not None
+
+
 def _any(kind: Kind, values: Sequence[object]) -> list[str]:
     """The expression for one of several facets, where any is asked for."""
     either = " OR ".join(quoted(word(kind, value)) for value in values)
     return [f"facets : ({either})"] if either else []
 
 
-def _newest(db: Database, match: str, framework: Framework) -> list[int]:
-    """The ids of the current moves that match, the newest first, and no more than one too many."""
+def _newest(db: Database, match: str, framework: Framework, most: int) -> list[int]:
+    """The ids of the current moves that match, the newest first, and no more than `most`."""
     rows = db.conn.execute(
         "SELECT moves.id FROM moves_fts CROSS JOIN moves ON moves.id = moves_fts.rowid"
         " WHERE moves_fts MATCH ? AND framework = ? AND current = 1"
         " ORDER BY moves_fts.rowid DESC LIMIT ?",
-        [match, framework.name, RANKED + 1],
+        [match, framework.name, most],
     )
     return [row["id"] for row in rows]
 
 
-def _ranked(db: Database, words: str, newest: list[int], limit: int) -> list[Row]:
-    """The best of these moves, which hold `words`.
+def _ranked(db: Database, words: str, newest: list[int], limit: int) -> list[tuple[int, float]]:
+    """The best of these moves, which hold `words`, and their scores.
 
     bm25 counts the rows of all phrases it is asked with; so it is not asked with the facets, which
     are in very many rows and have no weight.
@@ -205,12 +236,13 @@ def _ranked(db: Database, words: str, newest: list[int], limit: int) -> list[Row
     if not newest:
         return []
     # The plus keeps SQLite from starting the search anew for every id.
-    return db.conn.execute(
+    rows = db.conn.execute(
         "SELECT rowid, bm25(moves_fts, 1.0, 0.0) AS score FROM moves_fts"
         " WHERE moves_fts MATCH ? AND rowid >= ? AND +rowid IN (SELECT value FROM json_each(?))"
         " ORDER BY score, rowid DESC LIMIT ?",
         [words, newest[-1], json.dumps(newest), limit],
-    ).fetchall()
+    )
+    return [(row["rowid"], -row["score"]) for row in rows]
 
 
 def _without_year(db: Database, match: str, framework: Framework) -> int:
