@@ -214,10 +214,46 @@ def test_a_row_of_exactly_max_length_is_kept_whole(base: Path, tmp_path: Path) -
 
 @pytest.mark.train
 def test_a_completion_with_a_special_token_is_refused(base: Path, tmp_path: Path) -> None:
-    data = saved(tmp_path, [row(0), row(1, completion=f"Claim: it ends {END} early")])
+    early = f"<annotation>\nClaim: it ends {END} early\n</annotation>"
+    data = saved(tmp_path, [row(0), row(1, completion=early)])
     work = work_over(tmp_path, base, {"dev_share": 0}, data)
-    with pytest.raises(InputError, match=r"train.jsonl, line 2: .*<\|im_end\|>"):
+    with pytest.raises(InputError, match=r"train.jsonl, line 2: .*completion.*<\|im_end\|>"):
         STAGE.perform(work)
+
+
+@pytest.mark.train
+def test_a_row_that_has_a_template_around_it_is_refused(base: Path, tmp_path: Path) -> None:
+    rendered = f"<|im_start|>user\n{row(1)['prompt']}{END}\n<|im_start|>assistant\n"
+    data = saved(tmp_path, [row(0), row(1, prompt=rendered)])
+    work = work_over(tmp_path, base, {"dev_share": 0}, data)
+    with pytest.raises(InputError, match=r"train.jsonl, line 2: its prompt holds .*<\|im_"):
+        STAGE.perform(work)
+
+
+@pytest.mark.train
+def test_a_completion_at_whose_end_no_model_would_be_stopped_is_refused(
+    base: Path, tmp_path: Path
+) -> None:
+    bare = row(1)["completion"].removesuffix("</annotation>")
+    work = work_over(tmp_path, base, {}, saved(tmp_path, [row(0), row(1, completion=bare)]))
+    with pytest.raises(InputError, match=r"line 2: its completion does not end with </annotation>"):
+        STAGE.perform(work)
+    assert not work.out.prepared.exists()
+
+
+@pytest.mark.train
+def test_it_is_said_which_completions_are_no_annotations(base: Path, tmp_path: Path) -> None:
+    rows = [
+        row(0),
+        row(1, completion="<annotation>\nClaim: a\n</annotation>"),
+        row(2, completion="<annotation>\nThoughts: none\n</annotation>"),
+    ]
+    work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
+    train, _, _ = prepared(work)
+    assert len(train) == 3
+    (told,) = [line for line in said(work).splitlines() if "/annotate" in line]
+    assert told.startswith("2 of the 3 completions are no annotation that /annotate takes; the")
+    assert "train.jsonl, line 2 (evidence: " in told
 
 
 THINKING = """{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}\

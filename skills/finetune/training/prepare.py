@@ -23,6 +23,7 @@ from skills.finetune.base.folder import end_tokens, template_sha256
 from skills.finetune.data.token_counts import histogram
 from skills.finetune.extra import require
 from skills.finetune.out import Done, partial
+from skills.finetune.training.answers import check_answers, unread
 from skills.finetune.training.batches import order
 from skills.finetune.training.examples import Example, read_examples
 from skills.finetune.training.split import Split, split
@@ -85,6 +86,7 @@ def perform(work: Work) -> Done:
         work.recipe.dev_share,
         work.recipe.training.seed,
     )
+    check_answers([*rows.train, *rows.dev])
     renderer = Renderer(open_tokenizer(base), end_tokens(base.folder))
     with work.call.screen.progress("preparing") as tick:
         train = list(_tokenized(rows.train, renderer, tick))
@@ -213,6 +215,7 @@ def _notices(work: Work, rows: Split) -> Iterator[str]:
     if not rows.dev:
         why = "dev_share is 0" if not work.recipe.dev_share else "there are too few gold rows"
         yield f"no row measures the training ({why}); `--dev FILE` names some"
+    yield from unread([*rows.train, *rows.dev], work.framework)
 
 
 def _some(names: Sequence[str]) -> str:

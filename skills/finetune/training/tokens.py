@@ -59,8 +59,9 @@ class Renderer:
         The prompt's are those that it has alone, as in use, whatever comes after it.
 
         Raises:
-            InputError: the template does not fit, or the completion holds a special token.
+            InputError: the template does not fit, or prompt or completion holds a special token.
         """
+        self._check_prompt(row)
         prompt = self.prompt(row)
         written = self._written(row, prompt)
         end = self._end(row, written[len(prompt) + len(row.completion) :])
@@ -98,6 +99,22 @@ class Renderer:
     @property
     def _stops(self) -> frozenset[int]:
         return self.ends | {self.tokenizer.eos_token_id}
+
+    def _check_prompt(self, row: Example) -> None:
+        """Refuse a row that has a chat template around it already: it would have two.
+
+        Raises:
+            InputError: a message of it holds a special token.
+        """
+        for message in row.messages:
+            if special := {*self.tokenizer.all_special_ids} & {*self.tokens(message["content"])}:
+                raise InputError(
+                    f"its prompt holds the token {self.text([min(special)])}, which is for the "
+                    "base's chat template to write",
+                    where=row.where,
+                    hint="Rows stand without a template; `/finetune dataset` puts a blank into "
+                    "such a token of an abstract.",
+                )
 
     def _written(self, row: Example, prompt: str) -> str:
         """The whole row under the template.
