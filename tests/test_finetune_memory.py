@@ -161,6 +161,15 @@ def test_without_quantization_it_is_lora() -> None:
     assert named(qlora(TINY, wide, Batch(2, 5, 3), "cpu"))["base in float32"] == 4 * 1272
 
 
+def test_unpacked_weights_are_as_large_as_what_is_computed_in() -> None:
+    recipe = Recipe(quantization=Quantization(unpacked=True))
+    found = named(qlora(TINY, recipe, Batch(2, 5, 3), "cpu"))
+    assert found["base in NF4, unpacked"] == 2 * 1152
+    assert found["base in bfloat16"] == 2 * (1272 - 1152)
+    assert "base in NF4" not in found
+    assert "a layer unpacked for use" not in found
+
+
 def test_the_lessons_figures() -> None:
     assert QWEN is not None
     items = qlora(QWEN, LESSON, Batch(4, 800, 260), "gpu")

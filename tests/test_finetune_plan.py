@@ -326,6 +326,14 @@ def test_checkpointing_is_the_first_knob(tmp_path: Path) -> None:
     )
 
 
+def test_packed_weights_are_a_knob_where_they_would_be_unpacked(tmp_path: Path) -> None:
+    (refusal,) = planned(tmp_path, with_gpu(9e9), quantization__unpacked=True).refusals
+    assert refusal.hint == (
+        "With weights that stay packed (quantization.unpacked false), the same result more slowly, "
+        "it needs 8.1 GB."
+    )
+
+
 def test_nf4_is_a_knob_where_weights_are_not_quantized(tmp_path: Path) -> None:
     found = planned(tmp_path, with_gpu(9e9), quantization__kind="none")
     (refusal,) = found.refusals

@@ -53,7 +53,7 @@ def settled(recipe: Recipe, notify: Callable[[str], None]) -> Recipe:
 
 
 @quiet()
-def load_model(folder: Path, recipe: Recipe) -> Any:
+def load_model(folder: Path, recipe: Recipe, *, adapted: bool = True) -> Any:
     """The base with an adapter that changes nothing yet; only the adapter is trained.
 
     What peft's `prepare_model_for_kbit_training` does is done here but for one thing: it also casts
@@ -62,6 +62,9 @@ def load_model(folder: Path, recipe: Recipe) -> Any:
     own weights are float32.
 
     The adapter's weights are drawn from torch's generator, which is seeded here.
+
+    Args:
+        adapted: with the adapter; else the base alone.
 
     Raises:
         InputError: there is no such layer as the recipe names, or the folder holds no model.
@@ -83,6 +86,8 @@ def load_model(folder: Path, recipe: Recipe) -> Any:
         )
     except (OSError, ValueError) as exc:
         raise InputError(f"the base cannot be loaded: {exc}", where=str(folder)) from exc
+    if recipe.quantization.kind == "nf4" and recipe.quantization.unpacked:
+        _unpack(model, getattr(torch, recipe.quantization.compute))
     model.config.use_cache = False
     model.requires_grad_(False)
     if recipe.training.checkpointing:
@@ -90,7 +95,7 @@ def load_model(folder: Path, recipe: Recipe) -> Any:
         enable = getattr(model, "activation_checkpointing_enable", None)
         (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
     set_seed(recipe.training.seed)
-    return _with_adapter(model, recipe)
+    return _with_adapter(model, recipe) if adapted else model
 
 
 def _quantization(recipe: Recipe) -> Any:
@@ -106,6 +111,27 @@ def _quantization(recipe: Recipe) -> Any:
         bnb_4bit_use_double_quant=recipe.quantization.double,
         bnb_4bit_compute_dtype=getattr(torch, recipe.quantization.compute),
     )
+
+
+def _unpack(model: Any, compute: Any) -> None:
+    """Put what NF4 made of each linear layer's weights in the layer's place.
+
+    bitsandbytes gives these very weights to every matrix product, so no number changes. What
+    transformers and peft know a quantized model by is taken off: to them it is a 16-bit one.
+    """
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn import Linear4bit
+
+    for name, packed in list(model.named_modules()):
+        if isinstance(packed, Linear4bit):
+            weight = dequantize_4bit(packed.weight.data, packed.weight.quant_state).to(compute)
+            plain = torch.nn.Linear(packed.in_features, packed.out_features, device="meta")
+            plain.weight, plain.bias = torch.nn.Parameter(weight), packed.bias
+            model.set_submodule(name, plain)
+    model.is_quantized = model.is_loaded_in_4bit = False
+    model.hf_quantizer = model.quantization_method = None
+    del model.config.quantization_config
 
 
 def _with_adapter(model: Any, recipe: Recipe) -> Any:

@@ -18,8 +18,9 @@ LENGTH_STEP = 64
 def memory_knob(facts: BaseFacts, recipe: Recipe, rows: Rows, place: Place, free: int) -> str:
     """The first change that makes a run fit into `free` bytes, as a sentence.
 
-    In this order: what gives the same adapter (checkpointing, then a smaller batch with as much
-    more accumulation), what gives nearly the same (NF4), what leaves rows out, and another base.
+    In this order: what gives the same adapter (checkpointing, packed weights, then a smaller batch
+    with as much more accumulation), what gives nearly the same (NF4), what leaves rows out, and
+    another base.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -37,6 +38,13 @@ def _changes(recipe: Recipe) -> Iterator[tuple[Recipe, str]]:
     if not training.checkpointing:
         recipe = overridden(recipe, {"training.checkpointing": True})
         said = "checkpointing, which gives the same result more slowly"
+        yield recipe, said
+        said += ", and "
+    if recipe.quantization.kind == "nf4" and recipe.quantization.unpacked:
+        recipe = overridden(recipe, {"quantization.unpacked": False})
+        said += (
+            "weights that stay packed (quantization.unpacked false), the same result more slowly"
+        )
         yield recipe, said
         said += ", and "
     rows = training.rows_per_step

@@ -98,6 +98,15 @@ def base_items(facts: BaseFacts, quantization: Quantization) -> tuple[Item, ...]
         )
     packed = facts.linear_parameters
     rest = facts.parameters - packed
+    others = Item(
+        f"base in {quantization.compute}",
+        rest * width,
+        f"{rest:,} parameters of embedding, output, norms and biases x {width} bytes",
+        held=True,
+    )
+    if quantization.unpacked:
+        formula = f"{packed:,} weights of linear layers x {width} bytes"
+        return Item("base in NF4, unpacked", packed * width, formula, held=True), others
     nested = "1 byte" if quantization.double else "4 bytes"
     further = f", and 4 for every {NESTED_BLOCK} of those" if quantization.double else ""
     return (
@@ -107,12 +116,7 @@ def base_items(facts: BaseFacts, quantization: Quantization) -> tuple[Item, ...]
             f"{packed:,} weights of linear layers x 4 bits, {nested} for every {BLOCK}{further}",
             held=True,
         ),
-        Item(
-            f"base in {quantization.compute}",
-            rest * width,
-            f"{rest:,} parameters of embedding, output, norms and biases x {width} bytes",
-            held=True,
-        ),
+        others,
     )
 
 
@@ -147,7 +151,7 @@ def qlora(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place) -> tuple
     width = compute_bytes(recipe.quantization)
     items = [*base_items(facts, recipe.quantization), *adapter_items(facts, recipe)]
     items.append(adapter_activations(facts, recipe, batch, place))
-    if recipe.quantization.kind == "nf4":
+    if recipe.quantization.kind == "nf4" and not recipe.quantization.unpacked:
         largest = max(inputs * outputs for inputs, outputs in facts.linear.values())
         formula = f"the largest, {largest:,} weights x {width} bytes"
         items.append(Item("a layer unpacked for use", largest * width, formula))
