@@ -63,10 +63,15 @@ class Entry:
 
 @dataclass(slots=True)
 class Done:
-    """What a stage hands back: the files it has written, and what it found."""
+    """What a stage hands back: the files it has written, and what it found.
+
+    Attributes:
+        inputs: of its inputs, those that are others by its own doing.
+    """
 
     outputs: Sequence[Path]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,7 @@ class Out:
             OutputError: it cannot be written.
         """
         entry = Entry(
-            _as_json(inputs),
+            _as_json({**inputs, **done.inputs}),
             {str(path.relative_to(self.folder)): _output(path) for path in _files(done.outputs)},
             _as_json(done.facts),
             round(seconds, 1),

@@ -73,7 +73,7 @@ def perform(work: Work) -> Done:
     }
     for line in _said(facts):
         work.call.screen.notice(line)
-    return Done([], facts)
+    return Done([], facts, {"stands": True})
 
 
 def unregister(call: Call, name: str) -> Result:
