@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from finetune_artifacts import work_in
 
-from harness.errors import UsageError
+from harness.errors import InputError, UsageError
 from harness.testing import fake_app
 from skills.finetune.out import Done
 from skills.finetune.training import earlier
@@ -106,3 +106,13 @@ def test_a_line_that_is_refused_changes_nothing_of_the_run(
     with pytest.raises(UsageError, match="has not ended"):
         fake_app(tmp_path).dispatch(line)
     assert out.run == before
+
+
+@pytest.mark.parametrize("line", ["/finetune out", "/finetune train out"])
+def test_a_checkpoint_that_is_not_there_is_refused_even_where_all_is_trained(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    work.out.remember({"recipe": work.recipe.model_dump(mode="json")})
+    with pytest.raises(InputError, match="no such checkpoint"):
+        fake_app(tmp_path).dispatch(f"{line} --checkpoint out/checkpoint-9")

@@ -26,6 +26,7 @@ def run_all(call: Call) -> Result:
     from skills.finetune.training import earlier
 
     work = _work(call)
+    earlier.refuse_checkpoint(work)
     earlier.refuse_unfinished(work)
     foresight.check(work)
     if not (earlier.resumes(work) and work.out.run):
@@ -56,6 +57,7 @@ def run_stage(call: Call) -> Result:
     name = call.subcommand
     work = _work(call)
     if name == "train":
+        earlier.refuse_checkpoint(work)
         earlier.refuse_unfinished(work)
         earlier.settle(work, done=stages.is_done(work, "train"))
     begins = name in ("prepare", "train") and not earlier.resumes(work)

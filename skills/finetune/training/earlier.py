@@ -33,6 +33,16 @@ def refuse_unfinished(work: Work) -> None:
         refuse(work)
 
 
+def refuse_checkpoint(work: Work) -> None:
+    """Refuse a checkpoint that cannot be gone on from, even where nothing is left to train.
+
+    Raises:
+        InputError: the one that is named is not there, of another run, or damaged.
+    """
+    if (named := getattr(work.call.options, "checkpoint", None)) is not None:
+        checkpoints.opened(named, work.out.folder)
+
+
 def refuse(work: Work) -> None:
     """Refuse to train anew where checkpoints are, unless the options say to go on with them.
 
