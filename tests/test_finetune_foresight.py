@@ -12,6 +12,8 @@ from ollama_server import OllamaServer
 from harness.app import App
 from harness.errors import HarnessError, InputError, ModelUnavailable, UsageError
 from harness.testing import fake_app
+from skills.finetune.out import Out
+from skills.finetune.recipe import load
 
 pytestmark = pytest.mark.train
 LINE = "/finetune train.jsonl --out ft --preset smollm2-cpu"
@@ -80,3 +82,15 @@ def test_a_data_set_and_a_dev_file_that_are_not_there(app: App) -> None:
     assert "none.jsonl: there is no such file" in refused(
         app, f"{LINE} --dev none.jsonl", InputError
     )
+
+
+@pytest.mark.parametrize("stage", ["", "prepare ", "train "])
+def test_a_line_that_is_refused_changes_nothing_of_the_run(app: App, stage: str) -> None:
+    recipe = load("smollm2-cpu")
+    out = Out.of(Path("ft"), recipe)
+    out.make()
+    out.remember({"recipe": recipe.model_dump(mode="json"), "data": "old.jsonl", "dev": None})
+    before = out.run
+    with pytest.raises(InputError, match=r"base nobody/none is not on this|no prepared data"):
+        app.dispatch(f"/finetune {stage}train.jsonl --out ft --base nobody/none")
+    assert out.run == before

@@ -29,7 +29,7 @@ def run_all(call: Call) -> Result:
     earlier.refuse_checkpoint(work)
     earlier.refuse_unfinished(work)
     foresight.check(work)
-    if not (earlier.resumes(work) and work.out.run):
+    if not work.out.run:
         _remember(work)
     done = dict(stages.perform_all(work, ("prepare",)))
     if not (trained := stages.is_done(work, "train")):
@@ -37,6 +37,8 @@ def run_all(call: Call) -> Result:
 
         plan.check(work)
     earlier.settle(work, done=trained)
+    if not earlier.resumes(work):  # not before: a line that is refused changes nothing of a run
+        _remember(work)
     done |= stages.perform_all(work, ("train",))
     _remember(work)  # of a training that was gone on with, only now that nothing speaks against it
     done |= stages.perform_all(work, ("merge", "gguf", "quantize", "modelfile"))
@@ -61,10 +63,10 @@ def run_stage(call: Call) -> Result:
         earlier.refuse_unfinished(work)
         earlier.settle(work, done=stages.is_done(work, "train"))
     begins = name in ("prepare", "train") and not earlier.resumes(work)
-    if begins or not work.out.run:
+    if not work.out.run or (begins and name == "train"):
         _remember(work)
     entry = stages.perform(work, stages.stage(name))
-    if name == "train":
+    if begins or name == "train":
         _remember(work)
     return _result(work, {name: entry})
 
