@@ -1,14 +1,18 @@
 """What sharing the beginning of the prompt saves the panel, by the engine's own counts.
 
-    python bench/curate.py [--papers 12] [--block 4] [--table FILE] [--model NAME]
+    python bench/curate.py [--papers 12] [--block 4] [--table FILE] [--model NAME] [--asked]
 
-(a) paper by paper: its five personas one after another in one slot, as /curate asks them
+(a) paper by paper: its five personas one after another in one slot, as /curate has them vote
 (b) persona by persona: the same requests in an order in which no paper's text is in the slot
 (b) is five separate prompts, but for the instructions that all prompts begin with. Blocks of papers
 take turns, so that a machine whose speed drifts slows both alike. Loading the model is not counted.
 
-Prints the prompt tokens that each way had evaluated, of those sent, and the seconds; (a) should
-evaluate 35% of the tokens sent at most, and take less time than 2.5 prompts of (b).
+The personas vote as the judge does best, asked or reading, unless `--asked` has them asked.
+
+Prints the prompt tokens that each way had evaluated, of those sent, what it generated, and the
+seconds; (a) should evaluate 35% of the tokens sent at most, and take less time than 2.5 prompts of
+(b). What is generated costs both the same: a token of each persona that is asked, and the moves
+themselves of those that read.
 """
 
 from __future__ import annotations
@@ -34,7 +38,8 @@ from harness.screen import Screen  # noqa: E402
 from skills.corpus.columns import Columns  # noqa: E402
 from skills.corpus.database import open_corpus  # noqa: E402
 from skills.curate import items, panel  # noqa: E402
-from skills.curate.curator import Judge, Vote, choose_form  # noqa: E402
+from skills.curate.curator import Judge, Vote  # noqa: E402
+from skills.curate.forms import choose_form  # noqa: E402
 from skills.curate.items import Item  # noqa: E402
 from skills.curate.panel import Persona  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
@@ -51,14 +56,16 @@ class Way:
     name: str
     sent: int = 0
     evaluated: int = 0
+    generated: int = 0
     requests: int = 0
     seconds: float = 0.0
 
-    def add(self, votes: Iterable[Vote], seconds: float) -> None:
+    def add(self, votes: Iterable[Vote], generated: int, seconds: float) -> None:
         for vote in votes:
             self.sent += vote.prompt_tokens
             self.evaluated += vote.prompt_tokens - vote.cached_tokens
             self.requests += 1
+        self.generated += generated
         self.seconds += seconds
 
 
@@ -68,6 +75,7 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=4)
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--model", help="a model of the registry, instead of the judge")
+    parser.add_argument("--asked", action="store_true", help="have no persona read")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         judge, found = opened(Path(folder), options)
@@ -75,9 +83,10 @@ def main() -> None:
         for number, start in enumerate(range(0, len(found), options.block)):
             block = found[start : start + options.block]
             for way in ways if number % 2 == 0 else reversed(ways):
-                started = time.perf_counter()
-                votes = asked(judge, block, by_paper=way is ways[0])
-                way.add(votes, time.perf_counter() - started)
+                started, before = time.perf_counter(), judge.model.usage.completion_tokens
+                votes = voted(judge, block, by_paper=way is ways[0])
+                generated = judge.model.usage.completion_tokens - before
+                way.add(votes, generated, time.perf_counter() - started)
             print(f"{start + len(block)} papers", *(f"{w.seconds:.0f} s" for w in ways), flush=True)
     show(ways[0], ways[1])
 
@@ -92,12 +101,14 @@ def opened(folder: Path, options: argparse.Namespace) -> tuple[Judge, list[Item]
         source = items.from_table(db, options.table, Columns(), nanda(), None)
     found = list(itertools.islice((i for i in source.items if not i.findings), options.papers))
     form = choose_form(panel.shipped(), model, nanda(), found)
+    if options.asked:
+        form = replace(form, reads=False)
     served = model.resolution.chosen.serve.label
-    print(f"{model.resolution.resolved}, {served}; prefill {form.prefill!r}, mass {form.measured}")
+    print(f"{model.resolution.resolved}, {served}; {form}")
     return Judge(panel.shipped(), model, nanda(), form), found
 
 
-def asked(judge: Judge, block: list[Item], *, by_paper: bool) -> list[Vote]:
+def voted(judge: Judge, block: list[Item], *, by_paper: bool) -> list[Vote]:
     """The votes of all personas on each paper of a block, in one order or the other."""
     if by_paper:
         return [vote for item in block for vote in judge.votes(item, 0)]
@@ -106,12 +117,15 @@ def asked(judge: Judge, block: list[Item], *, by_paper: bool) -> list[Vote]:
 
 
 def show(shared: Way, separate: Way) -> None:
-    print(f"\n{'':24}{'sent':>9}{'evaluated':>11}{'share':>7}{'seconds':>9}{'a prompt':>10}")
+    head = (
+        f"{'sent':>9}{'evaluated':>11}{'share':>7}{'generated':>11}{'seconds':>9}{'a prompt':>10}"
+    )
+    print(f"\n{'':24}{head}")
     for way in (shared, separate):
         each = way.seconds / way.requests
         print(
             f"{way.name:24}{way.sent:>9,}{way.evaluated:>11,}{way.evaluated / way.sent:>7.0%}"
-            f"{way.seconds:>9.1f}{each:>9.2f}s"
+            f"{way.generated:>11,}{way.seconds:>9.1f}{each:>9.2f}s"
         )
     tokens = shared.evaluated / separate.sent
     prompts = PERSONAS * shared.seconds / separate.seconds

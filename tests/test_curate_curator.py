@@ -12,9 +12,10 @@ from harness.backends.base import Reply
 from harness.errors import GenerationFailed, InputError, InvalidReply, ModelUnavailable
 from harness.models import ServedModel
 from harness.testing import FakeModel, fake_models
-from skills.curate import curator
+from skills.curate import curator, forms
 from skills.curate.ballots import key_of
-from skills.curate.curator import Vote, VoteForm, choose_form
+from skills.curate.curator import Vote, VoteForm
+from skills.curate.forms import choose_form
 from skills.curate.items import Item
 from skills.curate.panel import Panel
 from skills.nanda.framework import nanda
@@ -90,7 +91,7 @@ def test_a_token_of_which_nothing_is_told_is_an_invalid_vote() -> None:
 
 
 def test_a_judge_that_tells_nothing_of_any_token_has_failed() -> None:
-    with pytest.raises(InvalidReply, match="none of the answers"):
+    with pytest.raises(InvalidReply, match="told no probability of any token"):
         judge_of(FakeModel("4")).votes(item(1))
 
 
@@ -150,7 +151,7 @@ def test_of_equal_beginnings_the_panels_first_is_taken() -> None:
 def test_few_annotations_are_measured() -> None:
     model = Judge()
     form_of(model, *map(item, range(30)))
-    assert model.numbers() == set(range(curator.FORM_ITEMS))
+    assert model.numbers() == set(range(forms.FORM_ITEMS))
 
 
 def test_a_server_that_tells_no_probabilities_is_asked_for_json() -> None:

@@ -236,7 +236,7 @@ def test_the_form_is_measured_once_and_kept(unmeasured: Path) -> None:
     first.curate()
     [form] = rows_of(first, "SELECT * FROM judge_forms")
     assert (form["kind"], form["prefill"], form["mass"]) == ("logprobs", CHOSEN, 0.9)
-    assert json.loads(form["measured"]) == judge.masses
+    assert json.loads(form["measured"])["masses"] == judge.masses
     assert sum(judge.asked.values()) == 2 * len(PANEL.prefills) + 2 * len(NAMES)
     first.app.close()
     later = Desk(unmeasured, Judge(), form=None)

@@ -23,7 +23,7 @@ from harness.backends.base import OnText, Reply, Request
 from harness.settings import CODE_ROOT
 from harness.testing import FakeModel
 from skills.curate import panel
-from skills.curate.curator import FORM_ITEMS
+from skills.curate.forms import FORM_ITEMS
 
 ROWS, WORKERS, PERSONAS = 12, 2, len(panel.shipped().personas)
 GOOD = [number for number in range(ROWS) if number % 3]
@@ -158,7 +158,8 @@ def server(model: Slow) -> Iterator[ProtocolServer]:
 
 def measured() -> int:
     """How often is asked to measure the form."""
-    return FORM_ITEMS * len(panel.shipped().prefills)
+    reading = 2  # an annotation and another paper's, of which it says nothing
+    return FORM_ITEMS * len(panel.shipped().prefills) + reading
 
 
 def kill(desk: Desk, judged: int) -> None:

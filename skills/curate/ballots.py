@@ -4,8 +4,8 @@
         input       sha256 of the abstract on one line
         moves       sha256 of the canonical JSON of the moves
         labels      what the moves are called in the prompt, in its order
-        panel       sha256 of all that the judge is sent (`Panel.digest`)
-        form        how it is asked: kind and prefill
+        panel       sha256 of all that makes a vote (`Panel.digest`)
+        form        how it is asked, kind and prefill, and whether it reads instead
         model       sha256 of the judge's weights, by role; of a server that tells none, its backend
                     and the model's name there
 
@@ -65,7 +65,7 @@ def key_of(item: Item, judge: Judge) -> str:
         "moves": item.moves_sha256,
         "labels": [move.label for move in judge.framework.moves],
         "panel": judge.panel.digest,
-        "form": [judge.form.kind, judge.form.prefill],
+        "form": judges.way_of(judge.form),
         "model": judges.judge_of(judge.model),
     }
     return f"{VERSION}:{sha256_of(parts)}"
@@ -226,7 +226,7 @@ def _insert(db: Database, ballot_id: int, vote: Vote) -> None:
         persona=vote.persona,
         score=vote.score,
         mass=vote.mass,
-        answers=json.dumps(dict(vote.answers)),
+        answers=json.dumps({"read": dict(vote.read)} if vote.read else dict(vote.answers)),
         prompt_tokens=vote.prompt_tokens,
         cached_tokens=vote.cached_tokens,
         seconds=vote.seconds,
@@ -234,12 +234,15 @@ def _insert(db: Database, ballot_id: int, vote: Vote) -> None:
 
 
 def _vote(row: Row) -> Vote:
+    answers = json.loads(row["answers"])
+    read = answers.pop("read") if isinstance(answers.get("read"), dict) else {}
     return Vote(
         row["persona"],
         row["score"],
         row["mass"],
-        json.loads(row["answers"]),
+        answers,
         row["prompt_tokens"],
         row["cached_tokens"],
         row["seconds"],
+        read,
     )

@@ -28,7 +28,8 @@ from skills.curate import (
     sidecars,
     verdicts,
 )
-from skills.curate.curator import Judge, VoteForm, choose_form
+from skills.curate.curator import Judge, VoteForm
+from skills.curate.forms import choose_form, is_settled
 from skills.curate.items import Input, Item
 from skills.curate.job import CurateJob
 from skills.curate.panel import Panel
@@ -97,7 +98,7 @@ class Curation:
                 f"{self.source.name}: {len(self.source.items):,} annotations, all rejected by the "
                 "gates: nothing is left to judge, and no model is loaded"
             )
-            bar = Bar(self.panel.thresholds, options.min_votes)
+            bar = Bar(self.panel.thresholds(reads=False), options.min_votes)
             found = [verdicts.decide(item, None, None, bar) for item in self.source.items]
             run = Run(self.source, self.framework, self.panel, None, bar, found, ())
             desk = Desk(self.call, db, self.path, run_id)
@@ -129,14 +130,14 @@ class Curation:
             return results.finish(desk, run, tally.stopped, time.monotonic() - started)
 
     def _form(self, model: ServedModel, db: Database) -> VoteForm:
-        """How the judge is asked: measured once, and the same from then on."""
+        """How the judge votes: measured once, and the same from then on."""
         known = judges.known_form(db, model, self.panel)
         if known is not None:
             return known
         asked = [item for item in self.source.items if not item.findings]
-        with self.call.screen.progress("measuring how the judge answers"):
+        with self.call.screen.progress("measuring how the judge votes"):
             form = choose_form(self.panel, model, self.framework, asked)
-        if form.kind == "logprobs" and form.mass is None:  # there was nothing to measure it by
+        if not is_settled(form):  # there was not enough to measure it by
             return form
         return judges.keep_form(db, model, self.panel, form)
 

@@ -1,22 +1,24 @@
-"""The panel at work: five personas of one model, each asked for one token about one annotation.
+"""The panel at work: five personas of one model, each with one vote on one annotation.
 
-A vote is the mean of the answers' values, weighted by the probability that the model gives each of
-them as its next token. Nothing is sampled and no prose is parsed. A server that tells no
-probabilities is asked for its answer as JSON under a schema instead.
+A persona that is asked has the mean of the answers' values for a vote, weighted by the probability
+that the model gives each of them as its next token; that of one that reads is how little its moves
+surprise the model after the abstract (`skills.curate.reading`). Nothing is sampled
+and no prose is parsed. A server that tells no probabilities is asked for its answer as JSON under a
+schema instead.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import Any, Literal
 
 from harness.backends.base import Message, Reply
-from harness.errors import InputError, InvalidReply, SkillFailed
+from harness.errors import InvalidReply
 from harness.models import ServedModel
+from skills.curate import reading
 from skills.curate.items import Item
 from skills.curate.panel import Panel, Persona
 from skills.nanda.framework import Framework
@@ -27,29 +29,49 @@ little probability to count."""
 FEWEST_MASS = 0.5
 """Probability that must lie on the answers: below it the model was about to say something else, and
 the vote counts neither way."""
-FORM_ITEMS = 10
-"""Annotations on which the beginnings of a reply are compared; each is asked by one persona in
-turn."""
 JSON_TOKENS = 24
 """Completion tokens of {"answer": "4"} and some blanks."""
 EXPLANATION_TOKENS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class VoteForm:
-    """How a judge is asked for its token.
+class ToldApart:
+    """How well a judge tells annotations from those of another paper, asked and reading.
 
     Attributes:
-        kind: by the probabilities of one token, or as JSON.
-        prefill: the beginning of the reply.
+        pairs: how many it has been given.
+        asked, read: of how many of them it gave the own one the higher score.
+    """
+
+    pairs: int
+    asked: int
+    read: int
+
+    @property
+    def lead(self) -> int:
+        """How many more it tells apart by reading."""
+        return self.read - self.asked
+
+
+@dataclass(frozen=True, slots=True)
+class VoteForm:
+    """How a judge votes.
+
+    Attributes:
+        kind: asked by the probabilities of one token, or as JSON.
+        prefill: the beginning of the reply to a question.
         mass: what lay on the answers after it, on average; None for JSON.
         measured: the same for every prefill that was tried.
+        reads: whether the personas that can read do, instead of being asked.
+        told_apart: by which that was decided; None where the judge or the panel cannot read.
     """
 
     kind: Literal["logprobs", "json"]
     prefill: str = ""
     mass: float | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
+    reads: bool = False
+    told_apart: ToldApart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +80,10 @@ class Vote:
 
     Attributes:
         score: within the values of the panel's answers; None: invalid, neither pass nor fail.
-        mass: the probability on all answers; None for JSON.
-        answers: the probability of each, or the one that was given as JSON with 1.0.
+        mass: the probability on all answers; None for JSON, and where it was not asked.
+        answers: the probability of each, or the one that was given as JSON with 1.0; empty where it
+            was not asked.
+        read: how much each move that it has read surprises, in nats; empty where it was asked.
         prompt_tokens, cached_tokens, seconds: as of `Reply`.
     """
 
@@ -70,6 +94,7 @@ class Vote:
     prompt_tokens: int
     cached_tokens: int
     seconds: float
+    read: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +102,7 @@ class Judge:
     """A model that sits as the panel.
 
     Args:
-        form: how it is asked; `choose_form` measures it.
+        form: how it votes; `skills.curate.forms` measures it.
     """
 
     panel: Panel
@@ -101,7 +126,7 @@ class Judge:
             on_vote: told each other one as it comes.
 
         Raises:
-            InvalidReply: there is not one answer in all of them.
+            InvalidReply: in none of them is there an answer, or anything read.
             Whatever `ServedModel.generate` raises.
         """
         known, found = known or {}, []
@@ -112,10 +137,10 @@ class Judge:
                 on_vote(vote)
             found.append(vote)
         votes = tuple(found)
-        told = any(any(vote.answers.values()) for vote in votes)
-        if self.form.kind == "logprobs" and not told:
+        told = any(vote.read or any(vote.answers.values()) for vote in votes)
+        if self.form.kind == "logprobs" and not told and self._must_tell(item):
             raise InvalidReply(
-                "the judge gave none of the answers any probability, for none of the personas",
+                "the judge told no probability of any token, for none of the personas",
                 hint="Does the server still tell the probabilities of tokens?",
             )
         return votes
@@ -133,10 +158,52 @@ class Judge:
         return " ".join(self.model.generate(request).text.split())
 
     def vote(self, item: Item, persona: Persona, slot: int | None = None) -> Vote:
-        """Ask one persona; raises what `ServedModel.generate` raises."""
+        """The vote of one persona; raises what `ServedModel.generate` raises."""
+        return (self.read if self._reads(persona) else self.asked)(item, persona, slot)
+
+    def read(self, item: Item, persona: Persona, slot: int | None = None) -> Vote:
+        """The vote of a persona that reads; invalid where none of its moves is stated.
+
+        Raises: what `ServedModel.generate` raises.
+        """
+        reads, said = persona.reads, self.said(item, persona)
+        if reads is None or not said:
+            return Vote(persona.name, None, None, {}, 0, 0, 0.0)
+        request = self.model.request(
+            messages=self.panel.read(item.paper),
+            json_schema=reading.schema(said),
+            max_tokens=reading.most_tokens(said),
+            temperature=0.0,
+            top_logprobs=1,
+            slot=slot,
+        )
+        self.model.check_fits(request)
+        reply = self.model.generate(request)
+        found = {
+            name: round(reading.surprise(tokens), 4)
+            for name, tokens in reading.told(reply, said).items()
+        }
+        score = reading.score(found.values(), reads.least, *self.panel.scale) if found else None
+        return Vote(
+            persona.name,
+            None if score is None else round(score, 6),
+            None,
+            {},
+            reply.prompt_tokens,
+            reply.cached_tokens,
+            round(reply.seconds, 3),
+            found,
+        )
+
+    def said(self, item: Item, persona: Persona) -> dict[str, str]:
+        """The moves that a persona reads of an annotation; none where it does not state them."""
+        return self.panel.said(item.moves, persona, self.framework)
+
+    def asked(self, item: Item, persona: Persona, slot: int | None = None) -> Vote:
+        """The vote of a persona that is asked; raises what `ServedModel.generate` raises."""
         messages = self.panel.ask(item.paper, item.moves, self.framework, persona)
-        reply = _ask(self.model, messages, self.panel, self.form, slot)
-        found = _answers(reply, self.panel, self.form)
+        reply = ask(self.model, messages, self.panel, self.form, slot)
+        found = answers_of(reply, self.panel, self.form)
         mass = sum(found.values())
         is_valid = mass >= FEWEST_MASS
         return Vote(
@@ -149,64 +216,22 @@ class Judge:
             round(reply.seconds, 3),
         )
 
+    def _reads(self, persona: Persona) -> bool:
+        return self.form.reads and persona.reads is not None
 
-def choose_form(
-    panel: Panel, model: ServedModel, framework: Framework, items: Sequence[Item]
-) -> VoteForm:
-    """Measure after which beginning of the reply a model gives most probability to the answers.
-
-    The first `FORM_ITEMS` of `items` are asked about, each by one persona and with every prefill;
-    of equal ones the first of the panel's is taken. One that is too long, or at which the judge
-    fails, is passed over: the job says so of its row. A server that tells no probabilities is
-    asked for JSON.
-
-    Returns: a form without `mass` where all are too long.
-
-    Raises: what `ServedModel.generate` raises; SkillFailed where it fails at all of them.
-    """
-    masses: dict[str, list[float]] = {prefill: [] for prefill in panel.prefills}
-    failed: SkillFailed | None = None
-    for index, item in enumerate(items[:FORM_ITEMS]):
-        persona = panel.personas[index % len(panel.personas)]
-        messages = panel.ask(item.paper, item.moves, framework, persona)
-        try:
-            found = _masses(model, messages, panel)
-        except InputError:
-            continue
-        except SkillFailed as error:
-            failed = error
-            continue
-        if found is None:
-            return VoteForm("json")
-        for prefill, mass in found.items():
-            masses[prefill].append(mass)
-    measured = {prefill: round(fmean(found), 4) for prefill, found in masses.items() if found}
-    if failed is not None and not measured:
-        raise failed
-    best = max(measured, key=lambda prefill: measured[prefill], default=panel.prefills[0])
-    return VoteForm("logprobs", best, measured.get(best), measured)
+    def _must_tell(self, item: Item) -> bool:
+        """Whether anything of an annotation is put to the judge at all."""
+        return any(not self._reads(one) or self.said(item, one) for one in self.panel.personas)
 
 
-def _masses(
-    model: ServedModel, messages: tuple[Message, ...], panel: Panel
-) -> dict[str, float] | None:
-    """What lies on the answers after each prefill; None where no probabilities are told."""
-    found, tells = {}, False
-    for prefill in panel.prefills:
-        form = VoteForm("logprobs", prefill)
-        reply = _ask(model, messages, panel, form, 0)
-        tells = tells or bool(reply.logprobs)
-        found[prefill] = math.fsum(_answers(reply, panel, form).values())
-    return found if tells else None
-
-
-def _ask(
+def ask(
     model: ServedModel,
     messages: tuple[Message, ...],
     panel: Panel,
     form: VoteForm,
     slot: int | None,
 ) -> Reply:
+    """Put one question; raises what `ServedModel.generate` raises."""
     how: dict[str, Any] = {"temperature": 0.0, "slot": slot}
     if form.kind == "json":
         how |= {"max_tokens": JSON_TOKENS, "json_schema": _schema(panel)}
@@ -217,7 +242,7 @@ def _ask(
     return model.generate(request)
 
 
-def _answers(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
+def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
     """The probability of each answer; blanks around a token and its case do not matter."""
     if form.kind == "json":
         given = _given(reply, panel)

@@ -127,7 +127,15 @@ def _own(summary: Mapping[str, Any], own: int) -> Iterator[str]:
 
 
 def _form(run: Run) -> Iterator[str]:
-    if run.judge and run.judge.form.kind == "json":
+    form = run.judge.form if run.judge else None
+    if form and form.reads and form.told_apart:
+        yield (
+            "the judge is not asked but reads, since by its answers it tells annotations from "
+            f"another paper's in {form.told_apart.asked:,} of {form.told_apart.pairs:,} pairs, and "
+            f"by reading in {form.told_apart.read:,}: a score says how much the moves surprise it "
+            "after the abstract, not whether they are true"
+        )
+    if form and form.kind == "json":
         yield (
             "the server tells no probabilities of tokens: each score is one answer, which has "
             "fewer steps and ties more often"
@@ -138,9 +146,12 @@ def _invalid(run: Run) -> Iterator[str]:
     passes = [vote for verdict in run.judged for vote in verdict.passes]
     invalid = passes.count(None)
     if passes and invalid > MUCH_INVALID * len(passes):
-        said = (
-            "the model's reply was"
-            if run.judge and run.judge.form.kind == "json"
-            else "the model was about to say"
-        )
-        yield f"{invalid:,} of {len(passes):,} votes are invalid: {said} something else"
+        yield f"{invalid:,} of {len(passes):,} votes are invalid: {_why_invalid(run)}"
+
+
+def _why_invalid(run: Run) -> str:
+    if run.judge and run.judge.form.reads:
+        return "the annotations state nothing of what a persona reads"
+    if run.judge and run.judge.form.kind == "json":
+        return "the model's reply was something else"
+    return "the model was about to say something else"

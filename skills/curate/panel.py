@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from harness import yamlfile
 from harness.backends.base import Message
 from harness.errors import InputError
+from skills.curate.reading import readable
 from skills.nanda.defuse import defuse
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
@@ -33,6 +34,21 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Reads(_Strict):
+    """What a persona reads, instead of being asked, where its judge can read.
+
+    Attributes:
+        moves: how much they surprise after the abstract is its vote (`skills.curate.reading`);
+            those that are not stated are left out.
+        least: how little those of a good annotation may, in nats; with less they are copied.
+        threshold: the score from which it passes, as long as none was calibrated.
+    """
+
+    moves: tuple[str, ...] = Field(min_length=1)
+    least: float = Field(ge=0)
+    threshold: float
+
+
 class Persona(_Strict):
     """One seat of the panel.
 
@@ -42,7 +58,8 @@ class Persona(_Strict):
         why: why it sits on the panel, for people.
         ask: the end of the message. It may quote moves: {claim}, and {claim_source} for the
             sentence of the abstract that the claim comes from.
-        threshold: the score from which it passes, as long as none was calibrated.
+        threshold: the score of an answer from which it passes, as long as none was calibrated.
+        reads: how it votes with a judge that can read; None: it is asked by any judge.
     """
 
     name: str = Field(pattern=r"^[a-z]+(-[a-z]+)*$")
@@ -51,6 +68,7 @@ class Persona(_Strict):
     why: Text
     ask: Text
     threshold: float
+    reads: Reads | None = None
 
 
 class Panel(_Strict):
@@ -62,6 +80,7 @@ class Panel(_Strict):
         answers: the answers of one token, and what each is worth.
         prefills: beginnings of the reply, of which the one is taken after which most of the
             probability lies on the answers.
+        reading: the message after which a judge that reads has to say moves, with {abstract}.
         explain: asked of a persona that did not pass an annotation, with its {criterion}.
     """
 
@@ -70,6 +89,7 @@ class Panel(_Strict):
     shared: Text
     answers: Mapping[str, float] = Field(min_length=2)
     prefills: tuple[str, ...] = Field(min_length=1)
+    reading: Text = "{abstract}"
     explain: Text
     personas: tuple[Persona, ...] = Field(min_length=1)
 
@@ -80,33 +100,47 @@ class Panel(_Strict):
             raise ValueError("two personas have one name")
         if len({answer.strip().casefold() for answer in self.answers}) < len(self.answers):
             raise ValueError("two answers differ in blanks or case alone")
-        if {"abstract", "annotation"} - {*_placeholders(self.shared)}:
-            raise ValueError("`shared` has no {abstract} or no {annotation}")
-        if more := {*_placeholders(self.shared)} - {"abstract", "annotation"}:
-            raise ValueError(f"`shared` has {{{min(more)}}}, which stands for nothing there")
+        _check_template("shared", self.shared, {"abstract", "annotation"})
+        _check_template("reading", self.reading, {"abstract"})
         for persona in self.personas:
             for template in (persona.ask, self._why(persona)):
                 list(_placeholders(template))  # raises where a brace stands alone
         low, high = min(self.answers.values()), max(self.answers.values())
-        for persona in self.personas:
-            if not low <= persona.threshold <= high:
-                raise ValueError(f"{persona.name}: its threshold is not within {low:g} to {high:g}")
+        for name, threshold in self._all_thresholds():
+            if not low <= threshold <= high:
+                raise ValueError(f"{name}: its threshold is not within {low:g} to {high:g}")
         return self
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(persona.name for persona in self.personas)
 
+    def thresholds(self, *, reads: bool) -> tuple[float, ...]:
+        """The fixed defaults.
+
+        Args:
+            reads: of a judge that can read; else every persona is asked.
+        """
+        return tuple(
+            persona.reads.threshold if reads and persona.reads else persona.threshold
+            for persona in self.personas
+        )
+
     @property
-    def thresholds(self) -> tuple[float, ...]:
-        """The fixed defaults."""
-        return tuple(persona.threshold for persona in self.personas)
+    def scale(self) -> tuple[float, float]:
+        """The least and the greatest score."""
+        return min(self.answers.values()), max(self.answers.values())
 
     @functools.cached_property
     def digest(self) -> str:
-        """sha256 of all that the judge is sent: thresholds and explanations change no vote."""
+        """sha256 of all that makes a vote: thresholds and explanations change none."""
         asked = {persona.name: persona.ask for persona in self.personas}
-        return sha256_of([self.system, self.shared, dict(self.answers), asked])
+        read = {
+            one.name: [list(one.reads.moves), one.reads.least] for one in self.personas if one.reads
+        }
+        parts = [self.system, self.shared, dict(self.answers), asked]
+        # A panel that never reads has the digest that it had before any could: its votes stay.
+        return sha256_of([*parts, self.reading, read] if read else parts)
 
     def ask(
         self,
@@ -120,6 +154,17 @@ class Panel(_Strict):
         Nothing of the abstract or the annotation can act as more than text in them.
         """
         return self._messages(paper, moves, framework, persona.ask)
+
+    def read(self, paper: Paper) -> tuple[Message, ...]:
+        """The messages after which moves are said; the same for all personas."""
+        return (Message("user", self.reading.format(abstract=readable(paper.abstract))),)
+
+    def said(
+        self, moves: Mapping[str, str], persona: Persona, framework: Framework
+    ) -> dict[str, str]:
+        """The moves that a persona reads, as far as they are stated."""
+        stated, names = framework.stated(dict(moves)), persona.reads.moves if persona.reads else ()
+        return {name: readable(text) for name in names if (text := stated.get(name))}
 
     def ask_why(
         self,
@@ -141,7 +186,8 @@ class Panel(_Strict):
             InputError: naming persona and move.
         """
         for persona in self.personas:
-            for name in _placeholders(f"{persona.ask} {self._why(persona)}"):
+            asked = _placeholders(f"{persona.ask} {self._why(persona)}")
+            for name in (*asked, *(persona.reads.moves if persona.reads else ())):
                 move = name.removesuffix(SOURCE)
                 if move not in framework.names:
                     raise InputError(
@@ -150,6 +196,12 @@ class Panel(_Strict):
                         where=str(path),
                         hint="`--personas FILE` names a panel that asks about its moves.",
                     )
+
+    def _all_thresholds(self) -> Iterator[tuple[str, float]]:
+        for persona in self.personas:
+            yield persona.name, persona.threshold
+            if persona.reads:
+                yield f"{persona.name}, which reads", persona.reads.threshold
 
     def _why(self, persona: Persona) -> str:
         return self.explain.replace("{criterion}", persona.criterion)
@@ -193,6 +245,14 @@ def _quoted(
             move = name.removesuffix(SOURCE)
             found[name] = defuse(source_sentence(paper.abstract, moves.get(move, ""))["text"])
     return found
+
+
+def _check_template(name: str, template: str, wanted: set[str]) -> None:
+    found = {*_placeholders(template)}
+    if wanted - found:
+        raise ValueError(f"`{name}` has no {' or no '.join(f'{{{w}}}' for w in sorted(wanted))}")
+    if more := found - wanted:
+        raise ValueError(f"`{name}` has {{{min(more)}}}, which stands for nothing there")
 
 
 def _placeholders(template: str) -> Iterator[str]:

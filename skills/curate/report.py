@@ -62,12 +62,29 @@ def _outcome(summary: Mapping[str, Any]) -> Iterator[str]:
     if judge["model"] is None:
         yield "judge: none was needed, since the gates left nothing to judge"
         return
-    form = judge["form"]
-    asked = "as JSON" if form["kind"] == "json" else _one_token(form)
     yield (
-        f"judge: {judge['model']} ({judge['served']}), asked {asked}; "
+        f"judge: {judge['model']} ({judge['served']}), {_way(judge['form'])}; "
         f"{judge['min_votes']} of {len(judge['thresholds'])} votes keep"
     )
+    if compared := told_apart(judge["form"]):
+        yield compared
+
+
+def told_apart(form: Mapping[str, Any]) -> str:
+    """How well the judge does either way; "" where it has but one."""
+    found = form["told_apart"]
+    if not found:
+        return ""
+    return (
+        f"own annotations told from another paper's: {found['read']:,} of {found['pairs']:,} by "
+        f"reading, {found['asked']:,} by asking"
+    )
+
+
+def _way(form: Mapping[str, Any]) -> str:
+    if form["reads"]:
+        return "reading: how much the moves surprise it after the abstract"
+    return f"asked {'as JSON' if form['kind'] == 'json' else _one_token(form)}"
 
 
 def _one_token(form: Mapping[str, Any]) -> str:
@@ -88,15 +105,23 @@ def _personas(summary: Mapping[str, Any]) -> str:
             share(one["passed"]),
             f"{one['threshold']:.3f}",
             "" if one["mean"] is None else f"{one['mean']:.3f}",
-            "" if one["mass"] is None else f"{one['mass']:.2f}",
+            _basis(one),
             one["invalid"],
             one["weight"]["deciding"],
             interval(one["auroc"]),
         )
         for one in summary["panel"]["personas"]
     ]
-    head = ("persona", "passed", "from", "mean", "mass", "invalid", "decides", "AUROC on probes")
+    basis = "reads" if summary["judge"]["form"]["reads"] else "mass"
+    head = ("persona", "passed", "from", "mean", basis, "invalid", "decides", "AUROC on probes")
     return table(head, rows)
+
+
+def _basis(persona: Mapping[str, Any]) -> str:
+    """The moves that it reads, else the probability that lay on its answers."""
+    return "+".join(persona["reads"]) or (
+        "" if persona["mass"] is None else f"{persona['mass']:.2f}"
+    )
 
 
 def _agreement(summary: Mapping[str, Any]) -> Iterator[str]:

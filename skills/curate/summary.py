@@ -1,7 +1,7 @@
 """What a run of /curate comes to: one object, from which the report is written and `--json` prints.
 
 annotations   of the input: gated, judged, kept, rejected, undecided, failed, pending
-judge         who judged, how it was asked, and the bar; without a model where none was needed
+judge         who judged, how it voted, and the bar; without a model where none was needed
 gates         rejections by code
 panel         each persona; splits, agreement, effective votes, length, the mean, borderline rows
 probes        known-bad annotations: what gates and panel reject of each kind, and the AUROC;
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
@@ -21,7 +21,7 @@ from skills.corpus.stats import Share
 from skills.curate import agreement, decisions, separation
 from skills.curate.curator import Judge
 from skills.curate.items import Input
-from skills.curate.panel import Panel
+from skills.curate.panel import Panel, Persona
 from skills.curate.probes import KINDS
 from skills.curate.subtle_probes import SUBTLE
 from skills.curate.verdicts import Bar, Decision, Verdict
@@ -78,7 +78,7 @@ def of_run(run: Run) -> dict[str, Any]:
 
 
 def judge_of(run: Run) -> dict[str, Any]:
-    """Who judged, how it was asked, and what had to be reached."""
+    """Who judged, how it voted, and what had to be reached."""
     return {
         **(_model_of(run.judge) if run.judge else {"model": None}),
         "panel": run.panel.digest,
@@ -99,6 +99,8 @@ def _model_of(judge: Judge) -> dict[str, Any]:
             "prefill": form.prefill,
             "mass": form.mass,
             "measured": dict(form.measured),
+            "reads": form.reads,
+            "told_apart": form.told_apart and asdict(form.told_apart),
         },
     }
 
@@ -141,6 +143,7 @@ def _personas(run: Run) -> list[dict[str, Any]]:
                 "title": persona.title,
                 "criterion": persona.criterion,
                 "threshold": run.bar.thresholds[place],
+                "reads": list(_moves_read(run, persona)),
                 "passed": Share(passed.count(True), len(valid)).as_dict(),
                 "invalid": passed.count(None),
                 "mean": round(fmean(valid), 3) if valid else None,
@@ -153,9 +156,15 @@ def _personas(run: Run) -> list[dict[str, Any]]:
     return found
 
 
+def _moves_read(run: Run, persona: Persona) -> tuple[str, ...]:
+    """The moves by which a persona votes; none where it is asked."""
+    reads = run.judge is not None and run.judge.form.reads
+    return persona.reads.moves if reads and persona.reads else ()
+
+
 def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> dict[str, Any]:
     """How many there are, and the closest of them."""
-    low, high = min(run.panel.answers.values()), max(run.panel.answers.values())
+    low, high = run.panel.scale
     margin = decisions.MARGIN * (high - low) / 4  # which is meant for a scale of 1 to 5
     rows = decisions.borderline(scores, run.bar.thresholds, run.bar.min_votes, margin)
     found = []

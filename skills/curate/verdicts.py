@@ -137,7 +137,7 @@ def bar(db: Database, judge: Judge, min_votes: int) -> Bar:
         [judges.judge_of(judge.model), judges.asked(judge), min_votes],
     )
     if row is None:
-        return Bar(judge.panel.thresholds, min_votes)
+        return Bar(judge.panel.thresholds(reads=judge.form.reads), min_votes)
     told = ("input", "reject_rate", "achieved", "annotations", "why", "created_at")
     return Bar(tuple(json.loads(row["thresholds"])), min_votes, {name: row[name] for name in told})
 

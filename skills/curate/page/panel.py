@@ -42,7 +42,7 @@ def panel_section(
     found = summary["panel"]
     if not found:
         return section("panel", "The panel", paragraph("It has judged nothing in this run."))
-    scale = min(panel.answers.values()), max(panel.answers.values())
+    scale = panel.scale
     return section(
         "panel",
         "The panel",
@@ -97,6 +97,7 @@ def _histograms(
                     {},
                     h("h3", {}, one["title"]),
                     h("p", {}, one["criterion"]),
+                    h("p", {}, f"It reads: {', '.join(one['reads'])}.") if one["reads"] else None,
                 ),
                 drawn,
             )
