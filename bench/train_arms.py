@@ -1,0 +1,235 @@
+"""What bench/train.py compares: TRL's SFTTrainer, the stage `train`, and that without its parts."""
+
+from __future__ import annotations
+
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from skills.finetune import recipe as recipes
+from skills.finetune.base.bases import open_base, open_tokenizer
+from skills.finetune.base.model import device_kind, load_model, settled
+from skills.finetune.data.annotation_pairs import chat_messages
+from skills.finetune.training import batches, loss, trainer
+from skills.finetune.training.batches import read_prepared
+from skills.finetune.training.metrics import Metrics, peak_bytes
+from skills.finetune.training.watch import Steps, Watch, schedule
+from skills.finetune.work import Work
+
+TRL = "trl"
+
+
+class Clock:
+    """Tokens and seconds of all steps but the first."""
+
+    def __init__(self) -> None:
+        self.tokens = self.cells = self.steps = 0
+        self.seconds = 0.0
+        self.loss = 0.0
+        self._begun = 0.0
+        self._loaded = resident()
+
+    def begin(self) -> None:
+        self._begun = time.perf_counter()
+
+    def count(self, attention_mask: Any, loss: Any) -> None:
+        if self.steps:
+            self.tokens += int(attention_mask.sum())
+            self.cells += attention_mask.numel()
+        self.loss = float(loss.detach())
+
+    def end(self) -> None:
+        if self.steps:
+            self.seconds += time.perf_counter() - self._begun
+        self.steps += 1
+
+    def found(self) -> dict[str, Any]:
+        peak = peak_bytes()
+        return {
+            "tokens": self.tokens,
+            "seconds": round(self.seconds, 2),
+            "padding": round(1 - self.tokens / self.cells, 4),
+            "loss": round(self.loss, 4),
+            "peak": peak,
+            "over": peak - self._loaded,
+        }
+
+
+def with_trl(work: Work) -> dict[str, Any]:
+    """SFTTrainer with the recipe's settings, on the messages that our rows are made of."""
+    from peft import LoraConfig
+    from transformers import TrainerCallback
+    from trl import SFTTrainer
+
+    recipe = settled(work.recipe, work.call.screen.notice)
+    base, adapter = open_base(work), recipe.adapter
+    model = load_model(base.folder, packed(recipe), adapted=False)
+    clock = Clock()
+
+    class Counted(SFTTrainer):  # type: ignore[misc]
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            found = super().compute_loss(model, inputs, *args, **kwargs)
+            clock.count(inputs["attention_mask"], found[0] if isinstance(found, tuple) else found)
+            return found
+
+    class Timed(TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            clock.begin()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            clock.end()
+
+    targets = adapter.targets
+    Counted(
+        model=model,
+        args=sft_config(recipe, work.out.folder / "trl"),
+        train_dataset=sft_rows(work),
+        processing_class=open_tokenizer(base),
+        peft_config=LoraConfig(
+            r=adapter.r,
+            lora_alpha=adapter.alpha,
+            lora_dropout=adapter.dropout,
+            target_modules=targets if isinstance(targets, str) else list(targets),
+            task_type="CAUSAL_LM",
+        ),
+        callbacks=[Timed()],
+    ).train()
+    return clock.found()
+
+
+def sft_config(recipe: recipes.Recipe, folder: Path) -> Any:
+    from trl import SFTConfig
+
+    training = recipe.training
+    return SFTConfig(
+        output_dir=str(folder),
+        num_train_epochs=training.epochs,
+        per_device_train_batch_size=training.batch,
+        gradient_accumulation_steps=training.accumulation,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type=training.schedule,
+        warmup_steps=training.warmup,
+        max_grad_norm=training.max_grad_norm,
+        optim=training.optimizer,
+        max_length=training.max_length,
+        gradient_checkpointing=training.checkpointing,
+        bf16=recipe.quantization.compute == "bfloat16",
+        fp16=recipe.quantization.compute == "float16",
+        use_cpu=device_kind() == "cpu",
+        seed=training.seed,
+        save_strategy="no",
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def sft_rows(work: Work) -> Any:
+    from datasets import Dataset
+
+    assert work.data is not None
+    rows = [json.loads(line) for line in work.data.read_text(encoding="utf-8").splitlines()]
+    return Dataset.from_list(
+        [
+            {
+                "prompt": chat_messages(row),
+                "completion": [{"role": "assistant", "content": row["completion"]}],
+            }
+            for row in rows
+        ]
+    )
+
+
+def with_ours(work: Work, changed: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The stage `train`, but for its checkpoints: they are no part of a step."""
+    recipe = settled(recipes.overridden(work.recipe, changed or {}), work.call.screen.notice)
+    prepared = read_prepared(work.out.prepared)
+    model = load_model(open_base(work).folder, recipe)
+    clock = Clock()
+
+    class Timed(Watch):
+        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+            super().on_step_begin(*args, **kwargs)
+            clock.begin()
+
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            super().on_step_end(*args, **kwargs)
+            clock.end()
+            args[2].should_save = False
+
+    order = batches.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
+    steps = schedule(len(prepared.train), recipe.training)
+    with tempfile.TemporaryDirectory() as folder:
+        watch = Timed(
+            Path(folder),
+            order,
+            steps,
+            Metrics(Path(folder) / "metrics.jsonl"),
+            Steps(rows=steps.last, weight=steps.last, done=0),
+            {},
+            "",
+            None,
+            lambda: False,
+        )
+        made = trainer.make_trainer(model, recipe, prepared, watch)
+        computed = made.compute_loss
+
+        def counted(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            found = computed(model, inputs, *args, **kwargs)
+            clock.count(inputs["attention_mask"], found)
+            return found
+
+        made.compute_loss = counted
+        made.train()
+    return clock.found()
+
+
+def with_all_logits(work: Work) -> dict[str, Any]:
+    """Scores for every position; those of no completion token are dropped after."""
+
+    @contextmanager
+    def everywhere(model: Any, keep: Any) -> Iterator[None]:
+        handle = model.get_output_embeddings().register_forward_hook(
+            lambda _module, _inputs, logits: logits[keep]
+        )
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    with mock.patch.object(loss, "only", everywhere):
+        return with_ours(work)
+
+
+def without_grouping(work: Work) -> dict[str, Any]:
+    with mock.patch.object(batches, "GROUP", 1):
+        return with_ours(work)
+
+
+def packed(recipe: recipes.Recipe) -> recipes.Recipe:
+    return recipes.overridden(recipe, {"quantization.unpacked": False})
+
+
+ARMS: Mapping[str, Callable[[Work], dict[str, Any]]] = {
+    TRL: with_trl,
+    "ours": with_ours,
+    "ours, NF4 packed": lambda work: with_ours(work, {"quantization.unpacked": False}),
+    "ours, all logits": with_all_logits,
+    "ours, no grouping": without_grouping,
+}
+
+
+def resident() -> int:
+    """Bytes of this process in memory now; of a GPU, what torch has allocated there."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.memory_allocated())
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()
