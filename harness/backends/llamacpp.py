@@ -53,8 +53,12 @@ class LlamaCppBackend:
         return Availability(True, f"{to_fetch / 1e6:.0f} MB to download" if to_fetch else "")
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> LlamaCppModel:
-        paths = {role: self._files.ensure(file_id) for role, file_id in _file_ids(entry).items()}
-        digests = {role: self._files.digest(i) for role, i in _file_ids(entry).items()}
+        named = _file_ids(entry)
+        paths = {role: self._files.ensure(file_id) for role, file_id in named.items()}
+        digests = {role: self._files.digest(file_id) for role, file_id in named.items()}
+        if entry.merge:
+            paths = {"gguf": self._files.merged(named["gguf"], named["adapter"])}
+            digests["merged"] = self._files.digest_of(paths["gguf"])
         slots = slots or entry.slots or engine.SLOTS
         return LlamaCppModel(engine.start(paths, entry.context, slots), digests, slots)
 
