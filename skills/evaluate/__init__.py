@@ -1,0 +1,1 @@
+"""Comparing annotators on papers: what each is worth, with intervals."""

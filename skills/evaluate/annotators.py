@@ -1,0 +1,73 @@
+"""Who is compared: models, and two baselines that need none.
+
+An annotator's annotations are one for each paper, in the order of the papers: the moves by name,
+"Not stated." included, or None where it gave none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
+from skills.nanda.sentences import split_sentences
+from skills.nanda.wording import flatten
+
+Moves = Mapping[str, str]
+LEAD, OTHER = "lead sentences", "another paper's annotation"
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model's papers took beside the moves. All lists are in the order of the papers.
+
+    Attributes:
+        valid: whether the first answer was a valid annotation.
+        valid_freely: the same without constraint, and with the moves in order; None: not asked.
+        tokens: prompt and completion tokens of all attempts; None where there is no annotation.
+        failed: how many papers have no annotation, by the class of the error.
+        per_minute: papers a minute, None where none was timed; timed: of how many.
+        about: where it is served from, in its own words: for the report.
+    """
+
+    valid: Sequence[bool]
+    valid_freely: Sequence[bool] | None
+    tokens: Sequence[tuple[int, int] | None]
+    failed: Mapping[str, int] = field(default_factory=dict)
+    per_minute: float | None = None
+    timed: int = 0
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotator:
+    """One of those who are compared.
+
+    Attributes:
+        answers: None for a baseline.
+    """
+
+    name: str
+    annotations: Sequence[Moves | None]
+    answers: Answers | None = None
+
+
+def lead(papers: Sequence[Paper], framework: Framework) -> Annotator:
+    """The first move is the first sentence of the abstract, the second the second, and so on."""
+    return Annotator(LEAD, [_lead(paper, framework) for paper in papers])
+
+
+def other(annotations: Sequence[Moves | None]) -> Annotator:
+    """To each paper the annotation of the one that is half the table away: neighbours in a table
+    are often on one subject."""
+    count = len(annotations)
+    return Annotator(OTHER, [annotations[(i + count // 2) % count] for i in range(count)])
+
+
+def _lead(paper: Paper, framework: Framework) -> Moves:
+    sentences = [flatten(sentence) for sentence in split_sentences(paper.abstract)]
+    texts = [sentence[: framework.max_chars] for sentence in sentences[: len(framework.names)]]
+    missing = len(framework.names) - len(texts)
+    return dict(zip(framework.names, [*texts, *[framework.not_stated] * missing], strict=True))

@@ -1,0 +1,78 @@
+"""/evaluate from its line to its result: read, have the models annotate, measure, report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from harness.errors import InputError, UsageError
+from harness.invocation import as_path
+from harness.joblock import job_lock
+from harness.skills import Call, Result
+from skills.corpus.columns import Columns
+from skills.corpus.database import default_path, locks, open_corpus
+from skills.evaluate import comparison, inputs, labels, report
+from skills.evaluate.annotators import Annotator
+from skills.evaluate.inputs import Subject
+from skills.evaluate.running import INVALID, Runner, models_of
+from skills.nanda.framework import Framework
+
+
+def evaluate(call: Call, framework: Framework) -> Result:
+    """Compare the models on the papers that the line names."""
+    subject = _subject(call, framework)
+    path = call.options.db or default_path(call.settings)
+    _refuse_targets(call, subject, path)
+    names = models_of(call)
+    source = subject.source.path
+    assert source is not None
+    with open_corpus(path) as db, job_lock(locks(path), str(source.resolve())):
+        runner = Runner(call, subject, framework, db, path)
+        models = [runner.run(name) for name in names]
+    with call.screen.progress("measuring"):
+        found = comparison.of_models(subject, framework, models)
+    text = report.text(found)
+    if call.targets:
+        call.screen.notice(text)
+    return Result(
+        text,
+        data=found,
+        renderers={".json": lambda: json.dumps(found, ensure_ascii=False, indent=2) + "\n"},
+        summary=found,
+        exit_code=1 if _broken(models) else 0,
+    )
+
+
+def _subject(call: Call, framework: Framework) -> Subject:
+    options = call.options
+    if options.csabstruct is None:
+        columns = Columns(options.abstract_column, options.id_column, options.title_column)
+        return inputs.with_gold(as_path(call.text.strip()), columns, framework, options.limit)
+    lacks = [move for move in labels.EXPECTED if move not in framework.names]
+    if lacks:
+        raise InputError(
+            f"the framework {framework.name} has no move {', '.join(lacks)}",
+            where=str(options.framework),
+            hint="--csabstruct holds these moves against the sentences' labels.",
+        )
+    return inputs.with_labels(options.csabstruct, options.limit)
+
+
+def _refuse_targets(call: Call, subject: Subject, corpus: Path) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        UsageError: a target is the input, or the corpus.
+    """
+    for target in call.targets:
+        for path, what in ((subject.source.path, "input"), (corpus, "corpus")):
+            if path is not None and target.resolve() == path.resolve():
+                raise UsageError(
+                    f"is the {what} itself", where=str(target), hint="Save to another file."
+                )
+
+
+def _broken(models: list[Annotator]) -> bool:
+    """Whether papers failed by a fault of the run: an invalid answer is a finding, and no fault."""
+    kinds = {kind for model in models if model.answers for kind in model.answers.failed}
+    return bool(kinds - {INVALID})

@@ -1,0 +1,145 @@
+"""What is evaluated on: a table of papers with gold, or abstracts whose sentences have labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from harness.errors import InputError
+from skills.annotate import sources
+from skills.annotate.sources import Source
+from skills.corpus.columns import Columns
+from skills.corpus.table_files import place, regular_file, shown, text_lines
+from skills.corpus.tables import open_table
+from skills.evaluate.annotators import Moves
+from skills.evaluate.labels import LABELS, Labelled
+from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
+from skills.nanda.wording import flatten
+
+_ONE_A_LINE = (
+    "Each line is an object with paper_id, sentences, labels and, if there are any, confs: lists "
+    "of the same length."
+)
+_Id = Annotated[str, Field(min_length=1)]
+_Sentence = Annotated[str, Field(min_length=1, pattern=r"\S")]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Papers to annotate, and what they are held against: gold or labels, in their order."""
+
+    source: Source
+    papers: Sequence[Paper]
+    gold: Sequence[Moves] | None = None
+    labelled: Sequence[Labelled] | None = None
+
+
+def with_gold(path: Path, columns: Columns, framework: Framework, limit: int | None) -> Subject:
+    """The papers of a table that has a column for each move.
+
+    Raises:
+        InputError: the table cannot be used, lacks a move's column, or a move of it is empty or
+            too long, naming row and column.
+    """
+    source = sources.from_table(path, columns, limit)
+    table = open_table(path, columns, moves=framework.names, limit=source.rows)
+    gold: dict[tuple[str, str], Moves] = {}
+    for row in table.rows():
+        lacks = [name for name in framework.names if name not in row.moves]
+        if lacks:
+            raise InputError(
+                f"has no column {', '.join(lacks)}",
+                where=shown(path),
+                hint="A gold table has the abstract and a column for each move.",
+            )
+        if row.paper.abstract and not row.repeat:
+            gold[row.paper.id, row.paper.sha256] = _gold(row.moves, row.where, framework)
+    papers = list(source.papers())
+    return Subject(source, papers, [gold[paper.id, paper.sha256] for paper in papers])
+
+
+def with_labels(path: Path, limit: int | None) -> Subject:
+    """The abstracts of a .jsonl file whose sentences have human labels, as CSAbstruct has them.
+
+    Raises:
+        InputError: it cannot be read, naming the line, or holds no abstract.
+    """
+    found = list(_labelled(path, limit))
+    if not found:
+        raise InputError("holds no abstracts", where=shown(path), hint=_ONE_A_LINE)
+    papers = [paper for paper, _ in found]
+    source = Source(str(path), lambda: iter(papers), "paper_id", len(papers), path=path)
+    return Subject(source, papers, labelled=[labelled for _, labelled in found])
+
+
+def _gold(moves: Mapping[str, str], where: str, framework: Framework) -> Moves:
+    try:
+        found = framework.annotation_model().model_validate(dict(moves)).model_dump()
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        empty = error["type"] == "string_too_short"
+        long = f"is longer than {framework.max_chars} characters"
+        raise InputError(
+            f"the move {'is empty' if empty else long}",
+            where=f"{where}, column {error['loc'][0]}",
+            hint=f'A move that the abstract does not state is "{framework.not_stated}"',
+        ) from exc
+    return {name: found[name] for name in framework.names}
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    paper_id: _Id
+    sentences: list[_Sentence] = Field(min_length=1)
+    labels: list[str]
+    confs: list[float] | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> _Line:
+        if len(self.labels) != len(self.sentences):
+            raise ValueError(f"{len(self.sentences)} sentences have {len(self.labels)} labels")
+        if self.confs is not None and len(self.confs) != len(self.sentences):
+            raise ValueError(f"{len(self.sentences)} sentences have {len(self.confs)} confs")
+        if strange := [label for label in self.labels if label not in LABELS]:
+            raise ValueError(f"{strange[0]!r} is no label; they are {', '.join(LABELS)}")
+        return self
+
+
+def _labelled(path: Path, limit: int | None) -> Iterator[tuple[Paper, Labelled]]:
+    seen: dict[str, int] = {}
+    for number, text in enumerate(text_lines(regular_file(path)), start=1):
+        if not text.strip():
+            continue
+        if limit is not None and len(seen) == limit:
+            return
+        where = place(path, "line", number)
+        line = _line(text, where)
+        first = seen.setdefault(line.paper_id, number)
+        if first != number:
+            raise InputError(f"has the paper_id {line.paper_id} of line {first}", where=where)
+        sentences = tuple(flatten(sentence) for sentence in line.sentences)
+        # An empty line ends a sentence for `split_sentences`, and is a blank in the prompt.
+        abstract = "\n\n".join(sentences)
+        given = {"kind": "table", "path": shown(path), "row": str(number)}
+        paper = Paper("paper_id", line.paper_id, "", abstract, given)
+        yield paper, Labelled(sentences, tuple(line.labels))
+
+
+def _line(text: str, where: str) -> _Line:
+    try:
+        found: Any = json.loads(text)
+        return _Line.model_validate(found)
+    except (json.JSONDecodeError, RecursionError) as exc:
+        raise InputError(f"is not JSON ({exc})", where=where, hint=_ONE_A_LINE) from exc
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        at = f"{error['loc'][0]}: " if error["loc"] else ""
+        message = error["msg"].removeprefix("Value error, ")
+        raise InputError(f"{at}{message}", where=where, hint=_ONE_A_LINE) from exc

@@ -1,0 +1,115 @@
+"""The jobs that annotate for a comparison: those of /annotate, which leave the corpus as it was.
+
+What they make is kept there under its content key, and what /annotate has made is not made again.
+The current annotation of a paper stays the current one: a model that is only compared does not take
+its place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.backends.base import Reply
+from harness.errors import InvalidReply
+from skills.annotate.annotate import Prepared, prepare, read_moves
+from skills.annotate.job import AnnotateJob
+from skills.annotate.papers import check_length
+from skills.corpus import listing, store
+from skills.corpus.keys import key_of
+from skills.nanda.checks import check
+from skills.nanda.forms import UnusableReply
+
+FREE = "unconstrained"
+
+
+class ComparedJob(AnnotateJob):
+    """The papers, annotated by one model under its own constraint, with a repair if need be."""
+
+    def _keep(self, prepared: Prepared, record: dict[str, Any]) -> None:
+        before = listing.current(self.db, prepared.paper, self.framework)
+        super()._keep(prepared, record)
+        if before is not None:
+            store.save(self.db, before, self.framework)
+
+    def _link(self) -> None:
+        """Nothing is to become current."""
+
+    def pace_so_far(self) -> tuple[float | None, int]:
+        """Papers a minute, and of how many: in all runs of this job on this input so far."""
+        rows = self.db.conn.execute(
+            "SELECT summary FROM runs WHERE skill = 'annotate' AND input = ? AND model = ?"
+            " AND settings = ? AND summary IS NOT NULL",
+            [
+                self.source.name,
+                self.model.resolution.resolved,
+                json.dumps(self._settings(), ensure_ascii=False),
+            ],
+        )
+        summaries = [json.loads(row["summary"]) for row in rows]
+        made = sum(one.get("made", 0) for one in summaries)
+        seconds = sum(one.get("seconds", 0.0) for one in summaries)
+        return (made / seconds * 60 if made and seconds else None), made
+
+
+class FreeJob(ComparedJob):
+    """The papers, each asked for once and without constraint: is the answer right by itself?
+
+    An answer is kept where it is a valid annotation, else it is a failure; nothing is repaired.
+    """
+
+    def prepared(self) -> Iterator[Prepared]:
+        """Every paper's request, in order, under a key of its own: one answer, held to nothing."""
+        for paper in self.source.papers():
+            held = prepare(paper, self.framework, self.model, self.call.options.max_tokens)
+            known = held.provenance
+            provenance = {
+                **known,
+                "schema_sha256": None,
+                "sampling": {**known["sampling"], "attempts": 1},
+            }
+            yield Prepared(
+                paper,
+                held.form,
+                replace(held.request, json_schema=None, grammar=None),
+                {**provenance, "key": key_of(provenance)},
+            )
+
+    def _perform(self, prepared: Prepared) -> dict[str, Any]:
+        check_length(prepared.paper, self.framework.max_words)
+        self.model.check_fits(prepared.request)
+        on_text = self.pace.counter(prepared.key) if self.pace else None
+        reply = self.model.generate(prepared.request, on_text)
+        try:
+            moves = read_moves(prepared.form, reply)
+        except UnusableReply as exc:
+            raise InvalidReply(f"the first answer is no annotation: {exc}", raw=reply.text) from exc
+        return self._record(prepared, reply, moves)
+
+    def _record(self, prepared: Prepared, reply: Reply, moves: Mapping[str, str]) -> dict[str, Any]:
+        paper, framework = prepared.paper, self.framework
+        return {
+            paper.id_field: paper.id,
+            "title": paper.title,
+            **moves,
+            "checks": check(paper.abstract, framework.stated(dict(moves))),
+            "provenance": {
+                **prepared.provenance,
+                # `read_moves` puts the moves in order: here stands whether they came so.
+                "in_order": tuple(prepared.form.parse(reply.text)) == framework.names,
+                "attempts": 1,
+                "tokens": {
+                    "prompt": reply.prompt_tokens,
+                    "cached": reply.cached_tokens,
+                    "completion": reply.completion_tokens,
+                },
+                "seconds": round(reply.seconds, 3),
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+        }
+
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), "constraint": FREE}

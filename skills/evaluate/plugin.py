@@ -1,0 +1,99 @@
+"""The skill /evaluate. Everything it needs to work is imported when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from harness.errors import UsageError
+from harness.hookspecs import RegisterSkill, hookimpl
+from harness.options import misplaced
+from harness.skills import Call, Result, Skill, SkillOptions
+
+_GOLD, _LABELS = "a table with gold", "a file of labelled sentences"
+_GOES_WITH = {
+    "abstract_column": (_GOLD,),
+    "id_column": (_GOLD,),
+    "title_column": (_GOLD,),
+}
+"""The options that are not for all that can be evaluated on."""
+
+
+class Evaluate(Skill):
+    name = "evaluate"
+    summary = "Compare models as annotators, with intervals and baselines"
+    usage = "TABLE"
+    text = "optional"
+    details = (
+        "TABLE is a .csv, .tsv, .jsonl or .parquet file with a column of abstracts and one for\n"
+        "each move: the gold. Each model annotates the papers as /annotate does; every annotation\n"
+        "is kept in the corpus, so the same line goes on where it was stopped, and no work is\n"
+        "paid for twice. A model that is compared does not become the corpus's own.\n"
+        "\n"
+        "Measured are validity, completeness, faithfulness to the abstract, agreement with the\n"
+        "gold, tokens and speed, with 95% intervals of a paired bootstrap over papers. Lead\n"
+        "sentences and another paper's annotation stand beside the models in every report.\n"
+        "\n"
+        "--csabstruct FILE holds the moves against human labels of the abstracts' sentences\n"
+        "instead: one object a line, with paper_id, sentences and labels."
+    )
+    saves = (".json",)
+
+    class Options(SkillOptions):
+        manner: ClassVar[frozenset[str]] = frozenset({"workers", "retry_failed"})
+
+        models: str | None = Field(
+            None, description="the models, with commas between; the default is /annotate's own"
+        )
+        csabstruct: Path | None = Field(
+            None, description="a .jsonl of abstracts whose sentences have labels"
+        )
+        unconstrained: bool = Field(
+            False, description="ask each model once more without constraint: is it right by itself?"
+        )
+        limit: int | None = Field(None, ge=1, description="the first N rows alone")
+        retry_failed: bool = Field(
+            False, description="do again what failed before, and nothing else"
+        )
+        workers: int | None = Field(
+            None, ge=1, le=256, description="answers at once; the default is what the model serves"
+        )
+        max_tokens: int | None = Field(
+            None, ge=16, description="tokens of one answer at most; the default cuts no annotation"
+        )
+        abstract_column: str | None = Field(None, description="the table's column of abstracts")
+        id_column: str | None = Field(None, description="the table's column of ids")
+        title_column: str | None = Field(None, description="the table's column of titles")
+        framework: Path | None = Field(
+            None, description="a YAML file with other moves than the eight that ship"
+        )
+        db: Path | None = Field(None, description="the corpus database, instead of your own")
+
+    def run(self, call: Call) -> Result:
+        from skills.evaluate.evaluation import evaluate
+        from skills.nanda import framework as frameworks
+
+        options, asked = call.options, call.text.strip()
+        if call.source == "stdin":  # a whole table, which is no path
+            raise UsageError("stdin is not read", hint="Give the name of a file.")
+        if not asked and options.csabstruct is None:
+            raise UsageError(
+                "/evaluate needs TABLE, or --csabstruct FILE", hint="`/help evaluate` tells more."
+            )
+        if asked and options.csabstruct is not None:
+            raise UsageError(
+                "a table with gold and --csabstruct exclude each other",
+                hint="Evaluate on one after the other.",
+            )
+        case = _LABELS if options.csabstruct else _GOLD
+        if wrong := misplaced(options, _GOES_WITH, case):
+            raise UsageError(f"{wrong[0]} is for {' or '.join(wrong[1])}, and this is {case}")
+        own = options.framework
+        return evaluate(call, frameworks.load(own) if own else frameworks.nanda())
+
+
+@hookimpl
+def register_skills(register: RegisterSkill) -> None:
+    register(Evaluate())

@@ -1,0 +1,136 @@
+"""The comparison in words and tables, for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.tables import table
+from skills.evaluate import labels, metrics
+from skills.evaluate.metrics import OVERALL
+
+WIDTH = 96
+NAMES = {
+    "valid": "first answer valid",
+    "valid_freely": "... unconstrained",
+    "rouge_l": "ROUGE-L (macro)",
+    "chrf": "chrF (macro)",
+    "kappa": "kappa, all moves",
+    "stated": "moves stated",
+    "numbers": "numbers supported",
+    "names": "names supported",
+    "floor": "support by chance",
+    "prompt_tokens": "tokens: prompt",
+    "completion_tokens": "tokens: answer",
+    "label_precision": "label precision",
+    "label_prior": "prior",
+    "false_fill": "false fill",
+}
+"""What a metric is called where there is room for more than its key."""
+TOKENS = frozenset({"prompt_tokens", "completion_tokens"})
+FIRST = ("rouge_l", "placed", "valid", "valid_freely")
+"""Metrics that come first in the table of all moves."""
+BY_MOVE = (
+    *("rouge_l", "kappa", "label_precision", "label_prior", "background", "abstention"),
+    "false_fill",
+)
+"""Metrics with a table by move."""
+DIFFERENCES = ("kappa", "label_precision", "background", "abstention", "false_fill")
+"""Metrics whose differences are told by move as well."""
+
+
+def text(found: Mapping[str, Any]) -> str:
+    """All of `comparison.of_models` that fits a screen; --json has every figure."""
+    blocks = ["\n".join(_head(found)), _overall(found)]
+    blocks += [_by_move(found, metric) for metric in BY_MOVE if metric in found["metrics"]]
+    blocks += [_difference(found, one) for one in found["differences"]]
+    return "\n\n".join(blocks)
+
+
+def name_of(metric: str) -> str:
+    return NAMES.get(metric, metric)
+
+
+def figure(one: Mapping[str, Any] | None, metric: str = "", *, signed: bool = False) -> str:
+    """ "0.71 (0.60 to 0.80)"; without interval where there is none; "" where there is no value."""
+    if one is None:
+        return ""
+    if one["value"] is None:
+        return "n/a"
+    form = "+" * signed + (".0f" if metric in TOKENS else ".3f")
+    if one["low"] is None:
+        return f"{one['value']:{form}}"
+    return f"{one['value']:{form}} ({one['low']:{form}} to {one['high']:{form}})"
+
+
+def _head(found: Mapping[str, Any]) -> Iterator[str]:
+    left_out = "".join(f", {n:,} left out ({why})" for why, n in found["filtered"].items())
+    yield f"{found['input']}: {found['papers']:,} papers{left_out}, held against {found['against']}"
+    for one in found["annotators"]:
+        if one["kind"] == "model":
+            yield _model(one)
+    yield textwrap.fill(
+        f"In brackets: 95% intervals of {found['resamples']:,} bootstrap samples of the papers.",
+        WIDTH,
+    )
+
+
+def _model(one: Mapping[str, Any]) -> str:
+    parts = [f"{one['name']} ({one['served']}, {one['form']})"]
+    parts += [f"{count:,} failed: {kind}" for kind, count in one["failed"].items()]
+    speed = one["speed"]
+    if speed["papers_per_minute"] is not None:
+        parts.append(
+            f"{speed['papers_per_minute']:.1f} papers/min over {speed['papers']:,}, "
+            f"{one['slots']} at a time"
+        )
+    return "; ".join(parts)
+
+
+def _overall(found: Mapping[str, Any]) -> str:
+    every = [*metrics.METRICS, *labels.METRICS]
+    order = [*FIRST, *(metric for metric in every if metric not in FIRST)]
+    rows = []
+    for metric in order:
+        figures = [one["metrics"].get(metric, {}).get(OVERALL) for one in found["annotators"]]
+        if any(figures):
+            shown = (figure(one, metric) for one in figures)
+            rows.append((name_of(metric), *shown))
+    return table(("all moves", *_names(found)), rows)
+
+
+def _by_move(found: Mapping[str, Any], metric: str) -> str:
+    rows = []
+    for move in found["framework"]["moves"]:
+        figures = [one["metrics"].get(metric, {}).get(move) for one in found["annotators"]]
+        if any(figures):
+            papers = " / ".join(str(one["papers"]) if one else "" for one in figures)
+            rows.append((move, *(figure(one) for one in figures), papers))
+    return table((name_of(metric).removesuffix(" (macro)"), *_names(found), "papers"), rows)
+
+
+def _names(found: Mapping[str, Any]) -> Sequence[str]:
+    return [one["name"] for one in found["annotators"]]
+
+
+def _difference(found: Mapping[str, Any], one: Mapping[str, Any]) -> str:
+    papers = one["papers"]
+    head = (
+        f"{one['first']} - {one['other']}: by paper ({papers['score']}) {papers['win']:,} won, "
+        f"{papers['tie']:,} tied, {papers['loss']:,} lost"
+    )
+    rows = []
+    for metric in found["metrics"]:
+        moves = one["metrics"].get(metric, {})
+        wanted = [OVERALL, *(found["framework"]["moves"] if metric in DIFFERENCES else ())]
+        for move in wanted:
+            if move in moves and moves[move]["value"] is not None:
+                label = name_of(metric) if move == OVERALL else f"{metric}, {move}"
+                rows.append((label, figure(moves[move], metric, signed=True), _mark(moves[move])))
+    return f"{head}\n{table(('difference', '95% interval', ''), rows)}"
+
+
+def _mark(one: Mapping[str, Any]) -> str:
+    """Whether the interval excludes 0."""
+    return "*" if one["low"] is not None and (one["low"] > 0 or one["high"] < 0) else ""

@@ -1,0 +1,162 @@
+"""Having the models annotate: each in its turn, under its own constraint and perhaps without."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import InvalidReply, ModelUnavailable, UsageError
+from harness.jobs import ctrl_c_asks
+from harness.models import Choice, Models, ServedModel
+from harness.registry import candidates, resolve
+from harness.skills import Call
+from skills.annotate.job_result import finish
+from skills.corpus import runs, store
+from skills.evaluate.annotators import Annotator, Answers
+from skills.evaluate.inputs import Subject
+from skills.evaluate.jobs import ComparedJob, FreeJob
+from skills.nanda.framework import Framework
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+TASK = "annotate"
+INVALID = InvalidReply.__name__
+"""The class of error that is a finding about the model; any other is a fault of the run."""
+
+
+def models_of(call: Call) -> tuple[str, ...]:
+    """The models to be compared, none of them loaded: those named, else the task's own chain.
+
+    Raises:
+        UsageError: a name that is none, or stands twice.
+        ModelUnavailable: one of them cannot be served now.
+    """
+    models, asked = call.models, call.options.models
+    if asked is not None and models.choice.model is not None:
+        raise UsageError("--models and --model exclude each other", hint="Name all in --models.")
+    if asked is None:
+        registry = models.registry
+        alone = models.choice.model
+        names = (alone,) if alone else registry.chain(registry.serving(TASK))
+    else:
+        names = tuple(name.strip() for name in asked.split(","))
+    for place, name in enumerate(names):
+        if not name:
+            raise UsageError("--models holds an empty name", hint="Separate names by one comma.")
+        if name in names[:place]:
+            raise UsageError(f"--models names {name} twice", hint="Name each model once.")
+        models.registry.named(name)
+    for name in names:
+        _probe(models, name)
+    return names
+
+
+def _probe(models: Models, name: str) -> None:
+    """See that somebody could serve a model, before another one is put to work."""
+    unavailable = {}
+    for candidate in candidates(models.registry, TASK, model=name):
+        availability = models.pool.probe(candidate)
+        if not availability.available:
+            unavailable[candidate] = availability.reason
+    resolve(models.registry, TASK, unavailable, model=name)
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Who has models annotate the papers of `subject` into the corpus `db` at `path`."""
+
+    call: Call
+    subject: Subject
+    framework: Framework
+    db: Database
+    path: Path
+
+    def run(self, name: str) -> Annotator:
+        """Have a model annotate all papers, as far as it has not.
+
+        Raises:
+            HarnessError: the work was stopped; what is done is kept, and the hint says so.
+        """
+
+        def work(model: ServedModel) -> Annotator:
+            self.call.screen.notice(f"{name} ({model.resolution.chosen.serve.label})")
+            held = ComparedJob(self.call, self.subject.source, self.framework, model, self.db)
+            self._do(held)
+            if not self.call.options.unconstrained:
+                return self._annotator(name, held, None)
+            free = FreeJob(self.call, self.subject.source, self.framework, model, self.db)
+            self.call.screen.notice(f"{name}, without constraint")
+            self._do(free)
+            return self._annotator(name, held, free)
+
+        models = replace(self.call.models, choice=Choice(name))
+        return models.run(TASK, work, slots=self.call.options.workers)
+
+    def _do(self, job: ComparedJob) -> None:
+        with ctrl_c_asks(job.ask), runs.noted(self.db, lambda: job.run_id):
+            started = time.monotonic()
+            tally = job.run()
+            if isinstance(tally.stopped, ModelUnavailable) and not job.has_done(tally):
+                raise tally.stopped  # nothing is done yet, so that another place may take over
+            finish(job, tally, self.path, time.monotonic() - started)
+        if tally.stopped is not None:  # out here, where the run's row keeps its summary
+            raise tally.stopped
+
+    def _annotator(self, name: str, held: ComparedJob, free: FreeJob | None) -> Annotator:
+        failed: Counter[str] = Counter()
+        records: list[dict[str, Any] | None] = []
+        for prepared in held.prepared():
+            record = store.record(self.db, prepared.key, prepared.paper)
+            failure = store.failure(self.db, prepared.key, prepared.paper)
+            failed.update([failure.error_type] if failure else [])
+            records.append(record)
+        rate, timed = held.pace_so_far()
+        answers = Answers(
+            valid=[_at_once(record) for record in records],
+            valid_freely=None if free is None else self._freely(free, failed),
+            tokens=[_tokens(record) for record in records],
+            failed=dict(failed.most_common()),
+            per_minute=rate,
+            timed=timed,
+            about=_about(held.model),
+        )
+        names = self.framework.names
+        moves = [record and {move: record[move] for move in names} for record in records]
+        return Annotator(name, moves, answers)
+
+    def _freely(self, free: FreeJob, failed: Counter[str]) -> Sequence[bool]:
+        found = []
+        for prepared in free.prepared():
+            record = store.record(self.db, prepared.key, prepared.paper)
+            failure = store.failure(self.db, prepared.key, prepared.paper)
+            if failure is not None and failure.error_type != INVALID:
+                failed[failure.error_type] += 1
+            found.append(record is not None and record["provenance"]["in_order"])
+        return found
+
+
+def _at_once(record: dict[str, Any] | None) -> bool:
+    return record is not None and record["provenance"]["attempts"] == 1
+
+
+def _tokens(record: dict[str, Any] | None) -> tuple[int, int] | None:
+    if record is None:
+        return None
+    tokens = record["provenance"]["tokens"]
+    return tokens["prompt"], tokens["completion"]
+
+
+def _about(model: ServedModel) -> dict[str, Any]:
+    serve = model.resolution.chosen.serve
+    return {
+        "model": model.resolution.resolved,
+        "served": serve.label,
+        "form": model.entry.form,
+        "digests": dict(model.digests),
+        "slots": model.slots,
+    }

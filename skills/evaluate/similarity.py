@@ -1,0 +1,36 @@
+"""How alike two texts are: ROUGE-L and chrF, as their own packages compute them."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+from typing import Any
+
+
+def rouge_l(text: str, gold: str) -> float:
+    """ROUGE-L F1, 0 to 1: rouge-score's rougeL with its Porter stemmer (Lin 2004)."""
+    return float(_rouge().score(gold, text)["rougeL"].fmeasure)
+
+
+def chrf(text: str, gold: str) -> float:
+    """chrF2 of sacrebleu, over 100: character 6-grams, beta 2 (Popović 2015)."""
+    return float(_chrf().sentence_score(text, [gold]).score) / 100
+
+
+def versions() -> dict[str, str]:
+    """What the figures were computed with, by package."""
+    return {name: importlib.metadata.version(name) for name in ("rouge-score", "sacrebleu")}
+
+
+@functools.cache
+def _rouge() -> Any:
+    from rouge_score import rouge_scorer
+
+    return rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
+
+
+@functools.cache
+def _chrf() -> Any:
+    from sacrebleu.metrics.chrf import CHRF
+
+    return CHRF()
