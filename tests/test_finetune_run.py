@@ -14,12 +14,11 @@ from typing import Any
 
 import pytest
 from finetune_base import smollm2
-from finetune_chain import ABSTRACT, LEARNT, NOBODY, STEPS, Chain
+from finetune_chain import ABSTRACT, NOBODY, STEPS, Chain, as_learnt, one_thread
 from ollama_server import OllamaServer
 
 from harness.errors import UsageError
 from skills.finetune.stages import ORDER
-from skills.nanda.framework import nanda
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(1500)]
 
@@ -42,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     smollm2()
     folder = tmp_path_factory.mktemp("chain")
     chain = Chain(folder)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, one_thread():
         patch.setenv("OLLAMA_HOST", NOBODY)
         chain.make_data()
         killed = chain.kill_at("checkpoint-2")
@@ -56,6 +55,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
 
 
 def test_a_killed_training_is_in_the_way_until_it_is_gone_on_with(trained: Trained) -> None:
+    assert "train: train an adapter" in trained.killed
     assert "there is a training here that has not ended (checkpoint-" in trained.refused
     assert "--resume goes on with it; --force begins anew" in trained.refused
     assert trained.left[:2] == [1, 2]
@@ -97,7 +97,7 @@ def test_what_was_learnt_is_what_annotate_answers_from_the_quantized_file(
     chain.run("/reload")
     outcome, _ = chain.run(f"/annotate {ABSTRACT}")
     record = outcome.result.data
-    assert {name: record[name] for name in nanda().names} == LEARNT
+    assert as_learnt(record) >= 5, record
     provenance = record["provenance"]
     assert (provenance["resolved"], provenance["backend"]) == ("nanda-annotator", "llamacpp")
     quantized = trained.stages["quantize"]["outputs"]
@@ -131,7 +131,7 @@ def test_with_an_ollama_it_is_made_there_verified_and_asked(
         chain.run("/reload")
         outcome, _ = chain.run(f"/annotate {ABSTRACT}")
         record = outcome.result.data
-        assert {name: record[name] for name in nanda().names} == LEARNT
+        assert as_learnt(record) >= 5, record
         assert record["provenance"]["backend"] == "ollama"
         _, said = chain.stages(f'/finetune "{chain.out}" --host {server.url}')
         assert "ollama: unchanged" in said
