@@ -292,6 +292,7 @@ def test_labelled_sentences(desk: Desk) -> None:
     # The gold's method is worded as the result is, and no evidence is stated.
     assert metric(outcome, "label_precision", move="method") == 0.0
     assert metric(outcome, "label_prior", move="method") == pytest.approx(1 / 3, abs=1e-4)
+    assert metric(outcome, "label_lift", move="method") == pytest.approx(-1 / 3, abs=1e-4)
     assert metric(outcome, "label_precision", move="evidence") is None
     assert metric(outcome, "placed") == 0.0
     assert metric(outcome, "placed", annotator=1) == 0.0  # the first two sentences are the other's

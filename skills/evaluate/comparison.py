@@ -109,6 +109,7 @@ def _by_paper(statistic: Statistic) -> NDArray[np.float64]:
 
 def _meanings(sampled: Sequence[Mapping[Key, Sampled]]) -> dict[str, str]:
     used = {metric for each in sampled for metric, _ in each}
+    used |= {"label_lift"} if "label_prior" in used else set()
     every = {**metrics.METRICS, **labels.METRICS}
     return {metric: meaning for metric, meaning in every.items() if metric in used}
 
@@ -145,9 +146,9 @@ def _nested(sampled: Mapping[Key, Sampled]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for (metric, move), one in sampled.items():
         found.setdefault(metric, {})[move] = estimate(one).as_dict()
-    for move, prior in found.get("label_prior", {}).items():
+    for move in found.get("label_prior", {}):
         lift = difference(sampled["label_precision", move], sampled["label_prior", move])
-        prior["lift"] = lift.as_dict()
+        found.setdefault("label_lift", {})[move] = lift.as_dict()
     return found
 
 

@@ -11,7 +11,7 @@ from harness.joblock import job_lock
 from harness.skills import Call, Result
 from skills.corpus.columns import Columns
 from skills.corpus.database import default_path, locks, open_corpus
-from skills.evaluate import comparison, inputs, labels, report
+from skills.evaluate import comparison, inputs, labels, page, report
 from skills.evaluate.annotators import Annotator
 from skills.evaluate.inputs import Subject
 from skills.evaluate.running import INVALID, Runner, models_of
@@ -37,7 +37,10 @@ def evaluate(call: Call, framework: Framework) -> Result:
     return Result(
         text,
         data=found,
-        renderers={".json": lambda: json.dumps(found, ensure_ascii=False, indent=2) + "\n"},
+        renderers={
+            ".html": lambda: page.as_html(found, subject),
+            ".json": lambda: json.dumps(found, ensure_ascii=False, indent=2) + "\n",
+        },
         summary=found,
         exit_code=1 if _broken(models) else 0,
     )

@@ -34,6 +34,7 @@ METRICS = {
     "label_precision": "anchors of the move whose label is the expected one (method: method, "
     "evidence: result)",
     "label_prior": "sentences with that label: the precision of an anchor chosen blindly",
+    "label_lift": "label_precision less label_prior",
     "background": "anchors of the move that are labelled background: prior work taken as own",
     "abstention": "Cohen's kappa of stated or not, against whether a sentence has the label",
     "false_fill": "of the papers without a sentence of the label, those whose move is stated",

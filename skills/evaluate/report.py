@@ -24,7 +24,8 @@ NAMES = {
     "prompt_tokens": "tokens: prompt",
     "completion_tokens": "tokens: answer",
     "label_precision": "label precision",
-    "label_prior": "prior",
+    "label_prior": "label prior",
+    "label_lift": "precision less prior",
     "false_fill": "false fill",
 }
 """What a metric is called where there is room for more than its key."""
@@ -32,8 +33,8 @@ TOKENS = frozenset({"prompt_tokens", "completion_tokens"})
 FIRST = ("rouge_l", "placed", "valid", "valid_freely")
 """Metrics that come first in the table of all moves."""
 BY_MOVE = (
-    *("rouge_l", "kappa", "label_precision", "label_prior", "background", "abstention"),
-    "false_fill",
+    *("rouge_l", "kappa", "label_precision", "label_prior", "label_lift", "background"),
+    *("abstention", "false_fill"),
 )
 """Metrics with a table by move."""
 DIFFERENCES = ("kappa", "label_precision", "background", "abstention", "false_fill")
