@@ -59,14 +59,16 @@ class Way:
     generated: int = 0
     requests: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0
 
-    def add(self, votes: Iterable[Vote], generated: int, seconds: float) -> None:
+    def add(self, votes: Iterable[Vote], generated: int, seconds: float, cpu: float) -> None:
         for vote in votes:
             self.sent += vote.prompt_tokens
             self.evaluated += vote.prompt_tokens - vote.cached_tokens
             self.requests += 1
         self.generated += generated
         self.seconds += seconds
+        self.cpu += cpu
 
 
 def main() -> None:
@@ -83,10 +85,10 @@ def main() -> None:
         for number, start in enumerate(range(0, len(found), options.block)):
             block = found[start : start + options.block]
             for way in ways if number % 2 == 0 else reversed(ways):
-                started, before = time.perf_counter(), judge.model.usage.completion_tokens
+                before = counts(judge)
                 votes = voted(judge, block, by_paper=way is ways[0])
-                generated = judge.model.usage.completion_tokens - before
-                way.add(votes, generated, time.perf_counter() - started)
+                now = counts(judge)
+                way.add(votes, now[0] - before[0], now[1] - before[1], now[2] - before[2])
             print(f"{start + len(block)} papers", *(f"{w.seconds:.0f} s" for w in ways), flush=True)
     show(ways[0], ways[1])
 
@@ -106,6 +108,11 @@ def opened(folder: Path, options: argparse.Namespace) -> tuple[Judge, list[Item]
     served = model.resolution.chosen.serve.label
     print(f"{model.resolution.resolved}, {served}; {form}")
     return Judge(panel.shipped(), model, nanda(), form), found
+
+
+def counts(judge: Judge) -> tuple[int, float, float]:
+    """Tokens generated, and the seconds of the clock and of the CPU, so far."""
+    return judge.model.usage.completion_tokens, time.perf_counter(), time.process_time()
 
 
 def voted(judge: Judge, block: list[Item], *, by_paper: bool) -> list[Vote]:
@@ -129,8 +136,10 @@ def show(shared: Way, separate: Way) -> None:
         )
     tokens = shared.evaluated / separate.sent
     prompts = PERSONAS * shared.seconds / separate.seconds
+    by_cpu = PERSONAS * shared.cpu / separate.cpu
     print(f"\ntokens evaluated of five separate prompts: {tokens:.0%} (at most {MOST_TOKENS:.0%})")
     print(f"time of a panel in separate prompts: {prompts:.2f} (less than {MOST_TIME})")
+    print(f"the same by this process's CPU time, which other work disturbs less: {by_cpu:.2f}")
 
 
 if __name__ == "__main__":

@@ -356,6 +356,13 @@ def test_what_is_calibrated_for_one_way_does_not_hold_for_the_other(reader: Desk
             assert bool(bar.calibrated) is reads
 
 
+def test_votes_that_were_kept_before_any_judge_could_read_are_found_again() -> None:
+    judge = judge_of(Judge(), PANEL, VoteForm("logprobs", CHOSEN))
+    assert key_of(item(1), judge) == (
+        "b1:65317f4add9ccc3bd41eb9c87f66224a8b8b45edeb323b8c2f890efd7f992c7e"
+    )
+
+
 def test_a_form_that_was_kept_before_any_judge_could_read_still_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
