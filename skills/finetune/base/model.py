@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +15,16 @@ from skills.finetune.recipe import Recipe, overridden
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Leave out what torch, transformers and peft warn each other of: no user can act on it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Leave out what torch, transformers, peft and bitsandbytes warn of: no user can act on it."""
+    logger = logging.getLogger("bitsandbytes")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def device_kind() -> str:
@@ -71,10 +78,10 @@ def load_model(folder: Path, recipe: Recipe, *, adapted: bool = True) -> Any:
     """
     import torch
     from transformers import AutoModelForCausalLM, set_seed
-    from transformers.utils import logging
+    from transformers.utils import logging as their_logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    their_logging.set_verbosity_error()
+    their_logging.disable_progress_bar()
     kind = device_kind()
     try:
         model = AutoModelForCausalLM.from_pretrained(
