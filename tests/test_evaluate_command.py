@@ -199,6 +199,7 @@ def test_a_fault_of_the_run_fails_it_and_is_done_again_on_request(desk: Desk) ->
     outcome = desk.evaluate()
     assert outcome.result.code == 1
     assert outcome.result.data["annotators"][0]["failed"] == {"RuntimeError": 1}
+    assert "1 answer failed by a fault of the run" in outcome.result.text
     del desk.model.faults[2]
     assert desk.evaluate("--models producer --retry-failed").result.code == 0
 

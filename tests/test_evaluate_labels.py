@@ -134,6 +134,8 @@ def test_a_file_without_abstracts_is_refused(tmp_path):
     file.write_text("\n\n")
     with pytest.raises(InputError, match="holds no abstracts"):
         inputs.with_labels(file, None)
+    with pytest.raises(InputError, match=r"read from \.jsonl files"):
+        inputs.with_labels(tmp_path / "labels.csv", None)
     file.write_text("no json\n")
     with pytest.raises(InputError, match="line 1: is not JSON"):
         inputs.with_labels(file, None)

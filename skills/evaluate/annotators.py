@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.errors import InvalidReply
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import split_sentences
 from skills.nanda.wording import flatten
 
 Moves = Mapping[str, str]
+INVALID = InvalidReply.__name__
+"""The class of error that is a finding about the model; any other is a fault of the run."""
 LEAD, OTHER = "lead sentences", "another paper's annotation"
 
 

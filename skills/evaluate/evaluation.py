@@ -12,9 +12,9 @@ from harness.skills import Call, Result
 from skills.corpus.columns import Columns
 from skills.corpus.database import default_path, locks, open_corpus
 from skills.evaluate import comparison, inputs, labels, page, report
-from skills.evaluate.annotators import Annotator
+from skills.evaluate.annotators import INVALID, Annotator
 from skills.evaluate.inputs import Subject
-from skills.evaluate.running import INVALID, Runner, models_of
+from skills.evaluate.running import Runner, models_of
 from skills.nanda.framework import Framework
 
 

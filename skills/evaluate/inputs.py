@@ -70,6 +70,9 @@ def with_labels(path: Path, limit: int | None) -> Subject:
     Raises:
         InputError: it cannot be read, naming the line, or holds no abstract.
     """
+    if path.suffix.lower() != ".jsonl":
+        hint = f"They are read from .jsonl files. {_ONE_A_LINE}"
+        raise InputError("is no file of labelled sentences", where=shown(path), hint=hint)
     found = list(_labelled(path, limit))
     if not found:
         raise InputError("holds no abstracts", where=shown(path), hint=_ONE_A_LINE)

@@ -47,8 +47,8 @@ METRICS: Mapping[str, str] = {
     "rouge_l": "ROUGE-L F1 to the gold, where both state the move; 0 where they never do",
     "chrf": "chrF2 to the gold, likewise",
     "agreement": "ROUGE-L F1 of a paper's moves that either states, 0 where only one does",
-    "prompt_tokens": "tokens of a paper's prompts, repairs included",
-    "completion_tokens": "tokens of a paper's answers, repairs included",
+    "prompt_tokens": "tokens of a paper's prompts, repairs included, where it has an annotation",
+    "completion_tokens": "tokens of a paper's answers, repairs included, where it has an annotation",
 }
 """Every metric with its meaning, in the order of a report."""
 LESS_IS_BETTER = frozenset({"copied", "floor", "prompt_tokens", "completion_tokens"})
@@ -109,9 +109,9 @@ def _faithfulness(annotator: Annotator, task: Task, said: Flags) -> dict[Key, St
         "support": lambda i, _, text: support(abstracts[i], text),
         "copied": lambda i, _, text: copied(abstracts[i], text),
     }
-    if count > 1:
+    if count > 2:
         # Not half the table away: there is the paper whose annotation the baseline gives.
-        away = max(1, count // 3)
+        away = count // 3
         measures["floor"] = lambda i, _, text: support(abstracts[(i + away) % count], text)
     found: dict[Key, Statistic] = {}
     for metric, measure in measures.items():

@@ -19,7 +19,7 @@ from skills.curate.page.markup import Child, Element, add, facts, h, paragraph, 
 from skills.curate.page.markup import html as written
 from skills.evaluate.inputs import Subject
 from skills.evaluate.metrics import OVERALL
-from skills.evaluate.report import BY_MOVE, TOKENS, figure, name_of
+from skills.evaluate.report import BY_MOVE, TOKENS, faults_of, figure, name_of
 from skills.nanda.sentences import split_sentences
 
 Figures = Mapping[str, Any]
@@ -69,6 +69,7 @@ def _outcome(found: Figures) -> Element:
         "outcome",
         "Outcome",
         facts(_facts(found)),
+        h("p", {"class": "notes"}, f"{faults}.") if (faults := faults_of(found)) else None,
         paragraph(
             f"In brackets are 95% intervals: Wilson's of a share of papers, else those of "
             f"{found['resamples']:,} bootstrap samples of the papers."

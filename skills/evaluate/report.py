@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.tables import table
 from skills.evaluate import labels, metrics
+from skills.evaluate.annotators import INVALID
 from skills.evaluate.metrics import OVERALL
 
 WIDTH = 96
@@ -65,12 +66,29 @@ def figure(one: Mapping[str, Any] | None, metric: str = "", *, signed: bool = Fa
     return f"{one['value']:{form}} ({one['low']:{form}} to {one['high']:{form}})"
 
 
+def faults_of(found: Mapping[str, Any]) -> str:
+    """What is to be said of papers that no model could do anything about; "" where there are none.
+
+    An invalid answer is a finding about its model, and is told beside it.
+    """
+    models = [one for one in found["annotators"] if one["kind"] == "model"]
+    count = sum(n for one in models for kind, n in one["failed"].items() if kind != INVALID)
+    if not count:
+        return ""
+    return (
+        f"{count:,} {'answer' if count == 1 else 'answers'} failed by a fault of the run and no "
+        "fault of the model, and count against it: --retry-failed asks again"
+    )
+
+
 def _head(found: Mapping[str, Any]) -> Iterator[str]:
     left_out = "".join(f", {n:,} left out ({why})" for why, n in found["filtered"].items())
     yield f"{found['input']}: {found['papers']:,} papers{left_out}, held against {found['against']}"
     for one in found["annotators"]:
         if one["kind"] == "model":
             yield _model(one)
+    if faults := faults_of(found):
+        yield textwrap.fill(f"! {faults}", WIDTH, subsequent_indent="  ")
     yield textwrap.fill(
         f"In brackets: 95% intervals of {found['resamples']:,} bootstrap samples of the papers.",
         WIDTH,

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import InvalidReply, ModelUnavailable, UsageError
+from harness.errors import ModelUnavailable, UsageError
 from harness.jobs import ctrl_c_asks
 from harness.models import Choice, Models, ServedModel
 from harness.registry import candidates, resolve
 from harness.skills import Call
 from skills.annotate.job_result import finish
 from skills.corpus import runs, store
-from skills.evaluate.annotators import Annotator, Answers
+from skills.evaluate.annotators import INVALID, Annotator, Answers
 from skills.evaluate.inputs import Subject
 from skills.evaluate.jobs import ComparedJob, FreeJob
 from skills.nanda.framework import Framework
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 TASK = "annotate"
-INVALID = InvalidReply.__name__
-"""The class of error that is a finding about the model; any other is a fault of the run."""
 
 
 def models_of(call: Call) -> tuple[str, ...]:
