@@ -105,23 +105,22 @@ def _personas(summary: Mapping[str, Any]) -> str:
             share(one["passed"]),
             f"{one['threshold']:.3f}",
             "" if one["mean"] is None else f"{one['mean']:.3f}",
-            _basis(one),
+            _mass(one),
             one["invalid"],
             one["weight"]["deciding"],
             interval(one["auroc"]),
         )
         for one in summary["panel"]["personas"]
     ]
-    basis = "reads" if summary["judge"]["form"]["reads"] else "mass"
-    head = ("persona", "passed", "from", "mean", basis, "invalid", "decides", "AUROC on probes")
+    head = ("persona", "passed", "from", "mean", "mass", "invalid", "decides", "AUROC on probes")
     return table(head, rows)
 
 
-def _basis(persona: Mapping[str, Any]) -> str:
-    """The moves that it reads, else the probability that lay on its answers."""
-    return "+".join(persona["reads"]) or (
-        "" if persona["mass"] is None else f"{persona['mass']:.2f}"
-    )
+def _mass(persona: Mapping[str, Any]) -> str:
+    """What lay on the answers of one that is asked."""
+    if persona["reads"]:
+        return "reads"
+    return "" if persona["mass"] is None else f"{persona['mass']:.2f}"
 
 
 def _agreement(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -127,7 +127,7 @@ def _voted(form: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "the moves, which it is made to say after the abstract: the less they surprise it the "
             "higher the score, unless so little that they are copied",
         )
-    yield "Asked", _asked(form)
+    yield "Were it asked" if form["reads"] else "Asked", _asked(form)
     if compared := report.told_apart(form):
         yield "The better way", compared
 

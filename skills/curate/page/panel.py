@@ -18,7 +18,11 @@ COLUMNS = (
     ("Passed", "votes that pass, of the valid ones, with the 95% interval (Wilson's)"),
     ("From", "the score from which a vote passes"),
     ("Mean", "of the valid scores"),
-    ("Mass", "the probability that lay on the answers, on average; below 0.5 a vote is invalid"),
+    (
+        "Mass",
+        "the probability that lay on the answers, on average; below 0.5 a vote is invalid, and one "
+        "that reads has none",
+    ),
     ("Invalid", "votes that are neither pass nor fail"),
     ("Decides", "annotations whose outcome this one vote, turned round, would turn"),
     (
