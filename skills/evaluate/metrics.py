@@ -47,8 +47,8 @@ METRICS: Mapping[str, str] = {
     "rouge_l": "ROUGE-L F1 to the gold, where both state the move; 0 where they never do",
     "chrf": "chrF2 to the gold, likewise",
     "agreement": "ROUGE-L F1 of a paper's moves that either states, 0 where only one does",
-    "prompt_tokens": "tokens of a paper's prompts, repairs included, where it has an annotation",
-    "completion_tokens": "tokens of a paper's answers, repairs included, where it has an annotation",
+    "prompt_tokens": "tokens of a paper's prompts, repairs included, if it has an annotation",
+    "completion_tokens": "tokens of a paper's answers, repairs included, if it has an annotation",
 }
 """Every metric with its meaning, in the order of a report."""
 LESS_IS_BETTER = frozenset({"copied", "floor", "prompt_tokens", "completion_tokens"})
