@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelUnavailable
+from harness.threads import giving_way
 
 NAME = "xllamacpp"
 BATCH = 128
@@ -18,10 +19,6 @@ own 2048, an interrupted prompt of 900 tokens went on for 2.5 s; 512 would annot
 SLOTS = 4
 """Generations at once where a job asks for as many as this place is good for. On two cores, 1, 2, 4
 and 8 annotated 31, 28, 36 and 31 papers a minute, each in its best of three turns."""
-SPINS = "1000"
-"""How often a thread of the engine looks for work before it sleeps. On idle cores this is as fast
-as GNU OpenMP's own 300,000 (140 tokens/s on two cores, and 47 if it sleeps at once); where other
-processes want the same cores, that many cost nine tenths of the speed and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +30,9 @@ class Engine:
 
 
 def module() -> Any:
-    """The module xllamacpp, imported so that its threads give way to other processes.
-
-    OpenMP reads its settings once, when the first import loads it; the user's own are kept.
-    """
-    own = "GOMP_SPINCOUNT" in os.environ or "OMP_WAIT_POLICY" in os.environ
-    if not own:
-        os.environ["GOMP_SPINCOUNT"] = SPINS
-    try:
+    """The module xllamacpp, imported so that its threads give way to other processes."""
+    with giving_way():
         import xllamacpp
-    finally:
-        if not own:
-            del os.environ["GOMP_SPINCOUNT"]
     return xllamacpp
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from harness.errors import HarnessError
+from harness.threads import giving_way
 from skills.finetune.out import Entry
 from skills.finetune.work import Stage, Work
 
@@ -18,6 +19,7 @@ def stage(name: str) -> Stage:
     return next(found for found in _all(name) if found.name == name)
 
 
+@giving_way()  # torch is first imported in here
 def perform(work: Work, chosen: Stage, *, again: bool = False) -> Entry:
     """Do a stage, unless it was done with the same inputs and its files are untouched.
 
