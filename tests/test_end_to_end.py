@@ -30,6 +30,17 @@ def app(tmp_path):
     app.close()
 
 
+@pytest.fixture
+def without_adapter(app):
+    """The tuned model is at Ollama or nowhere."""
+    app.settings.user_registry.parent.mkdir(parents=True, exist_ok=True)
+    app.settings.user_registry.write_text(
+        "version: 1\nfiles: {nanda-annotator-lora: {path: nowhere.gguf}}\n"
+    )
+    app.dispatch("/reload")
+    return app
+
+
 def serve(monkeypatch, text, *names):
     server = ProtocolServer(FakeModel(text), names=names)
     monkeypatch.setenv("OLLAMA_HOST", server.url)
@@ -55,9 +66,9 @@ def test_the_tuned_model_is_asked_first_and_in_its_own_form(app, monkeypatch):
     assert "unavailable" not in app.screen.err.getvalue()
 
 
-def test_the_producer_takes_over_in_the_open_and_is_asked_for_json(app, monkeypatch):
+def test_the_producer_takes_over_in_the_open_and_is_asked_for_json(without_adapter, monkeypatch):
     with serve(monkeypatch, AS_JSON, "qwen2.5:7b") as server:
-        record = app.dispatch(LINE).result.data
+        record = without_adapter.dispatch(LINE).result.data
         [asked] = chats(server)
     assert {name: record[name] for name in MOVES} == MOVES
     assert asked["model"] == "qwen2.5:7b"
@@ -65,10 +76,10 @@ def test_the_producer_takes_over_in_the_open_and_is_asked_for_json(app, monkeypa
     provenance = record["provenance"]
     assert (provenance["requested"], provenance["resolved"]) == ("nanda-annotator", "producer")
     assert "Ollama has no nanda-annotator" in provenance["reason"]
-    said = app.screen.err.getvalue().splitlines()[0]
+    said = without_adapter.screen.err.getvalue().splitlines()[0]
     assert said.startswith("annotate: nanda-annotator unavailable (ollama nanda-annotator: Ollama")
     assert said.endswith("using producer (ollama qwen2.5:7b)")
-    [run] = app.run_log.recent(1)
+    [run] = without_adapter.run_log.recent(1)
     assert (run["requested"], run["resolved"]) == ("nanda-annotator", "producer")
 
 
@@ -89,18 +100,18 @@ def test_a_server_in_trouble_is_no_reason_to_change_the_model(
 
 
 @pytest.mark.parametrize("failure", ["load_error", "missing"])
-def test_a_model_that_the_server_cannot_load_is_replaced(app, monkeypatch, failure):
+def test_a_model_that_the_server_cannot_load_is_replaced(without_adapter, monkeypatch, failure):
     with serve(monkeypatch, AS_JSON, "nanda-annotator:latest", "qwen2.5:7b") as server:
         server.fail(failure, "nanda-annotator")
-        record = app.dispatch(LINE).result.data
+        record = without_adapter.dispatch(LINE).result.data
     assert record["provenance"]["resolved"] == "producer"
     assert "ollama nanda-annotator: " in record["provenance"]["reason"]
 
 
-def test_no_fallback_means_none(app, monkeypatch):
+def test_no_fallback_means_none(without_adapter, monkeypatch):
     with (
         serve(monkeypatch, AS_JSON, "qwen2.5:7b") as server,
         pytest.raises(ModelUnavailable, match="Ollama has no nanda-annotator"),
     ):
-        app.dispatch(f"{LINE} --no-fallback")
+        without_adapter.dispatch(f"{LINE} --no-fallback")
     assert not chats(server)

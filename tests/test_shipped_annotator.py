@@ -1,0 +1,94 @@
+"""models/nanda-annotator: what ships is what was measured, and a fresh clone annotates with it."""
+
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import registry, settings
+from harness.app import App
+from harness.backends.llamacpp import LlamaCppBackend
+from harness.execution import Door
+from harness.files import FileStore
+from harness.screen import Screen
+from harness.settings import CODE_ROOT
+from harness.testing import fake_settings
+from skills.finetune import recipe as recipes
+from skills.nanda.framework import nanda
+
+FOLDER = CODE_ROOT / "models" / "nanda-annotator"
+ADAPTER = "nanda-annotator-lora"
+CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+def measured() -> dict[str, Any]:
+    report = json.loads((FOLDER / "eval.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = report["annotators"][0]
+    return found
+
+
+def test_the_adapter_is_the_registrys_and_the_one_that_was_measured(tmp_path: Path) -> None:
+    shipped = registry.load(settings.from_environment().shipped_registry)
+    files = FileStore(shipped.files, tmp_path, print)
+    path = files.ensure(ADAPTER)
+    assert path.parent == FOLDER
+    assert path.stat().st_size < 12e6
+    assert measured()["digests"]["adapter"] == shipped.files[ADAPTER].sha256
+    [embedded] = [
+        place
+        for place in shipped.models["nanda-annotator"].serve
+        if place.backend == LlamaCppBackend.name
+    ]
+    assert embedded.merge
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "move"),
+    [
+        ("held to the form", "valid", "overall"),
+        ("the same, unconstrained", "valid_freely", "overall"),
+        ("content words", "support", "overall"),
+        ("copied in runs", "copied", "overall"),
+        ("without a number", "numbers", "overall"),
+        ("ROUGE-L, mean", "rouge_l", "overall"),
+        ("kappa of stated", "kappa", "comparison"),
+    ],
+)
+def test_the_card_says_what_was_measured(line: str, name: str, move: str) -> None:
+    [row] = [text for text in CARD.splitlines() if text.startswith("|") and line in text]
+    figures = [float(figure) for figure in re.findall(r"\d\.\d+", row)]
+    found = measured()["metrics"][name][move]
+    places = len(re.findall(r"\d\.(\d+)", row)[0])
+    assert figures[0] == pytest.approx(found["value"], abs=0.51 * 10**-places)
+    if name != "kappa":
+        ends = [found["low"], found["high"]]
+        assert figures[1:3] == pytest.approx(ends, abs=0.51 * 10**-places)
+
+
+def test_the_recipe_is_one_and_says_what_the_card_says() -> None:
+    recipe = recipes.load(str(FOLDER / "recipe.yaml"))
+    assert recipe.base == "smollm2-135m-instruct"
+    assert f"rank {recipe.adapter.r} on every linear layer" in " ".join(CARD.split())
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("model_files")
+def test_a_fresh_clone_annotates_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
+    # The base is in the user's cache already, and so what is merged is kept.
+    own = replace(fake_settings(tmp_path), cache_dir=settings.from_environment().cache_dir)
+    app = App(own, Door("test"), Screen(io.StringIO(), io.StringIO()))
+    try:
+        record = app.dispatch(f"/annotate {CODE_ROOT / 'examples' / 'abstract.txt'}").result.data
+    finally:
+        app.close()
+    provenance = record["provenance"]
+    assert (provenance["resolved"], provenance["reason"]) == ("nanda-annotator", None)
+    assert set(provenance["digests"]) == {"gguf", "adapter", "merged"}
+    assert "unavailable" not in app.screen.err.getvalue()
+    assert all(record[name].strip() for name in nanda().names)
+    assert "DryRun" in " ".join(record[name] for name in nanda().names)
