@@ -36,6 +36,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("rows.jsonl", '/finetune "rows.jsonl"'),
         ("--resume", "/finetune --resume"),
         ("rows.jsonl --resume", '/finetune --resume "rows.jsonl"'),
+        ("rows.jsonl --resume -o x.json", '/finetune --resume -o "x.json" "rows.jsonl"'),
         ("--resume rows.jsonl", '/finetune --resume "rows.jsonl"'),
         ("--resume ft", '/finetune --resume "ft"'),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,18 @@ def test_with_force_it_is_moved_aside_whole(work: Work) -> None:
     earlier.settle(work, done=False)
     assert (folder / "earlier-1" / "run.json").exists()
     assert (folder / "earlier-2" / "run.json").exists()
+
+
+def test_an_adapter_whose_checkpoints_were_deleted_is_not_written_over(work: Work) -> None:
+    for checkpoint in work.out.folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    with pytest.raises(UsageError, match=r"of other rows or settings \(adapter\)"):
+        earlier.settle(work, done=False)
+    work.call.force = True
+    earlier.settle(work, done=False)
+    moved = work.out.folder / "earlier-1" / "adapter" / "adapter_model.safetensors"
+    assert moved.read_text() == "kept"
+    assert "(adapter) is moved to" in said(work)
 
 
 def test_force_moves_nothing_where_nothing_is_to_be_trained(work: Work) -> None:

@@ -92,7 +92,7 @@ def _is_checkpoint(word: str) -> bool:
     from skills.finetune.out import MANIFEST
 
     path = Path(word).expanduser()
-    is_data = word.startswith("--") or path.suffix == ".jsonl" or (path / MANIFEST).is_file()
+    is_data = word.startswith("-") or path.suffix == ".jsonl" or (path / MANIFEST).is_file()
     return not is_data
 
 

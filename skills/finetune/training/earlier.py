@@ -44,15 +44,15 @@ def refuse_checkpoint(work: Work) -> None:
 
 
 def refuse(work: Work) -> None:
-    """Refuse to train anew where checkpoints are, unless the options say to go on with them.
+    """Refuse to train anew over what was trained, unless the options say to go on with it.
 
     Raises:
-        UsageError: naming the newest one, and why it cannot be used as it is.
+        UsageError: naming the newest of it, and why it cannot be used as it is.
     """
-    steps = checkpoints.steps(work.out.folder)
-    if not steps or resumes(work):
+    left = _left(work.out)
+    if not left or resumes(work):
         return
-    newest, name = f"checkpoint-{steps[-1]}", work.out.folder.name
+    newest, name = left[-1], work.out.folder.name
     if work.out.entry("train") is None:
         what = f"there is a training here that has not ended ({newest})"
     else:
@@ -75,21 +75,23 @@ def settle(work: Work, *, done: bool) -> None:
         UsageError: something is there, and neither --resume nor --force is given.
         OutputError: it cannot be moved.
     """
-    if done or resumes(work) or not (steps := checkpoints.steps(work.out.folder)):
+    if done or resumes(work) or not (left := _left(work.out)):
         return
     if not work.call.force:
         refuse(work)
     aside = _moved(work.out)
-    found = (
-        f"checkpoint-{steps[0]}"
-        if len(steps) == 1
-        else (f"checkpoint-{steps[0]} to checkpoint-{steps[-1]}")
-    )
+    found = left[0] if len(left) == 1 else f"{left[0]} to {left[-1]}"
     work.call.screen.notice(
         f"train: begun anew. What was trained here before ({found}) is moved to {aside}; delete "
         "that if you do not want it. GGUF files made of it are written over when the new one is "
         "trained"
     )
+
+
+def _left(out: Out) -> list[str]:
+    """What was trained: the checkpoints, the newest last; where they were deleted, the adapter."""
+    steps = [f"checkpoint-{step}" for step in checkpoints.steps(out.folder)]
+    return steps or ([out.adapter.name] if out.adapter.exists() else [])
 
 
 def _moved(out: Out) -> Path:
