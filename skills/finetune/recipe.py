@@ -34,8 +34,8 @@ class Quantization(_Strict):
         double: quantize the quantization constants as well.
         compute: the type that is computed in, and of weights that are not quantized.
         unpacked: keep what NF4 makes of the weights, in the type that is computed in, instead of
-            unpacking it anew in every pass: the same numbers in less time and four times the
-            memory. For a CPU, where unpacking is slow and the base small.
+            unpacking it anew in every pass: in training the same numbers in less time, and four
+            times the memory. For a CPU, where unpacking is slow and the base small.
     """
 
     kind: Literal["nf4", "none"] = "nf4"
