@@ -24,6 +24,7 @@ from harness.errors import (
 )
 from harness.execution import Outcome
 from harness.testing import FakeModel, fake_app, run_skill
+from skills.corpus import store
 from skills.corpus.database import open_corpus
 from skills.evaluate.annotators import LEAD, OTHER
 from skills.evaluate.plugin import Evaluate
@@ -207,6 +208,27 @@ def test_a_fault_of_the_run_fails_it_and_is_done_again_on_request(desk: Desk) ->
 def test_the_current_annotation_stays_the_current_one(desk: Desk) -> None:
     desk.app.dispatch(f"/corpus add {desk.table}")
     desk.evaluate("--models producer --unconstrained")
+    with open_corpus(desk.corpus) as db:
+        rows = db.conn.execute("SELECT model, sum(current) AS n FROM annotations GROUP BY model")
+        assert {row["model"]: row["n"] for row in rows} == {"import": 6, "producer": 0}
+
+
+def test_a_kill_after_an_annotation_is_kept_leaves_the_current_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    save = store.save
+
+    def killed(*args: Any, **options: Any) -> int:
+        save(*args, **options)
+        raise Killed
+
+    desk.app.dispatch(f"/corpus add {desk.table}")
+    monkeypatch.setattr(store, "save", killed)
+    with pytest.raises(Killed):
+        desk.evaluate()
     with open_corpus(desk.corpus) as db:
         rows = db.conn.execute("SELECT model, sum(current) AS n FROM annotations GROUP BY model")
         assert {row["model"]: row["n"] for row in rows} == {"import": 6, "producer": 0}

@@ -34,11 +34,13 @@ def save(
     run_id: int | None = None,
     *,
     unless_newer: bool = False,
+    unless_any: bool = False,
 ) -> int:
     """Keep an annotation and make it its paper's current one; a failure of the same work goes.
 
     Args:
         unless_newer: leave a current one that was made later in its place.
+        unless_any: leave a current one in its place, whenever it was made.
 
     Returns: its id. An annotation that is there already, by paper and key, is not written again.
     """
@@ -55,7 +57,8 @@ def save(
             return int(there["id"])
         before = _current(db, stored(db, paper_id), framework)
         made = _moment(item.record["provenance"]["created"])
-        is_current = not (unless_newer and any(_moment(row["created_at"]) > made for row in before))
+        newer = any(_moment(row["created_at"]) > made for row in before)
+        is_current = not ((unless_any and before) or (unless_newer and newer))
         if is_current:
             _flag(db, [row["id"] for row in before], current=0)
         if there is None:

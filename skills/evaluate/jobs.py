@@ -18,7 +18,8 @@ from harness.errors import InvalidReply
 from skills.annotate.annotate import Prepared, prepare, read_moves
 from skills.annotate.job import AnnotateJob
 from skills.annotate.papers import check_length
-from skills.corpus import listing, store
+from skills.corpus import store
+from skills.corpus.annotated import Annotated
 from skills.corpus.keys import key_of
 from skills.nanda.checks import check
 from skills.nanda.forms import UnusableReply
@@ -30,10 +31,9 @@ class ComparedJob(AnnotateJob):
     """The papers, annotated by one model under its own constraint, with a repair if need be."""
 
     def _keep(self, prepared: Prepared, record: dict[str, Any]) -> None:
-        before = listing.current(self.db, prepared.paper, self.framework)
-        super()._keep(prepared, record)
-        if before is not None:
-            store.save(self.db, before, self.framework)
+        item = Annotated(prepared.paper, record)
+        store.save(self.db, item, self.framework, self.run_id, unless_any=True)
+        self._count(prepared, record["provenance"]["tokens"]["completion"])
 
     def _link(self) -> None:
         """Nothing is to become current."""
