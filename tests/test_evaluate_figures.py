@@ -8,6 +8,7 @@ import pytest
 from skills.evaluate import metrics, similarity
 from skills.evaluate.annotators import LEAD, Annotator, Answers, lead, other
 from skills.evaluate.metrics import OVERALL, Task, statistics
+from skills.evaluate.report import figure
 from skills.evaluate.resampling import (
     Resamples,
     Statistic,
@@ -94,11 +95,36 @@ def test_the_interval_is_that_of_the_mean():
 def test_a_difference_is_paired_by_paper():
     draws, values = Resamples(40), np.linspace(0, 1, 40)
     ones = np.ones(40)
-    better, worse = draws.of(ratio(values + 0.1, ones)), draws.of(ratio(values, ones))
+    gain = np.tile([0.09, 0.11], 20)  # every paper differs by nearly the same
+    better, worse = draws.of(ratio(values + gain, ones)), draws.of(ratio(values, ones))
     found = difference(better, worse)
     assert found.value == pytest.approx(0.1)
-    assert found.low == pytest.approx(0.1)  # every paper differs by the same
-    assert found.high == pytest.approx(0.1)
+    assert found.low == pytest.approx(0.1 - 1.96 * 0.01 / 40**0.5, abs=0.001)
+    assert found.high == pytest.approx(0.1 + 1.96 * 0.01 / 40**0.5, abs=0.001)
+
+
+def test_a_difference_has_an_interval_where_both_sides_have_enough_papers():
+    draws, said = Resamples(9, 100), np.linspace(0, 1, 9)
+    many, five, four = (draws.of(ratio(said, np.arange(9) < n)) for n in (9, 5, 4))
+    assert difference(many, five).low is not None
+    for found in (difference(many, four), difference(four, many)):
+        assert found.value is not None
+        assert (found.low, found.high, found.papers) == (None, None, 9)
+        assert "fewer than 5 papers" in found.why
+
+
+def test_there_is_no_interval_where_all_resamples_are_alike():
+    draws, values, ones = Resamples(40, 100), np.linspace(0, 1, 40), np.ones(40)
+    better, worse = draws.of(ratio(values + 0.1, ones)), draws.of(ratio(values, ones))
+    for found, value in (
+        (difference(better, worse), 0.1),  # but for rounding
+        (difference(worse, worse), 0.0),
+        (estimate(draws.of(ratio(ones, ones))), 1.0),
+    ):
+        assert found.value == pytest.approx(value)
+        assert (found.low, found.high, found.papers) == (None, None, 40)
+        assert "the same in all resamples" in found.why
+        assert figure(found.as_dict(), signed=True) == f"{value:+.3f}"
 
 
 def test_a_share_of_papers_has_an_interval_even_where_all_are_in_it():

@@ -90,7 +90,8 @@ def _head(found: Mapping[str, Any]) -> Iterator[str]:
     if faults := faults_of(found):
         yield textwrap.fill(f"! {faults}", WIDTH, subsequent_indent="  ")
     yield textwrap.fill(
-        f"In brackets: 95% intervals of {found['resamples']:,} bootstrap samples of the papers.",
+        "In brackets: 95% intervals, Wilson's of a share of papers, else those of "
+        f"{found['resamples']:,} bootstrap samples of the papers.",
         WIDTH,
     )
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 RESAMPLES, SEED = 10_000, 0
 LEAST_PAPERS = 5
 """Fewer papers than this give no interval: resamples of so few hardly differ."""
+ALIKE = 1e-9
+"""Values no further apart than this are the same: what is left of them is rounding."""
 MOST_UNDEFINED = 0.05
 """The share of resamples without a value from which there is no interval."""
 CHUNK = 500_000
@@ -117,16 +119,21 @@ class Resamples:
         return Sampled(value, drawn, statistic.counted, share)
 
 
-def estimate(sampled: Sampled) -> Estimate:
-    """The value with its interval."""
+def estimate(sampled: Sampled, fewest: int | None = None) -> Estimate:
+    """The value with its interval.
+
+    Args:
+        fewest: how many papers an interval rests on; by default as many as the figure is of.
+    """
     import numpy as np
 
     papers = int(sampled.counted.sum())
+    fewest = papers if fewest is None else fewest
     if np.isnan(sampled.value):
         return Estimate(None, None, None, papers, "undefined" if papers else "no papers")
     if sampled.share is not None:  # resamples of a share of 0 or 1 are all alike
         return Estimate(sampled.value, *sampled.share.interval, papers)
-    if papers < LEAST_PAPERS:
+    if fewest < LEAST_PAPERS:
         why = f"no interval from fewer than {LEAST_PAPERS} papers"
         return Estimate(sampled.value, None, None, papers, why)
     defined = sampled.drawn[~np.isnan(sampled.drawn)]
@@ -134,14 +141,21 @@ def estimate(sampled: Sampled) -> Estimate:
     if missing > MOST_UNDEFINED * len(sampled.drawn):
         why = f"no interval: undefined in {missing:,} of {len(sampled.drawn):,} resamples"
         return Estimate(sampled.value, None, None, papers, why)
+    if np.ptp(defined) < ALIKE:
+        why = "no interval: the same in all resamples"
+        return Estimate(sampled.value, None, None, papers, why)
     low, high = np.percentile(defined, [2.5, 97.5])
     return Estimate(sampled.value, float(low), float(high), papers)
 
 
 def difference(first: Sampled, other: Sampled) -> Estimate:
-    """first - other, paired by paper, over the papers that either is of."""
-    drawn = first.drawn - other.drawn
-    return estimate(Sampled(first.value - other.value, drawn, first.counted | other.counted))
+    """first - other, paired by paper, over the papers that either is of.
+
+    Each side must be of enough papers for an interval of its own.
+    """
+    drawn, either = first.drawn - other.drawn, first.counted | other.counted
+    fewest = min(int(first.counted.sum()), int(other.counted.sum()))
+    return estimate(Sampled(first.value - other.value, drawn, either), fewest)
 
 
 def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statistic:
