@@ -55,6 +55,7 @@ class Annotator(FakeModel):
         super().__init__()
         self.asked: dict[tuple[int, bool], int] = {}
         self.faults: dict[int, Callable[[Request], str]] = {}
+        self.requests: list[Request] = []
 
     def generate(
         self,
@@ -67,6 +68,7 @@ class Annotator(FakeModel):
         key = (number, request.json_schema is not None)
         with self._arriving:
             self.asked[key] = self.asked.get(key, 0) + 1
+            self.requests.append(request)
         fault = self.faults.get(number)
         text = fault(request) if fault else json.dumps(gold(number))
         return Reply(text, "stop", 100, 20, 0.01)
@@ -89,7 +91,8 @@ class Desk:
             writer.writerows(rows)
 
     def evaluate(self, rest: str = "--models producer") -> Outcome:
-        return self.app.dispatch(f"/evaluate {self.table} {rest}")
+        again = "" if "--consistency" in rest else "--consistency 0 "
+        return self.app.dispatch(f"/evaluate {self.table} {again}{rest}")
 
     def refused(self, rest: str, kind: type[HarnessError] = UsageError) -> str:
         with pytest.raises(kind) as caught:
@@ -141,6 +144,51 @@ def test_the_same_line_asks_for_nothing_again(desk: Desk) -> None:
     second = desk.evaluate("--models producer --unconstrained")
     assert desk.model.asked == asked
     assert second.result.data == first.result.data
+
+
+def test_a_model_is_asked_again_with_other_seeds_and_in_other_words(desk: Desk) -> None:
+    def other(request: Request) -> str:
+        usual = request.messages[0].content.startswith(nanda().instructions.strip())
+        return json.dumps({**gold(2), **({} if usual else {"comparison": "Heaps are slower."})})
+
+    desk.model.faults[2] = other
+    outcome = desk.evaluate("--models producer --consistency 2")
+    again = [one for one in desk.model.requests if one.temperature > 0]
+    assert sorted(one.seed for one in again) == [1, 1, 2, 2, 3, 3]
+    assert len({one.messages[0].content for one in desk.model.requests}) == 4
+    assert len(desk.model.requests) == 6 + 2 * 6
+    assert metric(outcome, "seeds") == 1.0
+    assert metric(outcome, "prompts") < 1.0
+    assert metric(outcome, "prompts_stated") < 1.0
+    papers = outcome.result.data["annotators"][0]["metrics"]["prompts"]["overall"]["papers"]
+    assert papers == 2
+    assert "alike by seeds" in outcome.result.text
+
+    desk.evaluate("--models producer --consistency 2")
+    assert len(desk.model.requests) == 6 + 2 * 6
+
+
+def test_what_is_said_again_takes_no_place_in_the_corpus(desk: Desk) -> None:
+    desk.model.faults[1] = lambda r: "{}" if r.seed == 0 else json.dumps(gold(1))
+    outcome = desk.evaluate("--models producer --consistency 2")
+    assert len([one for one in desk.model.requests if one.seed]) == 3  # of the second paper
+    assert outcome.result.data["annotators"][0]["failed"] == {"InvalidReply": 1}
+    with open_corpus(desk.corpus) as db:
+        rows = db.conn.execute("SELECT paper_id, sum(current) AS n FROM annotations GROUP BY 1")
+        assert [row["n"] for row in rows] == [1] * 5
+        assert db.conn.execute("SELECT count(*) AS n FROM annotations").fetchone()["n"] == 5 + 6
+
+
+def test_a_fault_when_asked_again_fails_the_run(desk: Desk) -> None:
+    def broken(request: Request) -> str:
+        if request.seed == 2:
+            raise RuntimeError("a wire came loose")
+        return json.dumps(gold(1))
+
+    desk.model.faults[1] = broken
+    outcome = desk.evaluate("--models producer --consistency 1")
+    assert outcome.result.code == 1
+    assert outcome.result.data["annotators"][0]["failed"] == {"RuntimeError": 1}
 
 
 def test_what_annotate_has_done_is_not_done_again(desk: Desk) -> None:
@@ -311,7 +359,9 @@ def test_labelled_sentences(desk: Desk) -> None:
     ]
     file = desk.folder / "labels.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    outcome = desk.app.dispatch("/evaluate --csabstruct labels.jsonl --models producer")
+    outcome = desk.app.dispatch(
+        "/evaluate --csabstruct labels.jsonl --models producer --consistency 0"
+    )
     # The gold's method is worded as the result is, and no evidence is stated.
     assert metric(outcome, "label_precision", move="method") == 0.0
     assert metric(outcome, "label_prior", move="method") == pytest.approx(1 / 3, abs=1e-4)
@@ -333,7 +383,7 @@ def test_the_embedded_model_is_measured(
     short["moves"] = [move for move in short["moves"] if move["name"] in ("claim", "method")]
     framework = tmp_path / "short.yaml"  # an untuned model fills each move to its end
     framework.write_text(json.dumps(short), encoding="utf-8")
-    options = {"models": "fake-model", "framework": framework}
+    options = {"models": "fake-model", "framework": framework, "consistency": 1}
     result = run_skill(Evaluate(), str(desk.table), model=embedded, form="tagged", options=options)
     model = result.data["annotators"][0]
     valid = model["metrics"]["valid"]["overall"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from skills.evaluate import metrics, similarity
+from skills.evaluate import consistency, metrics, similarity
 from skills.evaluate.annotators import LEAD, Annotator, Answers, lead, other
 from skills.evaluate.metrics import OVERALL, Task, statistics
 from skills.evaluate.report import figure
@@ -231,6 +231,28 @@ def test_faithfulness(found):
     assert value_of(found["floor", "claim"]) == 0.0
     assert value_of(found["copied", "claim"]) == 0.0  # its four words are no run of five
     assert value_of(found["names", OVERALL]) == 1.0
+
+
+def test_the_overlap_is_the_highest_of_a_move_to_another(found):
+    texts = ("Bees dance.", "Bees dance quickly.", "Nests lie apart.")
+    three = moves(claim=texts[0], method=texts[1], novelty=texts[2])
+    said = [three, moves(claim=texts[0]), moves()]
+    of_it = statistics(Annotator("three", said), Task(TASK.papers, nanda()))
+    assert value_of(of_it["overlap", "claim"]) == pytest.approx(4 / 5)  # 2 of 2 words and 2 of 3
+    assert value_of(of_it["overlap", "novelty"]) == 0.0
+    assert value_of(of_it["overlap", OVERALL]) == pytest.approx(4 / 5)
+    assert list(of_it["overlap", OVERALL].counted) == [True, False, False]
+
+
+def test_consistency_is_the_mean_over_pairs_of_runs():
+    one, other = moves(claim="Bees dance."), moves(claim="Bees dance quickly.")
+    both = moves(claim="Bees dance.", scope="Bees.")
+    runs = [[one, one, None], [other, one, one], [both, one, None]]
+    of_it = consistency.statistics("seeds", runs, [True, True, False], nanda())
+    alike = (4 / 5 + 1 / 2 + (4 / 5 + 0) / 2) / 3  # of the first paper, by pair
+    assert value_of(of_it["seeds", OVERALL]) == pytest.approx((alike + 1) / 2)
+    assert value_of(of_it["seeds_stated", OVERALL]) == pytest.approx(((1 + 7 / 8 * 2) / 3 + 1) / 2)
+    assert list(of_it["seeds", OVERALL].counted) == [True, True, False]
 
 
 def test_answers(found):

@@ -13,7 +13,7 @@ import pytest
 from page_corpus import HOSTILE
 
 from skills.annotate import sources
-from skills.evaluate import comparison, labels, metrics, page, report
+from skills.evaluate import comparison, consistency, labels, metrics, page, report
 from skills.evaluate.annotators import Annotator, Answers
 from skills.evaluate.inputs import Subject
 from skills.evaluate.labels import Labelled
@@ -131,5 +131,5 @@ def test_every_metric_is_explained_in_the_guide() -> None:
     from harness.settings import CODE_ROOT
 
     guide = (CODE_ROOT / "docs" / "evaluate.md").read_text(encoding="utf-8")
-    for metric, meaning in {**metrics.METRICS, **labels.METRICS}.items():
+    for metric, meaning in {**metrics.METRICS, **consistency.METRICS, **labels.METRICS}.items():
         assert f"| `{metric}` | {meaning} |" in guide

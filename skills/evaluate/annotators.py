@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import InvalidReply
+from skills.evaluate.variations import Kind
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import split_sentences
@@ -20,6 +21,19 @@ Moves = Mapping[str, str]
 INVALID = InvalidReply.__name__
 """The class of error that is a finding about the model; any other is a fault of the run."""
 LEAD, OTHER = "lead sentences", "another paper's annotation"
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """What a model said when it was asked again about some of the papers.
+
+    Attributes:
+        runs: by kind, of each way of asking an annotation for each paper; None where it gave none.
+        asked: of which papers it was asked, in the order of the papers.
+    """
+
+    runs: Mapping[Kind, Sequence[Sequence[Moves | None]]]
+    asked: Sequence[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +47,7 @@ class Answers:
         failed: how many papers have no annotation, by the class of the error.
         per_minute: papers a minute, None where none was timed; timed: of how many.
         about: where it is served from, in its own words: for the report.
+        repeated: None where it was not asked again.
     """
 
     valid: Sequence[bool]
@@ -42,6 +57,7 @@ class Answers:
     per_minute: float | None = None
     timed: int = 0
     about: Mapping[str, Any] = field(default_factory=dict)
+    repeated: Repeated | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness._version import __version__
-from skills.evaluate import annotators, labels, metrics, similarity
+from skills.evaluate import annotators, consistency, labels, metrics, similarity
 from skills.evaluate.annotators import Annotator
 from skills.evaluate.inputs import Subject
 from skills.evaluate.metrics import OVERALL, Key, Task
@@ -95,6 +95,10 @@ def of_models(
 
 def _statistics(annotator: Annotator, task: Task, subject: Subject) -> dict[Key, Statistic]:
     found = metrics.statistics(annotator, task)
+    repeated = annotator.answers.repeated if annotator.answers else None
+    if repeated is not None:
+        for kind, runs in repeated.runs.items():
+            found |= consistency.statistics(kind, runs, repeated.asked, task.framework)
     if subject.labelled is not None:
         found |= labels.statistics(annotator, task, subject.labelled)
     return found
@@ -110,7 +114,7 @@ def _by_paper(statistic: Statistic) -> NDArray[np.float64]:
 def _meanings(sampled: Sequence[Mapping[Key, Sampled]]) -> dict[str, str]:
     used = {metric for each in sampled for metric, _ in each}
     used |= {"label_lift"} if "label_prior" in used else set()
-    every = {**metrics.METRICS, **labels.METRICS}
+    every = {**metrics.METRICS, **consistency.METRICS, **labels.METRICS}
     return {metric: meaning for metric, meaning in every.items() if metric in used}
 
 

@@ -8,8 +8,8 @@ its place.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from skills.annotate.papers import check_length
 from skills.corpus import store
 from skills.corpus.annotated import Annotated
 from skills.corpus.keys import key_of
+from skills.evaluate.variations import Variation
 from skills.nanda.checks import check
 from skills.nanda.forms import UnusableReply
 
@@ -53,6 +54,32 @@ class ComparedJob(AnnotateJob):
         made = sum(one.get("made", 0) for one in summaries)
         seconds = sum(one.get("seconds", 0.0) for one in summaries)
         return (made / seconds * 60 if made and seconds else None), made
+
+
+@dataclass
+class RepeatedJob(ComparedJob):
+    """The papers, asked about once more in every one of `variations`, all papers in each.
+
+    They have annotations already: what is said here takes no place in the corpus.
+    """
+
+    variations: Sequence[Variation] = field(kw_only=True)
+
+    def prepared(self) -> Iterator[Prepared]:
+        """Every paper's request in the first variation, then in the second, and so on."""
+        for variation in self.variations:
+            for paper in self.source.papers():
+                made = prepare(paper, variation.framework, self.model, self.call.options.max_tokens)
+                sampling = {**made.provenance["sampling"], **variation.sampling}
+                provenance = {**made.provenance, "sampling": sampling}
+                yield replace(
+                    made,
+                    request=replace(made.request, **variation.sampling),
+                    provenance={**provenance, "key": key_of(provenance)},
+                )
+
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), "variations": len(self.variations)}
 
 
 class FreeJob(ComparedJob):

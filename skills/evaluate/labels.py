@@ -41,7 +41,6 @@ METRICS = {
     "placed": "of method and evidence, those anchored in a sentence of the label, or not stated "
     "where there is none",
 }
-LESS_IS_BETTER = frozenset({"background", "false_fill"})
 
 
 @dataclass(frozen=True, slots=True)

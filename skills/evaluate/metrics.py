@@ -44,6 +44,7 @@ METRICS: Mapping[str, str] = {
     "support": "content words of a stated move that the abstract has",
     "floor": "the same against the abstract of another paper: what support is by chance",
     "copied": "words of a stated move in runs of five that the abstract has too",
+    "overlap": "the highest ROUGE-L F1 of a stated move to another one of its paper",
     "rouge_l": "ROUGE-L F1 to the gold, where both state the move; 0 where they never do",
     "chrf": "chrF2 to the gold, likewise",
     "agreement": "ROUGE-L F1 of a paper's moves that either states, 0 where only one does",
@@ -51,7 +52,6 @@ METRICS: Mapping[str, str] = {
     "completion_tokens": "tokens of a paper's answers, repairs included, if it has an annotation",
 }
 """Every metric with its meaning, in the order of a report."""
-LESS_IS_BETTER = frozenset({"copied", "floor", "prompt_tokens", "completion_tokens"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ def statistics(annotator: Annotator, task: Task) -> dict[Key, Statistic]:
     said = stated(annotator.annotations, task.framework)
     found = _faithfulness(annotator, task, said)
     found |= _by_move("stated", said, _all(said), task.framework)
+    found |= _distinctness(annotator, task.framework, said)
     if task.gold is not None:
         found |= _against_gold(annotator, task, task.gold, said)
     if annotator.answers is not None:
@@ -119,6 +120,21 @@ def _faithfulness(annotator: Annotator, task: Task, said: Flags) -> dict[Key, St
         if metric in ("numbers", "names"):
             values = values > 0
         found |= _by_move(metric, values, said, task.framework)
+    return found
+
+
+def _distinctness(annotator: Annotator, framework: Framework, said: Flags) -> dict[Key, Statistic]:
+    """How much a move says again of what another one does; of papers that state two or more."""
+    annotations = annotator.annotations
+    among = said & (said.sum(axis=1, keepdims=True) > 1)
+
+    def highest(i: int, move: str, text: str) -> float:
+        stated_moves = framework.stated(dict(annotations[i] or {}))
+        return max(rouge_l(text, other) for name, other in stated_moves.items() if name != move)
+
+    values = measured(annotations, among, framework, highest)
+    found = _by_move("overlap", values, among, framework)
+    found["overlap", OVERALL] = ratio(values.max(axis=1), among.any(axis=1))
     return found
 
 

@@ -33,8 +33,9 @@ class Evaluate(Skill):
         "paid for twice. A model that is compared does not become the corpus's own.\n"
         "\n"
         "Measured are validity, completeness, faithfulness to the abstract, agreement with the\n"
-        "gold, tokens and speed, with 95% intervals of a paired bootstrap over papers. Lead\n"
-        "sentences and another paper's annotation stand beside the models in every report.\n"
+        "gold, consistency, tokens and speed, with 95% intervals: Wilson's of shares of papers,\n"
+        "else those of a paired bootstrap over papers. Lead sentences and another paper's\n"
+        "annotation stand beside the models in every report.\n"
         "\n"
         "--csabstruct FILE holds the moves against human labels of the abstracts' sentences\n"
         "instead: one object a line, with paper_id, sentences and labels."
@@ -52,6 +53,11 @@ class Evaluate(Skill):
         )
         unconstrained: bool = Field(
             False, description="ask each model once more without constraint: is it right by itself?"
+        )
+        consistency: int = Field(
+            10,
+            ge=0,
+            description="ask about the first N papers again, with other seeds and in other words",
         )
         limit: int | None = Field(None, ge=1, description="the first N rows alone")
         retry_failed: bool = Field(

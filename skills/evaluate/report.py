@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.tables import table
-from skills.evaluate import labels, metrics
+from skills.evaluate import consistency, labels, metrics
 from skills.evaluate.annotators import INVALID
 from skills.evaluate.metrics import OVERALL
 
@@ -22,6 +22,11 @@ NAMES = {
     "numbers": "numbers supported",
     "names": "names supported",
     "floor": "support by chance",
+    "overlap": "moves alike, at most",
+    "seeds": "alike by seeds",
+    "seeds_stated": "... stated alike",
+    "prompts": "alike by prompts",
+    "prompts_stated": "... stated alike",
     "prompt_tokens": "tokens: prompt",
     "completion_tokens": "tokens: answer",
     "label_precision": "label precision",
@@ -109,7 +114,7 @@ def _model(one: Mapping[str, Any]) -> str:
 
 
 def _overall(found: Mapping[str, Any]) -> str:
-    every = [*metrics.METRICS, *labels.METRICS]
+    every = [*metrics.METRICS, *consistency.METRICS, *labels.METRICS]
     order = [*FIRST, *(metric for metric in every if metric not in FIRST)]
     rows = []
     for metric in order:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,14 @@ from harness.jobs import ctrl_c_asks
 from harness.models import Choice, Models, ServedModel
 from harness.registry import candidates, resolve
 from harness.skills import Call
+from skills.annotate import sources
+from skills.annotate.annotate import Prepared
 from skills.annotate.job_result import finish
 from skills.corpus import runs, store
-from skills.evaluate.annotators import INVALID, Annotator, Answers
+from skills.evaluate.annotators import INVALID, Annotator, Answers, Moves, Repeated
 from skills.evaluate.inputs import Subject
-from skills.evaluate.jobs import ComparedJob, FreeJob
+from skills.evaluate.jobs import ComparedJob, FreeJob, RepeatedJob
+from skills.evaluate.variations import Kind, variations
 from skills.nanda.framework import Framework
 
 if TYPE_CHECKING:
@@ -85,12 +89,12 @@ class Runner:
             self.call.screen.notice(f"{name} ({model.resolution.chosen.serve.label})")
             held = ComparedJob(self.call, self.subject.source, self.framework, model, self.db)
             self._do(held)
-            if not self.call.options.unconstrained:
-                return self._annotator(name, held, None)
-            free = FreeJob(self.call, self.subject.source, self.framework, model, self.db)
-            self.call.screen.notice(f"{name}, without constraint")
-            self._do(free)
-            return self._annotator(name, held, free)
+            free = None
+            if self.call.options.unconstrained:
+                free = FreeJob(self.call, self.subject.source, self.framework, model, self.db)
+                self.call.screen.notice(f"{name}, without constraint")
+                self._do(free)
+            return self._asked_again(self._annotator(name, held, free), model)
 
         models = replace(self.call.models, choice=Choice(name))
         return models.run(TASK, work, slots=self.call.options.workers)
@@ -123,19 +127,48 @@ class Runner:
             timed=timed,
             about=_about(held.model),
         )
-        names = self.framework.names
-        moves = [record and {move: record[move] for move in names} for record in records]
-        return Annotator(name, moves, answers)
+        return Annotator(name, [self._moves(record) for record in records], answers)
+
+    def _asked_again(self, annotator: Annotator, model: ServedModel) -> Annotator:
+        """The same with what it says of the first papers in every variation; of those that it has
+        annotated, since nothing that is said here is to become a paper's current annotation."""
+        count = self.call.options.consistency
+        asked = [i < count and moves is not None for i, moves in enumerate(annotator.annotations)]
+        if annotator.answers is None or not any(asked):
+            return annotator
+        papers = list(compress(self.subject.papers, asked))
+        every = tuple(variations(self.framework))
+        self.call.screen.notice(
+            f"{annotator.name}, {len(papers):,} papers again, in {len(every)} other ways"
+        )
+        source = sources.from_papers(self.subject.source.name, papers)
+        job = RepeatedJob(self.call, source, self.framework, model, self.db, variations=every)
+        self._do(job)
+        failed = Counter(annotator.answers.failed)
+        said = iter([self._moves(self._found(one, failed)) for one in job.prepared()])
+        ways: dict[Kind, list[Sequence[Moves | None]]] = {
+            "seeds": [],
+            "prompts": [annotator.annotations],
+        }
+        for variation in every:
+            ways[variation.kind].append([next(said) if one else None for one in asked])
+        repeated = Repeated(ways, asked)
+        told = replace(annotator.answers, failed=dict(failed.most_common()), repeated=repeated)
+        return replace(annotator, answers=told)
 
     def _freely(self, free: FreeJob, failed: Counter[str]) -> Sequence[bool]:
-        found = []
-        for prepared in free.prepared():
-            record = store.record(self.db, prepared.key, prepared.paper)
-            failure = store.failure(self.db, prepared.key, prepared.paper)
-            if failure is not None and failure.error_type != INVALID:
-                failed[failure.error_type] += 1
-            found.append(record is not None and record["provenance"]["in_order"])
-        return found
+        records = (self._found(prepared, failed) for prepared in free.prepared())
+        return [record is not None and record["provenance"]["in_order"] for record in records]
+
+    def _found(self, prepared: Prepared, failed: Counter[str]) -> dict[str, Any] | None:
+        """What was made of a request; a failure that is no finding about the model is counted."""
+        failure = store.failure(self.db, prepared.key, prepared.paper)
+        if failure is not None and failure.error_type != INVALID:
+            failed[failure.error_type] += 1
+        return store.record(self.db, prepared.key, prepared.paper)
+
+    def _moves(self, record: dict[str, Any] | None) -> Moves | None:
+        return record and {move: record[move] for move in self.framework.names}
 
 
 def _at_once(record: dict[str, Any] | None) -> bool:

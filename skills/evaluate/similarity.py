@@ -7,6 +7,7 @@ import importlib.metadata
 from typing import Any
 
 
+@functools.lru_cache(maxsize=65_536)
 def rouge_l(text: str, gold: str) -> float:
     """ROUGE-L F1, 0 to 1: rouge-score's rougeL with its Porter stemmer (Lin 2004)."""
     return float(_rouge().score(gold, text)["rougeL"].fmeasure)
