@@ -282,6 +282,24 @@ def test_a_kill_after_an_annotation_is_kept_leaves_the_current_one(
         assert {row["model"]: row["n"] for row in rows} == {"import": 6, "producer": 0}
 
 
+def test_a_picture(desk: Desk) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plots or finetune")
+    from matplotlib.image import imread
+
+    one, two = desk.folder / "one.png", desk.folder / "two.PNG"
+    desk.evaluate("--models producer save to one.png")
+    desk.evaluate("save to two.PNG")
+    assert imread(two).shape[0] > imread(one).shape[0] > 500  # a fourth annotator needs room
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_first(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skills.evaluate.plot.MODULES", ("no_such_library",))
+    told = desk.refused("--models producer save to one.png")
+    assert "this needs no_such_library" in told
+
+
 @pytest.mark.parametrize(
     ("rest", "told"),
     [

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 from harness.errors import InputError, UsageError
+from harness.extras import require
 from harness.invocation import as_path
 from harness.joblock import job_lock
 from harness.skills import Call, Result
 from skills.corpus.columns import Columns
 from skills.corpus.database import default_path, locks, open_corpus
-from skills.evaluate import comparison, inputs, labels, page, report
+from skills.evaluate import comparison, inputs, labels, page, plot, report
 from skills.evaluate.annotators import INVALID, Annotator
 from skills.evaluate.inputs import Subject
 from skills.evaluate.running import Runner, models_of
@@ -41,6 +42,7 @@ def evaluate(call: Call, framework: Framework) -> Result:
             ".html": lambda: page.as_html(found, subject),
             ".json": lambda: json.dumps(found, ensure_ascii=False, indent=2) + "\n",
         },
+        writers={".png": lambda file: plot.draw(found, file)},
         summary=found,
         exit_code=1 if _broken(models) else 0,
     )
@@ -62,11 +64,13 @@ def _subject(call: Call, framework: Framework) -> Subject:
 
 
 def _refuse_targets(call: Call, subject: Subject, corpus: Path) -> None:
-    """Refuse to write over what is read.
+    """Refuse to write over what is read, and what could not be written in the end.
 
     Raises:
-        UsageError: a target is the input, or the corpus.
+        UsageError: a target is the input, or the corpus; or a picture, and its library is missing.
     """
+    if any(target.suffix.lower() == ".png" for target in call.targets):
+        require(*plot.MODULES, extra="plots")
     for target in call.targets:
         for path, what in ((subject.source.path, "input"), (corpus, "corpus")):
             if path is not None and target.resolve() == path.resolve():

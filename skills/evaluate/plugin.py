@@ -40,7 +40,7 @@ class Evaluate(Skill):
         "--csabstruct FILE holds the moves against human labels of the abstracts' sentences\n"
         "instead: one object a line, with paper_id, sentences and labels."
     )
-    saves = (".html", ".json")
+    saves = (".html", ".png", ".json")
 
     class Options(SkillOptions):
         manner: ClassVar[frozenset[str]] = frozenset({"workers", "retry_failed"})

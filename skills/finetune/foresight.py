@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness.extras import require
 from skills.finetune.exporting.llama_cpp import chosen_converters, library_version
-from skills.finetune.extra import require
 from skills.finetune.planning.judgement import packages
 from skills.finetune.registering.registered import check_name
 from skills.finetune.registering.registry_file import RegistryFile

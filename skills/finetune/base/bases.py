@@ -15,6 +15,7 @@ from typing import Any
 from harness import output
 from harness.entries import FileEntry, ServeEntry
 from harness.errors import InputError
+from harness.extras import require
 from harness.files import FileStore
 from skills.finetune.base import shapes as base_shapes
 from skills.finetune.base.facts import BaseFacts
@@ -27,7 +28,6 @@ from skills.finetune.base.folder import (
     template_sha256,
     weight_files,
 )
-from skills.finetune.extra import require
 from skills.finetune.out import partial
 from skills.finetune.work import Work
 from skills.nanda.framework import sha256_of

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.errors import InputError
+from harness.extras import require
 from skills.finetune.exporting.gguf_head import GgufHead
-from skills.finetune.extra import require
 
 
 def render(head: GgufHead, messages: Sequence[Mapping[str, str]]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import SkillFailed
+from harness.extras import require
 from skills.finetune.base.bases import Base, open_base
 from skills.finetune.exporting import readback, same_text
 from skills.finetune.exporting.artifact_files import digest_of, need_disk
@@ -20,7 +21,6 @@ from skills.finetune.exporting.llama_cpp import Converters, chosen_converters, r
 from skills.finetune.exporting.lora_adapter import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from skills.finetune.exporting.readback import Readback
 from skills.finetune.exporting.stored_weights import FLOATS, read_weights
-from skills.finetune.extra import require
 from skills.finetune.out import Done
 from skills.finetune.work import Stage, Work
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, Interrupted, SkillFailed, UsageError
+from harness.extras import require
 from skills.finetune.base.bases import Base, open_base
 from skills.finetune.exporting.artifact_files import digest_of, need_disk
 from skills.finetune.exporting.lora_adapter import CONFIG, WEIGHTS, LoraAdapter, read_adapter
@@ -27,7 +28,6 @@ from skills.finetune.exporting.stored_weights import (
     put,
     read_weights,
 )
-from skills.finetune.extra import require
 from skills.finetune.out import Done, partial
 from skills.finetune.recipe import Quantization
 from skills.finetune.work import Stage, Work

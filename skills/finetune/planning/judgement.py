@@ -61,7 +61,8 @@ def notes(plan: Plan) -> tuple[str, ...]:
     found += _device_notes(plan)
     missing = [name for name in packages(recipe) if importlib.util.find_spec(name) is None]
     if missing:
-        found.append(f"{', '.join(missing)} is not installed, without which nothing is trained")
+        are = "is" if len(missing) == 1 else "are"
+        found.append(f"{', '.join(missing)} {are} not installed, without which nothing is trained")
     return tuple(found)
 
 

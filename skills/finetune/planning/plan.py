@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, InputError
+from harness.extras import require
 from skills.finetune.base.bases import describe
 from skills.finetune.base.facts import PUBLISHED, BaseFacts, published
-from skills.finetune.extra import require
 from skills.finetune.planning import machine as machines
 from skills.finetune.planning.activations import logits
 from skills.finetune.planning.disk import Artifact, artifacts, base_artifacts

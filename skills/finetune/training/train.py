@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from harness import output, progress
 from harness.errors import InputError, Interrupted
-from skills.finetune.extra import require
+from harness.extras import require
 from skills.finetune.out import Done
 from skills.finetune.recipe import Recipe
 from skills.finetune.training import batches, checkpoints, curve, metrics, run_guard
