@@ -158,6 +158,18 @@ def test_a_row_says_where_it_comes_from_and_what_it_counts(made: Make) -> None:
     assert again["weight"] == 2.0
 
 
+def test_a_row_that_states_what_few_do_counts_more(made: Make) -> None:
+    states = {"limitation": "It is slow."}
+    table = made("gold", [*rows(range(3)), row(3, **states)])
+    plain = build_dataset(table, None)
+    assert plain.rare == {"limitation": 1}
+    assert {each["weight"] for each in plain.examples()} == {1.0}
+    times = build_dataset(table, None, choices=Choices(rare_weight=3))
+    assert [each["weight"] for each in times.examples()] == [1, 1, 1, 3]
+    half = made("half", [row(0), row(1, **states)])
+    assert build_dataset(half, None, choices=Choices(rare_weight=3)).rare == {}
+
+
 def test_several_tables_of_a_source_are_one_and_the_first_stands(made: Make) -> None:
     dataset = build_dataset(
         [made("one", rows(range(3))), made("two", rows(range(2, 5), "another"))], None

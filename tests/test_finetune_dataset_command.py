@@ -89,6 +89,7 @@ def test_a_data_set_is_saved_with_its_manifest(app: App) -> None:
         "curated_only": False,
         "max_similarity": 0.6,
         "weights": {"gold": 1.0, "curated": 0.75, "agent": 0.5},
+        "rare_weight": 1.0,
     }
     assert made["counts"]["agent"] == {
         "read": 8,
@@ -181,6 +182,13 @@ def test_weights_can_be_chosen(app: App) -> None:
     assert {each["source"]: each["weight"] for each in saved} == {"gold": 1.0, "agent": 0.25}
 
 
+def test_rare_moves_are_told_with_what_their_rows_count(app: App) -> None:
+    table(Path("gold.csv"), [*rows(range(3)), row(3, limitation="It is slow.")])
+    result = app.dispatch("/finetune dataset --gold gold.csv --rare-weight 3").result
+    assert "states what few do counts 3 times: limitation (1 of 4)." in result.text
+    assert "what few do" not in app.dispatch("/finetune dataset --gold gold.csv").result.text
+
+
 @pytest.mark.parametrize(
     ("line", "error", "message"),
     [
@@ -189,6 +197,7 @@ def test_weights_can_be_chosen(app: App) -> None:
         ("/finetune dataset gold.csv", UsageError, "takes no text, but found 'gold.csv'"),
         ("/finetune dataset", InputError, "there are no annotations"),
         (f"{LINE} --curated-only", InputError, "--curated-only needs curated annotations"),
+        (f"{LINE} --rare-weight 0", UsageError, "--rare-weight: '0' is not more than 0"),
         (f"{LINE} --agent-weight 0", UsageError, "--agent-weight: '0' is not more than 0"),
         (f"{LINE} --max-similarity 0.2", UsageError, "--max-similarity: '0.2' is less than 0.5"),
         (f"{LINE} --tokenizer none.json", InputError, "none.json: there is no such file"),

@@ -79,6 +79,7 @@ def choices(options: DatasetOptions) -> Choices:
             "curated": options.curated_weight,
             "agent": options.agent_weight,
         },
+        options.rare_weight,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -38,11 +38,13 @@ class Choices:
         curated_only: annotations of models that the curated ones lack are left out.
         max_similarity: two abstracts more alike than this count as one, 0.5 to 1.
         weights: what a row of each source counts in training.
+        rare_weight: times so much counts a row that states a move which most rows do not.
     """
 
     curated_only: bool = False
     max_similarity: float = MAX_SIMILARITY
     weights: Mapping[Source, float] = field(default_factory=_weights)
+    rare_weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +80,26 @@ class Dataset:
             for source in SOURCES
         }
 
+    @property
+    def rare(self) -> dict[str, int]:
+        """The moves that fewer than half of the rows state, and how many do."""
+        stated = Counter(name for row in self.rows for name in self._stated(row))
+        return {
+            name: stated[name]
+            for name in self.framework.names
+            if 0 < stated[name] < len(self.rows) / 2
+        }
+
     def examples(self) -> Iterator[dict[str, Any]]:
         """The lines of the file.
 
         prompt, completion and system are texts without a chat template; id stands in the source
         under the name id_field; sha256 is of the abstract on one line.
         """
-        system = format_annotation_system(self.framework)
+        system, rare = format_annotation_system(self.framework), set(self.rare)
         for row in self.rows:
+            is_rare = not rare.isdisjoint(self._stated(row))
+            weight = self.choices.weights[row.source]
             yield {
                 "prompt": format_annotation_prompt(row.paper.abstract, self.framework),
                 "completion": row.completion,
@@ -93,9 +107,12 @@ class Dataset:
                 "id": row.paper.id,
                 "id_field": row.paper.id_field,
                 "source": row.source,
-                "weight": self.choices.weights[row.source],
+                "weight": weight * self.choices.rare_weight if is_rare else weight,
                 "sha256": row.paper.sha256,
             }
+
+    def _stated(self, row: AnnotationRow) -> Iterable[str]:
+        return self.framework.stated(dict(row.moves))
 
     def lines(self) -> Iterator[bytes]:
         """The file: one JSON object a line, in UTF-8."""

@@ -32,9 +32,9 @@ def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns: manifest (the version of this form), rows, sha256 (of the .jsonl), counts of each
         source (read = the sum of the others), options, framework, harness, inputs, held_out,
-        tokens, and left_out: each row that is not in it with file and row (`where`) and reason.
-        Rows that another source overrides with the same abstract, and such as were not curated,
-        are counted alone.
+        tokens, rare (how many rows state each move that most do not), and left_out: each row that
+        is not in it with file and row (`where`) and reason. Rows that another source overrides with
+        the same abstract, and such as were not curated, are counted alone.
     """
     framework, choices = dataset.framework, dataset.choices
     return {
@@ -59,6 +59,7 @@ def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
             for held in dataset.held_out
         ],
         "tokens": tokens,
+        "rare": dataset.rare,
         "left_out": [left.as_dict() for left in dataset.left_out if _is_listed(left)],
     }
 
@@ -91,11 +92,21 @@ def in_words(made: Mapping[str, Any]) -> str:
         (
             f"{made['rows']:,} rows",
             table(headers, rows),
+            *_of_rare(made),
             *[f"Papers kept out of training: {', '.join(kept_out)}."] * bool(kept_out),
             table(["tokens", "p50", "p95", "max"], lengths),
             f"Counted by {tokens['tokenizer']['name']}: {tokens['tokenizer']['counts']}.",
         )
     )
+
+
+def _of_rare(made: Mapping[str, Any]) -> Iterator[str]:
+    times = made["options"]["rare_weight"]
+    if times != 1 and made["rare"]:
+        moves = ", ".join(
+            f"{name} ({count:,} of {made['rows']:,})" for name, count in made["rare"].items()
+        )
+        yield f"A row that states what few do counts {times:g} times: {moves}."
 
 
 def notices(dataset: Dataset) -> Iterator[str]:

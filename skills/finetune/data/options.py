@@ -38,6 +38,12 @@ class DatasetOptions(SkillOptions):
     agent_weight: float = Field(
         AGENT_WEIGHT, gt=0, le=100, description="data set: the same of a row nobody looked at"
     )
+    rare_weight: float = Field(
+        1.0,
+        gt=0,
+        le=100,
+        description="data set: times so much counts a row that states a move which most do not",
+    )
     max_similarity: float = Field(
         MAX_SIMILARITY,
         ge=LEAST_MAX_SIMILARITY,
