@@ -16,8 +16,8 @@ import pytest
 from finetune_base import tiny_base
 from finetune_training import patched_at, prepared_in, rows_of, run_in, said, work_in
 
+from harness import extras
 from harness.errors import HarnessError, InputError, Interrupted, OutputError, SkillFailed
-from skills.finetune import extra
 from skills.finetune.training import checkpoints, trainer
 from skills.finetune.training.metrics import Metrics
 from skills.finetune.training.train import inputs, train
@@ -239,7 +239,7 @@ def test_bad_input_is_refused_before_the_base_is_loaded(
     facts.write_text(json.dumps({**json.loads(facts.read_text()), "base_digest": "c" * 64}))
     refused("the rows were prepared for")
     monkeypatch.setattr(
-        extra.importlib.util, "find_spec", lambda name: None if name == "peft" else name
+        extras.importlib.util, "find_spec", lambda name: None if name == "peft" else name
     )
     refused('pip install "nanda-harness[finetune]"')
 
