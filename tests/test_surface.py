@@ -41,17 +41,24 @@ def test_harness_knows_no_skill_and_nobody_prints(path):
 
 def test_every_import_is_declared():
     project = tomllib.loads((CODE_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    core = {re.split(r"[<>=]", name)[0] for name in project["dependencies"]}
-    finetune = project["optional-dependencies"]["finetune"]
-    training = core | {re.split(r"[<>=]", name)[0] for name in finetune}
+    extras = project["optional-dependencies"]
+    core = _names(project["dependencies"])
+    declared = {
+        "finetune": core | _names(extras["finetune"]),
+        "evaluate": core | _names(extras["plots"]),
+    }
     ours = {"harness", "skills", "agent", *sys.stdlib_module_names}
     providers = packages_distributions()
     for path in PYTHON:
         for name in {name.split(".")[0] for name in imported(path)} - ours:
             # The extra need not be installed; what it provides is called as it is.
             provided = {p.lower().replace("_", "-") for p in providers.get(name, [name])}
-            declared = training if "finetune" in path.parts else core
-            assert provided & declared, f"{path} imports {name}"
+            skill = path.relative_to(CODE_ROOT).parts[1:2]
+            assert provided & declared.get("".join(skill), core), f"{path} imports {name}"
+
+
+def _names(requirements):
+    return {re.split(r"[<>=]", name)[0] for name in requirements}
 
 
 def test_every_error_has_its_exit_code_and_stands_in_the_drawing():
