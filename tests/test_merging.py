@@ -179,12 +179,13 @@ def test_what_is_no_adapter_is_refused(model_files: FileStore, tmp_path: Path) -
         Kept(base, broken, tmp_path).files.merged("base", "lora")
 
 
+def full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_a_disk_that_is_full_is_an_unavailable_model(
     model_files: FileStore, kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     monkeypatch.setattr(gguf.GGUFWriter, "write_tensor_data", full)
     other = Kept(base_of(model_files), kept.files.path("lora"), tmp_path)
     with pytest.raises(ModelUnavailable, match="No space left on device") as caught:
@@ -196,9 +197,6 @@ def test_a_disk_that_is_full_is_an_unavailable_model(
 def test_where_it_cannot_be_kept_the_adapter_is_used_beside_the_base(
     model_files: FileStore, kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     monkeypatch.setattr(gguf.GGUFWriter, "write_tensor_data", full)
     other = Kept(base_of(model_files), kept.files.path("lora"), tmp_path)
     place = ServeEntry(backend="llamacpp", gguf="base", adapter="lora", merge=True, context=512)
