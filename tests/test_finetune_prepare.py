@@ -27,7 +27,7 @@ from skills.finetune.training.split import split
 from skills.finetune.training.tokens import Renderer
 from skills.finetune.work import Work
 from skills.nanda.forms import TaggedForm
-from skills.nanda.framework import nanda
+from skills.nanda.framework import CLOSE_TAG, nanda
 from skills.nanda.paper import Paper, abstract_digest
 
 SUBJECTS = ("river gauges", "bread ovens", "bicycle lanes", "sea grass", "tram stops")
@@ -121,6 +121,45 @@ def test_a_row_is_the_bases_own_chat_with_the_loss_on_answer_and_end(
         [tokenizer.decode(train[0]["input_ids"][: train[0]["completion_start"]]), False],
         [rows[0]["completion"] + END, True],
     ]
+
+
+@pytest.mark.train
+def test_the_tokens_that_decide_are_the_first_of_each_moves_text(
+    base: Path, tmp_path: Path
+) -> None:
+    moves = {name: f"The {name} of it is 4%." for name in nanda().names}
+    rare = format_annotation_output({**moves, "limitation": "It is slow: 3 s."})
+    usual = format_annotation_output({**moves, "limitation": "Not stated."})
+    other = f"Limitation - none\n{CLOSE_TAG}"
+    rows = [row(number, completion=text) for number, text in enumerate((rare, usual, other))]
+    changes = {"dev_share": 0, "decisions.weight": 4, "decisions.stated": {"limitation": 2.5}}
+    train, _, _ = prepared(work_over(tmp_path, base, changes, saved(tmp_path, rows)))
+    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base, changes)))
+    labels = [f"{move.label}:" for move in nanda().moves]
+    for one, (text, times) in zip(train, ((rare, 10), (usual, 4)), strict=False):
+        places = [place for place, _ in one["decisions"]]
+        before = [tokenizer.decode(one["input_ids"][:place]) for place in places]
+        assert [text.rpartition("\n")[2] for text in before] == labels
+        at = labels.index("Limitation:")
+        assert [weight for _, weight in one["decisions"]] == [4] * at + [times] + [4] * (7 - at)
+        first = text.partition("Limitation: ")[2]
+        assert first.startswith(tokenizer.decode([one["input_ids"][places[at]]]).strip())
+    assert train[2]["decisions"] == [], "what is no annotation decides nothing"
+
+
+@pytest.mark.train
+def test_without_weights_no_token_decides_and_a_move_that_is_none_is_refused(
+    base: Path, tmp_path: Path
+) -> None:
+    data = saved(tmp_path, [row(number) for number in range(3)])
+    work = work_over(tmp_path, base, {"dev_share": 0}, data)
+    train, _, _ = prepared(work)
+    assert [one["decisions"] for one in train] == [[], [], []]
+    changed = work_over(tmp_path, base, {"dev_share": 0, "decisions.weight": 2}, data)
+    assert STAGE.inputs(changed) != STAGE.inputs(work)
+    wrong = work_over(tmp_path, base, {"decisions.stated": {"limits": 2}}, data)
+    with pytest.raises(UsageError, match="names 'limits', which is no move of nanda"):
+        STAGE.perform(wrong)
 
 
 @pytest.mark.train

@@ -139,6 +139,6 @@ def test_the_logged_loss_is_weighted_over_all_batches_of_the_step(base: Path, wh
     batch = collate([made[row] for rows in batches[:2] for row in rows], 2)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     with torch.no_grad():
-        found, rows = completion_losses(model, batch)
-    loss = weighted_loss(found, rows, batch["weights"], total_weight([batch]))
+        found, weights = completion_losses(model, batch)
+    loss = weighted_loss(found, weights, total_weight([batch]))
     assert losses(whole)[0][1] == pytest.approx(float(loss), abs=1e-5)

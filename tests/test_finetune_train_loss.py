@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,19 +54,20 @@ def by_hand(model: Any, rows: Sequence[Row]) -> tuple[float, float]:
             logits = model(input_ids=torch.tensor([row.input_ids])).logits[0].double()
         for position in range(row.start, len(row.input_ids)):
             chances = torch.log_softmax(logits[position - 1], dim=-1)
-            above -= row.weight * float(chances[row.input_ids[position]])
-            below += row.weight
+            weight = row.weight * dict(row.decisions).get(position, 1)
+            above -= weight * float(chances[row.input_ids[position]])
+            below += weight
     return above, below
 
 
 def test_the_loss_is_that_of_the_full_computation(model: Any) -> None:
     rows = made(rows_of(4))
     batch = collate(rows, PAD)
-    losses, of_row = losses_of(model, batch)
+    losses, weights = losses_of(model, batch)
     above, below = by_hand(model, rows)
     total = total_weight([batch])
     assert float(total) == pytest.approx(below)
-    loss = float(weighted_loss(losses, of_row, batch["weights"], total))
+    loss = float(weighted_loss(losses, weights, total))
     assert loss == pytest.approx(above / below, abs=1e-5)
 
 
@@ -73,9 +75,7 @@ def test_batches_of_one_step_add_up_to_one_large_batch(model: Any) -> None:
     rows = made(rows_of(5))
     parts = [collate(rows[:3], PAD), collate(rows[3:], PAD)]
     total = total_weight(parts)
-    shares = [
-        float(weighted_loss(*losses_of(model, part), part["weights"], total)) for part in parts
-    ]
+    shares = [float(weighted_loss(*losses_of(model, part), total)) for part in parts]
     above, below = by_hand(model, rows)
     assert sum(shares) == pytest.approx(above / below, abs=1e-5)
 
@@ -86,11 +86,13 @@ def test_logits_are_computed_for_completion_positions_alone(model: Any) -> None:
     handle = model.get_output_embeddings().register_forward_hook(
         lambda module, inputs, logits: seen.append(tuple(logits.shape))
     )
-    losses, of_row = completion_losses(model, collate(rows, PAD))
+    losses, weights = completion_losses(model, collate(rows, PAD))
     handle.remove()
     wanted = [len(row.input_ids) - row.start for row in rows]
     assert seen[0][0] == len(losses) == sum(wanted)
-    assert [int((of_row == place).sum()) for place in range(3)] == wanted
+    assert weights.tolist() == [
+        row.weight for row, number in zip(rows, wanted, strict=True) for _ in range(number)
+    ]
     whole = model(input_ids=collate(rows, PAD)["input_ids"]).logits
     assert whole.shape[1] == max(len(row.input_ids) for row in rows), "the model is as it was"
 
@@ -107,12 +109,24 @@ def test_a_row_of_twice_the_weight_counts_twice(model: Any) -> None:
 
 
 def step(model: Any, batch: Any) -> float:
-    losses, rows = losses_of(model, batch)
-    return float(weighted_loss(losses, rows, batch["weights"], total_weight([batch])))
+    return float(weighted_loss(*losses_of(model, batch), total_weight([batch])))
+
+
+def test_a_token_that_decides_counts_as_much_as_the_recipe_says(model: Any) -> None:
+    one, other = made(rows_of(2))
+    deciding = replace(one, decisions=((one.start, 8.0), (len(one.input_ids) - 1, 2.5)))
+    batch = collate([deciding, other], PAD)
+    above, below = by_hand(model, [deciding, other])
+    assert float(total_weight([batch])) == pytest.approx(below)
+    assert step(model, batch) == pytest.approx(above / below, abs=1e-5)
+    assert step(model, batch) != pytest.approx(step(model, collate([one, other], PAD)), abs=1e-4)
 
 
 def test_labels_go_by_position_and_the_end_token_is_among_them() -> None:
-    rows = [Row("a", (5, PAD, 6, PAD), 2, 1.0), Row("b", (7, 8, 9, 10, PAD), 4, 0.5)]
+    rows = [
+        Row("a", (5, PAD, 6, PAD), 2, 1.0, ((3, 4.0),)),
+        Row("b", (7, 8, 9, 10, PAD), 4, 0.5),
+    ]
     batch = collate(rows, PAD)
     assert batch["input_ids"].tolist() == [[5, PAD, 6, PAD, PAD], [7, 8, 9, 10, PAD]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 1, 0], [1] * 5]
@@ -120,7 +134,7 @@ def test_labels_go_by_position_and_the_end_token_is_among_them() -> None:
         [IGNORED, IGNORED, 6, PAD, IGNORED],
         [IGNORED] * 4 + [PAD],
     ]
-    assert batch["weights"].tolist() == [1.0, 0.5]
+    assert batch["weights"].tolist() == [[0, 0, 1, 4, 0], [0, 0, 0, 0, 0.5]]
 
 
 def test_the_order_follows_from_seed_and_epoch_and_has_each_row_once() -> None:

@@ -184,3 +184,17 @@ def test_a_repair_shows_the_last_answer_and_what_is_wrong(name: str) -> None:
     )  # fmt: skip
     assert len(form.repair(request, "7" * 99_999, "x").messages[-2].content) < 2000
     assert form.repair(request, " \n", "x").messages[-2].content
+
+
+def test_places_are_where_each_moves_text_begins() -> None:
+    form = TaggedForm(nanda())
+    moves = {name: f"{name}: of it." for name in nanda().names}
+    text = form.completion(moves)
+    found = form.places(text)
+    assert tuple(found) == nanda().names
+    assert all(text[place:].startswith(moves[name]) for name, place in found.items())
+    assert form.places("CLAIM :  it\nWhy: no\n Scope:\nMethod:x") == {
+        "claim": 9,
+        "scope": 27,
+        "method": 35,
+    }

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -105,6 +105,19 @@ class Training(_Strict):
         return self.batch * self.accumulation
 
 
+class Decisions(_Strict):
+    """What the tokens count that decide whether a move is stated, the first of each move's text.
+
+    Attributes:
+        weight: times as much as any other token of the completion.
+        stated: for moves by name, times that again where the move is stated: above 1 for one that
+            few abstracts state, and that the model would otherwise hardly ever dare to.
+    """
+
+    weight: float = Field(1.0, gt=0)
+    stated: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+
+
 class Export(_Strict):
     """What is made of the adapter.
 
@@ -138,6 +151,7 @@ class Recipe(_Strict):
     quantization: Quantization = Quantization()
     adapter: Adapter = Adapter()
     training: Training = Training()
+    decisions: Decisions = Decisions()
     dev_share: float = Field(0.1, ge=0, lt=1)
     export: Export = Export()
 

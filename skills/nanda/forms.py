@@ -162,6 +162,13 @@ class TaggedForm(Form):
             found[name] = value.strip()
         return found
 
+    def places(self, text: str) -> dict[str, int]:
+        """Where the text of each move begins in an answer that `parse` reads, by name."""
+        names = {move.label.casefold(): move.name for move in self.framework.moves}
+        labels = re.finditer(r"^\s*(.+?)\s*:[^\S\n]*", text, re.MULTILINE)
+        found = ((names.get(label[1].casefold()), label.end()) for label in labels)
+        return {name: place for name, place in found if name is not None}
+
     def completion(self, moves: Mapping[str, str]) -> str:
         """The text a model is trained to write for these moves: what `parse` reads back.
 

@@ -1,12 +1,13 @@
-"""The loss: of the completions alone, the rows weighted.
+"""The loss: of the completions alone, weighted.
 
-For the rows r of one step, with weight w and completion tokens t,
+For the completion tokens t of all rows of one step, with weights w,
 
-    loss = sum_r w_r sum_t -log p(t | what stands before it) / sum_r w_r n_r
+    loss = sum_t w_t -log p(t | what stands before it) / sum_t w_t
 
-where n_r is the number of completion tokens of r. Both sums go over all batches of the step, so
-that accumulation gives what one large batch would (what `num_items_in_batch` of transformers is
-for). With equal weights it is the mean over the step's completion tokens.
+where a token's weight is its row's, times what `Decisions` of the recipe gives a token that decides
+whether a move is stated. Both sums go over all batches of the step, so that accumulation gives what
+one large batch would (what `num_items_in_batch` of transformers is for). With equal weights it is
+the mean over the step's completion tokens.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def completion_losses(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, 
         model: a causal model of transformers, with or without an adapter of peft.
         batch: as `batches.collate` makes it, B x T.
 
-    Returns: the losses, float32 of n; and the row of the batch that each belongs to, int64 of n.
+    Returns: the losses and the weights of these tokens, each float32 of n.
     """
     import torch
 
@@ -44,29 +45,24 @@ def completion_losses(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, 
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
         ).logits
     losses = torch.nn.functional.cross_entropy(logits.float(), targets[predicted], reduction="none")
-    return losses, predicted.nonzero()[:, 0]
+    return losses, batch["weights"][:, 1:][predicted]
 
 
-def weighted_loss(losses: Tensor, rows: Tensor, weights: Tensor, total: Tensor) -> Tensor:
+def weighted_loss(losses: Tensor, weights: Tensor, total: Tensor) -> Tensor:
     """A batch's share of the step's loss; the shares of a step add up to it.
 
     Args:
-        losses, rows: of `completion_losses`.
-        weights: of the rows of the batch, B.
+        losses, weights: of `completion_losses`.
         total: of the step, from `total_weight`.
     """
-    return (losses * weights[rows]).sum() / total
+    return (losses * weights).sum() / total
 
 
 def total_weight(batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
-    """The sum over rows of weight times completion tokens; a float32 scalar."""
+    """The sum of the weights of all completion tokens; a float32 scalar."""
     import torch
 
-    sums = [
-        (batch["weights"] * (batch["labels"][:, 1:] != IGNORED).sum(dim=1)).sum()
-        for batch in batches
-    ]
-    return torch.stack(sums).sum()
+    return torch.stack([batch["weights"].sum() for batch in batches]).sum()
 
 
 @contextmanager

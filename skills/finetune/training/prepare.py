@@ -25,12 +25,13 @@ from skills.finetune.data.token_counts import histogram
 from skills.finetune.out import Done, partial
 from skills.finetune.training.answers import check_answers, unread
 from skills.finetune.training.batches import order
+from skills.finetune.training.decisions import Decider
 from skills.finetune.training.examples import Example, read_examples
 from skills.finetune.training.split import Split, split
 from skills.finetune.training.tokens import Renderer, Tokens
 from skills.finetune.work import Stage, Work
 
-FORMAT = 1
+FORMAT = 2
 """Of the files this stage writes."""
 NAMED = 10
 """Rows that a sentence names; of more it says how many there are."""
@@ -64,6 +65,7 @@ def inputs(work: Work) -> Mapping[str, Any]:
         "max_length": training.max_length,
         "batch": training.batch,
         "seed": training.seed,
+        "decisions": work.recipe.decisions.model_dump(),
         "format": FORMAT,
     }
 
@@ -87,7 +89,8 @@ def perform(work: Work) -> Done:
         work.recipe.training.seed,
     )
     check_answers([*rows.train, *rows.dev])
-    renderer = Renderer(open_tokenizer(base), end_tokens(base.folder))
+    decider = Decider(work.framework, work.recipe.decisions)
+    renderer = Renderer(open_tokenizer(base), end_tokens(base.folder), decider)
     with work.call.screen.progress("preparing") as tick:
         train = list(_tokenized(rows.train, renderer, tick))
         dev = list(_tokenized(rows.dev, renderer, tick))

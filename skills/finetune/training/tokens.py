@@ -7,11 +7,12 @@ else, whatever token pads a batch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 from harness.errors import InputError
 from skills.finetune.data.rows import Source
+from skills.finetune.training.decisions import Decider
 from skills.finetune.training.examples import Example, Messages
 
 
@@ -20,6 +21,10 @@ class Tokens:
     """A row as it is trained: the loss is on `input_ids[completion_start:]`.
 
     The last of them is the end token, which stands nowhere else in the completion.
+
+    Attributes:
+        decisions: place in `input_ids` and times in the loss of each token that decides whether a
+            move is stated, as `Decisions` of the recipe says; empty where all count alike.
     """
 
     id: str
@@ -27,6 +32,7 @@ class Tokens:
     weight: float
     input_ids: list[int]
     completion_start: int
+    decisions: list[tuple[int, float]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -40,10 +46,12 @@ class Renderer:
     Attributes:
         tokenizer: of transformers, with the base's chat template.
         ends: the tokens that end an answer by the base's configuration, beside the tokenizer's own.
+        decider: finds the tokens that decide; None: all count alike.
     """
 
     tokenizer: Any
     ends: frozenset[int] = frozenset()
+    decider: Decider | None = None
 
     def prompt(self, row: Example) -> str:
         """What the model is given, as the engine renders it in use: thinking is off.
@@ -81,7 +89,8 @@ class Renderer:
         if joined:
             same = self.tokens(written)[: len(ids)] == ids
             assert same, f"{row.id}: prompt, completion and end are not what the template makes"
-        return Tokens(row.id, row.source, row.weight, ids, len(given))
+        decisions = self._decisions(row, *((prompt, 0) if joined else ("", len(given))))
+        return Tokens(row.id, row.source, row.weight, ids, len(given), decisions)
 
     def tokens(self, text: str) -> list[int]:
         """The tokens of a text; all special ones are those that it has written out."""
@@ -95,6 +104,21 @@ class Renderer:
         """A row decoded: the text of its tokens, and whether they are in the loss."""
         start = row.completion_start
         return [(self.text(row.input_ids[:start]), False), (self.text(row.input_ids[start:]), True)]
+
+    def _decisions(self, row: Example, before: str, tokens_before: int) -> list[tuple[int, float]]:
+        """Where the completion decides, by place in the whole row.
+
+        Args:
+            before: what the completion's tokens are made together with.
+            tokens_before: the tokens before it that are not of `before`.
+        """
+        if self.decider is None:
+            return []
+        encoded = self.tokenizer(before + row.completion, add_special_tokens=False)
+        return [
+            (tokens_before + encoded.char_to_token(len(before) + place), times)
+            for place, times in self.decider.places(row.completion)
+        ]
 
     @property
     def _stops(self) -> frozenset[int]:

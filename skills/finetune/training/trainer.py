@@ -74,8 +74,8 @@ class _Completions:
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Tensor:
-        losses, rows = self.losses(model, inputs)
-        loss = weighted_loss(losses, rows, inputs["weights"], num_items_in_batch)
+        losses, weights = self.losses(model, inputs)
+        loss = weighted_loss(losses, weights, num_items_in_batch)
         self.watch.count(loss, int(inputs["attention_mask"].sum()))
         return loss
 
