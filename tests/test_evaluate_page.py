@@ -14,7 +14,7 @@ from page_corpus import HOSTILE
 
 from skills.annotate import sources
 from skills.evaluate import comparison, consistency, labels, metrics, page, report
-from skills.evaluate.annotators import Annotator, Answers
+from skills.evaluate.annotators import Annotator, Answers, Pace
 from skills.evaluate.inputs import Subject
 from skills.evaluate.labels import Labelled
 from skills.nanda.framework import nanda
@@ -45,8 +45,7 @@ def model(subject: Subject, name: str = "a-model", wrong: int = -1) -> Annotator
         valid_freely=None,
         tokens=[(10, 5)] * count,
         failed={"InvalidReply": 1} if wrong >= 0 else {},
-        per_minute=12.0,
-        timed=count,
+        pace=Pace(12.0, count, 640_000_000),
         about={"model": name, "served": "fake", "form": "json", "digests": {}, "slots": 2},
     )
     return Annotator(name, [m if i != wrong else None for i, m in enumerate(gold)], answers)
@@ -92,7 +91,7 @@ def test_it_has_every_metric_and_difference(whole: tuple[dict[str, Any], str]) -
         assert meaning in text
     assert "a-model less other-model" in text
     assert "0 won, 11 tied, 1 lost" in text
-    assert "1 failed: InvalidReply; 12.0 papers a minute over 12" in text
+    assert "1 failed: InvalidReply; 12.0 papers a minute over 12; 640 MB of memory" in text
 
 
 def test_the_worst_papers_stand_beside_their_abstracts(whole: tuple[dict[str, Any], str]) -> None:

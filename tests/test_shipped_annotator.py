@@ -86,13 +86,17 @@ def test_the_recipe_is_one_and_says_what_the_card_says() -> None:
     assert f"rank {recipe.adapter.r} on every linear layer" in " ".join(CARD.split())
 
 
+def app_in(folder: Path) -> App:
+    """The application with the user's cache, where the base and what is merged are kept."""
+    own = replace(fake_settings(folder), cache_dir=settings.from_environment().cache_dir)
+    return App(own, Door("test"), Screen(io.StringIO(), io.StringIO()))
+
+
 @pytest.mark.model
 @pytest.mark.usefixtures("model_files")
 def test_a_fresh_clone_annotates_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
-    # The base is in the user's cache already, and so what is merged is kept.
-    own = replace(fake_settings(tmp_path), cache_dir=settings.from_environment().cache_dir)
-    app = App(own, Door("test"), Screen(io.StringIO(), io.StringIO()))
+    app = app_in(tmp_path)
     try:
         record = app.dispatch(f"/annotate {CODE_ROOT / 'examples' / 'abstract.txt'}").result.data
     finally:
@@ -103,3 +107,22 @@ def test_a_fresh_clone_annotates_with_it(tmp_path: Path, monkeypatch: pytest.Mon
     assert "unavailable" not in app.screen.err.getvalue()
     assert all(record[name].strip() for name in nanda().names)
     assert "DryRun" in " ".join(record[name] for name in nanda().names)
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("model_files")
+def test_it_is_evaluated_on_the_example_with_its_pace_and_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
+    app = app_in(tmp_path)
+    line = f"/evaluate {CODE_ROOT / 'examples' / 'gold.csv'} --models nanda-annotator"
+    try:
+        found = app.dispatch(f"{line} --limit 1 --consistency 0").result
+    finally:
+        app.close()
+    speed = found.data["annotators"][0]["speed"]
+    assert speed["papers"] == 1
+    assert speed["papers_per_minute"] > 0
+    assert 150e6 < speed["memory"] < 4e9, "the base alone has 98 MB"
+    assert f"{speed['memory'] / 1e6:,.0f} MB" in found.text

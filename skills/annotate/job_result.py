@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.backends.llamacpp import LlamaCppBackend
 from harness.errors import HarnessError, Interrupted
 from harness.jobs import Tally
+from harness.models import ServedModel
 from harness.progress import duration
 from harness.skills import Result
 from skills.annotate.job import AnnotateJob
@@ -136,7 +138,8 @@ def _summary(
 
     rows is all there are: done, failed, filtered (by reason) and pending together. made is what
     was done this time. tokens are those of this time, failed attempts included; seconds are wall
-    time, from the first request to the last answer.
+    time, from the first request to the last answer. memory is of this process with an embedded
+    model in it, in bytes; None where the model is served elsewhere, or nothing was asked of it.
     """
     resolution, usage = job.model.resolution, job.model.usage
     return {
@@ -155,9 +158,18 @@ def _summary(
         "tokens": {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
         "tokens_per_second": round(usage.completion_tokens / seconds, 1) if seconds else 0.0,
         "seconds": round(seconds, 1),
+        "memory": _memory(job.model) if usage.generations else None,
         "database": str(path),
         "run": job.run_id or None,
     }
+
+
+def _memory(model: ServedModel) -> int | None:
+    import psutil
+
+    if model.resolution.chosen.serve.backend != LlamaCppBackend.name:
+        return None
+    return int(psutil.Process().memory_info().rss)
 
 
 def _go_on(stopped: HarnessError, counted: Count) -> str:

@@ -37,6 +37,21 @@ class Repeated:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a model annotated.
+
+    Attributes:
+        per_minute: papers a minute, None where none was timed.
+        papers: of how many.
+        memory: bytes of this process with the model in it, None where it is served elsewhere.
+    """
+
+    per_minute: float | None = None
+    papers: int = 0
+    memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """What a model's papers took beside the moves. All lists are in the order of the papers.
 
@@ -45,7 +60,7 @@ class Answers:
         valid_freely: the same without constraint, and with the moves in order; None: not asked.
         tokens: prompt and completion tokens of all attempts; None where there is no annotation.
         failed: how many papers have no annotation, by the class of the error.
-        per_minute: papers a minute, None where none was timed; timed: of how many.
+        pace: what they took.
         about: where it is served from, in its own words: for the report.
         repeated: None where it was not asked again.
     """
@@ -54,8 +69,7 @@ class Answers:
     valid_freely: Sequence[bool] | None
     tokens: Sequence[tuple[int, int] | None]
     failed: Mapping[str, int] = field(default_factory=dict)
-    per_minute: float | None = None
-    timed: int = 0
+    pace: Pace = Pace()
     about: Mapping[str, Any] = field(default_factory=dict)
     repeated: Repeated | None = None
 

@@ -130,13 +130,14 @@ def _told(annotator: Annotator) -> dict[str, Any]:
     answers = annotator.answers
     if answers is None:
         return {"name": annotator.name, "kind": "baseline"}
-    rate = None if answers.per_minute is None else round(answers.per_minute, 1)
+    pace = answers.pace
+    rate = None if pace.per_minute is None else round(pace.per_minute, 1)
     return {
         "name": annotator.name,
         "kind": "model",
         **answers.about,
         "failed": dict(answers.failed),
-        "speed": {"papers_per_minute": rate, "papers": answers.timed},
+        "speed": {"papers_per_minute": rate, "papers": pace.papers, "memory": pace.memory},
     }
 
 

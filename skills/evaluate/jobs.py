@@ -21,6 +21,7 @@ from skills.annotate.papers import check_length
 from skills.corpus import store
 from skills.corpus.annotated import Annotated
 from skills.corpus.keys import key_of
+from skills.evaluate.annotators import Pace
 from skills.evaluate.variations import Variation
 from skills.nanda.checks import check
 from skills.nanda.forms import UnusableReply
@@ -39,8 +40,8 @@ class ComparedJob(AnnotateJob):
     def _link(self) -> None:
         """Nothing is to become current."""
 
-    def pace_so_far(self) -> tuple[float | None, int]:
-        """Papers a minute, and of how many: in all runs of this job on this input so far."""
+    def pace_so_far(self) -> Pace:
+        """What all runs of this job on this input took so far."""
         rows = self.db.conn.execute(
             "SELECT summary FROM runs WHERE skill = 'annotate' AND input = ? AND model = ?"
             " AND settings = ? AND summary IS NOT NULL",
@@ -53,7 +54,8 @@ class ComparedJob(AnnotateJob):
         summaries = [json.loads(row["summary"]) for row in rows]
         made = sum(one.get("made", 0) for one in summaries)
         seconds = sum(one.get("seconds", 0.0) for one in summaries)
-        return (made / seconds * 60 if made and seconds else None), made
+        memory = max((one.get("memory") or 0 for one in summaries), default=0)
+        return Pace(made / seconds * 60 if made and seconds else None, made, memory or None)
 
 
 @dataclass

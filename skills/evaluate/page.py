@@ -98,6 +98,8 @@ def _model(one: Figures) -> str:
     speed = one["speed"]
     if speed["papers_per_minute"] is not None:
         parts.append(f"{speed['papers_per_minute']:.1f} papers a minute over {speed['papers']:,}")
+    if speed["memory"] is not None:
+        parts.append(f"{speed['memory'] / 1e6:,.0f} MB of memory, the program's own included")
     return "; ".join(parts)
 
 

@@ -110,6 +110,8 @@ def _model(one: Mapping[str, Any]) -> str:
             f"{speed['papers_per_minute']:.1f} papers/min over {speed['papers']:,}, "
             f"{one['slots']} at a time"
         )
+    if speed["memory"] is not None:
+        parts.append(f"{speed['memory'] / 1e6:,.0f} MB")
     return "; ".join(parts)
 
 

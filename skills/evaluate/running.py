@@ -96,6 +96,8 @@ class Runner:
                 self._do(free)
             return self._asked_again(self._annotator(name, held, free), model)
 
+        # One at a time: two large ones may be too much, and each one's memory is told.
+        self.call.models.pool.close()
         models = replace(self.call.models, choice=Choice(name))
         return models.run(TASK, work, slots=self.call.options.workers)
 
@@ -117,14 +119,12 @@ class Runner:
             failure = store.failure(self.db, prepared.key, prepared.paper)
             failed.update([failure.error_type] if failure else [])
             records.append(record)
-        rate, timed = held.pace_so_far()
         answers = Answers(
             valid=[_at_once(record) for record in records],
             valid_freely=None if free is None else self._freely(free, failed),
             tokens=[_tokens(record) for record in records],
             failed=dict(failed.most_common()),
-            per_minute=rate,
-            timed=timed,
+            pace=held.pace_so_far(),
             about=_about(held.model),
         )
         return Annotator(name, [self._moves(record) for record in records], answers)

@@ -1,0 +1,150 @@
+"""What each stage from the trained adapter to the served file costs, on the same papers.
+
+    python bench/stages.py OUT [--table FILE] [--limit N] [--db FILE] [-o FILE.json]
+
+Wants the extra `finetune`. OUT is the folder of a `/finetune` run with all its artifacts, the base
+a file of the registry. Every form of the model annotates the table without any constraint,
+greedily, by /evaluate, in a process of its own; what is annotated already in the database is not
+done again.
+
+    q8_0          base and adapter merged into a Q8_0 file: what ships and serves
+    adapter       the adapter over the base, in transformers, in float32: what was trained
+    merged        the merged model in transformers, in float32
+    f16           the merged model as GGUF
+    q4_k_m        the same quantized
+    base+lora     the base's GGUF with the adapter's: what is merged into q8_0
+
+Prints the figures of each form, and q8_0 less each other one with a paired 95% interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import yaml  # noqa: E402
+from torch_backend import FREE, TORCH, Plugin  # noqa: E402
+
+from harness import output  # noqa: E402
+from harness import settings as settings_module  # noqa: E402
+from harness.app import App  # noqa: E402
+from harness.execution import Door  # noqa: E402
+from harness.screen import Screen  # noqa: E402
+from skills.evaluate.report import figure  # noqa: E402
+from skills.finetune.out import Out  # noqa: E402
+from skills.finetune.recipe import Recipe  # noqa: E402
+
+TABLE = ROOT.parent / "shared" / "data" / "gold_dev.csv"
+FORMS = ("q8_0", "adapter", "merged", "f16", "q4_k_m", "base+lora")
+SHOWN = ("rouge_l", "agreement", "valid", "support")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="what each stage after training costs")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--db", type=Path, help="where what is annotated is kept")
+    parser.add_argument("-o", "--output", type=Path, help="all figures, as JSON")
+    parser.add_argument("--only", choices=FORMS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.only:
+        evaluate(options, (options.only,), sys.stderr)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        db = options.db or Path(folder) / "corpus.db"
+        for form in FORMS:
+            print(form, flush=True)
+            command = [sys.executable, *sys.argv, "--only", form, "--db", str(db)]
+            subprocess.run(command, check=True)
+        options.db = db
+        found = evaluate(options, FORMS, io.StringIO())
+    show(found)
+    if options.output:
+        options.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def evaluate(options: argparse.Namespace, forms: tuple[str, ...], screen: Any) -> Mapping[str, Any]:
+    """/evaluate of these forms; what the database has is not annotated again."""
+    with tempfile.TemporaryDirectory() as folder:
+        registry = Path(folder) / "registry.yaml"
+        registry.write_text(yaml.safe_dump(registry_of(options.out.resolve())), encoding="utf-8")
+        app = App(
+            settings_module.from_environment(),
+            Door("test"),
+            Screen(io.StringIO(), screen),
+            {"registry": str(registry)},
+            {"stages": Plugin()},
+        )
+        line = f"/evaluate {options.table} --consistency 0 --models {','.join(forms)}"
+        line += f" --db {options.db}" + (f" --limit {options.limit}" if options.limit else "")
+        try:
+            found: Mapping[str, Any] = app.dispatch(line).result.data
+        finally:
+            app.close()
+    return found
+
+
+def registry_of(out: Path) -> dict[str, Any]:
+    """A registry of every form of the model in OUT, the base's own entry being the shipped one."""
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    recipe = Recipe.model_validate(manifest["run"]["recipe"])
+    made = Out.of(out, recipe)
+    base = json.loads((made.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    weights = {"f16": made.f16, "q4_k_m": made.quantized("Q4_K_M"), "lora": made.lora}
+    both = {"backend": FREE, "gguf": recipe.base, "adapter": "stage-lora"}
+    places: dict[str, dict[str, Any]] = {
+        "q8_0": {**both, "merge": True},
+        "adapter": {
+            "backend": TORCH,
+            "model": f"{base['base_model_name_or_path']} + {made.adapter}",
+        },
+        "merged": {"backend": TORCH, "model": str(made.merged)},
+        "f16": {"backend": FREE, "gguf": "stage-f16"},
+        "q4_k_m": {"backend": FREE, "gguf": "stage-q4_k_m"},
+        "base+lora": both,
+    }
+    return {
+        "version": 1,
+        "models": {
+            name: {
+                "tasks": ["annotate"],
+                "form": "tagged",
+                "serve": [place],
+                "options": {"temperature": 0, "seed": 0, "deadline": 3600},
+            }
+            for name, place in places.items()
+        },
+        "files": {
+            f"stage-{name}": {"path": str(path), "sha256": output.digest(path)}
+            for name, path in weights.items()
+        },
+    }
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """A line for each form."""
+    print(
+        f"\n{found['papers']} papers\n{'':<12}" + "".join(f"{name:>24}" for name in SHOWN), end=""
+    )
+    print(f"{'q8_0 less it: rouge_l':>32}")
+    models = [one for one in found["annotators"] if one["kind"] == "model"]
+    others = {one["other"]: one["metrics"]["rouge_l"]["overall"] for one in found["differences"]}
+    for one in models:
+        figures = (figure(one["metrics"][name]["overall"], name) for name in SHOWN)
+        print(f"{one['name']:<12}" + "".join(f"{text:>24}" for text in figures), end="")
+        print(f"{figure(others.get(one['name']), signed=True):>32}")
+
+
+if __name__ == "__main__":
+    main()

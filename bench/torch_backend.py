@@ -1,0 +1,117 @@
+"""The backends of bench/stages.py: transformers, and the embedded engine without its grammars."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness import output
+from harness.backends.base import Availability, Model, OnText, Reply, Request
+from harness.backends.llamacpp import LlamaCppBackend
+from harness.entries import ServeEntry
+from harness.files import FileStore
+from harness.hookspecs import RegisterBackend, hookimpl
+
+TORCH, FREE = "torch", "llamacpp-free"
+
+
+class Plugin:
+    """Brings both."""
+
+    @hookimpl
+    def register_backends(self, register: RegisterBackend, files: FileStore) -> None:
+        register(TorchBackend())
+        register(FreeBackend(files))
+
+
+class FreeBackend(LlamaCppBackend):
+    """The embedded engine for requests that are held to nothing, as transformers has them."""
+
+    name = FREE
+
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
+        model: Any = super().load(entry, slots)
+        model.takes_grammar = False
+        return model
+
+
+class TorchBackend:
+    """Folders of transformers: the model of an entry is FOLDER, or FOLDER + ADAPTER of peft.
+
+    It is computed in float32 and decoded greedily, one request at a time.
+    """
+
+    name = TORCH
+
+    def probe(self, entry: ServeEntry) -> Availability:
+        return Availability(True)
+
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
+        assert entry.model is not None
+        folder, _, adapter = entry.model.partition(" + ")
+        return TorchModel(Path(folder), Path(adapter) if adapter else None)
+
+
+class TorchModel:
+    takes_grammar = False
+    slots = 1
+    context = None
+
+    def __init__(self, folder: Path, adapter: Path | None) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        weights = [folder / "model.safetensors"]
+        if adapter is not None:
+            from peft import PeftModel
+
+            self._model = PeftModel.from_pretrained(self._model, adapter).eval()
+            weights.append(adapter / "adapter_model.safetensors")
+        self._one_at_a_time = threading.Lock()
+        self.digests: Mapping[str, str] = {path.name: output.digest(path) for path in weights}
+
+    def count_tokens(self, request: Request) -> None:
+        return None
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        import torch
+
+        assert request.temperature == 0, "it is decoded greedily"
+        begun = time.monotonic()
+        given = self._tokenizer.apply_chat_template(
+            [{"role": one.role, "content": one.content} for one in request.messages],
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
+        )
+        with self._one_at_a_time, torch.inference_mode():
+            [whole] = self._model.generate(
+                **given,
+                max_new_tokens=request.max_tokens,
+                do_sample=False,
+                stop_strings=list(request.stop) or None,
+                tokenizer=self._tokenizer,
+                pad_token_id=self._tokenizer.eos_token_id,
+            )
+        prompt = given["input_ids"].shape[1]
+        said = whole[prompt:]
+        text = self._tokenizer.decode(said, skip_special_tokens=True)
+        for stop in request.stop:
+            text = text.partition(stop)[0]
+        if on_text:
+            on_text(text)
+        finish = "length" if len(said) >= request.max_tokens else "stop"
+        return Reply(text, finish, prompt, len(said), time.monotonic() - begun)
+
+    def close(self) -> None:
+        self._model = None
