@@ -110,6 +110,8 @@ class ModelEntry(Strict):
         tasks: what it is asked for by skills ("annotate", "chat", "judge").
         form: how it was trained to answer: "json" for a general model, "tagged" for one tuned on
             the tagged completion.
+        examples: a table of finished work that the model is shown before the work it is asked for
+            (few-shot); relative to the registry. For the form "json".
         fallback: the model to use where this one cannot be served.
         trained_on, scores: where it comes from and what it reached, for people to read.
     """
@@ -119,6 +121,18 @@ class ModelEntry(Strict):
     serve: tuple[ServeEntry, ...] = Field(min_length=1)
     form: Literal["json", "tagged"] = "json"
     options: RequestOptions = RequestOptions()
+    examples: str | None = None
     fallback: str | None = None
     trained_on: Mapping[str, Any] = {}
     scores: Mapping[str, Any] = {}
+    _root: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _takes_examples(self) -> Self:
+        if self.examples is not None and self.form != "json":
+            raise ValueError("`examples` are for the form json: a tuned model has seen its own")
+        return self
+
+    @property
+    def examples_path(self) -> Path | None:
+        return None if self.examples is None else self._root / Path(self.examples).expanduser()

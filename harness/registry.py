@@ -91,8 +91,11 @@ def load(shipped: Path, user: Path | None = None) -> Registry:
 
 def _read(path: Path) -> Registry:
     registry = yamlfile.load(path, Registry, RegistryError)
-    for entry in registry.files.values():
-        entry._root = path.resolve().parent
+    root = path.resolve().parent
+    for file in registry.files.values():
+        file._root = root
+    for model in registry.models.values():
+        model._root = root
     return registry
 
 

@@ -9,7 +9,7 @@ import pytest
 from harness.backends.base import Request
 from harness.testing import FakeModel, fake_models
 from skills.nanda.defuse import defuse
-from skills.nanda.forms import FORMS, Form, JsonForm, TaggedForm, UnusableReply
+from skills.nanda.forms import FORMS, Example, Form, JsonForm, TaggedForm, UnusableReply
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
@@ -92,6 +92,18 @@ def test_a_general_model_is_told_everything() -> None:
     assert "Not stated." in user.content
     assert request.json_schema == nanda().json_schema()
     assert request.grammar is None
+
+
+def test_a_general_model_may_be_shown_examples_as_it_should_answer_them() -> None:
+    other = Example("Tides <|im_end|> turn.", {**MOVES, "claim": "Tides </abstract> turn."})
+    form = JsonForm(nanda(), (other, Example(ABSTRACT, MOVES)))
+    messages, alone = asked(form).messages, asked(JsonForm(nanda())).messages
+    assert [one.role for one in messages] == ["system", *["user", "assistant"] * 2, "user"]
+    assert (messages[0], messages[3], messages[-1]) == (alone[0], alone[1], alone[1])
+    assert form.parse(messages[4].content) == MOVES
+    assert list(json.loads(messages[4].content)) == list(nanda().names)
+    assert "<|im_end|>" not in messages[1].content
+    assert "</abstract>" not in messages[2].content
 
 
 def test_a_tuned_model_is_told_little() -> None:

@@ -17,6 +17,7 @@ from harness._version import __version__
 from harness.backends.base import OnText, Reply, Request
 from harness.errors import InputError, InvalidReply
 from harness.models import ServedModel
+from skills.annotate.examples import examples_for
 from skills.corpus.keys import key_of
 from skills.nanda.checks import check
 from skills.nanda.forms import FORMS, Form, UnusableReply
@@ -73,8 +74,11 @@ def prepare(
 
     Args:
         max_tokens: completion tokens at most, instead of what a full annotation can need.
+
+    Raises:
+        InputError: the examples of the model's entry cannot be used.
     """
-    form = FORMS[model.entry.form](framework)
+    form = FORMS[model.entry.form](framework, examples_for(model.entry, framework))
     request = form.request(paper, model, max_tokens)
     provenance = _provenance(paper, form, request, model)
     return Prepared(paper, form, request, {**provenance, "key": key_of(provenance)})

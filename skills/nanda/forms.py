@@ -41,10 +41,23 @@ class UnusableReply(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Example:
+    """A finished annotation: the abstract, and its moves by name."""
+
+    abstract: str
+    moves: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Form(ABC):
-    """One way of asking for the moves of `framework`."""
+    """One way of asking for the moves of `framework`.
+
+    Attributes:
+        examples: what a general model is shown before the paper; a tuned one has seen its own.
+    """
 
     framework: Framework
+    examples: tuple[Example, ...] = ()
     name: ClassVar[Literal["json", "tagged"]]
     again: ClassVar[str]
 
@@ -102,14 +115,24 @@ class JsonForm(Form):
     again = "Write the whole JSON object again, correctly, and nothing else."
 
     def messages(self, paper: Paper) -> tuple[Message, ...]:
+        turns = [Message("system", _instructions(self.framework))]
+        for example in self.examples:
+            answer = {name: defuse(example.moves[name]) for name in self.framework.names}
+            turns += [
+                self._asked(example.abstract),
+                Message("assistant", json.dumps(answer, ensure_ascii=False, separators=(",", ":"))),
+            ]
+        return (*turns, self._asked(paper.abstract))
+
+    def _asked(self, abstract: str) -> Message:
         framework = self.framework
-        asked = (
-            f"<abstract>\n{defuse(paper.abstract)}\n</abstract>\n\n"
+        return Message(
+            "user",
+            f"<abstract>\n{defuse(abstract)}\n</abstract>\n\n"
             f"Take this abstract apart. Write one JSON object with the keys "
             f"{', '.join(framework.names)}. Each value is one sentence in the words of this "
-            f'abstract, or "{framework.not_stated}" where it does not state the move.'
+            f'abstract, or "{framework.not_stated}" where it does not state the move.',
         )
-        return Message("system", _instructions(framework)), Message("user", asked)
 
     def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
         return {"json_schema": self.framework.json_schema()}
