@@ -124,9 +124,7 @@ def test_a_row_is_the_bases_own_chat_with_the_loss_on_answer_and_end(
 
 
 @pytest.mark.train
-def test_the_tokens_that_decide_are_the_first_of_each_moves_text(
-    base: Path, tmp_path: Path
-) -> None:
+def test_what_decides_is_the_first_token_of_each_moves_text(base: Path, tmp_path: Path) -> None:
     moves = {name: f"The {name} of it is 4%." for name in nanda().names}
     rare = format_annotation_output({**moves, "limitation": "It is slow: 3 s."})
     usual = format_annotation_output({**moves, "limitation": "Not stated."})
@@ -136,19 +134,21 @@ def test_the_tokens_that_decide_are_the_first_of_each_moves_text(
     train, _, _ = prepared(work_over(tmp_path, base, changes, saved(tmp_path, rows)))
     tokenizer = open_tokenizer(open_base(work_over(tmp_path, base, changes)))
     labels = [f"{move.label}:" for move in nanda().moves]
-    for one, (text, times) in zip(train, ((rare, 10), (usual, 4)), strict=False):
-        places = [place for place, _ in one["decisions"]]
+    for one, (text, weight) in zip(train, ((rare, 10), (usual, 4)), strict=False):
+        places = [place for place, *_ in one["decisions"]]
         before = [tokenizer.decode(one["input_ids"][:place]) for place in places]
         assert [text.rpartition("\n")[2] for text in before] == labels
         at = labels.index("Limitation:")
-        assert [weight for _, weight in one["decisions"]] == [4] * at + [times] + [4] * (7 - at)
+        weights = [found for _, found, _ in one["decisions"]]
+        assert weights == [4] * at + [weight] + [4] * (7 - at)
+        assert {tokenizer.decode([token]) for *_, token in one["decisions"]} == {" Not"}
         first = text.partition("Limitation: ")[2]
         assert first.startswith(tokenizer.decode([one["input_ids"][places[at]]]).strip())
     assert train[2]["decisions"] == [], "what is no annotation decides nothing"
 
 
 @pytest.mark.train
-def test_without_weights_no_token_decides_and_a_move_that_is_none_is_refused(
+def test_without_weights_there_are_no_decisions_and_a_move_that_is_none_is_refused(
     base: Path, tmp_path: Path
 ) -> None:
     data = saved(tmp_path, [row(number) for number in range(3)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,12 @@ from finetune_training import rows_of, work_in
 
 from skills.finetune.recipe import Recipe, Training, overridden
 from skills.finetune.training.batches import IGNORED, Batches, Row, by_length, collate, order
-from skills.finetune.training.loss import completion_losses, total_weight, weighted_loss
+from skills.finetune.training.loss import (
+    completion_losses,
+    decision_losses,
+    total_weight,
+    weighted_loss,
+)
 from skills.finetune.training.watch import schedule
 
 pytestmark = pytest.mark.train
@@ -54,9 +60,13 @@ def by_hand(model: Any, rows: Sequence[Row]) -> tuple[float, float]:
             logits = model(input_ids=torch.tensor([row.input_ids])).logits[0].double()
         for position in range(row.start, len(row.input_ids)):
             chances = torch.log_softmax(logits[position - 1], dim=-1)
-            weight = row.weight * dict(row.decisions).get(position, 1)
-            above -= weight * float(chances[row.input_ids[position]])
-            below += weight
+            above -= row.weight * float(chances[row.input_ids[position]])
+            below += row.weight
+            for _, weight, token in (one for one in row.decisions if one[0] == position):
+                chance = float(chances[token].exp())
+                is_it = row.input_ids[position] == token
+                above -= row.weight * weight * math.log(chance if is_it else 1 - chance)
+                below += row.weight * weight
     return above, below
 
 
@@ -112,10 +122,16 @@ def step(model: Any, batch: Any) -> float:
     return float(weighted_loss(*losses_of(model, batch), total_weight([batch])))
 
 
-def test_a_token_that_decides_counts_as_much_as_the_recipe_says(model: Any) -> None:
+def test_a_decision_counts_as_much_as_the_recipe_says_beside_its_token(model: Any) -> None:
     one, other = made(rows_of(2))
-    deciding = replace(one, decisions=((one.start, 8.0), (len(one.input_ids) - 1, 2.5)))
+    end = len(one.input_ids) - 1
+    decisions = ((one.start, 8.0, one.input_ids[one.start]), (end, 2.5, 17))
+    deciding = replace(one, decisions=decisions)
     batch = collate([deciding, other], PAD)
+    losses, weights = losses_of(model, batch)
+    alone, _ = losses_of(model, collate([one, other], PAD))
+    assert losses[:-2].tolist() == pytest.approx(alone.tolist())
+    assert weights[-2:].tolist() == pytest.approx([8 * one.weight, 2.5 * one.weight])
     above, below = by_hand(model, [deciding, other])
     assert float(total_weight([batch])) == pytest.approx(below)
     assert step(model, batch) == pytest.approx(above / below, abs=1e-5)
@@ -124,7 +140,7 @@ def test_a_token_that_decides_counts_as_much_as_the_recipe_says(model: Any) -> N
 
 def test_labels_go_by_position_and_the_end_token_is_among_them() -> None:
     rows = [
-        Row("a", (5, PAD, 6, PAD), 2, 1.0, ((3, 4.0),)),
+        Row("a", (5, PAD, 6, PAD), 2, 0.5, ((3, 4.0, 9),)),
         Row("b", (7, 8, 9, 10, PAD), 4, 0.5),
     ]
     batch = collate(rows, PAD)
@@ -134,7 +150,21 @@ def test_labels_go_by_position_and_the_end_token_is_among_them() -> None:
         [IGNORED, IGNORED, 6, PAD, IGNORED],
         [IGNORED] * 4 + [PAD],
     ]
-    assert batch["weights"].tolist() == [[0, 0, 1, 4, 0], [0, 0, 0, 0, 0.5]]
+    assert batch["weights"].tolist() == [[0, 0, 0.5, 0.5, 0], [0, 0, 0, 0, 0.5]]
+    assert batch["deciding"].tolist() == [[0, 0, 0, 2, 0], [0] * 5]
+    assert batch["not_stated"].tolist() == [[0, 0, 0, 9, 0], [0] * 5]
+
+
+def test_a_decision_that_is_nearly_certain_keeps_its_gradient() -> None:
+    """1 - p of a token rounds to 0 where its logit is far above all others."""
+    import torch
+
+    logits = torch.tensor([[0.0, 0.0, 0.0, 60.0], [0.0, 0.0, 0.0, -60.0]], requires_grad=True)
+    losses = decision_losses(logits, torch.tensor([3, 3]), torch.tensor([True, False]))
+    assert losses.tolist() == pytest.approx([60 - math.log(3), 60 + math.log(3)])
+    losses.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad[:, 3].tolist() == pytest.approx([1, -1])
 
 
 def test_the_order_follows_from_seed_and_epoch_and_has_each_row_once() -> None:

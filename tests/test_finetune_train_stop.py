@@ -228,7 +228,7 @@ def test_bad_input_is_refused_before_the_base_is_loaded(
         inputs(work)
     prepared_in(work, [{**rows_of(1)[0], "completion_start": 99}])
     refused("train.jsonl:1: row-0 has no completion")
-    prepared_in(work, [{**rows_of(1)[0], "decisions": [[0, 2.0]]}])
+    prepared_in(work, [{**rows_of(1)[0], "decisions": [[0, 2.0, 9]]}])
     refused("row-0 has a decision outside its completion")
     prepared_in(work, [{**rows_of(1)[0], "weight": 0}])
     refused("row-0 has the weight 0")

@@ -106,15 +106,15 @@ class Training(_Strict):
 
 
 class Decisions(_Strict):
-    """What the tokens count that decide whether a move is stated, the first of each move's text.
+    """What it counts whether a move is stated, beside the words that it is stated in.
 
     Attributes:
-        weight: times as much as any other token of the completion.
-        stated: for moves by name, times that again where the move is stated: above 1 for one that
-            few abstracts state, and that the model would otherwise hardly ever dare to.
+        weight: of each decision, against 1 of a token; 0: none beside the tokens' own.
+        stated: for moves by name, times that where the move is stated: above 1 for one that few
+            abstracts state, and that the model would otherwise hardly ever dare to.
     """
 
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(0.0, ge=0)
     stated: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
 

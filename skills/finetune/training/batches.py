@@ -31,14 +31,15 @@ class Row:
         input_ids: prompt and completion under the base's chat template, the end token last.
         start: where the completion begins; 1 at least.
         weight: what its tokens count in the loss against those of other rows.
-        decisions: how many times as much some of them count, by place in `input_ids`.
+        decisions: of each token that decides whether a move is stated, its place in `input_ids`,
+            what the decision counts, and the token that says it is not.
     """
 
     id: str
     input_ids: tuple[int, ...]
     start: int
     weight: float
-    decisions: tuple[tuple[int, float], ...] = ()
+    decisions: tuple[tuple[int, float, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,8 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
     Labels go by position, so that `pad` may be the end token.
 
     Returns: input_ids, attention_mask and labels, int64 of B x T; weights, float32 of B x T, 0
-        where there is no label.
+        where there is no label; deciding, float32 of B x T, what a decision counts, 0 where there
+        is none; and not_stated, int64 of B x T, the token that says so.
     """
     import torch
 
@@ -168,7 +170,8 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
     input_ids = torch.full((len(rows), longest), pad)
     attention_mask = torch.zeros((len(rows), longest), dtype=torch.int64)
     labels = torch.full((len(rows), longest), IGNORED)
-    weights = torch.zeros((len(rows), longest))
+    weights, deciding = torch.zeros((2, len(rows), longest))
+    not_stated = torch.zeros((len(rows), longest), dtype=torch.int64)
     for place, row in enumerate(rows):
         length = len(row.input_ids)
         tokens = torch.tensor(row.input_ids)
@@ -176,13 +179,16 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
         attention_mask[place, :length] = 1
         labels[place, row.start : length] = tokens[row.start :]
         weights[place, row.start : length] = row.weight
-        for position, times in row.decisions:
-            weights[place, position] *= times
+        for position, weight, token in row.decisions:
+            deciding[place, position] = row.weight * weight
+            not_stated[place, position] = token
     return {
         "input_ids": input_ids,
         "attention_mask": attention_mask,
         "labels": labels,
         "weights": weights,
+        "deciding": deciding,
+        "not_stated": not_stated,
     }
 
 
@@ -200,7 +206,10 @@ def _row(line: str, where: str) -> Row:
             tuple(found["input_ids"]),
             int(found["completion_start"]),
             float(found["weight"]),
-            tuple((int(place), float(times)) for place, times in found.get("decisions", ())),
+            tuple(
+                (int(place), float(weight), int(token))
+                for place, weight, token in found.get("decisions", ())
+            ),
         )
     except (ValueError, KeyError, TypeError) as exc:
         raise InputError(
@@ -210,6 +219,6 @@ def _row(line: str, where: str) -> Row:
         raise InputError(f"{row.id} has no completion", where=where)
     if row.weight <= 0:
         raise InputError(f"{row.id} has the weight {row.weight:g}", where=where)
-    if any(not row.start <= place < len(row.input_ids) for place, _ in row.decisions):
+    if any(not row.start <= place < len(row.input_ids) for place, *_ in row.decisions):
         raise InputError(f"{row.id} has a decision outside its completion", where=where)
     return row

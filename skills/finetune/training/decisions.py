@@ -1,7 +1,8 @@
-"""The tokens that decide whether a move is stated: the first one of each move's text.
+"""Where a completion decides whether a move is stated: the first token of each move's text.
 
-They are eight of some two hundred, and the loss of all others is what a model spends itself on. A
-recipe can have them count more (`skills.finetune.recipe.Decisions`).
+These are eight tokens of some two hundred, and most of the loss of each is which word a text begins
+with. So a recipe can weigh the decision itself (`skills.finetune.recipe.Decisions`): of the token
+that "Not stated." begins with, or not.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from skills.nanda.framework import Framework
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """Finds them in completions.
+    """Finds the decisions in completions.
 
     Raises:
         UsageError: `decisions` names a move that the framework lacks.
@@ -34,10 +35,9 @@ class Decider:
                 )
 
     def places(self, completion: str) -> list[tuple[int, float]]:
-        """The first characters of the moves' texts, and how many times as much they count.
+        """The first characters of the moves' texts, and what each decision counts.
 
-        Those that count as any other token are left out, and so are completions that are no
-        annotation.
+        There are none in a completion that is no annotation, or where the recipe weighs none.
         """
         form = TaggedForm(self.framework)
         try:
@@ -45,11 +45,11 @@ class Decider:
         except UnusableReply:
             return []
         found = (
-            (place, self._times(name, moves[name] != self.framework.not_stated))
+            (place, self._weight(name, moves[name] != self.framework.not_stated))
             for name, place in form.places(completion).items()
             if moves[name]
         )
-        return [(place, times) for place, times in found if times != 1]
+        return [(place, weight) for place, weight in found if weight]
 
-    def _times(self, name: str, stated: bool) -> float:
+    def _weight(self, name: str, stated: bool) -> float:
         return self.decisions.weight * (self.decisions.stated.get(name, 1.0) if stated else 1.0)

@@ -23,8 +23,8 @@ class Tokens:
     The last of them is the end token, which stands nowhere else in the completion.
 
     Attributes:
-        decisions: place in `input_ids` and times in the loss of each token that decides whether a
-            move is stated, as `Decisions` of the recipe says; empty where all count alike.
+        decisions: of each token that decides whether a move is stated, its place in `input_ids`,
+            what the decision counts (`Decisions` of the recipe), and the token that says it is not.
     """
 
     id: str
@@ -32,7 +32,7 @@ class Tokens:
     weight: float
     input_ids: list[int]
     completion_start: int
-    decisions: list[tuple[int, float]] = field(default_factory=list)
+    decisions: list[tuple[int, float, int]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -46,7 +46,7 @@ class Renderer:
     Attributes:
         tokenizer: of transformers, with the base's chat template.
         ends: the tokens that end an answer by the base's configuration, beside the tokenizer's own.
-        decider: finds the tokens that decide; None: all count alike.
+        decider: finds the decisions; None: none counts beside its token.
     """
 
     tokenizer: Any
@@ -105,7 +105,9 @@ class Renderer:
         start = row.completion_start
         return [(self.text(row.input_ids[:start]), False), (self.text(row.input_ids[start:]), True)]
 
-    def _decisions(self, row: Example, before: str, tokens_before: int) -> list[tuple[int, float]]:
+    def _decisions(
+        self, row: Example, before: str, tokens_before: int
+    ) -> list[tuple[int, float, int]]:
         """Where the completion decides, by place in the whole row.
 
         Args:
@@ -114,11 +116,15 @@ class Renderer:
         """
         if self.decider is None:
             return []
-        encoded = self.tokenizer(before + row.completion, add_special_tokens=False)
-        return [
-            (tokens_before + encoded.char_to_token(len(before) + place), times)
-            for place, times in self.decider.places(row.completion)
-        ]
+        text, not_stated = row.completion, self.decider.framework.not_stated
+        encoded = self.tokenizer(before + text, add_special_tokens=False)
+        found = []
+        for place, weight in self.decider.places(text):
+            other = self.tokenizer(before + text[:place] + not_stated, add_special_tokens=False)
+            token = other.input_ids[other.char_to_token(len(before) + place)]
+            at = tokens_before + encoded.char_to_token(len(before) + place)
+            found.append((at, weight, token))
+        return found
 
     @property
     def _stops(self) -> frozenset[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,8 @@ class _Completions:
         """The mean loss over the completion tokens of the dev rows, whatever their weights."""
         import torch
 
-        dev, pad = self.prepared.dev, self.prepared.pad
+        dev = [replace(row, decisions=()) for row in self.prepared.dev]
+        pad = self.prepared.pad
         total, tokens = 0.0, 0
         self.model.eval()
         with torch.no_grad():
