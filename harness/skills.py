@@ -51,12 +51,14 @@ class SkillOptions(BaseModel):
     @classmethod
     def _expand_home(cls, value: Any) -> Any:
         """`~/x` within a quoted line, where no shell expands it."""
-        if not isinstance(value, Path):
-            return value
         try:
-            return value.expanduser()
+            if isinstance(value, Path):
+                return value.expanduser()
+            if isinstance(value, list | tuple | set | frozenset):
+                return type(value)(v.expanduser() if isinstance(v, Path) else v for v in value)
         except RuntimeError as exc:
-            raise ValueError(str(exc)) from exc
+            raise ValueError(str(exc).removesuffix(".")) from exc
+        return value
 
 
 @dataclass(frozen=True, slots=True)
