@@ -31,7 +31,8 @@ from harness.hookspecs import (
     RegisterSkill,
     hookimpl,
 )
-from harness.models import ServedModel
+from harness.models import Models, ServedModel
+from harness.screen import Screen
 from harness.skills import Call, Result, Skill, SkillOptions
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "Model",
     "ModelError",
     "ModelUnavailable",
+    "Models",
     "NothingFound",
     "OnText",
     "OutputError",
@@ -62,6 +64,7 @@ __all__ = [
     "Result",
     "RunFinished",
     "RunStarted",
+    "Screen",
     "ServeEntry",
     "ServedModel",
     "Skill",

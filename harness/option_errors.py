@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from pydantic_core import ErrorDetails
-
+ErrorDetails = Mapping[str, Any]
+"""One of `ValidationError.errors()`."""
 LONGEST = 80
 """Characters of a value that are shown."""
 
@@ -165,7 +165,7 @@ def _predicate(error: ErrorDetails) -> str:
         return f"is not {context['expected']}"
     if kind in WORDS:
         return WORDS[kind].format_map(context)
-    message = error["msg"]
+    message = str(error["msg"])
     for start in ("Input ", "value "):
         message = message.removeprefix(start)
     return message
