@@ -151,6 +151,7 @@ def test_a_skills_own_suffix_wins_and_a_broken_format_is_named(tmp_path):
     app = app_with(tmp_path, FakeModel("An answer"))
     app._plugins["selective"] = Brings("register_formats", Selective())
     app.reload()
+    assert app.dispatch("/help ask").result.data["saves"] == [".txt", ".bib"]
     own = assert_saves(app, "/ask x", tmp_path / "x.txt")
     assert own.read_text() == "An answer\n"
     with pytest.raises(SkillFailed, match=r"format \.txt \(built in\) broke: ValueError: no luck"):
