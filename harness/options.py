@@ -154,7 +154,8 @@ def build(model: type[O], values: Mapping[str, Any]) -> O:
     except ValidationError as exc:
         infos = {info.alias or name: info for name, info in model.model_fields.items()}
         fields = {
-            key: Wanted(flag.name, _takes(infos[key]), flag.choices) for key, flag in found.items()
+            key: Wanted(flag.name, "" if flag.choices else _takes(infos[key]), flag.choices)
+            for key, flag in found.items()
         }
         message, hint = explain(exc.errors(), fields)
         raise UsageError(message, hint=hint) from exc
@@ -166,7 +167,7 @@ def _choice(flag: Flag | None, value: Any) -> Any:
         return value
     if isinstance(value, list):
         return [_choice(flag, one) for one in value]
-    by_text = {str(choice): choice for choice in flag.values}
+    by_text = dict(zip(flag.choices, flag.values, strict=True))
     return by_text.get(value, value) if isinstance(value, str) else value
 
 
