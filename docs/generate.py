@@ -1,8 +1,9 @@
-"""Write the help texts and the registry of exit codes into docs/commands.md, or check them.
+"""Write docs/commands.md and docs/reference.md, or check them.
 
     python docs/generate.py [--check]
 
-The page is made of what `/help` prints, so it cannot say anything else than the program does.
+The one is made of what `/help` prints, the other of the code's own signatures and docstrings, so
+that neither can say anything else than the program does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import io
 import sys
 import tempfile
 from pathlib import Path
+
+import reference
 
 from harness.app import App
 from harness.execution import Door
@@ -44,14 +47,19 @@ def _block(text: str) -> str:
 
 
 def main() -> int:
-    made = page()
+    made = {PAGE: page(), PAGE.with_name("reference.md"): reference.page()}
     if "--check" not in sys.argv[1:]:
-        PAGE.write_text(made, encoding="utf-8")
+        for path, text in made.items():
+            path.write_text(text, encoding="utf-8")
         return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == made:
-        return 0
-    print(f"{PAGE.name} is not what the program prints: run `make docs`", file=sys.stderr)
-    return 1
+    wrong = [
+        path.name
+        for path, text in made.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+    for name in wrong:
+        print(f"{name} is not what the program says: run `make docs`", file=sys.stderr)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -124,7 +124,15 @@ class App:
         if self._registry_path is not None:  # a skill that writes the registry writes this one
             settings = replace(settings, user_registry=self._registry_path, registry_required=True)
         execution = Execution(
-            settings, self.door, self.screen, self.run_log, self.pool, skill, parsed, line
+            settings,
+            self.door,
+            self.screen,
+            self.run_log,
+            self.pool,
+            self.catalogue,
+            skill,
+            parsed,
+            line,
         )
         return execution.execute()
 

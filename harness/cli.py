@@ -53,12 +53,12 @@ def _run(words: list[str]) -> int:
         line = " ".join(rest)
         if rest and not line.strip():  # an empty shell variable, most likely
             raise UsageError("the line is empty", hint="`--help` tells what it may be.")
-        return _run_lines(app, [line] if rest else _piped_lines())
+        return run_lines(app, [line] if rest else _piped_lines())
     finally:
         app.close()
 
 
-def _run_lines(app: App, lines: Sequence[str] | IO[str]) -> int:
+def run_lines(app: App, lines: Sequence[str] | IO[str]) -> int:
     """Run lines in turn; the exit code is that of the last one that failed."""
     code = 0
     for line in lines:

@@ -41,8 +41,11 @@ def _arguments(skill: Skill, rest: str) -> Iterator[Completion]:
     words = rest.split(" ")
     word = words[-1]
     known = flags(skill.Options, GeneralOptions)
+    name, equals, _ = word.partition("=")
     if len(words) > 1 and words[-2] in known and known[words[-2]].choices:
         yield from _matching(word, [(choice, "") for choice in known[words[-2]].choices])
+    elif equals and name in known:
+        yield from _matching(word, [(f"{name}={choice}", "") for choice in known[name].choices])
     elif word.startswith("-"):
         unused = (f for f in known.values() if f.many or f.name not in words[:-1])
         yield from _matching(word, [(f.name, _about(f)) for f in unused])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from harness.errors import HarnessError, SkillFailed
 from harness.runlog import Run
@@ -12,11 +12,14 @@ from harness.skills import Call, Result, Skill
 
 
 @contextlib.contextmanager
-def isolated(skill: Skill, screen: Screen, run: Run) -> Iterator[None]:
-    """Run a skill's code: its prints go to stderr, and it fails in one way only.
+def isolated(who: str, screen: Screen, run: Run) -> Iterator[None]:
+    """Run a stranger's code: its prints go to stderr, and it fails in one way only.
+
+    Args:
+        who: whose code it is, for the error.
 
     Raises:
-        HarnessError: what the skill raised; anything else it raises becomes SkillFailed.
+        HarnessError: what the code raised; anything else it raises becomes SkillFailed.
     """
     try:
         with contextlib.redirect_stdout(screen.prints):
@@ -25,22 +28,30 @@ def isolated(skill: Skill, screen: Screen, run: Run) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as exc:  # a stranger's code may raise anything
         raise SkillFailed(
-            f"/{skill.name} broke: {type(exc).__name__}: {exc}",
+            f"{who} broke: {type(exc).__name__}: {exc}",
             hint=f"`/logs {run.id}` has the traceback." if run.id else None,
         ) from exc
 
 
-def call_isolated(skill: Skill, call: Call) -> Result:
+def call_isolated(skill: Skill, call: Call, formats: Container[str] = ()) -> Result:
     """Call `skill.run` so that nothing it does wrong goes further than this run.
+
+    Args:
+        formats: the suffixes that the result's records can be saved with besides its own.
 
     Raises:
         HarnessError: what the skill raised, or SkillFailed.
     """
-    with isolated(skill, call.screen, call.log):
+    with isolated(f"/{skill.name}", call.screen, call.log):
         result = skill.run(call)
     if not isinstance(result, Result):
         raise SkillFailed(f"/{skill.name} returned {type(result).__name__}, not a Result")
-    missing = [t.suffix for t in call.targets if t.suffix.lower() not in result.saves]
+    missing = [
+        target.suffix
+        for target in call.targets
+        if (suffix := target.suffix.lower()) not in result.saves
+        and not (suffix in formats and result.has_records)
+    ]
     if missing:
         raise SkillFailed(f"/{skill.name} has no result to save as {missing[0]}")
     return result

@@ -23,7 +23,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.execution import Outcome
-from harness.testing import FakeModel, fake_app, run_skill
+from harness.testing import FakeModel, assert_refuses, fake_app, run_skill
 from skills.corpus import store
 from skills.corpus.database import open_corpus
 from skills.evaluate.annotators import LEAD, OTHER
@@ -91,14 +91,16 @@ class Desk:
             writer.writerows(rows)
 
     def evaluate(self, rest: str = "--models producer") -> Outcome:
+        return self.app.dispatch(self.line(rest))
+
+    def line(self, rest: str) -> str:
         again = "" if "--consistency" in rest else "--consistency 0 "
-        return self.app.dispatch(f"/evaluate {self.table} {again}{rest}")
+        return f"/evaluate {self.table} {again}{rest}"
 
     def refused(self, rest: str, kind: type[HarnessError] = UsageError) -> str:
-        with pytest.raises(kind) as caught:
-            self.evaluate(rest)
-        assert self.model.asked == {}
-        return str(caught.value)
+        error = assert_refuses(self.app, self.line(rest), code=kind.exit_code)
+        assert isinstance(error, kind)
+        return str(error)
 
     @property
     def said(self) -> str:

@@ -45,7 +45,7 @@ BAD = {
         "from harness import hookimpl\n@hookimpl\ndef register_skill(register): ...",
         "register_skill",
     ),
-    "no-hook": ("x = 1", "registers neither"),
+    "no-hook": ("x = 1", "no hook that brings anything"),
     "raises-in-hook": (
         "from harness import hookimpl\n@hookimpl\ndef register_skills(register): 1 / 0",
         "ZeroDivisionError",

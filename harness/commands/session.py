@@ -31,15 +31,16 @@ class Help(Skill):
         if name not in found:
             raise UnknownSkill(f"there is no skill /{name}", hint="`/help` lists them.")
         skill = found[name].skill
+        formats = list(self._host.catalogue.formats_for(skill))
         data = {
             "name": skill.name,
             "summary": skill.summary,
             "usage": help_texts.usage(skill),
             "options": skill.Options.model_json_schema(),
             "general_options": options.GeneralOptions.model_json_schema(),
-            "saves": list(skill.saves),
+            "saves": [*skill.saves, *formats],
         }
-        return Result(help_texts.skill_help(skill), data)
+        return Result(help_texts.skill_help(skill, formats), data)
 
 
 class Reload(Skill):

@@ -39,6 +39,10 @@ class Skills(Skill):
                 f"/{waiting['name']} ({waiting['folder']}) is not trusted: read it, then "
                 f"`/skills trust {waiting['name']}`"
             )
+        parts += [f"framework {f['name']} ({f['origin']}): {f['path']}" for f in data["frameworks"]]
+        parts += [f"format {f['suffix']} ({f['origin']}): {f['summary']}" for f in data["formats"]]
+        parts += [f"told of runs: {p['name']} ({p['origin']})" for p in data["listeners"]]
+        parts += data["notes"]
         for failure in data["failures"]:
             parts.append(f"left out: {failure['name']} ({failure['origin']}): {failure['reason']}")
             parts.append(failure["traceback"].rstrip())
@@ -63,6 +67,16 @@ class Skills(Skill):
                 }
                 for found in catalogue.skills.values()
             ],
+            "frameworks": [
+                {"name": name, "path": str(found.path), "origin": found.origin}
+                for name, found in catalogue.frameworks.items()
+            ],
+            "formats": [
+                {"suffix": suffix, "summary": found.format.summary, "origin": found.origin}
+                for suffix, found in catalogue.formats.items()
+            ],
+            "listeners": [{"name": one.name, "origin": one.origin} for one in catalogue.listeners],
+            "notes": list(catalogue.notes),
             "untrusted": [
                 {"name": name, "summary": file.description, "folder": str(file.folder)}
                 for name, file in catalogue.untrusted.items()

@@ -1,15 +1,11 @@
-"""For the tests of skill authors: a model that says what it is told, and one call of a skill.
-
-model = FakeModel('{"mood": "calm"}')
-result = run_skill(MySkill(), "some text", model=model)
-assert model.requests[0].messages[-1].content == "some text"
-"""
+"""Models, backends and applications that do as they are told."""
 
 from __future__ import annotations
 
 import io
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +20,7 @@ from harness.runlog import Run
 from harness.screen import Screen
 from harness.settings import Settings
 from harness.skills import Call, Result, Skill
+from harness.testing.registries import FAKE_REGISTRY
 
 if TYPE_CHECKING:
     from harness.app import App
@@ -142,43 +139,37 @@ class FakePlugin:
             register(self._backend)
 
 
-FAKE_REGISTRY = """\
-version: 1
-models:
-  nanda-annotator:
-    tasks: [annotate]
-    serve: [{backend: fake, model: annotator}]
-    fallback: producer
-  producer:
-    tasks: [chat, judge]
-    serve: [{backend: fake, model: producer}]
-"""
-
-
 def fake_app(
     folder: Path,
     model: Model | None = None,
     *skills: Skill,
     door: Door | None = None,
     unavailable: str = "",
+    plugins: Mapping[str, object] | None = None,
+    registry: Path | None = None,
 ) -> App:
     """An application whose every file lies in `folder`, with `model` behind every task.
 
     Args:
         skills: more skills than those that ship.
         unavailable: why the model cannot serve, for tests of that.
+        plugins: plugins to load besides those that ship, by name.
+        registry: the user's registry, in whose stead `FAKE_REGISTRY` is written.
     """
     from harness.app import App
 
     settings = fake_settings(folder)
     settings.config_dir.mkdir(parents=True, exist_ok=True)
-    settings.user_registry.write_text(FAKE_REGISTRY, encoding="utf-8")
+    if registry is not None:
+        settings = replace(settings, user_registry=registry)
+    else:
+        settings.user_registry.write_text(FAKE_REGISTRY, encoding="utf-8")
     backend = FakeBackend(model or FakeModel(), unavailable)
     return App(
         settings,
         door or Door("test"),
         Screen(io.StringIO(), io.StringIO()),
-        plugins={"fake": FakePlugin(*skills, backend=backend)},
+        plugins={"fake": FakePlugin(*skills, backend=backend), **(plugins or {})},
     )
 
 
@@ -192,6 +183,7 @@ def run_skill(
     source: Literal["line", "stdin"] = "line",
     subcommand: str = "",
     settings: Settings | None = None,
+    frameworks: Mapping[str, Path] | None = None,
 ) -> Result:
     """Run `skill` once with `model` (else an empty `FakeModel`) serving every task.
 
@@ -207,6 +199,7 @@ def run_skill(
         settings=settings or fake_settings(Path.cwd()),
         subcommand=subcommand,
         source=source,
+        frameworks=frameworks or {},
     )
     return skill.run(call)
 
