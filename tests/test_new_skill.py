@@ -12,8 +12,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import skill_project
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
+from skill_project import GIST
 
 from harness import scaffold, skill_md
 from harness.app import App
@@ -22,17 +24,7 @@ from harness.execution import Door
 from harness.repl import Repl
 from harness.screen import Screen
 from harness.settings import CODE_ROOT
-from harness.testing import FAKE_REGISTRY, FakeModel, fake_app
-
-GIST = "Rehearsing commands helps."
-FAKE = f"""
-from harness import hookimpl
-from harness.testing import FakeBackend, FakeModel
-
-@hookimpl
-def register_backends(register):
-    register(FakeBackend(FakeModel({GIST!r})))
-"""
+from harness.testing import FakeModel, fake_app
 
 
 def snapshot(folder):
@@ -59,18 +51,7 @@ def pytest_run(where, cwd, *arguments):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A folder to start the command in, as a user with a model of prepared answers."""
-    monkeypatch.setenv("HARNESS_CONFIG", str(tmp_path / "config"))
-    monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
-    fake = tmp_path / "config" / "skills" / "fake"
-    fake.mkdir(parents=True)
-    (fake / "SKILL.md").write_text(
-        "---\nname: fake\ndescription: a model of prepared answers\n---\n"
-    )
-    (fake / "plugin.py").write_text(FAKE)
-    (tmp_path / "config" / "registry.yaml").write_text(FAKE_REGISTRY)
-    (tmp_path / "project").mkdir()
-    return tmp_path / "project"
+    return skill_project.make(tmp_path, monkeypatch)
 
 
 def agent(project, line, *general):
