@@ -67,6 +67,7 @@ class App:
         # As the option itself does: `--registry=~/x` comes from the shell as it is.
         self._registry_path = Path(asked).expanduser() if asked else None
         self._pool: ModelPool | None = None
+        self._discovery: Discovery
         self.reload()
 
     @property
