@@ -1,9 +1,10 @@
-"""Write docs/commands.md and docs/reference.md, or check them.
+"""Write what is made of the program and its tests into the documents, or check it.
 
     python docs/generate.py [--check]
 
-The one is made of what `/help` prints, the other of the code's own signatures and docstrings, so
-that neither can say anything else than the program does.
+docs/commands.md is made of what `/help` prints, docs/reference.md of the code's own signatures and
+docstrings, so that neither can say anything else than the program does. The marked blocks of all
+documents are cut from files that the tests run: docs/snippets.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import reference
+from snippets import fill
 
 from harness.app import App
 from harness.execution import Door
@@ -21,7 +23,8 @@ from harness.help import program_help, skill_help
 from harness.screen import Screen
 from harness.settings import Settings
 
-PAGE = Path(__file__).resolve().parent / "commands.md"
+HERE = Path(__file__).resolve().parent
+PAGE = HERE / "commands.md"
 HEAD = """\
 # Commands
 
@@ -35,7 +38,8 @@ def page() -> str:
         here = Path(folder)
         settings = Settings(here, here, here, here / "registry.yaml", here, strict_plugins=True)
         app = App(settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
-    skills = sorted((f.skill for f in app.catalogue.skills.values()), key=lambda s: s.name)
+    found = app.catalogue.skills.values()  # what else is installed here is no part of the program
+    skills = sorted((f.skill for f in found if f.origin == "built in"), key=lambda s: s.name)
     parts = [HEAD, "## agent.py --help\n", _block(program_help(skills))]
     for skill in skills:
         parts += [f"## /{skill.name}\n", _block(skill_help(skill))]
@@ -48,18 +52,21 @@ def _block(text: str) -> str:
 
 def main() -> int:
     made = {PAGE: page(), PAGE.with_name("reference.md"): reference.page()}
-    if "--check" not in sys.argv[1:]:
-        for path, text in made.items():
-            path.write_text(text, encoding="utf-8")
-        return 0
+    for path in (HERE.parent / "README.md", *sorted(HERE.glob("*.md"))):
+        if path not in made:
+            made[path] = fill(path.read_text(encoding="utf-8"))
     wrong = [
-        path.name
+        path
         for path, text in made.items()
         if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]
-    for name in wrong:
-        print(f"{name} is not what the program says: run `make docs`", file=sys.stderr)
-    return 1 if wrong else 0
+    if "--check" in sys.argv[1:]:
+        for path in wrong:
+            print(f"{path.name} is not what it is made of: run `make docs`", file=sys.stderr)
+        return 1 if wrong else 0
+    for path in wrong:
+        path.write_text(made[path], encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":

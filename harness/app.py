@@ -67,6 +67,7 @@ class App:
         # As the option itself does: `--registry=~/x` comes from the shell as it is.
         self._registry_path = Path(asked).expanduser() if asked else None
         self._pool: ModelPool | None = None
+        self._discovery: Discovery
         self.reload()
 
     @property
@@ -79,12 +80,14 @@ class App:
         return self._pool
 
     def reload(self) -> None:
-        """Read the registry and find the skills anew; loaded models are freed.
+        """Read the registry and find the skills anew, as they are now; loaded models are freed.
 
         Raises:
             RegistryError: everything stays as it was.
         """
         found = self._read_registry()
+        if self._pool is not None:
+            self._discovery.forget()
         self.close()
         files = FileStore(found.files, self.settings.cache_dir, self.screen.notice)
         builtins = {"backends": shipped_backends, "commands": Commands(self), **self._plugins}

@@ -6,7 +6,8 @@ Three sources, in this order; the first to bring a name keeps it:
     entry points  of the group "harness.skills", by name
     folders       with a SKILL.md under ./skills, ./.agents/skills and the user's config folder
 
-A folder with a plugin.py is a pluggy plugin, one without is a prompt skill.
+A folder with a plugin.py is a pluggy plugin, one without is a prompt skill. Those that ship are
+packages, which tells them from what a user puts beside them in a checkout.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from types import ModuleType
 from harness import skill_md
 from harness.errors import UsageError
 from harness.files import FileStore
-from harness.folder_import import import_file, import_folder
+from harness.folder_import import forget, import_file, import_folder
 from harness.hookspecs import RegisterSkill, hookimpl
 from harness.plugins import Catalogue, PluginHost, duplicate
 from harness.prompt_skill import PromptSkill
@@ -60,7 +61,10 @@ class Discovery:
         """Find and load everything there is."""
         for name, plugin in self._builtins.items():
             self._host.load(name, "built in", partial(_same, plugin))
-        for folder in sorted(p.parent for p in self._settings.shipped_skills.glob("*/plugin.py")):
+        for plugin_file in sorted(self._settings.shipped_skills.glob("*/plugin.py")):
+            folder = plugin_file.parent
+            if not _is_package(folder):
+                continue
             module = f"skills.{folder.name}.plugin"
             self._host.load(folder.name, "built in", partial(self._import_shipped, module))
         for point in sorted(
@@ -75,6 +79,12 @@ class Discovery:
             origin = str(self.catalogue.untrusted.pop(name).folder)
             self._host.fail(name, origin, duplicate(name, self.catalogue.skills[name].origin))
         return self.catalogue
+
+    def forget(self) -> None:
+        """Have the next discovery import anew what lies in folders or is installed with pip."""
+        points = importlib.metadata.entry_points(group=ENTRY_POINTS)
+        packages = {point.module.partition(".")[0] for point in points}
+        forget(self._settings.skill_folders, packages)
 
     def trust(self, name: str) -> None:
         """Trust the project's plugin `name` as it is now, and load it.
@@ -96,7 +106,8 @@ class Discovery:
     def _load_folder(self, path: Path, root: Path) -> None:
         folder = path.parent
         is_plugin = (folder / "plugin.py").is_file()
-        if is_plugin and folder.resolve().parent == self._settings.shipped_skills.resolve():
+        beside_shipped = folder.resolve().parent == self._settings.shipped_skills.resolve()
+        if is_plugin and beside_shipped and _is_package(folder):
             return
         try:
             file = skill_md.read(path)
@@ -130,6 +141,10 @@ class Discovery:
             root = self._settings.shipped_skills
             import_file("skills", root / "__init__.py", root)
         return importlib.import_module(module)
+
+
+def _is_package(folder: Path) -> bool:
+    return (folder / "__init__.py").is_file()
 
 
 def _same(plugin: object) -> object:

@@ -21,7 +21,7 @@ class PromptSkill(Skill):
         self.summary = file.description  # type: ignore[misc]
 
     def run(self, call: Call) -> Result:
-        messages = (Message("system", self._instructions()), Message("user", call.text))
+        messages = Message("system", self._instructions()), Message("user", call.read_text())
 
         def answer(model: ServedModel) -> str:
             request = model.request(messages=messages, max_tokens=MAX_TOKENS)

@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from harness import inputs
 from harness.errors import HarnessError, SkillFailed
 
 if TYPE_CHECKING:
@@ -172,6 +173,14 @@ class Call:
     cancel: threading.Event = field(default_factory=threading.Event)
     force: bool = False
     frameworks: Mapping[str, Path] = field(default_factory=dict)
+
+    def read_text(self) -> str:
+        """`text` itself or, where that is the name of a .txt or .md file, what stands in it.
+
+        Raises:
+            InputError: the file is missing or empty, or cannot be read as text.
+        """
+        return self.text if self.source == "stdin" else inputs.given(self.text)
 
 
 class Skill(ABC):

@@ -49,8 +49,9 @@ class Reload(Skill):
     name = "reload"
     summary = "Read the registry and the skills' folders anew, without leaving"
     details = """\
-    Skills in folders are imported again; built-in and pip-installed ones need a restart. Loaded
-    models are freed."""
+    Skills in folders and pip-installed ones are imported again, with the modules they brought.
+    Built-in ones, and what was installed with `pip install --editable` since the start, need a
+    restart. Loaded models are freed."""
     text = "none"
     logged = False
 

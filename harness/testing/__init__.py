@@ -19,6 +19,7 @@ from harness.testing.fakes import (
     fake_app,
     fake_models,
     fake_settings,
+    folder_skill,
     run_skill,
 )
 from harness.testing.registries import FAKE_REGISTRY, temporary_registry
@@ -34,6 +35,7 @@ __all__ = [
     "fake_app",
     "fake_models",
     "fake_settings",
+    "folder_skill",
     "one_shot",
     "run_skill",
     "session",

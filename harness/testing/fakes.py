@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness import options as skill_options
+from harness import skill_md
 from harness.backends.base import Availability, Model, OnText, Reply, Request, Watch
 from harness.entries import ModelEntry, ServeEntry
+from harness.errors import UsageError
 from harness.execution import Door
+from harness.files import FileStore
+from harness.folder_import import import_folder
 from harness.hookspecs import RegisterBackend, RegisterSkill, hookimpl
 from harness.models import ModelPool, Models
+from harness.plugins import PluginHost
 from harness.registry import Registry
 from harness.runlog import Run
 from harness.screen import Screen
@@ -202,6 +210,29 @@ def run_skill(
         frameworks=frameworks or {},
     )
     return skill.run(call)
+
+
+def folder_skill(folder: Path) -> Skill:
+    """The skill of a folder with a plugin.py, loaded and checked as the harness does it.
+
+    For a test that lies in that folder: what pytest compiles would keep the folder from being
+    trusted, so from here on nothing is compiled into files, and what pytest has left is deleted.
+
+    Raises:
+        UsageError: the folder brings no skill of the name that its SKILL.md says.
+        Whatever the plugin raises.
+    """
+    sys.dont_write_bytecode = True
+    for compiled in folder.glob("__pycache__/*-pytest-*.pyc"):
+        compiled.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it is not there, or holds something else
+        (folder / "__pycache__").rmdir()
+    name = skill_md.read(folder / "SKILL.md").name
+    host = PluginHost(FileStore({}, folder, print), strict=True)
+    host.load(name, str(folder), partial(import_folder, folder))
+    if name not in host.catalogue.skills:
+        raise UsageError(f"the plugin brings no skill /{name}", where=str(folder))
+    return host.catalogue.skills[name].skill
 
 
 def _words(text: str) -> Iterator[str]:
