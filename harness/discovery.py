@@ -100,7 +100,7 @@ class Discovery:
             try:
                 file = skill_md.read(path.parent / skill_md.FILE, strict=True)
             except UsageError as exc:
-                self._host.fail(name, "built in", exc)
+                self._host.fail(name, "built in", exc, traced=False)
                 continue
             load = partial(self._import_shipped, f"skills.{name}.plugin")
             self._host.load(name, "built in", load, file, ours=True)
@@ -176,7 +176,7 @@ class Discovery:
         try:
             file = skill_md.read(path, strict=own)
         except UsageError as exc:
-            self._host.fail(folder.name, origin, exc)
+            self._host.fail(folder.name, origin, exc, traced=False)
             return
         if self._is_off(origin, file.name):
             return

@@ -206,12 +206,16 @@ class PluginHost:
         self.catalogue.skills = names
         self.catalogue.backends.update({b.name: b for b in backends})
 
-    def fail(self, name: str, origin: str, exc: BaseException) -> None:
-        """Note why a plugin is left out."""
+    def fail(self, name: str, origin: str, exc: BaseException, *, traced: bool = True) -> None:
+        """Note why a plugin is left out.
+
+        Args:
+            traced: it was code that failed, so that where says more than what.
+        """
         if self._strict:
             raise exc
         kind = "" if isinstance(exc, UsageError) else f"{type(exc).__name__}: "
-        full = "".join(traceback.format_exception(exc))
+        full = "".join(traceback.format_exception(exc)) if traced else ""
         reason = _one_line(f"{kind}{exc}")
         self.catalogue.failures.append(PluginFailure(name, origin, reason, full))
 

@@ -92,6 +92,7 @@ def test_others_skills_are_read_leniently(tmp_path, folder, outcome, reason):
         [said] = failures
         assert reason in said
         assert f"left out: {Path(folder).name} (" in shown.text
+        assert "Traceback" not in shown.text
         assert skill_of(folder) not in app.catalogue.skills
         return
     assert failures == []

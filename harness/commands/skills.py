@@ -139,4 +139,5 @@ def _remarks(data: dict[str, Any]) -> Iterator[str]:
     yield from data["remarks"]
     for failure in data["failures"]:
         yield f"left out: {failure['name']} ({failure['origin']}): {failure['reason']}"
-        yield failure["traceback"].rstrip()
+        if failure["traceback"]:
+            yield failure["traceback"].rstrip()
