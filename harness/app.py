@@ -7,14 +7,15 @@
 from __future__ import annotations
 
 import difflib
-import re
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import harness.backends.plugin as shipped_backends
-from harness import invocation, registry
+from harness import activation, invocation, registry
+from harness.catalogue import Catalogue
 from harness.chat import Chat
 from harness.commands.plugin import Commands
 from harness.discovery import Discovery
@@ -30,7 +31,6 @@ from harness.errors import (
 from harness.execution import Door, Execution, Outcome
 from harness.files import FileStore
 from harness.models import ModelPool
-from harness.plugins import Catalogue
 from harness.runlog import RunLog
 from harness.screen import Screen
 from harness.settings import Settings
@@ -43,6 +43,7 @@ class App:
     Args:
         general: general options given before the line, by key.
         plugins: plugin objects to load besides what is found, by name.
+        bare: load the framework's own commands alone: what must work although a plugin does not.
 
     Raises:
         RegistryError: the registry cannot be used.
@@ -55,12 +56,15 @@ class App:
         screen: Screen | None = None,
         general: Mapping[str, Any] | None = None,
         plugins: Mapping[str, object] | None = None,
+        *,
+        bare: bool = False,
     ) -> None:
         self.settings = settings
         self.door = door
         self.screen = screen or Screen()
         self.general = dict(general or {})
         self._plugins = dict(plugins or {})
+        self._bare = bare
         self.run_log = RunLog(settings.run_log, self.screen.notice)
         self.chat = Chat()
         asked = self.general.get("registry")
@@ -86,16 +90,23 @@ class App:
             RegistryError: everything stays as it was.
         """
         found = self._read_registry()
-        if self._pool is not None:
-            self._discovery.forget()
-        self.close()
         files = FileStore(found.files, self.settings.cache_dir, self.screen.notice)
         builtins = {"backends": shipped_backends, "commands": Commands(self), **self._plugins}
-        self._discovery = Discovery(self.settings, files, builtins)
-        for failure in self._discovery.run().failures:
+        discovery = Discovery(self.settings, files, builtins)
+        forgotten = {} if self._pool is None else self._discovery.forget()
+        try:
+            discovery.run(bare=self._bare)
+        except BaseException:  # Ctrl-C leaves everything as it was
+            sys.modules.update(forgotten)
+            raise
+        self.close()
+        self._discovery = discovery
+        for failure in self.catalogue.failures:
             self.screen.notice(
                 f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
             )
+        for remark in self.catalogue.remarks:
+            self.screen.notice(remark)
         self._pool = ModelPool(found, self.catalogue.backends)
 
     def dispatch(self, line: str) -> Outcome:
@@ -147,6 +158,24 @@ class App:
         """
         self._discovery.trust(name)
 
+    def disable(self, name: str) -> None:
+        """Disable all that has this name, and read everything anew without it.
+
+        Raises:
+            OutputError: the decision cannot be stored.
+        """
+        self._discovery.disabled.add(name)
+        self.reload()
+
+    def enable(self, name: str) -> None:
+        """Undo `disable`. Raises as it does."""
+        self._discovery.disabled.remove(name)
+        self.reload()
+
+    def names(self) -> frozenset[str]:
+        """The names that plugins and skills have, as far as can be told without importing any."""
+        return self._discovery.names()
+
     def close(self) -> None:
         """Free the loaded models."""
         if self._pool is not None:
@@ -154,19 +183,23 @@ class App:
 
     def _plain_text(self, line: str) -> tuple[str, str]:
         """What a line without a slash means: a skill it clearly asks for, or a turn of chat."""
-        for name, found in self.catalogue.skills.items():
-            for trigger in found.skill.triggers:
-                match = re.match(trigger, line.strip(), re.IGNORECASE | re.DOTALL)
-                if match:
-                    self.screen.notice(f"-> /{name} (auto)")
-                    return name, match.groupdict().get("text") or line.strip()
+        if asked := activation.triggered(self.catalogue.skills, line):
+            self.screen.notice(f"-> /{asked[0]} (auto)")
+            return asked
+        match activation.described(self.catalogue.skills, line):
+            case [name]:
+                self.screen.notice(f"-> /{name} (auto)")
+                return name, line.strip()
+            case [_, *_] as several:
+                names = " and ".join(f"/{name}" for name in several)
+                self.screen.notice(f"{names} would fit; name one to use it")
         return self.chat.name, f"-- {line}"  # what looks like an option is part of what is said
 
     def _skill(self, name: str, rest: str) -> Skill:
         if name in self.catalogue.skills:
             return self.catalogue.skills[name].skill
         if name not in self.catalogue.untrusted:
-            raise self._unknown(name)
+            raise self.unknown(name)
         folder = self.catalogue.untrusted[name].folder
         asked = bool(self.general.get("trust")) or invocation.trusts(rest)
         question = f"/{name} is a plugin of this project ({folder}). Run its code?"
@@ -181,11 +214,18 @@ class App:
             raise UsageError(f"the plugin {name} brings no skill /{name}", hint="`/skills`")
         return self.catalogue.skills[name].skill
 
-    def _unknown(self, name: str) -> UnknownSkill:
-        known = sorted(self.catalogue.skills)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        names = ", ".join(f"/{n}" for n in known)
-        hint = f"Did you mean {' or '.join(f'/{n}' for n in near)}? " if near else ""
+    def unknown(self, name: str) -> UnknownSkill:
+        """The error for a name that no skill has, which may be disabled."""
+        disabled = self.catalogue.disabled
+        if name in disabled:
+            return UnknownSkill(f"/{name} is disabled", hint=f"`/skills enable {name}`")
+        known = sorted({*self.catalogue.skills, *disabled})
+        near = [
+            f"/{n} (disabled; `/skills enable {n}`)" if n in disabled else f"/{n}"
+            for n in difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        ]
+        names = ", ".join(f"/{n}" for n in sorted(self.catalogue.skills))
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
         return UnknownSkill(f"there is no skill /{name}", hint=f"{hint}There are {names}.")
 
     def _use_registry(self, path: Path | None) -> None:

@@ -16,10 +16,16 @@ class LineCompleter(Completer):
 
     Args:
         skills: asked at every key, since /reload changes them.
+        disabled: the same for the names that are disabled.
     """
 
-    def __init__(self, skills: Callable[[], Mapping[str, Skill]]) -> None:
+    def __init__(
+        self,
+        skills: Callable[[], Mapping[str, Skill]],
+        disabled: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         self._skills = skills
+        self._disabled = disabled
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
@@ -30,8 +36,9 @@ class LineCompleter(Completer):
         name, blank, rest = before.partition(" ")
         skills = self._skills()
         if not blank:
-            rows = [(f"/{n}", skills[n].summary) for n in sorted(skills)]
-            yield from _matching(before, rows)
+            rows = [(f"/{n}", skills[n].summary) for n in skills]
+            rows += [(f"/{n}", f"is disabled; /skills enable {n}") for n in self._disabled()]
+            yield from _matching(before, sorted(rows))
         elif name[1:] in skills:
             yield from _arguments(skills[name[1:]], rest)
 

@@ -13,7 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from harness.deadline import Overdue, Raised
 from harness.screen import Screen
+from harness.surroundings import put_back
 
 Hook = Literal["run_started", "run_finished"]
 End = Literal["done", "failed", "interrupted"]
@@ -67,8 +69,8 @@ class Listener:
     """A plugin that has hooks of runs.
 
     Attributes:
-        call: calls the hook of that plugin alone.
-        broken: it has raised, and is told nothing more.
+        call: calls the hook of that plugin alone, and waits for it no longer than a deadline.
+        broken: it has raised or took too long, and is told nothing more.
     """
 
     name: str
@@ -89,12 +91,25 @@ def tell(listeners: Iterable[Listener], hook: Hook, run: RunStarted, screen: Scr
         if listener.broken:
             continue
         try:
-            with contextlib.redirect_stdout(screen.prints):  # stdout carries results alone
+            with contextlib.redirect_stdout(screen.prints), put_back(_noticed(listener, screen)):
                 listener.call(hook, run)
         except faults as exc:
             listener.broken = True
-            reason = f"{type(exc).__name__}: {exc}".partition("\n")[0].removesuffix(": ")
             screen.notice(
-                f"plugin {listener.name} is told of no more runs: its {hook} broke: {reason} "
+                f"plugin {listener.name} is told of no more runs: its {hook} broke: {_reason(exc)} "
                 f"({listener.origin})"
             )
+
+
+def _noticed(listener: Listener, screen: Screen) -> Callable[[str], None]:
+    """Says what a listener changed of the process."""
+    return lambda changed: screen.notice(f"plugin {listener.name} {changed} ({listener.origin})")
+
+
+def _reason(exc: BaseException) -> str:
+    """What a listener did wrong, in one line."""
+    if isinstance(exc, Overdue):
+        return str(exc)
+    if isinstance(exc, Raised):
+        exc = exc.__cause__ or exc
+    return f"{type(exc).__name__}: {exc}".partition("\n")[0].removesuffix(": ")

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import IO, Literal
 
 from harness import output
+from harness.catalogue import Catalogue, FoundFormat
 from harness.errors import HarnessError, InputError, OutputError, UsageError
 from harness.events import RunStarted
 from harness.invocation import Invocation, as_path
 from harness.isolation import call_isolated, isolated
 from harness.models import Choice, ModelPool, Models
 from harness.options import GeneralOptions
-from harness.plugins import Catalogue, FoundFormat
 from harness.recording import Recording, recorded
 from harness.runlog import Run, RunLog
 from harness.screen import Screen

@@ -61,18 +61,23 @@ def import_folder(folder: Path) -> ModuleType:
     return import_file(package, path, folder, _SourceOnly(package, str(path)))
 
 
-def forget(folders: Iterable[Path], packages: Collection[str]) -> None:
+def forget(folders: Iterable[Path], packages: Collection[str]) -> dict[str, ModuleType]:
     """Have what lies below these folders, and these packages, imported anew when next asked for.
 
     A plugin may have imported what lies beside it, or is installed, under any name.
+
+    Returns:
+        The modules that are forgotten, by name.
     """
     importlib.invalidate_caches()  # else a package that has just been installed is not seen
+    forgotten = {}
     below = tuple(f"{path}{os.sep}" for f in folders for path in {f.absolute(), f.resolve()})
     for name, module in list(sys.modules.items()):
         top = name.partition(".")[0]
         file = getattr(module, "__file__", None) or ""
         if top not in OURS and (top in packages or file.startswith(below)):
-            del sys.modules[name]
+            forgotten[name] = sys.modules.pop(name)
+    return forgotten
 
 
 def import_file(

@@ -2,9 +2,13 @@
 
 import json
 import types
+from pathlib import Path
 
 import plugin_of_everything
 import pytest
+from plugin_folders import GOOD
+from plugin_folders import lenient as lenient_app
+from plugin_folders import plugin as plugin_folder
 from pydantic import ValidationError
 
 from harness import Format, Result, RunFinished, RunStarted, Skill, hookimpl, hookspecs
@@ -293,6 +297,46 @@ def test_a_listener_that_breaks_costs_one_notice_and_never_the_run(tmp_path, tol
     assert [run["status"] for run in app.run_log.recent(2)] == ["done", "done"]
 
 
+LISTENER = """
+import os, time
+from harness import hookimpl
+
+@hookimpl
+def run_finished(run):
+    print("on stdout")
+    {work}
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        ("time.sleep(600)", "its run_finished broke: not done within 2 s ("),
+        ("raise KeyboardInterrupt", "its run_finished broke: KeyboardInterrupt ("),
+        ("os.chdir('/')", "changed the working folder; that was put back ("),
+    ],
+)
+def test_a_strangers_listener_has_a_deadline_and_what_it_changes_is_put_back(
+    tmp_path, capsys, work, said
+):
+    own = tmp_path / "config" / "skills"
+    folder = plugin_folder(own, "listens", LISTENER.format(work=work))
+    plugin_folder(own, "good", GOOD.format(name="good"))
+    app = lenient_app(tmp_path, deadline=2)
+    working_folder = Path.cwd()
+    for _ in range(2):
+        assert app.dispatch("/good x").result.text == "good: x"
+    notices = app.screen.err.getvalue().splitlines()
+    told_of = [line for line in notices if line.startswith("plugin listens")]
+    assert len(told_of) == (1 if "broke" in said else 2)
+    for line in told_of:
+        assert said in line
+        assert line.endswith(f"({folder})")
+    assert Path.cwd() == working_folder
+    assert [run["status"] for run in app.run_log.recent(2)] == ["done", "done"]
+    assert capsys.readouterr().out == ""
+
+
 def test_facts_cannot_be_changed_by_a_listener(tmp_path, told):
     app_with(tmp_path, FakeModel("x")).dispatch("/ask x")
     with pytest.raises((AttributeError, ValidationError)):
@@ -375,7 +419,7 @@ def test_what_is_deprecated_works_and_is_told(tmp_path, older_hooks, plugin, sai
     with pytest.warns(DeprecationWarning, match=said):
         app = fake_app(tmp_path, plugins={"older": plugin})
     shown = app.dispatch("/skills").result
-    assert shown.data["notes"] == [f"older (built in): {said}"]
+    assert shown.data["remarks"] == [f"older (built in): {said}"]
     assert f"older (built in): {said}" in shown.text
     assert not app.catalogue.failures
 

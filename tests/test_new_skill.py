@@ -211,6 +211,28 @@ def test_what_is_refused_before_anything_is_written(tmp_path, line, message):
     assert not (tmp_path / "config" / "trusted.json").exists()
 
 
+@pytest.mark.parametrize("kind", ["", "--package "])
+def test_a_disabled_name_is_refused(tmp_path, kind):
+    app = fake_app(tmp_path)
+    app.dispatch("/skills disable gist")
+    before = snapshot(tmp_path)
+    with pytest.raises(UsageError, match=r"/gist is disabled.*`/skills enable gist`"):
+        app.dispatch(f"/new-skill {kind}gist")
+    assert snapshot(tmp_path) == before
+    app.dispatch("/skills enable gist")
+    app.dispatch(f"/new-skill {kind}gist")
+
+
+@pytest.mark.parametrize("kind", ["", "--prompt-only "])
+@pytest.mark.parametrize("name", ["on", "1e3", "null", "2024-01-01", "a" * 64])
+def test_what_is_made_as_ones_own_is_valid_to_the_letter(tmp_path, kind, name):
+    """What is the user's own is read strictly: a fault of the template would be an error."""
+    fake_app(tmp_path).dispatch(f"/new-skill --own {kind}{name}")
+    found = fake_app(tmp_path).catalogue.skills[name]
+    assert found.file.name == name
+    assert found.problems == ()
+
+
 @pytest.mark.parametrize("thing", ["folder", "file", "dangling link"])
 def test_what_is_there_already_stays(tmp_path, thing):
     (tmp_path / "skills").mkdir()
@@ -258,7 +280,7 @@ def test_a_half_written_folder_never_stays(tmp_path, monkeypatch, error, at):
 
 def test_without_trust_that_can_be_stored_nothing_is_made(tmp_path):
     app = fake_app(tmp_path)
-    (tmp_path / "config" / "trusted.tmp").mkdir()
+    (tmp_path / "config" / "trusted.json").mkdir()
     with pytest.raises(OutputError, match="trust cannot be stored"):
         app.dispatch("/new-skill gist")
     assert snapshot(tmp_path) == []

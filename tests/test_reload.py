@@ -9,6 +9,7 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from harness.app import App
+from harness.errors import Interrupted
 from harness.execution import Door
 from harness.repl import Repl
 from harness.screen import Screen
@@ -168,3 +169,15 @@ def test_what_stands_beside_the_shipped_skills_is_the_users(tmp_path):
     app.dispatch("/reload")
     app.dispatch("/skills trust say")
     assert app.dispatch("/say").result.text == "after!"
+
+
+def test_a_reload_that_is_interrupted_leaves_what_is_loaded_usable(tmp_path):
+    """A plugin that imports a module of its own only when it runs needs its package for that."""
+    own = tmp_path / "config" / "skills"
+    write_skill(own / "say", LATE)
+    app = fake_app(tmp_path)
+    write_skill(own / "zz", "import _thread, time\n_thread.interrupt_main()\ntime.sleep(600)")
+    with pytest.raises(Interrupted):
+        app.dispatch("/reload")
+    assert app.dispatch("/say").result.text == "before"
+    assert "zz" not in app.catalogue.skills

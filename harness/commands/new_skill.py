@@ -75,6 +75,11 @@ class NewSkill(Skill):
     def _check_free(self, name: str, kind: Kind) -> None:
         """Refuse a name that a skill has, except to a package of a skill that lies in a folder."""
         catalogue = self._host.catalogue
+        if name in catalogue.disabled:
+            raise UsageError(
+                f"the name /{name} is disabled, so nothing of that name would be loaded",
+                hint=f"`/skills enable {name}`, or choose another name.",
+            )
         origin = ""
         if name in catalogue.skills:
             origin = catalogue.skills[name].origin

@@ -5,7 +5,6 @@ from __future__ import annotations
 from harness import help as help_texts
 from harness import options
 from harness.commands.host import Host
-from harness.errors import UnknownSkill
 from harness.skills import Call, Result, Skill
 
 
@@ -29,7 +28,7 @@ class Help(Skill):
             commands = [{"name": s.name, "summary": s.summary} for s in skills]
             return Result(help_texts.overview(skills), {"commands": commands})
         if name not in found:
-            raise UnknownSkill(f"there is no skill /{name}", hint="`/help` lists them.")
+            raise self._host.unknown(name)
         skill = found[name].skill
         formats = list(self._host.catalogue.formats_for(skill))
         data = {

@@ -26,7 +26,7 @@ from harness.plugins import PluginHost
 from harness.registry import Registry
 from harness.runlog import Run
 from harness.screen import Screen
-from harness.settings import Settings
+from harness.settings import PLUGIN_DEADLINE, Settings
 from harness.skills import Call, Result, Skill
 from harness.testing.registries import FAKE_REGISTRY
 
@@ -227,9 +227,10 @@ def folder_skill(folder: Path) -> Skill:
         compiled.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # it is not there, or holds something else
         (folder / "__pycache__").rmdir()
-    name = skill_md.read(folder / "SKILL.md").name
-    host = PluginHost(FileStore({}, folder, print), strict=True)
-    host.load(name, str(folder), partial(import_folder, folder))
+    file = skill_md.read(folder / skill_md.FILE)
+    name = file.name
+    host = PluginHost(FileStore({}, folder, print), deadline=PLUGIN_DEADLINE, strict=True)
+    host.load(name, str(folder), partial(import_folder, folder), file)
     if name not in host.catalogue.skills:
         raise UsageError(f"the plugin brings no skill /{name}", where=str(folder))
     return host.catalogue.skills[name].skill
