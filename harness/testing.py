@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness import options as skill_options
-from harness.backends.base import Availability, Model, OnText, Reply, Request, Watch
+from harness.backends.base import Availability, Model, OnText, Reply, Request
+from harness.backends.watch import Watch
 from harness.entries import ModelEntry, ServeEntry
 from harness.execution import Door
 from harness.hookspecs import RegisterBackend, RegisterSkill, hookimpl

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from harness.backends.base import Availability, Message, OnText, Reply, Request, Token, Watch
+from harness.backends.base import Availability, Message, OnText, Reply, Request, Token
 from harness.backends.remote import (
     CONNECT_SECONDS,
     PROBE_SECONDS,
@@ -18,6 +18,7 @@ from harness.backends.remote import (
     connection_lost,
     refusal,
 )
+from harness.backends.watch import Watch
 from harness.backends.worker import Emit, relay
 from harness.entries import ServeEntry
 from harness.errors import HarnessError, ModelUnavailable
