@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import difflib
+import io
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,16 @@ from harness.runlog import RunLog
 from harness.screen import Screen
 from harness.settings import Settings
 from harness.skills import Skill
+from harness.toolbox import Toolbox
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """The way in that a line takes, and the general options that hold there."""
+
+    door: Door
+    screen: Screen
+    general: Mapping[str, Any]
 
 
 class App:
@@ -62,7 +73,8 @@ class App:
         self.general = dict(general or {})
         self._plugins = dict(plugins or {})
         self.run_log = RunLog(settings.run_log, self.screen.notice)
-        self.chat = Chat()
+        self.chat = Chat(Toolbox(self))
+        self._under_way: Mapping[str, Any] = {}
         asked = self.general.get("registry")
         # As the option itself does: `--registry=~/x` comes from the shell as it is.
         self._registry_path = Path(asked).expanduser() if asked else None
@@ -101,30 +113,49 @@ class App:
         Raises:
             HarnessError: with its exit code; the run is closed in the log.
         """
+        return self._run(line, _Way(self.door, self.screen, self.general))
+
+    def dispatch_called(self, line: str) -> Outcome:
+        """Run a line that the model made, under the general options of the user's own line.
+
+        It reads no stdin and puts nothing on stdout, and the user is asked first where it would
+        change anything.
+
+        Raises:
+            HarnessError: as `dispatch` does; NotAllowed where the user does not let it run.
+        """
+        door = Door("model", self.door.confirm, asks_first=True)
+        return self._run(line, _Way(door, Screen(io.StringIO(), self.screen.err), self._under_way))
+
+    def _run(self, line: str, way: _Way) -> Outcome:
         try:
             line.encode()
         except UnicodeEncodeError as exc:  # bytes of the terminal or a pipe that are no UTF-8
             raise InputError(f"the line is not UTF-8 text (character {exc.start})") from exc
         try:
-            return self._dispatch(line)
+            return self._dispatch(line, way)
         except (HarnessError, KeyboardInterrupt):
             raise
         except Exception as exc:
             raise InternalError(exc) from exc
 
-    def _dispatch(self, line: str) -> Outcome:
+    def _dispatch(self, line: str, way: _Way) -> Outcome:
         name, rest = invocation.split_command(line) or self._plain_text(line)
         skill = self._skill(name, rest)
-        parsed = invocation.parse(skill, rest, self.general)
+        parsed = invocation.parse(skill, rest, way.general)
         if parsed.help:
             as_json = "--json " if parsed.general.as_json else ""
-            return self._dispatch(f"/help {as_json}{name}")
+            return self._dispatch(f"/help {as_json}{name}", way)
         self._use_registry(parsed.general.registry)
         settings = self.settings
         if self._registry_path is not None:  # a skill that writes the registry writes this one
             settings = replace(settings, user_registry=self._registry_path, registry_required=True)
+        if not way.door.asks_first:
+            self._under_way = parsed.general.model_dump(
+                by_alias=True, exclude_defaults=True, exclude={"as_json", "trust"}
+            )
         execution = Execution(
-            settings, self.door, self.screen, self.run_log, self.pool, skill, parsed, line
+            settings, way.door, way.screen, self.run_log, self.pool, skill, parsed, line
         )
         return execution.execute()
 

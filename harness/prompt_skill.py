@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.backends.base import Message
 from harness.models import ServedModel
 from harness.skill_md import SkillFile
-from harness.skills import Call, Result, Skill
+from harness.skills import Call, Result, Skill, SkillOptions
 
 MAX_TOKENS = 1024
 
@@ -19,6 +19,9 @@ class PromptSkill(Skill):
         self.file = file
         self.name = file.name  # type: ignore[misc]  # one class serves many folders
         self.summary = file.description  # type: ignore[misc]
+
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        return ""
 
     def run(self, call: Call) -> Result:
         messages = (Message("system", self._instructions()), Message("user", call.text))

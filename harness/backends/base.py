@@ -6,6 +6,7 @@ give me the model (`load`), and, of the model, generate (`generate`). Nothing he
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,15 +14,57 @@ from typing import Any, Literal, Protocol
 
 from harness.entries import ServeEntry
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length"]
 OnText = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """What a model may call: `parameters` is the JSON Schema of an object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model's wish to have a tool run.
+
+    Attributes:
+        arguments: as the model wrote them. They should be a JSON object, and need not be.
+        id: what its result is told by; "" where the server gives none.
+    """
+
+    name: str
+    arguments: str
+    id: str = ""
+
+    @property
+    def sendable(self) -> Mapping[str, Any]:
+        """The arguments as an object, empty if they are none: servers refuse to be told anything
+        else, even in what the model itself said."""
+        try:
+            parsed = json.loads(self.arguments)
+        except (ValueError, RecursionError):
+            return {}
+        return parsed if isinstance(parsed, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
+    """One message of a conversation.
+
+    Attributes:
+        tool_calls: what the assistant wants to have run.
+        answers: of a message with the role "tool", the call whose result it is.
+    """
+
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    answers: ToolCall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +72,7 @@ class Request:
     """One generation.
 
     Attributes:
-        messages: the conversation; the last one is the user's.
+        messages: the conversation; the last one is the user's, or the result of a tool.
         max_tokens: completion tokens at most; reaching it gives finish_reason "length".
         temperature: 0 is greedy.
         stop: texts that end the completion; they are not part of it.
@@ -42,6 +85,8 @@ class Request:
             tells 20 at most tells 20.
         slot: which of the model's slots serves it, 0 to `Model.slots` - 1: requests that begin
             alike find their beginning read there. Servers choose by themselves.
+        tools: what the model may call instead of answering; only models with `takes_tools` honour
+            it.
 
     Raises:
         ValueError: fields that contradict each other, or a negative number.
@@ -58,10 +103,13 @@ class Request:
     prefill: str = ""
     top_logprobs: int = 0
     slot: int | None = None
+    tools: tuple[Tool, ...] = ()
 
     def __post_init__(self) -> None:
         if self.json_schema is not None and self.grammar is not None:
             raise ValueError("a request takes a json_schema or a grammar, not both")
+        if self.tools and (self.json_schema is not None or self.grammar is not None):
+            raise ValueError("a request takes tools, or a json_schema or grammar, not both")
         if self.top_logprobs < 0:
             raise ValueError(f"top_logprobs is {self.top_logprobs}, and must not be negative")
         if self.slot is not None and self.slot < 0:
@@ -106,6 +154,8 @@ class Reply:
         tokens: the tokens of the completion themselves, told where `Request.top_logprobs` are asked
             for, also by a server that tells no alternatives. Under a schema or grammar that allows
             one text alone they tell how likely the model holds that text to be.
+        tool_calls: what the model wants to have run before it answers, in its order. Those of an
+            answer that was cut at `Request.max_tokens` may be cut too.
     """
 
     text: str
@@ -116,6 +166,7 @@ class Reply:
     cached_tokens: int = 0
     logprobs: tuple[Mapping[str, float], ...] = ()
     tokens: tuple[Token, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +185,9 @@ class Model(Protocol):
 
     Attributes:
         takes_grammar: whether `Request.grammar` is honoured.
+        takes_tools: whether `Request.tools` is honoured. Where a server does not tell before it is
+            asked, this is True until it has refused a request for its tools; that request is then
+            answered without them.
         slots: how many generations are served at once; any more of them wait.
         digests: sha256 of what is served, by role: {"gguf": ..., "adapter": ...} or
             {"ollama": ...}; empty where a server does not tell.
@@ -142,6 +196,9 @@ class Model(Protocol):
     takes_grammar: bool
     slots: int
     digests: Mapping[str, str]
+
+    @property
+    def takes_tools(self) -> bool: ...
 
     @property
     def context(self) -> int | None:

@@ -75,6 +75,7 @@ class LlamaCppModel:
     """
 
     takes_grammar = True
+    takes_tools = False
 
     def __init__(self, running: Engine, digests: Mapping[str, str], slots: int = 1) -> None:
         self._server = running.server

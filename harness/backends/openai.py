@@ -6,8 +6,9 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.backends.base import Availability, OnText, Reply, Request, Token
+from harness.backends.base import Availability, FinishReason, OnText, Reply, Request, Token
 from harness.backends.openai_server import START, OpenAIServer, said
+from harness.backends.openai_tools import CallPieces, as_message, as_tool
 from harness.backends.remote import Plug, Recent, Unrepeated, broken_off, connection_lost
 from harness.backends.watch import Watch, token_text
 from harness.backends.worker import Emit, relay
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 TOO_LONG = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 """How OpenAI and llama-server name, in an error's code or type, a prompt that does not fit."""
+MAY_REFUSE_TOOLS = frozenset({400, 404, 422, 500, 501})
 TOP_LOGPROBS = 20
 """OpenAI, and vLLM as it is started by default, refuse to tell more alternatives of a token."""
 CONTINUES = {"continue_final_message": True, "add_generation_prompt": False}
@@ -72,7 +74,8 @@ class OpenAIModel:
     A prefill is a last message of the assistant. llama-server goes on from it, and vLLM and SGLang
     do where they are asked in their own way, which happens where a model is `owned_by` them. OpenAI
     answers anew, as if that message were finished; others may refuse it. An answer that repeats the
-    prefill has it taken off. A server that refuses to tell logprobs is asked again without.
+    prefill has it taken off. A server that refuses to tell logprobs is asked again without, and so
+    is one that refuses tools: the protocol does not tell beforehand whether a model takes them.
 
     Args:
         continues: whether the server takes `CONTINUES`.
@@ -88,6 +91,8 @@ class OpenAIModel:
         self.slots = slots
         self._server = server
         self._continues = continues
+        self.takes_tools = True
+        self.tools_refused = ""
         self.digests: Mapping[str, str] = {}
 
     def count_tokens(self, request: Request) -> None:
@@ -103,12 +108,15 @@ class OpenAIModel:
         watch, plug = Watch(request, cancel, on_text), Plug()
         finish: list[str] = []
         usage: list[Any] = []
+        calls = CallPieces()
         answer = Unrepeated("" if self._continues else request.prefill)
 
         def take(chunk: Any) -> None:
             for choice in chunk.choices or ():
                 watch.add(answer.take((choice.delta and choice.delta.content) or ""))
                 _tell(watch, choice)
+                for piece in (choice.delta and choice.delta.tool_calls) or ():
+                    calls.take(piece)
                 if choice.finish_reason:
                     finish.append(choice.finish_reason)
             if chunk.usage:
@@ -117,12 +125,13 @@ class OpenAIModel:
         relay(lambda emit: self._stream(watch, plug, emit), take, watch, plug.pull)
         watch.add(answer.rest())
         reason = finish[-1] if finish else None
-        if reason not in ("stop", "length"):
-            ended = f"with finish_reason {reason!r}" if reason else "without a finish_reason"
-            failure = broken_off(self._server.url, f"the stream ended {ended}")
+        if reason not in ("stop", "length", "tool_calls"):
+            how = f"with finish_reason {reason!r}" if reason else "without a finish_reason"
+            failure = broken_off(self._server.url, f"the stream ended {how}")
             failure.partial = watch.text
             raise failure
-        return watch.reply("length" if reason == "length" else "stop", *_counts(usage))
+        ended: FinishReason = "length" if reason == "length" else "stop"
+        return watch.reply(ended, *_counts(usage), tool_calls=calls.calls())
 
     def close(self) -> None:
         """Nothing to free: the model is the server's."""
@@ -153,6 +162,26 @@ class OpenAIModel:
             raise broken_off(self._server.url, "a line of it is no valid JSON") from exc
 
     def _begin(self, client: openai.OpenAI, request: Request) -> Any:
+        """The chunks of an answer, without the tools where the server refuses them.
+
+        It refuses in many words, and with 400, 404, 422 or 500. That it was the tools shows when
+        the same request goes through without.
+        """
+        import openai
+
+        if not (request.tools and self.takes_tools):
+            return self._told(client, request)
+        body = self._body(request) | {"tools": [as_tool(tool) for tool in request.tools]}
+        try:
+            return client.chat.completions.create(**body)
+        except openai.APIStatusError as exc:
+            if exc.status_code not in MAY_REFUSE_TOOLS or TOO_LONG & {exc.code, exc.type}:
+                raise
+            chunks = self._told(client, request)
+            self.takes_tools, self.tools_refused = False, said(exc)
+            return chunks
+
+    def _told(self, client: openai.OpenAI, request: Request) -> Any:
         """The chunks of an answer, without logprobs where the server refuses to tell them.
 
         Servers refuse in many words and with several statuses. That it was the logprobs shows when
@@ -178,7 +207,7 @@ class OpenAIModel:
     def _body(self, request: Request) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self._name,
-            "messages": [{"role": m.role, "content": m.content} for m in request.conversation],
+            "messages": [as_message(message) for message in request.conversation],
             "stream": True,
             "stream_options": {"include_usage": True},
             "max_tokens": request.max_tokens,

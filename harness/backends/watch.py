@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.backends.base import FinishReason, OnText, Reply, Request, Token
+from harness.backends.base import FinishReason, OnText, Reply, Request, Token, ToolCall
 from harness.errors import DeadlineExceeded, Interrupted
 
 
@@ -71,6 +71,7 @@ class Watch:
         prompt_tokens: int,
         completion_tokens: int,
         cached_tokens: int = 0,
+        tool_calls: tuple[ToolCall, ...] = (),
     ) -> Reply:
         """The collected text as a finished completion."""
         return Reply(
@@ -82,6 +83,7 @@ class Watch:
             cached_tokens,
             tuple(self.logprobs),
             tuple(self.tokens),
+            tool_calls,
         )
 
 

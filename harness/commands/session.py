@@ -17,6 +17,7 @@ class Help(Skill):
     usage = "NAME"
     text = "optional"
     logged = False
+    tool = False
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -52,6 +53,7 @@ class Reload(Skill):
     models are freed."""
     text = "none"
     logged = False
+    tool = False
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -74,6 +76,7 @@ class Exit(Skill):
     summary = "Leave the session"
     text = "none"
     logged = False
+    tool = False
 
     def run(self, call: Call) -> Result:
         return Result(leave=True)

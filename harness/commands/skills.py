@@ -18,6 +18,7 @@ class Skills(Skill):
     usage = "NAME"
     text = "optional"
     logged = False
+    tool = False
     subcommands = {"trust": "trust a project's plugin as it is now, and load it"}
 
     def __init__(self, host: Host) -> None:
