@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from harness import guard
+from harness import guard, tool_result
 from harness.backends.base import Tool, ToolCall
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.execution import Outcome
@@ -16,8 +15,6 @@ from harness.screen import Screen
 from harness.tool_line import line_of
 from harness.tool_schema import tools_of
 
-RESULT = 4000
-"""Characters of a result that a model is told."""
 LINE = 160
 """Characters of a line that are shown."""
 
@@ -70,14 +67,14 @@ class Toolbox:
             line = self._line(asked)
             screen.notice(f"-> {guard.in_one_line(line, LINE)}")
             outcome = self._runner.dispatch_called(line)
-            content = _content(outcome)
+            content = tool_result.of_outcome(outcome)
         except (Interrupted, ReaderGone, InternalError):
             raise
         except HarnessError as error:
             if not line:
                 screen.notice(f"-> {guard.in_one_line(asked.name, LINE)}: not run")
             print_error(error, screen)
-            return Answer(_refusal(error), line, error.exit_code)
+            return Answer(tool_result.of_error(error), line, error.exit_code)
         tell(outcome, screen)
         if isinstance(outcome.result.stopped, (Interrupted, ReaderGone)):
             raise outcome.result.stopped
@@ -89,28 +86,3 @@ class Toolbox:
             names = ", ".join(name for name, found in known.items() if found.skill.tool)
             raise UsageError(f"there is no tool {asked.name!r}", hint=f"There are {names}.")
         return line_of(known[asked.name].skill, asked)
-
-
-def _content(outcome: Outcome) -> str:
-    """An outcome as a model is told it: the summary or the data, cut where it is long."""
-    result = outcome.result
-    told: dict[str, Any] = {"exit_code": result.code}
-    if outcome.saved:
-        told["saved"] = [str(path) for path in outcome.saved]
-    if result.stopped is not None:
-        told["error"] = str(result.stopped)
-    data = _compact(json.loads(result.as_json()))
-    if len(data) <= RESULT:
-        return _compact({**told, "result": json.loads(data)})
-    cut = f"{len(data) - RESULT:,} of {len(data):,} characters are left out here"
-    return _compact({**told, "result": data[:RESULT], "cut": cut})
-
-
-def _refusal(error: HarnessError) -> str:
-    told = {"exit_code": error.exit_code, "error": error.message}
-    told |= {"where": error.where} if error.where else {}
-    return _compact(told | ({"what_to_do": error.hint} if error.hint else {}))
-
-
-def _compact(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
