@@ -475,7 +475,24 @@ def test_ctrl_c_in_the_second_generation(make: Make) -> None:
     assert desk.out.endswith("Hello again.\n")
 
 
-# As a program reads it
+# As it is read
+
+
+def test_on_a_terminal_all_is_shown_as_it_comes(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = make(calling(tool_call("free"), text="A moment."), "Done.")
+    at_the_call: list[str] = []
+
+    def does(call: Call) -> Result:
+        at_the_call.append(desk.out)
+        return Result("ok")
+
+    add(desk, Free(does))
+    monkeypatch.setattr(desk.app.screen.out, "isatty", lambda: True, raising=False)
+    assert desk.give("do it") == 0
+    assert at_the_call == ["A moment.\n"]
+    assert desk.out == "A moment.\nDone.\n"
 
 
 def test_json_tells_the_calls(make: Make) -> None:
