@@ -5,7 +5,17 @@ one need, and `harness.hookspecs` says what a plugin can be.
 """
 
 from harness._version import __version__
-from harness.backends.base import Availability, Backend, Message, Model, OnText, Reply, Request
+from harness.backends.base import (
+    Availability,
+    Backend,
+    Message,
+    Model,
+    OnText,
+    Reply,
+    Request,
+    Tool,
+    ToolCall,
+)
 from harness.entries import ServeEntry
 from harness.errors import (
     GenerationFailed,
@@ -70,6 +80,8 @@ __all__ = [
     "Skill",
     "SkillFailed",
     "SkillOptions",
+    "Tool",
+    "ToolCall",
     "UsageError",
     "__version__",
     "hookimpl",

@@ -7,14 +7,16 @@
 from __future__ import annotations
 
 import difflib
+import io
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import harness.backends.plugin as shipped_backends
 from harness import activation, invocation, registry
+from harness.agent import tools_for
 from harness.catalogue import Catalogue
 from harness.chat import Chat
 from harness.commands.plugin import Commands
@@ -30,11 +32,21 @@ from harness.errors import (
 )
 from harness.execution import Door, Execution, Outcome
 from harness.files import FileStore
-from harness.models import ModelPool
+from harness.models import Choice, ModelPool, Models
 from harness.runlog import RunLog
 from harness.screen import Screen
 from harness.settings import Settings
 from harness.skills import Skill
+from harness.toolbox import Toolbox
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """The way in that a line takes, and the general options that hold there."""
+
+    door: Door
+    screen: Screen
+    general: Mapping[str, Any]
 
 
 class App:
@@ -66,7 +78,9 @@ class App:
         self._plugins = dict(plugins or {})
         self._bare = bare
         self.run_log = RunLog(settings.run_log, self.screen.notice)
-        self.chat = Chat()
+        self._toolbox = Toolbox(self)
+        self.chat = Chat(self._toolbox)
+        self._under_way: Mapping[str, Any] = {}
         asked = self.general.get("registry")
         # As the option itself does: `--registry=~/x` comes from the shell as it is.
         self._registry_path = Path(asked).expanduser() if asked else None
@@ -115,32 +129,51 @@ class App:
         Raises:
             HarnessError: with its exit code; the run is closed in the log.
         """
+        return self._run(line, _Way(self.door, self.screen, self.general))
+
+    def dispatch_called(self, line: str) -> Outcome:
+        """Run a line that the model made, under the general options of the user's own line.
+
+        It reads no stdin and puts nothing on stdout, and the user is asked first where it would
+        change anything.
+
+        Raises:
+            HarnessError: as `dispatch` does; NotAllowed where the user does not let it run.
+        """
+        door = Door("model", self.door.confirm, asks_first=True)
+        return self._run(line, _Way(door, Screen(io.StringIO(), self.screen.err), self._under_way))
+
+    def _run(self, line: str, way: _Way) -> Outcome:
         try:
             line.encode()
         except UnicodeEncodeError as exc:  # bytes of the terminal or a pipe that are no UTF-8
             raise InputError(f"the line is not UTF-8 text (character {exc.start})") from exc
         try:
-            return self._dispatch(line)
+            return self._dispatch(line, way)
         except (HarnessError, KeyboardInterrupt):
             raise
         except Exception as exc:
             raise InternalError(exc) from exc
 
-    def _dispatch(self, line: str) -> Outcome:
-        name, rest = invocation.split_command(line) or self._plain_text(line)
+    def _dispatch(self, line: str, way: _Way) -> Outcome:
+        name, rest = invocation.split_command(line) or self._plain_text(line, way)
         skill = self._skill(name, rest)
-        parsed = invocation.parse(skill, rest, self.general)
+        parsed = invocation.parse(skill, rest, way.general)
         if parsed.help:
             as_json = "--json " if parsed.general.as_json else ""
-            return self._dispatch(f"/help {as_json}{name}")
+            return self._dispatch(f"/help {as_json}{name}", way)
         self._use_registry(parsed.general.registry)
         settings = self.settings
         if self._registry_path is not None:  # a skill that writes the registry writes this one
             settings = replace(settings, user_registry=self._registry_path, registry_required=True)
+        if not way.door.asks_first:
+            self._under_way = parsed.general.model_dump(
+                by_alias=True, exclude_defaults=True, exclude={"as_json", "trust"}
+            )
         execution = Execution(
             settings,
-            self.door,
-            self.screen,
+            way.door,
+            way.screen,
             self.run_log,
             self.pool,
             self.catalogue,
@@ -181,19 +214,30 @@ class App:
         if self._pool is not None:
             self._pool.close()
 
-    def _plain_text(self, line: str) -> tuple[str, str]:
+    def _plain_text(self, line: str, way: _Way) -> tuple[str, str]:
         """What a line without a slash means: a skill it clearly asks for, or a turn of chat."""
         if asked := activation.triggered(self.catalogue.skills, line):
             self.screen.notice(f"-> /{asked[0]} (auto)")
             return asked
-        match activation.described(self.catalogue.skills, line):
-            case [name]:
-                self.screen.notice(f"-> /{name} (auto)")
-                return name, line.strip()
-            case [_, *_] as several:
-                names = " and ".join(f"/{name}" for name in several)
-                self.screen.notice(f"{names} would fit; name one to use it")
+        fitting = activation.described(self.catalogue.skills, line)
+        if fitting and self._chat_calls(way).isdisjoint(fitting):  # else the model sees to it
+            if len(fitting) == 1:
+                self.screen.notice(f"-> /{fitting[0]} (auto)")
+                return fitting[0], line.strip()
+            names = " and ".join(f"/{name}" for name in fitting)
+            self.screen.notice(f"{names} would fit; name one to use it")
         return self.chat.name, f"-- {line}"  # what looks like an option is part of what is said
+
+    def _chat_calls(self, way: _Way) -> set[str]:
+        """The skills that the model of a chat could call by itself, which it tells once loaded."""
+        general = invocation.parse(self.chat, "-- ", way.general).general
+        self._use_registry(general.registry)
+        models = Models(self.pool, Choice(general.model, fallback=not general.no_fallback))
+        try:
+            tools = models.run("chat", lambda model: tools_for(model, self._toolbox))
+        except HarnessError:  # the run itself will say so
+            return set()
+        return {tool.name for tool in tools}
 
     def _skill(self, name: str, rest: str) -> Skill:
         if name in self.catalogue.skills:

@@ -21,10 +21,10 @@ from harness.presentation import print_error, show
 from harness.screen import Screen
 
 
-def command() -> int:
+def command(argv: Sequence[str] | None = None) -> int:
     """`main` for a process that is all its own: stdout has results alone, and it does end."""
     streams.set_apart()
-    return leave(main())
+    return leave(main(argv))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

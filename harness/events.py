@@ -28,7 +28,7 @@ class RunStarted:
     Attributes:
         id: its number in `/logs`, or None where the log cannot be written.
         skill, subcommand: what was asked for; the second may be "".
-        door: "one-shot", "repl" or "test".
+        door: "one-shot", "repl", "model" for what the model has called, or "test".
         started: when, in UTC.
     """
 

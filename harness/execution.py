@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Literal
 
-from harness import output
+from harness import guard, output
 from harness.catalogue import Catalogue, FoundFormat
 from harness.errors import HarnessError, InputError, OutputError, UsageError
 from harness.events import RunStarted
@@ -40,11 +40,13 @@ class Door:
         name: "one-shot", "repl" or "test", for the run log.
         confirm: asks the user a yes-or-no question; None where there is nobody to ask.
         stdin: read for `-` and for missing text; None where it is not there or is a terminal.
+        asks_first: its lines are a model's, so that one which changes anything is asked about.
     """
 
     name: str
     confirm: Callable[[str], bool] | None = None
     stdin: IO[bytes] | None = None
+    asks_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ class Execution:
         output.check(
             targets, self.skill, self._may_replace, tuple(companions), tuple(self._formats)
         )
+        if self.door.asks_first:
+            self._ask_first((*targets, *companions))
         screen = Screen(
             self.screen.out, self.screen.err, quiet_results=general.as_json or bool(targets)
         )
@@ -203,7 +207,20 @@ class Execution:
             return True
         if self.door.confirm is None:
             return False
-        return self.invocation.general.yes or self.door.confirm(f"{target} exists. Overwrite it?")
+        if self.door.asks_first or self.invocation.general.yes:
+            return True
+        return self.door.confirm(f"{target} exists. Overwrite it?")
+
+    def _ask_first(self, files: Sequence[Path]) -> None:
+        """Ask the user about a line of a model's that would change anything.
+
+        Raises:
+            NotAllowed: they say no, or nobody is there.
+        """
+        asked, general = self.invocation, self.invocation.general
+        changes = guard.changes(self.skill.effects(asked.options, asked.subcommand), files)
+        if changes and not general.yes:
+            guard.ask(asked.name, changes, self.door.confirm)
 
     def _save(self, target: Path, result: Result) -> Path:
         suffix = target.suffix.lower()

@@ -36,7 +36,10 @@ class GeneralOptions(SkillOptions):
     no_fallback: bool = Field(False, description="never use another model than the task's own")
     force: bool = Field(False, description="overwrite an existing file")
     trust: bool = Field(False, description="trust the project's plugin that is called")
-    yes: bool = Field(False, description="in a session, overwrite files without asking")
+    yes: bool = Field(
+        False,
+        description="let the model write files and train unasked; in a session, overwrite files",
+    )
     no_log: bool = Field(False, description="keep this run out of the run log")
     registry: Path | None = Field(None, description="a registry to lay over the shipped one")
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from harness import bundled
 from harness.backends.base import Message
 from harness.bundled import Bundled
-from harness.chat import CHARACTERS_PER_TOKEN
+from harness.conversation import CHARACTERS_PER_TOKEN
 from harness.errors import UsageError
 from harness.models import ServedModel
 from harness.skill_md import SkillFile
-from harness.skills import Call, Result, Skill
+from harness.skills import Call, Result, Skill, SkillOptions
 
 MAX_TOKENS = 1024
 
@@ -28,6 +28,9 @@ class PromptSkill(Skill):
         self.file = file
         self.name = file.name  # type: ignore[misc]  # one class serves many folders
         self.summary = file.description  # type: ignore[misc]
+
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        return ""
 
     def run(self, call: Call) -> Result:
         body = self.file.body

@@ -125,9 +125,9 @@ def open_history(path: Path, screen: Screen) -> History:
 
 
 def _ask(question: str) -> bool:
-    """Ask on the terminal; Ctrl-C and Ctrl-D mean no."""
+    """Ask on the terminal; Ctrl-D means no, and Ctrl-C stops the work that asks."""
     sys.stderr.flush()
     try:
         return confirm(question)
-    except (KeyboardInterrupt, EOFError):
+    except EOFError:
         return False

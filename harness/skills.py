@@ -202,6 +202,8 @@ class Skill(ABC):
         target_text: the subcommands whose text is the path to save to, each with the path it has
             without any text, or "".
         logged: whether its runs go into the run log.
+        tool: whether the producer model may call it. What changes the session itself, or could
+            allow the model more, is for the user alone.
     """
 
     name: ClassVar[str]
@@ -215,6 +217,7 @@ class Skill(ABC):
     formats: ClassVar[bool] = True
     target_text: ClassVar[Mapping[str, str]] = {}
     logged: ClassVar[bool] = True
+    tool: ClassVar[bool] = True
     Options: ClassVar[type[SkillOptions]] = SkillOptions
 
     def companions(
@@ -225,6 +228,14 @@ class Skill(ABC):
         They are refused or replaced as the target is, before the work begins.
         """
         return {}
+
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        """What a run changes that stays, besides its targets and companions: "trains a model".
+
+        The producer model may call the skill unasked where this is "" and no file is written;
+        else the user is asked first. A skill that does not say is asked for every time.
+        """
+        return "does not say what it changes"
 
     @abstractmethod
     def run(self, call: Call) -> Result:

@@ -64,6 +64,7 @@ class ParrotModel:
     """Says what it was told last."""
 
     takes_grammar = False
+    takes_tools = False
     slots = 1
     context: int | None = None
     digests: Mapping[str, str] = {}

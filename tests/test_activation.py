@@ -1,12 +1,14 @@
 """Plain text that clearly asks for a prompt skill activates it; anything less does not."""
 
 import pytest
+from plugin_folders import GOOD, plugin
 
 from harness import activation
 from harness.catalogue import Found
+from harness.errors import HarnessError
 from harness.prompt_skill import PromptSkill
 from harness.skill_md import SkillFile
-from harness.testing import FakeModel, fake_app
+from harness.testing import FakeModel, fake_app, temporary_registry
 
 NOTES = (
     "Writes release notes from a list of commits, and drafts changelogs. Use when the user wants "
@@ -131,6 +133,51 @@ def test_it_is_said_and_the_whole_line_is_the_text(tmp_path):
     assert run["skill"] == "release-notes"
 
 
+@pytest.fixture
+def roomy():
+    """A registry whose producer has room for all tools."""
+    serve = [{"backend": "fake", "model": "producer", "context": 32_768}]
+    with temporary_registry({"producer": {"tasks": ["chat"], "serve": serve}}) as registry:
+        yield registry
+
+
+def test_a_model_that_calls_tools_is_left_to_choose(tmp_path, roomy):
+    """It is told of the skill as a tool; a plugin's triggers come first all the same."""
+    prompt_skill(tmp_path, "release-notes", NOTES)
+    prompt_skill(tmp_path, "other-notes", NOTES)
+    model = FakeModel("chat", takes_tools=True)
+    app = fake_app(tmp_path, model, registry=roomy)
+    assert app.dispatch(LINE).result.text == "chat"
+    assert app.screen.err.getvalue() == ""
+    [request] = model.requests
+    assert request.messages[-1].content == LINE
+    assert {"release-notes", "other-notes"} < {tool.name for tool in request.tools}
+    folder = plugin(tmp_path / "config" / "skills", "good", GOOD.format(name="good"))
+    code = folder / "plugin.py"
+    triggers = "    triggers = (r'write release notes\\b',)\n    text ="
+    code.write_text(code.read_text().replace("    text =", triggers))
+    app.dispatch("/reload")
+    assert app.dispatch(LINE).result.text == f"good: {LINE}"
+    assert app.screen.err.getvalue() == "-> /good (auto)\n"
+
+
+def test_a_model_that_has_no_room_for_the_tool_is_not(tmp_path):
+    prompt_skill(tmp_path, "release-notes", NOTES)
+    app = fake_app(tmp_path, FakeModel("notes", takes_tools=True))
+    assert app.dispatch(LINE).result.text == "notes"
+    assert app.screen.err.getvalue() == "-> /release-notes (auto)\n"
+
+
+@pytest.mark.parametrize("general", [{}, {"model": "nosuch"}])
+def test_without_a_model_the_run_says_so(tmp_path, general):
+    prompt_skill(tmp_path, "release-notes", NOTES)
+    app = fake_app(tmp_path, FakeModel(), unavailable="it is not there")
+    app.general |= general
+    with pytest.raises(HarnessError, match=r"it is not there|nosuch"):
+        app.dispatch(LINE)
+    assert "-> /release-notes (auto)" in app.screen.err.getvalue()
+
+
 def test_two_that_fit_are_named_and_none_is_used(tmp_path):
     prompt_skill(tmp_path, "release-notes", NOTES)
     prompt_skill(tmp_path, "other-notes", NOTES)
@@ -138,7 +185,7 @@ def test_two_that_fit_are_named_and_none_is_used(tmp_path):
     app = fake_app(tmp_path, model)
     app.dispatch(LINE)
     assert model.requests[0].messages[0].content == LINE
-    assert app.screen.err.getvalue() == (
+    assert app.screen.err.getvalue().startswith(
         "/other-notes and /release-notes would fit; name one to use it\n"
     )
 
@@ -150,7 +197,7 @@ def test_a_disabled_one_is_not_used(tmp_path):
     app.dispatch("/skills disable release-notes")
     app.dispatch(LINE)
     assert model.requests[0].messages[0].content == LINE
-    assert app.screen.err.getvalue() == ""
+    assert "(auto)" not in app.screen.err.getvalue()
 
 
 def test_a_plugin_is_never_activated_by_its_description(tmp_path):

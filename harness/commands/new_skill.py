@@ -32,6 +32,7 @@ class NewSkill(Skill):
     trusted as it is then; after an edit, `--trust` or `/skills trust NAME` does that again. A
     package is made as ./NAME, for pip to install."""
     logged = False
+    tool = False
 
     class Options(SkillOptions):
         prompt_only: bool = Field(

@@ -16,6 +16,7 @@ class Help(Skill):
     usage = "NAME"
     text = "optional"
     logged = False
+    tool = False
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -53,6 +54,7 @@ class Reload(Skill):
     restart. Loaded models are freed."""
     text = "none"
     logged = False
+    tool = False
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -75,6 +77,7 @@ class Exit(Skill):
     summary = "Leave the session"
     text = "none"
     logged = False
+    tool = False
 
     def run(self, call: Call) -> Result:
         return Result(leave=True)

@@ -25,6 +25,7 @@ class Skills(Skill):
     usage = "NAME"
     text = "optional"
     logged = False
+    tool = False
     subcommands = {
         "trust": "trust a project's plugin as it is now, and load it",
         "disable": "load nothing of this name any more, be it a plugin or a skill",

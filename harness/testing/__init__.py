@@ -16,11 +16,13 @@ from harness.testing.fakes import (
     FakeBackend,
     FakeModel,
     FakePlugin,
+    calling,
     fake_app,
     fake_models,
     fake_settings,
     folder_skill,
     run_skill,
+    tool_call,
 )
 from harness.testing.registries import FAKE_REGISTRY, temporary_registry
 
@@ -32,6 +34,7 @@ __all__ = [
     "Shown",
     "assert_refuses",
     "assert_saves",
+    "calling",
     "fake_app",
     "fake_models",
     "fake_settings",
@@ -40,4 +43,5 @@ __all__ = [
     "run_skill",
     "session",
     "temporary_registry",
+    "tool_call",
 ]

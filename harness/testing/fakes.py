@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness import options as skill_options
 from harness import skill_md
-from harness.backends.base import Availability, Model, OnText, Reply, Request, Watch
+from harness.backends.base import Availability, Model, OnText, Reply, Request, ToolCall
+from harness.backends.watch import Watch
 from harness.entries import ModelEntry, ServeEntry
 from harness.errors import UsageError
 from harness.execution import Door
@@ -37,26 +39,31 @@ if TYPE_CHECKING:
 class FakeModel:
     """A model of prepared replies, given in turn; the last one is repeated.
 
-    A reply is a text, a whole `Reply`, or an exception to raise. `requests` keeps what was asked,
-    in the order of arrival; several threads may ask at once. A word is a token.
+    A reply is a text, a whole `Reply`, or an exception to raise; `calling` makes one that calls
+    tools. `requests` keeps what was asked, in the order of arrival; several threads may ask at
+    once. A word is a token.
 
     Args:
+        takes_tools: whether it is told of tools.
         slots: how many generations at once it is good for; an explicit number is served as well.
         context: tokens that a prompt and its answer may have together, or None for no limit known.
     """
 
     takes_grammar = False
+    takes_tools = False
 
     def __init__(
         self,
         *replies: str | Reply | Exception,
         takes_grammar: bool = False,
+        takes_tools: bool = False,
         slots: int = 1,
         context: int | None = None,
     ) -> None:
         self.replies = replies or ("",)
         self.requests: list[Request] = []
         self.takes_grammar = takes_grammar
+        self.takes_tools = takes_tools
         self.slots = slots
         self.context = context
         self._arriving = threading.Lock()
@@ -88,6 +95,16 @@ class FakeModel:
 
     def close(self) -> None:
         self.closed = True
+
+
+def calling(*calls: ToolCall, text: str = "") -> Reply:
+    """A reply that calls tools, with what is said before."""
+    return Reply(text, "stop", 1, 1, 0.0, tool_calls=calls)
+
+
+def tool_call(name: str, **arguments: Any) -> ToolCall:
+    """A call of the tool `name`."""
+    return ToolCall(name, json.dumps(arguments))
 
 
 class FakeBackend:

@@ -118,6 +118,11 @@ class Annotate(Skill):
             None, description="of a topic, papers up to this day, month or year"
         )
 
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        """Annotations are kept in the user's own corpus, as those of any line are."""
+        assert isinstance(options, Annotate.Options)
+        return f"writes into the database {options.db}" if options.db else ""
+
     def run(self, call: Call) -> Result:
         from skills.annotate.papers import is_topic, table_in
 

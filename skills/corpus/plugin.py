@@ -79,6 +79,11 @@ class Corpus(Skill):
         id_column: str | None = Field(None, description="add: the column of ids")
         title_column: str | None = Field(None, description="add: the column of titles")
 
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        assert isinstance(options, Corpus.Options)
+        where = f"the database {options.db}" if options.db else "your corpus"
+        return f"takes papers and annotations into {where}" if subcommand == "add" else ""
+
     def run(self, call: Call) -> Result:
         asked = call.subcommand
         if not asked:

@@ -118,6 +118,14 @@ class Curate(Skill):
         made = {"dataset": options.build, "manifest": manifest_path(options.build)}
         return {**sidecars.beside(target), **made}
 
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        assert isinstance(options, Curate.Options)
+        if options.review:
+            return "has you review annotations, and writes those you accept"
+        changed = ["sets the thresholds of later runs"] * options.calibrate
+        changed += [f"writes into the database {options.db}"] * bool(options.db)
+        return " and ".join(changed)
+
     def run(self, call: Call) -> Result:
         case = _REVIEW if call.options.review else _CURATE
         if wrong := misplaced(call.options, _GOES_WITH, case):

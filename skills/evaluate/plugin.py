@@ -76,6 +76,10 @@ class Evaluate(Skill):
         framework: FrameworkOption = None
         db: Path | None = Field(None, description="the corpus database, instead of your own")
 
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        assert isinstance(options, Evaluate.Options)
+        return f"writes into the database {options.db}" if options.db else ""
+
     def run(self, call: Call) -> Result:
         from skills.evaluate.evaluation import evaluate
 

@@ -124,6 +124,15 @@ class Finetune(Skill):
 
         return {"manifest": manifest_path(target)}
 
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        if subcommand in ("dataset", "plan"):  # what the first writes are its targets
+            return ""
+        if subcommand in ("register", "unregister"):
+            return "changes your registry of models"
+        if subcommand in ("", "train"):
+            return "trains a model, which may take hours"
+        return f"writes the model's files ({self.subcommands[subcommand]})"
+
     def run(self, call: Call) -> Result:
         case = call.subcommand or _RUN
         if wrong := misplaced(call.options, _GOES_WITH, case):
