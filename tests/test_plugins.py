@@ -75,7 +75,7 @@ def test_both_doors_want_trust(tmp_path, monkeypatch, capsys):
 
 
 def test_the_session_asks_on_the_terminal(capsys):
-    for typed, answer in (("y", True), ("n", False), ("\x03", False), ("\x04", False)):
+    for typed, answer in (("y", True), ("n", False), ("\x04", False)):
         with create_pipe_input() as keys, create_app_session(keys, DummyOutput()):
             keys.send_text(typed)
             assert repl._ask("Run its code?") is answer
