@@ -137,6 +137,14 @@ def test_the_project_folder_is_others_too(tmp_path):
     assert "unknown-fields" in lenient(tmp_path).catalogue.skills
 
 
+def test_every_shipped_skill_has_a_file(tmp_path):
+    """A shipped plugin without one is loaded all the same, for those that bring no skill."""
+    catalogue = lenient(tmp_path).catalogue
+    shipped = catalogue.skills.keys() - catalogue.framework
+    assert {"annotate", "corpus", "curate", "finetune"} <= shipped
+    assert [name for name in shipped if catalogue.skills[name].file is None] == []
+
+
 def test_the_shipped_skills_are_read_strictly(tmp_path):
     shipped = tmp_path / "shipped"
     shutil.copytree(CODE_ROOT / "skills" / "corpus", shipped / "corpus")
