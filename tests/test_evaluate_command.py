@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killing import assert_killed, kill
 
 from harness.app import App
 from harness.backends.base import Model, OnText, Reply, Request
@@ -266,19 +267,16 @@ def test_the_current_annotation_stays_the_current_one(desk: Desk) -> None:
 def test_a_kill_after_an_annotation_is_kept_leaves_the_current_one(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Killed(BaseException):
-        pass
-
     save = store.save
 
     def killed(*args: Any, **options: Any) -> int:
         save(*args, **options)
-        raise Killed
+        kill()
+        return 0
 
     desk.app.dispatch(f"/corpus add {desk.table}")
     monkeypatch.setattr(store, "save", killed)
-    with pytest.raises(Killed):
-        desk.evaluate()
+    assert_killed(desk.evaluate)
     with open_corpus(desk.corpus) as db:
         rows = db.conn.execute("SELECT model, sum(current) AS n FROM annotations GROUP BY model")
         assert {row["model"]: row["n"] for row in rows} == {"import": 6, "producer": 0}
