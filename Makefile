@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 AGENT := .venv/bin/python agent.py
 
-.PHONY: annotate install test test-train check docs clean
+.PHONY: annotate install test test-train examples check docs clean
 
 annotate: install
 	@mkdir -p out
@@ -17,6 +17,9 @@ test: .venv/installed-dev
 
 test-train: .venv/installed-train
 	.venv/bin/python -m pytest -m train
+
+examples: .venv/installed-dev
+	.ci/examples
 
 check: .venv/installed-dev
 	.venv/bin/ruff check .

@@ -46,7 +46,7 @@ def main() -> int:
         return code
     from harness import cli
 
-    return cli.main()
+    return cli.command()
 
 
 def hand_over(script: Path) -> int | None:

@@ -1,8 +1,10 @@
-"""Write the help texts and the registry of exit codes into docs/commands.md, or check them.
+"""Write what is made of the program and its tests into the documents, or check it.
 
     python docs/generate.py [--check]
 
-The page is made of what `/help` prints, so it cannot say anything else than the program does.
+docs/commands.md is made of what `/help` prints, docs/reference.md of the code's own signatures and
+docstrings, so that neither can say anything else than the program does. The marked blocks of all
+documents are cut from files that the tests run: docs/snippets.py.
 """
 
 from __future__ import annotations
@@ -12,13 +14,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+import reference
+from snippets import fill
+
 from harness.app import App
 from harness.execution import Door
 from harness.help import program_help, skill_help
 from harness.screen import Screen
 from harness.settings import Settings
 
-PAGE = Path(__file__).resolve().parent / "commands.md"
+HERE = Path(__file__).resolve().parent
+PAGE = HERE / "commands.md"
 HEAD = """\
 # Commands
 
@@ -32,7 +38,8 @@ def page() -> str:
         here = Path(folder)
         settings = Settings(here, here, here, here / "registry.yaml", here, strict_plugins=True)
         app = App(settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
-    skills = sorted((f.skill for f in app.catalogue.skills.values()), key=lambda s: s.name)
+    found = app.catalogue.skills.values()  # what else is installed here is no part of the program
+    skills = sorted((f.skill for f in found if f.origin == "built in"), key=lambda s: s.name)
     parts = [HEAD, "## agent.py --help\n", _block(program_help(skills))]
     for skill in skills:
         parts += [f"## /{skill.name}\n", _block(skill_help(skill))]
@@ -44,14 +51,22 @@ def _block(text: str) -> str:
 
 
 def main() -> int:
-    made = page()
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(made, encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == made:
-        return 0
-    print(f"{PAGE.name} is not what the program prints: run `make docs`", file=sys.stderr)
-    return 1
+    made = {PAGE: page(), PAGE.with_name("reference.md"): reference.page()}
+    for path in (HERE.parent / "README.md", *sorted(HERE.glob("*.md"))):
+        if path not in made:
+            made[path] = fill(path.read_text(encoding="utf-8"))
+    wrong = [
+        path
+        for path, text in made.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+    if "--check" in sys.argv[1:]:
+        for path in wrong:
+            print(f"{path.name} is not what it is made of: run `make docs`", file=sys.stderr)
+        return 1 if wrong else 0
+    for path in wrong:
+        path.write_text(made[path], encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,10 +1,22 @@
 """The harness: skills over local models, behind a command line and a session.
 
-What a skill's author needs is importable from here; `harness.testing` has what its tests need.
+What the author of a plugin needs is importable from here; `harness.testing` has what the tests of
+one need, and `harness.hookspecs` says what a plugin can be.
 """
 
 from harness._version import __version__
-from harness.backends.base import Message, Reply, Request
+from harness.backends.base import (
+    Availability,
+    Backend,
+    Message,
+    Model,
+    OnText,
+    Reply,
+    Request,
+    Tool,
+    ToolCall,
+)
+from harness.entries import ServeEntry
 from harness.errors import (
     GenerationFailed,
     HarnessError,
@@ -18,29 +30,58 @@ from harness.errors import (
     SkillFailed,
     UsageError,
 )
-from harness.hookspecs import hookimpl
-from harness.models import ServedModel
+from harness.events import RunFinished, RunStarted
+from harness.files import FileStore
+from harness.formats import Format
+from harness.hookspecs import (
+    API_VERSION,
+    RegisterBackend,
+    RegisterFormat,
+    RegisterFramework,
+    RegisterSkill,
+    hookimpl,
+)
+from harness.models import Models, ServedModel
+from harness.screen import Screen
 from harness.skills import Call, Result, Skill, SkillOptions
 
 __all__ = [
+    "API_VERSION",
+    "Availability",
+    "Backend",
     "Call",
+    "FileStore",
+    "Format",
     "GenerationFailed",
     "HarnessError",
     "InputError",
     "Interrupted",
     "InvalidReply",
     "Message",
+    "Model",
     "ModelError",
     "ModelUnavailable",
+    "Models",
     "NothingFound",
+    "OnText",
     "OutputError",
+    "RegisterBackend",
+    "RegisterFormat",
+    "RegisterFramework",
+    "RegisterSkill",
     "Reply",
     "Request",
     "Result",
+    "RunFinished",
+    "RunStarted",
+    "Screen",
+    "ServeEntry",
     "ServedModel",
     "Skill",
     "SkillFailed",
     "SkillOptions",
+    "Tool",
+    "ToolCall",
     "UsageError",
     "__version__",
     "hookimpl",

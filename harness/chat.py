@@ -4,29 +4,42 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from harness.backends.base import Message, Reply
+from harness.agent import Turn
+from harness.backends.base import Message
 from harness.errors import UsageError
 from harness.models import ServedModel
 from harness.skills import Call, Result, Skill, SkillOptions
-
-MAX_TOKENS = 1024
-CHARACTERS_PER_TOKEN = 3
-"""On the safe side of the 4 or so of English text: a turn too many is dropped, never refused."""
+from harness.toolbox import Toolbox
 
 
 class Chat(Skill):
-    """Plain text goes here; `/chat` does too."""
+    """Plain text goes here; `/chat` does too.
+
+    Args:
+        toolbox: the skills that the model may call; None for none.
+    """
 
     name = "chat"
     summary = "Talk to the producer model; plain text without a slash does the same"
+    details = (
+        "A model that can call tools may call the other commands to do what is asked. Each call\n"
+        "is shown as the line it amounts to; one that writes files, trains or changes anything\n"
+        "else is asked about first (--yes allows it)."
+    )
     text = "optional"
     saves = (".md", ".txt")
+    tool = False
 
     class Options(SkillOptions):
         new: bool = Field(False, description="forget the conversation so far")
+        steps: int = Field(
+            10, ge=0, description="how often the model may call commands before it has to answer"
+        )
 
-    def __init__(self) -> None:
+    def __init__(self, toolbox: Toolbox | None = None) -> None:
+        self._toolbox = toolbox
         self._turns: list[Message] = []
+        self._told = False
 
     def run(self, call: Call) -> Result:
         if call.options.new:
@@ -35,36 +48,39 @@ class Chat(Skill):
             if call.options.new:
                 return Result("The conversation is forgotten.")
             raise UsageError("there is nothing to say", hint="/chat TEXT")
-        pieces: list[str] = []
+        turns: list[Turn] = []
 
-        def show(piece: str) -> None:
-            pieces.append(piece)
-            call.screen.emit(piece)
-
-        def answer(model: ServedModel) -> Reply:
-            context = model.resolution.chosen.serve.context
-            turns = fit([*self._turns, Message("user", call.text)], context - MAX_TOKENS)
-            return model.generate(model.request(messages=turns, max_tokens=MAX_TOKENS), show)
+        def answer(model: ServedModel) -> str:
+            turn = Turn(call, model, tuple(self._turns), self._toolbox, call.options.steps)
+            turns.append(turn)
+            self._tell(call, model)
+            try:
+                return turn.run()
+            finally:
+                self._tell(call, model)
 
         try:
-            call.models.run("chat", answer)
+            text = call.models.run("chat", answer).strip()
         finally:  # an interrupted answer stays in the conversation as far as it came
-            if pieces:
-                said = Message("assistant", "".join(pieces))
-                self._turns += [Message("user", call.text), said]
-        text = "".join(pieces).strip()
-        return Result(text, renderers={".md": lambda: text + "\n", ".txt": lambda: text + "\n"})
+            if turns:
+                self._turns += turns[-1].said()
+        turn = turns[-1]
+        return Result(
+            text,
+            {"text": text, "calls": turn.calls} if turn.calls else None,
+            renderers={".md": lambda: text + "\n", ".txt": lambda: text + "\n"},
+            exit_code=turn.code,
+            stopped=turn.stopped,
+        )
 
-
-def fit(turns: list[Message], tokens: int) -> tuple[Message, ...]:
-    """The newest turns that fit into about `tokens`, starting with one of the user's."""
-    room = tokens * CHARACTERS_PER_TOKEN - len(turns[-1].content)
-    kept = [turns[-1]]
-    for turn in reversed(turns[:-1]):
-        room -= len(turn.content)
-        if room < 0:
-            break
-        kept.insert(0, turn)
-    while kept[0].role != "user":
-        kept.pop(0)
-    return tuple(kept)
+    def _tell(self, call: Call, model: ServedModel) -> None:
+        """Say once that this model calls no skills."""
+        if self._told or self._toolbox is None or model.takes_tools:
+            return
+        self._told = True
+        label, why = model.resolution.chosen.serve.label, model.tools_refused
+        refused = f" ({why})" if why else ""
+        call.screen.notice(
+            f"{model.resolution.resolved} ({label}) calls no skills by itself{refused}: "
+            "give their commands, or words that one of them knows"
+        )

@@ -8,14 +8,23 @@ from collections.abc import Sequence
 from typing import IO
 
 from harness import settings as settings_module
+from harness import streams
 from harness._version import __version__
 from harness.app import App
+from harness.commands.skills import needs_no_plugins
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.execution import Door
 from harness.help import program_help
 from harness.invocation import parse_general
+from harness.leaving import leave
 from harness.presentation import print_error, show
 from harness.screen import Screen
+
+
+def command(argv: Sequence[str] | None = None) -> int:
+    """`main` for a process that is all its own: stdout has results alone, and it does end."""
+    streams.set_apart()
+    return leave(main(argv))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,17 +57,18 @@ def _run(words: list[str]) -> int:
         from harness import repl
 
         return repl.run(settings, general)
-    app = App(settings, Door("one-shot", stdin=_piped_stdin() if rest else None), general=general)
+    line = " ".join(rest)
+    door = Door("one-shot", stdin=_piped_stdin() if rest else None)
+    app = App(settings, door, general=general, bare=needs_no_plugins(line))
     try:
-        line = " ".join(rest)
         if rest and not line.strip():  # an empty shell variable, most likely
             raise UsageError("the line is empty", hint="`--help` tells what it may be.")
-        return _run_lines(app, [line] if rest else _piped_lines())
+        return run_lines(app, [line] if rest else _piped_lines())
     finally:
         app.close()
 
 
-def _run_lines(app: App, lines: Sequence[str] | IO[str]) -> int:
+def run_lines(app: App, lines: Sequence[str] | IO[str]) -> int:
     """Run lines in turn; the exit code is that of the last one that failed."""
     code = 0
     for line in lines:

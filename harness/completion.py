@@ -16,10 +16,16 @@ class LineCompleter(Completer):
 
     Args:
         skills: asked at every key, since /reload changes them.
+        disabled: the same for the names that are disabled.
     """
 
-    def __init__(self, skills: Callable[[], Mapping[str, Skill]]) -> None:
+    def __init__(
+        self,
+        skills: Callable[[], Mapping[str, Skill]],
+        disabled: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         self._skills = skills
+        self._disabled = disabled
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
@@ -30,8 +36,9 @@ class LineCompleter(Completer):
         name, blank, rest = before.partition(" ")
         skills = self._skills()
         if not blank:
-            rows = [(f"/{n}", skills[n].summary) for n in sorted(skills)]
-            yield from _matching(before, rows)
+            rows = [(f"/{n}", skills[n].summary) for n in skills]
+            rows += [(f"/{n}", f"is disabled; /skills enable {n}") for n in self._disabled()]
+            yield from _matching(before, sorted(rows))
         elif name[1:] in skills:
             yield from _arguments(skills[name[1:]], rest)
 
@@ -41,8 +48,11 @@ def _arguments(skill: Skill, rest: str) -> Iterator[Completion]:
     words = rest.split(" ")
     word = words[-1]
     known = flags(skill.Options, GeneralOptions)
+    name, equals, _ = word.partition("=")
     if len(words) > 1 and words[-2] in known and known[words[-2]].choices:
         yield from _matching(word, [(choice, "") for choice in known[words[-2]].choices])
+    elif equals and name in known:
+        yield from _matching(word, [(f"{name}={choice}", "") for choice in known[name].choices])
     elif word.startswith("-"):
         unused = (f for f in known.values() if f.many or f.name not in words[:-1])
         yield from _matching(word, [(f.name, _about(f)) for f in unused])

@@ -6,34 +6,38 @@ Three sources, in this order; the first to bring a name keeps it:
     entry points  of the group "harness.skills", by name
     folders       with a SKILL.md under ./skills, ./.agents/skills and the user's config folder
 
-A folder with a plugin.py is a pluggy plugin, one without is a prompt skill.
+A folder with a plugin.py is a pluggy plugin, one without is a prompt skill. What is the user's own,
+or ours, is read strictly and runs unasked; what others wrote is read leniently, and the code of a
+project waits for trust. Those that ship are packages, which tells them from what a user puts beside
+them in a checkout. A disabled name is passed over before anything of it is imported.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
-import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 from harness import skill_md
+from harness.catalogue import Catalogue, duplicate
+from harness.disabled import DisabledNames
 from harness.errors import UsageError
 from harness.files import FileStore
-from harness.folder_import import import_file, import_folder
+from harness.folder_import import forget, import_file, import_folder
 from harness.hookspecs import RegisterSkill, hookimpl
-from harness.plugins import Catalogue, PluginHost, duplicate
+from harness.places import beside, distribution, skill_files
+from harness.plugins import PluginHost
 from harness.prompt_skill import PromptSkill
 from harness.settings import Settings
 from harness.trust import TrustStore
 
 ENTRY_POINTS = "harness.skills"
-DEPTH = 3
-"""How deep below a skills folder a SKILL.md is looked for."""
-SKIPPED_FOLDERS = {"node_modules", "__pycache__", "site-packages"}
 
 
 class Discovery:
@@ -50,31 +54,116 @@ class Discovery:
         self._settings = settings
         self._builtins = builtins
         self._trust = TrustStore(settings.trust_file)
-        self._host = PluginHost(files, strict=settings.strict_plugins)
+        self.disabled = DisabledNames(settings.disabled_file)
+        self._off = self.disabled.read()
+        self._host = PluginHost(
+            files,
+            deadline=settings.plugin_deadline,
+            strict=settings.strict_plugins,
+        )
 
     @property
     def catalogue(self) -> Catalogue:
         return self._host.catalogue
 
-    def run(self) -> Catalogue:
-        """Find and load everything there is."""
+    def run(self, *, bare: bool = False) -> Catalogue:
+        """Find and load everything there is.
+
+        Args:
+            bare: load the framework's own plugins alone.
+        """
         for name, plugin in self._builtins.items():
-            self._host.load(name, "built in", partial(_same, plugin))
-        for folder in sorted(p.parent for p in self._settings.shipped_skills.glob("*/plugin.py")):
-            module = f"skills.{folder.name}.plugin"
-            self._host.load(folder.name, "built in", partial(self._import_shipped, module))
+            self._host.load(name, "built in", partial(_same, plugin), ours=True)
+        self.catalogue.framework = frozenset(self.catalogue.skills)
+        self._host.disabled = self._off - self.catalogue.framework
+        if not bare:
+            self._load_shipped()
+            self._load_entry_points()
+            for root in self._settings.skill_folders:
+                for path in skill_files(root):
+                    self._load_folder(path, root)
+            self._drop_waiting_duplicates()
+        for name in self._off - self.catalogue.framework:
+            self.catalogue.disabled.setdefault(name, "")
+        return self.catalogue
+
+    def _is_off(self, origin: str, *names: str) -> bool:
+        """Whether the user has disabled one of the names, which is noted."""
+        off = [name for name in names if name in self._off]
+        for name in off:
+            self.catalogue.disabled.setdefault(name, origin)
+        return bool(off)
+
+    def _shipped(self) -> list[Path]:
+        """The folders of the plugins that ship."""
+        files = self._settings.shipped_skills.glob("*/plugin.py")
+        return sorted(file.parent for file in files if _is_package(file.parent))
+
+    def _load_shipped(self) -> None:
+        for folder in self._shipped():
+            name = folder.name
+            if self._is_off("built in", name):
+                continue
+            path = folder / skill_md.FILE
+            try:  # a plugin that brings no skill needs none
+                file = skill_md.read(path, strict=True) if path.exists() else None
+            except UsageError as exc:
+                self._host.fail(name, "built in", exc, traced=False)
+                continue
+            load = partial(self._import_shipped, f"skills.{name}.plugin")
+            self._host.load(name, "built in", load, file, ours=True)
+
+    def _load_entry_points(self) -> None:
         for point in sorted(
             importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda p: (p.name, p.value)
         ):
-            origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-            self._host.load(point.name, origin, point.load)
-        for root in self._settings.skill_folders:
-            for path in _skill_files(root):
-                self._load_folder(path, root)
+            origin = distribution(point)
+            if not self._is_off(origin, point.name):
+                before = set(self.catalogue.skills)
+                self._host.load(point.name, origin, point.load)
+                self._describe(point.module, set(self.catalogue.skills) - before)
+
+    def _describe(self, module: str, names: set[str]) -> None:
+        """Give the skills of a package the SKILL.md beside its code, read like all of others."""
+        if not names or (path := beside(module)) is None:
+            return
+        file: skill_md.SkillFile | None = None
+        try:
+            file = skill_md.read(path, instructs=False)
+            problems = file.problems
+        except UsageError as exc:
+            problems = (str(exc),)
+        for name in names:
+            found = self.catalogue.skills[name]
+            self.catalogue.skills[name] = replace(found, file=file, problems=problems)
+
+    def _drop_waiting_duplicates(self) -> None:
+        """A name that waits for trust may have been taken by a source that comes later."""
         for name in self.catalogue.untrusted.keys() & self.catalogue.skills.keys():
             origin = str(self.catalogue.untrusted.pop(name).folder)
             self._host.fail(name, origin, duplicate(name, self.catalogue.skills[name].origin))
-        return self.catalogue
+
+    def names(self) -> frozenset[str]:
+        """The names that plugins and skills have, as far as can be told without importing any."""
+        found = {*self.catalogue.skills, *self.catalogue.untrusted}
+        found |= {folder.name for folder in self._shipped()}
+        found |= {point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+        for root in self._settings.skill_folders:
+            for path in skill_files(root):
+                found.add(path.parent.name)
+                with contextlib.suppress(UsageError):
+                    found.add(skill_md.read(path).name)
+        return frozenset(found)
+
+    def forget(self) -> dict[str, ModuleType]:
+        """Have the next discovery import anew what lies in folders or is installed with pip.
+
+        Returns:
+            What `sys.modules` needs again where that discovery is not finished.
+        """
+        points = importlib.metadata.entry_points(group=ENTRY_POINTS)
+        packages = {point.module.partition(".")[0] for point in points}
+        return forget(self._settings.skill_folders, packages)
 
     def trust(self, name: str) -> None:
         """Trust the project's plugin `name` as it is now, and load it.
@@ -95,21 +184,27 @@ class Discovery:
 
     def _load_folder(self, path: Path, root: Path) -> None:
         folder = path.parent
+        origin = str(folder)
         is_plugin = (folder / "plugin.py").is_file()
-        if is_plugin and folder.resolve().parent == self._settings.shipped_skills.resolve():
+        beside_shipped = folder.resolve().parent == self._settings.shipped_skills.resolve()
+        if is_plugin and beside_shipped and _is_package(folder):
             return
+        if self._is_off(origin, folder.name):
+            return
+        own = root == self._settings.own_skills
         try:
-            file = skill_md.read(path)
+            file = skill_md.read(path, strict=own)
         except UsageError as exc:
-            self._host.fail(folder.name, str(folder), exc)
+            self._host.fail(folder.name, origin, exc, traced=False)
+            return
+        if self._is_off(origin, file.name):
             return
         if not is_plugin:
-            plugin = partial(_PromptPlugin, file)
-            self._host.load(file.name, str(folder), plugin, file.problems)
-        elif root == self._settings.own_skills or self._trust.trusts(folder):
+            self._host.load(file.name, origin, partial(_PromptPlugin, file), file, ours=True)
+        elif own or self._trust.trusts(folder):
             self._load_plugin_folder(file)
-        elif (origin := self._origin(file.name)) is not None:
-            self._host.fail(file.name, str(folder), duplicate(file.name, origin))
+        elif (taken := self._origin(file.name)) is not None:
+            self._host.fail(file.name, origin, duplicate(file.name, taken))
         else:
             self.catalogue.untrusted[file.name] = file
 
@@ -122,7 +217,7 @@ class Discovery:
 
     def _load_plugin_folder(self, file: skill_md.SkillFile) -> None:
         origin = str(file.folder)
-        self._host.load(file.name, origin, partial(import_folder, file.folder), file.problems)
+        self._host.load(file.name, origin, partial(import_folder, file.folder), file)
 
     def _import_shipped(self, module: str) -> ModuleType:
         """Import from skills/ beside the code, whatever folder named skills Python finds first."""
@@ -130,6 +225,10 @@ class Discovery:
             root = self._settings.shipped_skills
             import_file("skills", root / "__init__.py", root)
         return importlib.import_module(module)
+
+
+def _is_package(folder: Path) -> bool:
+    return (folder / "__init__.py").is_file()
 
 
 def _same(plugin: object) -> object:
@@ -145,16 +244,3 @@ class _PromptPlugin:
     @hookimpl
     def register_skills(self, register: RegisterSkill) -> None:
         register(PromptSkill(self._file))
-
-
-def _skill_files(root: Path) -> Iterator[Path]:
-    """Every SKILL.md below `root`, sorted; a skill's own folder is not searched for others."""
-    for folder, children, names in os.walk(root, followlinks=True):
-        children.sort()
-        depth = len(Path(folder).relative_to(root).parts)
-        if "SKILL.md" in names and depth:
-            yield Path(folder) / "SKILL.md"
-            children.clear()
-        elif depth >= DEPTH:
-            children.clear()
-        children[:] = [c for c in children if c not in SKIPPED_FOLDERS and not c.startswith(".")]

@@ -5,7 +5,8 @@
     │   ├── UnknownSkill                 no skill of that name
     │   ├── InputError                   missing, empty, unreadable or unsuitable input
     │   ├── RegistryError                models/registry.yaml cannot be used
-    │   └── NotTrusted                   a project's plugin that nobody has trusted yet
+    │   ├── NotTrusted                   a project's plugin that nobody has trusted yet
+    │   └── NotAllowed                   a model's call that the user has not allowed
     ├── SkillFailed                  1   the skill ran and has no result
     │   ├── InvalidReply                 the model's answer is not usable, after repair
     │   ├── NothingFound                 the thing asked for does not exist
@@ -71,6 +72,10 @@ class RegistryError(UsageError):
 
 
 class NotTrusted(UsageError):
+    pass
+
+
+class NotAllowed(UsageError):
     pass
 
 

@@ -9,27 +9,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Literal
 
-from harness import output
-from harness.errors import (
-    HarnessError,
-    InputError,
-    InternalError,
-    Interrupted,
-    OutputError,
-    ReaderGone,
-    UsageError,
-)
+from harness import guard, output
+from harness.catalogue import Catalogue, FoundFormat
+from harness.errors import HarnessError, InputError, OutputError, UsageError
+from harness.events import RunStarted
 from harness.invocation import Invocation, as_path
 from harness.isolation import call_isolated, isolated
 from harness.models import Choice, ModelPool, Models
 from harness.options import GeneralOptions
-from harness.runlog import Run, RunLog, Status
+from harness.recording import Recording, recorded
+from harness.runlog import Run, RunLog
 from harness.screen import Screen
 from harness.settings import Settings
 from harness.skills import Call, Result, Skill, Write
@@ -45,11 +40,13 @@ class Door:
         name: "one-shot", "repl" or "test", for the run log.
         confirm: asks the user a yes-or-no question; None where there is nobody to ask.
         stdin: read for `-` and for missing text; None where it is not there or is a terminal.
+        asks_first: its lines are a model's, so that one which changes anything is asked about.
     """
 
     name: str
     confirm: Callable[[str], bool] | None = None
     stdin: IO[bytes] | None = None
+    asks_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +73,7 @@ class Execution:
     screen: Screen
     run_log: RunLog
     pool: ModelPool
+    catalogue: Catalogue
     skill: Skill
     invocation: Invocation
     line: str
@@ -100,7 +98,11 @@ class Execution:
         targets = self._targets()
         self.text, source = self._text()
         companions = self._companions(targets)
-        output.check(targets, self.skill, self._may_replace, tuple(companions))
+        output.check(
+            targets, self.skill, self._may_replace, tuple(companions), tuple(self._formats)
+        )
+        if self.door.asks_first:
+            self._ask_first((*targets, *companions))
         screen = Screen(
             self.screen.out, self.screen.err, quiet_results=general.as_json or bool(targets)
         )
@@ -115,10 +117,11 @@ class Execution:
             source=source,
             targets=targets,
             force=general.force,
+            frameworks={name: f.path for name, f in self.catalogue.frameworks.items()},
         )
         models.cancel = call.cancel
-        with self._line_ended(screen), self._logged(call):
-            result = call_isolated(self.skill, call)
+        with self._line_ended(screen), recorded(self._recording(call)) as recording:
+            result = call_isolated(self.skill, call, self._formats)
             if general.as_json and (result.summary is not None or not targets):
                 result.as_json()  # data that is no JSON is a failure of this run
             saved = (
@@ -129,8 +132,13 @@ class Execution:
                     if name in result.companions
                 ),
             )
-            self._finish(call, result)
+            recording.finish(result)
         return Outcome(result, general, saved, screen.emitted)
+
+    @property
+    def _formats(self) -> dict[str, FoundFormat]:
+        """What plugins can save this skill's records as, by suffix."""
+        return self.catalogue.formats_for(self.skill)
 
     def _targets(self) -> tuple[Path, ...]:
         """Where the result goes; the text of some subcommands is that path."""
@@ -199,10 +207,27 @@ class Execution:
             return True
         if self.door.confirm is None:
             return False
-        return self.invocation.general.yes or self.door.confirm(f"{target} exists. Overwrite it?")
+        if self.door.asks_first or self.invocation.general.yes:
+            return True
+        return self.door.confirm(f"{target} exists. Overwrite it?")
+
+    def _ask_first(self, files: Sequence[Path]) -> None:
+        """Ask the user about a line of a model's that would change anything.
+
+        Raises:
+            NotAllowed: they say no, or nobody is there.
+        """
+        asked, general = self.invocation, self.invocation.general
+        changes = guard.changes(self.skill.effects(asked.options, asked.subcommand), files)
+        if changes and not general.yes:
+            guard.ask(asked.name, changes, self.door.confirm)
 
     def _save(self, target: Path, result: Result) -> Path:
         suffix = target.suffix.lower()
+        if suffix not in result.saves:
+            found = self._formats[suffix]
+            who = f"the format {suffix} ({found.origin})"
+            return self._write(target, lambda file: found.format.write(result.each(), file), who)
         try:
             return self._write(target, lambda file: result.write(suffix, file))
         except OutputError:
@@ -213,9 +238,10 @@ class Execution:
                     self.screen.result(result.as_json() if as_object else render())
             raise
 
-    def _write(self, path: Path, produce: Write) -> Path:
-        with isolated(self.skill, self.screen, self.run):
+    def _write(self, path: Path, produce: Write, who: str = "") -> Path:
+        with isolated(who or f"/{self.skill.name}", self.screen, self.run):
             output.write(path, produce, lambda sha256: self.run.wrote(path, sha256))
+        self.run.written.append(path)
         return path
 
     @contextlib.contextmanager
@@ -229,10 +255,10 @@ class Execution:
                     screen.emit("\n")
             raise
 
-    @contextlib.contextmanager
-    def _logged(self, call: Call) -> Iterator[None]:
-        """Open the run's row, and close it as what it was."""
-        if self.skill.logged and not self.invocation.general.no_log:
+    def _recording(self, call: Call) -> Recording:
+        """The run's row, opened, unless the run is to be kept out of the log."""
+        kept = self.skill.logged and not self.invocation.general.no_log
+        if kept:
             opened = self.run_log.start(
                 door=self.door.name,
                 line=self.line,
@@ -241,35 +267,9 @@ class Execution:
                 job=self._job,
             )
             self.run.log, self.run.id = opened.log, opened.id
-        try:
-            yield
-        except KeyboardInterrupt as exc:
-            call.cancel.set()
-            self._close(call, Interrupted("interrupted"))
-            raise Interrupted("interrupted") from exc
-        except HarnessError as exc:
-            self._close(call, exc)
-            raise
-        except Exception as exc:
-            self._close(call, InternalError(exc))
-            raise
-
-    def _finish(self, call: Call, result: Result) -> None:
-        if result.stopped is not None:
-            self._close(call, result.stopped)
-        else:
-            self.run.close("failed" if result.code else "done", result.code, call.models.usage)
-
-    def _close(self, call: Call, error: HarnessError) -> None:
-        stopped = isinstance(error, (Interrupted, ReaderGone))
-        status: Status = "interrupted" if stopped else "failed"
-        cause = error.__cause__
-        self.run.close(
-            status,
-            error.exit_code,
-            call.models.usage,
-            error_type=type(error).__name__,
-            error=str(error),
-            raw_reply=error.reply or None,
-            traceback="".join(traceback.format_exception(cause)) if cause else None,
+        asked = self.invocation
+        started = RunStarted(
+            self.run.id, asked.name, asked.subcommand, self.door.name, datetime.now(UTC)
         )
+        listeners = self.catalogue.listeners if kept else ()
+        return Recording(call, self.run, started, listeners)

@@ -7,16 +7,20 @@ beside it, and so run other code than the user has read and trusted.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from types import CodeType, ModuleType
 
 PREFIX = "harness_folder_"
+OURS = frozenset({"harness", "skills"})
+"""The packages of the program itself, which stay as they are while it runs."""
 
 
 class _SourceOnly(importlib.machinery.SourceFileLoader):
@@ -55,6 +59,25 @@ def import_folder(folder: Path) -> ModuleType:
         del sys.modules[name]
     path = folder / "plugin.py"
     return import_file(package, path, folder, _SourceOnly(package, str(path)))
+
+
+def forget(folders: Iterable[Path], packages: Collection[str]) -> dict[str, ModuleType]:
+    """Have what lies below these folders, and these packages, imported anew when next asked for.
+
+    A plugin may have imported what lies beside it, or is installed, under any name.
+
+    Returns:
+        The modules that are forgotten, by name.
+    """
+    importlib.invalidate_caches()  # else a package that has just been installed is not seen
+    forgotten = {}
+    below = tuple(f"{path}{os.sep}" for f in folders for path in {f.absolute(), f.resolve()})
+    for name, module in list(sys.modules.items()):
+        top = name.partition(".")[0]
+        file = getattr(module, "__file__", None) or ""
+        if top not in OURS and (top in packages or file.startswith(below)):
+            forgotten[name] = sys.modules.pop(name)
+    return forgotten
 
 
 def import_file(

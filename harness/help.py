@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness.options import Flag, GeneralOptions, flags
@@ -32,8 +32,12 @@ def overview(skills: Iterable[Skill]) -> str:
     return f"Commands (`/help NAME` tells more):\n{_columns(rows)}"
 
 
-def skill_help(skill: Skill) -> str:
-    """What `/help NAME` prints: usage, what it is, options, formats."""
+def skill_help(skill: Skill, formats: Sequence[str] = ()) -> str:
+    """What `/help NAME` prints: usage, what it is, options, formats.
+
+    Args:
+        formats: suffixes of plugins that it can be saved with too.
+    """
     parts = [f"Usage: {usage(skill)}", textwrap.fill(skill.summary, WIDTH)]
     if skill.details:
         parts.append(textwrap.dedent(skill.details).strip())
@@ -41,8 +45,8 @@ def skill_help(skill: Skill) -> str:
         parts.append("Subcommands:\n" + _columns(list(skill.subcommands.items())))
     if skill.Options.model_fields:
         parts.append(_options("Options", skill.Options))
-    if skill.saves:
-        parts.append(f"Saves: {', '.join(skill.saves)} (save to PATH, or -o PATH)")
+    if saves := (*skill.saves, *formats):
+        parts.append(f"Saves: {', '.join(saves)} (save to PATH, or -o PATH)")
     parts.append("General options: " + " ".join(_shape(f) for f in flags(GeneralOptions).values()))
     return "\n\n".join(parts)
 

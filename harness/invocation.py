@@ -61,6 +61,11 @@ def split_command(line: str) -> tuple[str, str] | None:
     return (match[1], line[match.end() :]) if match else None
 
 
+def is_name(word: str) -> bool:
+    """Whether a command could have this name."""
+    return re.fullmatch(NAME, word) is not None
+
+
 def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) -> Invocation:
     """Parse what follows the name of `skill`.
 

@@ -71,6 +71,16 @@ class ServedModel:
         return self.model.takes_grammar
 
     @property
+    def takes_tools(self) -> bool:
+        """Whether it can call tools. A backend from before there were any says nothing."""
+        return getattr(self.model, "takes_tools", False)
+
+    @property
+    def tools_refused(self) -> str:
+        """The words in which a server refused them, or ""."""
+        return str(getattr(self.model, "tools_refused", ""))
+
+    @property
     def digests(self) -> Mapping[str, str]:
         return self.model.digests
 
@@ -232,6 +242,15 @@ class Models:
                 if self.cancel is not None:
                     self.cancel.clear()  # a job whose model has gone calls off its own work by it
                 unavailable[resolution.chosen] = exc.message
+
+    def again(self, served: ServedModel) -> ServedModel:
+        """The same model once more, after other runs: one of them may have had it loaded anew.
+
+        Raises:
+            ModelUnavailable, ChecksumMismatch: as `ModelPool.load` says.
+        """
+        resolution = self.pool.last = served.resolution
+        return self._served(resolution, self.pool.load(resolution.chosen))
 
     def _resolve(self, task: str, unavailable: dict[Candidate, str]) -> Resolution:
         """Probe candidates, best first, until one is available; note why the others are not."""

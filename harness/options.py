@@ -11,15 +11,18 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from harness.errors import UsageError
+from harness.option_errors import Wanted, explain
 from harness.skills import SkillOptions
 
+_MANY = (list, tuple, set, frozenset)
 O = TypeVar("O", bound=SkillOptions)  # noqa: E741
 
 
@@ -33,7 +36,10 @@ class GeneralOptions(SkillOptions):
     no_fallback: bool = Field(False, description="never use another model than the task's own")
     force: bool = Field(False, description="overwrite an existing file")
     trust: bool = Field(False, description="trust the project's plugin that is called")
-    yes: bool = Field(False, description="in a session, overwrite files without asking")
+    yes: bool = Field(
+        False,
+        description="let the model write files and train unasked; in a session, overwrite files",
+    )
     no_log: bool = Field(False, description="keep this run out of the run log")
     registry: Path | None = Field(None, description="a registry to lay over the shipped one")
 
@@ -46,7 +52,8 @@ class Flag:
         name: with its two hyphens, "--min-votes".
         key: the key of the pydantic model, its alias where it has one.
         sets: the value a boolean flag sets, or None for a flag that takes a value.
-        choices: the values allowed, where they are few and fixed.
+        choices: the values allowed, where they are few and fixed, as they are typed.
+        values: the same as the option then holds them.
         many: whether the flag may be repeated.
     """
 
@@ -57,6 +64,7 @@ class Flag:
     metavar: str = ""
     default: Any = None
     choices: tuple[str, ...] = ()
+    values: tuple[Any, ...] = ()
     many: bool = False
 
 
@@ -71,24 +79,44 @@ def _flag(field_name: str, info: FieldInfo) -> Flag:
     hyphenated = key.replace("_", "-")
     about = info.description or ""
     base, many = _base_type(info.annotation)
-    if base is bool:
+    if base is bool and not many:
         negative = info.default is True
         name = f"--no-{hyphenated}" if negative else f"--{hyphenated}"
         return Flag(name, key, about, sets=not negative)
-    choices = tuple(str(c) for c in get_args(base)) if get_origin(base) is Literal else ()
-    metavar = "|".join(choices) or {Path: "PATH", int: "N", float: "X", date: "DATE"}.get(
-        base, "VALUE"
-    )
+    values, others = _choices(info.annotation)
+    choices = tuple(str(value.value if isinstance(value, Enum) else value) for value in values)
+    metavar = "|".join((*others, *choices))
     default = None if info.is_required() else info.get_default(call_default_factory=True)
-    return Flag(f"--{hyphenated}", key, about, None, metavar, default, choices, many)
+    if isinstance(default, Enum):
+        default = default.value
+    return Flag(f"--{hyphenated}", key, about, None, metavar, default, choices, values, many)
+
+
+def _choices(annotation: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """The values that are named one by one, and what else can be given, as placeholders."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return parts, ()
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return tuple(annotation), ()
+    if origin is Annotated or origin in _MANY:
+        return _choices(parts[0])
+    if origin in (Union, types.UnionType):
+        found = [_choices(part) for part in parts if part is not type(None)]
+        values = tuple(value for values, _ in found for value in values)
+        return values, tuple(dict.fromkeys(name for _, names in found for name in names))
+    names = {Path: "PATH", int: "N", float: "X", date: "DATE", bool: "true|false"}
+    return (), (names.get(annotation, "VALUE"),)
 
 
 def _base_type(annotation: Any) -> tuple[Any, bool]:
     """The type of one value, without `| None` and the list or tuple around it."""
+    if get_origin(annotation) is Annotated:
+        return _base_type(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         parts = [part for part in get_args(annotation) if part is not type(None)]
         return _base_type(parts[0])
-    if get_origin(annotation) in (list, tuple):
+    if get_origin(annotation) in _MANY:
         return _base_type(get_args(annotation)[0])[0], True
     return annotation, False
 
@@ -123,31 +151,40 @@ def build(model: type[O], values: Mapping[str, Any]) -> O:
     Raises:
         UsageError: a value does not fit, or a required option is missing.
     """
+    found = {flag.key: flag for flag in flags(model).values()}
     try:
-        return model.model_validate(values)
+        return model.model_validate({k: _choice(found.get(k), v) for k, v in values.items()})
     except ValidationError as exc:
-        error = exc.errors()[0]
-        key = str(error["loc"][0]) if error["loc"] else ""
-        by_key = {flag.key: flag.name for flag in flags(model).values()}
-        name = by_key.get(key, f"--{key}")
-        raise UsageError(f"{name}: {_in_words(error)}" if key else _in_words(error)) from exc
+        infos = {info.alias or name: info for name, info in model.model_fields.items()}
+        fields = {
+            key: Wanted(flag.name, "" if flag.choices else _takes(infos[key]), flag.choices)
+            for key, flag in found.items()
+        }
+        message, hint = explain(exc.errors(), fields)
+        raise UsageError(message, hint=hint) from exc
 
 
-def _in_words(error: Any) -> str:
-    value = repr(error.get("input"))
-    context = error.get("ctx", {})
-    kind = error["type"]
-    words = {
-        "missing": "is required",
-        "extra_forbidden": "is no option",
-        "int_parsing": f"{value} is not a whole number",
-        "int_from_float": f"{value} is not a whole number",
-        "float_parsing": f"{value} is not a number",
-        "literal_error": f"{value} is none of {context.get('expected')}",
-        "greater_than_equal": f"{value} is less than {context.get('ge')}",
-        "greater_than": f"{value} is not more than {context.get('gt')}",
-        "less_than_equal": f"{value} is more than {context.get('le')}",
-        "less_than": f"{value} is not less than {context.get('lt')}",
-    }
-    message = str(error["msg"])
-    return words.get(kind, message.removeprefix("Value error, "))
+def _choice(flag: Flag | None, value: Any) -> Any:
+    """A choice that is no text, which pydantic does not read from one."""
+    if flag is None or not flag.choices:
+        return value
+    if isinstance(value, list):
+        return [_choice(flag, one) for one in value]
+    by_text = dict(zip(flag.choices, flag.values, strict=True))
+    return by_text.get(value, value) if isinstance(value, str) else value
+
+
+def _takes(info: FieldInfo) -> str:
+    """What a number may be, as a sentence; "" for what is none."""
+    base = _base_type(info.annotation)[0]
+    if base not in (int, float):
+        return ""
+    bounds: dict[str, Any] = {}
+    for part in info.metadata:
+        for name in ("ge", "gt", "le", "lt"):
+            if (bound := getattr(part, name, None)) is not None:
+                bounds[name] = bound
+    words = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
+    said = " ".join(f"{words[name]} {bounds[name]}" for name in words if name in bounds)
+    what = "a whole number" if base is int else "a number"
+    return f"It takes {what} {said}".rstrip() + "."

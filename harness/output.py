@@ -23,19 +23,21 @@ def check(
     skill: Skill,
     may_replace: Callable[[Path], bool],
     companions: Sequence[Path] = (),
+    formats: Sequence[str] = (),
 ) -> None:
     """Refuse, before any work is done, what could not be written afterwards.
 
     Args:
         may_replace: asked about a target that exists.
         companions: files beside the targets, whose suffixes are the skill's affair.
+        formats: suffixes that can be saved besides the skill's own.
 
     Raises:
         UsageError: the skill saves nothing, or not in the format of the suffix.
         OutputError: the folder is missing or not writable, or the target may not be replaced.
     """
     for target in targets:
-        _check_suffix(target, skill)
+        _check_suffix(target, skill, (*skill.saves, *formats))
     for target in (*targets, *companions):
         try:
             _check_place(target, may_replace)
@@ -60,11 +62,11 @@ def _check_place(target: Path, may_replace: Callable[[Path], bool]) -> None:
         raise OutputError("exists already", where=str(target), hint="--force overwrites it.")
 
 
-def _check_suffix(target: Path, skill: Skill) -> None:
-    if not skill.saves:
+def _check_suffix(target: Path, skill: Skill, saves: Sequence[str]) -> None:
+    if not saves:
         raise UsageError(f"/{skill.name} has nothing to save")
-    if target.suffix.lower() not in skill.saves:
-        known = ", ".join(skill.saves)
+    if target.suffix.lower() not in saves:
+        known = ", ".join(saves)
         what = f"the suffix {target.suffix}" if target.suffix else "a name without a suffix"
         raise UsageError(
             f"/{skill.name} cannot save to {what}",

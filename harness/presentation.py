@@ -22,10 +22,15 @@ def show(outcome: Outcome, screen: Screen) -> None:
         screen.result("\n")
     elif not saved:
         screen.result(result.text)
-    for path in saved:
+    tell(outcome, screen)
+
+
+def tell(outcome: Outcome, screen: Screen) -> None:
+    """Say on stderr what was saved, and why it is not all."""
+    for path in outcome.saved:
         screen.notice(f"Saved to {path}")
-    if result.stopped is not None:
-        print_error(result.stopped, screen)
+    if outcome.result.stopped is not None:
+        print_error(outcome.result.stopped, screen)
 
 
 def print_error(error: HarnessError, screen: Screen) -> None:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from harness import bundled
 from harness.backends.base import Message
+from harness.bundled import Bundled
+from harness.conversation import CHARACTERS_PER_TOKEN
+from harness.errors import UsageError
 from harness.models import ServedModel
 from harness.skill_md import SkillFile
-from harness.skills import Call, Result, Skill
+from harness.skills import Call, Result, Skill, SkillOptions
 
 MAX_TOKENS = 1024
 
 
 class PromptSkill(Skill):
-    """One folder with a SKILL.md and no plugin.py."""
+    """One folder with a SKILL.md and no plugin.py.
+
+    Body and files are read at each use: a change of them needs no /reload.
+    """
 
     saves = (".md", ".txt")
 
@@ -20,24 +29,50 @@ class PromptSkill(Skill):
         self.name = file.name  # type: ignore[misc]  # one class serves many folders
         self.summary = file.description  # type: ignore[misc]
 
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        return ""
+
     def run(self, call: Call) -> Result:
-        messages = (Message("system", self._instructions()), Message("user", call.text))
+        body = self.file.body
+        if not body:
+            raise UsageError(f"/{self.name} has no instructions", where=str(self.file.path))
+        text = call.read_text()
+        files, refused = bundled.referred(self.file.folder, body)
+        for reason in refused:
+            call.screen.notice(f"/{self.name}: not read: {reason}")
+        listed = bundled.names(self.file.folder)
 
         def answer(model: ServedModel) -> str:
+            context = model.resolution.chosen.serve.context
+            room = (context - MAX_TOKENS) * CHARACTERS_PER_TOKEN - len(body) - len(text)
+            given = _fitting(files, room)
+            for left in files[len(given) :]:
+                call.screen.notice(
+                    f"/{self.name}: not read: {left.name}: the model's context has no room for it"
+                )
+            system = Message("system", self._instructions(body, given, listed))
+            messages = (system, Message("user", text))
             request = model.request(messages=messages, max_tokens=MAX_TOKENS)
             return model.generate(request, call.screen.emit).text
 
-        text = call.models.run("chat", answer)
-        return Result(text, renderers={".md": lambda: text + "\n", ".txt": lambda: text + "\n"})
+        said = call.models.run("chat", answer)
+        return Result(said, renderers={".md": lambda: said + "\n", ".txt": lambda: said + "\n"})
 
-    def _instructions(self) -> str:
-        """The body as the specification asks: wrapped, with bundled files named but not read."""
-        folder = self.file.folder
-        bundled = sorted(
-            path.relative_to(folder).as_posix()
-            for path in folder.rglob("*")
-            if path.is_file() and path != self.file.path and "__pycache__" not in path.parts
-        )
-        files = "".join(f"\n<file>{name}</file>" for name in bundled)
-        resources = f"\n<skill_resources>{files}\n</skill_resources>" if bundled else ""
-        return f'<skill_content name="{self.name}">\n{self.file.body}{resources}\n</skill_content>'
+    def _instructions(self, body: str, given: Sequence[Bundled], listed: Sequence[str]) -> str:
+        """The body as the specification asks: wrapped, with the other files named but not read."""
+        parts = [body]
+        parts += [f'<skill_file path="{file.name}">\n{file.text}\n</skill_file>' for file in given]
+        read = {file.name for file in given}
+        if names := "".join(f"\n<file>{name}</file>" for name in listed if name not in read):
+            parts.append(f"<skill_resources>{names}\n</skill_resources>")
+        content = "\n".join(parts)
+        return f'<skill_content name="{self.name}">\n{content}\n</skill_content>'
+
+
+def _fitting(files: Sequence[Bundled], room: int) -> Sequence[Bundled]:
+    """The first files, as many as there is room for."""
+    for count, file in enumerate(files):
+        room -= len(file.text)
+        if room < 0:
+            return files[:count]
+    return files

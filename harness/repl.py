@@ -9,15 +9,17 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import create_app_session
 from prompt_toolkit.completion import ThreadedCompleter
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
-from prompt_toolkit.output import Output
+from prompt_toolkit.output import Output, create_output
 from prompt_toolkit.shortcuts import confirm
 
+from harness import streams
 from harness._version import __version__
 from harness.app import App
 from harness.completion import LineCompleter
@@ -36,7 +38,11 @@ def run(settings: Settings, general: Mapping[str, Any]) -> int:
     """Run a session on the terminal until the user leaves; return the exit code."""
     app = App(settings, Door("repl", confirm=_ask), general=general)
     try:
-        Repl(app).run()
+        # The prompt belongs where results go, which is not sys.stdout (harness.streams).
+        with create_app_session(
+            output=create_output(stdout=cast("TextIO | None", streams.results()))
+        ):
+            Repl(app).run()
     finally:
         app.close()
     return 0
@@ -61,7 +67,8 @@ class Repl:
             history=open_history(app.settings.history, app.screen),
             completer=ThreadedCompleter(
                 LineCompleter(
-                    lambda: {name: found.skill for name, found in app.catalogue.skills.items()}
+                    lambda: {name: found.skill for name, found in app.catalogue.skills.items()},
+                    lambda: app.catalogue.disabled,
                 )
             ),
             complete_while_typing=True,
@@ -118,9 +125,9 @@ def open_history(path: Path, screen: Screen) -> History:
 
 
 def _ask(question: str) -> bool:
-    """Ask on the terminal; Ctrl-C and Ctrl-D mean no."""
+    """Ask on the terminal; Ctrl-D means no, and Ctrl-C stops the work that asks."""
     sys.stderr.flush()
     try:
         return confirm(question)
-    except (KeyboardInterrupt, EOFError):
+    except EOFError:
         return False

@@ -77,15 +77,17 @@ MIGRATIONS = (m001_runs, m002_outputs)
 
 @dataclass(slots=True)
 class Run:
-    """One run's row; without a log it only keeps time."""
+    """One run's row; without a log it only keeps time, who serves, and what is written."""
 
     log: RunLog | None = None
     id: int | None = None
     started: float = field(default_factory=time.monotonic)
-    outputs: list[tuple[str, str]] = field(default_factory=list)
+    resolution: Resolution | None = None
+    written: list[Path] = field(default_factory=list)
 
     def resolved(self, resolution: Resolution) -> None:
         """Note who serves; called again when another model had to take over."""
+        self.resolution = resolution
         self._update(
             requested=resolution.requested,
             resolved=resolution.resolved,

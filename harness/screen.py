@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import IO, Protocol
 
+from harness import streams
 from harness.errors import OutputError, ReaderGone
 
 
@@ -30,7 +31,7 @@ class Screen:
     def __init__(
         self, out: IO[str] | None = None, err: IO[str] | None = None, *, quiet_results: bool = False
     ) -> None:
-        self.out: IO[str] | None = out or sys.stdout
+        self.out: IO[str] | None = out or streams.results()
         self.err = err or sys.stderr or io.StringIO()
         self.quiet_results = quiet_results
         self.emitted = False
@@ -69,7 +70,7 @@ class Screen:
 
     def _let_go(self) -> None:
         """Keep Python from trying again, and complaining, when it ends."""
-        if self.out is sys.__stdout__ and self.out is not None:
+        if self.out is not None and self.out is streams.terminal():
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
 
     def notice(self, text: str) -> None:
@@ -81,7 +82,7 @@ class Screen:
     @property
     def prints(self) -> IO[str]:
         """Takes what a skill prints: it goes where notices go, and is lost like them."""
-        return _Prints(self.err)
+        return streams.prints(self.err)
 
     @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[Ticker]:
@@ -96,16 +97,3 @@ class Screen:
         with Progress(*columns, console=Console(file=self.err), transient=True) as bar:
             task = bar.add_task(description)
             yield lambda status: bar.update(task, description=f"{description}: {status}")
-
-
-class _Prints(io.TextIOWrapper):
-    """A text stream over another one that no write can break."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        super().__init__(io.BytesIO(), write_through=True)
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
-        return len(text)

@@ -2,9 +2,10 @@
 
 HARNESS_CACHE     models and other files that can be fetched again
 HARNESS_DATA      the run log, input history
-HARNESS_CONFIG    the user's registry, skills and trust decisions
+HARNESS_CONFIG    the user's registry, skills, and what is trusted and disabled
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
+HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load, else it is left out (20)
 HARNESS_ARXIV_URL the arXiv API's query address
 """
 
@@ -22,12 +23,17 @@ CODE_ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds harness/, skills/ and models/: what ships is found beside the code."""
 
 
+PLUGIN_DEADLINE = 20.0
+MAX_SECONDS = 86_400.0
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Paths and switches, read once at the door.
 
     Attributes:
         project_dir: where the command was started; its skills/ and .agents/skills/ are searched.
+        plugin_deadline: seconds that a plugin from elsewhere may take to load.
         registry_required: the user named a registry, so it is an error if there is none.
     """
 
@@ -38,6 +44,7 @@ class Settings:
     project_dir: Path
     registry_required: bool = False
     strict_plugins: bool = False
+    plugin_deadline: float = PLUGIN_DEADLINE
     shipped_registry: Path = CODE_ROOT / "models" / "registry.yaml"
     shipped_skills: Path = CODE_ROOT / "skills"
 
@@ -52,6 +59,10 @@ class Settings:
     @property
     def trust_file(self) -> Path:
         return self.config_dir / "trusted.json"
+
+    @property
+    def disabled_file(self) -> Path:
+        return self.config_dir / "disabled.json"
 
     @property
     def own_skills(self) -> Path:
@@ -91,4 +102,16 @@ def _read(env: Mapping[str, str]) -> Settings:
         registry_required=bool(registry),
         project_dir=Path.cwd(),
         strict_plugins=env.get("HARNESS_STRICT_PLUGINS") == "1",
+        plugin_deadline=_seconds(env, "HARNESS_PLUGIN_DEADLINE", PLUGIN_DEADLINE),
     )
+
+
+def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
+    given = env.get(name)
+    try:
+        seconds = float(given) if given else default
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < MAX_SECONDS:
+        raise UsageError(f"{name}: {given!r} is not a number of seconds above 0")
+    return seconds

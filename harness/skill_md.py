@@ -1,24 +1,38 @@
 """SKILL.md of the public Agent Skills specification: front matter and a body of instructions.
 
-Reading is lenient, as the specification asks of clients: a file is refused only if its front matter
-cannot be read or has no description; every other fault is a diagnostic that is kept and shown.
+Two ways to read one. Others' files are read leniently, as the specification asks of clients: one is
+refused only if its front matter cannot be read, or gives no description or no usable name; every
+other fault is a diagnostic that is kept and shown. Ours are read strictly: any fault is an error.
+
+At the start the front matter alone is read, so that a long body costs nothing; `SkillFile.body`
+reads the file again when the skill is used.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from harness.bundled import is_inside
 from harness.errors import UsageError
+from harness.front_matter import FrontMatter, parse
 
+FILE = "SKILL.md"
 FIELDS = ("name", "description", "license", "compatibility", "metadata", "allowed-tools")
+LIMITS = {"name": 64, "description": 1024, "compatibility": 500}
 NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-# Whole lines of three hyphens alone end the front matter: a "---" inside a value is a value.
-_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)(?:\r?\n)?^---[ \t]*$\r?\n?", re.S | re.M)
+HEAD = 64 * 1024
+"""Bytes in which the front matter must end."""
+BODY = 256 * 1024
+"""Bytes of a whole file that is read as instructions: far more than any model takes."""
+_FRONT_MATTER = re.compile(
+    # Whole lines of three hyphens alone end it: a "---" inside a value is a value.
+    rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)",
+    re.S | re.M,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,81 +41,151 @@ class SkillFile:
 
     Attributes:
         name: the slash command, from the front matter or else the folder.
-        body: the instructions, without the front matter.
+        description: what the skill does and when to use it, in one line.
+        fields: the front matter, as text.
         problems: what does not follow the specification.
     """
 
     path: Path
     name: str
     description: str
-    body: str
-    metadata: dict[str, Any]
+    fields: Mapping[str, Any]
     problems: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
         return self.path.parent
 
+    @property
+    def body(self) -> str:
+        """The instructions as they are now.
 
-def read(path: Path) -> SkillFile:
-    """Read a SKILL.md.
+        Raises:
+            UsageError: they cannot be read, are no text, or far too long.
+        """
+        try:
+            size = self.path.stat().st_size
+            if size > BODY:
+                raise UsageError(
+                    f"has {size} bytes, which is more than {BODY}", where=str(self.path)
+                )
+            content = self.path.read_bytes()
+            match = _FRONT_MATTER.match(content)
+            return content[match.end() if match else 0 :].decode().strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise UsageError(f"cannot be read: {exc}", where=str(self.path)) from exc
+
+
+def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> SkillFile:
+    """Read the front matter of a SKILL.md.
+
+    Args:
+        instructs: whether its body is all there is to the skill; None where that is so if no
+            plugin.py lies beside it.
 
     Raises:
-        UsageError: it cannot be read, has no front matter or description, or no usable name.
+        UsageError: it cannot be read, has no front matter or description, or no usable name; or,
+            if `strict`, it does not follow the specification in whatever way.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"cannot be read: {exc}", where=str(path)) from exc
-    match = _FRONT_MATTER.match(text)
+    if not strict and path.is_symlink() and not is_inside(path.parent, path):
+        raise UsageError("is a link out of the skill's folder", where=str(path))
+    head = _head(path)
+    match = _FRONT_MATTER.match(head)
     if match is None:
-        raise UsageError("has no front matter between two lines of ---", where=str(path))
-    fields = _fields(match[1], path)
-    description = str(fields.get("description") or "").strip()
-    if not description:
-        raise UsageError("has no description", where=str(path))
-    name = str(fields.get("name") or path.parent.name)
-    if not NAME.fullmatch(name):
-        raise UsageError(
-            f"the name {name!r} is not lower-case letters, digits and hyphens", where=str(path)
-        )
-    problems = tuple(_problems(fields, name, description, path))
-    metadata = fields.get("metadata")
-    return SkillFile(
-        path=path,
-        name=name,
-        description=description,
-        body=text[match.end() :].strip(),
-        metadata=metadata if isinstance(metadata, dict) else {},
-        problems=problems,
-    )
-
-
-def _fields(front_matter: str, path: Path) -> dict[str, Any]:
+        within = f" within its first {HEAD // 1024} KB" if len(head) == HEAD else ""
+        raise UsageError(f"has no front matter between two lines of ---{within}", where=str(path))
     try:
-        fields = yaml.safe_load(front_matter)
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        line = mark.line + 2 if mark else 1  # the front matter starts on the file's second line
-        problem = getattr(exc, "problem", None) or exc
-        raise UsageError(f"front matter is not YAML: {problem}", where=f"{path}:{line}") from exc
-    if not isinstance(fields, dict):
-        raise UsageError("front matter is no mapping", where=str(path))
-    return fields
+        text = match[1].decode()
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"cannot be read: {exc}", where=str(path)) from exc
+    front = parse(text, path, lenient=not strict)
+    name, name_problems = _name(front, path)
+    description, description_problems = _description(front, path)
+    problems = [*front.problems, *name_problems, *description_problems, *_others(front, path)]
+    empty = not head[match.end() :].strip() and len(head) < HEAD
+    if empty and (not _is_plugin(path) if instructs is None else instructs):
+        problems.append("there are no instructions below the front matter")
+    if strict and problems:
+        raise UsageError(
+            "; ".join(problems),
+            where=str(path),
+            hint="Correct it: only others' skills, in .agents/skills, are taken as they are.",
+        )
+    return SkillFile(path, name, description, front.fields, tuple(problems))
 
 
-def _problems(fields: dict[str, Any], name: str, description: str, path: Path) -> list[str]:
-    problems = [f"unknown field {key!r}" for key in fields if key not in FIELDS]
-    if not fields.get("name"):
-        problems.append("no name; the folder's is used")
-    elif name != path.parent.name:
-        problems.append(f"the name {name!r} is not the folder's, {path.parent.name!r}")
-    if len(name) > 64:
-        problems.append(f"the name has {len(name)} characters, 64 are allowed")
-    if len(description) > 1024:
-        problems.append(f"the description has {len(description)} characters, 1024 are allowed")
-    if len(str(fields.get("compatibility") or "")) > 500:
-        problems.append("compatibility has more than 500 characters")
-    if not isinstance(fields.get("metadata", {}), dict):
+def _head(path: Path) -> bytes:
+    """The beginning of the file."""
+    try:
+        if not path.is_file():
+            raise UsageError("is no file", where=str(path))
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError as exc:
+        raise UsageError(f"cannot be read: {exc}", where=str(path)) from exc
+
+
+def _is_plugin(path: Path) -> bool:
+    return (path.parent / "plugin.py").is_file()
+
+
+def _name(front: FrontMatter, path: Path) -> tuple[str, list[str]]:
+    """The name that the skill has here, and what is wrong with the one it gives itself."""
+    given, folder = front.text("name"), path.parent.resolve().name
+    linked = path.parent.name  # the name that a link gives the folder counts as well
+    if given and NAME.fullmatch(given):
+        if given in (folder, linked):
+            return given, _too_long("name", given)
+        problem = f"the name {given!r} is not the folder's, {linked!r}"
+        return given, [problem, *_too_long("name", given)]
+    wrong = (
+        f"the name {given!r} is not lower-case letters, digits and single hyphens"
+        if given
+        else "no name"
+    )
+    if not NAME.fullmatch(linked):
+        raise UsageError(f"{wrong}, nor is the folder's, {linked!r}", where=str(path))
+    return linked, [f"{wrong}; the folder's is used"]
+
+
+def _description(front: FrontMatter, path: Path) -> tuple[str, list[str]]:
+    """The description in one line, without what a terminal would obey, and its faults."""
+    given = front.text("description")
+    if not given:
+        kind = front.kind("description")
+        raise UsageError(
+            f"its description is a {kind}, not text" if kind else "has no description",
+            where=front.where("description"),
+        )
+    shown = "".join(c for c in given if c.isprintable() or c.isspace())
+    problems = [] if shown == given else ["the description has characters that cannot be printed"]
+    shown = " ".join(shown.split())
+    if not shown:
+        raise UsageError("has no description", where=front.where("description"))
+    limit = LIMITS["description"]
+    return shown[:limit], problems + _too_long("description", given)
+
+
+def _others(front: FrontMatter, path: Path) -> list[str]:
+    problems = [f"unknown field {key!r}" for key in front.fields if key not in FIELDS]
+    for key in ("name", "license", "compatibility", "allowed-tools"):
+        if (kind := front.kind(key)) is not None:
+            problems.append(f"{key} is a {kind}, not text")
+    problems += _too_long("compatibility", front.text("compatibility"))
+    if "compatibility" in front.fields and front.fields["compatibility"] == "":
+        problems.append("compatibility is empty")
+    metadata = front.fields.get("metadata", {})
+    if not isinstance(metadata, dict):
         problems.append("metadata is no mapping")
+    elif not all(isinstance(value, str) for value in metadata.values()):
+        problems.append("metadata has values that are not text")
+    if path.name != FILE:
+        problems.append(f"the file is called {path.name}, not {FILE}")
     return problems
+
+
+def _too_long(key: str, value: str) -> list[str]:
+    limit = LIMITS[key]
+    if len(value) <= limit:
+        return []
+    return [f"the {key} has {len(value)} characters, {limit} are allowed"]

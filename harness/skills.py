@@ -16,13 +16,14 @@ from __future__ import annotations
 import json
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from harness import inputs
 from harness.errors import HarnessError, SkillFailed
 
 if TYPE_CHECKING:
@@ -51,12 +52,14 @@ class SkillOptions(BaseModel):
     @classmethod
     def _expand_home(cls, value: Any) -> Any:
         """`~/x` within a quoted line, where no shell expands it."""
-        if not isinstance(value, Path):
-            return value
         try:
-            return value.expanduser()
+            if isinstance(value, Path):
+                return value.expanduser()
+            if isinstance(value, list | tuple | set | frozenset):
+                return type(value)(v.expanduser() if isinstance(v, Path) else v for v in value)
         except RuntimeError as exc:
-            raise ValueError(str(exc)) from exc
+            raise ValueError(str(exc).removesuffix(".")) from exc
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class Result:
     Attributes:
         text: the result for a person; what stdout shows.
         data: the result for a program; what `--json` prints. Without it, {"text": text}.
+        records: goes through the data one record at a time, where it is too large for `data`: what
+            the formats of plugins write. Without it they write the items of a list, else `data`.
         renderers: what is written for each suffix the skill can save, made only when asked for.
         writers: the same for what is too large for one text, or no text: each writes to an open
             binary file.
@@ -87,6 +92,7 @@ class Result:
     exit_code: int = 0
     stopped: HarnessError | None = None
     leave: bool = False
+    records: Callable[[], Iterable[Any]] | None = None
 
     @property
     def code(self) -> int:
@@ -97,6 +103,20 @@ class Result:
     def saves(self) -> frozenset[str]:
         """The suffixes that this result can be saved with."""
         return frozenset((*self.renderers, *self.writers))
+
+    @property
+    def has_records(self) -> bool:
+        """Whether there is anything that a plugin's format could write."""
+        return self.records is not None or self.data is not None or bool(self.text)
+
+    def each(self) -> Iterator[Any]:
+        """The records, one at a time."""
+        if self.records is not None:
+            yield from self.records()
+        elif isinstance(self.data, list):
+            yield from self.data
+        else:
+            yield {"text": self.text} if self.data is None else self.data
 
     def write(self, suffix: str, file: IO[bytes]) -> None:
         """Write what is saved for `suffix`."""
@@ -138,6 +158,7 @@ class Call:
         log: this run's row of the run log.
         cancel: set when the work should stop.
         force: the user has said `--force`: what is in the way may be replaced.
+        frameworks: the YAML files that plugins have registered, by name.
     """
 
     text: str
@@ -151,6 +172,15 @@ class Call:
     targets: tuple[Path, ...] = ()
     cancel: threading.Event = field(default_factory=threading.Event)
     force: bool = False
+    frameworks: Mapping[str, Path] = field(default_factory=dict)
+
+    def read_text(self) -> str:
+        """`text` itself or, where that is the name of a .txt or .md file, what stands in it.
+
+        Raises:
+            InputError: the file is missing or empty, or cannot be read as text.
+        """
+        return self.text if self.source == "stdin" else inputs.given(self.text)
 
 
 class Skill(ABC):
@@ -167,9 +197,13 @@ class Skill(ABC):
             terminal, and is refused otherwise.
         subcommands: first words that are commands of their own, with a line of help each.
         saves: the suffixes that `save to PATH` may have, the default first.
+        formats: whether it can be saved in the formats of plugins as well; False for a skill whose
+            results never have `data`, `records` or `text`.
         target_text: the subcommands whose text is the path to save to, each with the path it has
             without any text, or "".
         logged: whether its runs go into the run log.
+        tool: whether the producer model may call it. What changes the session itself, or could
+            allow the model more, is for the user alone.
     """
 
     name: ClassVar[str]
@@ -180,8 +214,10 @@ class Skill(ABC):
     text: ClassVar[Needs] = "required"
     subcommands: ClassVar[Mapping[str, str]] = {}
     saves: ClassVar[tuple[str, ...]] = ()
+    formats: ClassVar[bool] = True
     target_text: ClassVar[Mapping[str, str]] = {}
     logged: ClassVar[bool] = True
+    tool: ClassVar[bool] = True
     Options: ClassVar[type[SkillOptions]] = SkillOptions
 
     def companions(
@@ -192,6 +228,14 @@ class Skill(ABC):
         They are refused or replaced as the target is, before the work begins.
         """
         return {}
+
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        """What a run changes that stays, besides its targets and companions: "trains a model".
+
+        The producer model may call the skill unasked where this is "" and no file is written;
+        else the user is asked first. A skill that does not say is asked for every time.
+        """
+        return "does not say what it changes"
 
     @abstractmethod
     def run(self, call: Call) -> Result:

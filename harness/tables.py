@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import shutil
-import sys
 from collections.abc import Sequence
+
+from harness import streams
 
 UNLIMITED = 10_000
 
@@ -24,9 +25,9 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         drawn.add_column(header, overflow="fold")
     for row in rows:
         drawn.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    # Not sys.stdout, which is stderr while a skill runs.
-    terminal = sys.__stdout__ is not None and sys.__stdout__.isatty()
-    width = shutil.get_terminal_size().columns if terminal else UNLIMITED
+    stream = streams.terminal()  # not sys.stdout, which is stderr while a skill runs
+    seen = stream is not None and stream.isatty()
+    width = shutil.get_terminal_size().columns if seen else UNLIMITED
     console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
     console.print(drawn)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]

@@ -6,10 +6,10 @@ Trust is given to a folder's content, not to its name: a changed file asks again
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
-from harness.errors import OutputError, UsageError
+from harness import userfile
+from harness.errors import UsageError
 
 
 def content_hash(folder: Path) -> str:
@@ -60,19 +60,8 @@ class TrustStore:
             OutputError: the decision cannot be stored.
         """
         decisions = {**self._read(), str(folder.resolve()): content_hash(folder)}
-        temporary = self._path.with_suffix(".tmp")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(decisions, indent=1), encoding="utf-8")
-            temporary.replace(self._path)
-        except OSError as exc:
-            raise OutputError(
-                f"the trust cannot be stored: {exc.strerror}", where=str(self._path)
-            ) from exc
+        userfile.write(self._path, decisions, "the trust")
 
     def _read(self) -> dict[str, str]:
-        try:
-            decisions = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # no file, or a damaged one: nothing is trusted
-            return {}
-        return decisions if isinstance(decisions, dict) else {}
+        decisions = userfile.read(self._path)
+        return decisions if isinstance(decisions, dict) else {}  # else nothing is trusted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +32,8 @@ def load(path: Path, model: type[M], error: type[HarnessError] = UsageError) -> 
     except yaml.YAMLError as exc:
         raise _syntax_error(exc, path, error) from exc
     try:
-        _refuse_repeated_keys(root, path, error)
+        for key, line in repeated_keys(root):
+            raise error(f"{key!r} stands twice", where=f"{path}:{line}")
         return model.model_validate(data if data is not None else {})
     except RecursionError as exc:
         raise error("holds itself, by an anchor or by depth", where=str(path)) from exc
@@ -52,20 +53,22 @@ def _syntax_error(exc: yaml.YAMLError, path: Path, error: type[HarnessError]) ->
     return error(f"is not YAML: {getattr(exc, 'problem', None) or exc}", where=where)
 
 
-def _refuse_repeated_keys(node: yaml.Node | None, path: Path, error: type[HarnessError]) -> None:
-    """YAML forbids a key twice in one mapping, yet the parser lets the last one win."""
+def repeated_keys(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
+    """The keys that stand twice in one mapping, each with its line of the text.
+
+    YAML forbids that, yet the parser lets the last one win.
+    """
     if isinstance(node, yaml.SequenceNode):
         for child in node.value:
-            _refuse_repeated_keys(child, path, error)
+            yield from repeated_keys(child)
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()
     for key, value in node.value:
-        if key.value in seen:
-            line = key.start_mark.line + 1
-            raise error(f"{key.value!r} stands twice", where=f"{path}:{line}")
+        if str(key.value) in seen:
+            yield str(key.value), key.start_mark.line + 1
         seen.add(str(key.value))
-        _refuse_repeated_keys(value, path, error)
+        yield from repeated_keys(value)
 
 
 def _misfit(

@@ -268,9 +268,17 @@ class Desk:
         table: Path | str | None = None,
     ) -> Outcome:
         """Give the line, with few probes unless `rest` says how many."""
+        return self.app.dispatch(self.line(rest, save, table))
+
+    def line(
+        self,
+        rest: str = "",
+        save: str = "save to agent_curated.csv",
+        table: Path | str | None = None,
+    ) -> str:
         few = "" if "--probes" in rest else "--probes 1"
         parts = ("/curate", str(table or self.table), few, rest, save)
-        return self.app.dispatch(" ".join(filter(None, parts)))
+        return " ".join(filter(None, parts))
 
     def summary(self, outcome: Outcome) -> dict[str, Any]:
         assert outcome.result.summary is not None

@@ -22,20 +22,28 @@ It generates with a real model, refuses what the real servers refuse, and fails 
 As OpenAI's server it is of the make that `owner` names: "vllm" goes on from a last message of the
 assistant, but only with fields of its own, which any other refuses. `logprobs` says what it does
 where they are asked for: "told", "ignored", "refused" or "alone" (of the token, no alternatives).
+
+A reply's tool calls are sent as each protocol sends them: by Ollama whole, by OpenAI in pieces of a
+few characters, as `splits` says: "index" (OpenAI's own), or "ids", where all calls have index 0 and
+only their ids tell them apart. `tools` says what is done with a request's tools: "told" (and
+/api/show says so), "untold" (an old Ollama, which takes them and does not say so), "refused" (with
+400, as both do; /api/show says so too) or "refused untold". `drop_at` closes the connection instead
+of answering the chat of that number, from 0 on.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import re
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from harness.backends.base import Message, Model, OnText, Reply, Request
+from harness.backends.base import Message, Model, OnText, Reply, Request, Tool, ToolCall
 from harness.testing import FakeModel
 
 DIGEST = "ab" * 32
@@ -49,6 +57,14 @@ EARLY = {
 STREAMED = ("error", "cut", "unfinished", "garbage", "slow")
 FAILURES = (*EARLY, *STREAMED, "hang", "drop")
 PIECES_BEFORE_FAILURE = 3
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+PIECE = 7
+"""Characters of a piece of a call's arguments."""
+SHOWN = {
+    "told": {"capabilities": ["completion", "tools"]},
+    "refused": {"capabilities": ["completion"]},
+}
 
 OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "num_ctx": (int,),
@@ -97,6 +113,8 @@ class ProtocolServer:
     ) -> None:
         self.model, self.names, self.api_key = model, names, api_key
         self.owner, self.logprobs = "test", "told"
+        self.tools, self.splits = "told", "index"
+        self.drop_at: int | None = None
         self.requests: list[Recorded] = []
         self.disconnected = threading.Event()
         self.released = threading.Event()
@@ -263,8 +281,22 @@ class _Handler(BaseHTTPRequestHandler):
             raise ProtocolError(404, f"model '{name}' not found", code="model_not_found")
         return name
 
+    def _check_tools(self, body: Any, name: str) -> None:
+        """Refuse tools where this server does, and what no server takes of them."""
+        if body.get("tools") and self.state.tools.startswith("refused"):
+            raise ProtocolError(400, f"registry.ollama.ai/library/{name} does not support tools")
+        for tool in body.get("tools") or ():
+            function = tool.get("function") or {}
+            if tool.get("type") != "function" or not NAME.fullmatch(function.get("name", "")):
+                raise ProtocolError(400, "invalid tool")
+            if (function.get("parameters") or {}).get("type") != "object":
+                raise ProtocolError(400, "invalid tool parameters")
+
     def _fail_early(self, name: str) -> None:
+        number = sum(recorded.path == self.path for recorded in self.state.requests) - 1
         failure = self.state.failure(name)
+        if number == self.state.drop_at:
+            raise Gone
         if failure in EARLY:
             status, message = EARLY[failure]
             raise ProtocolError(status, message.format(model=name))
@@ -295,7 +327,7 @@ class _Handler(BaseHTTPRequestHandler):
             reply = self._stream_told(request, dialect)
         else:
             reply = self.state.generate(request, lambda text: self._chunk(dialect.piece(text)))
-        for data in dialect.end(reply):
+        for data in (*dialect.calls(reply.tool_calls, self.state.splits), *dialect.end(reply)):
             self._chunk(data)
         self._finish()
 
@@ -334,14 +366,15 @@ class _Handler(BaseHTTPRequestHandler):
             200,
             {
                 "details": {"family": "llama", "format": "gguf", "quantization_level": "Q4_1"},
-                "capabilities": ["completion"],
                 "model_info": {"general.architecture": "llama"},
+                **SHOWN.get(self.state.tools, {}),
             },
         )
 
     def _ollama_chat(self, body: Any) -> None:
         name = self._check_model(body)
         _check_ollama(body)
+        self._check_tools(body, name)
         self._fail_early(name)
         options = body.get("options") or {}
         request = Request(
@@ -352,6 +385,7 @@ class _Handler(BaseHTTPRequestHandler):
             stop=tuple(options.get("stop", ())),
             json_schema=body.get("format") or None,
             top_logprobs=body.get("top_logprobs", 0),
+            tools=_tools(body),
         )
         self._stream(name, request, _OllamaDialect(name))
 
@@ -366,6 +400,7 @@ class _Handler(BaseHTTPRequestHandler):
         name = self._check_model(body)
         _check_openai(body)
         _check_make(body, self.state.owner)
+        self._check_tools(body, name)
         if body.get("logprobs") and self.state.logprobs == "refused":
             raise ProtocolError(403, "You are not allowed to request logprobs from this model")
         self._fail_early(name)
@@ -379,6 +414,7 @@ class _Handler(BaseHTTPRequestHandler):
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
             json_schema=schema,
             top_logprobs=body.get("top_logprobs", 0),
+            tools=_tools(body),
         )
         usage = (body.get("stream_options") or {}).get("include_usage", False)
         self._stream(name, request, _OpenAIDialect(name, usage))
@@ -397,6 +433,12 @@ class _OllamaDialect:
         message = {"role": "assistant", "content": text}
         more = {} if logprobs is None else {"logprobs": logprobs}
         return _line({**self._head, "message": message, "done": False, **more})
+
+    def calls(self, calls: Sequence[ToolCall], splits: str) -> Iterator[bytes]:
+        for call in calls:
+            function = {"name": call.name, "arguments": json.loads(call.arguments)}
+            message = {"role": "assistant", "content": "", "tool_calls": [{"function": function}]}
+            yield _line({**self._head, "message": message, "done": False})
 
     def end(self, reply: Reply) -> list[bytes]:
         last: dict[str, Any] = {
@@ -435,8 +477,22 @@ class _OpenAIDialect:
         choice["logprobs"] = None if logprobs is None else {"content": logprobs, "refusal": None}
         return _event({**self._head, "choices": [choice]})
 
+    def calls(self, calls: Sequence[ToolCall], splits: str) -> Iterator[bytes]:
+        """Each call's name and id first, then its arguments in pieces."""
+        for place, call in enumerate(calls):
+            index = place if splits == "index" else 0
+            known = {"id": f"call-{place}"}
+            for start in range(-PIECE, len(call.arguments), PIECE):
+                function = {"arguments": call.arguments[start : start + PIECE]}
+                if start < 0:
+                    function = {"name": call.name, "arguments": ""}
+                more = known if start < 0 or splits == "ids" else {}
+                piece = {"index": index, **more, "type": "function", "function": function}
+                choice = {"index": 0, "delta": {"tool_calls": [piece]}, "finish_reason": None}
+                yield _event({**self._head, "choices": [choice]})
+
     def end(self, reply: Reply) -> list[bytes]:
-        events = [self.piece("", reply.finish_reason)]
+        events = [self.piece("", "tool_calls" if reply.tool_calls else reply.finish_reason)]
         if self._usage:
             usage = {
                 "prompt_tokens": reply.prompt_tokens,
@@ -474,16 +530,40 @@ def _tag(name: str) -> dict[str, Any]:
 
 
 def _messages(messages: Any) -> tuple[Message, ...]:
-    return tuple(Message(message["role"], message["content"]) for message in messages)
+    return tuple(Message(message["role"], message.get("content", "")) for message in messages)
+
+
+def _tools(body: Any) -> tuple[Tool, ...]:
+    functions = [tool["function"] for tool in body.get("tools") or ()]
+    return tuple(Tool(f["name"], f["description"], f["parameters"]) for f in functions)
 
 
 def _check_messages(messages: Any) -> None:
+    roles = ("system", "user", "assistant", "tool")
     fits = isinstance(messages, list) and all(
-        isinstance(m, dict) and m.get("role") in ("system", "user", "assistant") and "content" in m
+        isinstance(m, dict) and m.get("role") in roles and ("content" in m or m.get("tool_calls"))
         for m in messages
     )
     if not fits or not messages:
         raise ProtocolError(400, "invalid messages")
+
+
+def _check_calls(messages: Any) -> None:
+    """Refuse what OpenAI refuses: a call without its result, a result without its call."""
+    waiting: list[str] = []
+    for message in messages:
+        if message["role"] == "tool":
+            if message.get("tool_call_id") not in waiting:
+                raise ProtocolError(400, "a 'tool' message must follow a message with 'tool_calls'")
+            waiting.remove(message["tool_call_id"])
+            continue
+        if waiting:
+            raise ProtocolError(400, f"no result for the tool_call_ids {waiting}")
+        for call in message.get("tool_calls") or ():
+            json.loads(call["function"]["arguments"])  # vLLM breaks on what is no JSON
+            waiting.append(call["id"])
+    if len(set(waiting)) != len(waiting) or "" in waiting or waiting:
+        raise ProtocolError(400, f"no result for the tool_call_ids {waiting}")
 
 
 def _check_ollama(body: dict[str, Any]) -> None:
@@ -508,6 +588,9 @@ def _check_ollama(body: dict[str, Any]) -> None:
 def _check_openai(body: dict[str, Any]) -> None:
     """Refuse what OpenAI refuses."""
     _check_messages(body.get("messages"))
+    _check_calls(body["messages"])
+    if body.get("tools") == []:
+        raise ProtocolError(400, "[] is too short - 'tools'")
     if body.get("stream") is not True:
         raise ProtocolError(400, "this test server only streams")
     if not isinstance(body.get("stop"), (type(None), str, list)) or body.get("stop") == []:

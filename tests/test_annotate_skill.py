@@ -19,11 +19,18 @@ from harness.errors import (
     InputError,
     InvalidReply,
     ModelUnavailable,
-    UsageError,
 )
 from harness.models import ModelPool, Models
 from harness.registry import Registry
-from harness.testing import FakeBackend, FakeModel, fake_models, run_skill
+from harness.testing import (
+    FakeBackend,
+    FakeModel,
+    assert_refuses,
+    assert_saves,
+    fake_app,
+    fake_models,
+    run_skill,
+)
 from skills.annotate.annotate import annotate, prepare
 from skills.annotate.papers import read_paper
 from skills.annotate.plugin import Annotate
@@ -233,16 +240,23 @@ def test_options(tmp_path: Path) -> None:
     assert result.data["provenance"]["framework"]["name"] == "two"
 
 
-def test_bad_options_and_inputs_ask_no_model(tmp_path: Path) -> None:
-    model = FakeModel(GOOD)
-    for text, options in (
-        (str(tmp_path / "none.txt"), {}),
-        (str(EXAMPLE), {"framework": tmp_path / "none.yaml"}),
-        (str(EXAMPLE), {"max_tokens": 2}),
-    ):
-        with pytest.raises(UsageError):
-            run_skill(Annotate(), text, model=model, options=options)
-    assert model.requests == []
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("none.txt", "none.txt"),
+        (f"{EXAMPLE} --framework none.yaml", "none.yaml: cannot be read"),
+        (f"{EXAMPLE} --max-tokens 2", "--max-tokens: '2' is less than 16"),
+    ],
+)
+def test_bad_options_and_inputs_ask_no_model(tmp_path: Path, line: str, said: str) -> None:
+    assert_refuses(fake_app(tmp_path, FakeModel(GOOD)), f"/annotate {line}", said)
+
+
+@pytest.mark.parametrize("suffix", Annotate.saves)
+def test_it_saves_what_it_says(tmp_path: Path, suffix: str) -> None:
+    app = fake_app(tmp_path, FakeModel(GOOD))
+    saved = assert_saves(app, f"/annotate {EXAMPLE}", tmp_path / f"one{suffix}")
+    assert MOVES["claim"].encode() in saved.read_bytes()
 
 
 def test_an_abstract_cannot_reach_beyond_its_prompt() -> None:

@@ -16,11 +16,12 @@ import pytest
 from conftest import EMBEDDED
 from protocol_server import ProtocolServer
 
-from harness.backends.base import Message, Model, Reply, Request, Token, Watch, token_text
+from harness.backends.base import Message, Model, Reply, Request, Token
 from harness.backends.llamacpp import LlamaCppBackend, LlamaCppModel
 from harness.backends.ollama import OllamaBackend
 from harness.backends.openai import OpenAIBackend
 from harness.backends.remote import Unrepeated
+from harness.backends.watch import Watch, token_text
 from harness.entries import ServeEntry
 from harness.errors import SkillFailed
 from harness.files import FileStore

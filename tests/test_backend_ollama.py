@@ -383,4 +383,4 @@ def test_the_protocol_server_refuses_what_ollama_refuses(failing_server: Protoco
     assert requests.get(failing_server.url, timeout=5).text == "Ollama is running"
     assert "version" in requests.get(f"{failing_server.url}/api/version", timeout=5).json()
     shown = requests.post(f"{failing_server.url}/api/show", json=chat, timeout=5)
-    assert shown.json()["capabilities"] == ["completion"]
+    assert shown.json()["capabilities"] == ["completion", "tools"]

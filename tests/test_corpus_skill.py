@@ -17,7 +17,7 @@ from harness.app import App
 from harness.errors import HarnessError, InputError, NothingFound, UsageError
 from harness.execution import Outcome
 from harness.settings import CODE_ROOT
-from harness.testing import fake_app
+from harness.testing import assert_refuses, fake_app
 from skills.corpus import commands, filters, search, store
 from skills.corpus.annotated import Failure
 from skills.corpus.database import default_path, open_corpus
@@ -46,12 +46,6 @@ def told(app: App) -> str:
 
 def data(app: App, line: str) -> Any:
     return json.loads(app.dispatch(line).result.as_json())
-
-
-def refused(app: App, line: str) -> HarnessError:
-    with pytest.raises(HarnessError) as caught:
-        app.dispatch(line)
-    return caught.value
 
 
 def test_a_search_shows_hits_with_their_marks(app: App) -> None:
@@ -130,14 +124,12 @@ def test_a_search_says_that_its_words_are_too_common_to_rank_by(
     ],
 )
 def test_what_is_refused(app: App, line: str, error: type[HarnessError], message: str) -> None:
-    raised = refused(app, line)
-    assert isinstance(raised, error)
-    assert message in str(raised)
-    assert raised.exit_code == (1 if error is NothingFound else 2)
+    code = 1 if error is NothingFound else 2
+    assert isinstance(assert_refuses(app, line, message, code=code), error)
 
 
 def test_a_phrase_that_is_not_found_may_stand_apart(app: App) -> None:
-    assert "must stand together" in str(refused(app, '/corpus search "plans retrieval"').hint)
+    assert_refuses(app, '/corpus search "plans retrieval"', "must stand together", code=1)
     assert data(app, "/corpus search 'plans retrieval'")["hits"]
 
 
@@ -238,9 +230,7 @@ def test_the_statistics_of_an_empty_corpus(app: App, tmp_path: Path) -> None:
         pass
     outcome = app.dispatch("/corpus stats --db empty.db")
     assert outcome.result.text == "0 papers, 0 annotations by the framework nanda"
-    error = refused(app, "/corpus export all.csv --db empty.db")
-    assert isinstance(error, NothingFound)
-    assert not Path("all.csv").exists()
+    assert_refuses(app, "/corpus export all.csv --db empty.db", code=1)
 
 
 def test_a_paper_is_shown_with_its_annotation(app: App) -> None:
@@ -324,4 +314,4 @@ def test_another_framework_has_annotations_of_its_own(app: App, tmp_path: Path) 
     text = (Path(__file__).parent.parent / "skills/nanda/nanda.yaml").read_text(encoding="utf-8")
     (tmp_path / "own.yaml").write_text(text.replace("name: nanda\n", "name: own\n"))
     assert data(app, "/corpus stats --framework own.yaml")["annotations"] == 0
-    assert isinstance(refused(app, "/corpus search retrieval --framework own.yaml"), NothingFound)
+    assert_refuses(app, "/corpus search retrieval --framework own.yaml", "no move holds", code=1)

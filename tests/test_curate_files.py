@@ -24,10 +24,10 @@ from curate_desk import (
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from harness.errors import InputError, ModelUnavailable, OutputError, UsageError
+from harness.errors import InputError, ModelUnavailable, UsageError
 from harness.execution import Door
 from harness.repl import Repl
-from harness.testing import fake_app
+from harness.testing import assert_refuses, fake_app
 from skills.corpus.database import open_corpus
 from skills.corpus.keys import verify
 from skills.nanda.framework import nanda
@@ -329,10 +329,7 @@ def test_without_a_target_the_report_is_shown_and_nothing_is_written(desk: Desk)
 def test_a_file_of_somebody_else_is_in_the_way_before_the_work(desk: Desk, name: str) -> None:
     desk.rows(1)
     (desk.folder / name).write_text("mine")
-    with pytest.raises(OutputError, match=f"{name}: exists already"):
-        desk.curate()
-    assert desk.judge.requests == []
-    assert (desk.folder / name).read_text() == "mine"
+    assert_refuses(desk.app, desk.line(), f"{name}: exists already", code=4)
     desk.curate("--force")
     assert (desk.folder / name).read_text() != "mine"
 
@@ -345,8 +342,7 @@ def test_the_same_job_replaces_its_own_files(desk: Desk) -> None:
     again.curate("--min-votes 2 --limit 9 --explain --probes 2")
     assert again.kept() == ids(1, 2)
     other = write_table(desk.folder / "other.csv", row(1))
-    with pytest.raises(OutputError, match="exists already"):
-        again.curate(table=other)
+    assert_refuses(again.app, again.line(table=other), "exists already", code=4)
 
 
 @pytest.mark.parametrize(
@@ -402,5 +398,4 @@ def test_a_session_curates_as_well(desk: Desk) -> None:
 def test_stdin_is_no_table(desk: Desk) -> None:
     desk.app.close()
     desk.app = fake_app(desk.folder, desk.judge, door=Door("test", stdin=io.BytesIO(b"a,b\n1,2\n")))
-    with pytest.raises(UsageError, match="stdin is not read"):
-        desk.app.dispatch("/curate save to agent_curated.csv")
+    assert_refuses(desk.app, "/curate save to agent_curated.csv", "stdin is not read")

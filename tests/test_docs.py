@@ -1,5 +1,7 @@
 """The documents say what the program does: generated pages, snippets that run, links that lead."""
 
+import importlib.util
+import inspect
 import re
 import subprocess
 import sys
@@ -7,10 +9,10 @@ import sys
 import pytest
 import yaml
 
-from harness import registry, settings
+from harness import hookspecs, registry, settings
 from harness.registry import Registry
 from harness.settings import CODE_ROOT
-from harness.testing import fake_app
+from harness.testing import FakeModel, assert_refuses, assert_saves, fake_app
 from skills.curate.gates import REASONS
 
 PAGES = [CODE_ROOT / "README.md", *sorted((CODE_ROOT / "docs").glob("*.md"))]
@@ -22,22 +24,13 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
 
 
-def test_the_command_reference_is_what_the_program_prints():
+def test_the_documents_are_what_they_are_made_of():
     done = subprocess.run(
         [sys.executable, CODE_ROOT / "docs" / "generate.py", "--check"],
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-
-
-def test_the_plugin_of_the_guide_works(tmp_path):
-    folder = tmp_path / "config" / "skills" / "shout"
-    folder.mkdir(parents=True)
-    (folder / "SKILL.md").write_text(blocks("docs/skills.md", "markdown")[0])
-    (folder / "plugin.py").write_text(blocks("docs/skills.md", "python")[0])
-    outcome = fake_app(tmp_path).dispatch("/shout --times 3 what's up")
-    assert outcome.result.text == "WHAT'S UP!!!"
 
 
 def test_the_registries_of_the_guide_are_valid(tmp_path):
@@ -74,3 +67,30 @@ def test_every_environment_variable_is_explained():
     assert set(re.findall(r'"(HARNESS_[A-Z_]+)"', source)) <= named
     told = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert {name for name in named if name not in told} == set()
+
+
+def test_the_guide_of_hooks_lists_every_hook_as_it_is():
+    text = (CODE_ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\w+)\(([\w, ]+)\)` \|", text, re.M)
+    specs = {
+        name: ", ".join(inspect.signature(hook).parameters)
+        for name, hook in vars(hookspecs).items()
+        if hasattr(hook, f"{hookspecs.PROJECT}_spec")
+    }
+    assert dict(told) == specs
+
+
+def test_the_snippets_of_the_guide_of_hooks_work(tmp_path):
+    (tmp_path / "two_moves.yaml").write_text(
+        (CODE_ROOT / "tests" / "two_moves.yaml").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    (tmp_path / "guide.py").write_text("\n".join(blocks("docs/hooks.md", "python")))
+    spec = importlib.util.spec_from_file_location("guide", tmp_path / "guide.py")
+    plugin = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plugin)
+    model = FakeModel('{"aim": "To act.", "result": "It acts."}')
+    app = fake_app(tmp_path, model, plugins={"guide": plugin})
+    line = f"/annotate --framework two-moves --title One {'word ' * 40}"
+    assert "title = {One}" in assert_saves(app, line, tmp_path / "x.bib").read_text()
+    assert_refuses(app, "/chat hello save to x.bib", "/chat")
+    assert "plugin" not in app.screen.err.getvalue()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killing import assert_killed, kill
 
 from harness.app import App
 from harness.backends.base import Model, OnText, Reply, Request
@@ -23,7 +24,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.execution import Outcome
-from harness.testing import FakeModel, fake_app, run_skill
+from harness.testing import FakeModel, assert_refuses, fake_app, run_skill
 from skills.corpus import store
 from skills.corpus.database import open_corpus
 from skills.evaluate.annotators import LEAD, OTHER
@@ -91,14 +92,16 @@ class Desk:
             writer.writerows(rows)
 
     def evaluate(self, rest: str = "--models producer") -> Outcome:
+        return self.app.dispatch(self.line(rest))
+
+    def line(self, rest: str) -> str:
         again = "" if "--consistency" in rest else "--consistency 0 "
-        return self.app.dispatch(f"/evaluate {self.table} {again}{rest}")
+        return f"/evaluate {self.table} {again}{rest}"
 
     def refused(self, rest: str, kind: type[HarnessError] = UsageError) -> str:
-        with pytest.raises(kind) as caught:
-            self.evaluate(rest)
-        assert self.model.asked == {}
-        return str(caught.value)
+        error = assert_refuses(self.app, self.line(rest), code=kind.exit_code)
+        assert isinstance(error, kind)
+        return str(error)
 
     @property
     def said(self) -> str:
@@ -264,19 +267,16 @@ def test_the_current_annotation_stays_the_current_one(desk: Desk) -> None:
 def test_a_kill_after_an_annotation_is_kept_leaves_the_current_one(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Killed(BaseException):
-        pass
-
     save = store.save
 
     def killed(*args: Any, **options: Any) -> int:
         save(*args, **options)
-        raise Killed
+        kill()
+        return 0
 
     desk.app.dispatch(f"/corpus add {desk.table}")
     monkeypatch.setattr(store, "save", killed)
-    with pytest.raises(Killed):
-        desk.evaluate()
+    assert_killed(desk.evaluate)
     with open_corpus(desk.corpus) as db:
         rows = db.conn.execute("SELECT model, sum(current) AS n FROM annotations GROUP BY model")
         assert {row["model"]: row["n"] for row in rows} == {"import": 6, "producer": 0}

@@ -14,9 +14,9 @@ from finetune_tables import abstract, row, rows, table
 from harness import registry, settings
 from harness.app import App
 from harness.backends.base import Message, Model, Request
-from harness.errors import HarnessError, InputError, OutputError, UsageError
+from harness.errors import HarnessError, InputError, UsageError
 from harness.files import FileStore
-from harness.testing import fake_app
+from harness.testing import assert_refuses, fake_app
 from skills.finetune.build_finetune_from_annotations import build_dataset, main
 from skills.finetune.data.token_counts import Embedded, Texts, histogram, open_counter
 from skills.nanda.framework import nanda
@@ -39,12 +39,6 @@ def told(app: App) -> str:
     return app.screen.err.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
-def refused(app: App, line: str) -> HarnessError:
-    with pytest.raises(HarnessError) as caught:
-        app.dispatch(line)
-    return caught.value
-
-
 def manifest_of(path: str = "train.manifest.json") -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
@@ -61,11 +55,8 @@ def manifest_of(path: str = "train.manifest.json") -> Any:
 )
 def test_what_is_read_is_never_written_over(app: App, options: str) -> None:
     Path("own.jsonl").write_text(json.dumps(row(11)) + "\n")
-    before = Path("own.jsonl").read_bytes()
-    error = refused(app, f"/finetune dataset {options} --force save to own.jsonl")
-    assert isinstance(error, UsageError)
-    assert str(error) == "own.jsonl: is an input itself. Save to another file."
-    assert Path("own.jsonl").read_bytes() == before
+    line = f"/finetune dataset {options} --force save to own.jsonl"
+    assert_refuses(app, line, "own.jsonl: is an input itself. Save to another file.")
 
 
 def test_a_data_set_is_saved_with_its_manifest(app: App) -> None:
@@ -115,9 +106,7 @@ def test_the_same_line_gives_the_same_files_and_replaces_its_own(app: App) -> No
 
 def test_a_manifest_of_others_is_refused_before_the_work(app: App) -> None:
     Path("train.manifest.json").write_text("{}")
-    error = refused(app, f"{LINE} save to train.jsonl")
-    assert isinstance(error, OutputError)
-    assert not Path("train.jsonl").exists()
+    assert_refuses(app, f"{LINE} save to train.jsonl", "train.manifest.json: exists", code=4)
     app.dispatch(f"{LINE} --force save to train.jsonl")
     assert manifest_of()["rows"] == 10
 
@@ -209,10 +198,7 @@ def test_rare_moves_are_told_with_what_their_rows_count(app: App) -> None:
 def test_lines_that_are_refused(
     app: App, line: str, error: type[HarnessError], message: str
 ) -> None:
-    found = refused(app, line)
-    assert isinstance(found, error)
-    assert message in str(found)
-    assert found.exit_code == 2
+    assert isinstance(assert_refuses(app, line, message), error)
 
 
 def byte_level_tokenizer(folder: Path) -> Path:

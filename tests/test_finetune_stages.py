@@ -8,7 +8,7 @@ import pytest
 from finetune_artifacts import work_in
 
 from harness.errors import HarnessError, InputError, UsageError
-from harness.testing import fake_app
+from harness.testing import assert_refuses, fake_app
 from skills.finetune import stages
 from skills.finetune.out import Done
 from skills.finetune.work import Stage, Work
@@ -56,9 +56,7 @@ def test_lines_that_are_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
-    with pytest.raises(error) as caught:
-        fake_app(tmp_path).dispatch(line)
-    assert said in str(caught.value)
+    assert isinstance(assert_refuses(fake_app(tmp_path), line, said), error)
 
 
 def test_a_training_that_has_not_ended_is_not_begun_anew(
@@ -67,6 +65,5 @@ def test_a_training_that_has_not_ended_is_not_begun_anew(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.jsonl").write_text("{}\n")
     (tmp_path / "ft" / "checkpoint-3").mkdir(parents=True)
-    with pytest.raises(UsageError, match=r"has not ended \(checkpoint-3\)") as caught:
-        fake_app(tmp_path).dispatch("/finetune t.jsonl --out ft")
-    assert "--resume" in str(caught.value)
+    line = "/finetune t.jsonl --out ft"
+    assert_refuses(fake_app(tmp_path), line, "has not ended (checkpoint-3)", "--resume")

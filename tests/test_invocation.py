@@ -146,7 +146,7 @@ def test_help_is_asked_for_anywhere(rest):
         ("--limit", "--limit needs a value"),
         ("x --limit", "--limit needs a value"),
         ("--limit --dry-run x", "--limit needs a value"),
-        ("--limit ten x", "--limit: 'ten' is not a whole number"),
+        ("--limit ten x", "--limit: 'ten' is not a number"),
         ("--limit 0 x", "--limit: '0' is less than 1"),
         ("--kind tall x", "--kind: 'tall' is none of 'short' or 'long'"),
         ("--dry-run=yes x", "takes no value"),

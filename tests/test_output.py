@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, ClassVar
 
 import pytest
+from killing import assert_killed, kill
 from pydantic import Field
 
 from harness import (
@@ -343,16 +344,9 @@ def test_a_process_killed_before_its_file_was_in_place_may_still_replace_the_one
 
 
 def test_a_process_killed_after_its_file_was_in_place_may_replace_it(many, monkeypatch):
-    class Killed(BaseException):
-        pass
-
-    def killed(folder: Path) -> None:
-        raise Killed
-
     with monkeypatch.context() as patched:
-        patched.setattr("harness.output._sync_folder", killed)
-        with pytest.raises(Killed):
-            many.dispatch("/many save to a.bin")
+        patched.setattr("harness.output._sync_folder", lambda folder: kill())
+        assert_killed(lambda: many.dispatch("/many save to a.bin"))
     assert Path("a.bin").exists()
     many.dispatch("/many save to a.bin")
 

@@ -1,162 +1,29 @@
-"""A broken plugin costs itself alone, in loading and in calling, whatever it does."""
+"""Where skills are found, whose code is run, and what becomes of a result that breaks."""
 
 import dataclasses
 import importlib.util
 import io
 import py_compile
-import sys
-import textwrap
 
 import pytest
+from plugin_folders import GOOD, lenient, plugin
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 
-from harness import Call, OutputError, Result, Skill, SkillFailed, UsageError
+from harness import Call, OutputError, Result, Skill, SkillFailed, UsageError, cli, repl
 from harness.app import App
 from harness.errors import NotTrusted
 from harness.execution import Door
+from harness.repl import Repl
 from harness.screen import Screen
 from harness.testing import FakeModel, fake_app, fake_settings
-
-GOOD = """
-from harness import Call, Result, Skill, hookimpl
-
-class Good(Skill):
-    name = "{name}"
-    summary = "works"
-    text = "optional"
-
-    def run(self, call):
-        return Result("good: " + call.text)
-
-@hookimpl
-def register_skills(register):
-    register(Good())
-"""
-
-BAD = {
-    "import-error": ("import nosuchmodule", "ModuleNotFoundError"),
-    "raises-at-import": ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
-    "exits-at-import": ("import sys; sys.exit(3)", "SystemExit: 3"),
-    "syntax-error": ("def (", "SyntaxError"),
-    "wrong-signature": (
-        "from harness import hookimpl\n@hookimpl\ndef register_skills(register, wrong): ...",
-        "wrong",
-    ),
-    "misspelt-hook": (
-        "from harness import hookimpl\n@hookimpl\ndef register_skill(register): ...",
-        "register_skill",
-    ),
-    "no-hook": ("x = 1", "registers neither"),
-    "raises-in-hook": (
-        "from harness import hookimpl\n@hookimpl\ndef register_skills(register): 1 / 0",
-        "ZeroDivisionError",
-    ),
-    "not-a-skill": (
-        "from harness import hookimpl\n@hookimpl\ndef register_skills(register): register(1)",
-        "skill name None",
-    ),
-    "bad-name": (GOOD.format(name="Bad Name"), "'Bad Name'"),
-    "duplicate": (GOOD.format(name="help"), "/help is taken by the one from built in"),
-    "takes-a-general-option": (
-        GOOD.format(name="grabby").replace(
-            "    def run",
-            "    class Options(__import__('harness').SkillOptions):\n"
-            "        model: str = 'x'\n\n    def run",
-        ),
-        "--model belongs to the harness",
-    ),
-}
-
-
-def plugin(folder, name, code):
-    folder = folder / name
-    folder.mkdir(parents=True)
-    (folder / "SKILL.md").write_text(f"---\nname: {name}\ndescription: a test\n---\n")
-    (folder / "plugin.py").write_text(textwrap.dedent(code))
-    return folder
-
-
-def lenient(tmp_path, **how):
-    settings = fake_settings(tmp_path)
-    settings = type(settings)(
-        **{
-            **{name: getattr(settings, name) for name in settings.__slots__},
-            "strict_plugins": False,
-        }
-    )
-    return App(settings, Door("test", **how), Screen(io.StringIO(), io.StringIO()))
-
-
-@pytest.mark.parametrize("kind", BAD)
-def test_a_bad_plugin_leaves_all_others_working(tmp_path, kind):
-    code, reason = BAD[kind]
-    own = tmp_path / "config" / "skills"
-    plugin(own, "aa-good", GOOD.format(name="aa-good"))
-    plugin(own, kind, code)
-    plugin(own, "zz-good", GOOD.format(name="zz-good"))
-    app = lenient(tmp_path)
-    [failure] = app.catalogue.failures
-    assert failure.name == kind
-    assert reason in failure.reason
-    assert app.dispatch("/aa-good x").result.text == "good: x"
-    assert app.dispatch("/zz-good y").result.text == "good: y"
-    assert "annotate" in app.catalogue.skills
-    said = app.screen.err.getvalue()
-    assert said.count("\n") == 1
-    assert said.startswith(f"plugin {kind} left out: ")
-    assert failure.traceback.rstrip() in app.dispatch("/skills").result.text
 
 
 def test_strict_mode_raises(tmp_path):
     plugin(tmp_path / "config" / "skills", "bad", "1 / 0")
     with pytest.raises(ZeroDivisionError):
         fake_app(tmp_path)
-
-
-def test_a_plugin_that_prints_while_loading_leaves_stdout_alone(tmp_path, capsys):
-    plugin(tmp_path / "config" / "skills", "loud", "print('hello')\n" + GOOD.format(name="loud"))
-    lenient(tmp_path)
-    assert capsys.readouterr().out == ""
-
-
-class Rogue(Skill):
-    name = "rogue"
-    summary = "misbehaves as told"
-
-    def run(self, call: Call) -> Result:
-        if call.text == "raise":
-            raise ValueError("no luck")
-        if call.text == "exit":
-            sys.exit(0)
-        if call.text == "print":
-            print("on stdout")
-            return Result("the result")
-        return "not a result"  # type: ignore[return-value]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("raise", "ValueError: no luck"),
-        ("exit", "SystemExit"),
-        ("return", "returned str, not a Result"),
-    ],
-)
-def test_a_skill_that_misbehaves_fails_alone(tmp_path, text, message):
-    app = fake_app(tmp_path, None, Rogue())
-    with pytest.raises(SkillFailed, match=message):
-        app.dispatch(f"/rogue {text}")
-    assert app.dispatch("/help rogue").result.text
-    [run] = app.run_log.recent(1)
-    assert (run["status"], run["exit_code"]) == ("failed", 1)
-    if text == "raise":
-        assert "raise ValueError" in run["traceback"]
-
-
-def test_prints_of_a_skill_go_to_stderr(tmp_path, capsys):
-    app = fake_app(tmp_path, None, Rogue())
-    assert app.dispatch("/rogue print").result.text == "the result"
-    assert capsys.readouterr().out == ""
-    assert "on stdout" in app.screen.err.getvalue()
 
 
 def test_a_projects_plugin_runs_only_once_its_content_is_trusted(tmp_path):
@@ -184,6 +51,34 @@ def test_trust_is_asked_for_where_there_is_somebody_to_ask(tmp_path):
         app.dispatch("/theirs x")
     assert app.dispatch("/theirs x").result.text == "good: x"
     assert "/theirs" in asked[0]
+
+
+def test_both_doors_want_trust(tmp_path, monkeypatch, capsys):
+    for name in ("CACHE", "DATA", "CONFIG"):
+        monkeypatch.setenv(f"HARNESS_{name}", str(tmp_path / name.lower()))
+    monkeypatch.chdir(tmp_path)
+    folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
+    assert cli.main(["/theirs x"]) == 2
+    assert "Read it, then add --trust once." in capsys.readouterr().err
+    assert cli.main(["--trust", "/theirs x"]) == 0
+    assert cli.main(["/theirs x"]) == 0
+    assert capsys.readouterr().out == "good: x\n" * 2
+    (folder / "plugin.py").write_text(GOOD.format(name="theirs").replace("good:", "changed:"))
+    assert cli.main(["/theirs x"]) == 2
+    answers = [False, True]
+    app = lenient(tmp_path, confirm=lambda question: answers.pop(0))
+    with create_pipe_input() as keys:
+        keys.send_text("/theirs x\r/theirs x\r/theirs x\r\x04")
+        Repl(app, keys, DummyOutput()).run()
+    assert app.screen.out.getvalue() == "changed: x\n" * 2
+    assert "nobody has trusted yet" in app.screen.err.getvalue()
+
+
+def test_the_session_asks_on_the_terminal(capsys):
+    for typed, answer in (("y", True), ("n", False), ("\x04", False)):
+        with create_pipe_input() as keys, create_app_session(keys, DummyOutput()):
+            keys.send_text(typed)
+            assert repl._ask("Run its code?") is answer
 
 
 def test_skills_trust_by_name(tmp_path):
@@ -244,30 +139,6 @@ def test_a_folder_without_plugin_is_a_prompt_skill(tmp_path):
     found = app.catalogue.skills["rhyme"]
     assert found.skill.summary == "Make it rhyme --- always"
     assert found.problems == ("unknown field 'x'",)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("no front matter", "no front matter"),
-        ("---\nname: x\n---\n", "no description"),
-        ("---\nname: [\n---\n", "not YAML"),
-        ("---\nname: Upper\ndescription: y\n---\n", "'Upper'"),
-    ],
-)
-def test_an_unusable_skill_file_is_left_out_with_its_reason(tmp_path, text, reason):
-    folder = tmp_path / "skills" / "x"
-    folder.mkdir(parents=True)
-    (folder / "SKILL.md").write_text(text)
-    [failure] = lenient(tmp_path).catalogue.failures
-    assert reason in failure.reason
-
-
-def test_a_skill_file_with_windows_line_ends(tmp_path):
-    folder = tmp_path / "skills" / "x"
-    folder.mkdir(parents=True)
-    (folder / "SKILL.md").write_bytes(b"---\r\nname: x\r\ndescription: y\r\n---\r\nBody\r\n")
-    assert fake_app(tmp_path).catalogue.skills["x"].skill.file.body == "Body"
 
 
 def test_a_projects_plugin_with_compiled_files_cannot_be_trusted(tmp_path):

@@ -4,6 +4,7 @@ import stat
 from contextlib import contextmanager
 
 import pytest
+from prompt_toolkit.application import create_app_session
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from prompt_toolkit.input import create_pipe_input
@@ -11,7 +12,7 @@ from prompt_toolkit.output import DummyOutput
 
 from harness.chat import Chat
 from harness.completion import LineCompleter
-from harness.repl import Repl
+from harness.repl import Repl, _ask
 from harness.testing import FakeModel, fake_app
 
 CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
@@ -90,6 +91,17 @@ def test_the_status_line_shows_the_model_in_use(tmp_path):
         assert "no model in use" in repl.status()
         repl.run()
         assert repl.status() == " producer | fake producer"
+
+
+def test_ctrl_c_at_a_question_stops_the_work_and_ctrl_d_means_no():
+    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+        keys.send_text(CTRL_C)
+        with pytest.raises(KeyboardInterrupt):
+            _ask("Overwrite it?")
+        keys.send_text(CTRL_D)
+        assert _ask("Overwrite it?") is False
+        keys.send_text("y")
+        assert _ask("Overwrite it?") is True
 
 
 @pytest.mark.parametrize(

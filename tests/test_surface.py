@@ -12,15 +12,19 @@ import harness
 from harness import errors
 from harness.settings import CODE_ROOT
 
-PYTHON = [
-    path for place in ("harness", "skills") for path in sorted((CODE_ROOT / place).rglob("*.py"))
-]
+# What ships is packages; another folder in skills/ is one that a user has put there.
+SHIPPED = (CODE_ROOT / "harness", *(p.parent for p in CODE_ROOT.glob("skills/*/__init__.py")))
+PYTHON = [path for place in SHIPPED for path in sorted(place.rglob("*.py"))]
 
 
 def test_what_is_exported_is_sorted_and_there():
     assert list(harness.__all__) == sorted(harness.__all__)
     public = {name for name in vars(harness) if not name.startswith("_")}
-    modules = {p.stem for p in (CODE_ROOT / "harness").glob("*.py")} | {"backends", "commands"}
+    modules = {p.stem for p in (CODE_ROOT / "harness").glob("*.py")} | {
+        "backends",
+        "commands",
+        "testing",
+    }
     assert public - modules == set(harness.__all__) - {"__version__"}
 
 
@@ -81,3 +85,40 @@ def _subclasses(cls):
     for sub in cls.__subclasses__():
         if sub.__module__ == errors.__name__:
             yield from _subclasses(sub)
+
+
+def test_the_testing_helpers_are_exported_sorted_and_there():
+    from harness import testing
+
+    assert list(testing.__all__) == sorted(testing.__all__)
+    public = {name for name in vars(testing) if not name.startswith("_")}
+    modules = {p.stem for p in (CODE_ROOT / "harness" / "testing").glob("*.py")}
+    assert public - modules == set(testing.__all__)
+
+
+def test_the_types_are_packaged():
+    """Without py.typed in the wheel, a plugin's type checker sees nothing of ours."""
+    tool = tomllib.loads((CODE_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    assert (CODE_ROOT / "harness" / "py.typed").is_file()
+    assert "py.typed" in tool["setuptools"]["package-data"]["*"]
+    assert "harness*" in tool["setuptools"]["packages"]["find"]["include"]
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "code"),
+    [
+        ("", "", 0),
+        ("def run(self, call: Call) -> Result:", "def run(self, call: int) -> Result:", 1),
+        ("def run_finished(run: RunFinished)", "def run_finished(run)", 1),
+    ],
+    ids=["as-it-is", "another-signature", "untyped"],
+)
+def test_a_strangers_plugin_holds_under_strict_types(tmp_path, written, instead, code):
+    mypy = pytest.importorskip("mypy.api")
+    source = (CODE_ROOT / "tests" / "plugin_of_everything.py").read_text(encoding="utf-8")
+    assert written in source
+    path = tmp_path / "plugin_of_everything.py"
+    path.write_text(source.replace(written, instead), encoding="utf-8")
+    config = str(CODE_ROOT / "pyproject.toml")
+    out, err, exit_code = mypy.run(["--config-file", config, str(path)])
+    assert exit_code == code, out + err

@@ -6,25 +6,65 @@ give me the model (`load`), and, of the model, generate (`generate`). Nothing he
 
 from __future__ import annotations
 
-import math
+import json
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from harness.entries import ServeEntry
-from harness.errors import DeadlineExceeded, Interrupted
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length"]
 OnText = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """What a model may call: `parameters` is the JSON Schema of an object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model's wish to have a tool run.
+
+    Attributes:
+        arguments: as the model wrote them. They should be a JSON object, and need not be.
+        id: what its result is told by; "" where the server gives none.
+    """
+
+    name: str
+    arguments: str
+    id: str = ""
+
+    @property
+    def sendable(self) -> Mapping[str, Any]:
+        """The arguments as an object, empty if they are none: servers refuse to be told anything
+        else, even in what the model itself said."""
+        try:
+            parsed = json.loads(self.arguments)
+        except (ValueError, RecursionError):
+            return {}
+        return parsed if isinstance(parsed, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
+    """One message of a conversation.
+
+    Attributes:
+        tool_calls: what the assistant wants to have run.
+        answers: of a message with the role "tool", the call whose result it is.
+    """
+
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    answers: ToolCall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +72,7 @@ class Request:
     """One generation.
 
     Attributes:
-        messages: the conversation; the last one is the user's.
+        messages: the conversation; the last one is the user's, or the result of a tool.
         max_tokens: completion tokens at most; reaching it gives finish_reason "length".
         temperature: 0 is greedy.
         stop: texts that end the completion; they are not part of it.
@@ -45,6 +85,8 @@ class Request:
             tells 20 at most tells 20.
         slot: which of the model's slots serves it, 0 to `Model.slots` - 1: requests that begin
             alike find their beginning read there. Servers choose by themselves.
+        tools: what the model may call instead of answering; only models with `takes_tools` honour
+            it.
 
     Raises:
         ValueError: fields that contradict each other, or a negative number.
@@ -61,10 +103,13 @@ class Request:
     prefill: str = ""
     top_logprobs: int = 0
     slot: int | None = None
+    tools: tuple[Tool, ...] = ()
 
     def __post_init__(self) -> None:
         if self.json_schema is not None and self.grammar is not None:
             raise ValueError("a request takes a json_schema or a grammar, not both")
+        if self.tools and (self.json_schema is not None or self.grammar is not None):
+            raise ValueError("a request takes tools, or a json_schema or grammar, not both")
         if self.top_logprobs < 0:
             raise ValueError(f"top_logprobs is {self.top_logprobs}, and must not be negative")
         if self.slot is not None and self.slot < 0:
@@ -109,6 +154,8 @@ class Reply:
         tokens: the tokens of the completion themselves, told where `Request.top_logprobs` are asked
             for, also by a server that tells no alternatives. Under a schema or grammar that allows
             one text alone they tell how likely the model holds that text to be.
+        tool_calls: what the model wants to have run before it answers, in its order. Those of an
+            answer that was cut at `Request.max_tokens` may be cut too.
     """
 
     text: str
@@ -119,6 +166,7 @@ class Reply:
     cached_tokens: int = 0
     logprobs: tuple[Mapping[str, float], ...] = ()
     tokens: tuple[Token, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +185,9 @@ class Model(Protocol):
 
     Attributes:
         takes_grammar: whether `Request.grammar` is honoured.
+        takes_tools: whether `Request.tools` is honoured. Where a server does not tell before it is
+            asked, this is True until it has refused a request for its tools; that request is then
+            answered without them.
         slots: how many generations are served at once; any more of them wait.
         digests: sha256 of what is served, by role: {"gguf": ..., "adapter": ...} or
             {"ollama": ...}; empty where a server does not tell.
@@ -145,6 +196,9 @@ class Model(Protocol):
     takes_grammar: bool
     slots: int
     digests: Mapping[str, str]
+
+    @property
+    def takes_tools(self) -> bool: ...
 
     @property
     def context(self) -> int | None:
@@ -207,90 +261,3 @@ class Backend(Protocol):
             ModelUnavailable: it is absent, or cannot be loaded or reached.
             ChecksumMismatch: a file is not the one the registry names.
         """
-
-
-@dataclass(slots=True)
-class Watch:
-    """Deadline, cancellation and collected text of one running generation."""
-
-    request: Request
-    cancel: threading.Event | None = None
-    on_text: OnText | None = None
-    started: float = field(default_factory=time.monotonic)
-    pieces: list[str] = field(default_factory=list)
-    logprobs: list[Mapping[str, float]] = field(default_factory=list)
-    tokens: list[Token] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.pieces)
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
-
-    @property
-    def remaining(self) -> float:
-        """Seconds until the deadline; not negative."""
-        return max(0.0, self.request.deadline - self.seconds)
-
-    def add(self, text: str) -> None:
-        """Take the next piece of text and hand it on."""
-        if text:
-            self.pieces.append(text)
-            if self.on_text:
-                self.on_text(text)
-
-    def tell(self, token: Token, alternatives: Iterable[tuple[str, float]]) -> None:
-        """Take the next token and its alternatives: texts with their logarithm of probability.
-
-        Alternatives of the same text count together; without any, the token alone is told.
-        """
-        self.tokens.append(token)
-        told: dict[str, float] = {}
-        for text, logprob in alternatives:
-            told[text] = _log_add(told[text], logprob) if text in told else logprob
-        if told:
-            self.logprobs.append(dict(sorted(told.items(), key=lambda item: -item[1])))
-
-    def check(self) -> None:
-        """Raise if the deadline has passed or the generation was cancelled."""
-        if self.cancel is not None and self.cancel.is_set():
-            raise Interrupted("the generation was cancelled")
-        if self.seconds > self.request.deadline:
-            raise DeadlineExceeded(
-                f"no complete answer within {self.request.deadline:g} s", partial=self.text
-            )
-
-    def reply(
-        self,
-        finish_reason: FinishReason,
-        prompt_tokens: int,
-        completion_tokens: int,
-        cached_tokens: int = 0,
-    ) -> Reply:
-        """The collected text as a finished completion."""
-        return Reply(
-            self.text,
-            finish_reason,
-            prompt_tokens,
-            completion_tokens,
-            self.seconds,
-            cached_tokens,
-            tuple(self.logprobs),
-            tuple(self.tokens),
-        )
-
-
-def token_text(token: str, raw: Sequence[int] | None) -> str:
-    """The text of a token that is told as a text and, perhaps, as its bytes.
-
-    llama.cpp cuts a broken character off the text of a token: " " is then also a blank with the
-    first byte of an emoji, and only the bytes tell the two apart.
-    """
-    return bytes(raw).decode("utf-8", "replace") if raw else token
-
-
-def _log_add(a: float, b: float) -> float:
-    """log(exp(a) + exp(b)), without leaving the range of a float."""
-    return max(a, b) + math.log1p(math.exp(-abs(a - b)))

@@ -15,11 +15,10 @@ from harness.backends.base import (
     Reply,
     Request,
     Token,
-    Watch,
-    token_text,
 )
 from harness.backends.engine import Engine
 from harness.backends.port import EnginePort
+from harness.backends.watch import Watch, token_text
 from harness.backends.worker import Emit, relay
 from harness.entries import ServeEntry
 from harness.errors import (
@@ -76,6 +75,7 @@ class LlamaCppModel:
     """
 
     takes_grammar = True
+    takes_tools = False
 
     def __init__(self, running: Engine, digests: Mapping[str, str], slots: int = 1) -> None:
         self._server = running.server

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import json
 import threading
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from harness.backends.base import Availability, Message, OnText, Reply, Request, Token, Watch
+from harness.backends.base import Availability, Message, OnText, Reply, Request, Token, ToolCall
+from harness.backends.ollama_server import (
+    START,
+    capabilities,
+    client_of,
+    full_name,
+    host_of,
+    list_models,
+)
+from harness.backends.openai_tools import as_tool
 from harness.backends.remote import (
-    CONNECT_SECONDS,
-    PROBE_SECONDS,
     Plug,
     Recent,
     broken_off,
     connection_lost,
     refusal,
 )
+from harness.backends.watch import Watch
 from harness.backends.worker import Emit, relay
 from harness.entries import ServeEntry
 from harness.errors import HarnessError, ModelUnavailable
@@ -25,12 +34,12 @@ from harness.errors import HarnessError, ModelUnavailable
 if TYPE_CHECKING:
     import ollama
 
-DEFAULT_HOST = "http://127.0.0.1:11434"
 TOP_LOGPROBS = 20
 """The server refuses to tell more alternatives of a token."""
+REFUSES_TOOLS = 400
+"""The server's status where a model's template has no place for tools, among other things."""
 MID_STREAM = -1
 """The client's status for an error line inside an answer that had begun with 200."""
-_START = "Start it with `ollama serve`; OLLAMA_HOST names another address."
 
 
 class OllamaBackend:
@@ -50,12 +59,12 @@ class OllamaBackend:
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> OllamaModel:
         slots = slots or entry.slots or 1
-        return OllamaModel(entry, _host(entry), self._digest(entry), slots)
+        return OllamaModel(entry, host_of(entry), self._digest(entry), slots)
 
     def _digest(self, entry: ServeEntry) -> str:
-        host = _host(entry)
-        pulled = self._pulled.get(host, lambda: _list(host))
-        name = _full_name(str(entry.model))
+        host = host_of(entry)
+        pulled = self._pulled.get(host, lambda: list_models(host))
+        name = full_name(str(entry.model))
         if name not in pulled:
             raise ModelUnavailable(
                 f"Ollama has no {entry.model}", hint="`ollama list` shows what it has."
@@ -70,6 +79,9 @@ class OllamaModel:
     prompt without a word. A model's own stop texts hold as long as a request has none; those of a
     request replace them. A last message of the assistant is gone on from and not repeated. Servers
     before 0.12.11 do not know logprobs and tell none.
+
+    Whether the model takes tools is asked once; a server too old to say is asked for an answer with
+    them, and without where it refuses.
     """
 
     takes_grammar = False
@@ -81,6 +93,15 @@ class OllamaModel:
         self._host = host
         self._server = f"Ollama at {host}"
         self.digests: Mapping[str, str] = {"ollama": digest} if digest else {}
+        self.tools_refused = ""
+        self._takes_tools: bool | None = None
+
+    @property
+    def takes_tools(self) -> bool:
+        if self._takes_tools is None:
+            told = capabilities(self._host, self._name)
+            self._takes_tools = told is None or "tools" in told
+        return self._takes_tools
 
     def count_tokens(self, request: Request) -> None:
         """None: the protocol has no question for it."""
@@ -94,9 +115,14 @@ class OllamaModel:
         """Generate as `base.Model.generate` says; `request.grammar` is ignored."""
         watch, plug = Watch(request, cancel, on_text), Plug()
         last: list[Any] = []
+        calls: list[ToolCall] = []
 
         def take(part: Any) -> None:
             watch.add(part.message.content or "")
+            calls.extend(
+                ToolCall(call.function.name, json.dumps(dict(call.function.arguments)))
+                for call in part.message.tool_calls or ()
+            )
             for token in part.logprobs or ():
                 watch.tell(
                     Token(token.token, token.logprob),
@@ -115,6 +141,7 @@ class OllamaModel:
             "length" if last[0].done_reason == "length" else "stop",
             last[0].prompt_eval_count or 0,
             last[0].eval_count or 0,
+            tool_calls=tuple(calls),
         )
 
     def close(self) -> None:
@@ -127,8 +154,8 @@ class OllamaModel:
         began = False
         try:
             with (
-                _client(self._host, watch.remaining + 1, plug) as client,
-                contextlib.closing(self._chat(client, watch.request)) as parts,
+                client_of(self._host, watch.remaining + 1, plug) as client,
+                contextlib.closing(self._begin(client, watch.request)) as parts,
             ):
                 for part in parts:
                     began = True
@@ -139,10 +166,33 @@ class OllamaModel:
         except httpx.HTTPError as exc:
             timed_out = isinstance(exc, httpx.TimeoutException)
             raise connection_lost(
-                self._server, plug=plug, began=began, timed_out=timed_out, start=_START
+                self._server, plug=plug, began=began, timed_out=timed_out, start=START
             ) from exc
         except ValueError as exc:
             raise broken_off(self._server, "a line of it is no valid JSON message") from exc
+
+    def _begin(self, client: ollama.Client, request: Request) -> Generator[Any, None, None]:
+        """The parts of an answer, without the tools where the server refuses them.
+
+        That it was the tools shows when the same request goes through without.
+        """
+        import ollama
+
+        began, refused = False, ""
+        if request.tools and self.takes_tools:
+            try:
+                for part in self._chat(client, request):
+                    began = True
+                    yield part
+                return
+            except ollama.ResponseError as exc:
+                if began or exc.status_code != REFUSES_TOOLS:
+                    raise
+                refused = exc.error
+        for part in self._chat(client, replace(request, tools=())):
+            if refused:
+                self._takes_tools, self.tools_refused, refused = False, refused, ""
+            yield part
 
     def _chat(self, client: ollama.Client, request: Request) -> Generator[Any, None, None]:
         options: dict[str, Any] = {
@@ -160,6 +210,7 @@ class OllamaModel:
         stream = client.chat(
             model=self._name,
             messages=[_message(message) for message in request.conversation],
+            tools=[as_tool(tool) for tool in request.tools],
             stream=True,
             think=False,
             format=None if request.json_schema is None else dict(request.json_schema),
@@ -180,63 +231,13 @@ class OllamaModel:
         return refusal(exc.status_code, exc.error, self._server)
 
 
-def _message(message: Message) -> dict[str, str]:
-    return {"role": message.role, "content": message.content}
-
-
-def _host(entry: ServeEntry) -> str:
-    return entry.url or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
-
-
-def _full_name(name: str) -> str:
-    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
-
-
-def _client(host: str, seconds: float, plug: Plug) -> ollama.Client:
-    """A client whose reads last `seconds` at most.
-
-    Raises:
-        ModelUnavailable: `host` is no address. The client reads OLLAMA_HOST when it is imported.
-    """
-    import httpx
-
-    try:
-        import ollama
-
-        timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
-        return ollama.Client(host=host, timeout=timeout, event_hooks=plug.hooks)
-    except (ValueError, httpx.InvalidURL) as exc:
-        raise ModelUnavailable(
-            f"{host!r} is not the address of an Ollama server",
-            hint=f"Correct OLLAMA_HOST or the registry; the usual one is {DEFAULT_HOST}.",
-        ) from exc
-
-
-def _list(host: str) -> Mapping[str, str]:
-    """The digests of what is pulled at `host`, by full name.
-
-    Raises:
-        ModelUnavailable: no Ollama answers there.
-    """
-    import httpx
-
-    with _client(host, PROBE_SECONDS, Plug()) as client:
-        import ollama
-
-        try:
-            models = client.list().models
-        except (ConnectionError, httpx.ConnectTimeout) as exc:
-            raise ModelUnavailable(f"no Ollama server at {host}", hint=_START) from exc
-        except httpx.TimeoutException as exc:
-            raise ModelUnavailable(
-                f"the Ollama server at {host} does not answer", hint="Restart it."
-            ) from exc
-        except ollama.ResponseError as exc:
-            raise ModelUnavailable(
-                f"{host} answers {exc.status_code}", hint="Is that Ollama's address?"
-            ) from exc
-        except (httpx.HTTPError, ValueError) as exc:
-            raise ModelUnavailable(
-                f"what answers at {host} is not Ollama", hint="OLLAMA_HOST names its address."
-            ) from exc
-    return {_full_name(model.model): model.digest or "" for model in models if model.model}
+def _message(message: Message) -> dict[str, Any]:
+    written: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        written["tool_calls"] = [
+            {"function": {"name": call.name, "arguments": dict(call.sendable)}}
+            for call in message.tool_calls
+        ]
+    if message.answers is not None:
+        written["tool_name"] = message.answers.name
+    return written

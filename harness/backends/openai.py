@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.backends.base import Availability, OnText, Reply, Request, Token, Watch, token_text
-from harness.backends.remote import (
-    CONNECT_SECONDS,
-    PROBE_SECONDS,
-    Plug,
-    Recent,
-    Unrepeated,
-    broken_off,
-    connection_lost,
-    refusal,
-)
+from harness.backends.base import Availability, FinishReason, OnText, Reply, Request, Token
+from harness.backends.openai_server import START, OpenAIServer, said
+from harness.backends.openai_tools import CallPieces, as_message, as_tool
+from harness.backends.remote import Plug, Recent, Unrepeated, broken_off, connection_lost
+from harness.backends.watch import Watch, token_text
 from harness.backends.worker import Emit, relay
 from harness.entries import ServeEntry
 from harness.errors import HarnessError, InputError, ModelUnavailable
@@ -25,18 +18,15 @@ from harness.errors import HarnessError, InputError, ModelUnavailable
 if TYPE_CHECKING:
     import openai
 
-DEFAULT_URL = "https://api.openai.com/v1"
-NO_KEY = "none"
-"""What is sent where no key is set; the client insists on one, local servers do not look at it."""
 TOO_LONG = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 """How OpenAI and llama-server name, in an error's code or type, a prompt that does not fit."""
+MAY_REFUSE_TOOLS = frozenset({400, 404, 422, 500, 501})
 TOP_LOGPROBS = 20
 """OpenAI, and vLLM as it is started by default, refuse to tell more alternatives of a token."""
 CONTINUES = {"continue_final_message": True, "add_generation_prompt": False}
 """Without them vLLM refuses a last message of the assistant; OpenAI refuses fields like these."""
 CONTINUING = frozenset({"vllm", "sglang"})
 """Servers that take them, as they name themselves in the `owned_by` of their models."""
-_START = "Start the server, or correct its url in the registry (or OPENAI_BASE_URL)."
 
 
 class OpenAIBackend:
@@ -52,17 +42,17 @@ class OpenAIBackend:
 
     def probe(self, entry: ServeEntry) -> Availability:
         try:
-            self._check(_Server(entry), str(entry.model))
+            self._check(OpenAIServer(entry), str(entry.model))
         except ModelUnavailable as exc:
             return Availability(False, exc.message)
         return Availability(True)
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> OpenAIModel:
-        server = _Server(entry)
+        server = OpenAIServer(entry)
         owner = self._check(server, str(entry.model))
         return OpenAIModel(entry, server, slots or entry.slots or 1, owner in CONTINUING)
 
-    def _check(self, server: _Server, model: str) -> str:
+    def _check(self, server: OpenAIServer, model: str) -> str:
         """Who owns the model, "" where the server does not tell."""
         listed = self._listed.get((server.url, server.key), server.models)
         if listed is not None and model not in listed:
@@ -84,7 +74,8 @@ class OpenAIModel:
     A prefill is a last message of the assistant. llama-server goes on from it, and vLLM and SGLang
     do where they are asked in their own way, which happens where a model is `owned_by` them. OpenAI
     answers anew, as if that message were finished; others may refuse it. An answer that repeats the
-    prefill has it taken off. A server that refuses to tell logprobs is asked again without.
+    prefill has it taken off. A server that refuses to tell logprobs is asked again without, and so
+    is one that refuses tools: the protocol does not tell beforehand whether a model takes them.
 
     Args:
         continues: whether the server takes `CONTINUES`.
@@ -93,13 +84,15 @@ class OpenAIModel:
     takes_grammar = False
 
     def __init__(
-        self, entry: ServeEntry, server: _Server, slots: int = 1, continues: bool = False
+        self, entry: ServeEntry, server: OpenAIServer, slots: int = 1, continues: bool = False
     ) -> None:
         self._name = str(entry.model)
         self.context = entry.context if "context" in entry.model_fields_set else None
         self.slots = slots
         self._server = server
         self._continues = continues
+        self.takes_tools = True
+        self.tools_refused = ""
         self.digests: Mapping[str, str] = {}
 
     def count_tokens(self, request: Request) -> None:
@@ -115,12 +108,15 @@ class OpenAIModel:
         watch, plug = Watch(request, cancel, on_text), Plug()
         finish: list[str] = []
         usage: list[Any] = []
+        calls = CallPieces()
         answer = Unrepeated("" if self._continues else request.prefill)
 
         def take(chunk: Any) -> None:
             for choice in chunk.choices or ():
                 watch.add(answer.take((choice.delta and choice.delta.content) or ""))
                 _tell(watch, choice)
+                for piece in (choice.delta and choice.delta.tool_calls) or ():
+                    calls.take(piece)
                 if choice.finish_reason:
                     finish.append(choice.finish_reason)
             if chunk.usage:
@@ -129,12 +125,13 @@ class OpenAIModel:
         relay(lambda emit: self._stream(watch, plug, emit), take, watch, plug.pull)
         watch.add(answer.rest())
         reason = finish[-1] if finish else None
-        if reason not in ("stop", "length"):
-            ended = f"with finish_reason {reason!r}" if reason else "without a finish_reason"
-            failure = broken_off(self._server.url, f"the stream ended {ended}")
+        if reason not in ("stop", "length", "tool_calls"):
+            how = f"with finish_reason {reason!r}" if reason else "without a finish_reason"
+            failure = broken_off(self._server.url, f"the stream ended {how}")
             failure.partial = watch.text
             raise failure
-        return watch.reply("length" if reason == "length" else "stop", *_counts(usage))
+        ended: FinishReason = "length" if reason == "length" else "stop"
+        return watch.reply(ended, *_counts(usage), tool_calls=calls.calls())
 
     def close(self) -> None:
         """Nothing to free: the model is the server's."""
@@ -155,7 +152,7 @@ class OpenAIModel:
         except openai.APIConnectionError as exc:
             timed_out = isinstance(exc, openai.APITimeoutError)
             raise connection_lost(
-                self._server.url, plug=plug, began=began, timed_out=timed_out, start=_START
+                self._server.url, plug=plug, began=began, timed_out=timed_out, start=START
             ) from exc
         except openai.APIStatusError as exc:
             raise self._refused(exc) from exc
@@ -165,6 +162,26 @@ class OpenAIModel:
             raise broken_off(self._server.url, "a line of it is no valid JSON") from exc
 
     def _begin(self, client: openai.OpenAI, request: Request) -> Any:
+        """The chunks of an answer, without the tools where the server refuses them.
+
+        It refuses in many words, and with 400, 404, 422 or 500. That it was the tools shows when
+        the same request goes through without.
+        """
+        import openai
+
+        if not (request.tools and self.takes_tools):
+            return self._told(client, request)
+        body = self._body(request) | {"tools": [as_tool(tool) for tool in request.tools]}
+        try:
+            return client.chat.completions.create(**body)
+        except openai.APIStatusError as exc:
+            if exc.status_code not in MAY_REFUSE_TOOLS or TOO_LONG & {exc.code, exc.type}:
+                raise
+            chunks = self._told(client, request)
+            self.takes_tools, self.tools_refused = False, said(exc)
+            return chunks
+
+    def _told(self, client: openai.OpenAI, request: Request) -> Any:
         """The chunks of an answer, without logprobs where the server refuses to tell them.
 
         Servers refuse in many words and with several statuses. That it was the logprobs shows when
@@ -190,7 +207,7 @@ class OpenAIModel:
     def _body(self, request: Request) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self._name,
-            "messages": [{"role": m.role, "content": m.content} for m in request.conversation],
+            "messages": [as_message(message) for message in request.conversation],
             "stream": True,
             "stream_options": {"include_usage": True},
             "max_tokens": request.max_tokens,
@@ -209,76 +226,15 @@ class OpenAIModel:
     def _refused(self, exc: openai.APIStatusError) -> HarnessError:
         if TOO_LONG & {exc.code, exc.type}:
             return InputError(
-                f"the prompt does not fit the context of {self._name}: {_said(exc)}",
+                f"the prompt does not fit the context of {self._name}: {said(exc)}",
                 hint="Shorten the input, or start the server with a larger context.",
             )
         if exc.status_code == 404:
             return ModelUnavailable(
-                f"no model {self._name!r} at {self._server.url}: {_said(exc)}",
+                f"no model {self._name!r} at {self._server.url}: {said(exc)}",
                 hint="Correct the model's name in the registry.",
             )
         return self._server.refused(exc)
-
-
-class _Server:
-    """A server's address and key."""
-
-    def __init__(self, entry: ServeEntry) -> None:
-        self.url = entry.url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
-        self.key_env = entry.api_key_env or "OPENAI_API_KEY"
-        self.key = os.environ.get(self.key_env) or NO_KEY
-
-    def client(self, seconds: float, plug: Plug) -> openai.OpenAI:
-        """A client that never retries by itself, and whose reads last `seconds` at most."""
-        import openai
-
-        timeout = openai.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
-        return openai.OpenAI(
-            base_url=self.url,
-            api_key=self.key,
-            max_retries=0,
-            timeout=timeout,
-            http_client=openai.DefaultHttpxClient(event_hooks=plug.hooks),
-        )
-
-    def models(self) -> Mapping[str, str] | None:
-        """The server's models by id, with who owns each, or None where it does not list them.
-
-        Raises:
-            ModelUnavailable: there is no such server, or it refuses the key.
-        """
-        import openai
-
-        with self.client(PROBE_SECONDS, Plug()) as client:
-            try:
-                listed = client.models.list().data
-                return {model.id: model.owned_by or "" for model in listed}
-            except openai.NotFoundError:
-                return None
-            except openai.APIConnectionError as exc:
-                raise ModelUnavailable(f"no server answers at {self.url}", hint=_START) from exc
-            except openai.APIStatusError as exc:
-                raise ModelUnavailable(self.refused(exc).message, hint=_START) from exc
-            except (openai.APIError, ValueError, TypeError, AttributeError) as exc:
-                raise ModelUnavailable(
-                    f"what answers at {self.url} does not speak OpenAI's protocol", hint=_START
-                ) from exc
-
-    def refused(self, exc: openai.APIStatusError) -> HarnessError:
-        """The error for a status that says the same of every request."""
-        if exc.status_code in (401, 403):
-            unset = " (not set)" if self.key == NO_KEY else ""
-            return ModelUnavailable(
-                f"{self.url} refuses the key of {self.key_env}{unset}",
-                hint=f"Set the environment variable {self.key_env} to the server's key.",
-            )
-        return refusal(exc.status_code, _said(exc), self.url)
-
-
-def _said(exc: openai.APIStatusError) -> str:
-    """The server's own words, without the client's."""
-    body = exc.body
-    return str(body["message"]) if isinstance(body, dict) and "message" in body else exc.message
 
 
 def _tell(watch: Watch, choice: Any) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from harness.backends.base import Watch
+from harness.backends.watch import Watch
 from harness.errors import GenerationFailed
 
 T = TypeVar("T")

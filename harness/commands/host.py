@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from harness.catalogue import Catalogue
 from harness.chat import Chat
+from harness.errors import UnknownSkill
 from harness.models import ModelPool
-from harness.plugins import Catalogue
 from harness.runlog import RunLog
 
 
@@ -27,3 +28,15 @@ class Host(Protocol):
 
     def trust(self, name: str) -> None:
         """Trust the project's plugin `name` as it is now, and load it."""
+
+    def disable(self, name: str) -> None:
+        """Disable all that has this name, and read everything anew without it."""
+
+    def enable(self, name: str) -> None:
+        """Undo `disable`."""
+
+    def unknown(self, name: str) -> UnknownSkill:
+        """The error for a name that no skill has, which may be disabled."""
+
+    def names(self) -> frozenset[str]:
+        """The names that plugins and skills have, as far as can be told without importing any."""

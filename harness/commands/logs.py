@@ -24,6 +24,7 @@ class Logs(Skill):
     usage = "RUN"
     text = "optional"
     logged = False
+    tool = False
     subcommands = {"path": "print where the run log is"}
 
     class Options(SkillOptions):

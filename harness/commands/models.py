@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.commands.host import Host
 from harness.registry import Candidate
-from harness.skills import Call, Result, Skill
+from harness.skills import Call, Result, Skill, SkillOptions
 from harness.tables import table
 
 
@@ -20,6 +20,9 @@ class ModelsCommand(Skill):
 
     def __init__(self, host: Host) -> None:
         self._host = host
+
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        return ""
 
     def run(self, call: Call) -> Result:
         models = [self._describe(model_id) for model_id in self._host.pool.registry.models]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.commands.host import Host
 from harness.commands.logs import Logs
 from harness.commands.models import ModelsCommand
+from harness.commands.new_skill import NewSkill
 from harness.commands.session import Exit, Help, Reload
 from harness.commands.skills import Skills
 from harness.hookspecs import RegisterSkill, hookimpl
@@ -22,6 +23,7 @@ class Commands:
         for skill in (
             Help(host),
             Skills(host),
+            NewSkill(host),
             ModelsCommand(host),
             Reload(host),
             Logs(host),

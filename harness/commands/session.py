@@ -5,7 +5,6 @@ from __future__ import annotations
 from harness import help as help_texts
 from harness import options
 from harness.commands.host import Host
-from harness.errors import UnknownSkill
 from harness.skills import Call, Result, Skill
 
 
@@ -17,6 +16,7 @@ class Help(Skill):
     usage = "NAME"
     text = "optional"
     logged = False
+    tool = False
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -29,17 +29,18 @@ class Help(Skill):
             commands = [{"name": s.name, "summary": s.summary} for s in skills]
             return Result(help_texts.overview(skills), {"commands": commands})
         if name not in found:
-            raise UnknownSkill(f"there is no skill /{name}", hint="`/help` lists them.")
+            raise self._host.unknown(name)
         skill = found[name].skill
+        formats = list(self._host.catalogue.formats_for(skill))
         data = {
             "name": skill.name,
             "summary": skill.summary,
             "usage": help_texts.usage(skill),
             "options": skill.Options.model_json_schema(),
             "general_options": options.GeneralOptions.model_json_schema(),
-            "saves": list(skill.saves),
+            "saves": [*skill.saves, *formats],
         }
-        return Result(help_texts.skill_help(skill), data)
+        return Result(help_texts.skill_help(skill, formats), data)
 
 
 class Reload(Skill):
@@ -48,10 +49,12 @@ class Reload(Skill):
     name = "reload"
     summary = "Read the registry and the skills' folders anew, without leaving"
     details = """\
-    Skills in folders are imported again; built-in and pip-installed ones need a restart. Loaded
-    models are freed."""
+    Skills in folders and pip-installed ones are imported again, with the modules they brought.
+    Built-in ones, and what was installed with `pip install --editable` since the start, need a
+    restart. Loaded models are freed."""
     text = "none"
     logged = False
+    tool = False
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -74,6 +77,7 @@ class Exit(Skill):
     summary = "Leave the session"
     text = "none"
     logged = False
+    tool = False
 
     def run(self, call: Call) -> Result:
         return Result(leave=True)

@@ -90,6 +90,7 @@ class Finished:
         )
         return Result(
             writers=writers,
+            records=lambda: (item.record for item in self.items()),
             summary=self.summary,
             exit_code=1 if self.summary["failed"] else 0,
             stopped=self.stopped,

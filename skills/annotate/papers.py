@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import InputError
+from harness.inputs import SUFFIXES, TEXT_WORDS, is_file, path_in
 from skills.annotate import arxiv_source, text_files
-from skills.annotate.text_files import SUFFIXES
 from skills.corpus import tables
 from skills.nanda.paper import Paper, own_id
 from skills.nanda.wording import flatten
 
-ABSTRACT_WORDS = 40
+ABSTRACT_WORDS = TEXT_WORDS
 """From this length on, text on the line is an abstract; anything shorter is a topic."""
 FEWEST_WORDS = 5
 """What comes from a file or stdin was given as an abstract, and is one from this length on."""
@@ -25,10 +25,6 @@ ACCEPTED = (
     "an arXiv id, or - for stdin."
 )
 
-_OTHER_SUFFIX = re.compile(r"\S*\w\.[A-Za-z][A-Za-z0-9]{0,7}")
-_KNOWN_OTHERS = re.compile(
-    r"\.(?:pdf|csv|tsv|jsonl?|parquet|xlsx?|docx?|odt|rtf|html?|xml|ya?ml|tex|bib|zip|gz)$", re.I
-)
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.|arxiv\.org/)\S+", re.IGNORECASE)
 
 
@@ -54,11 +50,11 @@ def read_paper(
     asked = text.strip()
     if source == "stdin":
         paper = _given(text, "stdin")
-    elif not _is_file(asked) and (arxiv_id := arxiv_id_in(asked)):
+    elif not is_file(asked) and (arxiv_id := arxiv_id_in(asked)):
         paper = fetch(arxiv_id).as_paper()
     elif _is_long(asked):
         paper = _given(text, "text")
-    elif path := _path_in(asked):
+    elif path := path_in(asked):
         paper = _from_file(path)
     else:
         raise _no_abstract(asked)
@@ -69,7 +65,7 @@ def read_paper(
 def table_in(text: str) -> Path | None:
     """The table of papers that `text` names, by its suffix or, of a .md file, by what it holds."""
     asked = text.strip()
-    path = None if _is_long(asked) else _path_in(asked)
+    path = None if _is_long(asked) else path_in(asked)
     if path is None or path.suffix.lower() not in tables.SUFFIXES:
         return None
     return path if path.suffix.lower() != ".md" or tables.is_list(path) else None
@@ -82,7 +78,7 @@ def is_topic(text: str) -> bool:
         InputError: it is an address of something else than an arXiv paper.
     """
     asked = text.strip()
-    return not (_is_long(asked) or _path_in(asked) or arxiv_id_in(asked))
+    return not (_is_long(asked) or path_in(asked) or arxiv_id_in(asked))
 
 
 def arxiv_id_in(text: str) -> str | None:
@@ -125,27 +121,6 @@ def _from_file(path: Path) -> Paper:
     shown = os.fsencode(path).decode("utf-8", "replace")
     source = {"kind": "file", "path": shown}
     return Paper("id", own_id(abstract), title, abstract, source)
-
-
-def _path_in(text: str) -> Path | None:
-    """The path that `text` is: by a suffix, a path separator without blanks, or a file there."""
-    quoted = re.fullmatch(r"([\"'])([^\n]+)\1", text)
-    name = quoted[2].strip() if quoted else text
-    if not name or "\n" in name or "\0" in name:
-        return None
-    blanks = re.search(r"\s", name) is not None
-    known = name.lower().endswith(SUFFIXES) or _KNOWN_OTHERS.search(name)
-    separated = ("/" in name or os.sep in name) and not blanks
-    if known or separated or _OTHER_SUFFIX.fullmatch(name) or _is_file(name):
-        return Path(name)
-    return None
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).is_file()
-    except OSError:  # longer than a file name can be
-        return False
 
 
 def _no_abstract(text: str) -> InputError:

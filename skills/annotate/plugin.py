@@ -15,6 +15,7 @@ from harness.errors import UsageError
 from harness.hookspecs import RegisterSkill, hookimpl
 from harness.options import misplaced
 from harness.skills import Call, Result, Skill, SkillOptions
+from skills.nanda.choosing import FrameworkOption, chosen
 
 _ASK = r"(?:please\s+|can\s+you\s+|could\s+you\s+|would\s+you\s+)*annotate\s+"
 _WHAT = r"(?:this|the|my|following|arxiv|paper|abstract|file|text|preprint|from|of|in|with|id)"
@@ -91,9 +92,7 @@ class Annotate(Skill):
         title: str | None = Field(
             None, description="the paper's title, instead of the one in the input"
         )
-        framework: Path | None = Field(
-            None, description="a YAML file with other moves than the eight that ship"
-        )
+        framework: FrameworkOption = None
         max_tokens: int | None = Field(
             None, ge=16, description="tokens of one answer at most; the default cuts no annotation"
         )
@@ -119,16 +118,19 @@ class Annotate(Skill):
             None, description="of a topic, papers up to this day, month or year"
         )
 
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        """Annotations are kept in the user's own corpus, as those of any line are."""
+        assert isinstance(options, Annotate.Options)
+        return f"writes into the database {options.db}" if options.db else ""
+
     def run(self, call: Call) -> Result:
         from skills.annotate.papers import is_topic, table_in
-        from skills.nanda import framework as frameworks
 
         on_line = call.source == "line"
         table = table_in(call.text) if on_line else None
         case = _TABLE if table else _TOPIC if on_line and is_topic(call.text) else _PAPER
         _refuse_misplaced(call, case)
-        own = call.options.framework
-        framework = frameworks.load(own) if own else frameworks.nanda()
+        framework = chosen(call.options.framework, call.frameworks)
         if table:
             from skills.annotate.many import annotate_table
 

@@ -62,6 +62,7 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
     return Result(
         "" if call.targets else survey(),
         writers={**tables, ".md": write_survey},
+        records=lambda: (item.record for item in items),
         summary=summary,
         exit_code=1 if failures else 0,
         stopped=finished.stopped if finished else None,

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 import re
-import stat
 from pathlib import Path
 
+from harness import inputs
 from harness.errors import InputError
+from harness.inputs import SUFFIXES
 from skills.corpus import tables
 
-SUFFIXES = (".txt", ".md")
-MAX_BYTES = 1_000_000
-"""Some 150,000 words: whatever is larger is no abstract, and is not read."""
 TITLE_WORDS = 30
 """A first line of no more words than this may be a title; the longest title of the gold has 21."""
 
@@ -26,7 +23,6 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _NEXT_HEADING = re.compile(r"^#{1,6}[ \t]+\S", re.MULTILINE)
-_UTF16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
 def read(path: Path) -> str:
@@ -44,25 +40,9 @@ def read(path: Path) -> str:
             hint=f"It reads an abstract from {' and '.join(SUFFIXES)}, and a table of papers from "
             f"{', '.join(tables.SUFFIXES)}; save it as one of these.",
         )
-    data = _bytes(path)
-    if not data.strip():
-        raise InputError("is empty", where=where, hint="Put the abstract into it.")
-    if data.startswith(_UTF16_OR_32):
-        raise InputError("is UTF-16 or UTF-32 text", where=where, hint="Save it as UTF-8.")
-    if b"\0" in data:
-        raise InputError(
-            f"is a binary file (byte {data.index(0)} is 0)",
-            where=where,
-            hint="Give the abstract as plain text.",
-        )
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise InputError(
-            f"is not UTF-8 text (byte {exc.start} is 0x{data[exc.start]:02x})",
-            where=where,
-            hint="Save it as UTF-8.",
-        ) from exc
+    return inputs.read_text(
+        path, what="an abstract", shorten="Give the abstract alone, not the whole paper."
+    )
 
 
 def title_and_abstract(text: str) -> tuple[str, str]:
@@ -100,29 +80,3 @@ def _clean(title: str) -> str:
     title = re.sub(r"^title:\s*", "", title.strip(), flags=re.IGNORECASE)
     bold = re.fullmatch(r"(\*\*|__)(.+)\1", title)
     return " ".join((bold[2] if bold else title).split())
-
-
-def _bytes(path: Path) -> bytes:
-    where = str(path)
-    try:
-        path = path.expanduser()
-        found = path.stat()
-        if stat.S_ISDIR(found.st_mode):
-            raise InputError("is a folder", where=where, hint="Name a file in it.")
-        if not stat.S_ISREG(found.st_mode):
-            raise InputError("is no regular file", where=where, hint="Use - to read from a pipe.")
-        if found.st_size > MAX_BYTES:
-            raise InputError(
-                f"has {found.st_size / 1e6:.1f} MB, too much for an abstract",
-                where=where,
-                hint="Give the abstract alone, not the whole paper.",
-            )
-        return path.read_bytes()
-    except FileNotFoundError as exc:
-        raise InputError(
-            "there is no such file", where=where, hint="Is the path right from this folder?"
-        ) from exc
-    except RuntimeError as exc:  # "~nobody/x"
-        raise InputError("there is no such home folder", where=where) from exc
-    except OSError as exc:
-        raise InputError(f"cannot be read ({exc.strerror})", where=where) from exc

@@ -18,7 +18,7 @@ from skills.corpus.columns import Columns
 from skills.corpus.database import default_path, open_corpus
 from skills.corpus.queries import parse_years, unknown
 from skills.corpus.verifying import verify_all
-from skills.nanda import framework as frameworks
+from skills.nanda.choosing import chosen
 from skills.nanda.framework import Framework
 
 if TYPE_CHECKING:
@@ -187,12 +187,13 @@ def _saved_or(
         id_column = listing.id_column(db, ids)
     summary = {"papers": len(ids), "corpus": str(path)}
     writers = outputs.writers(framework, id_column, items, lambda: iter(failed), title=title)
-    return Result(writers=writers, summary=summary)
+    return Result(
+        writers=writers, records=lambda: (item.record for item in items()), summary=summary
+    )
 
 
 def _framework(call: Call) -> Framework:
-    own = call.options.framework
-    return frameworks.load(own) if own else frameworks.nanda()
+    return chosen(call.options.framework, call.frameworks)
 
 
 def _database(call: Call) -> Path:

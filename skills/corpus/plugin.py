@@ -11,6 +11,7 @@ from harness.errors import UsageError
 from harness.hookspecs import RegisterSkill, hookimpl
 from harness.options import misplaced
 from harness.skills import Call, Result, Skill, SkillOptions
+from skills.nanda.choosing import FrameworkOption
 
 _GOES_WITH = {
     "move": ("search",),
@@ -60,9 +61,7 @@ class Corpus(Skill):
 
     class Options(SkillOptions):
         db: Path | None = Field(None, description="the corpus database, instead of your own")
-        framework: Path | None = Field(
-            None, description="a YAML file with other moves than the eight that ship"
-        )
+        framework: FrameworkOption = None
         move: tuple[str, ...] = Field((), description="search: in this move alone; may be repeated")
         year: str | None = Field(
             None, description="search: papers of 2024, 2023..2025, 2024.. or ..2022"
@@ -79,6 +78,11 @@ class Corpus(Skill):
         abstract_column: str | None = Field(None, description="add: the column of abstracts")
         id_column: str | None = Field(None, description="add: the column of ids")
         title_column: str | None = Field(None, description="add: the column of titles")
+
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        assert isinstance(options, Corpus.Options)
+        where = f"the database {options.db}" if options.db else "your corpus"
+        return f"takes papers and annotations into {where}" if subcommand == "add" else ""
 
     def run(self, call: Call) -> Result:
         asked = call.subcommand

@@ -14,6 +14,7 @@ from harness.invocation import as_path
 from harness.options import misplaced
 from harness.skills import Call, Result, Skill, SkillOptions
 from skills.finetune.data.options import DatasetOptions
+from skills.nanda.choosing import FrameworkOption, chosen
 
 _CURATE, _REVIEW = "a run of the panel", "a review"
 _GOES_WITH = {
@@ -99,9 +100,7 @@ class Curate(Skill):
         abstract_column: str | None = Field(None, description="the table's column of abstracts")
         id_column: str | None = Field(None, description="the table's column of ids")
         title_column: str | None = Field(None, description="the table's column of titles")
-        framework: Path | None = Field(
-            None, description="a YAML file with other moves than the eight that ship"
-        )
+        framework: FrameworkOption = None
         db: Path | None = Field(None, description="the corpus database, instead of your own")
 
     def companions(
@@ -119,17 +118,22 @@ class Curate(Skill):
         made = {"dataset": options.build, "manifest": manifest_path(options.build)}
         return {**sidecars.beside(target), **made}
 
-    def run(self, call: Call) -> Result:
-        from skills.nanda import framework as frameworks
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        assert isinstance(options, Curate.Options)
+        if options.review:
+            return "has you review annotations, and writes those you accept"
+        changed = ["sets the thresholds of later runs"] * options.calibrate
+        changed += [f"writes into the database {options.db}"] * bool(options.db)
+        return " and ".join(changed)
 
+    def run(self, call: Call) -> Result:
         case = _REVIEW if call.options.review else _CURATE
         if wrong := misplaced(call.options, _GOES_WITH, case):
             raise UsageError(f"{wrong[0]} is for {' or '.join(wrong[1])}, and this is {case}")
         _refuse_alone(call)
         if call.source == "stdin":  # a whole table, which is no path
             raise UsageError("stdin is not read", hint="Give the name of a file, or `corpus`.")
-        own = call.options.framework
-        framework = frameworks.load(own) if own else frameworks.nanda()
+        framework = chosen(call.options.framework, call.frameworks)
         if case == _REVIEW:
             from skills.curate.review.command import review
 

@@ -68,6 +68,7 @@ def finish(desk: Desk, run: Run, stopped: HarnessError | None, seconds: float) -
     return Result(
         text,
         writers=_writers(run, path, summed),
+        records=lambda: (item.record for item in _kept(run, path)),
         companions={**_beside(run, summed), **dataset},
         summary=summed,
         exit_code=1 if failed else 0,
@@ -89,22 +90,23 @@ def _unreadable(desk: Desk, run: Run) -> Iterator[str]:
         )
 
 
+def _kept(run: Run, path: Path) -> Iterator[Annotated]:
+    """The annotations that are kept."""
+    kept = [verdict.item for verdict in run.verdicts if verdict.decision == "kept"]
+    with open_corpus(path) as db:
+        yield from items.records(db, kept, run.framework)
+
+
 def _writers(run: Run, path: Path, summed: Mapping[str, Any]) -> dict[str, Write]:
     """What writes the annotations that are kept."""
-    kept = [verdict.item for verdict in run.verdicts if verdict.decision == "kept"]
-    framework = run.framework
-
-    def annotated() -> Iterator[Annotated]:
-        with open_corpus(path) as db:
-            yield from items.records(db, kept, framework)
-
+    kept = sum(verdict.decision == "kept" for verdict in run.verdicts)
     return outputs.writers(
-        framework,
+        run.framework,
         run.source.id_column,
-        annotated,
+        lambda: _kept(run, path),
         lambda: iter(()),
         title=f"Curated: {run.source.name}",
-        about={"input": run.source.name, "kept": len(kept), "run": summed["run"]},
+        about={"input": run.source.name, "kept": kept, "run": summed["run"]},
     )
 
 

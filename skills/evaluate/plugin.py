@@ -11,6 +11,7 @@ from harness.errors import UsageError
 from harness.hookspecs import RegisterSkill, hookimpl
 from harness.options import misplaced
 from harness.skills import Call, Result, Skill, SkillOptions
+from skills.nanda.choosing import FrameworkOption, chosen
 
 _GOLD, _LABELS = "a table with gold", "a file of labelled sentences"
 _GOES_WITH = {
@@ -72,14 +73,15 @@ class Evaluate(Skill):
         abstract_column: str | None = Field(None, description="the table's column of abstracts")
         id_column: str | None = Field(None, description="the table's column of ids")
         title_column: str | None = Field(None, description="the table's column of titles")
-        framework: Path | None = Field(
-            None, description="a YAML file with other moves than the eight that ship"
-        )
+        framework: FrameworkOption = None
         db: Path | None = Field(None, description="the corpus database, instead of your own")
+
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        assert isinstance(options, Evaluate.Options)
+        return f"writes into the database {options.db}" if options.db else ""
 
     def run(self, call: Call) -> Result:
         from skills.evaluate.evaluation import evaluate
-        from skills.nanda import framework as frameworks
 
         options, asked = call.options, call.text.strip()
         if call.source == "stdin":  # a whole table, which is no path
@@ -96,8 +98,7 @@ class Evaluate(Skill):
         case = _LABELS if options.csabstruct else _GOLD
         if wrong := misplaced(options, _GOES_WITH, case):
             raise UsageError(f"{wrong[0]} is for {' or '.join(wrong[1])}, and this is {case}")
-        own = options.framework
-        return evaluate(call, frameworks.load(own) if own else frameworks.nanda())
+        return evaluate(call, chosen(options.framework, call.frameworks))
 
 
 @hookimpl

@@ -13,6 +13,7 @@ from harness.hookspecs import RegisterSkill, hookimpl
 from harness.options import misplaced
 from harness.skills import Call, Result, Skill, SkillOptions
 from skills.finetune.data.options import DatasetOptions
+from skills.nanda.choosing import FrameworkOption
 
 _RUN = "a run"
 _TRAINS = (_RUN, "prepare", "plan", "train")
@@ -64,6 +65,7 @@ class Finetune(Skill):
         "unregister": "take a model out of your registry",
     }
     saves = (".jsonl",)
+    formats = False  # a training set has one form, and its manifest names the file
 
     class Options(DatasetOptions):
         manner: ClassVar[frozenset[str]] = frozenset({"resume", "checkpoint", "host", "llama_cpp"})
@@ -76,9 +78,7 @@ class Finetune(Skill):
         )
         abstract_column: str | None = Field(None, description="the tables' column of abstracts")
         id_column: str | None = Field(None, description="the tables' column of ids")
-        framework: Path | None = Field(
-            None, description="a YAML file with other moves than the eight that ship"
-        )
+        framework: FrameworkOption = None
         db: Path | None = Field(None, description="the corpus database, instead of your own")
         out: Path = Field(Path("finetune_output"), description="the folder of the run")
         preset: str | None = Field(
@@ -123,6 +123,15 @@ class Finetune(Skill):
         from skills.finetune.data.manifest import manifest_path
 
         return {"manifest": manifest_path(target)}
+
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        if subcommand in ("dataset", "plan"):  # what the first writes are its targets
+            return ""
+        if subcommand in ("register", "unregister"):
+            return "changes your registry of models"
+        if subcommand in ("", "train"):
+            return "trains a model, which may take hours"
+        return f"writes the model's files ({self.subcommands[subcommand]})"
 
     def run(self, call: Call) -> Result:
         case = call.subcommand or _RUN

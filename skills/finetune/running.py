@@ -14,6 +14,7 @@ from skills.finetune import choosing, stages
 from skills.finetune.out import Out
 from skills.finetune.work import Work
 from skills.nanda import framework as frameworks
+from skills.nanda.choosing import framework_file
 
 
 def run_all(call: Call) -> Result:
@@ -121,7 +122,7 @@ def _before(call: Call) -> Mapping[str, Any]:
 
 
 def _framework(call: Call) -> Path | None:
-    own: Path | None = call.options.framework
+    own = framework_file(call.options.framework, call.frameworks)
     return own or _path(_before(call).get("framework"))
 
 

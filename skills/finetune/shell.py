@@ -15,14 +15,16 @@ def run(as_line: Callable[[list[str]], str], argv: Sequence[str] | None = None) 
     """Run the line that `as_line` makes of the words; return its exit code.
 
     Args:
-        argv: the words; None for those that this process was started with.
+        argv: the words; None for those of this process, which is then all the command's own.
     """
     from harness import cli
     from harness.presentation import print_error
     from harness.screen import Screen
 
     try:
-        return cli.main([as_line(list(sys.argv[1:] if argv is None else argv))])
+        if argv is None:
+            return cli.command([as_line(sys.argv[1:])])
+        return cli.main([as_line(list(argv))])
     except HarnessError as error:
         print_error(error, Screen())
         return error.exit_code

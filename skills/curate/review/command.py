@@ -19,7 +19,7 @@ from skills.curate.review.input import Candidates, read
 from skills.curate.review.log import ReviewLog, open_log
 from skills.curate.review.screen import opened
 from skills.curate.review.session import Review
-from skills.nanda import framework as frameworks
+from skills.nanda.choosing import chosen
 
 SHOWN_LOST = 5
 
@@ -43,7 +43,7 @@ def review(
         OutputError: a decision cannot be kept.
     """
     options = call.options
-    framework = frameworks.load(options.framework) if options.framework else frameworks.nanda()
+    framework = chosen(options.framework, call.frameworks)
     columns = Columns(options.abstract_column, options.id_column, options.title_column)
     corpus = options.db or default_path(call.settings)
     locks = call.settings.data_dir / "reviews"

@@ -1,29 +1,36 @@
-"""For the tests of skill authors: a model that says what it is told, and one call of a skill.
-
-model = FakeModel('{"mood": "calm"}')
-result = run_skill(MySkill(), "some text", model=model)
-assert model.requests[0].messages[-1].content == "some text"
-"""
+"""Models, backends and applications that do as they are told."""
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
+import sys
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness import options as skill_options
-from harness.backends.base import Availability, Model, OnText, Reply, Request, Watch
+from harness import skill_md
+from harness.backends.base import Availability, Model, OnText, Reply, Request, ToolCall
+from harness.backends.watch import Watch
 from harness.entries import ModelEntry, ServeEntry
+from harness.errors import UsageError
 from harness.execution import Door
+from harness.files import FileStore
+from harness.folder_import import import_folder
 from harness.hookspecs import RegisterBackend, RegisterSkill, hookimpl
 from harness.models import ModelPool, Models
+from harness.plugins import PluginHost
 from harness.registry import Registry
 from harness.runlog import Run
 from harness.screen import Screen
-from harness.settings import Settings
+from harness.settings import PLUGIN_DEADLINE, Settings
 from harness.skills import Call, Result, Skill
+from harness.testing.registries import FAKE_REGISTRY
 
 if TYPE_CHECKING:
     from harness.app import App
@@ -32,26 +39,31 @@ if TYPE_CHECKING:
 class FakeModel:
     """A model of prepared replies, given in turn; the last one is repeated.
 
-    A reply is a text, a whole `Reply`, or an exception to raise. `requests` keeps what was asked,
-    in the order of arrival; several threads may ask at once. A word is a token.
+    A reply is a text, a whole `Reply`, or an exception to raise; `calling` makes one that calls
+    tools. `requests` keeps what was asked, in the order of arrival; several threads may ask at
+    once. A word is a token.
 
     Args:
+        takes_tools: whether it is told of tools.
         slots: how many generations at once it is good for; an explicit number is served as well.
         context: tokens that a prompt and its answer may have together, or None for no limit known.
     """
 
     takes_grammar = False
+    takes_tools = False
 
     def __init__(
         self,
         *replies: str | Reply | Exception,
         takes_grammar: bool = False,
+        takes_tools: bool = False,
         slots: int = 1,
         context: int | None = None,
     ) -> None:
         self.replies = replies or ("",)
         self.requests: list[Request] = []
         self.takes_grammar = takes_grammar
+        self.takes_tools = takes_tools
         self.slots = slots
         self.context = context
         self._arriving = threading.Lock()
@@ -83,6 +95,16 @@ class FakeModel:
 
     def close(self) -> None:
         self.closed = True
+
+
+def calling(*calls: ToolCall, text: str = "") -> Reply:
+    """A reply that calls tools, with what is said before."""
+    return Reply(text, "stop", 1, 1, 0.0, tool_calls=calls)
+
+
+def tool_call(name: str, **arguments: Any) -> ToolCall:
+    """A call of the tool `name`."""
+    return ToolCall(name, json.dumps(arguments))
 
 
 class FakeBackend:
@@ -142,43 +164,37 @@ class FakePlugin:
             register(self._backend)
 
 
-FAKE_REGISTRY = """\
-version: 1
-models:
-  nanda-annotator:
-    tasks: [annotate]
-    serve: [{backend: fake, model: annotator}]
-    fallback: producer
-  producer:
-    tasks: [chat, judge]
-    serve: [{backend: fake, model: producer}]
-"""
-
-
 def fake_app(
     folder: Path,
     model: Model | None = None,
     *skills: Skill,
     door: Door | None = None,
     unavailable: str = "",
+    plugins: Mapping[str, object] | None = None,
+    registry: Path | None = None,
 ) -> App:
     """An application whose every file lies in `folder`, with `model` behind every task.
 
     Args:
         skills: more skills than those that ship.
         unavailable: why the model cannot serve, for tests of that.
+        plugins: plugins to load besides those that ship, by name.
+        registry: the user's registry, in whose stead `FAKE_REGISTRY` is written.
     """
     from harness.app import App
 
     settings = fake_settings(folder)
     settings.config_dir.mkdir(parents=True, exist_ok=True)
-    settings.user_registry.write_text(FAKE_REGISTRY, encoding="utf-8")
+    if registry is not None:
+        settings = replace(settings, user_registry=registry)
+    else:
+        settings.user_registry.write_text(FAKE_REGISTRY, encoding="utf-8")
     backend = FakeBackend(model or FakeModel(), unavailable)
     return App(
         settings,
         door or Door("test"),
         Screen(io.StringIO(), io.StringIO()),
-        plugins={"fake": FakePlugin(*skills, backend=backend)},
+        plugins={"fake": FakePlugin(*skills, backend=backend), **(plugins or {})},
     )
 
 
@@ -192,6 +208,7 @@ def run_skill(
     source: Literal["line", "stdin"] = "line",
     subcommand: str = "",
     settings: Settings | None = None,
+    frameworks: Mapping[str, Path] | None = None,
 ) -> Result:
     """Run `skill` once with `model` (else an empty `FakeModel`) serving every task.
 
@@ -207,8 +224,33 @@ def run_skill(
         settings=settings or fake_settings(Path.cwd()),
         subcommand=subcommand,
         source=source,
+        frameworks=frameworks or {},
     )
     return skill.run(call)
+
+
+def folder_skill(folder: Path) -> Skill:
+    """The skill of a folder with a plugin.py, loaded and checked as the harness does it.
+
+    For a test that lies in that folder: what pytest compiles would keep the folder from being
+    trusted, so from here on nothing is compiled into files, and what pytest has left is deleted.
+
+    Raises:
+        UsageError: the folder brings no skill of the name that its SKILL.md says.
+        Whatever the plugin raises.
+    """
+    sys.dont_write_bytecode = True
+    for compiled in folder.glob("__pycache__/*-pytest-*.pyc"):
+        compiled.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it is not there, or holds something else
+        (folder / "__pycache__").rmdir()
+    file = skill_md.read(folder / skill_md.FILE)
+    name = file.name
+    host = PluginHost(FileStore({}, folder, print), deadline=PLUGIN_DEADLINE, strict=True)
+    host.load(name, str(folder), partial(import_folder, folder), file)
+    if name not in host.catalogue.skills:
+        raise UsageError(f"the plugin brings no skill /{name}", where=str(folder))
+    return host.catalogue.skills[name].skill
 
 
 def _words(text: str) -> Iterator[str]:

@@ -1,0 +1,48 @@
+"""/blind-check: what in a text would tell a reviewer who wrote it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Literal
+
+from pydantic import Field
+
+from harness import Call, Result, Skill, SkillOptions, hookimpl
+
+from .rules import Finding, findings
+
+
+class BlindCheck(Skill):
+    name = "blind-check"
+    summary = "Find what would tell a reviewer who the authors are"
+    usage = "TEXT|FILE"
+    saves = (".csv", ".txt")
+
+    class Options(SkillOptions):
+        allow: list[Literal["address", "link", "own-work", "funding", "affiliation"]] = Field(
+            [], description="what to let pass; may be given again for more"
+        )
+
+    def run(self, call: Call) -> Result:
+        found = findings(call.read_text(), call.options.allow)
+        lines = [f'line {f.line}: "{f.text}": {f.reason}' for f in found]
+        text = "\n".join(lines) or "Nothing found that tells who the authors are."
+        data = {"findings": [{**asdict(f), "reason": f.reason} for f in found]}
+        renderers = {".csv": lambda: table(found), ".txt": lambda: text + "\n"}
+        return Result(text, data, renderers)
+
+
+def table(found: list[Finding]) -> str:
+    file = io.StringIO()
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(("line", "rule", "text", "reason"))
+    rows.writerows((f.line, f.rule, f.text, f.reason) for f in found)
+    return file.getvalue()
+
+
+@hookimpl
+def register_skills(register: Callable[[Skill], None]) -> None:
+    register(BlindCheck())

@@ -1,0 +1,1 @@
+"""/word-count, a skill for the harness."""

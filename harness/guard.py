@@ -1,0 +1,50 @@
+"""The question before a line that a model made changes anything that stays.
+
+A model does what it reads, and it reads papers: an abstract may tell it to write a file. Whatever
+it is told, no file is written and nothing is trained unless the user says yes to that very call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness.errors import NotAllowed
+
+
+def changes(effects: str, files: Sequence[Path]) -> str:
+    """What a run changes, in words; "" if nothing.
+
+    Args:
+        effects: what `Skill.effects` says.
+        files: what would be written.
+    """
+    written = ", ".join(
+        f"{in_one_line(str(path))}{' (which exists)' if path.exists() else ''}" for path in files
+    )
+    parts = [f"writes {written}"] * bool(written) + [in_one_line(effects)] * bool(effects)
+    return " and ".join(parts)
+
+
+def ask(name: str, changed: str, confirm: Callable[[str], bool] | None) -> None:
+    """Ask whether the skill `name`, which changes so much, may run.
+
+    Raises:
+        NotAllowed: it may not, or there is nobody to ask.
+    """
+    if confirm is None:
+        raise NotAllowed(
+            f"/{name} {changed}, and nobody is here to allow that",
+            hint="`--yes` before the line allows it.",
+        )
+    if not confirm(f"/{name} {changed}. Allow it?"):
+        raise NotAllowed(f"/{name} {changed}, and the user did not allow that")
+
+
+def in_one_line(text: str, most: int | None = None) -> str:
+    """Text of a model's for the terminal: without line breaks and control characters, and cut in
+    the middle, since files to write stand at the end."""
+    shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if most is None or len(shown) <= most:
+        return shown
+    return f"{shown[: most // 2]} ... {shown[-most // 2 :]}"

@@ -1,0 +1,43 @@
+"""Registries of models for tests."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness import registry
+
+FAKE_REGISTRY = """\
+version: 1
+models:
+  nanda-annotator:
+    tasks: [annotate]
+    serve: [{backend: fake, model: annotator}]
+    fallback: producer
+  producer:
+    tasks: [chat, judge]
+    serve: [{backend: fake, model: producer}]
+"""
+
+
+@contextlib.contextmanager
+def temporary_registry(models: Mapping[str, Any] | None = None) -> Iterator[Path]:
+    """A registry file that is gone afterwards, for `--registry FILE` or `fake_app(registry=FILE)`.
+
+    Args:
+        models: as they stand in a registry, by id; else those of `FAKE_REGISTRY`.
+
+    Raises:
+        RegistryError: they cannot stand in a registry.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "registry.yaml"
+        text = FAKE_REGISTRY if models is None else yaml.safe_dump({"models": dict(models)})
+        path.write_text(text, encoding="utf-8")
+        registry.load(path)
+        yield path

@@ -1,0 +1,111 @@
+"""Skills as tools: what a model is told of them, made of what the skills declare.
+
+A tool has the skill's name. Its parameters are the skill's options, and besides them `subcommand`,
+`text` and `save_to` where the skill has such a thing.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from harness.backends.base import Tool
+from harness.options import flags
+from harness.skills import Skill
+
+SUBCOMMAND, TEXT, SAVE_TO = "subcommand", "text", "save_to"
+OWN = (SUBCOMMAND, TEXT, SAVE_TO)
+"""Parameters that are no options. An option of such a name cannot be given by a model."""
+NAMES, DETAILS, ALL = 0, 1, 2
+"""How much is told: options without their descriptions; the skill's details; everything."""
+SUMMARY = 300
+"""Characters of a summary: a SKILL.md may have a description of 1,024."""
+_KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+
+
+def tools_of(skills: Iterable[Skill], characters: int) -> tuple[Tool, ...]:
+    """A tool for each skill that a model may call, in `characters` together.
+
+    Told is as much as there is room for: first all names and types, then the details of one skill
+    after the other, then the descriptions of options. Skills that have no room at all are left out.
+    """
+    callable_ = [skill for skill in skills if skill.tool]
+    chosen: dict[Skill, Tool] = {}
+    room = characters
+    for level in (NAMES, DETAILS, ALL):
+        for skill in callable_:
+            if level > NAMES and skill not in chosen:
+                continue
+            tool = tool_of(skill, level)
+            needed = size(tool) - (size(chosen[skill]) if skill in chosen else 0)
+            if needed <= room:
+                chosen[skill], room = tool, room - needed
+    return tuple(chosen.values())
+
+
+def tool_of(skill: Skill, level: int = ALL) -> Tool:
+    """The tool that `skill` is."""
+    parts = [skill.summary[:SUMMARY]]
+    if level >= DETAILS and skill.details:
+        parts.append(textwrap.dedent(skill.details).strip())
+    properties = {**_own(skill), **_options(skill, described=level >= ALL)}
+    parameters: dict[str, Any] = {"type": "object", "properties": properties}
+    required = [TEXT] * (skill.text == "required") + _required(skill)
+    if required:
+        parameters["required"] = required
+    return Tool(skill.name, "\n".join(parts), parameters)
+
+
+def size(tool: Tool) -> int:
+    """Characters that a tool takes on the wire."""
+    return len(tool.name) + len(tool.description) + len(json.dumps(dict(tool.parameters))) + 60
+
+
+def _own(skill: Skill) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if skill.subcommands:
+        each = "; ".join(f"{name}: {about}" for name, about in skill.subcommands.items())
+        found[SUBCOMMAND] = {"type": "string", "enum": list(skill.subcommands), "description": each}
+    if skill.text != "none":
+        found[TEXT] = {"type": "string", "description": skill.usage}
+    if skill.saves:
+        about = f"the file to write the result to: {', '.join(skill.saves)}"
+        found[SAVE_TO] = {"type": "string", "description": about}
+    return found
+
+
+def _options(skill: Skill, *, described: bool) -> dict[str, Any]:
+    """Each option with its JSON Schema, without what says nothing to a model."""
+    schema = skill.Options.model_json_schema(by_alias=True)
+    found = {}
+    for flag in flags(skill.Options).values():
+        if flag.key in OWN:
+            continue
+        told = _plain(schema["properties"][flag.key], schema.get("$defs", {}))
+        if described and flag.help:
+            told["description"] = flag.help
+        found[flag.key] = told
+    return found
+
+
+def _required(skill: Skill) -> list[str]:
+    fields = skill.Options.model_fields.items()
+    return [info.alias or name for name, info in fields if info.is_required()]
+
+
+def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
+    """A type that every server understands: no references, no choice with null, no formats."""
+    if "$ref" in schema:
+        return _plain(defs[schema["$ref"].rpartition("/")[2]], defs)
+    choices = [c for c in schema.get("anyOf", ()) if c.get("type") != "null"]
+    if choices:
+        return _plain(choices[0], defs)
+    plain = {key: schema[key] for key in _KEPT if key in schema}
+    if "const" in schema:
+        plain["enum"] = [schema["const"]]
+    if schema.get("type") == "array":
+        plain["items"] = _plain(schema.get("items") or {}, defs)
+    plain.setdefault("type", "string")
+    return plain

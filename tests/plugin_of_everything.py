@@ -1,0 +1,142 @@
+"""A plugin as a stranger writes it, with every hook there is. It holds under `mypy --strict`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from threading import Event
+from typing import IO, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from harness import (
+    Availability,
+    Call,
+    FileStore,
+    Format,
+    Message,
+    Model,
+    OnText,
+    RegisterBackend,
+    RegisterFormat,
+    RegisterFramework,
+    RegisterSkill,
+    Reply,
+    Request,
+    Result,
+    RunFinished,
+    RunStarted,
+    ServedModel,
+    ServeEntry,
+    Skill,
+    SkillOptions,
+    UsageError,
+    hookimpl,
+)
+
+harness_api = "1.0"
+
+
+class Ask(Skill):
+    """Asks the model, in the tone asked for."""
+
+    name = "ask"
+    summary = "Ask the model in a tone"
+    saves = (".txt",)
+
+    class Options(SkillOptions):
+        tone: Literal["kind", "curt"] = Field("kind", description="how to answer")
+
+    def run(self, call: Call) -> Result:
+        if call.text.isspace():
+            raise UsageError("there is nothing to ask")
+
+        def answer(model: ServedModel) -> str:
+            messages = (Message("system", call.options.tone), Message("user", call.text))
+            return model.generate(model.request(messages=messages, max_tokens=64)).text
+
+        text = call.models.run("chat", answer)
+        data = {"id": "1", "title": text}
+        return Result(text, data, renderers={".txt": lambda: text + "\n"})
+
+
+class ParrotModel:
+    """Says what it was told last."""
+
+    takes_grammar = False
+    takes_tools = False
+    slots = 1
+    context: int | None = None
+    digests: Mapping[str, str] = {}
+
+    def generate(
+        self, request: Request, on_text: OnText | None = None, cancel: Event | None = None
+    ) -> Reply:
+        text = request.messages[-1].content
+        if on_text is not None:
+            on_text(text)
+        return Reply(text, "stop", 1, 1, 0.0)
+
+    def count_tokens(self, request: Request) -> int:
+        return 1
+
+    def close(self) -> None:
+        pass
+
+
+class Parrot:
+    """A backend that needs nothing."""
+
+    name = "parrot"
+
+    def probe(self, entry: ServeEntry) -> Availability:
+        return Availability(True)
+
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
+        return ParrotModel()
+
+
+class BibTeX(Format):
+    suffix = ".bib"
+    summary = "references for LaTeX"
+
+    def write(self, records: Iterator[Any], file: IO[bytes]) -> None:
+        for record in records:
+            key = record.get("arxiv_id") or record.get("paper_id") or record["id"]
+            file.write(f"@misc{{{key},\n  title = {{{record['title']}}},\n}}\n".encode())
+
+
+class Listener:
+    """Keeps what it is told."""
+
+    told: ClassVar[list[RunStarted]] = []
+
+
+@hookimpl
+def register_skills(register: RegisterSkill) -> None:
+    register(Ask())
+
+
+@hookimpl
+def register_backends(register: RegisterBackend, files: FileStore) -> None:
+    register(Parrot())
+
+
+@hookimpl
+def register_frameworks(register: RegisterFramework) -> None:
+    register("two-moves", Path(__file__).with_name("two_moves.yaml"))
+
+
+@hookimpl
+def register_formats(register: RegisterFormat) -> None:
+    register(BibTeX())
+
+
+@hookimpl
+def run_started(run: RunStarted) -> None:
+    Listener.told.append(run)
+
+
+@hookimpl
+def run_finished(run: RunFinished) -> None:
+    Listener.told.append(run)
