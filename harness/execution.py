@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,14 +124,7 @@ class Execution:
             result = call_isolated(self.skill, call, self._formats)
             if general.as_json and (result.summary is not None or not targets):
                 result.as_json()  # data that is no JSON is a failure of this run
-            saved = (
-                *(self._save(target, result) for target in targets),
-                *(
-                    self._write(path, result.companions[name])
-                    for path, name in companions.items()
-                    if name in result.companions
-                ),
-            )
+            saved = self._save_all(result, targets, companions)
             recording.finish(result)
         return Outcome(result, general, saved, screen.emitted)
 
@@ -221,6 +214,19 @@ class Execution:
         changes = guard.changes(self.skill.effects(asked.options, asked.subcommand), files)
         if changes and not general.yes:
             guard.ask(asked.name, changes, self.door.confirm)
+
+    def _save_all(
+        self, result: Result, targets: Sequence[Path], companions: Mapping[Path, str]
+    ) -> tuple[Path, ...]:
+        """Write the targets, then those companions that the result has."""
+        return (
+            *(self._save(target, result) for target in targets),
+            *(
+                self._write(path, result.companions[name])
+                for path, name in companions.items()
+                if name in result.companions
+            ),
+        )
 
     def _save(self, target: Path, result: Result) -> Path:
         suffix = target.suffix.lower()
