@@ -39,8 +39,11 @@ from harness import output  # noqa: E402
 from harness import settings as settings_module  # noqa: E402
 from harness.app import App  # noqa: E402
 from harness.execution import Door  # noqa: E402
+from harness.registry import load  # noqa: E402
 from harness.screen import Screen  # noqa: E402
+from harness.settings import Settings  # noqa: E402
 from skills.evaluate.report import figure  # noqa: E402
+from skills.finetune.base.bases import unpacked_folder  # noqa: E402
 from skills.finetune.out import Out  # noqa: E402
 from skills.finetune.recipe import Recipe  # noqa: E402
 
@@ -78,9 +81,11 @@ def evaluate(options: argparse.Namespace, forms: tuple[str, ...], screen: Any) -
     """/evaluate of these forms; what the database has is not annotated again."""
     with tempfile.TemporaryDirectory() as folder:
         registry = Path(folder) / "registry.yaml"
-        registry.write_text(yaml.safe_dump(registry_of(options.out.resolve())), encoding="utf-8")
+        settings = settings_module.from_environment()
+        forms_of = registry_of(options.out.resolve(), settings)
+        registry.write_text(yaml.safe_dump(forms_of), encoding="utf-8")
         app = App(
-            settings_module.from_environment(),
+            settings,
             Door("test"),
             Screen(io.StringIO(), screen),
             {"registry": str(registry)},
@@ -95,19 +100,21 @@ def evaluate(options: argparse.Namespace, forms: tuple[str, ...], screen: Any) -
     return found
 
 
-def registry_of(out: Path) -> dict[str, Any]:
+def registry_of(out: Path, settings: Settings) -> dict[str, Any]:
     """A registry of every form of the model in OUT, the base's own entry being the shipped one."""
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     recipe = Recipe.model_validate(manifest["run"]["recipe"])
     made = Out.of(out, recipe)
-    base = json.loads((made.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    gguf = load(settings.shipped_registry).files[recipe.base]
+    assert gguf.sha256 is not None, "a shipped file has its digest"
+    base = unpacked_folder(settings.cache_dir, gguf.sha256)
     weights = {"f16": made.f16, "q4_k_m": made.quantized("Q4_K_M"), "lora": made.lora}
     both = {"backend": FREE, "gguf": recipe.base, "adapter": "stage-lora"}
     places: dict[str, dict[str, Any]] = {
         "q8_0": {**both, "merge": True},
         "adapter": {
             "backend": TORCH,
-            "model": f"{base['base_model_name_or_path']} + {made.adapter}",
+            "model": f"{base} + {made.adapter}",
         },
         "merged": {"backend": TORCH, "model": str(made.merged)},
         "f16": {"backend": FREE, "gguf": "stage-f16"},

@@ -14,6 +14,7 @@ from harness.backends.llamacpp import LlamaCppBackend
 from harness.entries import ServeEntry
 from harness.files import FileStore
 from harness.hookspecs import RegisterBackend, hookimpl
+from skills.finetune.base.model import quiet
 
 TORCH, FREE = "torch", "llamacpp-free"
 
@@ -64,14 +65,15 @@ class TorchModel:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         weights = [folder / "model.safetensors"]
-        if adapter is not None:
-            from peft import PeftModel
+        with quiet():
+            self._tokenizer = AutoTokenizer.from_pretrained(folder)
+            self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+            if adapter is not None:
+                from peft import PeftModel
 
-            self._model = PeftModel.from_pretrained(self._model, adapter).eval()
-            weights.append(adapter / "adapter_model.safetensors")
+                self._model = PeftModel.from_pretrained(self._model, adapter).eval()
+                weights.append(adapter / "adapter_model.safetensors")
         self._one_at_a_time = threading.Lock()
         self.digests: Mapping[str, str] = {path.name: output.digest(path) for path in weights}
 

@@ -105,7 +105,7 @@ def at_hand(work: Work) -> Path | None:
     if name in registry.files:
         files = FileStore(registry.files, work.cache, work.call.screen.notice)
         there = files.missing(name) is None and not files.to_fetch(name)
-        folder = _unpacked(work, files.digest(name)) if there else None
+        folder = unpacked_folder(work.cache, files.digest(name)) if there else None
     elif folder is None or not folder.is_dir():
         folder = _snapshot(name)
     return folder if folder is not None and (folder / "tokenizer.json").is_file() else None
@@ -158,11 +158,11 @@ def _from_gguf(work: Work, file_id: str) -> Base:
 
     screen = work.call.screen
     entry = work.call.models.registry.files[file_id]
-    if entry.sha256 is None or not is_whole(_unpacked(work, entry.sha256)):
+    if entry.sha256 is None or not is_whole(unpacked_folder(work.cache, entry.sha256)):
         require("torch", "transformers", "gguf")  # before anything is fetched
     files = FileStore(work.call.models.registry.files, work.cache, screen.notice)
     gguf, digest = files.ensure(file_id), files.digest(file_id)
-    folder = _unpacked(work, digest)
+    folder = unpacked_folder(work.cache, digest)
     if not is_whole(folder):
         base_shapes.of_gguf(gguf, file_id, "")  # refuses what cannot be a base
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -175,8 +175,9 @@ def _from_gguf(work: Work, file_id: str) -> Base:
     return Base(folder, file_id, identity, f"the GGUF {file_id}, sha256 {digest[:12]}")
 
 
-def _unpacked(work: Work, digest: str) -> Path:
-    return work.cache / "bases" / f"{digest[:16]}-{FORMAT}"
+def unpacked_folder(cache: Path, digest: str) -> Path:
+    """Where `open_base` keeps what it unpacked of the GGUF of this sha256."""
+    return cache / "bases" / f"{digest[:16]}-{FORMAT}"
 
 
 def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
@@ -221,7 +222,7 @@ def _describe_gguf(work: Work, file_id: str) -> BaseFacts | None:
     files = FileStore(work.call.models.registry.files, work.cache, work.call.screen.notice)
     if files.missing(file_id) is not None or files.to_fetch(file_id):
         return None
-    folder = _unpacked(work, files.digest(file_id))
+    folder = unpacked_folder(work.cache, files.digest(file_id))
     if (folder / "config.json").is_file():
         config = base_shapes.read_config(folder)
         return base_shapes.of_config(config, file_id, "its GGUF", str(folder))
