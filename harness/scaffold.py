@@ -33,6 +33,8 @@ from harness.testing import FakeModel, folder_skill, run_skill""",
 }
 _IN_A_PACKAGE = {
     "imports": """\
+from pathlib import Path
+
 import pytest
 from harness import InputError, InvalidReply, UsageError
 from harness.testing import FakeModel, run_skill
