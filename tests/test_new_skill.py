@@ -226,8 +226,7 @@ def test_a_disabled_name_is_refused(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["", "--prompt-only "])
 @pytest.mark.parametrize("name", ["on", "1e3", "null", "2024-01-01", "a" * 64])
-def test_what_is_made_as_ones_own_is_valid_to_the_letter(tmp_path, kind, name):
-    """What is the user's own is read strictly: a fault of the template would be an error."""
+def test_what_is_made_is_valid_to_the_letter(tmp_path, kind, name):
     fake_app(tmp_path).dispatch(f"/new-skill --own {kind}{name}")
     found = fake_app(tmp_path).catalogue.skills[name]
     assert found.file.name == name
