@@ -249,7 +249,7 @@ class App:
         question = f"/{name} is a plugin of this project ({folder}). Run its code?"
         if not asked and not (self.door.confirm and self.door.confirm(question)):
             raise NotTrusted(
-                f"/{name} is a plugin of this project that nobody has trusted yet",
+                f"/{name} is a plugin of this project that is not trusted as it is now",
                 where=str(folder),
                 hint="Read it, then add --trust once.",
             )
@@ -260,10 +260,16 @@ class App:
 
     def unknown(self, name: str) -> UnknownSkill:
         """The error for a name that no skill has, which may be disabled."""
-        disabled = self.catalogue.disabled
+        disabled, untrusted = self.catalogue.disabled, self.catalogue.untrusted
         if name in disabled:
             return UnknownSkill(f"/{name} is disabled", hint=f"`/skills enable {name}`")
-        known = sorted({*self.catalogue.skills, *disabled})
+        if name in untrusted:
+            return UnknownSkill(
+                f"/{name} is not trusted",
+                where=str(untrusted[name].folder),
+                hint=f"Read it, then `/skills trust {name}`.",
+            )
+        known = sorted({*self.catalogue.skills, *disabled, *untrusted})
         near = [
             f"/{n} (disabled; `/skills enable {n}`)" if n in disabled else f"/{n}"
             for n in difflib.get_close_matches(name, known, n=3, cutoff=0.5)

@@ -52,7 +52,7 @@ def check_name(name: str) -> None:
     """
     if skill_md.NAME.fullmatch(name) and len(name) <= LONGEST_NAME:
         return
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
     near = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST_NAME].strip("-")
     if skill_md.NAME.fullmatch(name):
         what = f"the name has {len(name)} characters, {LONGEST_NAME} are allowed"

@@ -181,6 +181,7 @@ def test_in_another_folder_and_what_that_means(tmp_path):
     [
         ("/new-skill My Skill", "'My Skill' is not lower-case.* Try `/new-skill my-skill`"),
         ("/new-skill naïve--word_count", "Try `/new-skill naive-word-count`"),
+        ("/new-skill Größe", "Try `/new-skill grosse`"),
         ("/new-skill ../../evil", "Try `/new-skill evil`"),
         ("/new-skill 日本", "Try `/new-skill summarize`"),
         (

@@ -28,6 +28,7 @@ from pydantic import (
 from pydantic_core.core_schema import ErrorType
 
 from harness import Call, Result, Skill, SkillOptions, UsageError
+from harness.catalogue import Catalogue, Found
 from harness.completion import LineCompleter
 from harness.option_errors import WORDS
 from harness.options import build, flags
@@ -238,7 +239,7 @@ def test_a_home_folder_is_found_within_a_repeated_option(monkeypatch, tmp_path):
     ],
 )
 def test_completion_offers_choices_and_switches(app, typed, offered):
-    completer = LineCompleter(lambda: {"typed": Typed()})
+    completer = LineCompleter(lambda: Catalogue(skills={"typed": Found(Typed(), "a test")}))
     found = completer.get_completions(Document(typed), CompleteEvent())
     assert {c.text for c in found} == offered
 

@@ -13,7 +13,7 @@ from prompt_toolkit.output import DummyOutput
 
 from harness import Call, OutputError, Result, Skill, SkillFailed, UsageError, cli, repl
 from harness.app import App
-from harness.errors import NotTrusted
+from harness.errors import NotTrusted, UnknownSkill
 from harness.execution import Door
 from harness.repl import Repl
 from harness.screen import Screen
@@ -71,7 +71,7 @@ def test_both_doors_want_trust(tmp_path, monkeypatch, capsys):
         keys.send_text("/theirs x\r/theirs x\r/theirs x\r\x04")
         Repl(app, keys, DummyOutput()).run()
     assert app.screen.out.getvalue() == "changed: x\n" * 2
-    assert "nobody has trusted yet" in app.screen.err.getvalue()
+    assert "not trusted as it is now" in app.screen.err.getvalue()
 
 
 def test_the_session_asks_on_the_terminal(capsys):
@@ -86,6 +86,10 @@ def test_skills_trust_by_name(tmp_path):
     app = lenient(tmp_path)
     with pytest.raises(UsageError, match="Waiting: theirs"):
         app.dispatch("/skills trust other")
+    with pytest.raises(UnknownSkill, match=r"/theirs is not trusted. Read it, then `/"):
+        app.dispatch("/help theirs")
+    with pytest.raises(UnknownSkill, match="mean /theirs"):
+        app.dispatch("/their x")
     app.dispatch("/skills trust theirs")
     assert app.dispatch("/theirs x").result.text == "good: x"
 
