@@ -147,12 +147,13 @@ class Execution:
 
     def _companions(self, targets: Sequence[Path]) -> dict[Path, str]:
         """The files beside the targets, each with its name among `Result.companions`."""
-        asked = self.invocation
-        return {
-            path: name
-            for target in targets
-            for name, path in self.skill.companions(target, asked.options, asked.subcommand).items()
-        }
+        options, subcommand = self.invocation.options, self.invocation.subcommand
+        with isolated(f"/{self.skill.name}", self.screen, self.run):
+            return {
+                Path(path): name
+                for target in targets
+                for name, path in self.skill.companions(target, options, subcommand).items()
+            }
 
     def _text(self) -> tuple[str, Source]:
         """The command's text, from the line or, where that says or lacks it, from stdin."""
@@ -211,7 +212,8 @@ class Execution:
             NotAllowed: they say no, or nobody is there.
         """
         asked, general = self.invocation, self.invocation.general
-        changes = guard.changes(self.skill.effects(asked.options, asked.subcommand), files)
+        with isolated(f"/{self.skill.name}", self.screen, self.run):
+            changes = guard.changes(self.skill.effects(asked.options, asked.subcommand), files)
         if changes and not general.yes:
             guard.ask(asked.name, changes, self.door.confirm)
 

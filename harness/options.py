@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from harness.errors import UsageError
+from harness.errors import SkillFailed, UsageError
 from harness.option_errors import Wanted, explain
 from harness.skills import SkillOptions
 
@@ -150,6 +150,7 @@ def build(model: type[O], values: Mapping[str, Any]) -> O:
 
     Raises:
         UsageError: a value does not fit, or a required option is missing.
+        SkillFailed: the skill's own validation of them broke.
     """
     found = {flag.key: flag for flag in flags(model).values()}
     try:
@@ -162,6 +163,10 @@ def build(model: type[O], values: Mapping[str, Any]) -> O:
         }
         message, hint = explain(exc.errors(), fields)
         raise UsageError(message, hint=hint) from exc
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # a stranger's validator may raise anything
+        raise SkillFailed(f"the skill's options broke: {type(exc).__name__}: {exc}") from exc
 
 
 def _choice(flag: Flag | None, value: Any) -> Any:
