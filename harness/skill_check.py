@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any, get_args
+
+from pydantic import PydanticUserError
+from pydantic.json_schema import PydanticJsonSchemaWarning
 
 from harness import skill_md
 from harness.errors import UsageError
@@ -45,6 +49,13 @@ def _check_flags(name: str, options: type[SkillOptions]) -> None:
         raise UsageError(f"/{name}: {', '.join(sorted(taken))} belongs to the harness")
     if twice := {n for n in names if names.count(n) > 1}:
         raise UsageError(f"/{name}: {', '.join(sorted(twice))} stands for two options")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PydanticJsonSchemaWarning)
+        try:  # help and the tools of a model are made of it, those of all skills at once
+            options.model_json_schema()
+        except (PydanticUserError, PydanticJsonSchemaWarning) as exc:
+            reason = str(exc).partition("\n")[0]
+            raise UsageError(f"/{name}: its options have no JSON Schema: {reason}") from exc
 
 
 def _flag_of(options: type[SkillOptions], field: str) -> Flag:

@@ -81,6 +81,20 @@ BAD = {
         ),
         "--top-n stands for two options",
     ),
+    "options-without-a-schema": (
+        good_with(
+            "    def run",
+            f"{OPTIONS}        key: __import__('typing').Callable[[str], str] = len\n\n    def run",
+        ),
+        "its options have no JSON Schema",
+    ),
+    "a-default-that-is-no-json": (
+        good_with(
+            "    def run",
+            f"{OPTIONS}        size: __import__('typing').Any = object()\n\n    def run",
+        ),
+        "its options have no JSON Schema: Default value <object",
+    ),
     "no-options": (attribute("Options = dict"), "Options is no subclass"),
     "summary-is-no-text": (attribute("summary = 5"), "no summary"),
     "details-are-no-text": (attribute("details = None"), "details is no text"),
