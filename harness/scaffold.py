@@ -19,8 +19,7 @@ from harness.errors import OutputError, UsageError
 
 Kind = Literal["plugin", "prompt", "package"]
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-LONGEST_NAME = 64
-"""Characters, by the Agent Skills specification."""
+LONGEST_NAME = skill_md.LIMITS["name"]
 
 _IN_A_FOLDER = {
     "imports": """\

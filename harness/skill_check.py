@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.options import Flag, GeneralOptions, flags
 from harness.skills import Needs, Skill, SkillOptions
 
-SUFFIX = re.compile(r"\.[a-z0-9]+")
+SUFFIX = re.compile(r"\.[a-z0-9]{1,16}")
 
 
 def check_skill(skill: Any) -> None:
