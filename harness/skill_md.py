@@ -73,7 +73,9 @@ class SkillFile:
             content = self.path.read_bytes()
             match = _FRONT_MATTER.match(content)
             return content[match.end() if match else 0 :].decode().strip()
-        except (OSError, UnicodeDecodeError) as exc:
+        except OSError as exc:
+            raise UsageError(f"cannot be read: {exc.strerror}", where=str(self.path)) from exc
+        except UnicodeDecodeError as exc:
             raise UsageError(f"cannot be read: {exc}", where=str(self.path)) from exc
 
 
@@ -123,7 +125,7 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(HEAD)
     except OSError as exc:
-        raise UsageError(f"cannot be read: {exc}", where=str(path)) from exc
+        raise UsageError(f"cannot be read: {exc.strerror}", where=str(path)) from exc
 
 
 def _is_plugin(path: Path) -> bool:

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import io
 import py_compile
+from pathlib import Path
 
 import pytest
 from plugin_folders import GOOD, lenient, plugin
@@ -250,6 +251,21 @@ def test_a_trust_that_cannot_be_stored_can_be_given_again(tmp_path):
     for _ in range(2):
         with pytest.raises(OutputError, match="trust cannot be stored"):
             app.dispatch("/theirs --trust x")
+
+
+def test_what_cannot_be_read_is_named_once(tmp_path, monkeypatch):
+    folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
+    path, read = folder / "plugin.py", Path.read_bytes
+
+    def shut(one):
+        if one == path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(one)
+
+    monkeypatch.setattr(Path, "read_bytes", shut)
+    with pytest.raises(UsageError) as refused:
+        lenient(tmp_path).dispatch("/theirs --trust x")
+    assert str(refused.value) == f"{path}: cannot be trusted: Permission denied"
 
 
 def test_a_plugin_that_brings_another_name_than_its_folder_says(tmp_path):
