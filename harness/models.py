@@ -72,7 +72,7 @@ class ServedModel:
 
     @property
     def takes_tools(self) -> bool:
-        """Whether it can call tools. A backend from before there were any says nothing."""
+        """Whether it can call tools. A stranger's backend may say nothing of it."""
         return getattr(self.model, "takes_tools", False)
 
     @property
