@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from pydantic import PydanticInvalidForJsonSchema
+
 from harness import skill_md
 from harness.errors import UsageError
 from harness.options import Flag, GeneralOptions, flags
@@ -45,6 +47,10 @@ def _check_flags(name: str, options: type[SkillOptions]) -> None:
         raise UsageError(f"/{name}: {', '.join(sorted(taken))} belongs to the harness")
     if twice := {n for n in names if names.count(n) > 1}:
         raise UsageError(f"/{name}: {', '.join(sorted(twice))} stands for two options")
+    try:
+        options.model_json_schema()
+    except PydanticInvalidForJsonSchema as exc:  # else it ends /help, and each turn of chat
+        raise UsageError(f"/{name}: Options have no JSON Schema: {exc.message}") from exc
 
 
 def _flag_of(options: type[SkillOptions], field: str) -> Flag:

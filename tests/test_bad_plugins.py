@@ -79,6 +79,13 @@ BAD = {
         ),
         "--top-n stands for two options",
     ),
+    "option-without-a-schema": (
+        good_with(
+            "    def run",
+            f"{OPTIONS}        how: __import__('typing').Callable = print\n\n    def run",
+        ),
+        "Options have no JSON Schema: Cannot generate",
+    ),
     "no-options": (attribute("Options = dict"), "Options is no subclass"),
     "summary-is-no-text": (attribute("summary = 5"), "no summary"),
     "details-are-no-text": (attribute("details = None"), "details is no text"),
