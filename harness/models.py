@@ -67,6 +67,11 @@ class ServedModel:
     slots: int = 1
 
     @property
+    def context(self) -> int:
+        """Tokens that a prompt and its answer may have together, as far as the registry tells."""
+        return self.resolution.chosen.serve.context
+
+    @property
     def takes_grammar(self) -> bool:
         return self.model.takes_grammar
 

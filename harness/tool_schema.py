@@ -26,16 +26,16 @@ _KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMax
 
 
 def tools_of(skills: Iterable[Skill], characters: int) -> tuple[Tool, ...]:
-    """A tool for each skill that a model may call, in `characters` together.
+    """A tool for each skill, in `characters` together.
 
     Told is as much as there is room for: first all names and types, then the details of one skill
     after the other, then the descriptions of options. Skills that have no room at all are left out.
     """
-    callable_ = [skill for skill in skills if skill.tool]
+    asked = [*skills]
     chosen: dict[Skill, Tool] = {}
     room = characters
     for level in (NAMES, DETAILS, ALL):
-        for skill in callable_:
+        for skill in asked:
             if level > NAMES and skill not in chosen:
                 continue
             tool = tool_of(skill, level)
