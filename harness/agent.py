@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.backends.base import Message, Reply, Tool, ToolCall
-from harness.conversation import CHARACTERS_PER_TOKEN, fit, without_tools
+from harness.conversation import fit, without_tools
 from harness.errors import (
     GenerationFailed,
     HarnessError,
@@ -19,7 +19,7 @@ from harness.errors import (
     ModelUnavailable,
     SkillFailed,
 )
-from harness.models import ServedModel
+from harness.models import BYTES_PER_TOKEN, ServedModel
 from harness.screen import Screen
 from harness.skills import Call
 from harness.tool_schema import size
@@ -40,7 +40,7 @@ NO_ANSWER = "(no answer)"
 
 def tools_for(model: ServedModel, toolbox: Toolbox) -> tuple[Tool, ...]:
     """The tools that this model is told of."""
-    return toolbox.tools(model.context * CHARACTERS_PER_TOKEN // SHARE) if model.takes_tools else ()
+    return toolbox.tools(model.context * BYTES_PER_TOKEN // SHARE) if model.takes_tools else ()
 
 
 class Speech:
@@ -173,7 +173,7 @@ class Turn:
             used += len(SYSTEM)
         else:
             known = without_tools(known)
-        room = self.model.context - MAX_TOKENS - used // CHARACTERS_PER_TOKEN
+        room = self.model.context - MAX_TOKENS - used // BYTES_PER_TOKEN
         messages = (*system, *fit(known, room))
         request = self.model.request(messages=messages, max_tokens=MAX_TOKENS, tools=tools)
         if len(self.messages) == 1:

@@ -465,6 +465,17 @@ def test_a_long_result_is_cut_and_says_so(make: Make) -> None:
     assert told["result"]["rows"] == ["x" * 100] * 20 + ["... (480 more)"]
 
 
+def test_a_conversation_in_other_scripts_fits_the_context_too(make: Make) -> None:
+    """A character of theirs is a token or so: Ollama would cut the beginning, without a word."""
+    long = "论文" * 500
+    desk = make(*["好的" * 100] * 4, context=4096)
+    for _ in range(4):
+        assert desk.give(f"/chat --steps 0 {long}") == 0
+    said = [sum(len(m["content"]) for m in body["messages"]) for body in desk.chats]
+    assert said[1] == len(long) * 2 + 200
+    assert max(said) <= 4096 - 1024
+
+
 def test_tools_and_conversation_fit_the_context(make: Make) -> None:
     desk = make(*[calling(tool_call("free"))] * 4, "Done.", context=4096)
     add(desk, Free(lambda call: Result("y" * 3000)))
