@@ -101,7 +101,7 @@ def test_text_that_begins_like_a_subcommand_cannot_become_one() -> None:
     ("arguments", "message"),
     [
         ({"limit": 0}, "--limit: '0' is less than 1"),
-        ({"limit": True}, "one line"),
+        ({"limit": True}, "--limit: 'true' is not a number"),
         ({"how": "sideways"}, "--how: 'sideways' is none of"),
         ({"deep": "perhaps"}, "--deep: "),
         ({"force": True}, "there is no option --force"),
