@@ -136,7 +136,7 @@ class Turn:
                         hint="`/chat --steps N TEXT` allows more.",
                     )
                 reply = self._generate(())
-            self._judge(reply)
+            self._assess(reply)
             ended = True
             return self._speech.end()
         finally:
@@ -150,7 +150,7 @@ class Turn:
             return []
         return [*self.messages, Message("assistant", answer or NO_ANSWER)]
 
-    def _judge(self, answer: Reply) -> None:
+    def _assess(self, answer: Reply) -> None:
         """Say what the answer lacks."""
         if answer.finish_reason == "length":
             self.call.screen.notice(

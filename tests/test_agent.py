@@ -486,13 +486,13 @@ def test_tools_and_conversation_fit_the_context(make: Make) -> None:
 
 
 def test_skills_that_have_no_room_are_named_once(make: Make) -> None:
-    desk = make("Hello.", context=4096)
+    desk = make("Hello.", context=2048)
     for _ in range(2):
         assert desk.give("hi") == 0
     told = {tool["function"]["name"] for tool in desk.chats[0]["tools"]}
     assert {"annotate", "corpus", "curate"} <= told
     assert "finetune" not in told
-    notice = "is not told of /evaluate and /finetune: a context of 4,096 tokens has no room"
+    notice = "is not told of /evaluate and /finetune: a context of 2,048 tokens has no room"
     assert desk.said.count(notice) == 1
     assert desk.give("/chat --steps 0 hi") == 0
 

@@ -281,3 +281,5 @@ def test_the_schema_is_of_the_same_options(app):
     most = schema["properties"]["max"]
     assert (most["type"], most["minimum"], most["maximum"]) == ("integer", 1, 200)
     assert schema["properties"]["kind"]["enum"] == ["short", "long"]
+    corpus = app.dispatch("/help --json corpus").result.data
+    assert "filter" in corpus["subcommands"]
