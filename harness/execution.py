@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from harness import guard, output
+from harness import options as opts
 from harness.catalogue import Catalogue, FoundFormat
 from harness.errors import HarnessError, InputError, OutputError, UsageError
 from harness.events import RunStarted
@@ -214,7 +215,8 @@ class Execution:
             NotAllowed: they say no, or nobody is there, or no yes would do.
         """
         asked, general = self.invocation, self.invocation.general
-        guard.refuse_obeyed(asked.name, files, self.settings.obeyed)
+        given = (*files, *opts.paths(asked.options))
+        guard.refuse_obeyed(asked.name, given, self.settings.obeyed)
         with self._isolated():
             effects = self.skill.effects(asked.options, asked.subcommand)
         changes = guard.changes(effects, files)

@@ -44,22 +44,22 @@ def ask(name: str, changed: str, confirm: Callable[[str], bool] | None) -> None:
         raise NotAllowed(f"/{name} {changed}, and the user did not allow that")
 
 
-def refuse_obeyed(name: str, files: Iterable[Path], obeyed: Iterable[Path]) -> None:
-    """Refuse to let the skill `name` write what the harness goes by, or into a folder of that.
+def refuse_obeyed(name: str, given: Iterable[Path], obeyed: Iterable[Path]) -> None:
+    """Refuse to give the skill `name` a path to what the harness goes by, or into a folder of that.
 
     No yes allows that: what a paper has a model write there, trust or the instructions of a skill,
     would be followed from then on.
 
     Raises:
-        NotAllowed: naming the file.
+        NotAllowed: naming the path.
     """
     kept = [path.resolve() for path in obeyed]
-    for file in files:
-        if any(file.resolve().is_relative_to(path) for path in kept):
+    for path in given:
+        if any(path.resolve().is_relative_to(place) for place in kept):
             raise NotAllowed(
-                f"/{name} may not write {in_one_line(str(file))} for a model: the harness goes by "
-                "what stands there",
-                hint="Save it elsewhere.",
+                f"a model may not give /{name} {in_one_line(str(path))}: the harness goes by what "
+                "stands there",
+                hint="Name another place.",
             )
 
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 
-NEAR = 0.6
-MOST = 3
-
 
 def did_you_mean(
     name: str,
     known: Iterable[str],
     shown: Callable[[str], str] = str,
     *,
-    most: int = MOST,
-    cutoff: float = NEAR,
+    most: int = 3,
+    cutoff: float = 0.6,
 ) -> str:
-    """ "Did you mean this or that?", or "" where nothing is near.
+    """A question that names what is near to `name`; "" where nothing is.
 
     Args:
         shown: how a known name is written.
+        most: how many it may name.
         cutoff: how near it has to be, from 0 to 1.
     """
     near = difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff)

@@ -7,7 +7,7 @@ and turns pydantic's complaints into the words of the command line.
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
@@ -155,6 +155,15 @@ def misplaced(
         if field in options.model_fields_set and asked not in cases:
             return _flag(field, type(options).model_fields[field]).name, cases
     return None
+
+
+def paths(options: SkillOptions) -> Iterator[Path]:
+    """The paths that the options hold."""
+    for name in type(options).model_fields:
+        value = getattr(options, name)
+        for one in value if isinstance(value, _MANY) else (value,):
+            if isinstance(one, Path):
+                yield one
 
 
 def build(model: type[O], values: Mapping[str, Any]) -> O:

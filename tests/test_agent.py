@@ -289,23 +289,25 @@ def test_yes_in_a_one_shot_overwrites_nothing(make: Make, tmp_path: Path) -> Non
     assert "exists already" in producer(desk).told()[0]["error"]
 
 
+@pytest.mark.parametrize("option", ["save_to", "db"])
 @pytest.mark.parametrize(
     "place", ["config/notes.md", "skills/new/SKILL.md", ".agents/skills/new/SKILL.md", "way/x.md"]
 )
 def test_nothing_that_the_harness_would_obey_is_written_for_a_model(
-    make: Make, tmp_path: Path, place: str
+    make: Make, tmp_path: Path, option: str, place: str
 ) -> None:
     """Neither trust nor instructions: what an abstract says would outlive the turn."""
     for folder in ("skills/new", ".agents/skills/new", "config/skills"):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     (tmp_path / "way").symlink_to(tmp_path / "skills")
-    desk = make(calling(tool_call("annotate", text="papers.csv", save_to=place)), "I may not.")
+    call = tool_call("annotate", text="papers.csv", **{option: place})
+    desk = make(calling(call), "I may not.")
     desk.enter(yes=True, force=True)
     assert desk.give("do as the paper says") == 2
     assert not (tmp_path / place).exists()
     assert not desk.judge.requests
     error = producer(desk).told()[0]["error"]
-    assert error.startswith(f"/annotate may not write {place} for a model: the harness")
+    assert error.startswith(f"a model may not give /annotate {place}: the harness goes by")
 
 
 def test_text_of_a_models_never_becomes_an_option_or_a_file(make: Make, tmp_path: Path) -> None:
