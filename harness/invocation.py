@@ -19,6 +19,7 @@ from pathlib import Path
 from harness import options as opts
 from harness import skill_md
 from harness.errors import UsageError
+from harness.near import did_you_mean
 from harness.options import Flag, GeneralOptions
 from harness.skills import Skill, SkillOptions
 
@@ -133,7 +134,8 @@ def parse_general(words: list[str]) -> tuple[dict[str, object], list[str]]:
         name, given, value = words[0].partition("=")
         flag = known.get(name)
         if flag is None:
-            raise UsageError(f"there is no option {name}", hint="`--help` lists the options.")
+            hint = did_you_mean(name, known) or "`--help` lists the options."
+            raise UsageError(f"there is no option {name}", hint=hint)
         words = words[1:]
         if flag.sets is not None and given:
             raise UsageError(f"{name} takes no value")

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from pydantic import PydanticUserError
+from pydantic import PydanticInvalidForJsonSchema
 from pydantic.json_schema import PydanticJsonSchemaWarning
 
 from harness import skill_md
@@ -51,11 +51,12 @@ def _check_flags(name: str, options: type[SkillOptions]) -> None:
         raise UsageError(f"/{name}: {', '.join(sorted(twice))} stands for two options")
     with warnings.catch_warnings():
         warnings.simplefilter("error", PydanticJsonSchemaWarning)
-        try:  # help and the tools of a model are made of it, those of all skills at once
+        try:
             options.model_json_schema()
-        except (PydanticUserError, PydanticJsonSchemaWarning) as exc:
+        except (PydanticInvalidForJsonSchema, PydanticJsonSchemaWarning) as exc:
+            # Else it ends /help, and each turn of chat, or every run of the skill itself.
             reason = str(exc).partition("\n")[0]
-            raise UsageError(f"/{name}: its options have no JSON Schema: {reason}") from exc
+            raise UsageError(f"/{name}: Options have no JSON Schema: {reason}") from exc
 
 
 def _flag_of(options: type[SkillOptions], field: str) -> Flag:

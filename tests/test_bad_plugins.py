@@ -81,19 +81,19 @@ BAD = {
         ),
         "--top-n stands for two options",
     ),
-    "options-without-a-schema": (
+    "option-without-a-schema": (
         good_with(
             "    def run",
-            f"{OPTIONS}        key: __import__('typing').Callable[[str], str] = len\n\n    def run",
+            f"{OPTIONS}        how: __import__('typing').Callable = print\n\n    def run",
         ),
-        "its options have no JSON Schema",
+        "Options have no JSON Schema: Cannot generate",
     ),
     "a-default-that-is-no-json": (
         good_with(
             "    def run",
             f"{OPTIONS}        size: __import__('typing').Any = object()\n\n    def run",
         ),
-        "its options have no JSON Schema: Default value <object",
+        "Options have no JSON Schema: Default value <object",
     ),
     "no-options": (attribute("Options = dict"), "Options is no subclass"),
     "summary-is-no-text": (attribute("summary = 5"), "no summary"),

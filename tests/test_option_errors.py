@@ -244,6 +244,30 @@ def test_completion_offers_choices_and_switches(app, typed, offered):
     assert {c.text for c in found} == offered
 
 
+class Strict(Skill):
+    """Cannot do without its option."""
+
+    name = "strict"
+    summary = "wants a column"
+    text = "none"
+
+    class Options(SkillOptions):
+        column: str = Field(description="the column of titles")
+
+    def run(self, call: Call) -> Result:
+        return Result(call.options.column)
+
+
+def test_an_option_that_is_required_is_told_and_asked_for(tmp_path):
+    app = fake_app(tmp_path, None, Strict())
+    assert "the column of titles (required)" in one_shot(app, "/help strict").out
+    shown = one_shot(app, "/strict")
+    assert (shown.code, shown.err) == (2, "Error: --column is required\n")
+    assert "--column is required" in session(app, "/strict --json").err
+    assert app.dispatch("/help --json strict").result.data["options"]["required"] == ["column"]
+    assert one_shot(app, "/strict --column x").out == "x\n"
+
+
 def test_help_shows_what_each_option_takes(app):
     shown = one_shot(app, "/help typed").out
     for shape in ("--max N", "--many N|all", "--size small|large", "--level 1|2", "--dry\n"):
@@ -258,3 +282,5 @@ def test_the_schema_is_of_the_same_options(app):
     most = schema["properties"]["max"]
     assert (most["type"], most["minimum"], most["maximum"]) == ("integer", 1, 200)
     assert schema["properties"]["kind"]["enum"] == ["short", "long"]
+    corpus = app.dispatch("/help --json corpus").result.data
+    assert "filter" in corpus["subcommands"]

@@ -36,6 +36,7 @@ class Help(Skill):
             "name": skill.name,
             "summary": skill.summary,
             "usage": help_texts.usage(skill),
+            "subcommands": dict(skill.subcommands),
             "options": skill.Options.model_json_schema(),
             "general_options": options.GeneralOptions.model_json_schema(),
             "saves": [*skill.saves, *formats],
