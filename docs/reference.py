@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import harness
-from harness import hookspecs, testing
+from harness import errors, hookspecs, testing
 
 HEAD = f"""\
 # Reference
@@ -46,10 +46,19 @@ def _entry(name: str, thing: Any) -> str:
         return f"### {name}\n\n{_code(f'{name} = {value}')}"
     blocks = [_code(_signature(name, thing)), _prose(_own_doc(thing))]
     if inspect.isclass(thing) and issubclass(thing, harness.HarnessError):
-        blocks.append(f"Exit code {thing.exit_code}.\n")
+        blocks.append(_error(thing))
     if inspect.isclass(thing):
         blocks += [_member(thing, member) for member in _members(thing)]
     return f"### {name}\n\n" + "\n".join(block for block in blocks if block)
+
+
+def _error(thing: type[harness.HarnessError]) -> str:
+    """What the drawing of the tree says of an error, and its exit code."""
+    drawn = re.search(rf"\b{thing.__name__} +(?:\d+ +)?(.+)", errors.__doc__ or "")
+    about = re.sub(r" +\(retryable\)", "", drawn[1]).strip() if drawn else ""
+    said = [f"{about[0].upper()}{about[1:]}." if about and not about[0].isdigit() else ""]
+    said += [f"Exit code {thing.exit_code}.", "It may be tried again." if thing.retryable else ""]
+    return " ".join(filter(None, said)) + "\n"
 
 
 def _signature(name: str, thing: Any) -> str:

@@ -11,9 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.backends.base import Message, Reply, Tool, ToolCall
-from harness.conversation import CHARACTERS_PER_TOKEN, fit, without_tools
-from harness.errors import GenerationFailed, HarnessError, ModelUnavailable, SkillFailed
-from harness.models import ServedModel
+from harness.conversation import fit, without_tools
+from harness.errors import (
+    GenerationFailed,
+    HarnessError,
+    InvalidReply,
+    ModelUnavailable,
+    SkillFailed,
+)
+from harness.models import BYTES_PER_TOKEN, ServedModel
 from harness.screen import Screen
 from harness.skills import Call
 from harness.tool_schema import size
@@ -34,13 +40,7 @@ NO_ANSWER = "(no answer)"
 
 def tools_for(model: ServedModel, toolbox: Toolbox) -> tuple[Tool, ...]:
     """The tools that this model is told of."""
-    return (
-        toolbox.tools(_context(model) * CHARACTERS_PER_TOKEN // SHARE) if model.takes_tools else ()
-    )
-
-
-def _context(model: ServedModel) -> int:
-    return model.resolution.chosen.serve.context
+    return toolbox.tools(model.context * BYTES_PER_TOKEN // SHARE) if model.takes_tools else ()
 
 
 class Speech:
@@ -104,7 +104,8 @@ class Turn:
 
     @property
     def code(self) -> int:
-        """The exit code: of the last skill that failed and was not called again with success."""
+        """The exit code: of the last skill that failed, or was called in a way in which it could
+        not be run, and was not called again with success."""
         failed = [code for code in self._codes.values() if code]
         return failed[-1] if failed else 0
 
@@ -134,7 +135,8 @@ class Turn:
                         f"the model has called skills {self.steps} times, which is the limit",
                         hint="`/chat --steps N TEXT` allows more.",
                     )
-                self._generate(())
+                reply = self._generate(())
+            self._assess(reply)
             ended = True
             return self._speech.end()
         finally:
@@ -148,14 +150,19 @@ class Turn:
             return []
         return [*self.messages, Message("assistant", answer or NO_ANSWER)]
 
+    def _assess(self, answer: Reply) -> None:
+        """Say what the answer lacks."""
+        if answer.finish_reason == "length":
+            self.call.screen.notice(
+                f"the answer is cut at {MAX_TOKENS:,} tokens, the most it may have"
+            )
+        if self.stopped is None and not answer.text.strip():
+            self.stopped = InvalidReply("the model gave no answer", hint="Ask in other words.")
+
     def _tools(self) -> tuple[Tool, ...]:
         if self.toolbox is None or not self._has_tools:
             return ()
         return tools_for(self.model, self.toolbox)
-
-    @property
-    def _context(self) -> int:
-        return _context(self.model)
 
     def _generate(self, tools: tuple[Tool, ...]) -> Reply:
         known = [*self.earlier, *self.messages]
@@ -166,7 +173,7 @@ class Turn:
             used += len(SYSTEM)
         else:
             known = without_tools(known)
-        room = self._context - MAX_TOKENS - used // CHARACTERS_PER_TOKEN
+        room = self.model.context - MAX_TOKENS - used // BYTES_PER_TOKEN
         messages = (*system, *fit(known, room))
         request = self.model.request(messages=messages, max_tokens=MAX_TOKENS, tools=tools)
         if len(self.messages) == 1:
@@ -200,8 +207,9 @@ class Turn:
     def _run(self, call: ToolCall) -> str:
         assert self.toolbox is not None
         answer = self.toolbox.call(call, self.call.screen)
-        self._codes.pop(call.name, None)
         if answer.line:
             self.calls.append({"line": answer.line, "exit_code": answer.code})
-            self._codes[call.name] = answer.code
+        if answer.skill:
+            self._codes.pop(answer.skill, None)  # the last one that failed stands last
+            self._codes[answer.skill] = answer.code
         return answer.content

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import sys
 from collections.abc import Mapping
@@ -33,6 +32,7 @@ from harness.errors import (
 from harness.execution import Door, Execution, Outcome
 from harness.files import FileStore
 from harness.models import Choice, ModelPool, Models
+from harness.near import did_you_mean
 from harness.runlog import RunLog
 from harness.screen import Screen
 from harness.settings import Settings
@@ -249,7 +249,7 @@ class App:
         question = f"/{name} is a plugin of this project ({folder}). Run its code?"
         if not asked and not (self.door.confirm and self.door.confirm(question)):
             raise NotTrusted(
-                f"/{name} is a plugin of this project that nobody has trusted yet",
+                f"/{name} is a plugin of this project that is not trusted as it is now",
                 where=str(folder),
                 hint="Read it, then add --trust once.",
             )
@@ -260,17 +260,23 @@ class App:
 
     def unknown(self, name: str) -> UnknownSkill:
         """The error for a name that no skill has, which may be disabled."""
-        disabled = self.catalogue.disabled
+        disabled, untrusted = self.catalogue.disabled, self.catalogue.untrusted
         if name in disabled:
             return UnknownSkill(f"/{name} is disabled", hint=f"`/skills enable {name}`")
-        known = sorted({*self.catalogue.skills, *disabled})
-        near = [
-            f"/{n} (disabled; `/skills enable {n}`)" if n in disabled else f"/{n}"
-            for n in difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        ]
+        if name in untrusted:
+            return UnknownSkill(
+                f"/{name} is not trusted",
+                where=str(untrusted[name].folder),
+                hint=f"Read it, then `/skills trust {name}`.",
+            )
+
+        def shown(near: str) -> str:
+            return f"/{near}" + f" (disabled; `/skills enable {near}`)" * (near in disabled)
+
+        known = sorted({*self.catalogue.skills, *disabled, *untrusted})
         names = ", ".join(f"/{n}" for n in sorted(self.catalogue.skills))
-        hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        return UnknownSkill(f"there is no skill /{name}", hint=f"{hint}There are {names}.")
+        hint = f"{did_you_mean(name, known, shown, cutoff=0.5)} There are {names}.".lstrip()
+        return UnknownSkill(f"there is no skill /{name}", hint=hint)
 
     def _use_registry(self, path: Path | None) -> None:
         """Change to the registry this line asks for, and back again on the next one."""

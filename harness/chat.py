@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from harness.agent import Turn
+from harness.agent import Turn, tools_for
 from harness.backends.base import Message
 from harness.errors import UsageError
 from harness.models import ServedModel
@@ -39,7 +39,7 @@ class Chat(Skill):
     def __init__(self, toolbox: Toolbox | None = None) -> None:
         self._toolbox = toolbox
         self._turns: list[Message] = []
-        self._told = False
+        self._told: set[str] = set()
 
     def run(self, call: Call) -> Result:
         if call.options.new:
@@ -74,13 +74,25 @@ class Chat(Skill):
         )
 
     def _tell(self, call: Call, model: ServedModel) -> None:
-        """Say once that this model calls no skills."""
-        if self._told or self._toolbox is None or model.takes_tools:
+        """Say, once each, which skills this model does not call, and why."""
+        if self._toolbox is None or not call.options.steps:
             return
-        self._told = True
-        label, why = model.resolution.chosen.serve.label, model.tools_refused
-        refused = f" ({why})" if why else ""
-        call.screen.notice(
-            f"{model.resolution.resolved} ({label}) calls no skills by itself{refused}: "
-            "give their commands, or words that one of them knows"
-        )
+        who = f"{model.resolution.resolved} ({model.resolution.chosen.serve.label})"
+        if model.takes_tools:
+            left = self._toolbox.left_out(tools_for(model, self._toolbox))
+            names = " and ".join(f"/{name}" for name in left)
+            said = (
+                f"{who} is not told of {names}: a context of {model.context:,} tokens has no room "
+                "for them; `context` in the registry sets it"
+                if left
+                else ""
+            )
+        else:
+            refused = f" ({model.tools_refused})" if model.tools_refused else ""
+            said = (
+                f"{who} calls no skills by itself{refused}: "
+                "give their commands, or words that one of them knows"
+            )
+        if said and said not in self._told:
+            self._told.add(said)
+            call.screen.notice(said)

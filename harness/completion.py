@@ -1,12 +1,13 @@
-"""Completion in the session: slash commands, then their subcommands and options."""
+"""Completion in the session: slash commands, then their subcommands, names and options."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
+from harness.catalogue import Catalogue
 from harness.options import Flag, GeneralOptions, flags
 from harness.skills import Skill
 
@@ -15,17 +16,11 @@ class LineCompleter(Completer):
     """Completes the word before the cursor.
 
     Args:
-        skills: asked at every key, since /reload changes them.
-        disabled: the same for the names that are disabled.
+        catalogue: asked at every key, since /reload makes another one.
     """
 
-    def __init__(
-        self,
-        skills: Callable[[], Mapping[str, Skill]],
-        disabled: Callable[[], Iterable[str]] = tuple,
-    ) -> None:
-        self._skills = skills
-        self._disabled = disabled
+    def __init__(self, catalogue: Callable[[], Catalogue]) -> None:
+        self._catalogue = catalogue
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
@@ -34,13 +29,39 @@ class LineCompleter(Completer):
         if not before.startswith("/"):
             return
         name, blank, rest = before.partition(" ")
-        skills = self._skills()
+        catalogue = self._catalogue()
         if not blank:
-            rows = [(f"/{n}", skills[n].summary) for n in skills]
-            rows += [(f"/{n}", f"is disabled; /skills enable {n}") for n in self._disabled()]
-            yield from _matching(before, sorted(rows))
-        elif name[1:] in skills:
-            yield from _arguments(skills[name[1:]], rest)
+            rows = [
+                *_skills(catalogue),
+                *((n, f"is disabled; /skills enable {n}") for n in catalogue.disabled),
+                *((n, "is a plugin that you have not trusted") for n in catalogue.untrusted),
+            ]
+            yield from _matching(before, sorted((f"/{n}", about) for n, about in rows))
+        elif (found := catalogue.skills.get(name[1:])) is not None:
+            yield from _arguments(found.skill, rest)
+            *said, word = rest.split(" ")
+            if not word.startswith("-"):
+                yield from _matching(word, _names(catalogue, [name[1:], *said]))
+
+
+def _skills(catalogue: Catalogue) -> list[tuple[str, str]]:
+    return [(name, found.skill.summary) for name, found in catalogue.skills.items()]
+
+
+def _names(catalogue: Catalogue, said: Sequence[str]) -> list[tuple[str, str]]:
+    """The names that those of the harness's own commands take that are about skills."""
+    waiting = [(name, file.description) for name, file in catalogue.untrusted.items()]
+    match said:
+        case ["help"]:
+            return _skills(catalogue)
+        case ["skills", "trust"]:
+            return waiting
+        case ["skills", "disable"]:
+            loaded = [row for row in _skills(catalogue) if row[0] not in catalogue.framework]
+            return [*loaded, *waiting, *((f.name, f.reason) for f in catalogue.failures)]
+        case ["skills", "enable"]:
+            return list(catalogue.disabled.items())
+    return []
 
 
 def _arguments(skill: Skill, rest: str) -> Iterator[Completion]:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.backends.base import Message
+from harness.models import BYTES_PER_TOKEN
 
-CHARACTERS_PER_TOKEN = 3
-"""On the safe side of the 4 or so of English text: a turn too many is dropped, never refused."""
 LEFT_OUT = "(left out: the conversation is too long)"
 
 
@@ -18,7 +17,7 @@ def fit(turns: Sequence[Message], tokens: int) -> tuple[Message, ...]:
     The last turn is kept in any case; of its results of tools the oldest are left out where it is
     too long by itself.
     """
-    room = tokens * CHARACTERS_PER_TOKEN
+    room = tokens * BYTES_PER_TOKEN
     *earlier, last = _turns(turns)
     last = _shortened(last, room)
     room -= _size(last)
@@ -66,6 +65,7 @@ def _shortened(turn: list[Message], room: int) -> list[Message]:
 
 def _size(messages: Sequence[Message]) -> int:
     return sum(
-        len(message.content) + sum(len(call.name + call.arguments) for call in message.tool_calls)
+        len(text.encode())
         for message in messages
+        for text in (message.content, *(c.name + c.arguments for c in message.tool_calls))
     )

@@ -6,10 +6,10 @@ Three sources, in this order; the first to bring a name keeps it:
     entry points  of the group "harness.skills", by name
     folders       with a SKILL.md under ./skills, ./.agents/skills and the user's config folder
 
-A folder with a plugin.py is a pluggy plugin, one without is a prompt skill. What is the user's own,
-or ours, is read strictly and runs unasked; what others wrote is read leniently, and the code of a
-project waits for trust. Those that ship are packages, which tells them from what a user puts beside
-them in a checkout. A disabled name is passed over before anything of it is imported.
+A folder with a plugin.py is a pluggy plugin, one without is a prompt skill. The SKILL.md of what
+ships is read strictly, all others leniently: most are strangers', wherever a user keeps them. The
+code of a project waits for trust. What ships is packages, which tells it from what a user puts
+beside it in a checkout. A disabled name is passed over before anything of it is imported.
 """
 
 from __future__ import annotations
@@ -191,9 +191,8 @@ class Discovery:
             return
         if self._is_off(origin, folder.name):
             return
-        own = root == self._settings.own_skills
         try:
-            file = skill_md.read(path, strict=own)
+            file = skill_md.read(path)
         except UsageError as exc:
             self._host.fail(folder.name, origin, exc, traced=False)
             return
@@ -201,7 +200,7 @@ class Discovery:
             return
         if not is_plugin:
             self._host.load(file.name, origin, partial(_PromptPlugin, file), file, ours=True)
-        elif own or self._trust.trusts(folder):
+        elif root == self._settings.own_skills or self._trust.trusts(folder):
             self._load_plugin_folder(file)
         elif (taken := self._origin(file.name)) is not None:
             self._host.fail(file.name, origin, duplicate(file.name, taken))

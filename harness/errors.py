@@ -5,7 +5,7 @@
     │   ├── UnknownSkill                 no skill of that name
     │   ├── InputError                   missing, empty, unreadable or unsuitable input
     │   ├── RegistryError                models/registry.yaml cannot be used
-    │   ├── NotTrusted                   a project's plugin that nobody has trusted yet
+    │   ├── NotTrusted                   a project's plugin that is not trusted as it is
     │   └── NotAllowed                   a model's call that the user has not allowed
     ├── SkillFailed                  1   the skill ran and has no result
     │   ├── InvalidReply                 the model's answer is not usable, after repair

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from harness import guard, output
+from harness import options as opts
 from harness.catalogue import Catalogue, FoundFormat
 from harness.errors import HarnessError, InputError, OutputError, UsageError
 from harness.events import RunStarted
@@ -147,12 +148,13 @@ class Execution:
 
     def _companions(self, targets: Sequence[Path]) -> dict[Path, str]:
         """The files beside the targets, each with its name among `Result.companions`."""
-        asked = self.invocation
-        return {
-            path: name
-            for target in targets
-            for name, path in self.skill.companions(target, asked.options, asked.subcommand).items()
-        }
+        options, subcommand = self.invocation.options, self.invocation.subcommand
+        with self._isolated():
+            return {
+                Path(path): name
+                for target in targets
+                for name, path in self.skill.companions(target, options, subcommand).items()
+            }
 
     def _text(self) -> tuple[str, Source]:
         """The command's text, from the line or, where that says or lacks it, from stdin."""
@@ -208,10 +210,14 @@ class Execution:
         """Ask the user about a line of a model's that would change anything.
 
         Raises:
-            NotAllowed: they say no, or nobody is there.
+            NotAllowed: they say no, or nobody is there, or no yes would do.
         """
         asked, general = self.invocation, self.invocation.general
-        changes = guard.changes(self.skill.effects(asked.options, asked.subcommand), files)
+        given = (*files, *opts.paths(asked.options))
+        guard.refuse_obeyed(asked.name, given, self.settings.obeyed)
+        with self._isolated():
+            effects = self.skill.effects(asked.options, asked.subcommand)
+        changes = guard.changes(effects, files)
         if changes and not general.yes:
             guard.ask(asked.name, changes, self.door.confirm)
 
@@ -245,10 +251,14 @@ class Execution:
             raise
 
     def _write(self, path: Path, produce: Write, who: str = "") -> Path:
-        with isolated(who or f"/{self.skill.name}", self.screen, self.run):
+        with self._isolated(who):
             output.write(path, produce, lambda sha256: self.run.wrote(path, sha256))
         self.run.written.append(path)
         return path
+
+    def _isolated(self, who: str = "") -> contextlib.AbstractContextManager[None]:
+        """For the skill's code, or that of a plugin's format, beside `run`."""
+        return isolated(who or f"/{self.skill.name}", self.screen, self.run)
 
     @contextlib.contextmanager
     def _line_ended(self, screen: Screen) -> Iterator[None]:

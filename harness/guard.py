@@ -6,19 +6,22 @@ it is told, no file is written and nothing is trained unless the user says yes t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from harness.errors import NotAllowed
+
+UNTOLD = "does not say what it changes"
 
 
 def changes(effects: str, files: Sequence[Path]) -> str:
     """What a run changes, in words; "" if nothing.
 
     Args:
-        effects: what `Skill.effects` says.
+        effects: what `Skill.effects` says; a stranger's may have forgotten to return anything.
         files: what would be written.
     """
+    effects = effects if isinstance(effects, str) else UNTOLD
     written = ", ".join(
         f"{in_one_line(str(path))}{' (which exists)' if path.exists() else ''}" for path in files
     )
@@ -39,6 +42,25 @@ def ask(name: str, changed: str, confirm: Callable[[str], bool] | None) -> None:
         )
     if not confirm(f"/{name} {changed}. Allow it?"):
         raise NotAllowed(f"/{name} {changed}, and the user did not allow that")
+
+
+def refuse_obeyed(name: str, given: Iterable[Path], obeyed: Iterable[Path]) -> None:
+    """Refuse to give the skill `name` a path to what the harness goes by, or into a folder of that.
+
+    No yes allows that: what a paper has a model write there, trust or the instructions of a skill,
+    would be followed from then on.
+
+    Raises:
+        NotAllowed: naming the path.
+    """
+    kept = [path.resolve() for path in obeyed]
+    for path in given:
+        if any(path.resolve().is_relative_to(place) for place in kept):
+            raise NotAllowed(
+                f"a model may not give /{name} {in_one_line(str(path))}: the harness goes by what "
+                "stands there",
+                hint="Name another place.",
+            )
 
 
 def in_one_line(text: str, most: int | None = None) -> str:

@@ -69,6 +69,7 @@ def _options(title: str, model: Any) -> str:
     rows = []
     for flag in flags(model).values():
         default = "" if flag.default in (None, [], ()) else f" (default: {flag.default})"
+        default = " (required)" if flag.required else default
         rows.append((_shape(flag), flag.help + default))
     return f"{title}:\n{_columns(rows)}"
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import InputError
@@ -20,7 +22,7 @@ _OTHER_SUFFIX = re.compile(r"\S*\w\.[A-Za-z][A-Za-z0-9]{0,7}")
 _KNOWN_OTHERS = re.compile(
     r"\.(?:pdf|csv|tsv|jsonl?|parquet|xlsx?|docx?|odt|rtf|html?|xml|ya?ml|tex|bib|zip|gz)$", re.I
 )
-_UTF16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+UTF16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
 def given(text: str) -> str:
@@ -35,7 +37,7 @@ def given(text: str) -> str:
     if path.suffix and path.suffix.lower() not in SUFFIXES:
         raise InputError(
             f"{path.suffix} files are not read here",
-            where=str(path),
+            where=shown(path),
             hint=f"Save it as {' or '.join(SUFFIXES)}.",
         )
     return read_text(path)
@@ -72,11 +74,11 @@ def read_text(path: Path, *, what: str = "a text", shorten: str = "Give a part o
     Raises:
         InputError: it is missing, a folder, empty, too big, no text, or not UTF-8.
     """
-    where = str(path)
+    where = shown(path)
     data = _bytes(path, what, shorten)
     if not data.strip():
         raise InputError("is empty", where=where, hint=f"Put {what} into it.")
-    if data.startswith(_UTF16_OR_32):
+    if data.startswith(UTF16_OR_32):
         raise InputError("is UTF-16 or UTF-32 text", where=where, hint="Save it as UTF-8.")
     if b"\0" in data:
         raise InputError(
@@ -95,24 +97,61 @@ def read_text(path: Path, *, what: str = "a text", shorten: str = "Give a part o
 
 
 def _bytes(path: Path, what: str, shorten: str) -> bytes:
-    where = str(path)
-    try:
-        path = path.expanduser()
-        found = path.stat()
-        if stat.S_ISDIR(found.st_mode):
-            raise InputError("is a folder", where=where, hint="Name a file in it.")
-        if not stat.S_ISREG(found.st_mode):
-            raise InputError("is no regular file", where=where, hint="Use - to read from a pipe.")
-        if found.st_size > MAX_BYTES:
+    path = regular_file(path, instead="Use - to read from a pipe.")
+    with reading(path):
+        size = path.stat().st_size
+        if size > MAX_BYTES:
             raise InputError(
-                f"has {found.st_size / 1e6:.1f} MB, too much for {what}", where=where, hint=shorten
+                f"has {size / 1e6:.1f} MB, too much for {what}", where=shown(path), hint=shorten
             )
         return path.read_bytes()
+
+
+def regular_file(path: Path, *, instead: str) -> Path:
+    """The path of a file that can be read more than once, "~" resolved.
+
+    Args:
+        instead: what to do about a pipe.
+
+    Raises:
+        InputError: it is missing, a folder or a pipe.
+    """
+    where = shown(path)
+    with reading(path):
+        path = path.expanduser()
+        mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise InputError("is a folder", where=where, hint="Name a file in it.")
+    if not stat.S_ISREG(mode):
+        raise InputError("is no regular file", where=where, hint=instead)
+    return path
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say of a path what the system has against its being read.
+
+    Raises:
+        InputError: it does.
+    """
+    try:
+        yield
     except FileNotFoundError as exc:
         raise InputError(
-            "there is no such file", where=where, hint="Is the path right from this folder?"
+            "there is no such file", where=shown(path), hint="Is the path right from this folder?"
         ) from exc
     except RuntimeError as exc:  # "~nobody/x"
-        raise InputError("there is no such home folder", where=where) from exc
-    except OSError as exc:
-        raise InputError(f"cannot be read ({exc.strerror})", where=where) from exc
+        raise InputError("there is no such home folder", where=shown(path)) from exc
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
+        raise unreadable(path, exc) from exc
+
+
+def unreadable(path: Path, exc: Exception) -> InputError:
+    """The error for a file that the system does not let be read."""
+    reason = getattr(exc, "strerror", None) or exc
+    return InputError(f"cannot be read ({reason})", where=shown(path))
+
+
+def shown(path: Path) -> str:
+    """A path as messages show it, whatever bytes it is made of."""
+    return os.fsencode(path).decode("utf-8", "replace")

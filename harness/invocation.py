@@ -17,15 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import options as opts
+from harness import skill_md
 from harness.errors import UsageError
+from harness.near import did_you_mean
 from harness.options import Flag, GeneralOptions
 from harness.skills import Skill, SkillOptions
 
-NAME = r"[a-z0-9]+(?:-[a-z0-9]+)*"
+_NAME = skill_md.NAME.pattern
 _VALUE = r""""[^"\n]*"|'[^'\n]*'|(?!--)\S+"""
-_COMMAND = re.compile(rf"\s*/({NAME})(?:\s|\Z)")
+_COMMAND = re.compile(rf"\s*/({_NAME})(?:\s|\Z)")
 _LEADING = re.compile(
-    rf"\s*(?P<flag>--{NAME}|--|-o|-h)(?:=(?P<value>{_VALUE}))?(?=\s|\Z)", re.ASCII
+    rf"\s*(?P<flag>--{_NAME}|--|-o|-h)(?:=(?P<value>{_VALUE}))?(?=\s|\Z)", re.ASCII
 )
 _NEXT_VALUE = re.compile(rf"\s+({_VALUE})(?=\s|\Z)")
 _SAVE_AT_END = re.compile(
@@ -35,7 +37,7 @@ _SAVE_UNQUOTED = re.compile(
     r"(?:\A|\s)(?:save to|-o) [^\"'\n]{1,200}\.[a-z]{2,7}\s*\Z", re.IGNORECASE
 )
 _FLAG_AT_END = re.compile(
-    rf"(?:\A|\s)(?P<flag>--{NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
+    rf"(?:\A|\s)(?P<flag>--{_NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
 )
 
 
@@ -63,7 +65,7 @@ def split_command(line: str) -> tuple[str, str] | None:
 
 def is_name(word: str) -> bool:
     """Whether a command could have this name."""
-    return re.fullmatch(NAME, word) is not None
+    return skill_md.NAME.fullmatch(word) is not None
 
 
 def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) -> Invocation:
@@ -132,7 +134,8 @@ def parse_general(words: list[str]) -> tuple[dict[str, object], list[str]]:
         name, given, value = words[0].partition("=")
         flag = known.get(name)
         if flag is None:
-            raise UsageError(f"there is no option {name}", hint="`--help` lists the options.")
+            hint = did_you_mean(name, known) or "`--help` lists the options."
+            raise UsageError(f"there is no option {name}", hint=hint)
         words = words[1:]
         if flag.sets is not None and given:
             raise UsageError(f"{name} takes no value")

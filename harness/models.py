@@ -67,12 +67,17 @@ class ServedModel:
     slots: int = 1
 
     @property
+    def context(self) -> int:
+        """Tokens that a prompt and its answer may have together, as far as the registry tells."""
+        return self.resolution.chosen.serve.context
+
+    @property
     def takes_grammar(self) -> bool:
         return self.model.takes_grammar
 
     @property
     def takes_tools(self) -> bool:
-        """Whether it can call tools. A backend from before there were any says nothing."""
+        """Whether it can call tools. A stranger's backend may say nothing of it."""
         return getattr(self.model, "takes_tools", False)
 
     @property

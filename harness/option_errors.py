@@ -4,11 +4,12 @@ given, and what is allowed. Pydantic's own messages speak of inputs, integers an
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
+
+from harness.near import did_you_mean
 
 ErrorDetails = Mapping[str, Any]
 """One of `ValidationError.errors()`."""
@@ -120,13 +121,12 @@ def explain(errors: Iterable[ErrorDetails], fields: Mapping[str, Wanted]) -> tup
         if not key:
             said.append(_predicate(together[0]))
         elif field is None:
-            near = difflib.get_close_matches(key, list(fields), n=3, cutoff=0.6)
             said.append(f"there is no option --{key.replace('_', '-')}")
-            hints += [f"Did you mean {' or '.join(fields[n].flag for n in near)}?"] * bool(near)
+            hints.append(did_you_mean(key, fields, lambda near: fields[near].flag))
         else:
             said.append(_of_field(field, together))
-            hints += [hint] if (hint := _hint(field, together[0])) else []
-    return "; ".join(said), " ".join(dict.fromkeys(hints)) or None
+            hints.append(_hint(field, together[0]))
+    return "; ".join(said), " ".join(filter(None, dict.fromkeys(hints))) or None
 
 
 def _place(error: ErrorDetails) -> tuple[str, int | None]:
@@ -173,8 +173,7 @@ def _predicate(error: ErrorDetails) -> str:
 
 def _hint(field: Wanted, error: ErrorDetails) -> str:
     if error["type"] in ("literal_error", "enum"):
-        near = difflib.get_close_matches(str(error["input"]), field.choices, n=1, cutoff=0.6)
-        return f"Did you mean {near[0]}?" if near else ""
+        return did_you_mean(str(error["input"]), field.choices, most=1)
     return "" if error["type"] in _OWN else field.takes
 
 

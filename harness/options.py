@@ -6,9 +6,8 @@ and turns pydantic's complaints into the words of the command line.
 
 from __future__ import annotations
 
-import difflib
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
@@ -18,7 +17,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from harness.errors import UsageError
+from harness.errors import SkillFailed, UsageError
+from harness.near import did_you_mean
 from harness.option_errors import Wanted, explain
 from harness.skills import SkillOptions
 
@@ -55,6 +55,7 @@ class Flag:
         choices: the values allowed, where they are few and fixed, as they are typed.
         values: the same as the option then holds them.
         many: whether the flag may be repeated.
+        required: whether a line without it is refused.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Flag:
     choices: tuple[str, ...] = ()
     values: tuple[Any, ...] = ()
     many: bool = False
+    required: bool = False
 
 
 def flags(*models: type[SkillOptions]) -> dict[str, Flag]:
@@ -82,14 +84,25 @@ def _flag(field_name: str, info: FieldInfo) -> Flag:
     if base is bool and not many:
         negative = info.default is True
         name = f"--no-{hyphenated}" if negative else f"--{hyphenated}"
-        return Flag(name, key, about, sets=not negative)
+        return Flag(name, key, about, sets=not negative, required=info.is_required())
     values, others = _choices(info.annotation)
     choices = tuple(str(value.value if isinstance(value, Enum) else value) for value in values)
     metavar = "|".join((*others, *choices))
     default = None if info.is_required() else info.get_default(call_default_factory=True)
     if isinstance(default, Enum):
         default = default.value
-    return Flag(f"--{hyphenated}", key, about, None, metavar, default, choices, values, many)
+    return Flag(
+        f"--{hyphenated}",
+        key,
+        about,
+        sets=None,
+        metavar=metavar,
+        default=default,
+        choices=choices,
+        values=values,
+        many=many,
+        required=info.is_required(),
+    )
 
 
 def _choices(annotation: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
@@ -123,8 +136,7 @@ def _base_type(annotation: Any) -> tuple[Any, bool]:
 
 def unknown(name: str, known: Iterable[str], command: str) -> UsageError:
     """The error for an option that nobody declared."""
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"`/help {command}` lists its options."
+    hint = did_you_mean(name, known) or f"`/help {command}` lists its options."
     return UsageError(
         f"/{command} has no option {name}",
         hint=f"{hint} If it belongs to the text, put `--` before the text.",
@@ -145,11 +157,21 @@ def misplaced(
     return None
 
 
+def paths(options: SkillOptions) -> Iterator[Path]:
+    """The paths that the options hold."""
+    for name in type(options).model_fields:
+        value = getattr(options, name)
+        for one in value if isinstance(value, _MANY) else (value,):
+            if isinstance(one, Path):
+                yield one
+
+
 def build(model: type[O], values: Mapping[str, Any]) -> O:
     """Make the options from values by key.
 
     Raises:
         UsageError: a value does not fit, or a required option is missing.
+        SkillFailed: the skill's own validation of them broke.
     """
     found = {flag.key: flag for flag in flags(model).values()}
     try:
@@ -162,6 +184,10 @@ def build(model: type[O], values: Mapping[str, Any]) -> O:
         }
         message, hint = explain(exc.errors(), fields)
         raise UsageError(message, hint=hint) from exc
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # a stranger's validator may raise anything
+        raise SkillFailed(f"the skill's options broke: {type(exc).__name__}: {exc}") from exc
 
 
 def _choice(flag: Flag | None, value: Any) -> Any:

@@ -9,10 +9,10 @@ from typing import Any
 from harness.errors import UsageError
 from harness.formats import Format
 from harness.hookspecs import API_VERSION
+from harness.skill_check import SUFFIX
 from harness.skill_md import NAME
 
 _VERSION = re.compile(r"(\d+)(?:\.(\d+))?")
-_SUFFIX = re.compile(r"\.[a-z0-9]{1,16}")
 
 
 def check_api(plugin: Any) -> None:
@@ -63,7 +63,7 @@ def check_format(found: Any) -> None:
     if not isinstance(found, Format):
         raise UsageError(f"{type(found).__name__} is no harness.Format")
     suffix = getattr(found, "suffix", None)
-    if not isinstance(suffix, str) or not _SUFFIX.fullmatch(suffix):
+    if not isinstance(suffix, str) or not SUFFIX.fullmatch(suffix):
         raise UsageError(f'the suffix {suffix!r} of a format is not like ".bib"')
     if not str(getattr(found, "summary", "")).strip():
         raise UsageError(f"the format {suffix} has no summary")

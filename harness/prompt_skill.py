@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from harness import bundled
 from harness.backends.base import Message
 from harness.bundled import Bundled
-from harness.conversation import CHARACTERS_PER_TOKEN
 from harness.errors import UsageError
-from harness.models import ServedModel
+from harness.models import BYTES_PER_TOKEN, ServedModel
 from harness.skill_md import SkillFile
 from harness.skills import Call, Result, Skill, SkillOptions
 
@@ -43,8 +42,7 @@ class PromptSkill(Skill):
         listed = bundled.names(self.file.folder)
 
         def answer(model: ServedModel) -> str:
-            context = model.resolution.chosen.serve.context
-            room = (context - MAX_TOKENS) * CHARACTERS_PER_TOKEN - len(body) - len(text)
+            room = (model.context - MAX_TOKENS) * BYTES_PER_TOKEN - len(f"{body}{text}".encode())
             given = _fitting(files, room)
             for left in files[len(given) :]:
                 call.screen.notice(
@@ -72,7 +70,7 @@ class PromptSkill(Skill):
 def _fitting(files: Sequence[Bundled], room: int) -> Sequence[Bundled]:
     """The first files, as many as there is room for."""
     for count, file in enumerate(files):
-        room -= len(file.text)
+        room -= len(file.text.encode())
         if room < 0:
             return files[:count]
     return files

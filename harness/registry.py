@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Literal
 from harness import yamlfile
 from harness.entries import FileEntry, ModelEntry, ServeEntry, Strict
 from harness.errors import ModelUnavailable, RegistryError, UsageError
+from harness.near import did_you_mean
 
 
 class Registry(Strict):
@@ -65,10 +65,9 @@ class Registry(Strict):
         backend, slash, served = name.partition("/")
         if slash and served and backend in ("ollama", "openai"):
             return name, (ServeEntry(backend=backend, model=served),)
-        near = difflib.get_close_matches(name, self.models, n=3, cutoff=0.4)
         raise UsageError(
             f"no model {name!r} in the registry",
-            hint=f"Did you mean {' or '.join(near)}?" if near else "`/models` lists them.",
+            hint=did_you_mean(name, self.models, cutoff=0.4) or "`/models` lists them.",
         )
 
 

@@ -65,12 +65,7 @@ class Repl:
         self.session: PromptSession[str] = PromptSession(
             "> ",
             history=open_history(app.settings.history, app.screen),
-            completer=ThreadedCompleter(
-                LineCompleter(
-                    lambda: {name: found.skill for name, found in app.catalogue.skills.items()},
-                    lambda: app.catalogue.disabled,
-                )
-            ),
+            completer=ThreadedCompleter(LineCompleter(lambda: app.catalogue)),
             complete_while_typing=True,
             bottom_toolbar=self.status,
             input=terminal_input,

@@ -19,8 +19,7 @@ from harness.errors import OutputError, UsageError
 
 Kind = Literal["plugin", "prompt", "package"]
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-LONGEST_NAME = 64
-"""Characters, by the Agent Skills specification."""
+LONGEST_NAME = skill_md.LIMITS["name"]
 
 _IN_A_FOLDER = {
     "imports": """\
@@ -33,6 +32,8 @@ from harness.testing import FakeModel, folder_skill, run_skill""",
 }
 _IN_A_PACKAGE = {
     "imports": """\
+from pathlib import Path
+
 import pytest
 from harness import InputError, InvalidReply, UsageError
 from harness.testing import FakeModel, run_skill
@@ -50,7 +51,7 @@ def check_name(name: str) -> None:
     """
     if skill_md.NAME.fullmatch(name) and len(name) <= LONGEST_NAME:
         return
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
     near = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST_NAME].strip("-")
     if skill_md.NAME.fullmatch(name):
         what = f"the name has {len(name)} characters, {LONGEST_NAME} are allowed"

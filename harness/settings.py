@@ -75,6 +75,12 @@ class Settings:
         project = self.project_dir
         return project / "skills", project / ".agents" / "skills", self.own_skills
 
+    @property
+    def obeyed(self) -> tuple[Path, ...]:
+        """The folders and files that the harness goes by: skills, registries, what is trusted."""
+        registries = self.user_registry, self.shipped_registry
+        return (self.config_dir, *self.skill_folders, self.shipped_skills, *registries)
+
 
 def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from the environment and the platform's conventions.

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any, get_args
+
+from pydantic import PydanticInvalidForJsonSchema
+from pydantic.json_schema import PydanticJsonSchemaWarning
 
 from harness import skill_md
 from harness.errors import UsageError
 from harness.options import Flag, GeneralOptions, flags
 from harness.skills import Needs, Skill, SkillOptions
 
-SUFFIX = re.compile(r"\.[a-z0-9]+")
+SUFFIX = re.compile(r"\.[a-z0-9]{1,16}")
 
 
 def check_skill(skill: Any) -> None:
@@ -45,6 +49,14 @@ def _check_flags(name: str, options: type[SkillOptions]) -> None:
         raise UsageError(f"/{name}: {', '.join(sorted(taken))} belongs to the harness")
     if twice := {n for n in names if names.count(n) > 1}:
         raise UsageError(f"/{name}: {', '.join(sorted(twice))} stands for two options")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PydanticJsonSchemaWarning)
+        try:
+            options.model_json_schema()
+        except (PydanticInvalidForJsonSchema, PydanticJsonSchemaWarning) as exc:
+            # Else it ends /help, and each turn of chat, or every run of the skill itself.
+            reason = str(exc).partition("\n")[0]
+            raise UsageError(f"/{name}: Options have no JSON Schema: {reason}") from exc
 
 
 def _flag_of(options: type[SkillOptions], field: str) -> Flag:

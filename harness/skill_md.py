@@ -2,7 +2,8 @@
 
 Two ways to read one. Others' files are read leniently, as the specification asks of clients: one is
 refused only if its front matter cannot be read, or gives no description or no usable name; every
-other fault is a diagnostic that is kept and shown. Ours are read strictly: any fault is an error.
+other fault is a diagnostic that is kept and shown. What ships is read strictly: any fault is an
+error.
 
 At the start the front matter alone is read, so that a long body costs nothing; `SkillFile.body`
 reads the file again when the skill is used.
@@ -72,7 +73,9 @@ class SkillFile:
             content = self.path.read_bytes()
             match = _FRONT_MATTER.match(content)
             return content[match.end() if match else 0 :].decode().strip()
-        except (OSError, UnicodeDecodeError) as exc:
+        except OSError as exc:
+            raise UsageError(f"cannot be read: {exc.strerror}", where=str(self.path)) from exc
+        except UnicodeDecodeError as exc:
             raise UsageError(f"cannot be read: {exc}", where=str(self.path)) from exc
 
 
@@ -109,7 +112,7 @@ def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> 
         raise UsageError(
             "; ".join(problems),
             where=str(path),
-            hint="Correct it: only others' skills, in .agents/skills, are taken as they are.",
+            hint="Correct it: only what does not ship is taken as it is.",
         )
     return SkillFile(path, name, description, front.fields, tuple(problems))
 
@@ -122,7 +125,7 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(HEAD)
     except OSError as exc:
-        raise UsageError(f"cannot be read: {exc}", where=str(path)) from exc
+        raise UsageError(f"cannot be read: {exc.strerror}", where=str(path)) from exc
 
 
 def _is_plugin(path: Path) -> bool:

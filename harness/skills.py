@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from harness import inputs
+from harness import guard, inputs
 from harness.errors import HarnessError, SkillFailed
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class Skill(ABC):
         The producer model may call the skill unasked where this is "" and no file is written;
         else the user is asked first. A skill that does not say is asked for every time.
         """
-        return "does not say what it changes"
+        return guard.UNTOLD
 
     @abstractmethod
     def run(self, call: Call) -> Result:

@@ -83,20 +83,21 @@ def _targets(value: Any) -> list[str]:
 
 
 def _typed(skill: Skill, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options as a line has them: numbers are words there, and one value may be many."""
+    """The options as a line has them: all but switches are words there, and one may be many."""
+    known = opts.flags(skill.Options).values()
+    switches = {flag.key for flag in known if flag.sets is not None}
+    many = {flag.key for flag in known if flag.many}
 
-    def word(value: Any) -> Any:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return str(value) if number else value
+    def typed(key: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return [typed(key, one) for one in value]
+        if isinstance(value, bool):
+            return value if key in switches else str(value).lower()
+        return str(value) if isinstance(value, (int, float)) else value
 
-    many = {flag.key for flag in opts.flags(skill.Options).values() if flag.many}
-    lists = {
-        key: [value] if key in many and isinstance(value, str) else value
-        for key, value in given.items()
-    }
     return {
-        key: [word(one) for one in value] if isinstance(value, list) else word(value)
-        for key, value in lists.items()
+        key: typed(key, [value] if key in many and not isinstance(value, list) else value)
+        for key, value in given.items()
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.backends.base import Tool
@@ -18,25 +18,27 @@ from harness.skills import Skill
 SUBCOMMAND, TEXT, SAVE_TO = "subcommand", "text", "save_to"
 OWN = (SUBCOMMAND, TEXT, SAVE_TO)
 """Parameters that are no options. An option of such a name cannot be given by a model."""
-NAMES, DETAILS, ALL = 0, 1, 2
-"""How much is told: options without their descriptions; the skill's details; everything."""
+BARE, DETAILS, OPTIONS, ALL = range(4)
+"""How much is told: what cannot be left out; the skill's details, which say what to write into a
+text; the options without their descriptions; everything."""
 SUMMARY = 300
 """Characters of a summary: a SKILL.md may have a description of 1,024."""
 _KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
 def tools_of(skills: Iterable[Skill], characters: int) -> tuple[Tool, ...]:
-    """A tool for each skill that a model may call, in `characters` together.
+    """A tool for each skill, in `characters` together.
 
-    Told is as much as there is room for: first all names and types, then the details of one skill
-    after the other, then the descriptions of options. Skills that have no room at all are left out.
+    Told is as much as there is room for: first what no skill can do without, then the details of
+    one after the other, then options, then what those are for. Skills that have no room at all are
+    left out.
     """
-    callable_ = [skill for skill in skills if skill.tool]
+    asked = [*skills]
     chosen: dict[Skill, Tool] = {}
     room = characters
-    for level in (NAMES, DETAILS, ALL):
-        for skill in callable_:
-            if level > NAMES and skill not in chosen:
+    for level in (BARE, DETAILS, OPTIONS, ALL):
+        for skill in asked:
+            if level > BARE and skill not in chosen:
                 continue
             tool = tool_of(skill, level)
             needed = size(tool) - (size(chosen[skill]) if skill in chosen else 0)
@@ -50,9 +52,10 @@ def tool_of(skill: Skill, level: int = ALL) -> Tool:
     parts = [skill.summary[:SUMMARY]]
     if level >= DETAILS and skill.details:
         parts.append(textwrap.dedent(skill.details).strip())
-    properties = {**_own(skill), **_options(skill, described=level >= ALL)}
+    needed = _required(skill)
+    properties = {**_own(skill), **_options(skill, level, needed)}
     parameters: dict[str, Any] = {"type": "object", "properties": properties}
-    required = [TEXT] * (skill.text == "required") + _required(skill)
+    required = [TEXT] * (skill.text == "required") + needed
     if required:
         parameters["required"] = required
     return Tool(skill.name, "\n".join(parts), parameters)
@@ -76,15 +79,15 @@ def _own(skill: Skill) -> dict[str, Any]:
     return found
 
 
-def _options(skill: Skill, *, described: bool) -> dict[str, Any]:
+def _options(skill: Skill, level: int, needed: Sequence[str]) -> dict[str, Any]:
     """Each option with its JSON Schema, without what says nothing to a model."""
     schema = skill.Options.model_json_schema(by_alias=True)
     found = {}
     for flag in flags(skill.Options).values():
-        if flag.key in OWN:
+        if flag.key in OWN or (level < OPTIONS and flag.key not in needed):
             continue
         told = _plain(schema["properties"][flag.key], schema.get("$defs", {}))
-        if described and flag.help:
+        if flag.help and (level >= ALL or flag.key in needed):
             told["description"] = flag.help
         found[flag.key] = told
     return found

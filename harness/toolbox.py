@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone,
 from harness.execution import Outcome
 from harness.presentation import print_error, tell
 from harness.screen import Screen
+from harness.skills import Skill
 from harness.tool_line import line_of
 from harness.tool_schema import tools_of
 
@@ -35,11 +37,13 @@ class Answer:
 
     Attributes:
         content: what the model is told, a JSON object.
+        skill: what was called; "" where there is no such skill.
         line: what was run; "" where the call amounts to no line.
         code: its exit code.
     """
 
     content: str
+    skill: str
     line: str
     code: int
 
@@ -52,7 +56,11 @@ class Toolbox:
 
     def tools(self, characters: int) -> tuple[Tool, ...]:
         """What a model is told of the skills it may call, in so many characters."""
-        return tools_of((f.skill for f in self._runner.catalogue.skills.values()), characters)
+        return tools_of(self._skills.values(), characters)
+
+    def left_out(self, told: Sequence[Tool]) -> list[str]:
+        """The skills that a model may call and is not told of, for want of room."""
+        return sorted(self._skills.keys() - {tool.name for tool in told})
 
     def call(self, asked: ToolCall, screen: Screen) -> Answer:
         """Run what `asked` amounts to, show what is run, and give the answer for the model.
@@ -64,7 +72,7 @@ class Toolbox:
         """
         line = ""
         try:
-            line = self._line(asked)
+            line = line_of(self._called(asked.name), asked)
             screen.notice(f"-> {guard.in_one_line(line, LINE)}")
             outcome = self._runner.dispatch_called(line)
             content = tool_result.of_outcome(outcome)
@@ -74,15 +82,21 @@ class Toolbox:
             if not line:
                 screen.notice(f"-> {guard.in_one_line(asked.name, LINE)}: not run")
             print_error(error, screen)
-            return Answer(tool_result.of_error(error), line, error.exit_code)
+            skill = asked.name if asked.name in self._skills else ""
+            return Answer(tool_result.of_error(error), skill, line, error.exit_code)
         tell(outcome, screen)
         if isinstance(outcome.result.stopped, (Interrupted, ReaderGone)):
             raise outcome.result.stopped
-        return Answer(content, line, outcome.result.code)
+        return Answer(content, asked.name, line, outcome.result.code)
 
-    def _line(self, asked: ToolCall) -> str:
-        known = self._runner.catalogue.skills
-        if asked.name not in known or not known[asked.name].skill.tool:
-            names = ", ".join(name for name, found in known.items() if found.skill.tool)
-            raise UsageError(f"there is no tool {asked.name!r}", hint=f"There are {names}.")
-        return line_of(known[asked.name].skill, asked)
+    @property
+    def _skills(self) -> dict[str, Skill]:
+        """Those that a model may call, by name."""
+        known = self._runner.catalogue.skills.items()
+        return {name: found.skill for name, found in known if found.skill.tool}
+
+    def _called(self, name: str) -> Skill:
+        if name not in self._skills:
+            hint = f"There are {', '.join(self._skills)}."
+            raise UsageError(f"there is no tool {name!r}", hint=hint)
+        return self._skills[name]

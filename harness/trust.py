@@ -25,7 +25,8 @@ def content_hash(folder: Path) -> str:
             leaves = path.is_symlink() and not path.resolve(strict=True).is_relative_to(root)
             content = path.read_bytes() if path.is_file() else bytes(path.readlink())
         except (OSError, RuntimeError) as exc:
-            raise UsageError(f"cannot be trusted: {exc}", where=str(path)) from exc
+            reason = getattr(exc, "strerror", None) or exc
+            raise UsageError(f"cannot be trusted: {reason}", where=str(path)) from exc
         if leaves:
             raise UsageError("leads out of the folder, which cannot be trusted", where=str(path))
         if path.suffix == ".pyc":

@@ -30,28 +30,9 @@ models:
     serve: [{{backend: {backend}, model: smollm2, url: "{url}", context: {context}}}]
 """
 
-Scripted = str | Reply | Exception | Callable[[Request], str]
-
 
 class Producer(FakeModel):
-    """Prepared replies, some of them made of what was asked."""
-
-    takes_tools = True
-
-    def __init__(self, *replies: Scripted) -> None:
-        super().__init__()
-        self.script = replies
-
-    def generate(
-        self,
-        request: Request,
-        on_text: OnText | None = None,
-        cancel: threading.Event | None = None,
-    ) -> Reply:
-        reply = self.script[min(len(self.requests), len(self.script) - 1)]
-        self.requests.append(request)
-        said = reply(request) if callable(reply) else reply
-        return FakeModel(said).generate(request, on_text, cancel)
+    """Tells what it was told."""
 
     def told(self, number: int = -1) -> list[dict[str, Any]]:
         """What the tools answered, as of the request of this number."""

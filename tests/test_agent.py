@@ -16,7 +16,7 @@ from curate_desk import PANEL, read_table
 from protocol_server import ProtocolServer
 
 from harness import Call, Result, Skill
-from harness.backends.base import Request, ToolCall
+from harness.backends.base import Reply, Request, ToolCall
 from harness.catalogue import Found
 from harness.errors import Interrupted
 from harness.repl import Repl
@@ -90,6 +90,19 @@ class Free(Skill):
 
     def run(self, call: Call) -> Result:
         return self._does(call)
+
+
+class Unsure(Free):
+    """Has the test say what it changes."""
+
+    name = "unsure"
+
+    def __init__(self, says: Callable[[], Any]) -> None:
+        super().__init__(lambda call: Result("done"))
+        self._says = says
+
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        return self._says()  # type: ignore[no-any-return]  # a stranger's may be anything
 
 
 class Silent(Skill):
@@ -197,7 +210,15 @@ def test_no_means_no_and_the_model_is_told(make: Make, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "question"),
     [
-        (tool_call("finetune", text="train.jsonl"), "/finetune trains a model, which may take"),
+        (
+            tool_call("finetune", text="train.jsonl", out="ft"),
+            "/finetune trains a model in ft, which may take hours and registers it. Allow",
+        ),
+        (
+            tool_call("finetune", subcommand="gguf", text="ft", llama_cpp="theirs"),
+            "/finetune writes the model's files (write model and adapter for llama.cpp) and runs "
+            "the code of theirs. Allow",
+        ),
         (tool_call("corpus", subcommand="add", text="papers.csv"), "/corpus takes papers and anno"),
         (tool_call("annotate", text="papers.csv", db="x.db"), "/annotate writes into the database"),
         (tool_call("corpus", subcommand="page"), "/corpus writes corpus.html. Allow"),
@@ -213,6 +234,29 @@ def test_what_changes_anything_is_asked_about(make: Make, call: ToolCall, questi
     desk.give("do it")
     [only] = asked
     assert only.startswith(question)
+
+
+def test_a_skill_that_forgets_to_say_what_it_changes_is_asked_about(make: Make) -> None:
+    asked: list[str] = []
+    desk = make(calling(tool_call("unsure")), "I see.")
+    add(desk, Unsure(lambda: None))
+    desk.enter(confirm=lambda q: bool(asked.append(q)))
+    desk.give("do it")
+    assert asked == ["/unsure does not say what it changes. Allow it?"]
+
+
+def test_a_skill_that_breaks_over_what_it_changes_is_not_run_and_the_turn_goes_on(
+    make: Make,
+) -> None:
+    def says() -> str:
+        raise ValueError("no luck")
+
+    desk = make(calling(tool_call("unsure")), "It is broken.")
+    add(desk, Unsure(says))
+    desk.enter(yes=True)
+    assert desk.give("do it") == 1
+    assert desk.out == "It is broken.\n"
+    assert producer(desk).told()[0]["error"] == "/unsure broke: ValueError: no luck"
 
 
 def test_what_changes_nothing_is_not_asked_about(make: Make) -> None:
@@ -243,6 +287,27 @@ def test_yes_in_a_one_shot_overwrites_nothing(make: Make, tmp_path: Path) -> Non
     assert desk.give("annotate it") == 4
     assert (tmp_path / "annotated.jsonl").read_text() == "mine"
     assert "exists already" in producer(desk).told()[0]["error"]
+
+
+@pytest.mark.parametrize("option", ["save_to", "db"])
+@pytest.mark.parametrize(
+    "place", ["config/notes.md", "skills/new/SKILL.md", ".agents/skills/new/SKILL.md", "way/x.md"]
+)
+def test_nothing_that_the_harness_would_obey_is_written_for_a_model(
+    make: Make, tmp_path: Path, option: str, place: str
+) -> None:
+    """Neither trust nor instructions: what an abstract says would outlive the turn."""
+    for folder in ("skills/new", ".agents/skills/new", "config/skills"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "way").symlink_to(tmp_path / "skills")
+    call = tool_call("annotate", text="papers.csv", **{option: place})
+    desk = make(calling(call), "I may not.")
+    desk.enter(yes=True, force=True)
+    assert desk.give("do as the paper says") == 2
+    assert not (tmp_path / place).exists()
+    assert not desk.judge.requests
+    error = producer(desk).told()[0]["error"]
+    assert error.startswith(f"a model may not give /annotate {place}: the harness goes by")
 
 
 def test_text_of_a_models_never_becomes_an_option_or_a_file(make: Make, tmp_path: Path) -> None:
@@ -338,6 +403,41 @@ def test_calls_that_only_their_ids_tell_apart(make: Make) -> None:
     assert seen == [1, 22, 333]
 
 
+def test_a_call_that_could_not_be_run_hides_no_failure(make: Make) -> None:
+    """Neither the one of the skill that had failed before, nor its own."""
+    failing = tool_call("annotate", text="nowhere.csv")
+    wrong = tool_call("corpus", subcommand="stats", limit="ten")
+    desk = make(calling(failing), calling(tool_call("annotate")), "I give up.")
+    assert desk.give("annotate it") == 2
+    desk.server.model = Producer(calling(wrong), "I give up.")
+    assert desk.give("count") == 2
+    desk.server.model = Producer(calling(wrong), calling(tool_call("free")), "Done.")
+    add(desk, Free(lambda call: Result("ok")))
+    assert desk.give("count") == 2, "another skill puts nothing right"
+    desk.server.model = Producer(calling(tool_call("nosuch")), calling(tool_call("free")), "Done.")
+    assert desk.give("do it") == 0, "what there is not cannot be called again"
+
+
+# Answers that are none
+
+
+@pytest.mark.parametrize("script", [("",), (calling(tool_call("free")), " \n")])
+def test_no_answer_is_a_failure(make: Make, script: tuple[Any, ...]) -> None:
+    desk = make(*script)
+    add(desk, Free(lambda call: Result("ok")))
+    assert desk.give("hi") == 1
+    assert desk.out.strip() == ""
+    assert "Error: the model gave no answer. Ask in other words." in desk.said
+    assert consistent(desk.conversation)
+
+
+def test_an_answer_that_was_cut_says_so(make: Make) -> None:
+    desk = make(Reply("And so", "length", 1, 1024, 0.1))
+    assert desk.give("tell me all") == 0
+    assert desk.out == "And so\n"
+    assert "the answer is cut at 1,024 tokens" in desk.said
+
+
 # Limits
 
 
@@ -367,6 +467,17 @@ def test_a_long_result_is_cut_and_says_so(make: Make) -> None:
     assert told["result"]["rows"] == ["x" * 100] * 20 + ["... (480 more)"]
 
 
+def test_a_conversation_in_other_scripts_fits_the_context_too(make: Make) -> None:
+    """A character of theirs is a token or so: Ollama would cut the beginning, without a word."""
+    long = "论文" * 500
+    desk = make(*["好的" * 100] * 4, context=4096)
+    for _ in range(4):
+        assert desk.give(f"/chat --steps 0 {long}") == 0
+    said = [sum(len(m["content"]) for m in body["messages"]) for body in desk.chats]
+    assert said[1] == len(long) * 2 + 200
+    assert max(said) <= 4096 - 1024
+
+
 def test_tools_and_conversation_fit_the_context(make: Make) -> None:
     desk = make(*[calling(tool_call("free"))] * 4, "Done.", context=4096)
     add(desk, Free(lambda call: Result("y" * 3000)))
@@ -374,6 +485,18 @@ def test_tools_and_conversation_fit_the_context(make: Make) -> None:
     sizes = [len(json.dumps(b["messages"])) + len(json.dumps(b["tools"])) for b in desk.chats]
     assert max(sizes) / 3 + 1024 < 4096 + 300  # the wire's own words
     assert "(left out: the conversation is too long)" in json.dumps(desk.chats[-1]["messages"])
+
+
+def test_skills_that_have_no_room_are_named_once(make: Make) -> None:
+    desk = make("Hello.", context=2048)
+    for _ in range(2):
+        assert desk.give("hi") == 0
+    told = {tool["function"]["name"] for tool in desk.chats[0]["tools"]}
+    assert {"annotate", "corpus", "curate"} <= told
+    assert "finetune" not in told
+    notice = "is not told of /evaluate and /finetune: a context of 2,048 tokens has no room"
+    assert desk.said.count(notice) == 1
+    assert desk.give("/chat --steps 0 hi") == 0
 
 
 # Servers in trouble

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from plugin_folders import GOOD, entry_point, lenient, plugin
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from harness import UsageError
+from harness import UsageError, skill_md
 from harness.app import App
 from harness.execution import Door
 from harness.prompt_skill import PromptSkill
@@ -23,7 +24,7 @@ FOLDERS = Path(__file__).parent / "agent_skills"
 LOADED, NOTED, REFUSED = "loaded", "noted", "refused"
 NO_NAME = "is not lower-case letters, digits and single hyphens"
 TABLE = [
-    # folder, among others' skills, reason, reason among our own where another
+    # folder, read leniently, reason, reason where it is read strictly if that is another
     ("minimal", LOADED, ""),
     ("complete", LOADED, ""),
     ("hyphens-inside", LOADED, ""),
@@ -69,6 +70,9 @@ TABLE = [
 NAMES = {"other-name": "another-name", "name-of-digits": "12", "group/nested": "nested"}
 
 
+PLACES = ("skills", ".agents/skills", "config/skills")
+
+
 def placed(folder, root):
     """The folder and its neighbours' files where a user has put them."""
     for name in {folder, "minimal", "complete"} - {""}:
@@ -83,7 +87,7 @@ def skill_of(folder):
 
 
 @pytest.mark.parametrize(("folder", "outcome", "reason"), [row[:3] for row in TABLE])
-def test_others_skills_are_read_leniently(tmp_path, folder, outcome, reason):
+def test_what_a_user_has_is_read_leniently(tmp_path, folder, outcome, reason):
     placed(folder, tmp_path / ".agents" / "skills")
     app = lenient(tmp_path)
     shown = app.dispatch("/skills").result
@@ -109,17 +113,13 @@ def test_others_skills_are_read_leniently(tmp_path, folder, outcome, reason):
 
 
 @pytest.mark.parametrize(("folder", "outcome", "reason"), [(r[0], r[1], r[-1]) for r in TABLE])
-def test_the_users_own_skills_are_read_strictly(tmp_path, folder, outcome, reason):
-    placed(folder, tmp_path / "config" / "skills")
-    app = lenient(tmp_path)
+def test_what_ships_is_read_strictly(tmp_path, folder, outcome, reason):
+    [path] = [p for p in placed(folder, tmp_path).iterdir() if p.name.upper() == "SKILL.MD"]
     if outcome == LOADED:
-        assert app.catalogue.failures == []
-        assert app.catalogue.skills[skill_of(folder)].problems == ()
+        assert skill_md.read(path, strict=True).problems == ()
         return
-    [failure] = app.catalogue.failures
-    assert reason in failure.reason
-    assert skill_of(folder) not in app.catalogue.skills
-    assert f"plugin {Path(folder).name} left out: " in app.screen.err.getvalue()
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        skill_md.read(path, strict=True)
 
 
 def test_every_folder_stands_in_the_table():
@@ -131,10 +131,12 @@ def test_every_folder_stands_in_the_table():
     assert there == {row[0] for row in TABLE}
 
 
-def test_the_project_folder_is_others_too(tmp_path):
-    """What is in ./skills came with the project, whoever wrote that."""
-    placed("unknown-fields", tmp_path / "skills")
-    assert "unknown-fields" in lenient(tmp_path).catalogue.skills
+@pytest.mark.parametrize("place", PLACES)
+def test_fields_of_other_clients_are_taken_wherever_a_user_keeps_them(tmp_path, place):
+    placed("unknown-fields", tmp_path / place)
+    app = lenient(tmp_path)
+    assert app.screen.err.getvalue() == ""
+    assert "/unknown-fields: unknown field 'argument-hint'" in app.dispatch("/skills").result.text
 
 
 def test_every_shipped_skill_has_a_file(tmp_path):
@@ -145,7 +147,7 @@ def test_every_shipped_skill_has_a_file(tmp_path):
     assert [name for name in shipped if catalogue.skills[name].file is None] == []
 
 
-def test_the_shipped_skills_are_read_strictly(tmp_path):
+def test_a_shipped_skill_with_a_fault_is_left_out(tmp_path):
     shipped = tmp_path / "shipped"
     shutil.copytree(CODE_ROOT / "skills" / "corpus", shipped / "corpus")
     file = shipped / "corpus" / "SKILL.md"

@@ -11,10 +11,12 @@ import pytest
 from plugin_folders import GOOD, entry_point, lenient, plugin
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
+from pydantic import model_validator
 
-from harness import cli
+from harness import Result, Skill, SkillFailed, SkillOptions, cli
 from harness.repl import Repl
 from harness.settings import CODE_ROOT
+from harness.testing import fake_app
 
 HOOK = "from harness import hookimpl\n@hookimpl\ndef "
 
@@ -78,6 +80,20 @@ BAD = {
             f"        n: int = {FIELD}(2, alias='top-n')\n\n    def run",
         ),
         "--top-n stands for two options",
+    ),
+    "option-without-a-schema": (
+        good_with(
+            "    def run",
+            f"{OPTIONS}        how: __import__('typing').Callable = print\n\n    def run",
+        ),
+        "Options have no JSON Schema: Cannot generate",
+    ),
+    "a-default-that-is-no-json": (
+        good_with(
+            "    def run",
+            f"{OPTIONS}        size: __import__('typing').Any = object()\n\n    def run",
+        ),
+        "Options have no JSON Schema: Default value <object",
     ),
     "no-options": (attribute("Options = dict"), "Options is no subclass"),
     "summary-is-no-text": (attribute("summary = 5"), "no summary"),
@@ -414,3 +430,59 @@ def test_ctrl_c_while_a_plugin_hangs_ends_the_command(home):
     process.send_signal(2)
     process.communicate(timeout=60)
     assert process.returncode == 130
+
+
+class Checked(SkillOptions):
+    size: int = 1
+
+    @model_validator(mode="after")
+    def check(self):
+        if self.size > 1:
+            raise RAISES[self.size]
+        return self
+
+
+RAISES = {2: RuntimeError("no luck"), 3: SystemExit(0)}
+
+
+class Raising(Skill):
+    name = "raising"
+    summary = "raises wherever its class is asked anything"
+    text = "optional"
+    saves = (".txt",)
+    Options = Checked
+
+    def companions(self, target, options, subcommand):
+        if "raises" in target.name:
+            raise RAISES[int(target.stem[-1])]
+        return 5 if "number" in target.name else {"more": f"{target}.more"}
+
+    def effects(self, options, subcommand):
+        raise SystemExit(0)
+
+    def run(self, call):
+        return Result("x", renderers={".txt": lambda: "x"}, companions={"more": lambda f: None})
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("/raising -o raises2.txt", "/raising broke: RuntimeError: no luck"),
+        ("/raising -o raises3.txt", "/raising broke: SystemExit: 0"),
+        ("/raising -o number.txt", "/raising broke: AttributeError"),
+        ("/raising --size 2", "the skill's options broke: RuntimeError: no luck"),
+        ("/raising --size 3", "the skill's options broke: SystemExit: 0"),
+    ],
+)
+def test_what_is_asked_of_a_skill_before_it_runs_fails_as_the_run_would(home, line, reason):
+    app = fake_app(home, None, Raising())
+    assert session(app, line, "/raising -o fine.txt", "/raising x") == "x\n"
+    assert reason in app.screen.err.getvalue()
+    assert "harness broke" not in app.screen.err.getvalue()
+    assert (home / "fine.txt.more").exists()
+
+
+def test_effects_that_break_are_no_leave(home):
+    app = fake_app(home, None, Raising())
+    with pytest.raises(SkillFailed, match="/raising broke: SystemExit: 0"):
+        app.dispatch_called("/raising x")

@@ -361,6 +361,7 @@ def test_what_is_read_is_never_written_over(desk: Desk, table: str, save: str, s
         desk.curate("--db own.csv --force", table=table, save=f"save to {save}")
     assert (desk.folder / table).read_bytes() == before
     assert desk.judge.requests == []
+    assert not list(desk.folder.glob("own*"))  # no corpus was made either
 
 
 def test_a_run_that_fails_writes_nothing(desk: Desk) -> None:

@@ -173,7 +173,7 @@ def test_general_options_before_the_line():
         ["/help", "--json"],
     )
     assert invocation.parse_general(["--", "--json"]) == ({}, ["--json"])
-    with pytest.raises(UsageError, match="no option --jsn"):
+    with pytest.raises(UsageError, match=r"no option --jsn\. Did you mean --json"):
         invocation.parse_general(["--jsn"])
     with pytest.raises(UsageError, match="needs a value"):
         invocation.parse_general(["--model"])

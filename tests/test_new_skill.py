@@ -5,6 +5,7 @@ import dataclasses
 import fnmatch
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from harness.execution import Door
 from harness.repl import Repl
 from harness.screen import Screen
 from harness.settings import CODE_ROOT
-from harness.testing import FakeModel, fake_app
+from harness.testing import FakeModel, fake_app, folder_skill
 
 
 def snapshot(folder):
@@ -180,6 +181,7 @@ def test_in_another_folder_and_what_that_means(tmp_path):
     [
         ("/new-skill My Skill", "'My Skill' is not lower-case.* Try `/new-skill my-skill`"),
         ("/new-skill naïve--word_count", "Try `/new-skill naive-word-count`"),
+        ("/new-skill Größe", "Try `/new-skill grosse`"),
         ("/new-skill ../../evil", "Try `/new-skill evil`"),
         ("/new-skill 日本", "Try `/new-skill summarize`"),
         (
@@ -225,8 +227,7 @@ def test_a_disabled_name_is_refused(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["", "--prompt-only "])
 @pytest.mark.parametrize("name", ["on", "1e3", "null", "2024-01-01", "a" * 64])
-def test_what_is_made_as_ones_own_is_valid_to_the_letter(tmp_path, kind, name):
-    """What is the user's own is read strictly: a fault of the template would be an error."""
+def test_what_is_made_is_valid_to_the_letter(tmp_path, kind, name):
     fake_app(tmp_path).dispatch(f"/new-skill --own {kind}{name}")
     found = fake_app(tmp_path).catalogue.skills[name]
     assert found.file.name == name
@@ -318,20 +319,43 @@ def test_a_package_may_take_the_name_of_the_skill_in_a_folder_that_becomes_it(tm
     assert app.dispatch("/new-skill gist --package").result.data["kind"] == "package"
 
 
-def test_what_is_made_is_linted_as_the_program_is(tmp_path):
+def test_what_is_made_is_linted_as_the_program_is_and_typed(tmp_path):
     app = fake_app(tmp_path)
     app.dispatch("/new-skill word-count")
+    app.dispatch("/new-skill --package packed")
     ruff = shutil.which("ruff", path=str(Path(sys.executable).parent))
     lint = tomllib.loads((CODE_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
-    rules = ["--select", ",".join(lint["lint"]["select"]), "--ignore", "S101,TC"]
+    rules = ["--select", ",".join([*lint["lint"]["select"], "ANN"]), "--ignore", "S101,TC"]
+    how = ["--isolated", "--line-length", str(lint["line-length"])]
     for command in (["check", *rules], ["format", "--check"]):
-        done = subprocess.run(
-            [ruff, *command, "--isolated", "--line-length", str(lint["line-length"]), "skills"],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        for folder in (tmp_path / "skills", tmp_path / "packed"):
+            done = subprocess.run(
+                [ruff, *command, *how, "."], capture_output=True, text=True, cwd=folder
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_checks_of_a_checkout_are_for_what_ships(tmp_path):
+    """Two folders with hyphens would be two modules of one name to mypy, which ends it."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(CODE_ROOT / name, tmp_path)
+    for file in ("annotate/__init__.py", "gist/plugin.py", "my-skill/plugin.py"):
+        (tmp_path / "skills" / file).parent.mkdir(parents=True)
+        (tmp_path / "skills" / file).touch()
+    done = subprocess.run(
+        ["make", "--dry-run", "check"], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    *_, ruff, ruff_format, mypy, _ = done.stdout.splitlines()
+    for line in (ruff, ruff_format, mypy):
+        assert re.findall(r"exclude \^?(\S+)", line) == ["skills/gist/", "skills/my-skill/"]
+
+
+def test_the_model_may_use_unasked_what_changes_nothing(tmp_path):
+    app = fake_app(tmp_path)
+    app.dispatch("/new-skill gist")
+    for folder in (tmp_path / "skills" / "gist", CODE_ROOT / "examples" / "skills" / "blind-check"):
+        skill = folder_skill(folder)
+        assert skill.effects(skill.Options(), "") == ""
 
 
 def test_every_template_is_packaged_and_used():

@@ -28,6 +28,7 @@ from pydantic import (
 from pydantic_core.core_schema import ErrorType
 
 from harness import Call, Result, Skill, SkillOptions, UsageError
+from harness.catalogue import Catalogue, Found
 from harness.completion import LineCompleter
 from harness.option_errors import WORDS
 from harness.options import build, flags
@@ -238,9 +239,33 @@ def test_a_home_folder_is_found_within_a_repeated_option(monkeypatch, tmp_path):
     ],
 )
 def test_completion_offers_choices_and_switches(app, typed, offered):
-    completer = LineCompleter(lambda: {"typed": Typed()})
+    completer = LineCompleter(lambda: Catalogue(skills={"typed": Found(Typed(), "a test")}))
     found = completer.get_completions(Document(typed), CompleteEvent())
     assert {c.text for c in found} == offered
+
+
+class Strict(Skill):
+    """Cannot do without its option."""
+
+    name = "strict"
+    summary = "wants a column"
+    text = "none"
+
+    class Options(SkillOptions):
+        column: str = Field(description="the column of titles")
+
+    def run(self, call: Call) -> Result:
+        return Result(call.options.column)
+
+
+def test_an_option_that_is_required_is_told_and_asked_for(tmp_path):
+    app = fake_app(tmp_path, None, Strict())
+    assert "the column of titles (required)" in one_shot(app, "/help strict").out
+    shown = one_shot(app, "/strict")
+    assert (shown.code, shown.err) == (2, "Error: --column is required\n")
+    assert "--column is required" in session(app, "/strict --json").err
+    assert app.dispatch("/help --json strict").result.data["options"]["required"] == ["column"]
+    assert one_shot(app, "/strict --column x").out == "x\n"
 
 
 def test_help_shows_what_each_option_takes(app):
@@ -257,3 +282,5 @@ def test_the_schema_is_of_the_same_options(app):
     most = schema["properties"]["max"]
     assert (most["type"], most["minimum"], most["maximum"]) == ("integer", 1, 200)
     assert schema["properties"]["kind"]["enum"] == ["short", "long"]
+    corpus = app.dispatch("/help --json corpus").result.data
+    assert "filter" in corpus["subcommands"]

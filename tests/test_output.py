@@ -360,6 +360,16 @@ def test_companions_are_written_beside_every_target(many, tmp_path):
     assert not (tmp_path / "unwritten.log").exists()
 
 
+def test_a_skill_that_breaks_over_its_companions_is_to_blame_for_it(many, tmp_path, monkeypatch):
+    def companions(target, options, subcommand):
+        raise ValueError("no luck")
+
+    monkeypatch.setattr(many.catalogue.skills["many"].skill, "companions", companions)
+    with pytest.raises(SkillFailed, match="/many broke: ValueError: no luck"):
+        many.dispatch("/many save to a.bin")
+    assert not list(tmp_path.glob("a*"))
+
+
 def test_a_companion_of_others_is_refused_before_the_work(many, tmp_path):
     (tmp_path / "a_notes.log").write_text("somebody else's")
     with pytest.raises(OutputError, match="exists already"):

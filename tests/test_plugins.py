@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import io
 import py_compile
+from pathlib import Path
 
 import pytest
 from plugin_folders import GOOD, lenient, plugin
@@ -13,7 +14,7 @@ from prompt_toolkit.output import DummyOutput
 
 from harness import Call, OutputError, Result, Skill, SkillFailed, UsageError, cli, repl
 from harness.app import App
-from harness.errors import NotTrusted
+from harness.errors import NotTrusted, UnknownSkill
 from harness.execution import Door
 from harness.repl import Repl
 from harness.screen import Screen
@@ -71,7 +72,7 @@ def test_both_doors_want_trust(tmp_path, monkeypatch, capsys):
         keys.send_text("/theirs x\r/theirs x\r/theirs x\r\x04")
         Repl(app, keys, DummyOutput()).run()
     assert app.screen.out.getvalue() == "changed: x\n" * 2
-    assert "nobody has trusted yet" in app.screen.err.getvalue()
+    assert "not trusted as it is now" in app.screen.err.getvalue()
 
 
 def test_the_session_asks_on_the_terminal(capsys):
@@ -86,6 +87,10 @@ def test_skills_trust_by_name(tmp_path):
     app = lenient(tmp_path)
     with pytest.raises(UsageError, match="Waiting: theirs"):
         app.dispatch("/skills trust other")
+    with pytest.raises(UnknownSkill, match=r"/theirs is not trusted. Read it, then `/"):
+        app.dispatch("/help theirs")
+    with pytest.raises(UnknownSkill, match="mean /theirs"):
+        app.dispatch("/their x")
     app.dispatch("/skills trust theirs")
     assert app.dispatch("/theirs x").result.text == "good: x"
 
@@ -246,6 +251,21 @@ def test_a_trust_that_cannot_be_stored_can_be_given_again(tmp_path):
     for _ in range(2):
         with pytest.raises(OutputError, match="trust cannot be stored"):
             app.dispatch("/theirs --trust x")
+
+
+def test_what_cannot_be_read_is_named_once(tmp_path, monkeypatch):
+    folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
+    path, read = folder / "plugin.py", Path.read_bytes
+
+    def shut(one):
+        if one == path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(one)
+
+    monkeypatch.setattr(Path, "read_bytes", shut)
+    with pytest.raises(UsageError) as refused:
+        lenient(tmp_path).dispatch("/theirs --trust x")
+    assert str(refused.value) == f"{path}: cannot be trusted: Permission denied"
 
 
 def test_a_plugin_that_brings_another_name_than_its_folder_says(tmp_path):

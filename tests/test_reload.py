@@ -9,7 +9,7 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from harness.app import App
-from harness.errors import Interrupted
+from harness.errors import Interrupted, UsageError
 from harness.execution import Door
 from harness.repl import Repl
 from harness.screen import Screen
@@ -148,7 +148,9 @@ def test_an_edited_projects_plugin_is_asked_about_again(tmp_path):
     with session(fake_app(tmp_path, FakeModel(), door=door)) as typed:
         assert typed("/say") == "before\n"
         (folder / "words.py").write_text(word_file("after!"))
-        typed("/reload")
+        reloaded = typed("/reload")
+        assert "not trusted: /say; read it, then `/skills trust say`" in reloaded
+        assert "gone" not in reloaded
         assert typed("/say") == "after!\n"
         assert typed("/say") == "after!\n"
     assert len(asked) == 2
@@ -169,6 +171,18 @@ def test_what_stands_beside_the_shipped_skills_is_the_users(tmp_path):
     app.dispatch("/reload")
     app.dispatch("/skills trust say")
     assert app.dispatch("/say").result.text == "after!"
+
+
+def test_trust_after_an_edit_needs_no_reload(tmp_path):
+    folder = tmp_path / "skills" / "say"
+    write_skill(folder)
+    app = fake_app(tmp_path)
+    app.dispatch("/skills trust say")
+    (folder / "words.py").write_text(word_file("after!"))
+    app.dispatch("/skills trust say")
+    assert app.dispatch("/say").result.text == "after!"
+    with pytest.raises(UsageError, match="no plugin 'say' waits for trust"):
+        app.dispatch("/skills trust say")
 
 
 def test_a_reload_that_is_interrupted_leaves_what_is_loaded_usable(tmp_path):

@@ -4,12 +4,14 @@ import stat
 from contextlib import contextmanager
 
 import pytest
+from plugin_folders import plugin
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from harness.catalogue import Catalogue, Found
 from harness.chat import Chat
 from harness.completion import LineCompleter
 from harness.repl import Repl, _ask
@@ -116,13 +118,24 @@ def test_ctrl_c_at_a_question_stops_the_work_and_ctrl_d_means_no():
         ("/logs --l", "--limit", None),
         ("/logs --limit 3 --j", "--json", None),
         ("/skills tr", "trust", set()),
+        ("/skills trust ", "waiting", set()),
+        ("/skills enable ", "off", set()),
+        ("/skills disable log", None, set()),
+        ("/skills disable annot", "annotate", set()),
+        ("/skills enable off w", None, set()),
+        ("/help he", "help", set()),
+        ("/help waiting", None, set()),
+        ("/help -h", None, set()),
+        ("/wai", "/waiting", set()),
         ("plain /he", None, set()),
         ("/nosuch --", None, set()),
     ],
 )
 def test_completion(tmp_path, typed, first, rest):
+    plugin(tmp_path / "skills", "waiting", "raise RuntimeError")
     app = fake_app(tmp_path)
-    completer = LineCompleter(lambda: {n: f.skill for n, f in app.catalogue.skills.items()})
+    app.dispatch("/skills disable off")
+    completer = LineCompleter(lambda: app.catalogue)
     found = [c.text for c in completer.get_completions(Document(typed), CompleteEvent())]
     assert (found or [None])[0] == first
     if rest is not None:
@@ -133,14 +146,15 @@ def test_completion(tmp_path, typed, first, rest):
 def test_an_exact_match_and_a_beginning_win_over_the_alphabet(typed):
     """`/chat` must never run `/a-chat`, though that one is listed first by name."""
     names = ("a-chat", "chat-all", "chat")
-    completer = LineCompleter(lambda: {name: Chat() for name in names})
+    found = {name: Found(Chat(), "a test") for name in names}
+    completer = LineCompleter(lambda: Catalogue(skills=found))
     found = [c.text for c in completer.get_completions(Document(typed), CompleteEvent())]
     assert found == ["/chat", "/chat-all", "/a-chat"]
 
 
 def test_completion_tells_what_an_option_does(tmp_path):
     app = fake_app(tmp_path)
-    completer = LineCompleter(lambda: {n: f.skill for n, f in app.catalogue.skills.items()})
+    completer = LineCompleter(lambda: app.catalogue)
     [limit] = completer.get_completions(Document("/logs --lim"), CompleteEvent())
     assert limit.display_meta_text == "N  how many runs to list"
     [command] = completer.get_completions(Document("/logs"), CompleteEvent())

@@ -1,6 +1,7 @@
 """The public surface is what `harness` exports, and the layers depend in one direction."""
 
 import ast
+import inspect
 import re
 import sys
 import tomllib
@@ -26,6 +27,21 @@ def test_what_is_exported_is_sorted_and_there():
         "testing",
     }
     assert public - modules == set(harness.__all__) - {"__version__"}
+
+
+def documented(exported):
+    """The docstrings of a class and of its methods, or of a function."""
+    found = vars(exported).items() if inspect.isclass(exported) else ()
+    methods = [method for name, method in found if callable(method) and name[0] != "_"]
+    return "\n".join(filter(None, map(inspect.getdoc, (exported, *methods))))
+
+
+def test_every_error_that_the_surface_speaks_of_can_be_imported_from_it():
+    """A backend that may raise ModelBusy has to find it."""
+    known = {cls.__name__ for cls in _subclasses(errors.HarnessError)}
+    for name in harness.__all__:
+        said = set(re.findall(r"\b[A-Z]\w+\b", documented(getattr(harness, name))))
+        assert said & known <= set(harness.__all__), name
 
 
 def imported(path):

@@ -15,7 +15,7 @@ from harness.backends.base import ToolCall
 from harness.skills import SkillOptions
 from harness.testing import fake_app, tool_call
 from harness.tool_line import line_of
-from harness.tool_schema import ALL, NAMES, size, tool_of, tools_of
+from harness.tool_schema import ALL, BARE, DETAILS, size, tool_of, tools_of
 
 
 class Sort(Skill):
@@ -35,6 +35,14 @@ class Sort(Skill):
 
     def run(self, call: Call) -> Result:
         return Result()
+
+
+class Needy(Sort):
+    text = "required"
+
+    class Options(SkillOptions):
+        column: str = Field(description="of titles")
+        limit: int = 1
 
 
 def line(**arguments: Any) -> str:
@@ -101,7 +109,7 @@ def test_text_that_begins_like_a_subcommand_cannot_become_one() -> None:
     ("arguments", "message"),
     [
         ({"limit": 0}, "--limit: '0' is less than 1"),
-        ({"limit": True}, "one line"),
+        ({"limit": True}, "--limit: 'true' is not a number"),
         ({"how": "sideways"}, "--how: 'sideways' is none of"),
         ({"deep": "perhaps"}, "--deep: "),
         ({"force": True}, "there is no option --force"),
@@ -121,8 +129,13 @@ def test_arguments_that_are_no_object_are_refused_in_few_words(arguments: str) -
     assert len(str(caught.value)) < 400
 
 
+def callable_skills(folder: Path) -> list[Skill]:
+    found = fake_app(folder).catalogue.skills.values()
+    return [one.skill for one in found if one.skill.tool]
+
+
 def test_every_shipped_skill_has_a_valid_schema(tmp_path: Path) -> None:
-    skills = [found.skill for found in fake_app(tmp_path).catalogue.skills.values()]
+    skills = callable_skills(tmp_path)
     tools = tools_of(skills, 10**6)
     assert {"annotate", "curate", "corpus", "evaluate", "finetune"} <= {tool.name for tool in tools}
     for tool in tools:
@@ -141,11 +154,25 @@ def test_a_schema_takes_what_the_options_take() -> None:
 
 
 def test_what_does_not_fit_is_told_in_fewer_words(tmp_path: Path) -> None:
-    skills = [found.skill for found in fake_app(tmp_path).catalogue.skills.values()]
-    least = sum(size(tool_of(skill, NAMES)) for skill in skills if skill.tool)
-    most = sum(size(tool_of(skill, ALL)) for skill in skills if skill.tool)
+    skills = callable_skills(tmp_path)
+    least = sum(size(tool_of(skill, BARE)) for skill in skills)
+    most = sum(size(tool_of(skill, ALL)) for skill in skills)
     for room in (least, least + 1500, most):
         tools = tools_of(skills, room)
         assert sum(map(size, tools)) <= room
-        assert len(tools) == sum(skill.tool for skill in skills)
+        assert len(tools) == len(skills)
     assert len(tools_of(skills, least // 2)) < len(tools)
+
+
+def test_how_to_write_a_text_is_told_before_options_are(tmp_path: Path) -> None:
+    """Else a model of 8,192 tokens, whose third is this, cannot know of limitation=unstated."""
+    skills = callable_skills(tmp_path)
+    told = {tool.name: tool for tool in tools_of(skills, 8192)}
+    for skill in skills:
+        assert told[skill.name].description == tool_of(skill, DETAILS).description
+    assert "limitation=stated" in told["corpus"].description
+    assert "limit" in told["annotate"].parameters["properties"]
+    bare = tool_of(Needy(), BARE).parameters
+    assert bare["properties"]["column"] == {"type": "string", "description": "of titles"}
+    assert bare["required"] == ["text", "column"]
+    assert "limit" not in bare["properties"]

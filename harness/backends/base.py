@@ -187,7 +187,8 @@ class Model(Protocol):
         takes_grammar: whether `Request.grammar` is honoured.
         takes_tools: whether `Request.tools` is honoured. Where a server does not tell before it is
             asked, this is True until it has refused a request for its tools; that request is then
-            answered without them.
+            answered without them, and a `tools_refused` tells the user in which words. A model that
+            has no such attribute takes none.
         slots: how many generations are served at once; any more of them wait.
         digests: sha256 of what is served, by role: {"gguf": ..., "adapter": ...} or
             {"ollama": ...}; empty where a server does not tell.

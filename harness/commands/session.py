@@ -36,6 +36,7 @@ class Help(Skill):
             "name": skill.name,
             "summary": skill.summary,
             "usage": help_texts.usage(skill),
+            "subcommands": dict(skill.subcommands),
             "options": skill.Options.model_json_schema(),
             "general_options": options.GeneralOptions.model_json_schema(),
             "saves": [*skill.saves, *formats],
@@ -63,10 +64,12 @@ class Reload(Skill):
         before = set(self._host.catalogue.skills)
         self._host.reload()
         after = self._host.catalogue
-        new, gone = sorted(set(after.skills) - before), sorted(before - set(after.skills))
+        new, waiting = sorted(set(after.skills) - before), sorted(after.untrusted)
+        gone = sorted(before - {*after.skills, *waiting})
         lines = [f"{len(after.skills)} skills, {len(self._host.pool.registry.models)} models"]
         lines += [f"new: /{name}" for name in new] + [f"gone: /{name}" for name in gone]
-        data = {"skills": sorted(after.skills), "new": new, "gone": gone}
+        lines += [f"not trusted: /{name}; read it, then `/skills trust {name}`" for name in waiting]
+        data = {"skills": sorted(after.skills), "new": new, "gone": gone, "untrusted": waiting}
         return Result("\n".join(lines), {**data, "failed": [f.name for f in after.failures]})
 
 

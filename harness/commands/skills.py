@@ -50,6 +50,8 @@ class Skills(Skill):
         return Result("\n".join([table(("skill", "from", ""), rows), *_remarks(data)]), data)
 
     def _trust(self, name: str, call: Call) -> Result:
+        if name in self._host.catalogue.skills:  # a session has it as it was before the last edit
+            self._host.reload()
         if name not in self._host.catalogue.untrusted:
             waiting = ", ".join(sorted(self._host.catalogue.untrusted)) or "none"
             raise UsageError(f"no plugin {name!r} waits for trust", hint=f"Waiting: {waiting}.")

@@ -7,7 +7,7 @@ import io
 import json
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,12 +36,15 @@ if TYPE_CHECKING:
     from harness.app import App
 
 
+Said = str | Reply | Exception
+
+
 class FakeModel:
     """A model of prepared replies, given in turn; the last one is repeated.
 
-    A reply is a text, a whole `Reply`, or an exception to raise; `calling` makes one that calls
-    tools. `requests` keeps what was asked, in the order of arrival; several threads may ask at
-    once. A word is a token.
+    A reply is a text, a whole `Reply`, an exception to raise, or a function that makes one of these
+    of the request; `calling` makes one that calls tools. `requests` keeps what was asked, in the
+    order of arrival; several threads may ask at once. A word is a token.
 
     Args:
         takes_tools: whether it is told of tools.
@@ -54,7 +57,7 @@ class FakeModel:
 
     def __init__(
         self,
-        *replies: str | Reply | Exception,
+        *replies: Said | Callable[[Request], Said],
         takes_grammar: bool = False,
         takes_tools: bool = False,
         slots: int = 1,
@@ -79,6 +82,8 @@ class FakeModel:
         with self._arriving:
             reply = self.replies[min(len(self.requests), len(self.replies) - 1)]
             self.requests.append(request)
+        if callable(reply):
+            reply = reply(request)
         if isinstance(reply, Exception):
             raise reply
         watch = Watch(request, cancel, on_text)

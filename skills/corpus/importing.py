@@ -18,12 +18,12 @@ from pydantic import ValidationError
 
 from harness._version import __version__
 from harness.errors import InputError
+from harness.inputs import shown
 from skills.corpus import paper_rows, store
 from skills.corpus.annotated import Annotated
 from skills.corpus.database import transaction
 from skills.corpus.keys import IMPORT, key_of, verify
 from skills.corpus.saved_files import Entry, entries
-from skills.corpus.table_files import shown
 from skills.corpus.tables import Columns
 from skills.nanda.framework import Framework, sha256_of
 

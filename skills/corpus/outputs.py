@@ -10,8 +10,6 @@ from harness.skills import Write
 from skills.corpus.annotated import Annotated, Failure
 from skills.nanda.framework import Framework
 
-SAVES = (".jsonl", ".csv", ".parquet", ".json", ".md", ".html")
-
 
 def writers(
     framework: Framework,

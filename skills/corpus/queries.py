@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.errors import InputError
+from harness.near import did_you_mean
 from skills.nanda.wording import flatten
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def all_of(found: list[str]) -> str:
 
 def unknown(what: str, name: str, known: Sequence[str]) -> InputError:
     """The error for a name that nothing has, with those that are near."""
-    near = difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.6)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(known)}."
+    hint = did_you_mean(name.casefold(), known) or f"There are {', '.join(known)}."
     return InputError(f"there is no {what} {name[:40]!r}", hint=hint)
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from harness.errors import InputError
+from harness.inputs import shown
 from skills.corpus import paper_rows
 from skills.corpus.columns import ID_NAMES
-from skills.corpus.table_files import place, regular_file, shown, text_lines
+from skills.corpus.table_files import place, regular_file, text_lines
 from skills.corpus.table_jsonl import JsonlReader
 from skills.corpus.tables import Columns, bare_arxiv_id, open_table
 from skills.nanda.framework import Framework

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import InputError
+from harness.inputs import shown
 from skills.corpus.columns import Wanted
-from skills.corpus.table_files import Record, place, shown, text_lines
+from skills.corpus.table_files import Record, place, text_lines
 
 LONGEST_FIELD = 2**31 - 1
 """In characters. The csv module's own limit is 128 kB; more than this, some systems do not take."""

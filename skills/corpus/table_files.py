@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import codecs
-import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from harness import inputs
 from harness.errors import InputError
+from harness.inputs import UTF16_OR_32, shown, unreadable
 from skills.corpus.columns import Wanted
 
-_UTF16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _SAVE_AS_UTF8 = "Save it as UTF-8."
 
 
@@ -47,39 +45,18 @@ class Reader(Protocol):
         """
 
 
-def shown(path: Path) -> str:
-    """A path as messages show it, whatever bytes it is made of."""
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
 def regular_file(path: Path) -> Path:
     """The path of a file that can be read more than once, "~" resolved.
 
     Raises:
         InputError: it is missing, empty, a folder or a pipe, or not to be read.
     """
-    where = shown(path)
-    try:
-        path = path.expanduser()
-        found = path.stat()
-        if stat.S_ISDIR(found.st_mode):
-            raise InputError("is a folder", where=where, hint="Name a file in it.")
-        if not stat.S_ISREG(found.st_mode):
-            raise InputError(
-                "is no regular file", where=where, hint="Save the table to a file and name that."
-            )
-        if not found.st_size:
-            raise InputError("is empty", where=where, hint="Put the table into it.")
+    path = inputs.regular_file(path, instead="Save the table to a file and name that.")
+    with inputs.reading(path):
+        if not path.stat().st_size:
+            raise InputError("is empty", where=shown(path), hint="Put the table into it.")
         with path.open("rb"):
             return path
-    except FileNotFoundError as exc:
-        raise InputError(
-            "there is no such file", where=where, hint="Is the path right from this folder?"
-        ) from exc
-    except RuntimeError as exc:  # "~nobody/x"
-        raise InputError("there is no such home folder", where=where) from exc
-    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
-        raise unreadable(path, exc) from exc
 
 
 def text_lines(path: Path) -> Iterator[str]:
@@ -90,7 +67,7 @@ def text_lines(path: Path) -> Iterator[str]:
     """
     try:
         with path.open("rb") as file:
-            if file.read(4).startswith(_UTF16_OR_32):
+            if file.read(4).startswith(UTF16_OR_32):
                 raise InputError("is UTF-16 or UTF-32 text", where=shown(path), hint=_SAVE_AS_UTF8)
         with path.open(encoding="utf-8-sig", newline="") as lines:
             for number, line in enumerate(lines, start=1):
@@ -110,12 +87,6 @@ def text_lines(path: Path) -> Iterator[str]:
 def place(path: Path, unit: str, position: int) -> str:
     """Where something stands, for people: "papers.csv, line 7"."""
     return f"{shown(path)}, {unit} {position}"
-
-
-def unreadable(path: Path, exc: Exception) -> InputError:
-    """The error for a file that the system does not let be read."""
-    reason = getattr(exc, "strerror", None) or exc
-    return InputError(f"cannot be read ({reason})", where=shown(path))
 
 
 def _not_utf8(path: Path) -> InputError:

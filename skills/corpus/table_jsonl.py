@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
+from harness.inputs import shown
 from skills.corpus.columns import Wanted, as_text
-from skills.corpus.table_files import Record, place, shown, text_lines
+from skills.corpus.table_files import Record, place, text_lines
 
 HEADER_ROWS = 100
 """Rows whose keys are the header: a writer may leave out a key where it has no value."""

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import InputError
+from harness.inputs import shown
 from skills.corpus.columns import Wanted
-from skills.corpus.table_files import Record, place, shown, text_lines
+from skills.corpus.table_files import Record, place, text_lines
 from skills.nanda.arxiv_id import find_arxiv_id
 
 COLUMNS = ("arxiv_id", "title", "authors", "published", "categories", "abstract")

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import InputError
+from harness.inputs import shown
 from skills.corpus.columns import Kind, Wanted, as_text
-from skills.corpus.table_files import Record, place, shown
+from skills.corpus.table_files import Record, place
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import InputError
+from harness.inputs import shown
 from skills.corpus.columns import Columns, Layout, find_columns
 from skills.corpus.table_csv import CsvReader
-from skills.corpus.table_files import Reader, place, regular_file, shown
+from skills.corpus.table_files import Reader, place, regular_file
 from skills.corpus.table_jsonl import JsonlReader
 from skills.corpus.table_markdown import MarkdownReader, is_list
 from skills.corpus.table_parquet import ParquetReader

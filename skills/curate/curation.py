@@ -52,10 +52,11 @@ def curate(call: Call, framework: Framework) -> Result:
     personas.check_moves(framework, own or panel.PERSONAS)
     decisions.check_bar(len(personas.personas), call.options.min_votes)
     path = call.options.db or default_path(call.settings)
+    table = None if call.text.strip() == items.CORPUS else as_path(call.text.strip())
+    _refuse_input(call, table, path)  # before the corpus, which opening makes
     with open_corpus(path) as db:
         with call.screen.progress("holding the annotations against the gates"):
-            source = _source(call, db, framework)
-            _refuse_input(call, source, path)
+            source = _source(call, table, db, framework)
             known_bad = _probes(call, source, framework)
         curation = Curation(call, framework, personas, source, known_bad, path)
         job = f"the curation of {source.path.resolve() if source.path else source.name}"
@@ -196,12 +197,12 @@ class Curation:
         return bar
 
 
-def _source(call: Call, db: Database, framework: Framework) -> Input:
-    asked, options = call.text.strip(), call.options
-    if asked == items.CORPUS:
+def _source(call: Call, table: Path | None, db: Database, framework: Framework) -> Input:
+    options = call.options
+    if table is None:
         return items.from_corpus(db, framework, options.limit)
     columns = Columns(options.abstract_column, options.id_column, options.title_column)
-    return items.from_table(db, as_path(asked), columns, framework, options.limit)
+    return items.from_table(db, table, columns, framework, options.limit)
 
 
 def _probes(call: Call, source: Input, framework: Framework) -> tuple[Item, ...]:
@@ -221,14 +222,14 @@ def _probes(call: Call, source: Input, framework: Framework) -> tuple[Item, ...]
     )
 
 
-def _refuse_input(call: Call, source: Input, corpus: Path) -> None:
+def _refuse_input(call: Call, table: Path | None, corpus: Path) -> None:
     """Refuse to write over what is read.
 
     Raises:
         UsageError: a target, or a file beside it, is the input or the corpus; or a target is a file
             beside another.
     """
-    read = [path.resolve() for path in (source.path, corpus) if path]
+    read = [path.resolve() for path in (table, corpus) if path]
     targets = {target.resolve() for target in call.targets}
     for target in call.targets:
         beside = sidecars.beside(target).values()

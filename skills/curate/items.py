@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import InputError
+from harness.inputs import shown
 from skills.corpus import importing, listing
 from skills.corpus.annotated import Annotated
 from skills.corpus.columns import Columns
 from skills.corpus.saved_files import Entry, entries
-from skills.corpus.table_files import shown
 from skills.corpus.tables import open_table
 from skills.curate import gates
 from skills.curate.gates import Finding

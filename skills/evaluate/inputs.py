@@ -11,10 +11,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import InputError
+from harness.inputs import shown
 from skills.annotate import sources
 from skills.annotate.sources import Source
 from skills.corpus.columns import Columns
-from skills.corpus.table_files import place, regular_file, shown, text_lines
+from skills.corpus.table_files import place, regular_file, text_lines
 from skills.corpus.tables import open_table
 from skills.evaluate.annotators import Moves
 from skills.evaluate.labels import LABELS, Labelled

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from harness import output
 from harness.errors import InputError, UsageError
+from harness.inputs import shown
 from skills.corpus.saved_files import Entry
-from skills.corpus.table_files import regular_file, shown
+from skills.corpus.table_files import regular_file
 from skills.finetune import shell
 from skills.finetune.data.annotation_pairs import (
     chat_messages,

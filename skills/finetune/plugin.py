@@ -125,13 +125,19 @@ class Finetune(Skill):
         return {"manifest": manifest_path(target)}
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
+        assert isinstance(options, Finetune.Options)
         if subcommand in ("dataset", "plan"):  # what the first writes are its targets
             return ""
         if subcommand in ("register", "unregister"):
             return "changes your registry of models"
+        changed = [f"writes the model's files ({self.subcommands.get(subcommand, '')})"]
         if subcommand in ("", "train"):
-            return "trains a model, which may take hours"
-        return f"writes the model's files ({self.subcommands[subcommand]})"
+            changed = [f"trains a model in {options.out}, which may take hours"]
+        if not subcommand:
+            changed += ["registers it"]
+        changed += [f"runs the code of {options.llama_cpp}"] * bool(options.llama_cpp)
+        changed += [f"sends the model to {options.host}"] * bool(options.host)
+        return " and ".join(changed)
 
     def run(self, call: Call) -> Result:
         case = call.subcommand or _RUN

@@ -26,6 +26,9 @@ class BlindCheck(Skill):
             [], description="what to let pass; may be given again for more"
         )
 
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        return ""  # nothing but the file that it is told to save
+
     def run(self, call: Call) -> Result:
         found = findings(call.read_text(), call.options.allow)
         lines = [f'line {f.line}: "{f.text}": {f.reason}' for f in found]

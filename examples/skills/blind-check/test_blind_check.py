@@ -28,7 +28,7 @@ SKILL = folder_skill(Path(__file__).parent)
         ("affiliation", "at our hospital"),
     ],
 )
-def test_what_gives_authors_away(rule, found):
+def test_what_gives_authors_away(rule: str, found: str) -> None:
     result = run_skill(SKILL, f"One line.\nHere is {found}, and so on.")
     [finding] = result.data["findings"]
     assert (finding["line"], finding["rule"], finding["text"]) == (2, rule, found)
@@ -44,13 +44,13 @@ def test_what_gives_authors_away(rule, found):
         "University students took part; recent work at universities agrees.",
     ],
 )
-def test_what_gives_nobody_away(text):
+def test_what_gives_nobody_away(text: str) -> None:
     result = run_skill(SKILL, text)
     assert result.data["findings"] == []
     assert result.text.startswith("Nothing found")
 
 
-def test_findings_are_in_order_and_can_be_saved_as_a_table():
+def test_findings_are_in_order_and_can_be_saved_as_a_table() -> None:
     result = run_skill(SKILL, 'Funded by "A, B".\nCode: www.example.org/x, and our last study.')
     rows = list(csv.DictReader(result.renderers[".csv"]().splitlines()))
     assert [(row["line"], row["rule"]) for row in rows] == [
@@ -60,6 +60,6 @@ def test_findings_are_in_order_and_can_be_saved_as_a_table():
     ]
 
 
-def test_an_unknown_rule_is_refused():
+def test_an_unknown_rule_is_refused() -> None:
     with pytest.raises(UsageError, match="--allow"):
         run_skill(SKILL, "A text.", options={"allow": ["names"]})

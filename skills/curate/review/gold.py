@@ -15,9 +15,10 @@ from typing import IO
 
 from harness import output
 from harness.errors import InputError, OutputError, UsageError
+from harness.inputs import shown
 from skills.corpus.columns import ID_NAMES, Columns, Layout, Wanted, find_columns
 from skills.corpus.table_csv import CsvReader
-from skills.corpus.table_files import regular_file, shown
+from skills.corpus.table_files import regular_file
 from skills.curate.review.input import key_of
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, own_id

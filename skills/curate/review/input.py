@@ -14,11 +14,12 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.errors import InputError
+from harness.inputs import shown
 from skills.corpus.columns import ID_NAMES, Columns, Layout, find_columns
 from skills.corpus.database import open_corpus
 from skills.corpus.paper_rows import paper_of
 from skills.corpus.saved_files import PROVENANCE
-from skills.corpus.table_files import place, regular_file, shown, text_lines
+from skills.corpus.table_files import place, regular_file, text_lines
 from skills.corpus.tables import READERS, Row, bare_arxiv_id, open_table
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper

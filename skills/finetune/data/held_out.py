@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InputError
-from skills.corpus.table_files import place, regular_file, shown, text_lines
+from harness.inputs import shown
+from skills.corpus.table_files import place, regular_file, text_lines
 from skills.corpus.tables import SUFFIXES
 from skills.finetune.data.near_duplicates import NearDuplicates, Sketches
 from skills.finetune.data.rows import (

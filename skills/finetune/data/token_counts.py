@@ -170,7 +170,8 @@ def _estimate(text: str) -> int:
 def _from_file(path: Path) -> Texts:
     from llguidance import LLTokenizer
 
-    from skills.corpus.table_files import regular_file, shown
+    from harness.inputs import shown
+    from skills.corpus.table_files import regular_file
 
     path = path.expanduser()
     path = regular_file(path / "tokenizer.json" if path.is_dir() else path)

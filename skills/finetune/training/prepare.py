@@ -18,7 +18,8 @@ from typing import Any
 from harness import output
 from harness.errors import InputError, UsageError
 from harness.extras import require
-from skills.corpus.table_files import regular_file, shown
+from harness.inputs import shown
+from skills.corpus.table_files import regular_file
 from skills.finetune.base.bases import Base, open_base, open_tokenizer
 from skills.finetune.base.folder import end_tokens, template_sha256
 from skills.finetune.data.token_counts import histogram

@@ -1,6 +1,7 @@
 """What /word-count promises."""
 
 import json
+from pathlib import Path
 
 import pytest
 from harness_word_count.plugin import WordCount
@@ -21,12 +22,12 @@ SKILL = WordCount()
         (" ... ", 0, 0, 3),
     ],
 )
-def test_what_is_counted(text, words, sentences, characters):
+def test_what_is_counted(text: str, words: int, sentences: int, characters: int) -> None:
     expected = {"words": words, "sentences": sentences, "characters": characters}
     assert run_skill(SKILL, text).data == expected
 
 
-def test_a_limit_is_checked():
+def test_a_limit_is_checked() -> None:
     inside = run_skill(SKILL, "one two three", options={"limit": 3})
     assert (inside.code, inside.data["over"]) == (0, 0)
     over = run_skill(SKILL, "one two three", options={"limit": 1})
@@ -34,7 +35,7 @@ def test_a_limit_is_checked():
     assert "2 over the limit of 1" in over.text
 
 
-def test_a_file_is_read_and_the_counts_are_saved(tmp_path):
+def test_a_file_is_read_and_the_counts_are_saved(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("Three words here.", encoding="utf-8")
     result = run_skill(SKILL, str(path))

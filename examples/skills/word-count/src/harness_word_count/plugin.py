@@ -35,6 +35,9 @@ class WordCount(Skill):
             None, ge=1, description="words allowed; where there are more, the exit code is 1"
         )
 
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        return ""  # nothing but the file that it is told to save
+
     def run(self, call: Call) -> Result:
         found = counts(call.read_text())
         lines = [f"{found[unit]:,} {unit}" for unit in found]
