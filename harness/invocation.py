@@ -228,8 +228,6 @@ class _Parser:
                 f"{name} takes no value, and options stand before or after the text",
                 hint="If it belongs to the text, put `--` before the text.",
             )
-        if flag.key in self.values and not flag.many:
-            raise UsageError(f"{name} is given twice")
         if flag.many:  # the last one is met first
             self.trailing.setdefault(flag.key, []).insert(0, unquote(value or ""))
         else:
@@ -250,6 +248,8 @@ class _Parser:
             self.targets.append(as_path(value or ""))
             return
         flag = self._flag(name)
+        if flag.key in self.values and not flag.many:
+            raise UsageError(f"{name} is given twice")
         if flag.sets is not None:
             if value is not None:
                 raise UsageError(f"{name} takes no value")

@@ -155,6 +155,7 @@ def _of_field(field: Wanted, errors: Sequence[ErrorDetails]) -> str:
 
 def _predicate(error: ErrorDetails) -> str:
     kind, context = error["type"], error.get("ctx", {})
+    context = {name: _as_declared(value) for name, value in context.items()}
     if kind in _OWN:
         return str(context.get("error") or "").strip().partition("\n")[0] or "is not allowed"
     if kind == "int_parsing":
@@ -169,6 +170,11 @@ def _predicate(error: ErrorDetails) -> str:
     for start in ("Input ", "value "):
         message = message.removeprefix(start)
     return message
+
+
+def _as_declared(bound: Any) -> Any:
+    """A bound as it was written: pydantic tells that of a number that is no whole one as 1.0."""
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
 
 
 def _hint(field: Wanted, error: ErrorDetails) -> str:

@@ -134,19 +134,20 @@ def test_it_is_said_and_the_whole_line_is_the_text(tmp_path):
 
 
 @pytest.fixture
-def roomy():
-    """A registry whose producer has room for all tools."""
-    serve = [{"backend": "fake", "model": "producer", "context": 32_768}]
+def registry(request):
+    """A registry whose producer has so much context."""
+    serve = [{"backend": "fake", "model": "producer", "context": request.param}]
     with temporary_registry({"producer": {"tasks": ["chat"], "serve": serve}}) as registry:
         yield registry
 
 
-def test_a_model_that_calls_tools_is_left_to_choose(tmp_path, roomy):
+@pytest.mark.parametrize("registry", [32_768], indirect=True)
+def test_a_model_that_calls_tools_is_left_to_choose(tmp_path, registry):
     """It is told of the skill as a tool; a plugin's triggers come first all the same."""
     prompt_skill(tmp_path, "release-notes", NOTES)
     prompt_skill(tmp_path, "other-notes", NOTES)
     model = FakeModel("chat", takes_tools=True)
-    app = fake_app(tmp_path, model, registry=roomy)
+    app = fake_app(tmp_path, model, registry=registry)
     assert app.dispatch(LINE).result.text == "chat"
     assert app.screen.err.getvalue() == ""
     [request] = model.requests
@@ -161,9 +162,10 @@ def test_a_model_that_calls_tools_is_left_to_choose(tmp_path, roomy):
     assert app.screen.err.getvalue() == "-> /good (auto)\n"
 
 
-def test_a_model_that_has_no_room_for_the_tool_is_not(tmp_path):
+@pytest.mark.parametrize("registry", [512], indirect=True)
+def test_a_model_that_has_no_room_for_the_tool_is_not(tmp_path, registry):
     prompt_skill(tmp_path, "release-notes", NOTES)
-    app = fake_app(tmp_path, FakeModel("notes", takes_tools=True))
+    app = fake_app(tmp_path, FakeModel("notes", takes_tools=True), registry=registry)
     assert app.dispatch(LINE).result.text == "notes"
     assert app.screen.err.getvalue() == "-> /release-notes (auto)\n"
 

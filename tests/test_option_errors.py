@@ -60,7 +60,7 @@ class Typed(Skill):
         max: int = Field(10, ge=1, le=200)
         count: int = 0
         above: int = Field(5, gt=1, lt=9)
-        share: float = Field(0.5, ge=0, allow_inf_nan=False)
+        share: float = Field(0.5, ge=0, le=1, allow_inf_nan=False)
         third: int = Field(0, multiple_of=3)
         kind: Literal["short", "long"] = "short"
         level: Literal[1, 2] = 1
@@ -110,7 +110,10 @@ REFUSED = [
     ("--count x", "--count: 'x' is not a number. It takes a whole number."),
     ("--above 1", "--above: '1' is not more than 1. It takes a whole number above 1 below 9."),
     ("--above 9", "--above: '9' is not less than 9. It takes a whole number above 1 below 9."),
-    ("--share half", "--share: 'half' is not a number. It takes a number from 0."),
+    ("--share 2", "--share: '2' is more than 1. It takes a number from 0 to 1."),
+    ("--max 3 --max 4", "--max is given twice"),
+    ("--dry --dry", "--dry is given twice"),
+    ("--share half", "--share: 'half' is not a number. It takes a number from 0 to 1."),
     ("--share inf", "--share: 'inf' is not a finite number"),
     ("--third 4", "--third: '4' is no multiple of 3"),
     ("--kind shrot", "--kind: 'shrot' is none of 'short' or 'long'. Did you mean short?"),

@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from harness.app import App
 
 
-Said = str | Reply | Exception
-
-
 class FakeModel:
     """A model of prepared replies, given in turn; the last one is repeated.
 
@@ -57,7 +54,7 @@ class FakeModel:
 
     def __init__(
         self,
-        *replies: Said | Callable[[Request], Said],
+        *replies: str | Reply | Exception | Callable[[Request], str | Reply | Exception],
         takes_grammar: bool = False,
         takes_tools: bool = False,
         slots: int = 1,
