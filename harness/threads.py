@@ -1,4 +1,4 @@
-"""How threads of OpenMP wait for each other."""
+"""How many threads are worth having, and how those of OpenMP wait for each other."""
 
 from __future__ import annotations
 
@@ -27,3 +27,10 @@ def giving_way() -> Iterator[None]:
         yield
     finally:
         os.environ.pop("GOMP_SPINCOUNT", None)  # another thread may be done with it already
+
+
+def available_cores() -> int:
+    """The cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

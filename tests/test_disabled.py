@@ -135,7 +135,7 @@ def test_a_line_that_names_nothing_of_use_is_refused(tmp_path, line, message):
 def test_a_name_that_nothing_has_is_disabled_and_told_of(tmp_path):
     app = lenient(tmp_path)
     app.dispatch("/skills disable anotate")
-    assert "nothing is called anotate, as far as is known; did you mean annotate?" in (
+    assert "nothing is called anotate, as far as is known. Did you mean annotate?" in (
         app.screen.err.getvalue()
     )
     assert disabled(tmp_path) == ["anotate"]

@@ -15,7 +15,6 @@ from skills.finetune.planning.disk import quantized_bytes
 from skills.finetune.planning.machine import Gpu
 from skills.finetune.planning.memory import (
     adapter_matrices,
-    adapter_parameters,
     full,
     nf4_bytes,
     optimizer_bytes,
@@ -76,22 +75,26 @@ def test_nf4_by_hand() -> None:
     assert bits == pytest.approx(4.127, abs=0.001)
 
 
+def trained(facts: BaseFacts, adapter: Adapter) -> int:
+    return facts.layers * sum(adapter_matrices(facts, adapter))
+
+
 def test_adapters_by_hand() -> None:
     queries_and_values = Adapter(r=2, targets=("q_proj", "v_proj"))
     # q: 2 x (8 + 8) = 32; v: 2 x (8 + 4) = 24.
     assert adapter_matrices(TINY, queries_and_values) == (16, 16, 16, 8)
-    assert adapter_parameters(TINY, queries_and_values) == 2 * (32 + 24)
+    assert trained(TINY, queries_and_values) == 2 * (32 + 24)
     # q 16, k 12, v 12, o 16, gate 24, up 24, down 24, each x 2.
-    assert adapter_parameters(TINY, Adapter(r=2, targets="all-linear")) == 2 * 2 * 128
+    assert trained(TINY, Adapter(r=2, targets="all-linear")) == 2 * 2 * 128
     twice = Adapter(r=2, targets=("q_proj", "v_proj", "q_proj"))
-    assert adapter_parameters(TINY, twice) == 112
+    assert trained(TINY, twice) == 112
 
 
 def test_the_adapters_of_smollm_are_those_that_were_counted_in_training() -> None:
     smollm = published("smollm2-135m-instruct")
     assert smollm is not None
-    assert adapter_parameters(smollm, Adapter()) == 921_600
-    assert adapter_parameters(smollm, Adapter(targets="all-linear")) == 4_884_480
+    assert trained(smollm, Adapter()) == 921_600
+    assert trained(smollm, Adapter(targets="all-linear")) == 4_884_480
 
 
 def test_a_layer_that_the_base_does_not_have_is_refused_by_name() -> None:

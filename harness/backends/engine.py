@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelUnavailable
-from harness.threads import giving_way
+from harness.threads import available_cores, giving_way
 
 NAME = "xllamacpp"
 BATCH = 128
@@ -79,7 +78,7 @@ def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int, slots: int)
     if "adapter" in paths:
         adapter = xllamacpp.CommonAdapterLoraInfo(str(paths["adapter"]), 1.0)
         assign(params, lora_adapters=[adapter])
-    cores = _cores()
+    cores = available_cores()
     assign(params.cpuparams, n_threads=cores)
     assign(params.cpuparams_batch, n_threads=cores)
     assign(
@@ -137,10 +136,3 @@ def assign(target: Any, **values: Any) -> None:
         )
     for name, value in values.items():
         setattr(target, name, value)
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

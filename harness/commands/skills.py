@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ from harness import invocation
 from harness.catalogue import Catalogue, Found
 from harness.commands.host import Host
 from harness.errors import UsageError
+from harness.near import did_you_mean
 from harness.skills import Call, Result, Skill
 from harness.tables import table
 
@@ -64,9 +64,8 @@ class Skills(Skill):
         if name in self._host.catalogue.framework:
             raise UsageError(f"/{name} belongs to the harness itself and cannot be disabled")
         if name not in (known := self._host.names()):
-            near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.6)
-            meant = f"; did you mean {' or '.join(near)}?" if near else ""
-            call.screen.notice(f"nothing is called {name}, as far as is known{meant}")
+            near = did_you_mean(name, sorted(known))
+            call.screen.notice(f"nothing is called {name}, as far as is known. {near}".rstrip())
         self._host.disable(name)
         return Result(f"{name} is disabled. `/skills enable {name}` undoes it.", {"disabled": name})
 

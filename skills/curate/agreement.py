@@ -58,9 +58,9 @@ class Agreement:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "value": _rounded(self.value),
-            "low": _rounded(self.low),
-            "high": _rounded(self.high),
+            "value": rounded(self.value),
+            "low": rounded(self.low),
+            "high": rounded(self.high),
             "units": self.units,
             "reading": self.reading,
             "why": self.why,
@@ -82,7 +82,7 @@ class Correlation:
     n: int
 
     def as_dict(self) -> dict[str, Any]:
-        return {"value": _rounded(self.value), "p": _rounded(self.p), "n": self.n}
+        return {"value": rounded(self.value), "p": rounded(self.p), "n": self.n}
 
 
 def alpha(table: Table, level: Level, *, resamples: int = RESAMPLES, seed: int = 0) -> Agreement:
@@ -120,19 +120,6 @@ def alpha(table: Table, level: Level, *, resamples: int = RESAMPLES, seed: int =
         return Agreement(value, None, None, units, why)
     low, high = np.percentile(defined, [2.5, 97.5])
     return Agreement(value, float(low), float(high), units)
-
-
-def same_votes(votes: Sequence[Sequence[bool | None]]) -> float | None:
-    """The share of pairs of valid votes on one annotation that are the same; None without pairs.
-
-    It stands beside alpha, which is near 0 where nearly all votes pass, however much they agree.
-    """
-    same = pairs = 0
-    for row in votes:
-        passed, failed = row.count(True), row.count(False)
-        same += (passed * (passed - 1) + failed * (failed - 1)) // 2
-        pairs += (passed + failed) * (passed + failed - 1) // 2
-    return same / pairs if pairs else None
 
 
 def effective_votes(scores: Table) -> float | None:
@@ -260,5 +247,6 @@ def _varies(values: Floats) -> bool:
     return bool(len(values)) and float(values.max() - values.min()) > _SAME
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """A figure as reports keep it."""
     return None if value is None else round(value, 4)

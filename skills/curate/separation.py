@@ -9,6 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 from skills.corpus.stats import Share
+from skills.curate.agreement import rounded
 from skills.curate.decisions import decide
 
 _Z = NormalDist().inv_cdf(0.975)
@@ -37,9 +38,9 @@ class Auroc:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "value": _rounded(self.value),
-            "low": _rounded(self.low),
-            "high": _rounded(self.high),
+            "value": rounded(self.value),
+            "low": rounded(self.low),
+            "high": rounded(self.high),
             "n_good": self.n_good,
             "n_bad": self.n_bad,
             "at_chance": self.at_chance,
@@ -94,7 +95,7 @@ class Line:
             "cost": self.cost.as_dict(),
             "alone": self.alone,
             "no_vote": self.no_vote,
-            "edge": _rounded(self.edge),
+            "edge": rounded(self.edge),
         }
 
 
@@ -206,7 +207,3 @@ def _newcombe(value: float, n: int, m: int) -> tuple[float, float]:
 
 def _valid(scores: Sequence[float | None]) -> list[float]:
     return [score for score in scores if score is not None and not math.isnan(score)]
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

@@ -17,12 +17,12 @@ from typing import Any
 
 from harness.errors import SkillFailed
 from harness.extras import require
+from harness.threads import available_cores
 from skills.finetune.exporting import readback
 from skills.finetune.exporting.artifact_files import digest_of, need_disk
 from skills.finetune.exporting.llama_cpp import library_version, run_program
 from skills.finetune.exporting.readback import Readback
 from skills.finetune.out import Done
-from skills.finetune.planning.machine import available_cores
 from skills.finetune.work import Stage, Work
 
 WORKER = Path(__file__).with_name("quantize_worker.py")

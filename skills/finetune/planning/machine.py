@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from harness.threads import available_cores
+
 SMI = (
     "nvidia-smi",
     "--query-gpu=index,uuid,name,memory.free,memory.total",
@@ -131,13 +133,6 @@ def torch_has_cuda(version: Callable[[str], str] = metadata.version) -> bool:
         return not version("torch").endswith("+cpu")
     except metadata.PackageNotFoundError:
         return True
-
-
-def available_cores() -> int:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def disk(folder: Path) -> Disk:

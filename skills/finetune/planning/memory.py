@@ -49,15 +49,6 @@ def adapter_matrices(facts: BaseFacts, adapter: Adapter) -> tuple[int, ...]:
     return tuple(adapter.r * size for shape in shapes for size in shape)
 
 
-def adapter_parameters(facts: BaseFacts, adapter: Adapter) -> int:
-    """All trained values: layers x the sum of r x (inputs + outputs).
-
-    Raises:
-        UsageError: as `targets`.
-    """
-    return facts.layers * sum(adapter_matrices(facts, adapter))
-
-
 def nf4_bytes(weights: int, *, double: bool) -> int:
     """Bytes of so many weights under NF4.
 
