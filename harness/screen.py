@@ -12,6 +12,13 @@ from typing import IO, Protocol
 from harness import streams
 from harness.errors import OutputError, ReaderGone
 
+CONTROLS = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
+    0x7F: 0x2421,
+    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
+}
+"""Control characters, and what stands for them on a terminal: their pictures, where there are."""
+
 
 class Ticker(Protocol):
     """A running piece of work that can say how far it is."""
@@ -57,7 +64,7 @@ class Screen:
         if self.out is None:
             raise OutputError("stdout is closed")
         try:
-            self.out.write(text)
+            self.out.write(shown_on(self.out, text))
             self.out.flush()
         except BrokenPipeError as exc:
             self._let_go()
@@ -76,7 +83,7 @@ class Screen:
     def notice(self, text: str) -> None:
         """Say one line about the work; where nobody listens it is lost, and no reason to stop."""
         with contextlib.suppress(OSError, ValueError):
-            self.err.write(text + "\n")
+            self.err.write(shown_on(self.err, text) + "\n")
             self.err.flush()
 
     @property
@@ -97,3 +104,12 @@ class Screen:
         with Progress(*columns, console=Console(file=self.err), transient=True) as bar:
             task = bar.add_task(description)
             yield lambda status: bar.update(task, description=f"{description}: {status}")
+
+
+def shown_on(stream: IO[str], text: str) -> str:
+    """The text as this stream takes it.
+
+    A terminal would obey what papers, models and names of files hold: move the cursor, hide what
+    was said, set its title. Files and pipes get it as it is.
+    """
+    return text.translate(CONTROLS) if stream.isatty() else text
