@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from harness import answers
 from harness.backends.base import Message, Reply, Tool, ToolCall
 from harness.conversation import fit, without_tools
 from harness.errors import (
@@ -25,7 +26,6 @@ from harness.skills import Call
 from harness.tool_schema import size
 from harness.toolbox import Toolbox
 
-MAX_TOKENS = 1024
 SHARE = 3
 """The tools may take the context's third part."""
 SYSTEM = """\
@@ -136,7 +136,10 @@ class Turn:
                         hint="`/chat --steps N TEXT` allows more.",
                     )
                 reply = self._generate(())
-            self._assess(reply)
+            try:
+                answers.check(reply, self.call.screen.notice)
+            except InvalidReply as exc:
+                self.stopped = self.stopped or exc
             ended = True
             return self._speech.end()
         finally:
@@ -149,15 +152,6 @@ class Turn:
         if len(self.messages) == 1 and not answer:
             return []
         return [*self.messages, Message("assistant", answer or NO_ANSWER)]
-
-    def _assess(self, answer: Reply) -> None:
-        """Say what the answer lacks."""
-        if answer.finish_reason == "length":
-            self.call.screen.notice(
-                f"the answer is cut at {MAX_TOKENS:,} tokens, the most it may have"
-            )
-        if self.stopped is None and not answer.text.strip():
-            self.stopped = InvalidReply("the model gave no answer", hint="Ask in other words.")
 
     def _tools(self) -> tuple[Tool, ...]:
         if self.toolbox is None or not self._has_tools:
@@ -173,9 +167,9 @@ class Turn:
             used += len(SYSTEM)
         else:
             known = without_tools(known)
-        room = self.model.context - MAX_TOKENS - used // BYTES_PER_TOKEN
+        room = self.model.context - answers.MAX_TOKENS - used // BYTES_PER_TOKEN
         messages = (*system, *fit(known, room))
-        request = self.model.request(messages=messages, max_tokens=MAX_TOKENS, tools=tools)
+        request = self.model.request(messages=messages, max_tokens=answers.MAX_TOKENS, tools=tools)
         if len(self.messages) == 1:
             return self.model.generate(request, self._speech.add)
         try:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness import bundled
+from harness import answers, bundled
 from harness.backends.base import Message
 from harness.bundled import Bundled
 from harness.errors import UsageError
 from harness.models import BYTES_PER_TOKEN, ServedModel
 from harness.skill_md import SkillFile
 from harness.skills import Call, Result, Skill, SkillOptions
-
-MAX_TOKENS = 1024
 
 
 class PromptSkill(Skill):
@@ -42,7 +40,8 @@ class PromptSkill(Skill):
         listed = bundled.names(self.file.folder)
 
         def answer(model: ServedModel) -> str:
-            room = (model.context - MAX_TOKENS) * BYTES_PER_TOKEN - len(f"{body}{text}".encode())
+            room = (model.context - answers.MAX_TOKENS) * BYTES_PER_TOKEN
+            room -= len(f"{body}{text}".encode())
             given = _fitting(files, room)
             for left in files[len(given) :]:
                 call.screen.notice(
@@ -50,8 +49,10 @@ class PromptSkill(Skill):
                 )
             system = Message("system", self._instructions(body, given, listed))
             messages = (system, Message("user", text))
-            request = model.request(messages=messages, max_tokens=MAX_TOKENS)
-            return model.generate(request, call.screen.emit).text
+            request = model.request(messages=messages, max_tokens=answers.MAX_TOKENS)
+            reply = model.generate(request, call.screen.emit)
+            answers.check(reply, call.screen.notice)
+            return reply.text
 
         said = call.models.run("chat", answer)
         return Result(said, renderers={".md": lambda: said + "\n", ".txt": lambda: said + "\n"})

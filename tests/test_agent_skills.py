@@ -11,7 +11,7 @@ from plugin_folders import GOOD, entry_point, lenient, plugin
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from harness import UsageError, skill_md
+from harness import InvalidReply, Reply, UsageError, skill_md
 from harness.app import App
 from harness.execution import Door
 from harness.prompt_skill import PromptSkill
@@ -314,6 +314,19 @@ def test_a_body_that_is_of_no_use_is_refused_when_it_is_used(tmp_path, folder, r
     with pytest.raises(UsageError, match=reason):
         app.dispatch(f"/{folder} x")
     assert model.requests == []
+
+
+def test_no_answer_is_a_failure(tmp_path):
+    placed("complete", tmp_path / ".agents" / "skills")
+    with pytest.raises(InvalidReply, match="gave no answer"):
+        fake_app(tmp_path, FakeModel(" \n")).dispatch("/complete two words")
+
+
+def test_an_answer_that_is_cut_says_so(tmp_path):
+    placed("complete", tmp_path / ".agents" / "skills")
+    app = fake_app(tmp_path, FakeModel(Reply("Two wo", "length", 3, 1024, 0.1)))
+    assert app.dispatch("/complete two words").result.text == "Two wo"
+    assert "cut at 1,024 tokens" in app.screen.err.getvalue()
 
 
 def test_a_skill_works_in_the_session(tmp_path):
