@@ -94,6 +94,37 @@ def test_it_has_every_metric_and_difference(whole: tuple[dict[str, Any], str]) -
     assert "1 failed: InvalidReply; 12.0 papers a minute over 12; 640 MB of memory" in text
 
 
+def test_a_figure_of_one_move_is_not_called_one_of_all(whole: tuple[dict[str, Any], str]) -> None:
+    found, text = whole
+    assert "ROUGE-L: claim" in text
+    for said in (text, report.text(found)):
+        assert "kappa, all moves:" not in said
+        assert "ROUGE-L (macro):" not in said
+    heads = [line.split("  ")[0] for line in report.text(found).splitlines()]
+    assert heads.count("kappa") == 1
+    assert "kappa, all moves" in heads
+
+
+def test_the_gold_s_own_figures_stand_beside_the_models(
+    whole: tuple[dict[str, Any], str],
+) -> None:
+    found, text = whole
+    copied = report.figure(found["gold"]["copied"]["overall"])
+    assert f"copied {copied}" in " ".join(report.text(found).split())
+    [table] = [part for part in text.split("<table") if "<caption>All moves together" in part]
+    [row] = [part for part in table.split("<tr") if metrics.METRICS["copied"] in part]
+    assert row.count("<td") == 4 + 1 + 1  # four annotators, the gold, and what it is
+    assert copied in row
+
+
+def test_it_says_of_which_metrics_more_is_not_better(whole: tuple[dict[str, Any], str]) -> None:
+    found, text = whole
+    told = "Less is better of moves alike, tokens; moves stated, copied, support by chance are no"
+    assert told in text
+    assert told in " ".join(report.text(found).split())
+    assert "* marks a difference whose interval excludes 0" in " ".join(report.text(found).split())
+
+
 def test_the_worst_papers_stand_beside_their_abstracts(whole: tuple[dict[str, Any], str]) -> None:
     found, text = whole
     assert found["worst"][0]["id"] == "p7"

@@ -19,7 +19,7 @@ from skills.curate.page.markup import Child, Element, add, facts, h, paragraph, 
 from skills.curate.page.markup import html as written
 from skills.evaluate.inputs import Subject
 from skills.evaluate.metrics import OVERALL
-from skills.evaluate.report import BY_MOVE, TOKENS, faults_of, figure, name_of
+from skills.evaluate.report import BY_MOVE, TOKENS, directions, faults_of, figure, name_of
 from skills.nanda.sentences import split_sentences
 
 Figures = Mapping[str, Any]
@@ -34,6 +34,7 @@ STYLES = (
 _SIDE, _TRACK = 5, 84
 SIGNED = frozenset({"kappa", "abstention", "label_lift"})
 """Metrics that run from -1 to 1; the others, tokens apart, from 0."""
+GOLD = "the gold itself"
 OPEN = frozenset({"kappa", "rouge_l", "label_precision", "label_lift"})
 """Metrics whose table by move is open from the start."""
 
@@ -60,11 +61,11 @@ def _outcome(found: Figures) -> Element:
     """Who was compared on what, and every metric over all moves."""
     rows = []
     for metric in found["metrics"]:
-        figures = [one["metrics"].get(metric, {}).get(OVERALL) for one in found["annotators"]]
+        figures = [one.get(metric, {}).get(OVERALL) for one in _everyone(found).values()]
         if any(figures):
             meaning = found["metrics"][metric]
             rows.append((name_of(metric), *(figure(one, metric) for one in figures), meaning))
-    columns = ("Metric", *_names(found), "What it is")
+    columns = ("Metric", *_everyone(found), "What it is")
     return section(
         "outcome",
         "Outcome",
@@ -110,7 +111,7 @@ def _differences(found: Figures) -> Element:
         "Differences",
         paragraph(
             "Each is paired by paper. Those whose interval excludes 0 are bold; the dashed line of "
-            "a drawing, from -1 to 1, is 0."
+            "a drawing, from -1 to 1, is 0. " + directions(found)
         ),
     )
     for one in found["differences"]:
@@ -139,7 +140,8 @@ def _difference_rows(found: Figures, differences: Figures) -> Iterator[tuple[Any
         moves = differences.get(metric, {})
         for move in (OVERALL, *found["framework"]["moves"]):
             if move in moves and moves[move]["value"] is not None:
-                label = name_of(metric) if move == OVERALL else f"{name_of(metric)}: {move}"
+                of_move = f"{name_of(metric, by_move=True)}: {move}"
+                label = name_of(metric) if move == OVERALL else of_move
                 if move == OVERALL or metric in BY_MOVE:
                     yield label, _apart(moves[move], metric), moves[move]["papers"]
 
@@ -156,14 +158,14 @@ def _moves(found: Figures) -> Element:
     for metric, meaning in found["metrics"].items():
         rows = []
         for move in found["framework"]["moves"]:
-            figures = [one["metrics"].get(metric, {}).get(move) for one in found["annotators"]]
+            figures = [one.get(metric, {}).get(move) for one in _everyone(found).values()]
             if any(figures):
                 rows.append((move, *(_cell(one, metric) for one in figures)))
         if rows:
-            columns = ("Move", *_names(found))
+            columns = ("Move", *_everyone(found))
             shown = h("details", {"open": ""} if metric in OPEN else {})
-            caption = f"{name_of(metric).removesuffix(' (macro)').removesuffix(', all moves')}"
-            add(shown, h("summary", {}, caption), table(meaning, columns, rows))
+            summary = h("summary", {}, name_of(metric, by_move=True))
+            add(shown, summary, table(meaning, columns, rows))
             add(made, shown)
     return made
 
@@ -239,5 +241,7 @@ def _along(value: float, least: float) -> str:
     return f"{_SIDE + share * (_TRACK - 2 * _SIDE):.1f}"
 
 
-def _names(found: Figures) -> list[str]:
-    return [one["name"] for one in found["annotators"]]
+def _everyone(found: Figures) -> dict[str, Figures]:
+    """The metrics of each annotator, and of the gold where there is one."""
+    of_gold = {GOLD: found["gold"]} if found["gold"] else {}
+    return {one["name"]: one["metrics"] for one in found["annotators"]} | of_gold

@@ -62,4 +62,5 @@ def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Mapping[str,
             continue
         for move in found["framework"]["moves"]:
             if any(move in figures for figures in of_each):
-                yield f"{name_of(metric)}: {move}", [figures.get(move) for figures in of_each]
+                label = f"{name_of(metric, by_move=True)}: {move}"
+                yield label, [figures.get(move) for figures in of_each]

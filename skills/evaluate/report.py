@@ -45,18 +45,43 @@ BY_MOVE = (
 """Metrics with a table by move."""
 DIFFERENCES = ("kappa", "label_precision", "background", "abstention", "false_fill")
 """Metrics whose differences are told by move as well."""
+LESS = {
+    "overlap": "moves alike",
+    "background": "background",
+    "false_fill": "false fill",
+    "prompt_tokens": "tokens",
+}
+NEITHER = {"stated": "moves stated", "copied": "copied", "floor": "support by chance"}
+"""Metrics of which more is not better, in words."""
+OF_GOLD = ("stated", "support", "floor", "copied", "overlap")
+"""Metrics of the gold that those of a model are read beside."""
 
 
 def text(found: Mapping[str, Any]) -> str:
     """All of `comparison.of_models` that fits a screen; --json has every figure."""
     blocks = ["\n".join(_head(found)), _overall(found)]
+    blocks += [_gold(found["gold"])] if found["gold"] else []
     blocks += [_by_move(found, metric) for metric in BY_MOVE if metric in found["metrics"]]
     blocks += [_difference(found, one) for one in found["differences"]]
     return "\n\n".join(blocks)
 
 
-def name_of(metric: str) -> str:
-    return NAMES.get(metric, metric)
+def name_of(metric: str, *, by_move: bool = False) -> str:
+    """What a metric is called: over all moves, or of single ones."""
+    name = NAMES.get(metric, metric)
+    return name.removesuffix(" (macro)").removesuffix(", all moves") if by_move else name
+
+
+def directions(found: Mapping[str, Any]) -> str:
+    """Of which of its metrics more is not better."""
+    less, neither = (
+        [name for metric, name in names.items() if metric in found["metrics"]]
+        for names in (LESS, NEITHER)
+    )
+    return (
+        f"Less is better of {', '.join(less)}; {', '.join(neither)} are no merit and no fault, but "
+        "help to read the rest."
+    )
 
 
 def figure(one: Mapping[str, Any] | None, metric: str = "", *, signed: bool = False) -> str:
@@ -96,7 +121,8 @@ def _head(found: Mapping[str, Any]) -> Iterator[str]:
         yield textwrap.fill(f"! {faults}", WIDTH, subsequent_indent="  ")
     yield textwrap.fill(
         "In brackets: 95% intervals, Wilson's of a share of papers, else those of "
-        f"{found['resamples']:,} bootstrap samples of the papers.",
+        f"{found['resamples']:,} bootstrap samples of the papers; * marks a difference whose "
+        f"interval excludes 0. {directions(found)}",
         WIDTH,
     )
 
@@ -127,6 +153,12 @@ def _overall(found: Mapping[str, Any]) -> str:
     return table(("all moves", *_names(found)), rows)
 
 
+def _gold(gold: Mapping[str, Any]) -> str:
+    told = [(name_of(metric), gold[metric][OVERALL]) for metric in OF_GOLD if metric in gold]
+    figures = "; ".join(f"{name} {figure(one)}" for name, one in told)
+    return textwrap.fill(f"the gold itself: {figures}", WIDTH, subsequent_indent="  ")
+
+
 def _by_move(found: Mapping[str, Any], metric: str) -> str:
     rows = []
     for move in found["framework"]["moves"]:
@@ -134,7 +166,7 @@ def _by_move(found: Mapping[str, Any], metric: str) -> str:
         if any(figures):
             papers = " / ".join(str(one["papers"]) if one else "" for one in figures)
             rows.append((move, *(figure(one) for one in figures), papers))
-    return table((name_of(metric).removesuffix(" (macro)"), *_names(found), "papers"), rows)
+    return table((name_of(metric, by_move=True), *_names(found), "papers"), rows)
 
 
 def _names(found: Mapping[str, Any]) -> Sequence[str]:
@@ -153,7 +185,8 @@ def _difference(found: Mapping[str, Any], one: Mapping[str, Any]) -> str:
         wanted = [OVERALL, *(found["framework"]["moves"] if metric in DIFFERENCES else ())]
         for move in wanted:
             if move in moves and moves[move]["value"] is not None:
-                label = name_of(metric) if move == OVERALL else f"{metric}, {move}"
+                of_move = f"{name_of(metric, by_move=True)}: {move}"
+                label = name_of(metric) if move == OVERALL else of_move
                 rows.append((label, figure(moves[move], metric, signed=True), _mark(moves[move])))
     return f"{head}\n{table(('difference', '95% interval', ''), rows)}"
 
