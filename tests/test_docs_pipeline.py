@@ -7,6 +7,7 @@ from pathlib import Path
 from skills.finetune import recipe as recipes
 from skills.finetune.build_finetune_from_annotations import build_dataset
 from skills.finetune.data.annotation_pairs import chat_messages
+from skills.finetune.stages import ORDER
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
@@ -43,6 +44,11 @@ def test_the_lines_of_the_loss_are_its_completion() -> None:
     assert str(chat_messages(made)[0]["content"]) in told
 
 
+def test_the_table_of_stages_has_all_of_them() -> None:
+    [table] = re.findall(r"\| stage \|.*?\n\n", PAGE, re.DOTALL)
+    assert tuple(re.findall(r"^ *\| (\w+) \|", table, re.MULTILINE))[1:] == ORDER
+
+
 def test_the_settings_are_the_recipes() -> None:
     cells = dict(re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|", PAGE, re.MULTILINE))
     lesson = recipes.load("lesson")
@@ -55,4 +61,11 @@ def test_the_settings_are_the_recipes() -> None:
     assert training.epochs == int(cells["epochs"])
     assert f"{training.batch} x {training.accumulation}" == cells["batch x accumulation"]
     assert training.learning_rate == float(cells["learning rate"])
+    assert f"{training.schedule}, {training.warmup:g}" == cells["schedule, warmup"]
+    assert training.optimizer == cells["optimizer"]
+    assert training.weight_decay == float(cells["weight decay"])
+    assert training.max_grad_norm == float(cells["gradient norm"])
+    assert training.max_length == int(cells["max length"])
+    assert training.checkpointing is (cells["checkpointing"] == "yes")
+    assert training.seed == int(cells["seed"])
     assert f"{training.save_steps}, {training.log_steps} steps" == cells["save, log"]
