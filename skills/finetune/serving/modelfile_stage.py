@@ -29,7 +29,7 @@ SYSTEM = (
 )
 STOP = "The end of the turn, as the model was trained to write it, and the end of an annotation."
 ADAPTER = (
-    "The adapter alone, on the base that it was trained on. Ollama takes this up to 0.33; from\n"
+    "The adapter alone, on the base that it was trained on. Ollama takes this up to 0.34.0; from\n"
     "0.34.1 on it refuses adapters, and the merged model of the other Modelfile is the way."
 )
 
