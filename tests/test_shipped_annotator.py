@@ -58,7 +58,10 @@ def test_the_adapter_is_the_registrys_and_the_one_that_was_measured(tmp_path: Pa
         ("three paraphrases", "prompts", "overall"),
         ("three seeds", "seeds", "overall"),
         ("ROUGE-L, mean", "rouge_l", "overall"),
-        ("kappa of stated", "kappa", "comparison"),
+        ("kappa of stated or not: comparison", "kappa", "comparison"),
+        ("kappa: limitation", "kappa", "limitation"),
+        ("kappa: evidence", "kappa", "evidence"),
+        ("kappa: implication", "kappa", "implication"),
     ],
 )
 def test_the_card_says_what_was_measured(line: str, name: str, move: str) -> None:
@@ -67,9 +70,21 @@ def test_the_card_says_what_was_measured(line: str, name: str, move: str) -> Non
     found = measured()["metrics"][name][move]
     places = len(re.findall(r"\d\.(\d+)", row)[0])
     assert figures[0] == pytest.approx(found["value"], abs=0.51 * 10**-places)
-    if name != "kappa" and found["low"] is not None:
+    if found["low"] is not None:
         ends = [found["low"], found["high"]]
         assert figures[1:3] == pytest.approx(ends, abs=0.51 * 10**-places)
+
+
+def test_the_failures_told_are_among_its_worst() -> None:
+    report = json.loads((FOLDER / "eval.json").read_text(encoding="utf-8"))
+    page = (CODE_ROOT / "docs" / "nanda-annotator.md").read_text(encoding="utf-8")
+    row = r"^\| \[([\d.]+)\]\(https://arxiv.org/abs/\1\) \| (.*?) \|"
+    told = re.findall(row, page, re.MULTILINE)
+    worst = {one["id"]: one["moves"] for one in report["worst"]}
+    assert len(told) == 6
+    for paper, quoted in told:
+        move, _, text = quoted.partition(": ")
+        assert worst[paper][move.lower()].startswith(text.removesuffix("...").strip()), paper
 
 
 def test_the_manifest_is_that_of_the_adapter_and_the_recipe() -> None:
