@@ -11,6 +11,7 @@ USERS := $(filter-out $(dir $(wildcard skills/*/__init__.py)),$(wildcard skills/
 annotate: install
 	@mkdir -p out
 	$(AGENT) "/annotate examples/abstract.txt save to out/abstract.md -o out/abstract.json"
+	@sed -n 's/^- Model: /Annotated by /p' out/abstract.md
 
 install: .venv/installed
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.settings import CODE_ROOT
 from skills.annotate import render
 from skills.nanda.framework import nanda
 
@@ -48,6 +53,16 @@ def record(**changes: Any) -> dict[str, Any]:
 
 def page(**changes: Any) -> str:
     return render.as_markdown(record(**changes), nanda())
+
+
+def test_make_annotate_says_which_model_it_was(tmp_path: Path) -> None:
+    [recipe] = re.findall(
+        r"^\t@(sed .*) out/abstract.md$", (CODE_ROOT / "Makefile").read_text(), re.M
+    )
+    file = tmp_path / "abstract.md"
+    file.write_text(page(), encoding="utf-8")
+    said = subprocess.run([*shlex.split(recipe), file], capture_output=True, text=True, check=True)
+    assert said.stdout == "Annotated by producer (llamacpp, smollm2)\n"
 
 
 def test_json_is_the_object_itself() -> None:
