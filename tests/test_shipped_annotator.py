@@ -25,6 +25,13 @@ ADAPTER = "nanda-annotator-lora"
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
+def row_of(section: str, line: str) -> str:
+    """The row of a table of the card that holds `line`."""
+    [text] = [text for text in CARD.split("\n## ") if text.startswith(section)]
+    [row] = [row for row in text.splitlines() if row.startswith("|") and line in row]
+    return row
+
+
 def measured() -> dict[str, Any]:
     report = json.loads((FOLDER / "eval.json").read_text(encoding="utf-8"))
     found: dict[str, Any] = report["annotators"][0]
@@ -65,7 +72,7 @@ def test_the_adapter_is_the_registrys_and_the_one_that_was_measured(tmp_path: Pa
     ],
 )
 def test_the_card_says_what_was_measured(line: str, name: str, move: str) -> None:
-    [row] = [text for text in CARD.splitlines() if text.startswith("|") and line in text]
+    row = row_of("What it is worth", line)
     figures = [float(figure) for figure in re.findall(r"\d\.\d+", row)]
     found = measured()["metrics"][name][move]
     places = len(re.findall(r"\d\.(\d+)", row)[0])
@@ -73,6 +80,32 @@ def test_the_card_says_what_was_measured(line: str, name: str, move: str) -> Non
     if found["low"] is not None:
         ends = [found["low"], found["high"]]
         assert figures[1:3] == pytest.approx(ends, abs=0.51 * 10**-places)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "move"),
+    [
+        ("content words", "support", "overall"),
+        ("highest ROUGE-L", "overlap", "overall"),
+        ("ROUGE-L, mean", "rouge_l", "overall"),
+        ("agreement", "agreement", "overall"),
+        ("kappa: comparison", "kappa", "comparison"),
+        ("kappa: limitation", "kappa", "limitation"),
+        ("kappa: evidence", "kappa", "evidence"),
+    ],
+)
+def test_the_card_says_how_far_it_is_from_its_base(line: str, name: str, move: str) -> None:
+    report = json.loads((FOLDER / "eval-base.json").read_text(encoding="utf-8"))
+    row = row_of("Beside the untuned base", line)
+    figures = [float(figure) for figure in re.findall(r"[-+]?\d\.\d+", row)]
+    models = [one for one in report["annotators"] if one["kind"] == "model"]
+    assert [one["name"] for one in models] == ["nanda-annotator", "producer", "producer-few-shot"]
+    assert models[0]["digests"] == measured()["digests"]
+    expected = [one["metrics"][name][move]["value"] for one in models]
+    for one in report["differences"][:2]:
+        found = one["metrics"][name][move]
+        expected += [found["value"], found["low"], found["high"]]
+    assert figures == pytest.approx(expected, abs=0.0051)
 
 
 def test_the_failures_told_are_among_its_worst() -> None:
