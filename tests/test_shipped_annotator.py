@@ -108,6 +108,28 @@ def test_the_card_says_how_far_it_is_from_its_base(line: str, name: str, move: s
     assert figures == pytest.approx(expected, abs=0.0051)
 
 
+@pytest.mark.parametrize(
+    ("line", "name", "move"),
+    [
+        ("method: from a method", "label_precision", "method"),
+        ("evidence: from a result", "label_precision", "evidence"),
+        ("claim: from a background", "background", "claim"),
+        ("method: from a background", "background", "method"),
+        ("evidence: from a background", "background", "evidence"),
+    ],
+)
+def test_the_card_says_where_its_moves_come_from(line: str, name: str, move: str) -> None:
+    report = json.loads((FOLDER / "eval-csabstruct.json").read_text(encoding="utf-8"))
+    row = row_of("Against labels by people", line)
+    figures = [float(figure) for figure in re.findall(r"[-+]?\d\.\d+", row)]
+    ours, base = (one["metrics"] for one in report["annotators"][:2])
+    assert report["annotators"][0]["digests"] == measured()["digests"]
+    [difference] = [one for one in report["differences"] if one["other"] == "producer"]
+    told = [metrics[name][move] for metrics in (ours, base, difference["metrics"])]
+    expected = [one[part] for one in told for part in ("value", "low", "high")]
+    assert figures[:9] == pytest.approx(expected, abs=0.0051)
+
+
 def test_the_failures_told_are_among_its_worst() -> None:
     report = json.loads((FOLDER / "eval.json").read_text(encoding="utf-8"))
     page = (CODE_ROOT / "docs" / "nanda-annotator.md").read_text(encoding="utf-8")
