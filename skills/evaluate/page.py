@@ -63,9 +63,8 @@ def _outcome(found: Figures) -> Element:
     for metric in found["metrics"]:
         figures = [one.get(metric, {}).get(OVERALL) for one in _everyone(found).values()]
         if any(figures):
-            meaning = found["metrics"][metric]
-            rows.append((name_of(metric), *(figure(one, metric) for one in figures), meaning))
-    columns = ("Metric", *_everyone(found), "What it is")
+            rows.append((name_of(metric), *(_stacked(figure(one, metric)) for one in figures)))
+    meanings = facts((name_of(metric), meaning) for metric, meaning in found["metrics"].items())
     return section(
         "outcome",
         "Outcome",
@@ -75,8 +74,15 @@ def _outcome(found: Figures) -> Element:
             f"In brackets are 95% intervals: Wilson's of a share of papers, else those of "
             f"{found['resamples']:,} bootstrap samples of the papers."
         ),
-        table("All moves together", columns, rows, words=(len(columns) - 1,)),
+        table("All moves together", ("Metric", *_everyone(found)), rows),
+        h("details", {}, h("summary", {}, "What the metrics are"), meanings),
     )
+
+
+def _stacked(figure: str) -> tuple[Child, ...]:
+    """A figure with its interval below it, so that many annotators fit beside each other."""
+    value, blank, interval = figure.partition(" ")
+    return (value, h("span", {"class": "interval"}, interval)) if blank else (value,)
 
 
 def _facts(found: Figures) -> Iterator[tuple[str, str]]:

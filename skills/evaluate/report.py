@@ -79,8 +79,8 @@ def directions(found: Mapping[str, Any]) -> str:
         for names in (LESS, NEITHER)
     )
     return (
-        f"Less is better of {', '.join(less)}; {', '.join(neither)} are no merit and no fault, but "
-        "help to read the rest."
+        f"Less is better for {', '.join(less)}; {', '.join(neither)} are no merit and no fault, "
+        "but help to read the rest."
     )
 
 
