@@ -64,7 +64,9 @@ class TorchModel:
     def __init__(self, folder: Path, adapter: Path | None) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         weights = [folder / "model.safetensors"]
         with quiet():
             self._tokenizer = AutoTokenizer.from_pretrained(folder)
