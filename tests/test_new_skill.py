@@ -343,7 +343,11 @@ def test_the_checks_of_a_checkout_are_for_what_ships(tmp_path):
         (tmp_path / "skills" / file).parent.mkdir(parents=True)
         (tmp_path / "skills" / file).touch()
     done = subprocess.run(
-        ["make", "--dry-run", "check"], capture_output=True, text=True, cwd=tmp_path, check=True
+        ["make", "--no-print-directory", "--dry-run", "check"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
     )
     *_, ruff, ruff_format, mypy, _ = done.stdout.splitlines()
     for line in (ruff, ruff_format, mypy):
