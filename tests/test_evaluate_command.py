@@ -165,7 +165,8 @@ def test_a_model_is_asked_again_with_other_seeds_and_in_other_words(desk: Desk) 
     assert metric(outcome, "prompts_stated") < 1.0
     papers = outcome.result.data["annotators"][0]["metrics"]["prompts"]["overall"]["papers"]
     assert papers == 2
-    assert "alike by seeds" in outcome.result.text
+    [shown] = [line for line in outcome.result.text.splitlines() if "alike by seeds" in line]
+    assert "n=2" in shown, "the head says that there are 6 papers"
 
     desk.evaluate("--models producer --consistency 2")
     assert len(desk.model.requests) == 6 + 2 * 6
@@ -256,6 +257,41 @@ def test_a_fault_of_the_run_fails_it_and_is_done_again_on_request(desk: Desk) ->
     assert desk.evaluate("--models producer --retry-failed").result.code == 0
 
 
+def test_a_retry_also_asks_what_was_never_asked(desk: Desk) -> None:
+    def broken(request: Request) -> str:
+        raise RuntimeError("a wire came loose")
+
+    desk.model.faults[2] = broken
+    desk.evaluate("--models producer --consistency 6")
+    del desk.model.faults[2]
+    outcome = desk.evaluate("--models producer --consistency 6 --unconstrained --retry-failed")
+    assert metric(outcome, "prompts") == metric(outcome, "seeds") == 1.0
+    assert metric(outcome, "valid_freely") == 1.0
+
+
+def test_what_no_other_try_changes_is_no_fault_of_the_run(desk: Desk) -> None:
+    def too_long(request: Request) -> str:
+        raise InputError("a prompt of 9,000 tokens does not fit the context of 8,192")
+
+    desk.model.faults[2] = too_long
+    outcome = desk.evaluate()
+    assert outcome.result.code == 0
+    assert outcome.result.data["annotators"][0]["failed"] == {"InputError": 1}
+    assert "fault of the run" not in outcome.result.text
+
+
+def test_an_abstract_that_is_too_long_is_refused_by_its_row(desk: Desk) -> None:
+    desk.write([row(1), {**row(2), "abstract": "word " * 1501}])
+    told = desk.refused("", InputError)
+    assert "gold.csv, line 3: 1,501 words are too many" in told
+
+
+def test_papers_that_failed_took_their_time_too(desk: Desk) -> None:
+    desk.model.faults[2] = lambda request: "{}"
+    outcome = desk.evaluate()
+    assert outcome.result.data["annotators"][0]["speed"]["papers"] == 6
+
+
 def test_the_current_annotation_stays_the_current_one(desk: Desk) -> None:
     desk.app.dispatch(f"/corpus add {desk.table}")
     desk.evaluate("--models producer --unconstrained")
@@ -290,6 +326,13 @@ def test_a_picture(desk: Desk) -> None:
     desk.evaluate("--models producer save to one.png")
     desk.evaluate("save to two.PNG")
     assert imread(two).shape[0] > imread(one).shape[0] > 500  # a fourth annotator needs room
+
+
+def test_a_picture_of_a_table_with_signs_of_a_formula_in_its_name(desk: Desk) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plots or finetune")
+    desk.table = desk.folder / "run_$5_to_$9%.csv"
+    desk.write([row(number) for number in range(1, 4)])
+    assert desk.evaluate("save to one.png").result.code == 0
 
 
 def test_a_picture_that_cannot_be_drawn_is_refused_first(

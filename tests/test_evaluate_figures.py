@@ -11,6 +11,7 @@ from skills.evaluate.metrics import OVERALL, Task, statistics
 from skills.evaluate.report import figure
 from skills.evaluate.resampling import (
     Resamples,
+    Sampled,
     Statistic,
     difference,
     estimate,
@@ -125,6 +126,24 @@ def test_there_is_no_interval_where_all_resamples_are_alike():
         assert (found.low, found.high, found.papers) == (None, None, 40)
         assert "the same in all resamples" in found.why
         assert figure(found.as_dict(), signed=True) == f"{value:+.3f}"
+
+
+def test_resamples_without_a_value_count_beyond_either_end():
+    drawn = np.concatenate([np.full(10, np.nan), np.arange(990.0)])
+    found = estimate(Sampled(500.0, drawn, flags("1" * 60)))
+    assert found.low == pytest.approx(15, abs=0.1)  # 25 of 1,000 lie below: these, and the 10
+    assert found.high == pytest.approx(974, abs=0.1)
+
+
+def test_a_kappa_that_depends_on_three_papers_is_not_said_to_differ_from_none():
+    draws, true = Resamples(60), flags("0" * 3 + "1" * 57)
+    model = draws.of(kappa(flags("0" * 8 + "1" * 52), true))
+    nothing = draws.of(kappa(flags("1" * 60), true))  # undefined where none of the three is drawn
+    assert estimate(model).low == pytest.approx(0.0, abs=1e-9)
+    found = difference(model, nothing)
+    assert found.value == pytest.approx(0.51, abs=0.01)
+    assert (found.low, found.high) == (None, None)
+    assert "undefined in 4." in found.why
 
 
 def test_a_share_of_papers_has_an_interval_even_where_all_are_in_it():
@@ -253,6 +272,24 @@ def test_consistency_is_the_mean_over_pairs_of_runs():
     assert value_of(of_it["seeds", OVERALL]) == pytest.approx((alike + 1) / 2)
     assert value_of(of_it["seeds_stated", OVERALL]) == pytest.approx(((1 + 7 / 8 * 2) / 3 + 1) / 2)
     assert list(of_it["seeds", OVERALL].counted) == [True, True, False]
+
+
+def test_answers_that_are_no_annotation_are_like_no_other():
+    one = moves(claim="Bees dance.")
+    runs = [[None, one], [None, one], [None, None]]
+    of_it = consistency.statistics("seeds", runs, [True, True], nanda())
+    assert value_of(of_it["seeds", OVERALL]) == pytest.approx((0 + 1 / 3) / 2)
+    assert value_of(of_it["seeds_stated", OVERALL]) == pytest.approx((0 + 1 / 3) / 2)
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 60])
+def test_the_floor_is_not_of_the_paper_that_another_annotation_is_of(count):
+    words = [f"word{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(count)]
+    papers = [paper(f"We study {word} at length here.") for word in words]
+    said = [moves(claim=f"We study {word}.") for word in words]
+    for each in (said, other(said).annotations):
+        found = statistics(Annotator("one", each), Task(papers, nanda()))
+        assert value_of(found["floor", "claim"]) == pytest.approx(0.5)  # "study" alone
 
 
 def test_answers(found):

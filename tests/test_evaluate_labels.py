@@ -102,7 +102,7 @@ def line(**other: object) -> dict[str, object]:
 
 def test_a_file_of_labels_is_read(tmp_path):
     file = write(tmp_path / "labels.jsonl", line(), line(paper_id="b"), line(paper_id="c"))
-    subject = inputs.with_labels(file, 2)
+    subject = inputs.with_labels(file, nanda(), 2)
     assert [paper.id for paper in subject.papers] == ["a", "b"]
     assert list(subject.labelled) == [LABELLED[0]] * 2
     abstract = subject.papers[0].abstract
@@ -124,7 +124,7 @@ def test_a_file_of_labels_is_read(tmp_path):
 def test_a_line_at_fault_is_named(tmp_path, wrong, told):
     file = write(tmp_path / "labels.jsonl", line(), {**line(paper_id="b"), **wrong})
     with pytest.raises(InputError) as caught:
-        inputs.with_labels(file, None)
+        inputs.with_labels(file, nanda(), None)
     assert "labels.jsonl, line 2" in str(caught.value)
     assert told in str(caught.value)
 
@@ -133,9 +133,9 @@ def test_a_file_without_abstracts_is_refused(tmp_path):
     file = tmp_path / "labels.jsonl"
     file.write_text("\n\n")
     with pytest.raises(InputError, match="holds no abstracts"):
-        inputs.with_labels(file, None)
+        inputs.with_labels(file, nanda(), None)
     with pytest.raises(InputError, match=r"read from \.jsonl files"):
-        inputs.with_labels(tmp_path / "labels.csv", None)
+        inputs.with_labels(tmp_path / "labels.csv", nanda(), None)
     file.write_text("no json\n")
     with pytest.raises(InputError, match="line 1: is not JSON"):
-        inputs.with_labels(file, None)
+        inputs.with_labels(file, nanda(), None)

@@ -138,9 +138,10 @@ def _summary(
     """What `--json` prints of a job.
 
     rows is all there are: done, failed, filtered (by reason) and pending together. made is what
-    was done this time. tokens are those of this time, failed attempts included; seconds are wall
-    time, from the first request to the last answer. memory is of this process with an embedded
-    model in it, in bytes; None where the model is served elsewhere, or nothing was asked of it.
+    was done this time, failed_now what failed. tokens are those of this time, failed attempts
+    included; seconds are wall time, from the first request to the last answer. memory is of this
+    process with an embedded model in it, in bytes; None where the model is served elsewhere, or
+    nothing was asked of it.
     """
     resolution, usage = job.model.resolution, job.model.usage
     return {
@@ -148,6 +149,7 @@ def _summary(
         "rows": job.source.rows,
         "done": counted.done,
         "made": tally.done,
+        "failed_now": tally.failed,
         "failed": counted.failed,
         "errors": dict(counted.errors.most_common()),
         "filtered": dict(job.source.filtered),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.errors import InvalidReply
+from harness.errors import InputError, InvalidReply
 from skills.evaluate.variations import Kind
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
@@ -19,7 +19,10 @@ from skills.nanda.wording import flatten
 
 Moves = Mapping[str, str]
 INVALID = InvalidReply.__name__
-"""The class of error that is a finding about the model; any other is a fault of the run."""
+"""The class of error of an answer that is no annotation."""
+FINDINGS = frozenset({INVALID, InputError.__name__})
+"""The classes of errors that are findings about a model, such as a prompt that does not fit its
+context: another try changes nothing. Any other is a fault of the run."""
 LEAD, OTHER = "lead sentences", "another paper's annotation"
 
 
@@ -59,7 +62,8 @@ class Answers:
         valid: whether the first answer was a valid annotation.
         valid_freely: the same without constraint, and with the moves in order; None: not asked.
         tokens: prompt and completion tokens of all attempts; None where there is no annotation.
-        failed: how many papers have no annotation, by the class of the error.
+        failed: how many requests came to nothing, by the class of the error: papers without an
+            annotation, and what was asked besides, of which invalid answers are not counted.
         pace: what they took.
         about: where it is served from, in its own words: for the report.
         repeated: None where it was not asked again.

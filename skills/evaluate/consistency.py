@@ -32,7 +32,7 @@ METRICS = {
 def statistics(
     kind: Kind, runs: Sequence[Sequence[Moves | None]], asked: Sequence[bool], framework: Framework
 ) -> dict[Key, Statistic]:
-    """The mean over all pairs of runs.
+    """The mean over all pairs of runs; what is no annotation is like no other answer.
 
     Args:
         runs: of each way of asking, an annotation for each paper.
@@ -44,13 +44,20 @@ def statistics(
     alike, same = np.zeros(len(among)), np.zeros(len(among))
     pairs = list(combinations(runs, 2))
     for one, other in pairs:
-        alike += _alike(one, other, framework)
+        answered = _answered(one) & _answered(other)
+        alike += _alike(one, other, framework) * answered
         agree = stated(one, framework) == stated(other, framework)
-        same += agree.mean(axis=1)
+        same += agree.mean(axis=1) * answered
     return {
         (kind, OVERALL): ratio(alike / len(pairs) * among, among),
         (f"{kind}_stated", OVERALL): ratio(same / len(pairs) * among, among),
     }
+
+
+def _answered(run: Sequence[Moves | None]) -> NDArray[np.bool_]:
+    import numpy as np
+
+    return np.array([moves is not None for moves in run])
 
 
 def _alike(

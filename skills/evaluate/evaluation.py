@@ -13,7 +13,7 @@ from harness.skills import Call, Result
 from skills.corpus.columns import Columns
 from skills.corpus.database import default_path, locks, open_corpus
 from skills.evaluate import comparison, inputs, labels, page, plot, report
-from skills.evaluate.annotators import INVALID, Annotator
+from skills.evaluate.annotators import FINDINGS, Annotator
 from skills.evaluate.inputs import Subject
 from skills.evaluate.running import Runner, models_of
 from skills.nanda.framework import Framework
@@ -60,7 +60,7 @@ def _subject(call: Call, framework: Framework) -> Subject:
             where=str(options.framework),
             hint="--csabstruct holds these moves against the sentences' labels.",
         )
-    return inputs.with_labels(options.csabstruct, options.limit)
+    return inputs.with_labels(options.csabstruct, framework, options.limit)
 
 
 def _refuse_targets(call: Call, subject: Subject, corpus: Path) -> None:
@@ -80,6 +80,6 @@ def _refuse_targets(call: Call, subject: Subject, corpus: Path) -> None:
 
 
 def _broken(models: list[Annotator]) -> bool:
-    """Whether papers failed by a fault of the run: an invalid answer is a finding, and no fault."""
+    """Whether papers failed by a fault of the run, and not by one of the model."""
     kinds = {kind for model in models if model.answers for kind in model.answers.failed}
-    return bool(kinds - {INVALID})
+    return bool(kinds - FINDINGS)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from harness.errors import InputError
 from harness.inputs import shown
 from skills.annotate import sources
+from skills.annotate.papers import check_length
 from skills.annotate.sources import Source
 from skills.corpus.columns import Columns
 from skills.corpus.table_files import place, regular_file, text_lines
@@ -45,12 +46,13 @@ def with_gold(path: Path, columns: Columns, framework: Framework, limit: int | N
     """The papers of a table that has a column for each move.
 
     Raises:
-        InputError: the table cannot be used, lacks a move's column, or a move of it is empty or
-            too long, naming row and column.
+        InputError: the table cannot be used, lacks a move's column, or an abstract is too long, or
+            a move empty or too long, naming row and column.
     """
     source = sources.from_table(path, columns, limit)
     table = open_table(path, columns, moves=framework.names, limit=source.rows)
     gold: dict[tuple[str, str], Moves] = {}
+    places: dict[tuple[str, str], str] = {}
     for row in table.rows():
         lacks = [name for name in framework.names if name not in row.moves]
         if lacks:
@@ -60,26 +62,39 @@ def with_gold(path: Path, columns: Columns, framework: Framework, limit: int | N
                 hint="A gold table has the abstract and a column for each move.",
             )
         if row.paper.abstract and not row.repeat:
-            gold[row.paper.id, row.paper.sha256] = _gold(row.moves, row.where, framework)
+            identity = row.paper.id, row.paper.sha256
+            gold[identity] = _gold(row.moves, row.where, framework)
+            places[identity] = row.where
     papers = list(source.papers())
+    for paper in papers:
+        _check(paper, places[paper.id, paper.sha256], framework)
     return Subject(source, papers, [gold[paper.id, paper.sha256] for paper in papers])
 
 
-def with_labels(path: Path, limit: int | None) -> Subject:
+def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
     """The abstracts of a .jsonl file whose sentences have human labels, as CSAbstruct has them.
 
     Raises:
-        InputError: it cannot be read, naming the line, or holds no abstract.
+        InputError: it cannot be read, or an abstract is too short or too long, naming the line; or
+            it holds no abstract.
     """
     if path.suffix.lower() != ".jsonl":
         hint = f"They are read from .jsonl files. {_ONE_A_LINE}"
         raise InputError("is no file of labelled sentences", where=shown(path), hint=hint)
-    found = list(_labelled(path, limit))
+    found = list(_labelled(path, framework, limit))
     if not found:
         raise InputError("holds no abstracts", where=shown(path), hint=_ONE_A_LINE)
     papers = [paper for paper, _ in found]
     source = Source(str(path), lambda: iter(papers), "paper_id", len(papers), path=path)
     return Subject(source, papers, labelled=[labelled for _, labelled in found])
+
+
+def _check(paper: Paper, where: str, framework: Framework) -> None:
+    try:
+        check_length(paper, framework.max_words)
+    except InputError as exc:
+        exc.where = where
+        raise
 
 
 def _gold(moves: Mapping[str, str], where: str, framework: Framework) -> Moves:
@@ -116,7 +131,9 @@ class _Line(BaseModel):
         return self
 
 
-def _labelled(path: Path, limit: int | None) -> Iterator[tuple[Paper, Labelled]]:
+def _labelled(
+    path: Path, framework: Framework, limit: int | None
+) -> Iterator[tuple[Paper, Labelled]]:
     seen: dict[str, int] = {}
     for number, text in enumerate(text_lines(regular_file(path)), start=1):
         if not text.strip():
@@ -133,6 +150,7 @@ def _labelled(path: Path, limit: int | None) -> Iterator[tuple[Paper, Labelled]]
         abstract = "\n\n".join(sentences)
         given = {"kind": "table", "path": shown(path), "row": str(number)}
         paper = Paper("paper_id", line.paper_id, "", abstract, given)
+        _check(paper, where, framework)
         yield paper, Labelled(sentences, tuple(line.labels))
 
 

@@ -37,6 +37,11 @@ class ComparedJob(AnnotateJob):
         store.save(self.db, item, self.framework, self.run_id, unless_any=True)
         self._count(prepared, record["provenance"]["tokens"]["completion"])
 
+    def _is_due(self, state: store.State | None) -> bool:
+        """What failed is done again on request, and what is not done yet always: a paper that was
+        never asked about would be measured as one without an answer."""
+        return state is None or (state == "failed" and self.call.options.retry_failed)
+
     def _link(self) -> None:
         """Nothing is to become current."""
 
@@ -52,10 +57,11 @@ class ComparedJob(AnnotateJob):
             ],
         )
         summaries = [json.loads(row["summary"]) for row in rows]
-        made = sum(one.get("made", 0) for one in summaries)
+        # Papers that failed took their time as well.
+        ended = sum(one.get("made", 0) + one.get("failed_now", 0) for one in summaries)
         seconds = sum(one.get("seconds", 0.0) for one in summaries)
         memory = max((one.get("memory") or 0 for one in summaries), default=0)
-        return Pace(made / seconds * 60 if made and seconds else None, made, memory or None)
+        return Pace(ended / seconds * 60 if ended and seconds else None, ended, memory or None)
 
 
 @dataclass

@@ -111,8 +111,8 @@ def _faithfulness(annotator: Annotator, task: Task, said: Flags) -> dict[Key, St
         "copied": lambda i, _, text: copied(abstracts[i], text),
     }
     if count > 2:
-        # Not half the table away: there is the paper whose annotation the baseline gives.
-        away = count // 3
+        # One further than half the table: there is the paper whose annotation the baseline gives.
+        away = count // 2 + 1
         measures["floor"] = lambda i, _, text: support(abstracts[(i + away) % count], text)
     found: dict[Key, Statistic] = {}
     for metric, measure in measures.items():

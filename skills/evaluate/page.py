@@ -19,7 +19,15 @@ from skills.curate.page.markup import Child, Element, add, facts, h, paragraph, 
 from skills.curate.page.markup import html as written
 from skills.evaluate.inputs import Subject
 from skills.evaluate.metrics import OVERALL
-from skills.evaluate.report import BY_MOVE, TOKENS, directions, faults_of, figure, name_of
+from skills.evaluate.report import (
+    BY_MOVE,
+    TOKENS,
+    directions,
+    faults_of,
+    figure,
+    name_of,
+    papers_of,
+)
 from skills.nanda.sentences import split_sentences
 
 Figures = Mapping[str, Any]
@@ -63,7 +71,8 @@ def _outcome(found: Figures) -> Element:
     for metric in found["metrics"]:
         figures = [one.get(metric, {}).get(OVERALL) for one in _everyone(found).values()]
         if any(figures):
-            rows.append((name_of(metric), *(_stacked(figure(one, metric)) for one in figures)))
+            cells = (_stacked(figure(one, metric), papers_of(one, found)) for one in figures)
+            rows.append((name_of(metric), *cells))
     meanings = facts((name_of(metric), meaning) for metric, meaning in found["metrics"].items())
     return section(
         "outcome",
@@ -79,10 +88,11 @@ def _outcome(found: Figures) -> Element:
     )
 
 
-def _stacked(figure: str) -> tuple[Child, ...]:
+def _stacked(figure: str, papers: str) -> tuple[Child, ...]:
     """A figure with its interval below it, so that many annotators fit beside each other."""
-    value, blank, interval = figure.partition(" ")
-    return (value, h("span", {"class": "interval"}, interval)) if blank else (value,)
+    value, _, interval = figure.partition(" ")
+    below = f"{interval}{papers}".strip()
+    return (value, h("span", {"class": "interval"}, below)) if below else (value,)
 
 
 def _facts(found: Figures) -> Iterator[tuple[str, str]]:

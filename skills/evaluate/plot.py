@@ -23,6 +23,13 @@ def draw(found: Mapping[str, Any], file: IO[bytes]) -> None:
     Tokens are left out: they are no share. A metric that nobody has over all moves, as those of
     sentence labels, has a row for each move instead.
     """
+    from matplotlib import rc_context
+
+    with rc_context({"text.parse_math": False}):  # a $ in a name begins no formula
+        _draw(found, file)
+
+
+def _draw(found: Mapping[str, Any], file: IO[bytes]) -> None:
     from matplotlib.figure import Figure
 
     rows = list(_rows(found))

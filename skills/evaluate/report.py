@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.tables import table
 from skills.evaluate import consistency, labels, metrics
-from skills.evaluate.annotators import INVALID
+from skills.evaluate.annotators import FINDINGS
 from skills.evaluate.metrics import OVERALL
 
 WIDTH = 96
@@ -96,13 +96,18 @@ def figure(one: Mapping[str, Any] | None, metric: str = "", *, signed: bool = Fa
     return f"{one['value']:{form}} ({one['low']:{form}} to {one['high']:{form}})"
 
 
+def papers_of(one: Mapping[str, Any] | None, found: Mapping[str, Any]) -> str:
+    """ " n=10": of how many papers a figure is, where it is not of all."""
+    return "" if one is None or one["papers"] == found["papers"] else f" n={one['papers']:,}"
+
+
 def faults_of(found: Mapping[str, Any]) -> str:
     """What is to be said of papers that no model could do anything about; "" where there are none.
 
-    An invalid answer is a finding about its model, and is told beside it.
+    A finding about a model, such as an invalid answer, is told beside it.
     """
     models = [one for one in found["annotators"] if one["kind"] == "model"]
-    count = sum(n for one in models for kind, n in one["failed"].items() if kind != INVALID)
+    count = sum(n for one in models for kind, n in one["failed"].items() if kind not in FINDINGS)
     if not count:
         return ""
     return (
@@ -148,7 +153,7 @@ def _overall(found: Mapping[str, Any]) -> str:
     for metric in order:
         figures = [one["metrics"].get(metric, {}).get(OVERALL) for one in found["annotators"]]
         if any(figures):
-            shown = (figure(one, metric) for one in figures)
+            shown = (figure(one, metric) + papers_of(one, found) for one in figures)
             rows.append((name_of(metric), *shown))
     return table(("all moves", *_names(found)), rows)
 

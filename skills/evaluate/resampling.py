@@ -26,8 +26,8 @@ LEAST_PAPERS = 5
 """Fewer papers than this give no interval: resamples of so few hardly differ."""
 ALIKE = 1e-9
 """Values no further apart than this are the same: what is left of them is rounding."""
-MOST_UNDEFINED = 0.05
-"""The share of resamples without a value from which there is no interval."""
+TAIL = 0.025
+"""The share of resamples beyond either end of an interval of 95%."""
 CHUNK = 500_000
 """Draws, resamples times papers, that are multiplied at once, which bounds the memory."""
 
@@ -137,14 +137,16 @@ def estimate(sampled: Sampled, fewest: int | None = None) -> Estimate:
         why = f"no interval from fewer than {LEAST_PAPERS} papers"
         return Estimate(sampled.value, None, None, papers, why)
     defined = sampled.drawn[~np.isnan(sampled.drawn)]
-    missing = len(sampled.drawn) - len(defined)
-    if missing > MOST_UNDEFINED * len(sampled.drawn):
-        why = f"no interval: undefined in {missing:,} of {len(sampled.drawn):,} resamples"
+    missing = 1 - len(defined) / len(sampled.drawn)
+    if missing >= TAIL:
+        why = f"no interval: undefined in {missing:.1%} of the resamples"
         return Estimate(sampled.value, None, None, papers, why)
     if np.ptp(defined) < ALIKE:
         why = "no interval: the same in all resamples"
         return Estimate(sampled.value, None, None, papers, why)
-    low, high = np.percentile(defined, [2.5, 97.5])
+    # A resample without a value might be anywhere: each end counts all of them beyond it.
+    beyond = (TAIL - missing) / (1 - missing)
+    low, high = np.quantile(defined, [beyond, 1 - beyond])
     return Estimate(sampled.value, float(low), float(high), papers)
 
 
