@@ -2,11 +2,19 @@
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from skills.finetune import recipe as recipes
+from skills.finetune.base.facts import published
 from skills.finetune.build_finetune_from_annotations import build_dataset
 from skills.finetune.data.annotation_pairs import chat_messages
+from skills.finetune.planning.memory import full, qlora
+from skills.finetune.planning.terms import Batch
+from skills.finetune.recipe import Recipe
 from skills.finetune.stages import ORDER
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,13 +43,17 @@ def test_the_row_is_that_of_the_example() -> None:
 
 def test_the_lines_of_the_loss_are_its_completion() -> None:
     [shown] = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
-    lines = [line.removeprefix("   ") for line in shown.splitlines()]
-    learnt = [line[2:] for line in lines if line.startswith("+ ")]
+    lines = [line.removeprefix("   ") for line in shown.splitlines() if line.strip()]
+    signs = "".join(line[0] for line in lines)
+    assert re.fullmatch(r" +\++", signs), "the prompt first, without a sign"
+    told = [line[2:] for line in lines[: signs.index("+")]]
+    learnt = [line[2:] for line in lines[signs.index("+") :]]
     made = row()
-    for line in learnt:
-        assert line == "..." or line.removesuffix("<|im_end|>") in str(made["completion"])
-    told = "\n".join(line[2:] for line in lines if line.startswith("  "))
-    assert str(chat_messages(made)[0]["content"]) in told
+    assert str(chat_messages(made)[0]["content"]) in "\n".join(told)
+    assert learnt[0] == "<annotation>"
+    assert learnt[-1] == "</annotation><|im_end|>"
+    completion = str(made["completion"]).splitlines()
+    assert [line for line in learnt[:-1] if line != "..."] == completion[: len(learnt) - 2]
 
 
 def test_the_table_of_stages_has_all_of_them() -> None:
@@ -49,23 +61,40 @@ def test_the_table_of_stages_has_all_of_them() -> None:
     assert tuple(re.findall(r"^ *\| (\w+) \|", table, re.MULTILINE))[1:] == ORDER
 
 
-def test_the_settings_are_the_recipes() -> None:
-    cells = dict(re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|", PAGE, re.MULTILINE))
+def test_the_settings_are_the_recipes_all_of_them() -> None:
+    rows = re.findall(r"^\| `([a-z_.]+)` \| (.+?) \| ", PAGE, re.MULTILINE)
+    told = {name: yaml.safe_load(value) for name, value in rows}
+    lesson = recipes.load("lesson").model_dump(mode="json", exclude={"version", "summary"})
+    assert told == dict(settings_of(lesson))
+
+
+def settings_of(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every setting by its dotted name."""
+    for name, value in recipe.items():
+        if isinstance(value, dict) and name in Recipe.model_fields:
+            yield from ((f"{name}.{inner}", found) for inner, found in value.items())
+        else:
+            yield name, value
+
+
+def test_the_memory_is_that_of_the_plan() -> None:
     lesson = recipes.load("lesson")
-    assert lesson.base.endswith(cells["base"])
-    assert lesson.quantization.compute == cells["compute"]
-    assert (lesson.adapter.r, lesson.adapter.alpha) == (int(cells["r"]), int(cells["alpha"]))
-    assert lesson.adapter.targets == tuple(cells["targets"].split(", "))
-    assert lesson.adapter.dropout == float(cells["dropout"])
-    training = lesson.training
-    assert training.epochs == int(cells["epochs"])
-    assert f"{training.batch} x {training.accumulation}" == cells["batch x accumulation"]
-    assert training.learning_rate == float(cells["learning rate"])
-    assert f"{training.schedule}, {training.warmup:g}" == cells["schedule, warmup"]
-    assert training.optimizer == cells["optimizer"]
-    assert training.weight_decay == float(cells["weight decay"])
-    assert training.max_grad_norm == float(cells["gradient norm"])
-    assert training.max_length == int(cells["max length"])
-    assert training.checkpointing is (cells["checkpointing"] == "yes")
-    assert training.seed == int(cells["seed"])
-    assert f"{training.save_steps}, {training.log_steps} steps" == cells["save, log"]
+    facts = published(lesson.base)
+    assert facts is not None
+    batch = Batch(lesson.training.batch, 512, 256)
+    tuned = {item.name: item.bytes for item in qlora(facts, lesson, batch, "gpu") if item.held}
+    whole = {item.name: item.bytes for item in full(facts, lesson, batch, "gpu") if item.held}
+    cells = dict(re.findall(r"^\| (weights|gradients|optimizer|together) \| (.*) \|$", PAGE, re.M))
+
+    def figures(name: str) -> list[str]:
+        return re.findall(r"([\d.]+) (?:GB|MB|in NF4)", cells[name])
+
+    def shown(size: float, unit: float = 1e9) -> str:
+        return f"{size / unit:.{1 if unit == 1e9 else 0}f}"
+
+    base = [tuned["base in NF4"], tuned["base in bfloat16"]]
+    wide = [whole["base in 16 bit"], whole["base in 32 bit, which is trained"]]
+    assert figures("weights") == [shown(sum(base)), shown(base[0]), *map(shown, wide)]
+    assert figures("gradients") == [shown(tuned["gradients"], 1e6), shown(whole["gradients"])]
+    assert figures("optimizer") == [shown(tuned["optimizer"], 1e6), shown(whole["optimizer"])]
+    assert figures("together") == [shown(sum(tuned.values())), shown(sum(whole.values()))]
