@@ -92,7 +92,9 @@ class Finetune(Skill):
         learning_rate: float | None = Field(None, gt=0, description="the highest learning rate")
         max_length: int | None = Field(None, ge=64, description="tokens of a row at most")
         max_steps: int | None = Field(None, ge=1, description="end after so many steps")
-        seed: int | None = Field(None, ge=0, description="of the order of rows and of dropout")
+        seed: int | None = Field(
+            None, ge=0, description="of the order of rows, the adapter's first values, dropout"
+        )
         name: str | None = Field(None, description="of the model; default: nanda-annotator")
         as_name: str | None = Field(
             None, description="make and register the model under this name alone"

@@ -26,7 +26,7 @@ class DatasetOptions(SkillOptions):
     dev: tuple[str, ...] = Field(
         (),
         description="data set: a table, a .txt of ids, or ids with commas between, whose papers "
-        "are kept out of training; may be repeated",
+        "are kept out of training; may be repeated. A run: the data set of the dev loss",
     )
     test: tuple[str, ...] = Field((), description="data set: the same, for the test")
     gold_weight: float = Field(
