@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -91,8 +92,9 @@ def evaluate(options: argparse.Namespace, forms: tuple[str, ...], screen: Any) -
             {"registry": str(registry)},
             {"stages": Plugin()},
         )
-        line = f"/evaluate {options.table} --consistency 0 --models {','.join(forms)}"
-        line += f" --db {options.db}" + (f" --limit {options.limit}" if options.limit else "")
+        table, db = shlex.quote(str(options.table)), shlex.quote(str(options.db))
+        line = f"/evaluate {table} --consistency 0 --models {','.join(forms)} --db {db}"
+        line += f" --limit {options.limit}" if options.limit else ""
         try:
             found: Mapping[str, Any] = app.dispatch(line).result.data
         finally:

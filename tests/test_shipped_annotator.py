@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ollama
 import pytest
+from ollama_server import OllamaServer
 
 from harness import registry, settings
 from harness.app import App
@@ -18,6 +20,7 @@ from harness.screen import Screen
 from harness.settings import CODE_ROOT
 from harness.testing import fake_settings
 from skills.finetune import recipe as recipes
+from skills.finetune.serving import modelfile
 from skills.nanda.framework import nanda
 
 FOLDER = CODE_ROOT / "models" / "nanda-annotator"
@@ -175,6 +178,30 @@ def test_a_fresh_clone_annotates_with_it(tmp_path: Path, monkeypatch: pytest.Mon
     assert set(provenance["digests"]) == {"gguf", "adapter", "merged"}
     assert "unavailable" not in app.screen.err.getvalue()
     assert all(record[name].strip() for name in nanda().names)
+    assert "DryRun" in " ".join(record[name] for name in nanda().names)
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("model_files")
+def test_an_ollama_serves_it_by_its_modelfile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = settings.from_environment()
+    files = FileStore(registry.load(own.shipped_registry).files, own.cache_dir, print)
+    told = modelfile.parse((FOLDER / "Modelfile").read_text(encoding="utf-8"))
+    with OllamaServer(tmp_path / "blobs") as server, ollama.Client(server.url) as client:
+        digest = client.create_blob(files.merged("smollm2-135m-instruct", ADAPTER))
+        made = {"files": {Path(told.base).name: digest}, "parameters": dict(told.parameters)}
+        assert client.create("nanda-annotator", **made).status == "success"  # type: ignore[call-overload]
+        monkeypatch.setenv("OLLAMA_HOST", server.url)
+        app = app_in(tmp_path)
+        try:
+            line = f"/annotate {CODE_ROOT / 'examples' / 'abstract.txt'}"
+            record = app.dispatch(line).result.data
+        finally:
+            app.close()
+    assert record["provenance"]["backend"] == "ollama"
+    assert record["provenance"]["attempts"] == 1
     assert "DryRun" in " ".join(record[name] for name in nanda().names)
 
 
