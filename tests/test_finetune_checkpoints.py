@@ -19,7 +19,7 @@ def saved(folder: Path, step: int, best: tuple[int, float] | None = None) -> Pat
     """A sealed checkpoint, with files as the trainer leaves them."""
     staged = folder / checkpoints.STAGING / f"checkpoint-{step}"
     staged.mkdir(parents=True)
-    (staged / "adapter_model.safetensors").write_bytes(bytes([step]) * 100)
+    (staged / "adapter_model.safetensors").write_bytes(bytes([step % 256]) * 100)
     (staged / "adapter_config.json").write_text('{"base_model_name_or_path": "/a/path", "r": 4}')
     (staged / "optimizer.pt").write_bytes(b"moments" * step)
     (staged / "training_args.bin").write_bytes(b"pickled")
@@ -124,12 +124,27 @@ def test_a_checkpoint_of_another_folder_is_refused(tmp_path: Path) -> None:
 def test_the_best_checkpoint_outlives_the_newest_ones(tmp_path: Path) -> None:
     for step in (10, 20, 30, 40):
         saved(tmp_path, step, best=(10, 1.0))
-    checkpoints.rotate(tmp_path, None, 10)
+    checkpoints.rotate(tmp_path, 40, None, 10)
     assert len(list(tmp_path.glob("checkpoint-*"))) == 4
-    checkpoints.rotate(tmp_path, 1, 10)
+    checkpoints.rotate(tmp_path, 40, 1, 10)
     left = {path.name for path in tmp_path.glob("checkpoint-*")}
     assert left == {"checkpoint-10", "checkpoint-40"}
     assert checkpoints.best(tmp_path, 40, print).step == 10
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_what_a_run_saves_outlives_checkpoints_that_it_has_not_come_to(
+    tmp_path: Path, damaged: bool
+) -> None:
+    """It was gone on with from 300: 400 is damaged, or another checkpoint was named."""
+    for step in (200, 300, 400):
+        saved(tmp_path, step)
+    if damaged:
+        _cut(tmp_path / "checkpoint-400")
+    saved(tmp_path, 350)
+    checkpoints.rotate(tmp_path, 350, 1, None)
+    assert checkpoints.steps(tmp_path) == [350, 400]
+    assert checkpoints.damage_of(tmp_path / "checkpoint-350") is None
 
 
 def test_a_damaged_best_checkpoint_gives_way_to_the_newest(tmp_path: Path) -> None:

@@ -185,11 +185,16 @@ def best(folder: Path, newest: int, notify: Callable[[str], None]) -> Checkpoint
     return opened(path, folder)
 
 
-def rotate(folder: Path, keep: int | None, best: int | None) -> None:
-    """Delete all but the newest `keep` checkpoints; never the best one."""
+def rotate(folder: Path, newest: int, keep: int | None, best: int | None) -> None:
+    """Delete all but the newest `keep` checkpoints until step `newest`; never the best one.
+
+    Those of later steps stay and do not count: a run that was gone on with from before them, some
+    of them perhaps damaged, has not come to them yet.
+    """
     if keep is None:
         return
-    for step, path in sorted(_numbered(folder))[:-keep]:
+    until = sorted(found for found in _numbered(folder) if found[0] <= newest)
+    for step, path in until[:-keep]:
         if step != best:
             shutil.rmtree(path, ignore_errors=True)
 

@@ -181,7 +181,7 @@ class Watch:
         staged = Path(args.output_dir) / f"checkpoint-{step}"
         checkpoints.seal(staged, self.folder, step, self.guard, self.base)
         self.saved = step
-        checkpoints.rotate(self.folder, self.keep, state.best_global_step)
+        checkpoints.rotate(self.folder, step, self.keep, state.best_global_step)
 
     def _diverged(self, what: str, step: int) -> SkillFailed:
         before = f"checkpoint-{self.saved} is the last before it. " if self.saved else ""
