@@ -6,6 +6,7 @@ and turns pydantic's complaints into the words of the command line.
 
 from __future__ import annotations
 
+import inspect
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,9 +72,14 @@ class Flag:
 
 
 def flags(*models: type[SkillOptions]) -> dict[str, Flag]:
-    """The flags of these option models by name, in order of declaration."""
-    found = [_flag(name, info) for model in models for name, info in model.model_fields.items()]
+    """The flags of these option models by name, in order of declaration, a model's own first."""
+    found = [_flag(*field) for model in models for field in _own_first(model)]
     return {flag.name: flag for flag in found}
+
+
+def _own_first(model: type[SkillOptions]) -> list[tuple[str, FieldInfo]]:
+    own = inspect.get_annotations(model)
+    return sorted(model.model_fields.items(), key=lambda field: field[0] not in own)
 
 
 def _flag(field_name: str, info: FieldInfo) -> Flag:

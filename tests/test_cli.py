@@ -2,14 +2,18 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from agent import NEEDED
 from harness._version import __version__
 from harness.settings import CODE_ROOT
 from harness.testing import FAKE_REGISTRY
@@ -307,6 +311,20 @@ def test_registry_and_skills_are_found_beside_the_code(home, tmp_path):
         cwd=elsewhere,
     )
     assert module.stdout == done.stdout, module.stderr
+
+
+def test_what_is_looked_for_is_what_the_package_needs():
+    """A `.venv` that lacks something of it is one from before an update."""
+    text = (CODE_ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    wanted = tomllib.loads(text)["project"]["dependencies"]
+    of_module = metadata.packages_distributions()
+    found = {normalized(name) for module in NEEDED for name in of_module[module]}
+    assert {normalized(re.split(r"[<>=]", one)[0]) for one in wanted} <= found
+    assert len(NEEDED) == len(wanted)
+
+
+def normalized(distribution):
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def bare_python(folder: Path) -> Path:

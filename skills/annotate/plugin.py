@@ -98,15 +98,20 @@ class Annotate(Skill):
         )
         limit: int | None = Field(None, ge=1, description="of a table, the first N rows alone")
         retry_failed: bool = Field(
-            False, description="do again what failed before, and nothing else"
+            False, description="table or topic: do again what failed before, and nothing else"
         )
         workers: int | None = Field(
-            None, ge=1, le=256, description="answers at once; the default is what the model serves"
+            None,
+            ge=1,
+            le=256,
+            description="table or topic: answers at once; the default is what the model serves",
         )
         abstract_column: str | None = Field(None, description="the table's column of abstracts")
         id_column: str | None = Field(None, description="the table's column of ids")
         title_column: str | None = Field(None, description="the table's column of titles")
-        db: Path | None = Field(None, description="the corpus database, instead of your own")
+        db: Path | None = Field(
+            None, description="table or topic: the corpus database, instead of your own"
+        )
         source: Literal["corpus", "arxiv"] | None = Field(
             None, description="look for a topic there alone"
         )

@@ -61,9 +61,7 @@ class Evaluate(Skill):
             description="ask about the first N papers again, with other seeds and in other words",
         )
         limit: int | None = Field(None, ge=1, description="the first N rows alone")
-        retry_failed: bool = Field(
-            False, description="do again what failed before, and nothing else"
-        )
+        retry_failed: bool = Field(False, description="do again what failed before as well")
         workers: int | None = Field(
             None, ge=1, le=256, description="answers at once; the default is what the model serves"
         )

@@ -79,6 +79,11 @@ class Finetune(Skill):
         abstract_column: str | None = Field(None, description="the tables' column of abstracts")
         id_column: str | None = Field(None, description="the tables' column of ids")
         framework: FrameworkOption = None
+        dev: tuple[str, ...] = Field(
+            (),
+            description=f"{DatasetOptions.model_fields['dev'].description}. A run: the data set of "
+            "the dev loss",
+        )
         db: Path | None = Field(None, description="the corpus database, instead of your own")
         out: Path = Field(Path("finetune_output"), description="the folder of the run")
         preset: str | None = Field(

@@ -26,9 +26,9 @@ class DatasetOptions(SkillOptions):
     dev: tuple[str, ...] = Field(
         (),
         description="data set: a table, a .txt of ids, or ids with commas between, whose papers "
-        "are kept out of training; may be repeated. A run: the data set of the dev loss",
+        "are kept out of training; may be repeated",
     )
-    test: tuple[str, ...] = Field((), description="data set: the same, for the test")
+    test: tuple[str, ...] = Field((), description="data set: as --dev, for the test")
     gold_weight: float = Field(
         GOLD_WEIGHT, gt=0, le=100, description="data set: what a row of gold counts in training"
     )
@@ -42,7 +42,7 @@ class DatasetOptions(SkillOptions):
         1.0,
         gt=0,
         le=100,
-        description="data set: times so much counts a row that states a move which most do not",
+        description="data set: how often a row counts that states a move which most do not",
     )
     max_similarity: float = Field(
         MAX_SIMILARITY,
