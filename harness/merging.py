@@ -35,7 +35,8 @@ def merge(base: Path, adapter: Path, target: Path) -> None:
     """Write `target`; half of it is there where that fails.
 
     Raises:
-        ModelUnavailable: one file is no GGUF, or the adapter is not one of this base.
+        ModelUnavailable: one file is no GGUF, the adapter is not one of this base, or the base has
+            something that cannot be written or summed here.
         OSError: the file cannot be written.
     """
     from gguf import GGUFWriter
@@ -44,6 +45,7 @@ def merge(base: Path, adapter: Path, target: Path) -> None:
     pairs = _pairs(changes, adapter)
     _check(weights, pairs, base, adapter)
     writer = GGUFWriter(target, weights.fields["general.architecture"].contents())
+    writer.data_alignment = weights.alignment
     try:
         _copy_metadata(weights, writer)
         for tensor in weights.tensors:
@@ -53,6 +55,8 @@ def merge(base: Path, adapter: Path, target: Path) -> None:
         writer.write_ti_data_to_file()
         for tensor in weights.tensors:
             writer.write_tensor_data(_merged(tensor, pairs.get(tensor.name)))
+    except (ValueError, NotImplementedError) as exc:
+        raise ModelUnavailable(f"it cannot be merged into: {exc}", where=str(base)) from exc
     finally:
         writer.close()
 
@@ -102,11 +106,13 @@ def _check(weights: Any, pairs: Mapping[str, Pair], base: Path, adapter: Path) -
 
 def _copy_metadata(weights: Any, writer: Any) -> None:
     """All but what the writer itself says, and the type of the file."""
-    from gguf import LlamaFileType
+    from gguf import GGUFValueType, LlamaFileType
 
     for name, field in weights.fields.items():
         if name.startswith("GGUF.") or name in ("general.architecture", "general.file_type"):
             continue
+        if field.types[0] == GGUFValueType.ARRAY and not field.contents():
+            continue  # the writer has no empty lists, and nobody needs them
         inner = field.types[-1] if len(field.types) > 1 else None
         writer.add_key_value(name, field.contents(), field.types[0], inner)
     writer.add_file_type(LlamaFileType.MOSTLY_Q8_0)

@@ -106,6 +106,50 @@ def test_all_else_of_the_base_is_there_unchanged(merged: Path, model_files: File
     assert after["general.file_type"].contents() == gguf.LlamaFileType.MOSTLY_Q8_0
 
 
+class Raw(gguf.GGUFWriter):
+    """A writer that also writes empty lists, as other programs do."""
+
+    def add_empty_list(self, name: str) -> None:
+        self.add_key_value(name, [], gguf.GGUFValueType.ARRAY, gguf.GGUFValueType.STRING)
+
+    def _pack_val(self, val: Any, vtype: Any, add_vtype: bool, sub_type: Any = None) -> bytes:
+        if vtype == gguf.GGUFValueType.ARRAY and not val:
+            head = self._pack("I", vtype) if add_vtype else b""
+            return head + self._pack("I", gguf.GGUFValueType.STRING) + self._pack("Q", 0)
+        return super()._pack_val(val, vtype, add_vtype, sub_type)
+
+
+def write_base(path: Path, *, alignment: int, kind: np.dtype[Any]) -> Path:
+    writer = Raw(path, "llama")
+    writer.add_custom_alignment(alignment)
+    writer.add_empty_list("tokenizer.ggml.merges")
+    for name, shape in (("norm", (8,)), ("blk.0.attn_q.weight", (3, 32)), ("last", (8,))):
+        writer.add_tensor(name, np.ones(shape, kind))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize("alignment", [16, 32, 64, 128])
+def test_a_base_of_another_alignment_and_with_an_empty_list(tmp_path: Path, alignment: int) -> None:
+    base = write_base(tmp_path / "base.gguf", alignment=alignment, kind=np.dtype(np.float32))
+    lora = write_adapter(tmp_path / "lora.gguf", {"blk.0.attn_q.weight": (32, 3)})
+    merging.merge(base, lora, tmp_path / "merged.gguf")
+    found = tensors(tmp_path / "merged.gguf")
+    assert gguf.GGUFReader(tmp_path / "merged.gguf").alignment == alignment
+    for name in ("norm", "last"):
+        assert np.array_equal(found[name].data, np.ones(8, np.float32))
+
+
+def test_a_base_that_cannot_be_summed_is_not_merged(tmp_path: Path) -> None:
+    base = write_base(tmp_path / "base.gguf", alignment=32, kind=np.dtype(np.int32))
+    lora = write_adapter(tmp_path / "lora.gguf", {"blk.0.attn_q.weight": (32, 3)})
+    with pytest.raises(ModelUnavailable, match="cannot be merged into"):
+        merging.merge(base, lora, tmp_path / "merged.gguf")
+
+
 @pytest.fixture(scope="module")
 def both(kept: Kept, merged: Path) -> Iterator[tuple[Model, Model]]:
     """Base and adapter, and both in one."""
