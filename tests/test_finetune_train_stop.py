@@ -25,6 +25,7 @@ from skills.finetune.training.watch import Watch
 
 pytestmark = pytest.mark.train
 ROOT = Path(__file__).parents[1]
+LONGEST = max(len(row["input_ids"]) for row in rows_of(10))
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +53,9 @@ def last(folder: Path) -> bytes:
     return (folder / "checkpoint-6" / "adapter_model.safetensors").read_bytes()
 
 
-def losses(folder: Path) -> list[tuple[int, float]]:
+def losses(folder: Path, name: str = "loss") -> list[tuple[int, float]]:
     lines = Metrics(folder / "metrics.jsonl").read()
-    return [(line["step"], line["loss"]) for line in lines if "loss" in line]
+    return [(line["step"], line[name]) for line in lines if name in line]
 
 
 @pytest.mark.timeout(600)
@@ -98,6 +99,20 @@ def test_a_run_that_is_asked_to_end_saves_first(
     run_in(tmp_path / "run", base, resume=tmp_path / "run" / "checkpoint-3")
     assert losses(tmp_path / "run") == losses(whole)
     assert last(tmp_path / "run") == last(whole)
+
+
+def test_a_run_that_is_asked_to_end_measures_first_where_it_is_a_step_for_that(
+    base: Path, whole: Path, tmp_path: Path, patched: Callable[..., None]
+) -> None:
+    folder = tmp_path / "run"
+    patched("on_step_begin", 1, lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(Interrupted, match="stopped after step 2 of 6"):
+        run_in(folder, base)
+    assert [step for step, _ in losses(folder, "dev_loss")] == [2]
+    best = checkpoints.opened(folder / "checkpoint-2", folder).best
+    assert best == (2, losses(folder, "dev_loss")[0][1])
+    run_in(folder, base, resume=True)
+    assert losses(folder, "dev_loss") == losses(whole, "dev_loss")
 
 
 def test_a_run_is_stopped_while_the_dev_loss_is_measured(
@@ -147,11 +162,26 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_are_spoilt(
 
 
 @pytest.mark.parametrize(
-    ("changes", "knob"),
+    ("changes", "hint"),
     [
-        ({"training.batch": 4, "training.accumulation": 4}, "training.batch 2 instead of 4, with "),
-        ({"training.batch": 1}, "training.checkpointing"),
-        ({"training.batch": 1, "training.checkpointing": True}, "training.max_length"),
+        (
+            {"training.batch": 4, "training.accumulation": 4},
+            "training.batch 2 instead of 4, with training.accumulation 8 instead of 4, has as many "
+            "rows a step.",
+        ),
+        (
+            {"training.batch": 3, "training.accumulation": 1},
+            "training.batch 1 instead of 3, with training.accumulation 3 instead of 1, has as many "
+            "rows a step.",
+        ),
+        (
+            {"training.batch": 1},
+            "training.checkpointing computes activations again instead of keeping them.",
+        ),
+        (
+            {"training.batch": 1, "training.checkpointing": True},
+            f"Leave rows of nearly {LONGEST} tokens out of the data set, or take a smaller base.",
+        ),
     ],
 )
 def test_too_little_memory_names_the_knob(
@@ -159,21 +189,34 @@ def test_too_little_memory_names_the_knob(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     changes: dict[str, Any],
-    knob: str,
+    hint: str,
 ) -> None:
     import torch
 
-    raised = iter([torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
-
     def full(model: Any, batch: Any) -> Any:
-        raise next(raised)
+        torch.empty(2**50, dtype=torch.uint8)
 
     monkeypatch.setattr(trainer, "completion_losses", full)
     with pytest.raises(SkillFailed, match="not enough memory for a batch of") as caught:
         run_in(tmp_path / "run", base, changes)
-    assert str(caught.value.hint).startswith(knob) or knob in str(caught.value.hint)
-    if changes["training.batch"] == 4:
-        assert "training.accumulation 8 instead of 4" in str(caught.value.hint)
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize("name", ["torch.OutOfMemoryError", "MemoryError"])
+def test_too_little_memory_is_told_by_any_of_its_errors(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """But for that of a CPU, which is raised for real above."""
+    import torch
+
+    error = torch.OutOfMemoryError("CUDA") if name.startswith("torch") else MemoryError()
+
+    def full(model: Any, batch: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(trainer, "completion_losses", full)
+    with pytest.raises(SkillFailed, match="not enough memory for a batch of"):
+        run_in(tmp_path / "run", base)
 
 
 @pytest.mark.parametrize(

@@ -103,15 +103,17 @@ def _too_little_memory(training: Training, watch: Watch) -> SkillFailed:
     longest = max(watch.order.lengths)
     batch, accumulation = training.batch, training.accumulation
     if batch > 1:
-        less = -(-batch // 2)
+        less = next(size for size in range(batch // 2, 0, -1) if batch % size == 0)
         hint = (
             f"training.batch {less} instead of {batch}, with training.accumulation "
-            f"{-(-batch * accumulation // less)} instead of {accumulation}, gives the same steps."
+            f"{batch * accumulation // less} instead of {accumulation}, has as many rows a step."
         )
     elif not training.checkpointing:
         hint = "training.checkpointing computes activations again instead of keeping them."
     else:
-        hint = "A smaller training.max_length leaves out the longest rows; or take a smaller base."
+        hint = (
+            f"Leave rows of nearly {longest} tokens out of the data set, or take a smaller base."
+        )
     return SkillFailed(
         f"there is not enough memory for a batch of {batch} rows of up to {longest} tokens",
         hint=hint,

@@ -134,8 +134,8 @@ class Watch:
             control.should_training_stop = control.should_save = True
             control.should_evaluate = args.eval_strategy == "steps"
         elif self.asked_to_stop():
+            # A step that is measured is so even then: nobody would come back to it.
             control.should_training_stop = control.should_save = True
-            control.should_evaluate = False
         if control.should_save or control.should_evaluate:
             # The loss since the last log is no part of a checkpoint, and would be lost with it.
             control.should_log = True
