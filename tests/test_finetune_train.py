@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from finetune_base import tiny_base
-from finetune_training import SMALL, rows_of, run_in
+from finetune_training import SMALL, prepared_in, rows_of, run_in, work_in
 
 from skills.finetune.training import trainer
 from skills.finetune.training.batches import Row, collate, order
 from skills.finetune.training.loss import completion_losses, total_weight, weighted_loss
 from skills.finetune.training.metrics import Metrics
+from skills.finetune.training.train import train
 
 pytestmark = pytest.mark.train
 
@@ -120,10 +121,35 @@ def test_what_is_better_than_all_before_is_saved_and_logged_between_the_usual_st
         return (found, rows) if model.training else (found + next(measured), rows)
 
     monkeypatch.setattr(trainer, "completion_losses", best_at_four)
-    run_in(folder, base, {"training.save_steps": 6, "training.log_steps": 5, "training.keep": 1})
+    run_in(folder, base, {"training.save_steps": 5, "training.log_steps": 5, "training.keep": 1})
     assert weights(folder / "adapter") == weights(folder / "checkpoint-4")
     assert {path.name for path in folder.glob("checkpoint-*")} == {"checkpoint-4", "checkpoint-6"}
     assert [step for step, _ in losses(folder)] == [2, 4, 5, 6]
+
+
+def test_the_dev_loss_is_the_plain_mean_over_tokens_whatever_rows_and_decisions_weigh(
+    base: Path, tmp_path: Path
+) -> None:
+    """A step so small changes nothing, so that the loss is the base's own."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    rows = [{**row, "weight": 0.5} for row in rows_of(2, seed=1)]
+    rows.append(rows_of(1, seed=2)[0])
+    rows[0]["decisions"] = [[rows[0]["completion_start"], 8.0, 17]]
+    changes = {"training.learning_rate": 1e-12, "training.max_steps": 1}
+    train(prepared_in(work_in(tmp_path, base, changes), rows_of(10), rows))
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    found = []
+    for row in rows:
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([row["input_ids"]])).logits[0].double()
+        chances = torch.log_softmax(logits, dim=-1)
+        for place in range(row["completion_start"], len(row["input_ids"])):
+            found.append(-float(chances[place - 1, row["input_ids"][place]]))
+    lines = Metrics(tmp_path / "metrics.jsonl").read()
+    [measured] = [line["dev_loss"] for line in lines if "dev_loss" in line]
+    assert measured == pytest.approx(sum(found) / len(found), abs=1e-5)
 
 
 def test_the_logged_loss_is_weighted_over_all_batches_of_the_step(base: Path, whole: Path) -> None:

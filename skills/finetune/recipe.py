@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness import yamlfile
 from harness.errors import InputError, UsageError
@@ -90,15 +90,6 @@ class Training(_Strict):
     eval_steps: int = Field(100, ge=1)
     keep: int | None = Field(None, ge=1)
     seed: int = Field(42, ge=0)
-
-    @model_validator(mode="after")
-    def _best_can_be_kept(self) -> Self:
-        if self.save_steps % self.eval_steps:
-            raise ValueError(
-                f"save_steps ({self.save_steps}) is no multiple of eval_steps "
-                f"({self.eval_steps}), so that the best checkpoint would not be a saved one"
-            )
-        return self
 
     @property
     def rows_per_step(self) -> int:
