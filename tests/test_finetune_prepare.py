@@ -148,6 +148,31 @@ def test_what_decides_is_the_first_token_of_each_moves_text(base: Path, tmp_path
 
 
 @pytest.mark.train
+def test_a_move_is_not_trained_as_not_stated_for_the_word_that_its_text_begins_with(
+    base: Path, tmp_path: Path
+) -> None:
+    moves = {name: f"The {name} of it is 4%." for name in nanda().names}
+    stated = {"comparison": "Not much was known of it.", "scope": "Nothing but towns."}
+    rows = [row(0, completion=format_annotation_output({**moves, **stated}))]
+    changes = {"dev_share": 0, "decisions.weight": 4}
+    train, _, _ = prepared(work_over(tmp_path, base, changes, saved(tmp_path, rows)))
+    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base, changes)))
+    ids, decisions = train[0]["input_ids"], train[0]["decisions"]
+    before = [tokenizer.decode(ids[:place]).rpartition("\n")[2] for place, *_ in decisions]
+    assert before == [f"{move.label}:" for move in nanda().moves if move.name != "comparison"]
+    assert all(ids[place] != token for place, _, token in decisions)
+
+
+@pytest.mark.train
+def test_a_label_before_the_annotation_decides_nothing(base: Path, tmp_path: Path) -> None:
+    text = f"Scope: as asked\n<annotation>\nClaim: It is 4%.\n{CLOSE_TAG}"
+    changes = {"dev_share": 0, "decisions.weight": 4}
+    data = saved(tmp_path, [row(0, completion=text)])
+    train, _, _ = prepared(work_over(tmp_path, base, changes, data))
+    assert len(train[0]["decisions"]) == 1
+
+
+@pytest.mark.train
 def test_without_weights_there_are_no_decisions_and_a_move_that_is_none_is_refused(
     base: Path, tmp_path: Path
 ) -> None:
@@ -232,7 +257,7 @@ def test_a_row_that_is_too_long_is_refused_by_its_id_and_nothing_is_written(
     with pytest.raises(InputError) as refused:
         STAGE.perform(work)
     text = str(refused.value)
-    assert "12 rows have more than 1,024 tokens" in text
+    assert "train.jsonl, line 3: this row and 11 others have more than 1,024 tokens" in text
     assert "2 more" in text
     assert text.count("2401.") == 10
     assert "training.max_length" in text
@@ -247,8 +272,22 @@ def test_a_row_of_exactly_max_length_is_kept_whole(base: Path, tmp_path: Path) -
     fits = work_over(tmp_path, base, {"dev_share": 0, "training.max_length": length}, data)
     assert len(prepared(fits)[0][0]["input_ids"]) == length
     short = work_over(tmp_path, base, {"dev_share": 0, "training.max_length": length - 1}, data)
-    with pytest.raises(InputError, match=rf"1 row has .*2401.00001 \({length}\)"):
+    with pytest.raises(InputError, match=rf"this row has .*2401.00001 \({length}\)"):
         STAGE.perform(short)
+
+
+@pytest.mark.train
+def test_a_row_that_is_too_long_is_told_by_its_own_file_and_line(
+    base: Path, tmp_path: Path
+) -> None:
+    data = saved(tmp_path, [row(0)])
+    long = row(8, prompt=row(8)["prompt"] + " and so on" * 600)
+    dev = saved(tmp_path, [row(7), long], "dev.jsonl")
+    work = work_over(tmp_path, base, {"training.max_length": 1024}, data, dev)
+    with pytest.raises(
+        InputError, match=r"dev\.jsonl, line 2: this row has more than 1,024 tokens"
+    ):
+        STAGE.perform(work)
 
 
 @pytest.mark.train

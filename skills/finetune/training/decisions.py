@@ -2,7 +2,8 @@
 
 These are eight tokens of some two hundred, and most of the loss of each is which word a text begins
 with. So a recipe can weigh the decision itself (`skills.finetune.recipe.Decisions`): of the token
-that "Not stated." begins with, or not.
+that "Not stated." begins with, or not. A stated move whose text begins with that token too ("Not
+much was known ...") is left out: whether it is stated is then decided by a later token.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class Decider:
                     hint=f"The moves are {', '.join(self.framework.names)}.",
                 )
 
-    def places(self, completion: str) -> list[tuple[int, float]]:
-        """The first characters of the moves' texts, and what each decision counts.
+    def places(self, completion: str) -> list[tuple[int, float, bool]]:
+        """The first characters of the moves' texts, what each decision counts, and if it is stated.
 
         There are none in a completion that is no annotation, or where the recipe weighs none.
         """
@@ -44,12 +45,13 @@ class Decider:
             moves = form.parse(completion)
         except UnusableReply:
             return []
-        found = (
-            (place, self._weight(name, moves[name] != self.framework.not_stated))
-            for name, place in form.places(completion).items()
-            if moves[name]
-        )
-        return [(place, weight) for place, weight in found if weight]
+        found = []
+        for name, place in form.places(completion).items():
+            text = moves.get(name)  # there is none of a label that stands before the tags
+            stated = text != self.framework.not_stated
+            if text and (weight := self._weight(name, stated)):
+                found.append((place, weight, stated))
+        return found
 
     def _weight(self, name: str, stated: bool) -> float:
         return self.decisions.weight * (self.decisions.stated.get(name, 1.0) if stated else 1.0)

@@ -6,7 +6,8 @@ d whether a move is stated, each with its row's weight times that of the recipe'
     loss = (sum_t w_t -log p(t) + sum_d w_d -log q(d)) / (sum_t w_t + sum_d w_d)
 
 where p is the probability after what stands before, and q(d), where the move is not stated, that of
-the token which says so, and 1 less that where it is stated. The sums go over all batches of the
+the token which says so, and 1 less that where it is stated; a stated move whose text begins with
+that token is no decision (`decisions`). The sums go over all batches of the
 step, so that accumulation gives what one large batch would (what `num_items_in_batch` of
 transformers is for). With equal weights and no decisions it is the mean over the step's completion
 tokens.

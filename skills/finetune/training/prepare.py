@@ -18,7 +18,6 @@ from typing import Any
 from harness import output
 from harness.errors import InputError, UsageError
 from harness.extras import require
-from harness.inputs import shown
 from skills.corpus.table_files import regular_file
 from skills.finetune.base.bases import Base, open_base, open_tokenizer
 from skills.finetune.base.folder import end_tokens, template_sha256
@@ -95,7 +94,7 @@ def perform(work: Work) -> Done:
     with work.call.screen.progress("preparing") as tick:
         train = list(_tokenized(rows.train, renderer, tick))
         dev = list(_tokenized(rows.dev, renderer, tick))
-    _check_lengths([*train, *dev], work)
+    _check_lengths([*rows.train, *rows.dev], [*train, *dev], work.recipe.training.max_length)
     facts = _facts(work, base, renderer, rows, train, dev)
     for notice in _notices(work, rows):
         work.call.screen.notice(notice)
@@ -117,19 +116,22 @@ def _tokenized(rows: Sequence[Example], renderer: Renderer, tick: Tick) -> Itera
             tick(f"{number:,} of {len(rows):,} rows")
 
 
-def _check_lengths(rows: Sequence[Tokens], work: Work) -> None:
+def _check_lengths(examples: Sequence[Example], rows: Sequence[Tokens], limit: int) -> None:
     """Refuse rows that training would have to cut off.
 
     Raises:
         InputError: naming them.
     """
-    limit = work.recipe.training.max_length
-    long = [f"{row.id} ({len(row.input_ids):,})" for row in rows if len(row.input_ids) > limit]
+    long = [
+        (example.where, f"{row.id} ({len(row.input_ids):,})")
+        for example, row in zip(examples, rows, strict=True)
+        if len(row.input_ids) > limit
+    ]
     if long:
-        count = "1 row has" if len(long) == 1 else f"{len(long):,} rows have"
+        these = "this row has" if len(long) == 1 else f"this row and {len(long) - 1:,} others have"
         raise InputError(
-            f"{count} more than {limit:,} tokens: {_some(long)}",
-            where=shown(work.data) if work.data else None,
+            f"{these} more than {limit:,} tokens: {_some([name for _, name in long])}",
+            where=long[0][0],
             hint="Raise training.max_length of the recipe, or leave them out: nothing is cut off.",
         )
 

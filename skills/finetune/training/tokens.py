@@ -119,11 +119,14 @@ class Renderer:
         text, not_stated = row.completion, self.decider.framework.not_stated
         encoded = self.tokenizer(before + text, add_special_tokens=False)
         found = []
-        for place, weight in self.decider.places(text):
+        for place, weight, stated in self.decider.places(text):
             other = self.tokenizer(before + text[:place] + not_stated, add_special_tokens=False)
             token = other.input_ids[other.char_to_token(len(before) + place)]
-            at = tokens_before + encoded.char_to_token(len(before) + place)
-            found.append((at, weight, token))
+            at = encoded.char_to_token(len(before) + place)
+            if not (
+                stated and encoded.input_ids[at] == token
+            ):  # else it would be told the opposite
+                found.append((tokens_before + at, weight, token))
         return found
 
     @property
