@@ -67,3 +67,26 @@ def test_the_curve_is_a_picture_with_and_without_dev_loss(tmp_path: Path) -> Non
         assert target.read_bytes().startswith(b"\x89PNG")
         sizes.append(target.stat().st_size)
     assert len(set(sizes)) == 4
+
+
+@pytest.mark.train
+def test_the_curve_says_that_its_two_lines_are_means_of_different_kinds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="needs the finetune extra")
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(
+        Figure,
+        "savefig",
+        lambda self, *args, **more: drawn.append(self) or save(self, *args, **more),
+    )
+    curve.draw(filled(tmp_path / "metrics.jsonl").read(), tmp_path / "loss.png")
+    [axes] = drawn[0].axes
+    assert axes.get_ylabel() == "loss (nats)"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "training, as weighted",
+        "dev, plain mean",
+    ]

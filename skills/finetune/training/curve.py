@@ -26,9 +26,11 @@ def draw(lines: Sequence[Mapping[str, Any]], target: Path, best: int | None = No
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     train, dev = _points(lines, "loss"), _points(lines, "dev_loss")
-    axes.plot(list(train), list(train.values()), color="#4477aa", label="training")
+    axes.plot(list(train), list(train.values()), color="#4477aa", label="training, as weighted")
     if dev:
-        axes.plot(list(dev), list(dev.values()), color="#cc6677", marker="o", label="dev")
+        axes.plot(
+            list(dev), list(dev.values()), color="#cc6677", marker="o", label="dev, plain mean"
+        )
     if best in dev:
         axes.plot(
             [best],
@@ -40,7 +42,7 @@ def draw(lines: Sequence[Mapping[str, Any]], target: Path, best: int | None = No
             label=f"kept: step {best}, {dev[best]:.3f}",
         )
     axes.set_xlabel("step")
-    axes.set_ylabel("loss per completion token (nats)")
+    axes.set_ylabel("loss (nats)")
     axes.grid(alpha=0.3)
     if train or dev:
         axes.legend()

@@ -111,9 +111,7 @@ def _too_little_memory(training: Training, watch: Watch) -> SkillFailed:
     elif not training.checkpointing:
         hint = "training.checkpointing computes activations again instead of keeping them."
     else:
-        hint = (
-            f"Leave rows of nearly {longest} tokens out of the data set, or take a smaller base."
-        )
+        hint = f"Leave rows of nearly {longest} tokens out of the data set, or take a smaller base."
     return SkillFailed(
         f"there is not enough memory for a batch of {batch} rows of up to {longest} tokens",
         hint=hint,
