@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from pathlib import Path
 
@@ -129,3 +130,40 @@ def test_a_checkpoint_that_is_not_there_is_refused_even_where_all_is_trained(
     work.out.remember({"recipe": work.recipe.model_dump(mode="json")})
     with pytest.raises(InputError, match="no such checkpoint"):
         fake_app(tmp_path).dispatch(f"{line} --checkpoint out/checkpoint-9")
+
+
+@pytest.mark.parametrize(
+    ("line", "within"),
+    [
+        ("/finetune new.jsonl --out ft", "skills.finetune.foresight.check"),
+        ("/finetune train ft", "skills.finetune.training.earlier.refuse_checkpoint"),
+        ("/finetune prepare ft", "skills.finetune.stages.perform"),
+        ("/finetune merge ft", "skills.finetune.stages.perform"),
+    ],
+)
+def test_the_same_line_typed_again_is_refused_while_the_first_is_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, within: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("new.jsonl").write_text("{}\n")
+    work = work_in(tmp_path, base=tmp_path)
+    out = type(work.out).of(Path("ft"), work.recipe)
+    if "--out" not in line:
+        out.make()
+        out.remember({"recipe": work.recipe.model_dump(mode="json"), "data": None, "dev": None})
+    lines = iter((line,))
+
+    def again(*_: object) -> None:
+        for second in lines:
+            before = list(Path("ft").rglob("*"))
+            with pytest.raises(UsageError) as caught:
+                fake_app(tmp_path).dispatch(second)
+            folder = Path("ft").resolve()
+            assert f"process {os.getpid()} is at work on {folder}" in str(caught.value)
+            assert list(Path("ft").rglob("*")) == before
+        raise InputError("that is enough")
+
+    monkeypatch.setattr(within, again)
+    for _ in range(2):  # the folder is free again when the line has ended, even by an error
+        with pytest.raises(InputError, match="that is enough"):
+            fake_app(tmp_path).dispatch(line)

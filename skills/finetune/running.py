@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError, ModelUnavailable, UsageError
 from harness.invocation import as_path
+from harness.joblock import job_lock
 from harness.skills import Call, Result
 from skills.corpus.table_files import regular_file
 from skills.finetune import choosing, stages
-from skills.finetune.out import Out
+from skills.finetune.out import Entry, Out
 from skills.finetune.work import Work
 from skills.nanda import framework as frameworks
 from skills.nanda.choosing import framework_file
@@ -23,10 +25,41 @@ def run_all(call: Call) -> Result:
     Raises:
         HarnessError: a stage cannot be done; what those before it have left stays.
     """
+    work = _work(call)
+    with _alone(work):
+        return _result(work, _all_done(work))
+
+
+def run_stage(call: Call) -> Result:
+    """Run the stage that the subcommand names, in a folder that a run was begun in."""
+    work = _work(call)
+    with _alone(work):
+        return _result(work, {call.subcommand: _stage_done(work, call.subcommand)})
+
+
+def show_plan(call: Call) -> Result:
+    """Say what a run would take, and whether this machine has it."""
+    from skills.finetune.planning import plan
+    from skills.finetune.planning import text as plan_text
+
+    made = plan.plan(_work(call))
+    refused = made.refusals[0] if made.refusals else None
+    return Result(plan_text.show(made), made.as_dict(), stopped=refused)
+
+
+def _alone(work: Work) -> AbstractContextManager[None]:
+    """No other process is at work in the folder of the run: two would write over each other.
+
+    Raises:
+        UsageError: one is; its pid is told.
+    """
+    return job_lock(work.call.settings.data_dir / "locks", str(work.out.folder.resolve()))
+
+
+def _all_done(work: Work) -> dict[str, Entry]:
     from skills.finetune import foresight
     from skills.finetune.training import earlier
 
-    work = _work(call)
     earlier.refuse_checkpoint(work)
     earlier.refuse_unfinished(work)
     foresight.check(work)
@@ -46,19 +79,16 @@ def run_all(call: Call) -> Result:
     try:
         done |= stages.perform_all(work, ("ollama",))
     except (ModelUnavailable, UsageError) as error:  # none answers, or one that is too old
-        if call.options.host:
+        if work.call.options.host:
             raise
         stages.skip(work, "ollama", error)
     done |= stages.perform_all(work, ("register",))
-    return _result(work, done)
+    return done
 
 
-def run_stage(call: Call) -> Result:
-    """Run the stage that the subcommand names, in a folder that a run was begun in."""
+def _stage_done(work: Work, name: str) -> Entry:
     from skills.finetune.training import earlier
 
-    name = call.subcommand
-    work = _work(call)
     if name == "train":
         earlier.refuse_checkpoint(work)
         earlier.refuse_unfinished(work)
@@ -69,17 +99,7 @@ def run_stage(call: Call) -> Result:
     entry = stages.perform(work, stages.stage(name))
     if begins or name == "train":
         _remember(work)
-    return _result(work, {name: entry})
-
-
-def show_plan(call: Call) -> Result:
-    """Say what a run would take, and whether this machine has it."""
-    from skills.finetune.planning import plan
-    from skills.finetune.planning import text as plan_text
-
-    made = plan.plan(_work(call))
-    refused = made.refusals[0] if made.refusals else None
-    return Result(plan_text.show(made), made.as_dict(), stopped=refused)
+    return entry
 
 
 def _work(call: Call) -> Work:

@@ -123,10 +123,9 @@ class Renderer:
             other = self.tokenizer(before + text[:place] + not_stated, add_special_tokens=False)
             token = other.input_ids[other.char_to_token(len(before) + place)]
             at = encoded.char_to_token(len(before) + place)
-            if not (
-                stated and encoded.input_ids[at] == token
-            ):  # else it would be told the opposite
-                found.append((tokens_before + at, weight, token))
+            if stated and encoded.input_ids[at] == token:
+                continue  # the decision would be trained as its opposite
+            found.append((tokens_before + at, weight, token))
         return found
 
     @property
