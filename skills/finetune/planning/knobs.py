@@ -18,9 +18,9 @@ LENGTH_STEP = 64
 def memory_knob(facts: BaseFacts, recipe: Recipe, rows: Rows, place: Place, free: int) -> str:
     """The first change that makes a run fit into `free` bytes, as a sentence.
 
-    In this order: what gives the same adapter (checkpointing, packed weights, then a smaller batch
-    with as much more accumulation), what gives nearly the same (NF4), what leaves rows out, and
-    another base.
+    In this order: what gives the same adapter (checkpointing, packed weights), what gives nearly
+    the same (a smaller batch with as much more accumulation, then NF4), a smaller `max_length`, for
+    which longer rows have to be left out, and another base.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
