@@ -26,10 +26,11 @@ from harness.errors import (
     UsageError,
 )
 from harness.execution import Outcome
+from harness.joblock import job_lock
 from harness.settings import CODE_ROOT
 from harness.testing import FakeModel, fake_app
 from skills.annotate.job import AnnotateJob, Plan
-from skills.corpus.database import open_corpus
+from skills.corpus.database import locks, open_corpus
 from skills.corpus.keys import key_of, verify
 from skills.nanda.framework import nanda
 
@@ -543,6 +544,20 @@ def test_the_input_is_never_overwritten(desk: Desk) -> None:
     with pytest.raises(UsageError, match="is the input itself"):
         desk.annotate("--force save to papers.csv")
     assert desk.table.read_bytes() == before
+
+
+def test_a_table_at_home_is_found_again_beside_its_output(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(desk.folder))
+    desk.rows(1, 2)
+    for _ in range(2):
+        assert desk.annotate(table=Path("~/papers.csv")).result.code == 0
+    with (
+        job_lock(locks(desk.corpus), str(desk.table.resolve())),
+        pytest.raises(UsageError, match="is at work on"),
+    ):
+        desk.annotate(table=Path("~/papers.csv"))
 
 
 def test_an_output_of_another_job_is_in_the_way(desk: Desk) -> None:

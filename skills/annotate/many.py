@@ -18,11 +18,13 @@ from skills.annotate.sources import Source
 from skills.corpus import listing, runs
 from skills.corpus.columns import Columns
 from skills.corpus.database import default_path, locks, open_corpus
+from skills.corpus.table_files import regular_file
 from skills.nanda.framework import Framework
 
 
 def annotate_table(call: Call, path: Path, framework: Framework) -> Result:
     """Annotate the papers of a table."""
+    path = regular_file(path)
     options = call.options
     for target in call.targets:
         if target.exists() and target.samefile(path):
