@@ -32,6 +32,8 @@ NANDA = Path(__file__).with_name("nanda.yaml")
 OPEN_TAG, CLOSE_TAG = "<annotation>", "</annotation>"
 RESERVED = frozenset({"arxiv_id", "paper_id", "id", "title", "abstract", "checks", "provenance"})
 """Keys of the stored form beside the moves; `abstract` is a column of the tables it comes from."""
+_COLUMNS = frozenset({"authors", "published", "categories", "support"})
+"""Columns of .parquet. Not in `RESERVED`: that tells moves from other keys in what is stored."""
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\n]+$")]
 
@@ -57,7 +59,7 @@ class Move(_Strict):
 
     @model_validator(mode="after")
     def _usable_name(self) -> Self:
-        if self.name in RESERVED or hasattr(BaseModel, self.name):
+        if self.name in RESERVED | _COLUMNS or hasattr(BaseModel, self.name):
             raise ValueError(f"a move cannot be named {self.name!r}, which means something else")
         return self
 
