@@ -24,7 +24,7 @@ def job_lock(folder: Path, job: str) -> Iterator[None]:
     import filelock
 
     folder.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(job.encode()).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode(job)).hexdigest()[:16]
     # Beside the lock and not in it: opening a lock to try it empties it.
     holder = folder / f"{name}.pid"
     lock = filelock.FileLock(folder / f"{name}.lock")

@@ -186,7 +186,7 @@ class RunLog:
         try:
             with closing(self._connect()) as db:
                 db.row_factory = sqlite3.Row
-                return [dict(row) for row in db.execute(sql, parameters)]
+                return [dict(row) for row in db.execute(sql, _storable(parameters))]
         except (sqlite3.Error, OSError) as exc:
             self._give_up(exc)
             return []
@@ -197,7 +197,7 @@ class RunLog:
             return None
         try:
             with closing(self._connect()) as db:
-                return db.execute(sql, parameters).lastrowid
+                return db.execute(sql, _storable(parameters)).lastrowid
         except (sqlite3.Error, OSError) as exc:
             self._give_up(exc)
             return None
@@ -224,6 +224,15 @@ class RunLog:
             self._notice(f"the run log cannot be used: {exc} ({self.path})")
 
 
+def _storable(parameters: Sequence[Any]) -> list[Any]:
+    """The parameters without what SQLite refuses: half a character of a name that is no UTF-8, or
+    of a reply."""
+    return [
+        value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+        for value in parameters
+    ]
+
+
 def _close_dead_runs(db: sqlite3.Connection) -> None:
     for run_id, pid in db.execute("SELECT id, pid FROM runs WHERE status = 'running'").fetchall():
         if not _alive(pid):
@@ -234,10 +243,6 @@ def _close_dead_runs(db: sqlite3.Connection) -> None:
 
 
 def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it lives and is somebody else's
-        return True
-    return True
+    import psutil  # only where a run seems under way, which most lines do not see
+
+    return psutil.pid_exists(pid)  # os.kill(pid, 0) ends the process on Windows

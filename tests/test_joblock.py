@@ -62,6 +62,11 @@ def test_a_killed_process_lets_go(tmp_path: Path, other: subprocess.Popen[str]) 
         assert (next(tmp_path.glob("*.pid"))).read_text() == str(os.getpid())
 
 
+def test_a_job_whose_name_is_no_utf8_is_held(tmp_path: Path) -> None:
+    with job_lock(tmp_path, os.fsdecode(b"caf\xe9.csv")):
+        assert next(tmp_path.glob("*.pid")).read_text() == str(os.getpid())
+
+
 def test_a_job_is_let_go_when_its_work_fails(tmp_path: Path) -> None:
     def fail() -> None:
         with job_lock(tmp_path / "new", "papers.csv"):

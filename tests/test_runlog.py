@@ -4,12 +4,14 @@ import os
 import sqlite3
 import stat
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from harness import Call, GenerationFailed, HarnessError, Interrupted, InvalidReply, Result, Skill
 from harness.execution import Door
 from harness.migrations import migrate
+from harness.models import Usage
 from harness.runlog import MIGRATIONS, RunLog, m001_runs
 from harness.testing import FakeModel, fake_app
 
@@ -111,6 +113,38 @@ def test_a_run_whose_process_died_is_closed_by_the_next(tmp_path):
     log.execute("UPDATE runs SET pid = ?", [_dead_pid()])
     [run] = RunLog(path, print).recent(1)
     assert (run["status"], run["error"]) == ("interrupted", "the process died")
+
+
+def test_a_run_that_is_still_under_way_stays_so(tmp_path):
+    log = RunLog(tmp_path / "runs.db", print)
+    log.start(door="test", line="/x", skill="x", options={}, job="j")
+    [run] = RunLog(log.path, print).recent(1)
+    assert run["status"] == "running"
+
+
+def test_whether_a_process_lives_is_asked_without_a_signal_of_our_own(tmp_path, monkeypatch):
+    """On Windows `os.kill(pid, 0)` sends Ctrl-C."""
+    log = RunLog(tmp_path / "runs.db", print)
+    log.start(door="test", line="/x", skill="x", options={}, job="j")
+    asked = []
+    monkeypatch.setattr("psutil.pid_exists", lambda pid: bool(asked.append(pid)))
+    [run] = RunLog(log.path, print).recent(1)
+    assert (asked, run["status"]) == ([os.getpid()], "interrupted")
+
+
+def test_what_is_no_utf8_is_kept_as_far_as_it_goes(tmp_path):
+    """A name in a folder of another encoding, and half a character in a reply."""
+    notices = []
+    log = RunLog(tmp_path / "runs.db", notices.append)
+    run = log.start(door="test", line="/x", skill="x", options={}, job="j")
+    odd = Path(os.fsdecode(b"/tmp/caf\xe9/a.txt"))
+    run.wrote(odd, "0" * 64)
+    run.close("failed", 1, Usage(), raw_reply="half \ud83d")
+    assert log.made(odd, "0" * 64, "j")
+    kept = log.get(run.id)
+    assert kept["raw_reply"] == r"half \ud83d"
+    assert kept["outputs"][0]["path"] == r"/tmp/caf\udce9/a.txt"
+    assert not notices
 
 
 def test_an_old_file_is_migrated_once(tmp_path):
