@@ -251,7 +251,7 @@ class App:
             raise NotTrusted(
                 f"/{name} is a plugin of this project that is not trusted as it is now",
                 where=str(folder),
-                hint="Read it, then add --trust once.",
+                hint=f"Read it, then add --trust once, right after /{name}.",
             )
         self.trust(name)
         if name not in self.catalogue.skills:

@@ -6,6 +6,7 @@ Trust is given to a folder's content, not to its name: a changed file asks again
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from harness import userfile
@@ -33,7 +34,7 @@ def content_hash(folder: Path) -> str:
             raise UsageError(
                 "is compiled Python, which cannot be trusted", where=str(path), hint="Delete it."
             )
-        name = path.relative_to(folder).as_posix().encode()
+        name = os.fsencode(path.relative_to(folder).as_posix())  # a name may be no UTF-8
         for part in (name, content):
             digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import io
+import os
 import py_compile
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_both_doors_want_trust(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     assert cli.main(["/theirs x"]) == 2
-    assert "Read it, then add --trust once." in capsys.readouterr().err
+    assert "Read it, then add --trust once, right after /theirs." in capsys.readouterr().err
     assert cli.main(["--trust", "/theirs x"]) == 0
     assert cli.main(["/theirs x"]) == 0
     assert capsys.readouterr().out == "good: x\n" * 2
@@ -242,6 +243,17 @@ def test_trust_is_an_option_and_no_part_of_the_text(tmp_path, line, trusted):
     else:
         with pytest.raises(NotTrusted):
             app.dispatch(line)
+
+
+def test_a_plugin_with_a_file_whose_name_is_no_utf8_can_be_trusted(tmp_path):
+    folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
+    odd = Path(os.fsdecode(bytes(folder / "caf") + b"\xe9.txt"))
+    odd.write_text("one")
+    assert lenient(tmp_path).dispatch("/theirs --trust x").result.text == "good: x"
+    assert lenient(tmp_path).dispatch("/theirs x").result.text == "good: x"
+    odd.write_text("two")
+    with pytest.raises(NotTrusted):
+        lenient(tmp_path).dispatch("/theirs x")
 
 
 def test_a_trust_that_cannot_be_stored_can_be_given_again(tmp_path):
