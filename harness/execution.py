@@ -80,6 +80,7 @@ class Execution:
     line: str
     run: Run = field(default_factory=Run)
     text: str = ""
+    _replaceable: set[tuple[Path, str]] = field(default_factory=set)  # places and digests
 
     def execute(self) -> Outcome:
         """Run the skill and save its result.
@@ -198,13 +199,12 @@ class Execution:
     def _may_replace(self, target: Path) -> bool:
         if self.invocation.general.force:
             return True
-        if self.run_log.made(target, output.digest(target), self._job):
+        sha256 = output.digest(target)
+        self._replaceable.add((target.resolve(), sha256))
+        if self.run_log.made(target, sha256, self._job):
             return True
-        if self.door.confirm is None:
-            return False
-        if self.door.asks_first or self.invocation.general.yes:
-            return True
-        return self.door.confirm(f"{target} exists. Overwrite it?")
+        confirm, asked = self.door.confirm, self.door.asks_first or self.invocation.general.yes
+        return confirm is not None and (asked or confirm(f"{target} exists. Overwrite it?"))
 
     def _ask_first(self, files: Sequence[Path]) -> None:
         """Ask the user about a line of a model's that would change anything.
@@ -251,8 +251,15 @@ class Execution:
             raise
 
     def _write(self, path: Path, produce: Write, who: str = "") -> Path:
+        place, force = path.resolve(), self.invocation.general.force
+
+        def about_to(sha256: str) -> None:
+            self._replaceable.add((place, sha256))  # this run may have two names for one place
+            self.run.wrote(path, sha256)
+
+        may_replace = None if force else (lambda sha256: (place, sha256) in self._replaceable)
         with self._isolated(who):
-            output.write(path, produce, lambda sha256: self.run.wrote(path, sha256))
+            output.write(path, produce, about_to, may_replace)
         self.run.written.append(path)
         return path
 

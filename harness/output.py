@@ -82,15 +82,23 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write(target: Path, produce: Write, about_to: Callable[[str], None] = lambda _: None) -> None:
+def write(
+    target: Path,
+    produce: Write,
+    about_to: Callable[[str], None] = lambda _: None,
+    may_replace: Callable[[str], bool] | None = None,
+) -> None:
     """Put what `produce` writes to an open file into `target`.
 
     Args:
         about_to: told the content's sha256 just before it is put in place, so that a process that
             is killed then has said whose file it is.
+        may_replace: told the sha256 of a file that stands there when the content is ready: somebody
+            may have written it since `check`. Without it, any file is replaced.
 
     Raises:
-        OutputError: the disk is full, the folder has gone, or the like; the target is as it was.
+        OutputError: a file stands there that may not be replaced; the disk is full, the folder has
+            gone, or the like; the target is as it was.
         Whatever `produce` raises; the target is as it was.
     """
     real = target.resolve()  # a symbolic link stays, and what it points to is replaced
@@ -102,15 +110,43 @@ def write(target: Path, produce: Write, about_to: Callable[[str], None] = lambda
             file.flush()
             os.fsync(file.fileno())
         about_to(digest(temporary))
-        if real.exists():
-            temporary.chmod(stat.S_IMODE(real.stat().st_mode))
-        temporary.replace(real)
+        try:
+            _put(temporary, real, may_replace)
+        except FileExistsError as exc:
+            raise OutputError(
+                "exists already: it was written while the work ran",
+                where=str(target),
+                hint="--force overwrites it.",
+            ) from exc
         _sync_folder(real.parent)
     except OSError as exc:
         raise OutputError(f"not written: {exc.strerror or exc}", where=str(target)) from exc
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _put(temporary: Path, real: Path, may_replace: Callable[[str], bool] | None) -> None:
+    """Put the temporary file in place.
+
+    Raises:
+        FileExistsError: a file stands there that may not be replaced.
+    """
+    if real.exists():
+        if may_replace is not None and not may_replace(digest(real)):
+            raise FileExistsError
+        temporary.chmod(stat.S_IMODE(real.stat().st_mode))
+    elif may_replace is not None:
+        try:
+            real.hardlink_to(temporary)  # a rename would replace what appears at the last moment
+        except FileExistsError:
+            raise
+        except OSError:  # a disk without links
+            real.open("xb").close()
+        else:
+            temporary.unlink()
+            return
+    temporary.replace(real)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ class Shout(Skill):
 from __future__ import annotations
 
 import json
+import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -126,7 +127,7 @@ class Result:
             file.write(self.renderers[suffix]().encode())
 
     def as_json(self) -> str:
-        """The data as one JSON object; paths and times become text.
+        """The data as one JSON object; paths and times become text, and NaN becomes null.
 
         Raises:
             SkillFailed: it cannot be written as JSON.
@@ -134,13 +135,22 @@ class Result:
         data = self.data if self.summary is None else self.summary
         try:
             return json.dumps(
-                {"text": self.text} if data is None else data,
+                {"text": self.text} if data is None else _finite(data),
                 ensure_ascii=False,
                 indent=2,
                 default=str,
             )
         except (TypeError, ValueError, RecursionError) as exc:
             raise SkillFailed(f"the result is no JSON: {exc}") from exc
+
+
+def _finite(data: Any) -> Any:
+    """The data with None for NaN and infinity, which JSON does not have."""
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    return [_finite(value) for value in data] if isinstance(data, list | tuple) else data
 
 
 @dataclass(slots=True)

@@ -185,6 +185,99 @@ def test_a_reader_of_the_old_file_keeps_it_whole(tmp_path):
     assert (tmp_path / "old.txt").read_text() == "new"
 
 
+class Meanwhile(Skill):
+    """Has another program at work on a file while it runs."""
+
+    name = "meanwhile"
+    summary = "takes its time"
+    saves = (".txt",)
+
+    def run(self, call: Call) -> Result:
+        Path(call.text).write_text("somebody else's")
+        return Result("precious", renderers={".txt": lambda: "precious"})
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_file_that_appears_while_the_work_runs_is_not_replaced(tmp_path, monkeypatch, links):
+    app = fake_app(tmp_path, None, Meanwhile())
+    target = tmp_path / "a.txt"
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *args, **named: (_ for _ in ()).throw(OSError(95)))
+    with pytest.raises(OutputError, match=r"a\.txt: exists already.*--force") as caught:
+        app.dispatch(f"/meanwhile {target} save to {target}")
+    assert caught.value.exit_code == 4
+    assert target.read_text() == "somebody else's"
+    assert app.screen.out.getvalue() == "precious\n"
+    app.dispatch(f"/meanwhile {target} --force save to {target}")
+    app.dispatch(f"/meanwhile {tmp_path / 'x'} save to {tmp_path}/b.txt")
+    assert target.read_text() == (tmp_path / "b.txt").read_text() == "precious"
+    assert not list(tmp_path.glob(".*tmp"))
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_file_that_appears_at_the_last_moment_is_not_replaced(tmp_path, monkeypatch, links):
+    target = tmp_path / "a.txt"
+    link = os.link
+
+    def meanwhile(*args, **named):
+        target.write_text("somebody else's")
+        if not links:
+            raise OSError(95, "Operation not supported")
+        return link(*args, **named)
+
+    monkeypatch.setattr(os, "link", meanwhile)
+    with pytest.raises(OutputError, match="exists already"):
+        output.write(target, text("new"), may_replace=lambda sha256: False)
+    assert target.read_text() == "somebody else's"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("confirm", [None, lambda question: True], ids=["own", "asked"])
+def test_a_file_that_changes_while_the_work_runs_is_not_replaced(tmp_path, confirm):
+    app = fake_app(tmp_path, None, Meanwhile(), door=Door("test", confirm=confirm))
+    target, other = tmp_path / "a.txt", tmp_path / "b.txt"
+    app.dispatch(f"/meanwhile {other} save to {target}")
+    line = f"/meanwhile {target} save to {target}"
+    if confirm is None:  # as if the same line had made it
+        run = app.run_log.start(door="test", line=line, skill="meanwhile", options={}, job="")
+        run.wrote(target, output.digest(target))
+        app.run_log.made = lambda *args: True
+    with pytest.raises(OutputError, match="exists already"):
+        app.dispatch(line)
+    assert target.read_text() == "somebody else's"
+
+
+@pytest.mark.parametrize("log", ["", "--no-log "])
+def test_one_run_may_give_one_place_two_names(app, tmp_path, log):
+    (tmp_path / "link.txt").symlink_to("a.txt")
+    app.dispatch(f"/copy {log}x save to {tmp_path}/a.txt -o {tmp_path}/link.txt")
+    assert (tmp_path / "a.txt").read_text() == "x"
+
+
+def test_a_folder_whose_name_is_no_utf8_can_be_worked_in(tmp_path, monkeypatch):
+    folder = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    app = fake_app(folder, None, Copy())
+    for _ in range(2):  # the second time it is known whose file it is
+        app.dispatch("/copy x save to a.txt")
+    assert Path("a.txt").read_text() == "x"
+    assert not app.screen.err.getvalue()
+
+
+def test_a_number_that_json_does_not_have_is_null():
+    data = {"scores": [0.5, float("nan"), (float("inf"), 1)], "path": Path("a")}
+    shown = {"scores": [0.5, None, [None, 1]], "path": "a"}
+    assert json.loads(Result(data=data).as_json(), parse_constant=pytest.fail) == shown
+
+
+def test_a_result_that_holds_itself_is_no_json():
+    data = {}
+    data["itself"] = data
+    with pytest.raises(SkillFailed, match="the result is no JSON"):
+        Result(data=data).as_json()
+
+
 def test_a_name_as_long_as_a_name_can_be(tmp_path):
     target = tmp_path / ("a" * 251 + ".txt")
     output.write(target, text("new"))
