@@ -55,12 +55,29 @@ def refuse_obeyed(name: str, given: Iterable[Path], obeyed: Iterable[Path]) -> N
     """
     kept = [path.resolve() for path in obeyed]
     for path in given:
-        if any(path.resolve().is_relative_to(place) for place in kept):
+        if any(_leads_into(path.resolve(), place) for place in kept):
             raise NotAllowed(
                 f"a model may not give /{name} {in_one_line(str(path))}: the harness goes by what "
                 "stands there",
                 hint="Name another place.",
             )
+
+
+def _leads_into(path: Path, place: Path) -> bool:
+    """Whether `path` is `place` or lies within it, by whatever name.
+
+    A disk that does not tell capitals apart finds `skills` under `Skills` too.
+    """
+    if not place.exists():
+        return Path(str(path).casefold()).is_relative_to(str(place).casefold())
+    return path.is_relative_to(place) or any(_same(above, place) for above in (path, *path.parents))
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there, or may not be looked at
+        return False
 
 
 def in_one_line(text: str, most: int | None = None) -> str:
