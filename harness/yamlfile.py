@@ -7,11 +7,25 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+import yaml.constructor
+import yaml.reader
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import HarnessError, UsageError
 
 M = TypeVar("M", bound=BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """Says of every value where it stands, also of those that the parser itself breaks over: a day
+    that does not exist, `!!int abc`."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError) as exc:
+            problem = f"{str(node.value)[:40]!r} is no {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from exc
 
 
 def load(path: Path, model: type[M], error: type[HarnessError] = UsageError) -> M:
@@ -24,13 +38,15 @@ def load(path: Path, model: type[M], error: type[HarnessError] = UsageError) -> 
     try:
         text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _Loader)  # noqa: S506  it is a safe one
     except OSError as exc:
         raise error(f"cannot be read ({exc.strerror})", where=str(path)) from exc
     except UnicodeDecodeError as exc:
         raise error("is not UTF-8 text", where=str(path)) from exc
     except yaml.YAMLError as exc:
-        raise _syntax_error(exc, path, error) from exc
+        raise _syntax_error(exc, path, text, error) from exc
+    except RecursionError as exc:
+        raise error("is nested too deeply", where=str(path)) from exc
     try:
         for key, line in repeated_keys(root):
             raise error(f"{key!r} stands twice", where=f"{path}:{line}")
@@ -47,7 +63,12 @@ def where(path: Path, *loc: str | int) -> str:
     return f"{path}:{_line(root, loc)}"
 
 
-def _syntax_error(exc: yaml.YAMLError, path: Path, error: type[HarnessError]) -> HarnessError:
+def _syntax_error(
+    exc: yaml.YAMLError, path: Path, text: str, error: type[HarnessError]
+) -> HarnessError:
+    if isinstance(exc, yaml.reader.ReaderError):
+        line = text.count("\n", 0, exc.position) + 1
+        return error(f"holds the character {text[exc.position]!a}", where=f"{path}:{line}")
     mark = getattr(exc, "problem_mark", None)
     where = f"{path}:{mark.line + 1}" if mark else str(path)
     return error(f"is not YAML: {getattr(exc, 'problem', None) or exc}", where=where)

@@ -167,6 +167,12 @@ files:
         ),
         ("files:\n  g: {path: x, sha256: abc}\n", 2, "sha256"),
         ("files:\n  g: {pypi: x==1}\n", 2, "names its member and its sha256"),
+        ("models:\n  a: {trained_on: {date: 2025-02-30}}\n", 2, "'2025-02-30' is no timestamp"),
+        ("models:\n  a: !!int abc\n", 2, "'abc' is no int"),
+        ("models:\n  a: !!bool abc\n", 2, "'abc' is no bool"),
+        ("models:\n  a: !!timestamp abc\n", 2, "'abc' is no timestamp"),
+        ("models:\n  a: !!int ''\n", 2, "'' is no int"),
+        ("models:\n  a: x\x07y\n", 2, r"the character '\\x07'"),
     ],
 )
 def test_a_broken_registry_names_file_and_line(tmp_path, text, line, message):
@@ -180,6 +186,11 @@ def test_a_broken_registry_names_file_and_line(tmp_path, text, line, message):
 def test_a_registry_that_holds_itself(tmp_path):
     with pytest.raises(RegistryError, match="holds itself"):
         registry.load(write(tmp_path, "models: &x\n  mine: *x\n"))
+
+
+def test_a_registry_that_is_nested_too_deeply(tmp_path):
+    with pytest.raises(RegistryError, match=r"registry\.yaml: is nested too deeply"):
+        registry.load(write(tmp_path, "models: " + "[" * 3000))
 
 
 def test_a_fault_in_the_users_registry_is_told_of_that_file(tmp_path):
