@@ -79,7 +79,7 @@ def run_lines(app: App, lines: Sequence[str] | IO[str]) -> int:
             show(outcome, app.screen)
         except HarnessError as error:
             print_error(error, app.screen)
-            code = error.exit_code
+            code = error.exit_code or code  # of a reader that has gone it is 0
             if isinstance(error, (Interrupted, ReaderGone)):
                 break
             continue

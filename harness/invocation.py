@@ -26,6 +26,7 @@ from harness.skills import Skill, SkillOptions
 _NAME = skill_md.NAME.pattern
 _VALUE = r""""[^"\n]*"|'[^'\n]*'|(?!--)\S+"""
 _COMMAND = re.compile(rf"\s*/({_NAME})(?:\s|\Z)")
+_WORD = re.compile(r"\s*(\S+)(?:\s|\Z)")
 _LEADING = re.compile(
     rf"\s*(?P<flag>--{_NAME}|--|-o|-h)(?:=(?P<value>{_VALUE}))?(?=\s|\Z)", re.ASCII
 )
@@ -151,8 +152,10 @@ def parse_general(words: list[str]) -> tuple[dict[str, object], list[str]]:
 
 
 def _take_subcommand(skill: Skill, text: str) -> tuple[str, str]:
-    word, _, rest = text.lstrip().partition(" ")
-    return (word, rest) if word in skill.subcommands else ("", text)
+    match = _WORD.match(text)
+    if match is None or match[1] not in skill.subcommands:
+        return "", text
+    return match[1], text[match.end() :]
 
 
 @dataclass(slots=True)

@@ -246,6 +246,16 @@ def test_a_notice_that_nobody_reads_is_no_failure(home, where):
     assert done.stderr == ""
 
 
+def test_a_reader_that_has_gone_does_not_make_a_failure_good(home):
+    script = (
+        f"printf '/nosuch\\n/many\\n' | {sys.executable} {AGENT} | head -1; echo ${{PIPESTATUS[1]}}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, env=environment(home)
+    )
+    assert done.stdout == "line\n2\n"
+
+
 def test_a_piped_line_that_is_not_utf8_costs_itself_alone(home):
     done = subprocess.run(
         [sys.executable, AGENT],

@@ -127,6 +127,12 @@ def test_a_subcommand_is_the_first_word_and_options_follow_it():
     assert parse("plan").subcommand == "plan"
 
 
+@pytest.mark.parametrize("blank", [" ", "\t", "\n", "\u00a0"])
+def test_any_blank_ends_a_subcommand(blank):
+    parsed = parse(f"plan{blank}--limit 3 x{blank}y")
+    assert (parsed.subcommand, parsed.text) == ("plan", f"x{blank}y")
+
+
 def test_general_options_of_the_line_win_over_those_before_it():
     assert parse("x --model b", model="a").general == GeneralOptions(model="b")
     assert parse("x", model="a", json=True).general == GeneralOptions(model="a", json=True)
