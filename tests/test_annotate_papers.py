@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import HarnessError, InputError
 from skills.annotate.arxiv_source import Entry
-from skills.annotate.papers import arxiv_id_in, read_paper
+from skills.annotate.papers import arxiv_id_in, is_topic, read_paper
 from skills.annotate.text_files import title_and_abstract
 from skills.nanda.paper import Paper
 
@@ -76,6 +76,9 @@ def test_a_topic_is_refused_with_what_is_taken() -> None:
         ("https://arxiv.org/pdf/2405.12345v2.pdf", "2405.12345v2"),
         ("arxiv.org/abs/cs/0112017", "cs/0112017"),
         ("https://export.arxiv.org/html/2405.12345v1#S2", "2405.12345v1"),
+        ("arXiv:2405.12345v1  [cs.CL]  20 May 2024", "2405.12345v1"),
+        ("arXiv:2405.12345v1 [physics.comp-ph]", "2405.12345v1"),
+        ("arXiv:hep-th/9901001v3 4 Jan 1999", "hep-th/9901001v3"),
         ("2405.1234567", None),
         ("2413.12345", None),
         ("2405.10", None),
@@ -86,6 +89,20 @@ def test_a_topic_is_refused_with_what_is_taken() -> None:
 )
 def test_arxiv_ids(text: str, arxiv_id: str | None) -> None:
     assert arxiv_id_in(text) == arxiv_id
+
+
+@pytest.mark.parametrize("count", [2, 9, 40])
+def test_several_arxiv_ids_are_no_topic_and_no_abstract(folder: Path, count: int) -> None:
+    ids = ["https://arxiv.org/abs/cs/0112017", *(f"2405.{number:05}" for number in range(1, count))]
+    for text in (" ".join(ids), ", ".join(ids)):
+        assert "several arXiv ids" in str(refused(text))
+    if count < 40:
+        with pytest.raises(InputError, match="one arXiv id at a time"):
+            is_topic(" ".join(ids))
+    (folder / "ids.txt").write_text("\n".join(ids))
+    error = refused("ids.txt")
+    assert (error.message, error.where) == ("holds arXiv ids and no abstract", "ids.txt")
+    assert "holds arXiv ids" in str(refused(ids[0], source="stdin"))
 
 
 def test_a_paper_from_arxiv() -> None:

@@ -84,6 +84,8 @@ def test_a_page_without_title_and_one_of_arxiv() -> None:
     assert page(title="").startswith("# Annotation\n")
     assert "Paper: 0a1b" in page()
     assert "[2405.12345](https://arxiv.org/abs/2405.12345)" in page(arxiv_id="2405.12345")
+    assert "(https://arxiv.org/abs/2405.12345v1)" in page(arxiv_id="2405.12345v1 [cs.CL]")
+    assert "arXiv: none \\| \\<b>\n" in page(arxiv_id="none | <b>"), "no link to nowhere"
     assert "Paper: x\\_1" not in page(paper_id="x_1")
     assert "Paper: x_1" in page(paper_id="x_1")
 

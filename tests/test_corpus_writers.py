@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from skills.corpus.annotated import Annotated
+from skills.corpus.markdown import write_markdown
 from skills.corpus.tables import open_table
 from skills.corpus.writers import parquet_schema, write_csv, write_jsonl, write_parquet
 from skills.nanda.checks import check
@@ -55,6 +56,16 @@ def as_csv(items: tuple[Annotated, ...], id_column: str = "arxiv_id") -> bytes:
     file = io.BytesIO()
     write_csv(file, items, NANDA, id_column)
     return file.getvalue()
+
+
+def test_a_list_links_to_arxiv_what_is_there_and_escapes_the_rest() -> None:
+    file, (item, *_) = io.BytesIO(), ITEMS
+    for arxiv_id in ("2405.12345v1 [cs.CL]", "none | <b>"):
+        odd = replace(item.paper, id=arxiv_id, published="*May* 2024")
+        write_markdown(file, [replace(item, paper=odd)], NANDA, "List")
+    text = file.getvalue().decode()
+    assert "arXiv: [2405.12345v1 \\[cs.CL\\]](https://arxiv.org/abs/2405.12345v1) · A. One" in text
+    assert "\narXiv: none \\| \\<b> · A. One, B. Two · \\*May\\* 2024 · cs.AI\n" in text
 
 
 def as_parquet(items: tuple[Annotated, ...], id_column: str = "arxiv_id") -> io.BytesIO:

@@ -21,14 +21,6 @@ from skills.nanda.wording import flatten
 if TYPE_CHECKING:
     import arxiv  # type: ignore[import-untyped]
 
-_ID = (
-    r"(?P<id>(?:\d{2}(?:0[1-9]|1[0-2])\.\d{4,5}|[a-z]+(?:-[a-z]+)*(?:\.[a-z]{2})?/\d{7})(?:v\d+)?)"
-)
-ID_OR_PAGE = re.compile(
-    rf"(?:arxiv:\s*|(?:https?://)?(?:www\.|export\.)?arxiv\.org/(?:abs|pdf|html)/)?{_ID}"
-    r"(?:\.pdf)?/?(?:[?#]\S*)?",
-    re.IGNORECASE,
-)
 _HINT = "Try again in a minute, or give the abstract itself, as text or as a file."
 
 

@@ -13,6 +13,7 @@ from harness.errors import InputError
 from harness.inputs import SUFFIXES, TEXT_WORDS, is_file, path_in
 from skills.annotate import arxiv_source, text_files
 from skills.corpus import tables
+from skills.nanda.arxiv_id import WHOLE
 from skills.nanda.paper import Paper, own_id
 from skills.nanda.wording import flatten
 
@@ -24,6 +25,7 @@ ACCEPTED = (
     f"Give an abstract of {ABSTRACT_WORDS} words or more, a {' or '.join(SUFFIXES)} file, "
     "an arXiv id, or - for stdin."
 )
+_SEVERAL = "Give one arXiv id at a time on the line, or a table with the abstracts."
 
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.|arxiv\.org/)\S+", re.IGNORECASE)
 
@@ -75,7 +77,7 @@ def is_topic(text: str) -> bool:
     """Whether `text` is too short for an abstract and names neither a file nor a paper.
 
     Raises:
-        InputError: it is an address of something else than an arXiv paper.
+        InputError: it is several arXiv ids, or an address of something else than an arXiv paper.
     """
     asked = text.strip()
     return not (_is_long(asked) or path_in(asked) or arxiv_id_in(asked))
@@ -85,13 +87,15 @@ def arxiv_id_in(text: str) -> str | None:
     """The arXiv id that `text` is, with its version if it has one.
 
     Takes new ids (2405.12345v2), old ones (cs.AI/0112017), "arXiv:" before either, and addresses
-    of abstract, PDF and HTML pages.
+    of abstract, PDF and HTML pages; the stamp of a PDF, "arXiv:2405.12345v1 [cs.CL] 20 May 2024".
 
     Raises:
-        InputError: an address that is none of these.
+        InputError: several of these, or an address that is none of them.
     """
-    if found := arxiv_source.ID_OR_PAGE.fullmatch(text):
+    if found := WHOLE.fullmatch(text):
         return found["id"]
+    if _are_ids(text):
+        raise InputError("several arXiv ids are not read at a time", hint=_SEVERAL)
     if _URL.fullmatch(text):
         raise InputError(
             "of web addresses, only those of arXiv papers are read",
@@ -99,6 +103,12 @@ def arxiv_id_in(text: str) -> str | None:
             hint="Give https://arxiv.org/abs/ID, or the abstract itself.",
         )
     return None
+
+
+def _are_ids(text: str) -> bool:
+    """Whether `text` is nothing but arXiv ids."""
+    words = re.findall(r"[^\s,;]+", text)
+    return bool(words) and all(map(WHOLE.fullmatch, words))
 
 
 def _is_long(text: str) -> bool:
@@ -139,6 +149,12 @@ def check_length(paper: Paper, max_words: int) -> None:
     where = paper.source.get("path") or paper.source.get("arxiv_id")
     if not count:
         raise InputError("holds no abstract", where=where or "the text", hint=ACCEPTED)
+    if _are_ids(paper.abstract):
+        raise InputError(
+            "holds arXiv ids and no abstract",
+            where=where or f"the {paper.source['kind']}",
+            hint=_SEVERAL,
+        )
     if count < FEWEST_WORDS:
         raise InputError(
             f"{count} {'word is' if count == 1 else 'words are'} no abstract",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from skills.nanda.arxiv_id import page_address
 from skills.nanda.framework import Framework
 from skills.nanda.markdown import escape as escape
 
@@ -54,8 +55,8 @@ def warning(record: Record) -> str:
 
 def _paper_line(record: Record) -> str:
     if "arxiv_id" in record:
-        arxiv_id = record["arxiv_id"]
-        return f"arXiv: [{arxiv_id}](https://arxiv.org/abs/{arxiv_id})"
+        shown, address = escape(record["arxiv_id"]), page_address(record["arxiv_id"])
+        return f"arXiv: [{shown}]({address})" if address else f"arXiv: {shown}"
     return f"Paper: {escape(str(record.get('paper_id') or record['id']))}"
 
 

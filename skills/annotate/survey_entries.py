@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skills.annotate.arxiv_source import ID_OR_PAGE
 from skills.corpus.annotated import Annotated
+from skills.nanda.arxiv_id import page_address
 from skills.nanda.framework import Framework
 from skills.nanda.markdown import escape
 from skills.nanda.paper import Paper
@@ -87,8 +87,7 @@ def reference(paper: Paper) -> str:
 
 def arxiv_link(paper: Paper) -> str:
     """The address of a paper's page at arXiv; "" for a paper that has none."""
-    known = paper.id_field == "arxiv_id" and ID_OR_PAGE.fullmatch(paper.id)
-    return f"https://arxiv.org/abs/{known['id']}" if known else ""
+    return page_address(paper.id) if paper.id_field == "arxiv_id" else ""
 
 
 def cite(entries: Iterable[Entry], most: int | None = None) -> str:

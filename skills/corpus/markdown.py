@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import IO
 
 from skills.corpus.annotated import Annotated
+from skills.nanda.arxiv_id import page_address
 from skills.nanda.framework import Framework
 from skills.nanda.markdown import escape
 from skills.nanda.paper import Paper
@@ -37,6 +38,7 @@ def _paper(item: Annotated, framework: Framework) -> str:
 def _about(paper: Paper) -> str:
     shown = escape(paper.id)
     if paper.id_field == "arxiv_id":
-        shown = f"arXiv: [{shown}](https://arxiv.org/abs/{paper.id})"
-    parts = (shown, escape(paper.authors), paper.published[:10], escape(paper.categories))
+        address = page_address(paper.id)
+        shown = f"arXiv: [{shown}]({address})" if address else f"arXiv: {shown}"
+    parts = (shown, *map(escape, (paper.authors, paper.published[:10], paper.categories)))
     return " · ".join(part for part in parts if part)

@@ -20,7 +20,7 @@ from skills.corpus.table_files import Reader, place, regular_file
 from skills.corpus.table_jsonl import JsonlReader
 from skills.corpus.table_markdown import MarkdownReader, is_list
 from skills.corpus.table_parquet import ParquetReader
-from skills.nanda.arxiv_id import ID, find_arxiv_id
+from skills.nanda.arxiv_id import WHOLE, find_arxiv_id
 from skills.nanda.paper import Paper, own_id
 from skills.nanda.wording import flatten
 
@@ -36,10 +36,6 @@ READERS: Mapping[str, Callable[[Path], Reader]] = {
 SUFFIXES = tuple(READERS)
 OWN_ID = re.compile(r"[0-9a-f]{12}")
 """What may be an own id: only such a one is worth a digest."""
-_ARXIV_ID = re.compile(
-    rf"(?:(?:https?://)?(?:[a-z]+\.)?arxiv\.org/(?:abs|pdf|html)/|arxiv:\s*)?{ID}(?:\.pdf)?",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +137,8 @@ class Table:
 
 
 def bare_arxiv_id(text: str) -> str | None:
-    """The arXiv id that `text` is, also with its version, "arXiv:" or an address; else None."""
-    return find_arxiv_id(text, alone=True) if _ARXIV_ID.fullmatch(text) else None
+    """The arXiv id that `text` is (`arxiv_id.WHOLE`), without its version; else None."""
+    return find_arxiv_id(text, alone=True) if WHOLE.fullmatch(text) else None
 
 
 def _storable(abstract: str) -> str:

@@ -7,10 +7,23 @@ import re
 ID = r"(?:\d{2}(?:0[1-9]|1[0-2])\.\d{4,5}|[a-z]+(?:-[a-z]+)*(?:\.[a-z]{2})?/\d{7})(?:v\d+)?"
 """New ids (2405.12345v2) and old ones (cs/0112017, math.GT/0309136)."""
 
+WHOLE = re.compile(
+    rf"(?:arxiv:\s*|(?:https?://)?(?:[a-z]+\.)?arxiv\.org/(?:abs|pdf|html)/)?(?P<id>{ID})"
+    r"(?:\.pdf)?/?(?:[?#]\S*)?(?:\s+\[[a-z.-]+\])?(?:\s+\d{1,2}\s+[a-z]{3}\s+\d{4})?",
+    re.IGNORECASE,
+)
+"""A text that is one id: alone, with "arXiv:", an address, or the stamp on the margin of a PDF."""
+
 _ALONE = rf"(?<![\w./-])(?P<alone>{ID})(?![\w/])"
 _NAMED = rf"(?:arxiv\.org/(?:abs|pdf|html)/|arxiv:\s*)(?P<named>{ID})(?![\d/])"
 _IN_ADDRESS = re.compile(_NAMED, re.IGNORECASE)
 _ANYWHERE = re.compile(rf"{_NAMED}|{_ALONE}", re.IGNORECASE)
+
+
+def page_address(text: str) -> str:
+    """The address at arXiv of the paper whose id `text` is (`WHOLE`); "" where it is none."""
+    found = WHOLE.fullmatch(text)
+    return f"https://arxiv.org/abs/{found['id']}" if found else ""
 
 
 def find_arxiv_id(text: str, *, alone: bool = False) -> str | None:
