@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,22 @@ def test_names_that_the_abstract_holds(text: str) -> None:
 )
 def test_names_that_it_does_not(text: str, found: list[str]) -> None:
     assert unsupported_names(ABSTRACT, text) == found
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("of_abstract", ["NFC", "NFD"])
+def test_how_accents_and_soft_hyphens_are_written_is_no_difference(
+    form: str, of_abstract: str
+) -> None:
+    abstract = (
+        "We let Gödel ma\u00adchines re\u00adhearse café plans by rein\u00adforcement learning."
+    )
+    abstract = unicodedata.normalize(of_abstract, abstract)
+    text = unicodedata.normalize(form, "It lets the Gödel machines rehearse café plans by RL.")
+    assert unsupported_names(abstract, text) == []
+    assert support(abstract, text) == round(6 / 7, 3), "of RL alone the letters are there"
+    assert copied(abstract, text) == round(6 / 10, 3)
+    assert source_sentence(abstract, text)["score"] == round(7 / 10, 3)
 
 
 def test_support_counts_content_words_in_any_inflection() -> None:

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from skills.nanda.sentences import split_sentences
-from skills.nanda.wording import STOP_WORDS
+from skills.nanda.wording import STOP_WORDS, composed
 
 LONGEST = 6
 """Runs of letters and digits in a name at most; four in "Qwen2.5-Coder-7B-Instruct"."""
@@ -27,6 +27,7 @@ def unsupported_names(abstract: str, text: str) -> list[str]:
     with or without accents, a plural s, hyphens and blanks ("GPT 4o"), and an acronym also as the
     initials of consecutive words ("reinforcement learning" for "RL").
     """
+    abstract, text = composed(abstract), composed(text)
     known, initials = _known(abstract), _initials(abstract)
     found = [name for name, _ in _names(text) if not _is_held(name, known, initials)]
     return list(dict.fromkeys(found))

@@ -32,9 +32,18 @@ def flatten(text: str) -> str:
     return " ".join("".join(map(_plain, text)).split())
 
 
+def composed(text: str) -> str:
+    """`text` as it is compared: no soft hyphens and the like, an accent and its letter in one."""
+    if text.isascii():
+        return text
+    shown = "".join(char for char in text if unicodedata.category(char) != "Cf")
+    return unicodedata.normalize("NFC", shown)
+
+
 def words(text: str) -> list[str]:
     """The words of `text` in lower case; numbers keep their decimals, hyphens part words."""
-    return [match.group().replace("\u2019", "'") for match in WORD.finditer(text.casefold())]
+    folded = composed(text).casefold()
+    return [match.group().replace("\u2019", "'") for match in WORD.finditer(folded)]
 
 
 def stem(word: str) -> str:
