@@ -179,6 +179,12 @@ def test_ways_to_write_the_label(tmp_path: Path, label: str, end: str) -> None:
     assert (one.paper.title, one.paper.abstract) == ("T", "We present Ledger.")
 
 
+def test_a_line_of_glued_addresses_is_read_in_one_go(tmp_path: Path) -> None:
+    glued = "https://x.org/a" * 60  # tried in every way to part them, this takes for ever
+    found = rows(tmp_path, f"# L\n## T\n**Abstract:** One.\n{glued} and text\n## U\nAbstract: Two.")
+    assert found[0].paper.abstract == f"One.\n{glued} and text"
+
+
 def test_a_paper_without_an_abstract_is_a_row_without_one(tmp_path: Path) -> None:
     bare = "## [Bare](https://arxiv.org/abs/2403.00003)\n"
     other = "## Other\n**Authors:** F\n## Notes\nx\n"
