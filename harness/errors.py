@@ -14,7 +14,7 @@
     │       └── DeadlineExceeded         it took longer than allowed, and would again
     ├── ModelError                   3
     │   ├── ModelUnavailable             absent, or cannot be loaded or reached: may fall back
-    │   ├── ModelBusy                    there, but its queue is full           (retryable)
+    │   ├── ModelBusy                    there, but not now: its queue is full  (retryable)
     │   └── ChecksumMismatch             a file is not the one the registry names
     ├── OutputError                  4   a requested file, or stdout, was not written
     ├── InternalError                1   a fault of the harness itself
@@ -130,7 +130,15 @@ class ModelUnavailable(ModelError):
 
 
 class ModelBusy(ModelError):
+    """The server cannot serve now. `wait` is the seconds it asks to be left alone, if any."""
+
     retryable = True
+
+    def __init__(
+        self, message: str, *, wait: float = 0.0, where: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.wait = wait
 
 
 class ChecksumMismatch(ModelError):

@@ -35,6 +35,8 @@ ATTEMPTS = 5
 """How often a task is tried while its error can pass."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 """Seconds before the second attempt, which double with every other one, and their limit."""
+LONGEST_ASKED = 120.0
+"""Seconds that a server which asks for a longer wait is left alone at most."""
 TICK = 0.1
 """Seconds until Ctrl-C is noticed at the latest."""
 AHEAD = 2
@@ -168,7 +170,7 @@ class Job(Generic[T, R]):
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_can_pass),
             stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_when_event_set(self.cancel),
-            wait=tenacity.wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT),
+            wait=_wait,
             sleep=self._sleep,
             reraise=True,
         )
@@ -211,6 +213,14 @@ class _Asker:
 def _left_over(error: BaseException | None) -> bool:
     """Whether a task of a job that was stopped is still to be done, no try being its last."""
     return isinstance(error, Interrupted) or (error is not None and _can_pass(error))
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Seconds before the next attempt: longer and longer ones, or what the server asks for."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.wait if isinstance(error, ModelBusy) else 0.0
+    own = tenacity.wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT)(state)
+    return max(own, min(asked, LONGEST_ASKED))
 
 
 def _can_pass(error: BaseException) -> bool:

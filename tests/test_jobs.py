@@ -20,7 +20,7 @@ from harness.errors import (
     ModelUnavailable,
     OutputError,
 )
-from harness.jobs import AHEAD, ATTEMPTS, Job
+from harness.jobs import AHEAD, ATTEMPTS, LONGEST_ASKED, Job
 
 
 class Kept:
@@ -103,6 +103,14 @@ def test_errors_that_can_pass_are_tried_again_with_longer_and_longer_waits() -> 
     assert kept.attempts == [0, 1, 1, 1, 1, 2]
     assert [base <= wait <= base + 1 for base, wait in zip((1, 2, 4), kept.waits, strict=True)]
     assert kept.waits == sorted(kept.waits)
+
+
+def test_a_server_is_left_alone_for_as_long_as_it_asks_within_reason() -> None:
+    busy = [ModelBusy("full", wait=seconds) for seconds in (20, 86_400, -3)]
+    kept = Kept(slots=1, n1=[*busy])
+    assert kept.job.run(range(3)).done == 3
+    assert kept.waits[:2] == [20, LONGEST_ASKED]
+    assert 4 <= kept.waits[2] <= 5
 
 
 def test_an_error_that_does_not_pass_is_the_tasks_failure_in_the_end() -> None:
