@@ -60,6 +60,16 @@ def protocol_server(embedded: Model) -> Iterator[ProtocolServer]:
 
 
 @pytest.fixture
+def dead_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that leads every request to a proxy that nobody runs."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name.lower(), raising=False)
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
 def failing_server() -> Iterator[ProtocolServer]:
     """A server of both protocols for tests in which nothing is generated."""
     with ProtocolServer() as server:

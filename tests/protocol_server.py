@@ -10,6 +10,8 @@ It generates with a real model, refuses what the real servers refuse, and fails 
     hang        takes the request and never answers
     missing     404 before the answer, although the model is listed
     busy        503 before the answer
+    gateway     502 before the answer
+    quota       429 before the answer, with OpenAI's code for a key that has no money left
     load_error  500 before the answer: the model cannot be loaded
     refuse      400 before the answer
     drop        closes the connection without a byte
@@ -28,7 +30,7 @@ few characters, as `splits` says: "index" (OpenAI's own), or "ids", where all ca
 only their ids tell them apart. `tools` says what is done with a request's tools: "told" (and
 /api/show says so), "untold" (an old Ollama, which takes them and does not say so), "refused" (with
 400, as both do; /api/show says so too) or "refused untold". `drop_at` closes the connection instead
-of answering the chat of that number, from 0 on.
+of answering the chat of that number, from 0 on. `retry_after` is said with every 503.
 """
 
 from __future__ import annotations
@@ -51,9 +53,12 @@ SLOW_SECONDS = 0.3
 EARLY = {
     "missing": (404, "model '{model}' not found"),
     "busy": (503, "server busy, please try again. maximum pending requests exceeded"),
+    "gateway": (502, "bad gateway"),
+    "quota": (429, "You exceeded your current quota, please check your plan"),
     "load_error": (500, "llama runner process has terminated: error loading model"),
     "refuse": (400, "this request is not taken"),
 }
+CODES = {"quota": "insufficient_quota"}
 STREAMED = ("error", "cut", "unfinished", "garbage", "slow")
 FAILURES = (*EARLY, *STREAMED, "hang", "drop")
 PIECES_BEFORE_FAILURE = 3
@@ -115,6 +120,8 @@ class ProtocolServer:
         self.owner, self.logprobs = "test", "told"
         self.tools, self.splits = "told", "index"
         self.drop_at: int | None = None
+        self.retry_after: str | None = None
+        self.seconds_to_list = 0.0
         self.requests: list[Recorded] = []
         self.disconnected = threading.Event()
         self.released = threading.Event()
@@ -253,6 +260,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
+        if status == 503 and self.state.retry_after:
+            self.send_header("Retry-After", self.state.retry_after)
         self.end_headers()
         self.wfile.write(content)
 
@@ -299,7 +308,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise Gone
         if failure in EARLY:
             status, message = EARLY[failure]
-            raise ProtocolError(status, message.format(model=name))
+            raise ProtocolError(status, message.format(model=name), code=CODES.get(failure))
         if failure == "hang":
             self._wait_for_the_end()
         if failure == "drop":
@@ -392,6 +401,7 @@ class _Handler(BaseHTTPRequestHandler):
     # OpenAI
 
     def _openai_models(self) -> None:
+        self.state.released.wait(self.state.seconds_to_list)
         owned = {"owned_by": self.state.owner} if self.state.owner else {}
         models = [{"id": n, "object": "model", **owned} for n in self.state.names]
         self._json(200, {"object": "list", "data": models})

@@ -16,6 +16,7 @@ from protocol_server import DIGEST, Meeting, ProtocolServer
 
 from harness.backends.base import Availability, Message, Model, Request
 from harness.backends.ollama import OllamaBackend, OllamaModel
+from harness.backends.remote import is_local
 from harness.entries import ServeEntry
 from harness.errors import (
     DeadlineExceeded,
@@ -68,6 +69,31 @@ def nobody() -> str:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     return f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        ("http://127.0.0.1:11434", True),
+        ("127.0.0.2", True),
+        ("localhost:11434", True),
+        (":11434", True),
+        ("0.0.0.0", True),
+        ("[::1]:11434", True),
+        ("https://LOCALHOST/v1", True),
+        ("https://api.openai.com/v1", False),
+        ("192.168.0.7:11434", False),
+        ("localhost.example.org", False),
+    ],
+)
+def test_which_addresses_are_of_this_machine(address: str, local: bool) -> None:
+    assert is_local(address) == local
+
+
+def test_no_proxy_is_asked_for_a_server_of_this_machine(
+    failing_server: ProtocolServer, dead_proxy: None
+) -> None:
+    assert OllamaBackend().probe(entry(failing_server)) == Availability(True)
 
 
 # Generating

@@ -240,6 +240,33 @@ def test_a_server_that_does_not_list_its_models_may_have_it(failing_server: Prot
     assert OpenAIBackend().probe(entry(f"{failing_server.url}/v2")).available
 
 
+def test_a_url_without_v1_is_asked_about(failing_server: ProtocolServer) -> None:
+    model = OpenAIBackend().load(entry(failing_server.url))
+    with pytest.raises(ModelUnavailable, match="Error code: 404") as caught:
+        model.generate(ask())
+    assert "Does the url end in /v1" in str(caught.value.hint)
+
+
+def test_a_server_that_is_slow_to_list_its_models_is_given_time(
+    failing_server: ProtocolServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.backends.openai.PROBE_SECONDS", 0.2)
+    failing_server.seconds_to_list = 0.6
+    backend, url = OpenAIBackend(), f"{failing_server.url}/v1"
+    assert backend.probe(entry(url)) == Availability(True, "slow to list its models")
+    with pytest.raises(ModelUnavailable, match="no model 'gpt-none'"):
+        backend.load(entry(url, "gpt-none"))
+    monkeypatch.setattr("harness.backends.openai.LIST_SECONDS", 0.3)
+    with pytest.raises(ModelUnavailable, match=r"has not answered within 0\.3 s"):
+        OpenAIBackend().load(entry(url))
+
+
+def test_no_proxy_is_asked_for_a_server_of_this_machine(
+    failing_server: ProtocolServer, monkeypatch: pytest.MonkeyPatch, dead_proxy: None
+) -> None:
+    assert OpenAIBackend().probe(entry(f"{failing_server.url}/v1")) == Availability(True)
+
+
 def test_url_and_key_come_from_the_entry_or_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -272,7 +299,7 @@ def test_no_server_is_said_with_its_address() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
         begun = time.monotonic()
-        assert OpenAIBackend().probe(entry(url)).reason == f"no server answers at {url}"  # mute
+        assert OpenAIBackend().probe(entry(url)).available  # mute, and perhaps far away
         assert time.monotonic() - begun < 3
     assert OpenAIBackend().probe(entry(url)).reason == f"no server answers at {url}"
     with pytest.raises(ModelUnavailable, match="no server answers") as caught:
@@ -293,6 +320,8 @@ def test_a_server_of_another_protocol_is_said(failing_server: ProtocolServer) ->
     [
         ("missing", ModelUnavailable, "no model 'smollm2:latest' at", "Correct the model's name"),
         ("busy", ModelBusy, "server busy", "try again"),
+        ("gateway", ModelBusy, "bad gateway", "Try again"),
+        ("quota", ModelUnavailable, "You exceeded your current quota", "the plan"),
         ("load_error", ModelUnavailable, "error loading model", "log"),
         ("refuse", SkillFailed, "this request is not taken", "will not help"),
         ("drop", ModelUnavailable, "cannot be reached", "Start the server"),
@@ -306,8 +335,21 @@ def test_a_refusal_is_told_apart_by_its_status(
     assert says in exc.message
     assert failing_server.url in exc.message
     assert hint in str(exc.hint)
-    assert exc.retryable == (how == "busy")
+    assert exc.retryable == (how in ("busy", "gateway"))
     assert len(failing_server.bodies("/v1/chat/completions")) == 1, "the client retried by itself"
+
+
+@pytest.mark.parametrize(
+    ("said", "wait"),
+    [(None, 0), ("7", 7), ("Wed, 21 Oct 2026 07:28:00 GMT", 0), ("inf", 0), ("-3", -3)],
+)
+def test_how_long_a_busy_server_wants_to_be_left_alone(
+    failing_server: ProtocolServer, said: str | None, wait: float
+) -> None:
+    failing_server.retry_after = said
+    exc = failure(failing_server, "busy")
+    assert isinstance(exc, ModelBusy)
+    assert exc.wait == wait
 
 
 @pytest.mark.parametrize(

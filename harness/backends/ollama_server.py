@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from harness.backends.remote import CONNECT_SECONDS, PROBE_SECONDS, Plug
+from harness.backends.remote import CONNECT_SECONDS, PROBE_SECONDS, Plug, is_local
 from harness.entries import ServeEntry
 from harness.errors import ModelUnavailable
 
@@ -37,7 +37,9 @@ def client_of(host: str, seconds: float, plug: Plug) -> ollama.Client:
         import ollama
 
         timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
-        return ollama.Client(host=host, timeout=timeout, event_hooks=plug.hooks)
+        return ollama.Client(
+            host=host, timeout=timeout, event_hooks=plug.hooks, trust_env=not is_local(host)
+        )
     except (ValueError, httpx.InvalidURL) as exc:
         raise ModelUnavailable(
             f"{host!r} is not the address of an Ollama server",

@@ -7,9 +7,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.backends.base import Availability, FinishReason, OnText, Reply, Request, Token
-from harness.backends.openai_server import START, OpenAIServer, said
+from harness.backends.openai_server import START, OpenAIServer, Silent, said
 from harness.backends.openai_tools import CallPieces, as_message, as_tool
-from harness.backends.remote import Plug, Recent, Unrepeated, broken_off, connection_lost
+from harness.backends.remote import (
+    PROBE_SECONDS,
+    Plug,
+    Recent,
+    Unrepeated,
+    broken_off,
+    connection_lost,
+)
 from harness.backends.watch import Watch, token_text
 from harness.backends.worker import Emit, relay
 from harness.entries import ServeEntry
@@ -18,6 +25,10 @@ from harness.errors import HarnessError, InputError, ModelUnavailable
 if TYPE_CHECKING:
     import openai
 
+NAME = "Correct the model's name in the registry."
+URL = f"Does the url end in /v1, as that of most servers does? {NAME}"
+LIST_SECONDS = 10.0
+"""A server far away may take longer to list its models than a probe may."""
 TOO_LONG = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 """How OpenAI and llama-server name, in an error's code or type, a prompt that does not fit."""
 MAY_REFUSE_TOOLS = frozenset({400, 404, 422, 500, 501})
@@ -43,25 +54,38 @@ class OpenAIBackend:
     def probe(self, entry: ServeEntry) -> Availability:
         try:
             self._check(OpenAIServer(entry), str(entry.model))
+        except Silent:
+            return Availability(True, "slow to list its models")
         except ModelUnavailable as exc:
             return Availability(False, exc.message)
         return Availability(True)
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> OpenAIModel:
         server = OpenAIServer(entry)
-        owner = self._check(server, str(entry.model))
-        return OpenAIModel(entry, server, slots or entry.slots or 1, owner in CONTINUING)
+        owner = self._check(server, str(entry.model), patient=True)
+        return OpenAIModel(entry, server, slots or entry.slots or 1, owner)
 
-    def _check(self, server: OpenAIServer, model: str) -> str:
-        """Who owns the model, "" where the server does not tell."""
-        listed = self._listed.get((server.url, server.key), server.models)
+    def _check(self, server: OpenAIServer, model: str, *, patient: bool = False) -> str | None:
+        """Who owns the model, "" where the server does not tell; None where it lists no models.
+
+        Args:
+            patient: a server that is silent is asked once more, and given more time.
+        """
+        try:
+            listed = self._listed.get(
+                (server.url, server.key), lambda: server.models(PROBE_SECONDS)
+            )
+        except Silent:
+            if not patient:
+                raise
+            listed = server.models(LIST_SECONDS)
         if listed is not None and model not in listed:
             has = ", ".join(sorted(listed)[:5]) or "none"
             raise ModelUnavailable(
                 f"no model {model!r} at {server.url}, which has {has}",
-                hint="Correct the model's name in the registry.",
+                hint=NAME,
             )
-        return listed[model] if listed is not None else ""
+        return listed[model] if listed is not None else None
 
 
 class OpenAIModel:
@@ -78,19 +102,20 @@ class OpenAIModel:
     is one that refuses tools: the protocol does not tell beforehand whether a model takes them.
 
     Args:
-        continues: whether the server takes `CONTINUES`.
+        owner: who owns the model, as the server lists it; None where it lists no models.
     """
 
     takes_grammar = False
 
     def __init__(
-        self, entry: ServeEntry, server: OpenAIServer, slots: int = 1, continues: bool = False
+        self, entry: ServeEntry, server: OpenAIServer, slots: int = 1, owner: str | None = ""
     ) -> None:
         self._name = str(entry.model)
         self.context = entry.context if "context" in entry.model_fields_set else None
         self.slots = slots
         self._server = server
-        self._continues = continues
+        self._owner = owner
+        self._continues = owner in CONTINUING
         self.takes_tools = True
         self.tools_refused = ""
         self.digests: Mapping[str, str] = {}
@@ -232,7 +257,7 @@ class OpenAIModel:
         if exc.status_code == 404:
             return ModelUnavailable(
                 f"no model {self._name!r} at {self._server.url}: {said(exc)}",
-                hint="Correct the model's name in the registry.",
+                hint=NAME if self._owner is not None else URL,
             )
         return self._server.refused(exc)
 

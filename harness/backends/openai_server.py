@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from harness.backends.remote import CONNECT_SECONDS, PROBE_SECONDS, Plug, refusal
+from harness.backends.remote import CONNECT_SECONDS, Plug, is_local, refusal
 from harness.entries import ServeEntry
 from harness.errors import HarnessError, ModelUnavailable
 
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 DEFAULT_URL = "https://api.openai.com/v1"
 NO_KEY = "none"
 """What is sent where no key is set; the client insists on one, local servers do not look at it."""
+NO_QUOTA = "insufficient_quota"
 START = "Start the server, or correct its url in the registry (or OPENAI_BASE_URL)."
+
+
+class Silent(ModelUnavailable):
+    """A server took the connection and has not answered yet."""
 
 
 class OpenAIServer:
@@ -37,24 +42,32 @@ class OpenAIServer:
             api_key=self.key,
             max_retries=0,
             timeout=timeout,
-            http_client=openai.DefaultHttpxClient(event_hooks=plug.hooks),
+            http_client=openai.DefaultHttpxClient(
+                event_hooks=plug.hooks, trust_env=not is_local(self.url)
+            ),
         )
 
-    def models(self) -> Mapping[str, str] | None:
+    def models(self, seconds: float) -> Mapping[str, str] | None:
         """The server's models by id, with who owns each, or None where it does not list them.
 
         Raises:
+            Silent: there is one, which has not answered within these seconds.
             ModelUnavailable: there is no such server, or it refuses the key.
         """
         import openai
 
-        with self.client(PROBE_SECONDS, Plug()) as client:
+        plug = Plug()
+        with self.client(seconds, plug) as client:
             try:
                 listed = client.models.list().data
                 return {model.id: model.owned_by or "" for model in listed}
             except openai.NotFoundError:
                 return None
             except openai.APIConnectionError as exc:
+                if isinstance(exc, openai.APITimeoutError) and plug.connected:
+                    raise Silent(
+                        f"{self.url} has not answered within {seconds:g} s", hint="Restart it."
+                    ) from exc
                 raise ModelUnavailable(f"no server answers at {self.url}", hint=START) from exc
             except openai.APIStatusError as exc:
                 raise ModelUnavailable(self.refused(exc).message, hint=START) from exc
@@ -71,7 +84,13 @@ class OpenAIServer:
                 f"{self.url} refuses the key of {self.key_env}{unset}",
                 hint=f"Set the environment variable {self.key_env} to the server's key.",
             )
-        return refusal(exc.status_code, said(exc), self.url)
+        if NO_QUOTA in (exc.code, exc.type):  # a 429 that no waiting helps against
+            return ModelUnavailable(
+                f"{self.url} serves no more on the key of {self.key_env}: {said(exc)}",
+                hint="Look at the plan and the limits of its account.",
+            )
+        after = exc.response.headers.get("retry-after")
+        return refusal(exc.status_code, said(exc), self.url, after)
 
 
 def said(exc: openai.APIStatusError) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
+from ipaddress import ip_address
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from harness.errors import (
     DeadlineExceeded,
@@ -23,6 +26,18 @@ T = TypeVar("T")
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 1.0
 """Each for the connection and for the answer, so that a probe ends within two seconds."""
+
+
+def is_local(address: str) -> bool:
+    """Whether an address, with or without a scheme, is one of this machine: no proxy of the
+    environment leads there."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    host = parts.hostname or "localhost"
+    try:
+        known = ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return known.is_loopback or known.is_unspecified
 
 
 class Plug:
@@ -107,7 +122,8 @@ class Recent(Generic[T]):
         with self._lock:
             known = self._known.get(key)
             if known is None or time.monotonic() - known[0] > self._seconds:
-                known = self._known[key] = (time.monotonic(), _outcome(ask))
+                outcome = _outcome(ask)  # first: a slow answer is as new as any
+                known = self._known[key] = (time.monotonic(), outcome)
         if isinstance(known[1], ModelUnavailable):
             raise known[1]
         return known[1]
@@ -120,16 +136,33 @@ def _outcome(ask: Callable[[], T]) -> T | ModelUnavailable:
         return exc
 
 
-def refusal(status: int, message: str, server: str) -> HarnessError:
-    """The error for an HTTP status, 400 or more, that `server` gave instead of an answer."""
+def refusal(status: int, message: str, server: str, retry_after: str | None = None) -> HarnessError:
+    """The error for an HTTP status, 400 or more, that `server` gave instead of an answer.
+
+    Args:
+        retry_after: its header of that name.
+    """
     said = f"{server} answers {status}: {message}"
     if status in (429, 503):
-        return ModelBusy(said, hint="Its queue is full: try again in a moment.")
+        hint = "Its queue is full: try again in a moment."
+        return ModelBusy(said, hint=hint, wait=_seconds(retry_after))
+    if status in (408, 502, 504):  # of what stands before the server, most often
+        return ModelBusy(said, hint="Try again in a moment.", wait=_seconds(retry_after))
     if status in (400, 413, 422):
         return SkillFailed(
             said, hint="The server does not take this request; asking again will not help."
         )
     return ModelUnavailable(said, hint="The server's own log says more.")
+
+
+def _seconds(retry_after: str | None) -> float:
+    """Seconds to wait. A date, which the header may also hold, counts as none: our own waits will
+    do."""
+    try:
+        seconds = float(retry_after or 0)
+    except ValueError:
+        return 0.0
+    return seconds if math.isfinite(seconds) else 0.0
 
 
 def connection_lost(
