@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from harness import inputs
-from harness.errors import InputError
+from harness import front_matter, inputs
+from harness.errors import InputError, UsageError
 from harness.inputs import SUFFIXES
 from skills.corpus import tables
 
@@ -19,8 +19,12 @@ _LABEL_LINE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _LABEL = re.compile(
-    r"\s*[*_]{0,2}abstract(?:[*_]{0,2}\s*(?:[:.]|\s[-–]|[–—])[*_]{0,2}|[*_]{1,2})\s+",  # noqa: RUF001
+    r"\s*[*_]{0,2}abstract"
+    r"(?:(?:[*_]{0,2}\s*(?:[:.]|\s[-–]|[–—])[*_]{0,2}|[*_]{1,2})\s+|[*_]{0,2}\s*—[*_]{0,2})",  # noqa: RUF001
     re.IGNORECASE,
+)
+_FRONT_MATTER = re.compile(
+    r"---[ \t]*\n(?P<yaml>.*?)^(?:---|\.\.\.)[ \t]*$", re.DOTALL | re.MULTILINE
 )
 _NEXT_HEADING = re.compile(r"^#{1,6}[ \t]+\S", re.MULTILINE)
 
@@ -50,9 +54,11 @@ def title_and_abstract(text: str) -> tuple[str, str]:
 
     The title is a first heading "# ...", or a first line alone, short and without a full stop, with
     an empty line and more text after it. The abstract is what follows a line "Abstract" up to the
-    next heading, or else all the rest; a label "Abstract:" before it is left out.
+    next heading, or else all the rest; a label "Abstract:" before it is left out. Front matter in
+    YAML is left out, and its title and abstract come first.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip("\ufeff \t\n\f\v")
+    given, body = _without_front_matter(body)
     title = ""
     if not _LABEL_LINE.match(body):
         title, body = _split_title(body)
@@ -62,7 +68,23 @@ def title_and_abstract(text: str) -> tuple[str, str]:
         body = after[: following.start()] if following else after
     elif label := _LABEL.match(body):
         body = body[label.end() :]
-    return title, body.strip()
+    return given or title, body.strip()
+
+
+def _without_front_matter(text: str) -> tuple[str, str]:
+    """The title that front matter gives, or "", and the abstract in it, or else what follows it."""
+    found = _FRONT_MATTER.match(text)
+    if found is None:
+        return "", text
+    try:
+        parsed = front_matter.parse(found["yaml"], Path(), lenient=True)
+    except UsageError:  # a text between two rules
+        return "", text
+    keys = {key.casefold(): key for key in parsed.fields}
+    if not keys or any(re.search(r"\s", key) for key in keys):
+        return "", text
+    title, abstract = (parsed.text(keys.get(name, name)) for name in ("title", "abstract"))
+    return _clean(title), abstract or text[found.end() :].lstrip()
 
 
 def _split_title(text: str) -> tuple[str, str]:
