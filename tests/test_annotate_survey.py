@@ -240,6 +240,13 @@ def test_nothing_but_failures() -> None:
     assert headings(page) == ["# Survey of sieves", "## Without an annotation: 1 paper"]
 
 
+def test_papers_are_numbered_by_date_however_it_is_written() -> None:
+    dates = ("2024/11/02", "2024-12-01", "20241015", "n.d.", "2024-01-05")
+    items = [annotated(paper(n, published=date)) for n, date in enumerate(dates, start=1)]
+    titles = re.findall(r"\*Sieve (\d)\*", section(survey(*items), "## References"))
+    assert titles == ["5", "3", "1", "2", "4"]
+
+
 def test_references_link_to_arxiv_where_there_is_a_page() -> None:
     own = Paper("id", "ab|12", "Mine", "Sieve filters answers.", published="2025")
     odd = Paper("arxiv_id", "2401.00009) [x](http://evil", "Odd", "Sieve filters answers.")

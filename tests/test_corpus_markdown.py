@@ -179,6 +179,14 @@ def test_ways_to_write_the_label(tmp_path: Path, label: str, end: str) -> None:
     assert (one.paper.title, one.paper.abstract) == ("T", "We present Ledger.")
 
 
+@pytest.mark.parametrize("date", ["2024-05-17", "2024/05/17", "20240517", "on 2024/05/17, v2"])
+def test_a_date_keeps_its_day(tmp_path: Path, date: str) -> None:
+    (one, _) = rows(
+        tmp_path, f"## T\n**Published:** {date}\n\nAbstract: One.\n## U\nAbstract: Two."
+    )
+    assert one.paper.published == "2024-05-17"
+
+
 def test_a_line_of_glued_addresses_is_read_in_one_go(tmp_path: Path) -> None:
     glued = "https://x.org/a" * 60  # tried in every way to part them, this takes for ever
     found = rows(tmp_path, f"# L\n## T\n**Abstract:** One.\n{glued} and text\n## U\nAbstract: Two.")

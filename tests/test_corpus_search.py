@@ -244,7 +244,7 @@ def test_outside_the_corpus_words_are_held_as_in_it(db: Database) -> None:
 
 
 def test_papers_about_a_topic_by_date(db: Database) -> None:
-    dates = ("2023-12-31", "2024-05-17T01:57:12Z", "2024", "")
+    dates = ("2023-12-31", "2024-05-17T01:57:12Z", "2024", "", "n.d.", "May 2024")
     for number, published in enumerate(dates, 1):
         keep(db, paper(number, f"Ledger {number}.", published=published))
 
@@ -258,10 +258,31 @@ def test_papers_about_a_topic_by_date(db: Database) -> None:
     assert found(None, date(2023, 12, 31)) == {"2023-12-31"}
 
 
+def test_dates_of_an_older_corpus_are_compared_as_dates(db: Database) -> None:
+    for number, published in enumerate(("2024/05/17", "20240517", "2024.0", "2024-5-7"), 1):
+        keep(db, paper(number, f"Ledger {number}.", published=published))
+
+    def found(since: date | None, until: date | None) -> str:
+        about = papers_about(db, ["ledger"], 9, since, until)
+        return " ".join(sorted(of.published for of in about))
+
+    assert found(date(2024, 5, 8), None) == "2024.0 2024/05/17 20240517"
+    assert found(None, date(2024, 5, 16)) == "2024-5-7 2024.0"
+    assert found(date(2024, 5, 17), date(2024, 5, 17)) == "2024.0 2024/05/17 20240517"
+    assert found(date(2025, 1, 1), None) == ""
+
+
+def test_an_abstract_under_several_ids_is_one_of_the_papers_asked_for(db: Database) -> None:
+    for number in range(1, 4):
+        keep(db, paper(number, "A ledger.", title="Ledger"))
+    keep(db, paper(4, "Another ledger, of some more words."))
+    assert [of.id for of in papers_about(db, ["ledger"], 2)] == [paper(1).id, paper(4).id]
+
+
 def test_of_two_versions_of_a_paper_the_later_one_is_about_a_topic(db: Database) -> None:
     for abstract in ("A ledger, first version.", "A ledger, second version."):
         keep(db, paper(1, abstract))
-        keep(db, paper(2, abstract, id_field="id"))
+        keep(db, paper(2, f"{abstract} Elsewhere.", id_field="id"))
     found = [(of.id_field, of.abstract) for of in papers_about(db, ["ledger"], 9)]
     assert len(found) == 3
     assert ("arxiv_id", "A ledger, first version.") not in found

@@ -364,6 +364,30 @@ def test_an_arxiv_id_is_read_without_its_version(write: Write, written: str, rea
     assert (row.paper.id, "arxiv_id" in row.paper.source) == (written, False)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2024-05-17", "2024-05-17"),
+        ("2024-05-17T01:57:12Z", "2024-05-17"),
+        ("2024/5/7", "2024-05-07"),
+        ("2024.05", "2024-05"),
+        ("20240517", "2024-05-17"),
+        ("202405", "2024-05"),
+        ("2024.0", "2024"),
+        ("2024", "2024"),
+        ("2024-2025", "2024"),
+        ("2024/17/05", "2024"),
+        ("2024-05/17", "2024-05"),
+        ("17 May 2024", "17 May 2024"),
+        ("1715904000", "1715904000"),
+        ("", ""),
+    ],
+)
+def test_a_date_is_read_as_far_as_it_is_told(write: Write, written: str, read: str) -> None:
+    (row,) = rows(write("t.csv", f'published,abstract\n{written},"{ONE}"\n'))
+    assert row.paper.published == read
+
+
 def test_two_versions_in_one_table_are_one_paper(write: Write) -> None:
     one = f'arxiv_id,abstract\n2401.00001v1,"{ONE}"\n'
     same = rows(write("t.csv", f'{one}arXiv:2401.00001,"{ONE}"\n'))
@@ -494,7 +518,7 @@ def test_parquet_in_every_kind_of_text(write: Write, kind: pa.DataType) -> None:
 def test_parquet_lists_and_dates_become_text(write: Write) -> None:
     stamp = datetime.datetime(2024, 5, 17, 9, 30, 1, 5, tzinfo=datetime.UTC)
     for published, text in (
-        (pa.array([stamp], pa.timestamp("ns", "America/New_York")), "2024-05-17T09:30:01"),
+        (pa.array([stamp], pa.timestamp("ns", "America/New_York")), "2024-05-17"),
         (pa.array([stamp.date()], pa.date32()), "2024-05-17"),
         (pa.array([2024], pa.int16()), "2024"),
         (pa.array([None], pa.timestamp("us")), ""),

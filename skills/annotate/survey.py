@@ -25,6 +25,7 @@ from skills.annotate.survey_facts import facts
 from skills.annotate.survey_groups import Group, Wording, grouped
 from skills.corpus.annotated import Annotated, Failure
 from skills.nanda.framework import Framework, Move
+from skills.nanda.paper import iso_date
 
 STATED, NOT_STATED = "✓", "-"
 CLAIM, LIMITATION = "claim", "limitation"
@@ -45,7 +46,9 @@ def as_markdown(
         items: annotated with the moves of `framework`, in any order.
         failures: papers on the topic that have no annotation.
     """
-    items = sorted(items, key=lambda item: (item.paper.published or "9999", item.paper.title))
+    items = sorted(
+        items, key=lambda item: (iso_date(item.paper.published) or "9999", item.paper.title)
+    )
     groups = _groups(topic, items, framework)
     places = [place for group in groups for place in group.members]
     entries = [entry_of(n, items[place], framework) for n, place in enumerate(places, start=1)]

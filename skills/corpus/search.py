@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from skills.corpus.facets import Kind, word
-from skills.corpus.paper_rows import paper_of
+from skills.corpus.paper_rows import stored
 from skills.corpus.queries import Years, all_of, quoted, tokens
-from skills.corpus.rows import one
+from skills.corpus.rows import Row, one
 from skills.nanda.framework import Framework
-from skills.nanda.paper import Paper
+from skills.nanda.paper import Paper, iso_date
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -138,7 +139,8 @@ def papers_about(
     """The papers whose title and abstract hold all of `words`, or `fewest` of them.
 
     Those that hold all of them come first; among these, and among the others, bm25 decides. Of the
-    versions of a paper at arXiv the one that came last is taken.
+    versions of a paper at arXiv the one that came last is taken, of papers with one abstract the
+    best.
 
     Args:
         words: words or phrases, without those that say nothing of a topic.
@@ -153,29 +155,43 @@ def papers_about(
         ["SELECT rowid AS id FROM papers_fts WHERE papers_fts MATCH ?"] * len(asked)
     )
     rows = db.conn.execute(
-        "SELECT papers.* FROM papers_fts JOIN"  # noqa: S608  as many subqueries as there are words
+        "SELECT papers.id, sha256, published FROM papers_fts JOIN"  # noqa: S608  as many subqueries as there are words
         f" (SELECT id AS held_by, count(*) AS held FROM ({each}) GROUP BY id HAVING held >= ?)"
         " ON held_by = papers_fts.rowid JOIN papers ON papers.id = papers_fts.rowid"
         " WHERE papers_fts MATCH ?"
-        " AND substr(published, 1, 10) >= substr(?, 1, min(10, length(published)))"
-        " AND substr(published, 1, 10) <= substr(?, 1, 10)"
-        " AND (published != '' OR ?)"
         " AND NOT EXISTS (SELECT 1 FROM papers AS later WHERE later.source_id = papers.source_id"
         "   AND later.id_field = 'arxiv_id' AND papers.id_field = 'arxiv_id'"
         "   AND later.id > papers.id)"
-        " ORDER BY held = ? DESC, bm25(papers_fts), papers.id LIMIT ?",
+        " ORDER BY held = ? DESC, bm25(papers_fts), papers.id",
         [
             *map(quoted, asked),
             len(asked) if fewest is None else fewest,
             " OR ".join(map(quoted, asked)),
-            "" if since is None else since.isoformat(),
-            "9999" if until is None else until.isoformat(),
-            since is None and until is None,
             len(asked),
-            limit,
         ],
     )
-    return [paper_of(row) for row in rows]
+    within = (row for row in rows if _is_between(row["published"], since, until))
+    return [stored(db, paper_id) for paper_id in list(itertools.islice(_each_once(within), limit))]
+
+
+def _is_between(published: str, since: date | None, until: date | None) -> bool:
+    if since is None and until is None:
+        return True
+    day = iso_date(published)
+    return (
+        day != ""
+        and (since is None or day >= since.isoformat()[: len(day)])
+        and (until is None or day <= until.isoformat())
+    )
+
+
+def _each_once(rows: Iterable[Row]) -> Iterator[int]:
+    """The ids of papers without those whose abstract came before, under another id."""
+    seen: set[str] = set()
+    for row in rows:
+        if row["sha256"] not in seen:
+            seen.add(row["sha256"])
+            yield row["id"]
 
 
 def one_holds_all(papers: Iterable[Paper], words: Sequence[str]) -> bool:

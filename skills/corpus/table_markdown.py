@@ -78,7 +78,7 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _STRONG = re.compile(r"<(strong|b)>(?P<text>.+?)</\1>", re.IGNORECASE)
-_DATE = re.compile(r"\b\d{4}(?:-\d\d(?:-\d\d(?:T[\d:.]+Z?)?)?)?\b")
+_DATE = re.compile(r"\b\d{4}(?:[-/]\d\d(?:[-/]\d\d(?:T[\d:.]+Z?)?)?)?\b")
 _LINK = re.compile(r"!?\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\([^()\s]*\)")
 _LINKS_ALONE = re.compile(r"(?:[\s|,\u00b7-]|!?\[[^\]]*\]\([^()\s]*\)|<?https?://[^\s>]++>?)+")
 

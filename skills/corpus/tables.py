@@ -21,7 +21,7 @@ from skills.corpus.table_jsonl import JsonlReader
 from skills.corpus.table_markdown import MarkdownReader, is_list
 from skills.corpus.table_parquet import ParquetReader
 from skills.nanda.arxiv_id import WHOLE, find_arxiv_id
-from skills.nanda.paper import Paper, own_id
+from skills.nanda.paper import Paper, iso_date, own_id
 from skills.nanda.wording import flatten
 
 __all__ = ["SUFFIXES", "Columns", "Row", "Table", "is_list", "open_table"]
@@ -107,6 +107,7 @@ class Table:
             paper_id = bare_arxiv_id(written) or paper_id
             if written and paper_id != written:
                 source["arxiv_id"] = written
+        published = flatten(values.get("published", ""))
         # A target has own ids in the column of the others: read again, they are own ids still.
         own = OWN_ID.fullmatch(paper_id) and paper_id == own_id(abstract)
         return Paper(
@@ -116,7 +117,7 @@ class Table:
             abstract=abstract,
             source=source,
             authors=flatten(values.get("authors", "")),
-            published=flatten(values.get("published", "")),
+            published=iso_date(published) or published,
             categories=flatten(values.get("categories", "")),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,6 +11,12 @@ from typing import Literal
 from skills.nanda.wording import flatten
 
 IdField = Literal["arxiv_id", "paper_id", "id"]
+
+_DATE = re.compile(
+    r"(\d{4})(?:([-/.])(0?[1-9]|1[0-2])(?:\2(0?[1-9]|[12]\d|3[01]))?"
+    r"|(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])?)?(?!\d)",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,18 @@ class Paper:
         """The year of `published`."""
         digits = self.published[:4]
         return int(digits) if len(digits) == 4 and digits.isdecimal() else None
+
+
+def iso_date(published: str) -> str:
+    """What a date that begins with its year tells, "2024-05-17", "2024-05" or "2024"; else "".
+
+    Takes 2024/5/17, 20240517, a time behind the day, and the 2024.0 that a table made of a year.
+    """
+    found = _DATE.match(published)
+    if found is None:
+        return ""
+    year, _, *parts = found.groups()
+    return "-".join([year, *(part.zfill(2) for part in parts if part)])
 
 
 def abstract_digest(abstract: str) -> str:
