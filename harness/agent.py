@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import answers
-from harness.backends.base import Message, Reply, Tool, ToolCall
+from harness.backends.base import Message, Reply, Request, Tool, ToolCall
 from harness.conversation import fit, without_tools
 from harness.errors import (
     GenerationFailed,
@@ -164,21 +164,25 @@ class Turn:
         used = sum(map(size, tools))
         if self._has_tools:
             system = (Message("system", SYSTEM),)
-            used += len(SYSTEM)
+            used += len(SYSTEM.encode())
         else:
             known = without_tools(known)
-        room = self.model.context - answers.MAX_TOKENS - used // BYTES_PER_TOKEN
+        room = self.model.context - answers.MAX_TOKENS - -(-used // BYTES_PER_TOKEN)
         messages = (*system, *fit(known, room))
         request = self.model.request(messages=messages, max_tokens=answers.MAX_TOKENS, tools=tools)
         if len(self.messages) == 1:
-            return self.model.generate(request, self._speech.add)
+            return self._send(request)
         try:
             self.model = self.call.models.again(self.model)
-            return self.model.generate(request, self._speech.add)
+            return self._send(request)
         except ModelUnavailable as exc:
             raise GenerationFailed(
                 f"in the middle of the work, {exc.message}", hint=exc.hint
             ) from exc
+
+    def _send(self, request: Request) -> Reply:
+        self.model.check_fits(request)  # a server may cut what is too long without a word
+        return self.model.generate(request, self._speech.add)
 
     def _run_all(self, reply: Reply) -> None:
         """Run the calls of a reply, and give every one of them an answer."""

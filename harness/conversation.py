@@ -9,13 +9,14 @@ from harness.backends.base import Message
 from harness.models import BYTES_PER_TOKEN
 
 LEFT_OUT = "(left out: the conversation is too long)"
+CUT = "... (cut: the conversation is too long)"
 
 
 def fit(turns: Sequence[Message], tokens: int) -> tuple[Message, ...]:
     """The newest turns that fit into about `tokens`, each from the user's message on.
 
-    The last turn is kept in any case; of its results of tools the oldest are left out where it is
-    too long by itself.
+    The last turn is kept in any case; of its results of tools the oldest are left out, and then the
+    newest is cut, where it is too long by itself.
     """
     room = tokens * BYTES_PER_TOKEN
     *earlier, last = _turns(turns)
@@ -60,6 +61,12 @@ def _shortened(turn: list[Message], room: int) -> list[Message]:
         if _size(turn) <= room:
             break
         turn[i] = replace(turn[i], content=LEFT_OUT)
+    over = _size(turn) - room
+    if results and over > 0:
+        newest = turn[results[-1]]
+        told = newest.content.encode()
+        kept = told[: max(0, len(told) - over - len(CUT))].decode(errors="ignore")
+        turn[results[-1]] = replace(newest, content=kept + CUT)
     return turn
 
 

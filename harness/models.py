@@ -7,6 +7,7 @@ to `work`; a model that turns out to be absent or unreachable is passed over, in
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -291,5 +292,7 @@ class Models:
 
 
 def _estimated_tokens(request: Request) -> int:
-    size = sum(len(message.content.encode()) for message in request.conversation)
-    return -(-size // BYTES_PER_TOKEN)
+    parts = [f"{t.name}{t.description}{json.dumps(dict(t.parameters))}" for t in request.tools]
+    for message in request.conversation:
+        parts += [message.content, *(c.name + c.arguments for c in message.tool_calls)]
+    return -(-sum(len(part.encode()) for part in parts) // BYTES_PER_TOKEN)

@@ -40,9 +40,10 @@ class PromptSkill(Skill):
         listed = bundled.names(self.file.folder)
 
         def answer(model: ServedModel) -> str:
-            room = (model.context - answers.MAX_TOKENS) * BYTES_PER_TOKEN
-            room -= len(f"{body}{text}".encode())
-            given = _fitting(files, room)
+            room = (model.context - answers.MAX_TOKENS) * BYTES_PER_TOKEN - len(text.encode())
+            given = [*files]
+            while given and len(self._instructions(body, given, listed).encode()) > room:
+                given.pop()
             for left in files[len(given) :]:
                 call.screen.notice(
                     f"/{self.name}: not read: {left.name}: the model's context has no room for it"
@@ -50,6 +51,7 @@ class PromptSkill(Skill):
             system = Message("system", self._instructions(body, given, listed))
             messages = (system, Message("user", text))
             request = model.request(messages=messages, max_tokens=answers.MAX_TOKENS)
+            model.check_fits(request)  # a server may cut what is too long without a word
             reply = model.generate(request, call.screen.emit)
             answers.check(reply, call.screen.notice)
             return reply.text
@@ -66,12 +68,3 @@ class PromptSkill(Skill):
             parts.append(f"<skill_resources>{names}\n</skill_resources>")
         content = "\n".join(parts)
         return f'<skill_content name="{self.name}">\n{content}\n</skill_content>'
-
-
-def _fitting(files: Sequence[Bundled], room: int) -> Sequence[Bundled]:
-    """The first files, as many as there is room for."""
-    for count, file in enumerate(files):
-        room -= len(file.text.encode())
-        if room < 0:
-            return files[:count]
-    return files

@@ -26,8 +26,8 @@ SUMMARY = 300
 _KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
-def tools_of(skills: Iterable[Skill], characters: int) -> tuple[Tool, ...]:
-    """A tool for each skill, in `characters` together.
+def tools_of(skills: Iterable[Skill], most: int) -> tuple[Tool, ...]:
+    """A tool for each skill, in `most` bytes together.
 
     Told is as much as there is room for: first what no skill can do without, then the details of
     one after the other, then options, then what those are for. Skills that have no room at all are
@@ -35,7 +35,7 @@ def tools_of(skills: Iterable[Skill], characters: int) -> tuple[Tool, ...]:
     """
     asked = [*skills]
     chosen: dict[Skill, Tool] = {}
-    room = characters
+    room = most
     for level in (BARE, DETAILS, OPTIONS, ALL):
         for skill in asked:
             if level > BARE and skill not in chosen:
@@ -62,8 +62,9 @@ def tool_of(skill: Skill, level: int = ALL) -> Tool:
 
 
 def size(tool: Tool) -> int:
-    """Characters that a tool takes on the wire."""
-    return len(tool.name) + len(tool.description) + len(json.dumps(dict(tool.parameters))) + 60
+    """Bytes that a tool takes on the wire."""
+    told = f"{tool.name}{tool.description}{json.dumps(dict(tool.parameters))}"
+    return len(told.encode()) + 60
 
 
 def _own(skill: Skill) -> dict[str, Any]:

@@ -487,6 +487,25 @@ def test_tools_and_conversation_fit_the_context(make: Make) -> None:
     assert "(left out: the conversation is too long)" in json.dumps(desk.chats[-1]["messages"])
 
 
+def test_a_result_for_which_there_is_no_room_is_cut(make: Make) -> None:
+    """The model's own limit is what is told of a result, which is more than a small one has."""
+    desk = make(calling(tool_call("free", text="z" * 3000)), "Done.", context=4096)
+    add(desk, Free(lambda call: Result("y" * 3500)))
+    assert desk.give("do it") == 0
+    assert "yyy... (cut: the conversation is too long)" in json.dumps(desk.chats[-1]["messages"])
+
+
+@pytest.mark.parametrize("steps", [0, 10])
+def test_what_cannot_fit_is_refused_before_it_is_sent(
+    make: Make, protocol: str, steps: int
+) -> None:
+    desk = make("Hello.", context=4096)
+    assert desk.give(f"/chat --steps {steps} {'word ' * 2000}") == 2
+    assert "tokens and leaves no room for an answer of 1024 in the model's context" in desk.said
+    assert not desk.chats
+    assert desk.give("hi") == 0
+
+
 def test_skills_that_have_no_room_are_named_once(make: Make) -> None:
     desk = make("Hello.", context=2048)
     for _ in range(2):

@@ -11,7 +11,7 @@ from plugin_folders import GOOD, entry_point, lenient, plugin
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from harness import InvalidReply, Reply, UsageError, skill_md
+from harness import InputError, InvalidReply, Reply, UsageError, skill_md
 from harness.app import App
 from harness.execution import Door
 from harness.prompt_skill import PromptSkill
@@ -253,6 +253,30 @@ def test_a_file_that_is_too_long_is_left_out_and_that_is_said(tmp_path, size, re
     told, said = used(tmp_path, "complete")
     assert "xxx" not in told
     assert f"/complete: not read: references/rules.md: {reason}" in said
+
+
+def test_a_text_that_cannot_fit_is_refused_before_it_is_sent(tmp_path):
+    placed("minimal", tmp_path / ".agents" / "skills")
+    model = FakeModel("done", context=2000)
+    app = fake_app(tmp_path, model)
+    with pytest.raises(InputError, match="leaves no room for an answer of 1024"):
+        app.dispatch(f"/minimal {'word ' * 1000}")
+    assert not model.requests
+
+
+def test_files_leave_room_for_the_words_around_them(tmp_path, monkeypatch):
+    """Else the whole request would be refused, where tokens are estimated."""
+    monkeypatch.setattr(FakeModel, "count_tokens", lambda *_: None)
+    folder = placed("complete", tmp_path / ".agents" / "skills")
+    model = FakeModel(Reply("done", "stop", 1, 1, 0.0), context=4096)
+    app = fake_app(tmp_path, model)
+    told = []
+    for size in range(8300, 9300, 50):
+        (folder / "references" / "rules.md").write_text("x" * size)
+        app.dispatch("/complete a")
+        told.append("xxx" in model.requests[-1].messages[0].content)
+    assert told == sorted(told, reverse=True)
+    assert told[0] is not told[-1]
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a\x1b[2J.md", "a\0b", ".", "references"])

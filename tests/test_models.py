@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from harness.backends.base import Availability, Message, Model, Reply, Request
+from harness.backends.base import Availability, Message, Model, Reply, Request, Tool, ToolCall
 from harness.entries import ModelEntry, ServeEntry
 from harness.errors import InputError, ModelUnavailable
 from harness.models import ModelPool, Models, ServedModel, Usage
@@ -175,6 +175,17 @@ def test_where_nobody_counts_the_tokens_are_estimated(
     check(model, ask(text, max_tokens=10))
     with pytest.raises(InputError, match=f"has about {tokens} tokens and leaves no room"):
         check(model, ask(text, max_tokens=11))
+
+
+def test_tools_and_their_calls_are_estimated_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeModel, "count_tokens", lambda *_: None)
+    call = ToolCall("free", "x" * 296)
+    said = (Message("user", "x" * 300), Message("assistant", "", (call,)))
+    tool = Tool("free", "x" * 294, {})
+    request = Request(said, max_tokens=10, tools=(tool,))
+    check(FakeModel(context=310), request)
+    with pytest.raises(InputError, match="has about 300 tokens"):
+        check(FakeModel(context=309), request)
 
 
 def test_a_backend_keeps_its_model_when_it_is_only_asked_for_less() -> None:
