@@ -71,7 +71,7 @@ def m002_runs(db: sqlite3.Connection) -> None:
 
 
 def m003_annotations(db: sqlite3.Connection) -> None:
-    """Of a paper's annotations by one framework, the newest is the current one.
+    """Of a paper's annotations by one framework, the one made or asked for last is current.
 
     What is asked for often is written down where it is asked: a move has its annotation's framework
     and flag, and the words of its facets for the full-text index (facets.py); an annotation has the
