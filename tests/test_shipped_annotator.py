@@ -19,13 +19,18 @@ from harness.files import FileStore
 from harness.screen import Screen
 from harness.settings import CODE_ROOT
 from harness.testing import fake_settings
+from skills.evaluate import inputs, labels
+from skills.evaluate.annotators import Annotator
+from skills.evaluate.metrics import Task
+from skills.evaluate.resampling import Resamples, estimate
 from skills.finetune import recipe as recipes
 from skills.finetune.serving import modelfile
 from skills.nanda.framework import nanda
 
 FOLDER = CODE_ROOT / "models" / "nanda-annotator"
 ADAPTER = "nanda-annotator-lora"
-POOL = CODE_ROOT.parent / "shared" / "data" / "pool.csv"
+SHARED = CODE_ROOT.parent / "shared" / "data"
+POOL, LABELS = SHARED / "pool.csv", SHARED / "csabstruct_dev.jsonl"
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
@@ -131,6 +136,22 @@ def test_the_card_says_where_its_moves_come_from(line: str, name: str, move: str
     told = [metrics[name][move] for metrics in (ours, base, difference["metrics"])]
     expected = [one[part] for one in told for part in ("value", "low", "high")]
     assert are_rounded(figures_of("Against labels by people", line), expected)
+
+
+@pytest.mark.skipif(not LABELS.is_file(), reason="the shared labels of sentences are not here")
+def test_the_card_says_how_well_agents_hit_the_labels() -> None:
+    framework = nanda()
+    subject = inputs.with_labels(LABELS, framework, 60)
+    assert subject.labelled is not None
+    lines = (FOLDER / "agent-csabstruct.jsonl").read_text(encoding="utf-8").splitlines()
+    said = {row["paper_id"]: row for row in map(json.loads, lines)}
+    moves = [{name: said[paper.id][name] for name in framework.names} for paper in subject.papers]
+    task = Task(subject.papers, framework)
+    found = labels.statistics(Annotator("agents", moves), task, subject.labelled)
+    for move in ("method", "evidence"):
+        one = estimate(Resamples(60).of(found["label_precision", move]))
+        told = f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f}) for {move}"
+        assert told in " ".join(CARD.split())
 
 
 def test_the_card_says_how_fast_it_is_beside_its_base() -> None:
