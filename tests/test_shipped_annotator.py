@@ -160,6 +160,18 @@ def test_the_card_says_how_fast_it_is_beside_its_base() -> None:
     assert f"annotated {ours} papers a minute and the base, under its JSON Schema, {base}," in CARD
 
 
+def test_the_card_says_what_both_do_without_a_constraint() -> None:
+    report = json.loads((FOLDER / "eval-unconstrained.json").read_text(encoding="utf-8"))
+    ours, base = report["annotators"][:2]
+    assert ours["digests"] == measured()["digests"]
+    free = [one["metrics"]["valid_freely"]["overall"] for one in (base, ours)]
+    told = [f"({one['low']:.2f} to {one['high']:.2f})" for one in free]
+    counts = [round(one["value"] * one["papers"]) for one in free]
+    text = " ".join(CARD.split())
+    assert f"for {counts[0]} of the first {free[0]['papers']} papers {told[0]}," in text
+    assert f"nanda-annotator's for {counts[1]} {told[1]}:" in text
+
+
 def test_the_failures_told_are_among_its_worst() -> None:
     report = json.loads((FOLDER / "eval.json").read_text(encoding="utf-8"))
     page = (CODE_ROOT / "docs" / "nanda-annotator.md").read_text(encoding="utf-8")
