@@ -112,6 +112,10 @@ class Desk:
         return self.app.settings.data_dir / "corpus.db"
 
 
+def broken(request: Request) -> str:
+    raise RuntimeError("a wire came loose")
+
+
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.chdir(tmp_path)
@@ -245,9 +249,6 @@ def test_an_answer_out_of_order_is_valid_under_constraint_alone(desk: Desk) -> N
 
 
 def test_a_fault_of_the_run_fails_it_and_is_done_again_on_request(desk: Desk) -> None:
-    def broken(request: Request) -> str:
-        raise RuntimeError("a wire came loose")
-
     desk.model.faults[2] = broken
     outcome = desk.evaluate()
     assert outcome.result.code == 1
@@ -258,9 +259,6 @@ def test_a_fault_of_the_run_fails_it_and_is_done_again_on_request(desk: Desk) ->
 
 
 def test_a_retry_also_asks_what_was_never_asked(desk: Desk) -> None:
-    def broken(request: Request) -> str:
-        raise RuntimeError("a wire came loose")
-
     desk.model.faults[2] = broken
     desk.evaluate("--models producer --consistency 6")
     del desk.model.faults[2]
