@@ -17,9 +17,9 @@ from finetune_base import smollm2, tiny_base
 from harness import output
 from harness.backends import engine
 from harness.errors import InputError, Interrupted, OutputError, SkillFailed
+from skills.finetune.adapter.lora_adapter import read_adapter
 from skills.finetune.base.bases import open_base
 from skills.finetune.exporting import gguf, llama_cpp, merge, readback, same_text
-from skills.finetune.exporting.lora_adapter import read_adapter
 from skills.finetune.exporting.same_text import Answer
 from skills.finetune.out import Done
 from skills.finetune.work import Work

@@ -14,11 +14,11 @@ from typing import Any
 
 from harness.errors import SkillFailed
 from harness.extras import require
+from skills.finetune.adapter.lora_adapter import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from skills.finetune.base.bases import Base, open_base
 from skills.finetune.exporting import readback, same_text
 from skills.finetune.exporting.artifact_files import digest_of, need_disk
 from skills.finetune.exporting.llama_cpp import Converters, chosen_converters, run_program
-from skills.finetune.exporting.lora_adapter import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from skills.finetune.exporting.readback import Readback
 from skills.finetune.exporting.stored_weights import FLOATS, read_weights
 from skills.finetune.out import Done

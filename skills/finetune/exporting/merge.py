@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, Interrupted, SkillFailed, UsageError
 from harness.extras import require
+from skills.finetune.adapter.lora_adapter import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from skills.finetune.base.bases import Base, open_base
 from skills.finetune.exporting.artifact_files import digest_of, need_disk
-from skills.finetune.exporting.lora_adapter import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from skills.finetune.exporting.merged_texts import copy_texts
 from skills.finetune.exporting.stored_weights import (
     FLOATS,

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.entries import ServeEntry
 from harness.errors import InputError, UsageError
-from skills.finetune.exporting.lora_adapter import WEIGHTS
+from skills.finetune.adapter.lora_adapter import WEIGHTS
 from skills.finetune.out import Entry, Out
 from skills.finetune.serving.modelfile_stage import digest_of, served
 from skills.finetune.serving.ollama_host import DEFAULT_HOST
