@@ -41,8 +41,7 @@ def merge(base: Path, adapter: Path, target: Path) -> None:
     """
     from gguf import GGUFWriter
 
-    weights, changes = _opened(base), _opened(adapter)
-    pairs = _pairs(changes, adapter)
+    weights, pairs = _opened(base), lora_pairs(adapter)
     _check(weights, pairs, base, adapter)
     writer = GGUFWriter(target, weights.fields["general.architecture"].contents())
     writer.data_alignment = weights.alignment
@@ -61,26 +60,25 @@ def merge(base: Path, adapter: Path, target: Path) -> None:
         writer.close()
 
 
-def _opened(path: Path) -> Any:
-    from gguf import GGUFReader
+def lora_pairs(path: Path) -> dict[str, Pair]:
+    """The pairs of a LoRA adapter that is a GGUF, by the weight that each is for, in float32.
 
-    try:
-        return GGUFReader(path)
-    except (ValueError, IndexError) as exc:
-        raise ModelUnavailable(f"it cannot be read as GGUF: {exc}", where=str(path)) from exc
+    Raises:
+        ModelUnavailable: it is no such file.
+    """
+    from gguf.quants import dequantize
 
-
-def _pairs(found: Any, path: Path) -> dict[str, Pair]:
-    """The adapter's pairs, by the weight that each is for."""
-    import numpy as np
-
+    found = _opened(path)
     told = found.fields.get("adapter.lora.alpha")
     if told is None:
         raise ModelUnavailable("this GGUF is no LoRA adapter", where=str(path))
     halves: dict[str, dict[str, Any]] = {}
     for tensor in found.tensors:
         name, _, half = tensor.name.rpartition(".lora_")
-        halves.setdefault(name, {})[half] = np.asarray(tensor.data, dtype=np.float32)
+        try:
+            halves.setdefault(name, {})[half] = dequantize(tensor.data, tensor.tensor_type)
+        except (ValueError, NotImplementedError) as exc:
+            raise ModelUnavailable(f"{tensor.name} cannot be read: {exc}", where=str(path)) from exc
     pairs = {}
     for name, both in halves.items():
         if both.keys() != {"a", "b"}:
@@ -88,6 +86,15 @@ def _pairs(found: Any, path: Path) -> dict[str, Pair]:
         scale = float(told.contents()) / len(both["a"])
         pairs[name] = Pair(both["a"], both["b"], scale)
     return pairs
+
+
+def _opened(path: Path) -> Any:
+    from gguf import GGUFReader
+
+    try:
+        return GGUFReader(path)
+    except (ValueError, IndexError) as exc:
+        raise ModelUnavailable(f"it cannot be read as GGUF: {exc}", where=str(path)) from exc
 
 
 def _check(weights: Any, pairs: Mapping[str, Pair], base: Path, adapter: Path) -> None:

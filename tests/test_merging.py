@@ -7,7 +7,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from gguf.quants import dequantize
+from gguf.quants import dequantize, quantize
 from pydantic import ValidationError
 
 from harness import merging
@@ -22,8 +22,16 @@ CHANGED = {"blk.0.attn_q.weight": (576, 576), "blk.7.ffn_down.weight": (1536, 57
 """Weights of SmolLM2-135M, in x out."""
 
 
-def write_adapter(path: Path, shapes: dict[str, tuple[int, int]] = CHANGED) -> Path:
-    """A LoRA adapter that changes these weights by about a tenth of what they are."""
+def write_adapter(
+    path: Path,
+    shapes: dict[str, tuple[int, int]] = CHANGED,
+    kind: gguf.GGMLQuantizationType | None = None,
+) -> Path:
+    """A LoRA adapter that changes these weights by about a tenth of what they are.
+
+    Args:
+        kind: of both matrices; None: A in float16 and B in float32.
+    """
     drawn = np.random.default_rng(1)
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_type("adapter")
@@ -31,8 +39,9 @@ def write_adapter(path: Path, shapes: dict[str, tuple[int, int]] = CHANGED) -> P
     writer.add_float32("adapter.lora.alpha", ALPHA)
     for name, (inside, outside) in shapes.items():
         a, b = drawn.normal(0, 0.1, (RANK, inside)), drawn.normal(0, 0.05, (outside, RANK))
-        writer.add_tensor(f"{name}.lora_a", a.astype(np.float16))
-        writer.add_tensor(f"{name}.lora_b", b.astype(np.float32))
+        for half, values, dtype in (("a", a, np.float16), ("b", b, np.float32)):
+            data = values.astype(dtype) if kind is None else quantize(values.astype("f4"), kind)
+            writer.add_tensor(f"{name}.lora_{half}", data, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -96,6 +105,19 @@ def test_each_matrix_is_the_sum_as_near_as_q8_0_is(
         blocks = wanted.reshape(-1, merging.BLOCK)
         step = np.abs(blocks).max(axis=1, keepdims=True) / 127
         assert np.all(np.abs(found.reshape(blocks.shape) - blocks) <= step * 0.57 + 1e-7), name
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16"])
+def test_an_adapter_is_read_in_the_type_that_it_is_kept_in(tmp_path: Path, kind: str) -> None:
+    """llama.cpp's converter writes any of them, by its --outtype."""
+    whole = merging.lora_pairs(write_adapter(tmp_path / "whole.gguf"))
+    kept_as = gguf.GGMLQuantizationType[kind]
+    found = merging.lora_pairs(write_adapter(tmp_path / "lora.gguf", kind=kept_as))
+    assert found.keys() == whole.keys() == CHANGED.keys()
+    for name, pair in found.items():
+        assert pair.scale == ALPHA / RANK
+        assert np.allclose(pair.a, whole[name].a, atol=1e-2)
+        assert np.allclose(pair.b, whole[name].b, atol=1e-3)
 
 
 def test_all_else_of_the_base_is_there_unchanged(merged: Path, model_files: FileStore) -> None:
