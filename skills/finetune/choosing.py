@@ -15,6 +15,7 @@ from skills.finetune.recipe import Recipe
 
 SETTINGS = {
     "base": "base",
+    "start_from": "adapter.start_from",
     "epochs": "training.epochs",
     "batch": "training.batch",
     "accumulation": "training.accumulation",

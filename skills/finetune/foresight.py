@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.extras import require
+from skills.finetune.adapter import start
 from skills.finetune.exporting.llama_cpp import chosen_converters, library_version
 from skills.finetune.planning.judgement import packages
 from skills.finetune.registering.registered import check_name
@@ -22,7 +23,7 @@ def check(work: Work) -> None:
 
     Raises:
         UsageError: a package is missing, the name cannot be one, or the server is too old.
-        InputError: --llama-cpp names no llama.cpp.
+        InputError: --llama-cpp names no llama.cpp, or --start-from no adapter.
         RegistryError: the registry is broken.
         ModelUnavailable: no server answers at --host.
     """
@@ -30,6 +31,7 @@ def check(work: Work) -> None:
     require(*packages(work.recipe), *MODULES)
     chosen_converters(work)
     library_version()
+    start.find(work)
     check_name(options.as_name)
     RegistryFile.read(settings.user_registry, settings.shipped_registry)
     if options.host:

@@ -91,6 +91,9 @@ class Finetune(Skill):
         )
         recipe: Path | None = Field(None, description="a recipe of your own, a YAML file")
         base: str | None = Field(None, description="the model to train")
+        start_from: str | None = Field(
+            None, description="an adapter to go on from: nanda-annotator, a folder of peft, a GGUF"
+        )
         epochs: float | None = Field(None, gt=0, description="times each row is seen")
         batch: int | None = Field(None, ge=1, description="rows at once")
         accumulation: int | None = Field(None, ge=1, description="batches in a step")

@@ -50,12 +50,15 @@ class Adapter(_Strict):
     Attributes:
         targets: names of the layers that get one, or "all-linear" for every linear layer but the
             output.
+        start_from: an adapter of the same r, alpha and targets to go on from: a folder as peft
+            saves it, its GGUF, or a model of the registry that has one. None: a fresh one.
     """
 
     r: int = Field(16, ge=1, le=1024)
     alpha: float = Field(32, gt=0)
     dropout: float = Field(0.1, ge=0, lt=1)
     targets: tuple[str, ...] | Literal["all-linear"] = ("q_proj", "v_proj")
+    start_from: str | None = Field(None, min_length=1)
 
 
 class Training(_Strict):

@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.errors import HarnessError, InputError
 from harness.extras import require
+from skills.finetune.adapter import start
 from skills.finetune.base.bases import describe
 from skills.finetune.base.facts import PUBLISHED, BaseFacts, published
 from skills.finetune.planning import machine as machines
@@ -151,11 +152,13 @@ def plan(
         disk: what is free where a folder is.
 
     Raises:
-        InputError: the data or the base cannot be used, or nothing is known of the base.
+        InputError: the data, the base or the adapter to go on from cannot be used, or nothing is
+            known of the base.
         UsageError: there are no rows, or the recipe names a layer that the base does not have.
     """
     machine = machine or machines.find()
     recipe, facts = work.recipe, _facts(work)
+    start.opened(work, facts)
     rows = rows_of(work)
     steps = schedule(rows.count, recipe.training)
     saved = checkpoints(steps.last, recipe.training)

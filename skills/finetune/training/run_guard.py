@@ -22,13 +22,17 @@ not: transformers would go on with the old numbers."""
 
 
 def guard(
-    recipe: Recipe, prepared: Mapping[str, Any], digests: Mapping[str, str]
+    recipe: Recipe,
+    prepared: Mapping[str, Any],
+    digests: Mapping[str, str],
+    start: str | None = None,
 ) -> dict[str, Any]:
     """All that decides what the steps of a run are, by name.
 
     Args:
         prepared: prepared.json, which has all of PREPARED.
         digests: sha256 of the prepared rows; the split into training and dev is in them.
+        start: sha256 of the adapter that the recipe goes on from.
     """
     from skills.finetune.base.model import device_kind
 
@@ -38,6 +42,7 @@ def guard(
     settings = recipe.model_dump(mode="json", include={"quantization", "adapter", "training"})
     for part, values in settings.items():
         found |= {f"{part}.{name}": value for name, value in values.items() if name not in FREE}
+    found["adapter.start_sha256"] = start
     found["device"] = device_kind()
     return found | {f"version.{name}": _version(name) for name in PACKAGES}
 

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 from harness import output, progress
 from harness.errors import InputError, Interrupted
 from harness.extras import require
+from skills.finetune.adapter import start
 from skills.finetune.out import Done
 from skills.finetune.recipe import Recipe
 from skills.finetune.training import batches, checkpoints, curve, metrics, run_guard
@@ -43,7 +44,7 @@ def train(work: Work, resume: Path | bool | None = None) -> Done:
     """
     folder, screen = work.out.folder, work.call.screen
     base, prepared, recipe = _ready(work)
-    guard = run_guard.guard(recipe, prepared.facts, prepared.digests)
+    guard = run_guard.guard(recipe, prepared.facts, prepared.digests, start.digest(work))
     checkpoint = checkpoints.to_resume(folder, resume, screen.notice)
     run_guard.check(None if checkpoint is None else checkpoint.guard, guard, str(folder))
     begun = 0 if checkpoint is None else checkpoint.step
@@ -78,10 +79,16 @@ def inputs(work: Work) -> Mapping[str, Any]:
     """All that the adapter depends on.
 
     Raises:
-        InputError: nothing is prepared.
+        InputError: nothing is prepared, or there is no such adapter as the recipe goes on from.
+        ModelError: that is a file of the registry, and not what the registry says.
     """
     parts = {"quantization", "adapter", "training"}
-    return batches.digests(work.out.prepared) | work.recipe.model_dump(mode="json", include=parts)
+    found: dict[str, Any] = dict(batches.digests(work.out.prepared))
+    found |= work.recipe.model_dump(mode="json", include=parts)
+    if (begun_from := start.digest(work)) is not None:
+        return found | {"start": begun_from}
+    found["adapter"].pop("start_from")  # runs of before 2026-11-26 do not have it
+    return found
 
 
 def perform(work: Work) -> Done:
@@ -122,11 +129,17 @@ def _needs_bitsandbytes(recipe: Recipe) -> bool:
 def _trainer(
     work: Work, base: Base, prepared: batches.Prepared, recipe: Recipe, watch: Watch
 ) -> Any:
+    from skills.finetune.base.bases import describe
     from skills.finetune.base.model import load_model
     from skills.finetune.training.trainer import make_trainer
 
+    facts = describe(work)
+    assert facts is not None, "the base is on this machine by now"
+    begins_from = start.opened(work, facts)
     with work.call.screen.progress("loading the base"):
         model = load_model(base.folder, recipe)
+        if begins_from is not None:
+            start.put_into(model, begins_from)
     return make_trainer(model, recipe, prepared, watch)
 
 
@@ -137,8 +150,24 @@ def _finished(work: Work, watch: Watch, reached: int) -> Done:
     checkpoints.keep_adapter(kept.path, work.out.adapter)
     lines = log.read()
     curve.draw(lines, folder / curve.NAME, kept.step)
+    _judge(work, kept, lines)
     outputs = [work.out.adapter, log.path, folder / curve.NAME, folder / RUN]
     return Done(outputs, _facts(kept, watch, lines))
+
+
+def _judge(work: Work, kept: checkpoints.Checkpoint, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Say so where the adapter that was gone on from was no worse."""
+    before = _loss_before(lines)
+    if before is not None and kept.best is not None and kept.best[1] >= before:
+        work.call.screen.notice(
+            f"train: the dev loss is {kept.best[1]:.4f}, and of {work.recipe.adapter.start_from}, "
+            f"which it went on from, {before:.4f}: nothing is gained"
+        )
+
+
+def _loss_before(lines: Sequence[Mapping[str, Any]]) -> float | None:
+    """The dev loss before the first step."""
+    return next((line["dev_loss"] for line in lines if line["step"] == 0), None)
 
 
 def _facts(
@@ -150,6 +179,7 @@ def _facts(
     return {
         "step": kept.step,
         "dev_loss": None if kept.best is None else kept.best[1],
+        "dev_loss_before": _loss_before(lines),
         "steps": watch.schedule.last,
         "steps_of_all_epochs": watch.schedule.total,
         "loss": trained[-1]["loss"] if trained else None,

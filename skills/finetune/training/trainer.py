@@ -33,7 +33,12 @@ def make_trainer(model: Any, recipe: Recipe, prepared: Prepared, watch: Watch) -
     hooks = {name: staticmethod(getattr(watch, name)) for name in dir(watch) if name[:3] == "on_"}
     trainer = CompletionTrainer(
         model=model,
-        args=_arguments(recipe, watch.folder / STAGING, measured=bool(prepared.dev)),
+        args=_arguments(
+            recipe,
+            watch.folder / STAGING,
+            measured=bool(prepared.dev),
+            begun=watch.pace.done > 0,
+        ),
         train_dataset=list(prepared.train),
         eval_dataset=list(prepared.dev) or None,
         callbacks=[type("Watching", (TrainerCallback,), hooks)()],
@@ -116,7 +121,7 @@ class _Completions:
         return metrics
 
 
-def _arguments(recipe: Recipe, staging: Path, *, measured: bool) -> Any:
+def _arguments(recipe: Recipe, staging: Path, *, measured: bool, begun: bool) -> Any:
     """The settings of transformers; only what is not its default, since names come and go.
 
     `max_steps` is none of them: it would change the learning rate's schedule.
@@ -141,6 +146,8 @@ def _arguments(recipe: Recipe, staging: Path, *, measured: bool) -> Any:
         logging_nan_inf_filter=False,
         eval_strategy="steps" if measured else "no",
         eval_steps=training.eval_steps if measured else None,
+        # What an adapter that was trained before is worth, so that one sees what is gained.
+        eval_on_start=measured and not begun and recipe.adapter.start_from is not None,
         metric_for_best_model="eval_loss" if measured else None,
         greater_is_better=False if measured else None,
         save_strategy="steps",

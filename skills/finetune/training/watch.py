@@ -171,6 +171,8 @@ class Watch:
         """
         if not math.isfinite(loss := metrics["eval_loss"]):
             raise self._diverged("the dev loss", state.global_step)
+        if state.global_step == 0:
+            return  # the adapter that training goes on from: there is nothing to save
         if state.best_metric is None or loss < state.best_metric:
             control.should_save = True
         if self.asked_to_stop():
