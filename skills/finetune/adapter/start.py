@@ -153,17 +153,26 @@ def _check(start: Start, adapter: Adapter, facts: BaseFacts) -> None:
                 where=str(start.path),
                 hint=f"--set adapter.{name}={has:g} goes on with it as it is.",
             )
-    trained = targets(facts, adapter)
-    wanted_shapes = {
-        layer: shape for layer, shape in _shapes(facts) if layer.rpartition(".")[2] in trained
-    }
-    if dict(start.shapes) != wanted_shapes:
-        layer = min(layer for layer, _ in start.shapes.items() ^ wanted_shapes.items())
+    _check_layers(start, adapter, facts)
+
+
+def _check_layers(start: Start, adapter: Adapter, facts: BaseFacts) -> None:
+    of_base, trained = dict(_shapes(facts)), targets(facts, adapter)
+    for layer, shape in start.shapes.items():
+        if of_base.get(layer) != shape:
+            raise InputError(
+                f"has {_said(shape)} for {layer}, and {facts.name} {_said(of_base.get(layer))}",
+                where=str(start.path),
+                hint="It was trained on another base: --base names the one to train.",
+            )
+    has = set(start.shapes)
+    wanted_layers = {layer for layer in of_base if layer.rpartition(".")[2] in trained}
+    if has != wanted_layers:
+        own = [name for name in facts.linear if any(layer.endswith(name) for layer in has)]
         raise InputError(
-            f"has {_said(start.shapes.get(layer))} for {layer}, and training {facts.name} on "
-            f"{', '.join(trained)} needs {_said(wanted_shapes.get(layer))}",
+            f"is of {len(has)} layers ({', '.join(own)}), and the recipe of {len(wanted_layers)}",
             where=str(start.path),
-            hint="It is of another base, or `adapter.targets` was another one.",
+            hint=f"--set 'adapter.targets=[{', '.join(own)}]' goes on with it as it is.",
         )
 
 

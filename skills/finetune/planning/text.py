@@ -35,7 +35,7 @@ def _run(plan: Plan) -> str:
     facts, rows, steps, training = plan.facts, plan.rows, plan.steps, plan.recipe.training
     adapter, batch = plan.recipe.adapter, plan.batch
     targets = adapter.targets if adapter.targets == "all-linear" else ", ".join(adapter.targets)
-    origin = f", from {adapter.start_from} on" if adapter.start_from else ""
+    origin = f", going on from {adapter.start_from}" if adapter.start_from else ""
     ended = steps.last < steps.total
     why = "max_steps" if ended else f"{training.epochs:g} epochs of {steps.per_epoch:,}"
     size = f"batch {training.batch} x accumulation {training.accumulation}"
