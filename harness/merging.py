@@ -81,11 +81,15 @@ def lora_pairs(path: Path) -> dict[str, Pair]:
             raise ModelUnavailable(f"{tensor.name} cannot be read: {exc}", where=str(path)) from exc
     pairs = {}
     for name, both in halves.items():
-        if both.keys() != {"a", "b"}:
+        if both.keys() != {"a", "b"} or not _is_pair(both["a"], both["b"]):
             raise ModelUnavailable(f"the adapter holds no pair for {name!r}", where=str(path))
         scale = float(told.contents()) / len(both["a"])
         pairs[name] = Pair(both["a"], both["b"], scale)
     return pairs
+
+
+def _is_pair(a: Any, b: Any) -> bool:
+    return bool(a.ndim == b.ndim == 2 and len(a) == b.shape[1] > 0)
 
 
 def _opened(path: Path) -> Any:

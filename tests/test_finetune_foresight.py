@@ -49,6 +49,27 @@ def test_a_name_that_cannot_be_one(app: App) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--start-from nanda-anotator", "there is no adapter 'nanda-anotator' to go on from"),
+        ("--start-from producer", "the model producer has no adapter"),
+    ],
+)
+def test_an_adapter_to_go_on_from_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, app: App, options: str, message: str
+) -> None:
+    assert message in refused(app, f"{LINE} {options} --as-name mine", InputError)
+
+
+@pytest.mark.parametrize("options", ["", "--as-name nanda-annotator", "--as-name other"])
+def test_a_model_in_the_place_of_the_one_that_it_goes_on_from(app: App, options: str) -> None:
+    name = "other-lora" if "other" in options else "nanda-annotator"
+    said = refused(app, f"{LINE} --start-from {name} {options}", UsageError)
+    assert "would take the place of" in said
+    assert said.endswith("--as-name gives it a name of its own.")
+
+
 def test_a_server_that_was_named_and_does_not_answer(app: App) -> None:
     said = refused(app, f"{LINE} --host http://127.0.0.1:9", ModelUnavailable)
     assert said.startswith("no Ollama server at http://127.0.0.1:9")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +19,17 @@ from finetune_training import prepared_in, rows_of, run_in, said
 from finetune_training import work_in as training_in
 from test_merging import write_adapter
 
+from harness.app import App
 from harness.errors import InputError
+from harness.execution import Door
+from harness.screen import Screen
 from harness.settings import CODE_ROOT
+from harness.testing import fake_settings
 from skills.finetune.adapter import start
 from skills.finetune.base.bases import describe
 from skills.finetune.base.facts import BaseFacts, published
 from skills.finetune.exporting import llama_cpp
+from skills.finetune.recipe import Recipe, load, overridden
 from skills.finetune.training.metrics import Metrics
 from skills.finetune.training.train import inputs, train
 from skills.finetune.work import Work
@@ -103,7 +111,7 @@ def test_without_a_name_it_is_a_fresh_one(tmp_path: Path) -> None:
         ({"alpha": 16}, "has alpha 32, and the recipe 16"),
         (
             {"targets": ("q_proj", "v_proj")},
-            r"is of 210 layers \(q_proj, .*, down_proj\), and the recipe of 60\. --set 'adap",
+            r"has 210 layers \(q_proj, .*, down_proj\), and the recipe 60\. --set 'adapter\.tar",
         ),
     ],
 )
@@ -129,6 +137,8 @@ def test_an_adapter_of_another_base_is_refused(tmp_path: Path) -> None:
         ("producer", "the model producer has no adapter"),
         ("nanda-anotator", "there is no adapter 'nanda-anotator' to go on from"),
         ("no/such/folder", "there is no adapter 'no/such/folder' to go on from"),
+        ("~nobody-here/ft", "there is no adapter '~nobody-here/ft' to go on from"),
+        ("a" * 300, "there is no adapter 'a"),
     ],
 )
 def test_what_is_not_there_is_refused(tmp_path: Path, name: str, message: str) -> None:
@@ -139,33 +149,110 @@ def test_what_is_not_there_is_refused(tmp_path: Path, name: str, message: str) -
 def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
     text = tmp_path / "text.gguf"
     text.write_text("no GGUF")
-    with pytest.raises(InputError, match="no adapter of one r that can be read: it cannot be"):
+    with pytest.raises(InputError, match="no adapter that can be read: it cannot be read as GGUF"):
         start.opened(over_smollm2(tmp_path, text), smollm2_facts())
     (empty := tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no adapter that can be read: No such file"):
+    with pytest.raises(InputError, match=r"there is no adapter '.*empty' to go on from"):
         start.digest(over_smollm2(tmp_path, empty))
 
 
 def test_an_adapter_with_a_layer_that_no_base_has_is_refused(tmp_path: Path) -> None:
     lora = write_adapter(tmp_path / "odd.gguf", {"blk.0.attn_odd.weight": (32, 3)})
-    with pytest.raises(InputError, match="has r 4, and the recipe 16"):
+    with pytest.raises(InputError, match=r"has 32 to 3 for blk\.0\.attn_odd\..*, and .* nothing"):
         start.opened(over_smollm2(tmp_path, lora), smollm2_facts())
-    work = over_smollm2(tmp_path, lora, r=4, alpha=8)
-    with pytest.raises(
-        InputError, match=r"has 32 to 3 for blk\.0\.attn_odd\.weight, and .*nothing"
-    ):
-        start.opened(work, smollm2_facts())
 
 
 def test_what_the_run_itself_would_move_is_refused(tmp_path: Path) -> None:
     work = over_smollm2(tmp_path, tmp_path / "out")
     for name in ("adapter", "earlier-1/adapter"):
         (work.out.folder / name).mkdir(parents=True)
+        (work.out.folder / name / "adapter_config.json").touch()
     for name in ("out", "out/adapter"):
         with pytest.raises(InputError, match="lies in the folder of the run"):
             start.find(over_smollm2(tmp_path, tmp_path / name))
     earlier = work.out.folder / "earlier-1"
     assert start.find(over_smollm2(tmp_path, earlier)) == earlier / "adapter"
+
+
+def test_an_adapter_whose_layers_have_several_r_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "lora.gguf"
+    writer = gguf_format.GGUFWriter(path, "llama")
+    writer.add_type("adapter")
+    writer.add_float32("adapter.lora.alpha", 8.0)
+    for number, rank in enumerate((8, 4)):
+        name = f"blk.{number}.attn_q.weight.lora_"
+        writer.add_tensor(f"{name}a", np.ones((rank, 576), np.float32))
+        writer.add_tensor(f"{name}b", np.ones((576, rank), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(InputError, match=r"its layers have r 4, 8\. Training goes on"):
+        start.opened(over_smollm2(tmp_path, path), smollm2_facts())
+
+
+@pytest.mark.parametrize(("r", "alpha"), [(4, 22.6), (49, 32.0)])
+def test_a_gguf_has_its_alpha_over_r_and_in_32_bits(tmp_path: Path, r: int, alpha: float) -> None:
+    path = tmp_path / "lora.gguf"
+    writer = gguf_format.GGUFWriter(path, "llama")
+    writer.add_type("adapter")
+    writer.add_float32("adapter.lora.alpha", alpha)
+    for number in range(30):
+        writer.add_tensor(f"blk.{number}.attn_q.weight.lora_a", np.ones((r, 576), np.float32))
+        writer.add_tensor(f"blk.{number}.attn_q.weight.lora_b", np.ones((576, r), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    found = start.opened(
+        over_smollm2(tmp_path, path, r=r, alpha=alpha, targets=("q_proj",)), smollm2_facts()
+    )
+    assert found is not None
+    assert found.alpha == pytest.approx(alpha)
+
+
+def test_a_path_is_remembered_absolute_and_a_name_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ft").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for given, kept in (
+        ("ft", str(tmp_path / "ft")),
+        ("nanda-annotator", "nanda-annotator"),
+        ("nowhere", "nowhere"),
+    ):
+        work = over_smollm2(tmp_path, given)
+        anchored = start.anchored(work.recipe, work.call.models.registry)
+        assert anchored.adapter.start_from == kept
+
+
+def test_a_recipe_without_it_has_the_digest_it_had() -> None:
+    assert "start_from" not in Recipe().model_dump()["adapter"]
+    named = overridden(Recipe(), {"adapter.start_from": "nanda-annotator"})
+    assert named.model_dump()["adapter"]["start_from"] == "nanda-annotator"
+    assert Recipe.model_validate(named.model_dump()) == named
+    assert load("lesson").digest.startswith("ef498607"), "as before there was such a setting"
+
+
+def dispatched(folder: Path, line: str) -> str:
+    """What /finetune answers to a line, with the shipped registry and files of its own."""
+    app = App(fake_settings(folder), Door("test"), Screen(io.StringIO(), io.StringIO()))
+    try:
+        return app.dispatch(f"/finetune {line}").result.text
+    finally:
+        app.close()
+
+
+def test_a_line_names_it_and_a_plan_shows_it_and_refuses_a_misfit(tmp_path: Path) -> None:
+    dispatched(tmp_path, f"dataset --gold {CODE_ROOT}/examples/gold.csv save to {tmp_path}/t.jsonl")
+    given = (
+        f"plan {tmp_path}/t.jsonl --out {tmp_path}/ft --base HuggingFaceTB/SmolLM2-135M-Instruct "
+        "--start-from nanda-annotator --set adapter.targets=all-linear"
+    )
+    assert "going on from nanda-annotator" in dispatched(tmp_path, given)
+    assert "going on" not in dispatched(tmp_path, f"{given} --set adapter.start_from=null")
+    with pytest.raises(InputError, match="has r 16, and the recipe 8"):
+        dispatched(tmp_path, f"{given} --set adapter.r=8")
 
 
 @pytest.mark.train
@@ -245,6 +332,23 @@ def test_a_resumed_run_is_not_measured_anew_and_not_gone_on_with_from_another_ad
 
 
 @pytest.mark.train
+def test_what_was_measured_before_a_training_that_came_to_nothing_is_forgotten(
+    base: Path, first: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    Metrics(folder / "metrics.jsonl").add({"step": 0, "dev_loss": 1.0})
+    work = run_in(folder, base, {"adapter.start_from": str(first)})
+    assert dev_losses(folder)[0] == pytest.approx(dev_losses(first)[6], abs=1e-5)
+    assert "nothing is gained" not in said(work) or min(dev_losses(folder).values()) > 1
+    shutil.rmtree(folder)
+    folder.mkdir()
+    Metrics(folder / "metrics.jsonl").add({"step": 0, "dev_loss": 1.0})
+    assert "nothing is gained" not in said(run_in(folder, base))
+    assert 0 not in dev_losses(folder)
+
+
+@pytest.mark.train
 def test_a_training_depends_on_it_and_one_without_as_before(
     base: Path, first: Path, tmp_path: Path
 ) -> None:
@@ -255,7 +359,11 @@ def test_a_training_depends_on_it_and_one_without_as_before(
         training_in(tmp_path / "named", base, {"adapter.start_from": str(first)}), rows_of(4)
     )
     assert inputs(named)["start"] == start.digest(named)
-    assert inputs(named)["adapter"]["start_from"] == str(first)
+    again = replace(named, recipe=overridden(named.recipe, {"adapter.start_from": f"{first}/."}))
+    assert inputs(again) == inputs(named), "by whatever name"
+    misfit = replace(named, recipe=overridden(named.recipe, {"adapter.r": 8}))
+    with pytest.raises(InputError, match="has r 4, and the recipe 8"):
+        inputs(misfit)
 
 
 @pytest.mark.train

@@ -42,7 +42,8 @@ def chosen(options: Any, remembered: Mapping[str, Any], folder: Path) -> Recipe:
         found = _recipe_of(remembered, folder)
     else:
         found = recipes.load(named or DEFAULT)
-    changes = {dotted: getattr(options, field) for field, dotted in SETTINGS.items()}
+    given = {dotted: getattr(options, field) for field, dotted in SETTINGS.items()}
+    changes = {dotted: value for dotted, value in given.items() if value is not None}
     return recipes.overridden(found, {**changes, **dict(map(_setting, options.set))})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.extras import require
 from skills.finetune.adapter import start
+from skills.finetune.base.bases import describe
 from skills.finetune.exporting.llama_cpp import chosen_converters, library_version
 from skills.finetune.planning.judgement import packages
 from skills.finetune.registering.registered import check_name
@@ -22,8 +23,9 @@ def check(work: Work) -> None:
     A server that nobody has named is not asked: without one the run leaves that stage out.
 
     Raises:
-        UsageError: a package is missing, the name cannot be one, or the server is too old.
-        InputError: --llama-cpp names no llama.cpp, or --start-from no adapter.
+        UsageError: a package is missing, the name cannot be one or is that of the model to go on
+            from, or the server is too old.
+        InputError: --llama-cpp names no llama.cpp, or --start-from no adapter that fits.
         RegistryError: the registry is broken.
         ModelUnavailable: no server answers at --host.
     """
@@ -31,7 +33,9 @@ def check(work: Work) -> None:
     require(*packages(work.recipe), *MODULES)
     chosen_converters(work)
     library_version()
-    start.find(work)
+    start.refuse_name(work)
+    facts = describe(work)
+    start.find(work) if facts is None else start.opened(work, facts)
     check_name(options.as_name)
     RegistryFile.read(settings.user_registry, settings.shipped_registry)
     if options.host:

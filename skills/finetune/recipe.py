@@ -13,7 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from harness import yamlfile
 from harness.errors import InputError, UsageError
@@ -59,6 +66,14 @@ class Adapter(_Strict):
     dropout: float = Field(0.1, ge=0, lt=1)
     targets: tuple[str, ...] | Literal["all-linear"] = ("q_proj", "v_proj")
     start_from: str | None = Field(None, min_length=1)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a `start_from` that is None: the digests of runs of before there was one stay."""
+        found: dict[str, Any] = serialize(self)
+        if self.start_from is None:
+            del found["start_from"]
+        return found
 
 
 class Training(_Strict):
@@ -179,15 +194,13 @@ def load(name: str | Path) -> Recipe:
 
 
 def overridden(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """`recipe` with other values, "training.epochs": 2; None changes nothing.
+    """`recipe` with other values, "training.epochs": 2.
 
     Raises:
         UsageError: there is no such setting, or it cannot have the value.
     """
     data = recipe.model_dump()
     for dotted, value in changes.items():
-        if value is None:
-            continue
         *parents, name = dotted.split(".")
         place = data
         for parent in parents:

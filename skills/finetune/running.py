@@ -13,6 +13,7 @@ from harness.joblock import job_lock
 from harness.skills import Call, Result
 from skills.corpus.table_files import regular_file
 from skills.finetune import choosing, stages
+from skills.finetune.adapter import start
 from skills.finetune.out import Entry, Out
 from skills.finetune.work import Work
 from skills.nanda import framework as frameworks
@@ -114,6 +115,7 @@ def _work(call: Call) -> Work:
         )
     before, dev = _before(call), _dev(call)
     recipe, own = choosing.chosen(options, before, folder), _framework(call)
+    recipe = start.anchored(recipe, call.models.registry)
     for path in filter(None, (data, dev)):
         regular_file(path)
     return Work(

@@ -9,50 +9,27 @@ of it, or one by its path.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import math
 from pathlib import Path
 from typing import Any
 
 from harness import output
-from harness.errors import InputError, ModelUnavailable
-from harness.extras import require
+from harness.errors import InputError, UsageError
 from harness.files import FileStore
-from harness.merging import lora_pairs
-from skills.finetune.adapter.lora_adapter import CONFIG, PREFIX, WEIGHTS, A, B, read_adapter
+from harness.registry import Registry
+from skills.finetune.adapter.lora_adapter import CONFIG, PREFIX, WEIGHTS, A, B
+from skills.finetune.adapter.reading import Start, layer_shapes, read
 from skills.finetune.base.facts import BaseFacts
-from skills.finetune.base.files import field as gguf_field
 from skills.finetune.planning.terms import targets
-from skills.finetune.recipe import Adapter
+from skills.finetune.recipe import Adapter, Recipe, overridden
 from skills.finetune.work import Work
-
-PERMUTED = ("q_proj", "k_proj")
-"""Layers whose rows llama.cpp's converter puts in another order for the architecture llama, within
-each head: its engine rotates neighbours, transformers the halves of a head."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """An adapter that is there.
-
-    Attributes:
-        path: a folder of peft, or a GGUF.
-        shapes: of each layer that it has, by the layer's name in transformers: (outputs, inputs).
-        matrices: A, (r, inputs), and B, (outputs, r), of a layer, as tensors or arrays.
-    """
-
-    path: Path
-    r: int
-    alpha: float
-    shapes: Mapping[str, tuple[int, int]]
-    matrices: Callable[[str], tuple[Any, Any]]
 
 
 def find(work: Work) -> Path | None:
     """Where the adapter is that the recipe names: a folder of peft or a GGUF; None for a fresh one.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is none of that name, or it is what the run itself writes over.
         ModelError: it is a file of the registry that is not there, or another one.
     """
     name = work.recipe.adapter.start_from
@@ -62,23 +39,62 @@ def find(work: Work) -> Path | None:
     if (model := registry.models.get(name)) is not None:
         adapters = [place.adapter for place in model.serve if place.adapter is not None]
         if not adapters:
-            raise InputError(f"the model {name} has no adapter that training could go on from")
+            raise InputError(
+                f"the model {name} has no adapter that training could go on from",
+                hint="Of a model that was trained here, name the folder of its run.",
+            )
         name = adapters[0]
     if name in registry.files:
-        return FileStore(registry.files, work.cache, work.call.screen.notice).ensure(name)
-    path = Path(name).expanduser()
-    if not path.exists():
+        files = FileStore(registry.files, work.cache, work.call.screen.notice)
+        return _not_own(files.ensure(name), work)
+    path = _existing(name)
+    if path is not None and path.is_dir():
+        there = path, path / work.out.adapter.name  # of peft, or of a run
+        path = next((folder for folder in there if (folder / CONFIG).is_file()), None)
+    if path is None:
         raise InputError(
             f"there is no adapter {name!r} to go on from",
             hint="`adapter.start_from` is a folder as peft saves an adapter, the GGUF of one, or "
             "a model of the registry that has one (`/models` lists them).",
         )
-    if (path / CONFIG).is_file() or not (path / work.out.adapter.name).is_dir():
-        return _elsewhere(path, work)
-    return _elsewhere(path / work.out.adapter.name, work)  # the folder of a run
+    return _not_own(path, work)
 
 
-def _elsewhere(path: Path, work: Work) -> Path:
+def anchored(recipe: Recipe, registry: Registry) -> Recipe:
+    """The recipe with a path to go on from made absolute: a run is gone on with from any folder."""
+    name = recipe.adapter.start_from
+    if name is None or name in registry.models or name in registry.files:
+        return recipe
+    path = _existing(name)
+    return recipe if path is None else overridden(recipe, {"adapter.start_from": str(path)})
+
+
+def refuse_name(work: Work) -> None:
+    """Refuse a run that would register its model in the place of the one that it goes on from.
+
+    The next run of the same line would go on from what this one has made.
+
+    Raises:
+        UsageError: it would.
+    """
+    name, own = work.recipe.adapter.start_from, work.call.options.as_name or work.out.name
+    if name in (own, f"{own}-lora"):
+        raise UsageError(
+            f"the new model would take the place of {own}, which it goes on from",
+            hint="--as-name gives it a name of its own.",
+        )
+
+
+def _existing(name: str) -> Path | None:
+    """The path of this name, absolute; None where there is nothing."""
+    try:
+        path = Path(name).expanduser().absolute()
+        return path if path.exists() else None
+    except (OSError, RuntimeError):  # too long a name; a home that nobody has
+        return None
+
+
+def _not_own(path: Path, work: Work) -> Path:
     """Refuse what the run itself moves or writes over.
 
     Raises:
@@ -121,7 +137,7 @@ def opened(work: Work, facts: BaseFacts) -> Start | None:
     """
     if (path := find(work)) is None:
         return None
-    start = _of_folder(path) if path.is_dir() else _of_gguf(path, facts)
+    start = read(path, facts)
     _check(start, work.recipe.adapter, facts)
     return start
 
@@ -141,23 +157,12 @@ def put_into(model: Any, start: Start) -> None:
 
 
 def _check(start: Start, adapter: Adapter, facts: BaseFacts) -> None:
-    """Refuse an adapter of another size, of other layers or of another base than is trained.
+    """Refuse an adapter of another base, of another size or of other layers than is trained.
 
     Raises:
         InputError: saying what differs.
     """
-    for name, has, wanted in (("r", start.r, adapter.r), ("alpha", start.alpha, adapter.alpha)):
-        if has != wanted:
-            raise InputError(
-                f"has {name} {has:g}, and the recipe {wanted:g}",
-                where=str(start.path),
-                hint=f"--set adapter.{name}={has:g} goes on with it as it is.",
-            )
-    _check_layers(start, adapter, facts)
-
-
-def _check_layers(start: Start, adapter: Adapter, facts: BaseFacts) -> None:
-    of_base, trained = dict(_shapes(facts)), targets(facts, adapter)
+    of_base, trained = dict(layer_shapes(facts)), targets(facts, adapter)
     for layer, shape in start.shapes.items():
         if of_base.get(layer) != shape:
             raise InputError(
@@ -166,62 +171,29 @@ def _check_layers(start: Start, adapter: Adapter, facts: BaseFacts) -> None:
                 hint="It was trained on another base: --base names the one to train.",
             )
     has = set(start.shapes)
-    wanted_layers = {layer for layer in of_base if layer.rpartition(".")[2] in trained}
-    if has != wanted_layers:
-        own = [name for name in facts.linear if any(layer.endswith(name) for layer in has)]
-        raise InputError(
-            f"is of {len(has)} layers ({', '.join(own)}), and the recipe of {len(wanted_layers)}",
-            where=str(start.path),
-            hint=f"--set 'adapter.targets=[{', '.join(own)}]' goes on with it as it is.",
-        )
-
-
-def _of_folder(path: Path) -> Start:
-    require("safetensors")
-    found = read_adapter(path)
-    return Start(path, found.r, found.alpha, found.shapes, found.matrices)
-
-
-def _of_gguf(path: Path, facts: BaseFacts) -> Start:
-    """Read the GGUF of an adapter, and name and order its layers as transformers does."""
-    import gguf
-
-    try:
-        pairs = lora_pairs(path)
-        architecture = gguf_field(gguf.GGUFReader(path), "general.architecture")
-        kind = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
-        ((r, scale),) = {(len(a), scale) for a, _, scale in pairs.values()}
-    except (ModelUnavailable, KeyError, OSError, ValueError) as exc:
-        raise InputError(
-            "is no adapter of one r that can be read: "
-            f"{exc.message if isinstance(exc, ModelUnavailable) else exc}",
-            where=str(path),
-        ) from exc
-    names = gguf.get_tensor_name_map(kind, facts.layers)
-    layers = {f"{names.get_name(layer)}.weight": layer for layer, _ in _shapes(facts)}
-    matrices = {}
-    for name, (a, b, _) in pairs.items():
-        layer = layers.get(name, name)
-        if architecture == "llama" and layer.endswith(PERMUTED):
-            b = _in_halves(b, facts.heads if layer.endswith("q_proj") else facts.kv_heads)
-        matrices[layer] = a, b
-    shapes = {layer: (b.shape[0], a.shape[1]) for layer, (a, b) in matrices.items()}
-    return Start(path, r, scale * r, shapes, matrices.__getitem__)
-
-
-def _in_halves(b: Any, heads: int) -> Any:
-    """The rows of B in the order of transformers: those that llama.cpp has as neighbours apart."""
-    if len(b) % (2 * heads):
-        return b  # of another base, which is refused for its shape
-    return b.reshape(heads, -1, 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
-
-
-def _shapes(facts: BaseFacts) -> Iterator[tuple[str, tuple[int, int]]]:
-    """The linear layers of a base by their names in transformers: (outputs, inputs)."""
-    for number in range(facts.layers):
-        for name, (inputs, outputs) in facts.linear.items():
-            block = "self_attn" if name[1:] == "_proj" else "mlp"
-            yield f"model.layers.{number}.{block}.{name}", (outputs, inputs)
+    wanted = {layer for layer in of_base if layer.rpartition(".")[2] in trained}
+    own = ", ".join(name for name in facts.linear if any(layer.endswith(name) for layer in has))
+    for same, name, what, value in (
+        (start.r == adapter.r, "r", f"r {start.r}, and the recipe {adapter.r}", start.r),
+        (
+            math.isclose(start.alpha, adapter.alpha, rel_tol=1e-6),  # a GGUF has it in 32 bits
+            "alpha",
+            f"alpha {start.alpha:g}, and the recipe {adapter.alpha:g}",
+            f"{start.alpha:g}",
+        ),
+        (
+            has == wanted,
+            "targets",
+            f"{len(has)} layers ({own}), and the recipe {len(wanted)}",
+            f"[{own}]",
+        ),
+    ):
+        if not same:
+            raise InputError(
+                f"has {what}",
+                where=str(start.path),
+                hint=f"--set 'adapter.{name}={value}' goes on with it as it is.",
+            )
 
 
 def _said(shape: tuple[int, int] | None) -> str:

@@ -214,6 +214,8 @@ def _origin(work: Work, train: Entry, *, cut: bool) -> dict[str, Any]:
         "dev_rows": rows.get("dev"),
         "base": facts.get("base", work.recipe.base),
         "base_digest": facts.get("base_digest"),
+        "start_from": work.recipe.adapter.start_from,
+        "start_sha256": train.inputs.get("start"),
         "recipe": work.recipe.digest,
         "steps": train.facts.get("steps"),
         "steps_of_all_epochs": train.facts.get("steps_of_all_epochs") if cut else None,

@@ -15,10 +15,10 @@ from skills.finetune.recipe import Recipe
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 PREPARED = ("base_digest", "tokenizer_sha256", "template_sha256", "eos_token_id", "pad_token_id")
-FREE = frozenset({"max_steps", "keep"})
-"""Settings of training that may be others on resume. The learning rate's schedule goes by `epochs`,
-and `max_steps` only cuts it short; `keep` only deletes. How often is logged, measured and saved may
-not: transformers would go on with the old numbers."""
+FREE = frozenset({"max_steps", "keep", "start_from"})
+"""Settings that may be others on resume. The learning rate's schedule goes by `epochs`, and
+`max_steps` only cuts it short; `keep` only deletes; of `start_from` the digest is kept instead. How
+often is logged, measured and saved may not: transformers would go on with the old numbers."""
 
 
 def guard(

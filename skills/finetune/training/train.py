@@ -24,6 +24,7 @@ from skills.finetune.work import Stage, Work
 
 if TYPE_CHECKING:
     from skills.finetune.base.bases import Base
+    from skills.finetune.base.facts import BaseFacts
 
 RUN = "run.json"
 MODULES = ("torch", "transformers", "peft", "accelerate", "matplotlib")
@@ -49,7 +50,7 @@ def train(work: Work, resume: Path | bool | None = None) -> Done:
     run_guard.check(None if checkpoint is None else checkpoint.guard, guard, str(folder))
     begun = 0 if checkpoint is None else checkpoint.step
     log = metrics.Metrics(folder / metrics.NAME)
-    log.cut(begun)
+    log.cut(begun or -1)  # what was measured before the first step is so again
     _write(folder / RUN, {"guard": guard, "recipe": recipe.model_dump(mode="json")})
 
     order = batches.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
@@ -79,16 +80,18 @@ def inputs(work: Work) -> Mapping[str, Any]:
     """All that the adapter depends on.
 
     Raises:
-        InputError: nothing is prepared, or there is no such adapter as the recipe goes on from.
+        InputError: nothing is prepared, or the adapter that the recipe goes on from is not there,
+            or does not fit.
         ModelError: that is a file of the registry, and not what the registry says.
     """
     parts = {"quantization", "adapter", "training"}
     found: dict[str, Any] = dict(batches.digests(work.out.prepared))
     found |= work.recipe.model_dump(mode="json", include=parts)
-    if (begun_from := start.digest(work)) is not None:
-        return found | {"start": begun_from}
-    found["adapter"].pop("start_from")  # runs of before 2026-11-26 do not have it
-    return found
+    if work.recipe.adapter.start_from is None:
+        return found
+    start.opened(work, _facts_of_base(work))
+    del found["adapter"]["start_from"]  # its digest says it, and it may have another name tomorrow
+    return found | {"start": start.digest(work)}
 
 
 def perform(work: Work) -> Done:
@@ -129,18 +132,23 @@ def _needs_bitsandbytes(recipe: Recipe) -> bool:
 def _trainer(
     work: Work, base: Base, prepared: batches.Prepared, recipe: Recipe, watch: Watch
 ) -> Any:
-    from skills.finetune.base.bases import describe
     from skills.finetune.base.model import load_model
     from skills.finetune.training.trainer import make_trainer
 
-    facts = describe(work)
-    assert facts is not None, "the base is on this machine by now"
-    begins_from = start.opened(work, facts)
+    begins_from = start.opened(work, _facts_of_base(work))
     with work.call.screen.progress("loading the base"):
         model = load_model(base.folder, recipe)
         if begins_from is not None:
             start.put_into(model, begins_from)
     return make_trainer(model, recipe, prepared, watch)
+
+
+def _facts_of_base(work: Work) -> BaseFacts:
+    from skills.finetune.base.bases import describe
+
+    found = describe(work)
+    assert found is not None, "rows are prepared with the base"
+    return found
 
 
 def _finished(work: Work, watch: Watch, reached: int) -> Done:

@@ -1,0 +1,141 @@
+"""Cross-validate a recipe: every paper of a table with gold annotated by a model that never saw it.
+
+    python bench/crossvalidate.py TABLE.csv --out FOLDER [--folds N]
+        [--dataset "OPTIONS"] [--finetune "OPTIONS"] [-o FILE.json]
+
+Wants the extra `finetune`, and a recipe whose base is a file of the registry. Row i is held out of
+fold i mod N. For each fold the other rows become a training set (`/finetune dataset`, with the
+options of --dataset, such as further tables), an adapter is trained on it (`/finetune prepare` and
+`train`, with those of --finetune; nothing is measured and the last checkpoint kept, so that no held
+row has a say), and its rows are annotated in the form that ships, merged into the base's GGUF. A
+dev set of few papers leaves a kappa that hangs on three of them without an interval; a whole
+training table does not.
+
+Every line of the harness that is run is printed first. What FOLDER has of an earlier run is taken
+as it is, so that the same command goes on. Prints the figures of /evaluate for all papers together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import yaml  # noqa: E402
+
+from skills.corpus.columns import ID_NAMES, Columns  # noqa: E402
+from skills.evaluate import comparison, inputs, report  # noqa: E402
+from skills.evaluate.annotators import Annotator  # noqa: E402
+from skills.finetune.out import Out  # noqa: E402
+from skills.finetune.recipe import Recipe  # noqa: E402
+from skills.nanda.framework import nanda  # noqa: E402
+
+STAGES = ("train", "merge", "gguf")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="cross-validate a recipe of /finetune")
+    parser.add_argument("table", type=Path, help="a .csv with gold")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--dataset", default="", help="options of /finetune dataset")
+    parser.add_argument("--finetune", default="", help="options of /finetune")
+    parser.add_argument("-o", "--output", type=Path, help="all figures, as JSON")
+    options = parser.parse_args()
+    out = options.out.resolve()
+    annotated = [annotations_of_fold(options, out, fold) for fold in range(options.folds)]
+    found = pooled(options.table, {key: row for fold in annotated for key, row in fold.items()})
+    print(report.text(found))
+    if options.output:
+        options.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def annotations_of_fold(
+    options: argparse.Namespace, out: Path, fold: int
+) -> Mapping[str, Mapping[str, str]]:
+    """Train without a fold's papers, and annotate them: the moves by the paper's id."""
+    folder = out / f"fold-{fold}"
+    folder.mkdir(parents=True, exist_ok=True)
+    trained, held, rows, saved = (
+        folder / name for name in ("train.csv", "held.csv", "train.jsonl", "held.jsonl")
+    )
+    if not saved.exists():
+        split(options.table, fold, options.folds, trained, held)
+        given = f"--gold {quoted(trained)} --dev {quoted(held)} {options.dataset}"
+        agent(out, f"/finetune dataset {given} save to {quoted(rows)}", force=True)
+        run = quoted(folder / "run")
+        if not (folder / "run" / "manifest.json").exists():
+            wanted = f"{options.finetune} --set dev_share=0"
+            agent(out, f"/finetune prepare {quoted(rows)} {wanted} --out {run}")
+        for stage in STAGES:
+            agent(out, f"/finetune {stage} {run}" + " --resume" * (stage == "train"))
+        register(out, f"fold-{fold}", folder / "run")
+        db = quoted(out / "corpus.db")
+        annotate = f"/annotate {quoted(held)} --model fold-{fold} --db {db}"
+        agent(out, f"{annotate} save to {quoted(saved)}")
+    lines = map(json.loads, saved.read_text(encoding="utf-8").splitlines())
+    return {next(row[key] for key in ID_NAMES if key in row): row for row in lines}
+
+
+def split(table: Path, fold: int, folds: int, trained: Path, held: Path) -> None:
+    """Write the rows of a table to two others."""
+    with table.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows, names = list(reader), list(reader.fieldnames or ())
+    for path, wanted in ((trained, False), (held, True)):
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(row for i, row in enumerate(rows) if (i % folds == fold) == wanted)
+
+
+def agent(out: Path, line: str, *, force: bool = False) -> None:
+    """Run a line of the harness with a configuration of its own."""
+    print(line, flush=True)
+    places = {f"HARNESS_{name.upper()}": str(out / name) for name in ("config", "data")}
+    command = [sys.executable, str(ROOT / "agent.py"), line, *["--force"] * force]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **places}, check=True)
+
+
+def register(out: Path, name: str, run: Path) -> None:
+    """Name a fold's model, base and adapter merged, in the configuration."""
+    recipe = Recipe.model_validate(Out(run, "").run["recipe"])
+    path = out / "config" / "registry.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = {"backend": "llamacpp", "gguf": recipe.base, "adapter": name, "merge": True}
+    sampling = {"temperature": 0, "seed": 0}
+    model = {"tasks": [], "form": "tagged", "serve": [place], "options": sampling}
+    files = {name: {"path": str(Out.of(run, recipe).lora)}}
+    entries = {"version": 1, "models": {name: model}, "files": files}
+    path.write_text(yaml.safe_dump(entries), encoding="utf-8")
+
+
+def pooled(table: Path, annotated: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """The figures of all folds together, a paper without an annotation as one that states none."""
+    framework = nanda()
+    subject = inputs.with_gold(table, Columns(None, None, None), framework, None)
+    moves = [
+        {name: str(annotated[paper.id][name]) for name in framework.names}
+        if paper.id in annotated
+        else None
+        for paper in subject.papers
+    ]
+    return comparison.of_models(subject, framework, [Annotator("cross-validated", moves)])
+
+
+def quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""bench/crossvalidate.py: what is held out, and the figures of all folds together."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from harness.settings import CODE_ROOT
+from skills.nanda.framework import nanda
+
+MOVES = nanda().names
+
+
+@pytest.fixture(scope="module")
+def bench() -> ModuleType:
+    path = CODE_ROOT / "bench" / "crossvalidate.py"
+    spec = importlib.util.spec_from_file_location("crossvalidate", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten papers, each with a sentence of its own for each move; every third lacks evidence."""
+    path = tmp_path_factory.mktemp("gold") / "gold.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["paper_id", "abstract", *MOVES])
+        writer.writeheader()
+        for number in range(10):
+            words = {move: f"The {move} of ledger {number} is told here." for move in MOVES}
+            abstract = " ".join(words.values())
+            if number % 3 == 0:
+                words["evidence"] = nanda().not_stated
+            writer.writerow({"paper_id": f"p{number}", "abstract": abstract, **words})
+    return path
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_paper_is_held_out_once_and_never_trained_on_then(
+    bench: ModuleType, table: Path, tmp_path: Path
+) -> None:
+    held_out = []
+    for fold in range(3):
+        trained, held = tmp_path / "train.csv", tmp_path / "held.csv"
+        bench.split(table, fold, 3, trained, held)
+        ids, others = ({row["paper_id"] for row in rows(path)} for path in (held, trained))
+        assert not ids & others
+        assert len(ids | others) == 10
+        held_out += sorted(ids)
+    assert sorted(held_out) == [f"p{number}" for number in range(10)]
+
+
+def test_the_folds_are_measured_together_and_what_is_missing_counts(
+    bench: ModuleType, table: Path
+) -> None:
+    annotated = {row["paper_id"]: row for row in rows(table)}
+    figures = bench.pooled(table, annotated)
+    model = figures["annotators"][0]
+    assert (model["name"], figures["papers"]) == ("cross-validated", 10)
+    assert model["metrics"]["kappa"]["evidence"]["value"] == 1
+    assert model["metrics"]["rouge_l"]["overall"]["value"] == 1
+    del annotated["p1"]
+    fewer = bench.pooled(table, annotated)["annotators"][0]["metrics"]
+    assert fewer["recall"]["overall"]["value"] == pytest.approx(1 - 8 / 76, abs=1e-3)
