@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 from harness.runlog import Run
 from harness.screen import Screen
@@ -82,9 +82,19 @@ def random_adapter(
 
 def converted(folder: Path, target: Path) -> Path:
     """The model in a folder as a GGUF in 16 bits."""
+    return _converted("model", target, "--outtype", "f16", "--outfile", target, folder)
+
+
+def converted_adapter(base: Path, adapter: Path, target: Path, kind: str = "f32") -> Path:
+    """An adapter of peft as a GGUF."""
+    arguments = "--base", base, "--outtype", kind, "--outfile", target, adapter
+    return _converted("lora", target, *arguments)
+
+
+def _converted(what: Literal["model", "lora"], target: Path, *arguments: str | Path) -> Path:
     converters = llama_cpp.find_converters()
     llama_cpp.run_program(
-        converters.command(converters.model, "--outtype", "f16", "--outfile", target, folder),
+        converters.command(getattr(converters, what), *arguments),
         target.with_suffix(".log"),
         doing="converting",
         tick=lambda _: None,

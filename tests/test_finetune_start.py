@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import gguf as gguf_format
 import numpy as np
 import pytest
-from finetune_artifacts import ALPHA, R, random_adapter
+from finetune_artifacts import ALPHA, R, converted_adapter, random_adapter
 from finetune_base import SMOLLM2, tiny_base, work_over
 from finetune_training import prepared_in, rows_of, run_in, said
 from finetune_training import work_in as training_in
@@ -28,7 +27,6 @@ from harness.testing import fake_settings
 from skills.finetune.adapter import start
 from skills.finetune.base.bases import describe
 from skills.finetune.base.facts import BaseFacts, published
-from skills.finetune.exporting import llama_cpp
 from skills.finetune.recipe import Recipe, load, overridden
 from skills.finetune.training.metrics import Metrics
 from skills.finetune.training.train import inputs, train
@@ -51,19 +49,20 @@ def over_smollm2(folder: Path, name: str | Path, **changes: Any) -> Work:
     return work_over(folder, SMOLLM2, {**SHIPPED, **named, "adapter.start_from": str(name)})
 
 
-def as_gguf(base: Path, adapter: Path, target: Path, kind: str = "f32") -> Path:
-    """An adapter as llama.cpp's own converter writes it."""
-    converters = llama_cpp.find_converters()
-    arguments = "--base", base, "--outtype", kind, "--outfile", target, adapter
-    llama_cpp.run_program(
-        converters.command(converters.lora, *arguments),
-        target.with_suffix(".log"),
-        doing="converting",
-        tick=lambda _: None,
-        cancel=threading.Event(),
-        environment=converters.environment(),
-    )
-    return target
+def written(path: Path, ranks: Sequence[int], alpha: float = 8.0) -> Path:
+    """The GGUF of an adapter of the queries of SmolLM2-135M, with an r for each layer."""
+    writer = gguf_format.GGUFWriter(path, "llama")
+    writer.add_type("adapter")
+    writer.add_float32("adapter.lora.alpha", alpha)
+    for number, r in enumerate(ranks):
+        name = f"blk.{number}.attn_q.weight.lora_"
+        writer.add_tensor(f"{name}a", np.ones((r, 576), np.float32))
+        writer.add_tensor(f"{name}b", np.ones((576, r), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
 
 
 def dev_losses(folder: Path) -> Mapping[int, float]:
@@ -174,39 +173,20 @@ def test_what_the_run_itself_would_move_is_refused(tmp_path: Path) -> None:
     assert start.find(over_smollm2(tmp_path, earlier)) == earlier / "adapter"
 
 
-def test_an_adapter_whose_layers_have_several_r_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "lora.gguf"
-    writer = gguf_format.GGUFWriter(path, "llama")
-    writer.add_type("adapter")
-    writer.add_float32("adapter.lora.alpha", 8.0)
-    for number, rank in enumerate((8, 4)):
-        name = f"blk.{number}.attn_q.weight.lora_"
-        writer.add_tensor(f"{name}a", np.ones((rank, 576), np.float32))
-        writer.add_tensor(f"{name}b", np.ones((576, rank), np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    with pytest.raises(InputError, match=r"its layers have r 4, 8\. Training goes on"):
+@pytest.mark.parametrize(("ranks", "found"), [((8, 4), "4, 8"), ((), "none")])
+def test_an_adapter_that_has_not_one_r_is_refused(
+    tmp_path: Path, ranks: Sequence[int], found: str
+) -> None:
+    path = written(tmp_path / "lora.gguf", ranks)
+    with pytest.raises(InputError, match=rf"its layers have r {found}\. Training goes on"):
         start.opened(over_smollm2(tmp_path, path), smollm2_facts())
 
 
 @pytest.mark.parametrize(("r", "alpha"), [(4, 22.6), (49, 32.0)])
 def test_a_gguf_has_its_alpha_over_r_and_in_32_bits(tmp_path: Path, r: int, alpha: float) -> None:
-    path = tmp_path / "lora.gguf"
-    writer = gguf_format.GGUFWriter(path, "llama")
-    writer.add_type("adapter")
-    writer.add_float32("adapter.lora.alpha", alpha)
-    for number in range(30):
-        writer.add_tensor(f"blk.{number}.attn_q.weight.lora_a", np.ones((r, 576), np.float32))
-        writer.add_tensor(f"blk.{number}.attn_q.weight.lora_b", np.ones((576, r), np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    found = start.opened(
-        over_smollm2(tmp_path, path, r=r, alpha=alpha, targets=("q_proj",)), smollm2_facts()
-    )
+    path = written(tmp_path / "lora.gguf", [r] * 30, alpha)
+    work = over_smollm2(tmp_path, path, r=r, alpha=alpha, targets=("q_proj",))
+    found = start.opened(work, smollm2_facts())
     assert found is not None
     assert found.alpha == pytest.approx(alpha)
 
@@ -269,7 +249,7 @@ def test_a_gguf_holds_what_peft_has_saved(base: Path, tmp_path: Path, family: st
         AutoTokenizer.from_pretrained(base).save_pretrained(folder)
         base = folder
     random_adapter(base, tmp_path / "adapter")
-    lora = as_gguf(base, tmp_path / "adapter", tmp_path / "lora.gguf")
+    lora = converted_adapter(base, tmp_path / "adapter", tmp_path / "lora.gguf")
     architecture = gguf_format.GGUFReader(lora).fields["general.architecture"].contents()
     assert architecture == family
     changes = {"adapter.r": R, "adapter.alpha": ALPHA, "adapter.targets": "all-linear"}
@@ -293,7 +273,11 @@ def test_a_gguf_holds_what_peft_has_saved(base: Path, tmp_path: Path, family: st
 def test_training_begins_where_the_other_one_ended(
     base: Path, first: Path, tmp_path: Path, form: str
 ) -> None:
-    name = first if form == "run" else as_gguf(base, first / "adapter", tmp_path / "l.gguf", form)
+    name = (
+        first
+        if form == "run"
+        else converted_adapter(base, first / "adapter", tmp_path / "l.gguf", form)
+    )
     changes = {"adapter.dropout": 0.0, "adapter.start_from": str(name)}
     before = dev_losses(first)
     work = run_in(tmp_path / "run", base, changes)

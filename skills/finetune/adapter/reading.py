@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from harness.errors import InputError, ModelUnavailable
 from harness.extras import require
 from harness.merging import lora_pairs
+from skills.finetune.adapter.layers import layer_shapes
 from skills.finetune.adapter.lora_adapter import read_adapter
 from skills.finetune.base.facts import BaseFacts
 from skills.finetune.base.files import field as gguf_field
@@ -98,11 +99,3 @@ def _in_halves(b: Any, heads: int) -> Any:
     if len(b) % (2 * heads):
         return b  # of another base, which is refused for its shape
     return b.reshape(heads, -1, 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
-
-
-def layer_shapes(facts: BaseFacts) -> Iterator[tuple[str, tuple[int, int]]]:
-    """The linear layers of a base by their names in transformers: (outputs, inputs)."""
-    for number in range(facts.layers):
-        for name, (inputs, outputs) in facts.linear.items():
-            block = "self_attn" if name[1:] == "_proj" else "mlp"
-            yield f"model.layers.{number}.{block}.{name}", (outputs, inputs)

@@ -17,10 +17,10 @@ from harness import output
 from harness.errors import InputError, UsageError
 from harness.files import FileStore
 from harness.registry import Registry
+from skills.finetune.adapter.layers import layer_shapes, targets
 from skills.finetune.adapter.lora_adapter import CONFIG, PREFIX, WEIGHTS, A, B
-from skills.finetune.adapter.reading import Start, layer_shapes, read
+from skills.finetune.adapter.reading import Start, read
 from skills.finetune.base.facts import BaseFacts
-from skills.finetune.planning.terms import targets
 from skills.finetune.recipe import Adapter, Recipe, overridden
 from skills.finetune.work import Work
 

@@ -18,8 +18,9 @@ time is computed again. The sum is within 5 % of what autograd was seen to keep 
 
 from __future__ import annotations
 
+from skills.finetune.adapter.layers import targets
 from skills.finetune.base.facts import BaseFacts
-from skills.finetune.planning.terms import TRAINED, Batch, Item, Place, compute_bytes, targets
+from skills.finetune.planning.terms import TRAINED, Batch, Item, Place, compute_bytes
 from skills.finetune.recipe import Recipe
 
 SCORE = 12

@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.errors import UsageError
-from skills.finetune.base.facts import BaseFacts
-from skills.finetune.recipe import Adapter, Quantization
+from skills.finetune.recipe import Quantization
 
 Place = Literal["gpu", "cpu"]
 
@@ -54,23 +52,6 @@ class Batch:
 def total(items: Iterable[Item]) -> int:
     """Bytes of all of them."""
     return sum(item.bytes for item in items)
-
-
-def targets(facts: BaseFacts, adapter: Adapter) -> tuple[str, ...]:
-    """The linear layers of a decoder layer that get an adapter.
-
-    Raises:
-        UsageError: the base has no layer of such a name.
-    """
-    if adapter.targets == "all-linear":
-        return tuple(facts.linear)
-    for name in adapter.targets:
-        if name not in facts.linear:
-            raise UsageError(
-                f"adapter.targets: {facts.name} has no layer {name!r}",
-                hint=f"It has {', '.join(facts.linear)}; all-linear takes all of them.",
-            )
-    return tuple(dict.fromkeys(adapter.targets))
 
 
 def compute_bytes(quantization: Quantization) -> int:
