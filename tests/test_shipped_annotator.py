@@ -97,6 +97,28 @@ def test_the_card_says_what_was_measured(line: str, name: str, move: str) -> Non
 @pytest.mark.parametrize(
     ("line", "name", "move"),
     [
+        ("kappa: evidence", "kappa", "evidence"),
+        ("kappa: comparison", "kappa", "comparison"),
+        ("kappa: limitation", "kappa", "limitation"),
+        ("kappa: implication", "kappa", "implication"),
+        ("ROUGE-L", "rouge_l", "overall"),
+    ],
+)
+def test_card_and_page_say_what_was_cross_validated(line: str, name: str, move: str) -> None:
+    report = json.loads((FOLDER / "eval-crossvalidated.json").read_text(encoding="utf-8"))
+    assert report["papers"] == 476
+    found = report["annotators"][0]["metrics"][name][move]
+    expected = [found[part] for part in ("value", "low", "high")]
+    page = (CODE_ROOT / "docs" / "nanda-annotator.md").read_text(encoding="utf-8")
+    for whole in (CARD, page):
+        text = whole.partition("\n## Cross-validated\n")[2].partition("\n## ")[0]
+        [row] = [row for row in text.splitlines() if row.startswith(f"| {line}")]
+        assert are_rounded(re.findall(r"\d\.\d+", row), expected)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "move"),
+    [
         ("content words", "support", "overall"),
         ("highest ROUGE-L", "overlap", "overall"),
         ("ROUGE-L, mean", "rouge_l", "overall"),
