@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.util
+import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -62,6 +64,22 @@ def test_every_paper_is_held_out_once_and_never_trained_on_then(
     assert sorted(held_out) == [f"p{number}" for number in range(10)]
 
 
+@pytest.mark.parametrize(("code", "ends"), [(0, False), (1, False), (2, True), (130, True)])
+def test_rows_that_fail_do_not_end_it_and_all_else_does(
+    bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, ends: bool
+) -> None:
+    def ran(command: list[str], **given: Any) -> subprocess.CompletedProcess[str]:
+        assert given["env"]["HARNESS_CONFIG"] == str(tmp_path / "config")
+        assert given["env"]["HARNESS_REGISTRY"] == ""
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(subprocess, "run", ran)
+    with pytest.raises(SystemExit) if ends else contextlib.nullcontext():
+        bench.agent(tmp_path, "/annotate held.csv", some_may_fail=True)
+    with pytest.raises(SystemExit) if code else contextlib.nullcontext():
+        bench.agent(tmp_path, "/finetune train ft")
+
+
 def test_the_folds_are_measured_together_and_what_is_missing_counts(
     bench: ModuleType, table: Path
 ) -> None:
@@ -69,6 +87,7 @@ def test_the_folds_are_measured_together_and_what_is_missing_counts(
     figures = bench.pooled(table, annotated)
     model = figures["annotators"][0]
     assert (model["name"], figures["papers"]) == ("cross-validated", 10)
+    assert figures["input"] == "gold.csv", "no path of this machine"
     assert model["metrics"]["kappa"]["evidence"]["value"] == 1
     assert model["metrics"]["rouge_l"]["overall"]["value"] == 1
     del annotated["p1"]

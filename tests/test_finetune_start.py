@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gguf as gguf_format
@@ -19,7 +20,7 @@ from finetune_training import work_in as training_in
 from test_merging import write_adapter
 
 from harness.app import App
-from harness.errors import InputError
+from harness.errors import InputError, UsageError
 from harness.execution import Door
 from harness.screen import Screen
 from harness.settings import CODE_ROOT
@@ -27,7 +28,9 @@ from harness.testing import fake_settings
 from skills.finetune.adapter import start
 from skills.finetune.base.bases import describe
 from skills.finetune.base.facts import BaseFacts, published
+from skills.finetune.out import Done
 from skills.finetune.recipe import Recipe, load, overridden
+from skills.finetune.registering.registered import name_of
 from skills.finetune.training.metrics import Metrics
 from skills.finetune.training.train import inputs, train
 from skills.finetune.work import Work
@@ -212,6 +215,19 @@ def test_a_recipe_without_it_has_the_digest_it_had() -> None:
     assert named.model_dump()["adapter"]["start_from"] == "nanda-annotator"
     assert Recipe.model_validate(named.model_dump()) == named
     assert load("lesson").digest.startswith("ef498607"), "as before there was such a setting"
+
+
+@pytest.mark.parametrize("name", ["nanda-annotator", "nanda-annotator-lora"])
+def test_the_place_of_what_it_goes_on_from_is_not_taken_by_a_stage_alone(
+    tmp_path: Path, name: str
+) -> None:
+    work = over_smollm2(tmp_path, name)
+    work.out.make()
+    work.out.record("train", {}, Done([], {"steps": 4, "steps_of_all_epochs": 4}), 1.0)
+    with pytest.raises(UsageError, match="would take the place of nanda-annotator"):
+        name_of(work)
+    named = replace(work, call=replace(work.call, options=SimpleNamespace(as_name="mine")))
+    assert name_of(named) == "mine"
 
 
 def dispatched(folder: Path, line: str) -> str:

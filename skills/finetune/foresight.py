@@ -33,7 +33,7 @@ def check(work: Work) -> None:
     require(*packages(work.recipe), *MODULES)
     chosen_converters(work)
     library_version()
-    start.refuse_name(work)
+    start.refuse_name(work.recipe, options.as_name or work.out.name)
     facts = describe(work)
     start.find(work) if facts is None else start.opened(work, facts)
     check_name(options.as_name)

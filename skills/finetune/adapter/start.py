@@ -69,18 +69,17 @@ def anchored(recipe: Recipe, registry: Registry) -> Recipe:
     return recipe if path is None else overridden(recipe, {"adapter.start_from": str(path)})
 
 
-def refuse_name(work: Work) -> None:
-    """Refuse a run that would register its model in the place of the one that it goes on from.
+def refuse_name(recipe: Recipe, name: str) -> None:
+    """Refuse a name for the new model that is that of the one which it goes on from.
 
     The next run of the same line would go on from what this one has made.
 
     Raises:
-        UsageError: it would.
+        UsageError: it is.
     """
-    name, own = work.recipe.adapter.start_from, work.call.options.as_name or work.out.name
-    if name in (own, f"{own}-lora"):
+    if recipe.adapter.start_from in (name, f"{name}-lora"):
         raise UsageError(
-            f"the new model would take the place of {own}, which it goes on from",
+            f"the new model would take the place of {name}, which it goes on from",
             hint="--as-name gives it a name of its own.",
         )
 

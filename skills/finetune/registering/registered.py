@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.entries import ServeEntry
 from harness.errors import InputError, UsageError
+from skills.finetune.adapter import start
 from skills.finetune.adapter.lora_adapter import WEIGHTS
 from skills.finetune.out import Entry, Out
 from skills.finetune.serving.modelfile_stage import digest_of, served
@@ -47,7 +48,8 @@ def name_of(work: Work) -> str:
 
     Raises:
         InputError: nothing is trained.
-        UsageError: the name cannot be one, or is not for a run that was cut short.
+        UsageError: the name cannot be one, is not for a run that was cut short, or is that of the
+            model that it goes on from.
     """
     return _name(work, _trained(work.out), held_back=_is_held_back(work))
 
@@ -130,6 +132,7 @@ def _name(work: Work, train: Entry, *, held_back: bool) -> str:
     own: str | None = getattr(work.call.options, "as_name", None)
     check_name(own)
     if not held_back:
+        start.refuse_name(work.recipe, own or work.out.name)
         return own or work.out.name
     if own in (work.out.name, "nanda-annotator"):
         raise UsageError(
