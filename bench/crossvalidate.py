@@ -54,9 +54,9 @@ def main() -> None:
     out = options.out.resolve()
     annotated = [annotations_of_fold(options, out, fold) for fold in range(options.folds)]
     found = pooled(options.table, {key: row for fold in annotated for key, row in fold.items()})
-    print(report.text(found))
     if options.output:
         options.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(report.text(found))
 
 
 def annotations_of_fold(
