@@ -1,0 +1,86 @@
+"""Count code lines by package: lines without docstrings, comments and blank lines.
+
+    python tools/count_code.py [--files] [FOLDER ...]
+
+A Python line counts if it holds a token of code outside a docstring. Of the report pages (JavaScript,
+CSS, HTML), physical lines are counted, in a table of their own. Without a folder, the packages that
+ship are counted: agent.py, harness/ and skills/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import io
+import tokenize
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = ("agent.py", "harness", "skills")
+PAGE_SUFFIXES = (".css", ".html", ".j2", ".js")
+NOT_CODE = {
+    tokenize.COMMENT,
+    tokenize.DEDENT,
+    tokenize.ENCODING,
+    tokenize.ENDMARKER,
+    tokenize.INDENT,
+    tokenize.NEWLINE,
+    tokenize.NL,
+}
+
+
+def code_lines(source: str) -> int:
+    """Return the number of lines of Python code without docstrings, comments and blank lines."""
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in NOT_CODE:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    return len(lines - _docstring_lines(ast.parse(source)))
+
+
+def _docstring_lines(tree: ast.AST) -> set[int]:
+    """Return the lines of every string that stands alone as a statement."""
+    lines: set[int] = set()
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
+            lines.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return lines
+
+
+def package(path: Path) -> str:
+    """Return the row of the table that a file belongs to: `harness/cli`, `skills/curate`, ..."""
+    parent = path.relative_to(ROOT).parent.parts
+    return "/".join(parent[:2]) or path.name
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--files", action="store_true", help="one row per file")
+    parser.add_argument("folders", nargs="*", default=SHIPPED, metavar="FOLDER")
+    arguments = parser.parse_args()
+
+    code: Counter[str] = Counter()
+    pages: Counter[str] = Counter()
+    for folder in arguments.folders:
+        top = (ROOT / folder).resolve()
+        for path in sorted(top.rglob("*") if top.is_dir() else [top]):
+            row = str(path.relative_to(ROOT)) if arguments.files else package(path)
+            if path.suffix == ".py":
+                code[row] += code_lines(path.read_text(encoding="utf-8"))
+            elif path.suffix in PAGE_SUFFIXES:
+                pages[row] += len(path.read_text(encoding="utf-8").splitlines())
+
+    for title, counts in (("Python, code lines", code), ("Pages, physical lines", pages)):
+        print(title)
+        for row, count in sorted(counts.items()):
+            print(f"  {row:<44}{count:>8,}")
+        print(f"  {'total':<44}{counts.total():>8,}\n")
+
+
+if __name__ == "__main__":
+    main()
