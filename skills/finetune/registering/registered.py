@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.backends.ollama_server import DEFAULT_HOST
 from harness.entries import ServeEntry
 from harness.errors import InputError, UsageError
 from skills.finetune.adapter import start
 from skills.finetune.adapter.lora_adapter import WEIGHTS
+from skills.finetune.exporting.artifact_files import file_digest
 from skills.finetune.out import Entry, Out
-from skills.finetune.serving.modelfile_stage import digest_of, served
-from skills.finetune.serving.ollama_host import DEFAULT_HOST
+from skills.finetune.serving.modelfile_stage import served_gguf
 from skills.finetune.work import Work
 from skills.nanda.framework import sha256_of
 
@@ -64,7 +65,7 @@ def registration_of(work: Work) -> Registration:
         UsageError: as `name_of` says.
     """
     train = _trained(work.out)
-    gguf = served(work)
+    gguf = served_gguf(work)
     _refuse_older(work.out, train)
     cut, held_back = _is_cut(work, train), _is_held_back(work)
     name = _name(work, train, held_back=held_back)
@@ -172,7 +173,7 @@ def _refuse_older(out: Out, train: Entry) -> None:
 def _file(work: Work, path: Path) -> dict[str, Any]:
     return {
         "path": _from(work.call.settings.user_registry, path),
-        "sha256": digest_of(work.out, path),
+        "sha256": file_digest(work.out, path),
         "size": path.stat().st_size,
     }
 
