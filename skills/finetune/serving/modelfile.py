@@ -49,11 +49,10 @@ def write(modelfile: Modelfile, comments: Sequence[str] = ()) -> str:
         InputError: a value cannot be written.
     """
     lines = [f"# {line}" for comment in comments for line in comment.splitlines()]
-    for name in ("from", "adapter"):
-        value = modelfile.base if name == "from" else modelfile.adapter
-        if value is not None:
-            plain = value and _value(f"{value}\n") == value
-            lines.append(f"{name.upper()} {value if plain else _quoted(name.upper(), value)}")
+    for name, path in (("FROM", modelfile.base), ("ADAPTER", modelfile.adapter)):
+        if path is not None:
+            is_plain = path and _value(f"{path}\n") == path
+            lines.append(f"{name} {path if is_plain else _quoted(name, path)}")
     for name, values in modelfile.parameters.items():
         for value in values if isinstance(values, tuple) else (values,):
             text = _quoted(name, value) if isinstance(value, str) else json.dumps(value)

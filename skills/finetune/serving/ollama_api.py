@@ -76,7 +76,7 @@ class Ollama:
 
     def __init__(self, host: str) -> None:
         try:
-            self._client = client_of(host.strip(), LONG_SECONDS, Plug())
+            self._client: Any = client_of(host.strip(), LONG_SECONDS, Plug())
         except ModelUnavailable as exc:
             raise UsageError(exc.message, hint=exc.hint) from exc
         self.host = str(self._client._client.base_url).rstrip("/")
