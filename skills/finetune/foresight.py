@@ -8,7 +8,6 @@ from skills.finetune.base.bases import describe
 from skills.finetune.exporting.llama_cpp import chosen_converters, library_version
 from skills.finetune.planning.judgement import packages
 from skills.finetune.registering.registered import check_name
-from skills.finetune.registering.registry_file import RegistryFile
 from skills.finetune.serving.ollama_api import Ollama
 from skills.finetune.serving.ollama_create import refuse_old
 from skills.finetune.work import Work
@@ -18,7 +17,7 @@ MODULES = ("gguf", "sentencepiece", "cffi", "jinja2")
 
 
 def check(work: Work) -> None:
-    """Refuse a run whose converter, server or registry cannot be used.
+    """Refuse a run whose converter or server cannot be used.
 
     A server that nobody has named is not asked: without one the run leaves that stage out.
 
@@ -26,10 +25,9 @@ def check(work: Work) -> None:
         UsageError: a package is missing, the name cannot be one or is that of the model to go on
             from, or the server is too old.
         InputError: --llama-cpp names no llama.cpp, or --start-from no adapter that fits.
-        RegistryError: the registry is broken.
         ModelUnavailable: no server answers at --host.
     """
-    options, settings = work.call.options, work.call.settings
+    options = work.call.options
     require(*packages(work.recipe), *MODULES)
     chosen_converters(work)
     library_version()
@@ -37,7 +35,6 @@ def check(work: Work) -> None:
     facts = describe(work)
     start.find(work) if facts is None else start.opened(work, facts)
     check_name(options.as_name)
-    RegistryFile.read(settings.user_registry, settings.shipped_registry)
     if options.host:
         with Ollama(options.host) as ollama:
             refuse_old(ollama.version())
