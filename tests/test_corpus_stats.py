@@ -10,8 +10,9 @@ from corpus_papers import annotated, paper
 from skills.corpus import stats, store
 from skills.corpus.annotated import Failure
 from skills.corpus.database import open_corpus
-from skills.corpus.stats import Share, of_corpus, of_items
+from skills.corpus.stats import of_corpus, of_items
 from skills.nanda.framework import nanda
+from skills.reporting.statistics import Share
 
 UNSTATED = nanda().not_stated
 ITEMS = [

@@ -9,9 +9,9 @@ import pytest
 from curate_desk import NAMES, PANEL, Desk, Judge, a_desk, gated, ids, row, write_table
 
 from skills.corpus.database import open_corpus
-from skills.corpus.stats import Share
 from skills.curate.notes import _adds as adds
 from skills.curate.notes import _judge as of_judge
+from skills.reporting.statistics import Share
 
 __all__ = ["a_desk"]
 

@@ -12,9 +12,10 @@ from skills.corpus.annotated import Annotated, Failure
 from skills.corpus.importing import Added
 from skills.corpus.listing import Kept
 from skills.corpus.search import Found
-from skills.corpus.stats import Group, Share, Stats
+from skills.corpus.stats import Group, Stats
 from skills.corpus.verifying import Wrong
 from skills.nanda.framework import RESERVED, Framework
+from skills.reporting.statistics import Share
 
 WIDTH = 96
 _LEGEND = """\

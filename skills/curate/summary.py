@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from skills.corpus.stats import Share
 from skills.curate import agreement, decisions, separation
 from skills.curate.curator import Judge
 from skills.curate.items import Input
@@ -26,6 +25,7 @@ from skills.curate.probes import KINDS
 from skills.curate.subtle_probes import SUBTLE
 from skills.curate.verdicts import Bar, Decision, Verdict
 from skills.nanda.framework import Framework
+from skills.reporting.statistics import Share
 
 SHOWN_BORDERLINE = 20
 DECISIONS: tuple[Decision, ...] = ("kept", "rejected", "undecided", "failed", "pending")
