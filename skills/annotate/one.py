@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from functools import partial
 from typing import Any
 
 from harness.models import ServedModel
 from harness.skills import Call, Result
-from skills.annotate import arxiv_source, render
+from skills.annotate import render
 from skills.annotate.annotate import annotate, prepare
+from skills.annotate.arxiv import lookup
 from skills.annotate.papers import read_paper
 from skills.corpus import outputs
 from skills.corpus.annotated import Annotated
@@ -24,9 +24,7 @@ def annotate_text(call: Call, framework: Framework) -> Result:
         source=call.source,
         title=options.title,
         max_words=framework.max_words,
-        fetch=partial(
-            arxiv_source.fetch, cache_dir=call.settings.cache_dir, notice=call.screen.notice
-        ),
+        fetch=lambda arxiv_id: lookup.fetch(arxiv_id, lookup.api_of(call)),
     )
 
     def work(model: ServedModel) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
-from functools import partial
 from typing import IO, Any
 
 from harness.skills import Call, Result
-from skills.annotate import arxiv_search, sources
+from skills.annotate import sources
+from skills.annotate.arxiv import lookup
 from skills.annotate.job_result import Finished
 from skills.annotate.many import annotate_source, database
 from skills.annotate.survey import as_markdown
@@ -105,7 +105,7 @@ def _find(call: Call, topic: str) -> list[Paper]:
         since=options.since,
         until=options.until,
         from_corpus=from_corpus,
-        from_arxiv=partial(arxiv_search.search, cache_dir=call.settings.cache_dir),
+        from_arxiv=lambda topic, **options: lookup.search(topic, lookup.api_of(call), **options),
         notice=call.screen.notice,
     )
 
