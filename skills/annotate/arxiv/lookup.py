@@ -8,10 +8,10 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from harness.errors import NothingFound
-from harness.skills import Call
+from harness.api.skill import Call
 from skills.annotate.topic import between, shown, subject_words
 from skills.nanda.paper import Paper
-from skills.nanda.wording import flatten
+from skills.nanda.text import flatten
 
 if TYPE_CHECKING:
     import arxiv  # type: ignore[import-untyped]
