@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from datetime import date
 from typing import TYPE_CHECKING
 
-from harness.errors import NothingFound
 from harness.api.skill import Call
+from harness.errors import NothingFound
 from skills.annotate.topic import between, shown, subject_words
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
