@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import InputError
-from harness.inputs import SUFFIXES, TEXT_WORDS, is_file, path_in
-from skills.annotate import arxiv_source, text_files
-from skills.corpus import tables
+from harness.support.text_input import SUFFIXES, TEXT_WORDS, is_file, path_in
+from skills.annotate import text_files
+from skills.annotate.arxiv import source as arxiv_source
+from skills.corpus.tables import reader
 from skills.nanda.arxiv_id import WHOLE
 from skills.nanda.paper import Paper, own_id
-from skills.nanda.wording import flatten
+from skills.nanda.text import flatten
 
 ABSTRACT_WORDS = TEXT_WORDS
 """From this length on, text on the line is an abstract; anything shorter is a topic."""
@@ -68,9 +69,9 @@ def table_in(text: str) -> Path | None:
     """The table of papers that `text` names, by its suffix or, of a .md file, by what it holds."""
     asked = text.strip()
     path = None if _is_long(asked) else path_in(asked)
-    if path is None or path.suffix.lower() not in tables.SUFFIXES:
+    if path is None or path.suffix.lower() not in reader.SUFFIXES:
         return None
-    return path if path.suffix.lower() != ".md" or tables.is_list(path) else None
+    return path if path.suffix.lower() != ".md" or reader.is_list(path) else None
 
 
 def is_topic(text: str) -> bool:

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Literal
 
 from harness.errors import InputError, NothingFound, SkillFailed
-from skills.corpus.search import one_holds_all
+from skills.corpus.search.fulltext import one_holds_all
 from skills.nanda.paper import Paper
-from skills.nanda.wording import STOP_WORDS, WORD, flatten
+from skills.nanda.text import STOP_WORDS, WORD, flatten
 
 Source = Literal["corpus", "arxiv"]
 

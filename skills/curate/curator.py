@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from harness.backends.base import Message, Reply
 from harness.errors import InvalidReply
-from harness.models import ServedModel
-from skills.curate.items import Item
-from skills.curate.panel import Panel, Persona
+from harness.models.backends.base import Message, Reply
+from harness.models.pool import ServedModel
+from skills.curate.inputs.items import Item
+from skills.curate.panel.panel import Panel, Persona
 from skills.nanda.framework import Framework
 
 TOP = 100
@@ -78,7 +78,7 @@ class Judge:
     """A model that sits as the panel.
 
     Args:
-        form: how it votes; `skills.curate.forms` measures it.
+        form: how it votes; `skills.curate.panel.vote_mode` measures it.
     """
 
     panel: Panel

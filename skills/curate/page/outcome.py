@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from skills.curate.gates import REASONS
+from skills.curate.inputs.gates import REASONS
 from skills.curate.page import drawings
 from skills.curate.page.markup import Element, facts, h, paragraph, prose, section, table
-from skills.curate.panel import Panel
+from skills.curate.panel.panel import Panel
 
 Summary = Mapping[str, Any]
 
