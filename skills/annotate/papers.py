@@ -12,7 +12,6 @@ from typing import Literal
 from harness.errors import InputError
 from harness.support.text_input import SUFFIXES, TEXT_WORDS, is_file, path_in
 from skills.annotate import text_files
-from skills.annotate.arxiv import source as arxiv_source
 from skills.corpus.tables import reader
 from skills.nanda.arxiv_id import WHOLE
 from skills.nanda.paper import Paper, own_id
@@ -34,17 +33,17 @@ _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.|arxiv\.org/)\S+", re.IGNORECAS
 def read_paper(
     text: str,
     *,
+    fetch: Callable[[str], Paper],
     source: Literal["line", "stdin"] = "line",
     title: str | None = None,
     max_words: int = 1500,
-    fetch: Callable[[str], arxiv_source.Entry] = arxiv_source.fetch,
 ) -> Paper:
     """Make a paper of what stands on the line, or of all of stdin.
 
     Args:
+        fetch: returns the paper with an arXiv id.
         title: instead of the one found.
         max_words: words of an abstract at most.
-        fetch: gets an arXiv entry by its id.
 
     Raises:
         InputError: the input is none of the kinds that are read, or cannot be read.
@@ -54,7 +53,7 @@ def read_paper(
     if source == "stdin":
         paper = _given(text, "stdin")
     elif not is_file(asked) and (arxiv_id := arxiv_id_in(asked)):
-        paper = fetch(arxiv_id).as_paper()
+        paper = fetch(arxiv_id)
     elif _is_long(asked):
         paper = _given(text, "text")
     elif path := path_in(asked):

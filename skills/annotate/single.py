@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from functools import partial
 from typing import Any
 
 from harness.api.skill import Call, Result
 from harness.models.pool import ServedModel
 from skills.annotate import render
-from skills.annotate.arxiv import source
+from skills.annotate.arxiv import lookup
 from skills.annotate.generate import annotate, prepare
 from skills.annotate.papers import read_paper
 from skills.corpus import exporters
@@ -25,7 +24,7 @@ def annotate_text(call: Call, framework: Framework) -> Result:
         source=call.source,
         title=options.title,
         max_words=framework.max_words,
-        fetch=partial(source.fetch, cache_dir=call.settings.cache_dir, notice=call.screen.notice),
+        fetch=lambda arxiv_id: lookup.fetch(arxiv_id, lookup.api_of(call)),
     )
 
     def work(model: ServedModel) -> dict[str, Any]:

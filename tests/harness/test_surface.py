@@ -131,9 +131,8 @@ def test_the_types_are_packaged():
 )
 def test_a_strangers_plugin_holds_under_strict_types(tmp_path, written, instead, code):
     mypy = pytest.importorskip("mypy.api")
-    source = (CODE_ROOT / "tests" / "support" / "plugin_of_everything.py").read_text(
-        encoding="utf-8"
-    )
+    example = CODE_ROOT / "tests" / "support" / "plugin_of_everything.py"
+    source = example.read_text(encoding="utf-8")
     assert written in source
     path = tmp_path / "plugin_of_everything.py"
     path.write_text(source.replace(written, instead), encoding="utf-8")

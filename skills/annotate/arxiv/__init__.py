@@ -1,1 +1,1 @@
-"""Papers from arXiv: requests, cache, ids, search."""
+"""Papers from arXiv, by id and by topic."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
-from functools import partial
 from typing import IO, Any
 
 from harness.api.skill import Call, Result
-from skills.annotate.arxiv import search
+from skills.annotate.arxiv import lookup
 from skills.annotate.survey.page import as_markdown
 from skills.annotate.table import sources
 from skills.annotate.table.command import annotate_source, database
@@ -107,7 +106,7 @@ def _find(call: Call, topic: str) -> list[Paper]:
         since=options.since,
         until=options.until,
         from_corpus=from_corpus,
-        from_arxiv=partial(search.search, cache_dir=call.settings.cache_dir),
+        from_arxiv=lambda topic, **options: lookup.search(topic, lookup.api_of(call), **options),
         notice=call.screen.notice,
     )
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from skills.corpus.stats import Share
 from skills.curate.curator import Judge
 from skills.curate.inputs.items import Input
 from skills.curate.inputs.probes import KINDS
@@ -26,6 +25,7 @@ from skills.curate.panel.panel import Panel
 from skills.curate.statistics import agreement, decisions, separation
 from skills.curate.store.verdicts import Bar, Decision, Verdict
 from skills.nanda.framework import Framework
+from skills.reporting.statistics import Share
 
 SHOWN_BORDERLINE = 20
 DECISIONS: tuple[Decision, ...] = ("kept", "rejected", "undecided", "failed", "pending")

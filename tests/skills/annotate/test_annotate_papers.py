@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError, InputError
-from skills.annotate.arxiv.source import Entry
 from skills.annotate.papers import arxiv_id_in, is_topic, read_paper
 from skills.annotate.text_files import title_and_abstract
 from skills.nanda.paper import Paper
 
 WORDS = "We present a tool that finds faults in the plans of language agents. "
 ABSTRACT = (WORDS * 4).strip()
-FETCHED = Entry("2405.12345", "2405.12345v2", "Ledger", "Agents call tools. " * 9)
+SOURCE = {"kind": "arxiv", "arxiv_id": "2405.12345v2"}
+FETCHED = Paper("arxiv_id", "2405.12345", "Ledger", "Agents call tools. " * 9, SOURCE)
 
 
-def no_fetch(arxiv_id: str) -> Entry:
+def no_fetch(arxiv_id: str) -> Paper:
     raise AssertionError(f"arXiv was asked for {arxiv_id}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -72,13 +71,7 @@ class Places:
         return sum(word in known for word in words)
 
     def from_arxiv(
-        self,
-        topic: str,
-        *,
-        limit: int,
-        since: date | None,
-        until: date | None,
-        notice: Callable[[str], None],
+        self, topic: str, *, limit: int, since: date | None, until: date | None
     ) -> list[Paper]:
         self.asked.append(("arxiv", (topic, limit, since, until)))
         if isinstance(self.arxiv, Exception):
@@ -207,7 +200,7 @@ class Widening(Places):
     """An arXiv that says it widens, as the real search does."""
 
     def from_arxiv(self, topic: str, **asked: Any) -> list[Paper]:
-        asked["notice"](NO_BETTER)
+        self.notices.append(NO_BETTER)
         return super().from_arxiv(topic, **asked)
 
 
