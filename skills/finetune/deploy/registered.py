@@ -165,8 +165,8 @@ def _file(work: Work, path: Path) -> dict[str, Any]:
 
 def _places(work: Work, name: str, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield `serve` entries, best first: Ollama if verified there, then the embedded engine."""
-    context = work.recipe.export.num_ctx
-    room = {} if context == ServeEntry.model_fields["context"].default else {"context": context}
+    tokens = work.recipe.export.num_ctx
+    room = {} if tokens == ServeEntry.model_fields["context"].default else {"context": tokens}
     yield from (place | room for place in _at_ollama(work, files))
     yield {"backend": "llamacpp", "gguf": f"{name}-gguf"} | room
     if f"{name}-lora" in files:
