@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import InputError
-from skills.corpus.tables import Columns, Row, open_table
+from skills.corpus.tables import Columns, TableRow, open_table
 from skills.nanda.framework import nanda
 from skills.nanda.paper import own_id
 
@@ -49,7 +49,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str
 Write = Callable[[str, str | bytes], Path]
 
 
-def rows(path: Path, **options: Any) -> list[Row]:
+def rows(path: Path, **options: Any) -> list[TableRow]:
     return list(open_table(path, **options).rows())
 
 

@@ -26,7 +26,7 @@ from skills.finetune.build_finetune_from_annotations import (
     format_annotation_prompt,
     format_annotation_system,
 )
-from skills.finetune.data.rows import SOURCES, WHYS, read_entries
+from skills.finetune.data.rows import SOURCES, WHYS, read_annotations
 from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
@@ -259,8 +259,8 @@ def test_annotations_in_hand_are_put_together_as_tables_are(made: Make) -> None:
     choices = Choices(curated_only=True)
     in_hand = build_from_entries(
         gold,
-        read_entries([agent], Reading()),
-        read_entries([curated], Reading()),
+        read_annotations([agent], Reading()),
+        read_annotations([curated], Reading()),
         agent_csv=agent,
         dev=[row(1)["arxiv_id"]],
         choices=choices,
