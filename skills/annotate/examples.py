@@ -8,12 +8,12 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from harness.entries import ModelEntry
 from harness.errors import InputError
-from skills.corpus.table_files import regular_file
-from skills.corpus.tables import open_table
-from skills.nanda.forms import Example
+from harness.models.schema import ModelEntry
+from skills.corpus.tables.files import regular_file
+from skills.corpus.tables.reader import open_table
 from skills.nanda.framework import Framework
+from skills.nanda.reply_formats import Example
 
 
 def examples_for(entry: ModelEntry, framework: Framework) -> tuple[Example, ...]:

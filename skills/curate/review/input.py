@@ -12,11 +12,11 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.inputs import shown
-from skills.corpus.columns import AbstractBy, Columns
-from skills.corpus.database import open_corpus
-from skills.corpus.paper_rows import paper_of
-from skills.corpus.tables import Table, TableRow, open_table, paper_key, read_header
+from harness.support.text_input import shown
+from skills.corpus.db.connection import open_corpus
+from skills.corpus.db.papers import paper_of
+from skills.corpus.tables.columns import AbstractBy, Columns
+from skills.corpus.tables.reader import Table, TableRow, open_table, paper_key, read_header
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
 

@@ -19,9 +19,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import InputError, OutputError
-from harness.inputs import shown, unreadable
-from skills.corpus.table_files import place
-from skills.corpus.tables import paper_key
+from harness.support.text_input import shown, unreadable
+from skills.corpus.tables.files import place
+from skills.corpus.tables.reader import paper_key
 from skills.curate.review.gold import GoldTable, read_gold
 from skills.curate.review.input import Candidate
 from skills.nanda.framework import Framework

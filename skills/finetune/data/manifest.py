@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness._version import __version__
-from harness.inputs import shown
-from harness.tables import table
-from skills.corpus.tables import paper_key
+from harness.support.text_input import shown
+from harness.terminal.tables import table
+from skills.corpus.tables.reader import paper_key
 from skills.finetune.data.dataset import Dataset
 from skills.finetune.data.rows import SOURCES, WHYS, LeftOut
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import InputError
-from skills.corpus.tables import Columns, TableRow, open_table, paper_key
+from skills.corpus.tables.reader import Columns, TableRow, open_table, paper_key
 from skills.finetune.data.annotation_pairs import completion_of
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
@@ -153,8 +153,8 @@ def _rows(path: Path, reading: Reading, *, annotated: bool) -> Iterator[TableRow
         yield from table.rows()
         return
     from harness import settings
-    from skills.corpus.database import default_path, open_corpus
-    from skills.corpus.saved_files import complete_rows
+    from skills.corpus.db.connection import default_path, open_corpus
+    from skills.corpus.tables.annotated_reader import complete_rows
 
     corpus = reading.corpus or default_path(settings.from_environment())
     with open_corpus(corpus, must_exist=True) as db:

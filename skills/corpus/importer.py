@@ -1,0 +1,253 @@
+"""Import papers, with annotations where a table has them, into the corpus; no model is used.
+
+A file saved here (.jsonl, .parquet) includes the provenance of its annotations, which they keep
+with their keys. Others are marked as imported. The whole file is read once before anything is
+written, so that an invalid row leaves the corpus unchanged.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness._version import __version__
+from harness.errors import InputError
+from harness.support.text_input import shown
+from skills.corpus.content_key import IMPORT, key_of, verify
+from skills.corpus.db import papers as paper_rows
+from skills.corpus.db import store
+from skills.corpus.db.connection import transaction
+from skills.corpus.records import Annotated
+from skills.corpus.tables.annotated_reader import complete_rows
+from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
+from skills.nanda.framework import Framework, sha256_of
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+BATCH = 500
+"""Rows in one transaction: a commit costs as much as some rows do."""
+
+
+@dataclass(slots=True)
+class Added:
+    """The result of an import, in numbers.
+
+    Attributes:
+        papers, annotations: new ones.
+        known_papers, known_annotations: those already present, which are unchanged.
+        without_moves: rows with a paper alone.
+        empty, repeated: rows without an abstract, or with the id and abstract of an earlier one.
+        renamed: annotations whose provenance does not match them or their abstract; they count as
+            imported.
+        lacks: the moves without a column, where others have one; no annotation is read then.
+    """
+
+    papers: int = 0
+    annotations: int = 0
+    known_papers: int = 0
+    known_annotations: int = 0
+    without_moves: int = 0
+    empty: int = 0
+    repeated: int = 0
+    renamed: int = 0
+    lacks: tuple[str, ...] = ()
+
+
+def add(
+    db: Database,
+    path: Path,
+    framework: Framework,
+    columns: Columns | None = None,
+    *,
+    limit: int | None = None,
+    tick: Callable[[str], None] = lambda status: None,
+) -> Added:
+    """Import a table of papers; where it has a column for each move, with their annotations.
+
+    Args:
+        limit: rows at most.
+        tick: called with the progress.
+
+    Raises:
+        InputError: the file or a row cannot be used, or no row has an abstract; nothing has been
+            written.
+    """
+    table = open_table(path, columns, moves=framework.names, limit=limit, abstract_by="provenance")
+    added = Added()
+    if missing := table.missing_moves:
+        if not table.has_abstracts:
+            table.require_moves()
+        if len(missing) < len(framework.names):
+            added.lacks = missing
+        table = open_table(path, columns, limit=limit)
+    rows = _validate(db, table, framework, tick)
+    waiting = complete_rows(db, table)
+    for done in range(0, rows, BATCH):
+        # The checks take longest: compute them before taking the write lock.
+        batch = [_prepare(db, row, framework) for row in itertools.islice(waiting, BATCH)]
+        with transaction(db):
+            for prepared in batch:
+                _add(db, prepared, framework, added)
+        tick(f"{min(done + BATCH, rows):,} of {rows:,} rows")
+    return added
+
+
+def annotated(row: TableRow, framework: Framework) -> Annotated | None:
+    """Return a row's annotation as it would be imported, or None if it has none.
+
+    Raises:
+        InputError: a move is not valid.
+    """
+    if not row.has_moves:
+        return None
+    moves = row.valid_moves(framework)
+    return _annotated(row, moves, _provenance(row, moves, framework)[0], framework)
+
+
+def _validate(db: Database, table: Table, framework: Framework, tick: Callable[[str], None]) -> int:
+    """Validate all rows and return how many there are."""
+    rows, has_abstract = 0, False
+    for rows, row in enumerate(complete_rows(db, table), start=1):
+        if row.paper.abstract and not row.repeat:
+            has_abstract = True
+            if row.has_moves:
+                row.valid_moves(framework)
+        if rows % BATCH == 0:
+            tick(f"{rows:,} rows read")
+    if not has_abstract:
+        raise InputError(
+            "no row has an abstract" if rows else "has no rows below its header",
+            where=shown(table.path),
+        )
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A row ready to be written.
+
+    Attributes:
+        key: of its annotation; None if it has none.
+        item: that annotation; None if the corpus has it already.
+        renamed: its own provenance was discarded.
+    """
+
+    row: TableRow
+    key: str | None = None
+    item: Annotated | None = None
+    renamed: bool = False
+
+
+def _prepare(db: Database, row: TableRow, framework: Framework) -> _Prepared:
+    if not row.has_moves or not row.paper.abstract or row.repeat:
+        return _Prepared(row)
+    moves = row.valid_moves(framework)
+    provenance, renamed = _provenance(row, moves, framework)
+    key, paper_id = provenance["key"], paper_rows.known(db, row.paper)
+    if paper_id is not None and store.has(db, key, paper_id):
+        return _Prepared(row, key, None, renamed)
+    return _Prepared(row, key, _annotated(row, moves, provenance, framework), renamed)
+
+
+def _add(db: Database, prepared: _Prepared, framework: Framework, added: Added) -> None:
+    paper = prepared.row.paper
+    if not paper.abstract:
+        added.empty += 1
+        return
+    if prepared.row.repeat:
+        added.repeated += 1
+        return
+    is_known = paper_rows.known(db, paper) is not None
+    added.known_papers += is_known
+    added.papers += not is_known
+    paper_id = paper_rows.keep(db, paper)
+    if prepared.key is None:
+        added.without_moves += 1
+        return
+    added.renamed += prepared.renamed
+    # Checked again under the lock: another process may have added it meanwhile.
+    if prepared.item is None or store.has(db, prepared.key, paper_id):
+        added.known_annotations += 1
+        return
+    added.annotations += 1
+    store.save(db, prepared.item, framework, unless_newer=True)
+
+
+def _annotated(
+    row: TableRow, moves: dict[str, str], provenance: Mapping[str, Any], framework: Framework
+) -> Annotated:
+    from skills.nanda.checks import check
+
+    paper = row.paper
+    return Annotated(
+        paper,
+        {
+            paper.id_field: paper.id,
+            "title": paper.title,
+            **moves,
+            "checks": check(paper.abstract, framework.stated(moves)),
+            "provenance": dict(provenance),
+        },
+    )
+
+
+def _provenance(
+    row: TableRow, moves: Mapping[str, str], framework: Framework
+) -> tuple[Mapping[str, Any], bool]:
+    """Return the row's own provenance if it is complete and consistent, else that of an import.
+
+    The second value is True if the row's own was discarded.
+    """
+    imported, own = _import_provenance(row, moves, framework), row.provenance
+    if own is None:
+        return imported, False
+    if not imported.keys() - {"moves_sha256"} <= own.keys():
+        return imported, True
+    try:
+        wrong = verify({**moves, "provenance": own}, row.paper.abstract)
+    except (KeyError, TypeError, ValueError, AttributeError):  # a part has another type
+        return imported, True
+    texts = (own["resolved"], own["created"])
+    if wrong or not all(isinstance(text, str) for text in texts):
+        return imported, True
+    return own, False
+
+
+def _import_provenance(
+    row: TableRow, moves: Mapping[str, str], framework: Framework
+) -> dict[str, Any]:
+    """Return the provenance of an annotation of unknown origin: the file it was read from.
+
+    moves_sha256 takes the place of a model's parameters: other moves are another annotation.
+    """
+    paper = row.paper
+    provenance: dict[str, Any] = {
+        "requested": IMPORT,
+        "resolved": IMPORT,
+        "reason": None,
+        "backend": IMPORT,
+        "where": Path(paper.source.get("path", "")).name,
+        "digests": {},
+        "form": "json",
+        "framework": {
+            "name": framework.name,
+            "version": framework.version,
+            "digest": framework.digest,
+        },
+        "prompt_sha256": None,
+        "schema_sha256": None,
+        "moves_sha256": sha256_of(dict(moves)),
+        "sampling": {},
+        "attempts": 0,
+        "tokens": {"prompt": 0, "cached": 0, "completion": 0},
+        "seconds": 0.0,
+        "harness": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "input": {**paper.source, "sha256": paper.sha256},
+    }
+    return {**provenance, "key": key_of(provenance)}

@@ -1,0 +1,85 @@
+"""Read CSV tables (RFC 4180), also with semicolons or tabs as separators."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import InputError
+from harness.support.text_input import shown
+from skills.corpus.tables.columns import Column
+from skills.corpus.tables.files import Record, place, text_lines
+
+MAX_FIELD = 2**31 - 1
+"""Characters of a field at most. The csv module's own limit is 128 kB; some platforms do not accept
+more than this."""
+
+
+class CsvReader:
+    unit = "line"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def header(self) -> tuple[str, ...]:
+        """Return the names, "" for a column without one, such as the index that pandas writes."""
+        _, row = next(self._rows(), (0, [""]))
+        names = tuple(name.strip() for name in row)
+        if not any(names):
+            raise InputError(
+                "has no header", where=shown(self._path), hint="Name the columns in line 1."
+            )
+        return names
+
+    def records(self, columns: tuple[Column, ...]) -> Iterator[Record]:
+        rows = self._rows()
+        names = [name.strip() for name in next(rows)[1]]
+        indexes = [names.index(column.name) for column in columns]
+        for line, row in rows:
+            if len(row) != len(names):
+                if len(row) == 1 and not row[0].strip():
+                    continue  # a line of blanks
+                raise InputError(
+                    f"has {len(row)} {'field' if len(row) == 1 else 'fields'}, "
+                    f"and the header has {len(names)}",
+                    where=place(self._path, self.unit, line),
+                    hint='Quote a field that contains a separator or a line break: "a, b".',
+                )
+            yield Record(line, tuple(row[index] for index in indexes))
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield each row that is not empty with its first line; the header comes first."""
+        csv.field_size_limit(MAX_FIELD)
+        lines = text_lines(self._path)
+        before: list[str] = []
+        for line in lines:
+            before.append(line)
+            if line.strip():
+                break
+        separator = _separator(before[-1] if before else "", self._path)
+        rows = csv.reader(itertools.chain(before, lines), delimiter=separator, strict=True)
+        while True:
+            begin = rows.line_num + 1
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as exc:
+                raise InputError(
+                    f"the row that begins here is not valid CSV ({exc})",
+                    where=place(self._path, self.unit, begin),
+                    hint="Is a quote missing? Within quotes, write a quote twice.",
+                ) from exc
+            if row:
+                yield begin, row
+
+
+def _separator(header: str, path: Path) -> str:
+    """Return the separator: a comma, unless the header has only tabs or semicolons."""
+    outside = re.sub(r'"[^"]*"', "", header)
+    if path.suffix.lower() == ".tsv" or ("," not in outside and "\t" in outside):
+        return "\t"
+    return ";" if "," not in outside and ";" in outside else ","
