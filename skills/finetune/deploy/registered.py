@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError, UsageError
+from harness.models.backends.ollama_server import DEFAULT_HOST
 from harness.models.schema import ServeEntry
-from skills.finetune.deploy.modelfile_stage import digest_of, served
-from skills.finetune.deploy.ollama_host import DEFAULT_HOST
+from skills.finetune.deploy.modelfile_stage import served_gguf
 from skills.finetune.deploy.registry_file import BY, registered_path
+from skills.finetune.export.artifact_files import file_digest
 from skills.finetune.formats.lora_adapter import WEIGHTS
 from skills.finetune.model import start_from
 from skills.finetune.run.run_dir import Entry, Out
@@ -72,7 +73,7 @@ def registration_of(work: Work) -> Registration:
         InputError: nothing is trained, there is no GGUF, or it is older than the training.
         UsageError: as `name_of`.
     """
-    train, gguf = _trained(work.out), served(work)
+    train, gguf = _trained(work.out), served_gguf(work)
     _refuse_older(work.out, train)
     name, cut = name_of(work), _is_cut(work, train)
     registry = work.call.models.registry
@@ -158,7 +159,7 @@ def _refuse_older(out: Out, train: Entry) -> None:
 def _file(work: Work, path: Path) -> dict[str, Any]:
     return {
         "path": registered_path(work.call.settings.user_registry, path.resolve()),
-        "sha256": digest_of(work.out, path),
+        "sha256": file_digest(work.out, path),
         "size": path.stat().st_size,
     }
 
