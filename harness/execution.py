@@ -122,6 +122,9 @@ class Execution:
             frameworks={name: f.path for name, f in self.catalogue.frameworks.items()},
         )
         models.cancel = call.cancel
+        with self._isolated():
+            variant = self.skill.variant(call)
+        opts.check_variant(self.skill, call.options, variant)
         with self._line_ended(screen), recorded(self._recording(call)) as recording:
             result = call_isolated(self.skill, call, self._formats)
             if general.as_json and (result.summary is not None or not targets):
