@@ -48,7 +48,7 @@ def main() -> int:
     """Run the command line and return its exit code."""
     if (code := hand_over(HERE / "agent.py")) is not None:
         return code
-    from harness import cli
+    from harness.cli import main as cli
 
     return cli.command()
 

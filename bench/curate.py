@@ -31,17 +31,18 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from harness import settings as settings_module  # noqa: E402
-from harness.app import App  # noqa: E402
-from harness.execution import Door  # noqa: E402
-from harness.models import Choice, Models, ServedModel  # noqa: E402
-from harness.screen import Screen  # noqa: E402
-from skills.corpus.columns import Columns  # noqa: E402
-from skills.corpus.database import open_corpus  # noqa: E402
-from skills.curate import items, panel  # noqa: E402
+from harness.cli.app import App  # noqa: E402
+from harness.models.pool import Choice, Models, ServedModel  # noqa: E402
+from harness.runs.runner import Door  # noqa: E402
+from harness.terminal.console import Screen  # noqa: E402
+from skills.corpus.db.connection import open_corpus  # noqa: E402
+from skills.corpus.tables.columns import Columns  # noqa: E402
 from skills.curate.curator import Judge, Vote  # noqa: E402
-from skills.curate.forms import choose_form  # noqa: E402
-from skills.curate.items import Item  # noqa: E402
-from skills.curate.panel import Persona  # noqa: E402
+from skills.curate.inputs import items  # noqa: E402
+from skills.curate.inputs.items import Item  # noqa: E402
+from skills.curate.panel import panel  # noqa: E402
+from skills.curate.panel.panel import Persona  # noqa: E402
+from skills.curate.panel.vote_mode import choose_form  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 
 TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"

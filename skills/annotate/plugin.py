@@ -10,15 +10,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from harness.hookspecs import RegisterSkill, hookimpl
-from harness.skills import Call, Result, Skill, SkillOptions
+from harness.api.hookspecs import RegisterSkill, hookimpl
+from harness.api.skill import Call, Result, Skill, SkillOptions
 from skills.corpus.options import (
     AnswerOptions,
     DatabaseOptions,
     TitledColumnOptions,
     WorkerOptions,
 )
-from skills.nanda.choosing import FrameworkOption, chosen
+from skills.nanda.framework_option import FrameworkOption, chosen
 
 _ASK = r"(?:please\s+|can\s+you\s+|could\s+you\s+|would\s+you\s+)*annotate\s+"
 _WHAT = r"(?:this|the|my|following|arxiv|paper|abstract|file|text|preprint|from|of|in|with|id)"
@@ -49,9 +49,7 @@ def _day(value: Any, *, last: bool) -> Any:
 
 
 class PaperOptions(SkillOptions):
-    title: str | None = Field(
-        None, description="the paper's title; default: the one of the input"
-    )
+    title: str | None = Field(None, description="the paper's title; default: the one of the input")
 
 
 class JobOptions(WorkerOptions, DatabaseOptions):
@@ -131,17 +129,17 @@ class Annotate(Skill):
         framework = chosen(call.options.framework, call.frameworks)
         variant = self.variant(call)
         if variant == "a table":
-            from skills.annotate.many import annotate_table
             from skills.annotate.papers import table_in
+            from skills.annotate.table.command import annotate_table
 
             table = table_in(call.text)
             assert table is not None
             return annotate_table(call, table, framework)
         if variant == "a topic":
-            from skills.annotate.survey_topic import annotate_topic
+            from skills.annotate.survey.command import annotate_topic
 
             return annotate_topic(call, framework)
-        from skills.annotate.one import annotate_text
+        from skills.annotate.single import annotate_text
 
         return annotate_text(call, framework)
 

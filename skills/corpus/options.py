@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from harness.skills import SkillOptions
+from harness.api.skill import SkillOptions
 
 
 class ColumnOptions(SkillOptions):

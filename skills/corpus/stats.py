@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from skills.corpus.annotated import Annotated, Failure
-from skills.corpus.facets import first_category
+from skills.corpus.db.facets import first_category
+from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Stats:
 
 def of_corpus(db: Database, framework: Framework) -> Stats:
     """The numbers of the whole corpus."""
-    from skills.corpus.listing import failures
+    from skills.corpus.db.reads import failures
 
     facets: Counter[_Facets] = Counter()
     # From papers to annotations, each by an index that holds all that is asked of it.

@@ -2,7 +2,7 @@
 
 A persona that is asked has the mean of the answers' values for a vote, weighted by the probability
 that the model gives each of them as its next token; that of one that reads is how little its moves
-surprise the model after the abstract (`skills.curate.reading`). Nothing is sampled
+surprise the model after the abstract (`skills.curate.panel.reading`). Nothing is sampled
 and no prose is parsed. A server that tells no probabilities is asked for its answer as JSON under a
 schema instead.
 """
@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from harness.backends.base import Message, Reply
 from harness.errors import InvalidReply
-from harness.models import ServedModel
-from skills.curate import reading
-from skills.curate.items import Item
-from skills.curate.panel import Panel, Persona
+from harness.models.backends.base import Message, Reply
+from harness.models.pool import ServedModel
+from skills.curate.inputs.items import Item
+from skills.curate.panel import reading
+from skills.curate.panel.panel import Panel, Persona
 from skills.nanda.framework import Framework
 
 TOP = 100
@@ -102,7 +102,7 @@ class Judge:
     """A model that sits as the panel.
 
     Args:
-        form: how it votes; `skills.curate.forms` measures it.
+        form: how it votes; `skills.curate.panel.vote_mode` measures it.
     """
 
     panel: Panel

@@ -7,16 +7,16 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from harness.api.hookspecs import RegisterSkill, hookimpl
+from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
-from harness.hookspecs import RegisterSkill, hookimpl
-from harness.skills import Call, Result, Skill, SkillOptions
 from skills.corpus.options import (
     AnswerOptions,
     DatabaseOptions,
     TitledColumnOptions,
     WorkerOptions,
 )
-from skills.nanda.choosing import FrameworkOption, chosen
+from skills.nanda.framework_option import FrameworkOption, chosen
 
 
 class Evaluate(Skill):

@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from harness.api.hookspecs import RegisterSkill, hookimpl
+from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
-from harness.hookspecs import RegisterSkill, hookimpl
-from harness.skills import Call, Result, Skill, SkillOptions
 from skills.corpus.options import ColumnOptions, DatabaseOptions
 from skills.finetune.data.options import DatasetOptions
-from skills.nanda.choosing import FrameworkOption
+from skills.nanda.framework_option import FrameworkOption
 
 
 class DataOptions(DatasetOptions, ColumnOptions, DatabaseOptions):
@@ -175,14 +175,14 @@ class Finetune(Skill):
 
             return make_dataset(call)
         if case == "unregister":
-            from skills.finetune.registering.register import unregister
+            from skills.finetune.deploy.register import unregister
 
             return unregister(call, call.text.strip())
-        from skills.finetune import running
+        from skills.finetune.run import pipeline
 
         if not case:
-            return running.run_all(call)
-        return running.show_plan(call) if case == "plan" else running.run_stage(call)
+            return pipeline.run_all(call)
+        return pipeline.show_plan(call) if case == "plan" else pipeline.run_stage(call)
 
 
 @hookimpl

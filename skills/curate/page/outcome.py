@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from skills.curate import report
-from skills.curate.gates import REASONS
+from skills.curate.inputs.gates import REASONS
 from skills.curate.page import drawings
 from skills.curate.page.markup import Element, facts, h, paragraph, prose, section, table
-from skills.curate.panel import Panel
+from skills.curate.panel.panel import Panel
+from skills.curate.report import text
 
 Summary = Mapping[str, Any]
 
@@ -128,7 +128,7 @@ def _voted(form: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "higher the score, unless so little that they are copied",
         )
     yield "Were it asked" if form["reads"] else "Asked", _asked(form)
-    if compared := report.told_apart(form):
+    if compared := text.told_apart(form):
         yield "The better way", compared
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from skills.curate import report
-from skills.curate.agreement import RELIABLE, TENTATIVE
 from skills.curate.page import drawings
 from skills.curate.page.markup import Child, Element, Row, facts, h, paragraph, section, table
-from skills.curate.panel import Panel
-from skills.curate.verdicts import Verdict
+from skills.curate.panel.panel import Panel
+from skills.curate.report import text as report
+from skills.curate.statistics.agreement import RELIABLE, TENTATIVE
+from skills.curate.store.verdicts import Verdict
 
 Found = Mapping[str, Any]
 

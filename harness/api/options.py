@@ -1,0 +1,210 @@
+"""Command-line options from Pydantic models: each field of a skill's `Options` is a flag.
+
+`flags` derives the flags for the grammar, /help and completion; `build` validates values and
+reports errors in terms of the command line.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from harness.api.skill import Skill, SkillOptions
+from harness.api.validation_messages import explain
+from harness.errors import SkillFailed, UsageError
+
+_MANY = (list, tuple, set, frozenset)
+O = TypeVar("O", bound=SkillOptions)  # noqa: E741
+
+
+class GeneralOptions(SkillOptions):
+    """Options of every line, which may also be given before it on the command line."""
+
+    as_json: bool = Field(False, alias="json", description="print one JSON object")
+    model: str | None = Field(
+        None, description="use only this model: an id of /models, or BACKEND/NAME"
+    )
+    no_fallback: bool = Field(False, description="use only the task's own model")
+    force: bool = Field(False, description="overwrite an existing file")
+    trust: bool = Field(False, description="trust the project's plugin that this line runs")
+    yes: bool = Field(
+        False,
+        description="let the model write files and train without confirmation; in a session, "
+        "overwrite files",
+    )
+    no_log: bool = Field(False, description="keep this run out of the run log")
+    registry: Path | None = Field(None, description="a registry that overrides the shipped one")
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One option as the user types it.
+
+    Attributes:
+        name: with its two hyphens, "--min-votes".
+        key: key of the field in the model: its alias, or its name.
+        sets: the value a boolean flag sets, or None for a flag that takes a value.
+        choices: the allowed values as typed, if there is a fixed set.
+        values: the allowed values as the option holds them.
+        many: whether the flag may be repeated.
+        required: whether the flag must be given.
+    """
+
+    name: str
+    key: str
+    help: str
+    sets: bool | None
+    metavar: str = ""
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    values: tuple[Any, ...] = ()
+    many: bool = False
+    required: bool = False
+
+
+def flags(*models: type[SkillOptions]) -> dict[str, Flag]:
+    """Return the flags of option models by name; fields of a class precede inherited ones."""
+    found = [_flag(*field) for model in models for field in _own_first(model)]
+    return {flag.name: flag for flag in found}
+
+
+def _own_first(model: type[SkillOptions]) -> list[tuple[str, FieldInfo]]:
+    own = inspect.get_annotations(model)
+    return sorted(model.model_fields.items(), key=lambda field: field[0] not in own)
+
+
+def _flag(field_name: str, info: FieldInfo) -> Flag:
+    key = info.alias or field_name
+    hyphenated = key.replace("_", "-")
+    about = info.description or ""
+    base, many = _base_type(info.annotation)
+    if base is bool and not many:
+        negative = info.default is True
+        name = f"--no-{hyphenated}" if negative else f"--{hyphenated}"
+        return Flag(name, key, about, sets=not negative, required=info.is_required())
+    values, others = _choices(info.annotation)
+    choices = tuple(str(value.value if isinstance(value, Enum) else value) for value in values)
+    metavar = "|".join((*others, *choices))
+    default = None if info.is_required() else info.get_default(call_default_factory=True)
+    if isinstance(default, Enum):
+        default = default.value
+    return Flag(
+        f"--{hyphenated}",
+        key,
+        about,
+        sets=None,
+        metavar=metavar,
+        default=default,
+        choices=choices,
+        values=values,
+        many=many,
+        required=info.is_required(),
+    )
+
+
+def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
+    """Return the flags of a skill by the variants they apply to; `()` holds those for all."""
+    cases: dict[tuple[str, str], list[str]] = {}
+    limited: dict[tuple[str, str], Flag] = {}
+    for case, model in skill.variants.items():
+        for flag in flags(model).values():
+            cases.setdefault((flag.name, flag.help), []).append(case)
+            limited.setdefault((flag.name, flag.help), flag)
+    names = {name for name, _ in limited}
+    groups = {(): [f for f in flags(skill.Options).values() if f.name not in names]}
+    for key, flag in limited.items():
+        groups.setdefault(tuple(cases[key]), []).append(flag)
+    return groups
+
+
+def case_names(skill: Skill, cases: Iterable[str]) -> str:
+    """Return the names of variants as messages show them, with commas between."""
+    return ", ".join(case or f"/{skill.name} without a subcommand" for case in cases)
+
+
+def check_variant(skill: Skill, options: SkillOptions, variant: str) -> None:
+    """Raise UsageError for an option that does not apply to a variant of the skill."""
+    for field in options.model_fields_set:
+        cases = [case for case, model in skill.variants.items() if field in model.model_fields]
+        if cases and variant not in cases:
+            name = _flag(field, type(options).model_fields[field]).name
+            raise UsageError(
+                f"{name} does not apply to {case_names(skill, [variant])}",
+                hint=f"It applies to {case_names(skill, cases)}.",
+            )
+
+
+def _choices(annotation: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """Return the values of a choice, and placeholders for other types that are allowed."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return parts, ()
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return tuple(annotation), ()
+    if origin is Annotated or origin in _MANY:
+        return _choices(parts[0])
+    if origin in (Union, types.UnionType):
+        found = [_choices(part) for part in parts if part is not type(None)]
+        values = tuple(value for values, _ in found for value in values)
+        return values, tuple(dict.fromkeys(name for _, names in found for name in names))
+    names = {Path: "PATH", int: "N", float: "X", date: "DATE", bool: "true|false"}
+    return (), (names.get(annotation, "VALUE"),)
+
+
+def _base_type(annotation: Any) -> tuple[Any, bool]:
+    """Return the type of one value, and whether the option holds several."""
+    if get_origin(annotation) is Annotated:
+        return _base_type(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        parts = [part for part in get_args(annotation) if part is not type(None)]
+        return _base_type(parts[0])
+    if get_origin(annotation) in _MANY:
+        return _base_type(get_args(annotation)[0])[0], True
+    return annotation, False
+
+
+def paths(options: SkillOptions) -> Iterator[Path]:
+    """Iterate over the paths among the option values."""
+    for name in type(options).model_fields:
+        value = getattr(options, name)
+        for one in value if isinstance(value, _MANY) else (value,):
+            if isinstance(one, Path):
+                yield one
+
+
+def build(model: type[O], values: Mapping[str, Any]) -> O:
+    """Validate option values, given by key.
+
+    Raises:
+        UsageError: a value is invalid, or a required option is missing.
+        SkillFailed: a validator of the skill raised another error.
+    """
+    known = {flag.key: flag for flag in flags(model).values()}
+    try:
+        return model.model_validate({k: _choice(known.get(k), v) for k, v in values.items()})
+    except ValidationError as exc:
+        message, hint = explain(exc.errors(), known)
+        raise UsageError(message, hint=hint) from exc
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # a plugin's validator may raise anything
+        raise SkillFailed(f"the skill's options failed: {type(exc).__name__}: {exc}") from exc
+
+
+def _choice(flag: Flag | None, value: Any) -> Any:
+    """Convert the text of a choice that is not text, which Pydantic does not convert."""
+    if flag is None or not flag.choices:
+        return value
+    if isinstance(value, list):
+        return [_choice(flag, one) for one in value]
+    by_text = dict(zip(flag.choices, flag.values, strict=True))
+    return by_text.get(value, value) if isinstance(value, str) else value

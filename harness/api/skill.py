@@ -1,0 +1,262 @@
+"""Base classes of a skill: a name, a line of help, options, and `run(call) -> Result`.
+
+class Shout(Skill):
+    name = "shout"
+    summary = "Return the text in capitals"
+
+    class Options(SkillOptions):
+        times: int = Field(1, description="how many exclamation marks")
+
+    def run(self, call: Call) -> Result:
+        return Result(text=call.text.upper() + "!" * call.options.times)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from harness.errors import HarnessError, SkillFailed
+from harness.support import text_input
+
+if TYPE_CHECKING:
+    from harness.models.pool import Models
+    from harness.runs.run_log import Run
+    from harness.settings import Settings
+    from harness.terminal.console import Screen
+
+Render = Callable[[], str]
+Write = Callable[[IO[bytes]], None]
+Needs = Literal["required", "optional", "none"]
+UNTOLD = "does not say what it changes"
+"""What `Skill.effects` gives where a skill does not override it."""
+
+
+class SkillOptions(BaseModel):
+    """Base class of every skill's `Options`: a field is a flag, its description the flag's help.
+
+    Attributes:
+        manner: names of the options that do not change the result, such as the number of workers.
+            A file that the same job wrote with other values of them is replaced without asking.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    manner: ClassVar[frozenset[str]] = frozenset()
+
+    @field_validator("*")
+    @classmethod
+    def _expand_home(cls, value: Any) -> Any:
+        """Expand `~`, which no shell does within a quoted line."""
+        try:
+            if isinstance(value, Path):
+                return value.expanduser()
+            if isinstance(value, list | tuple | set | frozenset):
+                return type(value)(v.expanduser() if isinstance(v, Path) else v for v in value)
+        except RuntimeError as exc:
+            raise ValueError(str(exc).removesuffix(".")) from exc
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Result of one call of a skill.
+
+    Attributes:
+        text: the result for a person, printed to stdout.
+        data: the result for a program, printed by `--json`. Default: {"text": text}.
+        records: iterates over the data one record at a time, for results too large for `data`. The
+            formats of plugins write these; without it, the items of a list, else `data`.
+        renderers: by suffix, functions that return the text of the file to save.
+        writers: by suffix, functions that write large or binary results to an open binary file.
+        companions: writers of the files that `Skill.companions` names; a file without a writer is
+            not written.
+        summary: figures about the work. `--json` prints it instead of `data`, with the paths of
+            the saved files.
+        exit_code: not 0 if there is a result although something failed.
+        stopped: the error that ended the work early. What is finished is saved and printed first.
+        leave: end the interactive session.
+    """
+
+    text: str = ""
+    data: Any = None
+    renderers: Mapping[str, Render] = field(default_factory=dict)
+    writers: Mapping[str, Write] = field(default_factory=dict)
+    companions: Mapping[str, Write] = field(default_factory=dict)
+    summary: Mapping[str, Any] | None = None
+    exit_code: int = 0
+    stopped: HarnessError | None = None
+    leave: bool = False
+    records: Callable[[], Iterable[Any]] | None = None
+
+    @property
+    def code(self) -> int:
+        """Exit code of the command."""
+        return self.exit_code if self.stopped is None else self.stopped.exit_code
+
+    @property
+    def saves(self) -> frozenset[str]:
+        """Suffixes that this result can be saved with."""
+        return frozenset((*self.renderers, *self.writers))
+
+    @property
+    def has_records(self) -> bool:
+        """Whether a plugin's format has anything to write."""
+        return self.records is not None or self.data is not None or bool(self.text)
+
+    def each(self) -> Iterator[Any]:
+        """Iterate over the records."""
+        if self.records is not None:
+            yield from self.records()
+        elif isinstance(self.data, list):
+            yield from self.data
+        else:
+            yield {"text": self.text} if self.data is None else self.data
+
+    def write(self, suffix: str, file: IO[bytes]) -> None:
+        """Write the file content for `suffix`."""
+        if suffix in self.writers:
+            self.writers[suffix](file)
+        else:
+            file.write(self.renderers[suffix]().encode())
+
+    def as_json(self) -> str:
+        """Return the data as one JSON object; paths and times become text, NaN becomes null.
+
+        Raises:
+            SkillFailed: the data cannot be serialized.
+        """
+        data = self.data if self.summary is None else self.summary
+        try:
+            return json.dumps(
+                {"text": self.text} if data is None else _finite(data),
+                ensure_ascii=False,
+                indent=2,
+                default=str,
+            )
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise SkillFailed(f"the result cannot be written as JSON: {exc}") from exc
+
+
+def _finite(data: Any) -> Any:
+    """Replace NaN and infinity, which JSON lacks, by None."""
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    return [_finite(value) for value in data] if isinstance(data, list | tuple) else data
+
+
+@dataclass(slots=True)
+class Call:
+    """Input of one run of a skill, and the services that it may use.
+
+    Attributes:
+        text: the text of the line between the options, byte for byte, or all of stdin.
+        options: an instance of the skill's `Options`.
+        subcommand: one of the skill's `subcommands`, or "".
+        source: where `text` came from.
+        targets: files to save the result to; the harness writes them after `run`.
+        models: runs work with the model that serves a task (`models.run`).
+        screen: `notice` and `progress` write to stderr, `emit` prints a piece of the result early.
+        log: this run's row of the run log.
+        cancel: set when the work should stop.
+        force: `--force` was given: existing results may be replaced.
+        frameworks: YAML files that plugins have registered, by name.
+    """
+
+    text: str
+    options: Any
+    models: Models
+    screen: Screen
+    log: Run
+    settings: Settings
+    subcommand: str = ""
+    source: Literal["line", "stdin"] = "line"
+    targets: tuple[Path, ...] = ()
+    cancel: threading.Event = field(default_factory=threading.Event)
+    force: bool = False
+    frameworks: Mapping[str, Path] = field(default_factory=dict)
+
+    def read_text(self) -> str:
+        """Return `text`, or the content of the .txt or .md file that it names.
+
+        Raises:
+            InputError: the file is missing or empty, or cannot be read as text.
+        """
+        return self.text if self.source == "stdin" else text_input.given(self.text)
+
+
+class Skill(ABC):
+    """Base class of a command of the harness.
+
+    Attributes:
+        name: lower-case letters, digits and single hyphens; the slash command.
+        summary: one line, shown by /help and in completion.
+        usage: placeholder for the text in the usage line.
+        details: more help, shown by `/help NAME` between summary and options.
+        triggers: regular expressions for plain text that clearly requests this skill. A match runs
+            it with the group `text`, or with the whole line if there is no such group.
+        text: whether the command needs text. Missing text is read from stdin if that is not a
+            terminal, and is an error otherwise.
+        subcommands: first words that select a subcommand, with one line of help each.
+        saves: suffixes that `save to PATH` may have, the default first.
+        formats: whether results can be saved in the formats of plugins; False for a skill whose
+            results never have `data`, `records` or `text`.
+        target_text: subcommands whose text is the path to save to, each with the default path, or
+            "" for none.
+        logged: whether runs go into the run log.
+        tool: whether the producer model may call the skill. Skills that change the session, or
+            could grant the model more rights, are for the user alone.
+        Options: model of all options of the command.
+        variants: option models by subcommand, or by another case that `variant` returns. A field
+            of `Options` that some variants have is an error in all other cases; a field that no
+            variant has applies to all cases.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    usage: ClassVar[str] = "TEXT"
+    details: ClassVar[str] = ""
+    triggers: ClassVar[tuple[str, ...]] = ()
+    text: ClassVar[Needs] = "required"
+    subcommands: ClassVar[Mapping[str, str]] = {}
+    saves: ClassVar[tuple[str, ...]] = ()
+    formats: ClassVar[bool] = True
+    target_text: ClassVar[Mapping[str, str]] = {}
+    logged: ClassVar[bool] = True
+    tool: ClassVar[bool] = True
+    Options: ClassVar[type[SkillOptions]] = SkillOptions
+    variants: ClassVar[Mapping[str, type[SkillOptions]]] = {}
+
+    def variant(self, call: Call) -> str:
+        """Return the key of `variants` that applies to the call."""
+        return call.subcommand
+
+    def companions(
+        self, target: Path, options: SkillOptions, subcommand: str
+    ) -> Mapping[str, Path]:
+        """Return the files written beside `target`, by their names in `Result.companions`.
+
+        The same checks apply to them as to the target, before the work begins.
+        """
+        return {}
+
+    def effects(self, options: SkillOptions, subcommand: str) -> str:
+        """Describe the lasting changes of a run besides its files: "trains a model".
+
+        The producer model may call the skill without confirmation if this is "" and no file is
+        written; otherwise the user is asked first. By default, the user is always asked.
+        """
+        return UNTOLD
+
+    @abstractmethod
+    def run(self, call: Call) -> Result:
+        """Do the work. Raise an error of `harness.errors` if there is no result."""

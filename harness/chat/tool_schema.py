@@ -1,0 +1,118 @@
+"""JSON Schema of skills as tools that a model may call.
+
+A tool has the skill's name. Its parameters are the skill's options, and `subcommand`, `text` and
+`save_to` where the skill has them.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.api.options import case_names, flags, grouped
+from harness.api.skill import Skill
+from harness.models.backends.base import Tool
+
+SUBCOMMAND, TEXT, SAVE_TO = "subcommand", "text", "save_to"
+OWN = (SUBCOMMAND, TEXT, SAVE_TO)
+"""Parameters that are not options. A model cannot give an option of such a name."""
+BARE, DETAILS, OPTIONS, ALL = range(4)
+"""Levels of detail: required parts alone; with the skill's details, which describe the text; with
+options but not their descriptions; everything."""
+SUMMARY = 300
+"""Characters of a summary: a SKILL.md may have a description of 1,024."""
+_KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+
+
+def tools_of(skills: Iterable[Skill], most: int) -> tuple[Tool, ...]:
+    """Return the tools of skills within a size limit in bytes.
+
+    Every skill is added at the lowest level of detail first; then each level is added to one skill
+    after the other while there is room. Skills without any room are left out.
+    """
+    candidates = [*skills]
+    chosen: dict[Skill, Tool] = {}
+    room = most
+    for level in (BARE, DETAILS, OPTIONS, ALL):
+        for skill in candidates:
+            if level > BARE and skill not in chosen:
+                continue
+            tool = tool_of(skill, level)
+            needed = size(tool) - (size(chosen[skill]) if skill in chosen else 0)
+            if needed <= room:
+                chosen[skill], room = tool, room - needed
+    return tuple(chosen.values())
+
+
+def tool_of(skill: Skill, level: int = ALL) -> Tool:
+    """Return the tool of a skill at a level of detail."""
+    parts = [skill.summary[:SUMMARY]]
+    if level >= DETAILS and skill.details:
+        parts.append(textwrap.dedent(skill.details).strip())
+    needed = _required(skill)
+    properties = {**_own(skill), **_options(skill, level, needed)}
+    parameters: dict[str, Any] = {"type": "object", "properties": properties}
+    required = [TEXT] * (skill.text == "required") + needed
+    if required:
+        parameters["required"] = required
+    return Tool(skill.name, "\n".join(parts), parameters)
+
+
+def size(tool: Tool) -> int:
+    """Return the approximate size of a tool in a request, in bytes."""
+    text = f"{tool.name}{tool.description}{json.dumps(dict(tool.parameters))}"
+    return len(text.encode()) + 60
+
+
+def _own(skill: Skill) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if skill.subcommands:
+        each = "; ".join(f"{name}: {about}" for name, about in skill.subcommands.items())
+        found[SUBCOMMAND] = {"type": "string", "enum": list(skill.subcommands), "description": each}
+    if skill.text != "none":
+        found[TEXT] = {"type": "string", "description": skill.usage}
+    if skill.saves:
+        about = f"the file to write the result to: {', '.join(skill.saves)}"
+        found[SAVE_TO] = {"type": "string", "description": about}
+    return found
+
+
+def _options(skill: Skill, level: int, needed: Sequence[str]) -> dict[str, Any]:
+    schema = skill.Options.model_json_schema(by_alias=True)
+    descriptions: dict[str, list[str]] = {}
+    for cases, listed in grouped(skill).items():
+        for flag in listed:
+            about = f"{case_names(skill, cases)}: {flag.help}" if cases else flag.help
+            descriptions.setdefault(flag.key, []).append(about)
+    found = {}
+    for flag in flags(skill.Options).values():
+        if flag.key in OWN or (level < OPTIONS and flag.key not in needed):
+            continue
+        parameter = _plain(schema["properties"][flag.key], schema.get("$defs", {}))
+        if flag.help and (level >= ALL or flag.key in needed):
+            parameter["description"] = "; ".join(descriptions[flag.key])
+        found[flag.key] = parameter
+    return found
+
+
+def _required(skill: Skill) -> list[str]:
+    fields = skill.Options.model_fields.items()
+    return [info.alias or name for name, info in fields if info.is_required()]
+
+
+def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema that every server supports: no references, null choices or formats."""
+    if "$ref" in schema:
+        return _plain(defs[schema["$ref"].rpartition("/")[2]], defs)
+    choices = [c for c in schema.get("anyOf", ()) if c.get("type") != "null"]
+    if choices:
+        return _plain(choices[0], defs)
+    plain = {key: schema[key] for key in _KEPT if key in schema}
+    if "const" in schema:
+        plain["enum"] = [schema["const"]]
+    if schema.get("type") == "array":
+        plain["items"] = _plain(schema.get("items") or {}, defs)
+    plain.setdefault("type", "string")
+    return plain

@@ -1,0 +1,330 @@
+"""Grammar of a line.
+
+    line     = "/" name [subcommand] {option | "-o" path} [text] {option} [save] {option}
+    save     = "save to" path {"-o" path} | "-o" path {"-o" path}      (a path may be quoted)
+    option   = "--name" | "--name" value | "--name=value"
+
+The text between the options is kept byte for byte and never split into words, so that an abstract
+with quotes and line breaks passes unchanged. `--` ends the options: all that follows is text.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.agent_skills import skill_md
+from harness.api import options as opts
+from harness.api.options import Flag, GeneralOptions
+from harness.api.skill import Skill, SkillOptions
+from harness.errors import UsageError
+from harness.support.suggestions import did_you_mean
+
+_NAME = skill_md.NAME.pattern
+_VALUE = r""""[^"\n]*"|'[^'\n]*'|(?!--)\S+"""
+_COMMAND = re.compile(rf"\s*/({_NAME})(?:\s|\Z)")
+_WORD = re.compile(r"\s*(\S+)(?:\s|\Z)")
+_LEADING = re.compile(
+    rf"\s*(?P<flag>--{_NAME}|--|-o|-h)(?:=(?P<value>{_VALUE}))?(?=\s|\Z)", re.ASCII
+)
+_NEXT_VALUE = re.compile(rf"\s+({_VALUE})(?=\s|\Z)")
+_SAVE_AT_END = re.compile(
+    rf"(?:\A|\s)(?P<how>save\s+to|-o)\s+(?P<path>{_VALUE})\s*\Z", re.IGNORECASE
+)
+_SAVE_UNQUOTED = re.compile(
+    r"(?:\A|\s)(?:save to|-o) [^\"'\n]{1,200}\.[a-z]{2,7}\s*\Z", re.IGNORECASE
+)
+_FLAG_AT_END = re.compile(
+    rf"(?:\A|\s)(?P<flag>--{_NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
+)
+_LIKE_OPTIONS = re.compile(r"\A\s|(?:\A|\s)(?:-|save\s+to\s)|\s\Z", re.IGNORECASE)
+_BARE = re.compile(r"(?!--)[^\s\"'][^\s]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One use of a command: its text, options, general options and targets."""
+
+    name: str
+    subcommand: str
+    text: str
+    options: SkillOptions
+    general: GeneralOptions
+    targets: tuple[Path, ...] = ()
+    help: bool = False
+
+
+def split_command(line: str) -> tuple[str, str] | None:
+    """Split a command line into its name and the rest, or return None for plain text.
+
+    A line is a command if its first word is one slash and a name; "/usr/lib" is text.
+    """
+    match = _COMMAND.match(line)
+    return (match[1], line[match.end() :]) if match else None
+
+
+def is_name(word: str) -> bool:
+    """Return True if a command could have this name."""
+    return skill_md.NAME.fullmatch(word) is not None
+
+
+def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) -> Invocation:
+    """Parse the part of a line after the name of `skill`.
+
+    Args:
+        general: general options given before the line, by key; those of the line override them.
+
+    Raises:
+        UsageError: an unknown option, a missing value, or an invalid value.
+    """
+    parser = _Parser(f"/{skill.name}", opts.flags(skill.Options, GeneralOptions))
+    text = parser.take_leading(rest)
+    subcommand = ""
+    match = _WORD.match(text)
+    if match and match[1] in skill.subcommands and not parser.verbatim:
+        subcommand, text = match[1], parser.take_leading(text[match.end() :])
+    if not parser.verbatim:
+        text = parser.take_trailing(text)
+    return parser.invocation(skill, subcommand, text, general or {})
+
+
+def from_words(skill: Skill, words: Sequence[str], subcommand: str = "") -> Invocation:
+    """Parse the arguments of a script that runs `skill`: options and at most one text.
+
+    Raises:
+        UsageError: as `parse`; or there is more than one text.
+    """
+    parser = _Parser(f"/{skill.name}", opts.flags(skill.Options, GeneralOptions))
+    texts, left = [], list(words)
+    while left := parser.take_words(left):
+        texts.append(left.pop(0))
+    if len(texts) > 1 and not parser.help:
+        raise UsageError(f"expected one {skill.usage}, got {len(texts)}: {', '.join(texts)}"[:200])
+    return parser.invocation(skill, subcommand, "".join(texts[:1]), {})
+
+
+def parse_general(words: Sequence[str]) -> tuple[dict[str, object], list[str]]:
+    """Parse the general options before a line.
+
+    Returns: the options by key, and the remaining words.
+
+    Raises:
+        UsageError: an unknown option, or a missing value.
+    """
+    parser = _Parser("agent.py", opts.flags(GeneralOptions))
+    special = next((i for i, w in enumerate(words) if w in ("--help", "-h", "--version")), None)
+    left = parser.take_words(words[:special])
+    rest = [] if special is None else words[special:]
+    return parser.values, [*left, *rest]
+
+
+def trusts(rest: str) -> bool:
+    """Return True if `--trust` is among the options before or after the text.
+
+    For a plugin that is not trusted yet: its options are unknown, since its code may not run.
+    """
+    before, ended, _ = f" {rest} ".partition(" -- ")
+    while not ended and (match := _SAVE_AT_END.search(before)):
+        before = before[: match.start()]
+    words = before.split()
+
+    def is_option(word: str) -> bool:
+        return word.startswith("--")
+
+    leading = list(itertools.takewhile(is_option, words))
+    trailing = [] if ended else list(itertools.takewhile(is_option, reversed(words)))
+    return "--trust" in leading + trailing
+
+
+def render(skill: Skill, invocation: Invocation) -> str:
+    """Return the line that a user would type for an invocation, for display and the run log."""
+    text = invocation.text
+    words = [*_rendered_options(skill, invocation.options)]
+    targets = [_quoted(str(target)) for target in invocation.targets]
+    head = [f"/{skill.name}", invocation.subcommand]
+    first = text.split(maxsplit=1)[:1]
+    if _LIKE_OPTIONS.search(text) or (first and first[0] in skill.subcommands):
+        parts = [*head, *words, *(f"-o {target}" for target in targets), f"-- {text}"]
+    else:
+        saves = [f"{'-o' if i else 'save to'} {target}" for i, target in enumerate(targets)]
+        parts = [*head, text, *words, *saves]
+    return " ".join(filter(None, parts))
+
+
+def _rendered_options(skill: Skill, options: SkillOptions) -> Iterator[str]:
+    given = options.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    for flag in opts.flags(skill.Options).values():
+        value = given.get(flag.key)
+        if flag.sets is not None and value == flag.sets:
+            yield flag.name
+        elif flag.sets is None and value is not None:
+            for one in value if isinstance(value, list) else [value]:
+                yield f"{flag.name} {_quoted(str(one))}"
+
+
+def _quoted(value: str) -> str:
+    if _BARE.fullmatch(value):
+        return value
+    return f"'{value}'" if '"' in value else f'"{value}"'
+
+
+@dataclass(slots=True)
+class _Parser:
+    command: str
+    flags: Mapping[str, Flag]
+    values: dict[str, object] = field(default_factory=dict)
+    targets: list[Path] = field(default_factory=list)
+    trailing: dict[str, list[str]] = field(default_factory=dict)
+    verbatim: bool = False
+    help: bool = False
+
+    def invocation(
+        self, skill: Skill, subcommand: str, text: str, general: Mapping[str, object]
+    ) -> Invocation:
+        """Validate the values and return the invocation."""
+        keys = {flag.key for flag in opts.flags(GeneralOptions).values()}
+        own = {k: v for k, v in self.values.items() if k not in keys}
+        shared = {k: v for k, v in self.values.items() if k in keys}
+        # For help, a required option may be missing.
+        options = SkillOptions() if self.help else opts.build(skill.Options, own)
+        merged = opts.build(GeneralOptions, {**general, **shared})
+        targets = () if self.help else tuple(self.targets)
+        return Invocation(skill.name, subcommand, text, options, merged, targets, self.help)
+
+    def take_leading(self, text: str) -> str:
+        """Parse the options at the start; return the text after them without leading blanks."""
+        while match := _LEADING.match(text):
+            name, value = match["flag"], match["value"]
+            text = text[match.end() :]
+            if name == "--":
+                self.verbatim = True
+                return text[1:]
+            if name in ("-h", "--help"):
+                self.help = True
+                continue
+            if value is None and self._takes_value(name):
+                following = _NEXT_VALUE.match(text)
+                if following is None:
+                    raise UsageError(f"{name} needs a value")
+                value, text = following[1], text[following.end() :]
+            self._set(name, None if value is None else unquote(value))
+        return text.lstrip()
+
+    def take_trailing(self, text: str) -> str:
+        """Parse the options at the end, and one `save to` with any `-o` after it.
+
+        A second `save to` before that could belong to the text, so it is an error.
+        """
+        targets: list[Path] = []
+        saved = False
+        while True:
+            if match := _SAVE_AT_END.search(text):
+                if saved:
+                    raise UsageError(
+                        f"there is another {match['how']} before the last `save to`",
+                        hint="Give more targets after it with -o. For a text that ends like that, "
+                        "write -o PATH -- TEXT.",
+                    )
+                targets.insert(0, as_path(match["path"]))
+                saved = match["how"] != "-o"
+            elif not ((match := _FLAG_AT_END.search(text)) and self._take_flag(match)):
+                if not saved and _SAVE_UNQUOTED.search(text):
+                    raise UsageError("a path with blanks needs quotes", hint='save to "my file.md"')
+                self.targets += targets
+                for key, values in self.trailing.items():
+                    self.values[key] = [*self._many(key), *values]
+                return text
+            text = text[: match.start()]
+
+    def take_words(self, words: Sequence[str]) -> list[str]:
+        """Parse the options at the start of a list of words; return the other words."""
+        left = list(words)
+        while left and not self.verbatim and (left[0].startswith("--") or left[0] in ("-o", "-h")):
+            name, equals, given = left.pop(0).partition("=")
+            value = given if equals else None
+            if name == "--":
+                self.verbatim = True
+            elif name in ("-h", "--help"):
+                self.help = True
+            else:
+                if value is None and self._takes_value(name):
+                    if not left:
+                        raise UsageError(f"{name} needs a value")
+                    value = left.pop(0)
+                self._set(name, value)
+        return left
+
+    def _take_flag(self, match: re.Match[str]) -> bool:
+        """Parse the option at the end of the text; return False if it is text."""
+        name, value = match["flag"], match["value"]
+        if name in ("-h", "--help"):
+            self.help = self.help or value is None
+            return value is None
+        flag = self._flag(name)
+        if flag.sets is None and value is None:
+            raise UsageError(f"{name} needs a value")
+        if flag.sets is not None and value is not None:
+            raise UsageError(
+                f"{name} takes no value, and options go before or after the text",
+                hint="If it belongs to the text, put `--` before the text.",
+            )
+        if flag.many:  # the last one is parsed first
+            self.trailing.setdefault(flag.key, []).insert(0, unquote(value or ""))
+        else:
+            self._set(name, None if value is None else unquote(value))
+        return True
+
+    def _flag(self, name: str) -> Flag:
+        if name not in self.flags:
+            known = did_you_mean(name, self.flags) or f"`{self.command} --help` lists the options."
+            raise UsageError(
+                f"{self.command} has no option {name}",
+                hint=f"{known} If it belongs to the text, put `--` before the text.",
+            )
+        return self.flags[name]
+
+    def _takes_value(self, name: str) -> bool:
+        return name == "-o" or self._flag(name).sets is None
+
+    def _many(self, key: str) -> list[object]:
+        values = self.values.get(key, [])
+        return values if isinstance(values, list) else []
+
+    def _set(self, name: str, value: str | None) -> None:
+        if name == "-o":
+            self.targets.append(as_path(value or ""))
+            return
+        flag = self._flag(name)
+        if flag.key in self.values and not flag.many:
+            raise UsageError(f"{name} is given twice")
+        if flag.sets is not None and value is not None:
+            raise UsageError(f"{name} takes no value")
+        if flag.many:
+            self.values[flag.key] = [*self._many(flag.key), value]
+        else:
+            self.values[flag.key] = value if flag.sets is None else flag.sets
+
+
+def unquote(value: str) -> str:
+    """Return the value without the pair of quotes around it, if there is one."""
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    return value
+
+
+def as_path(value: str) -> Path:
+    """Return the path of a target or an input file, unquoted and with `~` expanded.
+
+    Raises:
+        UsageError: it is empty, or its home folder does not exist.
+    """
+    path = unquote(value)
+    if not path:
+        raise UsageError("save to needs a path")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as exc:  # there is no such user
+        raise UsageError(f"{exc}".removesuffix("."), where=path) from exc
