@@ -13,8 +13,9 @@ from skills.corpus.db.verify import Wrong
 from skills.corpus.importer import Added
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.search.fulltext import Found
-from skills.corpus.stats import Group, Share, Stats
+from skills.corpus.stats import Group, Stats
 from skills.nanda.framework import RESERVED, Framework
+from skills.reporting.statistics import Share
 
 WIDTH = 96
 _LEGEND = """\

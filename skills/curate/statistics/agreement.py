@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from skills.reporting.statistics import EQUAL, bootstrap_weights, percentile_interval, rounded
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -24,10 +26,7 @@ UNANIMOUS = "n/a, unanimous"
 RESAMPLES = 2000
 LEAST_UNITS = 10
 """Fewer annotations than this give no interval: resamples of so few hardly differ."""
-MOST_UNDEFINED = 0.05
-"""The share of resamples without an alpha from which there is no interval."""
 RELIABLE, TENTATIVE = 0.8, 0.667
-_SAME = 1e-9  # scores that differ by less are one score with rounding errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +91,8 @@ def alpha(table: Table, level: Level, *, resamples: int = RESAMPLES, seed: int =
     (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). The distance is 0 or 1 for
     "nominal", the squared difference for "interval".
 
-    The interval is the percentile bootstrap's: `resamples` times as many annotations are drawn with
-    replacement. Resamples that are unanimous have no alpha and are skipped.
+    The interval is the percentile bootstrap's, over the annotations. Unanimous resamples have no
+    alpha.
 
     Args:
         table: n rows of k; passes for "nominal", scores for "interval".
@@ -113,13 +112,8 @@ def alpha(table: Table, level: Level, *, resamples: int = RESAMPLES, seed: int =
     if units < LEAST_UNITS:
         why = f"no interval from fewer than {LEAST_UNITS} annotations"
         return Agreement(value, None, None, units, why)
-    drawn = _alphas(_resampled(sums, resamples, seed))
-    defined = drawn[~np.isnan(drawn)]
-    if len(defined) < (1 - MOST_UNDEFINED) * resamples:
-        why = f"no interval: {len(drawn) - len(defined)} of {resamples} resamples are unanimous"
-        return Agreement(value, None, None, units, why)
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return Agreement(value, float(low), float(high), units)
+    low, high, why = percentile_interval(_alphas(bootstrap_weights(units, resamples, seed) @ sums))
+    return Agreement(value, low, high, units, why)
 
 
 def effective_votes(scores: Table) -> float | None:
@@ -214,17 +208,6 @@ def _alphas(sums: Floats) -> Floats:
     return found
 
 
-def _resampled(sums: Floats, resamples: int, seed: int) -> Floats:
-    import numpy as np
-
-    random, units = np.random.default_rng(seed), len(sums)
-    drawn = np.empty((resamples, sums.shape[1]))
-    for row in drawn:
-        times = np.bincount(random.integers(0, units, units), minlength=units)
-        row[:] = times @ sums
-    return drawn
-
-
 def _by_the_package(table: Table) -> float:
     # For "interval" it compares all pairs of values that occur, on each unit: seconds for 120 rows
     # of scores that are all different, terabytes for 2,400. `_alphas` gives the same number.
@@ -244,9 +227,4 @@ def _correlation(one: Floats, other: Floats) -> float | None:
 
 
 def _varies(values: Floats) -> bool:
-    return bool(len(values)) and float(values.max() - values.min()) > _SAME
-
-
-def rounded(value: float | None) -> float | None:
-    """A figure as reports keep it."""
-    return None if value is None else round(value, 4)
+    return bool(len(values)) and float(values.max() - values.min()) > EQUAL

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from skills.corpus.stats import Share
-from skills.curate.statistics.agreement import rounded
 from skills.curate.statistics.decisions import decide
+from skills.reporting.statistics import Share, rounded
 
 _Z = NormalDist().inv_cdf(0.975)
 

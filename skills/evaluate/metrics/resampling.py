@@ -1,8 +1,7 @@
-"""How sure a figure is: the paired bootstrap over papers.
+"""Figures over papers with their intervals: the paired bootstrap.
 
-A statistic is a function of sums over papers, so that drawing papers anew is one product of
-matrices. All statistics are computed from the same draws: the difference of two of them is paired
-by paper.
+A statistic is a function of sums over papers, so that resampling is one matrix product. All
+statistics use the same samples, so the difference of two of them is paired by paper.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skills.corpus.stats import Share
+from skills.reporting.statistics import Share, bootstrap_weights, percentile_interval, rounded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,12 +23,8 @@ if TYPE_CHECKING:
 RESAMPLES, SEED = 10_000, 0
 LEAST_PAPERS = 5
 """Fewer papers than this give no interval: resamples of so few hardly differ."""
-ALIKE = 1e-9
-"""Values no further apart than this are the same: what is left of them is rounding."""
-TAIL = 0.025
-"""The share of resamples beyond either end of an interval of 95%."""
 CHUNK = 500_000
-"""Draws, resamples times papers, that are multiplied at once, which bounds the memory."""
+"""Resamples times papers that are multiplied at once, to bound the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +33,9 @@ class Statistic:
 
     Attributes:
         sums: n by k, what each paper adds to each of k sums.
-        value: the figure of k sums, for each row of them; nan where it is undefined.
-        counted: n, which papers it is of.
-        is_share: whether it is the share of papers of which something holds.
+        value: computes the figure from k sums, for each row of them; nan where it is undefined.
+        counted: n flags, the papers that the figure is about.
+        is_share: True for the share of papers with some property.
     """
 
     sums: Floats
@@ -51,11 +46,11 @@ class Statistic:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """A statistic's value, and its values in every resample.
+    """The value of a statistic, and its value in every resample.
 
     Attributes:
-        counted: which papers it is of.
-        share: where it is a share of papers: so many of so many.
+        counted: n flags, the papers that it is about.
+        share: the counts, for a share of papers.
     """
 
     value: float
@@ -66,14 +61,13 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure with its 95% interval: Wilson's of a share of papers, else that of the percentile
-    bootstrap.
+    """A figure with its 95% interval: Wilson's for a share of papers, else the bootstrap's.
 
     Attributes:
-        value: None where it is undefined.
-        low, high: None where there is no interval.
-        papers: how many papers it is of.
-        why: why there is no value or no interval; "" where there are both.
+        value: None if undefined.
+        low, high: None if there is no interval.
+        papers: the number of papers that it is about.
+        why: the reason if there is no value or no interval, else "".
     """
 
     value: float | None
@@ -83,36 +77,31 @@ class Estimate:
     why: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, rounded to four places."""
+        """Return the JSON form, rounded to four decimals."""
         return {
-            "value": _rounded(self.value),
-            "low": _rounded(self.low),
-            "high": _rounded(self.high),
+            "value": rounded(self.value),
+            "low": rounded(self.low),
+            "high": rounded(self.high),
             "papers": self.papers,
             "why": self.why,
         }
 
 
 class Resamples:
-    """`count` draws of `papers` papers with replacement; the same seed gives the same ones."""
+    """`count` bootstrap samples of `papers` papers, the same for the same seed."""
 
     def __init__(self, papers: int, count: int = RESAMPLES, seed: int = SEED) -> None:
-        import numpy as np
-
-        rng = np.random.default_rng(seed)
-        times = rng.multinomial(papers, np.full(papers, 1 / papers), size=count)
-        # How often each paper is in a draw; a paper is not drawn 65,536 times.
-        self._times = times.astype(np.uint16)
+        self._weights = bootstrap_weights(papers, count, seed)
 
     def of(self, statistic: Statistic) -> Sampled:
-        """The statistic over all papers and over those of each resample."""
+        """Evaluate a statistic over all papers and over each resample."""
         import numpy as np
 
         whole = statistic.sums.sum(axis=0, keepdims=True)
         step = max(1, CHUNK // len(statistic.sums))
         parts = [
-            statistic.value(self._times[start : start + step].astype(np.float64) @ statistic.sums)
-            for start in range(0, len(self._times), step)
+            statistic.value(self._weights[start : start + step] @ statistic.sums)
+            for start in range(0, len(self._weights), step)
         ]
         value, drawn = float(statistic.value(whole)[0]), np.concatenate(parts)
         share = Share(int(whole[0, 0]), int(whole[0, 1])) if statistic.is_share else None
@@ -120,10 +109,10 @@ class Resamples:
 
 
 def estimate(sampled: Sampled, fewest: int | None = None) -> Estimate:
-    """The value with its interval.
+    """Return the value with its interval.
 
     Args:
-        fewest: how many papers an interval rests on; by default as many as the figure is of.
+        fewest: the number of papers that the interval rests on, by default those counted.
     """
     import numpy as np
 
@@ -131,29 +120,19 @@ def estimate(sampled: Sampled, fewest: int | None = None) -> Estimate:
     fewest = papers if fewest is None else fewest
     if np.isnan(sampled.value):
         return Estimate(None, None, None, papers, "undefined" if papers else "no papers")
-    if sampled.share is not None:  # resamples of a share of 0 or 1 are all alike
+    if sampled.share is not None:  # all resamples of a share of 0 or 1 are equal
         return Estimate(sampled.value, *sampled.share.interval, papers)
     if fewest < LEAST_PAPERS:
         why = f"no interval from fewer than {LEAST_PAPERS} papers"
         return Estimate(sampled.value, None, None, papers, why)
-    defined = sampled.drawn[~np.isnan(sampled.drawn)]
-    missing = 1 - len(defined) / len(sampled.drawn)
-    if missing >= TAIL:
-        why = f"no interval: undefined in {missing:.1%} of the resamples"
-        return Estimate(sampled.value, None, None, papers, why)
-    if np.ptp(defined) < ALIKE:
-        why = "no interval: the same in all resamples"
-        return Estimate(sampled.value, None, None, papers, why)
-    # A resample without a value might be anywhere: each end counts all of them beyond it.
-    beyond = (TAIL - missing) / (1 - missing)
-    low, high = np.quantile(defined, [beyond, 1 - beyond])
-    return Estimate(sampled.value, float(low), float(high), papers)
+    low, high, why = percentile_interval(sampled.drawn)
+    return Estimate(sampled.value, low, high, papers, why)
 
 
 def difference(first: Sampled, other: Sampled) -> Estimate:
-    """first - other, paired by paper, over the papers that either is of.
+    """Return first - other, paired by paper, over the papers that either is about.
 
-    Each side must be of enough papers for an interval of its own.
+    There is an interval only if each side has enough papers for an interval of its own.
     """
     drawn, either = first.drawn - other.drawn, first.counted | other.counted
     fewest = min(int(first.counted.sum()), int(other.counted.sum()))
@@ -161,12 +140,12 @@ def difference(first: Sampled, other: Sampled) -> Estimate:
 
 
 def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statistic:
-    """sum(over) / sum(under).
+    """Return the statistic sum(over) / sum(under).
 
     Args:
-        over, under: n values, or n by m of which the m ratios' mean is the value. Of n flags each
+        over, under: n values, or n by m: then the value is the mean of the m ratios. For n flags
             it is the share of the papers in `under` that are in `over`.
-        empty: a ratio whose `under` is 0.
+        empty: the ratio if the sum of `under` is 0.
     """
     import numpy as np
 
@@ -182,33 +161,28 @@ def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statis
     return Statistic(np.hstack([tops, bases]), value, counted, is_share)
 
 
-def kappa(said: Flags, true: Flags, among: Flags | None = None) -> Statistic:
-    """Cohen's kappa of two judgements (Cohen 1960): (p_o - p_e) / (1 - p_e).
+def kappa(predicted: Flags, gold: Flags) -> Statistic:
+    """Return Cohen's kappa of two judgements (Cohen 1960): (p_o - p_e) / (1 - p_e).
 
-    Both may be n by m, and are then judged together. It is undefined where both always say one and
-    the same.
-
-    Args:
-        among: the papers that it is of; all of them by default.
+    Both may be n by m, and are then pooled. It is undefined if both always give the same answer.
     """
     import numpy as np
 
-    n = len(said)
-    in_it = np.ones(n, bool) if among is None else among
-    pairs = [said & true, said & ~true, ~said & true, ~said & ~true]
-    counts = [pair.reshape(n, -1).sum(axis=1) * in_it for pair in pairs]
+    n = len(predicted)
+    pairs = [predicted & gold, predicted & ~gold, ~predicted & gold, ~predicted & ~gold]
+    counts = [pair.reshape(n, -1).sum(axis=1) for pair in pairs]
 
     def value(sums: Floats) -> Floats:
-        both, said_alone, true_alone, neither = sums.T
+        both, only_predicted, only_gold, neither = sums.T
         total = sums.sum(axis=1)
         observed = _divided(both + neither, total)
-        says, trues = _divided(both + said_alone, total), _divided(both + true_alone, total)
-        chance = says * trues + (1 - says) * (1 - trues)
-        # What is left of 1 by rounding is no disagreement to be expected.
+        first, second = _divided(both + only_predicted, total), _divided(both + only_gold, total)
+        chance = first * second + (1 - first) * (1 - second)
+        # A rounding error must not count as possible disagreement.
         room = np.where(1 - chance > 1e-12, 1 - chance, 0.0)
         return _divided(observed - chance, room)
 
-    return Statistic(np.stack(counts, axis=1).astype(np.float64), value, in_it)
+    return Statistic(np.stack(counts, axis=1).astype(np.float64), value, np.ones(n, bool))
 
 
 def _divided(over: Floats, under: Floats, empty: float = float("nan")) -> Floats:
@@ -217,7 +191,3 @@ def _divided(over: Floats, under: Floats, empty: float = float("nan")) -> Floats
     out = np.full(np.shape(over), empty)
     np.divide(over, under, out=out, where=under != 0)
     return out
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

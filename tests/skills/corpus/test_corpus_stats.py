@@ -11,8 +11,9 @@ from skills.corpus import stats
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.records import Failure
-from skills.corpus.stats import Share, of_corpus, of_items
+from skills.corpus.stats import of_corpus, of_items
 from skills.nanda.framework import nanda
+from skills.reporting.statistics import Share
 
 UNSTATED = nanda().not_stated
 ITEMS = [

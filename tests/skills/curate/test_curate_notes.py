@@ -9,9 +9,9 @@ import pytest
 from curate_desk import NAMES, PANEL, Desk, Judge, a_desk, gated, ids, row, write_table
 
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.stats import Share
 from skills.curate.report.notes import _adds as adds
 from skills.curate.report.notes import _judge as of_judge
+from skills.reporting.statistics import Share
 
 __all__ = ["a_desk"]
 

@@ -8,8 +8,8 @@ import random
 import pytest
 
 from harness.errors import InputError
-from skills.corpus.stats import Share
 from skills.curate.statistics.separation import Auroc, Line, Seen, added, auroc
+from skills.reporting.statistics import Share
 
 NAMES = ("facts", "methods", "editor")
 
