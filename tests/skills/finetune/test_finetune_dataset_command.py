@@ -189,7 +189,7 @@ def test_rare_moves_are_told_with_what_their_rows_count(app: App) -> None:
         (f"{LINE} --curated-only", InputError, "--curated-only needs curated annotations"),
         (f"{LINE} --rare-weight 0", UsageError, "--rare-weight: '0' should be greater than 0"),
         (f"{LINE} --agent-weight 0", UsageError, "--agent-weight: '0' should be greater than 0"),
-        (f"{LINE} --max-similarity 0.2", UsageError, "--max-similarity: '0.2' should be greater than or equal"),
+        (f"{LINE} --max-similarity 0.2", UsageError, "--max-similarity: '0.2' should be greater"),
         (f"{LINE} --tokenizer none.json", InputError, "none.json: there is no such file"),
         (f"{LINE} --tokenizer gold.csv", InputError, "gold.csv: is no tokenizer that can be read"),
         (f"{LINE} --dev none.csv", InputError, "none.csv: there is no such file"),
