@@ -123,7 +123,7 @@ def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
     groups = {(): [f for f in flags(skill.Options).values() if f.name not in names]}
     for key, flag in limited.items():
         groups.setdefault(tuple(cases[key]), []).append(flag)
-    return groups
+    return {cases: listed for cases, listed in groups.items() if listed}
 
 
 def case_names(skill: Skill, cases: Iterable[str]) -> str:

@@ -45,7 +45,7 @@ def skill_help(skill: Skill, formats: Sequence[str] = ()) -> str:
         parts.append("Subcommands:\n" + _columns(list(skill.subcommands.items())))
     for cases, listed in grouped(skill).items():
         title = f"Options for {case_names(skill, cases)}" if cases else "Options"
-        parts += [_options(title, listed)] * bool(listed)
+        parts.append(_options(title, listed))
     if saves := (*skill.saves, *formats):
         parts.append(f"Saves: {', '.join(saves)} (save to PATH, or -o PATH)")
     parts.append("General options: " + " ".join(_shape(f) for f in flags(GeneralOptions).values()))
