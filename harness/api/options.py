@@ -120,7 +120,8 @@ def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
             cases.setdefault((flag.name, flag.help), []).append(case)
             limited.setdefault((flag.name, flag.help), flag)
     names = {name for name, _ in limited}
-    groups = {(): [f for f in flags(skill.Options).values() if f.name not in names]}
+    groups: dict[tuple[str, ...], list[Flag]] = {}
+    groups[()] = [f for f in flags(skill.Options).values() if f.name not in names]
     for key, flag in limited.items():
         groups.setdefault(tuple(cases[key]), []).append(flag)
     return {cases: listed for cases, listed in groups.items() if listed}

@@ -99,7 +99,7 @@ class Finetune(Skill):
     saves = (".jsonl",)
     formats = False  # a training set has one form, and its manifest names the file
 
-    class Options(RunOptions, DataOptions):
+    class Options(RunOptions, DataOptions):  # type: ignore[misc]  # both have `dev`
         manner: ClassVar[frozenset[str]] = frozenset({"resume", "checkpoint", "host", "llama_cpp"})
 
         framework: FrameworkOption = None
