@@ -47,7 +47,7 @@ def test_a_stage_is_done_once_and_again_when_inputs_or_files_have_changed(tmp_pa
         ("/finetune plan t.jsonl --set base.seed=1", UsageError, "no recipe has the setting"),
         ("/finetune plan t.jsonl --set training.sed=1", UsageError, "There are epochs, batch"),
         ("/finetune plan t.jsonl --set training.seed=x", UsageError, "should be a valid integer"),
-        ("/finetune merge there --resume", UsageError, "--resume is for a run or train"),
+        ("/finetune merge there --resume", UsageError, "--resume does not apply to merge"),
         ("/finetune merge there save to a.jsonl", UsageError, "keeps what it makes in a folder"),
     ],
 )
