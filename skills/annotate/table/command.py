@@ -9,7 +9,6 @@ from pathlib import Path
 from harness.api.skill import Call, Result
 from harness.errors import ModelError, ModelUnavailable, UsageError
 from harness.models.pool import ServedModel
-from harness.runs.jobs import ctrl_c_asks
 from harness.runs.process_lock import job_lock
 from skills.annotate.table import sources
 from skills.annotate.table.job import AnnotateJob
@@ -51,7 +50,7 @@ def annotate_source(call: Call, source: Source, framework: Framework) -> Finishe
 
         def work(model: ServedModel) -> Finished:
             job = AnnotateJob(call, source, framework, model, db)
-            with ctrl_c_asks(job.ask), runs.noted(db, lambda: job.run_id):
+            with call.cancel.on_signals(), runs.noted(db, lambda: job.run_id):
                 _refuse_to_start_over(job)
                 started = time.monotonic()
                 tally = job.run()
