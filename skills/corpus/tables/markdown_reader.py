@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.errors import InputError
-from harness.support.text_input import shown
-from skills.corpus.tables.columns import Column
-from skills.corpus.tables.files import Record, place, text_lines
+from harness.support.text_input import place, shown, text_lines
+from skills.corpus.tables.columns import Column, Record
 from skills.nanda.arxiv_id import find_arxiv_id
 
 if TYPE_CHECKING:
