@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.runs import targets
-from skills.corpus.tables.files import regular_file
+from harness.support.text_input import regular_file
 from skills.finetune.data.token_counts import RENDERED, open_counter
 from skills.finetune.planning.sample import Sample, sample_of
 from skills.finetune.planning.terms import Batch
