@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from harness.catalogue import Found
 from harness.options import Flag, GeneralOptions, flags
 from harness.skills import Skill
 
@@ -21,12 +22,12 @@ Exit codes: 0 done; 1 the skill failed; 2 usage or bad input; 3 no model could s
 4 output not written; 130 interrupted."""
 
 
-def program_help(skills: Iterable[Skill]) -> str:
+def program_help(skills: Iterable[Found | Skill]) -> str:
     """What `agent.py --help` prints."""
     return "\n\n".join((USAGE, _options("Options", GeneralOptions), overview(skills), EXIT_CODES))
 
 
-def overview(skills: Iterable[Skill]) -> str:
+def overview(skills: Iterable[Found | Skill]) -> str:
     """The commands, one line each."""
     rows = [(f"/{skill.name}", skill.summary) for skill in sorted(skills, key=lambda s: s.name)]
     return f"Commands (`/help NAME` tells more):\n{_columns(rows)}"

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness import yamlfile
 from harness.entries import FileEntry, ModelEntry, ServeEntry, Strict
 from harness.errors import ModelUnavailable, RegistryError, UsageError
 from harness.near import did_you_mean
@@ -89,6 +88,8 @@ def load(shipped: Path, user: Path | None = None) -> Registry:
 
 
 def _read(path: Path) -> Registry:
+    from harness import yamlfile
+
     registry = yamlfile.load(path, Registry, RegistryError)
     root = path.resolve().parent
     for file in registry.files.values():

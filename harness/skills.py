@@ -46,7 +46,7 @@ class SkillOptions(BaseModel):
             was made with others of them is still the same job's own, to be replaced unasked.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     manner: ClassVar[frozenset[str]] = frozenset()
 
     @field_validator("*")
