@@ -28,6 +28,7 @@ check: .venv/installed-dev
 	.venv/bin/ruff check . $(USERS:%=--extend-exclude %)
 	.venv/bin/ruff format --check . $(USERS:%=--extend-exclude %)
 	.venv/bin/mypy $(USERS:%=--exclude ^%)
+	.venv/bin/lint-imports --no-logo
 	.venv/bin/python docs/generate.py --check
 
 docs: .venv/installed-dev

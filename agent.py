@@ -33,7 +33,6 @@ NEEDED = (
     "requests",
     "rich",
     "rouge_score",
-    "ruamel",
     "sacrebleu",
     "scipy",
     "sqlite_utils",
@@ -48,7 +47,7 @@ def main() -> int:
     """Run the command line and return its exit code."""
     if (code := hand_over(HERE / "agent.py")) is not None:
         return code
-    from harness import cli
+    from harness.cli import main as cli
 
     return cli.command()
 

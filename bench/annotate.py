@@ -44,14 +44,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from harness import settings as settings_module  # noqa: E402
-from harness.app import App  # noqa: E402
-from harness.backends.base import OnText, Reply, Request  # noqa: E402
-from harness.backends.llamacpp import LlamaCppModel, _body  # noqa: E402
-from harness.backends.openai import OpenAIBackend  # noqa: E402
-from harness.entries import ServeEntry  # noqa: E402
-from harness.execution import Door  # noqa: E402
-from harness.models import Models  # noqa: E402
-from harness.screen import Screen  # noqa: E402
+from harness.cli.app import App  # noqa: E402
+from harness.models.backends.base import OnText, Reply, Request  # noqa: E402
+from harness.models.backends.llamacpp import LlamaCppModel, _body  # noqa: E402
+from harness.models.backends.openai import OpenAIBackend  # noqa: E402
+from harness.models.pool import Models  # noqa: E402
+from harness.models.schema import ServeEntry  # noqa: E402
+from harness.runs.runner import Door  # noqa: E402
+from harness.terminal.console import Screen  # noqa: E402
 from harness.testing import FakeModel, fake_app  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 
@@ -141,7 +141,7 @@ class Bench:
 
     def requests(self, block: list[dict[str, str]]) -> list[Request]:
         """What /annotate asks for these rows, unless an answer needs a repair."""
-        from skills.annotate.annotate import prepare
+        from skills.annotate.generate import prepare
         from skills.nanda.paper import Paper
 
         models = Models(self.app.pool)

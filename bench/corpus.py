@@ -26,12 +26,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skills.corpus import filters, stats, store
-from skills.corpus.annotated import Annotated
-from skills.corpus.database import open_corpus, transaction
-from skills.corpus.keys import key_of
-from skills.corpus.queries import Years
-from skills.corpus.search import Narrowing, papers_about, search
+from skills.corpus import stats
+from skills.corpus.content_key import key_of
+from skills.corpus.db import store
+from skills.corpus.db.connection import open_corpus, transaction
+from skills.corpus.records import Annotated
+from skills.corpus.search import filters
+from skills.corpus.search.fulltext import Narrowing, papers_about, search
+from skills.corpus.search.query_syntax import Years
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 

@@ -32,11 +32,12 @@ sys.path.insert(0, str(ROOT))
 
 import yaml  # noqa: E402
 
-from skills.corpus.columns import ID_NAMES, Columns  # noqa: E402
-from skills.evaluate import comparison, inputs, report  # noqa: E402
+from skills.corpus.tables.columns import ID_NAMES, Columns  # noqa: E402
+from skills.evaluate import comparison, inputs  # noqa: E402
 from skills.evaluate.annotators import Annotator  # noqa: E402
-from skills.finetune.out import Out  # noqa: E402
-from skills.finetune.recipe import Recipe  # noqa: E402
+from skills.evaluate.report import text  # noqa: E402
+from skills.finetune.run.recipe import Recipe  # noqa: E402
+from skills.finetune.run.run_dir import Out  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 
 STAGES = ("train", "merge", "gguf")
@@ -56,7 +57,7 @@ def main() -> None:
     found = pooled(options.table, {key: row for fold in annotated for key, row in fold.items()})
     if options.output:
         options.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    print(report.text(found))
+    print(text.text(found))
 
 
 def annotations_of_fold(

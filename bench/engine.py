@@ -29,15 +29,16 @@ from unittest import mock
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from harness import registry, settings  # noqa: E402
-from harness.backends import engine, llamacpp  # noqa: E402
-from harness.backends.base import Request  # noqa: E402
-from harness.backends.llamacpp import LlamaCppBackend, LlamaCppModel  # noqa: E402
-from harness.entries import ServeEntry  # noqa: E402
-from harness.files import FileStore  # noqa: E402
-from skills.nanda.forms import FORMS  # noqa: E402
+from harness import settings  # noqa: E402
+from harness.models import registry  # noqa: E402
+from harness.models.backends import engine, llamacpp  # noqa: E402
+from harness.models.backends.base import Request  # noqa: E402
+from harness.models.backends.llamacpp import LlamaCppBackend, LlamaCppModel  # noqa: E402
+from harness.models.schema import ServeEntry  # noqa: E402
+from harness.models.weights import FileStore  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 from skills.nanda.paper import Paper  # noqa: E402
+from skills.nanda.reply_formats import FORMS  # noqa: E402
 
 DEFAULT = "default"
 TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"

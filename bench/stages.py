@@ -36,17 +36,17 @@ sys.path.insert(0, str(ROOT))
 import yaml  # noqa: E402
 from torch_backend import FREE, TORCH, Plugin  # noqa: E402
 
-from harness import output  # noqa: E402
 from harness import settings as settings_module  # noqa: E402
-from harness.app import App  # noqa: E402
-from harness.execution import Door  # noqa: E402
-from harness.registry import load  # noqa: E402
-from harness.screen import Screen  # noqa: E402
+from harness.cli.app import App  # noqa: E402
+from harness.models.registry import load  # noqa: E402
+from harness.runs import targets  # noqa: E402
+from harness.runs.runner import Door  # noqa: E402
 from harness.settings import Settings  # noqa: E402
-from skills.evaluate.report import figure  # noqa: E402
-from skills.finetune.base.bases import unpacked_folder  # noqa: E402
-from skills.finetune.out import Out  # noqa: E402
-from skills.finetune.recipe import Recipe  # noqa: E402
+from harness.terminal.console import Screen  # noqa: E402
+from skills.evaluate.report.text import figure  # noqa: E402
+from skills.finetune.model.bases import unpacked_folder  # noqa: E402
+from skills.finetune.run.recipe import Recipe  # noqa: E402
+from skills.finetune.run.run_dir import Out  # noqa: E402
 
 TABLE = ROOT.parent / "shared" / "data" / "gold_dev.csv"
 FORMS = ("q8_0", "adapter", "merged", "f16", "q4_k_m", "base+lora")
@@ -135,7 +135,7 @@ def registry_of(out: Path, settings: Settings) -> dict[str, Any]:
             for name, place in places.items()
         },
         "files": {
-            f"stage-{name}": {"path": str(path), "sha256": output.digest(path)}
+            f"stage-{name}": {"path": str(path), "sha256": targets.digest(path)}
             for name, path in weights.items()
         },
     }

@@ -22,8 +22,8 @@ PROMPT = """
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from harness import repl, settings
-from harness.app import App
-from harness.execution import Door
+from harness.cli.app import App
+from harness.runs.runner import Door
 app = App(settings.from_environment(), Door("repl"))
 with create_pipe_input() as keys:
     keys.send_text("\\x04")

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import output
-from harness.backends.base import Availability, Model, OnText, Reply, Request
-from harness.backends.llamacpp import LlamaCppBackend
-from harness.entries import ServeEntry
-from harness.files import FileStore
-from harness.hookspecs import RegisterBackend, hookimpl
-from skills.finetune.base.model import quiet
+from harness.api.hookspecs import RegisterBackend, hookimpl
+from harness.models.backends.base import Availability, Model, OnText, Reply, Request
+from harness.models.backends.llamacpp import LlamaCppBackend
+from harness.models.schema import ServeEntry
+from harness.models.weights import FileStore
+from harness.runs import targets
+from skills.finetune.model.loading import quiet
 
 TORCH, FREE = "torch", "llamacpp-free"
 
@@ -77,7 +77,7 @@ class TorchModel:
                 self._model = PeftModel.from_pretrained(self._model, adapter).eval()
                 weights.append(adapter / "adapter_model.safetensors")
         self._one_at_a_time = threading.Lock()
-        self.digests: Mapping[str, str] = {path.name: output.digest(path) for path in weights}
+        self.digests: Mapping[str, str] = {path.name: targets.digest(path) for path in weights}
 
     def count_tokens(self, request: Request) -> None:
         return None

@@ -40,18 +40,18 @@ sys.path.insert(0, str(ROOT))
 
 from train_arms import ARMS, TRL  # noqa: E402
 
-from harness import registry  # noqa: E402
 from harness import settings as settings_module  # noqa: E402
-from harness.models import ModelPool, Models  # noqa: E402
-from harness.runlog import Run  # noqa: E402
-from harness.screen import Screen  # noqa: E402
-from harness.skills import Call, SkillOptions  # noqa: E402
-from skills.finetune import recipe as recipes  # noqa: E402
-from skills.finetune import stages  # noqa: E402
+from harness.api.skill import Call, SkillOptions  # noqa: E402
+from harness.models import registry  # noqa: E402
+from harness.models.pool import ModelPool, Models  # noqa: E402
+from harness.runs.run_log import Run  # noqa: E402
+from harness.terminal.console import Screen  # noqa: E402
 from skills.finetune.build_finetune_from_annotations import build_dataset  # noqa: E402
-from skills.finetune.choosing import SETTINGS  # noqa: E402
-from skills.finetune.out import Out  # noqa: E402
-from skills.finetune.work import Work  # noqa: E402
+from skills.finetune.run import recipe as recipes  # noqa: E402
+from skills.finetune.run import stages  # noqa: E402
+from skills.finetune.run.recipe_options import SETTINGS  # noqa: E402
+from skills.finetune.run.run_dir import Out  # noqa: E402
+from skills.finetune.run.stage import Work  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 
 TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from skills.finetune import recipe as recipes
-from skills.finetune.base.bases import open_base, open_tokenizer
-from skills.finetune.base.model import device_kind, load_model, settled
 from skills.finetune.data.annotation_pairs import chat_messages
-from skills.finetune.training import batches, loss, trainer
-from skills.finetune.training.batches import read_prepared
+from skills.finetune.model.bases import open_base, open_tokenizer
+from skills.finetune.model.loading import device_kind, load_model, settled
+from skills.finetune.preparation import batches
+from skills.finetune.preparation.batches import read_prepared
+from skills.finetune.run import recipe as recipes
+from skills.finetune.run.stage import Work
+from skills.finetune.training import loss, trainer
 from skills.finetune.training.metrics import Metrics, peak_bytes
 from skills.finetune.training.watch import Steps, Watch, schedule
-from skills.finetune.work import Work
 
 TRL = "trl"
 

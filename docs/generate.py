@@ -17,11 +17,11 @@ from pathlib import Path
 import reference
 from snippets import fill
 
-from harness.app import App
-from harness.execution import Door
-from harness.help import program_help, skill_help
-from harness.screen import Screen
+from harness.cli.app import App
+from harness.cli.help import program_help, skill_help
+from harness.runs.runner import Door
 from harness.settings import Settings
+from harness.terminal.console import Screen
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "commands.md"

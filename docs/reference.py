@@ -14,7 +14,8 @@ from types import ModuleType
 from typing import Any
 
 import harness
-from harness import errors, hookspecs, testing
+from harness import errors, testing
+from harness.api import hookspecs
 
 HEAD = f"""\
 # Reference

@@ -2,9 +2,9 @@
 
 A block stands below a mark that says where it is cut from:
 
-    <!-- snippet: tests/writing/walkthrough.sh#make -->      between `# -- start make --` and
+    <!-- snippet: tests/data/writing/walkthrough.sh#make -->      between `# -- start make --` and
                                                              `# -- end make --` in that file
-    <!-- snippet: tests/writing/session.txt -->              all of that file
+    <!-- snippet: tests/data/writing/session.txt -->              all of that file
     <!-- snippet: new-skill:package/pyproject.toml -->       what `/new-skill --package summarize`
                                                              makes
 """
@@ -16,7 +16,7 @@ import textwrap
 from pathlib import Path
 from typing import get_args
 
-from harness import scaffold
+from harness.agent_skills import scaffold
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = "new-skill:"

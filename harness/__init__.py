@@ -1,24 +1,21 @@
 """The harness: skills over local models, behind a command line and a session.
 
 What the author of a plugin needs is importable from here; `harness.testing` has what the tests of
-one need, and `harness.hookspecs` says what a plugin can be.
+one need, and `harness.api.hookspecs` says what a plugin can be.
 """
 
 from harness._version import __version__
-from harness.backends.base import (
-    Availability,
-    Backend,
-    FinishReason,
-    Message,
-    Model,
-    OnText,
-    Reply,
-    Request,
-    Token,
-    Tool,
-    ToolCall,
+from harness.api.events import RunFinished, RunStarted
+from harness.api.formats import Format
+from harness.api.hookspecs import (
+    API_VERSION,
+    RegisterBackend,
+    RegisterFormat,
+    RegisterFramework,
+    RegisterSkill,
+    hookimpl,
 )
-from harness.entries import ServeEntry
+from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import (
     ChecksumMismatch,
     DeadlineExceeded,
@@ -35,20 +32,23 @@ from harness.errors import (
     SkillFailed,
     UsageError,
 )
-from harness.events import RunFinished, RunStarted
-from harness.files import FileStore
-from harness.formats import Format
-from harness.hookspecs import (
-    API_VERSION,
-    RegisterBackend,
-    RegisterFormat,
-    RegisterFramework,
-    RegisterSkill,
-    hookimpl,
+from harness.models.backends.base import (
+    Availability,
+    Backend,
+    FinishReason,
+    Message,
+    Model,
+    OnText,
+    Reply,
+    Request,
+    Token,
+    Tool,
+    ToolCall,
 )
-from harness.models import Models, ServedModel
-from harness.screen import Screen
-from harness.skills import Call, Result, Skill, SkillOptions
+from harness.models.pool import Models, ServedModel
+from harness.models.schema import ServeEntry
+from harness.models.weights import FileStore
+from harness.terminal.console import Screen
 
 __all__ = [
     "API_VERSION",

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 
 import pytest
 from protocol_server import ProtocolServer
+from repository import EMBEDDED
 
-from harness import registry, settings
-from harness.backends.base import Model
-from harness.backends.llamacpp import LlamaCppBackend
-from harness.entries import ServeEntry
+from harness import settings
 from harness.errors import ModelUnavailable
-from harness.files import FileStore
+from harness.models import registry
+from harness.models.backends.base import Model
+from harness.models.backends.llamacpp import LlamaCppBackend
+from harness.models.weights import FileStore
 
 TRAINING = ("torch", "transformers", "peft", "bitsandbytes", "llama_cpp_py_sync", "matplotlib")
-EMBEDDED = ServeEntry(backend="llamacpp", gguf="smollm2-135m-instruct", context=2048)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

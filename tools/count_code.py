@@ -2,9 +2,9 @@
 
     python tools/count_code.py [--files] [FOLDER ...]
 
-A Python line counts if it holds a token of code outside a docstring. Of the report pages (JavaScript,
-CSS, HTML), physical lines are counted, in a table of their own. Without a folder, the packages that
-ship are counted: agent.py, harness/ and skills/.
+A Python line counts if it holds a token of code outside a docstring. Files of the report pages
+(JavaScript, CSS, HTML) are counted in physical lines, in a table of their own. Without a folder,
+agent.py, harness/ and skills/ are counted.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from harness.errors import HarnessError
 from harness.testing.fakes import FakeBackend, FakeModel
 
 if TYPE_CHECKING:
-    from harness.app import App
+    from harness.cli.app import App
 
 
 def assert_refuses(app: App, line: str, *words: str, code: int = 2) -> HarnessError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.app import App
+    from harness.cli.app import App
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,10 @@ class Shown:
 
 def one_shot(app: App, *lines: str) -> Shown:
     """Run lines as `agent.py` does, one after the other."""
-    from harness import cli
+    from harness.cli import main
 
     _listen(app)
-    code = cli.run_lines(app, lines)
+    code = main.run_lines(app, lines)
     return _heard(app, code)
 
 
@@ -33,7 +33,7 @@ def session(app: App, *lines: str) -> Shown:
     from prompt_toolkit.input import create_pipe_input
     from prompt_toolkit.output import DummyOutput
 
-    from harness.repl import Repl
+    from harness.cli.repl import Repl
 
     _listen(app)
     with create_pipe_input() as keys:

@@ -13,27 +13,27 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness import options as skill_options
-from harness import skill_md
-from harness.backends.base import Availability, Model, OnText, Reply, Request, ToolCall
-from harness.backends.watch import Watch
-from harness.entries import ModelEntry, ServeEntry
+from harness.agent_skills import skill_md
+from harness.api import options as skill_options
+from harness.api.hookspecs import RegisterBackend, RegisterSkill, hookimpl
+from harness.api.skill import Call, Result, Skill
 from harness.errors import UsageError
-from harness.execution import Door
-from harness.files import FileStore
-from harness.folder_import import import_folder
-from harness.hookspecs import RegisterBackend, RegisterSkill, hookimpl
-from harness.models import ModelPool, Models
-from harness.plugins import PluginHost
-from harness.registry import Registry
-from harness.runlog import Run
-from harness.screen import Screen
+from harness.models.backends.base import Availability, Model, OnText, Reply, Request, ToolCall
+from harness.models.backends.generation import Watch
+from harness.models.pool import ModelPool, Models
+from harness.models.registry import Registry
+from harness.models.schema import ModelEntry, ServeEntry
+from harness.models.weights import FileStore
+from harness.plugins.importer import import_folder
+from harness.plugins.loader import PluginHost
+from harness.runs.run_log import Run
+from harness.runs.runner import Door
 from harness.settings import PLUGIN_DEADLINE, Settings
-from harness.skills import Call, Result, Skill
+from harness.terminal.console import Screen
 from harness.testing.registries import FAKE_REGISTRY
 
 if TYPE_CHECKING:
-    from harness.app import App
+    from harness.cli.app import App
 
 
 class FakeModel:
@@ -183,7 +183,7 @@ def fake_app(
         plugins: plugins to load besides those that ship, by name.
         registry: the user's registry, in whose stead `FAKE_REGISTRY` is written.
     """
-    from harness.app import App
+    from harness.cli.app import App
 
     settings = fake_settings(folder)
     settings.config_dir.mkdir(parents=True, exist_ok=True)

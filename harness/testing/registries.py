@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from harness import registry
+from harness.models import registry
 
 FAKE_REGISTRY = """\
 version: 1

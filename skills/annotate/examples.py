@@ -10,13 +10,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.entries import ModelEntry
 from harness.errors import InputError
-from skills.corpus.columns import Columns
-from skills.corpus.table_files import regular_file
-from skills.corpus.tables import Row, open_table
-from skills.nanda.forms import Example
+from harness.models.schema import ModelEntry
+from skills.corpus.tables.columns import Columns
+from skills.corpus.tables.files import regular_file
+from skills.corpus.tables.reader import Row, open_table
 from skills.nanda.framework import Framework
+from skills.nanda.reply_formats import Example
 
 
 def examples_for(entry: ModelEntry, framework: Framework) -> tuple[Example, ...]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import InputError
-from harness.inputs import SUFFIXES, TEXT_WORDS, is_file, path_in
-from skills.annotate import arxiv_source, text_files
-from skills.corpus import tables
+from harness.support.text_input import SUFFIXES, TEXT_WORDS, is_file, path_in
+from skills.annotate import text_files
+from skills.corpus.tables import reader
 from skills.nanda.arxiv_id import WHOLE
 from skills.nanda.paper import Paper, own_id
-from skills.nanda.wording import flatten
+from skills.nanda.text import flatten
 
 ABSTRACT_WORDS = TEXT_WORDS
 """From this length on, text on the line is an abstract; anything shorter is a topic."""
@@ -33,17 +33,17 @@ _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.|arxiv\.org/)\S+", re.IGNORECAS
 def read_paper(
     text: str,
     *,
+    fetch: Callable[[str], Paper],
     source: Literal["line", "stdin"] = "line",
     title: str | None = None,
     max_words: int = 1500,
-    fetch: Callable[[str], arxiv_source.Entry] = arxiv_source.fetch,
 ) -> Paper:
     """Make a paper of what stands on the line, or of all of stdin.
 
     Args:
+        fetch: returns the paper with an arXiv id.
         title: instead of the one found.
         max_words: words of an abstract at most.
-        fetch: gets an arXiv entry by its id.
 
     Raises:
         InputError: the input is none of the kinds that are read, or cannot be read.
@@ -53,7 +53,7 @@ def read_paper(
     if source == "stdin":
         paper = _given(text, "stdin")
     elif not is_file(asked) and (arxiv_id := arxiv_id_in(asked)):
-        paper = fetch(arxiv_id).as_paper()
+        paper = fetch(arxiv_id)
     elif _is_long(asked):
         paper = _given(text, "text")
     elif path := path_in(asked):
@@ -68,9 +68,9 @@ def table_in(text: str) -> Path | None:
     """The table of papers that `text` names, by its suffix or, of a .md file, by what it holds."""
     asked = text.strip()
     path = None if _is_long(asked) else path_in(asked)
-    if path is None or path.suffix.lower() not in tables.SUFFIXES:
+    if path is None or path.suffix.lower() not in reader.SUFFIXES:
         return None
-    return path if path.suffix.lower() != ".md" or tables.is_list(path) else None
+    return path if path.suffix.lower() != ".md" or reader.is_list(path) else None
 
 
 def is_topic(text: str) -> bool:

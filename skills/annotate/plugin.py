@@ -11,11 +11,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
+from harness.api.hookspecs import RegisterSkill, hookimpl
+from harness.api.options import misplaced
+from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
-from harness.hookspecs import RegisterSkill, hookimpl
-from harness.options import misplaced
-from harness.skills import Call, Result, Skill, SkillOptions
-from skills.nanda.choosing import FrameworkOption, chosen
+from skills.nanda.framework_option import FrameworkOption, chosen
 
 _ASK = r"(?:please\s+|can\s+you\s+|could\s+you\s+|would\s+you\s+)*annotate\s+"
 _WHAT = r"(?:this|the|my|following|arxiv|paper|abstract|file|text|preprint|from|of|in|with|id)"
@@ -137,14 +137,14 @@ class Annotate(Skill):
         _refuse_misplaced(call, case)
         framework = chosen(call.options.framework, call.frameworks)
         if table:
-            from skills.annotate.many import annotate_table
+            from skills.annotate.table.command import annotate_table
 
             return annotate_table(call, table, framework)
         if case == _TOPIC:
-            from skills.annotate.survey_topic import annotate_topic
+            from skills.annotate.survey.command import annotate_topic
 
             return annotate_topic(call, framework)
-        from skills.annotate.one import annotate_text
+        from skills.annotate.single import annotate_text
 
         return annotate_text(call, framework)
 

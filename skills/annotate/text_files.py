@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from harness import front_matter, inputs
+from harness.agent_skills import front_matter
 from harness.errors import InputError, UsageError
-from harness.inputs import SUFFIXES
-from skills.corpus import tables
+from harness.support import text_input
+from harness.support.text_input import SUFFIXES
+from skills.corpus.tables import reader
 
 TITLE_WORDS = 30
 """A first line of no more words than this may be a title; the longest title of the gold has 21."""
@@ -42,9 +43,9 @@ def read(path: Path) -> str:
             f"/annotate reads no {path.suffix} files",
             where=where,
             hint=f"It reads an abstract from {' and '.join(SUFFIXES)}, and a table of papers from "
-            f"{', '.join(tables.SUFFIXES)}; save it as one of these.",
+            f"{', '.join(reader.SUFFIXES)}; save it as one of these.",
         )
-    return inputs.read_text(
+    return text_input.read_text(
         path, what="an abstract", shorten="Give the abstract alone, not the whole paper."
     )
 

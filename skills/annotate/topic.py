@@ -9,9 +9,9 @@ from functools import partial
 from typing import Literal
 
 from harness.errors import InputError, NothingFound, SkillFailed
-from skills.corpus.search import one_holds_all
+from skills.corpus.search.fulltext import one_holds_all
 from skills.nanda.paper import Paper
-from skills.nanda.wording import STOP_WORDS, WORD, flatten
+from skills.nanda.text import STOP_WORDS, WORD, flatten
 
 Source = Literal["corpus", "arxiv"]
 
@@ -79,7 +79,7 @@ def find_papers(
         limit: papers at most.
         since, until: the first and the last day of publication.
         from_corpus: called with `subject_words`, limit, since, until, and how many words to hold.
-        from_arxiv: called as `from_arxiv(topic, limit=, since=, until=, notice=)`. Where it has no
+        from_arxiv: called as `from_arxiv(topic, limit=, since=, until=)`. Where it has no
             paper with all words, it says so and hands back those with any.
         notice: told of what has to do where there is nothing better, or arXiv fails.
 
@@ -95,7 +95,7 @@ def find_papers(
         return _distinct(from_corpus(words, limit, since, until, fewest))
 
     # As many as are wanted, not as are missing: some may be those that the corpus has.
-    at_arxiv = partial(from_arxiv, topic, limit=limit, since=since, until=until, notice=notice)
+    at_arxiv = partial(from_arxiv, topic, limit=limit, since=since, until=until)
     if source == "arxiv":
         return _distinct(at_arxiv())[:limit]
     found = in_corpus(len(words))

@@ -8,18 +8,20 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.api.skill import Call, Result
 from harness.errors import InputError, NothingFound
-from harness.invocation import as_path
-from harness.skills import Call, Result
-from skills.corpus import filters, listing, outputs, search, views
+from harness.runs.grammar import as_path
+from skills.corpus import exporters, views
 from skills.corpus import stats as statistics
-from skills.corpus.annotated import Annotated, Failure
-from skills.corpus.columns import Columns
-from skills.corpus.database import default_path, open_corpus
-from skills.corpus.queries import parse_years, unknown
-from skills.corpus.verifying import verify_all
-from skills.nanda.choosing import chosen
+from skills.corpus.db import reads
+from skills.corpus.db.connection import default_path, open_corpus
+from skills.corpus.db.verify import verify_all
+from skills.corpus.records import Annotated, Failure
+from skills.corpus.search import filters, fulltext
+from skills.corpus.search.query_syntax import parse_years, unknown
+from skills.corpus.tables.columns import Columns
 from skills.nanda.framework import Framework
+from skills.nanda.framework_option import chosen
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -30,7 +32,7 @@ SHOWN = 50
 
 
 def add(call: Call) -> Result:
-    from skills.corpus import importing
+    from skills.corpus import importer
 
     options, framework = call.options, _framework(call)
     if not call.text.strip():
@@ -38,7 +40,7 @@ def add(call: Call) -> Result:
     path = as_path(call.text.strip())
     columns = Columns(options.abstract_column, options.id_column, options.title_column)
     with open_corpus(_database(call)) as db, call.screen.progress(f"adding {path.name}") as tick:
-        added = importing.add(db, path, framework, columns, limit=options.limit, tick=tick)
+        added = importer.add(db, path, framework, columns, limit=options.limit, tick=tick)
     if added.lacks:
         call.screen.notice(f"no annotations were read: there is no column {', '.join(added.lacks)}")
     return Result(views.added(added, path), {"file": str(path), **dataclasses.asdict(added)})
@@ -51,21 +53,21 @@ def search_moves(call: Call) -> Result:
             raise unknown("move", move, framework.names)
     if not call.text.strip():
         raise InputError("there is nothing to look for", hint="/corpus search WORDS")
-    narrowing = search.Narrowing(
+    narrowing = fulltext.Narrowing(
         options.move,
         options.category,
         None if options.year is None else parse_years(options.year),
     )
     with _opened(call) as db:
-        found = search.search(db, call.text, framework, narrowing, limit=options.limit or HITS)
+        found = fulltext.search(db, call.text, framework, narrowing, limit=options.limit or HITS)
     _say_unknown(call, found.without_year, "year")
     if found.hits and not found.ranked:
         call.screen.notice(
-            f"more than {search.COMMON:,} moves hold each word; these are the newest that match"
+            f"more than {fulltext.COMMON:,} moves hold each word; these are the newest that match"
         )
     if found.capped:
         call.screen.notice(
-            f"more than {search.RANKED:,} moves match; these are the best of the newest"
+            f"more than {fulltext.RANKED:,} moves match; these are the best of the newest"
         )
     if not found.hits:
         phrase = "words in double quotes must stand together; " if '"' in call.text else ""
@@ -89,7 +91,7 @@ def filter_papers(call: Call) -> Result:
         selected = filters.select(db, conditions, framework)
         ids = selected.ids[: call.options.limit]
         shown = [] if call.targets else ids[: call.options.limit or SHOWN]
-        items = list(listing.annotated(db, framework, shown))
+        items = list(reads.annotated(db, framework, shown))
     for column, count in selected.unknown.items():
         _say_unknown(call, count, column)
     if not selected.ids:
@@ -124,7 +126,7 @@ def show(call: Call) -> Result:
     if not asked:
         raise InputError("there is no id", hint="/corpus show ID")
     with _opened(call) as db:
-        kept = listing.find(db, asked)
+        kept = reads.find(db, asked)
     if not kept:
         raise NothingFound(
             f"the corpus has no paper {asked[:60]}",
@@ -137,8 +139,8 @@ def export(call: Call) -> Result:
     _take_no_text(call)
     framework = _framework(call)
     with _opened(call) as db:
-        ids = listing.current_ids(db, framework)
-        failed = [*listing.failures(db)]
+        ids = reads.current_ids(db, framework)
+        failed = [*reads.failures(db)]
     if not ids and not failed:
         raise NothingFound(
             f"the corpus has no annotations by the framework {framework.name}",
@@ -181,12 +183,12 @@ def _saved_or(
 
     def items() -> Iterator[Annotated]:
         with open_corpus(path, must_exist=True) as db:
-            yield from listing.annotated(db, framework, ids)
+            yield from reads.annotated(db, framework, ids)
 
     with _opened(call) as db:
-        id_column = listing.id_column(db, ids)
+        id_column = reads.id_column(db, ids)
     summary = {"papers": len(ids), "corpus": str(path)}
-    writers = outputs.writers(framework, id_column, items, lambda: iter(failed), title=title)
+    writers = exporters.writers(framework, id_column, items, lambda: iter(failed), title=title)
     return Result(
         writers=writers, records=lambda: (item.record for item in items()), summary=summary
     )

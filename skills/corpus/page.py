@@ -12,9 +12,9 @@ from string import Template
 from typing import IO, Any
 
 from skills.corpus import page_parts
-from skills.corpus.annotated import Annotated, Failure
 from skills.corpus.page_data import LOW_SUPPORT, Provenances, failure_row, paper_row, plain
 from skills.corpus.page_parts import ASSETS
+from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
 
 STYLES = (

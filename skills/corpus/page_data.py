@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from skills.corpus.annotated import Annotated, Failure
-from skills.corpus.facets import categories
+from skills.corpus.db.facets import categories
+from skills.corpus.records import Annotated, Failure
 from skills.nanda.arxiv_id import ID
 from skills.nanda.framework import Framework, sha256_of
-from skills.nanda.names import without_names
+from skills.nanda.named_entities import without_names
 from skills.nanda.sentences import split_sentences
-from skills.nanda.wording import flatten
+from skills.nanda.text import flatten
 
 LOW_SUPPORT = 0.6
 """Support below which a move is marked. Of the 7,218 stated moves of gold_train.csv, gold_dev.csv

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from harness.api.hookspecs import RegisterSkill, hookimpl
+from harness.api.options import misplaced
+from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
-from harness.hookspecs import RegisterSkill, hookimpl
-from harness.options import misplaced
-from harness.skills import Call, Result, Skill, SkillOptions
-from skills.nanda.choosing import FrameworkOption
+from skills.nanda.framework_option import FrameworkOption
 
 _GOES_WITH = {
     "move": ("search",),

@@ -6,16 +6,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from skills.corpus.annotated import Annotated, Failure
-from skills.corpus.facets import first_category
+from skills.corpus.db.facets import first_category
+from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
+from skills.reporting.statistics import Share
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -23,47 +22,6 @@ if TYPE_CHECKING:
 CATEGORIES = 12
 """Categories with a line of their own; the papers of the others are one line."""
 OTHER, UNKNOWN = "other", "unknown"
-_Z = NormalDist().inv_cdf(0.975)
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """So many of so many."""
-
-    count: int
-    of: int
-
-    @property
-    def value(self) -> float | None:
-        """0 to 1; None where there is nothing to have a share of."""
-        return self.count / self.of if self.of else None
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95% interval of Wilson (1927, "Probable inference", JASA 22): low and high, 0 to 1.
-
-        Unlike the usual one it stays within 0 and 1, and is of use near them and for few papers.
-        It takes the papers for a random sample of those they are to speak for.
-        """
-        if not self.of:
-            return 0.0, 1.0
-        share, z2 = self.count / self.of, _Z**2
-        centre = share + z2 / (2 * self.of)
-        half = _Z * math.sqrt(share * (1 - share) / self.of + z2 / (4 * self.of**2))
-        scale = 1 + z2 / self.of
-        return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON: count, of, share, low, high."""
-        low, high = self.interval
-        share = None if self.value is None else round(self.value, 4)
-        return {
-            "count": self.count,
-            "of": self.of,
-            "share": share,
-            "low": round(low, 4),
-            "high": round(high, 4),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +97,7 @@ class Stats:
 
 def of_corpus(db: Database, framework: Framework) -> Stats:
     """The numbers of the whole corpus."""
-    from skills.corpus.listing import failures
+    from skills.corpus.db.reads import failures
 
     facets: Counter[_Facets] = Counter()
     # From papers to annotations, each by an index that holds all that is asked of it.

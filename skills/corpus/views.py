@@ -7,14 +7,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.tables import table
-from skills.corpus.annotated import Annotated, Failure
-from skills.corpus.importing import Added
-from skills.corpus.listing import Kept
-from skills.corpus.search import Found
-from skills.corpus.stats import Group, Share, Stats
-from skills.corpus.verifying import Wrong
+from harness.terminal.tables import table
+from skills.corpus.db.reads import Kept
+from skills.corpus.db.verify import Wrong
+from skills.corpus.importer import Added
+from skills.corpus.records import Annotated, Failure
+from skills.corpus.search.fulltext import Found
+from skills.corpus.stats import Group, Stats
 from skills.nanda.framework import RESERVED, Framework
+from skills.reporting.statistics import Share
 
 WIDTH = 96
 _LEGEND = """\

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.skills import Call, Write
-from skills.corpus.columns import Columns
-from skills.corpus.database import default_path
-from skills.curate.summary import Run
+from harness.api.skill import Call, Write
+from skills.corpus.db.connection import default_path
+from skills.corpus.tables.columns import Columns
+from skills.curate.report.summary import Run
 from skills.finetune.build_finetune_from_annotations import build_from_entries
 from skills.finetune.data import command as dataset_command
 from skills.finetune.data.held_out import read_held_out

@@ -7,35 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.api.skill import Call, Result
 from harness.errors import ModelUnavailable, UsageError
-from harness.invocation import as_path
-from harness.joblock import job_lock
-from harness.jobs import Tally, ctrl_c_asks
-from harness.models import ServedModel
-from harness.skills import Call, Result
-from skills.corpus import runs
-from skills.corpus.columns import Columns
-from skills.corpus.database import default_path, locks, open_corpus
-from skills.curate import (
-    calibration,
-    decisions,
-    gates,
-    items,
-    judges,
-    panel,
-    probes,
-    results,
-    sidecars,
-    verdicts,
-)
+from harness.models.pool import ServedModel
+from harness.runs.grammar import as_path
+from harness.runs.jobs import Tally, ctrl_c_asks
+from harness.runs.process_lock import job_lock
+from skills.corpus.db import runs
+from skills.corpus.db.connection import default_path, locks, open_corpus
+from skills.corpus.tables.columns import Columns
+from skills.curate import results
 from skills.curate.curator import Judge, VoteForm
-from skills.curate.forms import choose_form, is_settled
-from skills.curate.items import Input, Item
+from skills.curate.inputs import gates, items, probes
+from skills.curate.inputs.items import Input, Item
 from skills.curate.job import CurateJob
-from skills.curate.panel import Panel
+from skills.curate.panel import judges, panel
+from skills.curate.panel.panel import Panel
+from skills.curate.panel.vote_mode import choose_form, is_settled
+from skills.curate.report.summary import Run
 from skills.curate.results import Desk
-from skills.curate.summary import Run
-from skills.curate.verdicts import Bar
+from skills.curate.statistics import calibration, decisions
+from skills.curate.store import sidecars, verdicts
+from skills.curate.store.verdicts import Bar
 from skills.nanda.framework import Framework
 
 if TYPE_CHECKING:
@@ -99,7 +92,7 @@ class Curation:
                 f"{self.source.name}: {len(self.source.items):,} annotations, all rejected by the "
                 "gates: nothing is left to judge, and no model is loaded"
             )
-            bar = Bar(self.panel.thresholds(reads=False), options.min_votes)
+            bar = Bar(self.panel.thresholds, options.min_votes)
             found = [verdicts.decide(item, None, None, bar) for item in self.source.items]
             run = Run(self.source, self.framework, self.panel, None, bar, found, ())
             desk = Desk(self.call, db, self.path, run_id)

@@ -1,6 +1,6 @@
 """Many annotations, one job: each is put to the panel once, and its votes are kept at once.
 
-As in `skills.annotate.job`, what is done and what failed stands in the corpus database under
+As in `skills.annotate.table.job`, what is done and what failed stands in the corpus database under
 content keys: the same line goes on where it was killed, and no vote is paid for twice.
 """
 
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from harness.jobs import Job, Tally
-from harness.progress import Pace, shown
-from harness.skills import Call
-from skills.curate import ballots
+from harness.api.skill import Call
+from harness.runs.jobs import Job, Tally
+from harness.runs.progress import Pace, shown
 from skills.curate.curator import Judge, Vote
-from skills.curate.items import Input, Item
-from skills.curate.verdicts import Bar, Verdict, decide
+from skills.curate.inputs.items import Input, Item
+from skills.curate.store import ballots
+from skills.curate.store.verdicts import Bar, Verdict, decide
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -102,10 +102,10 @@ class CurateJob:
         asked = self._is_asked(item)
         ballot = ballots.load(self.db, key) if asked else None
         refused = ballots.refused(self.db, key) if asked and ballot is None else None
-        return decide(item, ballot, refused, bar)
+        return decide(item, ballot, refused, bar, panel_votes=self.judge.form.can_answer)
 
     def _is_asked(self, item: Item) -> bool:
-        return bool(item.probe) or not item.findings
+        return self.judge.form.can_answer and (bool(item.probe) or not item.findings)
 
     def _due(self) -> Iterator[Item]:
         """What is to be judged; the same annotation once."""

@@ -8,13 +8,13 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from harness.api.hookspecs import RegisterSkill, hookimpl
+from harness.api.options import misplaced
+from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
-from harness.hookspecs import RegisterSkill, hookimpl
-from harness.invocation import as_path
-from harness.options import misplaced
-from harness.skills import Call, Result, Skill, SkillOptions
+from harness.runs.grammar import as_path
 from skills.finetune.data.options import DatasetOptions
-from skills.nanda.choosing import FrameworkOption, chosen
+from skills.nanda.framework_option import FrameworkOption, chosen
 
 _CURATE, _REVIEW = "a run of the panel", "a review"
 _GOES_WITH = {
@@ -107,7 +107,7 @@ class Curate(Skill):
     def companions(
         self, target: Path, options: SkillOptions, subcommand: str
     ) -> Mapping[str, Path]:
-        from skills.curate import sidecars
+        from skills.curate.store import sidecars
 
         assert isinstance(options, Curate.Options)
         if options.review:
@@ -172,7 +172,7 @@ def _refuse_collisions(call: Call) -> None:
     Raises:
         UsageError: naming the file.
     """
-    from skills.curate import sidecars
+    from skills.curate.store import sidecars
     from skills.finetune.data.command import refuse_inputs
     from skills.finetune.data.manifest import manifest_path
 

@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.api.skill import Call, Result, Write
 from harness.errors import HarnessError, InputError, Interrupted
-from harness.models import Usage
-from harness.skills import Call, Result, Write
-from skills.corpus import outputs, paper_rows, runs
-from skills.corpus.annotated import Annotated
-from skills.corpus.database import open_corpus
-from skills.curate import items, notes, report, sidecars, summary, verdicts
+from harness.models.pool import Usage
+from skills.corpus import exporters
+from skills.corpus.db import papers as paper_rows
+from skills.corpus.db import runs
+from skills.corpus.db.connection import open_corpus
+from skills.corpus.records import Annotated
+from skills.curate.inputs import items
 from skills.curate.page.document import write_html
-from skills.curate.summary import Run
+from skills.curate.report import notes, summary
+from skills.curate.report import text as report
+from skills.curate.report.summary import Run
+from skills.curate.store import sidecars, verdicts
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -100,7 +105,7 @@ def _kept(run: Run, path: Path) -> Iterator[Annotated]:
 def _writers(run: Run, path: Path, summed: Mapping[str, Any]) -> dict[str, Write]:
     """What writes the annotations that are kept."""
     kept = sum(verdict.decision == "kept" for verdict in run.verdicts)
-    return outputs.writers(
+    return exporters.writers(
         run.framework,
         run.source.id_column,
         lambda: _kept(run, path),

@@ -15,7 +15,7 @@ from skills.evaluate.variations import Kind
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import split_sentences
-from skills.nanda.wording import flatten
+from skills.nanda.text import flatten
 
 Moves = Mapping[str, str]
 INVALID = InvalidReply.__name__

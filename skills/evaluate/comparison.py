@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness._version import __version__
-from skills.evaluate import annotators, consistency, labels, metrics, similarity
+from skills.evaluate import annotators
 from skills.evaluate.annotators import Annotator
 from skills.evaluate.inputs import Subject
-from skills.evaluate.metrics import OVERALL, Key, Task
-from skills.evaluate.resampling import (
+from skills.evaluate.metrics import consistency, labels, metrics, similarity
+from skills.evaluate.metrics.metrics import OVERALL, Key, Task
+from skills.evaluate.metrics.resampling import (
     RESAMPLES,
     SEED,
     Resamples,

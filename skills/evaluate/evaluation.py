@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from harness.api.skill import Call, Result
 from harness.errors import InputError, UsageError
-from harness.extras import require
-from harness.invocation import as_path
-from harness.joblock import job_lock
-from harness.skills import Call, Result
-from skills.corpus.columns import Columns
-from skills.corpus.database import default_path, locks, open_corpus
-from skills.evaluate import comparison, inputs, labels, page, plot, report
+from harness.runs.grammar import as_path
+from harness.runs.process_lock import job_lock
+from harness.support.optional_deps import require
+from skills.corpus.db.connection import default_path, locks, open_corpus
+from skills.corpus.tables.columns import Columns
+from skills.evaluate import comparison, inputs, page
 from skills.evaluate.annotators import FINDINGS, Annotator
 from skills.evaluate.inputs import Subject
+from skills.evaluate.metrics import labels
+from skills.evaluate.report import plot
+from skills.evaluate.report import text as report
 from skills.evaluate.running import Runner, models_of
 from skills.nanda.framework import Framework
 

@@ -11,18 +11,18 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import InputError
-from harness.inputs import shown
-from skills.annotate import sources
+from harness.support.text_input import shown
 from skills.annotate.papers import check_length
-from skills.annotate.sources import Source
-from skills.corpus.columns import Columns
-from skills.corpus.table_files import place, regular_file, text_lines
-from skills.corpus.tables import open_table
+from skills.annotate.table import sources
+from skills.annotate.table.sources import Source
+from skills.corpus.tables.columns import Columns
+from skills.corpus.tables.files import place, regular_file, text_lines
+from skills.corpus.tables.reader import open_table
 from skills.evaluate.annotators import Moves
-from skills.evaluate.labels import LABELS, Labelled
+from skills.evaluate.metrics.labels import LABELS, Labelled
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
-from skills.nanda.wording import flatten
+from skills.nanda.text import flatten
 
 _ONE_A_LINE = (
     "Each line is an object with paper_id, sentences, labels and, if there are any, confs: lists "

@@ -13,18 +13,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.backends.base import Reply
 from harness.errors import InvalidReply
-from skills.annotate.annotate import Prepared, prepare, read_moves
-from skills.annotate.job import AnnotateJob
+from harness.models.backends.base import Reply
+from skills.annotate.generate import Prepared, prepare, read_moves
 from skills.annotate.papers import check_length
-from skills.corpus import store
-from skills.corpus.annotated import Annotated
-from skills.corpus.keys import key_of
+from skills.annotate.table.job import AnnotateJob
+from skills.corpus.content_key import key_of
+from skills.corpus.db import store
+from skills.corpus.records import Annotated
 from skills.evaluate.annotators import Pace
 from skills.evaluate.variations import Variation
 from skills.nanda.checks import check
-from skills.nanda.forms import UnusableReply
+from skills.nanda.reply_formats import UnusableReply
 
 FREE = "unconstrained"
 

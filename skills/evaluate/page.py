@@ -18,8 +18,8 @@ from skills.curate.page.drawings import bar
 from skills.curate.page.markup import Child, Element, add, facts, h, paragraph, section, table
 from skills.curate.page.markup import html as written
 from skills.evaluate.inputs import Subject
-from skills.evaluate.metrics import OVERALL
-from skills.evaluate.report import (
+from skills.evaluate.metrics.metrics import OVERALL
+from skills.evaluate.report.text import (
     BY_MOVE,
     TOKENS,
     directions,

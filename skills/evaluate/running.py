@@ -10,15 +10,15 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.api.skill import Call
 from harness.errors import ModelUnavailable, UsageError
-from harness.jobs import ctrl_c_asks
-from harness.models import Choice, Models, ServedModel
-from harness.registry import candidates, resolve
-from harness.skills import Call
-from skills.annotate import sources
-from skills.annotate.annotate import Prepared
-from skills.annotate.job_result import finish
-from skills.corpus import runs, store
+from harness.models.pool import Choice, Models, ServedModel
+from harness.models.registry import candidates, resolve
+from harness.runs.jobs import ctrl_c_asks
+from skills.annotate.generate import Prepared
+from skills.annotate.table import sources
+from skills.annotate.table.result import finish
+from skills.corpus.db import runs, store
 from skills.evaluate.annotators import INVALID, Annotator, Answers, Moves, Repeated
 from skills.evaluate.inputs import Subject
 from skills.evaluate.jobs import ComparedJob, FreeJob, RepeatedJob

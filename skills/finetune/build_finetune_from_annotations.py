@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness import output
 from harness.errors import InputError, UsageError
-from harness.inputs import shown
-from skills.corpus.saved_files import Entry
-from skills.corpus.table_files import regular_file
-from skills.finetune import shell
+from harness.runs import targets as output
+from harness.support.text_input import shown
+from skills.corpus.tables.annotated_reader import Entry
+from skills.corpus.tables.files import regular_file
 from skills.finetune.data.annotation_pairs import (
     chat_messages,
     format_annotation_output,
@@ -29,6 +28,7 @@ from skills.finetune.data.dataset import Choices, Dataset, InputFile
 from skills.finetune.data.held_out import read_held_out
 from skills.finetune.data.merging import merge
 from skills.finetune.data.rows import SOURCES, Reading, Source, read_entries, rows_of
+from skills.finetune.run import shell
 
 __all__ = [
     "Choices",

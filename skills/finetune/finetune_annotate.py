@@ -22,7 +22,7 @@ DEFAULT_DATA = "train.jsonl"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `/finetune` with these words; return its exit code."""
-    from skills.finetune import shell
+    from skills.finetune.run import shell
 
     return shell.run(as_line, argv)
 
@@ -36,7 +36,7 @@ def as_line(words: list[str]) -> str:
         InputError: the folder's manifest cannot be read.
     """
     from harness.errors import UsageError
-    from skills.finetune.shell import quoted
+    from skills.finetune.run.shell import quoted
 
     if "--help" in words or "-h" in words:
         return "/help finetune"
@@ -58,8 +58,8 @@ def _parted(words: list[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
     Raises:
         UsageError: an option lacks its value.
     """
+    from harness.api.options import GeneralOptions, flags
     from harness.errors import UsageError
-    from harness.options import GeneralOptions, flags
     from skills.finetune.plugin import Finetune
 
     known = flags(Finetune.Options, GeneralOptions).values()
@@ -89,7 +89,7 @@ def _parted(words: list[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
 
 def _is_checkpoint(word: str) -> bool:
     """Whether a word after --resume is no option, no data set and no folder of a run."""
-    from skills.finetune.out import MANIFEST
+    from skills.finetune.run.run_dir import MANIFEST
 
     path = Path(word).expanduser()
     is_data = word.startswith("-") or path.suffix == ".jsonl" or (path / MANIFEST).is_file()
@@ -104,9 +104,9 @@ def _default(options: list[tuple[str, str | None]]) -> str | None:
         InputError: the folder's manifest cannot be read.
     """
     from harness.errors import UsageError
-    from harness.screen import Screen
-    from skills.finetune.out import Out
+    from harness.terminal.console import Screen
     from skills.finetune.plugin import Finetune
+    from skills.finetune.run.run_dir import Out
 
     named = {name: value for name, value in options if value is not None}
     folder = Path(str(Finetune.Options.model_fields["out"].default))

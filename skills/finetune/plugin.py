@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from harness.api.hookspecs import RegisterSkill, hookimpl
+from harness.api.options import misplaced
+from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
-from harness.hookspecs import RegisterSkill, hookimpl
-from harness.options import misplaced
-from harness.skills import Call, Result, Skill, SkillOptions
 from skills.finetune.data.options import DatasetOptions
-from skills.nanda.choosing import FrameworkOption
+from skills.nanda.framework_option import FrameworkOption
 
 _RUN = "a run"
 _TRAINS = (_RUN, "prepare", "plan", "train")
@@ -163,14 +163,14 @@ class Finetune(Skill):
 
             return make_dataset(call)
         if case == "unregister":
-            from skills.finetune.registering.register import unregister
+            from skills.finetune.deploy.register import unregister
 
             return unregister(call, call.text.strip())
-        from skills.finetune import running
+        from skills.finetune.run import pipeline
 
         if case == _RUN:
-            return running.run_all(call)
-        return running.show_plan(call) if case == "plan" else running.run_stage(call)
+            return pipeline.run_all(call)
+        return pipeline.show_plan(call) if case == "plan" else pipeline.run_stage(call)
 
 
 @hookimpl

@@ -16,9 +16,9 @@ from typing import Any
 from rapidfuzz import fuzz
 from rapidfuzz.distance import LCSseq
 
-from skills.nanda.names import unsupported_names, without_names
+from skills.nanda.named_entities import unsupported_names, without_names
 from skills.nanda.sentences import split_sentences
-from skills.nanda.wording import content_words, stem, words
+from skills.nanda.text import content_words, stem, words
 
 SAME = 0.85
 """Similarity from which two moves say the same. No pair of moves of the 536 papers of

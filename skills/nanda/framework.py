@@ -24,9 +24,9 @@ from pydantic import (
     model_validator,
 )
 
-from harness import yamlfile
 from harness.errors import InputError
-from skills.nanda.wording import flatten
+from harness.support import yaml_models
+from skills.nanda.text import flatten
 
 NANDA = Path(__file__).with_name("nanda.yaml")
 OPEN_TAG, CLOSE_TAG = "<annotation>", "</annotation>"
@@ -161,7 +161,7 @@ def load(path: Path) -> Framework:
     Raises:
         InputError: naming file and line.
     """
-    return yamlfile.load(path, Framework, InputError)
+    return yaml_models.load(path, Framework, InputError)
 
 
 @functools.cache

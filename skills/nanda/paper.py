@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from skills.nanda.wording import flatten
+from skills.nanda.text import flatten
 
 IdField = Literal["arxiv_id", "paper_id", "id"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.hookspecs import RegisterFramework, hookimpl
+from harness.api.hookspecs import RegisterFramework, hookimpl
 
 
 @hookimpl

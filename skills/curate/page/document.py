@@ -17,8 +17,8 @@ from skills.curate.page import markup, outcome, rows
 from skills.curate.page.markup import Element, h
 from skills.curate.page.panel import panel_section
 from skills.curate.page.probes import probes_section
-from skills.curate.panel import Panel
-from skills.curate.verdicts import Verdict
+from skills.curate.panel.panel import Panel
+from skills.curate.store.verdicts import Verdict
 from skills.nanda.framework import Framework
 
 ASSETS = Path(__file__).with_name("assets")
@@ -43,7 +43,7 @@ def write_html(
 
     Args:
         file: open for writing bytes; UTF-8 is written.
-        summary: as `skills.curate.summary.of_run` has it, with notes, tokens, seconds, database and
+        summary: as `report.summary.of_run` has it, with notes, tokens, seconds, database and
             run.
         verdicts: of the input and of the probes. The probes are in figures alone.
     """

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from skills.nanda.wording import flatten
+from skills.nanda.text import flatten
 
 Element = ElementTree.Element
 Child = Element | str | int | None

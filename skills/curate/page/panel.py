@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from skills.curate import report
-from skills.curate.agreement import RELIABLE, TENTATIVE
 from skills.curate.page import drawings
 from skills.curate.page.markup import Child, Element, Row, facts, h, paragraph, section, table
-from skills.curate.panel import Panel
-from skills.curate.verdicts import Verdict
+from skills.curate.panel.panel import Panel
+from skills.curate.report import text as report
+from skills.curate.statistics.agreement import RELIABLE, TENTATIVE
+from skills.curate.store.verdicts import Verdict
 
 Found = Mapping[str, Any]
 
@@ -20,8 +20,7 @@ COLUMNS = (
     ("Mean", "of the valid scores"),
     (
         "Mass",
-        "the probability that lay on the answers, on average; below 0.5 a vote is invalid, and one "
-        "that reads has none",
+        "the probability that lay on the answers, on average; below 0.5 a vote is invalid",
     ),
     ("Invalid", "votes that are neither pass nor fail"),
     ("Decides", "annotations whose outcome this one vote, turned round, would turn"),
@@ -101,7 +100,6 @@ def _histograms(
                     {},
                     h("h3", {}, one["title"]),
                     h("p", {}, one["criterion"]),
-                    h("p", {}, f"It reads: {', '.join(one['reads'])}.") if one["reads"] else None,
                 ),
                 drawn,
             )

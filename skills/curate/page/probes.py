@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from skills.curate import report
 from skills.curate.page import drawings
 from skills.curate.page.markup import Child, Element, Row, facts, h, paragraph, section, table
-from skills.curate.verdicts import Verdict
+from skills.curate.report import text
+from skills.curate.store.verdicts import Verdict
 
 Found = Mapping[str, Any]
 
@@ -88,8 +88,8 @@ def _rejected(kind: str, example: str, found: Found) -> Row:
     return (
         kind,
         example,
-        *(report.share(found[who]) for who in ("gates", "panel", "together")),
-        report.interval(auroc),
+        *(text.share(found[who]) for who in ("gates", "panel", "together")),
+        text.interval(auroc),
         drawings.interval(auroc, auroc["value"], 0.5),
     )
 
@@ -98,8 +98,8 @@ def _added(lines: Sequence[Found]) -> Element:
     rows = [
         (
             line["who"],
-            report.share(line["caught"]),
-            report.share(line["cost"]),
+            text.share(line["caught"]),
+            text.share(line["cost"]),
             "" if line["edge"] is None else f"{line['edge']:+.2f}",
             "" if line["alone"] is None else line["alone"],
             line["no_vote"],

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from skills.corpus.page_data import plain
-from skills.curate import sidecars
-from skills.curate.gates import REASONS
+from skills.curate.inputs.gates import REASONS
 from skills.curate.page.markup import Element, h, paragraph, section
-from skills.curate.panel import Panel
-from skills.curate.verdicts import INVALID, Verdict
+from skills.curate.panel.panel import Panel
+from skills.curate.store import sidecars
+from skills.curate.store.verdicts import INVALID, Verdict
 from skills.nanda.arxiv_id import ID
 from skills.nanda.checks import source_sentence
 from skills.nanda.framework import Framework

@@ -10,16 +10,16 @@ from typing import Any
 from prompt_toolkit.input import Input
 from prompt_toolkit.output import Output
 
-from harness.joblock import job_lock
-from harness.jobs import ctrl_c_asks
-from harness.skills import Call, Result
-from skills.corpus.columns import Columns
-from skills.corpus.database import default_path
+from harness.api.skill import Call, Result
+from harness.runs.jobs import ctrl_c_asks
+from harness.runs.process_lock import job_lock
+from skills.corpus.db.connection import default_path
+from skills.corpus.tables.columns import Columns
 from skills.curate.review.input import Candidates, read
 from skills.curate.review.log import ReviewLog, open_log
 from skills.curate.review.screen import opened
 from skills.curate.review.session import Review
-from skills.nanda.choosing import chosen
+from skills.nanda.framework_option import chosen
 
 SHOWN_LOST = 5
 

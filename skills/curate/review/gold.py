@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from harness import output
 from harness.errors import InputError, OutputError, UsageError
-from harness.inputs import shown
-from skills.corpus.columns import ID_NAMES, Columns, Layout, Wanted, find_columns
-from skills.corpus.table_csv import CsvReader
-from skills.corpus.table_files import regular_file
+from harness.runs import targets
+from harness.support.text_input import shown
+from skills.corpus.tables.columns import ID_NAMES, Columns, Layout, Wanted, find_columns
+from skills.corpus.tables.csv_reader import CsvReader
+from skills.corpus.tables.files import regular_file
 from skills.curate.review.input import key_of
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, own_id
-from skills.nanda.wording import flatten
+from skills.nanda.text import flatten
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class GoldTable:
         Raises:
             OutputError: it cannot be written; it is as it was.
         """
-        output.write(self.target, self.write_to, about_to)
+        targets.write(self.target, self.write_to, about_to)
 
     def write_to(self, file: IO[bytes]) -> None:
         """Write the table to an open file."""

@@ -14,16 +14,16 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.inputs import shown
-from skills.corpus.columns import ID_NAMES, Columns, Layout, find_columns
-from skills.corpus.database import open_corpus
-from skills.corpus.paper_rows import paper_of
-from skills.corpus.saved_files import PROVENANCE
-from skills.corpus.table_files import place, regular_file, text_lines
-from skills.corpus.tables import READERS, Row, bare_arxiv_id, open_table
+from harness.support.text_input import shown
+from skills.corpus.db.connection import open_corpus
+from skills.corpus.db.papers import paper_of
+from skills.corpus.tables.annotated_reader import PROVENANCE
+from skills.corpus.tables.columns import ID_NAMES, Columns, Layout, find_columns
+from skills.corpus.tables.files import place, regular_file, text_lines
+from skills.corpus.tables.reader import READERS, Row, bare_arxiv_id, open_table
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
-from skills.nanda.wording import flatten
+from skills.nanda.text import flatten
 
 REVIEWED = (".csv", ".tsv", ".jsonl", ".parquet")
 

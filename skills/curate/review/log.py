@@ -19,8 +19,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import InputError, OutputError
-from harness.inputs import shown, unreadable
-from skills.corpus.table_files import place
+from harness.support.text_input import shown, unreadable
+from skills.corpus.tables.files import place
 from skills.curate.review.gold import GoldTable, read_gold
 from skills.curate.review.input import Candidate, key_of
 from skills.nanda.framework import Framework

@@ -27,12 +27,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import UsageError
-from harness.screen import Screen
+from harness.terminal.console import Screen
 from skills.curate.review.input import Candidate
 from skills.nanda.checks import check
 from skills.nanda.framework import Framework
 from skills.nanda.sentences import split_sentences
-from skills.nanda.wording import flatten
+from skills.nanda.text import flatten
 
 LOW_SUPPORT = 0.6
 """Share of a move's words in the abstract below which it is pointed out. Of the 3,581 moves of

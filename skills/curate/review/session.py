@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from skills.corpus.rows import now
+from skills.corpus.db.rows import now
 from skills.curate.review.input import Candidate, Candidates
 from skills.curate.review.log import Decision, ReviewLog
 from skills.curate.review.screen import Terminal, View, faults

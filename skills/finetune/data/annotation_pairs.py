@@ -1,6 +1,6 @@
 """What a model is trained to read and to write: what `/annotate` sends and reads in tagged form.
 
-Both are made by `skills.nanda.forms.TaggedForm`, so that training and use cannot drift apart. The
+Both are made by `reply_formats.TaggedForm`, so that training and use cannot drift apart. The
 texts stand without a chat template: that is the base model's, and is put around them by whoever
 trains, as the engine puts it around them in use.
 """
@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.backends.base import Message
 from harness.errors import InputError
-from skills.nanda.defuse import defuse
-from skills.nanda.forms import TaggedForm
+from harness.models.backends.base import Message
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
+from skills.nanda.reply_formats import TaggedForm
+from skills.nanda.sanitize import defuse
 
 
 def format_annotation_prompt(abstract: str, framework: Framework | None = None) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from harness.api.skill import Call, Result
 from harness.errors import UsageError
-from harness.skills import Call, Result
-from skills.corpus.database import default_path
-from skills.corpus.tables import Columns
+from skills.corpus.db.connection import default_path
+from skills.corpus.tables.reader import Columns
 from skills.finetune.build_finetune_from_annotations import Reading, build_dataset
 from skills.finetune.data.dataset import Choices, Dataset
 from skills.finetune.data.manifest import (
@@ -20,7 +20,7 @@ from skills.finetune.data.manifest import (
 )
 from skills.finetune.data.options import DatasetOptions
 from skills.finetune.data.token_counts import histogram, open_counter
-from skills.nanda.choosing import chosen
+from skills.nanda.framework_option import chosen
 
 
 def make_dataset(call: Call) -> Result:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.inputs import shown
-from skills.corpus.table_files import place, regular_file, text_lines
-from skills.corpus.tables import SUFFIXES
+from harness.support.text_input import shown
+from skills.corpus.tables.files import place, regular_file, text_lines
+from skills.corpus.tables.reader import SUFFIXES
 from skills.finetune.data.near_duplicates import NearDuplicates, Sketches
 from skills.finetune.data.rows import (
     AnnotationRow,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness._version import __version__
-from harness.inputs import shown
-from harness.tables import table
+from harness.support.text_input import shown
+from harness.terminal.tables import table
 from skills.finetune.data.dataset import Dataset
 from skills.finetune.data.rows import SOURCES, WHYS, LeftOut, paper_key
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from skills.nanda.wording import words
+from skills.nanda.text import words
 
 RUN = 3
 """Words of a run."""

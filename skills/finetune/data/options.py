@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from harness.skills import SkillOptions
+from harness.api.skill import SkillOptions
 from skills.finetune.data.near_duplicates import LEAST_MAX_SIMILARITY, MAX_SIMILARITY
 
 GOLD_WEIGHT, CURATED_WEIGHT, AGENT_WEIGHT = 1.0, 0.75, 0.5

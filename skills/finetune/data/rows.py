@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from harness.errors import InputError
-from skills.corpus.saved_files import Entry
-from skills.corpus.tables import Columns, bare_arxiv_id
+from skills.corpus.tables.annotated_reader import Entry
+from skills.corpus.tables.reader import Columns, bare_arxiv_id
 from skills.finetune.data.annotation_pairs import completion_of, valid_moves
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
@@ -148,11 +148,11 @@ def read_entries(paths: Sequence[Path], reading: Reading) -> Iterator[Entry]:
     Raises:
         InputError: a file or a row cannot be read, or an abstract is nowhere.
     """
-    from skills.corpus import saved_files
+    from skills.corpus.tables import annotated_reader
 
     for path in paths:
         with _corpus_for(path, reading) as db:
-            found = saved_files.entries(
+            found = annotated_reader.entries(
                 cast("Database", db), path, reading.framework, reading.columns
             )
             yield from found
@@ -190,15 +190,15 @@ def _repeated(row: AnnotationRow, first: AnnotationRow) -> LeftOut:
 @contextlib.contextmanager
 def _corpus_for(path: Path, reading: Reading) -> Iterator[Database | None]:
     """The corpus, if the abstracts of `path` must be looked up there."""
-    from skills.corpus.saved_files import PROVENANCE
-    from skills.corpus.table_files import regular_file
-    from skills.corpus.table_jsonl import JsonlReader
+    from skills.corpus.tables.annotated_reader import PROVENANCE
+    from skills.corpus.tables.files import regular_file
+    from skills.corpus.tables.jsonl_reader import JsonlReader
 
     if path.suffix.lower() == ".jsonl" and reading.columns.abstract is None:
         names = JsonlReader(regular_file(path)).header()
         if PROVENANCE in names and "abstract" not in map(str.casefold, names):
             from harness import settings
-            from skills.corpus.database import default_path, open_corpus
+            from skills.corpus.db.connection import default_path, open_corpus
 
             own = reading.corpus or default_path(settings.from_environment())
             with open_corpus(own, must_exist=True) as db:

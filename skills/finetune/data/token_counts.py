@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import output
-from harness.backends.base import Message, Model, Request
-from harness.entries import ServeEntry
 from harness.errors import InputError, ModelError
-from harness.files import FileStore
-from harness.models import BYTES_PER_TOKEN
-from harness.registry import Registry, candidates
+from harness.models.backends.base import Message, Model, Request
+from harness.models.pool import BYTES_PER_TOKEN
+from harness.models.registry import Registry, candidates
+from harness.models.schema import ServeEntry
+from harness.models.weights import FileStore
+from harness.runs import targets
 
 CONTEXT = 256
 """Of the engine that counts: it generates nothing, and longer texts are counted all the same."""
@@ -170,8 +170,8 @@ def _estimate(text: str) -> int:
 def _from_file(path: Path) -> Texts:
     from llguidance import LLTokenizer
 
-    from harness.inputs import shown
-    from skills.corpus.table_files import regular_file
+    from harness.support.text_input import shown
+    from skills.corpus.tables.files import regular_file
 
     path = path.expanduser()
     path = regular_file(path / "tokenizer.json" if path.is_dir() else path)
@@ -183,7 +183,7 @@ def _from_file(path: Path) -> Texts:
             where=shown(path),
             hint="It is the tokenizer.json of a model in the Hugging Face format.",
         ) from exc
-    return Texts(shown(path), output.digest(path), lambda text: len(tokenizer.tokenize_str(text)))
+    return Texts(shown(path), targets.digest(path), lambda text: len(tokenizer.tokenize_str(text)))
 
 
 def _embedded(registry: Registry) -> list[str]:
@@ -194,7 +194,7 @@ def _embedded(registry: Registry) -> list[str]:
 
 
 def _load(files: FileStore, gguf: str) -> Model:
-    from harness.backends.llamacpp import LlamaCppBackend
+    from harness.models.backends.llamacpp import LlamaCppBackend
 
     entry = ServeEntry(backend="llamacpp", gguf=gguf, context=CONTEXT)
     return LlamaCppBackend(files).load(entry, 1)

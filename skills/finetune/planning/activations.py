@@ -18,10 +18,10 @@ time is computed again. The sum is within 5 % of what autograd was seen to keep 
 
 from __future__ import annotations
 
-from skills.finetune.adapter.layers import targets
-from skills.finetune.base.facts import BaseFacts
+from skills.finetune.model.adapter_layers import targets
+from skills.finetune.model.facts import BaseFacts
 from skills.finetune.planning.terms import TRAINED, Batch, Item, Place, compute_bytes
-from skills.finetune.recipe import Recipe
+from skills.finetune.run.recipe import Recipe
 
 SCORE = 12
 """Bytes of one score of the vocabulary at the peak."""

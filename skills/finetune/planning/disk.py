@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.files import FileStore
-from skills.finetune.base.facts import BaseFacts
-from skills.finetune.out import Out
+from harness.models.weights import FileStore
+from skills.finetune.model.facts import BaseFacts
 from skills.finetune.planning.memory import adapter_matrices, optimizer_bytes
 from skills.finetune.planning.terms import TRAINED
-from skills.finetune.recipe import Recipe
-from skills.finetune.work import Work
+from skills.finetune.run.recipe import Recipe
+from skills.finetune.run.run_dir import Out
+from skills.finetune.run.stage import Work
 
 BITS = {"F16": 16, "Q4_K": 4.5, "Q5_K": 5.5, "Q6_K": 6.5625, "Q8_0": 8.5, "Q5_0": 5.5, "Q5_1": 6}
 """Bits a weight: the blocks of llama.cpp (ggml/src/ggml-common.h)."""

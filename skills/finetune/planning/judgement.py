@@ -6,11 +6,11 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, InputError
-from skills.finetune.base.facts import PUBLISHED
-from skills.finetune.exporting.artifact_files import SPARE, in_words
+from skills.finetune.export.artifact_files import SPARE, in_words
+from skills.finetune.model.facts import PUBLISHED
 from skills.finetune.planning.knobs import memory_knob
 from skills.finetune.planning.terms import total
-from skills.finetune.recipe import Recipe
+from skills.finetune.run.recipe import Recipe
 from skills.finetune.training.train import MODULES
 
 if TYPE_CHECKING:

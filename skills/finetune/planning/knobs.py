@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from skills.finetune.base.facts import BaseFacts, all_published
-from skills.finetune.exporting.artifact_files import in_words
+from skills.finetune.export.artifact_files import in_words
+from skills.finetune.model.facts import BaseFacts, all_published
 from skills.finetune.planning.memory import qlora
 from skills.finetune.planning.rows import Rows
 from skills.finetune.planning.terms import Place, total
-from skills.finetune.recipe import Recipe, overridden
+from skills.finetune.run.recipe import Recipe, overridden
 
 LENGTH_STEP = 64
 """Tokens between two values of max_length that are tried; also the least that a recipe can have."""

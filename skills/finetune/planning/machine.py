@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from harness.threads import available_cores
+from harness.support.cpu import available_cores
 
 SMI = (
     "nvidia-smi",

@@ -15,11 +15,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from skills.finetune.adapter.layers import targets
-from skills.finetune.base.facts import BaseFacts
+from skills.finetune.model.adapter_layers import targets
+from skills.finetune.model.facts import BaseFacts
 from skills.finetune.planning.activations import adapter_activations, full_activations, logits
 from skills.finetune.planning.terms import TRAINED, Batch, Item, Place, compute_bytes
-from skills.finetune.recipe import Adapter, Quantization, Recipe
+from skills.finetune.run.recipe import Adapter, Quantization, Recipe
 
 BLOCK = 64
 """Weights that share a constant under NF4: bitsandbytes.functional.quantize_4bit."""

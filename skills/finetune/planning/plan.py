@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, InputError
-from harness.extras import require
-from skills.finetune.adapter import start
-from skills.finetune.base.bases import describe
-from skills.finetune.base.facts import PUBLISHED, BaseFacts, published
+from harness.support.optional_deps import require
+from skills.finetune.model import start_from
+from skills.finetune.model.bases import describe
+from skills.finetune.model.facts import PUBLISHED, BaseFacts, published
 from skills.finetune.planning import machine as machines
 from skills.finetune.planning.activations import logits
 from skills.finetune.planning.disk import Artifact, artifacts, base_artifacts
@@ -26,9 +26,9 @@ from skills.finetune.planning.memory import full, qlora
 from skills.finetune.planning.rows import Rows, rows_of
 from skills.finetune.planning.steps import Measured, checkpoints, measured
 from skills.finetune.planning.terms import Batch, Item, Place, total
-from skills.finetune.recipe import Recipe
+from skills.finetune.run.recipe import Recipe
+from skills.finetune.run.stage import Work
 from skills.finetune.training.watch import Schedule, schedule
-from skills.finetune.work import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def plan(
     """
     machine = machine or machines.find()
     recipe, facts = work.recipe, _facts(work)
-    start.opened(work, facts)
+    start_from.opened(work, facts)
     rows = rows_of(work)
     steps = schedule(rows.count, recipe.training)
     saved = checkpoints(steps.last, recipe.training)

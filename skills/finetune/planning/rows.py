@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import output
 from harness.errors import UsageError
-from skills.corpus.table_files import regular_file
+from harness.runs import targets
+from skills.corpus.tables.files import regular_file
 from skills.finetune.data.token_counts import RENDERED, open_counter
 from skills.finetune.planning.sample import Sample, sample_of
 from skills.finetune.planning.terms import Batch
-from skills.finetune.training.batches import read_prepared
-from skills.finetune.training.examples import Example, read_examples
-from skills.finetune.training.split import split
-from skills.finetune.work import Work
+from skills.finetune.preparation.batches import read_prepared
+from skills.finetune.preparation.examples import Example, read_examples
+from skills.finetune.preparation.split import split
+from skills.finetune.run.stage import Work
 
 STAGE = "prepare"
 TEMPLATE_TOKENS = 16
@@ -104,9 +104,9 @@ def _prepared(work: Work) -> Rows | None:
         return None
     wanted: dict[str, Any] = {"max_length": work.recipe.training.max_length}
     if work.data is not None:
-        wanted["data"] = output.digest(regular_file(work.data))
+        wanted["data"] = targets.digest(regular_file(work.data))
     if work.dev is not None:
-        wanted["dev"] = output.digest(regular_file(work.dev))
+        wanted["dev"] = targets.digest(regular_file(work.dev))
     elif entry.inputs.get("dev") is None:
         wanted |= {"dev_share": work.recipe.dev_share, "seed": work.recipe.training.seed}
     elif work.data is not None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 
-from skills.finetune.base.bases import Base, at_hand, open_tokenizer
-from skills.finetune.base.folder import chat_template, end_tokens
-from skills.finetune.training.examples import Example
-from skills.finetune.training.tokens import Renderer
-from skills.finetune.work import Work
+from skills.finetune.model.bases import Base, at_hand, open_tokenizer
+from skills.finetune.model.folder import chat_template, end_tokens
+from skills.finetune.preparation.examples import Example
+from skills.finetune.preparation.tokens import Renderer
+from skills.finetune.run.stage import Work
 
 NEEDED = ("transformers", "jinja2")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skills.finetune.planning.terms import Place
-from skills.finetune.recipe import Recipe, Training
+from skills.finetune.run.recipe import Recipe, Training
 from skills.finetune.training.metrics import NAME, Metrics
 from skills.finetune.training.train import RUN
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from skills.finetune.recipe import Quantization
+from skills.finetune.run.recipe import Quantization
 
 Place = Literal["gpu", "cpu"]
 

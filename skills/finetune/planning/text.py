@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.tables import table
-from skills.finetune.exporting.artifact_files import in_words
+from harness.terminal.tables import table
+from skills.finetune.export.artifact_files import in_words
 from skills.finetune.planning.plan import Plan
 from skills.finetune.planning.terms import Item, total
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from harness import output
 from harness.errors import InputError, OutputError
-from skills.finetune.out import partial
+from harness.runs import targets
+from skills.finetune.run.run_dir import partial
 
 SEAL = "checkpoint.json"
 STAGING = ".saving"
@@ -61,7 +61,7 @@ def seal(staged: Path, folder: Path, step: int, guard: Mapping[str, Any], base: 
         _rewrite(staged / "adapter_config.json", {"base_model_name_or_path": base})
         _rewrite(staged / STATE, {"best_model_checkpoint": None})
         files = {
-            path.name: {"sha256": output.digest(path), "size": path.stat().st_size}
+            path.name: {"sha256": targets.digest(path), "size": path.stat().st_size}
             for path in sorted(staged.iterdir())
         }
         content = {"format": 1, "step": step, "guard": dict(guard), "files": files}
@@ -103,7 +103,7 @@ def damage_of(path: Path) -> str | None:
             file = path / name
             if not file.is_file():
                 return f"{name} is missing"
-            if file.stat().st_size != kept["size"] or output.digest(file) != kept["sha256"]:
+            if file.stat().st_size != kept["size"] or targets.digest(file) != kept["sha256"]:
                 return f"{name} is not what was saved"
         if path.name != f"checkpoint-{found['step']}":
             return f"it is of step {found['step']}"
@@ -236,4 +236,4 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
     def write(file: IO[bytes]) -> None:
         file.write(text)
 
-    output.write(path, write)
+    targets.write(path, write)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from harness import output
+from harness.runs import targets
 
 NAME = "loss.png"
 
@@ -50,7 +50,7 @@ def draw(lines: Sequence[Mapping[str, Any]], target: Path, best: int | None = No
     def write(file: IO[bytes]) -> None:
         figure.savefig(file, format="png", dpi=120)
 
-    output.write(target, write)
+    targets.write(target, write)
 
 
 def _points(lines: Sequence[Mapping[str, Any]], name: str) -> dict[int, float]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import OutputError, UsageError
-from skills.finetune.out import Out
+from skills.finetune.run.run_dir import Out
+from skills.finetune.run.stage import Work
 from skills.finetune.training import checkpoints, curve, metrics
 from skills.finetune.training.train import RUN
-from skills.finetune.work import Work
 
 ASIDE = "earlier"
 

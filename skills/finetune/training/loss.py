@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from skills.finetune.training.batches import IGNORED
+from skills.finetune.preparation.batches import IGNORED
 
 if TYPE_CHECKING:
     from torch import Tensor

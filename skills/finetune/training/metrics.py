@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from harness import output
 from harness.errors import OutputError
+from harness.runs import targets
 
 NAME = "metrics.jsonl"
 
@@ -54,7 +54,7 @@ class Metrics:
         def write(file: IO[bytes]) -> None:
             file.write(text)
 
-        output.write(self.path, write)
+        targets.write(self.path, write)
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Append a line; it is with the system when this returns.

@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import Any
 
 from harness.errors import InputError
-from skills.finetune.recipe import Recipe
+from skills.finetune.run.recipe import Recipe
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 PREPARED = ("base_digest", "tokenizer_sha256", "template_sha256", "eos_token_id", "pad_token_id")
@@ -34,7 +34,7 @@ def guard(
         digests: sha256 of the prepared rows; the split into training and dev is in them.
         start: sha256 of the adapter that the recipe goes on from.
     """
-    from skills.finetune.base.model import device_kind
+    from skills.finetune.model.loading import device_kind
 
     found: dict[str, Any] = {f"data.{name}": digests[name] for name in ("train.jsonl", "dev.jsonl")}
     for name in PREPARED:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from harness.errors import Interrupted, OutputError, SkillFailed
-from harness.jobs import ctrl_c_asks
-from skills.finetune.recipe import Training
+from harness.runs.jobs import ctrl_c_asks
+from skills.finetune.run.recipe import Training
 from skills.finetune.training.watch import Watch
 
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.I)
@@ -74,7 +74,7 @@ def explained(training: Training, watch: Watch) -> Iterator[None]:
     """
     import torch
 
-    from skills.finetune.base.model import quiet
+    from skills.finetune.model.loading import quiet
 
     try:
         with quiet():

@@ -11,20 +11,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from harness import output, progress
 from harness.errors import InputError, Interrupted
-from harness.extras import require
-from skills.finetune.adapter import start
-from skills.finetune.out import Done
-from skills.finetune.recipe import Recipe
-from skills.finetune.training import batches, checkpoints, curve, metrics, run_guard
+from harness.runs import progress, targets
+from harness.support.optional_deps import require
+from skills.finetune.model import start_from
+from skills.finetune.preparation import batches
+from skills.finetune.run.recipe import Recipe
+from skills.finetune.run.run_dir import Done
+from skills.finetune.run.stage import Stage, Work
+from skills.finetune.training import checkpoints, curve, metrics, run_guard
 from skills.finetune.training.stopping import Stop, explained
 from skills.finetune.training.watch import Steps, Watch, schedule
-from skills.finetune.work import Stage, Work
 
 if TYPE_CHECKING:
-    from skills.finetune.base.bases import Base
-    from skills.finetune.base.facts import BaseFacts
+    from skills.finetune.model.bases import Base
+    from skills.finetune.model.facts import BaseFacts
 
 RUN = "run.json"
 MODULES = ("torch", "transformers", "peft", "accelerate", "matplotlib")
@@ -45,7 +46,7 @@ def train(work: Work, resume: Path | bool | None = None) -> Done:
     """
     folder, screen = work.out.folder, work.call.screen
     base, prepared, recipe = _ready(work)
-    guard = run_guard.guard(recipe, prepared.facts, prepared.digests, start.digest(work))
+    guard = run_guard.guard(recipe, prepared.facts, prepared.digests, start_from.digest(work))
     checkpoint = checkpoints.to_resume(folder, resume, screen.notice)
     run_guard.check(None if checkpoint is None else checkpoint.guard, guard, str(folder))
     begun = 0 if checkpoint is None else checkpoint.step
@@ -89,9 +90,9 @@ def inputs(work: Work) -> Mapping[str, Any]:
     found |= work.recipe.model_dump(mode="json", include=parts)
     if work.recipe.adapter.start_from is None:
         return found
-    start.opened(work, _facts_of_base(work))
+    start_from.opened(work, _facts_of_base(work))
     del found["adapter"]["start_from"]  # its digest says it, and it may have another name tomorrow
-    return found | {"start": start.digest(work)}
+    return found | {"start": start_from.digest(work)}
 
 
 def perform(work: Work) -> Done:
@@ -110,8 +111,8 @@ def _ready(work: Work) -> tuple[Base, batches.Prepared, Recipe]:
         HarnessError: something that training needs is not there, or does not fit.
     """
     require(*MODULES, *(["bitsandbytes"] if _needs_bitsandbytes(work.recipe) else []))
-    from skills.finetune.base.bases import open_base
-    from skills.finetune.base.model import settled
+    from skills.finetune.model.bases import open_base
+    from skills.finetune.model.loading import settled
 
     prepared = batches.read_prepared(work.out.prepared)
     base = open_base(work)
@@ -132,19 +133,19 @@ def _needs_bitsandbytes(recipe: Recipe) -> bool:
 def _trainer(
     work: Work, base: Base, prepared: batches.Prepared, recipe: Recipe, watch: Watch
 ) -> Any:
-    from skills.finetune.base.model import load_model
+    from skills.finetune.model.loading import load_model
     from skills.finetune.training.trainer import make_trainer
 
-    begins_from = start.opened(work, _facts_of_base(work))
+    begins_from = start_from.opened(work, _facts_of_base(work))
     with work.call.screen.progress("loading the base"):
         model = load_model(base.folder, recipe)
         if begins_from is not None:
-            start.put_into(model, begins_from)
+            start_from.put_into(model, begins_from)
     return make_trainer(model, recipe, prepared, watch)
 
 
 def _facts_of_base(work: Work) -> BaseFacts:
-    from skills.finetune.base.bases import describe
+    from skills.finetune.model.bases import describe
 
     found = describe(work)
     assert found is not None, "rows are prepared with the base"
@@ -206,4 +207,4 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
     def write(file: IO[bytes]) -> None:
         file.write(text)
 
-    output.write(path, write)
+    targets.write(path, write)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skills.finetune.base.model import device_kind
-from skills.finetune.recipe import Recipe
-from skills.finetune.training.batches import Prepared, by_length, collate
+from skills.finetune.model.loading import device_kind
+from skills.finetune.preparation.batches import Prepared, by_length, collate
+from skills.finetune.run.recipe import Recipe
 from skills.finetune.training.checkpoints import STAGING
 from skills.finetune.training.loss import completion_losses, total_weight, weighted_loss
 from skills.finetune.training.watch import Watch

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import SkillFailed
-from harness.progress import Pace
-from skills.finetune.recipe import Training
+from harness.runs.progress import Pace
+from skills.finetune.preparation.batches import Batches
+from skills.finetune.run.recipe import Training
 from skills.finetune.training import checkpoints
-from skills.finetune.training.batches import Batches
 from skills.finetune.training.metrics import Metrics, peak_bytes
 
 

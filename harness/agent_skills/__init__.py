@@ -1,0 +1,1 @@
+"""The public Agent Skills format (SKILL.md)."""

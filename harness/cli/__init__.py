@@ -1,0 +1,1 @@
+"""What a person or a pipe meets: one-shot command, session, help, completion."""

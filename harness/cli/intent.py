@@ -1,0 +1,123 @@
+"""What a line without a slash asks for: a skill that clearly is meant, or nothing.
+
+Two ways, both certain enough to need no question, and both said on stderr (`-> /name (auto)`):
+
+    triggers     regular expressions that the author of a plugin has written for that purpose
+    description  of a prompt skill: every word of the request stands in the skill's own name and
+                 description, and the request begins with something that the skill says it does
+
+The request is the line up to its first colon or line break. A question, a negation, a word that the
+skill does not know, or two skills that fit equally, and nothing is activated: chat answers, and the
+user can name the skill. Plugins are never activated by their description: they may write files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from harness.agent_skills.prompt_skill import PromptSkill
+from harness.plugins.catalogue import Found
+
+LEAST = 3
+"""Words that must agree: two are found together by chance too often."""
+MOST = 25
+"""Words of a request; what is longer is a text."""
+LENGTH = 300
+"""Characters of one: a long line is not searched for words."""
+_POLITE = re.compile(
+    r"(?:(?:please|kindly|now|can you|could you|would you|will you|i want you to|"
+    r"i need you to|i would like you to|i'd like you to|let's)[\s,]+)+",
+    re.I,
+)
+_QUESTION = re.compile(
+    r"(?:what|how|why|who|whose|when|where|which|is|are|was|were|do|does|did|has|have|"
+    r"should|must|may|might|shall|if|when)\b",
+    re.I,
+)
+_NEGATION = re.compile(r"\b(?:not|never|no|without|don't|doesn't|instead|except)\b", re.I)
+_OBJECT = re.compile(
+    r"""`[^`]*`|"[^"]*"|https?://\S+|\S*[\\/]\S*|\S+\.[a-z]\w{0,5}\b|\b[\d.,]+\b""", re.I
+)
+_SAVE = re.compile(r"\s+(?:save\s+to|-o)\s+(?:\"[^\"]*\"|'[^']*'|\S+)\s*\Z", re.I)
+_WORD = re.compile(r"[^\W\d_][\w']*")
+_CLAUSE = re.compile(r"[.;:,!?]|\b(?:and|or|to|by|then)\b", re.I)
+_COMMON = """
+a an the this that these those it its of in on at for from with into as by to and or but my me i you
+your our us we their them he she his her be so such some any all each every here there below above
+following given please use using used when user users asks ask asked wants want wanted needs need
+mentions whenever skill should
+"""
+_STOP = frozenset(_COMMON.split())
+
+
+def triggered(skills: Mapping[str, Found], line: str) -> tuple[str, str] | None:
+    """The skill whose trigger fits the line, and its text."""
+    for name, found in skills.items():
+        for trigger in found.triggers:
+            match = re.match(trigger, line.strip(), re.IGNORECASE | re.DOTALL)
+            if match:
+                return name, match.groupdict().get("text") or line.strip()
+    return None
+
+
+def described(skills: Mapping[str, Found], line: str) -> list[str]:
+    """The prompt skills whose description says that they do what the line asks for."""
+    request = _request(line)
+    if request is None:
+        return []
+    first, terms = request
+    return [
+        name
+        for name, found in skills.items()
+        if isinstance(skill := found.source, PromptSkill)
+        and not _declines(skill)
+        and first in _deeds(skill.file.description)
+        and terms <= _terms(f"{name.replace('-', ' ')} {skill.file.description}")
+    ]
+
+
+def _request(line: str) -> tuple[str, frozenset[str]] | None:
+    """What the request begins with and all its words, as stems; None where it is no request."""
+    head = re.split(r":\s|:\Z|\n", _SAVE.sub("", line.strip()), maxsplit=1)[0]
+    if len(head) > LENGTH:
+        return None
+    asked = _POLITE.sub("", head, count=1) if _POLITE.match(head) else head
+    polite = asked != head
+    if (asked.endswith("?") and not polite) or _QUESTION.match(asked) or _NEGATION.search(asked):
+        return None
+    words = _WORD.findall(_OBJECT.sub(" ", asked))
+    terms = frozenset(_stem(word) for word in words if word.lower() not in _STOP)
+    if not words or len(words) > MOST or len(terms) < LEAST:
+        return None
+    first = words[0].lower()
+    if first in _STOP or first.endswith(("ing", "ed")) or re.search("[^s]s$", first):
+        return None  # no imperative
+    return _stem(first), terms
+
+
+def _declines(skill: PromptSkill) -> bool:
+    """Whether the author has said so, in the field that other clients have for it."""
+    return str(skill.file.fields.get("disable-model-invocation", "")).strip().lower() == "true"
+
+
+def _deeds(description: str) -> set[str]:
+    """The stems that clauses begin with: "Extracts text, fills forms" -> extract, fill."""
+    firsts = (_WORD.search(clause) for clause in _CLAUSE.split(description))
+    return {_stem(first[0]) for first in firsts if first and first[0].lower() not in _STOP}
+
+
+def _terms(text: str) -> set[str]:
+    return {_stem(word) for word in _WORD.findall(text)}
+
+
+def _stem(word: str) -> str:
+    """One form for "writes", "writing" and "write"; good enough to compare words of one subject."""
+    word = word.lower().removesuffix("'s").strip("'")
+    for ending in ("ing", "ed", "es", "s", "e"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
+            word = word[: -len(ending)]
+            if ending in ("ing", "ed") and word[-1] == word[-2] and word[-1] not in "lsz":
+                word = word[:-1]
+            break
+    return word[:-1] + "i" if word.endswith("y") else word.replace("iz", "is")

@@ -1,0 +1,128 @@
+"""The interactive door: a prompt with history and completion over `App.dispatch`.
+
+Ctrl-C stops the work, or clears the line, and keeps the session; Ctrl-D leaves.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.completion import ThreadedCompleter
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input import Input
+from prompt_toolkit.output import Output, create_output
+from prompt_toolkit.shortcuts import confirm
+
+from harness._version import __version__
+from harness.cli.app import App
+from harness.cli.completion import LineCompleter
+from harness.errors import HarnessError
+from harness.runs.render import print_error, show
+from harness.runs.runner import Door
+from harness.settings import Settings
+from harness.terminal import stdout_guard
+from harness.terminal.console import Screen
+
+WELCOME = f"""\
+nanda-harness {__version__}. Type /help for the commands, or plain text for the producer model.
+Ctrl-C stops what is running, Ctrl-D leaves."""
+
+
+def run(settings: Settings, general: Mapping[str, Any]) -> int:
+    """Run a session on the terminal until the user leaves; return the exit code."""
+    app = App(settings, Door("repl", confirm=_ask), general=general)
+    try:
+        # The prompt is written where results go, which is not sys.stdout (terminal/stdout_guard).
+        with create_app_session(
+            output=create_output(stdout=cast("TextIO | None", stdout_guard.results()))
+        ):
+            Repl(app).run()
+    finally:
+        app.close()
+    return 0
+
+
+class Repl:
+    """One session.
+
+    Args:
+        terminal_input, terminal_output: prompt-toolkit's, for tests; else the real terminal.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        terminal_input: Input | None = None,
+        terminal_output: Output | None = None,
+    ) -> None:
+        self.app = app
+        self.session: PromptSession[str] = PromptSession(
+            "> ",
+            history=open_history(app.settings.history, app.screen),
+            completer=ThreadedCompleter(LineCompleter(lambda: app.catalogue)),
+            complete_while_typing=True,
+            bottom_toolbar=self.status,
+            input=terminal_input,
+            output=terminal_output,
+        )
+
+    def run(self) -> None:
+        """Read and run lines until /exit or Ctrl-D."""
+        self.app.screen.notice(WELCOME)
+        while True:
+            try:
+                line = self.session.prompt()
+            except KeyboardInterrupt:  # at the prompt it clears the line
+                continue
+            except EOFError:
+                return
+            if line.strip() and self._turn(line):
+                return
+
+    def _turn(self, line: str) -> bool:
+        """Run one line; True if it ends the session."""
+        try:
+            outcome = self.app.dispatch(line)
+            show(outcome, self.app.screen)
+        except HarnessError as error:
+            print_error(error, self.app.screen)
+            return False
+        except KeyboardInterrupt:  # it came between two steps of the work
+            self.app.screen.notice("Interrupted.")
+            return False
+        return outcome.result.leave
+
+    def status(self) -> str:
+        """The line below the prompt: the model in use."""
+        last = self.app.last_resolution
+        if last is None:
+            return " no model in use yet | /models shows what is available"
+        instead = f" instead of {last.requested}" if last.fell_back else ""
+        return f" {last.resolved}{instead} | {last.chosen.serve.label}"
+
+
+def open_history(path: Path, screen: Screen) -> History:
+    """The file of earlier lines, readable by its owner alone, or none if it cannot be kept."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600))
+        path.chmod(0o600)
+    except OSError as exc:
+        screen.notice(f"the input history cannot be kept: {exc.strerror} ({path})")
+        return InMemoryHistory()
+    return FileHistory(str(path))
+
+
+def _ask(question: str) -> bool:
+    """Ask on the terminal; Ctrl-D means no, and Ctrl-C stops the work that asks."""
+    sys.stderr.flush()
+    try:
+        return confirm(question)
+    except EOFError:
+        return False

@@ -1,0 +1,1 @@
+"""Finding, checking, trusting and loading plugins."""

@@ -1,0 +1,182 @@
+"""Everything that plugins contributed, and what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.agent_skills.skill_md import SkillFile
+from harness.api.events import Listener
+from harness.api.formats import Format
+from harness.api.skill import Skill
+from harness.errors import UsageError
+from harness.models.backends.base import Backend
+
+
+@dataclass(frozen=True, slots=True)
+class SkillSummary:
+    """What discovery knows of a skill without importing it."""
+
+    name: str
+    summary: str
+    triggers: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Found:
+    """A skill and where it comes from.
+
+    Attributes:
+        source: the skill, or a function that imports it on first use.
+        file: its SKILL.md, if it has one.
+        problems: where that file deviates from the specification.
+        indexed: name, summary and triggers, known before the skill is imported.
+    """
+
+    source: Skill | Callable[[], Skill]
+    origin: str
+    problems: tuple[str, ...] = ()
+    file: SkillFile | None = None
+    indexed: SkillSummary | None = None
+
+    @property
+    def skill(self) -> Skill:
+        if not isinstance(self.source, Skill):
+            self.source = self.source()
+        return self.source
+
+    @property
+    def name(self) -> str:
+        return (self.indexed or self.skill).name
+
+    @property
+    def summary(self) -> str:
+        return (self.indexed or self.skill).summary
+
+    @property
+    def triggers(self) -> tuple[str, ...]:
+        return (self.indexed or self.skill).triggers
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFramework:
+    """The file of a framework and where it comes from."""
+
+    path: Path
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFormat:
+    """A format and where it comes from."""
+
+    format: Format
+    origin: str
+
+
+@dataclass(slots=True)
+class Contributions:
+    """What one plugin contributes."""
+
+    skills: list[Found] = field(default_factory=list)
+    backends: list[Backend] = field(default_factory=list)
+    frameworks: dict[str, FoundFramework] = field(default_factory=dict)
+    formats: list[FoundFormat] = field(default_factory=list)
+    listener: Listener | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PluginFailure:
+    """A plugin that was left out, with the reason in one line and the traceback."""
+
+    name: str
+    origin: str
+    reason: str
+    traceback: str = ""
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """The result of discovery.
+
+    Attributes:
+        formats: by suffix.
+        untrusted: the project's plugins that are not trusted and not loaded, by name.
+        disabled: the names the user disabled, each with its origin, or "" if nothing has the name.
+        framework: the names of the harness's own commands.
+        remarks: one line for each deprecated feature that a loaded plugin uses.
+    """
+
+    skills: dict[str, Found] = field(default_factory=dict)
+    backends: dict[str, Backend] = field(default_factory=dict)
+    frameworks: dict[str, FoundFramework] = field(default_factory=dict)
+    formats: dict[str, FoundFormat] = field(default_factory=dict)
+    listeners: list[Listener] = field(default_factory=list)
+    failures: list[PluginFailure] = field(default_factory=list)
+    untrusted: dict[str, SkillFile] = field(default_factory=dict)
+    disabled: dict[str, str] = field(default_factory=dict)
+    framework: frozenset[str] = frozenset()
+    remarks: list[str] = field(default_factory=list)
+
+    def formats_for(self, skill: Skill) -> dict[str, FoundFormat]:
+        """Return the plugin formats that this skill's records can be saved in, by suffix."""
+        return {
+            suffix: found
+            for suffix, found in self.formats.items()
+            if skill.formats
+            and suffix not in skill.saves
+            and (not found.format.skills or skill.name in found.format.skills)
+        }
+
+    def add(self, plugin: Contributions, disabled: frozenset[str]) -> None:
+        """Add all contributions of a plugin, or none of them.
+
+        Args:
+            disabled: names of skills to skip; each one skipped is recorded.
+
+        Raises:
+            UsageError: a name is already taken.
+        """
+        skills, off = self._new_skills(plugin.skills, disabled)
+        for name in plugin.frameworks.keys() & self.frameworks.keys():
+            origin = self.frameworks[name].origin
+            raise UsageError(f"there is already a framework {name}, from {origin}")
+        formats = dict(self.formats)
+        for added in plugin.formats:
+            suffix = added.format.suffix
+            if (other := formats.get(suffix)) is not None:
+                raise UsageError(f"there is already a format {suffix}, from {other.origin}")
+            formats[suffix] = added
+        for backend in plugin.backends:
+            if backend.name in self.backends:
+                raise UsageError(f"there is already a backend {backend.name}")
+        self.skills |= skills
+        self.frameworks |= plugin.frameworks
+        self.formats = formats
+        self.backends |= {backend.name: backend for backend in plugin.backends}
+        self.disabled = off | self.disabled
+        if plugin.listener is not None:
+            self.listeners.append(plugin.listener)
+
+    def _new_skills(
+        self, added: list[Found], disabled: frozenset[str]
+    ) -> tuple[dict[str, Found], dict[str, str]]:
+        """Return the skills to add, and the disabled ones with their origin."""
+        skills: dict[str, Found] = {}
+        off: dict[str, str] = {}
+        for found in plugin.skills:
+            name = found.name
+            if name in skills or name in off:
+                raise UsageError(f"it registers /{name} twice")
+            if name in disabled:
+                off[name] = found.origin
+            elif (taken := self.skills.get(name)) is not None:
+                raise duplicate(name, taken.origin)
+            else:
+                skills[name] = found
+        return skills, off
+
+
+def duplicate(name: str, origin: str) -> UsageError:
+    return UsageError(f"the name /{name} is already taken by the skill from {origin}")

@@ -1,0 +1,208 @@
+"""Loading one plugin at a time, so that a broken plugin affects only itself.
+
+`PluginHost.load` imports a plugin, registers it and calls its `register_` hooks. Any exception,
+`SystemExit` included, and a deadline that passes become a `PluginFailure` in the catalogue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import pluggy
+
+from harness.agent_skills.skill_md import SkillFile
+from harness.api import hookspecs
+from harness.api.events import Hook, Listener, RunStarted
+from harness.api.formats import Format
+from harness.api.skill import Skill
+from harness.errors import UsageError
+from harness.models.weights import FileStore
+from harness.plugins.catalogue import (
+    Catalogue,
+    Contributions,
+    Found,
+    FoundFormat,
+    FoundFramework,
+    PluginFailure,
+)
+from harness.plugins.checks import check_api, check_format, check_framework
+from harness.plugins.skill_checks import check_skill
+from harness.support.timeouts import Overdue, Raised, within
+from harness.terminal.stdout_guard import prints
+
+T = TypeVar("T")
+MAX_REASON = 300
+"""Maximum length, in characters, of the one-line reason of a failure."""
+
+
+class PluginHost:
+    """The plugin manager and the catalogue that it fills.
+
+    Args:
+        files: passed to plugins that register backends.
+        deadline: seconds allowed for importing a third-party plugin, and for each hook call.
+        strict: raise exceptions instead of recording failures.
+
+    Attributes:
+        disabled: names of skills to skip.
+    """
+
+    def __init__(self, files: FileStore, *, deadline: float, strict: bool = False) -> None:
+        self.catalogue = Catalogue()
+        self.disabled: frozenset[str] = frozenset()
+        self._files = files
+        self._deadline = deadline
+        self._strict = strict
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+
+    def load(
+        self,
+        name: str,
+        origin: str,
+        load: Callable[[], object],
+        file: SkillFile | None = None,
+        *,
+        ours: bool = False,
+    ) -> Contributions | None:
+        """Load one plugin and return its contributions, or None after recording a failure.
+
+        Args:
+            load: imports the plugin.
+            ours: the plugin is part of this program: no deadline, no redirected streams.
+        """
+        plugin: object | None = None
+        call = _call_directly if ours else partial(within, self._deadline, name=f"loading {name}")
+        try:
+            with contextlib.nullcontext() if ours else _redirected():
+                plugin = call(load)
+                call(partial(check_api, plugin))
+                deprecated = self._register(plugin, f"{name} ({origin})")
+                found = call(partial(self._collect, plugin, origin, file, ours=ours))
+                if self._has_run_hooks(plugin):
+                    found.listener = self._listener(plugin, name, origin, ours=ours)
+                if found == Contributions():
+                    raise UsageError("it has no hook that registers anything")
+                self.catalogue.add(found, self.disabled)
+            self.catalogue.remarks += deprecated
+            return found
+        except (Exception, SystemExit) as exc:  # noqa: BLE001  plugin code may raise anything
+            if plugin is not None and self._manager.is_registered(plugin):
+                self._manager.unregister(plugin)
+            self.fail(name, origin, self._cause(name, exc))
+            return None
+
+    def add(self, name: str, origin: str, indexed: Contributions) -> None:
+        """Add the contributions of a plugin that is not imported yet."""
+        try:
+            self.catalogue.add(indexed, self.disabled)
+        except UsageError as exc:
+            self.fail(name, origin, exc)
+
+    def fail(self, name: str, origin: str, exc: BaseException, *, traced: bool = True) -> None:
+        """Record why a plugin is left out.
+
+        Args:
+            traced: keep the traceback too.
+        """
+        if self._strict:
+            raise exc
+        kind = "" if isinstance(exc, UsageError) else f"{type(exc).__name__}: "
+        full = "".join(traceback.format_exception(exc)) if traced else ""
+        lines = str(exc).strip().splitlines() or [""]
+        message = lines[-1 if isinstance(exc, pluggy.PluginValidationError) else 0]
+        reason = "".join(c for c in f"{kind}{message}".removesuffix(": ") if c.isprintable())
+        self.catalogue.failures.append(PluginFailure(name, origin, reason[:MAX_REASON], full))
+
+    def _cause(self, name: str, exc: BaseException) -> BaseException:
+        if isinstance(exc, Overdue):
+            return UsageError(
+                f"it was not loaded within {self._deadline:g} s",
+                hint=f"Raise HARNESS_PLUGIN_DEADLINE, or use `/skills disable {name}`.",
+            )
+        return exc.__cause__ or exc if isinstance(exc, Raised) else exc
+
+    def _register(self, plugin: object, name: str) -> list[str]:
+        """Register a plugin and return one line for each deprecated feature it uses.
+
+        Each is also issued as a DeprecationWarning, for the plugin's own tests.
+        """
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            self._manager.register(plugin, name=name)
+            self._manager.check_pending()
+        for found in caught:
+            warnings.warn_explicit(found.message, found.category, found.filename, found.lineno)
+        return [f"{name}: {found.message}" for found in caught]
+
+    def _collect(
+        self, plugin: object, origin: str, file: SkillFile | None, *, ours: bool
+    ) -> Contributions:
+        """Call the `register_` hooks of this plugin and check what they register."""
+        found = Contributions()
+        problems = file.problems if file else ()
+
+        def add_skill(skill: Skill) -> None:
+            check_skill(skill, schema=not ours)
+            found.skills.append(Found(skill, origin, problems, file))
+
+        def add_framework(name: str, path: Path) -> None:
+            check_framework(name, path)
+            found.frameworks[name] = FoundFramework(path, origin)
+
+        def add_format(output_format: Format) -> None:
+            check_format(output_format)
+            found.formats.append(FoundFormat(output_format, origin))
+
+        self._call("register_skills", plugin, register=add_skill)
+        self._call("register_backends", plugin, register=found.backends.append, files=self._files)
+        self._call("register_frameworks", plugin, register=add_framework)
+        self._call("register_formats", plugin, register=add_format)
+        return found
+
+    def _call(self, hook: str, plugin: object, **arguments: Any) -> None:
+        """Call one hook of one plugin."""
+        everyone = (p for _, p in self._manager.list_name_plugin())
+        others = [p for p in everyone if p is not None and p is not plugin]
+        self._manager.subset_hook_caller(hook, others)(**arguments)
+
+    def _has_run_hooks(self, plugin: object) -> bool:
+        callers = (getattr(self._manager.hook, hook) for hook in get_args(Hook))
+        return any(i.plugin is plugin for caller in callers for i in caller.get_hookimpls())
+
+    def _listener(self, plugin: object, name: str, origin: str, *, ours: bool) -> Listener:
+        def call(hook: Hook, run: RunStarted) -> None:
+            work = partial(self._call, hook, plugin, run=run)
+            if ours:
+                work()
+            else:
+                within(self._deadline, work, f"{hook} of {name}")
+
+        return Listener(name, origin, call)
+
+
+@contextlib.contextmanager
+def _redirected() -> Iterator[None]:
+    """Send printed text to stderr and make stdin empty while plugin code runs."""
+    original = sys.stdin
+    with (
+        Path(os.devnull).open(encoding="utf-8") as empty,
+        contextlib.redirect_stdout(prints(sys.stderr)),
+    ):
+        sys.stdin = empty
+        try:
+            yield
+        finally:
+            sys.stdin = original
+
+
+def _call_directly(work: Callable[[], T]) -> T:
+    return work()

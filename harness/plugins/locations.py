@@ -1,0 +1,54 @@
+"""Locating the files of skills: in the searched folders, and beside the code of packages."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.agent_skills import skill_md
+
+DEPTH = 3
+"""Maximum depth below a skills folder at which a SKILL.md is found."""
+FOLDERS = 2000
+"""Maximum number of folders searched below a skills folder, since links may lead anywhere."""
+SKIPPED_FOLDERS = {"node_modules", "__pycache__", "site-packages"}
+
+
+def distribution(point: importlib.metadata.EntryPoint) -> str:
+    """Return the name and version of the distribution that declares an entry point."""
+    try:
+        return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    except Exception:  # noqa: BLE001  the metadata may be damaged in any way
+        return point.value
+
+
+def beside(module: str) -> Path | None:
+    """Return the SKILL.md in the folder of an imported package, if there is one."""
+    loaded = sys.modules.get(module)
+    file = getattr(loaded, "__file__", None)
+    if not isinstance(file, str) or not getattr(loaded, "__package__", ""):
+        return None
+    path = Path(file).parent / skill_md.FILE
+    return path if path.is_file() else None
+
+
+def skill_files(root: Path) -> Iterator[Path]:
+    """Yield every SKILL.md below `root`, sorted; folders of skills are not searched further.
+
+    A file whose name differs only in case is yielded too; reading it reports the wrong name.
+    """
+    for count, (folder, children, names) in enumerate(os.walk(root, followlinks=True)):
+        if count >= FOLDERS:
+            return
+        children.sort()
+        depth = len(Path(folder).relative_to(root).parts)
+        files = sorted(name for name in names if name.upper() == skill_md.FILE.upper())
+        if files and depth:
+            yield Path(folder) / files[0]  # SKILL.md itself sorts first
+            children.clear()
+        elif depth >= DEPTH:
+            children.clear()
+        children[:] = [c for c in children if c not in SKIPPED_FOLDERS and not c.startswith(".")]

@@ -1,0 +1,1 @@
+"""One line from text to saved result: grammar, runner, run log, targets, jobs."""

@@ -1,0 +1,45 @@
+"""How an outcome or an error is shown, the same at every door."""
+
+from __future__ import annotations
+
+import json
+import traceback
+
+from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
+from harness.runs.runner import Outcome
+from harness.terminal.console import Screen
+
+
+def show(outcome: Outcome, screen: Screen) -> None:
+    """Put the result on stdout, and what was saved, and why it is not all, on stderr."""
+    result, saved = outcome.result, [str(path) for path in outcome.saved]
+    if outcome.general.as_json and saved:
+        summary = json.loads(result.as_json()) if result.summary is not None else {}
+        screen.result(json.dumps({**summary, "saved": saved}, ensure_ascii=False))
+    elif outcome.general.as_json:
+        screen.result(result.as_json())
+    elif outcome.emitted:
+        screen.result("\n")
+    elif not saved:
+        screen.result(result.text)
+    tell(outcome, screen)
+
+
+def tell(outcome: Outcome, screen: Screen) -> None:
+    """Say on stderr what was saved, and why it is not all."""
+    for path in outcome.saved:
+        screen.notice(f"Saved to {path}")
+    if outcome.result.stopped is not None:
+        print_error(outcome.result.stopped, screen)
+
+
+def print_error(error: HarnessError, screen: Screen) -> None:
+    """Say on stderr what happened, where, and what to do."""
+    if isinstance(error, ReaderGone):
+        return
+    if isinstance(error, InternalError) and error.__cause__ is not None:
+        screen.notice("".join(traceback.format_exception(error.__cause__)).rstrip())
+    if isinstance(error, Interrupted):
+        screen.notice(f"Interrupted. {error.hint}" if error.hint else "Interrupted.")
+    else:
+        screen.notice(f"Error: {error}")

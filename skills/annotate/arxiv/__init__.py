@@ -1,0 +1,1 @@
+"""Papers from arXiv, by id and by topic."""

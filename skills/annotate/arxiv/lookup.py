@@ -1,0 +1,148 @@
+"""Papers from arXiv: one by its id, or the most relevant ones on a topic."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import date
+from typing import TYPE_CHECKING
+
+from harness.api.skill import Call
+from harness.errors import NothingFound
+from skills.annotate.topic import between, shown, subject_words
+from skills.nanda.paper import Paper
+from skills.nanda.text import flatten
+
+if TYPE_CHECKING:
+    import arxiv  # type: ignore[import-untyped]
+
+    from skills.annotate.arxiv.api import ArxivApi
+
+PAGE = 50
+"""Papers per request."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9]+")
+_OPERATORS = frozenset({"and", "or", "not", "andnot", "to"})
+_EARLIEST, _LATEST = date(1991, 1, 1), date(2999, 12, 31)
+
+
+def api_of(call: Call) -> ArxivApi:
+    """Return the access to arXiv for a run."""
+    from skills.annotate.arxiv.api import ArxivApi
+
+    return ArxivApi(call.settings.cache_dir / "arxiv", call.screen.notice)
+
+
+def fetch(arxiv_id: str, api: ArxivApi) -> Paper:
+    """Return the paper with an arXiv id, with or without a version.
+
+    Raises:
+        NothingFound: arXiv has no such paper.
+        SkillFailed, OutputError: see `ArxivApi.results`.
+    """
+    import arxiv
+
+    found = api.results(arxiv.Search(id_list=[arxiv_id], max_results=1), 1)
+    if not found:
+        raise NothingFound(f"arXiv has no paper {arxiv_id}", hint="Is the id right?")
+    if "/api/errors" in found[0].entry_id:
+        reason = flatten(found[0].summary)
+        raise NothingFound(f"arXiv does not know {arxiv_id}: {reason}", hint="Is the id right?")
+    paper = _paper(found[0])
+    if _comparable(paper.id) != _comparable(arxiv_id):
+        other = flatten(paper.source["arxiv_id"])[:60]
+        raise api.failed(f"the response to a request for {arxiv_id} is {other}")
+    if not paper.abstract:
+        raise api.failed(f"its entry for {arxiv_id} has no abstract")
+    return paper
+
+
+def search(
+    topic: str,
+    api: ArxivApi,
+    *,
+    limit: int,
+    since: date | None = None,
+    until: date | None = None,
+) -> list[Paper]:
+    """Return the papers that contain all words of a topic or, if there are none, any of them.
+
+    Args:
+        limit: the maximum number of papers.
+        since, until: the first and the last day of submission.
+
+    Raises:
+        InputError: the topic contains no word.
+        NothingFound: arXiv has no such paper.
+        SkillFailed, OutputError: see `ArxivApi.results`.
+    """
+    words = subject_words(topic)
+    found = _found(query(words, since=since, until=until), limit, api)
+    if not found and len(words) > 1:
+        api.notice(f"arXiv has no paper with all of {', '.join(words)}; searching for any of them")
+        found = _found(query(words, joined="OR", since=since, until=until), limit, api)
+    if not found:
+        raise NothingFound(
+            f"arXiv has no paper on {shown(topic)!r}{between(since, until)}",
+            hint="Try other words, or other dates." if since or until else "Try other words.",
+        )
+    return found
+
+
+def query(
+    words: Iterable[str],
+    *,
+    joined: str = "AND",
+    since: date | None = None,
+    until: date | None = None,
+) -> str:
+    """Return arXiv's query for papers with all of `words` (any of them, joined by "OR").
+
+    A word that arXiv could read as an operator is quoted. The form is that of the arXiv API User's
+    Manual, section 5.1; dates are in GMT.
+    """
+    terms = f" {joined} ".join(f"all:{_quoted(word)}" for word in words)
+    if not since and not until:
+        return terms
+    first, last = since or _EARLIEST, until or _LATEST
+    return f"({terms}) AND submittedDate:[{first:%Y%m%d}0000 TO {last:%Y%m%d}2359]"
+
+
+def _quoted(word: str) -> str:
+    if _PLAIN.fullmatch(word) and word.casefold() not in _OPERATORS:
+        return word
+    return '"' + re.sub(r'["\\]', " ", word) + '"'
+
+
+def _found(asked: str, limit: int, api: ArxivApi) -> list[Paper]:
+    """Return the papers of a query that have an abstract."""
+    import arxiv
+
+    wanted = arxiv.Search(query=asked, max_results=limit, sort_by=arxiv.SortCriterion.Relevance)
+    found = api.results(wanted, min(limit, PAGE))
+    if any("/api/errors" in result.entry_id for result in found):
+        raise api.failed(f"it cannot read the query ({found[0].summary.strip()})")
+    return [paper for paper in map(_paper, found) if paper.abstract]
+
+
+def _paper(found: arxiv.Result) -> Paper:
+    versioned = found.get_short_id()
+    return Paper(
+        "arxiv_id",
+        _without_version(versioned),
+        flatten(found.title),
+        found.summary.strip(),
+        {"kind": "arxiv", "arxiv_id": versioned},
+        authors=", ".join(flatten(author.name) for author in found.authors),
+        published=found.published.date().isoformat(),
+        categories=", ".join(found.categories),
+    )
+
+
+def _without_version(arxiv_id: str) -> str:
+    return re.sub(r"v\d+$", "", arxiv_id)
+
+
+def _comparable(arxiv_id: str) -> str:
+    """The id without version and, in an old id, without the subject class that arXiv leaves out."""
+    return re.sub(r"\.[a-z]{2}(?=/)", "", _without_version(arxiv_id).casefold())

@@ -1,0 +1,1 @@
+"""Annotating the papers on a topic, and the survey made of them."""

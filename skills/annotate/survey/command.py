@@ -1,0 +1,129 @@
+"""/annotate with a topic: the papers on it, annotated, and a survey of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import date
+from typing import IO, Any
+
+from harness.api.skill import Call, Result
+from skills.annotate.arxiv import lookup
+from skills.annotate.survey.page import as_markdown
+from skills.annotate.table import sources
+from skills.annotate.table.command import annotate_source, database
+from skills.annotate.table.result import Finished
+from skills.annotate.topic import find_papers
+from skills.corpus import exporters
+from skills.corpus.db import reads
+from skills.corpus.db.connection import open_corpus
+from skills.corpus.records import Annotated
+from skills.corpus.search.fulltext import papers_about
+from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
+from skills.nanda.text import flatten
+
+_OF_A_TABLE = ("input", "rows", "filtered")
+"""What a job says of its table; that of a topic has none."""
+
+
+def annotate_topic(call: Call, framework: Framework) -> Result:
+    """Find papers on a topic, annotate those that are not yet, and survey them all.
+
+    A paper's current annotation in the corpus is taken as it is, whichever model made it, unless
+    the line names a model.
+    """
+    topic = flatten(call.text)
+    papers = _find(call, topic)
+    known = {} if call.models.choice.model else _known(call, papers, framework)
+    _announce(call, topic, papers, known)
+    rest = [paper for paper in papers if paper.sha256 not in known]
+    finished = None
+    if rest:
+        finished = annotate_source(call, sources.from_papers(topic, rest), framework)
+    made = {item.paper.sha256: item for item in finished.items()} if finished else {}
+    items = [item for p in papers if (item := known.get(p.sha256) or made.get(p.sha256))]
+    failures = list(finished.failures()) if finished else []
+
+    def survey() -> str:
+        return as_markdown(topic, items, failures, framework)
+
+    def write_survey(file: IO[bytes]) -> None:
+        file.write(survey().encode())
+
+    summary = _summary(topic, len(papers), len(known), finished)
+    tables = exporters.writers(
+        framework,
+        papers[0].id_field,
+        lambda: iter(items),
+        lambda: iter(failures),
+        title=topic,
+        about=summary,
+    )
+    return Result(
+        "" if call.targets else survey(),
+        writers={**tables, ".md": write_survey},
+        records=lambda: (item.record for item in items),
+        summary=summary,
+        exit_code=1 if failures else 0,
+        stopped=finished.stopped if finished else None,
+    )
+
+
+def _summary(topic: str, papers: int, known: int, finished: Finished | None) -> dict[str, Any]:
+    """What `--json` prints of a topic.
+
+    done, failed and pending are all papers together; those annotated before are done. What else
+    there was to do is a job, and the rest is said of that job alone: model, tokens, seconds, errors
+    and so on, as in skills/annotate/table/result.py.
+    """
+    job = dict(finished.summary) if finished else {"done": 0, "failed": 0, "pending": 0}
+    counts = {
+        "papers": papers,
+        "annotated_before": known,
+        "done": known + job.pop("done"),
+        "failed": job.pop("failed"),
+        "pending": job.pop("pending"),
+    }
+    return {"topic": topic, **counts, **{k: v for k, v in job.items() if k not in _OF_A_TABLE}}
+
+
+def _find(call: Call, topic: str) -> list[Paper]:
+    options, path = call.options, database(call)
+
+    def from_corpus(
+        words: list[str], limit: int, since: date | None, until: date | None, fewest: int
+    ) -> list[Paper]:
+        if not path.exists():
+            return []
+        with open_corpus(path) as db:
+            return papers_about(db, words, limit, since, until, fewest=fewest)
+
+    return find_papers(
+        topic,
+        source=options.source,
+        limit=options.max,
+        since=options.since,
+        until=options.until,
+        from_corpus=from_corpus,
+        from_arxiv=lambda topic, **options: lookup.search(topic, lookup.api_of(call), **options),
+        notice=call.screen.notice,
+    )
+
+
+def _known(call: Call, papers: list[Paper], framework: Framework) -> dict[str, Annotated]:
+    """The current annotations that there are, by the digest of their abstract."""
+    path = database(call)
+    if not path.exists():
+        return {}
+    with open_corpus(path) as db:
+        found = {paper.sha256: reads.current(db, paper, framework) for paper in papers}
+    return {sha256: item for sha256, item in found.items() if item}
+
+
+def _announce(call: Call, topic: str, papers: list[Paper], known: Mapping[str, Annotated]) -> None:
+    count = f"{len(papers)} {'paper' if len(papers) == 1 else 'papers'} on {topic!r}"
+    by = Counter(item.record["provenance"]["resolved"] for item in known.values())
+    models = ", ".join(f"{n} by {model}" for model, n in by.most_common())
+    before = f"; annotated before: {models} (--model NAME does them anew)" if known else ""
+    call.screen.notice(count + before)

@@ -1,0 +1,1 @@
+"""Annotating many papers as one resumable job."""

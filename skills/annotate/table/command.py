@@ -1,0 +1,90 @@
+"""/annotate with many papers: those of a table, or any others."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from harness.api.skill import Call, Result
+from harness.errors import ModelError, ModelUnavailable, UsageError
+from harness.models.pool import ServedModel
+from harness.runs.jobs import ctrl_c_asks
+from harness.runs.process_lock import job_lock
+from skills.annotate.table import sources
+from skills.annotate.table.job import AnnotateJob
+from skills.annotate.table.result import Finished, finish
+from skills.annotate.table.sources import Source
+from skills.corpus.db import reads, runs
+from skills.corpus.db.connection import default_path, locks, open_corpus
+from skills.corpus.tables.columns import Columns
+from skills.corpus.tables.files import regular_file
+from skills.nanda.framework import Framework
+
+
+def annotate_table(call: Call, path: Path, framework: Framework) -> Result:
+    """Annotate the papers of a table."""
+    path = regular_file(path)
+    options = call.options
+    for target in call.targets:
+        if target.exists() and target.samefile(path):
+            raise UsageError("is the input itself", where=str(target), hint="Save to another file.")
+    columns = Columns(options.abstract_column, options.id_column, options.title_column)
+    finished = annotate_source(call, sources.from_table(path, columns, options.limit), framework)
+    if not call.targets:
+        for item in finished.items():
+            call.screen.emit(json.dumps(item.record, ensure_ascii=False) + "\n")
+    return finished.result()
+
+
+def annotate_source(call: Call, source: Source, framework: Framework) -> Finished:
+    """Annotate the papers of `source`, unless another process is at it."""
+    path = database(call)
+    for target in call.targets:
+        if target.resolve() == path.resolve():
+            raise UsageError(
+                "is the corpus itself", where=str(target), hint="Save to another file."
+            )
+    name = str(source.path.resolve() if source.path else source.name)
+
+    with open_corpus(path) as db, job_lock(locks(path), name):
+
+        def work(model: ServedModel) -> Finished:
+            job = AnnotateJob(call, source, framework, model, db)
+            with ctrl_c_asks(job.ask), runs.noted(db, lambda: job.run_id):
+                _refuse_to_start_over(job)
+                started = time.monotonic()
+                tally = job.run()
+                if isinstance(tally.stopped, ModelUnavailable) and not job.has_done(tally):
+                    raise tally.stopped  # nothing is done yet, so that another model may take over
+                return finish(job, tally, path, time.monotonic() - started)
+
+        return call.models.run("annotate", work, slots=call.options.workers)
+
+
+def _refuse_to_start_over(job: AnnotateJob) -> None:
+    """Refuse to do all papers again by a fallback since the model that began is gone for now.
+
+    Raises:
+        ModelError: the model that was asked for has annotated some of them.
+    """
+    resolution = job.model.resolution
+    if not resolution.fell_back:
+        return
+    done = sum(
+        item is not None and item.record["provenance"]["resolved"] == resolution.requested
+        for item in (reads.current(job.db, p, job.framework) for p in job.source.papers())
+    )
+    if done:
+        raise ModelError(
+            f"{resolution.requested} has annotated {done:,} of these papers and cannot be served "
+            f"now ({resolution.reason})",
+            hint="Make it available and give the same line again; `--model "
+            f"{resolution.resolved}` has that one annotate them all.",
+        )
+
+
+def database(call: Call) -> Path:
+    """The corpus database of a call."""
+    own: Path | None = call.options.db
+    return own or default_path(call.settings)

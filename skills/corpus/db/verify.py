@@ -1,0 +1,48 @@
+"""Whether the annotations in the database are what their keys say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from skills.corpus.content_key import verify
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """An annotation that does not agree with its key, its abstract, or its own row."""
+
+    annotation: int
+    paper: str
+    reasons: tuple[str, ...]
+
+
+def verify_all(db: Database) -> tuple[int, list[Wrong]]:
+    """Compute the key of every annotation anew, the current ones and those before them.
+
+    Returns: how many were looked at, and those that are wrong.
+    """
+    rows = db.conn.execute(
+        "SELECT annotations.id, key, record, abstract, source_id FROM annotations"
+        " JOIN papers ON papers.id = paper_id ORDER BY annotations.id"
+    )
+    checked, wrong = 0, []
+    for row in rows:
+        checked += 1
+        if reasons := _reasons(row["record"], row["abstract"], row["key"]):
+            wrong.append(Wrong(row["id"], row["source_id"], tuple(reasons)))
+    return checked, wrong
+
+
+def _reasons(stored: str, abstract: str, key: str) -> list[str]:
+    try:
+        record: dict[str, Any] = json.loads(stored)
+        reasons = verify(record, abstract)
+        other = record["provenance"]["key"] != key
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        return [f"its record is damaged ({type(exc).__name__})"]
+    return [*reasons, *["its row has another key than its record"] * other]

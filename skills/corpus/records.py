@@ -1,0 +1,40 @@
+"""An annotation with its paper: what tables are written from, and what the database hands out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from skills.nanda.paper import Paper
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """A paper and its annotation.
+
+    Attributes:
+        record: the stored form, as `skills.annotate.generate.annotate` returns it: the id
+            under `paper.id_field`, title, the moves in the framework's order, checks, provenance.
+    """
+
+    paper: Paper
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A paper that has no annotation, and why.
+
+    Attributes:
+        error_type: the class of the error, as `harness.errors` names it.
+        reason: what happened and what to do, for people.
+        retryable: whether the same request may succeed later.
+        raw_reply: the model's last answer, "" where there was none.
+    """
+
+    paper: Paper
+    error_type: str
+    reason: str
+    retryable: bool
+    raw_reply: str = ""

@@ -1,0 +1,194 @@
+"""Conditions on annotations: `limitation=stated comparison~baseline year=2024.. support<0.5`.
+
+    MOVE=stated  MOVE=unstated  MOVE~word  MOVE~"a phrase"
+    year=2024..  category=cs.CL  model=NAME  support<0.5  unsupported>0
+
+All must hold. `!=` and `!~` turn one round.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import InputError
+from skills.corpus.db.facets import categories, word
+from skills.corpus.search.query_syntax import all_of, parse_years, quoted, tokens, unknown
+from skills.nanda.framework import Framework
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+NUMBERS = {"support": "support", "unsupported": "unsupported"}
+"""Fields of an annotation: the mean support of its moves, 0 to 1; how many numbers and names of
+theirs the abstract does not hold."""
+FIELDS = ("year", "category", "model", *NUMBERS)
+EXAMPLE = "For example: limitation=stated comparison~baseline year=2024.. support<0.5"
+
+_CONDITION = re.compile(
+    r"""\s*(?P<name>[^\s=~<>!"']+)\s*(?P<op>!~|!=|<=|>=|~|=|<|>)\s*"""
+    r"""(?P<value>"[^"]*"|'[^']*'|[^\s"']\S*)(?=\s|\Z)"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition in SQL, over the tables annotations and papers.
+
+    Attributes:
+        needs: the column that must be known for it to be true or false; "" if it always is.
+    """
+
+    sql: str
+    parameters: tuple[Any, ...]
+    needs: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The annotations that meet all conditions.
+
+    Attributes:
+        ids: of annotations, in the order in which their papers came.
+        unknown: by column, how many of the others lack what a condition asks about.
+    """
+
+    ids: list[int]
+    unknown: dict[str, int]
+
+
+def parse(text: str, framework: Framework) -> list[Condition]:
+    """Read conditions.
+
+    Raises:
+        InputError: there are none, or one is not understood, naming it and what is near.
+    """
+    conditions, at = [], 0
+    while text[at:].strip():
+        match = _CONDITION.match(text, at)
+        if match is None:
+            raise InputError(f"{text[at:].strip()[:40]!r} is no condition", hint=EXAMPLE)
+        name, op, value = match["name"], match["op"], match["value"]
+        if name in framework.names:
+            conditions.append(_move(name, op, value, framework))
+        elif name in FIELDS:
+            conditions.append(_FIELDS[name](op, _unquoted(value)))
+        else:
+            raise unknown("move or field", name, (*framework.names, *FIELDS))
+        at = match.end()
+    if not conditions:
+        raise InputError("there is no condition", hint=EXAMPLE)
+    return conditions
+
+
+def select(db: Database, conditions: Sequence[Condition], framework: Framework) -> Selected:
+    """The current annotations by `framework` that meet all conditions."""
+    db.conn.create_function("has_category", 2, _has_category, deterministic=True)
+    # From papers to annotations, each by an index: their rows are long.
+    base = (
+        "FROM papers INDEXED BY papers_facets CROSS JOIN annotations ON paper_id = papers.id"
+        " WHERE framework = ? AND current = 1"
+    )
+    wanted = " ".join(f"AND ({condition.sql})" for condition in conditions)
+    parameters = [p for condition in conditions for p in condition.parameters]
+    rows = db.conn.execute(
+        f"SELECT annotations.id {base} {wanted} ORDER BY papers.id, annotations.id",
+        [framework.name, *parameters],
+    )
+    ids = [row["id"] for row in rows]
+    unknown = {}
+    for column in dict.fromkeys(filter(None, (condition.needs for condition in conditions))):
+        others = [c for c in conditions if c.needs != column]
+        rest = " ".join(f"AND ({condition.sql})" for condition in others)
+        counted = db.conn.execute(
+            f"SELECT count(*) {base} AND {column} IS NULL {rest}",
+            [framework.name, *(p for condition in others for p in condition.parameters)],
+        )
+        if number := counted.fetchone()[0]:
+            unknown[column] = number
+    return Selected(ids, unknown)
+
+
+def _move(name: str, op: str, value: str, framework: Framework) -> Condition:
+    """Whether a move is stated, or holds words; one that is not stated holds none."""
+    negated = "NOT " if op.startswith("!") else ""
+    if op in ("~", "!~"):
+        match = f"text : ({all_of(tokens(value))}) AND facets : {quoted(word('move', name))}"
+        return Condition(
+            f"annotations.id {negated}IN (SELECT annotation_id FROM moves_fts"  # noqa: S608
+            " CROSS JOIN moves ON moves.id = moves_fts.rowid"
+            " WHERE moves_fts MATCH ? AND moves.framework = ? AND moves.current = 1)",
+            (match, framework.name),
+        )
+    asked = _unquoted(value).casefold()
+    if op not in ("=", "!=") or asked not in ("stated", "unstated"):
+        raise InputError(
+            f"{name}{op}{value} is no condition on a move",
+            hint=f"Write {name}=stated, {name}=unstated, {name}~word or {name}!~word.",
+        )
+    negated = "NOT " if (op == "=") == (asked == "unstated") else ""
+    # The names of the stated moves, parted by blanks.
+    return Condition(f"{negated}instr(' ' || stated || ' ', ?)", (f" {name} ",))
+
+
+def _year(op: str, value: str) -> Condition:
+    if op in ("<", "<=", ">", ">="):
+        year = parse_years(value)
+        if year.first is None or year.first != year.last:
+            raise InputError(f"{value!r} is no year", hint="Write year>=2024, or year=2023..2025.")
+        return Condition(f"year {op} ?", (year.first,), "year")
+    years = parse_years(value)
+    between = "year BETWEEN ? AND ?"
+    return Condition(
+        f"NOT {between}" if _equal(op, "year", value) == "!=" else between,
+        (years.first or 0, years.last or 9999),
+        "year",
+    )
+
+
+def _category(op: str, value: str) -> Condition:
+    negated = "NOT " if _equal(op, "category", value) == "!=" else ""
+    return Condition(f"{negated}has_category(categories, ?)", (value.casefold(),))
+
+
+def _model(op: str, value: str) -> Condition:
+    return Condition(f"model {_equal(op, 'model', value)} ?", (value,))
+
+
+def _number(name: str, op: str, value: str) -> Condition:
+    if op in ("~", "!~"):
+        raise InputError(f"{name}{op}{value} compares no number", hint=f"Write {name}<{value}.")
+    try:
+        return Condition(f"{NUMBERS[name]} {op} ?", (float(value),), NUMBERS[name])
+    except ValueError:
+        raise InputError(
+            f"{value!r} is no number", where=f"{name}{op}{value}", hint=f"Write {name}<0.5."
+        ) from None
+
+
+_FIELDS: Mapping[str, Callable[[str, str], Condition]] = {
+    "year": _year,
+    "category": _category,
+    "model": _model,
+    **{name: functools.partial(_number, name) for name in NUMBERS},
+}
+
+
+def _equal(op: str, name: str, value: str) -> str:
+    if op not in ("=", "!="):
+        raise InputError(
+            f"{name}{op}{value} is no condition", hint=f"Write {name}={value} or {name}!={value}."
+        )
+    return op
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if value[0] in "\"'" else value
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_category(text: str, asked: str) -> bool:
+    return asked in (category.casefold() for category in categories(text))

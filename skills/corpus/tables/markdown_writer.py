@@ -1,0 +1,44 @@
+"""Annotations as a list to read: a heading for each paper, its moves below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO
+
+from skills.corpus.records import Annotated
+from skills.nanda.arxiv_id import page_address
+from skills.nanda.framework import Framework
+from skills.nanda.markdown import escape
+from skills.nanda.paper import Paper
+
+
+def write_markdown(
+    file: IO[bytes], items: Iterable[Annotated], framework: Framework, title: str
+) -> None:
+    """Write the list, paper by paper as they come; a move that is not stated has no line.
+
+    Args:
+        file: open for writing bytes; UTF-8 is written.
+        title: the heading of it all.
+    """
+    file.write(f"# {escape(title)}\n".encode())
+    for item in items:
+        file.write(f"\n{_paper(item, framework)}\n".encode())
+
+
+def _paper(item: Annotated, framework: Framework) -> str:
+    paper, record = item.paper, item.record
+    stated = framework.stated({name: record[name] for name in framework.names})
+    labels = {move.name: move.label for move in framework.moves}
+    lines = [f"## {escape(paper.title) or 'Without title'}", "", _about(paper), ""]
+    lines += [f"- **{labels[name]}:** {escape(text)}" for name, text in stated.items()]
+    return "\n".join(lines if stated else [*lines, "The abstract states none of the moves."])
+
+
+def _about(paper: Paper) -> str:
+    shown = escape(paper.id)
+    if paper.id_field == "arxiv_id":
+        address = page_address(paper.id)
+        shown = f"arXiv: [{shown}]({address})" if address else f"arXiv: {shown}"
+    parts = (shown, *map(escape, (paper.authors, paper.published[:10], paper.categories)))
+    return " · ".join(part for part in parts if part)

@@ -1,0 +1,1 @@
+"""What is curated, and the checks that need no model."""

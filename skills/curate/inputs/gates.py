@@ -1,0 +1,129 @@
+"""The gates: what is wrong with an annotation, found without asking a model.
+
+    findings = find(paper, moves, framework)     # () where it passes
+
+They are the part of /curate that costs nothing, before the panel.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from skills.curate.inputs import gate_checks
+from skills.nanda.checks import duplicate_moves, unsupported_numbers
+from skills.nanda.framework import Framework
+from skills.nanda.named_entities import unsupported_names
+from skills.nanda.paper import Paper
+from skills.nanda.text import words
+
+REASONS: Mapping[str, str] = {
+    "schema": "A move is missing, empty, or longer than the framework allows.",
+    "not-stated": "The claim or the method is not stated, or no move at all is.",
+    "length": "A move has far fewer or far more words than the moves of the gold.",
+    "repeated": "Two moves say the same in the same words.",
+    "number": "A move has a number that the abstract lacks.",
+    "name": "A move has a name that the abstract lacks.",
+    "other-text": "The abstract holds too few of the words: they tell of another paper.",
+    "copied": "The abstract is copied rather than taken apart.",
+    "filler": "Moves are filled up with words that say nothing of the paper.",
+}
+"""Every code with its meaning, in the order in which findings come."""
+
+NEVER_UNSTATED = ("claim", "method")
+"""Moves that every paper states, where a framework has moves of these names. No annotation of the
+gold leaves one of them out."""
+CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
+"""A move has at most one word for every 7 characters of the framework's `max_chars` and at least
+one for every 50, so that a framework of single words is not held to sentences. With the 320 of the
+Nanda framework that is 6 to 45 words; the 6,807 moves of the gold have 6 to 44, and all but one of
+them 8 or more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        code: one of `REASONS`.
+        move: the name of the move, "" where it is the whole annotation.
+        detail: one clause for people.
+    """
+
+    code: str
+    move: str
+    detail: str
+
+
+def find(paper: Paper, moves: Mapping[str, str], framework: Framework) -> tuple[Finding, ...]:
+    """Everything that is wrong with an annotation, in the order of `REASONS`; () where it passes.
+
+    Args:
+        moves: as a file writes them: some may be missing, empty or too long, or say in other words
+            that they are not stated. Names that are no moves are not looked at.
+    """
+    written = {name: framework.canonical(moves.get(name, "")) for name in framework.names}
+    stated = {
+        name: text
+        for name, text in written.items()
+        if text not in ("", framework.not_stated) and len(text) <= framework.max_chars
+    }
+    return tuple(
+        itertools.chain(
+            _schema(written, framework.max_chars),
+            _not_stated(written, framework.not_stated),
+            _length(stated, framework.max_chars),
+            _repeated(stated),
+            _unsupported(paper.abstract, stated),
+            _as_a_whole(paper.abstract, stated),
+        )
+    )
+
+
+def _schema(written: Mapping[str, str], max_chars: int) -> Iterator[Finding]:
+    for move, text in written.items():
+        if not text:
+            yield Finding("schema", move, "it is missing or empty")
+        elif len(text) > max_chars:
+            yield Finding("schema", move, f"it has {len(text):,} characters, over {max_chars:,}")
+
+
+def _not_stated(written: Mapping[str, str], not_stated: str) -> Iterator[Finding]:
+    for move in NEVER_UNSTATED:
+        if written.get(move) == not_stated:
+            yield Finding("not-stated", move, f"it says '{not_stated}'")
+    if all(text == not_stated for text in written.values()):
+        yield Finding("not-stated", "", f"every move says '{not_stated}'")
+
+
+def _length(stated: Mapping[str, str], max_chars: int) -> Iterator[Finding]:
+    least, most = max_chars // CHARS_OF_SHORTEST, max_chars // CHARS_OF_LONGEST
+    for move, text in stated.items():
+        count = len(words(text))
+        if not least <= count <= most:
+            yield Finding("length", move, f"its length in words is {count}, not {least} to {most}")
+
+
+def _repeated(stated: Mapping[str, str]) -> Iterator[Finding]:
+    for one, other, _ in duplicate_moves(stated):
+        yield Finding("repeated", other, f"it says the same as {one}")
+
+
+def _unsupported(abstract: str, stated: Mapping[str, str]) -> Iterator[Finding]:
+    for move, text in stated.items():
+        for number in unsupported_numbers(abstract, text):
+            yield Finding("number", move, f"the number {number} is not in the abstract")
+    for move, text in stated.items():
+        for name in unsupported_names(abstract, text):
+            yield Finding("name", move, f"the name {name} is not in the abstract")
+
+
+def _as_a_whole(abstract: str, stated: Mapping[str, str]) -> Iterator[Finding]:
+    foreign = [Finding("other-text", *found) for found in gate_checks.other_text(abstract, stated)]
+    yield from foreign
+    for detail in gate_checks.copies(abstract, stated):
+        yield Finding("copied", "", detail)
+    if not any(finding.move == "" for finding in foreign):
+        for found in gate_checks.filler(abstract, stated):
+            yield Finding("filler", *found)

@@ -1,0 +1,189 @@
+"""What is curated: the annotations of a table, or those of the corpus.
+
+An item has its moves as they were written, so that the gates can say what is wrong with them; only
+the ways of saying "Not stated." are made one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import InputError
+from harness.support.text_input import shown
+from skills.corpus import importer
+from skills.corpus.db import reads
+from skills.corpus.records import Annotated
+from skills.corpus.tables.annotated_reader import Entry, entries
+from skills.corpus.tables.columns import Columns
+from skills.corpus.tables.reader import open_table
+from skills.curate.inputs import gates
+from skills.curate.inputs.gates import Finding
+from skills.nanda.framework import Framework, sha256_of
+from skills.nanda.paper import Paper
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+CORPUS = "corpus"
+"""What stands on the line for the corpus itself."""
+_REASONS = (
+    "no abstract",
+    "no annotation",
+    "repeats an earlier row",
+    "another annotation of an earlier row's paper",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An annotation to be judged.
+
+    Attributes:
+        where: its row for people.
+        findings: what the gates have against it.
+        entry: the row it was read from; None for a probe.
+        probe: the kind of known-bad annotation that it is; "" for one of the input.
+        changed: what was done to make it one.
+    """
+
+    paper: Paper
+    moves: Mapping[str, str]
+    where: str
+    findings: tuple[Finding, ...] = ()
+    entry: Entry | None = None
+    probe: str = ""
+    changed: str = ""
+
+    @property
+    def moves_sha256(self) -> str:
+        return sha256_of(dict(self.moves))
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The annotations of one input.
+
+    Attributes:
+        name: what was given.
+        id_column: what the papers' id is called in a table.
+        rows: all there are, with those that were left out.
+        filtered: how many were left out, by reason.
+        path: the table; None for the corpus.
+    """
+
+    name: str
+    items: tuple[Item, ...]
+    id_column: str
+    rows: int
+    filtered: Mapping[str, int] = field(default_factory=dict)
+    path: Path | None = None
+
+
+def from_table(
+    db: Database, path: Path, columns: Columns, framework: Framework, limit: int | None
+) -> Input:
+    """The annotations of a table, every row of which has been read.
+
+    Args:
+        db: the corpus, where the abstracts of a saved .jsonl are.
+        limit: rows read at most.
+
+    Raises:
+        InputError: the table cannot be used, or holds no annotation.
+    """
+    found: dict[tuple[str, str, str], Item] = {}
+    left_out = dict.fromkeys(_REASONS, 0)
+    rows = 0
+    for entry in entries(db, path, framework, columns):
+        if limit is not None and rows == limit:
+            break
+        rows += 1
+        if entry.lacks:
+            raise InputError(
+                f"has no column {', '.join(entry.lacks)}",
+                where=shown(path),
+                hint="A table of annotations has the abstract and a column for each move.",
+            )
+        paper = entry.paper
+        identity = (paper.id_field, paper.id, paper.sha256)
+        if why := _left_out(entry, found.get(identity), framework):
+            left_out[why] += 1
+        else:
+            found[identity] = _item(entry, framework)
+    filtered = {why: count for why, count in left_out.items() if count}
+    if not found:
+        what = "no row of it has an annotation" if rows else "has no rows below its header"
+        raise InputError(what, where=shown(path))
+    kept = tuple(found.values())
+    return Input(str(path), kept, _id_column(path, columns, kept), rows, filtered, path)
+
+
+def from_corpus(db: Database, framework: Framework, limit: int | None) -> Input:
+    """The current annotations of the corpus.
+
+    Raises:
+        InputError: it has none by this framework.
+    """
+    ids = reads.current_ids(db, framework)[:limit]
+    found = tuple(
+        _item(_as_entry(item, framework), framework) for item in reads.annotated(db, framework, ids)
+    )
+    if not found:
+        raise InputError(
+            f"the corpus has no annotations by the framework {framework.name}",
+            hint="`/annotate TABLE` makes them; `/corpus add TABLE` takes them in.",
+        )
+    return Input(CORPUS, found, reads.id_column(db, ids), len(found))
+
+
+def records(db: Database, items: Iterable[Item], framework: Framework) -> Iterator[Annotated]:
+    """The stored form of items that fit the framework; what the corpus has of them, it gives."""
+    for item in items:
+        known = reads.with_moves(db, item.paper, item.moves, framework)
+        if known is not None:
+            yield Annotated(item.paper, known[1].record)
+        elif item.entry is not None and (made := importer.annotated(item.entry, framework)):
+            yield made
+
+
+def _left_out(entry: Entry, before: Item | None, framework: Framework) -> str:
+    """Why a row is left out, or ""; `before` is an earlier one's annotation of the same paper."""
+    if not entry.paper.abstract:
+        return _REASONS[0]
+    if not any(text.strip() for text in (entry.moves or {}).values()):
+        return _REASONS[1]
+    if before is None:
+        return ""
+    return _REASONS[2 if _moves(entry, framework) == before.moves else 3]
+
+
+def _item(entry: Entry, framework: Framework) -> Item:
+    moves = _moves(entry, framework)
+    findings = gates.find(entry.paper, moves, framework)
+    return Item(entry.paper, moves, entry.where, findings, entry)
+
+
+def _moves(entry: Entry, framework: Framework) -> dict[str, str]:
+    written = entry.moves or {}
+    return {name: framework.canonical(written.get(name, "")) for name in framework.names}
+
+
+def _as_entry(item: Annotated, framework: Framework) -> Entry:
+    return Entry(
+        f"{item.paper.id_field} {item.paper.id}",
+        item.paper,
+        {name: item.record[name] for name in framework.names},
+        item.record["provenance"],
+    )
+
+
+def _id_column(path: Path, columns: Columns, found: Sequence[Item]) -> str:
+    """The table's own name of its ids' column; of a saved .jsonl, what the first id is."""
+    try:
+        own = open_table(path, columns).id_column
+    except InputError:  # it has no abstracts
+        own = None
+    return own or found[0].paper.id_field

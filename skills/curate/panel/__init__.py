@@ -1,0 +1,1 @@
+"""The panel of personas and how it votes."""

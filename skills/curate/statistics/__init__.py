@@ -1,0 +1,1 @@
+"""Agreement, separation, decisions and calibration of a panel."""

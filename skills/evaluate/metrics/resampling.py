@@ -1,0 +1,193 @@
+"""Figures over papers with their intervals: the paired bootstrap.
+
+A statistic is a function of sums over papers, so that resampling is one matrix product. All
+statistics use the same samples, so the difference of two of them is paired by paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from skills.reporting.statistics import Share, bootstrap_weights, percentile_interval, rounded
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
+    Values = Floats | Flags
+
+RESAMPLES, SEED = 10_000, 0
+LEAST_PAPERS = 5
+"""Fewer papers than this give no interval: resamples of so few hardly differ."""
+CHUNK = 500_000
+"""Resamples times papers that are multiplied at once, to bound the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """A figure over papers.
+
+    Attributes:
+        sums: n by k, what each paper adds to each of k sums.
+        value: computes the figure from k sums, for each row of them; nan where it is undefined.
+        counted: n flags, the papers that the figure is about.
+        is_share: True for the share of papers with some property.
+    """
+
+    sums: Floats
+    value: Callable[[Floats], Floats]
+    counted: Flags
+    is_share: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The value of a statistic, and its value in every resample.
+
+    Attributes:
+        counted: n flags, the papers that it is about.
+        share: the counts, for a share of papers.
+    """
+
+    value: float
+    drawn: Floats
+    counted: Flags
+    share: Share | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its 95% interval: Wilson's for a share of papers, else the bootstrap's.
+
+    Attributes:
+        value: None if undefined.
+        low, high: None if there is no interval.
+        papers: the number of papers that it is about.
+        why: the reason if there is no value or no interval, else "".
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    papers: int
+    why: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form, rounded to four decimals."""
+        return {
+            "value": rounded(self.value),
+            "low": rounded(self.low),
+            "high": rounded(self.high),
+            "papers": self.papers,
+            "why": self.why,
+        }
+
+
+class Resamples:
+    """`count` bootstrap samples of `papers` papers, the same for the same seed."""
+
+    def __init__(self, papers: int, count: int = RESAMPLES, seed: int = SEED) -> None:
+        self._weights = bootstrap_weights(papers, count, seed)
+
+    def of(self, statistic: Statistic) -> Sampled:
+        """Evaluate a statistic over all papers and over each resample."""
+        import numpy as np
+
+        whole = statistic.sums.sum(axis=0, keepdims=True)
+        step = max(1, CHUNK // len(statistic.sums))
+        parts = [
+            statistic.value(self._weights[start : start + step] @ statistic.sums)
+            for start in range(0, len(self._weights), step)
+        ]
+        value, drawn = float(statistic.value(whole)[0]), np.concatenate(parts)
+        share = Share(int(whole[0, 0]), int(whole[0, 1])) if statistic.is_share else None
+        return Sampled(value, drawn, statistic.counted, share)
+
+
+def estimate(sampled: Sampled, fewest: int | None = None) -> Estimate:
+    """Return the value with its interval.
+
+    Args:
+        fewest: the number of papers that the interval rests on, by default those counted.
+    """
+    import numpy as np
+
+    papers = int(sampled.counted.sum())
+    fewest = papers if fewest is None else fewest
+    if np.isnan(sampled.value):
+        return Estimate(None, None, None, papers, "undefined" if papers else "no papers")
+    if sampled.share is not None:  # all resamples of a share of 0 or 1 are equal
+        return Estimate(sampled.value, *sampled.share.interval, papers)
+    if fewest < LEAST_PAPERS:
+        why = f"no interval from fewer than {LEAST_PAPERS} papers"
+        return Estimate(sampled.value, None, None, papers, why)
+    low, high, why = percentile_interval(sampled.drawn)
+    return Estimate(sampled.value, low, high, papers, why)
+
+
+def difference(first: Sampled, other: Sampled) -> Estimate:
+    """Return first - other, paired by paper, over the papers that either is about.
+
+    There is an interval only if each side has enough papers for an interval of its own.
+    """
+    drawn, either = first.drawn - other.drawn, first.counted | other.counted
+    fewest = min(int(first.counted.sum()), int(other.counted.sum()))
+    return estimate(Sampled(first.value - other.value, drawn, either), fewest)
+
+
+def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statistic:
+    """Return the statistic sum(over) / sum(under).
+
+    Args:
+        over, under: n values, or n by m: then the value is the mean of the m ratios. For n flags
+            it is the share of the papers in `under` that are in `over`.
+        empty: the ratio if the sum of `under` is 0.
+    """
+    import numpy as np
+
+    tops, bases = (part.reshape(len(part), -1).astype(np.float64) for part in (over, under))
+    columns = tops.shape[1]
+
+    def value(sums: Floats) -> Floats:
+        found = _divided(sums[:, :columns], sums[:, columns:], empty)
+        return np.asarray(found.mean(axis=1))
+
+    is_share = over.ndim == 1 and over.dtype == under.dtype == np.bool_
+    counted = np.asarray((bases > 0).any(axis=1))
+    return Statistic(np.hstack([tops, bases]), value, counted, is_share)
+
+
+def kappa(predicted: Flags, gold: Flags) -> Statistic:
+    """Return Cohen's kappa of two judgements (Cohen 1960): (p_o - p_e) / (1 - p_e).
+
+    Both may be n by m, and are then pooled. It is undefined if both always give the same answer.
+    """
+    import numpy as np
+
+    n = len(predicted)
+    pairs = [predicted & gold, predicted & ~gold, ~predicted & gold, ~predicted & ~gold]
+    counts = [pair.reshape(n, -1).sum(axis=1) for pair in pairs]
+
+    def value(sums: Floats) -> Floats:
+        both, only_predicted, only_gold, neither = sums.T
+        total = sums.sum(axis=1)
+        observed = _divided(both + neither, total)
+        first, second = _divided(both + only_predicted, total), _divided(both + only_gold, total)
+        chance = first * second + (1 - first) * (1 - second)
+        # A rounding error must not count as possible disagreement.
+        room = np.where(1 - chance > 1e-12, 1 - chance, 0.0)
+        return _divided(observed - chance, room)
+
+    return Statistic(np.stack(counts, axis=1).astype(np.float64), value, np.ones(n, bool))
+
+
+def _divided(over: Floats, under: Floats, empty: float = float("nan")) -> Floats:
+    import numpy as np
+
+    out = np.full(np.shape(over), empty)
+    np.divide(over, under, out=out, where=under != 0)
+    return out

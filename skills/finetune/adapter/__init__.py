@@ -1,1 +1,0 @@
-"""The adapter: as peft saves it, and one that training goes on from."""

@@ -1,1 +1,0 @@
-"""The model that is tuned: found, looked at, loaded."""

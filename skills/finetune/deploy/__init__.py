@@ -1,0 +1,1 @@
+"""Ollama and the user's registry."""

@@ -1,0 +1,243 @@
+"""An Ollama server as the stage `ollama` uses it, through Ollama's own Python client.
+
+The client's public methods send a file whether the server has it or not, report no progress, and
+know neither the server's version nor a prompt that is rendered without being answered. For these
+endpoints `Ollama` sends the request itself over the same client. The protocol is that of Ollama's
+docs/api.md and server/*.go; docs/ollama.md lists what was tested against which version.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from harness.errors import (
+    HarnessError,
+    InputError,
+    ModelBusy,
+    ModelUnavailable,
+    NothingFound,
+    SkillFailed,
+    UsageError,
+)
+from harness.models.backends.ollama_server import DEFAULT_HOST, client_of, full_name
+from harness.models.backends.remote import CONNECT_SECONDS, Plug, broken_off
+
+LONG_SECONDS = 1800.0
+"""Read timeout: the server may send nothing while it quantizes, checks or loads gigabytes."""
+CHUNK = 1 << 20
+START = "Start it with `ollama serve`, or name another with --host or OLLAMA_HOST."
+HINTS: Mapping[str, str] = {
+    "adapters are no longer supported": "Since 0.34.1 Ollama accepts merged models only: leave out "
+    "--adapter.",
+    "quantization is only supported": "Since 0.34.1 Ollama does not quantize a GGUF: "
+    "run `/finetune quantize` instead.",
+    "unsupported quantization type": "Run `/finetune quantize`, which uses llama.cpp.",
+    "no space left": "Ollama stores models in OLLAMA_MODELS, temporarily twice.",
+    "only one adapter": "Merge the others first.",
+}
+"""Hints for errors of the server, by a part of the error message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One chat answer; `done_reason` is "stop", or "length" if it was cut off."""
+
+    text: str
+    done_reason: str
+
+
+def host_of(given: str | None) -> str:
+    """Return the server's address: `given`, else OLLAMA_HOST, else the default."""
+    return given or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
+
+
+def parse_version(version: str) -> tuple[int, int, int] | None:
+    """Parse "0.34.1"; return None for "0.0.0", which is a build from source, or another text."""
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
+    numbers = (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
+    return numbers if any(numbers) else None
+
+
+class Ollama:
+    """A connection to an Ollama server; a context manager.
+
+    Args:
+        host: an address as in OLLAMA_HOST: "http://127.0.0.1:11434", "127.0.0.1", ":11434".
+
+    Raises:
+        UsageError: `host` is not an address.
+    """
+
+    def __init__(self, host: str) -> None:
+        try:
+            self._client: Any = client_of(host.strip(), LONG_SECONDS, Plug())
+        except ModelUnavailable as exc:
+            raise UsageError(exc.message, hint=exc.hint) from exc
+        self.host = str(self._client._client.base_url).rstrip("/")
+        self._name = f"Ollama at {self.host}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._client.close()
+
+    def version(self) -> str:
+        """Return the server's version, such as "0.33.0".
+
+        Raises:
+            ModelUnavailable: nothing answers, or something other than Ollama.
+        """
+        found = self._json("GET", "/api/version", timeout=CONNECT_SECONDS)
+        if not isinstance(version := found.get("version"), str):
+            raise self._not_ollama()
+        return version
+
+    def digest(self, model: str) -> str | None:
+        """Return the digest of a model on the server, or None if it is not there."""
+        with self._translated():
+            models = self._client.list().models
+        return next((one.digest for one in models if one.model == full_name(model)), None)
+
+    def has_blob(self, sha256: str) -> bool:
+        """Return True if the server has a file with this SHA-256."""
+        try:
+            self._request("HEAD", f"/api/blobs/sha256:{sha256}")
+        except NothingFound:
+            return False
+        return True
+
+    def send_blob(self, path: Path, sha256: str, sent: Callable[[int], None]) -> None:
+        """Send a file, reading it once; call `sent` with the number of bytes sent so far.
+
+        Raises:
+            InputError: the file has changed since its SHA-256 was computed.
+        """
+        try:
+            self._request(
+                "POST",
+                f"/api/blobs/sha256:{sha256}",
+                content=_chunks(path, sent),
+                headers={"Content-Length": str(path.stat().st_size)},
+            )
+        except SkillFailed as exc:
+            if "digest mismatch" in exc.message:
+                raise InputError("changed while it was sent", where=str(path)) from exc
+            raise
+
+    def create(self, on_status: Callable[[str], None], request: dict[str, Any]) -> None:
+        """Create a model; pass each status line, "quantizing ... 40%", to `on_status`.
+
+        Args:
+            request: the body of /api/create, without `stream`.
+
+        Raises:
+            SkillFailed: the server cannot create it, with the server's message.
+            GenerationFailed: the server ended its answer early.
+        """
+        last = "nothing"
+        settings = {"from_" if name == "from" else name: each for name, each in request.items()}
+        with self._translated():
+            try:
+                for line in self._client.create(**settings, stream=True):
+                    last = line.status or last
+                    share = f" {100 * (line.completed or 0) // line.total}%" if line.total else ""
+                    on_status(f"{last}{share}")
+            except ValueError as exc:
+                raise broken_off(self._name, "a line of it is not valid JSON") from exc
+        if last != "success":
+            raise broken_off(self._name, f"its last status was {last!r} instead of 'success'")
+
+    def show(self, model: str) -> Mapping[str, Any]:
+        """Return the answer of /api/show: `details`, `parameters` (text), `template`, `system`.
+
+        Raises:
+            NothingFound: the server does not have the model.
+        """
+        return self._json("POST", "/api/show", json={"model": model})
+
+    def render(self, model: str, messages: Sequence[Mapping[str, str]]) -> str | None:
+        """Return the prompt the server builds, or None for versions before 0.11.5."""
+        found = self._chat(
+            model, messages, _debug_render_only=True, options={"num_predict": 1}
+        ).get("_debug_info")
+        return (found or {}).get("rendered_template")
+
+    def chat(self, model: str, messages: Sequence[Mapping[str, str]]) -> Answer:
+        """Return one answer, generated with the model's own parameters."""
+        found = self._chat(model, messages)
+        content = (found.get("message") or {}).get("content") or ""
+        return Answer(str(content), str(found.get("done_reason", "")))
+
+    def _chat(
+        self, model: str, messages: Sequence[Mapping[str, str]], **more: Any
+    ) -> Mapping[str, Any]:
+        body = {"model": model, "messages": list(messages), "stream": False, "think": False}
+        return self._json("POST", "/api/chat", json={**body, **more})
+
+    def _json(self, method: str, path: str, **request: Any) -> Mapping[str, Any]:
+        with self._translated():
+            found = self._request(method, path, **request).json()
+            if not isinstance(found, dict):
+                raise self._not_ollama()
+        return found
+
+    def _request(self, method: str, path: str, **request: Any) -> Any:
+        with self._translated():
+            return self._client._request_raw(method, path, **request)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Translate the errors of the client into those of the harness."""
+        import httpx
+        import ollama
+
+        try:
+            yield
+        except ollama.ResponseError as exc:
+            raise self._refused(exc.status_code, exc.error) from exc
+        except (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout) as exc:
+            raise ModelUnavailable(f"no Ollama server at {self.host}", hint=START) from exc
+        except httpx.TimeoutException as exc:
+            raise ModelUnavailable(f"{self._name} does not answer", hint="Restart it.") from exc
+        except httpx.HTTPError as exc:
+            raise broken_off(self._name) from exc
+        except ValueError as exc:
+            raise self._not_ollama() from exc
+
+    def _refused(self, status: int, reason: str) -> HarnessError:
+        answer = f"answers {status}" if status > 0 else "reports an error"
+        message = f"{self._name} {answer}: {' '.join(reason.split())[:200] or 'no reason given'}"
+        hint = next((hint for part, hint in HINTS.items() if part in reason), None)
+        if status == 403:
+            return ModelUnavailable(
+                message,
+                hint="A server that listens on loopback only must be addressed as 127.0.0.1 or "
+                "localhost.",
+            )
+        if status == 404:
+            return NothingFound(message, hint=hint or "`ollama list` lists its models.")
+        if status in (429, 503):
+            return ModelBusy(message, hint="Its queue is full: try again in a moment.")
+        return SkillFailed(message, hint=hint or "See the server's log.")
+
+    def _not_ollama(self) -> ModelUnavailable:
+        return ModelUnavailable(
+            f"the server at {self.host} is not Ollama",
+            hint="Correct the address in --host or OLLAMA_HOST.",
+        )
+
+
+def _chunks(path: Path, sent: Callable[[int], None]) -> Iterator[bytes]:
+    total = 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+            total += len(chunk)
+            sent(total)

@@ -1,0 +1,198 @@
+"""The stage `register`, and `unregister`: the trained model in the user's registry.
+
+A registered model is a file of its own that overlays the user's registry.yaml, and the newest one
+is tried first. A fully trained model therefore takes over `/annotate`; one whose training was cut
+short gets no task and is only used with `--model NAME`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.api.skill import Call, Result
+from harness.errors import RegistryError, UsageError
+from harness.models import registry
+from harness.runs.process_lock import job_lock
+from harness.settings import Settings, registry_folder
+from harness.support.suggestions import did_you_mean
+from skills.finetune.deploy import registry_file
+from skills.finetune.deploy.registered import Registration, is_edited, registration_of
+from skills.finetune.run.run_dir import Done
+from skills.finetune.run.stage import Stage, Work
+
+TASK = "annotate"
+_RELOAD = "In a running session, use /reload."
+
+
+def inputs(work: Work) -> Mapping[str, Any]:
+    """Return the entries to register, and whether they are registered already.
+
+    Raises:
+        InputError: there is no GGUF, or it is older than the training.
+        UsageError: the user wrote or changed an entry of that name.
+    """
+    user, wanted = work.call.settings.user_registry, registration_of(work)
+    _refuse_to_replace(user, wanted, work)
+    return {
+        "registry": str(user),
+        "name": wanted.name,
+        "model": wanted.model,
+        "files": wanted.files,
+        # An entry that was removed must be written again: a time is never equal to an earlier one.
+        "stands": _is_written(user, wanted) or time.time_ns(),
+    }
+
+
+def perform(work: Work) -> Done:
+    """Write the model to registry.d.
+
+    Raises:
+        RegistryError: entries of an earlier version cannot be moved there.
+        UsageError: the user wrote or changed an entry of that name, or another process is
+            registering.
+        OutputError: the file cannot be written.
+    """
+    settings, wanted = work.call.settings, registration_of(work)
+    user = settings.user_registry
+    path = registry_file.file_of(user, wanted.name)
+    with _lock(settings):
+        _migrate(work.call)
+        _refuse_to_replace(user, wanted, work)
+        known, written = wanted.name in _models(user), not _is_written(user, wanted)
+        if written:
+            models = {wanted.name: wanted.model}
+            registry_file.write(path, models, wanted.files, datetime.now(UTC))
+    facts = {
+        "registry": str(path),
+        "name": wanted.name,
+        "written": written,
+        "replaced": known and written,
+        "cut": wanted.cut,
+        "tasks": wanted.model["tasks"],
+        "places": [" ".join(map(str, place.values())) for place in wanted.model["serve"]],
+        "asked_first": _first_model(settings),
+    }
+    for line in _messages(facts):
+        work.call.screen.notice(line)
+    return Done([], facts, {"stands": True})
+
+
+def unregister(call: Call, name: str) -> Result:
+    """Remove a registered model from the registry; files of weights are kept.
+
+    Raises:
+        UsageError: there is no such model, or `/finetune register` did not write it.
+        RegistryError: another model needs it.
+    """
+    settings, name = call.settings, name.strip()
+    user = settings.user_registry
+    path = registry_file.file_of(user, name)
+    with _lock(settings):
+        _migrate(call)
+        found = registry_file.read(path)
+        if name not in found["models"]:
+            raise _not_registered(name, user)
+        if not registry_file.is_registered(found["models"][name]) and not call.force:
+            raise UsageError(
+                f"{name} was not written by /finetune register",
+                where=str(path),
+                hint="--force deletes the file.",
+            )
+        try:
+            registry.load(settings.shipped_registry, user, without=path)
+        except RegistryError as exc:
+            raise RegistryError(f"{name} is in use: {exc.message}", where=exc.where) from exc
+        path.unlink()
+    first = _first_model(settings)
+    next_one = "the shipped model of that name" if first == name else first or "no model"
+    text = f"{name} is removed from the registry ({path}). /annotate now tries {next_one} first."
+    facts = {"registry": str(path), "name": name, "files": [*found["files"]], "asked_first": first}
+    return Result(f"{text} {_RELOAD}", facts)
+
+
+STAGE = Stage("register", "add the model to your registry for /annotate", inputs, perform)
+
+
+def _lock(settings: Settings) -> AbstractContextManager[None]:
+    return job_lock(settings.data_dir / "locks", str(settings.user_registry.resolve()))
+
+
+def _migrate(call: Call) -> None:
+    user = call.settings.user_registry
+    if moved := registry_file.migrate(user):
+        call.screen.notice(
+            f"register: moved {', '.join(moved)} from {user} to {registry_folder(user)}"
+        )
+
+
+def _models(user: Path) -> dict[str, Any]:
+    """Return the user's own models, registered or not."""
+    paths = user, *registry_folder(user).glob("*.yaml")
+    return {name: model for path in paths for name, model in _read_models(path)}
+
+
+def _read_models(path: Path) -> Any:
+    return registry_file.read(path)["models"].items()
+
+
+def _is_written(user: Path, wanted: Registration) -> bool:
+    found = registry_file.read(registry_file.file_of(user, wanted.name))
+    return (found["models"], found["files"]) == ({wanted.name: wanted.model}, wanted.files)
+
+
+def _refuse_to_replace(user: Path, wanted: Registration, work: Work) -> None:
+    """Raise UsageError if registering would replace what the user wrote or changed."""
+    if work.call.force:
+        return
+    found = _models(user).get(wanted.name)
+    theirs = set(wanted.files) & set(registry_file.read(user)["files"])
+    theirs -= set(registry_file.files_of(found))
+    if found is not None and not registry_file.is_registered(found):
+        what = f"{wanted.name} exists already, and was not written by /finetune register"
+    elif found is not None and is_edited(found):
+        what = f"{wanted.name} was changed by hand since it was registered"
+    elif theirs:
+        what = f"the file {min(theirs)} exists already, and was not written by /finetune register"
+    else:
+        return
+    raise UsageError(what, where=str(user), hint="--force replaces it.")
+
+
+def _first_model(settings: Settings) -> str | None:
+    """Return the model that /annotate tries first."""
+    models = registry.load(settings.shipped_registry, settings.user_registry).models
+    return next((name for name, entry in models.items() if TASK in entry.tasks), None)
+
+
+def _messages(facts: Mapping[str, Any]) -> list[str]:
+    name, first = facts["name"], facts["asked_first"]
+    if not facts["written"]:
+        return [f"register: {name} is unchanged in {facts['registry']}"]
+    lines = [f"register: {name} is written to {facts['registry']}. {_RELOAD}"]
+    if facts["cut"] and not facts["tasks"]:
+        lines.append(
+            f"register: the training was cut short, so /annotate still tries {first} first; "
+            f"--model {name} uses the new model"
+        )
+    return lines
+
+
+def _not_registered(name: str, user: Path) -> UsageError:
+    if name in registry_file.read(user)["models"]:
+        return UsageError(
+            f"{name} was not written by /finetune register",
+            where=str(user),
+            hint="Delete it from the file by hand.",
+        )
+    names = [path.stem for path in sorted(registry_folder(user).glob("*.yaml"))]
+    known = f"Registered models: {', '.join(names)}." if names else "`/models` lists all models."
+    return UsageError(
+        f"there is no registered model {name!r}" if name else "/finetune unregister needs a name",
+        where=str(registry_folder(user)),
+        hint=did_you_mean(name, names, cutoff=0.4) or known,
+    )

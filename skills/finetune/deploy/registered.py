@@ -1,0 +1,207 @@
+"""Registry entries of a run: the model, and its GGUF files."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputError, UsageError
+from harness.models.backends.ollama_server import DEFAULT_HOST
+from harness.models.schema import ServeEntry
+from skills.finetune.deploy.modelfile_stage import served_gguf
+from skills.finetune.deploy.registry_file import BY, registered_path
+from skills.finetune.export.artifact_files import file_digest
+from skills.finetune.formats.lora_adapter import WEIGHTS
+from skills.finetune.model import start_from
+from skills.finetune.run.run_dir import Entry, Out
+from skills.finetune.run.stage import Work
+from skills.nanda.framework import sha256_of
+
+FALLBACK = "producer"
+_NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The entries of one run.
+
+    Attributes:
+        model: fields of harness.models.schema.ModelEntry as plain data.
+        files: fields of harness.models.schema.FileEntry by id.
+        cut: the training ended before its last epoch.
+    """
+
+    name: str
+    model: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
+    cut: bool
+
+
+def name_of(work: Work) -> str:
+    """Return the name of the run's model; a training that was cut short gets its own.
+
+    Raises:
+        InputError: nothing is trained.
+        UsageError: the name is invalid, reserved for a full training, or that of the model the
+            training started from.
+    """
+    own: str | None = getattr(work.call.options, "as_name", None)
+    check_name(own)
+    if not _is_held_back(work):
+        start_from.refuse_name(work.recipe, own or work.out.name)
+        return own or work.out.name
+    if own in (work.out.name, "nanda-annotator"):
+        raise UsageError(
+            f"a training that was cut short is not registered as {own}",
+            hint="--force registers it. Without --as-name it gets a name of its own.",
+        )
+    inputs = dict(_trained(work.out).inputs)
+    return own or f"{work.out.name}-cut-{sha256_of(inputs)[:6]}"
+
+
+def registration_of(work: Work) -> Registration:
+    """Return the entries of the run in the folder.
+
+    A training that was cut short gets a name of its own and no task, unless --force is given.
+
+    Raises:
+        InputError: nothing is trained, there is no GGUF, or it is older than the training.
+        UsageError: as `name_of`.
+    """
+    train, gguf = _trained(work.out), served_gguf(work)
+    _refuse_older(work.out, train)
+    name, cut = name_of(work), _is_cut(work, train)
+    registry = work.call.models.registry
+    files = {f"{name}-gguf": _file(work, gguf)}
+    if work.recipe.base in registry.files and work.out.lora.is_file():
+        files[f"{name}-lora"] = _file(work, work.out.lora)
+    model: dict[str, Any] = {
+        "summary": f"{work.recipe.base}, fine-tuned to annotate abstracts",
+        "tasks": [] if _is_held_back(work) else ["annotate"],
+        "form": "tagged",
+        "serve": list(_places(work, name, files)),
+        "options": {"temperature": 0, "seed": 0},
+        **({"fallback": FALLBACK} if FALLBACK in registry.models else {}),
+        "trained_on": {"by": BY, "files": list(files), **_origin(work, train, cut=cut)},
+        "scores": {
+            key: round(train.facts[key], 4)
+            for key in ("dev_loss", "loss")
+            if isinstance(train.facts.get(key), (int, float)) and math.isfinite(train.facts[key])
+        },
+    }
+    model["trained_on"]["entry"] = _digest(model)
+    return Registration(name, model, files, cut)
+
+
+def check_name(name: str | None) -> None:
+    """Raise UsageError if `name` is not valid for a model; None is accepted."""
+    if name is not None and not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is not a valid model name",
+            hint="Use lower-case letters and digits, with single hyphens, dots or underscores "
+            "between them.",
+        )
+
+
+def is_edited(model: Mapping[str, Any]) -> bool:
+    """Return True if a registered entry was changed by hand."""
+    return bool(model["trained_on"].get("entry") != _digest(model))
+
+
+def _digest(model: Mapping[str, Any]) -> str:
+    """Return the digest of an entry, computed without the field that holds it."""
+    origin = {key: value for key, value in model["trained_on"].items() if key != "entry"}
+    return sha256_of({**model, "trained_on": origin})[:16]
+
+
+def _trained(out: Out) -> Entry:
+    if (entry := out.entry("train")) is not None:
+        return entry
+    raise InputError(
+        "nothing is trained here",
+        where=str(out.folder),
+        hint=f"`/finetune train {out.folder}` does it.",
+    )
+
+
+def _is_held_back(work: Work) -> bool:
+    return not work.call.force and _is_cut(work, _trained(work.out))
+
+
+def _is_cut(work: Work, train: Entry) -> bool:
+    """Return True if the training did fewer steps than its epochs have."""
+    steps, planned = train.facts.get("steps"), train.facts.get("steps_of_all_epochs")
+    if steps is None or planned is None:
+        return work.recipe.training.max_steps is not None
+    return bool(steps < planned)
+
+
+def _refuse_older(out: Out, train: Entry) -> None:
+    """Raise InputError if a GGUF was made of another adapter than the current one."""
+    adapter = train.outputs.get(f"{out.adapter.name}/{WEIGHTS}")
+    gguf, quantize = out.entry("gguf"), out.entry("quantize")
+    f16 = gguf.outputs.get(out.f16.name) if gguf else None
+    pairs = (("gguf", gguf, "adapter", adapter), ("quantize", quantize, "f16", f16))
+    for stage, entry, made_of, now in pairs:
+        if entry and now and entry.inputs.get(made_of, now.sha256) != now.sha256:
+            raise InputError(
+                f"the output of {stage} is older than its inputs",
+                where=str(out.folder),
+                hint=f"`/finetune {stage} {out.folder}` makes it again.",
+            )
+
+
+def _file(work: Work, path: Path) -> dict[str, Any]:
+    return {
+        "path": registered_path(work.call.settings.user_registry, path.resolve()),
+        "sha256": file_digest(work.out, path),
+        "size": path.stat().st_size,
+    }
+
+
+def _places(work: Work, name: str, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield `serve` entries, best first: Ollama if verified there, then the embedded engine."""
+    context = work.recipe.export.num_ctx
+    room = {} if context == ServeEntry.model_fields["context"].default else {"context": context}
+    yield from (place | room for place in _at_ollama(work, files))
+    yield {"backend": "llamacpp", "gguf": f"{name}-gguf"} | room
+    if f"{name}-lora" in files:
+        adapter = f"{name}-lora"
+        yield {"backend": "llamacpp", "gguf": work.recipe.base, "adapter": adapter} | room
+
+
+def _at_ollama(work: Work, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    entry = work.out.entry("ollama")
+    if entry is None or entry.facts.get("verified") is not True:
+        return
+    made_of = json.dumps(entry.inputs)
+    if any(str(file["sha256"]) in made_of for file in files.values()):
+        host = entry.facts.get("host") or DEFAULT_HOST
+        place = {"backend": "ollama", "model": entry.facts["model"]}
+        yield place if host == DEFAULT_HOST else place | {"url": host}
+
+
+def _origin(work: Work, train: Entry, *, cut: bool) -> dict[str, Any]:
+    """Return what is known of data, rows, base, recipe and steps."""
+    prepare, facts = work.out.entry("prepare"), work.out.prepared_facts()
+    rows = facts.get("rows", {})
+    found = {
+        "data": work.data.name if work.data else None,
+        "data_sha256": prepare.inputs.get("data") if prepare else None,
+        "rows": {source: known["rows"] for source, known in rows.get("sources", {}).items()},
+        "dev_rows": rows.get("dev"),
+        "base": facts.get("base", work.recipe.base),
+        "base_digest": facts.get("base_digest"),
+        "start_from": work.recipe.adapter.start_from,
+        "start_sha256": train.inputs.get("start"),
+        "recipe": work.recipe.digest,
+        "steps": train.facts.get("steps"),
+        "steps_of_all_epochs": train.facts.get("steps_of_all_epochs") if cut else None,
+        "created": train.created,
+    }
+    return {key: value for key, value in found.items() if value not in (None, {})}

@@ -1,1 +1,0 @@
-"""From an adapter to files that llama.cpp reads: merged, converted, quantized, read back."""

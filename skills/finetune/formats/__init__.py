@@ -1,0 +1,1 @@
+"""Readers and writers of GGUF, safetensors and adapter files."""

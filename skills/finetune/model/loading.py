@@ -1,0 +1,162 @@
+"""The base as it is trained over: quantized, frozen, and with a fresh adapter."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputError
+from skills.finetune.run.recipe import Recipe, overridden
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out what torch, transformers, peft and bitsandbytes warn of: no user can act on it."""
+    logger = logging.getLogger("bitsandbytes")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def device_kind() -> str:
+    """Where it is computed: "cuda" where there is a GPU, else "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def settled(recipe: Recipe, notify: Callable[[str], None]) -> Recipe:
+    """The recipe with a type that this machine computes in at a bearable speed.
+
+    A CPU without AVX-512 has no bfloat16: oneDNN leaves it to plain loops, which took 9 times as
+    long as float32 forwards and 47 times backwards (400 x 576 by 576 x 1536, an EPYC with AVX2).
+
+    Args:
+        notify: told of a change.
+    """
+    import torch
+
+    wanted = recipe.quantization.compute
+    if torch.cuda.is_available():
+        can = wanted != "bfloat16" or torch.cuda.is_bf16_supported(including_emulation=False)
+        other, lacking = "float16", "this GPU has no bfloat16"
+    else:
+        fast = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        can = wanted == "float32" or (wanted == "bfloat16" and fast)
+        other, lacking = "float32", f"this CPU has no {wanted}"
+    if can:
+        return recipe
+    notify(f"{lacking}, so that it is computed in {other}")
+    return overridden(recipe, {"quantization.compute": other})
+
+
+@quiet()
+def load_model(folder: Path, recipe: Recipe, *, adapted: bool = True) -> Any:
+    """The base with an adapter that changes nothing yet; only the adapter is trained.
+
+    What peft's `prepare_model_for_kbit_training` does is done here but for one thing: it also casts
+    every weight that is not quantized to float32. For a 7B model those are two matrices of the
+    vocabulary, 4.4 GB instead of 2.2. The norms compute in float32 in any case, and the adapter's
+    own weights are float32.
+
+    The adapter's weights are drawn from torch's generator, which is seeded here.
+
+    Args:
+        adapted: with the adapter; else the base alone.
+
+    Raises:
+        InputError: there is no such layer as the recipe names, or the folder holds no model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, set_seed
+    from transformers.utils import logging as their_logging
+
+    their_logging.set_verbosity_error()
+    their_logging.disable_progress_bar()
+    kind = device_kind()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            dtype=getattr(torch, recipe.quantization.compute),
+            quantization_config=_quantization(recipe),
+            device_map={"": 0 if kind == "cuda" else "cpu"},
+            local_files_only=True,
+        )
+    except (OSError, ValueError) as exc:
+        raise InputError(f"the base cannot be loaded: {exc}", where=str(folder)) from exc
+    if recipe.quantization.kind == "nf4" and recipe.quantization.unpacked:
+        _unpack(model, getattr(torch, recipe.quantization.compute))
+    model.config.use_cache = False
+    model.requires_grad_(False)
+    if recipe.training.checkpointing:
+        # The first is the newer name. Without reentrance no input needs a gradient.
+        enable = getattr(model, "activation_checkpointing_enable", None)
+        (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+    set_seed(recipe.training.seed)
+    return _with_adapter(model, recipe) if adapted else model
+
+
+def _quantization(recipe: Recipe) -> Any:
+    """None, or NF4 with all its settings: bitsandbytes' own are fp4 and float32."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if recipe.quantization.kind == "none":
+        return None
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=recipe.quantization.double,
+        bnb_4bit_compute_dtype=getattr(torch, recipe.quantization.compute),
+    )
+
+
+def _unpack(model: Any, compute: Any) -> None:
+    """Put what NF4 made of each linear layer's weights in the layer's place.
+
+    bitsandbytes gives these very weights to every matrix product, so no number changes. What
+    transformers and peft know a quantized model by is taken off: to them it is a 16-bit one.
+    """
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn import Linear4bit
+
+    for name, packed in list(model.named_modules()):
+        if isinstance(packed, Linear4bit):
+            weight = dequantize_4bit(packed.weight.data, packed.weight.quant_state).to(compute)
+            plain = torch.nn.Linear(packed.in_features, packed.out_features, device="meta")
+            plain.weight, plain.bias = torch.nn.Parameter(weight), packed.bias
+            model.set_submodule(name, plain)
+    model.is_quantized = model.is_loaded_in_4bit = False
+    model.hf_quantizer = model.quantization_method = None
+    del model.config.quantization_config
+
+
+def _with_adapter(model: Any, recipe: Recipe) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    adapter = recipe.adapter
+    targets = adapter.targets
+    # A whole number where it is one: converters read it as such.
+    alpha: Any = int(adapter.alpha) if adapter.alpha == int(adapter.alpha) else adapter.alpha
+    config = LoraConfig(
+        r=adapter.r,
+        lora_alpha=alpha,
+        lora_dropout=adapter.dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as exc:
+        raise InputError(f"adapter.targets: {exc}") from exc

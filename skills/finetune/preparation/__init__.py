@@ -1,0 +1,1 @@
+"""The stage `prepare`: split, render and tokenize the training rows."""

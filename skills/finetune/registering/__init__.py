@@ -1,1 +1,0 @@
-"""The model in the user's own registry."""

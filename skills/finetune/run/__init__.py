@@ -1,0 +1,1 @@
+"""A fine-tuning run: recipe, run folder, stages, pipeline."""

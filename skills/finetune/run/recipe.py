@@ -1,0 +1,214 @@
+"""A recipe: everything that decides what a training run gives, as data.
+
+    recipe = load("lesson")            # a preset of recipes/, or a path
+    recipe = overridden(recipe, {"training.epochs": 2})
+
+Unknown keys are refused, with file and line. What does not change the result, such as where it is
+written, is no part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
+
+from harness.errors import InputError, UsageError
+from harness.support import yaml_models
+from skills.nanda.framework import sha256_of
+
+PRESETS = Path(__file__).with_name("recipes")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Quantization(_Strict):
+    """How the base's weights are held while the adapter is trained.
+
+    Attributes:
+        kind: nf4 (QLoRA; Dettmers et al. 2023, arXiv 2305.14314) or none.
+        double: quantize the quantization constants as well.
+        compute: the type that is computed in, and of weights that are not quantized.
+        unpacked: keep what NF4 makes of the weights, in the type that is computed in, instead of
+            unpacking it anew in every pass: in training the same numbers in less time, and four
+            times the memory. For a CPU, where unpacking is slow and the base small.
+    """
+
+    kind: Literal["nf4", "none"] = "nf4"
+    double: bool = True
+    compute: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    unpacked: bool = False
+
+
+class Adapter(_Strict):
+    """The LoRA adapter (Hu et al. 2021, arXiv 2106.09685): W + alpha / r * B A.
+
+    Attributes:
+        targets: names of the layers that get one, or "all-linear" for every linear layer but the
+            output.
+        start_from: an adapter of the same r, alpha and targets to go on from: a folder as peft
+            saves it, its GGUF, or a model of the registry that has one. None: a fresh one.
+    """
+
+    r: int = Field(16, ge=1, le=1024)
+    alpha: float = Field(32, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    targets: tuple[str, ...] | Literal["all-linear"] = ("q_proj", "v_proj")
+    start_from: str | None = Field(None, min_length=1)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a `start_from` that is None: the digests of runs of before there was one stay."""
+        found: dict[str, Any] = serialize(self)
+        if self.start_from is None:
+            del found["start_from"]
+        return found
+
+
+class Training(_Strict):
+    """The optimization.
+
+    Attributes:
+        batch: rows at once; `accumulation` of them make one step.
+        warmup: steps until the full learning rate; below 1 a share of all steps.
+        max_length: tokens of a row at most, prompt and completion; a longer one is refused.
+        max_steps: end after so many steps, whatever `epochs` says.
+        checkpointing: compute activations again in the backward pass instead of keeping them.
+        save_steps, log_steps, eval_steps: how often to save, to log, and to measure the dev loss.
+        keep: checkpoints that are kept, the best one besides; None: all.
+    """
+
+    epochs: float = Field(3, gt=0)
+    batch: int = Field(4, ge=1)
+    accumulation: int = Field(4, ge=1)
+    learning_rate: float = Field(2e-4, gt=0)
+    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    warmup: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    optimizer: Literal["adamw_torch", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit"] = (
+        "adamw_torch"
+    )
+    max_length: int = Field(2048, ge=64)
+    max_steps: int | None = Field(None, ge=1)
+    checkpointing: bool = True
+    save_steps: int = Field(100, ge=1)
+    log_steps: int = Field(10, ge=1)
+    eval_steps: int = Field(100, ge=1)
+    keep: int | None = Field(None, ge=1)
+    seed: int = Field(42, ge=0)
+
+    @property
+    def rows_per_step(self) -> int:
+        return self.batch * self.accumulation
+
+
+class Decisions(_Strict):
+    """What it counts whether a move is stated, beside the words that it is stated in.
+
+    Attributes:
+        weight: of each decision, against 1 of a token; 0: none beside the tokens' own.
+        stated: for moves by name, times that where the move is stated: above 1 for one that few
+            abstracts state, and that the model would otherwise hardly ever dare to.
+    """
+
+    weight: float = Field(0.0, ge=0)
+    stated: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+
+
+class Export(_Strict):
+    """What is made of the adapter.
+
+    Attributes:
+        name: of the model, at Ollama and in the registry.
+        merge_base: merge into the base's 16-bit weights, or into what NF4 makes of them.
+        quantize: the type of the quantized GGUF.
+        num_ctx, num_predict, temperature: parameters of the Modelfile.
+    """
+
+    name: str = Field("nanda-annotator", pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")
+    merge_base: Literal["16bit", "nf4"] = "16bit"
+    quantize: Literal["Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0"] = "Q4_K_M"
+    num_ctx: int = Field(4096, ge=256)
+    num_predict: int = Field(1024, ge=1)
+    temperature: float = Field(0.1, ge=0)
+
+
+class Recipe(_Strict):
+    """A whole recipe.
+
+    Attributes:
+        base: a model of the hub in the local cache, a folder with one, or a `files:` id of the
+            registry (a GGUF that is made a folder of).
+        dev_share: of the gold rows, what is held out to measure where no dev file is given.
+    """
+
+    version: Literal[1] = 1
+    summary: str = ""
+    base: str = Field("Qwen/Qwen2.5-7B-Instruct", min_length=1)
+    quantization: Quantization = Quantization()
+    adapter: Adapter = Adapter()
+    training: Training = Training()
+    decisions: Decisions = Decisions()
+    dev_share: float = Field(0.1, ge=0, lt=1)
+    export: Export = Export()
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all but the summary."""
+        return sha256_of(self.model_dump(mode="json", exclude={"summary"}))
+
+
+def presets() -> dict[str, Path]:
+    """The recipes that ship, by name."""
+    return {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
+
+
+def load(name: str | Path) -> Recipe:
+    """Read a preset by its name, or a recipe by its path.
+
+    Raises:
+        UsageError: there is no such preset, and no such file.
+        InputError: the file is no recipe, naming file and line.
+    """
+    known = presets()
+    if (path := known.get(str(name))) is None:
+        path = Path(name).expanduser()
+        if not path.suffix and not path.exists():
+            raise UsageError(
+                f"there is no preset {str(name)!r}",
+                hint=f"There are {', '.join(known)}; a path ends in .yaml.",
+            )
+    return yaml_models.load(path, Recipe, InputError)
+
+
+def overridden(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """`recipe` with other values, "training.epochs": 2.
+
+    Raises:
+        UsageError: there is no such setting, or it cannot have the value.
+    """
+    data = recipe.model_dump()
+    for dotted, value in changes.items():
+        *parents, name = dotted.split(".")
+        place = data
+        for parent in parents:
+            place = place[parent]
+        place[name] = value
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        name = ".".join(map(str, error["loc"])) or "the recipe"
+        raise UsageError(f"{name}: {error['msg'].removeprefix('Value error, ')}") from exc

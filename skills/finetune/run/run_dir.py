@@ -1,0 +1,298 @@
+"""The folder a fine-tuning run is kept in: its artifacts, and a manifest of how each was made.
+
+    out/
+      manifest.json                      an entry for each stage that is done
+      prepared/                          rows as tokens, with the mask of the loss
+      checkpoint-N/ adapter/             training states; the adapter that is used
+      merged/                            the base with the adapter merged into it
+      NAME.f16.gguf NAME.Q4_K_M.gguf     the same for llama.cpp, whole and quantized
+      NAME-lora.gguf                     the adapter alone for llama.cpp
+      Modelfile Modelfile.adapter
+
+A stage is skipped when its inputs are those of its entry and its outputs are untouched.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+from harness._version import __version__
+from harness.errors import InputError, OutputError
+from harness.runs import targets
+from skills.finetune.run.recipe import Recipe
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "gguf")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file as it was left. Size and mtime spare hashing gigabytes to see that it is untouched."""
+
+    sha256: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How a stage was done.
+
+    Attributes:
+        inputs: all that its result depends on: digests and settings, as JSON holds them.
+        outputs: the files it left, by their path in the folder.
+        facts: what was found on the way, for people and for later stages.
+        versions: of the packages that were used.
+    """
+
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Output]
+    facts: Mapping[str, Any]
+    seconds: float
+    versions: Mapping[str, str]
+    created: str
+
+
+@dataclass(slots=True)
+class Done:
+    """What a stage hands back: the files it has written, and what it found.
+
+    Attributes:
+        inputs: of its inputs, those that are others by its own doing.
+    """
+
+    outputs: Sequence[Path]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """The folder of a run."""
+
+    folder: Path
+    name: str
+
+    @classmethod
+    def of(cls, folder: Path, recipe: Recipe) -> Out:
+        return cls(folder, recipe.export.name)
+
+    @property
+    def prepared(self) -> Path:
+        return self.folder / "prepared"
+
+    @property
+    def adapter(self) -> Path:
+        return self.folder / "adapter"
+
+    @property
+    def merged(self) -> Path:
+        return self.folder / "merged"
+
+    @property
+    def f16(self) -> Path:
+        return self.folder / f"{self.name}.f16.gguf"
+
+    def quantized(self, kind: str) -> Path:
+        return self.folder / f"{self.name}.{kind}.gguf"
+
+    @property
+    def lora(self) -> Path:
+        return self.folder / f"{self.name}-lora.gguf"
+
+    @property
+    def modelfile(self) -> Path:
+        return self.folder / "Modelfile"
+
+    @property
+    def adapter_modelfile(self) -> Path:
+        return self.folder / "Modelfile.adapter"
+
+    def prepared_facts(self) -> dict[str, Any]:
+        """Return the facts of the prepared rows, empty if they cannot be read."""
+        try:
+            text = (self.prepared / "prepared.json").read_text(encoding="utf-8")
+            found: dict[str, Any] = json.loads(text)
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def entry(self, stage: str) -> Entry | None:
+        """How a stage was done; None if it was not.
+
+        Raises:
+            InputError: the manifest cannot be read.
+        """
+        return self._entries().get(stage)
+
+    def is_current(self, stage: str, inputs: Mapping[str, Any]) -> bool:
+        """Whether a stage was done with these inputs, and its outputs are what it left."""
+        entry = self.entry(stage)
+        return (
+            entry is not None
+            and dict(entry.inputs) == _as_json(inputs)
+            and all(self._is_untouched(path, kept) for path, kept in entry.outputs.items())
+        )
+
+    def changed(self, stage: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
+        """The names of the inputs that are not those of the entry, for a sentence about it."""
+        entry = self.entry(stage)
+        if entry is None:
+            return ()
+        before, now = dict(entry.inputs), _as_json(inputs)
+        return tuple(name for name in sorted({*before, *now}) if before.get(name) != now.get(name))
+
+    def record(self, stage: str, inputs: Mapping[str, Any], done: Done, seconds: float) -> Entry:
+        """Note that a stage is done; the manifest is replaced whole.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        entry = Entry(
+            _as_json({**inputs, **done.inputs}),
+            {str(path.relative_to(self.folder)): _output(path) for path in _files(done.outputs)},
+            _as_json(done.facts),
+            round(seconds, 1),
+            _versions(),
+            time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+        )
+        manifest = self._manifest()
+        manifest["stages"][stage] = asdict(entry)
+        self._write(manifest)
+        return entry
+
+    def forget(self, stage: str) -> None:
+        """Take a stage's entry out; its files stay."""
+        manifest = self._manifest()
+        if manifest["stages"].pop(stage, None) is not None:
+            self._write(manifest)
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        """What the run was begun with (`remember`); empty where there is none."""
+        found: Mapping[str, Any] = self._manifest()["run"]
+        return found
+
+    def remember(self, run: Mapping[str, Any]) -> None:
+        """Note what a run is begun with, so that a single stage can be done later by the same."""
+        manifest = self._manifest()
+        if manifest["run"] != _as_json(run):
+            self._write({**manifest, "run": _as_json(run)})
+
+    def make(self) -> None:
+        """Make the folder.
+
+        Raises:
+            OutputError: it cannot be made, or is a file.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise OutputError(
+                f"cannot be made: {exc.strerror or exc}", where=str(self.folder)
+            ) from exc
+
+    def _entries(self) -> dict[str, Entry]:
+        return {name: _entry(stage) for name, stage in self._manifest()["stages"].items()}
+
+    def _write(self, manifest: Mapping[str, Any]) -> None:
+        text = json.dumps(manifest, indent=2, ensure_ascii=False).encode()
+
+        def write(file: IO[bytes]) -> None:
+            file.write(text)
+
+        targets.write(self.folder / MANIFEST, write)
+
+    def _manifest(self) -> dict[str, Any]:
+        path = self.folder / MANIFEST
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            for stage in found["stages"].values():
+                _entry(stage)
+            return {"run": {}, **found}
+        except FileNotFoundError:
+            return {"format": FORMAT, "run": {}, "stages": {}}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise InputError(
+                f"is no manifest of a run: {exc}",
+                where=str(path),
+                hint="Give another folder with --out, or move this one away.",
+            ) from exc
+
+    def _is_untouched(self, relative: str, kept: Output) -> bool:
+        path = self.folder / relative
+        try:
+            stat = path.stat()
+        except OSError:
+            return False
+        if stat.st_size != kept.size:
+            return False
+        return stat.st_mtime_ns == kept.mtime_ns or targets.digest(path) == kept.sha256
+
+
+@contextmanager
+def partial(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `folder` when the block ends well.
+
+    A process that is killed leaves it under another name, and the folder as it was.
+
+    Raises:
+        OutputError: the disk is full, or the like.
+    """
+    import shutil
+
+    temporary = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.replace(folder)
+    except OSError as exc:
+        raise OutputError(f"not written: {exc.strerror or exc}", where=str(folder)) from exc
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    """The files of these paths; all those within a folder."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(found for found in path.rglob("*") if found.is_file())
+        else:
+            yield path
+
+
+def _output(path: Path) -> Output:
+    stat = path.stat()
+    return Output(targets.digest(path), stat.st_size, stat.st_mtime_ns)
+
+
+def _entry(stage: Mapping[str, Any]) -> Entry:
+    outputs = {path: Output(**kept) for path, kept in stage["outputs"].items()}
+    return Entry(**{**stage, "outputs": outputs})
+
+
+def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
+    """As it is read back: tuples become lists, keys texts."""
+    found: dict[str, Any] = json.loads(json.dumps(value, default=str))
+    return found
+
+
+def _versions() -> dict[str, str]:
+    found = {"nanda-harness": __version__}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

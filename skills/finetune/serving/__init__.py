@@ -1,1 +1,0 @@
-"""The model at Ollama: its Modelfile, how it is made there and verified."""

@@ -1,0 +1,128 @@
+"""Names in a move that its abstract does not hold: systems, models, data sets, people, places."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from skills.nanda.sentences import split_sentences
+from skills.nanda.text import STOP_WORDS, composed
+
+LONGEST = 6
+"""Runs of letters and digits in a name at most; four in "Qwen2.5-Coder-7B-Instruct"."""
+
+_TOKEN = re.compile(r"[^\W_]+(?:[-._'\u2019/&]?[^\W_]+)*")
+_RUN = re.compile(r"[^\W_]+(?:\.\d+[^\W_]*)*")
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def unsupported_names(abstract: str, text: str) -> list[str]:
+    """The names of `text` that the abstract does not hold, as written, each once.
+
+    A name is an acronym ("LLM"), a word with a capital inside ("AutoML"), one with a digit behind
+    letters ("GPT-4o"), or a capitalised word that does not begin a sentence. Of compounds only the
+    part that is a name is looked at ("LLM" of "LLM-based"). The abstract may hold it in any case,
+    with or without accents, a plural s, hyphens and blanks ("GPT 4o"), and an acronym also as the
+    initials of consecutive words ("reinforcement learning" for "RL").
+    """
+    abstract, text = composed(abstract), composed(text)
+    known, initials = _known(abstract), _initials(abstract)
+    found = [name for name, _ in _names(text) if not _is_held(name, known, initials)]
+    return list(dict.fromkeys(found))
+
+
+def without_names(text: str) -> str:
+    """`text` with a blank for every character of a name, so that "GPT-4" leaves no number 4."""
+    characters = list(text)
+    for name, start in _names(text):
+        characters[start : start + len(name)] = " " * len(name)
+    return "".join(characters)
+
+
+def _names(text: str) -> Iterator[tuple[str, int]]:
+    """Each name in `text` with where it starts."""
+    start = 0
+    for sentence in split_sentences(text):
+        start = text.index(sentence, start)
+        for number, token in enumerate(_TOKEN.finditer(sentence)):
+            name, offset = _name_in(token.group(), first=number == 0)
+            if name:
+                yield name, start + token.start() + offset
+        start += len(sentence)
+
+
+def _name_in(token: str, *, first: bool) -> tuple[str, int]:
+    """The part of a token that is a name, or "", and where in the token it starts."""
+    token = re.sub(r"['\u2019]s?$", "", token)
+    pieces = [(piece.group(), piece.start()) for piece in re.finditer(r"[^-/]+", token)]
+    while pieces and _is_plain(pieces[0][0]):
+        pieces.pop(0)
+        first = False
+    while pieces and _is_plain(pieces[-1][0]):
+        pieces.pop()
+    if not pieces or pieces[0][0][0].isdigit():
+        return "", 0
+    start = pieces[0][1]
+    name = token[start : pieces[-1][1] + len(pieces[-1][0])]
+    telling = any(char.isdigit() for char in name) or any(_has_inner_capital(p) for p, _ in pieces)
+    capitals_behind = any(piece[0].isupper() for piece, _ in pieces[1:])
+    return (name, start) if telling or capitals_behind or not first else ("", 0)
+
+
+def _is_plain(piece: str) -> bool:
+    return piece.islower() and not any(char.isdigit() for char in piece)
+
+
+def _has_inner_capital(piece: str) -> bool:
+    return any(char.isupper() for char in piece[1:])
+
+
+def _is_held(name: str, known: frozenset[str], initials: str) -> bool:
+    if _in_any_number(_squeeze(name), known):
+        return True
+    if any(char.isdigit() for char in name):
+        return False
+    pieces = [piece for piece in re.split(r"[-/]", name) if not _is_plain(piece)]
+    return all(
+        _in_any_number(_squeeze(piece), known) or _is_initials(piece, initials) for piece in pieces
+    )
+
+
+def _in_any_number(squeezed: str, known: frozenset[str]) -> bool:
+    return not known.isdisjoint((squeezed, squeezed.removesuffix("s"), f"{squeezed}s"))
+
+
+def _is_initials(piece: str, initials: str) -> bool:
+    acronym = piece.removesuffix("s")
+    return len(acronym) > 1 and acronym.isupper() and acronym.casefold() in initials
+
+
+def _squeeze(name: str) -> str:
+    return "".join(_RUN.findall(_folded(name)))
+
+
+def _folded(text: str) -> str:
+    """Lower case, without accents."""
+    parts = unicodedata.normalize("NFKD", text)
+    return "".join(char for char in parts if not unicodedata.combining(char)).casefold()
+
+
+@functools.lru_cache(maxsize=4)  # each abstract is asked about move by move
+def _known(abstract: str) -> frozenset[str]:
+    """Everything in the abstract that a name could be: one to `LONGEST` consecutive runs.
+
+    Runs are never cut, so that "GPT-4o" does not hold "GPT-4", nor "Qwen2.5" "Qwen2".
+    """
+    runs = _RUN.findall(_folded(abstract))
+    return frozenset(
+        "".join(runs[i : i + n]) for n in range(1, LONGEST + 1) for i in range(len(runs) - n + 1)
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _initials(abstract: str) -> str:
+    """The first letters of the words that carry content, as one text."""
+    found = (word for word in _WORD.findall(abstract.casefold()) if word not in STOP_WORDS)
+    return "".join(word[0] for word in found)

@@ -1,0 +1,1 @@
+"""What the pages of /corpus, /curate and /evaluate share: layout, charts and statistics."""

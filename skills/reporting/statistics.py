@@ -1,0 +1,93 @@
+"""Shares with their intervals, and the bootstrap: the statistics of all reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+TAIL = 0.025
+"""The share of resamples beyond either end of a 95% interval."""
+EQUAL = 1e-9
+"""Values that differ by less than this are equal up to rounding errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """`count` out of `of`."""
+
+    count: int
+    of: int
+
+    @property
+    def value(self) -> float | None:
+        """The proportion, 0 to 1, or None if `of` is 0."""
+        return self.count / self.of if self.of else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% Wilson score interval: low and high, 0 to 1.
+
+        Unlike the normal approximation it stays within 0 and 1, and is usable near both ends and
+        for few papers. It treats the papers as a random sample.
+        """
+        if not self.of:
+            return 0.0, 1.0
+        from scipy.stats import binomtest
+
+        found = binomtest(self.count, self.of).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form: count, of, share, low, high."""
+        low, high = self.interval
+        return {
+            "count": self.count,
+            "of": self.of,
+            "share": rounded(self.value),
+            "low": round(low, 4),
+            "high": round(high, 4),
+        }
+
+
+def bootstrap_weights(units: int, resamples: int, seed: int) -> NDArray[np.uint16]:
+    """Return how often each unit occurs in each bootstrap sample, `resamples` by `units`.
+
+    A statistic that is a function of sums over the units is resampled by one matrix product with
+    these weights. `scipy.stats.bootstrap` would gather every unit of every sample instead, once per
+    statistic, which takes a hundred times as long. Two statistics on the same weights are paired.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(units, np.full(units, 1 / units), size=resamples)
+    return drawn.astype(np.uint16)
+
+
+def percentile_interval(drawn: Floats) -> tuple[float | None, float | None, str]:
+    """Return the 95% percentile interval of resampled values: low, high and "".
+
+    A resample in which the statistic is undefined (nan) could have any value, so each end counts
+    all of them beyond it. Without an interval, low and high are None, followed by the reason.
+    """
+    import numpy as np
+
+    defined = drawn[~np.isnan(drawn)]
+    missing = 1 - len(defined) / len(drawn)
+    if missing >= TAIL:
+        return None, None, f"no interval: undefined in {missing:.1%} of the resamples"
+    if np.ptp(defined) < EQUAL:
+        return None, None, "no interval: the same in all resamples"
+    beyond = (TAIL - missing) / (1 - missing)
+    low, high = np.quantile(defined, [beyond, 1 - beyond])
+    return float(low), float(high), ""
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a figure rounded as in reports: four decimals."""
+    return None if value is None else round(value, 4)

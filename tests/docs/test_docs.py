@@ -1,0 +1,97 @@
+"""The documents say what the program does: generated pages, snippets that run, links that lead."""
+
+import importlib.util
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from harness import settings
+from harness.api import hookspecs
+from harness.models import registry
+from harness.models.registry import Registry
+from harness.settings import CODE_ROOT
+from harness.testing import FakeModel, assert_refuses, assert_saves, fake_app
+from skills.curate.inputs.gates import REASONS
+
+PAGES = [CODE_ROOT / "README.md", *sorted((CODE_ROOT / "docs").glob("*.md"))]
+README = (CODE_ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(page, language):
+    text = (CODE_ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
+
+
+def test_the_documents_are_what_they_are_made_of():
+    done = subprocess.run(
+        [sys.executable, CODE_ROOT / "docs" / "generate.py", "--check"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_registries_of_the_guide_are_valid(tmp_path):
+    shipped = registry.load(CODE_ROOT / "models" / "registry.yaml")
+    for text in blocks("docs/models.md", "yaml"):
+        assert shipped.overlaid(Registry.model_validate(yaml.safe_load(text))).models
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not link.startswith("http"):
+            assert (page.parent / link).exists(), link
+
+
+def test_every_reason_of_the_gates_is_explained():
+    text = (CODE_ROOT / "docs" / "curate.md").read_text(encoding="utf-8")
+    for code, meaning in REASONS.items():
+        assert f"| `{code}` | {meaning} |" in text
+
+
+def test_the_commands_of_the_readme_are_those_of_the_makefile():
+    makefile = (CODE_ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\S+)", README, re.M):
+        assert f"\n{target}:" in makefile
+    annotate = re.search(r'agent\.py (".*examples/abstract.txt.*")', README)
+    assert annotate is not None
+    assert annotate[1] in makefile
+
+
+def test_every_environment_variable_is_explained():
+    named = set(re.findall(r"HARNESS_[A-Z_]+", settings.__doc__ or ""))
+    source = (CODE_ROOT / "harness" / "settings.py").read_text(encoding="utf-8")
+    assert set(re.findall(r'"(HARNESS_[A-Z_]+)"', source)) <= named
+    told = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert {name for name in named if name not in told} == set()
+
+
+def test_the_guide_of_hooks_lists_every_hook_as_it_is():
+    text = (CODE_ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\w+)\(([\w, ]+)\)` \|", text, re.M)
+    specs = {
+        name: ", ".join(inspect.signature(hook).parameters)
+        for name, hook in vars(hookspecs).items()
+        if hasattr(hook, f"{hookspecs.PROJECT}_spec")
+    }
+    assert dict(told) == specs
+
+
+def test_the_snippets_of_the_guide_of_hooks_work(tmp_path):
+    shutil.copy(CODE_ROOT / "tests" / "support" / "two_moves.yaml", tmp_path)
+    (tmp_path / "guide.py").write_text("\n".join(blocks("docs/hooks.md", "python")))
+    spec = importlib.util.spec_from_file_location("guide", tmp_path / "guide.py")
+    plugin = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plugin)
+    model = FakeModel('{"aim": "To act.", "result": "It acts."}')
+    app = fake_app(tmp_path, model, plugins={"guide": plugin})
+    line = f"/annotate --framework two-moves --title One {'word ' * 40}"
+    assert "title = {One}" in assert_saves(app, line, tmp_path / "x.bib").read_text()
+    assert_refuses(app, "/chat hello save to x.bib", "/chat")
+    assert "plugin" not in app.screen.err.getvalue()

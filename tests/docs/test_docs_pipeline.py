@@ -1,0 +1,100 @@
+"""docs/pipeline.md follows a row that is really there, and shows what the program makes of it."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+from repository import ROOT
+
+from skills.finetune.build_finetune_from_annotations import build_dataset
+from skills.finetune.data.annotation_pairs import chat_messages
+from skills.finetune.model.facts import published
+from skills.finetune.planning.memory import full, qlora
+from skills.finetune.planning.terms import Batch
+from skills.finetune.run import recipe as recipes
+from skills.finetune.run.recipe import Recipe
+from skills.finetune.run.stages import ORDER
+
+PAGE = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
+
+
+def row() -> dict[str, object]:
+    [line] = build_dataset(ROOT / "examples" / "gold.csv", None).lines()
+    found: dict[str, object] = json.loads(line)
+    return found
+
+
+def test_the_row_is_that_of_the_example() -> None:
+    [shown] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    parts = json.loads(shown)
+    made = row()
+    assert parts.keys() == made.keys()
+    for name, text in parts.items():
+        if not isinstance(text, str):
+            assert made[name] == text
+            continue
+        beginning, _, end = text.partition("...")
+        assert str(made[name]).startswith(beginning.rstrip()), name
+        assert str(made[name]).endswith(end), name
+
+
+def test_the_lines_of_the_loss_are_its_completion() -> None:
+    [shown] = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
+    lines = [line.removeprefix("   ") for line in shown.splitlines() if line.strip()]
+    signs = "".join(line[0] for line in lines)
+    assert re.fullmatch(r" +\++", signs), "the prompt first, without a sign"
+    told = [line[2:] for line in lines[: signs.index("+")]]
+    learnt = [line[2:] for line in lines[signs.index("+") :]]
+    made = row()
+    assert str(chat_messages(made)[0]["content"]) in "\n".join(told)
+    assert learnt[0] == "<annotation>"
+    assert learnt[-1] == "</annotation><|im_end|>"
+    completion = str(made["completion"]).splitlines()
+    assert [line for line in learnt[:-1] if line != "..."] == completion[: len(learnt) - 2]
+
+
+def test_the_table_of_stages_has_all_of_them() -> None:
+    [table] = re.findall(r"\| stage \|.*?\n\n", PAGE, re.DOTALL)
+    assert tuple(re.findall(r"^ *\| (\w+) \|", table, re.MULTILINE))[1:] == ORDER
+
+
+def test_the_settings_are_the_recipes_all_of_them() -> None:
+    rows = re.findall(r"^\| `([a-z_.]+)` \| (.+?) \| ", PAGE, re.MULTILINE)
+    told = {name: yaml.safe_load(value) for name, value in rows}
+    assert told == dict(settings_of(recipes.load("lesson")))
+
+
+def settings_of(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """Every setting by its dotted name."""
+    for name, value in recipe:
+        if isinstance(value, BaseModel):
+            for inner, found in value:
+                yield f"{name}.{inner}", list(found) if isinstance(found, tuple) else found
+        elif name not in ("version", "summary"):
+            yield name, value
+
+
+def test_the_memory_is_that_of_the_plan() -> None:
+    lesson = recipes.load("lesson")
+    facts = published(lesson.base)
+    assert facts is not None
+    batch = Batch(lesson.training.batch, 512, 256)
+    tuned = {item.name: item.bytes for item in qlora(facts, lesson, batch, "gpu") if item.held}
+    whole = {item.name: item.bytes for item in full(facts, lesson, batch, "gpu") if item.held}
+    cells = dict(re.findall(r"^\| (weights|gradients|optimizer|together) \| (.*) \|$", PAGE, re.M))
+
+    def figures(name: str) -> list[str]:
+        return re.findall(r"([\d.]+) (?:GB|MB|in NF4)", cells[name])
+
+    def shown(size: float, unit: float = 1e9) -> str:
+        return f"{size / unit:.{1 if unit == 1e9 else 0}f}"
+
+    base = [tuned["base in NF4"], tuned["base in bfloat16"]]
+    wide = [whole["base in 16 bit"], whole["base in 32 bit, which is trained"]]
+    assert figures("weights") == [shown(sum(base)), shown(base[0]), *map(shown, wide)]
+    assert figures("gradients") == [shown(tuned["gradients"], 1e6), shown(whole["gradients"])]
+    assert figures("optimizer") == [shown(tuned["optimizer"], 1e6), shown(whole["optimizer"])]
+    assert figures("together") == [shown(sum(tuned.values())), shown(sum(whole.values()))]

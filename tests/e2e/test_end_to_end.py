@@ -1,0 +1,117 @@
+"""The shipped registry, skills and backends together: who serves /annotate, over a real socket."""
+
+import io
+import json
+
+import pytest
+from protocol_server import ProtocolServer
+
+from harness import GenerationFailed, ModelUnavailable
+from harness.cli.app import App
+from harness.errors import ModelBusy
+from harness.runs.runner import Door
+from harness.settings import CODE_ROOT
+from harness.terminal.console import Screen
+from harness.testing import FakeModel, fake_settings
+from skills.nanda.framework import nanda
+
+MOVES = {name: f"Something about the {name}." for name in nanda().names}
+AS_JSON = json.dumps(MOVES)
+AS_TEXT = "\n".join(
+    ["<annotation>", *(f"{move.label}: {MOVES[move.name]}" for move in nanda().moves), ""]
+)
+LINE = f"/annotate {CODE_ROOT / 'examples' / 'abstract.txt'}"
+
+
+@pytest.fixture
+def app(tmp_path):
+    app = App(fake_settings(tmp_path), Door("test"), Screen(io.StringIO(), io.StringIO()))
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def without_adapter(app):
+    """The tuned model is at Ollama or nowhere."""
+    app.settings.user_registry.parent.mkdir(parents=True, exist_ok=True)
+    app.settings.user_registry.write_text(
+        "version: 1\nfiles: {nanda-annotator-lora: {path: nowhere.gguf}}\n"
+    )
+    app.dispatch("/reload")
+    return app
+
+
+def serve(monkeypatch, text, *names):
+    server = ProtocolServer(FakeModel(text), names=names)
+    monkeypatch.setenv("OLLAMA_HOST", server.url)
+    return server
+
+
+def chats(server):
+    return [r.body for r in server.requests if r.path == "/api/chat"]
+
+
+def test_the_tuned_model_is_asked_first_and_in_its_own_form(app, monkeypatch):
+    with serve(monkeypatch, AS_TEXT, "nanda-annotator:latest", "qwen2.5:7b") as server:
+        record = app.dispatch(LINE).result.data
+        [asked] = chats(server)
+    assert {name: record[name] for name in MOVES} == MOVES
+    assert asked["model"] == "nanda-annotator"
+    assert "format" not in asked or asked["format"] is None
+    assert "</annotation>" in asked["options"]["stop"]
+    assert asked["options"]["num_ctx"] == 4096
+    provenance = record["provenance"]
+    assert (provenance["resolved"], provenance["backend"]) == ("nanda-annotator", "ollama")
+    assert provenance["reason"] is None
+    assert "unavailable" not in app.screen.err.getvalue()
+
+
+def test_the_producer_takes_over_in_the_open_and_is_asked_for_json(without_adapter, monkeypatch):
+    with serve(monkeypatch, AS_JSON, "qwen2.5:7b") as server:
+        record = without_adapter.dispatch(LINE).result.data
+        [asked] = chats(server)
+    assert {name: record[name] for name in MOVES} == MOVES
+    assert asked["model"] == "qwen2.5:7b"
+    assert list(asked["format"]["properties"]) == list(MOVES)
+    provenance = record["provenance"]
+    assert (provenance["requested"], provenance["resolved"]) == ("nanda-annotator", "producer")
+    assert "Ollama has no nanda-annotator" in provenance["reason"]
+    said = without_adapter.screen.err.getvalue().splitlines()[0]
+    assert said.startswith("annotate: nanda-annotator unavailable (ollama nanda-annotator: Ollama")
+    assert said.endswith("using producer (ollama qwen2.5:7b)")
+    [run] = without_adapter.run_log.recent(1)
+    assert (run["requested"], run["resolved"]) == ("nanda-annotator", "producer")
+
+
+@pytest.mark.parametrize(
+    ("failure", "error", "code"),
+    [("busy", ModelBusy, 3), ("error", GenerationFailed, 1), ("cut", GenerationFailed, 1)],
+)
+def test_a_server_in_trouble_is_no_reason_to_change_the_model(
+    app, monkeypatch, failure, error, code
+):
+    with serve(monkeypatch, AS_TEXT, "nanda-annotator:latest", "qwen2.5:7b") as server:
+        server.fail(failure, "nanda-annotator")
+        with pytest.raises(error) as caught:
+            app.dispatch(LINE)
+    assert caught.value.exit_code == code
+    [run] = app.run_log.recent(1)
+    assert (run["status"], run["resolved"]) == ("failed", "nanda-annotator")
+
+
+@pytest.mark.parametrize("failure", ["load_error", "missing"])
+def test_a_model_that_the_server_cannot_load_is_replaced(without_adapter, monkeypatch, failure):
+    with serve(monkeypatch, AS_JSON, "nanda-annotator:latest", "qwen2.5:7b") as server:
+        server.fail(failure, "nanda-annotator")
+        record = without_adapter.dispatch(LINE).result.data
+    assert record["provenance"]["resolved"] == "producer"
+    assert "ollama nanda-annotator: " in record["provenance"]["reason"]
+
+
+def test_no_fallback_means_none(without_adapter, monkeypatch):
+    with (
+        serve(monkeypatch, AS_JSON, "qwen2.5:7b") as server,
+        pytest.raises(ModelUnavailable, match="Ollama has no nanda-annotator"),
+    ):
+        without_adapter.dispatch(f"{LINE} --no-fallback")
+    assert not chats(server)

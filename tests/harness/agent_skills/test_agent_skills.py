@@ -1,0 +1,378 @@
+"""Reading tests/data/agent_skills/: the Agent Skills specification and its edge cases."""
+
+import dataclasses
+import io
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from plugin_folders import GOOD, entry_point, lenient, plugin
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
+from repository import TEST_DATA
+
+from harness import InputError, InvalidReply, Reply, UsageError
+from harness.agent_skills import skill_md
+from harness.agent_skills.prompt_skill import PromptSkill
+from harness.cli.app import App
+from harness.cli.repl import Repl
+from harness.runs.runner import Door
+from harness.settings import CODE_ROOT
+from harness.terminal.console import Screen
+from harness.testing import FakeModel, fake_app, fake_settings
+
+FOLDERS = TEST_DATA / "agent_skills"
+LOADED, NOTED, REFUSED = "loaded", "noted", "refused"
+NO_NAME = "is not lower-case letters, digits and single hyphens"
+TABLE = [
+    # folder, read leniently, reason, reason where it is read strictly if that is another
+    ("minimal", LOADED, ""),
+    ("complete", LOADED, ""),
+    ("hyphens-inside", LOADED, ""),
+    ("block-text", LOADED, ""),
+    ("windows-lines", LOADED, ""),
+    ("byte-order-mark", LOADED, ""),
+    ("umlaute", LOADED, ""),
+    ("n" * 64, LOADED, ""),
+    ("latin-1-body", LOADED, ""),
+    ("links-within", LOADED, ""),
+    ("reaches-out", LOADED, ""),
+    ("group/nested", LOADED, ""),
+    ("n" * 65, NOTED, "the name has 65 characters, 64 are allowed"),
+    ("other-name", NOTED, "the name 'another-name' is not the folder's, 'other-name'"),
+    ("no-name", NOTED, "no name; the folder's is used"),
+    ("name-in-capitals", NOTED, f"the name 'Name In Capitals' {NO_NAME}; the folder's is used"),
+    ("name-of-digits", NOTED, "the name '12' is not the folder's, 'name-of-digits'"),
+    ("unknown-fields", NOTED, "unknown field 'argument-hint'"),
+    ("long-description", NOTED, "the description has 1499 characters, 1024 are allowed"),
+    ("escape-codes", NOTED, "the description has characters that cannot be printed"),
+    ("colon-in-text", NOTED, "the description has ': ' in it and no quotes", "is not YAML"),
+    ("list-of-tools", NOTED, "allowed-tools is a list, not text"),
+    ("nested-metadata", NOTED, "metadata has values that are not text"),
+    ("text-metadata", NOTED, "metadata is no mapping"),
+    ("long-compatibility", NOTED, "the compatibility has 501 characters, 500 are allowed"),
+    ("key-twice", NOTED, "'description' stands twice; the last one counts"),
+    ("empty-body", NOTED, "there are no instructions below the front matter"),
+    ("small-letters", NOTED, "the file is called skill.md, not SKILL.md"),
+    ("Bad_Folder", REFUSED, f"the name 'Bad_Folder' {NO_NAME}, nor is the folder's"),
+    ("double--hyphen", REFUSED, f"the name 'double--hyphen' {NO_NAME}, nor is the folder's"),
+    ("no-description", REFUSED, "SKILL.md: has no description"),
+    ("blank-description", REFUSED, "SKILL.md:3: has no description"),
+    ("list-description", REFUSED, "SKILL.md:3: its description is a list, not text"),
+    ("no-front-matter", REFUSED, "has no front matter between two lines of ---"),
+    ("open-front-matter", REFUSED, "has no front matter between two lines of ---"),
+    ("empty-file", REFUSED, "has no front matter between two lines of ---"),
+    ("no-yaml", REFUSED, "SKILL.md:3: front matter is not YAML: expected ',' or ']'"),
+    ("no-mapping", REFUSED, "front matter is no mapping"),
+    ("itself", REFUSED, "SKILL.md:4: front matter is not YAML: found unconstructable recursive"),
+    ("latin-1", REFUSED, "cannot be read: 'utf-8' codec can't decode byte 0xe4"),
+    ("linked-out", REFUSED, "is a link out of the skill's folder", "is not the folder's"),
+]
+NAMES = {"other-name": "another-name", "name-of-digits": "12", "group/nested": "nested"}
+
+
+PLACES = ("skills", ".agents/skills", "config/skills")
+
+
+def placed(folder, root):
+    """The folder and its neighbours' files where a user has put them."""
+    for name in {folder, "minimal", "complete"} - {""}:
+        target = root / name
+        if not target.exists():
+            shutil.copytree(FOLDERS / name, target, symlinks=True)
+    return root / folder
+
+
+def skill_of(folder):
+    return NAMES.get(folder, Path(folder).name)
+
+
+@pytest.mark.parametrize(("folder", "outcome", "reason"), [row[:3] for row in TABLE])
+def test_what_a_user_has_is_read_leniently(tmp_path, folder, outcome, reason):
+    placed(folder, tmp_path / ".agents" / "skills")
+    app = lenient(tmp_path)
+    shown = app.dispatch("/skills").result
+    failures = [f["reason"] for f in shown.data["failures"]]
+    if outcome == REFUSED:
+        [said] = failures
+        assert reason in said
+        assert f"left out: {Path(folder).name} (" in shown.text
+        assert "Traceback" not in shown.text
+        assert skill_of(folder) not in app.catalogue.skills
+        return
+    assert failures == []
+    name = skill_of(folder)
+    problems = {s["name"]: s["problems"] for s in shown.data["skills"]}[name]
+    if outcome == LOADED:
+        assert problems == []
+    else:
+        assert reason in problems
+        assert f"/{name}: {reason}" in shown.text
+    assert app.catalogue.skills[name].skill.summary.isprintable()
+    assert f"/{name} " in app.dispatch("/help").result.text
+    assert app.dispatch(f"/help {name}").result.text.startswith(f"Usage: /{name} ")
+
+
+@pytest.mark.parametrize(("folder", "outcome", "reason"), [(r[0], r[1], r[-1]) for r in TABLE])
+def test_what_ships_is_read_strictly(tmp_path, folder, outcome, reason):
+    [path] = [p for p in placed(folder, tmp_path).iterdir() if p.name.upper() == "SKILL.MD"]
+    if outcome == LOADED:
+        assert skill_md.read(path, strict=True).problems == ()
+        return
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        skill_md.read(path, strict=True)
+
+
+def test_every_folder_stands_in_the_table():
+    there = {
+        p.parent.relative_to(FOLDERS).as_posix()
+        for p in FOLDERS.rglob("[Ss]*.[Mm][Dd]")
+        if p.name.upper() == "SKILL.MD"
+    }
+    assert there == {row[0] for row in TABLE}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_fields_of_other_clients_are_taken_wherever_a_user_keeps_them(tmp_path, place):
+    placed("unknown-fields", tmp_path / place)
+    app = lenient(tmp_path)
+    assert app.screen.err.getvalue() == ""
+    assert "/unknown-fields: unknown field 'argument-hint'" in app.dispatch("/skills").result.text
+
+
+def test_every_shipped_skill_has_a_file(tmp_path):
+    """A shipped plugin without one is loaded all the same, for those that bring no skill."""
+    catalogue = lenient(tmp_path).catalogue
+    shipped = catalogue.skills.keys() - catalogue.framework
+    assert {"annotate", "corpus", "curate", "finetune"} <= shipped
+    assert [name for name in shipped if catalogue.skills[name].file is None] == []
+
+
+def test_a_shipped_skill_with_a_fault_is_left_out(tmp_path):
+    shipped = tmp_path / "shipped"
+    shutil.copytree(CODE_ROOT / "skills" / "corpus", shipped / "corpus")
+    file = shipped / "corpus" / "SKILL.md"
+    file.write_text(file.read_text().replace("license:", "licence:"))
+    settings = dataclasses.replace(
+        fake_settings(tmp_path), strict_plugins=False, shipped_skills=shipped
+    )
+    app = App(settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
+    [failure] = app.catalogue.failures
+    assert "unknown field 'licence'" in failure.reason
+    assert "corpus" not in app.catalogue.skills
+
+
+def test_the_skill_md_of_a_package_is_read_leniently(tmp_path, monkeypatch):
+    site = tmp_path / "site"
+    noted = "---\nname: counted\ndescription: Counts. Use when told.\nhooks: x\n---\n"
+    entry_point(site, "counted", GOOD.format(name="counted"), noted)
+    entry_point(site, "unread", GOOD.format(name="unread"), "no front matter")
+    monkeypatch.syspath_prepend(site)
+    app = fake_app(tmp_path / "home")
+    found = app.catalogue.skills
+    assert found["counted"].problems == ("unknown field 'hooks'",)
+    assert found["counted"].file.description == "Counts. Use when told."
+    assert "no front matter" in found["unread"].problems[0]
+    assert "/counted: unknown field 'hooks'" in app.dispatch("/skills").result.text
+
+
+def test_all_six_fields_are_told(tmp_path):
+    placed("complete", tmp_path / ".agents" / "skills")
+    skills = fake_app(tmp_path).dispatch("/skills").result.data["skills"]
+    [complete] = [s for s in skills if s["name"] == "complete"]
+    assert complete["front_matter"] == {
+        "name": "complete",
+        "description": "Counts the words of a text. Use when somebody asks how long it is.",
+        "license": "Apache-2.0",
+        "compatibility": "Needs a producer model with 4,096 tokens of context.",
+        "metadata": {"author": "somebody", "version": "1.0"},
+        "allowed-tools": "Read Bash(git:*)",
+    }
+
+
+def used(tmp_path, folder, model=None):
+    """The system message of one use of the folder's skill, and what stderr says of it."""
+    model = model or FakeModel("done")
+    app = fake_app(tmp_path, model)
+    app.dispatch(f"/{skill_of(folder)} my text")
+    return model.requests[-1].messages[0].content, app.screen.err.getvalue()
+
+
+def test_a_body_keeps_its_lines_of_hyphens(tmp_path):
+    placed("hyphens-inside", tmp_path / ".agents" / "skills")
+    told, _ = used(tmp_path, "hyphens-inside")
+    assert "Split it.\n\n---\n\nThis is still the body." in told
+    assert "description" not in told
+
+
+def test_files_are_read_on_reference_and_named_otherwise(tmp_path):
+    placed("complete", tmp_path / ".agents" / "skills")
+    told, said = used(tmp_path, "complete")
+    assert '<skill_file path="references/rules.md">\nHyphenated words are one word.\n' in told
+    assert '<skill_file path="scripts/count.py">\nimport sys\n' in told
+    assert "<file>assets/words.bin</file>" in told
+    assert "<file>references/rules.md</file>" not in told
+    assert said == ""
+
+
+def test_a_link_within_the_folder_is_followed(tmp_path):
+    placed("links-within", tmp_path / ".agents" / "skills")
+    assert "It is real." in used(tmp_path, "links-within")[0]
+
+
+def test_a_body_names_no_file_outside_of_its_folder(tmp_path):
+    placed("reaches-out", tmp_path / ".agents" / "skills")
+    told, said = used(tmp_path, "reaches-out")
+    assert "<skill_file" not in told
+    assert "Hyphenated" not in told
+    assert "root:" not in told
+    assert "<file>references/outside.md</file>" not in told
+    assert said.splitlines() == [
+        f"/reaches-out: not read: {name}"
+        for name in (
+            "../minimal/SKILL.md: lies outside of the skill's folder",
+            "../complete/references/rules.md: lies outside of the skill's folder",
+            "/etc/passwd: lies outside of the skill's folder",
+            "~/.profile: lies outside of the skill's folder",
+            "references/outside.md: is a link out of the skill's folder",
+            "references/missing.md: is not there",
+            "assets/binary.dat: is no UTF-8 text",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [
+        (65 * 1024, "has more than 64 KB"),
+        (40 * 1024, "the model's context has no room for it"),
+    ],
+)
+def test_a_file_that_is_too_long_is_left_out_and_that_is_said(tmp_path, size, reason):
+    folder = placed("complete", tmp_path / ".agents" / "skills")
+    (folder / "references" / "rules.md").write_text("x" * size)
+    told, said = used(tmp_path, "complete")
+    assert "xxx" not in told
+    assert f"/complete: not read: references/rules.md: {reason}" in said
+
+
+def test_a_text_that_cannot_fit_is_refused_before_it_is_sent(tmp_path):
+    placed("minimal", tmp_path / ".agents" / "skills")
+    model = FakeModel("done", context=2000)
+    app = fake_app(tmp_path, model)
+    with pytest.raises(InputError, match="leaves no room for an answer of 1024"):
+        app.dispatch(f"/minimal {'word ' * 1000}")
+    assert not model.requests
+
+
+def test_files_leave_room_for_the_words_around_them(tmp_path, monkeypatch):
+    """Else the whole request would be refused, where tokens are estimated."""
+    monkeypatch.setattr(FakeModel, "count_tokens", lambda *_: None)
+    folder = placed("complete", tmp_path / ".agents" / "skills")
+    model = FakeModel(Reply("done", "stop", 1, 1, 0.0), context=4096)
+    app = fake_app(tmp_path, model)
+    told = []
+    for size in range(8300, 9300, 50):
+        (folder / "references" / "rules.md").write_text("x" * size)
+        app.dispatch("/complete a")
+        told.append("xxx" in model.requests[-1].messages[0].content)
+    assert told == sorted(told, reverse=True)
+    assert told[0] is not told[-1]
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\x1b[2J.md", "a\0b", ".", "references"])
+def test_an_odd_name_is_refused_like_any_other(tmp_path, name):
+    folder = placed("complete", tmp_path / ".agents" / "skills")
+    with (folder / "SKILL.md").open("a") as file:
+        file.write(f"Read [this]({name}).\n")
+    told, said = used(tmp_path, "complete")
+    assert told.count("<skill_file ") == 2
+    assert said.startswith("/complete: not read: ")
+    assert said.rstrip("\n").isprintable()
+
+
+def test_a_folder_that_is_a_link_is_the_skills_folder(tmp_path):
+    placed("complete", tmp_path / "elsewhere")
+    (tmp_path / ".agents" / "skills").mkdir(parents=True)
+    (tmp_path / ".agents" / "skills" / "complete").symlink_to(tmp_path / "elsewhere" / "complete")
+    assert "Hyphenated" in used(tmp_path, "complete")[0]
+
+
+def test_a_changed_body_needs_no_reload(tmp_path):
+    folder = placed("minimal", tmp_path / ".agents" / "skills")
+    model = FakeModel("done")
+    app = fake_app(tmp_path, model)
+    app.dispatch("/minimal a")
+    text = (folder / "SKILL.md").read_text()
+    (folder / "SKILL.md").write_text(text.replace("Count the words.", "Count the letters."))
+    app.dispatch("/minimal a")
+    first, second = (request.messages[0].content for request in model.requests)
+    assert "Count the words." in first
+    assert "Count the letters." in second
+
+
+def test_a_huge_body_is_not_read_at_the_start(tmp_path, monkeypatch):
+    folder = placed("minimal", tmp_path / ".agents" / "skills")
+    with (folder / "SKILL.md").open("a") as file:
+        file.write("word " * 4_000_000)
+    read = Path.read_bytes
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda path: 1 / 0 if path.suffix == ".md" else read(path)
+    )
+    app = fake_app(tmp_path)
+    assert "minimal" in app.catalogue.skills
+    with pytest.raises(UsageError, match="more than 262144"):
+        app.dispatch("/minimal x")
+
+
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [
+        ("latin-1-body", "cannot be read: 'utf-8'"),
+        ("empty-body", "/empty-body has no instructions"),
+    ],
+)
+def test_a_body_that_is_of_no_use_is_refused_when_it_is_used(tmp_path, folder, reason):
+    placed(folder, tmp_path / ".agents" / "skills")
+    model = FakeModel("done")
+    app = fake_app(tmp_path, model)
+    with pytest.raises(UsageError, match=reason):
+        app.dispatch(f"/{folder} x")
+    assert model.requests == []
+
+
+def test_no_answer_is_a_failure(tmp_path):
+    placed("complete", tmp_path / ".agents" / "skills")
+    with pytest.raises(InvalidReply, match="gave no answer"):
+        fake_app(tmp_path, FakeModel(" \n")).dispatch("/complete two words")
+
+
+def test_an_answer_that_is_cut_says_so(tmp_path):
+    placed("complete", tmp_path / ".agents" / "skills")
+    app = fake_app(tmp_path, FakeModel(Reply("Two wo", "length", 3, 1024, 0.1)))
+    assert app.dispatch("/complete two words").result.text == "Two wo"
+    assert "cut at 1,024 tokens" in app.screen.err.getvalue()
+
+
+def test_a_skill_works_in_the_session(tmp_path):
+    placed("complete", tmp_path / ".agents" / "skills")
+    app = fake_app(tmp_path, FakeModel("Two words."))
+    with create_pipe_input() as keys:
+        keys.send_text("/complete two words\r\x04")
+        Repl(app, keys, DummyOutput()).run()
+    assert app.screen.out.getvalue() == "Two words.\n"
+    assert isinstance(app.catalogue.skills["complete"].skill, PromptSkill)
+
+
+def test_folders_are_searched_to_a_bound(tmp_path):
+    root = tmp_path / ".agents" / "skills"
+    placed("minimal", root / "a" / "b")
+    shutil.copytree(FOLDERS / "group" / "nested", root / "a" / "b" / "c" / "nested")
+    plugin(root / "node_modules", "packed", GOOD.format(name="packed"))
+    plugin(root / ".hidden", "hidden", GOOD.format(name="hidden"))
+    (root / "loop").symlink_to(root)
+    app = lenient(tmp_path)
+    assert "minimal" in app.catalogue.skills
+    assert "nested" not in app.catalogue.skills
+    assert not {"packed", "hidden"} & app.catalogue.untrusted.keys()

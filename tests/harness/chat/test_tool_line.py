@@ -1,0 +1,179 @@
+"""A model's call as a line: what it means is what the grammar reads, whatever stands in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema
+import pytest
+from pydantic import Field
+
+from harness import Call, Result, Skill, UsageError
+from harness.api.skill import SkillOptions
+from harness.chat.tool_call import line_of
+from harness.chat.tool_schema import ALL, BARE, DETAILS, size, tool_of, tools_of
+from harness.models.backends.base import ToolCall
+from harness.runs import grammar
+from harness.testing import fake_app, tool_call
+
+
+class Sort(Skill):
+    name = "sort"
+    summary = "Put in order"
+    text = "optional"
+    saves = (".txt", ".csv")
+    subcommands = {"by": "by a column"}
+
+    class Options(SkillOptions):
+        tag: tuple[str, ...] = Field((), description="may be repeated")
+        limit: int | None = Field(None, ge=1)
+        deep: bool = False
+        colour: bool = True
+        how: Literal["up", "down"] = "up"
+        from_: Path | None = Field(None, alias="from")
+
+    def run(self, call: Call) -> Result:
+        return Result()
+
+
+class Needy(Sort):
+    text = "required"
+
+    class Options(SkillOptions):
+        column: str = Field(description="of titles")
+        limit: int = 1
+
+
+def line(**arguments: Any) -> str:
+    return line_of(Sort(), tool_call("sort", **arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, "/sort"),
+        ({"text": "a b"}, "/sort a b"),
+        ({"text": "x", "limit": 3, "deep": True}, "/sort x --limit 3 --deep"),
+        ({"text": "x", "limit": 3.0, "deep": False, "colour": True}, "/sort x --limit 3.0"),
+        ({"text": "x", "colour": False, "limit": None}, "/sort x --no-colour"),
+        ({"text": "x", "tag": ["a", "b c"]}, "/sort x --tag a --tag 'b c'"),
+        ({"text": "x", "tag": "a"}, "/sort x --tag a"),
+        ({"text": "x", "from": "in.csv"}, "/sort x --from in.csv"),
+        ({"subcommand": "by", "text": "x"}, "/sort by x"),
+        ({"text": "x", "save_to": "my out.txt"}, "/sort x save to 'my out.txt'"),
+        ({"text": "x", "save_to": ["a.txt", "b.csv"]}, "/sort x save to a.txt -o b.csv"),
+        ({"text": "a\n'b' \"c\"  "}, "/sort a\n'b' \"c\"  "),
+    ],
+)
+def test_the_line_is_the_one_that_is_typed(arguments: dict[str, Any], expected: str) -> None:
+    assert line(**arguments).replace('"b c"', "'b c'").replace('"my out.txt"', "'my out.txt'") == (
+        expected
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "papers.csv --force",
+        "--force papers.csv",
+        "x save to y.txt",
+        "x -o y.csv --yes",
+        "x save to my file.txt",
+        "x --help",
+        "-h",
+        "x --nosuch",
+        "  two blanks",
+        "/exit",
+        "-- x",
+        "a\nsave to b.txt",
+    ],
+)
+def test_text_stays_text(text: str) -> None:
+    for more in ({}, {"limit": 2, "save_to": "z.txt"}):
+        _, rest = grammar.split_command(line(text=text, **more)) or ("", "")
+        read = grammar.parse(Sort(), rest)
+        assert read.text == text
+        assert [str(t) for t in read.targets] == (["z.txt"] if more else [])
+        assert not read.general.force
+        assert not read.general.yes
+        assert not read.help
+
+
+def test_text_that_begins_like_a_subcommand_cannot_become_one() -> None:
+    with pytest.raises(UsageError, match="cannot stand on one line"):
+        line(text="by x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"limit": 0}, "--limit: '0' is less than 1"),
+        ({"limit": True}, "--limit: 'true' is not a number"),
+        ({"how": "sideways"}, "--how: 'sideways' is none of"),
+        ({"deep": "perhaps"}, "--deep: "),
+        ({"force": True}, "there is no option --force"),
+        ({"save_to": 3}, "save_to: 3 is no path"),
+        ({"tag": ["both \" and '"]}, "cannot stand on a line"),
+    ],
+)
+def test_what_does_not_fit_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        line(text="x", **arguments)
+
+
+@pytest.mark.parametrize("arguments", ["{", "[]", "3", '{"text": "' + "x" * 999])
+def test_arguments_that_are_no_object_are_refused_in_few_words(arguments: str) -> None:
+    with pytest.raises(UsageError, match="the arguments are no JSON") as caught:
+        line_of(Sort(), ToolCall("sort", arguments))
+    assert len(str(caught.value)) < 400
+
+
+def callable_skills(folder: Path) -> list[Skill]:
+    found = fake_app(folder).catalogue.skills.values()
+    return [one.skill for one in found if one.skill.tool]
+
+
+def test_every_shipped_skill_has_a_valid_schema(tmp_path: Path) -> None:
+    skills = callable_skills(tmp_path)
+    tools = tools_of(skills, 10**6)
+    assert {"annotate", "curate", "corpus", "evaluate", "finetune"} <= {tool.name for tool in tools}
+    for tool in tools:
+        jsonschema.Draft202012Validator.check_schema(dict(tool.parameters))
+        written = json.dumps(dict(tool.parameters))
+        assert not {"$ref", "anyOf", "null"} & set(written.replace('"', " ").split())
+
+
+def test_a_schema_takes_what_the_options_take() -> None:
+    schema = dict(tool_of(Sort()).parameters)
+    good = {"text": "x", "tag": ["a"], "limit": 1, "how": "up", "from": "a.csv", "save_to": "b.txt"}
+    jsonschema.validate(good, schema)
+    for wrong in ({"limit": 0}, {"how": "sideways"}, {"tag": "a"}, {"subcommand": "burn"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
+
+
+def test_what_does_not_fit_is_told_in_fewer_words(tmp_path: Path) -> None:
+    skills = callable_skills(tmp_path)
+    least = sum(size(tool_of(skill, BARE)) for skill in skills)
+    most = sum(size(tool_of(skill, ALL)) for skill in skills)
+    for room in (least, least + 1500, most):
+        tools = tools_of(skills, room)
+        assert sum(map(size, tools)) <= room
+        assert len(tools) == len(skills)
+    assert len(tools_of(skills, least // 2)) < len(tools)
+
+
+def test_how_to_write_a_text_is_told_before_options_are(tmp_path: Path) -> None:
+    """Else a model of 8,192 tokens, whose third is this, cannot know of limitation=unstated."""
+    skills = callable_skills(tmp_path)
+    told = {tool.name: tool for tool in tools_of(skills, 8192)}
+    for skill in skills:
+        assert told[skill.name].description == tool_of(skill, DETAILS).description
+    assert "limitation=stated" in told["corpus"].description
+    assert "limit" in told["annotate"].parameters["properties"]
+    bare = tool_of(Needy(), BARE).parameters
+    assert bare["properties"]["column"] == {"type": "string", "description": "of titles"}
+    assert bare["required"] == ["text", "column"]
+    assert "limit" not in bare["properties"]

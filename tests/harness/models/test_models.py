@@ -1,0 +1,212 @@
+"""Who serves how many generations at once, and what is refused before it is sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
+
+import pytest
+
+from harness.errors import InputError, ModelUnavailable
+from harness.models.backends.base import (
+    Availability,
+    Message,
+    Model,
+    Reply,
+    Request,
+    Tool,
+    ToolCall,
+)
+from harness.models.pool import ModelPool, Models, ServedModel, Usage
+from harness.models.registry import Registry
+from harness.models.schema import ModelEntry, ServeEntry
+from harness.testing import FakeBackend, FakeModel, fake_models
+
+GOOD_FOR = 4
+
+
+class Engine:
+    """A backend whose models have the slots they were loaded with."""
+
+    name = "fake"
+
+    def __init__(self) -> None:
+        self.loaded: list[FakeModel] = []
+        self.most = 99
+
+    def probe(self, entry: ServeEntry) -> Availability:
+        return Availability(True)
+
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
+        if (slots or GOOD_FOR) > self.most:
+            raise ModelUnavailable("no memory for so many")
+        self.loaded.append(FakeModel("hi", slots=slots or GOOD_FOR))
+        return self.loaded[-1]
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def slots_of(engine: Engine) -> Callable[[int | None], int]:
+    """How many slots a run has that asks for so many, all runs in one pool."""
+    serve = (ServeEntry(backend="fake", model="m"),)
+    registry = Registry(models={"m": ModelEntry(tasks=("chat",), serve=serve)})
+    models = Models(ModelPool(registry, {"fake": engine}))
+    return lambda wanted: models.run("chat", lambda model: model.slots, slots=wanted)
+
+
+def ask(text: str, max_tokens: int = 10) -> Request:
+    return Request((Message("user", text),), max_tokens=max_tokens)
+
+
+def check(model: Model, request: Request) -> None:
+    fake_models(model, "chat").run("chat", lambda served: served.check_fits(request))
+
+
+# Slots
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "loaded"),
+    [
+        ([1, 1], [1, 1], [1]),
+        ([None, None, None], [4, 4, 4], [4]),
+        ([1, None, 1, None], [1, 4, 1, 4], [1, 4]),
+        ([None, 2, None], [4, 2, 4], [4]),
+        ([None, 8, None, 8], [4, 8, 4, 8], [4, 8]),
+        ([8, None, None, 1], [8, 4, 4, 1], [8, 4]),
+    ],
+)
+def test_a_model_is_loaded_anew_only_for_more_slots(
+    engine: Engine,
+    slots_of: Callable[[int | None], int],
+    wanted: list[int | None],
+    given: list[int],
+    loaded: list[int],
+) -> None:
+    assert [slots_of(count) for count in wanted] == given
+    assert [model.slots for model in engine.loaded] == loaded
+    assert [model.closed for model in engine.loaded] == [True] * (len(loaded) - 1) + [False]
+
+
+def test_a_model_that_cannot_have_so_many_slots_can_still_serve_one(
+    engine: Engine, slots_of: Callable[[int | None], int]
+) -> None:
+    engine.most = 2
+    assert slots_of(1) == 1
+    with pytest.raises(ModelUnavailable, match="no memory for so many"):
+        slots_of(8)
+    assert slots_of(1) == 1
+
+
+def test_a_run_asks_for_one_slot_unless_it_says_otherwise() -> None:
+    assert fake_models(FakeModel(slots=3), "chat").run("chat", lambda model: model.slots) == 1
+
+
+def test_a_fake_model_serves_an_explicit_number_and_knows_its_own() -> None:
+    models = fake_models(FakeModel(slots=3), "chat")
+    assert models.run("chat", lambda model: model.slots, slots=None) == 3
+    assert models.run("chat", lambda model: model.slots, slots=8) == 8
+
+
+# Threads
+
+
+class SlowReply:
+    """A reply whose count is read so slowly that another thread has its turn meanwhile."""
+
+    completion_tokens, seconds = 2, 0.5
+
+    @property
+    def prompt_tokens(self) -> int:
+        time.sleep(0.001)
+        return 3
+
+
+class SlowList(list[Request]):
+    def __len__(self) -> int:
+        length = super().__len__()
+        time.sleep(0.001)
+        return length
+
+
+def test_every_reply_is_counted_however_many_threads_count() -> None:
+    usage, reply = Usage(), cast("Reply", SlowReply())
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(usage.add, [reply] * 80))
+    assert usage == Usage(240, 160, 80, 40.0)
+
+
+def test_a_fake_model_gives_each_reply_once_to_threads() -> None:
+    model = FakeModel(*map(str, range(80)))
+    model.requests = SlowList()
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(model.generate, [ask(f"{n}") for n in range(80)]))
+    answered = {int(reply.text): n for n, reply in enumerate(replies)}
+    arrived = [int(request.messages[0].content) for request in model.requests]
+    assert arrived == [answered[number] for number in range(80)]
+
+
+# What fits
+
+
+def test_a_counted_prompt_and_its_answer_fill_the_context_and_no_more() -> None:
+    model = FakeModel(context=30)
+    check(model, ask("word " * 20, max_tokens=10))
+    with pytest.raises(InputError) as caught:
+        check(model, ask("word " * 21, max_tokens=10))
+    assert caught.value.message == (
+        "the prompt has 21 tokens and leaves no room for an answer of 10 in the model's context "
+        "of 30"
+    )
+    assert "Shorten the input" in str(caught.value.hint)
+    assert not model.requests
+
+
+def test_nothing_is_refused_where_the_context_is_not_known() -> None:
+    check(FakeModel(context=None), ask("word " * 100_000))
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("word " * 300, 500), ("東京" * 250, 500), ("x" * 1499, 500)]
+)
+def test_where_nobody_counts_the_tokens_are_estimated(
+    monkeypatch: pytest.MonkeyPatch, text: str, tokens: int
+) -> None:
+    monkeypatch.setattr(FakeModel, "count_tokens", lambda *_: None)
+    model = FakeModel(context=510)
+    check(model, ask(text, max_tokens=10))
+    with pytest.raises(InputError, match=f"has about {tokens} tokens and leaves no room"):
+        check(model, ask(text, max_tokens=11))
+
+
+def test_tools_and_their_calls_are_estimated_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeModel, "count_tokens", lambda *_: None)
+    call = ToolCall("free", "x" * 296)
+    said = (Message("user", "x" * 300), Message("assistant", "", (call,)))
+    tool = Tool("free", "x" * 294, {})
+    request = Request(said, max_tokens=10, tools=(tool,))
+    check(FakeModel(context=310), request)
+    with pytest.raises(InputError, match="has about 300 tokens"):
+        check(FakeModel(context=309), request)
+
+
+def test_a_backend_keeps_its_model_when_it_is_only_asked_for_less() -> None:
+    model = FakeModel()
+    registry = Registry(
+        models={
+            "m": ModelEntry(tasks=("chat",), serve=(ServeEntry(backend="fake", model="m"),)),
+        }
+    )
+    models = Models(ModelPool(registry, {"fake": FakeBackend(model)}))
+
+    def work(served: ServedModel) -> Model:
+        return served.model
+
+    assert models.run("chat", work, slots=5) is models.run("chat", work, slots=2) is model
+    assert not model.closed

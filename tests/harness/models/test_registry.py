@@ -1,0 +1,216 @@
+"""Reading models/registry.yaml, and who serves a task."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ModelUnavailable, RegistryError, UsageError
+from harness.models import registry
+from harness.models.registry import Candidate, resolve
+from harness.settings import CODE_ROOT
+
+SHIPPED = CODE_ROOT / "models" / "registry.yaml"
+
+TUNED_OLLAMA = "nanda-annotator/ollama nanda-annotator"
+TUNED_EMBEDDED = "nanda-annotator/llamacpp smollm2-135m-instruct + nanda-annotator-lora"
+LARGE = "producer/ollama qwen2.5:32b"
+SMALL = "producer/ollama qwen2.5:7b"
+EMBEDDED = "producer/llamacpp smollm2-135m-instruct"
+ALL = (TUNED_OLLAMA, TUNED_EMBEDDED, LARGE, SMALL, EMBEDDED)
+
+
+def name(candidate: Candidate) -> str:
+    return f"{candidate.model_id}/{candidate.serve.label}"
+
+
+def resolved(task, down=(), **how):
+    shipped = registry.load(SHIPPED)
+    every = [
+        Candidate(model_id, serve)
+        for model_id, entry in shipped.models.items()
+        for serve in entry.serve
+    ]
+    return resolve(shipped, task, {c: "down" for c in every if name(c) in down}, **how)
+
+
+@pytest.mark.parametrize(
+    ("task", "down", "how", "chosen", "fell_back"),
+    [
+        ("annotate", (), {}, TUNED_OLLAMA, False),
+        ("annotate", (TUNED_OLLAMA,), {}, TUNED_EMBEDDED, False),
+        ("annotate", ALL[:2], {}, LARGE, True),
+        ("annotate", ALL[:3], {}, SMALL, True),
+        ("annotate", ALL[:4], {}, EMBEDDED, True),
+        ("annotate", (LARGE, SMALL), {}, TUNED_OLLAMA, False),
+        ("annotate", (TUNED_OLLAMA,), {"fallback": False}, TUNED_EMBEDDED, False),
+        ("annotate", ALL[:2], {"model": "producer"}, LARGE, False),
+        ("annotate", ALL[:4], {"model": "producer"}, EMBEDDED, False),
+        ("annotate", (), {"model": "qwen2.5:7b"}, SMALL, False),
+        ("annotate", (), {"model": "ollama qwen2.5:7b"}, SMALL, False),
+        ("annotate", (), {"model": "ollama/qwen2.5:7b"}, SMALL, False),
+        ("annotate", (), {"model": "ollama/nanda-annotator"}, TUNED_OLLAMA, False),
+        ("annotate", (), {"model": "ollama/llama3:8b"}, "ollama/llama3:8b/ollama llama3:8b", False),
+        ("chat", (), {}, LARGE, False),
+        ("judge", (LARGE,), {}, SMALL, False),
+    ],
+)
+def test_who_serves_a_task(task, down, how, chosen, fell_back):
+    resolution = resolved(task, down, **how)
+    assert name(resolution.chosen) == chosen
+    assert resolution.fell_back is fell_back
+    assert bool(resolution.reason) is fell_back
+
+
+def test_every_candidate_passed_over_is_told_with_its_reason():
+    resolution = resolved("annotate", ALL[:3])
+    assert [(name(s.candidate), s.reason) for s in resolution.skipped] == [
+        (who, "down") for who in ALL[:3]
+    ]
+    assert resolution.requested == "nanda-annotator"
+    assert resolution.resolved == "producer"
+    assert resolution.reason == (
+        "ollama nanda-annotator: down; llamacpp smollm2-135m-instruct + nanda-annotator-lora: down"
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "down", "how"),
+    [
+        ("annotate", ALL, {}),
+        ("annotate", ALL[:2], {"fallback": False}),
+        ("annotate", ALL[:2], {"model": "nanda-annotator"}),
+        ("annotate", (SMALL,), {"model": "qwen2.5:7b"}),
+    ],
+)
+def test_nobody_can_serve(task, down, how):
+    with pytest.raises(ModelUnavailable, match="down") as caught:
+        resolved(task, down, **how)
+    assert caught.value.exit_code == 3
+
+
+def test_an_unknown_model_is_a_usage_error_with_near_names():
+    with pytest.raises(UsageError, match="Did you mean producer"):
+        resolved("annotate", model="producr")
+
+
+def test_a_task_that_nobody_serves():
+    with pytest.raises(ModelUnavailable, match="'sing'"):
+        resolved("sing")
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "registry.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_users_registry_is_laid_over_the_shipped_one(tmp_path):
+    own = write(
+        tmp_path,
+        """\
+models:
+  mine:
+    tasks: [annotate]
+    serve: [{backend: llamacpp, gguf: smollm2-135m-instruct, adapter: mine}]
+  producer:
+    tasks: [chat]
+    serve: [{backend: ollama, model: "llama3:8b"}]
+files:
+  mine: {path: sub/mine.gguf}
+""",
+    )
+    laid = registry.load(SHIPPED, own)
+    assert laid.serving("annotate") == "mine"
+    assert "nanda-annotator" in laid.models
+    assert [serve.where for serve in laid.models["producer"].serve] == ["llama3:8b"]
+    assert laid.files["mine"].local_path == tmp_path / "sub" / "mine.gguf"
+    shipped_adapter = laid.files["nanda-annotator-lora"].local_path
+    assert shipped_adapter == SHIPPED.parent / "nanda-annotator" / "nanda-annotator-lora.gguf"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("models: [", 1, "not YAML"),
+        ("models:\n  a: 1\n  a: 2\n", 3, "'a' stands twice"),
+        ("models:\n  a:\n    tasks: [x]\n    serve: []\n", 4, "serve"),
+        ("models:\n  a:\n    tasks: [x]\n    srve: []\n", 4, "srve: unknown key"),
+        (
+            "models:\n  a:\n    tasks: [x]\n    serve:\n      - {backend: ollama}\n",
+            5,
+            "an ollama entry names its model",
+        ),
+        (
+            "models:\n  a:\n    tasks: [x]\n    serve: [{backend: llamacpp, gguf: g}]\n"
+            "    colour: red\nfiles:\n  g: {path: g.gguf}\n",
+            5,
+            "colour",
+        ),
+        ("version: 2\n", 1, "version"),
+        (
+            "models:\n  a:\n    tasks: [x]\n    serve: [{backend: ollama, model: m}]\n"
+            "    options:\n      temprature: 0\n",
+            6,
+            "temprature: unknown key",
+        ),
+        (
+            "models:\n  a:\n    tasks: [x]\n    serve: [{backend: ollama, model: m}]\n"
+            "    fallback: b\n",
+            5,
+            "a falls back to 'b'",
+        ),
+        (
+            "models:\n  a:\n    tasks: [x]\n    serve:\n      - backend: llamacpp\n"
+            "        gguf: g\n",
+            6,
+            "'g', which is not in files",
+        ),
+        ("files:\n  g: {path: x, sha256: abc}\n", 2, "sha256"),
+        ("files:\n  g: {pypi: x==1}\n", 2, "names its member and its sha256"),
+        ("models:\n  a: {trained_on: {date: 2025-02-30}}\n", 2, "'2025-02-30' is no timestamp"),
+        ("models:\n  a: !!int abc\n", 2, "'abc' is no int"),
+        ("models:\n  a: !!bool abc\n", 2, "'abc' is no bool"),
+        ("models:\n  a: !!timestamp abc\n", 2, "'abc' is no timestamp"),
+        ("models:\n  a: !!int ''\n", 2, "'' is no int"),
+        ("models:\n  a: x\x07y\n", 2, r"the character '\\x07'"),
+    ],
+)
+def test_a_broken_registry_names_file_and_line(tmp_path, text, line, message):
+    path = write(tmp_path, text)
+    with pytest.raises(RegistryError, match=message) as caught:
+        registry.load(path)
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+    assert caught.value.exit_code == 2
+
+
+def test_a_registry_that_holds_itself(tmp_path):
+    with pytest.raises(RegistryError, match="holds itself"):
+        registry.load(write(tmp_path, "models: &x\n  mine: *x\n"))
+
+
+def test_a_registry_that_is_nested_too_deeply(tmp_path):
+    with pytest.raises(RegistryError, match=r"registry\.yaml: is nested too deeply"):
+        registry.load(write(tmp_path, "models: " + "[" * 3000))
+
+
+def test_a_fault_in_the_users_registry_is_told_of_that_file(tmp_path):
+    own = write(
+        tmp_path,
+        "models:\n  a: {tasks: [x], serve: [{backend: ollama, model: m}], fallback: b}\n",
+    )
+    with pytest.raises(RegistryError, match=f"^{own}:2: a falls back"):
+        registry.load(SHIPPED, own)
+
+
+@pytest.mark.parametrize("name", ["openai/", "ollama/", "nosuch/x", ""])
+def test_half_a_name_names_no_model(name):
+    with pytest.raises(UsageError, match="no model"):
+        resolved("annotate", model=name)
+
+
+def test_a_circle_of_fallbacks_ends(tmp_path):
+    model = "tasks: [x], serve: [{backend: ollama, model: m}]"
+    path = write(
+        tmp_path, f"models:\n  a: {{{model}, fallback: b}}\n  b: {{{model}, fallback: a}}\n"
+    )
+    assert registry.load(path).chain("a") == ("a", "b")

@@ -1,0 +1,334 @@
+"""`App.dispatch`: routing, fallback in the open, stdin, chat, Ctrl-C, and what the door shows."""
+
+import io
+import json
+
+import pytest
+
+from harness import (
+    Call,
+    GenerationFailed,
+    HarnessError,
+    InputError,
+    Interrupted,
+    Message,
+    ModelUnavailable,
+    Result,
+    Skill,
+    UsageError,
+)
+from harness.errors import InternalError, RegistryError, UnknownSkill
+from harness.runs.render import print_error, show
+from harness.runs.runner import Door
+from harness.testing import FAKE_REGISTRY, FakeBackend, FakeModel, fake_app
+
+
+class Echo(Skill):
+    name = "echo"
+    summary = "gives back what it got"
+    triggers = (r"echo (?:this|that):\s*(?P<text>.+)",)
+    saves = (".txt",)
+
+    def run(self, call: Call) -> Result:
+        data = {"text": call.text, "source": call.source}
+        return Result(call.text, data, {".txt": lambda: call.text})
+
+
+class Ask(Skill):
+    """Asks the model for the task "annotate"."""
+
+    name = "ask"
+    summary = "asks the tuned model"
+
+    def run(self, call: Call) -> Result:
+        def work(model):
+            messages = (Message("user", call.text),)
+            reply = model.generate(model.request(messages=messages), call.screen.emit)
+            return reply.text, model.resolution
+
+        text, resolution = call.models.run("annotate", work)
+        return Result(text, {"resolved": resolution.resolved, "reason": resolution.reason})
+
+
+def piped(data: bytes) -> Door:
+    return Door("test", stdin=io.BytesIO(data))
+
+
+def test_an_unknown_skill_is_refused_with_near_names(tmp_path):
+    with pytest.raises(UnknownSkill, match=r"no skill /halp.*mean /help.*There are ") as caught:
+        fake_app(tmp_path).dispatch("/halp x")
+    assert caught.value.exit_code == 2
+
+
+def test_a_path_is_plain_text_for_the_producer(tmp_path):
+    model = FakeModel("a folder")
+    outcome = fake_app(tmp_path, model).dispatch("/usr/lib/python --json 'what' save to x.md")
+    assert outcome.result.text == "a folder"
+    assert model.requests[0].messages[-1].content == "/usr/lib/python --json 'what' save to x.md"
+
+
+def test_chat_keeps_the_conversation_until_it_is_told_to_forget(tmp_path):
+    model = FakeModel("Hello.", "You said hi.", "Who are you?")
+    app = fake_app(tmp_path, model)
+    app.dispatch("hi")
+    app.dispatch("what did I say?")
+    assert [m.content for m in model.requests[1].messages] == ["hi", "Hello.", "what did I say?"]
+    app.dispatch("/chat --new who am I?")
+    assert [m.content for m in model.requests[2].messages] == ["who am I?"]
+
+
+def test_a_long_conversation_drops_its_oldest_turns(tmp_path):
+    model = FakeModel("word " * 1000)
+    app = fake_app(tmp_path, model)
+    for _ in range(4):
+        app.dispatch("tell me")
+    sent = [m.content for m in model.requests[-1].messages]
+    assert len(sent) < 7
+    assert model.requests[-1].messages[0].role == "user"
+    assert sent[-1] == "tell me"
+
+
+def test_an_answer_is_shown_as_it_comes_and_once(tmp_path):
+    app = fake_app(tmp_path, FakeModel("one two three"))
+    outcome = app.dispatch("count")
+    assert app.screen.out.getvalue() == "one two three"
+    show(outcome, app.screen)
+    assert app.screen.out.getvalue() == "one two three\n"
+
+
+def test_json_is_one_object_even_where_text_is_streamed_and_warnings_are_given(tmp_path):
+    app = fake_app(tmp_path, FakeModel("one two"))
+    app.screen.notice("a warning")
+    show(app.dispatch("/chat --json count"), app.screen)
+    assert json.loads(app.screen.out.getvalue()) == {"text": "one two"}
+
+
+def test_text_that_clearly_asks_for_a_skill_activates_it_and_says_so(tmp_path):
+    app = fake_app(tmp_path, FakeModel("chat"), Echo())
+    assert app.dispatch("Echo this: What's up").result.text == "What's up"
+    assert app.screen.err.getvalue() == "-> /echo (auto)\n"
+    assert app.dispatch("how do I echo this?").result.text == "chat"
+
+
+def test_an_activated_skill_takes_options_like_a_command(tmp_path):
+    app = fake_app(tmp_path, None, Echo())
+    app.dispatch(f"echo that: some text save to {tmp_path}/x.txt")
+    assert (tmp_path / "x.txt").read_text() == "some text"
+
+
+@pytest.mark.parametrize("line", ["/echo -", "/echo", "/echo  "])
+def test_stdin_is_read_to_its_end_for_a_hyphen_or_missing_text(tmp_path, line):
+    app = fake_app(tmp_path, None, Echo(), door=piped("é and more\n".encode() * 5000))
+    result = app.dispatch(line).result
+    assert result.data == {"text": "é and more\n" * 5000, "source": "stdin"}
+    assert "reading stdin" in app.screen.err.getvalue()
+
+
+def test_stdin_is_left_alone_where_there_is_text(tmp_path):
+    """`while read line; do agent.py "/echo x"; done` must not lose its input."""
+    stdin = io.BytesIO(b"the next line")
+    app = fake_app(tmp_path, FakeModel("hi"), Echo(), door=Door("test", stdin=stdin))
+    for line in ("/echo x", "/skills", "/chat --new", "hello"):
+        app.dispatch(line)
+    assert stdin.tell() == 0
+
+
+@pytest.mark.parametrize(
+    ("door", "line", "error", "message"),
+    [
+        (piped(b""), "/echo -", InputError, "stdin is empty"),
+        (piped(b" \n"), "/echo", InputError, "stdin is empty"),
+        (piped(b"ok \xff"), "/echo -", InputError, r"not UTF-8 text \(byte 3\)"),
+        (Door("test"), "/echo -", InputError, "no stdin"),
+        (Door("test"), "/echo", UsageError, "/echo needs TEXT"),
+        (Door("test"), "/models x", UsageError, "takes no text"),
+        (Door("test"), "/echo --model nosuch x", UsageError, "no model 'nosuch'"),
+    ],
+)
+def test_missing_or_unusable_text_is_refused(tmp_path, door, line, error, message):
+    with pytest.raises(error, match=message) as caught:
+        fake_app(tmp_path, None, Echo(), door=door).dispatch(line)
+    assert caught.value.exit_code == 2
+
+
+class TwoModels:
+    """A registry in which the tuned model and the producer fail or serve as told."""
+
+    def __init__(self, tuned: FakeModel, producer: FakeModel) -> None:
+        self.models = {"annotator": tuned, "producer": producer}
+        self.down: dict[str, str] = {}
+        self.loaded: list[str] = []
+        self.name = "fake"
+
+    def probe(self, entry):
+        return FakeBackend(FakeModel(), self.down.get(entry.model, "")).probe(entry)
+
+    def load(self, entry, slots=1):
+        self.loaded.append(entry.model)
+        return self.models[entry.model]
+
+
+def two_models(tmp_path, tuned, producer):
+    app = fake_app(tmp_path, None, Ask())
+    backend = TwoModels(tuned, producer)
+    app.catalogue.backends["fake"] = backend
+    app.pool.backends["fake"] = backend
+    return app, backend
+
+
+def test_a_model_that_is_absent_is_replaced_in_the_open(tmp_path):
+    app, backend = two_models(tmp_path, FakeModel("tuned"), FakeModel("general"))
+    backend.down["annotator"] = "not pulled"
+    result = app.dispatch("/ask x").result
+    assert result.data == {"resolved": "producer", "reason": "fake annotator: not pulled"}
+    notices = [n for n in app.screen.err.getvalue().splitlines() if n.startswith("annotate:")]
+    assert notices == [
+        "annotate: nanda-annotator unavailable (fake annotator: not pulled); "
+        "using producer (fake producer)"
+    ]
+    [run] = app.run_log.recent(1)
+    assert (run["requested"], run["resolved"], run["reason"]) == (
+        "nanda-annotator",
+        "producer",
+        "fake annotator: not pulled",
+    )
+
+
+def test_a_model_that_turns_out_to_be_gone_is_replaced_too(tmp_path):
+    tuned = FakeModel(ModelUnavailable("connection refused"))
+    app, backend = two_models(tmp_path, tuned, FakeModel("general"))
+    result = app.dispatch("/ask x").result
+    assert result.text == "general"
+    assert result.data["reason"] == "fake annotator: connection refused"
+    assert backend.loaded == ["annotator", "producer"]
+    assert tuned.closed
+
+
+@pytest.mark.parametrize("how", ["--no-fallback", "--model nanda-annotator", "--model annotator"])
+def test_no_other_model_is_used_where_the_user_forbids_it(tmp_path, how):
+    app, backend = two_models(tmp_path, FakeModel("tuned"), FakeModel("general"))
+    backend.down["annotator"] = "not pulled"
+    with pytest.raises(ModelUnavailable, match="not pulled") as caught:
+        app.dispatch(f"/ask {how} x")
+    assert caught.value.exit_code == 3
+    assert backend.loaded == []
+
+
+def test_a_bad_answer_is_no_reason_to_change_the_model(tmp_path):
+    tuned = FakeModel(GenerationFailed("cut off"))
+    app, backend = two_models(tmp_path, tuned, FakeModel("general"))
+    with pytest.raises(GenerationFailed):
+        app.dispatch("/ask x")
+    assert backend.loaded == ["annotator"]
+
+
+@pytest.mark.parametrize("where", ["probe", "load"])
+def test_a_backend_that_breaks_is_passed_over_like_one_that_is_absent(tmp_path, where, monkeypatch):
+    app, backend = two_models(tmp_path, FakeModel("tuned"), FakeModel("general"))
+    real = getattr(backend, where)
+
+    def broken(entry, slots=1):
+        if entry.model == "annotator":
+            raise RuntimeError("no luck")
+        return real(entry)
+
+    monkeypatch.setattr(backend, where, broken)
+    result = app.dispatch("/ask x").result
+    assert result.text == "general"
+    assert "RuntimeError: no luck" in result.data["reason"]
+
+
+def test_a_model_stays_loaded_between_lines(tmp_path):
+    app, backend = two_models(tmp_path, FakeModel("tuned"), FakeModel("general"))
+    app.dispatch("/ask x")
+    app.dispatch("/ask y")
+    assert backend.loaded == ["annotator"]
+    app.close()
+    assert backend.models["annotator"].closed
+
+
+def test_models_shows_each_candidate_with_its_reason(tmp_path):
+    app, backend = two_models(tmp_path, FakeModel(), FakeModel())
+    backend.down["annotator"] = "not pulled"
+    result = app.dispatch("/models").result
+    tuned, producer = result.data["models"]
+    assert (tuned["id"], tuned["serve"][0]["available"], tuned["serve"][0]["reason"]) == (
+        "nanda-annotator",
+        False,
+        "not pulled",
+    )
+    assert producer["serve"][0]["available"] is True
+    assert "not pulled" in result.text
+    assert backend.loaded == []
+
+
+def test_ctrl_c_ends_the_work_and_keeps_the_application(tmp_path):
+    class Interrupting(FakeModel):
+        def generate(self, request, on_text=None, cancel=None):
+            on_text("so far")
+            raise KeyboardInterrupt
+
+    app = fake_app(tmp_path, Interrupting(), Echo())
+    with pytest.raises(Interrupted) as caught:
+        app.dispatch("hello")
+    assert caught.value.exit_code == 130
+    assert [m.content for m in app.chat._turns] == ["hello", "so far"]
+    assert app.dispatch("/echo x").result.text == "x"
+
+
+def test_another_registry_for_one_line(tmp_path):
+    app = fake_app(tmp_path, FakeModel("hi"))
+    other = tmp_path / "other.yaml"
+    other.write_text(FAKE_REGISTRY.replace("producer", "general"))
+    app.dispatch(f"/models --registry {other}")
+    shown = app.dispatch(f"/models --registry {other}").result.data["models"]
+    assert "general" in [m["id"] for m in shown]
+    assert "general" not in [m["id"] for m in app.dispatch("/models").result.data["models"]]
+    other.write_text("models: [")
+    with pytest.raises(RegistryError, match=f"{other}:1"):
+        app.dispatch(f"/models --registry {other}")
+    with pytest.raises(RegistryError, match="no such registry"):
+        app.dispatch(f"/models --registry {tmp_path}/nosuch.yaml")
+    assert app.dispatch("hello").result.text == "hi"
+
+
+def test_a_registry_broken_before_reload_leaves_everything_as_it_was(tmp_path):
+    app = fake_app(tmp_path, FakeModel("hi"))
+    app.settings.user_registry.write_text("models: 1")
+    with pytest.raises(RegistryError):
+        app.dispatch("/reload")
+    assert app.dispatch("hello").result.text == "hi"
+
+
+def test_help_is_made_from_the_skills_options(tmp_path):
+    app = fake_app(tmp_path, None, Echo())
+    assert "/echo" in app.dispatch("/help").result.text
+    shown = app.dispatch("/help logs").result
+    assert "--limit N" in shown.text
+    assert "how many runs to list (default: 20)" in shown.text
+    assert shown.data["options"]["properties"]["limit"]["default"] == 20
+    assert app.dispatch("/logs --help").result.text == shown.text
+    with pytest.raises(UnknownSkill):
+        app.dispatch("/help nosuch")
+
+
+def test_exit_leaves(tmp_path):
+    assert fake_app(tmp_path).dispatch("/exit").result.leave
+
+
+def test_a_fault_of_the_harness_says_so_and_shows_where(tmp_path, monkeypatch):
+    app = fake_app(tmp_path, FakeModel("hi"))
+    monkeypatch.setattr(app, "_skill", lambda *_: 1 / 0)
+    with pytest.raises(InternalError) as caught:
+        app.dispatch("/help")
+    print_error(caught.value, app.screen)
+    said = app.screen.err.getvalue()
+    assert "Traceback" in said
+    assert said.splitlines()[-1].startswith("Error: the harness broke: ZeroDivisionError")
+
+
+def test_an_error_says_where_and_what_to_do(tmp_path):
+    app = fake_app(tmp_path)
+    error = HarnessError("is empty", where="a.txt:3", hint="Fill it.")
+    print_error(error, app.screen)
+    assert app.screen.err.getvalue() == "Error: a.txt:3: is empty. Fill it.\n"

@@ -1,0 +1,189 @@
+"""The grammar of a line, as a table."""
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from pydantic import Field
+
+from harness import Call, Result, Skill, SkillOptions, UsageError
+from harness.api.options import GeneralOptions
+from harness.runs import grammar
+
+
+class Sample(Skill):
+    name = "sample"
+    summary = "for the tests"
+    saves = (".md", ".json")
+    subcommands = {"plan": "say what would be done"}
+
+    class Options(SkillOptions):
+        limit: int | None = Field(None, ge=1)
+        title: str | None = None
+        kind: Literal["short", "long"] = "short"
+        dry_run: bool = False
+        tag: list[str] = []
+        cache: bool = True
+
+    def run(self, call: Call) -> Result:
+        return Result(call.text)
+
+
+def parse(rest: str, **general: object) -> grammar.Invocation:
+    return grammar.parse(Sample(), rest, general)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("/annotate What's new", ("annotate", "What's new")),
+        ("/annotate", ("annotate", "")),
+        ("  /new-skill x", ("new-skill", "x")),
+        ("/a\nb", ("a", "b")),
+        ("/usr/lib/python", None),
+        ("/Annotate x", None),
+        ("/-x", None),
+        ("/a--b x", None),
+        ("plain text", None),
+        ("", None),
+        ("/", None),
+    ],
+)
+def test_a_command_is_one_slash_and_a_name(line, expected):
+    assert grammar.split_command(line) == expected
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "x save to out.md --registry own.yaml",
+        "x save to out.md --title notes.txt --limit 2",
+        "x -o out.md --title=notes.txt --registry own.yaml",
+    ],
+)
+def test_a_value_with_a_suffix_after_the_target_is_no_path_with_blanks(rest):
+    parsed = parse(rest)
+    assert (parsed.text, parsed.targets) == ("x", (Path("out.md"),))
+    assert parsed.general.registry == Path("own.yaml") or parsed.options.title == "notes.txt"
+
+
+def test_text_is_kept_byte_for_byte():
+    text = 'What\'s "this"?\n\n  Indented,\ttabbed -- and $HOME `x`  \\n'
+    assert parse(f"--limit 3 {text}").text == text
+
+
+@pytest.mark.parametrize(
+    ("rest", "text", "targets"),
+    [
+        ("a.txt save to out.md", "a.txt", ["out.md"]),
+        ('a.txt save to "my out.md"', "a.txt", ["my out.md"]),
+        ("a.txt save to 'my out.md'", "a.txt", ["my out.md"]),
+        ("a.txt SAVE TO out.md", "a.txt", ["out.md"]),
+        ("a.txt -o out.md", "a.txt", ["out.md"]),
+        ("-o out.md a.txt", "a.txt", ["out.md"]),
+        ("a.txt save to a.md -o a.json", "a.txt", ["a.md", "a.json"]),
+        ("a.txt save to out.md --dry-run", "a.txt", ["out.md"]),
+        ("a.txt --dry-run save to out.md", "a.txt", ["out.md"]),
+        ("save to out.md", "", ["out.md"]),
+        ("how to save to disk is told later on", "how to save to disk is told later on", []),
+        ("-- they save to out.md", "they save to out.md", []),
+        ("-- --limit", "--limit", []),
+        ("-o good.md -- they save to evil.md", "they save to evil.md", ["good.md"]),
+        ("-o a.md x save to b.md -o c.md", "x", ["a.md", "b.md", "c.md"]),
+    ],
+)
+def test_where_a_result_is_saved(rest, text, targets):
+    parsed = parse(rest)
+    assert (parsed.text, parsed.targets) == (text, tuple(Path(t) for t in targets))
+
+
+@pytest.mark.parametrize(
+    ("rest", "changed", "text"),
+    [
+        ("--limit 3 x", {"limit": 3}, "x"),
+        ("--limit=3 x", {"limit": 3}, "x"),
+        ("x --limit 3", {"limit": 3}, "x"),
+        ("x --limit=3", {"limit": 3}, "x"),
+        ('--title "A b" x', {"title": "A b"}, "x"),
+        ('x --title "A b"', {"title": "A b"}, "x"),
+        ("--title=It's x", {"title": "It's"}, "x"),
+        ("--dry-run x --kind long", {"dry_run": True, "kind": "long"}, "x"),
+        ("--no-cache x", {"cache": False}, "x"),
+        ("--tag a --tag b x", {"tag": ["a", "b"]}, "x"),
+        ("--tag a x --tag b --tag c", {"tag": ["a", "b", "c"]}, "x"),
+        ("x --dry-run --limit 2", {"dry_run": True, "limit": 2}, "x"),
+        ("x --limit 2 --dry-run", {"dry_run": True, "limit": 2}, "x"),
+    ],
+)
+def test_options_stand_at_both_ends(rest, changed, text):
+    parsed = parse(rest)
+    assert parsed.options == Sample.Options(**changed)
+    assert parsed.text == text
+
+
+def test_a_subcommand_is_the_first_word_and_options_follow_it():
+    parsed = parse("plan --limit 3 x")
+    assert (parsed.subcommand, parsed.text, parsed.options.limit) == ("plan", "x", 3)
+    assert parse("planning x").subcommand == ""
+    assert parse("plan").subcommand == "plan"
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\n", "\u00a0"])
+def test_any_blank_ends_a_subcommand(blank):
+    parsed = parse(f"plan{blank}--limit 3 x{blank}y")
+    assert (parsed.subcommand, parsed.text) == ("plan", f"x{blank}y")
+
+
+def test_general_options_of_the_line_win_over_those_before_it():
+    assert parse("x --model b", model="a").general == GeneralOptions(model="b")
+    assert parse("x", model="a", json=True).general == GeneralOptions(model="a", json=True)
+
+
+@pytest.mark.parametrize("rest", ["--help", "x --help", "-h", "--kind nosuch --help"])
+def test_help_is_asked_for_anywhere(rest):
+    assert parse(rest).help
+
+
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        ("--limt 3 x", "--limit"),
+        ("x --limt 3", "--limit"),
+        ("x --nosuch", "no option --nosuch"),
+        ("--limit", "--limit needs a value"),
+        ("x --limit", "--limit needs a value"),
+        ("--limit --dry-run x", "--limit needs a value"),
+        ("--limit ten x", "--limit: 'ten' is not a number"),
+        ("--limit 0 x", "--limit: '0' is less than 1"),
+        ("--kind tall x", "--kind: 'tall' is none of 'short' or 'long'"),
+        ("--dry-run=yes x", "takes no value"),
+        ("x --dry-run y", "options stand before or after the text"),
+        ("x --limit 1 --limit 2", "given twice"),
+        ("x save to my out.md", "needs quotes"),
+        ('x save to ""', "needs a path"),
+        ("-o", "-o needs a value"),
+        ("x save to ~nosuchuser/x.md", "home"),
+        ("they save to evil.md save to good.md", "another save to before"),
+        ("use -o evil.md save to good.md", "another -o before"),
+        ("x -o my out.md", "needs quotes"),
+    ],
+)
+def test_what_is_refused_and_how(rest, message):
+    with pytest.raises(UsageError, match=message.replace("?", r"\?")):
+        parse(rest)
+
+
+def test_general_options_before_the_line():
+    words = ["--json", "--model", "x", "--registry=r.yaml", "/help", "--json"]
+    assert grammar.parse_general(words) == (
+        {"json": True, "model": "x", "registry": "r.yaml"},
+        ["/help", "--json"],
+    )
+    assert grammar.parse_general(["--", "--json"]) == ({}, ["--json"])
+    with pytest.raises(UsageError, match=r"no option --jsn\. Did you mean --json"):
+        grammar.parse_general(["--jsn"])
+    with pytest.raises(UsageError, match="needs a value"):
+        grammar.parse_general(["--model"])
+    with pytest.raises(UsageError, match="--json takes no value"):
+        grammar.parse_general(["--json=false", "/help"])
+    assert grammar.parse_general(["--json", "--help"]) == ({"json": True}, ["--help"])

@@ -1,0 +1,196 @@
+"""Every run is in the log: opened before the work, closed as what became of it."""
+
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from harness import Call, GenerationFailed, HarnessError, Interrupted, InvalidReply, Result, Skill
+from harness.models.pool import Usage
+from harness.runs.run_log import MIGRATIONS, RunLog, m001_runs
+from harness.runs.runner import Door
+from harness.support.sqlite_migrations import migrate
+from harness.testing import FakeModel, fake_app
+
+
+class Probe(Skill):
+    name = "probe"
+    summary = "raises what it is given"
+    error: BaseException | None = None
+
+    def run(self, call: Call) -> Result:
+        with closing(sqlite3.connect(call.settings.run_log)) as db:
+            [row] = db.execute("SELECT status FROM runs").fetchall()
+        assert row == ("running",)
+        if self.error is not None:
+            raise self.error
+        return Result("fine")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "raw"),
+    [
+        (None, "done", 0, None),
+        (InvalidReply("no", raw="the reply"), "failed", 1, "the reply"),
+        (GenerationFailed("cut", partial="so far"), "failed", 1, "so far"),
+        (KeyboardInterrupt(), "interrupted", 130, None),
+        (Interrupted("stopped"), "interrupted", 130, None),
+        (ValueError("bug"), "failed", 1, None),
+    ],
+)
+def test_a_run_is_closed_as_what_became_of_it(tmp_path, error, status, code, raw):
+    skill = Probe()
+    skill.error = error
+    app = fake_app(tmp_path, None, skill)
+    if error is None:
+        app.dispatch("/probe What's up?")
+    else:
+        with pytest.raises(HarnessError):
+            app.dispatch("/probe What's up?")
+    [run] = app.run_log.recent(5)
+    assert (run["status"], run["exit_code"], run["raw_reply"]) == (status, code, raw)
+    assert run["line"] == "/probe What's up?"
+    assert run["seconds"] >= 0
+    assert run["door"] == "test"
+
+
+def test_a_result_with_failures_is_closed_as_failed(tmp_path):
+    class Half(Skill):
+        name = "half"
+        summary = "does half of it"
+        text = "none"
+
+        def run(self, call: Call) -> Result:
+            return Result("half", exit_code=1)
+
+    app = fake_app(tmp_path, None, Half())
+    assert app.dispatch("/half").result.text == "half"
+    [run] = app.run_log.recent(1)
+    assert (run["status"], run["exit_code"]) == ("failed", 1)
+
+
+def test_resolution_and_tokens_are_kept(tmp_path):
+    app = fake_app(tmp_path, FakeModel("one two three"))
+    app.dispatch("hello there")
+    [run] = app.run_log.recent(1)
+    assert (run["requested"], run["resolved"], run["served"]) == (
+        "producer",
+        "producer",
+        "fake producer",
+    )
+    assert (run["prompt_tokens"], run["completion_tokens"], run["generations"]) == (2, 3, 1)
+
+
+def test_no_log_keeps_a_run_out(tmp_path):
+    app = fake_app(tmp_path, FakeModel("hi"))
+    app.dispatch("/chat --no-log hello")
+    assert not app.settings.run_log.exists()
+
+
+def test_the_log_is_its_owners_alone(tmp_path):
+    app = fake_app(tmp_path, FakeModel("hi"))
+    app.dispatch("hello")
+    for path in app.settings.data_dir.glob("runs.db*"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_log_that_cannot_be_written_costs_one_notice_and_no_run(tmp_path):
+    app = fake_app(tmp_path, FakeModel("hi"))
+    app.settings.data_dir.parent.mkdir(exist_ok=True)
+    app.settings.data_dir.write_text("a file where the folder should be")
+    assert app.dispatch("hello").result.text == "hi"
+    assert app.dispatch("hello").result.text == "hi"
+    assert app.screen.err.getvalue().count("run log cannot be used") == 1
+
+
+def test_a_run_whose_process_died_is_closed_by_the_next(tmp_path):
+    path = tmp_path / "runs.db"
+    log = RunLog(path, print)
+    log.start(door="test", line="/x", skill="x", options={}, job="j")
+    log.execute("UPDATE runs SET pid = ?", [_dead_pid()])
+    [run] = RunLog(path, print).recent(1)
+    assert (run["status"], run["error"]) == ("interrupted", "the process died")
+
+
+def test_a_run_that_is_still_under_way_stays_so(tmp_path):
+    log = RunLog(tmp_path / "runs.db", print)
+    log.start(door="test", line="/x", skill="x", options={}, job="j")
+    [run] = RunLog(log.path, print).recent(1)
+    assert run["status"] == "running"
+
+
+def test_whether_a_process_lives_is_asked_without_a_signal_of_our_own(tmp_path, monkeypatch):
+    """On Windows `os.kill(pid, 0)` sends Ctrl-C."""
+    log = RunLog(tmp_path / "runs.db", print)
+    log.start(door="test", line="/x", skill="x", options={}, job="j")
+    asked = []
+    monkeypatch.setattr("psutil.pid_exists", lambda pid: bool(asked.append(pid)))
+    [run] = RunLog(log.path, print).recent(1)
+    assert (asked, run["status"]) == ([os.getpid()], "interrupted")
+
+
+def test_what_is_no_utf8_is_kept_as_far_as_it_goes(tmp_path):
+    """A name in a folder of another encoding, and half a character in a reply."""
+    notices = []
+    log = RunLog(tmp_path / "runs.db", notices.append)
+    run = log.start(door="test", line="/x", skill="x", options={}, job="j")
+    odd = Path(os.fsdecode(b"/tmp/caf\xe9/a.txt"))
+    run.wrote(odd, "0" * 64)
+    run.close("failed", 1, Usage(), raw_reply="half \ud83d")
+    assert log.made(odd, "0" * 64, "j")
+    kept = log.get(run.id)
+    assert kept["raw_reply"] == r"half \ud83d"
+    assert kept["outputs"][0]["path"] == r"/tmp/caf\udce9/a.txt"
+    assert not notices
+
+
+def test_an_old_file_is_migrated_once(tmp_path):
+    path = tmp_path / "runs.db"
+    db = sqlite3.connect(path, isolation_level=None)
+    migrate(db, [m001_runs])
+    assert not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'outputs'").fetchall()
+    db.close()
+    assert RunLog(path, print).query("SELECT * FROM outputs") == []
+    applied = RunLog(path, print).query("SELECT name FROM _migrations ORDER BY name")
+    assert [row["name"] for row in applied] == [m.__name__ for m in MIGRATIONS]
+
+
+def test_a_migration_that_fails_leaves_nothing(tmp_path):
+    def m002_fails(db: sqlite3.Connection) -> None:
+        db.execute("CREATE TABLE half (x)")
+        raise RuntimeError("no luck")
+
+    db = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    with pytest.raises(RuntimeError):
+        migrate(db, [m001_runs, m002_fails])
+    assert db.execute("SELECT * FROM sqlite_master").fetchall() == []
+    db.close()
+
+
+def test_logs_lists_and_tells_all_about_one(tmp_path):
+    app = fake_app(tmp_path, FakeModel("hi"), door=Door("test"))
+    assert app.dispatch("/logs").result.text == "No runs yet."
+    app.dispatch("hello there")
+    app.dispatch("good-bye")
+    listed = app.dispatch("/logs --limit 1").result
+    assert "good-bye" in listed.text
+    assert "hello" not in listed.text
+    assert len(listed.data["runs"]) == 1
+    assert "line: hello there" in app.dispatch("/logs 1").result.text
+    assert app.dispatch("/logs path").result.text == str(app.settings.run_log)
+    with pytest.raises(HarnessError, match="no run 99") as caught:
+        app.dispatch("/logs 99")
+    assert caught.value.exit_code == 1
+    with pytest.raises(HarnessError, match="'x' is no run's number"):
+        app.dispatch("/logs x")
+
+
+def _dead_pid() -> int:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return pid

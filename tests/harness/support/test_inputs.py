@@ -1,0 +1,80 @@
+"""What a skill is given to read: the text of the line, or the file that it names."""
+
+import io
+
+import pytest
+
+from harness import Call, InputError, Result, Skill
+from harness.runs.runner import Door
+from harness.testing import FakeModel, fake_app, run_skill
+
+LONG = "word " * 40 + "and the end stands in notes.md"
+
+
+class Read(Skill):
+    name = "read"
+    summary = "gives back what it reads"
+
+    def run(self, call: Call) -> Result:
+        return Result(call.read_text())
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("in the file\n")
+    (tmp_path / "two words.md").write_text("in the other")
+    (tmp_path / "plain").write_text("without a suffix")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("a.txt", "in the file\n"),
+        ("./a.txt", "in the file\n"),
+        ("two words.md", "in the other"),
+        ('"two words.md"', "in the other"),
+        ("plain", "without a suffix"),
+        ("What's up", "What's up"),
+        ("one\na.txt", "one\na.txt"),
+        (LONG, LONG),
+    ],
+)
+def test_a_text_or_the_file_that_it_names(text, read):
+    assert run_skill(Read(), text).text == read
+
+
+def test_what_comes_from_stdin_is_never_a_path(folder):
+    door = Door("test", stdin=io.BytesIO(b"a.txt"))
+    assert fake_app(folder, None, Read(), door=door).dispatch("/read -").result.text == "a.txt"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("b.txt", "there is no such file"),
+        ("sub/b", "there is no such file"),
+        ("paper.pdf", ".pdf files are not read here. Save it as .txt or .md."),
+        ("empty.txt", "empty.txt: is empty. Put a text into it."),
+        ("latin.txt", "is not UTF-8 text (byte 1 is 0xe4)"),
+        ("big.txt", "has 1.0 MB, too much for a text. Give a part of it."),
+    ],
+)
+def test_what_cannot_be_read_is_refused(folder, text, reason):
+    (folder / "empty.txt").touch()
+    (folder / "latin.txt").write_bytes(b"M\xe4rz")
+    (folder / "big.txt").write_bytes(b"x" * 1_000_001)
+    with pytest.raises(InputError) as refused:
+        run_skill(Read(), text)
+    assert reason in str(refused.value)
+
+
+def test_a_prompt_skill_reads_the_file_as_well(folder):
+    (folder / "skills" / "rhyme").mkdir(parents=True)
+    (folder / "skills" / "rhyme" / "SKILL.md").write_text(
+        "---\nname: rhyme\ndescription: Make it rhyme\n---\nAnswer in rhyme.\n"
+    )
+    model = FakeModel("Roses are red")
+    fake_app(folder, model).dispatch("/rhyme a.txt")
+    assert model.requests[0].messages[1].content == "in the file\n"

@@ -1,0 +1,141 @@
+"""The public surface is what `harness` exports, and the layers depend in one direction."""
+
+import ast
+import inspect
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+
+import pytest
+
+import harness
+from harness import errors
+from harness.settings import CODE_ROOT
+
+# What ships is packages; another folder in skills/ is one that a user has put there.
+SHIPPED = (CODE_ROOT / "harness", *(p.parent for p in CODE_ROOT.glob("skills/*/__init__.py")))
+PYTHON = [path for place in SHIPPED for path in sorted(place.rglob("*.py"))]
+
+
+def test_what_is_exported_is_sorted_and_there():
+    assert list(harness.__all__) == sorted(harness.__all__)
+    public = {name for name in vars(harness) if not name.startswith("_")}
+    modules = {p.stem for p in (CODE_ROOT / "harness").glob("*.py")} | {
+        "backends",
+        "commands",
+        "testing",
+    }
+    assert public - modules == set(harness.__all__) - {"__version__"}
+
+
+def documented(exported):
+    """The docstrings of a class and of its methods, or of a function."""
+    found = vars(exported).items() if inspect.isclass(exported) else ()
+    methods = [method for name, method in found if callable(method) and name[0] != "_"]
+    return "\n".join(filter(None, map(inspect.getdoc, (exported, *methods))))
+
+
+def test_every_error_that_the_surface_speaks_of_can_be_imported_from_it():
+    """A backend that may raise ModelBusy has to find it."""
+    known = {cls.__name__ for cls in _subclasses(errors.HarnessError)}
+    for name in harness.__all__:
+        said = set(re.findall(r"\b[A-Z]\w+\b", documented(getattr(harness, name))))
+        assert said & known <= set(harness.__all__), name
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=lambda p: str(p.relative_to(CODE_ROOT)))
+def test_harness_knows_no_skill_and_nobody_prints(path):
+    if path.is_relative_to(CODE_ROOT / "harness"):
+        assert not [name for name in imported(path) if name.split(".")[0] == "skills"]
+    assert path.read_text(encoding="utf-8").count("\n") <= 300
+
+
+def test_every_import_is_declared():
+    project = tomllib.loads((CODE_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    core = _names(project["dependencies"])
+    declared = {
+        "finetune": core | _names(extras["finetune"]),
+        "evaluate": core | _names(extras["plots"]),
+    }
+    ours = {"harness", "skills", "agent", *sys.stdlib_module_names}
+    providers = packages_distributions()
+    for path in PYTHON:
+        for name in {name.split(".")[0] for name in imported(path)} - ours:
+            # The extra need not be installed; what it provides is called as it is.
+            provided = {p.lower().replace("_", "-") for p in providers.get(name, [name])}
+            skill = path.relative_to(CODE_ROOT).parts[1:2]
+            assert provided & declared.get("".join(skill), core), f"{path} imports {name}"
+
+
+def _names(requirements):
+    return {re.split(r"[<>=]", name)[0] for name in requirements}
+
+
+def test_every_error_has_its_exit_code_and_stands_in_the_drawing():
+    tree = {
+        errors.HarnessError: 1,
+        errors.UsageError: 2,
+        errors.SkillFailed: 1,
+        errors.ModelError: 3,
+        errors.OutputError: 4,
+        errors.ReaderGone: 0,
+        errors.Interrupted: 130,
+    }
+    for cls in _subclasses(errors.HarnessError):
+        assert cls.__name__ in errors.__doc__
+        assert cls.exit_code == tree[next(c for c in cls.__mro__ if c in tree)]
+
+
+def _subclasses(cls):
+    yield cls
+    for sub in cls.__subclasses__():
+        if sub.__module__ == errors.__name__:
+            yield from _subclasses(sub)
+
+
+def test_the_testing_helpers_are_exported_sorted_and_there():
+    from harness import testing
+
+    assert list(testing.__all__) == sorted(testing.__all__)
+    public = {name for name in vars(testing) if not name.startswith("_")}
+    modules = {p.stem for p in (CODE_ROOT / "harness" / "testing").glob("*.py")}
+    assert public - modules == set(testing.__all__)
+
+
+def test_the_types_are_packaged():
+    """Without py.typed in the wheel, a plugin's type checker sees nothing of ours."""
+    tool = tomllib.loads((CODE_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    assert (CODE_ROOT / "harness" / "py.typed").is_file()
+    assert "py.typed" in tool["setuptools"]["package-data"]["*"]
+    assert "harness*" in tool["setuptools"]["packages"]["find"]["include"]
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "code"),
+    [
+        ("", "", 0),
+        ("def run(self, call: Call) -> Result:", "def run(self, call: int) -> Result:", 1),
+        ("def run_finished(run: RunFinished)", "def run_finished(run)", 1),
+    ],
+    ids=["as-it-is", "another-signature", "untyped"],
+)
+def test_a_strangers_plugin_holds_under_strict_types(tmp_path, written, instead, code):
+    mypy = pytest.importorskip("mypy.api")
+    example = CODE_ROOT / "tests" / "support" / "plugin_of_everything.py"
+    source = example.read_text(encoding="utf-8")
+    assert written in source
+    path = tmp_path / "plugin_of_everything.py"
+    path.write_text(source.replace(written, instead), encoding="utf-8")
+    config = str(CODE_ROOT / "pyproject.toml")
+    out, err, exit_code = mypy.run(["--config-file", config, str(path)])
+    assert exit_code == code, out + err

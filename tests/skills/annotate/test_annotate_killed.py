@@ -1,0 +1,207 @@
+"""Processes at work on a table, killed and interrupted: real ones, over a real socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from protocol_server import ProtocolServer
+from test_annotate_job import paper, write_table
+
+from harness.models.backends.base import OnText, Reply, Request
+from harness.settings import CODE_ROOT
+from harness.testing import FakeModel
+from skills.nanda.framework import nanda
+
+ROWS = 24
+WORKERS = 2
+
+
+class Slow(FakeModel):
+    """Annotates in some 0.1 s; `asked` counts the answers that were given whole."""
+
+    def __init__(self) -> None:
+        super().__init__(slots=WORKERS)
+        self.asked: Counter[str] = Counter()
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        number = request.messages[1].content.partition("method ")[2].split()[0]
+        time.sleep(0.1)
+        text = json.dumps({name: f"The {name} of {number}." for name in nanda().names})
+        if on_text:
+            on_text(text)
+        with self._arriving:
+            self.asked[number] += 1
+        return Reply(text, "stop", 100, 50, 0.1)
+
+
+class Desk:
+    """A folder with a table, and the command in it."""
+
+    def __init__(self, folder: Path, server: ProtocolServer, model: Slow) -> None:
+        self.folder = folder
+        self.model = model
+        write_table(folder / "papers.csv", *(paper(number) for number in range(ROWS)))
+        registry = folder / "registry.yaml"
+        registry.write_text(
+            f"""\
+version: 1
+models:
+  nanda-annotator:
+    tasks: [annotate]
+    serve: [{{backend: openai, model: "smollm2:latest", url: "{server.url}/v1"}}]
+""",
+            encoding="utf-8",
+        )
+        self.environ: Mapping[str, str] = {
+            **os.environ,
+            "HARNESS_DATA": str(folder / "data"),
+            "HARNESS_CONFIG": str(folder / "config"),
+            "HARNESS_REGISTRY": str(registry),
+        }
+
+    def start(self, line: str = "/annotate papers.csv save to out.jsonl") -> subprocess.Popen[str]:
+        agent = [sys.executable, str(CODE_ROOT / "agent.py")]
+        return subprocess.Popen(
+            [*agent, line.replace(" save", f" --workers {WORKERS} save")],
+            cwd=self.folder,
+            env=dict(self.environ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self) -> tuple[int, str]:
+        """Run the line to its end: its exit code, and what it said."""
+        process = self.start()
+        _, said = process.communicate(timeout=60)
+        return process.returncode, said
+
+    def kept(self) -> int:
+        """How many annotations are kept by now."""
+        path = self.folder / "data" / "corpus.db"
+        if not path.exists():
+            return 0
+        db = sqlite3.connect(path, timeout=10)
+        try:
+            return int(db.execute("SELECT count(*) FROM annotations").fetchone()[0])
+        except sqlite3.OperationalError:  # there are no tables yet
+            return 0
+        finally:
+            db.close()
+
+    def wait_until_kept(self, count: int) -> None:
+        until = time.monotonic() + 30
+        while self.kept() < count:
+            assert time.monotonic() < until, f"only {self.kept()} are kept"
+            time.sleep(0.02)
+
+    def ids(self) -> list[str]:
+        text = (self.folder / "out.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line)["arxiv_id"] for line in text.splitlines()]
+
+
+ALL = [paper(number)["arxiv_id"] for number in range(ROWS)]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    model = Slow()
+    with ProtocolServer(model) as server:
+        yield Desk(tmp_path, server, model)
+
+
+def test_killed_again_and_again_nothing_is_lost_and_nothing_done_twice(desk: Desk) -> None:
+    kills = 0
+    for kept in (1, 7, 15):
+        process = desk.start()
+        desk.wait_until_kept(kept)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        kills += 1
+        assert not (desk.folder / "out.jsonl").exists()
+    before = desk.kept()
+    code, said = desk.run()
+    assert code == 0, said
+    assert desk.ids() == ALL
+    assert f"{before} done before" in said
+    # What was in work when the process died was paid for again, and nothing else.
+    again = sum(desk.model.asked.values()) - ROWS
+    assert 0 <= again <= kills * WORKERS * 2
+    db = sqlite3.connect(desk.folder / "data" / "corpus.db")
+    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert db.execute("SELECT count(*), count(DISTINCT key) FROM annotations").fetchone() == (
+        ROWS,
+        ROWS,
+    )
+    assert db.execute("SELECT count(*) FROM moves").fetchone() == (ROWS * 8,)
+    db.close()
+
+
+def test_ctrl_c_saves_what_is_done_and_the_same_line_goes_on(desk: Desk) -> None:
+    process = desk.start()
+    desk.wait_until_kept(5)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    done = len(desk.ids())
+    assert 5 <= done < ROWS
+    assert desk.ids() == [i for i in ALL if i in desk.ids()]
+    assert said.endswith(
+        f"Interrupted. {done} of {ROWS} are done and kept; the same line goes on from there.\n"
+    )
+    code, said = desk.run()
+    assert (code, desk.ids()) == (0, ALL)
+    assert f"{done} done before" in said
+
+
+def test_a_second_process_on_the_same_table_is_refused_with_the_firsts_pid(desk: Desk) -> None:
+    first = desk.start()
+    desk.wait_until_kept(1)
+    code, said = desk.run()
+    assert code == 2
+    assert f"process {first.pid} is at work on" in said
+    assert first.communicate(timeout=60)[1]
+    assert first.returncode == 0
+    assert desk.ids() == ALL
+    assert max(desk.model.asked.values()) == 1
+
+
+def test_two_processes_on_two_tables_share_a_corpus(desk: Desk) -> None:
+    other = (paper(number) for number in range(ROWS // 2, ROWS + 8))
+    write_table(desk.folder / "other.csv", *other)
+    first, second = desk.start(), desk.start("/annotate other.csv save to other.jsonl")
+    for process in (first, second):
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == 0, said
+    assert desk.ids() == ALL
+    assert desk.kept() == ROWS + 8
+
+
+def test_a_server_that_goes_away_stops_the_job_and_what_is_done_is_kept(tmp_path: Path) -> None:
+    model = Slow()
+    with ProtocolServer(model) as server:
+        desk = Desk(tmp_path, server, model)
+        process = desk.start()
+        desk.wait_until_kept(4)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 3, said
+    assert "cannot be reached" in said
+    assert "the same line goes on from there" in said
+    assert 4 <= len(desk.ids()) < ROWS

@@ -1,0 +1,144 @@
+"""The options of /annotate: none does nothing in silence, and dates are ISO 8601."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from arxiv_server import ArxivServer, running
+from test_annotate_job import Desk, annotator
+
+from harness.api import options
+from harness.cli.help import skill_help
+from harness.errors import InputError, UsageError
+from skills.annotate.plugin import Annotate
+from skills.corpus.tables import reader
+
+ABSTRACT = "We present method 1 for the task of sorting papers, and it is twice as fast. " * 4
+BY_CASE = {
+    "table": "--limit 1|--abstract-column abstract|--id-column arxiv_id|--title-column title",
+    "table, topic": "--retry-failed|--workers 1|--db own.db",
+    "topic": "--source corpus|--max 1|--since 2024|--until 2024",
+    "paper": "--title Sorting",
+}
+EVERYWHERE = {"framework", "max_tokens"}
+
+
+@pytest.fixture
+def arxiv(monkeypatch: pytest.MonkeyPatch) -> Iterator[ArxivServer]:
+    with running() as server:
+        monkeypatch.setenv("HARNESS_ARXIV_URL", server.url)
+        yield server
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arxiv: ArxivServer) -> Desk:
+    monkeypatch.chdir(tmp_path)
+    desk = Desk(tmp_path)
+    desk.rows(1, 2, 3)
+    (tmp_path / "one.txt").write_text(ABSTRACT)
+    return desk
+
+
+def fit(case: str) -> list[tuple[str, bool]]:
+    """Each option that is not for everything, and whether it is for `case`."""
+    return [
+        (option, case in cases.split(", "))
+        for cases, some in BY_CASE.items()
+        for option in some.split("|")
+    ]
+
+
+def test_every_option_has_been_thought_of() -> None:
+    named = {flag.removeprefix("--").split()[0].replace("-", "_") for flag, _ in fit("")}
+    assert named | EVERYWHERE == set(Annotate.Options.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("case", "text", "is_what"),
+    [
+        ("table", "papers.csv", "papers.csv is a table"),
+        ("topic", "sorting papers", "sorting papers is a topic"),
+        ("topic", "sorting papers and then " * 4, "this is a topic"),
+        ("paper", "one.txt", "this is one paper"),
+        ("paper", "2405.12345", "this is one paper"),
+        ("paper", ABSTRACT, "this is one paper"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused_before_any_work(
+    desk: Desk, arxiv: ArxivServer, case: str, text: str, is_what: str
+) -> None:
+    for option in (option for option, fits in fit(case) if not fits):
+        with pytest.raises(UsageError, match=rf"^{option.split()[0]} is for ") as caught:
+            desk.app.dispatch(f"/annotate {option} -- {text}")
+        assert caught.value.message.endswith(f", and {is_what}")
+        assert caught.value.exit_code == 2
+    assert annotator(desk).asked == {}
+    assert arxiv.requests == []
+
+
+def test_the_refusal_names_what_the_option_is_for(desk: Desk) -> None:
+    with pytest.raises(UsageError) as caught:
+        desk.annotate("--max 1")
+    where = str(desk.table)
+    shown = where if len(where) <= 60 else "this"
+    assert caught.value.message == f"--max is for a topic, and {shown} is a table"
+    with pytest.raises(UsageError, match="--workers is for a table or a topic, and this is one"):
+        desk.app.dispatch("/annotate one.txt --workers 2")
+
+
+@pytest.mark.parametrize(("case", "text"), [("table", "papers.csv"), ("paper", "one.txt")])
+def test_an_option_that_does_something_is_taken(desk: Desk, case: str, text: str) -> None:
+    for option in (option for option, fits in fit(case) if fits and "retry" not in option):
+        assert desk.app.dispatch(f"/annotate {text} {option}").result.code == 0, option
+
+
+def test_topic_options_are_taken_with_a_topic(desk: Desk) -> None:
+    desk.annotate("save to out.jsonl")
+    line = "/annotate sorting papers --source corpus --max 2 --workers 1"
+    assert desk.app.dispatch(line).result.code == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "first", "last"),
+    [
+        ("2024", (2024, 1, 1), (2024, 12, 31)),
+        ("2024-02", (2024, 2, 1), (2024, 2, 29)),
+        ("2023-02", (2023, 2, 1), (2023, 2, 28)),
+        ("2024-12", (2024, 12, 1), (2024, 12, 31)),
+        ("2024-05-17", (2024, 5, 17), (2024, 5, 17)),
+    ],
+)
+def test_a_date_is_a_year_a_month_or_a_day(
+    written: str, first: tuple[int, int, int], last: tuple[int, int, int]
+) -> None:
+    made = options.build(Annotate.Options, {"since": written, "until": written})
+    assert (made.since, made.until) == (date(*first), date(*last))
+    assert options.build(Annotate.Options, {}).since is None
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["86400", "1", "20250101", "2025-1-1", "2025-13", "2025-02-30", "0000", "2025-", "May",
+     "2025-01-01T00:00:00", "", "٢٠٢٥"],
+)  # fmt: skip
+@pytest.mark.parametrize("option", ["since", "until"])
+def test_anything_else_is_no_date(option: str, written: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        options.build(Annotate.Options, {option: written})
+    assert caught.value.message == (
+        f"--{option}: {written!r} is no date; write 2025, 2025-01 or 2025-01-31"
+    )
+
+
+def test_the_help_says_that_a_date_is_wanted() -> None:
+    assert "--since DATE" in skill_help(Annotate())
+
+
+@pytest.mark.parametrize("suffix", [".json", ".xlsx", ".pdf"])
+def test_of_another_file_it_says_which_texts_and_tables_are_read(desk: Desk, suffix: str) -> None:
+    with pytest.raises(InputError, match=f"reads no {suffix} files") as caught:
+        desk.app.dispatch(f"/annotate papers{suffix}")
+    assert all(known in str(caught.value.hint) for known in (".txt", *reader.SUFFIXES))

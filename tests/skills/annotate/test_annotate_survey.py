@@ -1,0 +1,427 @@
+"""The page of a topic, as Markdown and as what a renderer makes of it."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+from repository import SHARED
+
+from skills.annotate.survey.entries import by_whom, reference
+from skills.annotate.survey.groups import Wording, grouped
+from skills.annotate.survey.page import as_markdown
+from skills.corpus.records import Annotated, Failure
+from skills.nanda.checks import check
+from skills.nanda.framework import Framework, Move, nanda
+from skills.nanda.paper import Paper
+
+GOLD = SHARED / "gold_dev.csv"
+NOT_STATED = "Not stated."
+PROVENANCE = {
+    "requested": "nanda-annotator",
+    "resolved": "nanda-annotator",
+    "reason": None,
+    "created": "2026-11-24T10:00:00+00:00",
+}
+
+
+def paper(number: int, **known: Any) -> Paper:
+    fields = {
+        "title": f"Sieve {number}",
+        "abstract": f"Sieve {number} filters answers and wins on 12 tasks.",
+        "authors": "Ada Invented, Ben Made-Up, Carla Fictional",
+        "published": f"2024-01-{number:02}",
+        "source": {"kind": "arxiv", "arxiv_id": f"2401.{number:05}v1"},
+        **known,
+    }
+    return Paper("arxiv_id", f"2401.{number:05}", **fields)
+
+
+def annotated(
+    paper: Paper,
+    moves: Mapping[str, str] | None = None,
+    framework: Framework | None = None,
+    **provenance: Any,
+) -> Annotated:
+    framework = framework or nanda()
+    said = dict.fromkeys(framework.names, NOT_STATED) | dict(moves or {})
+    record = {
+        paper.id_field: paper.id,
+        "title": paper.title,
+        **said,
+        "checks": check(paper.abstract, framework.stated(said)),
+        "provenance": {**PROVENANCE, **provenance},
+    }
+    return Annotated(paper, record)
+
+
+def survey(
+    *items: Annotated, topic: str = "Survey of sieves", failures: tuple[Failure, ...] = ()
+) -> str:
+    return as_markdown(topic, items, failures, nanda())
+
+
+def section(page: str, heading: str) -> str:
+    """What stands under a heading, up to the next one of its level or above."""
+    level = heading.split()[0]
+    found = re.search(
+        rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", page, re.M | re.S
+    )
+    assert found, f"no {heading!r} in {page}"
+    return found[1].strip()
+
+
+def headings(page: str) -> list[str]:
+    return re.findall(r"^#+ .*$", page, re.M)
+
+
+TWO = (
+    annotated(
+        paper(2, title="Second", authors="Dora Bogus"),
+        {"claim": "Sieve 2 filters answers.", "evidence": "It wins on 12 tasks."},
+    ),
+    annotated(
+        paper(1, title="First", source={"kind": "corpus"}, published="2023-05-06"),
+        {"claim": "Sieve 1 filters answers.", "limitation": "Sieve filters answers on tasks."},
+    ),
+)
+
+
+def test_the_sections_of_a_survey() -> None:
+    assert headings(survey(*TWO)) == [
+        "# Survey of sieves",
+        "## The papers by claim",
+        "## The eight moves across the papers",
+        "### Evidence",
+        "### Method",
+        "### Scope",
+        "### Comparison",
+        "### Implication",
+        "### Novelty",
+        "## Gaps",
+        "### Limitations that the papers state",
+        "### What the abstracts do not state",
+        "### Not borne out by the abstract",
+        "## References",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("topic", "heading"),
+    [
+        ("survey of  sieves", "# Survey of sieves"),
+        ("a review of sieves", "# A review of sieves"),
+        ("sieves", "# Survey: sieves"),
+        ("[x](http://y) *z*", "# Survey: \\[x\\](http://y) \\*z\\*"),
+    ],
+)
+def test_the_topic_is_the_heading(topic: str, heading: str) -> None:
+    assert survey(*TWO, topic=topic).startswith(f"{heading}\n")
+
+
+def test_the_facts_come_first() -> None:
+    facts = section(survey(*TWO), "# Survey of sieves").split("\n\n")[0]
+    assert facts == (
+        "2 papers, published 2023 to 2024: 1 from arXiv and 1 from the corpus. Their abstracts, "
+        "not the papers themselves, were annotated by nanda-annotator on 2026-11-24, in the moves "
+        "of the Nanda 8-move framework, version 1."
+    )
+
+
+def test_the_facts_of_one_place_and_papers_without_a_date() -> None:
+    facts = survey(annotated(paper(1)), annotated(paper(2, published="")))
+    assert "2 papers from arXiv, published 2024 (1 without a date)." in facts
+    assert "1 paper from arXiv." in survey(annotated(paper(1, published="")))
+    assert "1 paper from files." in survey(annotated(paper(1, published="", source={})))
+
+
+def test_a_fallback_is_told() -> None:
+    fell = {"resolved": "producer", "reason": "the file | is missing"}
+    assert (
+        "nanda-annotator was asked for and could not be served (the file \\| is missing); "
+        "producer stood in for it."
+    ) in survey(annotated(paper(1), **fell))
+    mixed = survey(annotated(paper(1), **fell), annotated(paper(2), created="2026-11-26T01:00:00"))
+    assert "annotated by producer and nanda-annotator from 2026-11-24 to 2026-11-26" in mixed
+    assert "was asked for for" not in mixed
+    assert "nanda-annotator was asked for in 1 paper and could not be served" in mixed
+
+
+def test_few_papers_stand_in_order_of_their_date_and_are_numbered_so() -> None:
+    assert section(survey(*TWO), "## The papers by claim").splitlines() == [
+        "The oldest paper first.",
+        "",
+        "- [1] **First** (Invented et al., 2023). Sieve 1 filters answers.",
+        "- [2] **Second** (Bogus, 2024). Sieve 2 filters answers.",
+    ]
+    assert survey(*TWO) == survey(*reversed(TWO))
+
+
+def test_the_matrix_shows_who_states_what() -> None:
+    lines = section(survey(*TWO), "## The eight moves across the papers").splitlines()
+    assert lines[0] == "✓ stated, - not stated."
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:7]]
+    assert rows[0] == ["Paper", *(move.label for move in nanda().moves)]
+    assert rows[2] == ["[1] Invented et al., 2023", "✓", "-", "-", "-", "✓", "-", "-", "-"]
+    assert rows[3] == ["[2] Bogus, 2024", "✓", "✓", "-", "-", "-", "-", "-", "-"]
+    assert rows[4] == ["**Stated, of 2**", "2", "1", "0", "0", "1", "0", "0", "0"]
+
+
+def test_each_move_has_what_the_papers_state() -> None:
+    page = survey(*TWO)
+    assert section(page, "### Evidence") == "- [2] It wins on 12 tasks."
+    assert section(page, "### Method") == "No paper states it."
+
+
+def test_gaps() -> None:
+    gaps = section(survey(*TWO), "## Gaps")
+    assert section(gaps, "### Limitations that the papers state") == (
+        "- [1] Sieve filters answers on tasks."
+    )
+    rows = section(gaps, "### What the abstracts do not state").splitlines()[2:]
+    assert rows[0] == "| Method | 2 of 2 | [1], [2] |"
+    assert rows[-1] == "| Limitation | 1 of 2 | [2] |"
+    assert not any(row.startswith("| Claim") for row in rows)
+    assert section(gaps, "### Not borne out by the abstract").startswith("Nothing: ")
+
+
+def test_papers_that_state_everything_leave_no_gap() -> None:
+    moves = dict.fromkeys(nanda().names, "Sieve 1 filters answers.")
+    assert "Every abstract states every move." in survey(annotated(paper(1), moves))
+
+
+def test_many_papers_in_one_cell_are_cut_short() -> None:
+    page = survey(*(annotated(paper(number)) for number in range(1, 29)))
+    assert "| 28 of 28 | [1], " in page
+    assert "[20] and 8 more |" in page
+
+
+def test_what_the_abstract_does_not_bear_out_is_marked() -> None:
+    page = survey(
+        annotated(
+            paper(1),
+            {
+                "claim": "Penguins waddle southwards.",
+                "evidence": "It wins on 99 tasks of FooBench.",
+                "method": "Sieve 1 filters answers.",
+            },
+        )
+    )
+    assert "(Invented et al., 2024). Penguins waddle southwards. ⚠" in page
+    assert "| [1] Invented et al., 2024 | ⚠ | ⚠ | ✓ |" in page
+    assert "⚠ stated but not borne out by the abstract (see below)" in page
+    assert "Of 3 stated moves, 2 are not borne out by the abstract, and marked ⚠." in page
+    assert section(page, "### Evidence") == "- [1] It wins on 99 tasks of FooBench. ⚠"
+    assert section(page, "### Not borne out by the abstract").splitlines() == [
+        "- [1] Claim: 0% of its words stand in the abstract.",
+        "- [1] Evidence: the abstract does not hold 99, FooBench; 50% of its words stand in the "
+        "abstract.",
+    ]
+
+
+def test_papers_that_failed_are_listed_with_their_reasons() -> None:
+    failure = Failure(paper(9), "InvalidReply", "it was cut off. `--model NAME`", False, "raw |")
+    page = survey(*TWO, failures=(failure,))
+    assert "1 paper could not be annotated." in page
+    assert section(page, "## Without an annotation: 1 paper") == (
+        "- Ada Invented, Ben Made-Up, Carla Fictional. *Sieve 9*. 2024. "
+        "<https://arxiv.org/abs/2401.00009>. Why: it was cut off. \\`--model NAME\\`"
+    )
+    assert "raw" not in page
+
+
+def test_nothing_but_failures() -> None:
+    page = survey(failures=(Failure(paper(9), "InvalidReply", "it was cut off", False),))
+    assert "No paper could be annotated." in page
+    assert headings(page) == ["# Survey of sieves", "## Without an annotation: 1 paper"]
+
+
+def test_papers_are_numbered_by_date_however_it_is_written() -> None:
+    dates = ("2024/11/02", "2024-12-01", "20241015", "n.d.", "2024-01-05")
+    items = [annotated(paper(n, published=date)) for n, date in enumerate(dates, start=1)]
+    titles = re.findall(r"\*Sieve (\d)\*", section(survey(*items), "## References"))
+    assert titles == ["5", "3", "1", "2", "4"]
+
+
+def test_references_link_to_arxiv_where_there_is_a_page() -> None:
+    own = Paper("id", "ab|12", "Mine", "Sieve filters answers.", published="2025")
+    odd = Paper("arxiv_id", "2401.00009) [x](http://evil", "Odd", "Sieve filters answers.")
+    page = survey(*TWO, annotated(own), annotated(odd))
+    lines = section(page, "## References").splitlines()
+    assert lines == [
+        "- [1] Ada Invented, Ben Made-Up, Carla Fictional. *First*. 2023. "
+        "<https://arxiv.org/abs/2401.00001>",
+        "- [2] Dora Bogus. *Second*. 2024. <https://arxiv.org/abs/2401.00002>",
+        "- [3] *Mine*. 2025. ab\\|12",
+        "- [4] *Odd*. n.d. 2401.00009) \\[x\\](http://evil",
+        "",
+        "[1]: https://arxiv.org/abs/2401.00001",
+        "[2]: https://arxiv.org/abs/2401.00002",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("authors", "short"),
+    [
+        ("Ada Invented", "Invented, 2024"),
+        ("Ada Invented, Ben Made-Up", "Invented and Made-Up, 2024"),
+        ("Ada Invented and Ben Made-Up", "Invented and Made-Up, 2024"),
+        ("Invented, Ada; Made-Up, Ben; Fictional, C.", "Invented et al., 2024"),
+        ("", "2024"),
+    ],
+)
+def test_authors_in_short(authors: str, short: str) -> None:
+    assert by_whom(paper(1, authors=authors)) == short
+
+
+def test_of_many_authors_the_first_are_named() -> None:
+    authors = ", ".join(f"A. Name{number}" for number in range(1, 12))
+    said = reference(paper(1, authors=authors))
+    assert "A. Name8 et al. *Sieve 1*. 2024." in said
+    assert "Name9" not in said
+
+
+HOSTILE = (
+    "A | B [evil](http://evil.example) <img src=x onerror=alert(1)> ![i](http://i) `code` "
+    "**bold** \\| # x [1] [1]: http://evil.example &lt; ~~gone~~ \u202etxt"
+)
+
+
+def rendered(page: str) -> str:
+    return MarkdownIt("commonmark").enable("table").enable("strikethrough").render(page)
+
+
+def test_no_text_acts_as_markdown() -> None:
+    calm = survey(annotated(paper(1), dict.fromkeys(nanda().names, "Calm.")))
+    hostile = paper(1, title=HOSTILE, authors=f"{HOSTILE}; B; C", abstract=HOSTILE)
+    page = survey(annotated(hostile, dict.fromkeys(nanda().names, HOSTILE)), topic=HOSTILE)
+    html = rendered(page)
+    for forbidden in ('evil.example"', "<img", "<code>", "<s>", 'http://i"', "\u202e"):
+        assert forbidden not in html
+    assert headings(page)[1:] == headings(calm)[1:]
+    assert html.count("<td") == rendered(calm).count("<td")
+    links = set(re.findall(r'href="([^"]*)"', html))
+    assert links == {"https://arxiv.org/abs/2401.00001"}
+
+
+def test_a_renderer_makes_every_citation_a_link() -> None:
+    html = rendered(survey(*TWO))
+    assert html.count('<a href="https://arxiv.org/abs/2401.00002">2</a>') == 10
+    assert "[2]:" not in html
+
+
+def test_other_moves_make_another_page() -> None:
+    moves = [("aim", "Aim"), ("risk", "Risk")]
+    other = Framework(
+        name="short",
+        version="2",
+        title="Short framework",
+        not_stated="None.",
+        moves=tuple(Move(name=n, label=x, definition=x, write=x) for n, x in moves),
+        instructions="x",
+        tuned_instructions="x",
+    )
+    items = [annotated(paper(1), {"aim": "None.", "risk": "Sieve 1 filters."}, other)]
+    page = as_markdown("sieves", items, (), other)
+    assert headings(page) == [
+        "# Survey: sieves",
+        "## The papers by aim",
+        "## The two moves across the papers",
+        "### Risk",
+        "## Gaps",
+        "### What the abstracts do not state",
+        "### Not borne out by the abstract",
+        "## References",
+    ]
+    assert "(Invented et al., 2024). None." in page
+    assert "in the moves of the Short framework, version 2" in page
+
+
+def wording(subject: str) -> Wording:
+    about = f"We study {subject}. Our {subject} is new. It has {subject}."
+    return Wording(f"A {subject} that works", f"It offers {subject}.", about)
+
+
+def test_papers_that_share_a_term_stand_under_it() -> None:
+    subjects = ["reranking", "weather", "graph walks", "graph walks", "reranking", "reranking"]
+    groups = grouped("sieves", [wording(subject) for subject in subjects])
+    assert [(group.term, group.members) for group in groups] == [
+        ("reranking", (0, 4, 5)),
+        ("graph walks", (2, 3)),
+        ("", (1,)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("topic", "subjects"),
+    [
+        ("sieves", ["reranking", "reranking", "graph walks", "graph walks"]),  # too few papers
+        ("sieves", ["tides", "weather", "graph walks", "graph walks", "ink", "salt"]),  # few meet
+        ("sieves", ["reranking"] * 6),  # all are about the same
+        ("sieves", ["methods", "methods", "results", "results", "models", "models"]),
+        ("reranking of walks", ["reranking", "reranking", "walks", "walks", "walk", "rerank"]),
+    ],
+)  # fmt: skip
+def test_there_are_no_groups_where_they_would_say_nothing(topic: str, subjects: list[str]) -> None:
+    assert grouped(topic, [wording(subject) for subject in subjects]) == []
+
+
+def test_part_of_a_hyphened_word_is_no_term() -> None:
+    subjects = ["graph walks"] * 3 + ["multi-hop", "multi-hop", "multi-lingual"]
+    groups = grouped("sieves", [wording(subject) for subject in subjects])
+    assert [group.term for group in groups] == ["graph walks", "multi-hop", ""]
+
+
+def test_a_word_of_any_subject_starts_no_term() -> None:
+    subjects = ["graph walks"] * 3 + ["large reranking"] * 3
+    groups = grouped("sieves", [wording(subject) for subject in subjects])
+    assert [group.term for group in groups] == ["graph walks", "reranking"]
+
+
+def test_groups_are_headings_and_numbers_run_through_them() -> None:
+    def item(number: int, subject: str) -> Annotated:
+        said = wording(subject)
+        return annotated(
+            paper(number, title=said.title, abstract=said.abstract), {"claim": said.claim}
+        )
+
+    subjects = ["weather", "LoRA", "reranking", "LoRA", "reranking", "reranking"]
+    page = survey(*(item(number, subject) for number, subject in enumerate(subjects, start=1)))
+    claims = section(page, "## The papers by claim")
+    assert headings(claims) == ["### Reranking", "### LoRA", "### Other papers"]
+    numbers = re.findall(r"^- \[(\d)\] .*$", claims, re.M)
+    assert numbers == ["1", "2", "3", "4", "5", "6"]
+    assert "[6]: https://arxiv.org/abs/2401.00001" in page  # the weather comes last
+
+
+@pytest.mark.skipif(not GOLD.is_file(), reason="the shared gold data is not here")
+def test_a_survey_of_real_abstracts() -> None:
+    framework = nanda()
+    with GOLD.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    items = [
+        annotated(
+            Paper(
+                "arxiv_id",
+                row["arxiv_id"],
+                row["title"],
+                row["abstract"],
+                {"kind": "table"},
+                authors=row["authors"],
+                published=row["published"],
+            ),
+            {name: row[name] for name in framework.names},
+        )
+        for row in rows
+    ]
+    page = survey(*items)
+    html = rendered(page)
+    assert set(re.findall(r"^\[(\d+)\]:", page, re.M)) == set(map(str, range(1, len(rows) + 1)))
+    assert html.count("<td") >= len(rows) * 9
+    stated = sum(row["limitation"] != NOT_STATED for row in rows)
+    assert section(page, "### Limitations that the papers state").count("\n- ") == stated - 1
+    assert f"| Limitation | {len(rows) - stated} of {len(rows)} |" in page

@@ -1,0 +1,136 @@
+"""Conditions on annotations: how they are written, and what meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from corpus_papers import annotated, paper
+
+from harness.errors import InputError
+from skills.corpus.db import reads, store
+from skills.corpus.db.connection import open_corpus
+from skills.corpus.search import filters
+from skills.nanda.framework import nanda
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+UNSTATED = nanda().not_stated
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """Five papers, 1 to 5, and an older annotation of the first that states everything."""
+    with open_corpus(tmp_path_factory.mktemp("corpus") / "corpus.db") as opened:
+        for item in (
+            annotated(paper(1), limitation="An old one on baselines."),
+            annotated(
+                paper(1), "other", limitation=UNSTATED, comparison="Beats a strong baseline."
+            ),
+            annotated(paper(2, published="2022"), comparison="Beats the strong old baselines."),
+            annotated(paper(3, published="2023", categories="cs.SE"), comparison=UNSTATED),
+            annotated(paper(4, published=""), claim="Its ledger has 40 pages, says GPT-9."),
+            annotated(paper(5, categories=""), **dict.fromkeys(nanda().names, UNSTATED)),
+        ):
+            store.save(opened, item, nanda())
+        yield opened
+
+
+def meet(db: Database, text: str) -> str:
+    """The numbers of the papers that meet the conditions, in order."""
+    selected = filters.select(db, filters.parse(text, nanda()), nanda())
+    items = reads.annotated(db, nanda(), selected.ids)
+    return "".join(item.paper.id[-1] for item in items)
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("claim=stated", "1234"),
+        ("limitation=unstated", "15"),
+        ("limitation=stated", "234"),
+        ("limitation!=stated", "15"),
+        ("limitation != unstated", "234"),
+        ("limitation=STATED", "234"),
+        ("comparison~baseline", "12"),
+        ("comparison~baselines", "12"),
+        ('comparison~"strong baseline"', "1"),
+        ("comparison~'strong baseline'", "12"),
+        ("comparison!~baseline", "345"),
+        ("comparison!~baseline comparison=stated", "4"),
+        ("limitation~baselines", ""),
+        ("claim~NOT", ""),
+        ("limitation=stated comparison~baseline", "2"),
+        ("year=2022", "2"),
+        ("year=2022..2023", "23"),
+        ("year=2023..", "135"),
+        ("year=..2022", "2"),
+        ("year>=2023 year<2024", "3"),
+        ("year!=2024", "23"),
+        ("category=cs.ir", "124"),
+        ("category=cs.CL year=2024..", "1"),
+        ("category!=cs.CL", "35"),
+        ("category=cs", ""),
+        ("model=other", "1"),
+        ("model!=other", "2345"),
+        ("unsupported>0", "4"),
+        ("unsupported=2", "4"),
+        ("unsupported<=0 support>=0", "123"),
+        ("support<=1", "1234"),
+        ("support>1", ""),
+    ],
+)
+def test_what_meets_a_condition(db: Database, text: str, numbers: str) -> None:
+    assert meet(db, text) == numbers
+
+
+def test_those_of_which_too_little_is_known_are_counted(db: Database) -> None:
+    selected = filters.select(db, filters.parse("year=2024 support<2", nanda()), nanda())
+    assert selected.unknown == {"year": 1, "support": 1}
+    assert filters.select(db, filters.parse("claim=stated", nanda()), nanda()).unknown == {}
+
+
+def test_a_move_is_not_taken_for_one_with_a_longer_name(tmp_path: Path) -> None:
+    longer = nanda().moves[0].model_copy(update={"name": "claims", "label": "Claims"})
+    framework = nanda().model_copy(update={"moves": (nanda().moves[0], longer)})
+    with open_corpus(tmp_path / "corpus.db") as db:
+        item = annotated(paper(1), framework=framework, claim=UNSTATED)
+        store.save(db, item, framework)
+        stated = [
+            len(filters.select(db, filters.parse(text, framework), framework).ids)
+            for text in ("claims=stated", "claim=stated")
+        ]
+    assert stated == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("", "no condition", "limitation=stated"),
+        ("retrieval", "'retrieval' is no condition", "limitation=stated"),
+        ("claim=stated and scope=stated", "'and scope=stated'", "limitation=stated"),
+        ("claim=", "'claim=' is no condition", "limitation=stated"),
+        ('claim~"open', "is no condition", "limitation=stated"),
+        ('claim~"a"b', "is no condition", "limitation=stated"),
+        ("limitations=stated", "no move or field 'limitations'", "Did you mean limitation"),
+        ("xyzzy=1", "no move or field 'xyzzy'", "claim, evidence"),
+        ("claim=true", "claim=true", "claim=unstated"),
+        ("claim<stated", "claim<stated", "claim~word"),
+        ("claim~*", "holds no word", "Write words"),
+        ("year=soon", "'soon' is no range of years", "2023..2025"),
+        ("year<2023..", "'2023..' is no year", "year>=2024"),
+        ("year~2024", "year~2024", "year=2024"),
+        ("category~cs", "category~cs", "category=cs"),
+        ("model<a", "model<a", "model=a"),
+        ("support<half", "'half' is no number", "support<0.5"),
+        ("support~0.5", "compares no number", "support<0.5"),
+    ],
+)
+def test_what_is_no_condition(text: str, message: str, hint: str) -> None:
+    with pytest.raises(InputError) as caught:
+        filters.parse(text, nanda())
+    assert message in str(caught.value)
+    assert hint in str(caught.value.hint)

@@ -1,0 +1,372 @@
+"""/corpus add: papers and annotations from files, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from corpus_papers import annotated, corpus_of, paper
+
+from harness.errors import InputError
+from skills.corpus import importer
+from skills.corpus.content_key import key_of
+from skills.corpus.db import reads
+from skills.corpus.db.connection import open_corpus
+from skills.corpus.db.verify import verify_all
+from skills.corpus.importer import Added
+from skills.corpus.records import Annotated
+from skills.corpus.tables import writers
+from skills.corpus.tables.columns import Columns
+from skills.nanda import checks
+from skills.nanda.framework import nanda
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+MOVES = {name: f"Something about the {name}." for name in nanda().names}
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    with open_corpus(tmp_path / "corpus.db") as opened:
+        yield opened
+
+
+def table(path: Path, *rows: Mapping[str, str]) -> Path:
+    """A .csv of these rows, with id, title, abstract and moves unless a row says otherwise."""
+    filled = [
+        {"arxiv_id": f"2405.{n:05}", "title": f"T{n}", "abstract": f"Abstract {n}.", **MOVES, **row}
+        for n, row in enumerate(rows, start=1)
+    ]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*filled[0]])
+        writer.writeheader()
+        writer.writerows(filled)
+    return path
+
+
+def current(db: Database) -> list[Annotated]:
+    return list(reads.annotated(db, nanda(), reads.current_ids(db, nanda())))
+
+
+def test_a_table_with_all_moves_is_papers_and_annotations(db: Database, tmp_path: Path) -> None:
+    path = table(tmp_path / "gold.csv", {}, {"limitation": "not  specified"})
+    assert importer.add(db, path, nanda()) == Added(papers=2, annotations=2)
+    first, second = current(db)
+    assert second.record["limitation"] == "Not stated."
+    assert "limitation" not in second.record["checks"]["support"]
+    assert (first.paper.id, first.paper.title) == ("2405.00001", "T1")
+    provenance = first.record["provenance"]
+    assert [provenance[key] for key in ("requested", "resolved", "backend")] == ["import"] * 3
+    assert provenance["where"] == "gold.csv"
+    assert (provenance["prompt_sha256"], provenance["digests"], provenance["sampling"]) == (
+        None,
+        {},
+        {},
+    )
+    assert provenance["input"] == {
+        "kind": "table",
+        "path": str(path),
+        "row": "1",
+        "sha256": first.paper.sha256,
+    }
+    assert provenance["key"] == key_of(provenance)
+    assert verify_all(db) == (2, [])
+
+
+def test_the_same_file_again_changes_nothing(db: Database, tmp_path: Path) -> None:
+    path = table(tmp_path / "gold.csv", {}, {})
+    importer.add(db, path, nanda())
+    before = list(db.conn.iterdump())
+    again = Added(known_papers=2, known_annotations=2)
+    assert importer.add(db, path, nanda()) == again
+    assert list(db.conn.iterdump()) == before
+    assert importer.add(db, path.rename(tmp_path / "copy.csv"), nanda()) == again
+
+
+def test_importing_again_does_not_push_a_newer_annotation_aside(
+    db: Database, tmp_path: Path
+) -> None:
+    path = table(tmp_path / "gold.csv", {})
+    importer.add(db, path, nanda())
+    newer = annotated(paper(1, "Abstract 1."))
+    corpus_of(tmp_path / "corpus.db", [newer])
+    importer.add(db, path, nanda())
+    assert [item.record["provenance"]["resolved"] for item in current(db)] == ["annotator"]
+
+
+@pytest.mark.parametrize(
+    ("created", "models"),
+    [
+        ("2026-11-24T12:59:59+01:00", ["newer"]),  # a second before, by another clock
+        ("2026-11-24T12:00:00+00:00", ["older"]),
+        ("2026-11-24T12:00:01Z", ["older"]),
+        ("some time", ["newer"]),
+    ],
+)
+def test_what_was_made_earlier_does_not_become_the_current_one(
+    db: Database, tmp_path: Path, created: str, models: list[str]
+) -> None:
+    corpus_of(tmp_path / "corpus.db", [annotated(paper(1), "newer")])
+    older = annotated(paper(1), "older")
+    provenance = {**older.record["provenance"], "created": created}
+    older = Annotated(older.paper, {**older.record, "provenance": provenance})
+    added = importer.add(db, saved(tmp_path / "old.parquet", [older]), nanda())
+    assert (added.annotations, added.renamed) == (1, 0)
+    assert [item.record["provenance"]["resolved"] for item in current(db)] == models
+    flags = "SELECT DISTINCT model, moves.current FROM moves JOIN annotations ON annotations.id ="
+    rows = db.conn.execute(f"{flags} annotation_id WHERE moves.current").fetchall()
+    assert [row["model"] for row in rows] == models
+    assert verify_all(db) == (2, [])
+
+
+def test_a_corpus_whose_papers_call_their_ids_differently_comes_back_once(
+    db: Database, tmp_path: Path
+) -> None:
+    other = replace(paper(2, id_field="paper_id"), id="7")
+    items = [annotated(paper(1)), annotated(other)]
+    corpus_of(tmp_path / "corpus.db", items)
+    ids = reads.current_ids(db, nanda())
+    assert reads.id_column(db, ids) == "id"
+    for name in ("all.parquet", "all.csv"):
+        with (tmp_path / name).open("wb") as file:
+            if name == "all.csv":
+                writers.write_csv(file, items, nanda(), "id")
+            else:
+                writers.write_parquet(file, items, nanda(), "id")
+    assert importer.add(db, tmp_path / "all.parquet", nanda()) == Added(
+        known_papers=2, known_annotations=2
+    )
+    assert importer.add(db, tmp_path / "all.csv", nanda()).known_papers == 2
+    fields = "SELECT id_field FROM papers ORDER BY id"
+    assert [row[0] for row in db.conn.execute(fields)] == ["arxiv_id", "paper_id"]
+    with open_corpus(tmp_path / "new.db") as new:
+        for _ in range(2):
+            importer.add(new, tmp_path / "all.parquet", nanda())
+        assert [row[0] for row in new.conn.execute(fields)] == ["arxiv_id", "id"]
+        assert len(current(new)) == 2
+        corpus_of(tmp_path / "new.db", items)
+        assert [row[0] for row in new.conn.execute(fields)] == ["arxiv_id", "paper_id"]
+        assert len(current(new)) == 2
+
+
+def test_the_versions_of_a_paper_in_tables_are_one_paper(db: Database, tmp_path: Path) -> None:
+    for number, arxiv_id in enumerate(("2405.00001v1", "2405.00001v2", "arXiv:2405.00001")):
+        moves = {"claim": f"Claim {number}.", "abstract": f"Version {number}."}
+        importer.add(db, table(tmp_path / "t.csv", {"arxiv_id": arxiv_id, **moves}), nanda())
+        [item] = current(db)
+        assert (item.paper.id, item.record["claim"]) == ("2405.00001", f"Claim {number}.")
+        assert item.record["provenance"]["input"]["arxiv_id"] == arxiv_id
+    for asked in ("2405.00001", "2405.00001v1"):
+        assert len(reads.find(db, asked)) == 3
+
+
+def test_the_checks_are_computed_before_the_lock_is_taken(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, check = [], checks.check
+
+    def watched(abstract: str, moves: Mapping[str, str]) -> Any:
+        held.append(db.conn.in_transaction)
+        return check(abstract, moves)
+
+    monkeypatch.setattr(checks, "check", watched)
+    path = table(tmp_path / "t.csv", {}, {}, {})
+    importer.add(db, path, nanda())
+    assert held == [False] * 3
+    importer.add(db, path, nanda())
+    assert len(held) == 3, "what is there already is not computed again"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("t.csv", "id,abstract\n", "has no rows below its header"),
+        ("t.csv", "id,abstract\n1,\n2, \n", "no row of it has an abstract"),
+        ("t.md", "## [A](https://arxiv.org/abs/2405.00001)\n\n**Authors:** B\n", "no row of it"),
+    ],
+)
+def test_a_file_without_any_abstract_is_refused(
+    db: Database, tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        importer.add(db, tmp_path / name, nanda())
+    assert caught.value.where == str(tmp_path / name)
+
+
+def test_other_moves_are_another_annotation(db: Database, tmp_path: Path) -> None:
+    importer.add(db, table(tmp_path / "one.csv", {}), nanda())
+    changed = table(tmp_path / "two.csv", {"claim": "Another claim."})
+    assert importer.add(db, changed, nanda()) == Added(known_papers=1, annotations=1)
+    assert [item.record["claim"] for item in current(db)] == ["Another claim."]
+    db.conn.execute("UPDATE annotations SET record = json_set(record, '$.claim', 'Changed.')")
+    assert len(verify_all(db)[1]) == 2, "an import's key covers its moves"
+
+
+def test_rows_without_moves_abstract_or_anything_new(db: Database, tmp_path: Path) -> None:
+    empty = dict.fromkeys(MOVES, "")
+    path = table(tmp_path / "t.csv", {}, empty, {"abstract": " "}, {})
+    with path.open("a", encoding="utf-8") as file:
+        file.write(path.read_text().splitlines()[1] + "\n")
+    assert importer.add(db, path, nanda()) == Added(
+        papers=3, annotations=2, without_moves=1, empty=1, repeated=1
+    )
+
+
+def test_a_table_of_papers_alone(db: Database, tmp_path: Path) -> None:
+    path = tmp_path / "papers.csv"
+    path.write_text("id,abstract,year\n7,About owls.,2020\n8,About cats.,2020\n")
+    assert importer.add(db, path, nanda()) == Added(papers=2, without_moves=2)
+    assert importer.add(db, path, nanda(), limit=1) == Added(known_papers=1, without_moves=1)
+
+
+def test_a_table_that_lacks_a_move_is_papers_alone_and_says_so(
+    db: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "papers.csv"
+    path.write_text("abstract,claim,method\nAbout owls.,Owls see.,We look.\n")
+    added = importer.add(db, path, nanda())
+    assert (added.papers, added.annotations, added.without_moves) == (1, 0, 1)
+    assert added.lacks == tuple(n for n in nanda().names if n not in ("claim", "method"))
+
+
+@pytest.mark.parametrize(
+    ("move", "text", "message"),
+    [
+        ("scope", "", "the move is empty"),
+        ("claim", "x" * 321, "the move is longer than 320 characters"),
+    ],
+)
+def test_a_row_at_fault_leaves_the_corpus_as_it_was(
+    db: Database, tmp_path: Path, move: str, text: str, message: str
+) -> None:
+    path = table(tmp_path / "t.csv", {}, {move: text})
+    with pytest.raises(InputError) as caught:
+        importer.add(db, path, nanda())
+    assert caught.value.message == message
+    assert caught.value.where == f"{path}, line 3, column {move}"
+    assert db.conn.execute("SELECT count(*) FROM papers").fetchone()[0] == 0
+
+
+def test_columns_can_be_named(db: Database, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("key,summary,name\nk1,About owls.,Owls\n")
+    importer.add(db, path, nanda(), Columns("summary", "key", "name"))
+    row = db.conn.execute("SELECT source_id, title, abstract FROM papers").fetchone()
+    assert tuple(row) == ("k1", "Owls", "About owls.")
+
+
+def saved(path: Path, items: list[Annotated]) -> Path:
+    with path.open("wb") as file:
+        if path.suffix == ".jsonl":
+            writers.write_jsonl(file, items)
+        else:
+            writers.write_parquet(file, items, nanda(), "arxiv_id")
+    return path
+
+
+@pytest.mark.parametrize("name", ["all.parquet", "all.jsonl"])
+def test_what_was_saved_here_keeps_its_provenance(db: Database, tmp_path: Path, name: str) -> None:
+    items = [annotated(paper(1), limitation="Not stated."), annotated(paper(2), "other")]
+    path = saved(tmp_path / name, items)
+    if name == "all.jsonl":  # which has no abstracts: the corpus must know them
+        with pytest.raises(InputError, match=r"the corpus has no paper 2405\.00001") as caught:
+            importer.add(db, path, nanda())
+        assert caught.value.where == f"{path}, line 1"
+        papers = tmp_path / "papers.csv"
+        with papers.open("wb") as file:
+            writers.write_csv(file, items, nanda(), "arxiv_id")
+        papers.write_text("\n".join(",".join(row[:3]) for row in _rows(papers)))
+        importer.add(db, papers, nanda())
+    added = importer.add(db, path, nanda())
+    assert (added.annotations, added.renamed) == (2, 0)
+    assert [item.record for item in current(db)] == [item.record for item in items]
+    again = importer.add(db, path, nanda())
+    assert (again.known_papers, again.known_annotations, again.papers) == (2, 2, 0)
+    assert verify_all(db) == (2, [])
+
+
+def test_a_line_that_was_saved_twice_counts_once(db: Database, tmp_path: Path) -> None:
+    item = annotated(paper(1))
+    corpus_of(tmp_path / "corpus.db", [item])
+    path = saved(tmp_path / "t.jsonl", [item, item])
+    assert importer.add(db, path, nanda()) == Added(known_papers=1, known_annotations=1, repeated=1)
+
+
+def _rows(path: Path) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def with_abstract(item: Annotated, **provenance: Any) -> str:
+    record = {**item.record, "abstract": item.paper.abstract}
+    record["provenance"] = {**record["provenance"], **provenance}
+    return json.dumps(record)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"form": "tagged"},
+        {"key": "n1:0"},
+        {"input": {"sha256": "0"}},
+        {"input": None},
+        {"framework": "nanda"},
+        {"created": 7},
+        {"digests": 3},
+    ],
+)
+def test_a_provenance_that_does_not_agree_is_not_believed(
+    db: Database, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    path = tmp_path / "t.jsonl"
+    good = with_abstract(annotated(paper(1)))
+    path.write_text(f"{good}\n\n{with_abstract(annotated(paper(2)), **changes)}\n")
+    assert importer.add(db, path, nanda()) == Added(papers=2, annotations=2, renamed=1)
+    models = [item.record["provenance"]["resolved"] for item in current(db)]
+    assert models == ["annotator", "import"]
+    assert verify_all(db) == (2, [])
+
+
+def test_an_annotation_by_another_framework_is_refused(db: Database, tmp_path: Path) -> None:
+    other = nanda().model_copy(update={"name": "another"})
+    path = tmp_path / "t.jsonl"
+    path.write_text(with_abstract(annotated(paper(1), framework=other)) + "\n")
+    mixed = tmp_path / "mixed.jsonl"
+    mixed.write_text(f"{with_abstract(annotated(paper(2)))}\n{path.read_text()}")
+    with pytest.raises(InputError, match="was made with the framework another, and not nanda"):
+        importer.add(db, mixed, nanda())
+    assert db.conn.execute("SELECT count(*) FROM papers").fetchone()[0] == 0
+    importer.add(db, path, other)
+    assert current(db) == []
+    assert len(reads.current_ids(db, other)) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "is no JSON object"),
+        ('{"arxiv_id": "1"}', "has no abstract and no move claim"),
+        (json.dumps({"arxiv_id": "1", **MOVES}), "has no abstract and no provenance"),
+        (json.dumps({"arxiv_id": 1, **MOVES, "provenance": {}}), "has no abstract and no id"),
+        (json.dumps({"id": "1", **MOVES, "provenance": {}}), "the corpus has no paper 1"),
+    ],
+)
+def test_saved_lines_that_are_no_annotations(
+    db: Database, tmp_path: Path, line: str, message: str
+) -> None:
+    item = annotated(paper(1))
+    corpus_of(tmp_path / "corpus.db", [item])
+    path = saved(tmp_path / "t.jsonl", [item] * 100)
+    with path.open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(InputError, match=message) as caught:
+        importer.add(db, path, nanda())
+    assert str(caught.value.where).startswith(f"{path}, line 101")

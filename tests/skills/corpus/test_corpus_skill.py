@@ -1,0 +1,320 @@
+"""/corpus through the application: what is shown, saved and refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpus_papers import annotated, corpus_of, paper
+from repository import ROOT
+
+from harness.cli.app import App
+from harness.errors import HarnessError, InputError, NothingFound, UsageError
+from harness.runs import grammar
+from harness.runs.runner import Outcome
+from harness.settings import CODE_ROOT
+from harness.testing import assert_refuses, fake_app
+from skills.corpus import commands
+from skills.corpus.db import store
+from skills.corpus.db.connection import default_path, open_corpus
+from skills.corpus.plugin import Corpus
+from skills.corpus.records import Failure
+from skills.corpus.search import filters, fulltext
+from skills.nanda.framework import nanda
+
+ITEMS = [
+    annotated(paper(1), limitation="Not stated.", method="Dense retrieval of plans."),
+    annotated(paper(2, published="2022-01-01"), method="Retrieval by hand, says GPT-9."),
+    annotated(paper(3, published="", categories=""), comparison="Beats a baseline."),
+]
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
+    monkeypatch.chdir(tmp_path)
+    made = fake_app(tmp_path)
+    corpus_of(default_path(made.settings), ITEMS)
+    yield made
+    made.close()
+
+
+def told(app: App) -> str:
+    return app.screen.err.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def data(app: App, line: str) -> Any:
+    return json.loads(app.dispatch(line).result.as_json())
+
+
+def test_a_search_shows_hits_with_their_marks(app: App) -> None:
+    outcome = app.dispatch('/corpus search "retrieval" --move method --year 2024..')
+    head, *lines = outcome.result.text.splitlines()
+    assert head.split() == ["paper", "year", "title", "move", "text"]
+    [line] = lines
+    assert line.split(maxsplit=4) == [
+        "2405.00001",
+        "2024",
+        "Paper",
+        "1",
+        "method  Dense **retrieval** of plans.",
+    ]
+    [hit] = outcome.result.data["hits"]
+    assert (hit["arxiv_id"], hit["move"], hit["text"]) == (
+        paper(1).id,
+        "method",
+        "Dense retrieval of plans.",
+    )
+    assert "left out" not in told(app)
+
+
+def test_a_search_says_what_it_left_out(app: App) -> None:
+    assert len(data(app, "/corpus search something --limit 3")["hits"]) == 3
+    data(app, "/corpus search something --year 2022")
+    assert "1 paper that matches is left out, since the year is not known" in told(app)
+
+
+def test_a_search_says_that_only_the_newest_are_ranked(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fulltext, "RANKED", 2)
+    app.dispatch("/corpus search something")
+    assert "more than 2 moves match" in told(app)
+
+
+def test_a_search_says_that_its_words_are_too_common_to_rank_by(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fulltext, "COMMON", 2)
+    app.dispatch("/corpus search retrieval")
+    assert "the newest that match" not in told(app)
+    app.dispatch("/corpus search something")
+    assert "more than 2 moves hold each word; these are the newest that match" in told(app)
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "message"),
+    [
+        ("/corpus search xyzzy", NothingFound, "no move holds xyzzy"),
+        ("/corpus search retrieval --year 1999", NothingFound, "no move holds retrieval of 1999"),
+        ("/corpus search retrieval --move scope", NothingFound, "holds retrieval in scope"),
+        ("/corpus search retrieval --category cs.XX", NothingFound, "with the category cs.XX"),
+        ("/corpus search", InputError, "nothing to look for"),
+        ("/corpus search *", InputError, "holds no word"),
+        ("/corpus search a --move methods", InputError, "no move 'methods'. Did you mean method"),
+        ("/corpus search a --year soon", InputError, "'soon' is no range of years"),
+        ("/corpus search a --limit 0", UsageError, "--limit: '0' is less than 1"),
+        ("/corpus filter claim=unstated", NothingFound, "no annotation meets claim=unstated"),
+        ("/corpus filter", InputError, "there is no condition"),
+        ("/corpus show 2405.9", NothingFound, "has no paper 2405.9"),
+        ("/corpus show", InputError, "there is no id"),
+        ("/corpus add", InputError, "there is no file to add"),
+        ("/corpus add none.csv", InputError, "none.csv: there is no such file"),
+        ("/corpus stats now", InputError, "takes no text, but found 'now'"),
+        ("/corpus", UsageError, "/corpus needs a subcommand. It has add, search"),
+        ("/corpus find x", UsageError, "/corpus has no subcommand 'find'"),
+        ("/corpus stats --year 2024", UsageError, "--year does not go with /corpus stats"),
+        ("/corpus stats --limit 5", UsageError, "It goes with search, filter, add."),
+        ("/corpus stats save to x.csv", UsageError, "/corpus stats saves no file"),
+        ("/corpus page all.csv", UsageError, "all.csv: a page is an .html file"),
+        ("/corpus export", UsageError, "/corpus export needs a file"),
+        ("/corpus export all.txt", UsageError, "cannot save to the suffix .txt"),
+        ("/corpus stats --db none.db", InputError, "none.db: there is no corpus yet"),
+    ],
+)
+def test_what_is_refused(app: App, line: str, error: type[HarnessError], message: str) -> None:
+    code = 1 if error is NothingFound else 2
+    assert isinstance(assert_refuses(app, line, message, code=code), error)
+
+
+def test_a_phrase_that_is_not_found_may_stand_apart(app: App) -> None:
+    assert_refuses(app, '/corpus search "plans retrieval"', "must stand together", code=1)
+    assert data(app, "/corpus search 'plans retrieval'")["hits"]
+
+
+def test_a_filter_lists_papers(app: App) -> None:
+    outcome = app.dispatch("/corpus filter limitation=stated year=2022..")
+    lines = outcome.result.text.splitlines()
+    assert lines[0].split() == ["paper", "year", "categories", "stated", "title"]
+    assert [line.split() for line in lines[1:]] == [
+        ["2405.00002", "2022", "cs.CL,", "cs.IR", "8", "of", "8", "Paper", "2"]
+    ]
+    assert outcome.result.data == {"found": 1, "papers": [ITEMS[1].record]}
+    assert "1 paper that matches is left out, since the year is not known" in told(app)
+
+
+def test_a_filter_shows_some_and_saves_all(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "SHOWN", 1)
+    found = data(app, "/corpus filter claim=stated")
+    assert (found["found"], len(found["papers"])) == (3, 1)
+    assert "3 papers; the first 1 are shown (--limit N)" in told(app)
+    assert len(data(app, "/corpus filter claim=stated --limit 2")["papers"]) == 2
+    app.dispatch("/corpus filter claim=stated save to all.jsonl")
+    assert len(Path("all.jsonl").read_text().splitlines()) == 3
+    app.dispatch("/corpus filter claim=stated --limit 2 save to two.jsonl")
+    assert len(Path("two.jsonl").read_text().splitlines()) == 2
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_is_found_is_saved_in_the_order_of_its_rank(app: App) -> None:
+    outcome: Outcome = app.dispatch("/corpus search retrieval save to found.csv -o found.md")
+    assert [path.name for path in outcome.saved] == ["found.csv", "found.md"]
+    assert outcome.result.summary == {
+        "papers": 2,
+        "corpus": str(default_path(app.settings)),
+    }
+    ranked = [hit["arxiv_id"] for hit in data(app, "/corpus search retrieval")["hits"]]
+    assert [row["arxiv_id"] for row in rows(Path("found.csv"))] == ranked
+    text = Path("found.md").read_text(encoding="utf-8")
+    assert text.startswith("# Search: retrieval\n")
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        f"## Paper {one[-1]}" for one in ranked
+    ]
+    assert "- **Method:** Dense retrieval of plans." in text
+    assert "Limitation" not in text.split("## Paper 1")[1].split("## ")[0]
+
+
+@pytest.mark.parametrize("suffix", Corpus.saves)
+def test_all_is_exported_in_each_format(app: App, suffix: str) -> None:
+    outcome = app.dispatch(f"/corpus export all{suffix}")
+    [path] = outcome.saved
+    content = path.read_bytes()
+    assert outcome.result.summary["papers"] == 3  # type: ignore[index]
+    if suffix == ".json":
+        assert json.loads(content) == [item.record for item in ITEMS]
+    elif suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        assert pq.read_table(path).column("arxiv_id").to_pylist() == [i.paper.id for i in ITEMS]
+    else:
+        assert all(item.paper.id in content.decode() for item in ITEMS)
+    app.dispatch(f"/corpus export all{suffix}")
+    assert path.read_bytes() == content
+
+
+def test_a_page_has_a_name_of_its_own_and_the_failures(app: App) -> None:
+    with open_corpus(default_path(app.settings)) as db:
+        failure = Failure(paper(9), "InvalidReply", "It was of no use at all.", False)
+        store.fail(db, failure, "a key", request={})
+    [path] = app.dispatch("/corpus page").saved
+    assert path == Path("corpus.html")
+    assert "It was of no use at all." in path.read_text(encoding="utf-8")
+
+
+def test_ids_of_several_kinds_share_a_column(app: App) -> None:
+    other = annotated(paper(4, id_field="paper_id"))
+    corpus_of(default_path(app.settings), [other])
+    app.dispatch("/corpus export all.csv")
+    assert [row["id"] for row in rows(Path("all.csv"))] == [
+        item.paper.id for item in (*ITEMS, other)
+    ]
+
+
+def test_the_statistics(app: App) -> None:
+    outcome = app.dispatch("/corpus stats")
+    text = outcome.result.text
+    assert text.startswith("3 papers, 3 annotations by the framework nanda (by annotator 3)")
+    [limitation, *_] = [line for line in text.splitlines() if line.startswith("limitation")]
+    assert limitation.split()[1:3] == ["67", "(21-94)"]
+    assert outcome.result.data["moves"]["limitation"]["stated"]["count"] == 2
+    assert [group["name"] for group in outcome.result.data["years"]] == ["2022", "2024", "unknown"]
+
+
+def test_the_statistics_of_an_empty_corpus(app: App, tmp_path: Path) -> None:
+    with open_corpus(tmp_path / "empty.db"):
+        pass
+    outcome = app.dispatch("/corpus stats --db empty.db")
+    assert outcome.result.text == "0 papers, 0 annotations by the framework nanda"
+    assert_refuses(app, "/corpus export all.csv --db empty.db", code=1)
+
+
+def test_a_paper_is_shown_with_its_annotation(app: App) -> None:
+    text = app.dispatch(f"/corpus show {paper(2).id}").result.text
+    assert text.startswith("arxiv_id 2405.00002 (paper 2)\nPaper 2\n2022-01-01; cs.CL, cs.IR\n")
+    assert "We test ledger 2." in text
+    assert "method       Retrieval by hand, says GPT-9." in text
+    assert "! method: names that the abstract does not hold: GPT-9" in text
+    assert app.dispatch("/corpus show 2").result.text == text
+    assert app.dispatch("/corpus show arXiv:2405.00002v3").result.text == text
+    [shown] = data(app, "/corpus show 2")["papers"]
+    assert (shown["arxiv_id"], shown["row"]) == (paper(2).id, 2)
+    assert shown["annotations"] == [ITEMS[1].record]
+
+
+def test_all_papers_with_an_id_are_shown(app: App) -> None:
+    corpus_of(default_path(app.settings), [annotated(paper(2, "Another abstract."))])
+    old, new = data(app, f"/corpus show {paper(2).id}")["papers"]
+    assert (old["annotations"], len(new["annotations"])) == ([], 1)
+    assert "It has no annotation." in app.dispatch(f"/corpus show {paper(2).id}").result.text
+
+
+def test_a_failure_is_shown_with_its_reason(app: App) -> None:
+    with open_corpus(default_path(app.settings)) as db:
+        store.fail(db, Failure(paper(9), "InvalidReply", "no use", False, "raw"), "k", request={})
+    assert "Its annotation failed: no use" in app.dispatch("/corpus show 2405.00009").result.text
+    [shown] = data(app, "/corpus show 2405.00009")["papers"]
+    assert shown["failure"] == {
+        "error_type": "InvalidReply",
+        "reason": "no use",
+        "retryable": False,
+        "raw_reply": "raw",
+    }
+
+
+@pytest.mark.parametrize("page", ["docs/corpus.md", "skills/corpus/SKILL.md"])
+def test_the_lines_of_the_documents_are_understood(page: str) -> None:
+    text = (CODE_ROOT / page).read_text(encoding="utf-8")
+    lines = re.findall(r"^    (/corpus .+)$", text, re.M)
+    assert {line.split()[1] for line in lines} >= {*Corpus.subcommands} - {"verify"}
+    for line in lines:
+        asked = grammar.parse(Corpus(), line.removeprefix("/corpus"))
+        assert asked.subcommand
+        if asked.subcommand == "filter":
+            assert filters.parse(asked.text, nanda())
+    if page.startswith("docs"):
+        conditions = re.findall(r"`([^`]+)`", text.split("| condition")[1].split("All must")[0])
+        assert len(conditions) > 9
+        for condition in conditions:
+            if any(sign in condition for sign in "=~<>"):
+                assert filters.parse(condition, nanda())
+
+
+def test_verifying(app: App) -> None:
+    outcome = app.dispatch("/corpus verify")
+    assert outcome.result.text == "3 annotations checked: all agree with their keys."
+    assert outcome.result.code == 0
+    with open_corpus(default_path(app.settings)) as db:
+        db.conn.execute("UPDATE papers SET abstract = 'Changed.' WHERE id = 2")
+    outcome = app.dispatch("/corpus verify")
+    assert outcome.result.code == 1
+    assert "2405.00002  it was made from another abstract" in outcome.result.text
+    assert outcome.result.data["checked"] == 3
+
+
+def test_files_are_added_by_their_names(app: App, tmp_path: Path) -> None:
+    path = tmp_path / "more papers.csv"
+    path.write_text("id,abstract,claim\n1,About owls.,Owls see.\n2,,\n")
+    outcome = app.dispatch('/corpus add "more papers.csv" --db other.db')
+    assert outcome.result.text.splitlines() == [
+        "Added 1 paper and 0 annotations from more papers.csv.",
+        "Without moves: 1 paper.",
+        "Left out without an abstract: 1 row.",
+    ]
+    assert outcome.result.data["papers"] == 1
+    assert "no annotations were read: there is no column evidence, method" in told(app)
+    assert app.dispatch("/corpus stats --db other.db").result.data["papers"] == 1
+
+
+def test_another_framework_has_annotations_of_its_own(app: App, tmp_path: Path) -> None:
+    text = (ROOT / "skills/nanda/nanda.yaml").read_text(encoding="utf-8")
+    (tmp_path / "own.yaml").write_text(text.replace("name: nanda\n", "name: own\n"))
+    assert data(app, "/corpus stats --framework own.yaml")["annotations"] == 0
+    assert_refuses(app, "/corpus search retrieval --framework own.yaml", "no move holds", code=1)

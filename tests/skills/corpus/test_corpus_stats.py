@@ -1,0 +1,100 @@
+"""Statistics: the same from the database and from the annotations themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from corpus_papers import annotated, paper
+
+from skills.corpus import stats
+from skills.corpus.db import store
+from skills.corpus.db.connection import open_corpus
+from skills.corpus.records import Failure
+from skills.corpus.stats import of_corpus, of_items
+from skills.nanda.framework import nanda
+from skills.reporting.statistics import Share
+
+UNSTATED = nanda().not_stated
+ITEMS = [
+    annotated(paper(1), limitation=UNSTATED),
+    annotated(paper(2, published="2023"), "other", claim="We test ledger 2 with 77 owls."),
+    annotated(paper(3, published="", categories="")),
+    annotated(paper(4, categories="cs.SE"), **dict.fromkeys(nanda().names, UNSTATED)),
+]
+FAILURES = [Failure(paper(number), "InvalidReply", "no use", False) for number in (7, 8)]
+
+
+def test_the_database_and_its_annotations_give_the_same_numbers(tmp_path: Path) -> None:
+    with open_corpus(tmp_path / "corpus.db") as db:
+        assert of_corpus(db, nanda()) == of_items([], [], nanda())
+        older = annotated(paper(1), "older", **dict.fromkeys(nanda().names, UNSTATED))
+        for item in (older, *ITEMS):
+            store.save(db, item, nanda())
+        for failure in FAILURES:
+            store.fail(db, failure, f"key of {failure.paper.id}", request={})
+        found = of_corpus(db, nanda())
+    assert found.as_dict() == of_items(iter(ITEMS), iter(FAILURES), nanda()).as_dict()
+    assert (found.papers, found.annotations) == (6, 4)
+    assert found.models == {"annotator": 3, "other": 1}
+    assert found.failures == {"InvalidReply": 2}
+
+
+def test_the_numbers_of_moves() -> None:
+    by_name = {move.move: move for move in of_items(ITEMS, [], nanda()).moves}
+    assert tuple(by_name) == nanda().names
+    assert by_name["claim"].stated == Share(3, 4)
+    assert by_name["limitation"].stated == Share(2, 4)
+    assert by_name["claim"].numbers == Share(1, 3)
+    assert by_name["method"].numbers == Share(0, 3)
+    supports = [item.record["checks"]["support"]["claim"] for item in ITEMS[:3]]
+    assert by_name["claim"].support == pytest.approx(sum(supports) / 3)
+
+
+def test_groups_are_by_first_category_and_by_year() -> None:
+    found = of_items(ITEMS, [], nanda())
+    assert [(group.name, group.papers) for group in found.categories] == [
+        ("cs.CL", 2),
+        ("cs.SE", 1),
+        ("unknown", 1),
+    ]
+    assert found.categories[0].stated["limitation"] == Share(1, 2)
+    assert [(group.name, group.papers) for group in found.years] == [
+        ("2023", 1),
+        ("2024", 2),
+        ("unknown", 1),
+    ]
+    assert found.years[1].stated["claim"] == Share(1, 2)
+
+
+def test_rare_categories_are_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stats, "CATEGORIES", 2)
+    names = ["cs.AA", "cs.AA", "cs.BB", "cs.BB", "cs.CC", "cs.DD", ""]
+    items = [annotated(paper(i, categories=name)) for i, name in enumerate(names)]
+    groups = of_items(items, [], nanda()).categories
+    assert [(group.name, group.papers) for group in groups] == [
+        ("cs.AA", 2),
+        ("cs.BB", 2),
+        ("other", 2),
+        ("unknown", 1),
+    ]
+    groups = of_items(items[:5], [], nanda()).categories
+    assert [group.name for group in groups] == ["cs.AA", "cs.BB", "cs.CC"], "one is not many"
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "low", "high"),
+    [  # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_the_interval_is_that_of_wilson(count: int, of: int, low: float, high: float) -> None:
+    assert Share(count, of).interval == pytest.approx((low, high), abs=5e-5)
+
+
+def test_a_share_of_nothing() -> None:
+    assert Share(0, 0).value is None
+    assert Share(0, 0).as_dict() == {"count": 0, "of": 0, "share": None, "low": 0.0, "high": 1.0}

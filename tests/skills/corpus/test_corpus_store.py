@@ -1,0 +1,49 @@
+"""Which of a paper's annotations is its current one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from corpus_papers import annotated, paper
+
+from skills.corpus.db import store
+from skills.corpus.db.connection import open_corpus
+from skills.nanda.framework import nanda
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    with open_corpus(tmp_path / "corpus.db") as opened:
+        yield opened
+
+
+def current(db: Database) -> set[str]:
+    """The models whose annotations are current; their moves say the same."""
+    rows = db.conn.execute("SELECT id, model FROM annotations WHERE current").fetchall()
+    moves = db.conn.execute("SELECT DISTINCT annotation_id FROM moves WHERE current")
+    assert {row["annotation_id"] for row in moves} == {row["id"] for row in rows}
+    return {row["model"] for row in rows}
+
+
+def test_unless_any_makes_current_only_what_a_paper_has_none_of(db: Database) -> None:
+    store.save(db, annotated(paper(1), "first"), nanda(), unless_any=True)
+    assert current(db) == {"first"}
+    kept = store.save(db, annotated(paper(1), "second"), nanda(), unless_any=True)
+    assert current(db) == {"first"}
+    assert store.save(db, annotated(paper(1), "second"), nanda(), unless_any=True) == kept
+    assert current(db) == {"first"}
+    assert store.save(db, annotated(paper(1), "second"), nanda()) == kept
+    assert current(db) == {"second"}
+
+
+def test_unless_any_leaves_what_another_version_of_the_paper_has(db: Database) -> None:
+    store.save(db, annotated(paper(1), "first"), nanda())
+    other = paper(1, "We rewrote all of this abstract.")
+    store.save(db, annotated(other, "second"), nanda(), unless_any=True)
+    assert current(db) == {"first"}

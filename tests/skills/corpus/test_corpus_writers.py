@@ -1,0 +1,227 @@
+"""Annotations as tables: what is written, and that it is read back as it was."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from skills.corpus.records import Annotated
+from skills.corpus.tables.markdown_writer import write_markdown
+from skills.corpus.tables.reader import open_table
+from skills.corpus.tables.writers import parquet_schema, write_csv, write_jsonl, write_parquet
+from skills.nanda.checks import check
+from skills.nanda.framework import Framework, nanda
+from skills.nanda.paper import Paper, own_id
+from skills.nanda.text import flatten
+
+NANDA = nanda()
+ABSTRACTS = (
+    "We present Ledger, which books every tool call of an agent.",
+    'Lines\nof "many",\r\nkinds;\rwith\ttabs, é, 中文, 😀 and \u2028 in 3 rows.',
+    '"',
+    "=SUM(A1), '', \\, {}, null",
+)
+
+
+def annotated(number: int, abstract: str) -> Annotated:
+    paper = Paper(
+        "arxiv_id", f"2405.{number:05d}0", f"Title, {number}", abstract,
+        {"kind": "table", "path": "papers.csv", "row": str(number)},
+        "A. One, B. Two", "2024-05-17", "cs.AI",
+    )  # fmt: skip
+    moves = dict.fromkeys(NANDA.names, NANDA.not_stated) | {"claim": flatten(f"Says: {abstract}")}
+    record: dict[str, Any] = {
+        "arxiv_id": paper.id,
+        "title": paper.title,
+        **moves,
+        "checks": check(abstract, NANDA.stated(moves)),
+        "provenance": {"resolved": "model", "digests": {f"{number}.gguf": "ab"}, "reason": None},
+    }
+    return Annotated(paper, record)
+
+
+ITEMS = tuple(annotated(number, abstract) for number, abstract in enumerate(ABSTRACTS, start=1))
+
+
+def as_csv(items: tuple[Annotated, ...], id_column: str = "arxiv_id") -> bytes:
+    file = io.BytesIO()
+    write_csv(file, items, NANDA, id_column)
+    return file.getvalue()
+
+
+def test_a_list_links_to_arxiv_what_is_there_and_escapes_the_rest() -> None:
+    file, (item, *_) = io.BytesIO(), ITEMS
+    for arxiv_id in ("2405.12345v1 [cs.CL]", "none | <b>"):
+        odd = replace(item.paper, id=arxiv_id, published="*May* 2024")
+        write_markdown(file, [replace(item, paper=odd)], NANDA, "List")
+    text = file.getvalue().decode()
+    assert "arXiv: [2405.12345v1 \\[cs.CL\\]](https://arxiv.org/abs/2405.12345v1) · A. One" in text
+    assert "\narXiv: none \\| \\<b> · A. One, B. Two · \\*May\\* 2024 · cs.AI\n" in text
+
+
+def as_parquet(items: tuple[Annotated, ...], id_column: str = "arxiv_id") -> io.BytesIO:
+    file = io.BytesIO()
+    write_parquet(file, items, NANDA, id_column)
+    file.seek(0)
+    return file
+
+
+def other_framework() -> Framework:
+    content = NANDA.model_dump()
+    content["moves"] = [{**content["moves"][0], "name": name, "label": name} for name in "ab"]
+    return Framework.model_validate(content | {"name": "other", "version": "2"})
+
+
+def test_csv_has_the_columns_of_the_lesson() -> None:
+    data = as_csv(ITEMS)
+    assert data.startswith(
+        b"arxiv_id,title,abstract,claim,evidence,method,scope,limitation,comparison,implication,"
+        b'novelty\n2405.000010,"Title, 1","We present'
+    )
+    assert data.endswith(b"Not stated.\n")
+    found = list(csv.DictReader(io.StringIO(data.decode(), newline=""), strict=True))
+    assert [row["abstract"] for row in found] == list(ABSTRACTS)
+    assert [row["claim"] for row in found] == [item.record["claim"] for item in ITEMS]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_what_was_written_is_read_back(tmp_path: Path, suffix: str) -> None:
+    unnamed = replace(ITEMS[0].paper, id_field="id", id=own_id("No id."), abstract="No id.")
+    items = (*ITEMS, Annotated(unnamed, ITEMS[0].record))
+    path = tmp_path / f"out{suffix}"
+    path.write_bytes(as_csv(items) if suffix == ".csv" else as_parquet(items).getvalue())
+    table = open_table(path, moves=NANDA.names)
+    assert table.id_column == "arxiv_id"
+    for row, item in zip(table.rows(), items, strict=True):
+        kept = ("id_field", "id", "title", "abstract")
+        kept += ("authors", "published", "categories") if suffix == ".parquet" else ()
+        for name in kept:
+            assert getattr(row.paper, name) == getattr(item.paper, name)
+        assert row.moves == {name: item.record[name] for name in NANDA.names}
+
+
+def test_a_table_that_was_read_is_written_back_byte_for_byte(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_bytes(as_csv(ITEMS))
+    again = tuple(
+        Annotated(row.paper, row.moves) for row in open_table(path, moves=NANDA.names).rows()
+    )
+    assert as_csv(again) == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [("DOI", "DOI"), ("title", "id"), ("Claim", "id"), ("abstract", "id")],
+)
+def test_the_id_column_keeps_its_name_unless_another_has_it(given: str, written: str) -> None:
+    assert as_csv(ITEMS, given).decode().partition(",")[0] == written
+    assert parquet_schema(NANDA, given).names[0] == written
+
+
+def test_in_parquet_more_names_are_taken() -> None:
+    assert as_csv((), "provenance").startswith(b"provenance,title,")
+    assert parquet_schema(NANDA, "provenance").names[0] == "id"
+
+
+def test_json_lines_hold_the_records_as_they_are() -> None:
+    file = io.BytesIO()
+    write_jsonl(file, ITEMS)
+    lines = file.getvalue().decode().removesuffix("\n").split("\n")
+    assert [json.loads(line) for line in lines] == [item.record for item in ITEMS]
+    assert lines[0].startswith('{"arxiv_id":"2405.000010","title":"Title, 1","claim":"Says: We')
+    assert "中文" in lines[1]
+
+
+def test_parquet_has_the_schema_it_declares(tmp_path: Path) -> None:
+    for items in (ITEMS, ()):
+        table = pq.read_table(as_parquet(items))
+        assert table.schema.equals(parquet_schema(NANDA, "arxiv_id"), check_metadata=True)
+        assert table.num_rows == len(items)
+    assert not any(field.nullable for field in table.schema)
+    names = ("arxiv_id", "title", "authors", "published", "categories", "abstract")
+    assert tuple(table.schema.names) == (*names, *NANDA.names, "support", "checks", "provenance")
+    assert table.schema.metadata[b"framework"] == NANDA.name.encode()
+    assert table.schema.metadata[b"framework_version"] == NANDA.version.encode()
+
+
+def test_parquet_holds_checks_and_provenance_as_json() -> None:
+    rows = pq.read_table(as_parquet(ITEMS)).to_pylist()
+    for row, item in zip(rows, ITEMS, strict=True):
+        assert json.loads(row["checks"]) == item.record["checks"]
+        assert json.loads(row["provenance"]) == item.record["provenance"]
+        claimed = item.record["checks"]["support"]["claim"]
+        assert row["support"] == dict.fromkeys(NANDA.names) | {"claim": claimed}
+
+
+def test_another_framework_has_its_own_columns() -> None:
+    other = other_framework()
+    record = {**ITEMS[0].record, "a": "One.", "b": "Two.", "checks": {"support": {"a": 1.0}}}
+    item = Annotated(ITEMS[0].paper, record)
+    text, table = io.BytesIO(), io.BytesIO()
+    write_csv(text, [item], other, "id")
+    write_parquet(table, [item], other, "id")
+    assert text.getvalue().startswith(b"id,title,abstract,a,b\n")
+    (row,) = pq.read_table(table).to_pylist()
+    assert (row["a"], row["b"], row["support"]) == ("One.", "Two.", {"a": 1.0, "b": None})
+
+
+def test_the_file_stays_open_for_who_opened_it(tmp_path: Path) -> None:
+    with (tmp_path / "out.parquet").open("wb") as file:
+        write_parquet(file, ITEMS, NANDA, "arxiv_id")
+        assert not file.closed
+    assert pq.read_metadata(tmp_path / "out.parquet").num_rows == len(ITEMS)
+
+
+class Full(io.BytesIO):
+    """A disk with room for 2 kB."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > 2000:
+            raise OSError(28, "No space left on device")
+        return super().write(data)
+
+
+def test_a_full_disk_is_the_callers_matter() -> None:
+    many = tuple(annotated(number, ABSTRACTS[0]) for number in range(100))
+    for write in (write_csv, write_parquet):
+        with pytest.raises(OSError, match="No space left"):
+            write(Full(), many, NANDA, "arxiv_id")
+    with pytest.raises(OSError, match="No space left"):
+        write_jsonl(Full(), many)
+
+
+def test_memory_does_not_grow_with_the_annotations(tmp_path: Path) -> None:
+    one = annotated(1, "x" * 60_000)
+
+    def many() -> Iterator[Annotated]:
+        for number in range(400):
+            yield Annotated(
+                replace(one.paper, abstract=f"{number}{one.paper.abstract}"), one.record
+            )
+
+    with (tmp_path / "out").open("wb") as file:
+        tracemalloc.start()
+        try:
+            write_csv(file, many(), NANDA, "arxiv_id")
+            write_jsonl(file, many())
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert (tmp_path / "out").stat().st_size > 40_000_000
+    assert peak < 3_000_000
+
+
+def test_parquet_is_written_in_groups_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skills.corpus.tables.writers.ROW_GROUP", 3)
+    metadata = pq.read_metadata(as_parquet(ITEMS))
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [3, 1]
+    assert metadata.row_group(0).column(0).compression == "ZSTD"

@@ -1,0 +1,239 @@
+"""Where the bar comes from, and the reasons that are asked for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from curate_desk import (
+    NAMES,
+    PANEL,
+    Desk,
+    Judge,
+    a_desk,
+    gated,
+    ids,
+    panel_of,
+    row,
+    write_table,
+)
+
+from harness.errors import InputError, InvalidReply, UsageError
+from skills.corpus.db.connection import open_corpus
+from skills.curate.curator import VoteForm
+from skills.curate.panel import panel
+
+__all__ = ["a_desk"]
+
+ROWS = range(10)
+
+
+def graded(desk: Desk) -> None:
+    """Ten rows, all of which pass the fixed bar; the higher the number, the better."""
+    desk.rows(*ROWS)
+    for number in ROWS:
+        desk.judge.scores[number, ""] = 3.5 + number / 10
+
+
+def calibrations(desk: Desk) -> list[dict[str, Any]]:
+    with open_corpus(desk.corpus) as db:
+        return list(db.query("SELECT * FROM calibrations"))
+
+
+def notes(summary: dict[str, Any]) -> str:
+    return "\n".join(summary["notes"])
+
+
+# The bar
+
+
+def test_without_calibration_the_fixed_bar_applies_and_the_report_says_so(desk: Desk) -> None:
+    graded(desk)
+    summary = desk.summary(desk.curate())
+    assert summary["kept"] == len(ROWS)
+    assert summary["judge"]["calibrated"] is None
+    assert notes(summary).startswith("uncalibrated: the thresholds are fixed defaults")
+    assert "! uncalibrated" in desk.said
+
+
+def test_calibrated_the_quota_is_rejected_and_called_one(desk: Desk) -> None:
+    graded(desk)
+    outcome = desk.curate("--calibrate --reject-rate 0.4")
+    summary = desk.summary(outcome)
+    assert summary["rejected"] == 4
+    assert desk.kept() == ids(*range(4, 10))
+    [note, *_] = summary["notes"]
+    assert note.startswith(f"calibrated on {desk.table} (10 annotations)")
+    assert (
+        "reject 40% of them (reached: 40.0%): that rate is a chosen quota, and no finding" in note
+    )
+    [known] = calibrations(desk)
+    assert (known["reject_rate"], known["achieved"], known["annotations"]) == (0.4, 0.4, 10)
+    assert json.loads(known["thresholds"]) == pytest.approx([3.9] * 5)
+
+
+def test_what_the_gates_reject_counts_towards_the_quota(desk: Desk) -> None:
+    graded(desk)
+    write_table(desk.table, *map(row, range(8)), gated(8), gated(9))
+    summary = desk.summary(desk.curate("--calibrate"))  # of 0.3
+    assert (summary["gated"], summary["rejected"]) == (2, 3)
+
+
+def test_the_next_run_of_the_same_judge_uses_the_bar_and_asks_nothing_again(desk: Desk) -> None:
+    graded(desk)
+    desk.curate(save="")
+    first = desk.again()
+    assert first.summary(first.curate("--calibrate", save=""))["rejected"] == 3
+    assert first.judge.requests == []
+    later = first.again()
+    summary = later.summary(later.curate())
+    assert later.judge.requests == []
+    assert later.kept() == ids(*range(3, 10))
+    assert summary["judge"]["calibrated"]["created_at"]
+    assert "calibrated on" in notes(summary)
+
+
+def another_judge(monkeypatch: pytest.MonkeyPatch) -> tuple[Judge, str, VoteForm | None]:
+    judge = Judge()
+    judge.digests = {"fake": "1" * 64}
+    return judge, "", VoteForm("logprobs", "Rating: ")
+
+
+def another_panel(monkeypatch: pytest.MonkeyPatch) -> tuple[Judge, str, VoteForm | None]:
+    changed = panel_of(system="You are strict.")
+    monkeypatch.setattr(panel, "shipped", lambda: changed)
+    return Judge(), "", VoteForm("logprobs", "Rating: ")
+
+
+def another_form(monkeypatch: pytest.MonkeyPatch) -> tuple[Judge, str, VoteForm | None]:
+    changed = panel_of(prefills=["I say "])
+    monkeypatch.setattr(panel, "shipped", lambda: changed)
+    return Judge(), "", VoteForm("logprobs", "I say ")
+
+
+def another_bar(monkeypatch: pytest.MonkeyPatch) -> tuple[Judge, str, VoteForm | None]:
+    return Judge(), "--min-votes 2", None
+
+
+@pytest.mark.parametrize("other", [another_judge, another_panel, another_form, another_bar])
+def test_another_one_is_uncalibrated(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, other: Any
+) -> None:
+    graded(desk)
+    desk.curate("--calibrate", save="")
+    desk.app.close()
+    judge, options, form = other(monkeypatch)
+    later = Desk(desk.folder, judge, form)
+    graded(later)
+    summary = later.summary(later.curate(options))
+    assert summary["judge"]["calibrated"] is None
+    assert summary["kept"] == len(ROWS)
+
+
+def test_calibration_works_without_a_target_and_may_be_done_again(desk: Desk) -> None:
+    graded(desk)
+    outcome = desk.curate("--calibrate --reject-rate 0.2", save="")
+    assert (outcome.result.code, outcome.saved) == (0, ())
+    summary = desk.summary(desk.curate("--calibrate --reject-rate 0.5"))
+    assert summary["rejected"] == 5
+    assert len(calibrations(desk)) == 2
+    assert desk.summary(desk.curate())["rejected"] == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--reject-rate 0.3", "--reject-rate goes with --calibrate"),
+        ("--calibrate --reject-rate 0", "reject-rate"),
+        ("--calibrate --reject-rate 1", "reject-rate"),
+        ("--calibrate --reject-rate 30", "reject-rate"),
+    ],
+)
+def test_a_rate_that_does_nothing_or_cannot_be_is_refused(
+    desk: Desk, options: str, said: str
+) -> None:
+    desk.rows(1)
+    with pytest.raises(UsageError, match=said):
+        desk.curate(options)
+    assert desk.judge.requests == []
+
+
+def test_there_is_nothing_to_calibrate_on_where_the_gates_reject_all(desk: Desk) -> None:
+    write_table(desk.table, gated(1))
+    with pytest.raises(InputError, match="no judged annotation to calibrate on"):
+        desk.curate("--calibrate")
+    assert calibrations(desk) == []
+
+
+def test_few_annotations_make_a_poor_bar_which_is_said(desk: Desk) -> None:
+    graded(desk)
+    summary = desk.summary(desk.curate("--calibrate"))
+    assert "set on 10 judged annotations, too few to hold for others" in notes(summary)
+
+
+# Reasons
+
+
+def test_a_reason_is_asked_once_for_each_rejected_row_and_kept(desk: Desk) -> None:
+    write_table(desk.table, row(1), row(2), gated(3))
+    desk.judge.scores |= {(2, ""): 2.0, (2, "gamma"): 1.5}
+    desk.curate()
+    assert desk.judge.explained == 0
+    later = desk.again()
+    later.judge.reason = "Because\nit is not in it."
+    later.curate("--explain")
+    assert (later.judge.explained, len(later.judge.requests)) == (1, 1)
+    assert "what gamma looks at is right" in later.judge.requests[0].messages[-1].content
+    assert later.rejected()[ids(2)[0]]["explanation"] == "gamma: Because it is not in it."
+    told = {
+        vote["persona"]: vote["explanation"]
+        for line in later.log("annotation")
+        for vote in line["votes"]
+        if line["arxiv_id"] == ids(2)[0]
+    }
+    assert told == dict.fromkeys(NAMES) | {"gamma": "Because it is not in it."}
+    last = later.again()
+    last.curate("--explain")
+    assert last.judge.requests == []
+    assert last.rejected()[ids(2)[0]]["explanation"] == "gamma: Because it is not in it."
+
+
+def test_the_reason_is_asked_of_a_persona_that_did_not_pass_it(desk: Desk) -> None:
+    thresholds = {**dict.fromkeys(NAMES, 3.0), "alpha": 1.0}
+    data = PANEL.model_dump()
+    data["personas"] = [{**one, "threshold": thresholds[one["name"]]} for one in data["personas"]]
+    own = PANEL.model_validate(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(panel, "shipped", lambda: own)
+        desk.rows(1)
+        desk.judge.scores |= {(1, ""): 2.0, (1, "alpha"): 1.5, (1, "delta"): 1.75}
+        desk.curate("--explain")
+    assert desk.rejected()[ids(1)[0]]["explanation"].startswith("delta: ")
+
+
+def test_a_reason_that_cannot_be_had_takes_nothing_along(desk: Desk) -> None:
+    class Silent(Judge):
+        def generate(self, request: Any, *rest: Any) -> Any:
+            if "As " not in request.messages[-1].content.rpartition("</annotation>")[2]:
+                raise InvalidReply("it says nothing")
+            return super().generate(request, *rest)
+
+    desk.rows(1, 2)
+    desk = desk.again(Silent())
+    desk.judge.scores[2, ""] = 2.0
+    assert desk.curate("--explain").result.code == 0
+    assert desk.kept() == ids(1)
+    assert desk.rejected()[ids(2)[0]]["explanation"] == ""
+    assert "line 3: not explained: it says nothing" in desk.said
+
+
+def test_an_empty_reason_is_not_asked_for_for_ever(desk: Desk) -> None:
+    desk.rows(1)
+    desk.judge.scores[1, ""] = 2.0
+    desk.judge.reason = "  "
+    desk.curate("--explain")
+    later = desk.again()
+    later.curate("--explain")
+    assert (desk.judge.explained, later.judge.explained) == (1, 0)
+    assert later.rejected()[ids(1)[0]]["explanation"] == ""

@@ -1,0 +1,245 @@
+"""One persona, one token: how a vote comes of probabilities, and how a judge is best asked."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from curate_desk import CHOSEN, NAMES, PANEL, PREFILLS, Judge, alternatives, item, panel_of
+
+from harness.errors import GenerationFailed, InputError, InvalidReply, ModelUnavailable
+from harness.models.backends.base import Reply
+from harness.models.pool import ServedModel
+from harness.testing import FakeModel, fake_models
+from skills.curate import curator
+from skills.curate.curator import Vote, VoteForm
+from skills.curate.inputs.items import Item
+from skills.curate.panel import vote_mode
+from skills.curate.panel.panel import Panel
+from skills.curate.panel.vote_mode import choose_form
+from skills.curate.store.ballots import key_of
+from skills.nanda.framework import nanda
+
+LOGPROBS, JSON = VoteForm("logprobs", CHOSEN), VoteForm("json")
+
+
+def served(model: FakeModel) -> ServedModel:
+    found: list[ServedModel] = []
+    fake_models(model, "judge").run("judge", found.append)
+    return found[0]
+
+
+def judge_of(model: FakeModel, form: VoteForm = LOGPROBS, panel: Panel = PANEL) -> curator.Judge:
+    return curator.Judge(panel, served(model), nanda(), form)
+
+
+def vote(told: dict[str, float]) -> Vote:
+    """What comes of these probabilities."""
+    logprobs = {token: math.log(p) for token, p in told.items()}
+    model = FakeModel(Reply("x", "stop", 100, 1, 0.25, 60, (logprobs,)))
+    return judge_of(model).votes(item(1))[0]
+
+
+def said(text: str) -> Vote:
+    """What comes of this answer as JSON."""
+    return judge_of(FakeModel(text), JSON).votes(item(1))[0]
+
+
+def form_of(model: FakeModel, *items: Item, panel: Panel = PANEL) -> VoteForm:
+    return choose_form(panel, served(model), nanda(), items)
+
+
+def test_a_score_is_the_mean_of_the_answers_by_their_probability() -> None:
+    assert vote({"4": 0.5, "5": 0.25, "1": 0.25}).score == pytest.approx(3.5)
+    assert vote({"4": 0.4, "5": 0.2, "The": 0.4}).score == pytest.approx(4 + 1 / 3, abs=1e-6)
+    assert vote({"2": 1.0}).score == 2.0
+
+
+def test_a_vote_has_its_counts_and_the_probability_of_every_answer() -> None:
+    found = vote({"4": 0.5, "5": 0.25, "The": 0.25})
+    assert found == Vote(
+        "alpha", found.score, 0.75, {"1": 0, "2": 0, "3": 0, "4": 0.5, "5": 0.25}, 100, 60, 0.25
+    )
+
+
+def test_blanks_and_case_of_a_token_do_not_matter() -> None:
+    found = vote({"4": 0.25, " 4": 0.25, "4\n": 0.25, "44": 0.25})
+    assert (found.answers["4"], found.mass) == (0.75, 0.75)
+    yes = panel_of(
+        answers={"Yes": 5.0, "No": 1.0}, prefills=["The answer is"], system="Say Yes or No."
+    )
+    told = {" yes": math.log(0.5), "YES": math.log(0.25), "no": math.log(0.25)}
+    model = FakeModel(Reply("x", "stop", 1, 1, 0.1, 0, (told,)))
+    assert judge_of(model, panel=yes).votes(item(1))[0].score == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(("mass", "is_valid"), [(0.49, False), (0.5, True)])
+def test_with_little_on_the_answers_a_vote_counts_neither_way(mass: float, is_valid: bool) -> None:
+    found = vote({"4": mass, "The": 1 - mass})
+    assert found.mass == mass
+    assert found.score == (4.0 if is_valid else None)
+
+
+def test_an_end_at_once_is_an_invalid_vote() -> None:
+    assert vote({"": 0.999, "3": 0.001}).score is None
+
+
+def test_a_token_of_which_nothing_is_told_is_an_invalid_vote() -> None:
+    told = Reply("4", "stop", 1, 1, 0.1, 0, ({"4": math.log(0.9)},))
+    votes = judge_of(FakeModel("4", told)).votes(item(1))
+    assert [vote.score is None for vote in votes] == [True, False, False, False, False]
+
+
+def test_a_judge_that_tells_nothing_of_any_token_has_failed() -> None:
+    with pytest.raises(InvalidReply, match="told no probability of any token"):
+        judge_of(FakeModel("4")).votes(item(1))
+
+
+def test_the_personas_are_asked_in_their_order_in_one_slot_for_one_token() -> None:
+    model = Judge()
+    votes = judge_of(model).votes(item(1), 3)
+    assert tuple(found.persona for found in votes) == NAMES
+    for name, request in zip(NAMES, model.requests, strict=True):
+        assert f"As {name}:" in request.messages[-1].content
+        assert (request.slot, request.max_tokens, request.temperature) == (3, 1, 0.0)
+        assert (request.prefill, request.top_logprobs) == (CHOSEN, curator.TOP)
+        assert request.json_schema is None
+
+
+def test_json_is_asked_under_a_schema_of_the_answers() -> None:
+    model = Judge()
+    model.scores[1, "beta"] = 2.0
+    votes = judge_of(model, JSON).votes(item(1))
+    assert [found.score for found in votes] == [5, 2, 5, 5, 5]
+    assert votes[1].mass is None
+    assert votes[1].answers == {"1": 0, "2": 1, "3": 0, "4": 0, "5": 0}
+    schema = model.requests[0].json_schema
+    assert schema is not None
+    assert schema["properties"]["answer"]["enum"] == ["1", "2", "3", "4", "5"]
+    assert (model.requests[0].prefill, model.requests[0].top_logprobs) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"answer": "6"}', '{"answer": 4}', '{"answer": "4', "4", "[]", "null", "", "[" * 9999],
+)
+def test_an_answer_that_is_no_such_json_is_an_invalid_vote(text: str) -> None:
+    assert said(text).score is None
+
+
+def test_a_reason_is_one_line() -> None:
+    model = Judge()
+    model.reason = " It is\n not  so. "
+    judge = judge_of(model)
+    assert judge.explain(item(1), PANEL.personas[0]) == "It is not so."
+    assert "what alpha looks at is right" in model.requests[0].messages[-1].content
+
+
+def test_the_beginning_with_most_on_the_answers_is_taken() -> None:
+    model = Judge()
+    model.masses = {"": 0.25, "Rating:": 0.75, "Rating: ": 0.5}
+    form = form_of(model, item(1), item(2))
+    assert form == VoteForm("logprobs", "Rating:", 0.75, model.masses)
+    assert [request.prefill for request in model.requests] == [*PREFILLS, *PREFILLS]
+    assert set(model.asked) == {(1, "alpha"), (2, "beta")}
+
+
+def test_of_equal_beginnings_the_panels_first_is_taken() -> None:
+    assert form_of(Judge(), item(1)).prefill == PREFILLS[0]
+
+
+def test_few_annotations_are_measured() -> None:
+    model = Judge()
+    form_of(model, *map(item, range(30)))
+    assert model.numbers() == set(range(vote_mode.FORM_ITEMS))
+
+
+def test_a_server_that_tells_no_probabilities_is_asked_for_json() -> None:
+    model = Judge()
+    model.tells = False
+    assert form_of(model, item(1), item(2)) == VoteForm("json")
+    assert len(model.requests) == len(PREFILLS)
+
+
+def test_what_is_too_long_is_not_measured() -> None:
+    model = Judge(context=300)
+    long = item(1, method="A method groups these " + "very heavy " * 150)
+    assert form_of(model, long, item(2)).mass == pytest.approx(0.95)
+    assert model.numbers() == {2}
+    nothing = form_of(Judge(context=300), long)
+    assert (nothing.kind, nothing.prefill, nothing.mass) == ("logprobs", PREFILLS[0], None)
+
+
+def fails(error: Exception, *, at: int = 1) -> Any:
+    """A fault from the `at`-th request on."""
+    calls: list[int] = []
+
+    def fault() -> None:
+        calls.append(1)
+        if len(calls) >= at:
+            raise error
+
+    return fault
+
+
+@pytest.mark.parametrize("error", [GenerationFailed("500"), InvalidReply("no"), InputError("long")])
+def test_an_annotation_that_fails_is_not_measured_and_takes_none_along(error: Exception) -> None:
+    model = Judge()
+    model.masses = {"": 0.9, "Rating:": 0.6, "Rating: ": 0.7}
+    model.faults[1] = fails(error, at=2)
+    model.scores[1, ""] = None  # which would spoil the mean of the first beginning
+    form = form_of(model, item(1), item(2))
+    assert (form.prefill, dict(form.measured)) == ("", model.masses)
+
+
+def test_a_judge_that_fails_at_all_that_is_measured_has_no_form() -> None:
+    model = Judge()
+    model.faults = dict.fromkeys((1, 2), fails(GenerationFailed("500")))
+    with pytest.raises(GenerationFailed):
+        form_of(model, item(1), item(2))
+    assert model.numbers() == {1, 2}
+
+
+def test_a_judge_that_is_gone_is_not_measured() -> None:
+    model = Judge()
+    model.faults[1] = fails(ModelUnavailable("gone"))
+    with pytest.raises(ModelUnavailable):
+        form_of(model, item(1), item(2))
+
+
+def test_a_ballot_is_found_by_its_content() -> None:
+    judge = judge_of(Judge())
+    key = key_of(item(1), judge)
+    other = Judge()
+    other.digests = {"fake": "1" * 64}
+    same = Item(item(1).paper, item(1).moves, "elsewhere", probe="copied")
+    assert key_of(same, judge) == key
+    labels = [m.model_copy(update={"label": f"The {m.label}"}) for m in nanda().moves]
+    renamed = nanda().model_copy(update={"moves": tuple(labels)})
+    for changed in (
+        key_of(item(2), judge),
+        key_of(item(1, scope="Other words."), judge),
+        key_of(item(1), judge_of(other)),
+        key_of(item(1), judge_of(Judge(), VoteForm("logprobs", ""))),
+        key_of(item(1), judge_of(Judge(), JSON)),
+        key_of(item(1), judge_of(Judge(), panel=panel_of(system="Judge."))),
+        key_of(item(1), curator.Judge(PANEL, served(Judge()), renamed, LOGPROBS)),
+    ):
+        assert changed != key
+    moved = panel_of(explain="Why? {criterion}")
+    assert key_of(item(1), judge_of(Judge(), panel=moved)) == key
+
+
+def test_of_a_server_without_digests_the_place_tells_one_judge_from_another() -> None:
+    one, other = Judge(), Judge()
+    one.digests = other.digests = {}
+    assert key_of(item(1), judge_of(one)) == key_of(item(1), judge_of(other))
+    assert key_of(item(1), judge_of(one)) != key_of(item(1), judge_of(Judge()))
+
+
+def test_the_judge_that_is_told_scores_tells_them() -> None:
+    """Of the tests' own judge."""
+    for score in (1.0, 3.0, 3.25, 5.0):
+        told = {token: math.exp(p) for token, p in alternatives(score).items()}
+        assert vote(told).score == pytest.approx(score, abs=1e-5)

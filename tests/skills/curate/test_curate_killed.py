@@ -1,0 +1,236 @@
+"""Processes that judge, killed and interrupted: real ones, with probabilities on the wire."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from curate_desk import alternatives, gated, ids, read_table, row, write_table
+from protocol_server import ProtocolServer
+
+from harness.models.backends.base import OnText, Reply, Request
+from harness.settings import CODE_ROOT
+from harness.testing import FakeModel
+from skills.curate.panel import panel
+from skills.curate.panel.vote_mode import FORM_ITEMS
+
+ROWS, WORKERS, PERSONAS = 12, 2, len(panel.shipped().personas)
+GOOD = [number for number in range(ROWS) if number % 3]
+"""The annotations that the judge finds good; it rejects the others."""
+LINE = "/curate agent.csv --probes 1 save to agent_curated.csv"
+
+
+class Slow(FakeModel):
+    """Judges in some 0.02 s.
+
+    Attributes:
+        asked: how many votes were given whole, by what was asked.
+        most: how many are given before it waits for `go`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(slots=WORKERS)
+        self.asked: Counter[str] = Counter()
+        self.most: int | None = None
+        self.go = threading.Event()
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        content = "\n".join(message.content for message in request.messages)
+        number = int(content.partition("On 10")[2][:2])
+        time.sleep(0.02)
+        if self.most is not None and self.asked.total() >= self.most:
+            self.go.wait(30)
+        score = 4.5 if number in GOOD else 1.5
+        told = _answers(alternatives(score))
+        text = max(told, key=lambda token: told[token])
+        if on_text:
+            on_text(text)
+        with self._arriving:
+            self.asked[content] += 1
+        return Reply(text, "stop", 100, 1, 0.02, 60, (told,) if request.top_logprobs else ())
+
+
+def _answers(told: Mapping[str, float]) -> dict[str, float]:
+    """The five answers of the shipped panel in the place of "1" to "5"."""
+    answers = panel.shipped().answers
+    named = dict(zip("12345", sorted(answers, key=lambda answer: answers[answer]), strict=True))
+    return {named.get(token, token): p for token, p in told.items()}
+
+
+class Desk:
+    """A folder with a table, and the command in it.
+
+    Args:
+        backend: "openai" or "ollama".
+    """
+
+    def __init__(self, folder: Path, server: ProtocolServer, backend: str = "openai") -> None:
+        self.folder = folder
+        write_table(folder / "agent.csv", *map(row, range(ROWS)), gated(ROWS))
+        url = f"{server.url}/v1" if backend == "openai" else server.url
+        registry = folder / "registry.yaml"
+        registry.write_text(
+            f"""\
+version: 1
+models:
+  judge:
+    tasks: [judge]
+    serve: [{{backend: {backend}, model: "smollm2:latest", url: "{url}"}}]
+""",
+            encoding="utf-8",
+        )
+        self.environ: Mapping[str, str] = {
+            **os.environ,
+            "HARNESS_DATA": str(folder / "data"),
+            "HARNESS_CONFIG": str(folder / "config"),
+            "HARNESS_REGISTRY": str(registry),
+        }
+
+    def start(self, line: str = LINE) -> subprocess.Popen[str]:
+        agent = [sys.executable, str(CODE_ROOT / "agent.py")]
+        return subprocess.Popen(
+            [*agent, line.replace(" save", f" --workers {WORKERS} save")],
+            cwd=self.folder,
+            env=dict(self.environ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, line: str = LINE) -> tuple[int, str, str]:
+        """Run a line to its end: its exit code, its output, and what it said."""
+        process = self.start(line)
+        shown, said = process.communicate(timeout=60)
+        return process.returncode, shown, said
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        path = self.folder / "data" / "corpus.db"
+        if not path.exists():
+            return []
+        db = sqlite3.connect(path, timeout=10)
+        try:
+            return db.execute(sql).fetchall()
+        except sqlite3.OperationalError:  # there are no tables yet
+            return []
+        finally:
+            db.close()
+
+    def judged(self) -> int:
+        return len(self.query("SELECT 1 FROM ballots"))
+
+    def wait_until_judged(self, count: int) -> None:
+        until = time.monotonic() + 30
+        while self.judged() < count:
+            assert time.monotonic() < until, f"only {self.judged()} are judged"
+            time.sleep(0.02)
+
+    def ids(self, name: str = "agent_curated.csv") -> list[str]:
+        return [found["arxiv_id"] for found in read_table(self.folder / name)]
+
+
+@pytest.fixture
+def model() -> Slow:
+    return Slow()
+
+
+@pytest.fixture
+def server(model: Slow) -> Iterator[ProtocolServer]:
+    with ProtocolServer(model) as server:
+        server.owner = "vllm"
+        yield server
+
+
+def measured() -> int:
+    """How often is asked to measure the form."""
+    reading = 2  # an annotation and another paper's, of which it says nothing
+    return FORM_ITEMS * len(panel.shipped().prefills) + reading
+
+
+def kill(desk: Desk, judged: int) -> None:
+    """Start the line, and kill it once so many are judged."""
+    process = desk.start()
+    desk.wait_until_judged(judged)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def asked_again(desk: Desk, model: Slow) -> int:
+    """The requests that were made besides those for which there is a vote."""
+    ballots = desk.judged()
+    assert desk.query("SELECT count(DISTINCT key) FROM ballots") == [(ballots,)]
+    assert desk.query("SELECT count(*) FROM votes") == [(ballots * PERSONAS,)]
+    assert desk.query("PRAGMA integrity_check") == [("ok",)]
+    return model.asked.total() - ballots * PERSONAS - measured()
+
+
+def test_killed_nothing_is_lost_and_nothing_judged_twice(
+    tmp_path: Path, model: Slow, server: ProtocolServer
+) -> None:
+    desk = Desk(tmp_path, server)
+    kill(desk, 8)
+    assert not (tmp_path / "agent_curated.csv").exists()
+    [(kind, mass)] = desk.query("SELECT kind, mass FROM judge_forms")
+    assert (kind, mass) == ("logprobs", pytest.approx(0.95))
+    code, _, said = desk.run()
+    assert code == 0, said
+    assert desk.ids() == ids(*GOOD)
+    assert desk.ids("agent_rejected.csv") == ids(*sorted({*range(ROWS + 1)} - {*GOOD}))
+    # What was in work when a process died was paid for again, and nothing else.
+    assert 0 <= asked_again(desk, model) <= WORKERS * 2 * PERSONAS
+
+
+def test_a_second_process_is_refused_and_the_first_saves_what_is_judged_at_ctrl_c(
+    tmp_path: Path, model: Slow, server: ProtocolServer
+) -> None:
+    desk = Desk(tmp_path, server)
+    model.most = measured() + 6 * PERSONAS
+    first = desk.start()
+    desk.wait_until_judged(4)
+    code, _, said = desk.run(LINE.replace("agent.csv", "./agent.csv"))
+    assert code == 2
+    assert f"process {first.pid} is at work on the curation of {tmp_path / 'agent.csv'}" in said
+    first.send_signal(signal.SIGINT)
+    _, said = first.communicate(timeout=20)
+    model.go.set()
+    assert first.returncode == 130
+    assert "Traceback" not in said
+    kept = desk.ids()
+    assert kept == [found for found in ids(*GOOD) if found in kept]
+    assert 2 <= len(kept) < len(GOOD)
+    assert "annotations and probes are judged, and their votes are kept; the same line goes" in said
+
+
+def test_by_ollamas_protocol_a_killed_process_is_gone_on_from_and_prints_one_object(
+    tmp_path: Path, model: Slow, server: ProtocolServer
+) -> None:
+    desk = Desk(tmp_path, server, "ollama")
+    kill(desk, 1)
+    code, shown, said = desk.run(LINE.replace("--probes", "--json --probes"))
+    assert code == 0, said
+    assert 0 <= asked_again(desk, model) <= WORKERS * 2 * PERSONAS
+    found = json.loads(shown)
+    assert (found["kept"], found["rejected"]) == (len(GOOD), ROWS + 1 - len(GOOD))
+    assert found["judge"]["form"]["kind"] == "logprobs"
+    assert [Path(path).name for path in found["saved"]] == [
+        "agent_curated.csv",
+        "agent_rejected.csv",
+        "agent_curation_log.jsonl",
+        "agent_curation_report.html",
+    ]
+    assert desk.ids() == ids(*GOOD)

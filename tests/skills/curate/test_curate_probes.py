@@ -1,0 +1,246 @@
+"""Probes: each kind is spoiled as it says, the same each time, and the gates find them."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from repository import SHARED
+
+from skills.curate.inputs.gate_checks import PHRASE, STOCK_PHRASES
+from skills.curate.inputs.gates import find
+from skills.curate.inputs.probes import FILLER, KINDS, Item, Probe, make
+from skills.nanda.checks import unsupported_numbers
+from skills.nanda.framework import nanda
+from skills.nanda.paper import Paper
+from skills.nanda.text import words
+
+GOLD = SHARED / "gold_dev.csv"
+NANDA = nanda()
+TOOLS = ("Kiln", "Loom", "Anvil", "Sieve", "Lathe", "Bellows", "Plumb", "Trowel", "Chisel", "Gauge")
+
+
+def item(number: int, tool: str) -> Item:
+    abstract = (
+        f"Maintainers of large programs lose hours to faults that {tool} finds. We present {tool}, "
+        f"which reads {number + 41},300 commits of {number + 3} programs and ranks their lines by "
+        f"risk. It finds {60 + number}.5% of the faults, against {30 + number}% for a linter. "
+        "A study with maintainers shows that they accept the ranking. The tool is limited to "
+        "programs with tests. It saves maintainers work and lets small projects keep up."
+    )
+    moves = {
+        "claim": f"{tool} finds the faults of large programs by ranking lines by their risk.",
+        "evidence": f"It finds {60 + number}.5% of the faults of {number + 3} programs.",
+        "method": f"The tool reads {number + 41},300 commits and ranks the lines by risk.",
+        "scope": "Large programs with tests, and the hours of their maintainers.",
+        "limitation": "Programs without tests are out of reach of the tool.",
+        "comparison": f"A linter finds {30 + number}% of the faults of the same programs.",
+        "implication": "Small projects can keep up, since maintainers save work.",
+        "novelty": "A ranking of lines by risk that maintainers accept in a study.",
+    }
+    return Paper("id", tool, "", abstract), moves
+
+
+NOTHING = dict.fromkeys(NANDA.names, NANDA.not_stated)
+ITEMS = [item(number, tool) for number, tool in enumerate(TOOLS)]
+
+
+def of_kind(kind: str, items: Sequence[Item] = ITEMS, per_kind: int = 99) -> list[Probe]:
+    return [probe for probe in make(items, NANDA, per_kind) if probe.kind == kind]
+
+
+def given(probe: Probe) -> dict[str, str]:
+    return next(dict(moves) for paper, moves in ITEMS if paper == probe.paper)
+
+
+def changes(probe: Probe) -> dict[str, str]:
+    return {move: text for move, text in probe.moves.items() if text != given(probe)[move]}
+
+
+def test_the_items_are_good_and_give_one_probe_of_each_kind() -> None:
+    assert [find(paper, moves, NANDA) for paper, moves in ITEMS] == [()] * len(ITEMS)
+    probes = make(ITEMS, NANDA, 99, kinds=KINDS)
+    assert Counter(probe.kind for probe in probes) == dict.fromkeys(KINDS, len(ITEMS))
+    assert list(dict.fromkeys(probe.kind for probe in probes)) == list(KINDS)
+    assert all(tuple(probe.moves) == NANDA.names for probe in probes)
+    for seed in range(4):
+        few = make(ITEMS, NANDA, 4, seed, KINDS)
+        assert Counter(probe.kind for probe in few) == dict.fromkeys(KINDS, 4)
+        assert len(make(ITEMS, NANDA, 99, seed, KINDS)) == len(KINDS) * len(ITEMS)
+
+
+def test_another_papers_moves() -> None:
+    for probe in of_kind("other-paper"):
+        owners = [paper for paper, moves in ITEMS if moves == probe.moves]
+        assert len(owners) == 1
+        assert owners != [probe.paper]
+    assert of_kind("other-paper", ITEMS[:1]) == []
+    again = (Paper("id", "again", "", ITEMS[0][0].abstract), dict(ITEMS[1][1]))
+    assert of_kind("other-paper", [ITEMS[0], again]) == [], "the same abstract is no other paper"
+
+
+def test_one_number_is_changed_to_a_near_one_that_the_abstract_lacks() -> None:
+    for probe in of_kind("number-changed"):
+        ((move, text),) = changes(probe).items()
+        assert len(unsupported_numbers(probe.paper.abstract, text)) == 1
+        before, after = given(probe)[move].split(), text.split()
+        ((old, new),) = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
+        assert probe.changed == f"{move}: {old.rstrip('%')} became {new.rstrip('%')}"
+        value, changed = (float(word.rstrip("%").replace(",", "")) for word in (old, new))
+        assert abs(value - changed) <= max(3, value / 3)
+        assert [char for char in old if not char.isdigit()] == [
+            char for char in new if not char.isdigit()
+        ]
+        if "%" in old:
+            assert changed <= 100
+
+
+def test_numbers_of_names_and_a_text_without_numbers_are_left_alone() -> None:
+    paper, moves = ITEMS[0]
+    wordy = dict.fromkeys(moves, "GPT-4 and Llama-3.1-8B read TLS/1.3 lines of programs.")
+    assert of_kind("number-changed", [(paper, wordy)]) == []
+    assert of_kind("number-changed", [(paper, dict.fromkeys(moves, "Not stated."))]) == []
+
+
+def test_a_number_of_any_size_is_changed_in_its_own_form() -> None:
+    paper = ITEMS[0][0]
+    for shown in ("0.001", "1", "7" * 30, "1" * 30 + ".5", "12,345,678", "100%", "0", "1.0"):
+        (probe,) = of_kind("number-changed", [(paper, {**NOTHING, "claim": f"It is {shown} now."})])
+        new = probe.moves["claim"].removeprefix("It is ").removesuffix(" now.")
+        assert [c for c in new if not c.isdigit()] == [c for c in shown if not c.isdigit()]
+        assert new != shown
+        if shown in ("100%", "1.0"):
+            assert float(new.rstrip("%")) < float(shown.rstrip("%")), "no share is over the whole"
+    assert of_kind("number-changed", [(paper, {"claim": f"It is {'7' * 9999} now."})]) == []
+
+
+def test_a_number_whose_neighbours_the_abstract_holds_is_left_alone() -> None:
+    crowded = Paper("id", "crowded", "", "We count 1, 2, 3, 4, 5, six and seven.")
+    assert of_kind("number-changed", [(crowded, {"claim": "It counts 4."})]) == []
+
+
+def test_one_stated_move_is_emptied() -> None:
+    sparse = [(p, {**m, "limitation": "Not stated.", "scope": ""}) for p, m in ITEMS]
+    for probe in of_kind("move-emptied", sparse):
+        ((move, text),) = {
+            move: text
+            for move, text in changes(probe).items()
+            if move not in ("limitation", "scope")
+        }.items()
+        assert text == ""
+        assert probe.changed == f"{move} was emptied"
+
+
+def test_a_copy_is_made_of_the_abstracts_own_words_and_fits_the_schema() -> None:
+    for probe in of_kind("copied"):
+        assert all(text in probe.paper.abstract for text in probe.moves.values())
+        assert all(0 < len(text) <= NANDA.max_chars for text in probe.moves.values())
+        places = [probe.paper.abstract.index(text) for text in probe.moves.values()]
+        assert places == sorted(set(places)), "pieces in the order of the abstract"
+
+
+def test_a_copy_cuts_a_sentence_that_is_longer_than_a_move() -> None:
+    paper = Paper("id", "long", "", " ".join(f"word{number}" for number in range(200)))
+    (probe,) = of_kind("copied", [(paper, {"claim": "One claim.", "method": "One method."})])
+    assert [move for move, text in probe.moves.items() if text] == ["claim", "method"]
+    assert all(len(text) <= NANDA.max_chars for text in probe.moves.values())
+    unbroken = Paper("id", "unbroken", "", "x" * 900)
+    (probe,) = of_kind("copied", [(unbroken, {"claim": "One claim."})])
+    assert 0 < len(probe.moves["claim"]) <= NANDA.max_chars
+    assert of_kind("copied", [(Paper("id", "none", "", ""), {"claim": "One claim."})]) == []
+
+
+def test_padding_stands_behind_every_stated_move_and_differs() -> None:
+    sparse = [(p, {**m, "limitation": "Not mentioned"}) for p, m in ITEMS]
+    seen = set()
+    for probe in of_kind("padded", sparse):
+        assert probe.moves["limitation"] == "Not stated."
+        added = {
+            text.removeprefix(given(probe)[move].rstrip("."))
+            for move, text in probe.moves.items()
+            if move != "limitation"
+        }
+        assert len(added) == 7
+        assert all(clause.strip(" ,.") in FILLER for clause in added)
+        assert probe.changed == "7 moves end in filler"
+        assert all(len(text) <= NANDA.max_chars for text in probe.moves.values())
+        seen |= added
+    assert len(seen) > len(FILLER) / 2
+
+
+def test_padding_keeps_within_the_length_of_a_move() -> None:
+    paper, moves = ITEMS[0]
+    full = "Risky lines " + "x" * (NANDA.max_chars - 20)
+    nearly = "Risky lines " + "x" * (NANDA.max_chars - 12 - max(map(len, FILLER)))
+    (probe,) = of_kind("padded", [(paper, {**moves, "claim": full, "scope": nearly})])
+    assert probe.moves["claim"] == full
+    assert probe.moves["scope"] != nearly
+    assert max(map(len, probe.moves.values())) <= NANDA.max_chars
+    assert of_kind("padded", [(paper, dict.fromkeys(moves, full))]) == []
+
+
+def test_the_same_seed_gives_the_same_probes_and_another_others() -> None:
+    assert make(ITEMS, NANDA, 5) == make(ITEMS, NANDA, 5)
+    assert make(list(reversed(ITEMS)), NANDA, 5) == make(ITEMS, NANDA, 5)
+    assert make(ITEMS, NANDA, 5, seed=1) != make(ITEMS, NANDA, 5)
+
+
+def test_further_items_push_probes_out_and_change_none() -> None:
+    few = [probe for probe in make(ITEMS[:6], NANDA, 99) if probe.kind != "other-paper"]
+    many = make(ITEMS, NANDA, 99)
+    assert all(probe in many for probe in few)
+    assert [probe for probe in many if probe in few] == few, "and they keep their order"
+
+
+def test_an_abstract_that_comes_twice_counts_once() -> None:
+    paper, moves = ITEMS[0]
+    again = (replace(paper, id="again"), {**moves, "scope": "Other."})
+    assert make([*ITEMS, again], NANDA, 99) == make(ITEMS, NANDA, 99)
+
+
+def test_a_probe_that_says_what_a_given_annotation_says_is_left_out() -> None:
+    paper, moves = ITEMS[0]
+    (probe,) = of_kind("move-emptied", [(paper, moves)])
+    assert of_kind("move-emptied", [(paper, moves), (paper, probe.moves)]) == []
+
+
+def test_nothing_gives_nothing() -> None:
+    assert make([], NANDA, 5) == []
+    assert make(ITEMS, NANDA, 0) == []
+    assert make([(ITEMS[0][0], {})], NANDA, 5) == []
+
+
+def test_the_gates_do_not_know_the_filler_by_heart() -> None:
+    clauses = [" ".join(words(clause)) for clause in FILLER]
+    assert len(set(clauses)) == len(FILLER) >= 40
+    for phrase in STOCK_PHRASES:
+        assert not any(f" {phrase} " in f" {clause} " for clause in clauses)
+    runs = [
+        " ".join(said[i : i + PHRASE])
+        for clause in clauses
+        for said in [clause.split()]
+        for i in range(len(said) - PHRASE + 1)
+    ]
+    assert len(set(runs)) == len(runs), "no two clauses share a phrase"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gates_find_probes_of_every_kind(kind: str) -> None:
+    assert all(find(probe.paper, probe.moves, NANDA) for probe in of_kind(kind))
+
+
+@pytest.mark.skipif(not GOLD.exists(), reason="the gold stands in ../shared, which is not here")
+def test_the_gates_find_the_probes_of_the_gold() -> None:
+    with GOLD.open(encoding="utf-8") as file:
+        items = [
+            (Paper("id", row["arxiv_id"], "", row["abstract"]), row) for row in csv.DictReader(file)
+        ]
+    probes = make(items, NANDA, 60, kinds=KINDS)
+    made = Counter(probe.kind for probe in probes)
+    found = Counter(probe.kind for probe in probes if find(probe.paper, probe.moves, NANDA))
+    assert all(made[kind] >= 25 for kind in KINDS)
+    assert found.total() / made.total() >= 0.95
+    assert all(found[kind] / made[kind] >= 0.95 for kind in KINDS)

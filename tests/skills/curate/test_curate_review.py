@@ -1,0 +1,248 @@
+"""A review: what each key does, what is kept of it, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from prompt_toolkit.output.plain_text import PlainTextOutput
+from reviewing import CLEARED, CTRL_C, CTRL_D, ENTER, HEADER, MOVES, Desk, read_rows, row
+
+from harness.errors import UsageError
+from harness.runs.process_lock import job_lock
+from skills.curate.review.command import review
+from skills.nanda.framework import nanda
+from skills.nanda.paper import abstract_digest
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    made = Desk(tmp_path)
+    made.annotations(row(1), row(2), row(3))
+    return made
+
+
+def test_what_is_accepted_is_a_row_of_gold(desk: Desk) -> None:
+    result = desk.result("aq")
+    assert read_rows(desk.gold) == [row(1)]
+    assert desk.gold.read_bytes().split(b"\n")[0].decode() == ",".join(HEADER)
+    assert b"\r" not in desk.gold.read_bytes()
+    assert result.text == f"1 accepted, 0 rejected, 2 to do; {desk.gold} has 1 row"
+    [decision] = desk.decisions()
+    assert (decision["what"], decision["changed"], decision["moves"]) == ("accept", [], MOVES)
+    assert decision["abstract_sha256"] == abstract_digest(row(1)["abstract"])
+
+
+def test_upper_case_letters_are_the_same_keys(desk: Desk) -> None:
+    assert desk.review("AQ")["accepted"] == 1
+
+
+def test_an_edit_is_prefilled_and_kept_with_the_decision(desk: Desk) -> None:
+    summary = desk.review(f"eme{ENTER} Twice.{ENTER}aq")
+    assert (summary["accepted"], summary["edited"]) == (1, 1)
+    [gold] = read_rows(desk.gold)
+    assert gold == row(1, method="Ledger rehearses each plan. Twice.")
+    edit, accept = desk.decisions()
+    assert (edit["what"], accept["what"]) == ("edit", "accept")
+    assert edit["changed"] == accept["changed"] == ["method"]
+    assert "was: Ledger rehearses each plan." in desk.said
+
+
+@pytest.mark.parametrize(
+    ("keys", "move"),
+    [
+        ("3", "method"),
+        (f"e3{ENTER}", "method"),
+        (f"eMethod{ENTER}", "method"),
+        (f"eco{ENTER}", "comparison"),
+        (f"ec{ENTER}cl{ENTER}", "claim"),
+        (f"e99{ENTER}n{ENTER}", "novelty"),
+    ],
+)
+def test_a_move_is_chosen_by_number_or_first_letters(desk: Desk, keys: str, move: str) -> None:
+    desk.review(f"{keys}{CLEARED}Another text.{ENTER}aq")
+    assert read_rows(desk.gold) == [row(1, **{move: "Another text."})]
+
+
+def test_an_ambiguous_beginning_is_told(desk: Desk) -> None:
+    """What is asked again is typed by the person, so it is looked for in a terminal's output."""
+    screen = desk.folder / "screen.txt"
+    with screen.open("w", encoding="utf-8") as file:
+        desk.review(f"ec{ENTER}{CTRL_C}q", terminal=PlainTextOutput(file))
+    assert "'c' is Claim or Comparison. Which move?" in screen.read_text()
+
+
+def test_enter_keeps_a_move_as_it_is(desk: Desk) -> None:
+    desk.review(f"3{ENTER}aq")
+    assert [d["what"] for d in desk.decisions()] == ["accept"]
+    assert read_rows(desk.gold) == [row(1)]
+
+
+def test_the_framework_refuses_empty_and_long_texts_and_unifies_others(desk: Desk) -> None:
+    keys = f"3{CLEARED}{ENTER}{'x' * 321}{ENTER}{CLEARED}not stated{ENTER}aq"
+    desk.review(keys)
+    assert read_rows(desk.gold) == [row(1, method="Not stated.")]
+    assert "Not taken: it is empty" in desk.said
+    assert "Not taken: it is 321 characters, and 320 at most" in desk.said
+
+
+@pytest.mark.parametrize("keys", [f"3{CLEARED}Lost", "e", f"em{ENTER}{CLEARED}Lost"])
+def test_ctrl_c_in_an_edit_leaves_the_move(desk: Desk, keys: str) -> None:
+    assert desk.review(f"{keys}{CTRL_C}aq")["accepted"] == 1
+    assert read_rows(desk.gold) == [row(1)]
+
+
+def test_an_edit_outlives_the_session(desk: Desk) -> None:
+    desk.review(f"3{CLEARED}Better.{ENTER}q")
+    assert not desk.gold.exists()
+    assert desk.review("aq")["edited"] == 1
+    assert read_rows(desk.gold) == [row(1, method="Better.")]
+
+
+def test_a_rejection_keeps_its_reason(desk: Desk) -> None:
+    summary = desk.review(f"rtoo thin{ENTER}r{ENTER}r{CTRL_C}q")
+    assert (summary["rejected"], summary["to_do"], summary["gold_rows"]) == (2, 1, 0)
+    assert [d["reason"] for d in desk.decisions()] == ["too thin", ""]
+
+
+@pytest.mark.parametrize("key", ["q", CTRL_C, CTRL_D, ""])
+def test_whatever_ends_a_review_keeps_what_is_decided(desk: Desk, key: str) -> None:
+    """With no key at all the terminal goes away."""
+    assert desk.review(f"a{key}")["accepted"] == 1
+    assert desk.ids() == ["1"]
+
+
+def test_the_same_line_goes_on_with_the_first_undecided_paper(desk: Desk) -> None:
+    desk.review(f"ar{ENTER}q")
+    summary = desk.review("aq")
+    assert desk.shown()[0].startswith("3 of 3 · 1 accepted · 1 rejected ")
+    assert (summary["accepted"], summary["rejected"], summary["to_do"]) == (2, 1, 0)
+    assert desk.ids() == ["1", "3"]
+
+
+def test_undo_takes_the_last_decision_back_and_shows_its_paper(desk: Desk) -> None:
+    summary = desk.review(f"ar{ENTER}uuq")
+    assert (summary["accepted"], summary["rejected"], summary["to_do"]) == (0, 0, 3)
+    assert [head[:1] for head in desk.shown()] == ["1", "2", "3", "2", "1"]
+    assert desk.ids() == []
+    assert "Undone: 2405.00001 is no longer accepted." in desk.said
+
+
+def test_undo_reaches_into_an_earlier_session_and_keeps_the_edit(desk: Desk) -> None:
+    desk.review(f"3{CLEARED}Better.{ENTER}aq")
+    desk.review("uq")
+    assert desk.ids() == []
+    desk.review("aq")
+    assert read_rows(desk.gold) == [row(1, method="Better.")]
+
+
+def test_after_an_undo_the_papers_before_it_are_not_forgotten(desk: Desk) -> None:
+    desk.review("saaq")
+    assert desk.review("uaaq")["to_do"] == 0
+    assert [head[:1] for head in desk.shown()] == ["1", "3", "1"]
+
+
+def test_there_may_be_nothing_to_undo(desk: Desk) -> None:
+    desk.review("uq")
+    assert "There is no decision to undo." in desk.said
+    assert not desk.journal.exists()
+
+
+def test_after_the_last_paper_it_can_still_be_undone(desk: Desk) -> None:
+    assert desk.review("aaauq")["to_do"] == 1
+    assert "That was the last paper: all are decided on." in desk.said
+    assert desk.review("aq")["to_do"] == 0
+    assert desk.review("uq")["to_do"] == 1
+
+
+def test_skipped_papers_come_again_at_the_end_and_next_time(desk: Desk) -> None:
+    summary = desk.review("saasaq")
+    assert [head[:1] for head in desk.shown()] == ["1", "2", "3", "1"]
+    assert summary["to_do"] == 0
+    assert desk.ids() == ["2", "3", "1"]
+    desk.journal.unlink()
+    desk.gold.unlink()
+    assert desk.review("ssaq")["to_do"] == 2
+    desk.review("q")
+    assert desk.shown()[0].startswith("1 of 3 ")
+
+
+def test_a_changed_annotation_is_shown_again(desk: Desk) -> None:
+    desk.review("aaaq")
+    desk.annotations(row(1), row(2, claim="Another one."), row(3, abstract="Another. Abstract."))
+    summary = desk.review(f"ar{ENTER}q")
+    assert all("decided before, and changed since" in head for head in desk.shown())
+    assert [head[:1] for head in desk.shown()] == ["2", "3"]
+    assert summary["accepted"] == 2
+    assert read_rows(desk.gold) == [row(1), row(2, claim="Another one.")]
+
+
+def test_a_grown_table_goes_on_with_what_is_new(desk: Desk) -> None:
+    desk.review("aaaq")
+    desk.annotations(row(4), row(1), row(2), row(3))
+    assert desk.review("aq")["accepted"] == 4
+    assert desk.ids() == ["1", "2", "3", "4"]
+
+
+def test_a_move_without_text_must_be_edited_first(desk: Desk) -> None:
+    desk.annotations(row(1, scope=""))
+    summary = desk.review(f"a4Plans.{ENTER}aq")
+    assert "Not accepted: Scope is empty" in desk.said
+    assert summary["edited"] == 1
+    assert read_rows(desk.gold) == [row(1, scope="Plans.")]
+
+
+def test_other_keys_and_pasted_text_decide_nothing(desk: Desk) -> None:
+    pasted = "\x1b[200~a rare area\x1b[201~"
+    assert desk.review(f"x{ENTER}\x1b[A{pasted} {CTRL_D}a")["to_do"] == 3
+    assert desk.review(f"{pasted}{CTRL_D}a")["to_do"] == 3  # Ctrl-D edits where there is a text
+    assert not desk.journal.exists()
+
+
+def test_help_tells_every_key(desk: Desk) -> None:
+    desk.review("?q")
+    for key in "aersuq":
+        assert f"\n{key}  " in desk.said
+
+
+def test_a_review_needs_a_terminal(desk: Desk) -> None:
+    with pytest.raises(UsageError, match="a review needs a terminal"):
+        review(desk.call(), desk.agent, desk.gold)
+    assert not desk.gold.exists()
+
+
+def test_one_review_at_a_time_for_a_gold_table(desk: Desk) -> None:
+    locks = desk.call().settings.data_dir / "reviews"
+    with (
+        job_lock(locks, str(desk.gold)),
+        pytest.raises(UsageError, match="is at work on"),
+    ):
+        desk.review("aq")
+    assert not desk.gold.exists()
+
+
+def test_a_framework_of_ones_own(desk: Desk) -> None:
+    own = desk.folder / "own.yaml"
+    moves = "\n".join(
+        f"  - {{name: {name}, label: {label}, definition: D, write: W}}"
+        for name, label in (("aim", "Aim"), ("gap", "Aim not met"))
+    )
+    own.write_text(
+        f"name: own\nversion: '1'\ntitle: Own\ninstructions: I\ntuned_instructions: T\n"
+        f"moves:\n{moves}\n"
+    )
+    desk.annotations({"id": "x1", "abstract": "We aim. A gap.", "aim": "We aim.", "gap": "A gap."})
+    desk.review(f"eaim{ENTER}{CLEARED}None.{ENTER}aq", framework=own)
+    assert read_rows(desk.gold) == [
+        {"id": "x1", "title": "", "abstract": "We aim. A gap.", "aim": "None.", "gap": "A gap."}
+    ]
+    assert "We aim. [1:Aim] A gap. [2:Aim-not-met]" in desk.said
+
+
+def test_the_summary_is_data(desk: Desk) -> None:
+    data = json.loads(desk.result("aq").as_json())
+    assert data["gold"] == str(desk.gold)
+    assert data["journal"] == str(desk.journal)
+    assert (data["papers"], data["accepted"], data["lost"]) == (3, 1, [])
+    assert nanda().names[0] not in data

@@ -1,0 +1,176 @@
+"""What there is to review: tables of every kind, and abstracts from elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from corpus_papers import annotated, corpus_of
+from reviewing import ABSTRACT, MOVES, Desk, read_rows, row, write_rows
+
+from harness.errors import InputError
+from skills.corpus.records import Annotated
+from skills.corpus.tables.writers import write_jsonl, write_parquet
+from skills.nanda.framework import nanda
+from skills.nanda.paper import Paper
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def item(number: int, abstract: str = "") -> Annotated:
+    """Annotation `number` as /annotate makes it."""
+    given = row(number)
+    paper = Paper("arxiv_id", given["arxiv_id"], given["title"], abstract or given["abstract"])
+    return annotated(paper, **MOVES)
+
+
+def saved(path: Path, *items: Annotated) -> Path:
+    with path.open("wb") as file:
+        if path.suffix == ".jsonl":
+            write_jsonl(file, items)
+        else:
+            write_parquet(file, items, nanda(), "arxiv_id")
+    return path
+
+
+def papers(path: Path, *numbers: int) -> Path:
+    """A table of papers alone."""
+    rows = (row(number, authors=f"Ada {number}") for number in numbers)
+    return write_rows(path, *({k: v for k, v in one.items() if k not in MOVES} for one in rows))
+
+
+def without(one: dict[str, str], *names: str) -> dict[str, str]:
+    return {name: value for name, value in one.items() if name not in names}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_tables_with_abstracts(desk: Desk, suffix: str) -> None:
+    path = write_rows(desk.folder / f"agent{suffix}", row(1), row(2))
+    assert desk.review("aaq", path)["accepted"] == 2
+    assert read_rows(desk.gold) == [row(1), row(2)]
+
+
+def test_parquet_as_it_is_saved_here(desk: Desk) -> None:
+    path = saved(desk.folder / "agent.parquet", item(1), item(2))
+    assert desk.review("aaq", path)["accepted"] == 2
+    assert read_rows(desk.gold) == [row(1), row(2)]
+
+
+def test_saved_annotations_find_their_abstracts_in_a_table(desk: Desk) -> None:
+    path = saved(desk.folder / "agent.jsonl", item(1), item(2))
+    summary = desk.review("aaq", path, from_=papers(desk.folder / "papers.csv", 2, 1, 3))
+    assert (summary["papers"], summary["lost"]) == (2, [])
+    assert read_rows(desk.gold) == [row(1), row(2)]
+
+
+def test_saved_annotations_find_their_abstracts_in_the_corpus(desk: Desk) -> None:
+    path = saved(desk.folder / "agent.jsonl", item(1), item(2, ABSTRACT.format(7)))
+    db = corpus_of(desk.folder / "c.db", [item(1), item(2), item(2, ABSTRACT.format(7))])
+    desk.review("aaq", path, db=db)
+    assert read_rows(desk.gold) == [row(1), row(2, abstract=ABSTRACT.format(7))]
+
+
+def test_the_abstract_that_was_annotated_comes_first(desk: Desk) -> None:
+    """The table has another one by now; the corpus keeps the one that was annotated."""
+    path = saved(desk.folder / "agent.jsonl", item(1, ABSTRACT.format(7)))
+    db = corpus_of(desk.folder / "c.db", [item(1, ABSTRACT.format(7))])
+    desk.review("aq", path, db=db, from_=papers(desk.folder / "papers.csv", 1))
+    assert read_rows(desk.gold) == [row(1, abstract=ABSTRACT.format(7))]
+
+
+def test_rows_without_an_abstract_are_reported(desk: Desk) -> None:
+    path = saved(desk.folder / "agent.jsonl", item(1), item(2), item(3, "Other words."))
+    given = papers(desk.folder / "papers.csv", 1, 3)
+    result = desk.result("aq", path, from_=given)
+    lost = result.summary["lost"] if result.summary else []
+    assert lost == [
+        f"{path}, line 2: no abstract of paper 2405.00002 in {given}",
+        f"{path}, line 3: the abstract of paper 2405.00003 has changed since it was annotated",
+    ]
+    for reason in lost:
+        assert f"not shown: {reason}" in desk.said
+    assert "1 accepted, 0 rejected, 0 to do, 2 without an abstract" in result.text
+
+
+def test_many_lost_rows_are_counted(desk: Desk) -> None:
+    path = saved(desk.folder / "agent.jsonl", *map(item, range(1, 10)))
+    desk.review("q", path, from_=papers(desk.folder / "papers.csv", 1))
+    assert desk.said.count("not shown: ") == 6
+    assert "not shown: 3 more" in desk.said
+
+
+def test_a_table_of_moves_alone(desk: Desk) -> None:
+    desk.annotations(without(row(1), "abstract", "title"))
+    desk.review("aq", from_=papers(desk.folder / "papers.csv", 1))
+    assert read_rows(desk.gold) == [row(1)]
+
+
+def test_options_name_the_columns_of_either_table(desk: Desk) -> None:
+    moves = without(row(1), "abstract", "arxiv_id", "title")
+    desk.annotations({"key": "p1", "heading": "Mine", **moves})
+    given = {"key": "p1", "text": row(1)["abstract"], "abstract": "Not this one."}
+    desk.review(
+        "aq",
+        from_=write_rows(desk.folder / "papers.csv", given),
+        id_column="key",
+        abstract_column="text",
+        title_column="heading",
+    )
+    [gold] = read_rows(desk.gold)
+    assert gold == {"key": "p1", "title": "Mine", "abstract": row(1)["abstract"], **MOVES}
+
+
+def test_empty_cells_are_looked_up_too(desk: Desk) -> None:
+    desk.annotations(row(1), row(2, abstract=""))
+    desk.review("aaq", from_=papers(desk.folder / "papers.csv", 1, 2))
+    assert read_rows(desk.gold) == [row(1), row(2)]
+
+
+def test_ids_of_arxiv_meet_however_they_are_written(desk: Desk) -> None:
+    desk.annotations(without(row(1, arxiv_id="2405.00001v3"), "abstract"))
+    given = write_rows(desk.folder / "p.csv", without(row(1, arxiv_id="arXiv:2405.00001"), *MOVES))
+    desk.review("aq", from_=given)
+    assert read_rows(desk.gold) == [row(1)]
+
+
+def test_a_corpus_with_several_abstracts_needs_to_be_told_which(desk: Desk) -> None:
+    db = corpus_of(desk.folder / "c.db", [item(1), item(1, ABSTRACT.format(7))])
+    desk.annotations(without(row(1), "abstract"), without(row(2), "abstract"))
+    with pytest.raises(InputError, match="the corpus has several abstracts of paper"):
+        desk.review("q", db=db)
+
+
+def test_rows_with_nothing_to_review_are_counted(desk: Desk) -> None:
+    desk.annotations(row(1), row(2, **dict.fromkeys(MOVES, "")), row(1, claim="Another."))
+    summary = desk.review("aq")
+    assert (summary["papers"], summary["without_moves"], summary["repeats"]) == (1, 1, 1)
+    assert "not shown: 1 without any move" in desk.said
+    assert "not shown: 1 about a paper of an earlier row" in desk.said
+    assert read_rows(desk.gold) == [row(1)]
+
+
+@pytest.mark.parametrize(
+    ("one", "message"),
+    [
+        (without(row(1), "claim"), "has no column 'claim'"),
+        (row(1, **dict.fromkeys(MOVES, "")), "no row has any move"),
+        (without(row(1), "abstract", "arxiv_id"), "has neither abstracts nor ids"),
+        (without(row(1), "abstract"), "no row can be reviewed"),
+    ],
+)
+def test_tables_that_cannot_be_reviewed(desk: Desk, one: dict[str, str], message: str) -> None:
+    desk.annotations(one)
+    with pytest.raises(InputError, match=message):
+        desk.review("q")
+
+
+def test_other_files_are_refused(desk: Desk) -> None:
+    for name in ("a.md", "a.txt"):
+        (desk.folder / name).write_text("text")
+        with pytest.raises(InputError, match="annotations are not reviewed from"):
+            desk.review("q", desk.folder / name)
+    with pytest.raises(InputError, match="there is no such file"):
+        desk.review("q", desk.folder / "nowhere.csv")

@@ -1,0 +1,207 @@
+"""What a person sees in a review: marks, findings, any width, with colours and without."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
+from prompt_toolkit.output.plain_text import PlainTextOutput
+from repository import SHARED
+from reviewing import ABSTRACT, ENTER, MOVES, Desk, read_rows, row
+
+from harness.settings import CODE_ROOT
+from harness.terminal.console import Screen
+from skills.curate.review.input import Candidate
+from skills.curate.review.screen import LOW_SUPPORT, WEAK_SOURCE, View, faults, opened
+from skills.nanda.checks import check
+from skills.nanda.framework import nanda
+from skills.nanda.paper import Paper
+
+DATA = SHARED
+
+
+class Tty(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wide terminal with colours, whatever the tests run in."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def drawn(stream: io.StringIO | None = None, paper_id: str = "2405.00001", **moves: str) -> str:
+    """What is shown of an annotation of the paper 1."""
+    paper = Paper("arxiv_id", paper_id, "Ledger 1", ABSTRACT.format(1))
+    texts = {**MOVES, **moves}
+    candidate = Candidate("agent.csv, line 2", paper, texts)
+    view = View(candidate, nanda(), "1 of 3 · 0 accepted", texts, faults(nanda(), texts))
+    stream = stream or io.StringIO()
+    with create_pipe_input() as keys, opened(Screen(None, stream), keys, DummyOutput()) as terminal:
+        terminal.show(view.drawn())
+    return stream.getvalue()
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_the_source_sentence_of_each_move_is_marked() -> None:
+    text = flat(drawn())
+    assert "Plans of agents break in many ways. [1:Claim] [4:Scope] We present" in text
+    assert "rehearses each plan. [3:Method] [8:Novelty]" in text
+    assert (
+        "On PlanBench it finds 12 faults. [2:Evidence] It needs no oracle. [7:Implication]" in text
+    )
+    assert "5 Limitation Not stated. 6 Comparison Not stated. 7" in text  # and no sentence
+
+
+def test_a_faint_source_is_told_from_a_sure_one() -> None:
+    assert "[8:Novelty?]" in drawn(novelty="Some completely different words altogether.")
+
+
+@pytest.mark.parametrize(
+    ("text", "finding"),
+    [
+        ("Ledger finds 99 faults on PlanBench.", "numbers that the abstract lacks: 99"),
+        ("Ledger finds faults on ToolBench.", "names that the abstract lacks: ToolBench"),
+        ("Robots weld heavy doors.", "few of its words are in the abstract (0%)"),
+        (MOVES["method"], "says the same as Method"),
+        ("", "empty; what the abstract does not say is 'Not stated.'"),
+        ("plan " * 70, "350 characters, and 320 at most"),
+    ],
+)
+def test_findings_stand_below_their_move_in_words(text: str, finding: str) -> None:
+    shown = drawn(evidence=text)
+    before, after = shown.split(f"! {finding}")
+    assert "2 Evidence" in before
+    assert "3 Method" in after or "says the same" in after
+
+
+def test_a_sound_annotation_has_no_findings() -> None:
+    assert "!" not in drawn()
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_lines_fit_the_terminal_and_nothing_is_cut_off(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    long = "a-very-long-word-without-any-blank-" * 3
+    text = drawn(claim=long)
+    assert max(map(len, text.splitlines())) <= columns
+    assert long in "".join(text.split())
+    marks = [word for word in text.split() if word.startswith("[")]
+    assert all(mark.endswith("]") for mark in marks)
+
+
+def test_colours_mark_sentence_and_move_alike() -> None:
+    text = drawn(Tty())
+    cyan = "\x1b[36m"
+    assert f"{cyan}Plans of agents break in many ways." in text
+    assert "\x1b[1;36m[1:Claim]" in text
+    assert "\x1b[1;36mClaim" in text
+    assert "\x1b[2mNot stated." in text
+
+
+def test_without_colours_the_marks_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[36m" not in drawn(Tty())
+    monkeypatch.setenv("TERM", "dumb")
+    text = drawn(Tty())
+    assert "\x1b" not in text
+    assert "[1:Claim]" in text
+
+
+def test_what_a_table_holds_does_not_command_the_terminal() -> None:
+    text = drawn(paper_id="x\x1b]0;owned\x07\u202ey", claim="[bold]Plans[/bold] :smile:")
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "[bold]Plans[/bold] :smile:" in text
+
+
+def test_a_dumb_terminal_shows_no_text_to_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, an empty line keeps the move, and what is typed replaces it."""
+    monkeypatch.setenv("TERM", "dumb")
+    desk, screen = Desk(tmp_path), io.StringIO()
+    desk.annotations(row(1))
+    desk.review(f"3{ENTER}1Plans break.{ENTER}aq", terminal=PlainTextOutput(screen))
+    assert read_rows(desk.gold) == [row(1, claim="Plans break.")]
+    assert "\x1b" not in screen.getvalue() + desk.said
+    assert "a accept  e edit" in screen.getvalue()
+
+
+def test_the_thresholds_are_where_the_gold_says() -> None:
+    if not DATA.is_dir():
+        pytest.skip("the shared data is not there")
+    shares, scores = [], []
+    for name in ("gold_train.csv", "gold_dev.csv"):
+        with (DATA / name).open(newline="", encoding="utf-8") as file:
+            for one in csv.DictReader(file):
+                moves = nanda().stated({move: one[move] for move in nanda().names})
+                checks = check(one["abstract"], moves)
+                shares += checks["support"].values()
+                scores += [source["score"] for source in checks["source"].values()]
+    assert (len(shares), sum(share < LOW_SUPPORT for share in shares)) == (3581, 12)
+    assert 0.005 < sum(score < WEAK_SOURCE for score in scores) / len(scores) < 0.015
+
+
+READY = b"\x1b[?2004h"
+"""What prompt_toolkit says as soon as it reads keys."""
+
+
+def test_a_session_at_a_real_terminal(tmp_path: Path) -> None:
+    """/curate --review within the REPL: both read the keys of one terminal, each in its turn."""
+    desk = Desk(tmp_path)
+    desk.annotations(row(1), row(2))
+    folders = {f"HARNESS_{name}": str(tmp_path / name) for name in ("DATA", "CONFIG")}
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, str(CODE_ROOT / "agent.py")],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=tmp_path,
+        env={**os.environ, **folders, "PROMPT_TOOLKIT_NO_CPR": "1"},
+    ) as process:
+        os.close(theirs)
+        try:
+            seen = _until(ours, READY)
+            os.write(ours, b"/curate --review agent.csv\r")
+            seen = _until(ours, READY, _until(ours, b"1 of 2", seen))
+            os.write(ours, b"a")
+            seen = _until(ours, READY, _until(ours, b"2 of 2", seen))
+            os.write(ours, b"\x03")
+            _until(ours, READY, _until(ours, b"1 accepted, 0 rejected, 1 to do", seen))
+            os.write(ours, b"\x04")
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+            os.close(ours)
+    assert read_rows(desk.gold) == [row(1)]
+
+
+def _until(terminal: int, expected: bytes, seen: bytes = b"", seconds: float = 60.0) -> bytes:
+    """Read on after `seen` until the terminal has shown `expected`; returns what came after it."""
+    end = time.monotonic() + seconds
+    while expected not in seen:
+        ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
+        assert ready, f"{expected!r} did not come after {seen[-2000:]!r}"
+        seen += os.read(terminal, 4096)
+    return seen.split(expected, 1)[1]

@@ -1,0 +1,463 @@
+"""/evaluate from line to report: nothing paid twice or refused late, the corpus left alone."""
+
+from __future__ import annotations
+
+import _thread
+import csv
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from killing import assert_killed, kill
+
+from harness.cli.app import App
+from harness.errors import (
+    GenerationFailed,
+    HarnessError,
+    InputError,
+    Interrupted,
+    ModelUnavailable,
+    UsageError,
+)
+from harness.models.backends.base import Model, OnText, Reply, Request
+from harness.runs.runner import Outcome
+from harness.testing import FakeModel, assert_refuses, fake_app, run_skill
+from skills.corpus.db import store
+from skills.corpus.db.connection import open_corpus
+from skills.evaluate.annotators import LEAD, OTHER
+from skills.evaluate.plugin import Evaluate
+from skills.nanda.framework import nanda
+
+NOT = nanda().not_stated
+ABSTRACT = "Papers lie in heaps. We present method {0}, which sorts {0}00 of them. It is quick."
+
+
+def gold(number: int) -> dict[str, str]:
+    moves = dict.fromkeys(nanda().names, NOT)
+    moves["claim"] = f"Method {number} sorts papers."
+    moves["method"] = f"It sorts {number}00 of them."
+    return moves
+
+
+def row(number: int) -> dict[str, str]:
+    return {"arxiv_id": f"2401.{number:05}", "abstract": ABSTRACT.format(number), **gold(number)}
+
+
+class Annotator(FakeModel):
+    """Answers with the gold of each paper; `faults` has it do something else.
+
+    `asked` counts the requests by paper and by whether they held it to a schema.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: dict[tuple[int, bool], int] = {}
+        self.faults: dict[int, Callable[[Request], str]] = {}
+        self.requests: list[Request] = []
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        text = request.messages[1].content
+        number = int(text.partition("method ")[2].split(",")[0])
+        key = (number, request.json_schema is not None)
+        with self._arriving:
+            self.asked[key] = self.asked.get(key, 0) + 1
+            self.requests.append(request)
+        fault = self.faults.get(number)
+        text = fault(request) if fault else json.dumps(gold(number))
+        return Reply(text, "stop", 100, 20, 0.01)
+
+
+class Desk:
+    """An application in a folder of its own, with a table of papers and their gold."""
+
+    def __init__(self, folder: Path, rows: int = 6) -> None:
+        self.folder = folder
+        self.model = Annotator()
+        self.app: App = fake_app(folder, self.model)
+        self.table = folder / "gold.csv"
+        self.write([row(number) for number in range(1, rows + 1)])
+
+    def write(self, rows: list[dict[str, str]]) -> None:
+        with self.table.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def evaluate(self, rest: str = "--models producer") -> Outcome:
+        return self.app.dispatch(self.line(rest))
+
+    def line(self, rest: str) -> str:
+        again = "" if "--consistency" in rest else "--consistency 0 "
+        return f"/evaluate {self.table} {again}{rest}"
+
+    def refused(self, rest: str, kind: type[HarnessError] = UsageError) -> str:
+        error = assert_refuses(self.app, self.line(rest), code=kind.exit_code)
+        assert isinstance(error, kind)
+        return str(error)
+
+    @property
+    def said(self) -> str:
+        return str(self.app.screen.err.getvalue())  # type: ignore[attr-defined]
+
+    @property
+    def corpus(self) -> Path:
+        return self.app.settings.data_dir / "corpus.db"
+
+
+def broken(request: Request) -> str:
+    raise RuntimeError("a wire came loose")
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.chdir(tmp_path)
+    return Desk(tmp_path)
+
+
+def metric(outcome: Outcome, name: str, annotator: int = 0, move: str = "overall") -> Any:
+    return outcome.result.data["annotators"][annotator]["metrics"][name][move]["value"]
+
+
+def test_a_model_is_measured_beside_two_baselines(desk: Desk) -> None:
+    outcome = desk.evaluate("--models producer save to report.json")
+    data = json.loads((desk.folder / "report.json").read_text(encoding="utf-8"))
+    assert data == json.loads(json.dumps(outcome.result.data))
+    assert outcome.result.code == 0
+    assert [one["name"] for one in data["annotators"]] == ["producer", LEAD, OTHER]
+    assert metric(outcome, "valid") == 1.0
+    assert metric(outcome, "kappa") == 1.0
+    assert metric(outcome, "rouge_l", move="claim") == 1.0
+    assert metric(outcome, "rouge_l") == pytest.approx(2 / 8)  # six moves are never stated
+    assert metric(outcome, "completion_tokens") == 20
+    assert metric(outcome, "rouge_l", annotator=2) < 0.25
+    won = data["differences"][0]["papers"]
+    assert (won["win"], won["tie"], won["loss"]) == (6, 0, 0)
+    assert "ROUGE-L (macro)" in outcome.result.text
+    assert f"producer - {LEAD}: by paper (agreement) 6 won, 0 tied, 0 lost" in outcome.result.text
+
+
+def test_the_same_line_asks_for_nothing_again(desk: Desk) -> None:
+    first = desk.evaluate("--models producer --unconstrained")
+    asked = dict(desk.model.asked)
+    assert asked == {(n, held): 1 for n in range(1, 7) for held in (True, False)}
+    second = desk.evaluate("--models producer --unconstrained")
+    assert desk.model.asked == asked
+    assert second.result.data == first.result.data
+
+
+def test_a_model_is_asked_again_with_other_seeds_and_in_other_words(desk: Desk) -> None:
+    def other(request: Request) -> str:
+        usual = request.messages[0].content.startswith(nanda().instructions.strip())
+        return json.dumps({**gold(2), **({} if usual else {"comparison": "Heaps are slower."})})
+
+    desk.model.faults[2] = other
+    outcome = desk.evaluate("--models producer --consistency 2")
+    again = [one for one in desk.model.requests if one.temperature > 0]
+    assert sorted(one.seed for one in again) == [1, 1, 2, 2, 3, 3]
+    assert len({one.messages[0].content for one in desk.model.requests}) == 4
+    assert len(desk.model.requests) == 6 + 2 * 6
+    assert metric(outcome, "seeds") == 1.0
+    assert metric(outcome, "prompts") < 1.0
+    assert metric(outcome, "prompts_stated") < 1.0
+    papers = outcome.result.data["annotators"][0]["metrics"]["prompts"]["overall"]["papers"]
+    assert papers == 2
+    [shown] = [line for line in outcome.result.text.splitlines() if "alike by seeds" in line]
+    assert "n=2" in shown, "the head says that there are 6 papers"
+
+    desk.evaluate("--models producer --consistency 2")
+    assert len(desk.model.requests) == 6 + 2 * 6
+
+
+def test_what_is_said_again_takes_no_place_in_the_corpus(desk: Desk) -> None:
+    desk.model.faults[1] = lambda r: "{}" if r.seed == 0 else json.dumps(gold(1))
+    outcome = desk.evaluate("--models producer --consistency 2")
+    assert len([one for one in desk.model.requests if one.seed]) == 3  # of the second paper
+    assert outcome.result.data["annotators"][0]["failed"] == {"InvalidReply": 1}
+    with open_corpus(desk.corpus) as db:
+        rows = db.conn.execute("SELECT paper_id, sum(current) AS n FROM annotations GROUP BY 1")
+        assert [row["n"] for row in rows] == [1] * 5
+        assert db.conn.execute("SELECT count(*) AS n FROM annotations").fetchone()["n"] == 5 + 6
+
+
+def test_a_fault_when_asked_again_fails_the_run(desk: Desk) -> None:
+    def broken(request: Request) -> str:
+        if request.seed == 2:
+            raise RuntimeError("a wire came loose")
+        return json.dumps(gold(1))
+
+    desk.model.faults[1] = broken
+    outcome = desk.evaluate("--models producer --consistency 1")
+    assert outcome.result.code == 1
+    assert outcome.result.data["annotators"][0]["failed"] == {"RuntimeError": 1}
+
+
+def test_what_annotate_has_done_is_not_done_again(desk: Desk) -> None:
+    desk.app.dispatch(f"/annotate {desk.table} --model producer save to out.jsonl")
+    desk.evaluate()
+    assert set(desk.model.asked.values()) == {1}
+
+
+def test_an_interrupted_run_goes_on(desk: Desk) -> None:
+    def interrupt(request: Request) -> str:
+        _thread.interrupt_main()
+        return json.dumps(gold(3))
+
+    desk.model.faults[3] = interrupt
+    with pytest.raises(Interrupted, match="the same line goes on from there"):
+        desk.evaluate()
+    del desk.model.faults[3]
+    done = set(desk.model.asked)
+    assert 3 <= len(done) < 6
+    outcome = desk.evaluate()
+    assert outcome.result.data["annotators"][0]["speed"]["papers"] == 6
+    assert desk.model.asked == dict.fromkeys([(n, True) for n in range(1, 7)], 1)
+
+
+def test_an_invalid_answer_is_a_finding(desk: Desk) -> None:
+    desk.model.faults[2] = lambda request: "Well, it sorts papers."
+    outcome = desk.evaluate("--models producer --unconstrained")
+    assert outcome.result.code == 0
+    assert outcome.result.data["annotators"][0]["failed"] == {"InvalidReply": 1}
+    assert metric(outcome, "valid") == pytest.approx(5 / 6, abs=1e-4)
+    assert metric(outcome, "recall") == pytest.approx(10 / 12, abs=1e-4)
+    assert desk.model.asked[2, True] == 2  # one repair
+    assert desk.model.asked[2, False] == 1  # and none where the first answer is what is measured
+    assert outcome.result.data["worst"][0]["id"] == "2401.00002"
+
+
+def test_a_repaired_answer_was_not_valid_at_once(desk: Desk) -> None:
+    desk.model.faults[2] = lambda r: "{}" if len(r.messages) == 2 else json.dumps(gold(2))
+    outcome = desk.evaluate()
+    assert metric(outcome, "valid") == pytest.approx(5 / 6, abs=1e-4)
+    assert metric(outcome, "recall") == 1.0
+    assert metric(outcome, "completion_tokens") == pytest.approx(140 / 6, abs=1e-3)
+
+
+def test_an_answer_out_of_order_is_valid_under_constraint_alone(desk: Desk) -> None:
+    desk.model.faults[2] = lambda r: json.dumps(dict(reversed(gold(2).items())))
+    outcome = desk.evaluate("--models producer --unconstrained")
+    assert metric(outcome, "valid") == 1.0
+    assert metric(outcome, "valid_freely") == pytest.approx(5 / 6, abs=1e-4)
+
+
+def test_a_fault_of_the_run_fails_it_and_is_done_again_on_request(desk: Desk) -> None:
+    desk.model.faults[2] = broken
+    outcome = desk.evaluate()
+    assert outcome.result.code == 1
+    assert outcome.result.data["annotators"][0]["failed"] == {"RuntimeError": 1}
+    assert "1 answer failed by a fault of the run" in outcome.result.text
+    del desk.model.faults[2]
+    assert desk.evaluate("--models producer --retry-failed").result.code == 0
+
+
+def test_a_retry_also_asks_what_was_never_asked(desk: Desk) -> None:
+    desk.model.faults[2] = broken
+    desk.evaluate("--models producer --consistency 6")
+    del desk.model.faults[2]
+    outcome = desk.evaluate("--models producer --consistency 6 --unconstrained --retry-failed")
+    assert metric(outcome, "prompts") == metric(outcome, "seeds") == 1.0
+    assert metric(outcome, "valid_freely") == 1.0
+
+
+def test_what_no_other_try_changes_is_no_fault_of_the_run(desk: Desk) -> None:
+    def too_long(request: Request) -> str:
+        raise InputError("a prompt of 9,000 tokens does not fit the context of 8,192")
+
+    desk.model.faults[2] = too_long
+    outcome = desk.evaluate()
+    assert outcome.result.code == 0
+    assert outcome.result.data["annotators"][0]["failed"] == {"InputError": 1}
+    assert "fault of the run" not in outcome.result.text
+
+
+def test_an_abstract_that_is_too_long_is_refused_by_its_row(desk: Desk) -> None:
+    desk.write([row(1), {**row(2), "abstract": "word " * 1501}])
+    told = desk.refused("", InputError)
+    assert "gold.csv, line 3: 1,501 words are too many" in told
+
+
+def test_papers_that_failed_took_their_time_too(desk: Desk) -> None:
+    desk.model.faults[2] = lambda request: "{}"
+    outcome = desk.evaluate()
+    assert outcome.result.data["annotators"][0]["speed"]["papers"] == 6
+
+
+def test_the_current_annotation_stays_the_current_one(desk: Desk) -> None:
+    desk.app.dispatch(f"/corpus add {desk.table}")
+    desk.evaluate("--models producer --unconstrained")
+    with open_corpus(desk.corpus) as db:
+        rows = db.conn.execute("SELECT model, sum(current) AS n FROM annotations GROUP BY model")
+        assert {row["model"]: row["n"] for row in rows} == {"import": 6, "producer": 0}
+
+
+def test_a_kill_after_an_annotation_is_kept_leaves_the_current_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = store.save
+
+    def killed(*args: Any, **options: Any) -> int:
+        save(*args, **options)
+        kill()
+        return 0
+
+    desk.app.dispatch(f"/corpus add {desk.table}")
+    monkeypatch.setattr(store, "save", killed)
+    assert_killed(desk.evaluate)
+    with open_corpus(desk.corpus) as db:
+        rows = db.conn.execute("SELECT model, sum(current) AS n FROM annotations GROUP BY model")
+        assert {row["model"]: row["n"] for row in rows} == {"import": 6, "producer": 0}
+
+
+def test_a_picture(desk: Desk) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plots or finetune")
+    from matplotlib.image import imread
+
+    one, two = desk.folder / "one.png", desk.folder / "two.PNG"
+    desk.evaluate("--models producer save to one.png")
+    desk.evaluate("save to two.PNG")
+    assert imread(two).shape[0] > imread(one).shape[0] > 500  # a fourth annotator needs room
+
+
+def test_a_picture_of_a_table_with_signs_of_a_formula_in_its_name(desk: Desk) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plots or finetune")
+    desk.table = desk.folder / "run_$5_to_$9%.csv"
+    desk.write([row(number) for number in range(1, 4)])
+    assert desk.evaluate("save to one.png").result.code == 0
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_first(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skills.evaluate.report.plot.MODULES", ("no_such_library",))
+    told = desk.refused("--models producer save to one.png")
+    assert "this needs no_such_library" in told
+
+
+@pytest.mark.parametrize(
+    ("rest", "told"),
+    [
+        ("--models producr", "no model 'producr' in the registry"),
+        ("--models producer,producer", "names producer twice"),
+        ("--models producer,", "an empty name"),
+        ("--models producer --csabstruct x.jsonl", "exclude each other"),
+        ("--models producer save to gold.json --abstract-column nothing", "no column 'nothing'"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_a_model_is_asked(
+    desk: Desk, rest: str, told: str
+) -> None:
+    assert told in desk.refused(rest)
+
+
+def test_a_table_without_gold_is_refused(desk: Desk) -> None:
+    desk.write([{"abstract": ABSTRACT.format(1), "claim": "It sorts."}])
+    assert "has no column evidence, method" in desk.refused("", InputError)
+
+
+def test_a_table_without_rows_is_refused(desk: Desk) -> None:
+    desk.table.write_text(",".join(row(1)) + "\n", encoding="utf-8")
+    assert "has no rows below its header" in desk.refused("", InputError)
+
+
+def test_an_empty_move_is_named(desk: Desk) -> None:
+    desk.write([row(1), {**row(2), "scope": " "}])
+    told = desk.refused("", InputError)
+    assert "gold.csv, line 3, column scope: the move is empty" in told
+
+
+def test_nothing_to_evaluate_on_is_refused(desk: Desk) -> None:
+    with pytest.raises(UsageError, match="needs TABLE, or --csabstruct FILE"):
+        desk.app.dispatch("/evaluate --models producer")
+    with pytest.raises(UsageError, match="--id-column is for a table with gold"):
+        desk.app.dispatch("/evaluate --csabstruct x.jsonl --id-column id")
+
+
+def test_a_model_that_is_not_there_is_told_before_another_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    desk = Desk(tmp_path)
+    desk.app = fake_app(tmp_path, desk.model, unavailable="it is out")
+    assert "it is out" in desk.refused("--models producer", ModelUnavailable)
+
+
+def test_the_task_s_own_models_are_compared_by_default(desk: Desk) -> None:
+    data = desk.evaluate("").result.data
+    names = [one["name"] for one in data["annotators"] if one["kind"] == "model"]
+    assert names == ["nanda-annotator", "producer"]
+    assert [one["other"] for one in data["differences"]] == ["producer", LEAD, OTHER]
+    assert data["differences"][0]["papers"]["tie"] == 6
+
+
+def test_a_table_of_one_paper_has_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = Desk(tmp_path, rows=1).evaluate()
+    assert [one["name"] for one in outcome.result.data["annotators"]] == ["producer", LEAD]
+    assert outcome.result.data["annotators"][0]["metrics"]["kappa"]["overall"]["low"] is None
+
+
+def test_labelled_sentences(desk: Desk) -> None:
+    lines = [
+        {
+            "paper_id": str(number),
+            "sentences": [
+                *("Papers lie in heaps.", f"We present method {number}, which is quick."),
+                f"It sorts {number}00 of them.",
+            ],
+            "labels": ["background", "method", "result"],
+        }
+        for number in range(1, 7)
+    ]
+    file = desk.folder / "labels.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    outcome = desk.app.dispatch(
+        "/evaluate --csabstruct labels.jsonl --models producer --consistency 0"
+    )
+    # The gold's method is worded as the result is, and no evidence is stated.
+    assert metric(outcome, "label_precision", move="method") == 0.0
+    assert metric(outcome, "label_prior", move="method") == pytest.approx(1 / 3, abs=1e-4)
+    assert metric(outcome, "label_lift", move="method") == pytest.approx(-1 / 3, abs=1e-4)
+    assert metric(outcome, "label_precision", move="evidence") is None
+    assert metric(outcome, "placed") == 0.0
+    assert metric(outcome, "placed", annotator=1) == 0.0  # the first two sentences are the other's
+    assert outcome.result.data["annotators"][0]["anchors"]["method"]["result"] == 6
+    assert "label precision" in outcome.result.text
+
+
+@pytest.mark.model
+def test_the_embedded_model_is_measured(
+    embedded: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    desk = Desk(tmp_path, rows=2)
+    short = {**nanda().model_dump(mode="json"), "max_chars": 60}
+    short["moves"] = [move for move in short["moves"] if move["name"] in ("claim", "method")]
+    framework = tmp_path / "short.yaml"  # an untuned model fills each move to its end
+    framework.write_text(json.dumps(short), encoding="utf-8")
+    options = {"models": "fake-model", "framework": framework, "consistency": 1}
+    result = run_skill(Evaluate(), str(desk.table), model=embedded, form="tagged", options=options)
+    model = result.data["annotators"][0]
+    valid = model["metrics"]["valid"]["overall"]
+    assert (valid["value"], valid["papers"]) == (1.0, 2)
+    assert model["digests"]
+    assert model["metrics"]["completion_tokens"]["overall"]["value"] > 20
+
+
+def test_an_error_that_passes_is_tried_again(desk: Desk) -> None:
+    calls = iter([GenerationFailed("the stream broke off"), None])
+
+    def once(request: Request) -> str:
+        if error := next(calls):
+            raise error
+        return json.dumps(gold(2))
+
+    desk.model.faults[2] = once
+    assert metric(desk.evaluate(), "valid") == 1.0

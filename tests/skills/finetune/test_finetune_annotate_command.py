@@ -1,0 +1,148 @@
+"""The lesson's command: its words as a line of the harness, and the line it stands for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.settings import CODE_ROOT
+from skills.finetune.finetune_annotate import as_line, main
+from skills.finetune.run.run_dir import Out
+
+SCRIPT = CODE_ROOT / "skills" / "finetune" / "finetune_annotate.py"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a run in finetune_output and one in ft, and folders of the user of its own."""
+    for name in ("CACHE", "DATA", "CONFIG"):
+        monkeypatch.setenv(f"HARNESS_{name}", str(tmp_path / name))
+    monkeypatch.chdir(tmp_path)
+    for name in ("finetune_output", "ft"):
+        Path(name).mkdir()
+        Out(Path(name), "").remember({"data": "kept.jsonl"})
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("", "/finetune"),
+        ("rows.jsonl", '/finetune "rows.jsonl"'),
+        ("--resume", "/finetune --resume"),
+        ("rows.jsonl --resume", '/finetune --resume "rows.jsonl"'),
+        ("rows.jsonl --resume -o x.json", '/finetune --resume -o "x.json" "rows.jsonl"'),
+        ("--resume rows.jsonl", '/finetune --resume "rows.jsonl"'),
+        ("--resume ft", '/finetune --resume "ft"'),
+        (
+            "--resume finetune_output/checkpoint-300",
+            '/finetune --checkpoint "finetune_output/checkpoint-300"',
+        ),
+        ("--resume=ft/checkpoint-3", '/finetune --checkpoint "ft/checkpoint-3"'),
+        (
+            "--resume --out ft --max-steps=4 rows.jsonl",
+            '/finetune --resume --out "ft" --max-steps "4" "rows.jsonl"',
+        ),
+        (
+            "--json --set training.warmup=0.1 rows.jsonl --force",
+            '/finetune --json --set "training.warmup=0.1" --force "rows.jsonl"',
+        ),
+        ("rows.jsonl -o x.jsonl", '/finetune -o "x.jsonl" "rows.jsonl"'),
+        ("--help", "/help finetune"),
+    ],
+)
+def test_words_become_a_line(words: str, line: str) -> None:
+    assert as_line(words.split()) == line
+
+
+def test_blanks_and_quotes_of_a_path_pass() -> None:
+    line = as_line(["my rows.jsonl", "--out", 'the "best" run'])
+    assert line == """/finetune --out 'the "best" run' "my rows.jsonl\""""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("a.jsonl b.jsonl", "there are 2 training sets: a.jsonl, b.jsonl"),
+        ("rows.jsonl --epochs", "--epochs needs a value"),
+        ("--out new", "no training set is named, no run was begun in new, and here is no train"),
+        ("--resume new/checkpoint-3", "no run was begun in new"),
+    ],
+)
+def test_words_that_are_refused(words: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        as_line(words.split())
+    assert said in str(caught.value)
+
+
+def test_train_jsonl_is_taken_where_no_run_was_begun(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("train.jsonl").touch()
+    assert as_line(["--out", "new"]) == '/finetune --out "new" "train.jsonl"'
+    assert "train.jsonl is taken" in capsys.readouterr().err
+    assert as_line(["--out", "ft"]) == '/finetune --out "ft"', "the run there has its own"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["none.jsonl"], "none.jsonl: there is no such file"),
+        (["--golden", "gold.csv"], "has no option --golden"),
+        (["plan"], "has no subcommand '\"plan\"'"),
+        (["rows.jsonl", "--preset", "none"], "there is no preset 'none'"),
+    ],
+)
+def test_it_has_the_exit_codes_of_the_harness(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("started", [["-m", "skills.finetune.finetune_annotate"], [str(SCRIPT)]])
+def test_it_runs_by_itself_and_as_a_module(started: list[str], here: Path) -> None:
+    """By its path it finds the library's modules, whatever stands beside it."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if started[0] == "-m":
+        environment["PYTHONPATH"] = str(CODE_ROOT)
+    ran = subprocess.run(
+        [sys.executable, *started, "--resume", "ft/checkpoint-300"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=here,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert "Error: ft: remembers no recipe" in ran.stderr
+
+
+def test_a_python_without_the_dependencies_hands_over(here: Path) -> None:
+    """As agent.py does; there is no environment beside a copy."""
+    checkout = here / "checkout"
+    checkout.mkdir()
+    (checkout / "agent.py").write_text((CODE_ROOT / "agent.py").read_text())
+    for name in ("harness", "models"):
+        (checkout / name).symlink_to(CODE_ROOT / name)
+    script = checkout / "skills" / "finetune" / "finetune_annotate.py"
+    script.parent.mkdir(parents=True)
+    script.write_text(SCRIPT.read_text())
+    bare = here / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
+    ran = subprocess.run(
+        [bare / "bin" / "python", script, "--help"], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 2
+    assert "make install" in ran.stderr
+    python = checkout / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    ran = subprocess.run(
+        [bare / "bin" / "python", script, "--resume"], capture_output=True, text=True, check=False
+    )
+    assert ran.stdout == f"{script} --resume\n"

@@ -1,0 +1,212 @@
+"""Checkpoints: damaged ones are seen, the best one stays, and a run goes on as it was begun."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InputError, OutputError
+from skills.finetune.run.recipe import Recipe, overridden
+from skills.finetune.training import checkpoints, run_guard
+
+GUARD = {"training.learning_rate": 2e-4, "base_digest": "a" * 64, "training.seed": 42}
+
+
+def saved(folder: Path, step: int, best: tuple[int, float] | None = None) -> Path:
+    """A sealed checkpoint, with files as the trainer leaves them."""
+    staged = folder / checkpoints.STAGING / f"checkpoint-{step}"
+    staged.mkdir(parents=True)
+    (staged / "adapter_model.safetensors").write_bytes(bytes([step % 256]) * 100)
+    (staged / "adapter_config.json").write_text('{"base_model_name_or_path": "/a/path", "r": 4}')
+    (staged / "optimizer.pt").write_bytes(b"moments" * step)
+    (staged / "training_args.bin").write_bytes(b"pickled")
+    (staged / "README.md").write_text("a card")
+    state = {"global_step": step, "best_model_checkpoint": "/a/path"}
+    if best is not None:
+        state |= {"best_global_step": best[0], "best_metric": best[1]}
+    (staged / "trainer_state.json").write_text(json.dumps(state))
+    return checkpoints.seal(staged, folder, step, GUARD, "smollm2")
+
+
+def test_a_sealed_checkpoint_is_whole_and_names_no_path_of_this_machine(tmp_path: Path) -> None:
+    path = saved(tmp_path, 20, best=(20, 1.5))
+    assert path == tmp_path / "checkpoint-20"
+    assert checkpoints.damage_of(path) is None
+    found = checkpoints.opened(path, tmp_path)
+    assert (found.step, found.guard, found.best) == (20, GUARD, (20, 1.5))
+    assert "/a/path" not in "".join(file.read_text() for file in path.glob("*.json"))
+    assert json.loads((path / "adapter_config.json").read_text())["r"] == 4
+    assert not {"README.md", "training_args.bin"} & {file.name for file in path.iterdir()}
+
+
+def _cut(path: Path) -> None:
+    file = path / "optimizer.pt"
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def _flipped(path: Path) -> None:
+    file = path / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+
+
+def _unsealed(path: Path) -> None:
+    (path / checkpoints.SEAL).unlink()
+
+
+def _lost(path: Path) -> None:
+    (path / "trainer_state.json").unlink()
+
+
+def _garbled(path: Path) -> None:
+    (path / checkpoints.SEAL).write_text('{"format": 1')
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_cut, "optimizer.pt is not what was saved"),
+        (_flipped, "adapter_model.safetensors is not what was saved"),
+        (_unsealed, "was not saved to its end"),
+        (_lost, "trainer_state.json is missing"),
+        (_garbled, "cannot be read"),
+    ],
+)
+def test_a_damaged_newest_checkpoint_is_passed_over_with_a_sentence(
+    tmp_path: Path, damage: Callable[[Path], None], said: str
+) -> None:
+    older, newest = saved(tmp_path, 9), saved(tmp_path, 100)
+    heard: list[str] = []
+    assert checkpoints.newest_good(tmp_path, heard.append) == newest
+    assert heard == []
+    damage(newest)
+    assert checkpoints.newest_good(tmp_path, heard.append) == older
+    assert len(heard) == 1
+    assert heard[0].startswith("checkpoint-100 is passed over: ")
+    assert said in heard[0]
+    with pytest.raises(InputError, match="is damaged") as caught:
+        checkpoints.to_resume(tmp_path, newest, heard.append)
+    assert caught.value.hint == "Whole are checkpoint-9."
+
+
+def test_a_checkpoint_under_another_number_is_none(tmp_path: Path) -> None:
+    saved(tmp_path, 20).rename(tmp_path / "checkpoint-40")
+    assert checkpoints.damage_of(tmp_path / "checkpoint-40") == "it is of step 20"
+
+
+def test_where_there_is_no_checkpoint_training_begins_at_the_beginning(tmp_path: Path) -> None:
+    heard: list[str] = []
+    assert checkpoints.to_resume(tmp_path, True, heard.append) is None
+    assert "begins at step 0" in heard[0]
+    assert checkpoints.to_resume(tmp_path, None, heard.append) is None
+    assert len(heard) == 1
+
+
+def test_checkpoints_are_not_written_over_by_a_run_that_does_not_go_on(tmp_path: Path) -> None:
+    saved(tmp_path, 20)
+    for resume in (None, False):
+        with pytest.raises(InputError, match="checkpoint-20 of an earlier run") as caught:
+            checkpoints.to_resume(tmp_path, resume, print)
+        assert "--resume" in str(caught.value.hint)
+
+
+def test_a_checkpoint_of_another_folder_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "one", 20)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputError, match="no checkpoint of the run"):
+        checkpoints.to_resume(tmp_path / "other", path, print)
+    with pytest.raises(InputError, match="no such checkpoint"):
+        checkpoints.to_resume(tmp_path / "one", tmp_path / "one" / "checkpoint-7", print)
+
+
+def test_the_best_checkpoint_outlives_the_newest_ones(tmp_path: Path) -> None:
+    for step in (10, 20, 30, 40):
+        saved(tmp_path, step, best=(10, 1.0))
+    checkpoints.rotate(tmp_path, 40, None, 10)
+    assert len(list(tmp_path.glob("checkpoint-*"))) == 4
+    checkpoints.rotate(tmp_path, 40, 1, 10)
+    left = {path.name for path in tmp_path.glob("checkpoint-*")}
+    assert left == {"checkpoint-10", "checkpoint-40"}
+    assert checkpoints.best(tmp_path, 40, print).step == 10
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_what_a_run_saves_outlives_checkpoints_that_it_has_not_come_to(
+    tmp_path: Path, damaged: bool
+) -> None:
+    """It was gone on with from 300: 400 is damaged, or another checkpoint was named."""
+    for step in (200, 300, 400):
+        saved(tmp_path, step)
+    if damaged:
+        _cut(tmp_path / "checkpoint-400")
+    saved(tmp_path, 350)
+    checkpoints.rotate(tmp_path, 350, 1, None)
+    assert checkpoints.steps(tmp_path) == [350, 400]
+    assert checkpoints.damage_of(tmp_path / "checkpoint-350") is None
+
+
+def test_a_damaged_best_checkpoint_gives_way_to_the_newest(tmp_path: Path) -> None:
+    best = saved(tmp_path, 10, best=(10, 1.0))
+    saved(tmp_path, 20, best=(10, 1.0))
+    _cut(best)
+    heard: list[str] = []
+    assert checkpoints.best(tmp_path, 20, heard.append).step == 20
+    assert "checkpoint-10, the best one, is passed over for checkpoint-20" in heard[0]
+
+
+def test_a_step_that_was_saved_before_is_saved_anew(tmp_path: Path) -> None:
+    path = saved(tmp_path, 20)
+    _cut(path)
+    assert checkpoints.damage_of(saved(tmp_path, 20)) is None
+
+
+def test_a_checkpoint_that_cannot_be_finished_is_an_error_and_gets_no_name(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="checkpoint-5 was not written"):
+        checkpoints.seal(tmp_path / "absent", tmp_path, 5, GUARD, "smollm2")
+    assert not (tmp_path / "checkpoint-5").exists()
+
+
+def test_what_differs_is_refused_by_name_with_both_values() -> None:
+    run_guard.check(GUARD, dict(GUARD), "checkpoint-20")
+    now = {**GUARD, "training.learning_rate": 1e-4, "base_digest": "b" * 64, "new": 1}
+    with pytest.raises(InputError) as caught:
+        run_guard.check(GUARD, now, "checkpoint-20")
+    assert caught.value.where == "checkpoint-20"
+    assert caught.value.message == (
+        "the run was begun with something else: "
+        "base_digest was aaaaaaaaaaaa, is bbbbbbbbbbbb; "
+        "new was not known, is 1; "
+        "training.learning_rate was 0.0002, is 0.0001"
+    )
+
+
+@pytest.mark.train
+def test_all_that_decides_the_steps_is_guarded_and_what_does_not_is_free() -> None:
+    pytest.importorskip("torch", reason="needs the finetune extra")
+    facts = {name: name for name in run_guard.PREPARED}
+    digests = {"train.jsonl": "1", "dev.jsonl": "2", "prepared.json": "3"}
+    before = run_guard.guard(Recipe(), facts, digests)
+    for changes in (
+        {"training.learning_rate": 1e-4},
+        {"training.epochs": 4},
+        {"training.batch": 2, "training.accumulation": 8},
+        {"training.seed": 1},
+        {"training.schedule": "cosine"},
+        {"training.save_steps": 200},
+        {"adapter.r": 8},
+        {"adapter.targets": "all-linear"},
+        {"quantization.kind": "none"},
+    ):
+        now = run_guard.guard(overridden(Recipe(), changes), facts, digests)
+        assert {name for name in now if now[name] != before[name]} == set(changes)
+    for changes in ({"training.max_steps": 4}, {"training.keep": 2}, {"export.name": "another"}):
+        assert run_guard.guard(overridden(Recipe(), changes), facts, digests) == before
+    for name in ("train.jsonl", "dev.jsonl"):
+        now = run_guard.guard(Recipe(), facts, {**digests, name: "changed"})
+        assert now[f"data.{name}"] == "changed"
+    for name in run_guard.PREPARED:
+        now = run_guard.guard(Recipe(), {**facts, name: "changed"}, digests)
+        assert now[name] == "changed"
+    assert {"version.torch", "version.peft", "device"} <= set(before)

@@ -1,0 +1,174 @@
+"""Papers of the development and test sets stay out of training, whatever they are called there."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from finetune_tables import abstract, row, rows, table
+from repository import SHARED
+
+from harness.errors import InputError
+from skills.finetune.build_finetune_from_annotations import Dataset, build_dataset
+from skills.finetune.data.near_duplicates import (
+    MAX_SIMILARITY,
+    NearDuplicates,
+    Sketches,
+    jaccard,
+)
+
+DATA = SHARED
+TEXT = abstract(500, words=100)
+CHANGED = TEXT.replace(TEXT.split()[50], "other", 1)
+
+
+@pytest.fixture
+def gold(tmp_path: Path) -> Path:
+    return table(tmp_path / "gold.csv", rows(range(10)))
+
+
+def dev_table(folder: Path, content: Iterable[Mapping[str, str]]) -> str:
+    return str(table(folder / "dev.csv", content))
+
+
+def out(dataset: Dataset) -> list[dict[str, Any]]:
+    return [left.as_dict() for left in dataset.left_out if left.why == "excluded"]
+
+
+def numbers(found: list[dict[str, Any]]) -> list[int]:
+    return [int(each["id"].partition(".")[2]) - 1 for each in found]
+
+
+def test_a_table_keeps_its_ids_out(gold: Path, tmp_path: Path) -> None:
+    papers = [{"arxiv_id": row(3)["arxiv_id"] + "v2", "abstract": "Quite another text."}]
+    dataset = build_dataset(gold, None, dev=[dev_table(tmp_path, papers)])
+    assert len(dataset.rows) == 9
+    [found] = out(dataset)
+    assert (found["reason"], found["split"]) == ("its id is that of a paper kept for dev", "dev")
+    assert found["of_where"].endswith("dev.csv, line 2")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "similarity"),
+    [
+        (TEXT.replace(" ", "\n", 9), "its abstract is that of a paper kept for test", 1.0),
+        (CHANGED, "its abstract is nearly that of a paper kept for test", 0.9417),
+    ],
+)
+def test_and_its_abstracts_under_any_id(
+    tmp_path: Path, text: str, reason: str, similarity: float
+) -> None:
+    gold = table(tmp_path / "gold.csv", [row(1), row(2, abstract=text)])
+    held = table(tmp_path / "held.csv", [{"paper_id": "cs-7", "abstract": TEXT}])
+    dataset = build_dataset(gold, None, test=[str(held)])
+    [found] = out(dataset)
+    assert (found["reason"], found["of"], found["similarity"]) == (reason, "cs-7", similarity)
+    assert numbers([found]) == [2]
+
+
+def test_a_list_of_ids_may_have_remarks(gold: Path, tmp_path: Path) -> None:
+    path = tmp_path / "ids.txt"
+    first, second = row(1)["arxiv_id"], row(2)["arxiv_id"]
+    path.write_text(f"# for the test\n\n{first}\narXiv:{second}v3  a remark\n", encoding="utf-8")
+    dataset = build_dataset(gold, None, test=[str(path)])
+    assert numbers(out(dataset)) == [1, 2]
+    assert [each["of_where"][-6:] for each in out(dataset)] == ["line 3", "line 4"]
+    assert [(file.role, Path(file.path).name) for file in dataset.inputs] == [
+        ("gold", "gold.csv"),
+        ("test", "ids.txt"),
+    ]
+
+
+def test_ids_may_be_named_on_the_line(gold: Path) -> None:
+    dev = [f"{row(1)['arxiv_id']},{row(2)['arxiv_id']}", row(4)["arxiv_id"]]
+    dataset = build_dataset(gold, None, dev=dev, test=["hep-th/9901001"])
+    assert numbers(out(dataset)) == [1, 2, 4]
+    many = ",".join(row(number)["arxiv_id"] for number in range(1, 2000))
+    assert len(build_dataset(gold, None, dev=[many]).rows) == 1
+
+
+def test_no_source_brings_a_paper_back(tmp_path: Path) -> None:
+    gold = table(tmp_path / "gold.csv", [row(1)])
+    agent = table(tmp_path / "agent.csv", [row(1, "agent"), row(2, "agent")])
+    curated = table(tmp_path / "curated.csv", [row(1, "curated")])
+    dataset = build_dataset(gold, agent, curated, dev=[row(1)["arxiv_id"]])
+    assert [each["source"] for each in out(dataset)] == ["gold", "curated", "agent"]
+    assert [example["id"] for example in dataset.examples()] == [row(2)["arxiv_id"]]
+
+
+def test_an_id_leads_to_its_abstract_and_that_to_its_other_ids(tmp_path: Path) -> None:
+    gold = table(tmp_path / "gold.csv", [row(1, abstract=TEXT), row(2)])
+    agent = table(tmp_path / "agent.csv", [row(3, "agent", abstract=CHANGED), row(4, "agent")])
+    curated = table(tmp_path / "curated.csv", [row(3, "curated", abstract="Told in new words.")])
+    dataset = build_dataset(gold, agent, curated, dev=[row(1)["arxiv_id"]])
+    assert [(each["source"], *numbers([each])) for each in out(dataset)] == [
+        ("gold", 1),
+        ("curated", 3),
+        ("agent", 3),
+    ]
+    assert len(dataset.rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("missing.csv", "there is no such file"),
+        ("missing.txt", "there is no such file"),
+        ("gold_dev.cvs", "is neither a table nor a list of ids"),
+        ("./dev", "is neither a table nor a list of ids"),
+        ("two words", "is neither a table nor a list of ids"),
+        ("notes.txt", "names no paper"),
+        (",", "names no paper"),
+    ],
+)
+def test_what_is_no_set_of_papers(
+    gold: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("# nothing yet\n", encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        build_dataset(gold, None, dev=[given])
+
+
+def test_how_alike_two_abstracts_are() -> None:
+    assert jaccard("One two three four.", "one, two; three FOUR") == 1.0
+    assert jaccard("a b c d", "a b c e") == pytest.approx(1 / 3)
+    assert jaccard("a b", "a b") == 1.0
+    assert jaccard("", "...") == 0.0
+    assert jaccard("a b c", "") == 0.0
+
+
+def test_the_nearest_of_several_is_found() -> None:
+    sketches, near = Sketches(), NearDuplicates()
+    words = TEXT.split()
+    for name, text in (
+        *(("near", CHANGED), ("far", " ".join(words[:80]))),
+        *(("again", CHANGED), ("other", abstract(2))),
+    ):
+        near.add(name, text, sketches.of(text))
+    found = near.nearest(TEXT, sketches.of(TEXT))
+    assert found is not None
+    assert (found.name, found.similarity) == ("near", jaccard(TEXT, CHANGED))
+    assert near.nearest("...", sketches.of("...")) is None
+
+
+def test_no_two_abstracts_of_the_shared_data_are_taken_for_one() -> None:
+    names = ("gold_train.csv", "gold_train_cs.csv", "gold_dev.csv", "pool.csv")
+    if not all((DATA / name).is_file() for name in names):
+        pytest.skip("the shared data is not here")
+    abstracts = []
+    for name in names:
+        with (DATA / name).open(encoding="utf-8-sig", newline="") as file:
+            abstracts += [line["abstract"] for line in csv.DictReader(file)]
+    sketches, near = Sketches(), NearDuplicates(0.3)
+    alike = []
+    for text in abstracts:
+        if (found := near.nearest(text, sketches.of(text))) is not None:
+            alike.append(found.similarity)
+        near.add(text, text, sketches.of(text))
+    assert len(abstracts) == 2149
+    assert [round(similarity, 2) for similarity in alike] == [0.38]
+    assert max(alike) < MAX_SIMILARITY - 0.2

@@ -1,0 +1,425 @@
+"""The model and its adapter as GGUF: written by llama.cpp's converters, read back, and asked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from finetune_artifacts import converted, random_adapter, work_in
+from finetune_base import smollm2, tiny_base
+
+from harness.errors import InputError, Interrupted, OutputError, SkillFailed
+from harness.models.backends import engine
+from harness.runs import targets
+from skills.finetune.export import gguf, llama_cpp, merge, readback, same_text
+from skills.finetune.export.same_text import Answer
+from skills.finetune.formats.lora_adapter import read_adapter
+from skills.finetune.model.bases import open_base
+from skills.finetune.run.run_dir import Done
+from skills.finetune.run.stage import Work
+
+torch = pytest.importorskip("torch", reason="needs the finetune extra")
+pytest.importorskip("gguf", reason="needs the finetune extra")
+pytest.importorskip("peft", reason="needs the finetune extra")
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning"),  # peft asks
+]
+
+PROMPT = "The capital of France is"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def made(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, Done]:
+    """A run whose model is merged and converted."""
+    work = work_in(tmp_path_factory.mktemp("made"), base=base)
+    random_adapter(base, work.out.adapter)
+    return work, carried(work)
+
+
+def carried(work: Work) -> Done:
+    """Merge and convert, with the entries of the manifest."""
+    for stage in (*merge.STAGES, *gguf.STAGES):
+        inputs = stage.inputs(work)
+        done = stage.perform(work)
+        work.out.record(stage.name, inputs, done, 1)
+    return done
+
+
+def tensors(path: Path) -> dict[str, Any]:
+    from gguf import GGUFReader
+
+    return {
+        one.name: torch.tensor(one.data.astype("float32"))
+        for one in GGUFReader(path).tensors
+        if one.name != "token_embd.weight"
+    }
+
+
+def likely(paths: Mapping[str, Path]) -> dict[int, float]:
+    """The 20 likeliest first tokens after `PROMPT` with their logarithms of probability."""
+    running = engine.start(paths, 256)
+    body = {"prompt": PROMPT, "n_predict": 1, "temperature": 0, "n_probs": 20}
+    (choice,) = running.server.handle_completions(body)["choices"]
+    return {one["id"]: one["logprob"] for one in choice["logprobs"]["content"][0]["top_logprobs"]}
+
+
+def test_what_is_written_says_that_it_is_the_bases_model(
+    made: tuple[Work, Done], base: Path
+) -> None:
+    work, done = made
+    found = done.facts["f16"]
+
+    assert done.outputs == [work.out.f16, work.out.lora]
+    assert found["general.architecture"] == "llama"
+    assert found["tokenizer.ggml.pre"] == "smollm"
+    assert found["tokenizer.ggml.eos_token_id"] == 2
+    assert found["tokenizer.ggml.add_bos_token"] is False
+    assert found["tokenizer.chat_template"] == targets.digest(base / "chat_template.jinja")
+    assert found["types"] == {"F16": 15, "F32": 5}
+    assert found["bits_per_weight"] == pytest.approx(16, abs=0.1)
+    assert not [path.name for path in work.out.folder.iterdir() if path.name.startswith(".")]
+
+
+def test_it_answers_as_transformers_does(made: tuple[Work, Done]) -> None:
+    compared = made[1].facts["same_text"]
+
+    assert compared["tokens"] == len(same_text.ABSTRACTS) * same_text.TOKENS
+    assert compared["equal"] > 0.95
+    assert compared["largest_gap"] < 0.01  # of logits that range over about one
+    assert compared["largest_difference"] < 0.02
+    assert compared["dtype"] == "float32"
+
+
+def test_the_adapter_on_the_base_is_the_merged_model(
+    made: tuple[Work, Done], base: Path, tmp_path: Path
+) -> None:
+    work, _ = made
+    whole = converted(base, tmp_path / "base.gguf")
+
+    both = likely({"gguf": whole, "adapter": work.out.lora})
+    merged = likely({"gguf": work.out.f16})
+
+    shared = both.keys() & merged.keys()
+    assert len(shared) > 15
+    assert [both[one] for one in shared] == pytest.approx([merged[one] for one in shared], abs=0.02)
+    alone = likely({"gguf": whole})
+    assert max(abs(alone.get(one, -99) - merged[one]) for one in merged) > 0.1
+
+
+def test_the_adapter_is_kept_to_the_last_bit(made: tuple[Work, Done]) -> None:
+    from safetensors.torch import load_file
+
+    work, done = made
+    ours, theirs = tensors(work.out.lora), load_file(work.out.adapter / "adapter_model.safetensors")
+
+    for side in ("a", "b"):
+        of_peft = f"base_model.model.model.layers.1.mlp.down_proj.lora_{side.upper()}.weight"
+        assert torch.equal(ours[f"blk.1.ffn_down.weight.lora_{side}"], theirs[of_peft])
+    assert done.facts["lora"]["types"] == {"F32": 28}
+
+
+def test_an_adapter_may_be_kept_in_half_the_size(made: tuple[Work, Done], base: Path) -> None:
+    work, done = made
+    half = work_in(work.out.folder.parent, base=base, lora_type="f16")
+    assert gguf.inputs(half) == {**gguf.inputs(work), "lora_type": "f16"}
+
+    (work.out.folder / "half").mkdir()
+    making = gguf._Making(
+        half, llama_cpp.find_converters(), open_base(half), work.out.folder / "half"
+    )
+    found = making.lora()
+    assert found.types == {"F16": 28}
+    assert found.path.stat().st_size < 0.7 * done.facts["lora"]["bytes"]
+
+
+def test_an_adapter_that_lost_something_on_the_way_is_named(made: tuple[Work, Done]) -> None:
+    work, done = made
+    found = readback.read(work.out.lora, "general.type", "adapter.lora.alpha")
+    adapter = read_adapter(work.out.adapter)
+    expected = done.facts["f16"]
+    gguf._check_lora(found, adapter, expected)
+
+    shapes = dict(list(adapter.shapes.items())[1:])
+    for wrong, field in (
+        (replace(adapter, alpha=16.0), r"adapter\.lora\.alpha is 8.0, and 16.0"),
+        (replace(adapter, shapes=shapes), "the number of its matrices is 28, and 26"),
+        (replace(adapter, r=8), "the number of its weights"),
+    ):
+        with pytest.raises(SkillFailed, match=field):
+            gguf._check_lora(found, wrong, expected)
+    with pytest.raises(SkillFailed, match=r"general\.architecture is llama, and qwen2 in the base"):
+        gguf._check_lora(found, adapter, {"general.architecture": "qwen2"})
+
+
+@pytest.mark.parametrize("key", readback.KEYS)
+def test_a_field_that_is_not_the_bases_is_named(made: tuple[Work, Done], key: str) -> None:
+    found = readback.read(made[0].out.f16)
+
+    readback.check(found, found.identity)
+    with pytest.raises(SkillFailed, match=f"{key} is .*, and other in the base"):
+        readback.check(found, {**found.identity, key: "other"})
+
+
+def test_a_merged_model_with_another_template_is_not_put_in_place(
+    made: tuple[Work, Done], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = work_in(tmp_path, base=base)
+    shutil.copytree(made[0].out.adapter, work.out.adapter)
+    shutil.copytree(made[0].out.merged, work.out.merged)
+    settings = work.out.merged / "tokenizer_config.json"
+    told = json.loads(settings.read_text())
+    settings.write_text(json.dumps({**told, "chat_template": "{{ messages[0].content }}"}))
+    expected = {key: made[1].facts["f16"][key] for key in readback.KEYS}
+    monkeypatch.setattr(gguf._Making, "of_base", lambda _: expected)
+
+    with pytest.raises(SkillFailed, match=r"tokenizer\.chat_template is \w+, and \w+ in the base"):
+        gguf.perform(work)
+    assert not work.out.f16.exists()
+    assert not list(work.out.folder.glob(".gguf-*"))
+
+
+def test_a_base_whose_end_token_the_converter_takes_otherwise_is_named(
+    made: tuple[Work, Done], base: Path, tmp_path: Path
+) -> None:
+    found = readback.read(made[0].out.f16)
+    assert readback.of_base(found, base) == found.identity
+
+    other = shutil.copytree(base, tmp_path / "other")
+    for name in ("config.json", "generation_config.json"):
+        told = json.loads((other / name).read_text())
+        (other / name).write_text(json.dumps({**told, "eos_token_id": 7}))
+    with pytest.raises(SkillFailed, match="eos_token_id is 2, and 7 in the files of the base"):
+        readback.of_base(found, other)
+
+
+def test_reading_back_is_what_the_packages_own_reader_finds(made: tuple[Work, Done]) -> None:
+    from gguf import GGUFReader
+
+    path = made[0].out.lora
+    theirs, ours = GGUFReader(path), readback._open(path)
+    assert ours.fields.keys() == theirs.fields.keys()
+    for one, other in zip(ours.tensors, theirs.tensors, strict=True):
+        assert (one.name, one.tensor_type) == (other.name, other.tensor_type)
+        assert one.data.tobytes() == other.data.tobytes()
+
+
+def test_a_damaged_gguf_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_bytes(b"GGUF" + bytes(3))
+    with pytest.raises(InputError, match="no GGUF file that can be read"):
+        readback.read(tmp_path / "x.gguf")
+
+
+def test_inputs_follow_the_merged_model_and_do_not_read_it_again_while_it_is_untouched(
+    made: tuple[Work, Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, _ = made
+    inputs = gguf.inputs(work)
+    assert work.out.is_current("gguf", inputs)
+
+    read: list[str] = []
+    digest = targets.digest
+    monkeypatch.setattr(targets, "digest", lambda path: read.append(path.name) or digest(path))
+    gguf.inputs(work)
+    merged = {path.name for path in work.out.merged.iterdir()}
+    assert "model.safetensors" in merged
+    assert "model.safetensors" not in read
+
+    settings = work.out.merged / "generation_config.json"
+    before = settings.read_bytes()
+    settings.write_bytes(before + b"\n")
+    changed = gguf.inputs(work)
+    settings.write_bytes(before)
+    assert {name for name in inputs if inputs[name] != changed[name]} == {"merged"}
+
+
+def test_without_a_merged_model_the_stage_that_makes_one_is_named(
+    base: Path, tmp_path: Path
+) -> None:
+    work = work_in(tmp_path, base=base)
+    with pytest.raises(
+        InputError, match=r"merged: is not there\. `/finetune merge .*out` makes it"
+    ):
+        gguf.inputs(work)
+
+
+def test_a_folder_of_llama_cpp_without_the_script_is_refused(
+    made: tuple[Work, Done], base: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "llama").mkdir()
+    work = work_in(tmp_path, base=base, llama_cpp=tmp_path / "llama")
+    shutil.copytree(made[0].out.merged, work.out.merged)
+
+    with pytest.raises(InputError, match=r"llama: has no convert_hf_to_gguf\.py\. --llama-cpp"):
+        gguf.inputs(work)
+
+
+def test_a_disk_too_small_is_refused_before_anything_is_converted(
+    made: tuple[Work, Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000)  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OutputError, match=r"the GGUF of the merged model needs 70\.\d MB of disk"):
+        gguf.perform(made[0])
+
+
+def checkout(folder: Path, script: str) -> llama_cpp.Converters:
+    """What looks like a checkout of llama.cpp, with a script of ours."""
+    (folder / "gguf-py" / "gguf").mkdir(parents=True)
+    (folder / "gguf-py" / "gguf" / "__init__.py").write_text("mine = True\n")
+    for name in (llama_cpp.MODEL_SCRIPT, llama_cpp.LORA_SCRIPT):
+        (folder / name).write_text(script)
+    return llama_cpp.find_converters(folder)
+
+
+def run(
+    converters: llama_cpp.Converters,
+    log: Path,
+    cancel: threading.Event | None = None,
+    tick: Callable[[str], None] = lambda _: None,
+) -> str:
+    return llama_cpp.run_program(
+        converters.command(converters.model),
+        log,
+        doing="converting the model",
+        tick=tick,
+        cancel=cancel or threading.Event(),
+        environment=converters.environment(),
+    )
+
+
+def test_a_converter_finds_its_own_gguf_before_the_installed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_LOCAL_GGUF", "1")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "elsewhere"))
+    script = "import gguf, os; print(gguf.mine, 'NO_LOCAL_GGUF' in os.environ)"
+    said = run(checkout(tmp_path / "llama", script), tmp_path / "log")
+
+    assert said == "True False\n"
+
+
+def test_two_checkouts_are_told_apart_by_their_code(tmp_path: Path) -> None:
+    one, other = checkout(tmp_path / "1", "pass"), checkout(tmp_path / "2", "pass # more")
+    assert one.version != other.version
+    assert one.version == checkout(tmp_path / "3", "pass").version
+
+
+def test_a_converter_that_fails_is_quoted_and_leaves_its_log(tmp_path: Path) -> None:
+    script = "import sys; print('a\\n' * 9000); sys.exit('KeyError: no such tensor')"
+    with pytest.raises(
+        SkillFailed, match="converting the model failed: a / KeyError: no"
+    ) as caught:
+        run(checkout(tmp_path / "llama", script), tmp_path / "log")
+    assert str(tmp_path / "log") in str(caught.value)
+    assert (tmp_path / "log").stat().st_size > 18_000
+
+
+def test_a_converter_is_ended_when_the_work_is_called_off(tmp_path: Path) -> None:
+    script = "import time; print('Writing: 12%', flush=True); time.sleep(60); print('done')"
+    cancel = threading.Event()
+    said: list[str] = []
+
+    def tick(status: str) -> None:
+        said.append(status)
+        if status:
+            cancel.set()
+
+    with pytest.raises(Interrupted):
+        run(checkout(tmp_path / "llama", script), tmp_path / "log", cancel, tick)
+    assert said[-1] == "Writing: 12%"
+    assert (tmp_path / "log").read_text() == "Writing: 12%\n"
+
+
+def answers_of(folder: Path, count: int) -> list[Answer]:
+    """A greedy answer by transformers itself, with the probabilities of one forward pass."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    prompt = [504, 3575, 282, 4649, 314]
+    answer = Answer(prompt, same_text._continuation(model, prompt, count), [])
+    _, logprobs = same_text._judged(model, answer)
+    return [Answer(prompt, answer.tokens, logprobs)]
+
+
+def test_a_greedy_answer_of_transformers_is_equal_at_every_token(made: tuple[Work, Done]) -> None:
+    merged = made[0].out.merged
+    found = same_text.read_along(merged, answers_of(merged, 12), "float32")
+
+    assert (found.tokens, found.equal, found.largest_gap, found.first) == (12, 1.0, 0.0, None)
+    assert found.largest_difference < 1e-4
+
+
+def test_the_first_parting_is_told_with_both_continuations(made: tuple[Work, Done]) -> None:
+    merged = made[0].out.merged
+    (answer,) = answers_of(merged, 12)
+    answer.tokens[4] = (answer.tokens[4] + 1) % 49152
+    found = same_text.read_along(merged, [answer], "float32")
+
+    assert found.equal < 1
+    assert found.largest_gap > 0
+    assert found.largest_difference >= found.largest_gap
+    assert found.first is not None
+    assert (found.first.prompt, found.first.token) == (0, 4)
+    assert found.first.engine != found.first.transformers
+
+
+def test_a_gguf_of_another_model_does_not_say_the_same(
+    made: tuple[Work, Done], base: Path, tmp_path: Path
+) -> None:
+    other = work_in(tmp_path, base=base)
+    random_adapter(base, other.out.adapter, strength=5)
+    merge.perform(other)
+
+    with pytest.raises(SkillFailed, match=r"the GGUF goes on with .* by \d+\.\d\d logits"):
+        same_text.compare(other, other.out.merged, made[0].out.f16)
+
+
+def test_a_gguf_that_makes_another_prompt_of_a_conversation_is_found_out(
+    made: tuple[Work, Done], tmp_path: Path
+) -> None:
+    merged = shutil.copytree(made[0].out.merged, tmp_path / "merged")
+    template = merged / "chat_template.jinja"
+    template.write_text(template.read_text().replace("'<|im_start|>'", "'### <|im_start|>'"))
+
+    with pytest.raises(SkillFailed, match=r"for the engine, under its own chat template"):
+        same_text.compare(made[0], merged, made[0].out.f16)
+
+
+@pytest.mark.parametrize(
+    ("memory", "dtype"),
+    [(None, "float32"), (10**8, "float32"), (16 * 10**6, "auto"), (10**6, None)],
+)
+def test_what_transformers_computes_in_follows_the_memory(
+    made: tuple[Work, Done], memory: int | None, dtype: str | None
+) -> None:
+    assert same_text.fitting_dtype(made[0].out.merged, memory) == dtype
+
+
+@pytest.mark.timeout(600)
+def test_smollm2_with_an_adapter_says_the_same_as_a_gguf(tmp_path: Path) -> None:
+    from skills.finetune.model.gguf_folder import unpack
+
+    folder = tmp_path / "smollm2"
+    folder.mkdir()
+    unpack(smollm2(), folder)
+    work = work_in(tmp_path, base=folder)
+    random_adapter(folder, work.out.adapter, strength=0.02)
+    merge.perform(work)
+
+    found = gguf.perform(work).facts["same_text"]
+    assert found["equal"] > 0.9
+    assert found["largest_gap"] < same_text.NEAR_TIE
+    assert found["largest_difference"] < 0.1

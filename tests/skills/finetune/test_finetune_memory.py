@@ -1,0 +1,350 @@
+"""What training holds in memory: formulas against hand-made sums, and against what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import UsageError
+from skills.finetune.model.facts import BaseFacts, all_published, published
+from skills.finetune.planning import machine
+from skills.finetune.planning.activations import adapter_activations, full_activations, logits
+from skills.finetune.planning.disk import quantized_bytes
+from skills.finetune.planning.machine import Gpu
+from skills.finetune.planning.memory import (
+    adapter_matrices,
+    full,
+    nf4_bytes,
+    optimizer_bytes,
+    qlora,
+)
+from skills.finetune.planning.terms import Batch, Item, total
+from skills.finetune.run.recipe import Adapter, Quantization, Recipe, Training, load, overridden
+
+# Hidden 8, 2 layers, 2 heads and 1 for keys and values of 4, MLP 16, 10 tokens, tied.
+# A layer: q 8x8, k and v 8x4, o 8x8, gate and up 8x16, down 16x8: 64+32+32+64+128+128+128 = 576.
+# All: 2 x (576 + two norms of 8) + embedding 80 + last norm 8 = 1,272.
+TINY = BaseFacts("tiny", 8, 2, 2, 1, 4, 16, 10, True, 1272, "a test")
+LESSON = load("lesson")
+QWEN = published(LESSON.base)
+assert QWEN is not None
+
+
+def named(items: tuple[Item, ...]) -> dict[str, int]:
+    found = {item.name: item.bytes for item in items}
+    assert len(found) == len(items)
+    return found
+
+
+def test_shapes_of_a_tiny_base() -> None:
+    assert TINY.linear["v_proj"] == (8, 4)
+    assert TINY.linear["down_proj"] == (16, 8)
+    assert TINY.linear_parameters == 2 * 576
+
+
+@pytest.mark.parametrize("facts", all_published(), ids=lambda facts: facts.name)
+def test_the_published_shapes_give_the_published_parameters(facts: BaseFacts) -> None:
+    queries_and_keys = (facts.heads + 2 * facts.kv_heads) * facts.head_dim
+    biases = facts.layers * queries_and_keys if "Qwen" in facts.name else 0
+    norms = (2 * facts.layers + 1) * facts.hidden
+    tables = facts.vocab * facts.hidden * (1 if facts.tied else 2)
+    assert facts.parameters == facts.linear_parameters + biases + norms + tables
+
+
+def test_a_base_is_known_by_its_name_and_by_no_other() -> None:
+    assert QWEN is not None
+    assert (QWEN.hidden, QWEN.layers, QWEN.heads, QWEN.kv_heads) == (3584, 28, 28, 4)
+    assert (QWEN.intermediate, QWEN.vocab, QWEN.tied) == (18944, 152064, False)
+    assert QWEN.parameters == 7_615_616_512
+    assert published("Qwen/Qwen2.5-7B") is QWEN
+    assert published("qwen2.5-7b-instruct") is QWEN
+    smollm = published("smollm2-135m-instruct")
+    assert smollm is not None
+    assert smollm.parameters == 134_515_008
+    for other in ("Somebody/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-72B-Instruct", "", "/a/Qwen2.5-7B"):
+        assert published(other) is None
+
+
+def test_nf4_by_hand() -> None:
+    # 1,000 weights: 500 bytes, and 16 constants of 4 bytes; or of 1 byte, and one more of 4.
+    assert nf4_bytes(1000, double=False) == 500 + 64
+    assert nf4_bytes(1000, double=True) == 500 + 16 + 4
+    bits = 8 * nf4_bytes(1 << 30, double=True) / (1 << 30)
+    assert bits == pytest.approx(4.127, abs=0.001)
+
+
+def trained(facts: BaseFacts, adapter: Adapter) -> int:
+    return facts.layers * sum(adapter_matrices(facts, adapter))
+
+
+def test_adapters_by_hand() -> None:
+    queries_and_values = Adapter(r=2, targets=("q_proj", "v_proj"))
+    # q: 2 x (8 + 8) = 32; v: 2 x (8 + 4) = 24.
+    assert adapter_matrices(TINY, queries_and_values) == (16, 16, 16, 8)
+    assert trained(TINY, queries_and_values) == 2 * (32 + 24)
+    # q 16, k 12, v 12, o 16, gate 24, up 24, down 24, each x 2.
+    assert trained(TINY, Adapter(r=2, targets="all-linear")) == 2 * 2 * 128
+    twice = Adapter(r=2, targets=("q_proj", "v_proj", "q_proj"))
+    assert trained(TINY, twice) == 112
+
+
+def test_the_adapters_of_smollm_are_those_that_were_counted_in_training() -> None:
+    smollm = published("smollm2-135m-instruct")
+    assert smollm is not None
+    assert trained(smollm, Adapter()) == 921_600
+    assert trained(smollm, Adapter(targets="all-linear")) == 4_884_480
+
+
+def test_a_layer_that_the_base_does_not_have_is_refused_by_name() -> None:
+    with pytest.raises(UsageError) as caught:
+        adapter_matrices(TINY, Adapter(targets=("q_proj", "qkv_proj")))
+    assert str(caught.value) == (
+        "adapter.targets: tiny has no layer 'qkv_proj'. It has q_proj, k_proj, v_proj, o_proj, "
+        "gate_proj, up_proj, down_proj; all-linear takes all of them."
+    )
+
+
+def test_optimizers_by_hand() -> None:
+    assert optimizer_bytes([100, 28], "adamw_torch") == 8 * 128
+    assert optimizer_bytes([5000], "paged_adamw_32bit") == 40_000
+    # Two bytes each, and 20 constants of 4 for each of two averages; what is small stays as it is.
+    assert optimizer_bytes([5000, 4095], "adamw_8bit") == 2 * (5000 + 80) + 8 * 4095
+    assert optimizer_bytes([4096], "paged_adamw_8bit") == 2 * (4096 + 64)
+
+
+def test_all_parts_of_a_tiny_run_by_hand() -> None:
+    recipe = Recipe(
+        adapter=Adapter(r=2, dropout=0.1, targets=("q_proj", "v_proj")),
+        training=Training(batch=2, checkpointing=False),
+    )
+    found = named(qlora(TINY, recipe, Batch(2, 5, 3), "gpu"))
+    # A position of a layer: norms 64, attention 4x8x2, mask 5x2, MLP 3x16x2: 234; two adapters
+    # with an input of 8 in 2 bytes, a mask of 8 and an A of 2 in 2 bytes: 2 x 28.
+    assert found == {
+        "base in NF4": 576 + 18 + 4,
+        "base in bfloat16": 2 * (1272 - 1152),
+        "adapter": 112 * 4,
+        "gradients": 112 * 4,
+        "optimizer": 112 * 8,
+        "activations": 10 * (2 + 1) * (234 + 56),
+        "a layer unpacked for use": 128 * 2,
+        "logits": 2 * 3 * 10 * 12,
+        "CUDA": 1_400_000_000,
+    }
+
+
+def test_checkpointing_keeps_a_layers_input_and_one_layer() -> None:
+    recipe = Recipe(adapter=Adapter(r=2, dropout=0), training=Training(checkpointing=True))
+    item = adapter_activations(TINY, recipe, Batch(2, 5, 3), "cpu")
+    assert item.bytes == 10 * (2 * 16 + 2 * (234 + 2 * (16 + 4)))
+    masked = overridden(recipe, {"adapter.dropout": 0.1})
+    more = adapter_activations(TINY, masked, Batch(2, 5, 3), "cpu").bytes - item.bytes
+    assert more == 10 * 2 * (2 * 8 * 4)
+
+
+def test_full_fine_tuning_by_hand() -> None:
+    recipe = Recipe(training=Training(batch=2, checkpointing=False))
+    found = named(full(TINY, recipe, Batch(2, 5, 3), "cpu"))
+    held = ("base in 16 bit", "base in 32 bit, which is trained", "gradients", "optimizer")
+    assert sum(found[name] for name in held) == 16 * TINY.parameters
+    # Linear layers and norms keep their inputs: (4 x 8 + 8 + 16) x 2 bytes more.
+    assert full_activations(TINY, recipe, Batch(2, 5, 3)).bytes == 10 * 3 * (234 + 112)
+    assert "process" in found
+
+
+def test_without_quantization_it_is_lora() -> None:
+    recipe = Recipe(quantization=Quantization(kind="none"))
+    found = named(qlora(TINY, recipe, Batch(2, 5, 3), "cpu"))
+    assert found["base in bfloat16"] == 2 * 1272
+    assert "base in NF4" not in found
+    assert "a layer unpacked for use" not in found
+    wide = overridden(recipe, {"quantization.compute": "float32"})
+    assert named(qlora(TINY, wide, Batch(2, 5, 3), "cpu"))["base in float32"] == 4 * 1272
+
+
+def test_unpacked_weights_are_as_large_as_what_is_computed_in() -> None:
+    recipe = Recipe(quantization=Quantization(unpacked=True))
+    found = named(qlora(TINY, recipe, Batch(2, 5, 3), "cpu"))
+    assert found["base in NF4, unpacked"] == 2 * 1152
+    assert found["base in bfloat16"] == 2 * (1272 - 1152)
+    assert "base in NF4" not in found
+    assert "a layer unpacked for use" not in found
+
+
+def test_the_lessons_figures() -> None:
+    assert QWEN is not None
+    items = qlora(QWEN, LESSON, Batch(4, 800, 260), "gpu")
+    held = sum(item.bytes for item in items if item.held)
+    assert [item.name for item in items if item.held] == [
+        "base in NF4",
+        "base in bfloat16",
+        "adapter",
+        "gradients",
+        "optimizer",
+    ]
+    assert 5.5e9 < held < 5.7e9
+    assert 2 * QWEN.parameters == pytest.approx(15.2e9, rel=0.01)
+    assert total(items) < 12e9
+    assert total(full(QWEN, LESSON, Batch(4, 800, 260), "gpu")) > 120e9
+    everywhere = logits(QWEN, 4 * 800, "all").bytes
+    assert everywhere / logits(QWEN, 4 * 260, "completion").bytes == pytest.approx(800 / 260)
+
+
+def test_a_cpu_run_needs_about_what_was_measured() -> None:
+    """9.4 GB were resident: batch 8, all-linear, gold rows (shared/research/facts.md)."""
+    smollm = published("smollm2-135m-instruct")
+    assert smollm is not None
+    recipe = load("smollm2-cpu")
+    need = total(qlora(smollm, recipe, Batch(8, 560, 260), "cpu"))
+    assert 7.5e9 < need < 11e9
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "size"),
+    [
+        ("Qwen/Qwen2.5-7B-Instruct", "Q4_K_M", 4_683_073_000),
+        ("Qwen/Qwen2.5-14B-Instruct", "Q4_K_M", 8_988_110_000),
+        ("Qwen/Qwen2.5-0.5B-Instruct", "Q4_K_M", 397_808_000),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", "Q4_K_M", 105_600_000),
+    ],
+)
+def test_quantized_files_are_as_large_as_those_that_are_published(
+    name: str, kind: str, size: int
+) -> None:
+    facts = published(name)
+    assert facts is not None
+    assert quantized_bytes(facts, kind) == pytest.approx(size, rel=0.01)
+
+
+def meminfo(tmp_path: Path, available: int) -> Path:
+    path = tmp_path / "meminfo"
+    path.write_text(f"MemTotal:  9000000 kB\nMemAvailable: {available} kB\n")
+    return path
+
+
+def test_memory_is_what_the_kernel_and_the_container_leave(tmp_path: Path) -> None:
+    path = meminfo(tmp_path, 8_000_000)
+    assert machine.available_memory(path, tmp_path) == 8_000_000 * 1024
+    for name, text in (
+        ("memory.max", "4000000000"),
+        ("memory.current", "3500000000"),
+        ("memory.stat", "anon 3000000000\ninactive_file 400000000\n"),
+    ):
+        (tmp_path / name).write_text(text)
+    assert machine.available_memory(path, tmp_path) == 900_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.available_memory(path, tmp_path) == 8_000_000 * 1024
+
+
+def test_gpus_are_read_from_nvidia_smi() -> None:
+    lines = "0, GPU-aa11, NVIDIA T4, 15000, 15360\n1, GPU-bb22, NVIDIA L4, [N/A], 23034\n"
+    (found,) = machine.installed_gpus(lambda: lines)
+    assert found == ("0", "GPU-aa11", Gpu("NVIDIA T4", 15000 << 20, 15360 << 20))
+
+    def missing() -> str:
+        raise FileNotFoundError("nvidia-smi")
+
+    assert machine.installed_gpus(missing) == ()
+    assert machine.installed_gpus(lambda: "NVIDIA-SMI has failed\n") == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        (None, "ab"),
+        ("", ""),
+        ("1", "b"),
+        ("1,0", "ba"),
+        ("GPU-aa", "a"),
+        ("-1", ""),
+        ("0,7,1", "a"),
+    ],
+)
+def test_gpus_that_are_hidden_are_not_counted_on(wanted: str | None, names: str) -> None:
+    gpus = (("0", "GPU-aa11", Gpu("a", 1, 1)), ("1", "GPU-bb22", Gpu("b", 1, 1)))
+    environment = {} if wanted is None else {"CUDA_VISIBLE_DEVICES": wanted}
+    assert "".join(gpu.name for gpu in machine.visible(gpus, environment)) == names
+
+
+def test_a_torch_without_cuda_is_seen_by_its_version() -> None:
+    assert machine.torch_has_cuda(lambda _: "2.9.0+cu128")
+    assert machine.torch_has_cuda(lambda _: "2.9.0")
+    assert not machine.torch_has_cuda(lambda _: "2.9.0+cpu")
+
+
+def test_the_disk_of_a_folder_that_is_not_there_yet_is_its_parents(tmp_path: Path) -> None:
+    found = machine.disk(tmp_path / "a" / "b")
+    assert found.free > 0
+    assert found.device == tmp_path.stat().st_dev
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("double", [True, False])
+def test_nf4_is_as_large_as_bitsandbytes_makes_it(double: bool) -> None:
+    torch = pytest.importorskip("torch", reason="the finetune extra is not installed")
+    bitsandbytes = pytest.importorskip("bitsandbytes", reason="the finetune extra is missing")
+    weight = bitsandbytes.nn.Params4bit(
+        torch.randn(192, 576), requires_grad=False, quant_type="nf4", compress_statistics=double
+    ).to("cpu")
+    state = weight.quant_state
+    constants = [state.absmax, *([state.state2.absmax] if double else [])]
+    found = sum(tensor.numel() * tensor.element_size() for tensor in (weight, *constants))
+    assert found == nf4_bytes(192 * 576, double=double)
+
+
+def kept_by_autograd(recipe: Recipe, shapes: dict[str, Any], batch: Batch) -> int:
+    """Bytes that the forward pass of a random Llama keeps, weights aside; one row has padding."""
+    import peft
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    model: Any = LlamaForCausalLM(LlamaConfig(**shapes)).to(torch.bfloat16)
+    targets = recipe.adapter.targets
+    config = peft.LoraConfig(
+        r=recipe.adapter.r,
+        lora_dropout=recipe.adapter.dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+    )
+    model = peft.get_peft_model(model, config).train()
+    weights = {one.untyped_storage().data_ptr() for one in model.parameters()}
+    kept: dict[int, Any] = {}
+
+    def keep(tensor: Any) -> Any:
+        if (place := tensor.untyped_storage().data_ptr()) not in weights:
+            kept[place] = tensor
+        return tensor
+
+    ids = torch.randint(0, 500, (batch.rows, batch.length))
+    mask = torch.ones_like(ids)
+    mask[0, -10:] = 0
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cpu", dtype=torch.bfloat16),
+    ):
+        model.base_model.model.model(input_ids=ids, attention_mask=mask, use_cache=False)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+@pytest.mark.train
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), "all-linear"])
+def test_activations_are_those_that_autograd_keeps(targets: Any) -> None:
+    for name in ("torch", "transformers", "peft"):
+        pytest.importorskip(name, reason="the finetune extra is not installed")
+    facts = BaseFacts("small", 128, 4, 4, 2, 32, 320, 500, True, 0, "a test")
+    shapes = {
+        "hidden_size": 128,
+        "intermediate_size": 320,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 500,
+    }
+    recipe = Recipe(adapter=Adapter(r=8, targets=targets), training=Training(checkpointing=False))
+    batch = Batch(4, 200, 100)
+    planned = adapter_activations(facts, recipe, batch, "cpu").bytes
+    forward = planned * facts.layers / (facts.layers + 1)
+    assert kept_by_autograd(recipe, shapes, batch) == pytest.approx(forward, rel=0.05)

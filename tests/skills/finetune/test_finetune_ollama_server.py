@@ -1,0 +1,138 @@
+"""The test server for Ollama, by Ollama's own client; GGUF heads and prompts, by their makers."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import ollama
+import pytest
+from ollama_run import SAID, Folder
+
+from harness.errors import (
+    InputError,
+)
+from harness.models.gguf_file import GgufFile, open_gguf
+from harness.models.weights import FileStore
+from harness.runs import targets
+from skills.finetune.model.chat_template import render
+from skills.finetune.run.recipe import overridden
+
+pytest_plugins = ("ollama_fixtures",)
+
+
+# The test server, by the Python client
+
+
+def test_the_python_client_makes_models_of_files_and_of_models(
+    client: ollama.Client, ggufs: Path
+) -> None:
+    digest = client.create_blob(ggufs / "native.gguf")
+    assert digest == f"sha256:{targets.digest(ggufs / 'native.gguf')}"
+    lines = list(client.create("one", files={"m.gguf": digest}, stream=True))
+    assert [line.status for line in lines][-1] == "success"
+    assert client.create("two", from_="one", parameters={"stop": ["evidence"]}).status == "success"
+    assert client.show("two").details.quantization_level == "Q8_0"
+    pieces = list(client.chat("one", SAID, stream=True, options={"num_predict": 4}))
+    assert len(pieces) > 2
+    assert pieces[-1].done_reason == "length"
+    assert client.chat("one", []).done_reason == "load"
+    client.delete("one")
+    assert [model.model for model in client.list().models] == ["two:latest"]
+
+
+def test_a_stop_that_is_no_list_is_kept_and_fails_every_chat(
+    client: ollama.Client, ggufs: Path
+) -> None:
+    digest = client.create_blob(ggufs / "native.gguf")
+    client.create("one", files={"m.gguf": digest}, parameters={"stop": "</annotation>"})
+    with pytest.raises(ollama.ResponseError, match='option "stop" must be of type'):
+        client.chat("one", SAID)
+
+
+def test_the_test_server_refuses_what_ollama_refuses(client: ollama.Client, ggufs: Path) -> None:
+    digest = client.create_blob(ggufs / "native.gguf")
+    lora = client.create_blob(ggufs / "lora.gguf")
+    other = ggufs / "other.txt"
+    other.write_text("no model")
+    text = client.create_blob(other)
+    for body, said in (
+        ({}, "neither 'from' or 'files' was specified"),
+        ({"from_": "absent"}, "pull model manifest: file does not exist"),
+        ({"files": {"/m.gguf": digest}}, "file path must be relative"),
+        ({"files": {"m.txt": text}}, "supplied file was not in GGUF format"),
+        ({"files": {"m.gguf": digest}, "adapters": {"a": lora, "b": lora}}, "only one adapter"),
+        ({"files": {"m.gguf": digest}, "quantize": "Q5_K_M"}, "unsupported quantization type"),
+    ):
+        with pytest.raises(ollama.ResponseError, match=said):
+            list(client.create("one", stream=True, **body))  # type: ignore[call-overload]
+
+
+# What the stages stand on
+
+
+def test_the_head_of_a_gguf_is_what_the_package_reads(ggufs: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    reader = gguf.GGUFReader(ggufs / "native.gguf")
+    head = open_gguf(ggufs / "native.gguf")
+    for name, field in reader.fields.items():
+        if not name.startswith("GGUF."):
+            assert head.values[name] == field.contents(), name
+    assert (head.file_type, head.end_of_turn, head.is_adapter) == ("Q8_0", "<|im_end|>", False)
+    assert open_gguf(ggufs / "lora.gguf").is_adapter
+
+
+def test_a_head_that_is_cut_off_within_its_last_text_is_refused(tmp_path: Path) -> None:
+    head = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q1sIIQQ", 1, b"a", 9, 8, 1, 4)
+    path = tmp_path / "m.gguf"
+    path.write_bytes(head + b"text")
+    assert open_gguf(path).values == {"a": ["text"]}
+    path.write_bytes(head + b"tex")
+    with pytest.raises(InputError, match="the file is truncated"):
+        open_gguf(path)
+
+
+def test_the_end_of_the_turn_is_its_own_token_where_there_is_one() -> None:
+    values: dict[str, Any] = {"tokenizer.ggml.tokens": ["<end>", "<turn>"]}
+    values["tokenizer.ggml.eos_token_id"] = 0
+    assert GgufFile(Path(), values, {}).end_of_turn == "<end>"
+    assert (
+        GgufFile(Path(), {**values, "tokenizer.ggml.eot_token_id": 1}, {}).end_of_turn == "<turn>"
+    )
+    assert GgufFile(Path(), {}, {}).end_of_turn is None
+
+
+@pytest.mark.model
+def test_smollm2_is_given_the_prompt_it_was_trained_with(
+    run: Folder, model_files: FileStore
+) -> None:
+    run.take(model_files.ensure("smollm2-135m-instruct"))
+    run.recipe = overridden(run.recipe, {"export.num_predict": 16})
+    run.modelfile()
+    facts = run.create()
+    assert facts["same_prompt"]
+    assert facts["quantization_level"] == "Q4_1"
+    assert "its answer has no end (done_reason 'length')" in facts["problems"]
+
+
+@pytest.mark.train
+def test_prompts_are_rendered_as_by_transformers() -> None:
+    utils = pytest.importorskip("transformers.utils.chat_template_utils")
+    template = (
+        "{{ bos_token }}{% for message in messages %}\n  {% if message.role == 'tool' %}"
+        "{{ raise_exception('no') }}{% endif %}\n{{ message | tojson }}{% endfor %}"
+        "{{- 'é' | tojson }}{% if add_generation_prompt %}{% break %}{% endif %}"
+    ).replace("{% break %}", "go")
+    head = head_with(template)
+    expected, _ = utils.render_jinja_template(
+        conversations=[SAID], chat_template=template, add_generation_prompt=True, bos_token="<s>"
+    )
+    assert render(head, SAID) == expected[0]
+    with pytest.raises(InputError, match="its chat template fails: no"):
+        render(head, [{"role": "tool", "content": ""}])
+
+
+def head_with(template: str) -> GgufFile:
+    tokens = {"tokenizer.ggml.tokens": ["<s>"], "tokenizer.ggml.bos_token_id": 0}
+    return GgufFile(Path("m.gguf"), {"tokenizer.chat_template": template, **tokens}, {})

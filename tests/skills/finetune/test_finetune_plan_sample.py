@@ -1,0 +1,62 @@
+"""One row with its mask in a plan, before anything is prepared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from finetune_base import tiny_base, work_over
+
+from harness.errors import InputError
+from harness.testing import fake_app
+from skills.finetune.planning.rows import rows_of
+from skills.finetune.preparation.prepare import perform
+
+ROW = {
+    "prompt": "We tally.",
+    "completion": "<annotation>\nClaim: a\n</annotation>",
+    "system": "Do.",
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "train.jsonl"
+    path.write_text(json.dumps(ROW) + "\n")
+    return path
+
+
+def test_without_the_base_it_is_what_the_data_set_says(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = fake_app(tmp_path).dispatch(f'/finetune plan "{data}" --set dev_share=0').result
+    assert (
+        "one row, as the data set has it: around it comes the base's chat template, which is not "
+        'at hand, and in the loss the token that ends an answer; "+" is what the loss is taken of\n'
+        "  Do.\n  We tally.\n+ <annotation>\n+ Claim: a\n+ </annotation>\n"
+    ) in result.text
+    assert result.data["rows"]["sample_decoded"] is False
+    assert not (tmp_path / "finetune_output").exists(), "a plan writes nothing"
+
+
+@pytest.mark.train
+def test_with_the_base_at_hand_it_is_what_prepare_makes(data: Path, tmp_path: Path) -> None:
+    base = tiny_base(tmp_path / "base")
+    work = work_over(tmp_path, base, {"dev_share": 0}, data)
+    planned = rows_of(work).sample
+    assert planned.decoded
+    assert planned.pieces[1] == (f"{ROW['completion']}<|im_end|>", True)
+    perform(work)
+    prepared = json.loads((work.out.prepared / "prepared.json").read_text())
+    assert [list(piece) for piece in planned.pieces] == prepared["sample"]
+
+
+@pytest.mark.train
+def test_a_template_that_does_not_fit_is_refused_by_the_plan(data: Path, tmp_path: Path) -> None:
+    base = tiny_base(tmp_path / "base")
+    (base / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }} {% endfor %}")
+    with pytest.raises(InputError, match="which stops no model") as caught:
+        rows_of(work_over(tmp_path, base, {"dev_share": 0}, data))
+    assert "train.jsonl, line 1" in str(caught.value)

@@ -1,0 +1,240 @@
+"""The deterministic checks: what an abstract bears out, and what it does not."""
+
+from __future__ import annotations
+
+import csv
+import json
+import unicodedata
+
+import pytest
+from repository import SHARED
+
+from skills.nanda.checks import (
+    check,
+    copied,
+    duplicate_moves,
+    source_sentence,
+    support,
+    unsupported_numbers,
+)
+from skills.nanda.framework import nanda
+from skills.nanda.named_entities import unsupported_names
+from skills.nanda.sentences import split_sentences
+from skills.nanda.text import content_words, flatten, stem
+
+GOLD = SHARED / "gold_dev.csv"
+ABSTRACT = (
+    "Large language models (LLMs) fail at long plans. We present DryRun, which lets GPT-4o and "
+    "Llama-3.1-8B rehearse 1,250 commands in twenty-three shells (e.g. bash). On ShellTasks, "
+    "DryRun raises success from 41.30 % to 58.9% for reinforcement learning agents in Malmö."
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1250 commands", "1,250 commands", "41.3% and 58.9 %", "41.30%", "23 shells", "20 shells",
+        "three shells", "GPT-4o wins", "seven things", "no figures", "Llama-3.1-8B at 58.9.",
+    ],
+)  # fmt: skip
+def test_numbers_that_the_abstract_holds(text: str) -> None:
+    assert unsupported_numbers(ABSTRACT, text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("41.4% and 58.9%", ["41.4"]),
+        ("12,500 commands", ["12500"]),
+        ("250 commands", ["250"]),
+        ("589 of 58.9", ["589"]),
+        ("0.589, then .589, then 0.589 again", ["0.589", ".589"]),
+        ("a 2.5x gain for top-7 and 7", ["2.5", "7"]),
+        ("GPT-5 is a name and 5 a number", ["5"]),
+        ("32 shells", ["32"]),
+    ],
+)
+def test_numbers_that_it_does_not(text: str, found: list[str]) -> None:
+    assert unsupported_numbers(ABSTRACT, text) == found
+
+
+def test_numbers_as_tokenized_corpora_write_them() -> None:
+    assert unsupported_numbers("over 80, 000 images and 70\u202f000 more", "80,000 and 70000") == []
+    assert unsupported_numbers("93{,}000 lines", "93,000 lines") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DryRun helps an LLM.", "LLM-based planning with dryrun.", "GPT 4o, GPT-4o-based agents.",
+        "Llama-3.1-8B, Llama 3.1 8B.", "Agents use RL.", "It runs in Malmo.", "LLMs use Bash.",
+        "The LLMs' plans; DryRun's gain.", "All lower case here.", "Success in 4x4 grids.",
+    ],
+)  # fmt: skip
+def test_names_that_the_abstract_holds(text: str) -> None:
+    assert unsupported_names(ABSTRACT, text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("It beats GPT-4 and GPT-5.", ["GPT-4", "GPT-5"]),
+        ("Llama-3.1-70B runs.", ["Llama-3.1-70B"]),
+        ("A BERT-based planner, and BERT again.", ["BERT"]),
+        ("WetRun helps.", ["WetRun"]),
+        ("It runs in Berlin. Berlin begins this.", ["Berlin"]),
+        ("XAI is new.", ["XAI"]),
+        ("Self-Refine is new. Step-wise plans are not.", ["Self-Refine"]),
+        ("Some Node.js tools.", ["Node.js"]),
+    ],
+)
+def test_names_that_it_does_not(text: str, found: list[str]) -> None:
+    assert unsupported_names(ABSTRACT, text) == found
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("of_abstract", ["NFC", "NFD"])
+def test_how_accents_and_soft_hyphens_are_written_is_no_difference(
+    form: str, of_abstract: str
+) -> None:
+    abstract = (
+        "We let Gödel ma\u00adchines re\u00adhearse café plans by rein\u00adforcement learning."
+    )
+    abstract = unicodedata.normalize(of_abstract, abstract)
+    text = unicodedata.normalize(form, "It lets the Gödel machines rehearse café plans by RL.")
+    assert unsupported_names(abstract, text) == []
+    assert support(abstract, text) == round(6 / 7, 3), "of RL alone the letters are there"
+    assert copied(abstract, text) == round(6 / 10, 3)
+    assert source_sentence(abstract, text)["score"] == round(7 / 10, 3)
+
+
+def test_support_counts_content_words_in_any_inflection() -> None:
+    assert support(ABSTRACT, "Commands are rehearsed in a shell") == 1.0
+    assert support(ABSTRACT, "Bananas are rehearsed in a shell") == 0.667
+    assert support(ABSTRACT, "Bananas ripen") == 0.0
+    assert support(ABSTRACT, "the of and") == 1.0
+
+
+def test_copied_counts_runs_of_five_words() -> None:
+    run = "lets GPT-4o and Llama"
+    assert copied(ABSTRACT, f"It {run} act") == round(5 / 7, 3), "GPT and 4o are two words"
+    assert copied(ABSTRACT, "It lets GPT and it lets Llama act") == 0.0
+    assert copied(ABSTRACT, ABSTRACT) == 1.0
+    assert copied(ABSTRACT, "...") == 0.0
+
+
+def test_the_source_is_the_sentence_that_shares_most_in_order() -> None:
+    found = source_sentence(ABSTRACT, "DryRun raised the success to 58.9%")
+    assert found["index"] == 2
+    assert found["text"].startswith("On ShellTasks, DryRun raises")
+    assert found["score"] == round(5 / 6, 3), "DryRun raise success to 58.9, of six words"
+    assert source_sentence(ABSTRACT, "zebra") == {
+        "index": 0, "score": 0.0, "text": "Large language models (LLMs) fail at long plans."
+    }  # fmt: skip
+
+
+def test_duplicates_are_found_in_any_order_of_words() -> None:
+    moves = {
+        "claim": "A planner rehearses each command in a snapshot.",
+        "method": "In a snapshot, a planner rehearses each command.",
+        "scope": "Shell tasks of administrators.",
+    }
+    assert duplicate_moves(moves) == [["claim", "method", 1.0]]
+
+
+def test_all_checks_together_are_flat_json() -> None:
+    moves = {"claim": "DryRun beats GPT-9 by 77%.", "scope": "LLMs in shells."}
+    found = check(ABSTRACT, moves)
+    assert json.loads(json.dumps(found)) == found
+    assert found["unsupported_numbers"] == {"claim": ["77"]}
+    assert found["unsupported_names"] == {"claim": ["GPT-9"]}
+    assert found["duplicate_moves"] == []
+    for measure in ("support", "copied", "source"):
+        assert list(found[measure]) == ["claim", "scope"]
+    assert check(ABSTRACT, {}) == {
+        "unsupported_numbers": {}, "unsupported_names": {}, "duplicate_moves": [],
+        "support": {}, "copied": {}, "source": {},
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(not GOLD.exists(), reason="the gold stands in ../shared, which is not here")
+def test_the_checks_bear_out_the_gold() -> None:
+    with GOLD.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = [check(row["abstract"], nanda().stated(row)) for row in rows]
+    fields = [share for row in found for share in row["support"].values()]
+    assert sum(len(row["unsupported_numbers"]) for row in found) == 0
+    assert sum(len(row["unsupported_names"]) for row in found) <= len(fields) // 100
+    assert sum(len(row["duplicate_moves"]) for row in found) == 0
+    assert 0.9 < sum(fields) / len(fields) < 0.97
+    others = rows[1:] + rows[:1]
+    strange = [
+        share
+        for row, other in zip(rows, others, strict=True)
+        for share in check(other["abstract"], nanda().stated(row))["support"].values()
+    ]
+    assert sum(strange) / len(strange) < 0.35, "another paper's abstract bears a move out far less"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("agents", "agent"), ("evaluates", "evaluated"), ("evaluating", "evaluate"),
+        ("planned", "plan"), ("studies", "study"), ("classes", "class"), ("paper's", "paper"),
+        ("processes", "process"), ("running", "runs"), ("called", "calls"), ("boxes", "box"),
+    ],
+)  # fmt: skip
+def test_inflections_meet(one: str, other: str) -> None:
+    assert stem(one) == stem(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("evaluation", "evaluate"), ("need", "nee"), ("string", "strs"), ("model", "mode"),
+        ("analysis", "analysi"), ("4", "4s"), ("bus", "bu"), ("1.0", "1"),
+    ],
+)  # fmt: skip
+def test_other_words_stay_apart(one: str, other: str) -> None:
+    assert stem(one) != stem(other)
+
+
+def test_content_words() -> None:
+    assert content_words("The agents' plans, used with 3.5 tools, don't fail.") == [
+        "agent", "plan", "3.5", "tool", "don't", "fail"
+    ]  # fmt: skip
+
+
+def test_flatten_is_the_same_with_and_without_other_letters() -> None:
+    assert flatten(" a\r\n\tb\x00c\x7f ") == "a b c"
+    assert flatten(" ä\r\n\tb\x00c\x7f ") == "ä b c"
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("One. Two! Three? Four", 4),
+        ("We use tools, e.g. Bash. It works.", 2),
+        ("Smith et al. (2020) show it. So do we.", 2),
+        ("As in Jones et al. We agree.", 2),
+        ("It is 0.93. Then 1.5.", 2),
+        ("See Fig. 2 and Sec. 3. Done.", 2),
+        ("No. 5 is first. The answer is no. We stop.", 3),
+        ("By J. Smith of the U.S. Army. End.", 2),
+        ("Used in the U.S. The end.", 2),
+        ('He said "Yes." (Really.) Good.', 3),
+        ("mT5 wins. iPhone loses.", 1),
+        ("What? Why... No. 3 vs. GPT.", 3),
+        ("A heading without stop\n\nThe text. More.", 3),
+        ("Hard\nwrapped text. With\ntwo sentences.", 2),
+        ("Node.js at https://x.org/a.b is used. It is.", 2),
+        ("  \n ", 0),
+        ("", 0),
+    ],
+)
+def test_sentences(text: str, count: int) -> None:
+    assert len(split_sentences(text)) == count
+
+
+def test_sentences_lose_nothing() -> None:
+    assert " ".join(split_sentences(ABSTRACT)) == ABSTRACT

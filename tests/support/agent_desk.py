@@ -1,0 +1,116 @@
+"""For the tests of the agent: a producer that is told what to call, behind a server of either
+protocol, and a worker that annotates and judges."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from curate_desk import Desk, Judge, abstract, moves, write_table
+from protocol_server import ProtocolServer
+
+from harness.cli import main
+from harness.models.backends.base import Message, OnText, Reply, Request
+from harness.runs.runner import Door
+from harness.testing import FakeModel
+
+LACKING = 4
+"""The paper whose annotation states no limitation."""
+REGISTRY = """\
+version: 1
+models:
+  nanda-annotator: {{tasks: [annotate], serve: [{{backend: fake, model: worker}}]}}
+  worker: {{tasks: [judge], serve: [{{backend: fake, model: worker}}]}}
+  producer:
+    tasks: [chat]
+    serve: [{{backend: {backend}, model: smollm2, url: "{url}", context: {context}}}]
+"""
+
+
+class Producer(FakeModel):
+    """Tells what it was told."""
+
+    def told(self, number: int = -1) -> list[dict[str, Any]]:
+        """What the tools answered, as of the request of this number."""
+        messages = self.requests[number].messages
+        return [json.loads(m.content) for m in messages if m.role == "tool"]
+
+
+class Worker(Judge):
+    """The judge, and an annotator of the invented abstracts."""
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        if "claim" not in (request.json_schema or {}).get("properties", {}):
+            return super().generate(request, on_text, cancel)
+        found = re.search(r"On (\d+) deliveries", request.messages[-1].content)
+        assert found is not None
+        number = int(found[1]) - 1000
+        changed = {"limitation": "Not stated."} if number == LACKING else {}
+        return Reply(json.dumps({**moves(number), **changed}), "stop", 100, 50, 0.1)
+
+
+class AgentDesk(Desk):
+    """An application whose producer is at `server`, and a table of four papers."""
+
+    def __init__(self, folder: Path, server: ProtocolServer, protocol: str, context: int) -> None:
+        super().__init__(folder, Worker())
+        self.server, self.protocol = server, protocol
+        self.refer(context)
+        rows = [
+            {"arxiv_id": f"2401.{n:05}", "title": f"Paper {n}", "abstract": abstract(n)}
+            for n in range(1, LACKING + 1)
+        ]
+        write_table(folder / "papers.csv", *rows)
+
+    def refer(self, context: int) -> None:
+        """Have the producer at the server."""
+        url = self.server.url + ("/v1" if self.protocol == "openai" else "")
+        text = REGISTRY.format(backend=self.protocol, url=url, context=context)
+        self.app.settings.user_registry.write_text(text, encoding="utf-8")
+        self.app.reload()
+
+    def enter(self, confirm: Callable[[str], bool] | None = None, **general: Any) -> None:
+        """Come in by the one-shot's door, or by the session's where somebody can be asked."""
+        self.app.door = Door("repl" if confirm else "one-shot", confirm)
+        self.app.general = dict(general)
+
+    def give(self, line: str) -> int:
+        """Give a line as a one-shot does, and return its exit code."""
+        return main.run_lines(self.app, [line])
+
+    @property
+    def out(self) -> str:
+        return str(self.app.screen.out.getvalue())  # type: ignore[union-attr]
+
+    @property
+    def chats(self) -> list[Any]:
+        path = "/api/chat" if self.protocol == "ollama" else "/v1/chat/completions"
+        return self.server.bodies(path)
+
+    @property
+    def conversation(self) -> list[Message]:
+        return self.app.chat._turns
+
+
+def consistent(turns: list[Message]) -> bool:
+    """Whether every call has its result, and each turn ends with an answer."""
+    waiting: list[str] = []
+    ended = True
+    for message in turns:
+        if message.role == "tool":
+            assert message.answers is not None
+            waiting.remove(message.answers.id)
+        elif waiting or (message.role == "user") != ended:
+            return False
+        waiting += [call.id for call in message.tool_calls]
+        ended = message.role == "assistant" and not message.tool_calls
+    return ended and not waiting

@@ -1,0 +1,70 @@
+"""Annotated papers for the tests of the corpus: invented, checked, with a key that verifies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from skills.corpus.content_key import key_of
+from skills.corpus.db import store
+from skills.corpus.db.connection import open_corpus
+from skills.corpus.records import Annotated
+from skills.nanda.checks import check
+from skills.nanda.framework import Framework, nanda
+from skills.nanda.paper import IdField, Paper
+
+
+def paper(number: int, abstract: str = "", id_field: IdField = "arxiv_id", **known: str) -> Paper:
+    """Paper `number` of 2024, in cs.CL and cs.IR unless said otherwise."""
+    known = {"title": f"Paper {number}", "published": "2024-05-17", **known}
+    known.setdefault("categories", "cs.CL, cs.IR")
+    given = abstract or f"We test ledger {number}. It finds faults in plans. It needs no oracle."
+    return Paper(id_field, f"2405.{number:05}", abstract=given, **known)
+
+
+def annotated(
+    of: Paper, model: str = "annotator", framework: Framework | None = None, **moves: str
+) -> Annotated:
+    """Its annotation: the given moves, and a sentence for each of the others."""
+    framework = framework or nanda()
+    texts = {name: moves.get(name, f"Something about the {name}.") for name in framework.names}
+    provenance: dict[str, Any] = {
+        "requested": model,
+        "resolved": model,
+        "reason": None,
+        "backend": "fake",
+        "where": model,
+        "digests": {},
+        "form": "json",
+        "framework": {
+            "name": framework.name,
+            "version": framework.version,
+            "digest": framework.digest,
+        },
+        "prompt_sha256": "0" * 64,
+        "schema_sha256": None,
+        "sampling": {"temperature": 0.0, "seed": 0, "max_tokens": 900},
+        "attempts": 1,
+        "tokens": {"prompt": 10, "cached": 0, "completion": 20},
+        "seconds": 0.5,
+        "harness": "0",
+        "created": "2026-11-24T12:00:00+00:00",
+        "input": {"kind": "table", "path": "papers.csv", "row": "1", "sha256": of.sha256},
+    }
+    record = {
+        of.id_field: of.id,
+        "title": of.title,
+        **texts,
+        "checks": check(of.abstract, framework.stated(texts)),
+        "provenance": {**provenance, "key": key_of(provenance)},
+    }
+    return Annotated(of, record)
+
+
+def corpus_of(path: Path, items: Iterable[Annotated]) -> Path:
+    """Write them into the corpus at `path`, which is made if need be."""
+    with open_corpus(path) as db:
+        for item in items:
+            store.save(db, item, nanda())
+    return path

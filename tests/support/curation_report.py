@@ -1,0 +1,211 @@
+"""Runs of /curate for the tests of its page: invented annotations, votes that are drawn by chance,
+and no model."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from html.parser import HTMLParser
+from typing import Any
+
+from curate_desk import NAMES, PANEL, item, moves
+
+from harness.models.pool import ServedModel
+from harness.testing import FakeModel, fake_models
+from skills.curate.curator import Judge, Vote, VoteForm
+from skills.curate.inputs import gates, probes
+from skills.curate.inputs.items import Input, Item
+from skills.curate.page.document import write_html
+from skills.curate.panel.panel import Panel
+from skills.curate.report import summary
+from skills.curate.report.summary import Run
+from skills.curate.store import verdicts
+from skills.curate.store.ballots import Ballot, Refused
+from skills.curate.store.verdicts import Bar, Verdict
+from skills.nanda.framework import Framework, nanda
+from skills.nanda.paper import Paper
+
+FORM = VoteForm("logprobs", "Rating: ", 0.95, {"": 0.4, "Rating: ": 0.95})
+BAR = Bar(PANEL.thresholds, 3)
+
+
+def gated(number: int) -> Item:
+    """An annotation with a number that its abstract lacks."""
+    claim = moves(number)["claim"].replace(str(number + 20), "777")
+    return checked(item(number, claim=claim))
+
+
+def checked(found: Item) -> Item:
+    """An item with what the gates have against it."""
+    findings = gates.find(found.paper, found.moves, nanda())
+    return Item(found.paper, found.moves, found.where, findings, None, found.probe, found.changed)
+
+
+def of_paper(paper: Paper, said: Mapping[str, str], where: str = "row") -> Item:
+    return checked(Item(paper, said, where))
+
+
+def voted(found: Item, scores: Sequence[float | None], **explained: str) -> Verdict:
+    votes = [
+        Vote(name, score, 0.2 if score is None else 0.95, {}, 100, 60, 0.25)
+        for name, score in zip(NAMES, scores, strict=True)
+    ]
+    return verdicts.decide(found, Ballot(1, tuple(votes), explained), None, BAR)
+
+
+def by_chance(found: Item, good: float = 3.2) -> Verdict:
+    """Scores around `good`, the same for the same annotation."""
+    chance = random.Random(found.moves_sha256)
+    return voted(found, [min(5, max(1, round(chance.gauss(good, 0.6), 3))) for _ in NAMES])
+
+
+def unjudged(found: Item, reason: str = "The server went away") -> Verdict:
+    refused = Refused("GenerationFailed", reason, retryable=True)
+    return verdicts.decide(found, None, refused, BAR)
+
+
+def rejected_by_gates(found: Item) -> Verdict:
+    return verdicts.decide(found, None, None, BAR)
+
+
+def mixed(count: int = 40) -> list[Verdict]:
+    """So many annotations: one that a gate rejects, one that failed, one with an invalid vote.
+
+    Some are shorter than others.
+    """
+    short = [{"limitation": nanda().not_stated} if number % 4 else {} for number in range(count)]
+    found = [by_chance(checked(item(number, **short[number]))) for number in range(count)]
+    found[3] = rejected_by_gates(gated(3))
+    found[5] = unjudged(item(5))
+    found[7] = voted(item(7), (4.0, 4.0, None, 2.0, 2.0))
+    return found
+
+
+def known_bad(found: Iterable[Verdict], per_kind: int = 4) -> list[Verdict]:
+    """Probes of these annotations, all judged, and lower than they are."""
+    good = [(one.item.paper, one.item.moves) for one in found if not one.item.findings]
+    made = probes.make(good, nanda(), per_kind)
+    return [
+        by_chance(
+            checked(
+                Item(
+                    one.paper,
+                    one.moves,
+                    f"probe {one.kind} of {one.paper.id}",
+                    probe=one.kind,
+                    changed=one.changed,
+                )
+            ),
+            2.8,
+        )
+        for one in made
+    ]
+
+
+def served() -> ServedModel:
+    found: list[ServedModel] = []
+    fake_models(FakeModel(), "judge").run("judge", found.append)
+    return found[0]
+
+
+def a_run(
+    own: Sequence[Verdict],
+    bad: Sequence[Verdict] = (),
+    *,
+    bar: Bar = BAR,
+    form: VoteForm = FORM,
+    panel: Panel = PANEL,
+    name: str = "data/agent.csv",
+) -> Run:
+    items = tuple(one.item for one in own)
+    source = Input(name, items, "arxiv_id", len(items) + 2, {"no abstract": 2})
+    return Run(source, nanda(), panel, Judge(panel, served(), nanda(), form), bar, own, bad)
+
+
+def summed(run: Run, *notes: str) -> dict[str, Any]:
+    """What /curate makes of a run, without the notes of its own."""
+    return {
+        **summary.of_run(run),
+        "notes": list(notes),
+        "tokens": {"prompt": 61000, "completion": 610},
+        "seconds": 12.5,
+        "database": "/home/me/corpus.db",
+        "run": 7,
+    }
+
+
+def written(
+    run: Run, facts: Mapping[str, Any] | None = None, framework: Framework | None = None
+) -> bytes:
+    file = io.BytesIO()
+    everyone = [*run.verdicts, *run.probes]
+    write_html(file, facts or summed(run), everyone, framework or nanda(), run.panel)
+    return file.getvalue()
+
+
+class Elements(HTMLParser):
+    """The elements of a page: tables by their caption, facts by their name, data by its id."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.facts: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
+        self.policy = self.shown = ""
+        self._name = self._cell = ""
+        self._rows: list[list[str]] = []
+        self.feed(page.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append(tag)
+        self.attributes += attrs
+        if given.get("http-equiv") == "Content-Security-Policy":
+            self.policy = given["content"] or ""
+        if tag in ("script", "style", "title"):
+            self._name = given.get("id") or tag
+        if tag in ("td", "th", "dt", "dd", "caption"):
+            self._cell = ""
+        if tag == "table":
+            self._rows = []
+        if tag == "tr":
+            self._rows.append([])
+
+    def handle_endtag(self, tag: str) -> None:
+        self._name = ""
+        if tag in ("td", "th"):
+            self._rows[-1].append(self._cell)
+        elif tag == "caption":
+            self.tables[self._cell] = self._rows
+        elif tag == "dt":
+            self._term = self._cell
+        elif tag == "dd":
+            self.facts[self._term] = self._cell
+
+    def handle_data(self, data: str) -> None:
+        self._cell += data
+        if self._name:
+            self.texts[self._name] = self.texts.get(self._name, "") + data
+        else:
+            self.shown += data
+
+    def data(self, name: str) -> Any:
+        return json.loads(self.texts[name])
+
+    def table(self, caption: str) -> dict[str, dict[str, str]]:
+        """The rows of a table by their first cell, each by the heads of its columns."""
+        head, *rows = self.tables[caption]
+        return {row[0]: dict(zip(head, row, strict=True)) for row in rows}
+
+
+OWN = mixed()
+RUN = a_run(OWN, known_bad(OWN))
+FACTS = summed(RUN, "uncalibrated: see `/curate --calibrate`", "this judge is weak")
+
+
+def page_of(run: Run = RUN, facts: dict[str, Any] | None = None) -> Elements:
+    return Elements(written(run, facts or (FACTS if run is RUN else None)))

@@ -1,0 +1,104 @@
+"""A run of /finetune that has got as far as its adapter, which is random.
+
+work = work_in(tmp_path, base=base)
+random_adapter(base, work.out.adapter)
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+from harness.api.skill import Call
+from harness.runs.run_log import Run
+from harness.terminal.console import Screen
+from harness.testing import FakeModel, fake_models, fake_settings
+from skills.finetune.export import llama_cpp
+from skills.finetune.run.recipe import Recipe, overridden
+from skills.finetune.run.run_dir import Out
+from skills.finetune.run.stage import Work
+from skills.nanda.framework import nanda
+
+R, ALPHA = 4, 8
+
+
+def work_in(
+    folder: Path,
+    *,
+    base: Path,
+    export: Mapping[str, Any] | None = None,
+    quantization: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Work:
+    """A run in `folder`/out of the base in a folder."""
+    changes = {f"export.{name}": value for name, value in (export or {}).items()}
+    changes |= {f"quantization.{name}": value for name, value in (quantization or {}).items()}
+    recipe = overridden(Recipe(), {"base": str(base), **changes})
+    out = Out.of(folder / "out", recipe)
+    out.make()
+    call = Call(
+        text="",
+        options=SimpleNamespace(**options),
+        models=fake_models(FakeModel()),
+        screen=Screen(io.StringIO(), io.StringIO()),
+        log=Run(),
+        settings=fake_settings(folder),
+    )
+    return Work(call, recipe, out, nanda())
+
+
+def random_adapter(
+    base: Path, folder: Path, *, strength: float = 0.05, seed: int = 0, hidden: int | None = None
+) -> None:
+    """An adapter of every linear layer as peft saves it.
+
+    Args:
+        strength: standard deviation of B; 0 is an adapter before its first step.
+        hidden: for a base of another width.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(base)
+    config.hidden_size = hidden or config.hidden_size
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+        wanted = LoraConfig(
+            r=R, lora_alpha=ALPHA, target_modules="all-linear", task_type="CAUSAL_LM"
+        )
+        tuned = get_peft_model(model, wanted).to_empty(device="cpu")
+        for name, matrix in tuned.named_parameters():
+            if "lora_" in name:
+                torch.nn.init.normal_(matrix.data, std=strength if "lora_B" in name else 0.1)
+    tuned.save_pretrained(folder)
+
+
+def converted(folder: Path, target: Path) -> Path:
+    """The model in a folder as a GGUF in 16 bits."""
+    return _converted("model", target, "--outtype", "f16", "--outfile", target, folder)
+
+
+def converted_adapter(base: Path, adapter: Path, target: Path, kind: str = "f32") -> Path:
+    """An adapter of peft as a GGUF."""
+    arguments = "--base", base, "--outtype", kind, "--outfile", target, adapter
+    return _converted("lora", target, *arguments)
+
+
+def _converted(what: Literal["model", "lora"], target: Path, *arguments: str | Path) -> Path:
+    converters = llama_cpp.find_converters()
+    llama_cpp.run_program(
+        converters.command(getattr(converters, what), *arguments),
+        target.with_suffix(".log"),
+        doing="converting",
+        tick=lambda _: None,
+        cancel=threading.Event(),
+        environment=converters.environment(),
+    )
+    return target

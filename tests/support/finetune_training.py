@@ -1,0 +1,149 @@
+"""Runs of training over a tiny base: prepared rows, and the work of a run over them.
+
+`python finetune_training.py BASE OUT CHANGES DYING` trains in a process of its own that ends itself
+ by SIGKILL: DYING is "step:N" for the begin of a step, or "save:N" for when the files of a
+checkpoint are written and not yet sealed; CHANGES are those of `work_in`, as JSON.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.api.skill import Call, SkillOptions
+from harness.runs.run_log import Run
+from harness.terminal.console import Screen
+from harness.testing import FakeModel, fake_models, fake_settings
+from skills.finetune.model.bases import open_base
+from skills.finetune.run.recipe import Recipe, overridden
+from skills.finetune.run.run_dir import Out
+from skills.finetune.run.stage import Work
+from skills.finetune.training.train import train
+from skills.finetune.training.watch import Watch
+from skills.nanda.framework import nanda
+
+END = 2
+"""The end token of SmolLM2."""
+SMALL: Mapping[str, Any] = {
+    "quantization.compute": "float32",
+    "quantization.kind": "none",
+    "adapter.r": 4,
+    "adapter.dropout": 0.1,
+    "adapter.targets": "all-linear",
+    "training.batch": 2,
+    "training.accumulation": 2,
+    "training.epochs": 2,
+    "training.learning_rate": 1e-2,
+    "training.checkpointing": False,
+    "training.max_length": 64,
+    "training.save_steps": 2,
+    "training.eval_steps": 2,
+    "training.log_steps": 1,
+}
+"""Of ten rows: five batches, three steps an epoch, the last of them of one batch; six steps."""
+
+
+def work_in(
+    folder: Path, base: Path, changes: Mapping[str, Any] | None = None, err: Any = None
+) -> Work:
+    """The work of a run in `folder`: the settings of SMALL, and others over them."""
+    recipe = overridden(Recipe(), {**SMALL, "base": str(base), **(changes or {})})
+    out = Out.of(folder, recipe)
+    out.make()
+    call = Call(
+        text="",
+        options=SkillOptions(),
+        models=fake_models(FakeModel()),
+        screen=Screen(io.StringIO(), err or io.StringIO()),
+        log=Run(),
+        settings=fake_settings(folder),
+    )
+    return Work(call, recipe, out, nanda())
+
+
+def rows_of(number: int, seed: int = 0, longest: int = 40) -> list[dict[str, Any]]:
+    """Invented rows as `prepare` leaves them."""
+    chance = random.Random(seed)
+    rows = []
+    for place in range(number):
+        length = chance.randint(8, longest)
+        rows.append(
+            {
+                "id": f"row-{place}",
+                "source": "gold",
+                "weight": (1.0, 0.5)[place % 2],
+                "input_ids": [*(chance.randrange(10, 900) for _ in range(length - 1)), END],
+                "completion_start": chance.randint(2, length - 2),
+            }
+        )
+    return rows
+
+
+def prepared_in(work: Work, rows: Sequence[Mapping[str, Any]], dev: Sequence[Any] = ()) -> Work:
+    """`work` with these rows prepared."""
+    folder = work.out.prepared
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, kept in (("train", rows), ("dev", dev)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+    base = open_base(work)
+    facts = {
+        "base": base.name,
+        "base_digest": base.digest,
+        "tokenizer_sha256": "a" * 64,
+        "template_sha256": "b" * 64,
+        "eos_token_id": END,
+        "pad_token_id": END,
+    }
+    (folder / "prepared.json").write_text(json.dumps(facts))
+    return work
+
+
+def run_in(
+    folder: Path,
+    base: Path,
+    changes: Mapping[str, Any] | None = None,
+    resume: Path | bool | None = None,
+    dev: int = 3,
+) -> Work:
+    """Train on ten rows in `folder`; the work of the run, for its files and what it said."""
+    import torch
+
+    torch.set_num_threads(1)  # several wait for each other where the cores are busy
+    work = prepared_in(work_in(folder, base, changes), rows_of(10), rows_of(dev, seed=1))
+    train(work, resume)
+    return work
+
+
+def patched_at(hook: str, step: int, act: Callable[[], object]) -> None:
+    """Have training do something else just before what it does at a hook, at one step."""
+    original = getattr(Watch, hook)
+
+    def patched(self: Watch, args: Any, state: Any, control: Any, **more: Any) -> Any:
+        if state.global_step == step:
+            act()
+        return original(self, args, state, control, **more)
+
+    setattr(Watch, hook, patched)
+
+
+def said(work: Work) -> str:
+    """What a run has said."""
+    assert isinstance(work.call.screen.err, io.StringIO)
+    return work.call.screen.err.getvalue()
+
+
+if __name__ == "__main__":
+    base, out, changes, dying = sys.argv[1:]
+    where, step = dying.split(":")
+    if where == "step":
+        patched_at("on_step_begin", int(step), lambda: os.kill(os.getpid(), signal.SIGKILL))
+    else:
+        patched_at("on_save", int(step), lambda: os.kill(os.getpid(), signal.SIGKILL))
+    run_in(Path(out), Path(base), json.loads(changes))

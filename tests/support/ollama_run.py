@@ -1,0 +1,91 @@
+"""A run of /finetune with models that llama.cpp runs, and a server to make them at."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.api.skill import Call
+from harness.errors import (
+    HarnessError,
+)
+from harness.runs.run_log import Run
+from harness.terminal.console import Screen
+from harness.testing import FakeModel, fake_models, fake_settings
+from skills.finetune.deploy.modelfile_stage import MODELFILE
+from skills.finetune.deploy.ollama_create import OLLAMA
+from skills.finetune.run.recipe import Recipe, overridden
+from skills.finetune.run.run_dir import Done, Out
+from skills.finetune.run.stage import Work
+from skills.finetune.run.stages import perform
+from skills.nanda.framework import nanda
+
+ANNOTATION = (
+    "<annotation>\n",
+    *(f"{move.label}: it says so here.\n" for move in nanda().moves),
+    "</annotation>",
+)
+SAID = [{"role": "system", "content": "Annotate."}, {"role": "user", "content": "We present."}]
+
+
+class Folder:
+    """A run's folder with the GGUF files that a test wants, and its stages."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.folder, self.options = folder, options
+        self.recipe = overridden(
+            Recipe(),
+            {
+                "export.num_ctx": 1024,
+                "export.num_predict": 256,
+                "export.quantize": "Q8_0",
+                "base": "Some/Base",
+            },
+        )
+        self.out = Out.of(folder, self.recipe)
+        self.out.make()
+        self.trained(steps=9)
+        self.said, self.models = "", fake_models(FakeModel())
+
+    def trained(self, steps: int) -> None:
+        """Have a training that did so many of 9 steps."""
+        facts = {"steps": steps, "steps_of_all_epochs": 9}
+        self.out.record("train", {}, Done([], facts), 1.0)
+
+    def take(self, gguf: Path) -> None:
+        """Have this file for the quantized model."""
+        shutil.copy(gguf, self.out.quantized("Q8_0"))
+
+    def work(self) -> Work:
+        self.err = io.StringIO()
+        call = Call(
+            text="",
+            options=SimpleNamespace(**self.options),
+            models=self.models,
+            screen=Screen(io.StringIO(), self.err),
+            log=Run(),
+            settings=fake_settings(self.folder),
+        )
+        return Work(call, self.recipe, self.out, nanda())
+
+    def modelfile(self) -> Any:
+        return perform(self.work(), MODELFILE)
+
+    def create(self) -> Any:
+        """Do the stage, and return the facts of its entry."""
+        work = self.work()
+        try:
+            return perform(work, OLLAMA).facts
+        finally:
+            self.said = self.err.getvalue()
+
+    def refused(self) -> HarnessError:
+        with pytest.raises(HarnessError) as caught:
+            self.create()
+        assert str(caught.value).count("\n") == 0
+        return caught.value

@@ -1,0 +1,642 @@
+"""A test server that speaks Ollama's and OpenAI's documented protocols over real sockets.
+
+    with ProtocolServer(model) as server:
+        server.fail("busy")                  # every chat from now on
+        server.fail("hang", model="slow:1b")  # or only this model's
+        ... server.url, server.requests ...
+
+It generates with a real model, refuses what the real servers refuse, and fails on demand:
+
+    hang        takes the request and never answers
+    missing     404 before the answer, although the model is listed
+    busy        503 before the answer
+    gateway     502 before the answer
+    quota       429 before the answer, with OpenAI's code for a key that has no money left
+    load_error  500 before the answer: the model cannot be loaded
+    refuse      400 before the answer
+    drop        closes the connection without a byte
+    error       an error inside the answer, after a few pieces, under status 200
+    cut         the connection ends in the middle of the answer
+    unfinished  the answer ends in order, but without its last part
+    garbage     a line inside the answer that is no JSON
+    slow        a piece every 0.3 s, for ever
+
+As OpenAI's server it is of the make that `owner` names: "vllm" goes on from a last message of the
+assistant, but only with fields of its own, which any other refuses. `logprobs` says what it does
+where they are asked for: "told", "ignored", "refused" or "alone" (of the token, no alternatives).
+
+A reply's tool calls are sent as each protocol sends them: by Ollama whole, by OpenAI in pieces of a
+few characters, as `splits` says: "index" (OpenAI's own), or "ids", where all calls have index 0 and
+only their ids tell them apart. `tools` says what is done with a request's tools: "told" (and
+/api/show says so), "untold" (an old Ollama, which takes them and does not say so), "refused" (with
+400, as both do; /api/show says so too) or "refused untold". `drop_at` closes the connection instead
+of answering the chat of that number, from 0 on. `retry_after` is said with every 503.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from harness.models.backends.base import Message, Model, OnText, Reply, Request, Tool, ToolCall
+from harness.testing import FakeModel
+
+DIGEST = "ab" * 32
+SLOW_SECONDS = 0.3
+EARLY = {
+    "missing": (404, "model '{model}' not found"),
+    "busy": (503, "server busy, please try again. maximum pending requests exceeded"),
+    "gateway": (502, "bad gateway"),
+    "quota": (429, "You exceeded your current quota, please check your plan"),
+    "load_error": (500, "llama runner process has terminated: error loading model"),
+    "refuse": (400, "this request is not taken"),
+}
+CODES = {"quota": "insufficient_quota"}
+STREAMED = ("error", "cut", "unfinished", "garbage", "slow")
+FAILURES = (*EARLY, *STREAMED, "hang", "drop")
+PIECES_BEFORE_FAILURE = 3
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+PIECE = 7
+"""Characters of a piece of a call's arguments."""
+SHOWN = {
+    "told": {"capabilities": ["completion", "tools"]},
+    "refused": {"capabilities": ["completion"]},
+}
+
+OPTION_TYPES: dict[str, tuple[type, ...]] = {
+    "num_ctx": (int,),
+    "num_predict": (int,),
+    "seed": (int,),
+    "top_k": (int,),
+    "temperature": (int, float),
+    "top_p": (int, float),
+    "stop": (list,),
+}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One request: path, headers by lower-case name, and the JSON body."""
+
+    path: str
+    headers: dict[str, str]
+    body: Any
+
+
+class ProtocolError(Exception):
+    def __init__(self, status: int, message: str, **more: Any) -> None:
+        super().__init__(message)
+        self.status, self.message, self.more = status, message, more
+
+
+class Gone(Exception):
+    """The client went away, or a failure wants the answer to end here."""
+
+
+class ProtocolServer:
+    """The server; a context manager.
+
+    Args:
+        model: what generates, in a thread for each request.
+        names: the models that are listed, all served by `model`.
+        api_key: what OpenAI's routes ask for, if anything.
+    """
+
+    def __init__(
+        self,
+        model: Model | None = None,
+        names: tuple[str, ...] = ("smollm2:latest",),
+        api_key: str | None = None,
+    ) -> None:
+        self.model, self.names, self.api_key = model, names, api_key
+        self.owner, self.logprobs = "test", "told"
+        self.tools, self.splits = "told", "index"
+        self.drop_at: int | None = None
+        self.retry_after: str | None = None
+        self.seconds_to_list = 0.0
+        self.requests: list[Recorded] = []
+        self.disconnected = threading.Event()
+        self.released = threading.Event()
+        self._failures: dict[str | None, str] = {}
+        self._http = _HTTPServer(("127.0.0.1", 0), _handler(self))
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,))
+
+    def __enter__(self) -> ProtocolServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.released.set()
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def fail(self, how: str | None, model: str | None = None) -> None:
+        """Fail like this from now on: every model, or only one; None heals."""
+        assert how is None or how in FAILURES
+        self._failures[model] = how or ""
+
+    def failure(self, model: str) -> str:
+        return self._failures.get(model, "") or self._failures.get(None, "")
+
+    def bodies(self, path: str) -> list[Any]:
+        """What was sent to `path`, in order."""
+        return [recorded.body for recorded in self.requests if recorded.path == path]
+
+    def knows(self, name: str) -> bool:
+        return name in self.names or f"{name}:latest" in self.names
+
+    def generate(self, request: Request, on_text: Any) -> Reply:
+        assert self.model is not None, "this server was given no model to generate with"
+        return self.model.generate(request, on_text)
+
+
+class Meeting(FakeModel):
+    """Repeats what it is told, once as many generations as `parties` are there at the same time."""
+
+    def __init__(self, parties: int) -> None:
+        super().__init__()
+        self._barrier = threading.Barrier(parties, timeout=20)
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        self._barrier.wait()
+        return FakeModel(request.messages[-1].content).generate(request, on_text, cancel)
+
+
+class _HTTPServer(ThreadingHTTPServer):
+    daemon_threads = False  # closing the server waits for its threads: none outlives its test
+
+    def handle_error(self, *args: Any) -> None:
+        """A client that went away between two requests is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(*args)
+
+
+def _handler(server: ProtocolServer) -> type[BaseHTTPRequestHandler]:
+    return type("Handler", (_Handler,), {"state": server})
+
+
+class _Handler(BaseHTTPRequestHandler):
+    state: ProtocolServer
+    protocol_version = "HTTP/1.1"
+    timeout = 10  # seconds that a client may keep its connection without asking anything
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._record(None)
+        routes = {
+            "/": lambda: self._send(200, b"Ollama is running", "text/plain"),
+            "/api/version": lambda: self._json(200, {"version": "0.33.0"}),
+            "/api/tags": lambda: self._json(200, {"models": [_tag(n) for n in self.state.names]}),
+            "/v1/models": self._openai_models,
+        }
+        self._route(routes)
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        try:
+            body = json.loads(raw)
+        except ValueError:
+            body = None
+        self._record(body)
+        routes = {
+            "/api/show": lambda: self._ollama_show(body),
+            "/api/chat": lambda: self._ollama_chat(body),
+            "/v1/chat/completions": lambda: self._openai_chat(body),
+        }
+        self._route(routes)
+
+    def _record(self, body: Any) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.state.requests.append(Recorded(self.path, headers, body))
+
+    def _route(self, routes: dict[str, Any]) -> None:
+        openai = self.path.startswith("/v1/")
+        try:
+            if self.path not in routes:
+                raise ProtocolError(404, "404 page not found")
+            if openai:
+                self._check_key()
+            routes[self.path]()
+        except ProtocolError as exc:
+            error: Any = exc.message
+            if openai:
+                error = {"message": exc.message, "type": "error", "code": None, **exc.more}
+            self._json(exc.status, {"error": error})
+        except (Gone, ConnectionError):
+            self.state.disconnected.set()
+            self.close_connection = True
+
+    def _check_key(self) -> None:
+        key = self.state.api_key
+        if key is not None and self.headers.get("Authorization") != f"Bearer {key}":
+            raise ProtocolError(401, "Incorrect API key provided", code="invalid_api_key")
+
+    # Sending
+
+    def _json(self, status: int, data: Any) -> None:
+        self._send(status, json.dumps(data).encode(), "application/json")
+
+    def _send(self, status: int, content: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        if status == 503 and self.state.retry_after:
+            self.send_header("Retry-After", self.state.retry_after)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _begin(self, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def _finish(self) -> None:
+        self.wfile.write(b"0\r\n\r\n")
+
+    # What both protocols share
+
+    def _check_model(self, body: Any) -> str:
+        if not isinstance(body, dict):
+            raise ProtocolError(400, "invalid request body")
+        name = body.get("model")
+        if not name or not isinstance(name, str):
+            raise ProtocolError(400, "model is required")
+        if not self.state.knows(name):
+            raise ProtocolError(404, f"model '{name}' not found", code="model_not_found")
+        return name
+
+    def _check_tools(self, body: Any, name: str) -> None:
+        """Refuse tools where this server does, and what no server takes of them."""
+        if body.get("tools") and self.state.tools.startswith("refused"):
+            raise ProtocolError(400, f"registry.ollama.ai/library/{name} does not support tools")
+        for tool in body.get("tools") or ():
+            function = tool.get("function") or {}
+            if tool.get("type") != "function" or not NAME.fullmatch(function.get("name", "")):
+                raise ProtocolError(400, "invalid tool")
+            if (function.get("parameters") or {}).get("type") != "object":
+                raise ProtocolError(400, "invalid tool parameters")
+
+    def _fail_early(self, name: str) -> None:
+        number = sum(recorded.path == self.path for recorded in self.state.requests) - 1
+        failure = self.state.failure(name)
+        if number == self.state.drop_at:
+            raise Gone
+        if failure in EARLY:
+            status, message = EARLY[failure]
+            raise ProtocolError(status, message.format(model=name), code=CODES.get(failure))
+        if failure == "hang":
+            self._wait_for_the_end()
+        if failure == "drop":
+            raise Gone
+
+    def _wait_for_the_end(self) -> None:
+        """Wait until the client goes away or the test is over."""
+        self.connection.settimeout(0.05)
+        while not self.state.released.is_set():
+            try:
+                self.connection.recv(1)
+            except TimeoutError:
+                continue
+            break
+        raise Gone
+
+    def _stream(self, name: str, request: Request, dialect: Any) -> None:
+        """Send the answer to `request` piece by piece, and fail on the way where asked to."""
+        failure = self.state.failure(name)
+        self._begin(dialect.kind)
+        if failure in STREAMED:
+            self._stream_failing(failure, dialect)
+            return
+        if request.top_logprobs and self.state.logprobs != "ignored":
+            reply = self._stream_told(request, dialect)
+        else:
+            reply = self.state.generate(request, lambda text: self._chunk(dialect.piece(text)))
+        for data in (*dialect.calls(reply.tool_calls, self.state.splits), *dialect.end(reply)):
+            self._chunk(data)
+        self._finish()
+
+    def _stream_told(self, request: Request, dialect: Any) -> Reply:
+        """Send each piece with what is told of its token; the end of the answer is no piece."""
+        pieces: list[str] = []
+        reply = self.state.generate(request, pieces.append)
+        for piece, told, own in itertools.zip_longest(pieces, reply.logprobs, reply.tokens):
+            known = own.logprob if own else (told or {}).get(piece or "", -9999.0)
+            token = _token(own.text if own else piece or "", known)
+            if self.state.logprobs == "told":
+                token["top_logprobs"] = [_token(*item) for item in (told or {}).items()]
+            self._chunk(dialect.piece(piece or "", logprobs=[token]))
+        return reply
+
+    def _stream_failing(self, failure: str, dialect: Any) -> None:
+        for number in range(PIECES_BEFORE_FAILURE):
+            self._chunk(dialect.piece(f"piece {number} "))
+        while failure == "slow" and not self.state.released.wait(SLOW_SECONDS):
+            self._chunk(dialect.piece("and more "))
+        if failure == "cut":
+            # Half of a chunk: its size promises more than comes.
+            self.wfile.write(b"400\r\n" + dialect.piece("half a")[:10])
+            raise Gone
+        if failure == "error":
+            self._chunk(dialect.error("the runner has crashed"))
+        if failure == "garbage":
+            self._chunk(dialect.garbage)
+        self._finish()
+
+    # Ollama
+
+    def _ollama_show(self, body: Any) -> None:
+        self._check_model(body)
+        self._json(
+            200,
+            {
+                "details": {"family": "llama", "format": "gguf", "quantization_level": "Q4_1"},
+                "model_info": {"general.architecture": "llama"},
+                **SHOWN.get(self.state.tools, {}),
+            },
+        )
+
+    def _ollama_chat(self, body: Any) -> None:
+        name = self._check_model(body)
+        _check_ollama(body)
+        self._check_tools(body, name)
+        self._fail_early(name)
+        options = body.get("options") or {}
+        request = Request(
+            messages=_messages(body["messages"]),
+            max_tokens=options.get("num_predict", 256),
+            temperature=options.get("temperature", 0.8),
+            seed=options.get("seed", 0),
+            stop=tuple(options.get("stop", ())),
+            json_schema=body.get("format") or None,
+            top_logprobs=body.get("top_logprobs", 0),
+            tools=_tools(body),
+        )
+        self._stream(name, request, _OllamaDialect(name))
+
+    # OpenAI
+
+    def _openai_models(self) -> None:
+        self.state.released.wait(self.state.seconds_to_list)
+        owned = {"owned_by": self.state.owner} if self.state.owner else {}
+        models = [{"id": n, "object": "model", **owned} for n in self.state.names]
+        self._json(200, {"object": "list", "data": models})
+
+    def _openai_chat(self, body: Any) -> None:
+        name = self._check_model(body)
+        _check_openai(body)
+        _check_make(body, self.state.owner)
+        self._check_tools(body, name)
+        if body.get("logprobs") and self.state.logprobs == "refused":
+            raise ProtocolError(403, "You are not allowed to request logprobs from this model")
+        self._fail_early(name)
+        stop = body.get("stop") or ()
+        schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema")
+        request = Request(
+            messages=_messages(body["messages"]),
+            max_tokens=body.get("max_tokens", 256),
+            temperature=body.get("temperature", 1.0),
+            seed=body.get("seed", 0),
+            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            json_schema=schema,
+            top_logprobs=body.get("top_logprobs", 0),
+            tools=_tools(body),
+        )
+        usage = (body.get("stream_options") or {}).get("include_usage", False)
+        self._stream(name, request, _OpenAIDialect(name, usage))
+
+
+class _OllamaDialect:
+    """NDJSON: one object a line, the last one with `done` and the counts."""
+
+    kind = "application/x-ndjson"
+    garbage = b'{"model": "x", "mess\n'
+
+    def __init__(self, name: str) -> None:
+        self._head = {"model": name, "created_at": "2026-11-24T10:00:00.000000Z"}
+
+    def piece(self, text: str, logprobs: list[dict[str, Any]] | None = None) -> bytes:
+        message = {"role": "assistant", "content": text}
+        more = {} if logprobs is None else {"logprobs": logprobs}
+        return _line({**self._head, "message": message, "done": False, **more})
+
+    def calls(self, calls: Sequence[ToolCall], splits: str) -> Iterator[bytes]:
+        for call in calls:
+            function = {"name": call.name, "arguments": json.loads(call.arguments)}
+            message = {"role": "assistant", "content": "", "tool_calls": [{"function": function}]}
+            yield _line({**self._head, "message": message, "done": False})
+
+    def end(self, reply: Reply) -> list[bytes]:
+        last: dict[str, Any] = {
+            **self._head,
+            "message": {"role": "assistant", "content": ""},
+            "done": True,
+            "done_reason": reply.finish_reason,
+            "total_duration": int(reply.seconds * 1e9),
+            "prompt_eval_count": reply.prompt_tokens,
+            "eval_count": reply.completion_tokens,
+        }
+        return [_line({key: value for key, value in last.items() if value != 0})]
+
+    def error(self, message: str) -> bytes:
+        return _line({"error": message})
+
+
+class _OpenAIDialect:
+    """Server-sent events: chunks, then one with the usage where asked for, then [DONE]."""
+
+    kind = "text/event-stream"
+    garbage = b'data: {"id": "x", "cho\n\n'
+
+    def __init__(self, name: str, usage: bool) -> None:
+        self._head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1}
+        self._head["model"] = name
+        self._usage = usage
+
+    def piece(
+        self,
+        text: str,
+        finish_reason: str | None = None,
+        logprobs: list[dict[str, Any]] | None = None,
+    ) -> bytes:
+        choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}
+        choice["logprobs"] = None if logprobs is None else {"content": logprobs, "refusal": None}
+        return _event({**self._head, "choices": [choice]})
+
+    def calls(self, calls: Sequence[ToolCall], splits: str) -> Iterator[bytes]:
+        """Each call's name and id first, then its arguments in pieces."""
+        for place, call in enumerate(calls):
+            index = place if splits == "index" else 0
+            known = {"id": f"call-{place}"}
+            for start in range(-PIECE, len(call.arguments), PIECE):
+                function = {"arguments": call.arguments[start : start + PIECE]}
+                if start < 0:
+                    function = {"name": call.name, "arguments": ""}
+                more = known if start < 0 or splits == "ids" else {}
+                piece = {"index": index, **more, "type": "function", "function": function}
+                choice = {"index": 0, "delta": {"tool_calls": [piece]}, "finish_reason": None}
+                yield _event({**self._head, "choices": [choice]})
+
+    def end(self, reply: Reply) -> list[bytes]:
+        events = [self.piece("", "tool_calls" if reply.tool_calls else reply.finish_reason)]
+        if self._usage:
+            usage = {
+                "prompt_tokens": reply.prompt_tokens,
+                "completion_tokens": reply.completion_tokens,
+                "total_tokens": reply.prompt_tokens + reply.completion_tokens,
+            }
+            events.append(_event({**self._head, "choices": [], "usage": usage}))
+        return [*events, b"data: [DONE]\n\n"]
+
+    def error(self, message: str) -> bytes:
+        return _event({"error": {"message": message, "type": "server_error", "code": 500}})
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
+
+def _line(data: Any) -> bytes:
+    return json.dumps(data).encode() + b"\n"
+
+
+def _event(data: Any) -> bytes:
+    return b"data: " + json.dumps(data).encode() + b"\n\n"
+
+
+def _tag(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": "2026-11-24T10:00:00Z",
+        "size": 98362432,
+        "digest": DIGEST,
+        "details": {"format": "gguf", "family": "llama", "quantization_level": "Q4_1"},
+    }
+
+
+def _messages(messages: Any) -> tuple[Message, ...]:
+    return tuple(Message(message["role"], message.get("content", "")) for message in messages)
+
+
+def _tools(body: Any) -> tuple[Tool, ...]:
+    functions = [tool["function"] for tool in body.get("tools") or ()]
+    return tuple(Tool(f["name"], f["description"], f["parameters"]) for f in functions)
+
+
+def _check_messages(messages: Any) -> None:
+    roles = ("system", "user", "assistant", "tool")
+    fits = isinstance(messages, list) and all(
+        isinstance(m, dict) and m.get("role") in roles and ("content" in m or m.get("tool_calls"))
+        for m in messages
+    )
+    if not fits or not messages:
+        raise ProtocolError(400, "invalid messages")
+
+
+def _check_calls(messages: Any) -> None:
+    """Refuse what OpenAI refuses: a call without its result, a result without its call."""
+    waiting: list[str] = []
+    for message in messages:
+        if message["role"] == "tool":
+            if message.get("tool_call_id") not in waiting:
+                raise ProtocolError(400, "a 'tool' message must follow a message with 'tool_calls'")
+            waiting.remove(message["tool_call_id"])
+            continue
+        if waiting:
+            raise ProtocolError(400, f"no result for the tool_call_ids {waiting}")
+        for call in message.get("tool_calls") or ():
+            json.loads(call["function"]["arguments"])  # vLLM breaks on what is no JSON
+            waiting.append(call["id"])
+    if len(set(waiting)) != len(waiting) or "" in waiting or waiting:
+        raise ProtocolError(400, f"no result for the tool_call_ids {waiting}")
+
+
+def _check_ollama(body: dict[str, Any]) -> None:
+    """Refuse what Ollama refuses; an unknown option is only ignored."""
+    _check_messages(body.get("messages"))
+    for name, value in (body.get("options") or {}).items():
+        types = OPTION_TYPES.get(name)
+        if types and (not isinstance(value, types) or isinstance(value, bool)):
+            raise ProtocolError(400, f'option "{name}" must be of type {types[0].__name__}')
+        if name == "stop" and not all(isinstance(text, str) for text in value):
+            raise ProtocolError(400, 'option "stop" must be of type array of strings')
+    schema = body.get("format")
+    if not (schema is None or schema in ("", "json") or isinstance(schema, dict)):
+        raise ProtocolError(400, f"invalid format: {schema!r}")
+    _check_logprobs(body)
+    if body.get("think") not in (None, False):
+        raise ProtocolError(400, f'"{body["model"]}" does not support thinking')
+    if body.get("stream") is False:
+        raise ProtocolError(400, "this test server only streams")
+
+
+def _check_openai(body: dict[str, Any]) -> None:
+    """Refuse what OpenAI refuses."""
+    _check_messages(body.get("messages"))
+    _check_calls(body["messages"])
+    if body.get("tools") == []:
+        raise ProtocolError(400, "[] is too short - 'tools'")
+    if body.get("stream") is not True:
+        raise ProtocolError(400, "this test server only streams")
+    if not isinstance(body.get("stop"), (type(None), str, list)) or body.get("stop") == []:
+        raise ProtocolError(400, "'stop' must be a string or a list of 1 to 4 strings")
+    if not isinstance(body.get("temperature", 1.0), (int, float)):
+        raise ProtocolError(400, "'temperature' must be a number")
+    _check_logprobs(body)
+    if "top_logprobs" in body and not body.get("logprobs"):
+        raise ProtocolError(400, "'top_logprobs' requires 'logprobs' to be true")
+    response_format = body.get("response_format")
+    if response_format is not None:
+        named = response_format.get("json_schema") or {}
+        if response_format.get("type") != "json_schema" or not named.get("name"):
+            raise ProtocolError(400, "Missing required parameter: 'response_format.json_schema'")
+        if named.get("strict") and named["schema"].get("additionalProperties") is not False:
+            raise ProtocolError(400, "'additionalProperties' is required to be false")
+
+
+def _check_logprobs(body: Mapping[str, Any]) -> None:
+    top = body.get("top_logprobs", 0)
+    if not isinstance(body.get("logprobs", False), bool) or not isinstance(top, int):
+        raise ProtocolError(400, "invalid logprobs")
+    if not 0 <= top <= 20:
+        raise ProtocolError(400, "top_logprobs must be between 0 and 20")
+
+
+def _check_make(body: dict[str, Any], owner: str) -> None:
+    """Refuse what vLLM refuses of an answer begun, and what the others refuse of vLLM's fields."""
+    fields = ("continue_final_message", "add_generation_prompt")
+    if owner != "vllm":
+        for name in fields:
+            if name in body:
+                raise ProtocolError(400, f"Unrecognized request argument supplied: {name}")
+    elif body.get("add_generation_prompt", True):
+        if body["messages"][-1]["role"] == "assistant":
+            message = "Cannot set `add_generation_prompt` to True when the last message is from"
+            raise ProtocolError(400, f"{message} the assistant.")
+        if body.get("continue_final_message"):
+            raise ProtocolError(400, "Cannot set both `continue_final_message` and the other")
