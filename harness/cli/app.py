@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import harness.plugins.builtin_backends as shipped_backends
+from harness.api.skill import Skill
 from harness.chat.skill import Chat
 from harness.chat.tool_loop import tools_for
+from harness.chat.toolbox import Toolbox
 from harness.cli import intent
 from harness.cli.commands.plugin import Commands
 from harness.errors import (

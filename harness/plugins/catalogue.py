@@ -165,7 +165,7 @@ class Catalogue:
         """Return the skills to add, and the disabled ones with their origin."""
         skills: dict[str, Found] = {}
         off: dict[str, str] = {}
-        for found in plugin.skills:
+        for found in added:
             name = found.name
             if name in skills or name in off:
                 raise UsageError(f"it registers /{name} twice")

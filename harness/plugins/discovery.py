@@ -169,7 +169,7 @@ class Discovery:
             found = self._host.load(point.name, origin, point.load)
             if found is None or (path := beside(point.module)) is None:
                 continue
-            file, problems = None, ()
+            file: skill_md.SkillFile | None = None
             try:
                 file = skill_md.read(path, instructs=False)
                 problems = file.problems
