@@ -171,7 +171,7 @@ def test_completion_says_that_it_is_disabled(tmp_path):
         completer = Repl(app, keys, DummyOutput()).session.completer.completer
     [found] = completer.get_completions(Document("/ech"), CompleteEvent())
     assert found.text == "/echo"
-    assert found.display_meta_text == "is disabled; /skills enable echo"
+    assert found.display_meta_text == "disabled; /skills enable echo"
     [found] = completer.get_completions(Document("/skills dis"), CompleteEvent())
     assert found.text == "disable"
 
