@@ -1,4 +1,4 @@
-"""What start-up imports: no engine, no training library, no client of a server, no shipped skill."""
+"""What start-up imports: no engine, no training library, no client, and no shipped skill."""
 
 import dataclasses
 import io

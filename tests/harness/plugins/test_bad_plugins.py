@@ -60,7 +60,7 @@ BAD = {
     "not-a-skill": (HOOK + "register_skills(register): register(1)", "skill name None"),
     "bad-name": (GOOD.format(name="Bad Name"), "'Bad Name'"),
     "duplicate": (GOOD.format(name="help"), "/help is already taken by the skill from built in"),
-    "duplicate-of-shipped": (GOOD.format(name="annotate"), "/annotate is already taken by the skill from"),
+    "duplicate-of-shipped": (GOOD.format(name="annotate"), "/annotate is already taken by the"),
     "duplicate-within": (
         good_with("    register(Good())", "    register(Good())\n    register(Good())"),
         "it registers /bad twice",
