@@ -167,7 +167,7 @@ files:
         ),
         ("files:\n  g: {path: x, sha256: abc}\n", 2, "sha256"),
         ("files:\n  g: {pypi: x==1}\n", 2, "names its member and its sha256"),
-        ("models:\n  a: {trained_on: {date: 2025-02-30}}\n", 2, "'2025-02-30' is not a valid timestamp"),
+        ("models:\n  a: {trained_on: {date: 2025-02-30}}\n", 2, "'2025-02-30' is not a valid"),
         ("models:\n  a: !!int abc\n", 2, "'abc' is not a valid int"),
         ("models:\n  a: !!bool abc\n", 2, "'abc' is not a valid bool"),
         ("models:\n  a: !!timestamp abc\n", 2, "'abc' is not a valid timestamp"),
