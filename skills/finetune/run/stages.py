@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from harness.errors import HarnessError
-from harness.support.cpu import giving_way
+from harness.support.cpu import low_spin_openmp
 from skills.finetune.run.run_dir import Entry
 from skills.finetune.run.stage import Stage, StageContext
 
@@ -19,7 +19,7 @@ def stage(name: str) -> Stage:
     return next(found for found in _all(name) if found.name == name)
 
 
-@giving_way()  # torch is first imported in here
+@low_spin_openmp()  # torch is first imported in here
 def perform(context: StageContext, chosen: Stage, *, again: bool = False) -> Entry:
     """Do a stage, unless it was done with the same inputs and its files are untouched.
 
