@@ -7,7 +7,6 @@ random_adapter(base, work.out.adapter)
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 from harness.api.skill import Call
 from harness.runs.run_log import Run
+from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
 from skills.finetune.export import llama_cpp
@@ -98,7 +98,7 @@ def _converted(what: Literal["model", "lora"], target: Path, *arguments: str | P
         target.with_suffix(".log"),
         doing="converting",
         tick=lambda _: None,
-        cancel=threading.Event(),
+        cancel=StopToken(),
         environment=converters.environment(),
     )
     return target

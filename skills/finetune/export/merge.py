@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import InputError, Interrupted, SkillFailed, UsageError
+from harness.errors import InputError, SkillFailed, UsageError
 from harness.support.optional_deps import require
 from skills.finetune.export.artifact_files import digest_of, need_disk
 from skills.finetune.export.merged_texts import copy_texts
@@ -109,7 +109,7 @@ def perform(context: StageContext) -> Done:
     Raises:
         OutputError: there is no room on the disk, or it cannot be written.
         SkillFailed: the adapter changes nothing.
-        Interrupted: the work was called off.
+        Interrupted: a stop was requested.
     """
     base, adapter, run_dir = (
         open_base(context),
@@ -125,8 +125,7 @@ def perform(context: StageContext) -> Done:
         copy_texts(base.folder, folder)
         merged = Merged()
         for number, name in enumerate(sorted({*rounded, *map(_weight, adapter.shapes)}), start=1):
-            if context.call.cancel.is_set():
-                raise Interrupted("the work was called off")
+            context.call.cancel.check()
             tick(f"tensor {number}: {name}")
             _merge_one(copied.tensors[name], adapter, rounded.get(name), merged)
         if not merged.changed:

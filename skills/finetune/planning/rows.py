@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.runs import targets
-from skills.corpus.tables.files import regular_file
+from harness.support.text_input import regular_file
 from skills.finetune.data.token_counts import RENDERED, open_counter
 from skills.finetune.model.bases import Base, at_hand, open_tokenizer
 from skills.finetune.model.folder import chat_template, end_tokens

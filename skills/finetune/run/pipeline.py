@@ -11,7 +11,7 @@ from harness.api.skill import Call, Result
 from harness.errors import InputError, ModelUnavailable, UsageError
 from harness.runs.grammar import as_path
 from harness.runs.process_lock import job_lock
-from skills.corpus.tables.files import regular_file
+from harness.support.text_input import regular_file
 from skills.finetune.model import start_from
 from skills.finetune.run import recipe_options, stages
 from skills.finetune.run.run_dir import Entry, RunDir

@@ -20,7 +20,7 @@ from skills.finetune.run.recipe import Recipe
 from skills.finetune.run.run_dir import Done
 from skills.finetune.run.stage import Stage, StageContext
 from skills.finetune.training import checkpoints, curve, metrics, run_guard
-from skills.finetune.training.stopping import Stop, explained
+from skills.finetune.training.stopping import explained, stopped_by_signals
 from skills.finetune.training.watch import Steps, Watch, schedule
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
     order = batches.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
     steps = schedule(len(prepared.train), recipe.training)
     pace = Steps(rows=steps.last, weight=max(1, steps.last - begun), done=begun)
-    stop = Stop(context.call.cancel.is_set)
-    watch = Watch(folder, order, steps, log, pace, guard, base.name, recipe.training.keep, stop)
+    stop, keep = context.call.cancel.is_set, recipe.training.keep
+    watch = Watch(folder, order, steps, log, pace, guard, base.name, keep, stop)
     if begun < steps.last:
         checkpoints.clean(folder)
         trainer = _trainer(context, base, prepared, recipe, watch)
         with (
             explained(recipe.training, watch),
-            stop.on_signals(screen.notice),
+            stopped_by_signals(context.call),
             progress.shown(pace, screen, "training") as watch.update,
         ):
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint.path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from finetune_base import smollm2, tiny_base
 from harness.errors import InputError, Interrupted, OutputError, SkillFailed
 from harness.models.backends import engine
 from harness.runs import targets
+from harness.support.stop_token import StopToken
 from skills.finetune.export import gguf, llama_cpp, merge, readback, same_text
 from skills.finetune.export.same_text import Answer
 from skills.finetune.formats.lora_adapter import read_adapter
@@ -296,7 +296,7 @@ def checkout(folder: Path, script: str) -> llama_cpp.Converters:
 def run(
     converters: llama_cpp.Converters,
     log: Path,
-    cancel: threading.Event | None = None,
+    cancel: StopToken | None = None,
     tick: Callable[[str], None] = lambda _: None,
 ) -> str:
     return llama_cpp.run_program(
@@ -304,7 +304,7 @@ def run(
         log,
         doing="converting the model",
         tick=tick,
-        cancel=cancel or threading.Event(),
+        cancel=cancel or StopToken(),
         environment=converters.environment(),
     )
 
@@ -338,7 +338,7 @@ def test_a_converter_that_fails_is_quoted_and_leaves_its_log(tmp_path: Path) -> 
 
 def test_a_converter_is_ended_when_the_work_is_called_off(tmp_path: Path) -> None:
     script = "import time; print('Writing: 12%', flush=True); time.sleep(60); print('done')"
-    cancel = threading.Event()
+    cancel = StopToken()
     said: list[str] = []
 
     def tick(status: str) -> None:
