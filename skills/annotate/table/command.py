@@ -10,6 +10,7 @@ from harness.api.skill import Call, Result
 from harness.errors import ModelError, ModelUnavailable, UsageError
 from harness.models.pool import ServedModel
 from harness.runs.process_lock import job_lock
+from harness.support.text_input import regular_file
 from skills.annotate.table import sources
 from skills.annotate.table.job import AnnotateJob
 from skills.annotate.table.result import Finished, finish
@@ -17,7 +18,6 @@ from skills.annotate.table.sources import Source
 from skills.corpus.db import reads, runs
 from skills.corpus.db.connection import default_path, locks, open_corpus
 from skills.corpus.tables.columns import Columns
-from skills.corpus.tables.files import regular_file
 from skills.nanda.framework import Framework
 
 

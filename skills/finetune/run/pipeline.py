@@ -11,7 +11,7 @@ from harness.api.skill import Call, Result
 from harness.errors import InputError, ModelUnavailable, UsageError
 from harness.runs.grammar import as_path
 from harness.runs.process_lock import job_lock
-from skills.corpus.tables.files import regular_file
+from harness.support.text_input import regular_file
 from skills.finetune.model import start_from
 from skills.finetune.run import recipe_options, stages
 from skills.finetune.run.run_dir import Entry, RunDir
@@ -40,12 +40,11 @@ def run_stage(call: Call) -> Result:
 
 def show_plan(call: Call) -> Result:
     """Say what a run would take, and whether this machine has it."""
-    from skills.finetune.planning import plan
-    from skills.finetune.planning import text as plan_text
+    from skills.finetune.planning import plan, report
 
     made = plan.plan(_work(call))
     refused = made.refusals[0] if made.refusals else None
-    return Result(plan_text.show(made), made.as_dict(), stopped=refused)
+    return Result(report.show(made), made.as_dict(), stopped=refused)
 
 
 def _alone(context: StageContext) -> AbstractContextManager[None]:
