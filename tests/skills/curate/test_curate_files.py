@@ -144,8 +144,8 @@ def without_abstract() -> dict[str, str]:
         ("arxiv_id,abstract,claim\n", "no rows below its header"),
         ([without_abstract()], "abstract"),
         ([without_claim()], "agent.csv: has no column claim"),
-        ([row(1, **dict.fromkeys(moves(1), ""))], "no row of it has an annotation"),
-        ([row(1, abstract="")], "no row of it has an annotation"),
+        ([row(1, **dict.fromkeys(moves(1), ""))], "none of its rows has an annotation"),
+        ([row(1, abstract="")], "none of its rows has an annotation"),
         ([row(1), row(1, abstract="Another one of other words.")], "line 3: has the id"),
     ],
 )
