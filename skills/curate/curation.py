@@ -11,7 +11,7 @@ from harness.api.skill import Call, Result
 from harness.errors import ModelUnavailable
 from harness.models.pool import ServedModel
 from harness.runs.grammar import as_path
-from harness.runs.jobs import Tally, ctrl_c_asks
+from harness.runs.jobs import Tally
 from harness.runs.process_lock import job_lock
 from skills.corpus.db import runs
 from skills.corpus.db.connection import default_path, locks, open_corpus
@@ -113,7 +113,7 @@ class Curation:
         judge = Judge(self.panel, model, self.framework, self._form(model, db))
         ballots = Ballots(db, judge)
         job = CurateJob(self.call, self.source, self.probes, ballots)
-        with ctrl_c_asks(job.request_stop), runs.noted(db, lambda: ballots.run_id or 0):
+        with self.call.cancel.on_signals(), runs.noted(db, lambda: ballots.run_id or 0):
             ballots.run_id = self._start(db, judge)
             started = time.monotonic()
             tally = job.run()

@@ -32,8 +32,6 @@ class CurateJob:
     source: Input
     probes: Sequence[Item]
     ballots: Ballots
-    _job: Job[Any, Any] | None = None
-    _stop: bool = False
     _slots: SimpleQueue[int] = field(default_factory=SimpleQueue)
     _votes: SimpleQueue[tuple[Item, Vote]] = field(default_factory=SimpleQueue)
     _known: dict[str, dict[str, Vote]] = field(default_factory=dict)
@@ -67,12 +65,6 @@ class CurateJob:
             "explaining", due, items, self._request_reason, self._save_reason, self._skip_reason
         )
 
-    def request_stop(self) -> None:
-        """Stop the job, as Ctrl-C does."""
-        self._stop = True
-        if self._job is not None:
-            self._job.ask()
-
     def verdicts(self, criteria: Criteria) -> list[Verdict]:
         """Decide about every annotation and probe, as far as they have been judged."""
         return [
@@ -99,9 +91,7 @@ class CurateJob:
             return Tally()
         pace = Pace(len(due), sum(len(item.paper.abstract) for item in items))
         slots = self.judge.model.slots
-        self._job = Job(perform, keep, refuse, slots, self.call.cancel, tick=tick)
-        if self._stop:
-            self._job.ask()
+        job = Job(perform, keep, refuse, slots, self.call.cancel, tick=tick)
         with shown(pace, self.call.screen, description) as update:
 
             def count(item: Item, tokens: int | None) -> None:
@@ -109,7 +99,7 @@ class CurateJob:
                 update()
 
             self._count = count
-            return self._job.run(due)
+            return job.run(due)
 
     def _is_judged(self, item: Item) -> bool:
         return self.judge.form.can_answer and (bool(item.probe) or not item.findings)

@@ -9,30 +9,40 @@ from typing import ClassVar
 from pydantic import Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
-from harness.api.options import misplaced
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.runs.grammar import as_path
+from skills.corpus.options import DatabaseOptions, TitledColumnOptions, WorkerOptions
 from skills.finetune.data.options import DatasetOptions
 from skills.nanda.framework_option import FrameworkOption, chosen
 
-_CURATE, _REVIEW = "a run of the panel", "a review"
-_PANEL_OPTIONS = (
-    "personas",
-    "min_votes",
-    "calibrate",
-    "reject_rate",
-    "probes",
-    "explain",
-    "retry_failed",
-    "workers",
-    "limit",
-)
-_GOES_WITH = {
-    **dict.fromkeys((*_PANEL_OPTIONS, "build"), (_CURATE,)),
-    "from_": (_REVIEW,),
-}
-"""The options that only one of the two modes has."""
+
+class PanelOptions(WorkerOptions):
+    personas: Path | None = Field(
+        None, description="a YAML file with another panel than the shipped one"
+    )
+    min_votes: int = Field(3, ge=1, description="number of votes that keep an annotation")
+    calibrate: bool = Field(
+        False, description="set the thresholds from this table, also for later runs"
+    )
+    reject_rate: float = Field(0.3, gt=0, lt=1, description="with --calibrate, the share to reject")
+    probes: int = Field(
+        8, ge=1, le=1000, description="known-bad annotations of each kind to mix in"
+    )
+    explain: bool = Field(False, description="ask for a reason for each rejected annotation")
+    retry_failed: bool = Field(False, description="process only what failed before")
+    limit: int | None = Field(None, ge=1, description="only the first N rows")
+    build: Path | None = Field(
+        None, description="also build a training set from this run: a .jsonl file, with a manifest"
+    )
+
+
+class BuildOptions(PanelOptions, DatasetOptions):
+    """Options of a run that builds a training set from what it keeps."""
+
+
+class ReviewOptions(SkillOptions):
+    from_: Path | None = Field(None, alias="from", description="the table that has the abstracts")
 
 
 class Curate(Skill):
@@ -47,53 +57,32 @@ class Curate(Skill):
         "votes keep it.\n"
         "\n"
         "Known-bad annotations are mixed in and never kept: the report shows how many are found.\n"
-        "Beside the target, STEM_rejected.csv with reasons, STEM_curation_log.jsonl with every\n"
-        "vote and STEM_curation_report.html are written, where the target is STEM_curated.csv.\n"
+        "Beside the target STEM_curated.csv, these files are written: STEM_rejected.csv with\n"
+        "reasons, STEM_curation_log.jsonl with every vote, and STEM_curation_report.html.\n"
         "\n"
-        "--build FILE also builds a training set, as /finetune dataset does; the options that\n"
-        "begin with `data set:` go with it.\n"
+        "--build FILE also builds a training set, as /finetune dataset does.\n"
         "\n"
         "--review shows the annotations of TABLE one by one, for you to accept, edit or reject:\n"
         "what you accept is written to gold.csv, or to the file after `save to`."
     )
     saves = (".csv", ".jsonl", ".parquet", ".json", ".md", ".html")
 
-    class Options(DatasetOptions):
-        manner: ClassVar[frozenset[str]] = frozenset(_PANEL_OPTIONS)
+    class Options(ReviewOptions, BuildOptions, TitledColumnOptions, DatabaseOptions):
+        manner: ClassVar[frozenset[str]] = frozenset(PanelOptions.model_fields) - {"build"}
 
-        personas: Path | None = Field(
-            None, description="a YAML file with another panel than the shipped one"
-        )
-        min_votes: int = Field(3, ge=1, description="number of votes that keep an annotation")
-        calibrate: bool = Field(
-            False, description="set the thresholds on this table, for later runs too"
-        )
-        reject_rate: float = Field(
-            0.3, gt=0, lt=1, description="with --calibrate, the share to be rejected"
-        )
-        probes: int = Field(
-            8, ge=1, le=1000, description="known-bad annotations of each kind that are mixed in"
-        )
-        explain: bool = Field(False, description="ask for a reason for each rejected annotation")
-        retry_failed: bool = Field(
-            False, description="retry what failed before, and do nothing else"
-        )
-        workers: int | None = Field(
-            None, ge=1, le=256, description="annotations judged at once; default: model dependent"
-        )
-        limit: int | None = Field(None, ge=1, description="judge only the first N rows")
-        build: Path | None = Field(
-            None, description="also build a training set: a .jsonl file, with a manifest"
-        )
         review: bool = Field(False, description="judge the annotations yourself, one by one")
-        from_: Path | None = Field(
-            None, alias="from", description="with --review, the table that has the abstracts"
-        )
-        abstract_column: str | None = Field(None, description="the table's column of abstracts")
-        id_column: str | None = Field(None, description="the table's column of ids")
-        title_column: str | None = Field(None, description="the table's column of titles")
         framework: FrameworkOption = None
-        db: Path | None = Field(None, description="the corpus database, instead of your own")
+
+    variants: ClassVar[dict[str, type[SkillOptions]]] = {
+        "a run of the panel": PanelOptions,
+        "--build": BuildOptions,
+        "--review": ReviewOptions,
+    }
+
+    def variant(self, call: Call) -> str:
+        if call.options.review:
+            return "--review"
+        return "a run of the panel" if call.options.build is None else "--build"
 
     def companions(
         self, target: Path, options: SkillOptions, subcommand: str
@@ -114,13 +103,10 @@ class Curate(Skill):
         return " and ".join(changed)
 
     def run(self, call: Call) -> Result:
-        mode = _REVIEW if call.options.review else _CURATE
-        if wrong := misplaced(call.options, _GOES_WITH, mode):
-            raise UsageError(f"{wrong[0]} is for {' or '.join(wrong[1])}, and this is {mode}")
         _check_combinations(call)
         if call.source == "stdin":  # the content of a table, not its path
             raise UsageError("stdin is not read", hint="Give the name of a file, or `corpus`.")
-        if mode == _REVIEW:
+        if call.options.review:
             from skills.curate.review.command import review
 
             target = call.targets[0] if call.targets else Path("gold.csv")
@@ -135,9 +121,6 @@ def _check_combinations(call: Call) -> None:
     options, given = call.options, call.options.model_fields_set
     if "reject_rate" in given and not options.calibrate:
         raise UsageError("--reject-rate goes with --calibrate")
-    for field in DatasetOptions.model_fields:
-        if field in given and options.build is None:
-            raise UsageError(f"--{field.replace('_', '-')} goes with --build FILE")
     if options.build is None:
         return
     if not call.targets:

@@ -17,9 +17,9 @@ from harness.support.text_input import shown
 from skills.corpus import importer
 from skills.corpus.db import reads
 from skills.corpus.records import Annotated
-from skills.corpus.tables.annotated_reader import Entry, entries
+from skills.corpus.tables.annotated_reader import complete_rows
 from skills.corpus.tables.columns import Columns
-from skills.corpus.tables.reader import open_table
+from skills.corpus.tables.reader import TableRow, open_table
 from skills.curate.inputs import gates
 from skills.curate.inputs.gates import Finding
 from skills.nanda.framework import Framework, sha256_of
@@ -48,7 +48,7 @@ class Item:
     moves: Mapping[str, str]
     where: str
     findings: tuple[Finding, ...] = ()
-    entry: Entry | None = None
+    entry: TableRow | None = None
     probe: str = ""
     changed: str = ""
 
@@ -92,26 +92,22 @@ def from_table(
     found: dict[tuple[str, str, str], Item] = {}
     filtered: Counter[str] = Counter()
     rows = 0
-    for entry in entries(db, path, framework, columns):
-        if limit is not None and rows == limit:
-            break
+    table = open_table(path, columns, moves=framework.names, limit=limit, abstract_by="provenance")
+    table.require_moves()
+    for entry in complete_rows(db, table):
         rows += 1
-        if entry.lacks:
-            raise InputError(
-                f"has no column {', '.join(entry.lacks)}",
-                where=shown(path),
-                hint="A table of annotations has the abstract and a column for each move.",
-            )
         identity = (entry.paper.id_field, entry.paper.id, entry.paper.sha256)
         if reason := _left_out(entry, found.get(identity), framework):
             filtered[reason] += 1
         else:
             found[identity] = _item(entry, framework)
     if not found:
-        what = "none of its rows has an annotation" if rows else "has no rows below its header"
+        what = "no row has an annotation" if rows else "has no rows below its header"
         raise InputError(what, where=shown(path))
     items = tuple(found.values())
-    return Input(str(path), items, _id_column(path, columns, items[0]), rows, filtered, path)
+    # A saved .jsonl file without abstracts has no id column of its own.
+    own = table.id_column if table.has_abstracts else None
+    return Input(str(path), items, own or items[0].paper.id_field, rows, filtered, path)
 
 
 def from_corpus(db: Database, framework: Framework, limit: int | None) -> Input:
@@ -142,11 +138,11 @@ def records(db: Database, items: Iterable[Item], framework: Framework) -> Iterat
             yield made
 
 
-def _left_out(entry: Entry, before: Item | None, framework: Framework) -> str:
+def _left_out(entry: TableRow, before: Item | None, framework: Framework) -> str:
     """Return why a row is left out, or ""; `before` is an earlier annotation of the same paper."""
     if not entry.paper.abstract:
         return "no abstract"
-    if not any(text.strip() for text in (entry.moves or {}).values()):
+    if not entry.has_moves:
         return "no annotation"
     if before is None:
         return ""
@@ -155,30 +151,20 @@ def _left_out(entry: Entry, before: Item | None, framework: Framework) -> str:
     return "another annotation of an earlier row's paper"
 
 
-def _item(entry: Entry, framework: Framework) -> Item:
+def _item(entry: TableRow, framework: Framework) -> Item:
     moves = _moves(entry, framework)
     findings = gates.find(entry.paper, moves, framework)
     return Item(entry.paper, moves, entry.where, findings, entry)
 
 
-def _moves(entry: Entry, framework: Framework) -> dict[str, str]:
-    written = entry.moves or {}
-    return {name: framework.canonical(written.get(name, "")) for name in framework.names}
+def _moves(entry: TableRow, framework: Framework) -> dict[str, str]:
+    return {name: framework.canonical(entry.moves[name]) for name in framework.names}
 
 
-def _as_entry(item: Annotated, framework: Framework) -> Entry:
-    return Entry(
+def _as_entry(item: Annotated, framework: Framework) -> TableRow:
+    return TableRow(
         f"{item.paper.id_field} {item.paper.id}",
         item.paper,
         {name: item.record[name] for name in framework.names},
         item.record["provenance"],
     )
-
-
-def _id_column(path: Path, columns: Columns, first: Item) -> str:
-    """Return the table's column of ids; for a saved .jsonl, the kind of the first id."""
-    try:
-        own = open_table(path, columns).id_column
-    except InputError:  # it has no abstracts
-        own = None
-    return own or first.paper.id_field
