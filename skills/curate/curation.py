@@ -84,7 +84,7 @@ class Curation:
             gated = len(self.source.items)
             calibration.calibrate((), gated, options.reject_rate, options.min_votes)
         run_id = 0
-        with runs.noted(db, lambda: run_id):
+        with runs.recorded(db, lambda: run_id):
             run_id = runs.start(
                 db, skill="curate", source=self.source.name, model="", settings=self._settings()
             )
@@ -106,7 +106,7 @@ class Curation:
         """
         judge = Judge(self.panel, model, self.framework, self._form(model, db))
         job = CurateJob(self.call, self.source, self.probes, judge, db)
-        with self.call.cancel.on_signals(), runs.noted(db, lambda: job.run_id):
+        with self.call.cancel.on_signals(), runs.recorded(db, lambda: job.run_id):
             job.run_id = self._start(judge, db)
             started = time.monotonic()
             tally = job.run()

@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.runs.grammar import as_path
 from skills.corpus.options import DatabaseOptions, TitledColumnOptions, WorkerOptions
 from skills.finetune.data.options import DatasetOptions
-from skills.nanda.framework_option import FrameworkOption, chosen
+from skills.nanda.framework_option import FrameworkOption, selected_framework
 
 
 class PanelOptions(WorkerOptions):
@@ -122,7 +122,7 @@ class Curate(Skill):
         _refuse_alone(call)
         if call.source == "stdin":  # a whole table, which is no path
             raise UsageError("stdin is not read", hint="Give the name of a file, or `corpus`.")
-        framework = chosen(call.options.framework, call.frameworks)
+        framework = selected_framework(call.options.framework, call.frameworks)
         if call.options.review:
             from skills.curate.review.command import review
 

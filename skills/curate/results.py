@@ -86,7 +86,7 @@ def _unreadable(desk: Desk, run: Run) -> Iterator[str]:
     added to the corpus is the only place that has them."""
     saved = [str(target) for target in desk.call.targets if target.suffix.lower() == ".jsonl"]
     papers = [verdict.item.paper for verdict in run.verdicts if verdict.decision == "kept"]
-    lost = sum(paper_rows.known(desk.db, paper) is None for paper in papers)
+    lost = sum(paper_rows.row_id(desk.db, paper) is None for paper in papers)
     if saved and lost:
         yield (
             f"{', '.join(saved)} has no abstracts, and {lost:,} of {len(papers):,} papers are not "
