@@ -180,7 +180,7 @@ def _opened(call: Call) -> AbstractContextManager[Database]:
 def _text(call: Call, usage: str) -> str:
     text = call.text.strip()
     if not text:
-        raise InputError(f"/corpus {call.subcommand} needs an argument", hint=usage)
+        raise InputError(f"/corpus {call.subcommand} needs an argument", hint=f"Usage: {usage}")
     return text
 
 

@@ -229,7 +229,10 @@ def test_files_that_are_no_corpus(tmp_path: Path) -> None:
         pass
     assert not (tmp_path / "none.db").exists()
     (tmp_path / "text.db").write_text("no database " * 100)
-    with pytest.raises(InputError, match="no corpus database"), open_corpus(tmp_path / "text.db"):
+    with (
+        pytest.raises(InputError, match="not a corpus database"),
+        open_corpus(tmp_path / "text.db"),
+    ):
         pass
     with pytest.raises(OutputError), open_corpus(tmp_path):
         pass
@@ -248,7 +251,7 @@ def test_a_foreign_database_is_refused_and_left_as_it_was(tmp_path: Path) -> Non
                 other.execute(sql)
             other.commit()
         before = path.read_bytes()
-        with pytest.raises(InputError, match="is no corpus database"), open_corpus(path):
+        with pytest.raises(InputError, match="is not a corpus database"), open_corpus(path):
             pass
         assert path.read_bytes() == before, name
         assert [*tmp_path.glob(f"{name}*")] == [path]
@@ -308,7 +311,7 @@ def test_a_locked_database_names_another_process(
     ("limit", "message"),
     [
         ("max_page_count = 1", r"disk is full\. .* make room"),
-        ("query_only = 1", r"readonly database\. .* yours to write"),
+        ("query_only = 1", r"readonly database\. .* write permission"),
     ],
 )
 def test_a_full_disk_and_a_file_that_may_not_be_written(
