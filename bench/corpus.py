@@ -5,8 +5,8 @@
 Builds a corpus of invented papers (or uses FILE, which is created if it does not exist) and prints
 the median and maximum of RUNS calls, first of the library's functions, then of whole commands, each
 in a new process. Words are drawn by Zipf's law as measured in the gold data: the most frequent word
-is in two of three moves, a frequent content word in one of ten. The rows are written by `store.save`
-to the real schema with its triggers; only their checks are invented, since computing them would
+is in two of three moves, a frequent content word in one of ten. Rows are written by `store.save`
+to the schema with its triggers; only their checks are invented, since computing them would
 take longer than all the rest. 100,000 annotations are 1.2 GB and take some minutes to build.
 """
 
@@ -150,9 +150,7 @@ def words_by_share(db: Database) -> list[tuple[str, float]]:
     return [(row["term"], row["doc"] / stated) for row in rows if not row["term"].endswith("0")]
 
 
-def measured_calls(
-    db: Database, shares: list[tuple[str, float]]
-) -> dict[str, Callable[[], object]]:
+def calls_of(db: Database, shares: list[tuple[str, float]]) -> dict[str, Callable[[], object]]:
     """Return the measured calls by their label."""
     framework = nanda()
 
@@ -235,7 +233,7 @@ def report(path: Path, runs: int) -> None:
         print(f"{count:,} annotations, {size:,.0f} MB; {runs} runs each, after one to warm up\n")
         print(f"{'the library':<56}{'median':>11}{'maximum':>11}")
         shares = words_by_share(db)
-        medians = measure(measured_calls(db, shares), runs)
+        medians = measure(calls_of(db, shares), runs)
     word = min(shares, key=lambda known: abs(known[1] - 0.12))[0]
     print(f"\n{'whole commands':<56}{'median':>11}{'maximum':>11}")
     measure(commands(path.resolve(), word), max(3, runs // 3))
