@@ -21,9 +21,6 @@ import sqlite3
 
 from skills.corpus.db.schema_curation import m006_ballots, m007_verdicts
 
-TOKENIZER = "porter unicode61"
-"""The tokenizer of the full-text tables."""
-
 
 def m001_papers(db: sqlite3.Connection) -> None:
     """A paper is its id together with its abstract: ids such as "12" mean nothing elsewhere."""
@@ -212,7 +209,7 @@ def _full_text(db: sqlite3.Connection, table: str, *columns: str, only: str = ""
     )
     db.execute(
         f"CREATE VIRTUAL TABLE {table}_fts USING fts5 ({named},"
-        f""" content="{table}", content_rowid="id", tokenize="{TOKENIZER}")"""
+        f""" content="{table}", content_rowid="id", tokenize="porter unicode61")"""
     )
     watched = f"{named}, {only}" if only else named
     for name, event, work in (

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from skills.corpus.db.facets import Kind, word
 from skills.corpus.db.papers import stored
 from skills.corpus.db.rows import Row
-from skills.corpus.db.schema import TOKENIZER
 from skills.corpus.search.query_syntax import Years, all_of, quoted, tokens
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, iso_date
@@ -175,20 +174,6 @@ def _each_once(rows: Iterable[Row]) -> Iterator[int]:
         if row["sha256"] not in seen:
             seen.add(row["sha256"])
             yield row["id"]
-
-
-def one_holds_all(papers: Iterable[Paper], words: Sequence[str]) -> bool:
-    """Return True if a paper contains all of `words` as `papers_about` matches them."""
-    import sqlite3
-    from contextlib import closing
-
-    with closing(sqlite3.connect(":memory:")) as memory:
-        memory.execute(f'CREATE VIRTUAL TABLE held USING fts5 (text, tokenize="{TOKENIZER}")')
-        memory.executemany(
-            "INSERT INTO held VALUES (?)", [(f"{of.title}\n{of.abstract}",) for of in papers]
-        )
-        query = "SELECT 1 FROM held WHERE held MATCH ? LIMIT 1"
-        return memory.execute(query, [all_of(list(words))]).fetchone() is not None
 
 
 def _any(kind: Kind, values: Sequence[object]) -> list[str]:

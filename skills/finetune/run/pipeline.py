@@ -40,12 +40,11 @@ def run_stage(call: Call) -> Result:
 
 def show_plan(call: Call) -> Result:
     """Say what a run would take, and whether this machine has it."""
-    from skills.finetune.planning import plan
-    from skills.finetune.planning import text as plan_text
+    from skills.finetune.planning import plan, report
 
     made = plan.plan(_work(call))
     refused = made.refusals[0] if made.refusals else None
-    return Result(plan_text.show(made), made.as_dict(), stopped=refused)
+    return Result(report.show(made), made.as_dict(), stopped=refused)
 
 
 def _alone(context: StageContext) -> AbstractContextManager[None]:

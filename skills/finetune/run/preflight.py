@@ -9,7 +9,7 @@ from skills.finetune.deploy.registered import check_name
 from skills.finetune.export.llama_cpp import chosen_converters, library_version
 from skills.finetune.model import start_from
 from skills.finetune.model.bases import describe
-from skills.finetune.planning.judgement import packages
+from skills.finetune.planning.advice import packages
 from skills.finetune.run.stage import StageContext
 
 MODULES = ("gguf", "sentencepiece", "cffi", "jinja2")

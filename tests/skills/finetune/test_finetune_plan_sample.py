@@ -33,8 +33,8 @@ def test_without_the_base_it_is_what_the_data_set_says(
     monkeypatch.chdir(tmp_path)
     result = fake_app(tmp_path).dispatch(f'/finetune plan "{data}" --set dev_share=0').result
     assert (
-        "one row, as the data set has it: around it comes the base's chat template, which is not "
-        'at hand, and in the loss the token that ends an answer; "+" is what the loss is taken of\n'
+        "one row, as in the data set: the base's chat template is not available, nor the end "
+        'token, which the loss includes; "+" marks the part in the loss\n'
         "  Do.\n  We tally.\n+ <annotation>\n+ Claim: a\n+ </annotation>\n"
     ) in result.text
     assert result.data["rows"]["sample_decoded"] is False
