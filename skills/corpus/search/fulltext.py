@@ -194,20 +194,6 @@ def _each_once(rows: Iterable[Row]) -> Iterator[int]:
             yield row["id"]
 
 
-def one_holds_all(papers: Iterable[Paper], words: Sequence[str]) -> bool:
-    """Whether a paper holds all of `words` as `papers_about` understands it."""
-    import sqlite3
-    from contextlib import closing
-
-    with closing(sqlite3.connect(":memory:")) as memory:
-        memory.execute(f'CREATE VIRTUAL TABLE held USING fts5 (text, tokenize="{TOKENIZER}")')
-        memory.executemany(
-            "INSERT INTO held VALUES (?)", [(f"{of.title}\n{of.abstract}",) for of in papers]
-        )
-        asked = "SELECT 1 FROM held WHERE held MATCH ? LIMIT 1"
-        return memory.execute(asked, [all_of(list(words))]).fetchone() is not None
-
-
 def _in_text(held: list[str]) -> str:
     """The expression for moves whose text, not their facets, holds all of these."""
     return f"text : ({all_of(held)})"

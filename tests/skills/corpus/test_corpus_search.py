@@ -16,7 +16,7 @@ from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.facets import word
 from skills.corpus.db.papers import keep
 from skills.corpus.search import fulltext as searching
-from skills.corpus.search.fulltext import TOKENIZER, Narrowing, one_holds_all, papers_about, search
+from skills.corpus.search.fulltext import Narrowing, papers_about, search
 from skills.corpus.search.query_syntax import Years, parse_years, tokens
 from skills.nanda.framework import nanda
 
@@ -233,14 +233,6 @@ def test_papers_that_hold_all_words_come_first(db: Database) -> None:
         "Long",
         "Ledger",
     ]
-
-
-def test_outside_the_corpus_words_are_held_as_in_it(db: Database) -> None:
-    kept = paper(1, "A ledger, with oracles.", title="Plans")
-    keep(db, kept)
-    for words in (["plan", "oracle"], ["LEDGERS"], ["ledger", "nets"], ["a b"], ['or"acle', "NOT"]):
-        assert one_holds_all([paper(2), kept], words) is bool(papers_about(db, words, 1)), words
-    assert TOKENIZER in db["papers_fts"].schema
 
 
 def test_papers_about_a_topic_by_date(db: Database) -> None:
