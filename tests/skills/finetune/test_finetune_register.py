@@ -484,6 +484,7 @@ def test_the_next_annotate_asks_the_registered_model(
     bench.settings = replace(bench.settings, cache_dir=cache)
     app = App(bench.settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
     try:
+        assert _shown(app)["trained_on"] == {}
         bench.register()
         assert _shown(app)["serve"][0]["backend"] == "ollama"  # as it was when the session began
         app.dispatch("/reload")

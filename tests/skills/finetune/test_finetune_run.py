@@ -19,7 +19,7 @@ from finetune_chain import ABSTRACT, NOBODY, STEPS, Chain, as_learnt, one_thread
 from ollama_server import OllamaServer
 
 from harness.errors import UsageError
-from skills.finetune.run.stages import ORDER
+from skills.finetune.run.stage import ORDER
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(1500)]
 
@@ -84,7 +84,7 @@ def test_each_stage_leaves_what_it_is_for(trained: Trained) -> None:
         path.name for path in out.iterdir() if path.is_dir()
     }
     [left_out] = [line for line in trained.said.splitlines() if line.startswith("ollama:")]
-    assert left_out == f"ollama: left out: no Ollama server at {NOBODY}"
+    assert left_out == f"ollama: skipped: no Ollama server at {NOBODY}"
     same_text = trained.stages["gguf"]["same_text"]
     assert (same_text["skipped"], same_text["tokens"] > 0) == ("", True)
     assert trained.stages["quantize"]["fallbacks"] > 0, "576 is no multiple of 256"

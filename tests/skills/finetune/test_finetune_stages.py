@@ -9,29 +9,28 @@ from finetune_artifacts import work_in
 
 from harness.errors import HarnessError, InputError, UsageError
 from harness.testing import assert_refuses, fake_app
-from skills.finetune.run import stages
 from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Stage, StageContext
+from skills.finetune.run.stage import Stage, StageContext, perform
 
 
 def test_a_stage_is_done_once_and_again_when_inputs_or_files_have_changed(tmp_path: Path) -> None:
     context = work_in(tmp_path, base=tmp_path)
     made, given = [], {"rows": 1}
 
-    def perform(context: StageContext) -> Done:
+    def write(context: StageContext) -> Done:
         made.append(dict(given))
         context.run_dir.f16.write_text(str(given))
         return Done([context.run_dir.f16])
 
-    stage = Stage("gguf", "write it", lambda _: dict(given), perform)
-    stages.perform(context, stage)
-    stages.perform(context, stage)
+    stage = Stage("gguf", "write it", lambda _: dict(given), write)
+    perform(context, stage)
+    perform(context, stage)
     assert len(made) == 1
     given["rows"] = 2
-    stages.perform(context, stage)
+    perform(context, stage)
     assert len(made) == 2
     context.run_dir.f16.write_text("somebody else's")
-    stages.perform(context, stage)
+    perform(context, stage)
     assert len(made) == 3
 
 
@@ -40,15 +39,19 @@ def test_a_stage_is_done_once_and_again_when_inputs_or_files_have_changed(tmp_pa
     [
         ("/finetune", UsageError, "needs a training set or a subcommand"),
         ("/finetune trian", UsageError, "has no subcommand 'trian', and there is no such folder"),
-        ("/finetune merge there", InputError, "no run was begun here"),
+        ("/finetune merge there", InputError, "no run was started here"),
         ("/finetune plan t.jsonl --preset none", UsageError, "there is no preset 'none'"),
         ("/finetune plan t.jsonl --set x", UsageError, "is not NAME=VALUE"),
-        ("/finetune plan t.jsonl --set trainin.seed=1", UsageError, "no recipe has the setting"),
-        ("/finetune plan t.jsonl --set base.seed=1", UsageError, "no recipe has the setting"),
-        ("/finetune plan t.jsonl --set training.sed=1", UsageError, "There are epochs, batch"),
+        ("/finetune plan t.jsonl --set trainin.seed=1", UsageError, "a recipe has no setting"),
+        ("/finetune plan t.jsonl --set base.seed=1", UsageError, "a recipe has no setting"),
+        (
+            "/finetune plan t.jsonl --set training.sed=1",
+            UsageError,
+            "Known settings: epochs, batch",
+        ),
         ("/finetune plan t.jsonl --set training.seed=x", UsageError, "should be a valid integer"),
         ("/finetune merge there --resume", UsageError, "--resume does not apply to merge"),
-        ("/finetune merge there save to a.jsonl", UsageError, "keeps what it makes in a folder"),
+        ("/finetune merge there save to a.jsonl", UsageError, "writes its files into a folder"),
     ],
 )
 def test_lines_that_are_refused(

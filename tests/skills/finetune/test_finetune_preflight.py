@@ -44,7 +44,7 @@ def test_a_folder_without_llama_cpp(app: App, tmp_path: Path) -> None:
 
 
 def test_a_name_that_cannot_be_one(app: App) -> None:
-    assert "'Not-Mine' cannot be a model's name" in refused(
+    assert "'Not-Mine' is not a valid model name" in refused(
         app, f"{LINE} --as-name Not-Mine", UsageError
     )
 
@@ -80,8 +80,8 @@ def test_a_server_that_is_too_old(app: App, tmp_path: Path) -> None:
     with OllamaServer(tmp_path / "blobs", version="0.5.4") as server:
         said = refused(app, f"{LINE} --host {server.url}", UsageError)
     assert said == (
-        "Ollama 0.5.4 is too old: it cannot make a model of files that are sent to it. "
-        "0.5.5 and later can. Update it."
+        "Ollama 0.5.4 is too old: it cannot create a model from uploaded files. "
+        "Update it to 0.5.5 or later."
     )
 
 
