@@ -18,7 +18,7 @@ from skills.corpus.options import (
     TitledColumnOptions,
     WorkerOptions,
 )
-from skills.nanda.framework_option import FrameworkOption, chosen
+from skills.nanda.framework_option import FrameworkOption, selected_framework
 
 _ASK = r"(?:please\s+|can\s+you\s+|could\s+you\s+|would\s+you\s+)*annotate\s+"
 _WHAT = r"(?:this|the|my|following|arxiv|paper|abstract|file|text|preprint|from|of|in|with|id)"
@@ -126,7 +126,7 @@ class Annotate(Skill):
         return f"writes into the database {options.db}" if options.db else ""
 
     def run(self, call: Call) -> Result:
-        framework = chosen(call.options.framework, call.frameworks)
+        framework = selected_framework(call.options.framework, call.frameworks)
         variant = self.variant(call)
         if variant == "a table":
             from skills.annotate.papers import table_in
