@@ -137,7 +137,7 @@ def test_a_checkpoint_that_is_not_there_is_refused_even_where_all_is_trained(
 @pytest.mark.parametrize(
     ("line", "within"),
     [
-        ("/finetune new.jsonl --out ft", "skills.finetune.run.pipeline.check"),
+        ("/finetune new.jsonl --out ft", "skills.finetune.pipeline.check"),
         ("/finetune train ft", "skills.finetune.training.earlier.refuse_checkpoint"),
         ("/finetune prepare ft", "skills.finetune.run.stage.perform"),
         ("/finetune merge ft", "skills.finetune.run.stage.perform"),
