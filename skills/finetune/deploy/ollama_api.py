@@ -25,7 +25,7 @@ from harness.errors import (
     SkillFailed,
     UsageError,
 )
-from harness.models.backends.ollama_server import DEFAULT_HOST, open_client, full_name
+from harness.models.backends.ollama_server import DEFAULT_HOST, full_name, open_client
 from harness.models.backends.remote import CONNECT_SECONDS, ConnectionHandle, stream_error
 
 LONG_SECONDS = 1800.0
