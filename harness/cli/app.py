@@ -10,7 +10,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import harness.plugins.builtin_backends as shipped_backends
 from harness.api.skill import Skill
@@ -28,9 +28,8 @@ from harness.errors import (
     UnknownSkill,
     UsageError,
 )
-from harness.models import registry as registries
 from harness.models.pool import Choice, ModelPool, Models
-from harness.models.registry import Registry, Resolution
+from harness.models.resolution import Resolution
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import Discovery
@@ -40,6 +39,9 @@ from harness.runs.runner import Door, Execution, Outcome
 from harness.settings import Settings
 from harness.support.suggestions import did_you_mean
 from harness.terminal.console import Screen
+
+if TYPE_CHECKING:
+    from harness.models.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,9 +307,11 @@ class App:
                 raise
 
     def _read_registry(self) -> Registry:
+        from harness.models.registry import load
+
         path = self._registry_path
         required = path is not None or self.settings.registry_required
         user = path or self.settings.user_registry
         if required and not user.is_file():
             raise RegistryError("there is no such registry file", where=str(user))
-        return registries.load(self.settings.shipped_registry, user)
+        return load(self.settings.shipped_registry, user)
