@@ -91,7 +91,7 @@ def with_trl(work: Work) -> dict[str, Any]:
         model=model,
         args=sft_config(recipe, work.out.folder / "trl"),
         train_dataset=sft_rows(work),
-        processing_class=open_tokenizer(base),
+        processing_class=open_tokenizer(base.folder),
         peft_config=LoraConfig(
             r=adapter.r,
             lora_alpha=adapter.alpha,

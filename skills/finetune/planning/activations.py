@@ -18,7 +18,6 @@ time is computed again. The sum is within 5 % of what autograd was seen to keep 
 
 from __future__ import annotations
 
-from skills.finetune.model.adapter_layers import targets
 from skills.finetune.model.facts import BaseFacts
 from skills.finetune.planning.terms import TRAINED, Batch, Item, Place, compute_bytes
 from skills.finetune.run.recipe import Recipe
@@ -34,7 +33,7 @@ def adapter_activations(facts: BaseFacts, recipe: Recipe, batch: Batch, place: P
         UsageError: the recipe names a layer that the base does not have.
     """
     mask = 0 if not recipe.adapter.dropout else 1 if place == "gpu" else TRAINED
-    names = targets(facts, recipe.adapter)
+    names = facts.targets(recipe.adapter.targets)
     inputs = sum(facts.linear[name][0] for name in names)
     width = compute_bytes(recipe.quantization)
     adapters = inputs * (width + mask) + len(names) * recipe.adapter.r * width

@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from skills.finetune.model.adapter_layers import targets
 from skills.finetune.model.facts import BaseFacts
 from skills.finetune.planning.activations import adapter_activations, full_activations, logits
 from skills.finetune.planning.terms import TRAINED, Batch, Item, Place, compute_bytes
@@ -44,9 +43,9 @@ def adapter_matrices(facts: BaseFacts, adapter: Adapter) -> tuple[int, ...]:
     have fewer outputs, and so smaller matrices.
 
     Raises:
-        UsageError: as `targets`.
+        UsageError: as `BaseFacts.targets`.
     """
-    shapes = [facts.linear[name] for name in targets(facts, adapter)]
+    shapes = [facts.linear[name] for name in facts.targets(adapter.targets)]
     return tuple(adapter.r * size for shape in shapes for size in shape)
 
 
@@ -116,11 +115,11 @@ def adapter_items(facts: BaseFacts, recipe: Recipe) -> tuple[Item, ...]:
     """The adapter, its gradients and its optimizer.
 
     Raises:
-        UsageError: as `targets`.
+        UsageError: as `BaseFacts.targets`.
     """
     matrices = adapter_matrices(facts, recipe.adapter) * facts.layers
     trained, optimizer = sum(matrices), recipe.training.optimizer
-    names = ", ".join(targets(facts, recipe.adapter))
+    names = ", ".join(facts.targets(recipe.adapter.targets))
     in_words = f"{trained:,} values (r {recipe.adapter.r} on {names} of {facts.layers} layers)"
     return (
         Item("adapter", trained * TRAINED, f"{in_words} x {TRAINED} bytes", held=True),
@@ -138,7 +137,7 @@ def qlora(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place) -> tuple
     """What this recipe holds at its peak; without quantization it is LoRA.
 
     Raises:
-        UsageError: as `targets`.
+        UsageError: as `BaseFacts.targets`.
     """
     width = compute_bytes(recipe.quantization)
     items = [*base_items(facts, recipe.quantization), *adapter_items(facts, recipe)]

@@ -158,7 +158,7 @@ def plan(
     """
     machine = machine or machines.find()
     recipe, facts = work.recipe, _facts(work)
-    start_from.opened(work, facts)
+    start_from.open_start(work, facts)
     rows = rows_of(work)
     steps = schedule(rows.count, recipe.training)
     saved = checkpoints(steps.last, recipe.training)

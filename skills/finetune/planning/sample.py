@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 
-from skills.finetune.model.bases import Base, at_hand, open_tokenizer
+from skills.finetune.model.bases import open_tokenizer, tokenizer_folder
 from skills.finetune.model.folder import chat_template, end_tokens
 from skills.finetune.preparation.examples import Example
 from skills.finetune.preparation.tokens import Renderer
@@ -37,10 +37,10 @@ def sample_of(work: Work, row: Example) -> Sample:
     Raises:
         InputError: the base's chat template does not fit it.
     """
-    folder = at_hand(work)
+    folder = tokenizer_folder(work)
     installed = all(importlib.util.find_spec(name) is not None for name in NEEDED)
     if folder is None or not installed or not chat_template(folder):
         given = "".join(f"{message['content']}\n" for message in row.messages)
         return Sample(((given, False), (row.completion, True)), decoded=False)
-    renderer = Renderer(open_tokenizer(Base(folder, folder.name, "", "")), end_tokens(folder))
+    renderer = Renderer(open_tokenizer(folder), end_tokens(folder))
     return Sample(tuple(renderer.pieces(renderer.tokens_of(row))))

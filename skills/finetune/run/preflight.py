@@ -33,7 +33,7 @@ def check(work: Work) -> None:
     library_version()
     start_from.refuse_name(work.recipe, options.as_name or work.out.name)
     facts = describe(work)
-    start_from.find(work) if facts is None else start_from.opened(work, facts)
+    start_from.find(work) if facts is None else start_from.open_start(work, facts)
     check_name(options.as_name)
     if options.host:
         with Ollama(options.host) as ollama:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.api.skill import Call
+from harness.models.weights import FileStore
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.run.run_dir import Done, Out
 from skills.nanda.framework import Framework
@@ -33,6 +34,11 @@ class Work:
     def cache(self) -> Path:
         """Where what can be made again is kept: bases that were unpacked."""
         return self.call.settings.cache_dir
+
+    @property
+    def files(self) -> FileStore:
+        """The files of the registry, as they are found or fetched on this machine."""
+        return FileStore(self.call.models.registry.files, self.cache, self.call.screen.notice)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def inputs(work: Work) -> Mapping[str, Any]:
     found |= work.recipe.model_dump(mode="json", include=parts)
     if work.recipe.adapter.start_from is None:
         return found
-    start_from.opened(work, _facts_of_base(work))
+    start_from.open_start(work, _facts_of_base(work))
     del found["adapter"]["start_from"]  # its digest says it, and it may have another name tomorrow
     return found | {"start": start_from.digest(work)}
 
@@ -136,11 +136,11 @@ def _trainer(
     from skills.finetune.model.loading import load_model
     from skills.finetune.training.trainer import make_trainer
 
-    begins_from = start_from.opened(work, _facts_of_base(work))
+    begins_from = start_from.open_start(work, _facts_of_base(work))
     with work.call.screen.progress("loading the base"):
         model = load_model(base.folder, recipe)
         if begins_from is not None:
-            start_from.put_into(model, begins_from)
+            start_from.load_into(model, begins_from)
     return make_trainer(model, recipe, prepared, watch)
 
 

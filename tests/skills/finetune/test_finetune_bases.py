@@ -14,9 +14,8 @@ from harness import settings
 from harness.errors import InputError, ModelUnavailable
 from skills.finetune.model import bases
 from skills.finetune.model.bases import describe, open_base, open_tokenizer
-from skills.finetune.model.facts import published
+from skills.finetune.model.facts import of_config, of_gguf, published
 from skills.finetune.model.folder import chat_template, end_tokens
-from skills.finetune.model.shapes import of_config, of_gguf
 from skills.finetune.run.stage import Work
 
 HUB = "someone/Tiny-1B-Instruct"
@@ -98,15 +97,15 @@ def adapter(folder: Path) -> None:
         (lacks("model.safetensors"), "has no model.safetensors"),
         (lacks("tokenizer.json"), "has no tokenizer.json"),
         (lacks("chat_template.jinja"), "has no chat template"),
-        (cut_short, "model.safetensors: is damaged or cut short"),
-        (of_no_weights, "model.safetensors: is damaged or cut short"),
+        (cut_short, "model.safetensors: is damaged or truncated"),
+        (of_no_weights, "model.safetensors: is damaged or truncated"),
         (sharded, "has no model-2.safetensors"),
-        (adapter, "is an adapter, and no model"),
+        (adapter, "is an adapter, not a model"),
         (lambda folder: (folder / "config.json").write_text("{"), "config.json: cannot be read"),
-        (lambda folder: edit(folder / "config.json", model_type="gpt2"), "of the kind 'gpt2'"),
+        (lambda folder: edit(folder / "config.json", model_type="gpt2"), "of the type 'gpt2'"),
         (
             lambda folder: edit(folder / "config.json", quantization_config={"bits": 4}),
-            "quantized already",
+            "already quantized",
         ),
     ],
 )
@@ -140,7 +139,7 @@ def test_end_tokens_are_those_of_either_configuration(base: Path) -> None:
 
 
 def test_a_base_that_is_nowhere_is_refused_with_what_it_may_be(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no base 'no-such-thing'"):
+    with pytest.raises(InputError, match="the base 'no-such-thing' is not on this machine"):
         open_base(work_over(tmp_path, "no-such-thing"))
     assert describe(work_over(tmp_path, "no-such-thing")) is None
 
@@ -162,7 +161,7 @@ def test_a_model_of_the_hub_that_is_not_here_is_named_with_how_to_fetch_it(
     hub: Path, tmp_path: Path
 ) -> None:
     work = work_over(tmp_path, HUB)
-    with pytest.raises(InputError, match=f"{HUB} is not on this machine. `hf download {HUB}`"):
+    with pytest.raises(InputError, match=f"'{HUB}' is not on this machine. `hf download {HUB}`"):
         open_base(work)
     assert describe(work) is None
 
@@ -234,7 +233,9 @@ def test_the_parameters_are_those_that_transformers_builds(kind: str, tied: bool
 
 
 def test_a_configuration_without_its_numbers_is_refused() -> None:
-    with pytest.raises(InputError, match=r"config\.json: lacks a number: 'num_attention_heads'"):
+    with pytest.raises(
+        InputError, match=r"config\.json: a number is missing: 'num_attention_heads'"
+    ):
         of_config({"model_type": "llama", "hidden_size": 8}, "x", "y", "config.json")
 
 
@@ -284,9 +285,9 @@ def test_an_adapter_of_the_registry_is_no_base(tmp_path: Path) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
-    with pytest.raises(InputError, match="is an adapter, and no model"):
+    with pytest.raises(InputError, match="is an adapter, not a model"):
         of_gguf(path, "x", "y")
-    with pytest.raises(InputError, match="is no GGUF that can be read"):
+    with pytest.raises(InputError, match="cannot be read as GGUF"):
         of_gguf(Path(__file__), "x", "y")
 
 
@@ -357,7 +358,7 @@ def test_the_real_base_answers_as_it_did_before_it_was_unpacked(tmp_path: Path) 
     shared.mkdir(parents=True, exist_ok=True)
     work.cache.symlink_to(shared)  # unpacked once on a machine
     base = open_base(work)
-    tokenizer = open_tokenizer(base)
+    tokenizer = open_tokenizer(base.folder)
     model = AutoModelForCausalLM.from_pretrained(base.folder)
     assert model.dtype == torch.bfloat16
     assert model.num_parameters() == 134_515_008

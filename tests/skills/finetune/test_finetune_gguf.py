@@ -16,6 +16,7 @@ from finetune_base import smollm2, tiny_base
 
 from harness.errors import InputError, Interrupted, OutputError, SkillFailed
 from harness.models.backends import engine
+from harness.models.gguf_file import open_gguf
 from harness.runs import targets
 from skills.finetune.export import gguf, llama_cpp, merge, readback, same_text
 from skills.finetune.export.same_text import Answer
@@ -137,17 +138,17 @@ def test_an_adapter_may_be_kept_in_half_the_size(made: tuple[Work, Done], base: 
     assert gguf.inputs(half) == {**gguf.inputs(work), "lora_type": "f16"}
 
     (work.out.folder / "half").mkdir()
-    making = gguf._Making(
+    making = gguf._Conversion(
         half, llama_cpp.find_converters(), open_base(half), work.out.folder / "half"
     )
     found = making.lora()
-    assert found.types == {"F16": 28}
+    assert found.tensor_types == {"F16": 28}
     assert found.path.stat().st_size < 0.7 * done.facts["lora"]["bytes"]
 
 
 def test_an_adapter_that_lost_something_on_the_way_is_named(made: tuple[Work, Done]) -> None:
     work, done = made
-    found = readback.read(work.out.lora, "general.type", "adapter.lora.alpha")
+    found = open_gguf(work.out.lora)
     adapter = read_adapter(work.out.adapter)
     expected = done.facts["f16"]
     gguf._check_lora(found, adapter, expected)
@@ -166,11 +167,12 @@ def test_an_adapter_that_lost_something_on_the_way_is_named(made: tuple[Work, Do
 
 @pytest.mark.parametrize("key", readback.KEYS)
 def test_a_field_that_is_not_the_bases_is_named(made: tuple[Work, Done], key: str) -> None:
-    found = readback.read(made[0].out.f16)
+    found = open_gguf(made[0].out.f16)
+    identity = readback.identity_of(found)
 
-    readback.check(found, found.identity)
+    readback.check(found, identity)
     with pytest.raises(SkillFailed, match=f"{key} is .*, and other in the base"):
-        readback.check(found, {**found.identity, key: "other"})
+        readback.check(found, {**identity, key: "other"})
 
 
 def test_a_merged_model_with_another_template_is_not_put_in_place(
@@ -183,7 +185,7 @@ def test_a_merged_model_with_another_template_is_not_put_in_place(
     told = json.loads(settings.read_text())
     settings.write_text(json.dumps({**told, "chat_template": "{{ messages[0].content }}"}))
     expected = {key: made[1].facts["f16"][key] for key in readback.KEYS}
-    monkeypatch.setattr(gguf._Making, "of_base", lambda _: expected)
+    monkeypatch.setattr(gguf._Conversion, "base_identity", lambda _: expected)
 
     with pytest.raises(SkillFailed, match=r"tokenizer\.chat_template is \w+, and \w+ in the base"):
         gguf.perform(work)
@@ -194,23 +196,23 @@ def test_a_merged_model_with_another_template_is_not_put_in_place(
 def test_a_base_whose_end_token_the_converter_takes_otherwise_is_named(
     made: tuple[Work, Done], base: Path, tmp_path: Path
 ) -> None:
-    found = readback.read(made[0].out.f16)
-    assert readback.of_base(found, base) == found.identity
+    found = open_gguf(made[0].out.f16)
+    assert readback.identity_of_base(found, base) == readback.identity_of(found)
 
     other = shutil.copytree(base, tmp_path / "other")
     for name in ("config.json", "generation_config.json"):
         told = json.loads((other / name).read_text())
         (other / name).write_text(json.dumps({**told, "eos_token_id": 7}))
     with pytest.raises(SkillFailed, match="eos_token_id is 2, and 7 in the files of the base"):
-        readback.of_base(found, other)
+        readback.identity_of_base(found, other)
 
 
 def test_reading_back_is_what_the_packages_own_reader_finds(made: tuple[Work, Done]) -> None:
     from gguf import GGUFReader
 
     path = made[0].out.lora
-    theirs, ours = GGUFReader(path), readback._open(path)
-    assert ours.fields.keys() == theirs.fields.keys()
+    theirs, ours = GGUFReader(path), open_gguf(path)
+    assert all(ours.values[name] == theirs.fields[name].contents() for name in ours.values)
     for one, other in zip(ours.tensors, theirs.tensors, strict=True):
         assert (one.name, one.tensor_type) == (other.name, other.tensor_type)
         assert one.data.tobytes() == other.data.tobytes()
@@ -218,8 +220,8 @@ def test_reading_back_is_what_the_packages_own_reader_finds(made: tuple[Work, Do
 
 def test_a_damaged_gguf_is_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.gguf").write_bytes(b"GGUF" + bytes(3))
-    with pytest.raises(InputError, match="no GGUF file that can be read"):
-        readback.read(tmp_path / "x.gguf")
+    with pytest.raises(InputError, match="cannot be read as GGUF"):
+        open_gguf(tmp_path / "x.gguf")
 
 
 def test_inputs_follow_the_merged_model_and_do_not_read_it_again_while_it_is_untouched(
@@ -250,7 +252,7 @@ def test_without_a_merged_model_the_stage_that_makes_one_is_named(
 ) -> None:
     work = work_in(tmp_path, base=base)
     with pytest.raises(
-        InputError, match=r"merged: is not there\. `/finetune merge .*out` makes it"
+        InputError, match=r"merged: does not exist\. `/finetune merge .*out` writes it"
     ):
         gguf.inputs(work)
 
@@ -271,7 +273,9 @@ def test_a_disk_too_small_is_refused_before_anything_is_converted(
 ) -> None:
     usage = shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000)  # type: ignore[attr-defined]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(OutputError, match=r"the GGUF of the merged model needs 70\.\d MB of disk"):
+    with pytest.raises(
+        OutputError, match=r"the GGUF of the merged model needs 70\.\d MB of disk space"
+    ):
         gguf.perform(made[0])
 
 
@@ -349,8 +353,8 @@ def answers_of(folder: Path, count: int) -> list[Answer]:
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     prompt = [504, 3575, 282, 4649, 314]
-    answer = Answer(prompt, same_text._continuation(model, prompt, count), [])
-    _, logprobs = same_text._judged(model, answer)
+    answer = Answer(prompt, same_text._continue(model, prompt, count), [])
+    _, logprobs = same_text._evaluate(model, answer)
     return [Answer(prompt, answer.tokens, logprobs)]
 
 
@@ -383,7 +387,7 @@ def test_a_gguf_of_another_model_does_not_say_the_same(
     random_adapter(base, other.out.adapter, strength=5)
     merge.perform(other)
 
-    with pytest.raises(SkillFailed, match=r"the GGUF goes on with .* by \d+\.\d\d logits"):
+    with pytest.raises(SkillFailed, match=r"the GGUF continues with .* a gap of \d+\.\d\d logits"):
         same_text.compare(other, other.out.merged, made[0].out.f16)
 
 
@@ -394,7 +398,7 @@ def test_a_gguf_that_makes_another_prompt_of_a_conversation_is_found_out(
     template = merged / "chat_template.jinja"
     template.write_text(template.read_text().replace("'<|im_start|>'", "'### <|im_start|>'"))
 
-    with pytest.raises(SkillFailed, match=r"for the engine, under its own chat template"):
+    with pytest.raises(SkillFailed, match=r"in the engine, with its own chat template"):
         same_text.compare(made[0], merged, made[0].out.f16)
 
 

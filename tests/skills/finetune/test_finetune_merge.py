@@ -14,7 +14,7 @@ from finetune_base import tiny_base
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from skills.finetune.export import merge
-from skills.finetune.formats.stored_weights import read_weights
+from skills.finetune.formats.safetensors_files import read_weights
 
 torch = pytest.importorskip("torch", reason="needs the finetune extra")
 peft = pytest.importorskip("peft", reason="needs the finetune extra")
@@ -224,9 +224,9 @@ def test_facts_say_how_much_has_changed_and_what_rounding_took_of_it(
         ("use_dora", True, "DoRA"),
         ("modules_to_save", ["lm_head"], "whole layers"),
         ("alpha_pattern", {"q_proj": 8}, "scales that differ"),
-        ("bias", "all", "biases of the base"),
+        ("bias", "all", "trained biases of the base"),
         ("peft_type", "IA3", "IA3"),
-        ("init_lora_weights", "pissa", "the base was changed"),
+        ("init_lora_weights", "pissa", "a changed base"),
     ],
 )
 def test_an_adapter_that_is_more_than_plain_lora_is_refused_by_name(
@@ -281,7 +281,7 @@ def test_a_base_that_is_held_in_4_bits_is_refused(base: Path, tmp_path: Path) ->
     work = work_in(tmp_path, base=packed)
     random_adapter(base, work.out.adapter)
 
-    with pytest.raises(InputError, match=f"holds quantized weights .*{name} is U8"):
+    with pytest.raises(InputError, match=f"contains quantized weights .*{name} is U8"):
         merge.inputs(work)
 
 
@@ -296,7 +296,7 @@ def test_a_damaged_adapter_is_refused_in_a_sentence(base: Path, tmp_path: Path) 
     weights = work.out.adapter / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
 
-    with pytest.raises(InputError, match="no adapter that can be read"):
+    with pytest.raises(InputError, match="the adapter cannot be read"):
         merge.inputs(work)
 
 
@@ -327,7 +327,9 @@ def test_a_disk_too_small_is_refused_before_anything_is_written(
     usage = shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000)  # type: ignore[attr-defined]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 
-    with pytest.raises(OutputError, match=r"the merged model needs 6\.\d MB of disk, and 1 kB"):
+    with pytest.raises(
+        OutputError, match=r"the merged model needs 6\.\d MB of disk space, and 1 kB"
+    ):
         merge.perform(work)
 
 

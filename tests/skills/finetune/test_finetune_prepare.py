@@ -106,7 +106,7 @@ def test_a_row_is_the_bases_own_chat_with_the_loss_on_answer_and_end(
     rows = [row(number) for number in range(8)]
     work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
     train, dev, facts = prepared(work)
-    tokenizer = open_tokenizer(open_base(work))
+    tokenizer = open_tokenizer(open_base(work).folder)
     assert [one["id"] for one in train] == [one["id"] for one in rows]
     assert dev == []
     for given, one in zip(rows, train, strict=True):
@@ -133,7 +133,7 @@ def test_what_decides_is_the_first_token_of_each_moves_text(base: Path, tmp_path
     rows = [row(number, completion=text) for number, text in enumerate((rare, usual, other))]
     changes = {"dev_share": 0, "decisions.weight": 4, "decisions.stated": {"limitation": 2.5}}
     train, _, _ = prepared(work_over(tmp_path, base, changes, saved(tmp_path, rows)))
-    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base, changes)))
+    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base, changes)).folder)
     labels = [f"{move.label}:" for move in nanda().moves]
     for one, (text, weight) in zip(train, ((rare, 10), (usual, 4)), strict=False):
         places = [place for place, *_ in one["decisions"]]
@@ -157,7 +157,7 @@ def test_a_move_is_not_trained_as_not_stated_for_the_word_that_its_text_begins_w
     rows = [row(0, completion=format_annotation_output({**moves, **stated}))]
     changes = {"dev_share": 0, "decisions.weight": 4}
     train, _, _ = prepared(work_over(tmp_path, base, changes, saved(tmp_path, rows)))
-    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base, changes)))
+    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base, changes)).folder)
     ids, decisions = train[0]["input_ids"], train[0]["decisions"]
     before = [tokenizer.decode(ids[:place]).rpartition("\n")[2] for place, *_ in decisions]
     assert before == [f"{move.label}:" for move in nanda().moves if move.name != "comparison"]
@@ -346,7 +346,7 @@ THINKING = """{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}\
 
 @pytest.mark.train
 def test_a_template_that_thinks_is_told_not_to(base: Path, tmp_path: Path) -> None:
-    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base)))
+    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base)).folder)
     tokenizer.chat_template = THINKING
     one = read_examples(saved(tmp_path, [row(0)]))[0]
     renderer = Renderer(tokenizer)
@@ -372,7 +372,7 @@ def test_a_template_that_thinks_is_told_not_to(base: Path, tmp_path: Path) -> No
 def test_a_template_that_cannot_be_trained_with_is_refused(
     base: Path, tmp_path: Path, template: str, complaint: str
 ) -> None:
-    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base)))
+    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base)).folder)
     tokenizer.chat_template = template
     one = read_examples(saved(tmp_path, [row(0)]))[0]
     with pytest.raises(InputError, match="base's chat template") as refused:
@@ -384,7 +384,7 @@ def test_a_template_that_cannot_be_trained_with_is_refused(
 def test_prompt_tokens_stay_as_in_use_where_the_answer_would_join_them(
     base: Path, tmp_path: Path
 ) -> None:
-    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base)))
+    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base)).folder)
     tokenizer.chat_template = (
         "{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}"
         "{{ '<|im_end|>' }}{% endif %}{% endfor %}"

@@ -91,7 +91,7 @@ def test_the_model_that_ships_is_gone_on_from_by_its_name(tmp_path: Path, name: 
     work = over_smollm2(tmp_path, name)
     ships = CODE_ROOT / "models" / "nanda-annotator" / "nanda-annotator-lora.gguf"
     assert start_from.find(work) == ships
-    found = start_from.opened(work, smollm2_facts())
+    found = start_from.open_start(work, smollm2_facts())
     assert found is not None
     assert (found.r, found.alpha, len(found.shapes)) == (16, 32.0, 7 * 30)
     assert found.shapes["model.layers.29.mlp.down_proj"] == (576, 1536)
@@ -103,7 +103,7 @@ def test_without_a_name_it_is_a_fresh_one(tmp_path: Path) -> None:
     work = work_over(tmp_path, SMOLLM2)
     assert start_from.find(work) is None
     assert start_from.digest(work) is None
-    assert start_from.opened(work, smollm2_facts()) is None
+    assert start_from.open_start(work, smollm2_facts()) is None
 
 
 @pytest.mark.parametrize(
@@ -121,25 +121,25 @@ def test_an_adapter_of_another_size_is_refused(
     tmp_path: Path, changes: Mapping[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        start_from.opened(over_smollm2(tmp_path, "nanda-annotator", **changes), smollm2_facts())
+        start_from.open_start(over_smollm2(tmp_path, "nanda-annotator", **changes), smollm2_facts())
 
 
 def test_an_adapter_of_another_base_is_refused(tmp_path: Path) -> None:
     wider = published("HuggingFaceTB/SmolLM2-360M-Instruct")
     assert wider is not None
     with pytest.raises(
-        InputError, match=r"has 1536 to 576 for model\.layers\..*-360M-Instruct 2560 to 960"
+        InputError, match=r"has 1536 to 576 for model\.layers\..*-360M-Instruct has 2560 to 960"
     ):
-        start_from.opened(over_smollm2(tmp_path, "nanda-annotator"), wider)
+        start_from.open_start(over_smollm2(tmp_path, "nanda-annotator"), wider)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("producer", "the model producer has no adapter"),
-        ("nanda-anotator", "there is no adapter 'nanda-anotator' to go on from"),
-        ("no/such/folder", "there is no adapter 'no/such/folder' to go on from"),
-        ("~nobody-here/ft", "there is no adapter '~nobody-here/ft' to go on from"),
+        ("producer", "the model producer does not have an adapter"),
+        ("nanda-anotator", "there is no adapter 'nanda-anotator' to continue from"),
+        ("no/such/folder", "there is no adapter 'no/such/folder' to continue from"),
+        ("~nobody-here/ft", "there is no adapter '~nobody-here/ft' to continue from"),
         ("a" * 300, "there is no adapter 'a"),
     ],
 )
@@ -151,17 +151,19 @@ def test_what_is_not_there_is_refused(tmp_path: Path, name: str, message: str) -
 def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
     text = tmp_path / "text.gguf"
     text.write_text("no GGUF")
-    with pytest.raises(InputError, match="no adapter that can be read: it cannot be read as GGUF"):
-        start_from.opened(over_smollm2(tmp_path, text), smollm2_facts())
+    with pytest.raises(InputError, match="the adapter cannot be read: cannot be read as GGUF"):
+        start_from.open_start(over_smollm2(tmp_path, text), smollm2_facts())
     (empty := tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"there is no adapter '.*empty' to go on from"):
+    with pytest.raises(InputError, match=r"there is no adapter '.*empty' to continue from"):
         start_from.digest(over_smollm2(tmp_path, empty))
 
 
 def test_an_adapter_with_a_layer_that_no_base_has_is_refused(tmp_path: Path) -> None:
     lora = write_adapter(tmp_path / "odd.gguf", {"blk.0.attn_odd.weight": (32, 3)})
-    with pytest.raises(InputError, match=r"has 32 to 3 for blk\.0\.attn_odd\..*, and .* nothing"):
-        start_from.opened(over_smollm2(tmp_path, lora), smollm2_facts())
+    with pytest.raises(
+        InputError, match=r"has 32 to 3 for blk\.0\.attn_odd\..*, and .* has nothing"
+    ):
+        start_from.open_start(over_smollm2(tmp_path, lora), smollm2_facts())
 
 
 def test_what_the_run_itself_would_move_is_refused(tmp_path: Path) -> None:
@@ -170,7 +172,7 @@ def test_what_the_run_itself_would_move_is_refused(tmp_path: Path) -> None:
         (work.out.folder / name).mkdir(parents=True)
         (work.out.folder / name / "adapter_config.json").touch()
     for name in ("out", "out/adapter"):
-        with pytest.raises(InputError, match="lies in the folder of the run"):
+        with pytest.raises(InputError, match="is in the folder of the run"):
             start_from.find(over_smollm2(tmp_path, tmp_path / name))
     earlier = work.out.folder / "earlier-1"
     assert start_from.find(over_smollm2(tmp_path, earlier)) == earlier / "adapter"
@@ -181,15 +183,15 @@ def test_an_adapter_that_has_not_one_r_is_refused(
     tmp_path: Path, ranks: Sequence[int], found: str
 ) -> None:
     path = written(tmp_path / "lora.gguf", ranks)
-    with pytest.raises(InputError, match=rf"its layers have r {found}\. Training goes on"):
-        start_from.opened(over_smollm2(tmp_path, path), smollm2_facts())
+    with pytest.raises(InputError, match=rf"its layers have r {found}\. Training continues"):
+        start_from.open_start(over_smollm2(tmp_path, path), smollm2_facts())
 
 
 @pytest.mark.parametrize(("r", "alpha"), [(4, 22.6), (49, 32.0)])
 def test_a_gguf_has_its_alpha_over_r_and_in_32_bits(tmp_path: Path, r: int, alpha: float) -> None:
     path = written(tmp_path / "lora.gguf", [r] * 30, alpha)
     work = over_smollm2(tmp_path, path, r=r, alpha=alpha, targets=("q_proj",))
-    found = start_from.opened(work, smollm2_facts())
+    found = start_from.open_start(work, smollm2_facts())
     assert found is not None
     assert found.alpha == pytest.approx(alpha)
 
@@ -224,7 +226,7 @@ def test_the_place_of_what_it_goes_on_from_is_not_taken_by_a_stage_alone(
     work = over_smollm2(tmp_path, name)
     work.out.make()
     work.out.record("train", {}, Done([], {"steps": 4, "steps_of_all_epochs": 4}), 1.0)
-    with pytest.raises(UsageError, match="would take the place of nanda-annotator"):
+    with pytest.raises(UsageError, match="would replace nanda-annotator"):
         name_of(work)
     named = replace(work, call=replace(work.call, options=SimpleNamespace(as_name="mine")))
     assert name_of(named) == "mine"
@@ -275,7 +277,7 @@ def test_a_gguf_holds_what_peft_has_saved(base: Path, tmp_path: Path, family: st
     ]
     facts = describe(works[0])
     assert facts is not None
-    of_gguf, of_peft = (start_from.opened(work, facts) for work in works)
+    of_gguf, of_peft = (start_from.open_start(work, facts) for work in works)
     assert of_gguf is not None
     assert of_peft is not None
     assert dict(of_gguf.shapes) == dict(of_peft.shapes)

@@ -39,7 +39,7 @@ def test_two_steps_under_nf4_lower_the_loss(tmp_path: Path) -> None:
     configured = settings.from_environment()
     work.call.models = Models(ModelPool(registry.load(configured.shipped_registry), {}))
     work.call.settings = configured  # for its cache, where the base is unpacked already
-    tokenizer = open_tokenizer(open_base(work))
+    tokenizer = open_tokenizer(open_base(work).folder)
     prompt = tokenizer.encode("Give the claim of this abstract: we tally ledgers by lantern light.")
     completion = tokenizer.encode("<annotation>\nClaim: ledgers can be tallied by lantern light")
     row = {
