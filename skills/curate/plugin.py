@@ -9,28 +9,40 @@ from typing import ClassVar
 from pydantic import Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
-from harness.api.options import misplaced
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.runs.grammar import as_path
+from skills.corpus.options import DatabaseOptions, TitledColumnOptions, WorkerOptions
 from skills.finetune.data.options import DatasetOptions
 from skills.nanda.framework_option import FrameworkOption, chosen
 
-_CURATE, _REVIEW = "a run of the panel", "a review"
-_GOES_WITH = {
-    "personas": (_CURATE,),
-    "min_votes": (_CURATE,),
-    "calibrate": (_CURATE,),
-    "reject_rate": (_CURATE,),
-    "probes": (_CURATE,),
-    "explain": (_CURATE,),
-    "build": (_CURATE,),
-    "retry_failed": (_CURATE,),
-    "workers": (_CURATE,),
-    "limit": (_CURATE,),
-    "from_": (_REVIEW,),
-}
-"""The options that are not for all that /curate does."""
+
+class PanelOptions(WorkerOptions):
+    personas: Path | None = Field(
+        None, description="a YAML file with another panel than the five that ship"
+    )
+    min_votes: int = Field(3, ge=1, description="votes that keep an annotation")
+    calibrate: bool = Field(
+        False, description="set the thresholds from this table, also for later runs"
+    )
+    reject_rate: float = Field(0.3, gt=0, lt=1, description="with --calibrate, the share to reject")
+    probes: int = Field(
+        8, ge=1, le=1000, description="known-bad annotations of each kind to mix in"
+    )
+    explain: bool = Field(False, description="ask for a reason for each rejected annotation")
+    retry_failed: bool = Field(False, description="process only what failed before")
+    limit: int | None = Field(None, ge=1, description="only the first N rows")
+    build: Path | None = Field(
+        None, description="also make a training set of this run: a .jsonl file with its manifest"
+    )
+
+
+class BuildOptions(PanelOptions, DatasetOptions):
+    """Options of a run that makes a training set of what it keeps."""
+
+
+class ReviewOptions(SkillOptions):
+    from_: Path | None = Field(None, alias="from", description="the table that has the abstracts")
 
 
 class Curate(Skill):
@@ -47,15 +59,14 @@ class Curate(Skill):
         "Beside the target STEM_curated.csv are written STEM_rejected.csv with reasons,\n"
         "STEM_curation_log.jsonl with every vote, and STEM_curation_report.html.\n"
         "\n"
-        "--build FILE makes a training set of it, as /finetune dataset does; the options that\n"
-        "begin with `data set:` go with it.\n"
+        "--build FILE makes a training set of it, as /finetune dataset does.\n"
         "\n"
         "--review shows the annotations of TABLE one by one, for you to accept, edit or reject:\n"
         "what you accept goes to gold.csv, or to the file after `save to`."
     )
     saves = (".csv", ".jsonl", ".parquet", ".json", ".md", ".html")
 
-    class Options(DatasetOptions):
+    class Options(ReviewOptions, BuildOptions, TitledColumnOptions, DatabaseOptions):
         manner: ClassVar[frozenset[str]] = frozenset(
             {
                 "workers",
@@ -70,39 +81,19 @@ class Curate(Skill):
             }
         )
 
-        personas: Path | None = Field(
-            None, description="a YAML file with another panel than the five that ship"
-        )
-        min_votes: int = Field(3, ge=1, description="votes that keep an annotation")
-        calibrate: bool = Field(
-            False, description="set the thresholds by this table, for the runs that follow too"
-        )
-        reject_rate: float = Field(
-            0.3, gt=0, lt=1, description="with --calibrate, the share to be rejected"
-        )
-        probes: int = Field(
-            8, ge=1, le=1000, description="known-bad annotations of each kind that are mixed in"
-        )
-        explain: bool = Field(False, description="ask for a reason for each rejected annotation")
-        retry_failed: bool = Field(
-            False, description="do again what failed before, and nothing else"
-        )
-        workers: int | None = Field(
-            None, ge=1, le=256, description="annotations at once; default: what the model serves"
-        )
-        limit: int | None = Field(None, ge=1, description="the first N rows alone")
-        build: Path | None = Field(
-            None, description="also make a training set of this run: a .jsonl beside its manifest"
-        )
-        review: bool = Field(False, description="judge them yourself, one by one")
-        from_: Path | None = Field(
-            None, alias="from", description="with --review, the table that has the abstracts"
-        )
-        abstract_column: str | None = Field(None, description="the table's column of abstracts")
-        id_column: str | None = Field(None, description="the table's column of ids")
-        title_column: str | None = Field(None, description="the table's column of titles")
+        review: bool = Field(False, description="judge the annotations yourself, one by one")
         framework: FrameworkOption = None
-        db: Path | None = Field(None, description="the corpus database, instead of your own")
+
+    variants: ClassVar[dict[str, type[SkillOptions]]] = {
+        "a run of the panel": PanelOptions,
+        "--build": BuildOptions,
+        "--review": ReviewOptions,
+    }
+
+    def variant(self, call: Call) -> str:
+        if call.options.review:
+            return "--review"
+        return "a run of the panel" if call.options.build is None else "--build"
 
     def companions(
         self, target: Path, options: SkillOptions, subcommand: str
@@ -128,14 +119,11 @@ class Curate(Skill):
         return " and ".join(changed)
 
     def run(self, call: Call) -> Result:
-        case = _REVIEW if call.options.review else _CURATE
-        if wrong := misplaced(call.options, _GOES_WITH, case):
-            raise UsageError(f"{wrong[0]} is for {' or '.join(wrong[1])}, and this is {case}")
         _refuse_alone(call)
         if call.source == "stdin":  # a whole table, which is no path
             raise UsageError("stdin is not read", hint="Give the name of a file, or `corpus`.")
         framework = chosen(call.options.framework, call.frameworks)
-        if case == _REVIEW:
+        if call.options.review:
             from skills.curate.review.command import review
 
             target = call.targets[0] if call.targets else Path("gold.csv")
@@ -155,9 +143,6 @@ def _refuse_alone(call: Call) -> None:
     options, given = call.options, call.options.model_fields_set
     if "reject_rate" in given and not options.calibrate:
         raise UsageError("--reject-rate goes with --calibrate")
-    for field in DatasetOptions.model_fields:
-        if field in given and options.build is None:
-            raise UsageError(f"--{field.replace('_', '-')} goes with --build FILE")
     if options.build is None:
         return
     if not call.targets:

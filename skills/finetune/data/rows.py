@@ -1,33 +1,28 @@
-"""The rows a data set is made of: read from tables, held to the schema, or left out by name."""
+"""The rows of a data set: read from tables and validated, or left out with a reason."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal
 
 from harness.errors import InputError
-from skills.corpus.tables.annotated_reader import Entry
-from skills.corpus.tables.reader import Columns, bare_arxiv_id
-from skills.finetune.data.annotation_pairs import completion_of, valid_moves
+from skills.corpus.tables.reader import Columns, TableRow, open_table, paper_key
+from skills.finetune.data.annotation_pairs import completion_of
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
 Source = Literal["gold", "curated", "agent"]
 SOURCES: tuple[Source, ...] = ("gold", "curated", "agent")
-"""The first of them that has a paper gives its row."""
+"""In order of precedence."""
 Split = Literal["dev", "test"]
 Why = Literal["rejected", "repeated", "excluded", "overridden", "not_curated", "near_duplicate"]
 WHYS: tuple[Why, ...] = (
     *("rejected", "repeated", "excluded"),
     *("overridden", "not_curated", "near_duplicate"),
 )
-"""Why a row is not in the data set, in the order in which that is asked."""
+"""Why a row is not in the data set, in the order of the checks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +30,9 @@ class Reading:
     """How tables are read.
 
     Attributes:
-        columns: names of columns, for all tables; they are found by name otherwise.
-        corpus: the database that has the abstracts of annotations saved as .jsonl without them,
-            None for the user's own; it is not opened for other files.
+        columns: names of columns, for all tables; otherwise they are recognized by name.
+        corpus: the database with the abstracts of annotations saved as .jsonl without them, None
+            for the user's own; it is not opened for other files.
     """
 
     framework: Framework = field(default_factory=nanda)
@@ -52,7 +47,7 @@ class AnnotationRow:
     Attributes:
         where: the row for people: "gold.csv, line 7".
         moves: on one line each, in the framework's order.
-        completion: the same in the form that is trained.
+        completion: the moves in the form that is trained.
     """
 
     source: Source
@@ -63,7 +58,7 @@ class AnnotationRow:
 
     @property
     def key(self) -> str:
-        """What two rows of one paper have in common."""
+        """The key that identifies the paper."""
         return paper_key(self.paper.id)
 
 
@@ -72,9 +67,9 @@ class LeftOut:
     """A row that is not in the data set, and why.
 
     Attributes:
-        of, of_where: the id and the row that stand for it, or are kept apart from it.
-        similarity: of the two abstracts, 0 to 1, where that is the reason.
-        split: what it is kept apart for.
+        of, of_where: the id and the place of the row that is used instead, or that is held out.
+        similarity: of the two abstracts, 0 to 1, if that is the reason.
+        split: the set it is held out for.
     """
 
     source: Source
@@ -88,17 +83,13 @@ class LeftOut:
     split: Split | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON, without what is not known."""
+        """Return the known values, ready for JSON."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRows:
-    """What one source brings.
-
-    Attributes:
-        read: how many rows it has: `rows` and `left_out` together.
-    """
+    """The rows of one source."""
 
     source: Source
     rows: tuple[AnnotationRow, ...]
@@ -106,31 +97,18 @@ class SourceRows:
 
     @property
     def read(self) -> int:
+        """The number of rows read."""
         return len(self.rows) + len(self.left_out)
 
 
-def paper_key(paper_id: str) -> str:
-    """An id as papers are told apart by it: an arXiv id without its version, "arXiv:", address."""
-    return bare_arxiv_id(paper_id) or paper_id
+def rows_of(source: Source, entries: Iterable[TableRow], framework: Framework) -> SourceRows:
+    """Validate rows: all moves, each with a text that fits its line, and an abstract.
 
-
-def rows_of(source: Source, entries: Iterable[Entry], framework: Framework) -> SourceRows:
-    """Hold rows to the schema: all moves, each with a text that fits its line, and an abstract.
-
-    Of a paper that comes twice the first valid row stays.
-
-    Raises:
-        InputError: the rows have no column for a move.
+    Of a repeated paper, the first valid row is kept.
     """
     rows: dict[str, AnnotationRow] = {}
     left_out = []
     for entry in entries:
-        if entry.lacks:
-            raise InputError(
-                f"has no column for {', '.join(entry.lacks)}",
-                where=entry.where,
-                hint=f"Annotations have a column for each of {', '.join(framework.names)}.",
-            )
         try:
             row = _valid(source, entry, framework)
         except InputError as exc:
@@ -142,66 +120,82 @@ def rows_of(source: Source, entries: Iterable[Entry], framework: Framework) -> S
     return SourceRows(source, tuple(rows.values()), tuple(left_out))
 
 
-def read_entries(paths: Sequence[Path], reading: Reading) -> Iterator[Entry]:
-    """All rows of tables, in order.
+def read_annotations(paths: Sequence[Path], reading: Reading) -> Iterator[TableRow]:
+    """Yield all rows of tables of annotations, in order.
 
     Raises:
-        InputError: a file or a row cannot be read, or an abstract is nowhere.
+        InputError: a file or a row cannot be read, lacks a move, or an abstract is missing.
     """
-    from skills.corpus.tables import annotated_reader
-
     for path in paths:
-        with _corpus_for(path, reading) as db:
-            found = annotated_reader.entries(
-                cast("Database", db), path, reading.framework, reading.columns
-            )
-            yield from found
+        yield from _rows(path, reading, annotated=True)
 
 
-def _valid(source: Source, entry: Entry, framework: Framework) -> AnnotationRow:
-    """The row of an entry.
+def read_papers(path: Path, reading: Reading) -> Iterator[TableRow]:
+    """Yield all rows of a table of papers, with or without annotations.
+
+    Raises:
+        InputError: the file or a row cannot be read, or an abstract is missing.
+    """
+    return _rows(path, reading, annotated=False)
+
+
+def _rows(path: Path, reading: Reading, *, annotated: bool) -> Iterator[TableRow]:
+    """Yield the rows of a table, with abstracts from the corpus if the table has none."""
+    table = open_table(
+        path, reading.columns, moves=reading.framework.names, abstract_by="provenance"
+    )
+    if annotated:
+        table.require_moves()
+    if table.has_abstracts:
+        yield from table.rows()
+        return
+    from harness import settings
+    from skills.corpus.db.connection import default_path, open_corpus
+    from skills.corpus.tables.annotated_reader import complete_rows
+
+    corpus = reading.corpus or default_path(settings.from_environment())
+    with open_corpus(corpus, must_exist=True) as db:
+        yield from complete_rows(db, table)
+
+
+def _valid(source: Source, entry: TableRow, framework: Framework) -> AnnotationRow:
+    """Return the validated row of an entry.
 
     Raises:
         InputError: it does not fit the schema.
     """
-    made_with = (entry.provenance or {}).get("framework")
-    name = made_with.get("name") if isinstance(made_with, dict) else None
-    if isinstance(name, str) and name != framework.name:
-        raise InputError(f"was made with the framework {name}, and not {framework.name}")
     if not entry.paper.abstract:
         raise InputError("has no abstract")
-    moves = valid_moves(entry.moves or {}, framework)
+    moves = entry.valid_moves(framework)
     completion = completion_of(moves, framework)
     return AnnotationRow(source, entry.where, entry.paper, moves, completion)
 
 
-def _repeated(row: AnnotationRow, first: AnnotationRow) -> LeftOut:
-    if row.paper.sha256 != first.paper.sha256:
-        reason = "the paper stands before, with another abstract"
-    elif row.moves != first.moves:
-        reason = "the paper stands before, with other moves"
-    else:
-        reason = "the same row stands before"
+def left_out(
+    row: AnnotationRow,
+    why: Why,
+    reason: str,
+    over: AnnotationRow | None = None,
+    similarity: float | None = None,
+) -> LeftOut:
+    """Return a valid row that is left out, in favour of the row `over`."""
     return LeftOut(
-        row.source, row.where, row.paper.id, "repeated", reason, first.paper.id, first.where
+        row.source,
+        row.where,
+        row.paper.id,
+        why,
+        reason,
+        of=over.paper.id if over else None,
+        of_where=over.where if over else None,
+        similarity=None if similarity is None else round(similarity, 4),
     )
 
 
-@contextlib.contextmanager
-def _corpus_for(path: Path, reading: Reading) -> Iterator[Database | None]:
-    """The corpus, if the abstracts of `path` must be looked up there."""
-    from skills.corpus.tables.annotated_reader import PROVENANCE
-    from skills.corpus.tables.files import regular_file
-    from skills.corpus.tables.jsonl_reader import JsonlReader
-
-    if path.suffix.lower() == ".jsonl" and reading.columns.abstract is None:
-        names = JsonlReader(regular_file(path)).header()
-        if PROVENANCE in names and "abstract" not in map(str.casefold, names):
-            from harness import settings
-            from skills.corpus.db.connection import default_path, open_corpus
-
-            own = reading.corpus or default_path(settings.from_environment())
-            with open_corpus(own, must_exist=True) as db:
-                yield db
-            return
-    yield None
+def _repeated(row: AnnotationRow, first: AnnotationRow) -> LeftOut:
+    if row.paper.sha256 != first.paper.sha256:
+        reason = "the paper occurs before, with another abstract"
+    elif row.moves != first.moves:
+        reason = "the paper occurs before, with other moves"
+    else:
+        reason = "the same row occurs before"
+    return left_out(row, "repeated", reason, first)

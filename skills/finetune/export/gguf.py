@@ -22,7 +22,7 @@ from skills.finetune.formats.lora_adapter import CONFIG, WEIGHTS, LoraAdapter, r
 from skills.finetune.formats.safetensors_files import read_weights
 from skills.finetune.model.bases import Base, open_base
 from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Stage, Work
+from skills.finetune.run.stage import Stage, StageContext
 
 LORA_TYPE = "f32"
 """The type of the converted adapter: as it was trained, so that base and adapter equal the merged
@@ -32,7 +32,7 @@ VOCABULARY = 64_000_000
 """Bytes that a GGUF may need besides its tensors: the longest vocabularies have 20 MB."""
 
 
-def inputs(work: Work) -> Mapping[str, Any]:
+def inputs(context: StageContext) -> Mapping[str, Any]:
     """Return the digests of the merged model, the adapter and the base, and the converter.
 
     Raises:
@@ -40,18 +40,18 @@ def inputs(work: Work) -> Mapping[str, Any]:
         InputError: nothing is merged, or --llama-cpp does not name a llama.cpp checkout.
     """
     require("torch", "transformers", "sentencepiece")
-    adapter = work.out.adapter
+    adapter = context.run_dir.adapter
     return {
-        "converters": chosen_converters(work).version,
-        "merged": digest_of(work.out, "merge", work.out.merged),
-        "adapter": digest_of(work.out, "train", adapter / WEIGHTS),
-        "adapter_config": digest_of(work.out, "train", adapter / CONFIG),
-        "base": open_base(work).digest,
-        "lora_type": lora_type(work),
+        "converters": chosen_converters(context).version,
+        "merged": digest_of(context.run_dir, "merge", context.run_dir.merged),
+        "adapter": digest_of(context.run_dir, "train", adapter / WEIGHTS),
+        "adapter_config": digest_of(context.run_dir, "train", adapter / CONFIG),
+        "base": open_base(context).digest,
+        "lora_type": lora_type(context),
     }
 
 
-def perform(work: Work) -> Done:
+def perform(context: StageContext) -> Done:
     """Convert both, check them, and move them into place.
 
     Raises:
@@ -59,10 +59,10 @@ def perform(work: Work) -> Done:
         OutputError: the disk is too small, or a file cannot be written.
         Interrupted: the run was cancelled.
     """
-    out, base, adapter = work.out, open_base(work), read_adapter(work.out.adapter)
-    need_disk(out.folder, _needed(work), "the GGUF of the merged model")
+    out, base, adapter = context.run_dir, open_base(context), read_adapter(context.run_dir.adapter)
+    need_disk(out.folder, _needed(context), "the GGUF of the merged model")
     with tempfile.TemporaryDirectory(prefix=".gguf-", dir=out.folder) as temporary:
-        conversion = _Conversion(work, chosen_converters(work), base, Path(temporary))
+        conversion = _Conversion(context, chosen_converters(context), base, Path(temporary))
         expected = conversion.base_identity()
         model = conversion.model()
         readback.check(model, expected)
@@ -72,27 +72,27 @@ def perform(work: Work) -> Done:
             "converters": conversion.converters.version,
             "f16": readback.facts_of(model),
             "lora": {
-                "type": lora_type(work),
+                "type": lora_type(context),
                 "types": lora.tensor_types,
                 "bytes": lora.path.stat().st_size,
             },
-            "same_text": asdict(same_text.compare(work, out.merged, model.path)),
+            "same_text": asdict(same_text.compare(context, out.merged, model.path)),
         }
         model.path.replace(out.f16)
         lora.path.replace(out.lora)
     return Done([out.f16, out.lora], facts)
 
 
-def lora_type(work: Work) -> str:
+def lora_type(context: StageContext) -> str:
     """Return the type of the converted adapter: the option `lora_type` (f32, f16) or f32."""
-    return getattr(work.call.options, "lora_type", None) or LORA_TYPE
+    return getattr(context.call.options, "lora_type", None) or LORA_TYPE
 
 
 @dataclass(frozen=True, slots=True)
 class _Conversion:
     """The conversions of one run, into a temporary folder."""
 
-    work: Work
+    context: StageContext
     converters: Converters
     base: Base
     folder: Path
@@ -105,26 +105,33 @@ class _Conversion:
         return readback.identity_of_base(found, self.base.folder)
 
     def model(self) -> GgufFile:
-        path = self.folder / self.work.out.f16.name
-        arguments = "--outtype", "f16", "--outfile", path, self.work.out.merged
+        path = self.folder / self.context.run_dir.f16.name
+        arguments = "--outtype", "f16", "--outfile", path, self.context.run_dir.merged
         return self._run(self.converters.model, "f16", "converting the model", path, arguments)
 
     def lora(self) -> GgufFile:
-        path = self.folder / self.work.out.lora.name
-        options = "--base", self.base.folder, "--outtype", lora_type(self.work), "--outfile", path
-        arguments = (*options, self.work.out.adapter)
+        path = self.folder / self.context.run_dir.lora.name
+        options = (
+            "--base",
+            self.base.folder,
+            "--outtype",
+            lora_type(self.context),
+            "--outfile",
+            path,
+        )
+        arguments = (*options, self.context.run_dir.adapter)
         return self._run(self.converters.lora, "lora", "converting the adapter", path, arguments)
 
     def _run(
         self, script: Path, name: str, doing: str, path: Path, arguments: tuple[str | Path, ...]
     ) -> GgufFile:
-        with self.work.call.screen.progress(doing) as tick:
+        with self.context.call.screen.progress(doing) as tick:
             run_program(
                 self.converters.command(script, *arguments),
-                self.work.out.folder / f"gguf-{name}.log",
+                self.context.run_dir.folder / f"gguf-{name}.log",
                 doing=doing,
                 tick=tick,
-                cancel=self.work.call.cancel,
+                cancel=self.context.call.cancel,
                 environment=self.converters.environment(),
             )
         return open_gguf(path)
@@ -153,10 +160,10 @@ def _check_lora(gguf: GgufFile, adapter: LoraAdapter, expected: Mapping[str, Any
             )
 
 
-def _needed(work: Work) -> int:
+def _needed(context: StageContext) -> int:
     """Return the bytes that are written: 2 for each weight, and 4 for those of the adapter."""
-    adapter = (work.out.adapter / WEIGHTS).stat().st_size
-    return 2 * read_weights(work.out.merged).count + 2 * adapter + VOCABULARY
+    adapter = (context.run_dir.adapter / WEIGHTS).stat().st_size
+    return 2 * read_weights(context.run_dir.merged).count + 2 * adapter + VOCABULARY
 
 
 STAGES = (Stage("gguf", "convert the model and the adapter for llama.cpp", inputs, perform),)

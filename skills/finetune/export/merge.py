@@ -11,10 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import InputError, Interrupted, SkillFailed, UsageError
+from harness.errors import InputError, SkillFailed, UsageError
 from harness.support.optional_deps import require
 from skills.finetune.export.artifact_files import digest_of, need_disk
 from skills.finetune.export.merged_texts import copy_texts
@@ -30,7 +29,7 @@ from skills.finetune.formats.safetensors_files import (
 from skills.finetune.model.bases import Base, open_base
 from skills.finetune.run.recipe import Quantization
 from skills.finetune.run.run_dir import Done, partial
-from skills.finetune.run.stage import Stage, Work
+from skills.finetune.run.stage import Stage, StageContext
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +72,7 @@ class Changes:
         }
 
 
-def inputs(work: Work) -> Mapping[str, Any]:
+def inputs(context: StageContext) -> Mapping[str, Any]:
     """Return the digests of adapter and base, and the settings of the merge.
 
     Raises:
@@ -81,7 +80,7 @@ def inputs(work: Work) -> Mapping[str, Any]:
         InputError: there is no adapter, it is not plain LoRA, or it does not fit the base.
     """
     require("torch", "safetensors", "transformers")
-    recipe = work.recipe
+    recipe = context.recipe
     if recipe.export.merge_base == "nf4":
         if recipe.quantization.kind != "nf4":
             raise UsageError(
@@ -90,20 +89,20 @@ def inputs(work: Work) -> Mapping[str, Any]:
                 hint="Merge into the base's own weights: merge_base 16bit.",
             )
         require("bitsandbytes")
-    adapter, base = read_adapter(work.out.adapter), open_base(work)
-    _check_prepared(work.out.prepared / "prepared.json", base)
+    adapter, base = read_adapter(context.run_dir.adapter), open_base(context)
+    _check_prepared(context, base)
     _check_fit(adapter, read_weights(base.folder), base)
     quantization = recipe.quantization.model_dump(mode="json")
     return {
-        "adapter": digest_of(work.out, "train", work.out.adapter / WEIGHTS),
-        "adapter_config": digest_of(work.out, "train", work.out.adapter / CONFIG),
+        "adapter": digest_of(context.run_dir, "train", context.run_dir.adapter / WEIGHTS),
+        "adapter_config": digest_of(context.run_dir, "train", context.run_dir.adapter / CONFIG),
         "base": base.digest,
         "merge_base": recipe.export.merge_base,
         "quantization": quantization if recipe.export.merge_base == "nf4" else None,
     }
 
 
-def perform(work: Work) -> Done:
+def perform(context: StageContext) -> Done:
     """Merge.
 
     Raises:
@@ -111,19 +110,18 @@ def perform(work: Work) -> Done:
         SkillFailed: the adapter changes no weight.
         Interrupted: the run was cancelled.
     """
-    base, adapter, out = open_base(work), read_adapter(work.out.adapter), work.out
+    base, adapter, out = open_base(context), read_adapter(context.run_dir.adapter), context.run_dir
     weights = read_weights(base.folder)
     need_disk(out.folder, weights.size, "the merged model")
-    rounded = _round_trips(work, base, weights)
-    with work.call.screen.progress("merging") as tick, partial(out.merged) as folder:
+    rounded = _round_trips(context, base, weights)
+    with context.call.screen.progress("merging") as tick, partial(out.merged) as folder:
         tick("copying the base")
         copied = weights.copied(folder)
         copy_texts(base.folder, folder)
         changes = Changes()
         names = sorted({*rounded, *(f"{layer}.weight" for layer in adapter.shapes)})
         for number, name in enumerate(names, start=1):
-            if work.call.cancel.is_set():
-                raise Interrupted("the run was cancelled")
+            context.call.cancel.check()
             tick(f"tensor {number} of {len(names)}: {name}")
             _merge_one(copied.tensors[name], adapter, rounded.get(name), changes)
         if not changes.changed:
@@ -136,7 +134,7 @@ def perform(work: Work) -> Done:
     tied = bool(config.get("tie_word_embeddings")) and "lm_head.weight" not in weights.tensors
     facts = {
         **changes.facts,
-        "merge_base": work.recipe.export.merge_base,
+        "merge_base": context.recipe.export.merge_base,
         "scale": adapter.scale,
         "tied": tied,
         "bytes": weights.size,
@@ -164,12 +162,12 @@ def _merge_one(
     put(place, after)
 
 
-def _round_trips(work: Work, base: Base, weights: Weights) -> dict[str, RoundTrip]:
+def _round_trips(context: StageContext, base: Base, weights: Weights) -> dict[str, RoundTrip]:
     """Return the NF4 round trip of each tensor that training quantized; {} for 16bit.
 
     These are the tensors that transformers replaces: every linear layer but the output.
     """
-    if work.recipe.export.merge_base == "16bit":
+    if context.recipe.export.merge_base == "16bit":
         return {}
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -184,7 +182,7 @@ def _round_trips(work: Work, base: Base, weights: Weights) -> dict[str, RoundTri
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and name not in kept
     }
-    round_trip = _nf4_round_trip(work.recipe.quantization)
+    round_trip = _nf4_round_trip(context.recipe.quantization)
     return {name: round_trip for name in linear if name in weights.tensors}
 
 
@@ -204,20 +202,18 @@ def _nf4_round_trip(quantization: Quantization) -> RoundTrip:
     return round_trip
 
 
-def _check_prepared(path: Path, base: Base) -> None:
+def _check_prepared(context: StageContext, base: Base) -> None:
     """Raise InputError if the training rows were prepared for a base with another digest.
 
-    A base of the same shapes can only be distinguished by its digest.
+    A base of the same shapes can only be distinguished by its digest. An adapter from elsewhere has
+    no prepared rows.
     """
-    try:
-        prepared = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # an adapter from elsewhere, in a folder without its rows
-        return
+    prepared = context.run_dir.prepared_facts()
     if prepared.get("base_digest", base.digest) != base.digest:
         raise InputError(
             f"the adapter was trained on {prepared.get('base')}, which is not {base.name} in its "
             "current state",
-            where=str(path.parent.parent),
+            where=str(context.run_dir.folder),
             hint="Merge with the recipe it was trained with.",
         )
 

@@ -22,7 +22,7 @@ from skills.finetune.export import readback
 from skills.finetune.export.artifact_files import digest_of, need_disk
 from skills.finetune.export.llama_cpp import library_version, run_program
 from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Stage, Work
+from skills.finetune.run.stage import Stage, StageContext
 
 WORKER = Path(__file__).with_name("quantize_worker.py")
 FALLBACKS = re.compile(r"(\d+) of (\d+) tensor\(s\) required fallback quantization")
@@ -31,7 +31,7 @@ LARGEST = 0.6
 last fallback for rows of a multiple of 32, has 8.5 bits per weight."""
 
 
-def inputs(work: Work) -> Mapping[str, Any]:
+def inputs(context: StageContext) -> Mapping[str, Any]:
     """Return the digest of the f16 GGUF, the type, and the library.
 
     Raises:
@@ -41,12 +41,12 @@ def inputs(work: Work) -> Mapping[str, Any]:
     require("cffi")
     return {
         "library": library_version(),
-        "f16": digest_of(work.out, "gguf", work.out.f16),
-        "quantize": work.recipe.export.quantize,
+        "f16": digest_of(context.run_dir, "gguf", context.run_dir.f16),
+        "quantize": context.recipe.export.quantize,
     }
 
 
-def perform(work: Work) -> Done:
+def perform(context: StageContext) -> Done:
     """Quantize, read back, and move into place.
 
     Raises:
@@ -54,13 +54,13 @@ def perform(work: Work) -> Done:
         OutputError: the disk is too small, or the file cannot be written.
         Interrupted: the run was cancelled.
     """
-    out, kind = work.out, work.recipe.export.quantize
+    out, kind = context.run_dir, context.recipe.export.quantize
     source, target = out.f16, out.quantized(kind)
     need_disk(out.folder, int(source.stat().st_size * LARGEST), f"the {kind} GGUF")
     before = readback.identity_of(open_gguf(source))
     with tempfile.TemporaryDirectory(prefix=".quantize-", dir=out.folder) as temporary:
         written = Path(temporary) / target.name
-        log = _run(work, source, written)
+        log = _run(context, source, written)
         after = open_gguf(written)
         readback.check(after, before, source.name)
         _check_type(after, kind)
@@ -74,17 +74,17 @@ def perform(work: Work) -> Done:
     return Done([target], facts)
 
 
-def _run(work: Work, source: Path, target: Path) -> str:
-    kind = work.recipe.export.quantize
+def _run(context: StageContext, source: Path, target: Path) -> str:
+    kind = context.recipe.export.quantize
     command = [sys.executable, "-P", WORKER, source, target, _file_type(kind), available_cores()]
     doing = f"quantizing to {kind}"
-    with work.call.screen.progress(doing) as tick:
+    with context.call.screen.progress(doing) as tick:
         return run_program(
             list(map(str, command)),
-            work.out.folder / "quantize.log",
+            context.run_dir.folder / "quantize.log",
             doing=doing,
             tick=tick,
-            cancel=work.call.cancel,
+            cancel=context.call.cancel,
         )
 
 

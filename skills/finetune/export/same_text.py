@@ -21,8 +21,8 @@ from typing import Any
 from harness.errors import SkillFailed
 from skills.finetune.data.annotation_pairs import format_annotation_prompt, format_annotation_system
 from skills.finetune.formats.safetensors_files import read_weights
-from skills.finetune.planning.machine import available_memory
-from skills.finetune.run.stage import Work
+from skills.finetune.run.hardware import available_memory
+from skills.finetune.run.stage import StageContext
 from skills.nanda.framework import Framework
 
 ABSTRACTS = (
@@ -93,7 +93,7 @@ class Answer:
     logprobs: list[float]
 
 
-def compare(work: Work, merged: Path, gguf: Path) -> Comparison:
+def compare(context: StageContext, merged: Path, gguf: Path) -> Comparison:
     """Compare a merged model with its f16 GGUF on fixed prompts.
 
     Raises:
@@ -103,9 +103,9 @@ def compare(work: Work, merged: Path, gguf: Path) -> Comparison:
     dtype = fitting_dtype(merged, available_memory())
     if dtype is None:
         return Comparison(skipped="not enough memory for two copies of the model")
-    with work.call.screen.progress("comparing the GGUF with the merged model") as tick:
+    with context.call.screen.progress("comparing the GGUF with the merged model") as tick:
         tick("generating with the engine")
-        answers = _generate(merged, gguf, prompts(work.framework))
+        answers = _generate(merged, gguf, prompts(context.framework))
         tick("reading with transformers")
         found = read_along(merged, answers, dtype)
     if found.largest_gap > NEAR_TIE and found.first is not None:

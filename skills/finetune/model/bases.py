@@ -22,7 +22,7 @@ from skills.finetune.model.facts import BaseFacts, of_config, of_gguf
 from skills.finetune.model.folder import chat_template, is_whole, read_config, template_sha256
 from skills.finetune.model.gguf_folder import FORMAT, differing, unpack
 from skills.finetune.run.run_dir import partial
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 from skills.nanda.framework import sha256_of
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
@@ -48,7 +48,7 @@ class Base:
     source: str
 
 
-def open_base(work: Work) -> Base:
+def open_base(context: StageContext) -> Base:
     """Return the base of the recipe, unpacking it if it is a GGUF.
 
     Raises:
@@ -56,9 +56,9 @@ def open_base(work: Work) -> Base:
         ModelError: it is a file of the registry that cannot be fetched or has another digest.
         UsageError: it must be unpacked, and the finetune extra is not installed.
     """
-    name = work.recipe.base
-    if name in work.call.models.registry.files:
-        return _open_gguf_base(work, name)
+    name = context.recipe.base
+    if name in context.call.models.registry.files:
+        return _open_gguf_base(context, name)
     if (folder := _folder_of(name)) is None:
         raise InputError(
             f"the base {name!r} is not on this machine",
@@ -67,12 +67,12 @@ def open_base(work: Work) -> Base:
             else "`base` is a folder, a model of the hub (owner/name), or a file of the registry.",
         )
     if Path(name).expanduser().is_dir():
-        return Base(folder, name, _checked_digest(work, folder), f"the folder {folder}")
-    digest = _checked_digest(work, folder, _download_hint(name))
+        return Base(folder, name, _checked_digest(context, folder), f"the folder {folder}")
+    digest = _checked_digest(context, folder, _download_hint(name))
     return Base(folder, name, digest, f"the hub, revision {folder.name[:12]}")
 
 
-def describe(work: Work) -> BaseFacts | None:
+def describe(context: StageContext) -> BaseFacts | None:
     """Return the shapes of the recipe's base without torch, or None if it is not on this machine.
 
     Nothing is fetched, and the weights need not be present.
@@ -80,12 +80,12 @@ def describe(work: Work) -> BaseFacts | None:
     Raises:
         InputError: it exists and cannot be a base.
     """
-    name = work.recipe.base
-    if name in work.call.models.registry.files:
-        if (unpacked := _unpacked_folder_of(work, name)) is None:
+    name = context.recipe.base
+    if name in context.call.models.registry.files:
+        if (unpacked := _unpacked_folder_of(context, name)) is None:
             return None
         if not (unpacked / "config.json").is_file():
-            return of_gguf(work.files.path(name), name, "its GGUF")
+            return of_gguf(context.files.path(name), name, "its GGUF")
         return of_config(read_config(unpacked), name, "its GGUF", str(unpacked))
     if (folder := _folder_of(name)) is None:
         return None
@@ -94,14 +94,14 @@ def describe(work: Work) -> BaseFacts | None:
     return of_config(read_config(folder), name, source, str(folder / "config.json"))
 
 
-def tokenizer_folder(work: Work) -> Path | None:
+def tokenizer_folder(context: StageContext) -> Path | None:
     """Return the folder with the tokenizer of the recipe's base, or None if there is none yet.
 
     Nothing is fetched or unpacked.
     """
-    name = work.recipe.base
-    is_gguf = name in work.call.models.registry.files
-    folder = _unpacked_folder_of(work, name) if is_gguf else _folder_of(name)
+    name = context.recipe.base
+    is_gguf = name in context.call.models.registry.files
+    folder = _unpacked_folder_of(context, name) if is_gguf else _folder_of(name)
     return folder if folder is not None and (folder / "tokenizer.json").is_file() else None
 
 
@@ -135,15 +135,15 @@ def _folder_of(name: str) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
-def _unpacked_folder_of(work: Work, file_id: str) -> Path | None:
+def _unpacked_folder_of(context: StageContext, file_id: str) -> Path | None:
     """Return the folder of a GGUF of the registry, unpacked or not; None if it is not here."""
-    files = work.files
+    files = context.files
     if files.missing(file_id) is not None or files.to_fetch(file_id):
         return None
-    return unpacked_folder(work.cache, files.digest(file_id))
+    return unpacked_folder(context.cache, files.digest(file_id))
 
 
-def _checked_digest(work: Work, folder: Path, hint: str = AS_SAVED) -> str:
+def _checked_digest(context: StageContext, folder: Path, hint: str = AS_SAVED) -> str:
     """Return the digest of a folder that has all files a base needs.
 
     Raises:
@@ -165,10 +165,10 @@ def _checked_digest(work: Work, folder: Path, hint: str = AS_SAVED) -> str:
     known["chat template"] = template_sha256(folder)
     store = FileStore(
         {path.name: FileEntry(path=str(path.resolve())) for path in weights},
-        work.cache,
-        work.call.screen.notice,
+        context.cache,
+        context.call.screen.notice,
     )
-    with work.call.screen.progress("reading the base") as tick:
+    with context.call.screen.progress("reading the base") as tick:
         for path in weights:
             tick(path.name)
             real = path.resolve()
@@ -177,15 +177,15 @@ def _checked_digest(work: Work, folder: Path, hint: str = AS_SAVED) -> str:
     return sha256_of(known)
 
 
-def _open_gguf_base(work: Work, file_id: str) -> Base:
+def _open_gguf_base(context: StageContext, file_id: str) -> Base:
     from filelock import FileLock
 
-    files, screen = work.files, work.call.screen
-    entry = work.call.models.registry.files[file_id]
-    if entry.sha256 is None or not is_whole(unpacked_folder(work.cache, entry.sha256)):
+    files, screen = context.files, context.call.screen
+    entry = context.call.models.registry.files[file_id]
+    if entry.sha256 is None or not is_whole(unpacked_folder(context.cache, entry.sha256)):
         require("torch", "transformers")  # before anything is fetched
     gguf, digest = files.ensure(file_id), files.digest(file_id)
-    folder = unpacked_folder(work.cache, digest)
+    folder = unpacked_folder(context.cache, digest)
     if not is_whole(folder):
         of_gguf(gguf, file_id, "")  # refuses what cannot be a base
         folder.parent.mkdir(parents=True, exist_ok=True)

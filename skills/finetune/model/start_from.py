@@ -1,6 +1,6 @@
 """The adapter from which training continues, if the recipe names one.
 
-    adapter = open_start(work, facts)        # None if the recipe names none
+    adapter = open_start(context, facts)        # None if the recipe names none
     load_into(model, adapter)
 
 It is a folder as peft saves it, or the GGUF of an adapter: that of a model of the registry, a file
@@ -29,20 +29,20 @@ from skills.finetune.formats.lora_adapter import (
 from skills.finetune.model.adapter_reader import read_gguf_adapter
 from skills.finetune.model.facts import BaseFacts
 from skills.finetune.run.recipe import Adapter, Recipe, overridden
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 
 
-def find(work: Work) -> Path | None:
+def find(context: StageContext) -> Path | None:
     """Return the path of the adapter that the recipe names, or None for a new adapter.
 
     Raises:
         InputError: it does not exist, or is in the folder of the run itself.
         ModelError: it is a file of the registry that is missing or has another digest.
     """
-    name = work.recipe.adapter.start_from
+    name = context.recipe.adapter.start_from
     if name is None:
         return None
-    registry = work.call.models.registry
+    registry = context.call.models.registry
     if (model := registry.models.get(name)) is not None:
         adapters = [place.adapter for place in model.serve if place.adapter is not None]
         if not adapters:
@@ -51,9 +51,9 @@ def find(work: Work) -> Path | None:
                 hint="For a model that was trained here, name the folder of its run.",
             )
         name = adapters[0]
-    path = work.files.ensure(name) if name in registry.files else _existing(name)
+    path = context.files.ensure(name) if name in registry.files else _existing(name)
     if path is not None and path.is_dir():
-        folders = path, path / work.out.adapter.name  # of peft, or of a run
+        folders = path, path / context.run_dir.adapter.name  # of peft, or of a run
         path = next((folder for folder in folders if (folder / CONFIG).is_file()), None)
     if path is None:
         raise InputError(
@@ -61,7 +61,7 @@ def find(work: Work) -> Path | None:
             hint="`adapter.start_from` is a folder as peft saves an adapter, the GGUF of one, or "
             "a model of the registry that has one (`/models` lists them).",
         )
-    if path.resolve().parent == work.out.folder.resolve():
+    if path.resolve().parent == context.run_dir.folder.resolve():
         raise InputError(
             "is in the folder of the run that would continue from it",
             where=str(path),
@@ -91,14 +91,14 @@ def refuse_name(recipe: Recipe, name: str) -> None:
         )
 
 
-def digest(work: Work) -> str | None:
+def digest(context: StageContext) -> str | None:
     """Return the SHA-256 of the adapter's weights, or None for a new adapter.
 
     Raises:
         InputError: they cannot be read; and as `find`.
         ModelError: as `find`.
     """
-    if (path := find(work)) is None:
+    if (path := find(context)) is None:
         return None
     weights = path / WEIGHTS if path.is_dir() else path
     try:
@@ -109,7 +109,7 @@ def digest(work: Work) -> str | None:
         ) from exc
 
 
-def open_start(work: Work, facts: BaseFacts) -> LoraAdapter | None:
+def open_start(context: StageContext, facts: BaseFacts) -> LoraAdapter | None:
     """Return the adapter that the recipe names, checked against it; None for a new adapter.
 
     Raises:
@@ -117,7 +117,7 @@ def open_start(work: Work, facts: BaseFacts) -> LoraAdapter | None:
         ModelError: as `find`.
         UsageError: it is a folder, and the finetune extra is not installed.
     """
-    if (path := find(work)) is None:
+    if (path := find(context)) is None:
         return None
     if path.is_dir():
         require("safetensors")
@@ -125,7 +125,7 @@ def open_start(work: Work, facts: BaseFacts) -> LoraAdapter | None:
     else:
         adapter = read_gguf_adapter(path, facts)
     _check_base(adapter, facts)
-    _check_settings(adapter, work.recipe.adapter, facts)
+    _check_settings(adapter, context.recipe.adapter, facts)
     return adapter
 
 

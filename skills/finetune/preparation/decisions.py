@@ -31,12 +31,13 @@ class Decider:
         for name in self.decisions.stated:
             if name not in self.framework.names:
                 raise UsageError(
-                    f"decisions.stated names {name!r}, which is not a move of {self.framework.name}",
+                    f"decisions.stated names {name!r}, which is not a move of "
+                    f"{self.framework.name}",
                     hint=f"The moves are {', '.join(self.framework.names)}.",
                 )
 
     def places(self, completion: str) -> list[tuple[int, float, bool]]:
-        """Return the position of each move's text, the weight of its decision, and if it is stated.
+        """Return each move's text position, the decision's weight, and whether it is stated.
 
         There are none in a completion that is not an annotation, or with a weight of 0.
         """

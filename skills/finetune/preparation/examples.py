@@ -19,8 +19,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
 
 from harness.errors import InputError
-from skills.corpus.tables.files import place, regular_file, text_lines
-from skills.finetune.data.rows import Source, paper_key
+from harness.support.text_input import place, regular_file, text_lines
+from skills.corpus.tables.reader import paper_key
+from skills.finetune.data.rows import Source
 from skills.nanda.paper import abstract_digest, own_id
 
 Messages = list[dict[str, str]]

@@ -29,7 +29,7 @@ from skills.finetune.preparation.examples import Example, read_examples
 from skills.finetune.preparation.split import Split, split
 from skills.finetune.preparation.tokens import Renderer
 from skills.finetune.run.run_dir import Done, partial
-from skills.finetune.run.stage import Stage, Work
+from skills.finetune.run.stage import Stage, StageContext
 
 FORMAT = 2
 """Version of the files that this stage writes."""
@@ -38,7 +38,7 @@ NAMED = 10
 COUNTS = "the row as it is trained, its end token with the completion"
 
 
-def inputs(work: Work) -> Mapping[str, Any]:
+def inputs(context: StageContext) -> Mapping[str, Any]:
     """Return all that the prepared rows depend on.
 
     Without a data set, the one that was prepared before is assumed, so that later stages can run
@@ -49,28 +49,28 @@ def inputs(work: Work) -> Mapping[str, Any]:
         UsageError: there is no data set, and nothing is prepared; or the extra is not installed.
     """
     require("transformers", "jinja2")
-    before = work.out.entry("prepare")
-    if work.data is None and before is None:
+    before = context.run_dir.entry("prepare")
+    if context.data is None and before is None:
         raise _no_data()
-    kept = before.inputs if before is not None and work.data is None else {}
-    base, training = open_base(work), work.recipe.training
-    dev = targets.digest(regular_file(work.dev)) if work.dev else kept.get("dev")
+    kept = before.inputs if before is not None and context.data is None else {}
+    base, training = open_base(context), context.recipe.training
+    dev = targets.digest(regular_file(context.dev)) if context.dev else kept.get("dev")
     return {
-        "data": targets.digest(regular_file(work.data)) if work.data else kept["data"],
+        "data": targets.digest(regular_file(context.data)) if context.data else kept["data"],
         "dev": dev,
-        "dev_share": None if dev else work.recipe.dev_share,
+        "dev_share": None if dev else context.recipe.dev_share,
         "base": base.digest,
         "template": template_sha256(base.folder),
         "tokenizer": targets.digest(base.folder / "tokenizer.json"),
         "max_length": training.max_length,
         "batch": training.batch,
         "seed": training.seed,
-        "decisions": work.recipe.decisions.model_dump(),
+        "decisions": context.recipe.decisions.model_dump(),
         "format": FORMAT,
     }
 
 
-def perform(work: Work) -> Done:
+def perform(context: StageContext) -> Done:
     """Split, render and tokenize the rows; write them and the facts.
 
     Raises:
@@ -78,33 +78,33 @@ def perform(work: Work) -> Done:
         UsageError: there is no data set.
         OutputError: the files cannot be written.
     """
-    if work.data is None:
+    if context.data is None:
         raise _no_data()
-    work.out.make()
-    base, recipe = open_base(work), work.recipe
+    context.run_dir.make()
+    base, recipe = open_base(context), context.recipe
     examples = split(
-        read_examples(work.data),
-        read_examples(work.dev) if work.dev else None,
+        read_examples(context.data),
+        read_examples(context.dev) if context.dev else None,
         recipe.dev_share,
         recipe.training.seed,
     )
     all_examples = [*examples.train, *examples.dev]
     check_answers(all_examples)
-    decider = Decider(work.framework, recipe.decisions)
+    decider = Decider(context.framework, recipe.decisions)
     renderer = Renderer(open_tokenizer(base.folder), end_tokens(base.folder), decider)
-    with work.call.screen.progress("preparing") as tick:
+    with context.call.screen.progress("preparing") as tick:
         rows = list(_tokenized(all_examples, renderer, tick))
     _check_lengths(all_examples, rows, recipe.training.max_length)
     train, dev = rows[: len(examples.train)], rows[len(examples.train) :]
-    facts = _facts(work, base, renderer, examples, train, dev)
-    for notice in _notices(work, examples):
-        work.call.screen.notice(notice)
-    with partial(work.out.prepared) as folder:
+    facts = _facts(context, base, renderer, examples, train, dev)
+    for notice in _notices(context, examples):
+        context.call.screen.notice(notice)
+    with partial(context.run_dir.prepared) as folder:
         _write(folder / "train.jsonl", train)
         _write(folder / "dev.jsonl", dev)
         text = json.dumps(facts, ensure_ascii=False, indent=2)
         (folder / "prepared.json").write_text(text, encoding="utf-8")
-    return Done([work.out.prepared], {"rows": facts["rows"], "padding": facts["padding"]})
+    return Done([context.run_dir.prepared], {"rows": facts["rows"], "padding": facts["padding"]})
 
 
 STAGE = Stage("prepare", "split the rows and tokenize them", inputs, perform)
@@ -136,14 +136,14 @@ def _check_lengths(examples: Sequence[Example], rows: Sequence[Row], limit: int)
 
 
 def _facts(
-    work: Work,
+    context: StageContext,
     base: Base,
     renderer: Renderer,
     examples: Split,
     train: Sequence[Row],
     dev: Sequence[Row],
 ) -> dict[str, Any]:
-    tokenizer, training = targets.digest(base.folder / "tokenizer.json"), work.recipe.training
+    tokenizer, training = targets.digest(base.folder / "tokenizer.json"), context.recipe.training
     pad, end = renderer.tokenizer.pad_token_id, train[0].input_ids[-1]
     lengths = [len(row.input_ids) for row in train]
     in_order = [
@@ -166,7 +166,7 @@ def _facts(
         "rows": {
             "train": len(train),
             "dev": len(dev),
-            "dev_from": "a file" if work.dev else f"{work.recipe.dev_share:g} of gold",
+            "dev_from": "a file" if context.dev else f"{context.recipe.dev_share:g} of gold",
             "sources": _by_source(train),
             "kept_out": [example.id for example in examples.kept_out],
         },
@@ -188,15 +188,15 @@ def _by_source(rows: Sequence[Row]) -> dict[str, Any]:
     return {name: {"rows": count[name], "weights": weights[name]} for name in sorted(count)}
 
 
-def _notices(work: Work, examples: Split) -> Iterator[str]:
+def _notices(context: StageContext, examples: Split) -> Iterator[str]:
     if examples.kept_out:
         names = _some([example.id for example in examples.kept_out])
         number = len(examples.kept_out)
         yield f"{number:,} rows are not trained on, since their papers are in dev: {names}"
     if not examples.dev:
-        why = "dev_share is 0" if not work.recipe.dev_share else "there are too few gold rows"
+        why = "dev_share is 0" if not context.recipe.dev_share else "there are too few gold rows"
         yield f"there are no dev rows to evaluate on ({why}); `--dev FILE` names some"
-    yield from unreadable([*examples.train, *examples.dev], work.framework)
+    yield from unreadable([*examples.train, *examples.dev], context.framework)
 
 
 def _some(names: Sequence[str]) -> str:

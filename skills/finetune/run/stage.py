@@ -10,12 +10,12 @@ from typing import Any
 from harness.api.skill import Call
 from harness.models.weights import FileStore
 from skills.finetune.run.recipe import Recipe
-from skills.finetune.run.run_dir import Done, Out
+from skills.finetune.run.run_dir import Done, RunDir
 from skills.nanda.framework import Framework
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class StageContext:
     """One run.
 
     Attributes:
@@ -25,7 +25,7 @@ class Work:
 
     call: Call
     recipe: Recipe
-    out: Out
+    run_dir: RunDir
     framework: Framework
     data: Path | None = None
     dev: Path | None = None
@@ -53,5 +53,5 @@ class Stage:
 
     name: str
     summary: str
-    inputs: Callable[[Work], Mapping[str, Any]]
-    perform: Callable[[Work], Done]
+    inputs: Callable[[StageContext], Mapping[str, Any]]
+    perform: Callable[[StageContext], Done]

@@ -1,72 +1,46 @@
-"""How a training run ends before its time: asked to, or out of memory, or with a full disk."""
+"""How a training run ends early: on request, out of memory, or with a full disk."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
+from harness.api.skill import Call
 from harness.errors import Interrupted, OutputError, SkillFailed
-from harness.runs.jobs import ctrl_c_asks
 from skills.finetune.run.recipe import Training
 from skills.finetune.training.watch import Watch
 
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.I)
-"""What torch says in a plain RuntimeError where it is no OutOfMemoryError."""
+"""Messages of torch in a plain RuntimeError, where it does not raise OutOfMemoryError."""
 NOT_WRITTEN = re.compile(r"PytorchStreamWriter|No space left|I/O error", re.I)
-"""The same for a disk that is full."""
+"""The same for a full disk."""
 
 
-@dataclass(slots=True)
-class Stop:
-    """Whether somebody wants the run to end. Called, it says so.
+@contextlib.contextmanager
+def stopped_by_signals(call: Call) -> Iterator[None]:
+    """Stop on Ctrl-C and SIGTERM after the current step; on a second signal, at once.
 
-    Attributes:
-        cancelled: asked as well.
+    Raises:
+        Interrupted: the run was stopped at once.
     """
 
-    cancelled: Callable[[], bool]
-    asked: bool = False
+    def notify() -> None:
+        call.screen.notice("stopping after this step, which is saved; press again to stop at once")
 
-    def __call__(self) -> bool:
-        return self.asked or self.cancelled()
-
-    @contextlib.contextmanager
-    def on_signals(self, notify: Callable[[str], None]) -> Iterator[None]:
-        """Have Ctrl-C and SIGTERM end the run after its step, saved; a second one ends it at once.
-
-        Raises:
-            Interrupted: it has ended at once.
-        """
-
-        def ask() -> None:
-            self.asked = True
-            notify("stopping after this step, which will be saved; once more stops at once")
-
-        def terminate(*_: object) -> None:
-            if self.asked:
-                raise KeyboardInterrupt
-            ask()
-
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(ctrl_c_asks(ask))
-            if threading.current_thread() is threading.main_thread():
-                before = signal.signal(signal.SIGTERM, terminate)
-                stack.callback(signal.signal, signal.SIGTERM, before)
-            try:
-                yield
-            except KeyboardInterrupt as exc:
-                raise Interrupted(
-                    "stopped at once", hint="`--resume` goes on from the last checkpoint."
-                ) from exc
+    try:
+        with call.cancel.on_signals(signal.SIGTERM, notify=notify):
+            yield
+    except KeyboardInterrupt as exc:
+        raise Interrupted(
+            "stopped at once", hint="`--resume` continues from the last checkpoint."
+        ) from exc
 
 
 @contextlib.contextmanager
 def explained(training: Training, watch: Watch) -> Iterator[None]:
-    """Turn what torch raises into a sentence, and keep its warnings away.
+    """Translate errors of torch, and hide its warnings.
 
     Raises:
         SkillFailed: there is not enough memory.
@@ -95,7 +69,7 @@ def _not_written(reason: str, watch: Watch) -> OutputError:
     return OutputError(
         f"a checkpoint was not written: {reason}",
         where=str(watch.folder),
-        hint="`--resume` goes on from the one before, once there is room.",
+        hint="Free some space; `--resume` continues from the checkpoint before.",
     )
 
 
@@ -106,12 +80,12 @@ def _too_little_memory(training: Training, watch: Watch) -> SkillFailed:
         less = next(size for size in range(batch // 2, 0, -1) if batch % size == 0)
         hint = (
             f"training.batch {less} instead of {batch}, with training.accumulation "
-            f"{batch * accumulation // less} instead of {accumulation}, has as many rows a step."
+            f"{batch * accumulation // less} instead of {accumulation}, has as many rows per step."
         )
     elif not training.checkpointing:
-        hint = "training.checkpointing computes activations again instead of keeping them."
+        hint = "training.checkpointing recomputes activations instead of storing them."
     else:
-        hint = f"Leave rows of nearly {longest} tokens out of the data set, or take a smaller base."
+        hint = f"Leave rows of nearly {longest} tokens out of the data set, or use a smaller base."
     return SkillFailed(
         f"there is not enough memory for a batch of {batch} rows of up to {longest} tokens",
         hint=hint,

@@ -245,7 +245,7 @@ def test_options(tmp_path: Path) -> None:
     [
         ("none.txt", "none.txt"),
         (f"{EXAMPLE} --framework none.yaml", "none.yaml: cannot be read"),
-        (f"{EXAMPLE} --max-tokens 2", "--max-tokens: '2' is less than 16"),
+        (f"{EXAMPLE} --max-tokens 2", "--max-tokens: '2' should be greater than or equal"),
     ],
 )
 def test_bad_options_and_inputs_ask_no_model(tmp_path: Path, line: str, said: str) -> None:

@@ -370,13 +370,13 @@ def test_a_table_without_rows_is_refused(desk: Desk) -> None:
 def test_an_empty_move_is_named(desk: Desk) -> None:
     desk.write([row(1), {**row(2), "scope": " "}])
     told = desk.refused("", InputError)
-    assert "gold.csv, line 3, column scope: the move is empty" in told
+    assert "gold.csv, line 3: scope is empty" in told
 
 
 def test_nothing_to_evaluate_on_is_refused(desk: Desk) -> None:
     with pytest.raises(UsageError, match="needs TABLE, or --csabstruct FILE"):
         desk.app.dispatch("/evaluate --models producer")
-    with pytest.raises(UsageError, match="--id-column is for a table with gold"):
+    with pytest.raises(UsageError, match="--id-column does not apply to --csabstruct"):
         desk.app.dispatch("/evaluate --csabstruct x.jsonl --id-column id")
 
 

@@ -16,7 +16,7 @@ from skills.finetune.model import bases
 from skills.finetune.model.bases import describe, open_base, open_tokenizer
 from skills.finetune.model.facts import of_config, of_gguf, published
 from skills.finetune.model.folder import chat_template, end_tokens
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 
 HUB = "someone/Tiny-1B-Instruct"
 
@@ -249,7 +249,7 @@ def test_a_folder_is_described_without_its_weights(base: Path, tmp_path: Path) -
 
 
 @pytest.fixture
-def over_gguf(tmp_path: Path) -> Work:
+def over_gguf(tmp_path: Path) -> StageContext:
     """A run over SmolLM2's GGUF, in a cache of its own that has it but nothing unpacked."""
     gguf = smollm2()
     work = work_over(tmp_path, SMOLLM2)
@@ -258,7 +258,7 @@ def over_gguf(tmp_path: Path) -> Work:
     return work
 
 
-def test_a_gguf_is_described_by_its_own_numbers(over_gguf: Work) -> None:
+def test_a_gguf_is_described_by_its_own_numbers(over_gguf: StageContext) -> None:
     pytest.importorskip("gguf", reason="needs the dev or the finetune extra")
     facts, known = describe(over_gguf), published("SmolLM2-135M")
     assert facts is not None
@@ -305,7 +305,7 @@ def test_a_file_of_the_registry_that_is_gone_is_refused(
 
 @pytest.mark.train
 def test_a_gguf_is_unpacked_once_and_whole(
-    over_gguf: Work, made: Path, monkeypatch: pytest.MonkeyPatch
+    over_gguf: StageContext, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unpacked = []
 
@@ -332,7 +332,7 @@ def test_a_gguf_is_unpacked_once_and_whole(
 
 @pytest.mark.train
 def test_a_tokenizer_that_splits_otherwise_than_the_engine_is_not_kept(
-    over_gguf: Work, made: Path, monkeypatch: pytest.MonkeyPatch
+    over_gguf: StageContext, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unpack(gguf: Path, folder: Path) -> None:
         shutil.copytree(made, folder, dirs_exist_ok=True)

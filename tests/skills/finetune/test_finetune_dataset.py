@@ -26,7 +26,7 @@ from skills.finetune.build_finetune_from_annotations import (
     format_annotation_prompt,
     format_annotation_system,
 )
-from skills.finetune.data.rows import SOURCES, WHYS, read_entries
+from skills.finetune.data.rows import SOURCES, WHYS, read_annotations
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 from skills.nanda.reply_formats import TaggedForm
@@ -133,7 +133,7 @@ def test_else_by_its_paper_id_and_else_by_its_abstract(made: Make) -> None:
     assert {example["id_field"] for example in dataset.examples()} == {"paper_id"}
     nameless = build_dataset(None, made("nameless", [without_id(row(n)) for n in (1, 1, 2)]))
     assert [example["id_field"] for example in nameless.examples()] == ["id", "id"]
-    assert [each["reason"] for each in left(nameless, "repeated")] == ["the same row stands before"]
+    assert [each["reason"] for each in left(nameless, "repeated")] == ["the same row occurs before"]
 
 
 def test_a_row_says_where_it_comes_from_and_what_it_counts(made: Make) -> None:
@@ -176,7 +176,7 @@ def test_several_tables_of_a_source_are_one_and_the_first_stands(made: Make) -> 
     )
     assert written(dataset)["gold"] == 5
     [twice] = left(dataset, "repeated")
-    assert twice["reason"] == "the paper stands before, with other moves"
+    assert twice["reason"] == "the paper occurs before, with other moves"
     assert twice["where"].endswith("two.csv, line 2")
     assert twice["of_where"].endswith("one.csv, line 4")
 
@@ -259,8 +259,8 @@ def test_annotations_in_hand_are_put_together_as_tables_are(made: Make) -> None:
     choices = Choices(curated_only=True)
     in_hand = build_from_entries(
         gold,
-        read_entries([agent], Reading()),
-        read_entries([curated], Reading()),
+        read_annotations([agent], Reading()),
+        read_annotations([curated], Reading()),
         agent_csv=agent,
         dev=[row(1)["arxiv_id"]],
         choices=choices,
@@ -304,18 +304,18 @@ def test_annotations_of_another_framework_are_rejected(tmp_path: Path) -> None:
         write_parquet(file, [annotated(paper(1), framework=other)], nanda(), "arxiv_id")
     with pytest.raises(InputError, match="no row is left to train on") as caught:
         build_dataset(None, path)
-    assert "was made with the framework other, and not nanda" in str(caught.value)
+    assert "was made with the framework other, not nanda" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("tables", "choices", "message"),
     [
-        ({}, {}, "there are no annotations to make training data of"),
-        ({"agent_csv": "rows"}, {"curated_only": True}, "--curated-only needs curated"),
+        ({}, {}, "there are no annotations to build training data from"),
+        ({"agent_csv": "rows"}, {"curated_only": True}, "--curated-only requires curated"),
         ({"gold_csv": "missing"}, {}, "there is no such file"),
         ({"gold_csv": "twice", "agent_csv": "missing"}, {}, "there is no such file"),
-        ({"gold_csv": "lacking"}, {}, "has no column for limitation, novelty"),
-        ({"gold_csv": "twice"}, {}, "has the id 2401.00001 of line 2, and another abstract"),
+        ({"gold_csv": "lacking"}, {}, "has no column limitation, novelty"),
+        ({"gold_csv": "twice"}, {}, "has the id 2401.00001 of line 2, but another abstract"),
         ({"gold_csv": "empty"}, {}, "no row is left to train on"),
     ],
 )
@@ -381,7 +381,7 @@ def test_no_move_can_end_the_answer_or_begin_a_turn() -> None:
 def test_moves_that_do_not_fit_are_refused_by_name() -> None:
     moves: dict[str, Any] = dict.fromkeys(nanda().names, "Some text.")
     del moves["scope"]
-    with pytest.raises(InputError, match=r"^claim is no text; scope is missing$"):
+    with pytest.raises(InputError, match=r"^claim is not text; scope is missing\. "):
         format_annotation_output({**moves, "claim": 3.5})
 
 

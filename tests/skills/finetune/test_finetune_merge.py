@@ -65,12 +65,12 @@ def test_a_merged_model_says_what_peft_says_with_the_adapter_beside_the_base(
 ) -> None:
     exact = as_float32(base, tmp_path / "exact")
     work = work_in(tmp_path, base=exact)
-    random_adapter(exact, work.out.adapter)
+    random_adapter(exact, work.run_dir.adapter)
 
     merge.perform(work)
 
-    expected = logits(with_adapter(exact, work.out.adapter))
-    torch.testing.assert_close(logits(load(work.out.merged)), expected, atol=2e-5, rtol=1e-4)
+    expected = logits(with_adapter(exact, work.run_dir.adapter))
+    torch.testing.assert_close(logits(load(work.run_dir.merged)), expected, atol=2e-5, rtol=1e-4)
     assert not torch.allclose(expected, logits(load(exact)), atol=1e-2)
 
 
@@ -78,12 +78,12 @@ def test_the_weights_are_those_of_merge_and_unload_in_float32_rounded_once(
     base: Path, tmp_path: Path
 ) -> None:
     work = work_in(tmp_path, base=base)
-    random_adapter(base, work.out.adapter)
+    random_adapter(base, work.run_dir.adapter)
 
     merge.perform(work)
 
-    theirs = with_adapter(base, work.out.adapter).merge_and_unload().state_dict()
-    ours = load(work.out.merged, dtype="auto").state_dict()
+    theirs = with_adapter(base, work.run_dir.adapter).merge_and_unload().state_dict()
+    ours = load(work.run_dir.merged, dtype="auto").state_dict()
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         assert tensor.dtype == torch.bfloat16, name
@@ -99,7 +99,7 @@ def test_a_merge_into_what_nf4_makes_of_the_base_is_what_the_adapter_was_trained
     work = work_in(
         tmp_path, base=exact, export={"merge_base": "nf4"}, quantization={"compute": "float32"}
     )
-    random_adapter(exact, work.out.adapter)
+    random_adapter(exact, work.run_dir.adapter)
 
     facts = merge.perform(work).facts
 
@@ -109,13 +109,13 @@ def test_a_merge_into_what_nf4_makes_of_the_base_is_what_the_adapter_was_trained
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.float32,
     )
-    model = with_adapter(exact, work.out.adapter, quantization_config=quantized)
+    model = with_adapter(exact, work.run_dir.adapter, quantization_config=quantized)
     for name, layer in model.named_modules():
         if name.endswith("_proj.base_layer"):
             layer.train()  # else bitsandbytes computes in bfloat16 where a CPU has it (AVX512-BF16)
     trained = logits(model)
-    torch.testing.assert_close(logits(load(work.out.merged)), trained, atol=2e-5, rtol=1e-4)
-    assert not torch.allclose(trained, logits(with_adapter(exact, work.out.adapter)), atol=1e-2)
+    torch.testing.assert_close(logits(load(work.run_dir.merged)), trained, atol=2e-5, rtol=1e-4)
+    assert not torch.allclose(trained, logits(with_adapter(exact, work.run_dir.adapter)), atol=1e-2)
     assert facts["merge_base"] == "nf4"
 
 
@@ -126,11 +126,11 @@ def test_only_what_training_held_in_4_bits_makes_the_round_trip(base: Path, tmp_
     model.lm_head.weight.data = model.model.embed_tokens.weight.data * 2
     model.save_pretrained(untied)
     work = work_in(tmp_path, base=untied, export={"merge_base": "nf4"})
-    random_adapter(base, work.out.adapter)
+    random_adapter(base, work.run_dir.adapter)
 
     facts = merge.perform(work).facts
 
-    before, after = read_weights(untied).tensors, read_weights(work.out.merged).tensors
+    before, after = read_weights(untied).tensors, read_weights(work.run_dir.merged).tensors
     changed = {name for name in before if not torch.equal(before[name].read(), after[name].read())}
     assert changed == {name for name in before if name.endswith("proj.weight")}
     assert "lm_head.weight" in before
@@ -141,16 +141,16 @@ def test_tied_weights_stay_tied_and_nothing_is_written_but_what_the_base_has(
     base: Path, tmp_path: Path
 ) -> None:
     work = work_in(tmp_path, base=base)
-    random_adapter(base, work.out.adapter)
+    random_adapter(base, work.run_dir.adapter)
 
     facts = merge.perform(work).facts
 
-    merged = read_weights(work.out.merged).tensors
+    merged = read_weights(work.run_dir.merged).tensors
     assert merged.keys() == read_weights(base).tensors.keys()
     assert "lm_head.weight" not in merged
     assert {tensor.dtype for tensor in merged.values()} == {"BF16"}
     assert facts["tied"] is True
-    model = load(work.out.merged)
+    model = load(work.run_dir.merged)
     assert model.lm_head.weight.data_ptr() == model.model.embed_tokens.weight.data_ptr()
 
 
@@ -164,24 +164,24 @@ def test_what_says_that_the_base_was_quantized_is_taken_out_at_every_depth(
     changed = {**config, "quantization_config": {}, "inner": {"a": 1, "quantization_config": told}}
     (marked / "config.json").write_text(json.dumps(changed))
     work = work_in(tmp_path, base=marked)
-    random_adapter(base, work.out.adapter)
+    random_adapter(base, work.run_dir.adapter)
 
     merge.perform(work)
 
-    assert config_of(work.out.merged) == {**config, "inner": {"a": 1}}
+    assert config_of(work.run_dir.merged) == {**config, "inner": {"a": 1}}
 
 
 def test_the_tokenizer_is_the_bases_own_and_old_converters_find_the_template_too(
     base: Path, tmp_path: Path
 ) -> None:
     work = work_in(tmp_path, base=base)
-    random_adapter(base, work.out.adapter)
+    random_adapter(base, work.run_dir.adapter)
 
     merge.perform(work)
 
     for name in ("tokenizer.json", "chat_template.jinja"):
-        assert (work.out.merged / name).read_bytes() == (base / name).read_bytes()
-    told = json.loads((work.out.merged / "tokenizer_config.json").read_text())
+        assert (work.run_dir.merged / name).read_bytes() == (base / name).read_bytes()
+    told = json.loads((work.run_dir.merged / "tokenizer_config.json").read_text())
     assert told["chat_template"] == (base / "chat_template.jinja").read_text()
     del told["chat_template"]
     assert told == json.loads((base / "tokenizer_config.json").read_text())
@@ -194,11 +194,11 @@ def test_a_base_in_several_files_is_merged_file_by_file(base: Path, tmp_path: Pa
     assert len(list(sharded.glob("*.safetensors"))) > 2
     whole, parts = work_in(tmp_path / "1", base=base), work_in(tmp_path / "2", base=sharded)
     for work in (whole, parts):
-        random_adapter(base, work.out.adapter)
+        random_adapter(base, work.run_dir.adapter)
         merge.perform(work)
 
-    one = load(whole.out.merged, dtype="auto").state_dict()
-    for name, tensor in load(parts.out.merged, dtype="auto").state_dict().items():
+    one = load(whole.run_dir.merged, dtype="auto").state_dict()
+    for name, tensor in load(parts.run_dir.merged, dtype="auto").state_dict().items():
         assert torch.equal(tensor, one[name]), name
 
 
@@ -206,9 +206,9 @@ def test_facts_say_how_much_has_changed_and_what_rounding_took_of_it(
     base: Path, tmp_path: Path
 ) -> None:
     work = work_in(tmp_path, base=base)
-    random_adapter(base, work.out.adapter, strength=0.5)
+    random_adapter(base, work.run_dir.adapter, strength=0.5)
     strong = merge.perform(work).facts
-    random_adapter(base, work.out.adapter, strength=0.001)
+    random_adapter(base, work.run_dir.adapter, strength=0.001)
     weak = merge.perform(work).facts
 
     assert strong["layers"] == 14  # two layers of seven
@@ -233,8 +233,8 @@ def test_an_adapter_that_is_more_than_plain_lora_is_refused_by_name(
     base: Path, tmp_path: Path, setting: str, value: object, meaning: str
 ) -> None:
     work = work_in(tmp_path, base=base)
-    random_adapter(base, work.out.adapter)
-    change_config(work.out.adapter, {setting: value})
+    random_adapter(base, work.run_dir.adapter)
+    change_config(work.run_dir.adapter, {setting: value})
 
     with pytest.raises(InputError, match=setting) as caught:
         merge.inputs(work)
@@ -248,7 +248,7 @@ def change_config(adapter: Path, changes: Mapping[str, Any]) -> None:
 
 def test_an_adapter_of_another_base_is_refused_by_the_layer(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
-    random_adapter(base, work.out.adapter, hidden=32)
+    random_adapter(base, work.run_dir.adapter, hidden=32)
 
     with pytest.raises(InputError, match=r"model\.layers\.0\.\S+ should be"):
         merge.inputs(work)
@@ -258,10 +258,10 @@ def test_a_base_of_the_same_shapes_that_the_rows_were_not_prepared_for_is_refuse
     base: Path, tmp_path: Path
 ) -> None:
     work = work_in(tmp_path, base=base)
-    random_adapter(base, work.out.adapter)
+    random_adapter(base, work.run_dir.adapter)
     digest = merge.inputs(work)["base"]
-    work.out.prepared.mkdir()
-    prepared = work.out.prepared / "prepared.json"
+    work.run_dir.prepared.mkdir()
+    prepared = work.run_dir.prepared / "prepared.json"
     prepared.write_text(json.dumps({"base": "one", "base_digest": digest}))
     assert merge.inputs(work)["base"] == digest
 
@@ -279,7 +279,7 @@ def test_a_base_that_is_held_in_4_bits_is_refused(base: Path, tmp_path: Path) ->
     tensors[name] = torch.zeros((4096, 1), dtype=torch.uint8)
     save_file(tensors, packed / "model.safetensors", metadata={"format": "pt"})
     work = work_in(tmp_path, base=packed)
-    random_adapter(base, work.out.adapter)
+    random_adapter(base, work.run_dir.adapter)
 
     with pytest.raises(InputError, match=f"contains quantized weights .*{name} is U8"):
         merge.inputs(work)
@@ -292,8 +292,8 @@ def test_without_an_adapter_the_stage_that_makes_one_is_named(base: Path, tmp_pa
 
 def test_a_damaged_adapter_is_refused_in_a_sentence(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
-    random_adapter(base, work.out.adapter)
-    weights = work.out.adapter / "adapter_model.safetensors"
+    random_adapter(base, work.run_dir.adapter)
+    weights = work.run_dir.adapter / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
 
     with pytest.raises(InputError, match="the adapter cannot be read"):
@@ -304,7 +304,7 @@ def test_nf4_is_refused_for_an_adapter_that_was_not_trained_on_it(
     base: Path, tmp_path: Path
 ) -> None:
     work = work_in(tmp_path, base=base, export={"merge_base": "nf4"}, quantization={"kind": "none"})
-    random_adapter(base, work.out.adapter)
+    random_adapter(base, work.run_dir.adapter)
 
     with pytest.raises(UsageError, match="merge_base"):
         merge.inputs(work)
@@ -312,18 +312,18 @@ def test_nf4_is_refused_for_an_adapter_that_was_not_trained_on_it(
 
 def test_an_adapter_that_changes_nothing_is_no_success(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
-    random_adapter(base, work.out.adapter, strength=0)
+    random_adapter(base, work.run_dir.adapter, strength=0)
 
     with pytest.raises(SkillFailed, match="changes no weight"):
         merge.perform(work)
-    assert not work.out.merged.exists()
+    assert not work.run_dir.merged.exists()
 
 
 def test_a_disk_too_small_is_refused_before_anything_is_written(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = work_in(tmp_path, base=base)
-    random_adapter(base, work.out.adapter)
+    random_adapter(base, work.run_dir.adapter)
     usage = shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000)  # type: ignore[attr-defined]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 
@@ -337,14 +337,14 @@ def test_inputs_change_with_the_adapter_the_base_and_how_they_are_merged(
     base: Path, tmp_path: Path
 ) -> None:
     work = work_in(tmp_path, base=base)
-    random_adapter(base, work.out.adapter)
+    random_adapter(base, work.run_dir.adapter)
     first = merge.inputs(work)
     assert merge.inputs(work) == first
 
     nf4 = merge.inputs(work_in(tmp_path, base=base, export={"merge_base": "nf4"}))
     assert differing(first, nf4) == {"merge_base", "quantization"}
 
-    random_adapter(base, work.out.adapter, seed=1)
+    random_adapter(base, work.run_dir.adapter, seed=1)
     assert differing(first, merge.inputs(work)) == {"adapter"}
 
     other = shutil.copytree(base, tmp_path / "other")

@@ -26,7 +26,7 @@ from skills.finetune.preparation.examples import Example, read_examples
 from skills.finetune.preparation.prepare import STAGE
 from skills.finetune.preparation.split import split
 from skills.finetune.preparation.tokens import Renderer
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 from skills.nanda.framework import CLOSE_TAG, nanda
 from skills.nanda.paper import Paper, abstract_digest
 from skills.nanda.reply_formats import TaggedForm
@@ -70,16 +70,18 @@ def saved(folder: Path, rows: Sequence[Mapping[str, Any]], name: str = "train.js
     return path
 
 
-def prepared(work: Work) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
+def prepared(
+    work: StageContext,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
     STAGE.inputs(work)
     done = STAGE.perform(work)
-    assert list(done.outputs) == [work.out.prepared]
+    assert list(done.outputs) == [work.run_dir.prepared]
     return left(work)
 
 
-def left(work: Work) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
+def left(work: StageContext) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
     """What prepare has left: train, dev and facts."""
-    folder = work.out.prepared
+    folder = work.run_dir.prepared
     sides = [
         [json.loads(line) for line in (folder / name).read_text().splitlines()]
         for name in ("train.jsonl", "dev.jsonl")
@@ -184,7 +186,7 @@ def test_without_weights_there_are_no_decisions_and_a_move_that_is_none_is_refus
     changed = work_over(tmp_path, base, {"dev_share": 0, "decisions.weight": 2}, data)
     assert STAGE.inputs(changed) != STAGE.inputs(work)
     wrong = work_over(tmp_path, base, {"decisions.stated": {"limits": 2}}, data)
-    with pytest.raises(UsageError, match="names 'limits', which is no move of nanda"):
+    with pytest.raises(UsageError, match="names 'limits', which is not a move of nanda"):
         STAGE.perform(wrong)
 
 
@@ -262,7 +264,7 @@ def test_a_row_that_is_too_long_is_refused_by_its_id_and_nothing_is_written(
     assert "2 more" in text
     assert text.count("2401.") == 10
     assert "training.max_length" in text
-    assert not work.out.prepared.exists()
+    assert not work.run_dir.prepared.exists()
 
 
 @pytest.mark.train
@@ -305,7 +307,7 @@ def test_a_row_that_has_a_template_around_it_is_refused(base: Path, tmp_path: Pa
     rendered = f"<|im_start|>user\n{row(1)['prompt']}{END}\n<|im_start|>assistant\n"
     data = saved(tmp_path, [row(0), row(1, prompt=rendered)])
     work = work_over(tmp_path, base, {"dev_share": 0}, data)
-    with pytest.raises(InputError, match=r"train.jsonl, line 2: its prompt holds .*<\|im_"):
+    with pytest.raises(InputError, match=r"train.jsonl, line 2: its prompt contains .*<\|im_"):
         STAGE.perform(work)
 
 
@@ -317,7 +319,7 @@ def test_a_completion_at_whose_end_no_model_would_be_stopped_is_refused(
     work = work_over(tmp_path, base, {}, saved(tmp_path, [row(0), row(1, completion=bare)]))
     with pytest.raises(InputError, match=r"line 2: its completion does not end with </annotation>"):
         STAGE.perform(work)
-    assert not work.out.prepared.exists()
+    assert not work.run_dir.prepared.exists()
 
 
 @pytest.mark.train
@@ -330,9 +332,9 @@ def test_it_is_said_which_completions_are_no_annotations(base: Path, tmp_path: P
     work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
     train, _, _ = prepared(work)
     assert len(train) == 3
-    (told,) = [line for line in said(work).splitlines() if "/annotate" in line]
-    assert told.startswith("2 of the 3 completions are no annotation that /annotate takes; the")
-    assert "train.jsonl, line 2 (evidence: " in told
+    (notice,) = [line for line in said(work).splitlines() if "/annotate" in line]
+    assert notice.startswith("/annotate would not accept 2 of the 3 completions; the first is")
+    assert "train.jsonl, line 2 (evidence: " in notice
 
 
 THINKING = """{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}\
@@ -350,7 +352,7 @@ def test_a_template_that_thinks_is_told_not_to(base: Path, tmp_path: Path) -> No
     tokenizer.chat_template = THINKING
     one = read_examples(saved(tmp_path, [row(0)]))[0]
     renderer = Renderer(tokenizer)
-    tokens = renderer.tokens_of(one)
+    tokens = renderer.row_of(one)
     (given, _), (answer, _) = renderer.pieces(tokens)
     assert given.endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
     assert answer == one.completion + END
@@ -361,10 +363,13 @@ def test_a_template_that_thinks_is_told_not_to(base: Path, tmp_path: Path) -> No
     ("template", "complaint"),
     [
         ("{% for m in messages %}{{ m.content }}{% endfor %}", "writes nothing after an answer"),
-        ("{% for m in messages %}{{ m.content + '\n' }}{% endfor %}", "which stops no model"),
+        (
+            "{% for m in messages %}{{ m.content + '\n' }}{% endfor %}",
+            "which does not stop generation",
+        ),
         (
             "{% for m in messages %}{{ m.content | upper + '<|im_end|>' }}{% endfor %}",
-            "does not write a prompt and its answer as they are",
+            "changes a prompt or its answer",
         ),
         ("{{ raise_exception('System role not supported') }}", "System role not supported"),
     ],
@@ -376,7 +381,7 @@ def test_a_template_that_cannot_be_trained_with_is_refused(
     tokenizer.chat_template = template
     one = read_examples(saved(tmp_path, [row(0)]))[0]
     with pytest.raises(InputError, match="base's chat template") as refused:
-        Renderer(tokenizer).tokens_of(one)
+        Renderer(tokenizer).row_of(one)
     assert complaint in str(refused.value)
 
 
@@ -390,10 +395,10 @@ def test_prompt_tokens_stay_as_in_use_where_the_answer_would_join_them(
         "{{ '<|im_end|>' }}{% endif %}{% endfor %}"
     )
     one = read_examples(saved(tmp_path, [{"prompt": "an inter", "completion": "nation"}]))[0]
-    tokens = Renderer(tokenizer).tokens_of(one)
+    tokens = Renderer(tokenizer).row_of(one)
     given = tokenizer.encode("an inter", add_special_tokens=False)
     assert tokenizer.encode("an international", add_special_tokens=False)[: len(given)] != given
-    assert tokens.input_ids[: tokens.completion_start] == given
+    assert list(tokens.input_ids[: tokens.completion_start]) == given
 
 
 @pytest.mark.train
@@ -404,16 +409,16 @@ def test_the_stage_is_current_until_something_it_depends_on_changes(
     data = saved(tmp_path, rows)
     work = work_over(tmp_path, base, {"dev_share": 0}, data)
     inputs = STAGE.inputs(work)
-    work.out.record("prepare", inputs, STAGE.perform(work), 1.0)
-    assert work.out.is_current("prepare", STAGE.inputs(work))
+    work.run_dir.record("prepare", inputs, STAGE.perform(work), 1.0)
+    assert work.run_dir.is_current("prepare", STAGE.inputs(work))
     without_data = work_over(tmp_path, base, {"dev_share": 0})
-    assert work.out.is_current("prepare", STAGE.inputs(without_data))
+    assert work.run_dir.is_current("prepare", STAGE.inputs(without_data))
     seeded = work_over(tmp_path, base, {"dev_share": 0, "training.seed": 7}, data)
-    assert work.out.changed("prepare", STAGE.inputs(seeded)) == ("seed",)
+    assert work.run_dir.changed("prepare", STAGE.inputs(seeded)) == ("seed",)
     saved(tmp_path, [*rows, row(5)])
-    assert work.out.changed("prepare", STAGE.inputs(work)) == ("data",)
+    assert work.run_dir.changed("prepare", STAGE.inputs(work)) == ("data",)
     dev = work_over(tmp_path, base, {"dev_share": 0}, data, saved(tmp_path, [row(9)], "dev.jsonl"))
-    assert work.out.changed("prepare", STAGE.inputs(dev)) == ("data", "dev", "dev_share")
+    assert work.run_dir.changed("prepare", STAGE.inputs(dev)) == ("data", "dev", "dev_share")
 
 
 @pytest.mark.train
@@ -507,7 +512,7 @@ def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:
 def test_it_is_said_when_nothing_measures_the_training(base: Path, tmp_path: Path) -> None:
     work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, [row(1)]))
     prepared(work)
-    assert "no row measures the training (dev_share is 0)" in said(work)
+    assert "there are no dev rows to evaluate on (dev_share is 0)" in said(work)
 
 
 MESSAGES = [{"role": "user", "content": "Say it."}, {"role": "assistant", "content": "It."}]
@@ -546,25 +551,21 @@ def test_what_is_said_before_stays_and_a_system_text_comes_first(tmp_path: Path)
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("{", "is no JSON"),
-        ("[1]", "is no JSON object but a list"),
-        ('{"prompt": "a"}', "line 3: has no completion"),
-        ('{"completion": "a", "id": 1}', "line 3: has no prompt"),
-        ('{"text": "a"}', "has the keys text, of which no prompt and completion can be told"),
-        ('{"text": "a b"}', "has the keys text"),
-        ('{"prompt": "a", "completion": "b", "messages": []}', "has the keys"),
-        ('{"prompt": "a", "completion": " "}', "its completion is empty"),
-        ('{"prompt": "", "completion": "b"}', "its prompt is empty"),
-        ('{"prompt": "a", "completion": "b", "system": ""}', "its system is empty"),
-        ('{"prompt": "a", "completion": null}', "neither a text nor a list"),
-        ('{"prompt": ["a"], "completion": "b"}', "its prompt holds what is no message"),
-        ('{"messages": [{"role": "robot", "content": "a"}]}', "holds what is no message"),
-        ('{"messages": [{"role": "user", "content": "a"}]}', "does not end with one message"),
-        ('{"messages": [{"role": "assistant", "content": "a"}]}', "no message of the user"),
-        ('{"prompt": "a", "completion": "b", "source": "silver"}', "has the source 'silver'"),
-        ('{"prompt": "a", "completion": "b", "weight": 0}', "has the weight 0"),
-        ('{"prompt": "a", "completion": "b", "weight": true}', "has the weight True"),
-        ('{"prompt": "a", "completion": "b", "weight": NaN}', "has the weight nan"),
+        ("{", "it: Invalid JSON"),
+        ("[1]", "it: Input should be an object"),
+        ('{"prompt": "a"}', "it needs prompt and completion, or messages"),
+        ('{"text": "a"}', "it needs prompt and completion, or messages"),
+        ('{"prompt": "a", "completion": "b", "messages": []}', "it needs prompt and completion"),
+        ('{"prompt": "a", "completion": " "}', "completion.0.content: String should match"),
+        ('{"prompt": "", "completion": "b"}', "prompt.0.content: String should match"),
+        ('{"prompt": "a", "completion": "b", "system": ""}', "system: String should match"),
+        ('{"prompt": ["a"], "completion": "b"}', "prompt.0: Input should be an object"),
+        ('{"messages": [{"role": "robot", "content": "a"}]}', "messages.0.role: Input should be"),
+        ('{"messages": [{"role": "user", "content": "a"}]}', "it does not end with messages"),
+        ('{"messages": [{"role": "assistant", "content": "a"}]}', "it does not end with messages"),
+        ('{"prompt": "a", "completion": "b", "source": "silver"}', "source: Input should be"),
+        ('{"prompt": "a", "completion": "b", "weight": 0}', "weight: Input should be greater"),
+        ('{"prompt": "a", "completion": "b", "weight": NaN}', "weight: Input should be"),
     ],
 )
 def test_a_line_that_is_no_row_is_refused_with_its_place(

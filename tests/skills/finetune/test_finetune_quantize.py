@@ -13,7 +13,7 @@ from harness.errors import InputError, OutputError, SkillFailed
 from harness.models.backends import engine
 from harness.models.gguf_file import open_gguf
 from skills.finetune.export import quantize, readback
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 
 pytest.importorskip("torch", reason="needs the finetune extra")
 pytest.importorskip("gguf", reason="needs the finetune extra")
@@ -32,9 +32,9 @@ def f16(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return converted(base, tmp_path_factory.mktemp("f16") / "f16.gguf")
 
 
-def work_with(f16: Path, base: Path, folder: Path, kind: str = "Q4_K_M") -> Work:
+def work_with(f16: Path, base: Path, folder: Path, kind: str = "Q4_K_M") -> StageContext:
     work = work_in(folder, base=base, export={"quantize": kind})
-    shutil.copyfile(f16, work.out.f16)
+    shutil.copyfile(f16, work.run_dir.f16)
     return work
 
 
@@ -45,14 +45,14 @@ def test_tensors_are_counted_by_type_and_those_that_could_not_be_had_are_told(
 
     done = quantize.perform(work)
 
-    assert done.outputs == [work.out.folder / "nanda-annotator.Q4_K_M.gguf"]
+    assert done.outputs == [work.run_dir.folder / "nanda-annotator.Q4_K_M.gguf"]
     # Rows of 64 and 128 weights are none of 256: all 15 but the embedding's are named, and it too
     # is kept in what Q6_K falls back to.
     assert done.facts["fallbacks"] == 14
     assert done.facts["types"] == {"Q5_0": 12, "F32": 5, "Q8_0": 3}
     assert 8 < done.facts["bits_per_weight"] < 8.6
-    assert "14 of 20 tensor(s)" in (work.out.folder / "quantize.log").read_text()
-    assert not list(work.out.folder.glob(".quantize-*"))
+    assert "14 of 20 tensor(s)" in (work.run_dir.folder / "quantize.log").read_text()
+    assert not list(work.run_dir.folder.glob(".quantize-*"))
 
 
 def test_a_type_that_all_rows_can_have_needs_no_fallback(
@@ -87,13 +87,13 @@ def test_what_the_library_cannot_read_is_quoted_and_nothing_is_left(
     f16: Path, base: Path, tmp_path: Path
 ) -> None:
     work = work_with(f16, base, tmp_path)
-    with work.out.f16.open("r+b") as file:
-        file.truncate(work.out.f16.stat().st_size // 2)
+    with work.run_dir.f16.open("r+b") as file:
+        file.truncate(work.run_dir.f16.stat().st_size // 2)
 
     with pytest.raises((SkillFailed, InputError)):
         quantize.perform(work)
-    assert not work.out.quantized("Q4_K_M").exists()
-    assert not list(work.out.folder.glob(".quantize-*"))
+    assert not work.run_dir.quantized("Q4_K_M").exists()
+    assert not list(work.run_dir.folder.glob(".quantize-*"))
 
 
 def test_a_library_that_aborts_takes_nobody_along(
@@ -133,7 +133,7 @@ def test_inputs_follow_the_file_and_the_type(f16: Path, base: Path, tmp_path: Pa
     other = quantize.inputs(work_in(tmp_path, base=base, export={"quantize": "Q8_0"}))
     assert {name for name in first if first[name] != other[name]} == {"quantize"}
 
-    with work.out.f16.open("ab") as file:
+    with work.run_dir.f16.open("ab") as file:
         file.write(b"\0")
     assert quantize.inputs(work)["f16"] != first["f16"]
 

@@ -31,7 +31,7 @@ from skills.finetune.model.bases import describe
 from skills.finetune.model.facts import BaseFacts, published
 from skills.finetune.run.recipe import Recipe, load, overridden
 from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 from skills.finetune.training.metrics import Metrics
 from skills.finetune.training.train import inputs, train
 
@@ -46,7 +46,7 @@ def smollm2_facts() -> BaseFacts:
     return found
 
 
-def over_smollm2(folder: Path, name: str | Path, **changes: Any) -> Work:
+def over_smollm2(folder: Path, name: str | Path, **changes: Any) -> StageContext:
     """A run that goes on from an adapter of SmolLM2; no weight of the base is needed."""
     named = {f"adapter.{key}": value for key, value in changes.items()}
     return work_over(folder, SMOLLM2, {**SHIPPED, **named, "adapter.start_from": str(name)})
@@ -169,12 +169,12 @@ def test_an_adapter_with_a_layer_that_no_base_has_is_refused(tmp_path: Path) -> 
 def test_what_the_run_itself_would_move_is_refused(tmp_path: Path) -> None:
     work = over_smollm2(tmp_path, tmp_path / "out")
     for name in ("adapter", "earlier-1/adapter"):
-        (work.out.folder / name).mkdir(parents=True)
-        (work.out.folder / name / "adapter_config.json").touch()
+        (work.run_dir.folder / name).mkdir(parents=True)
+        (work.run_dir.folder / name / "adapter_config.json").touch()
     for name in ("out", "out/adapter"):
         with pytest.raises(InputError, match="is in the folder of the run"):
             start_from.find(over_smollm2(tmp_path, tmp_path / name))
-    earlier = work.out.folder / "earlier-1"
+    earlier = work.run_dir.folder / "earlier-1"
     assert start_from.find(over_smollm2(tmp_path, earlier)) == earlier / "adapter"
 
 
@@ -224,8 +224,8 @@ def test_the_place_of_what_it_goes_on_from_is_not_taken_by_a_stage_alone(
     tmp_path: Path, name: str
 ) -> None:
     work = over_smollm2(tmp_path, name)
-    work.out.make()
-    work.out.record("train", {}, Done([], {"steps": 4, "steps_of_all_epochs": 4}), 1.0)
+    work.run_dir.make()
+    work.run_dir.record("train", {}, Done([], {"steps": 4, "steps_of_all_epochs": 4}), 1.0)
     with pytest.raises(UsageError, match="would replace nanda-annotator"):
         name_of(work)
     named = replace(work, call=replace(work.call, options=SimpleNamespace(as_name="mine")))
@@ -247,8 +247,8 @@ def test_a_line_names_it_and_a_plan_shows_it_and_refuses_a_misfit(tmp_path: Path
         f"plan {tmp_path}/t.jsonl --out {tmp_path}/ft --base HuggingFaceTB/SmolLM2-135M-Instruct "
         "--start-from nanda-annotator --set adapter.targets=all-linear"
     )
-    assert "going on from nanda-annotator" in dispatched(tmp_path, given)
-    assert "going on" not in dispatched(tmp_path, f"{given} --set adapter.start_from=null")
+    assert "starting from nanda-annotator" in dispatched(tmp_path, given)
+    assert "starting from" not in dispatched(tmp_path, f"{given} --set adapter.start_from=null")
     with pytest.raises(InputError, match="has r 16, and the recipe 8"):
         dispatched(tmp_path, f"{given} --set adapter.r=8")
 
@@ -305,7 +305,7 @@ def test_training_begins_where_the_other_one_ended(
     assert before[2] - before[6] > 5e-3, "another adapter has another loss"
     assert not (tmp_path / "run" / "checkpoint-0").exists()
     is_worse = min(after[step] for step in (2, 4, 6)) >= after[0]
-    assert ("nothing is gained" in said(work)) == is_worse
+    assert ("no improvement" in said(work)) == is_worse
 
 
 @pytest.mark.train
@@ -315,7 +315,7 @@ def test_it_is_said_where_nothing_is_gained(base: Path, first: Path, tmp_path: P
     work = run_in(tmp_path / "run", base, changes)
     losses = dev_losses(tmp_path / "run")
     assert losses[6] == losses[0]
-    assert f"of {first}, which it went on from, {losses[0]:.4f}: nothing is gained" in said(work)
+    assert f"of {first}, from which it started, {losses[0]:.4f}: no improvement" in said(work)
 
 
 @pytest.mark.train
@@ -329,7 +329,7 @@ def test_a_resumed_run_is_not_measured_anew_and_not_gone_on_with_from_another_ad
     lines = Metrics(tmp_path / "run" / "metrics.jsonl").read()
     assert [line["step"] for line in lines if "dev_loss" in line] == [0, 2, 4, 6]
     random_adapter(base, own, seed=1)
-    with pytest.raises(InputError, match=r"begun with something else: adapter\.start_sha256 was"):
+    with pytest.raises(InputError, match=r"started with other settings: adapter\.start_sha256 was"):
         run_in(tmp_path / "run", base, changes, resume=True)
 
 
@@ -342,11 +342,11 @@ def test_what_was_measured_before_a_training_that_came_to_nothing_is_forgotten(
     Metrics(folder / "metrics.jsonl").add({"step": 0, "dev_loss": 1.0})
     work = run_in(folder, base, {"adapter.start_from": str(first)})
     assert dev_losses(folder)[0] == pytest.approx(dev_losses(first)[6], abs=1e-5)
-    assert "nothing is gained" not in said(work) or min(dev_losses(folder).values()) > 1
+    assert "no improvement" not in said(work) or min(dev_losses(folder).values()) > 1
     shutil.rmtree(folder)
     folder.mkdir()
     Metrics(folder / "metrics.jsonl").add({"step": 0, "dev_loss": 1.0})
-    assert "nothing is gained" not in said(run_in(folder, base))
+    assert "no improvement" not in said(run_in(folder, base))
     assert 0 not in dev_losses(folder)
 
 

@@ -50,7 +50,7 @@ def test_two_steps_under_nf4_lower_the_loss(tmp_path: Path) -> None:
         "completion_start": len(prompt),
     }
     done = train(prepared_in(work, [{**row, "id": str(n)} for n in range(4)], [row]))
-    lines = Metrics(work.out.folder / "metrics.jsonl").read()
+    lines = Metrics(work.run_dir.folder / "metrics.jsonl").read()
     first, second = (line for line in lines if "loss" in line)
     assert second["loss"] < first["loss"], said(work)
     assert first["tokens"] == 2 * len(row["input_ids"])
@@ -60,6 +60,6 @@ def test_two_steps_under_nf4_lower_the_loss(tmp_path: Path) -> None:
 
     from safetensors.numpy import load_file
 
-    weights = load_file(work.out.adapter / "adapter_model.safetensors")
+    weights = load_file(work.run_dir.adapter / "adapter_model.safetensors")
     assert len(weights) == 30 * 2 * 2, "A and B for q_proj and v_proj of 30 layers"
     assert all(name.split(".")[-3] in ("q_proj", "v_proj") for name in weights)
