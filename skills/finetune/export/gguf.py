@@ -166,4 +166,4 @@ def _needed(context: StageContext) -> int:
     return 2 * read_weights(context.run_dir.merged).count + 2 * adapter + VOCABULARY
 
 
-STAGES = (Stage("gguf", "convert the model and the adapter for llama.cpp", inputs, perform),)
+STAGE = Stage("gguf", "convert the model and the adapter for llama.cpp", inputs, perform)

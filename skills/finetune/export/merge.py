@@ -239,4 +239,4 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
             )
 
 
-STAGES = (Stage("merge", "merge the adapter into the base's 16-bit weights", inputs, perform),)
+STAGE = Stage("merge", "merge the adapter into the base's 16-bit weights", inputs, perform)

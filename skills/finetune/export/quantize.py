@@ -100,4 +100,4 @@ def _check_type(gguf: GgufFile, kind: str) -> None:
         raise SkillFailed(f"its type is {gguf.file_type}, not {kind}", where=str(gguf.path))
 
 
-STAGES = (Stage("quantize", "quantize the model", inputs, perform),)
+STAGE = Stage("quantize", "quantize the model", inputs, perform)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import SkillFailed
-from harness.runs.progress import Pace
+from harness.runs.progress import ProgressEstimate
 from skills.finetune.preparation.batches import Batches
 from skills.finetune.run.recipe import Training
 from skills.finetune.training import checkpoints
@@ -21,7 +21,7 @@ from skills.finetune.training.metrics import Metrics, peak_bytes
 
 
 @dataclass(slots=True)
-class Steps(Pace):
+class Steps(ProgressEstimate):
     """The progress of training; a step counts as a row.
 
     Attributes:
@@ -31,7 +31,7 @@ class Steps(Pace):
     loss: float | None = None
 
     def __str__(self) -> str:
-        pace = Pace.__str__(self)  # super() does not work in a dataclass with slots
+        pace = ProgressEstimate.__str__(self)  # super() does not work in a dataclass with slots
         loss = "" if self.loss is None else f"loss {self.loss:.3f}"
         return ", ".join(filter(None, (loss, pace)))
 
@@ -122,7 +122,7 @@ class Watch:
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.seconds += time.monotonic() - self._begun
         self.tokens += self._step_tokens
-        self.pace.row(str(state.global_step), 1, self._step_tokens)
+        self.pace.finish_row(str(state.global_step), 1, self._step_tokens)
         self.update()
         if state.global_step >= self.schedule.last:
             control.should_training_stop = control.should_save = True
