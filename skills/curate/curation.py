@@ -94,7 +94,7 @@ class Curation:
         if options.calibrate:
             calibration.calibrate((), 0, options.reject_rate, options.min_votes)
         run_id = 0
-        with runs.noted(db, lambda: run_id):
+        with runs.recorded(db, lambda: run_id):
             run_id = self._start(db)
             self.call.screen.notice(
                 f"{self.source.name}: {len(self.source.items):,} annotations, all rejected by the "
@@ -113,7 +113,7 @@ class Curation:
         judge = Judge(self.panel, model, self.framework, self._form(model, db))
         ballots = Ballots(db, judge)
         job = CurateJob(self.call, self.source, self.probes, ballots)
-        with self.call.cancel.on_signals(), runs.noted(db, lambda: ballots.run_id or 0):
+        with self.call.cancel.on_signals(), runs.recorded(db, lambda: ballots.run_id or 0):
             ballots.run_id = self._start(db, judge)
             started = time.monotonic()
             tally = job.run()

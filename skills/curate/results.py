@@ -93,7 +93,7 @@ def _without_abstracts(context: RunContext, run: Run) -> Iterator[str]:
     targets = context.call.targets
     saved = [str(target) for target in targets if target.suffix.lower() == ".jsonl"]
     papers = [verdict.item.paper for verdict in run.verdicts if verdict.decision == "kept"]
-    lost = sum(paper_rows.known(context.db, paper) is None for paper in papers)
+    lost = sum(paper_rows.row_id(context.db, paper) is None for paper in papers)
     if saved and lost:
         yield (
             f"{', '.join(saved)} has no abstracts, and {lost:,} of {len(papers):,} papers are not "

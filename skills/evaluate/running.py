@@ -101,7 +101,7 @@ class Runner:
         return models.run(TASK, work, slots=self.call.options.workers)
 
     def _do(self, job: ComparedJob) -> None:
-        with self.call.cancel.on_signals(), runs.noted(self.db, lambda: job.run_id):
+        with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: job.run_id):
             started = time.monotonic()
             tally = job.run()
             if isinstance(tally.stopped, ModelUnavailable) and not job.has_done:

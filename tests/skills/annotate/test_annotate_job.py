@@ -581,7 +581,7 @@ def test_db_names_another_database(desk: Desk) -> None:
 def test_what_is_no_database_is_refused_before_a_model_loads(desk: Desk) -> None:
     desk.rows(1)
     (desk.folder / "own.db").write_text("no database, but long enough to be looked at" * 9)
-    with pytest.raises(InputError, match="is no corpus database"):
+    with pytest.raises(InputError, match="is not a corpus database"):
         desk.annotate("--db own.db save to out.jsonl")
     assert annotator(desk).asked == {}
 
