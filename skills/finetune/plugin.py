@@ -179,7 +179,7 @@ class Finetune(Skill):
             from skills.finetune.deploy.register import unregister
 
             return unregister(call, call.text.strip())
-        from skills.finetune.run import pipeline
+        from skills.finetune import pipeline
 
         if not case:
             return pipeline.run_all(call)

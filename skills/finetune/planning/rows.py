@@ -166,7 +166,7 @@ def _counted(context: StageContext, data: Path, tick: Callable[[str], None]) -> 
     )
     pairs: list[tuple[int, int]] = []
     with open_counter(
-        _tokenizer(recipe.base), call.models.registry, call.settings.cache_dir, call.screen.notice
+        _tokenizer(context), call.models.registry, call.settings.cache_dir, call.screen.notice
     ) as counter:
         around = 0 if counter.counts == RENDERED else TEMPLATE_TOKENS
         for number, row in enumerate(parted.train, start=1):
@@ -194,17 +194,8 @@ def _texts(row: Example) -> Mapping[str, str]:
     return {"system": system, "prompt": prompt, "completion": row.completion}
 
 
-def _tokenizer(base: str) -> Path | None:
-    """Return the tokenizer.json of a base, if this machine has it as a separate file."""
-    if (own := Path(base).expanduser() / "tokenizer.json").is_file():
-        return own
-    if "/" not in base or importlib.util.find_spec("huggingface_hub") is None:
-        return None
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        found = try_to_load_from_cache(base, "tokenizer.json")
-    except HFValidationError:  # a path that does not exist
-        return None
-    return Path(found) if isinstance(found, str) else None
+def _tokenizer(context: StageContext) -> Path | None:
+    """Return the base's tokenizer.json; the embedded engine counts for a GGUF of the registry."""
+    is_gguf = context.recipe.base in context.call.models.registry.files
+    folder = None if is_gguf else at_hand(context)
+    return folder and folder / "tokenizer.json"

@@ -1,4 +1,4 @@
-"""A run of /finetune: which stages are done, which are not done again, and what is refused."""
+"""A run of /finetune: which stages are performed, which are skipped, and what is refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skills.finetune.run.run_dir import Done
 from skills.finetune.run.stage import Stage, StageContext, perform
 
 
-def test_a_stage_is_done_once_and_again_when_inputs_or_files_have_changed(tmp_path: Path) -> None:
+def test_a_stage_is_repeated_only_if_inputs_or_outputs_changed(tmp_path: Path) -> None:
     context = work_in(tmp_path, base=tmp_path)
     made, given = [], {"rows": 1}
 
@@ -35,7 +35,7 @@ def test_a_stage_is_done_once_and_again_when_inputs_or_files_have_changed(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("line", "error", "said"),
+    ("line", "error", "message"),
     [
         ("/finetune", UsageError, "needs a training set or a subcommand"),
         ("/finetune trian", UsageError, "has no subcommand 'trian', and there is no such folder"),
@@ -54,15 +54,19 @@ def test_a_stage_is_done_once_and_again_when_inputs_or_files_have_changed(tmp_pa
         ("/finetune merge there save to a.jsonl", UsageError, "writes its files into a folder"),
     ],
 )
-def test_lines_that_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, error: type[HarnessError], said: str
+def test_refused_commands(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    error: type[HarnessError],
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
-    assert isinstance(assert_refuses(fake_app(tmp_path), line, said), error)
+    assert isinstance(assert_refuses(fake_app(tmp_path), line, message), error)
 
 
-def test_a_training_that_has_not_ended_is_not_begun_anew(
+def test_an_unfinished_training_is_not_overwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

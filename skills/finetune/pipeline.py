@@ -194,8 +194,6 @@ def _remember(context: StageContext) -> None:
 
 def _no_run(call: Call, folder: Path) -> HarnessError:
     """Return the error for a folder without a run, or a word that is not a subcommand."""
-    from skills.finetune.plugin import Finetune
-
     word = call.text.strip()
     if call.subcommand or (word and as_path(word).exists()):
         return InputError(
@@ -206,8 +204,7 @@ def _no_run(call: Call, folder: Path) -> HarnessError:
     what = f"needs a training set or a subcommand, and no run was started in {folder}"
     if word:
         what = f"has no subcommand {word[:40]!r}, and there is no such folder"
-    hint = f"The subcommands are {', '.join(Finetune.subcommands)}."
-    return UsageError(f"/finetune {what}", hint=hint)
+    return UsageError(f"/finetune {what}", hint="`/help finetune` lists the subcommands.")
 
 
 def _result(context: StageContext, done: Mapping[str, Entry]) -> Result:
