@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.api.skill import Call
 from harness.models.weights import FileStore
-from harness.support.cpu import giving_way
+from harness.support.cpu import low_spin_openmp
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.run.run_dir import Done, Entry, RunDir
 from skills.nanda.framework import Framework
@@ -81,7 +81,7 @@ def find(name: str) -> Stage:
     return stage
 
 
-@giving_way()  # this is where torch is first imported
+@low_spin_openmp()  # this is where torch is first imported
 def perform(context: StageContext, stage: Stage) -> Entry:
     """Perform a stage, unless its inputs and outputs are unchanged; return its manifest entry.
 

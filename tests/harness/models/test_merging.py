@@ -269,7 +269,7 @@ def test_where_it_cannot_be_kept_the_adapter_is_used_beside_the_base(
     model = LlamaCppBackend(other.files).load(place)
     assert set(model.digests) == {"gguf", "adapter"}
     model.close()
-    assert "base + lora are not merged, and slower so" in other.said[-1]
+    assert "base + lora: not merged, which is slower" in other.said[-1]
     assert "No space left on device" in other.said[-1]
 
 

@@ -163,7 +163,7 @@ def test_the_same_line_typed_again_is_refused_while_the_first_is_at_work(
             with pytest.raises(UsageError) as caught:
                 fake_app(tmp_path).dispatch(second)
             folder = Path("ft").resolve()
-            assert f"process {os.getpid()} is at work on {folder}" in str(caught.value)
+            assert f"{folder} is locked by process {os.getpid()}" in str(caught.value)
             assert list(Path("ft").rglob("*")) == before
         raise InputError("that is enough")
 
