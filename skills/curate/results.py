@@ -49,7 +49,7 @@ def finish(context: RunContext, run: Run, stopped: HarnessError | None, seconds:
         stopped: why it ended early, or None; gets a hint on how to continue.
     """
     call, db, path = context.call, context.db, context.path
-    save_verdicts(db, context.run_id, [*run.verdicts, *run.probes], run.criteria)
+    save_verdicts(db, context.run_id, [*run.verdicts, *run.probes])
     summed = summary.of_run(run)
     judged = items.records(db, [verdict.item for verdict in run.judged], run.framework)
     summed["notes"] = notes.of_run(run, summed, notes.made_by_the_judge(run, judged))
