@@ -223,9 +223,8 @@ class Models:
 
     def candidates(self, task: str) -> list[Candidate]:
         """Return the candidates for `task`, best first."""
-        return list(
-            candidates(self.registry, task, model=self.choice.model, fallback=self.choice.fallback)
-        )
+        chosen = self.choice
+        return list(candidates(self.registry, task, model=chosen.model, fallback=chosen.fallback))
 
     def run(self, task: str, work: Callable[[ServedModel], T], *, slots: int | None = 1) -> T:
         """Return `work(model)` with the best model for `task` that can be loaded and reached.
@@ -269,13 +268,8 @@ class Models:
             if availability.available:
                 break
             unavailable[candidate] = availability.reason
-        return resolve(
-            self.registry,
-            task,
-            unavailable,
-            model=self.choice.model,
-            fallback=self.choice.fallback,
-        )
+        model, fallback = self.choice.model, self.choice.fallback
+        return resolve(self.registry, task, unavailable, model=model, fallback=fallback)
 
     def _announce(self, resolution: Resolution) -> None:
         self.pool.last = resolution
