@@ -302,7 +302,7 @@ def test_a_locked_database_names_another_process(
 
     monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
     for _ in ("locked in use", "locked when it is opened"):
-        with pytest.raises(OutputError, match=r"database is locked\. Another process"):
+        with pytest.raises(OutputError, match=r"database is locked\. Is another process"):
             write()
     db.conn.rollback()
 
@@ -310,8 +310,8 @@ def test_a_locked_database_names_another_process(
 @pytest.mark.parametrize(
     ("limit", "message"),
     [
-        ("max_page_count = 1", r"disk is full\. .* make room"),
-        ("query_only = 1", r"readonly database\. .* write permission"),
+        ("max_page_count = 1", "disk is full"),
+        ("query_only = 1", "readonly database"),
     ],
 )
 def test_a_full_disk_and_a_file_that_may_not_be_written(

@@ -356,7 +356,7 @@ def test_an_annotation_by_another_framework_is_refused(db: Database, tmp_path: P
     ("line", "message"),
     [
         ("{", "is not JSON"),
-        ("[1]", "is a list, not an object"),
+        ("[1]", "is not a JSON object"),
         ('{"arxiv_id": "1"}', "has no abstract and no provenance"),
         (json.dumps({"arxiv_id": "1", **MOVES}), "has no abstract and no provenance"),
         (json.dumps({**MOVES, "provenance": {}}), "has no abstract and no id"),

@@ -266,7 +266,9 @@ def test_the_lines_of_the_documents_are_understood(page: str) -> None:
         if asked.subcommand == "filter":
             assert filters.parse(asked.text, nanda())
     if page.startswith("docs"):
-        conditions = re.findall(r"`([^`]+)`", text.split("| condition")[1].split("All must")[0])
+        conditions = re.findall(
+            r"`([^`]+)`", text.split("| condition")[1].split("All conditions")[0]
+        )
         assert len(conditions) > 9
         for condition in conditions:
             if any(sign in condition for sign in "=~<>"):

@@ -216,7 +216,7 @@ def test_one_review_at_a_time_for_a_gold_table(desk: Desk) -> None:
     locks = desk.call().settings.data_dir / "reviews"
     with (
         job_lock(locks, str(desk.gold)),
-        pytest.raises(UsageError, match="is at work on"),
+        pytest.raises(UsageError, match="is locked by process"),
     ):
         desk.review("aq")
     assert not desk.gold.exists()

@@ -177,7 +177,7 @@ def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
         ("name: idea", "name: model_dump", 10, "cannot be named 'model_dump'"),
         ("name: idea", "name: Key idea", 10, "moves.1.name"),
         ("label: Key idea", 'label: "a: b"', 10, "moves.1.label"),
-        ("max_chars: 60", "max_chars: 60\nmax_chars: 70", 8, "stands twice"),
+        ("max_chars: 60", "max_chars: 60\nmax_chars: 70", 8, "duplicate key"),
         ("moves:", "moves: [", 9, "not YAML"),
     ],
 )
