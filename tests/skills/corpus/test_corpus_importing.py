@@ -39,7 +39,7 @@ def db(tmp_path: Path) -> Iterator[Database]:
 
 
 def table(path: Path, *rows: Mapping[str, str]) -> Path:
-    """Write a .csv of these rows, with id, title, abstract and moves unless a row overrides them."""
+    """Write a .csv of these rows, with a default id, title, abstract and moves."""
     filled = [
         {"arxiv_id": f"2405.{n:05}", "title": f"T{n}", "abstract": f"Abstract {n}.", **MOVES, **row}
         for n, row in enumerate(rows, start=1)
