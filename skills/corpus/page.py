@@ -1,51 +1,29 @@
-"""A corpus as a page to look at: one HTML file that holds all it needs and asks no network.
-
-The data goes into it paper by paper, as JSON in script elements that no browser runs; the programs
-of `page_assets` show it. They are put together here, in this order, as one script of one scope.
-"""
+"""The corpus as a page: searchable, with facets, statistics and failures, in one HTML file."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Mapping
-from string import Template
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
 from typing import IO, Any
 
-from skills.corpus import page_parts
+from skills.corpus import stats
 from skills.corpus.annotated import Annotated, Failure
-from skills.corpus.page_data import LOW_SUPPORT, Provenances, failure_row, paper_row, plain
-from skills.corpus.page_parts import ASSETS
+from skills.corpus.page_data import (
+    FINDINGS,
+    LOW_SUPPORT,
+    Provenances,
+    facts,
+    is_arxiv,
+    paper_row,
+)
 from skills.nanda.framework import Framework
+from skills.reporting.page import ANNOTATIONS, write_page
 
-STYLES = (
-    "base.css",
-    "page.css",
-    "facets.css",
-    "table.css",
-    "cards.css",
-    "panel.css",
-    "statistics.css",
-    "failures.css",
-    "print.css",
-)
-SCRIPTS = (
-    "dom.js",
-    "data.js",
-    "search.js",
-    "facets.js",
-    "state.js",
-    "sidebar.js",
-    "cells.js",
-    "table.js",
-    "keys.js",
-    "detail.js",
-    "numbers.js",
-    "drawings.js",
-    "statistics.js",
-    "failures.js",
-    "main.js",
-)
-_SPLIT = "<!-- data -->\n"
+ASSETS = Path(__file__).with_name("page_assets")
+SCRIPTS = (ANNOTATIONS, ASSETS / "page.js")
+BINS = 20
 
 
 def write_html(
@@ -57,36 +35,76 @@ def write_html(
     framework: Framework,
     about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the page, paper by paper as they come; equal input gives equal bytes.
-
-    The statistics follow what a reader filters, so the page counts them itself; of all papers they
-    are those of `skills.corpus.stats.of_items`.
+    """Write the page, paper by paper; equal input gives equal bytes.
 
     Args:
-        file: open for writing bytes; UTF-8 is written.
+        file: a binary file.
         title: the heading.
         items: annotations under `framework`.
-        failures: papers without one, shown in a list of their own.
-        about: facts of the run that stand above it all, as JSON holds them.
+        failures: papers without an annotation.
+        about: facts about the run, shown below the heading.
     """
-    script = page_parts.joined_script(ASSETS / name for name in SCRIPTS)
-    style = page_parts.joined_style(ASSETS / name for name in STYLES)
-    head, tail = page_parts.text_of(ASSETS / "page.html").split(_SPLIT)
-    policy = page_parts.policy(script, style)
-    shown = html.escape(plain(title))
-    file.write(Template(head).substitute(policy=policy, title=shown, style=style).encode())
-    provenances = Provenances()
-    page_parts.write_array(
-        file, "papers", (paper_row(item, framework, provenances) for item in items)
+    provenances, figures, failed = Provenances(), _Figures(framework), list(failures)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for item in items:
+            row = paper_row(item, framework, provenances)
+            figures.add(item, row)
+            yield row
+
+    write_page(
+        file,
+        ASSETS / "page.html",
+        *SCRIPTS,
+        title=title,
+        about=list(facts(about or {})),
+        framework=framework,
+        papers=rows(),
+        figures=figures,
+        failures=failed,
+        groups=_by_type(failed),
+        statistics=lambda: figures.tally.stats(failed),
+        is_arxiv=is_arxiv,
+        low_support=LOW_SUPPORT,
+        facts_of_page=lambda: {
+            "moves": [move.model_dump(include={"name", "label"}) for move in framework.moves],
+            "not_stated": framework.not_stated,
+            "findings": FINDINGS,
+            "provenances": provenances.shared,
+        },
     )
-    page_parts.write_array(file, "failures", map(failure_row, failures))
-    facts = {
-        "about": dict(about or {}),
-        "framework": framework.model_dump(
-            mode="json", include={"name", "version", "title", "not_stated", "moves"}
-        ),
-        "low_support": LOW_SUPPORT,
-        "provenances": provenances.shared,
-    }
-    page_parts.write_value(file, "page", facts)
-    file.write(Template(tail).substitute(script=script).encode())
+
+
+class _Figures:
+    """Statistics that are collected while the papers are written.
+
+    Attributes:
+        bins: how many moves have a support in each twentieth.
+    """
+
+    def __init__(self, framework: Framework) -> None:
+        self.tally = stats.Tally(framework)
+        self.bins = [0] * BINS
+        self._names = framework.names
+        self._copied: dict[str, list[float]] = defaultdict(list)
+
+    def add(self, item: Annotated, row: Mapping[str, Any]) -> None:
+        self.tally.add(item)
+        for support in row["support"]:
+            if support is not None:
+                self.bins[min(BINS - 1, int(support * BINS + 1e-9))] += 1
+        for name, copied in zip(self._names, row["copied"], strict=True):
+            if copied is not None:
+                self._copied[name].append(copied)
+
+    def copied(self, move: str) -> float | None:
+        """Return the mean share of a stated move that is copied word for word."""
+        found = self._copied[move]
+        return sum(found) / len(found) if found else None
+
+
+def _by_type(failures: Iterable[Failure]) -> list[tuple[str, list[Failure]]]:
+    """Return failures by the type of the error, the most common type first."""
+    counts = Counter(one.error_type for one in failures)
+    order = sorted(failures, key=lambda one: (-counts[one.error_type], one.error_type))
+    return [(kind, list(group)) for kind, group in groupby(order, lambda one: one.error_type)]
