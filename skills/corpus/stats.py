@@ -134,22 +134,41 @@ def of_corpus(db: Database, framework: Framework) -> Stats:
 def of_items(
     items: Iterable[Annotated], failures: Iterable[Failure], framework: Framework
 ) -> Stats:
-    """The numbers of these annotations and failures alone; `items` is gone through once."""
-    facets: Counter[_Facets] = Counter()
-    models: Counter[str] = Counter()
-    sums: dict[str, _Sums] = defaultdict(_Sums)
+    """Return the statistics of these annotations and failures alone, in one pass."""
+    tally = Tally(framework)
     for item in items:
-        checks = item.record["checks"]
-        stated = framework.stated({name: item.record[name] for name in framework.names})
-        facets[first_category(item.paper), item.paper.year, frozenset(stated)] += 1
-        models[item.record["provenance"]["resolved"]] += 1
+        tally.add(item)
+    return tally.stats(failures)
+
+
+class Tally:
+    """Counts annotations one by one, for their statistics."""
+
+    def __init__(self, framework: Framework) -> None:
+        self._framework = framework
+        self._facets: Counter[_Facets] = Counter()
+        self._models: Counter[str] = Counter()
+        self._sums: dict[str, _Sums] = defaultdict(_Sums)
+
+    def add(self, item: Annotated) -> None:
+        names, checks = self._framework.names, item.record["checks"]
+        stated = self._framework.stated({name: item.record[name] for name in names})
+        self._facets[first_category(item.paper), item.paper.year, frozenset(stated)] += 1
+        self._models[item.record["provenance"]["resolved"]] += 1
         for move in stated:
-            sums[move].add(checks, move)
-    failed = Counter(failure.error_type for failure in failures)
-    papers = facets.total() + failed.total()
-    return _stats(
-        framework, papers=papers, models=models, facets=facets, sums=sums, failures=failed
-    )
+            self._sums[move].add(checks, move)
+
+    def stats(self, failures: Iterable[Failure]) -> Stats:
+        """Return the statistics of what was added, and of these failures."""
+        failed = Counter(failure.error_type for failure in failures)
+        return _stats(
+            self._framework,
+            papers=self._facets.total() + failed.total(),
+            models=self._models,
+            facets=self._facets,
+            sums=self._sums,
+            failures=failed,
+        )
 
 
 _Facets = tuple[str, int | None, frozenset[str]]
