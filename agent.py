@@ -33,7 +33,6 @@ NEEDED = (
     "requests",
     "rich",
     "rouge_score",
-    "ruamel",
     "sacrebleu",
     "scipy",
     "sqlite_utils",

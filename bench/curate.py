@@ -1,18 +1,15 @@
 """What sharing the beginning of the prompt saves the panel, by the engine's own counts.
 
-    python bench/curate.py [--papers 12] [--block 4] [--table FILE] [--model NAME] [--asked]
+    python bench/curate.py [--papers 12] [--block 4] [--table FILE] [--model NAME]
 
 (a) paper by paper: its five personas one after another in one slot, as /curate has them vote
 (b) persona by persona: the same requests in an order in which no paper's text is in the slot
 (b) is five separate prompts, but for the instructions that all prompts begin with. Blocks of papers
 take turns, so that a machine whose speed drifts slows both alike. Loading the model is not counted.
 
-The personas vote as the judge does best, asked or reading, unless `--asked` has them asked.
-
-Prints the prompt tokens that each way had evaluated, of those sent, what it generated, and the
+Prints the prompt tokens that each order had evaluated, of those sent, the tokens generated, and the
 seconds; (a) should evaluate 35% of the tokens sent at most, and take less time than 2.5 prompts of
-(b). What is generated costs both the same: a token of each persona that is asked, and the moves
-themselves of those that read.
+(b).
 """
 
 from __future__ import annotations
@@ -78,7 +75,6 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=4)
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--model", help="a model of the registry, instead of the judge")
-    parser.add_argument("--asked", action="store_true", help="have no persona read")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         judge, found = opened(Path(folder), options)
@@ -104,8 +100,6 @@ def opened(folder: Path, options: argparse.Namespace) -> tuple[Judge, list[Item]
         source = items.from_table(db, options.table, Columns(), nanda(), None)
     found = list(itertools.islice((i for i in source.items if not i.findings), options.papers))
     form = choose_form(panel.shipped(), model, nanda(), found)
-    if options.asked:
-        form = replace(form, reads=False)
     served = model.resolution.chosen.serve.label
     print(f"{model.resolution.resolved}, {served}; {form}")
     return Judge(panel.shipped(), model, nanda(), form), found

@@ -78,8 +78,14 @@ class Settings:
     @property
     def obeyed(self) -> tuple[Path, ...]:
         """The folders and files that the harness goes by: skills, registries, what is trusted."""
-        registries = self.user_registry, self.shipped_registry
+        own = self.user_registry
+        registries = own, registry_folder(own), self.shipped_registry
         return (self.config_dir, *self.skill_folders, self.shipped_skills, *registries)
+
+
+def registry_folder(registry: Path) -> Path:
+    """Return the folder of registered models beside a registry: registry.d for registry.yaml."""
+    return registry.with_suffix(".d")
 
 
 def from_environment(environ: Mapping[str, str] | None = None) -> Settings:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from harness.terminal.console import Screen
 
 Render = Callable[[], str]
-Write = Callable[[IO[bytes]], None]
+Write = Callable[[IO[bytes]], object]
 Needs = Literal["required", "optional", "none"]
 UNTOLD = "does not say what it changes"
 """What `Skill.effects` gives where a skill does not override it."""

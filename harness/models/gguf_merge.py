@@ -1,12 +1,11 @@
-"""An adapter merged into its base, made once and kept: one GGUF that is served faster than two.
+"""Merge a LoRA adapter into its base once: one GGUF is served faster than two.
 
-    W' = W + (alpha / r) B A        for each weight W the adapter has a pair of (Hu et al. 2021)
+    W' = W + (alpha / r) B A        for each weight W with a pair in the adapter (Hu et al. 2021)
 
-Both files are llama.cpp's, so that the sum is the one its engine would compute with the adapter
-beside the base (the rows of query and key are permuted in both). It is taken in float32. All
-matrices come out as Q8_0, whose products have faster kernels on a CPU than those of smaller types,
-and which is near enough to the sum that the text is hardly another. Neither torch nor the finetune
-extra is needed.
+Both files are llama.cpp's, so the sum is the one its engine would compute from base and adapter
+(the rows of query and key are permuted in both). It is computed in float32. All matrices are
+written as Q8_0, which has faster kernels on a CPU than smaller types and is close enough to the sum
+that the text hardly changes. Neither torch nor the finetune extra is needed.
 """
 
 from __future__ import annotations
@@ -16,15 +15,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.errors import ModelUnavailable
+from harness.models.gguf_file import GgufFile, open_gguf
 
 VERSION = 1
-"""Of what this makes of the same two files; another one is merged anew."""
+"""Version of the output format: files of another version are merged again."""
 BLOCK = 32
-"""Weights of a row that share a scale in Q8_0. Rows of another multiple stay as they are."""
+"""Weights of a row that share a scale in Q8_0. Tensors with other row lengths are copied."""
 
 
 class Pair(NamedTuple):
-    """One weight's share of an adapter: A of r x in, B of out x r, and alpha / r."""
+    """The matrices of an adapter for one weight: A of r x in, B of out x r, and alpha / r."""
 
     a: Any
     b: Any
@@ -32,48 +32,48 @@ class Pair(NamedTuple):
 
 
 def merge(base: Path, adapter: Path, target: Path) -> None:
-    """Write `target`; half of it is there where that fails.
+    """Write the merged model to `target`, which may be incomplete if this raises.
 
     Raises:
-        ModelUnavailable: one file is no GGUF, the adapter is not one of this base, or the base has
-            something that cannot be written or summed here.
+        ModelUnavailable: a file is not a GGUF, the adapter does not fit the base, or the base has
+            a tensor type that cannot be converted.
         OSError: the file cannot be written.
     """
     from gguf import GGUFWriter
 
-    weights, pairs = _opened(base), lora_pairs(adapter)
-    _check(weights, pairs, base, adapter)
-    writer = GGUFWriter(target, weights.fields["general.architecture"].contents())
-    writer.data_alignment = weights.alignment
+    model, pairs = open_gguf(base, ModelUnavailable), lora_pairs(adapter)
+    _check(model, pairs, adapter)
+    writer = GGUFWriter(target, model.values["general.architecture"])
+    writer.data_alignment = model.alignment
     try:
-        _copy_metadata(weights, writer)
-        for tensor in weights.tensors:
-            _announce(writer, tensor)
+        _copy_metadata(model, writer)
+        for tensor in model.tensors:
+            _add_tensor_info(writer, tensor)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for tensor in weights.tensors:
+        for tensor in model.tensors:
             writer.write_tensor_data(_merged(tensor, pairs.get(tensor.name)))
     except (ValueError, NotImplementedError) as exc:
-        raise ModelUnavailable(f"it cannot be merged into: {exc}", where=str(base)) from exc
+        raise ModelUnavailable(f"cannot be merged: {exc}", where=str(base)) from exc
     finally:
         writer.close()
 
 
 def lora_pairs(path: Path) -> dict[str, Pair]:
-    """The pairs of a LoRA adapter that is a GGUF, by the weight that each is for, in float32.
+    """Return the matrices of a GGUF LoRA adapter by weight name, in float32.
 
     Raises:
-        ModelUnavailable: it is no such file.
+        ModelUnavailable: it is not a LoRA adapter.
     """
     from gguf.quants import dequantize
 
-    found = _opened(path)
-    told = found.fields.get("adapter.lora.alpha")
-    if told is None:
-        raise ModelUnavailable("this GGUF is no LoRA adapter", where=str(path))
+    adapter = open_gguf(path, ModelUnavailable)
+    alpha = adapter.values.get("adapter.lora.alpha")
+    if alpha is None:
+        raise ModelUnavailable("this GGUF is not a LoRA adapter", where=str(path))
     halves: dict[str, dict[str, Any]] = {}
-    for tensor in found.tensors:
+    for tensor in adapter.tensors:
         name, _, half = tensor.name.rpartition(".lora_")
         try:
             halves.setdefault(name, {})[half] = dequantize(tensor.data, tensor.tensor_type)
@@ -82,9 +82,8 @@ def lora_pairs(path: Path) -> dict[str, Pair]:
     pairs = {}
     for name, both in halves.items():
         if both.keys() != {"a", "b"} or not _is_pair(both["a"], both["b"]):
-            raise ModelUnavailable(f"the adapter holds no pair for {name!r}", where=str(path))
-        scale = float(told.contents()) / len(both["a"])
-        pairs[name] = Pair(both["a"], both["b"], scale)
+            raise ModelUnavailable(f"the adapter has no pair for {name!r}", where=str(path))
+        pairs[name] = Pair(both["a"], both["b"], float(alpha) / len(both["a"]))
     return pairs
 
 
@@ -92,56 +91,47 @@ def _is_pair(a: Any, b: Any) -> bool:
     return bool(a.ndim == b.ndim == 2 and len(a) == b.shape[1] > 0)
 
 
-def _opened(path: Path) -> Any:
-    from gguf import GGUFReader
-
-    try:
-        return GGUFReader(path)
-    except (ValueError, IndexError) as exc:
-        raise ModelUnavailable(f"it cannot be read as GGUF: {exc}", where=str(path)) from exc
-
-
-def _check(weights: Any, pairs: Mapping[str, Pair], base: Path, adapter: Path) -> None:
-    """Raises ModelUnavailable where a pair has no weight of its shape in the base."""
-    shapes = {tensor.name: tuple(map(int, tensor.shape)) for tensor in weights.tensors}
+def _check(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> None:
+    """Raise ModelUnavailable if a pair has no weight of its shape in the base."""
+    shapes = {tensor.name: tuple(map(int, tensor.shape)) for tensor in model.tensors}
     for name, pair in pairs.items():
         shape = pair.a.shape[1], pair.b.shape[0]
         if shapes.get(name) != shape:
             raise ModelUnavailable(
-                f"the adapter changes {name} of {shape}, and the base {base.name} has "
+                f"the adapter changes {name} of {shape}, and the base {model.path.name} has "
                 f"{shapes.get(name, 'none')}",
                 where=str(adapter),
                 hint="It was trained on another base.",
             )
 
 
-def _copy_metadata(weights: Any, writer: Any) -> None:
-    """All but what the writer itself says, and the type of the file."""
+def _copy_metadata(model: GgufFile, writer: Any) -> None:
+    """Copy all metadata except what the writer adds, and set the file type."""
     from gguf import GGUFValueType, LlamaFileType
 
-    for name, field in weights.fields.items():
-        if name.startswith("GGUF.") or name in ("general.architecture", "general.file_type"):
+    for name, value in model.values.items():
+        types = model.types[name]
+        if name in ("general.architecture", "general.file_type"):
             continue
-        if field.types[0] == GGUFValueType.ARRAY and not field.contents():
-            continue  # the writer has no empty lists, and nobody needs them
-        inner = field.types[-1] if len(field.types) > 1 else None
-        writer.add_key_value(name, field.contents(), field.types[0], inner)
+        if types[0] == GGUFValueType.ARRAY and not value:
+            continue  # the writer cannot write empty lists
+        writer.add_key_value(name, value, types[0], types[1] if len(types) > 1 else None)
     writer.add_file_type(LlamaFileType.MOSTLY_Q8_0)
 
 
-def _kind(tensor: Any) -> Any:
-    """What a tensor is written as."""
+def _type(tensor: Any) -> Any:
+    """Return the type that a tensor is written as."""
     from gguf import GGMLQuantizationType
 
     is_matrix = len(tensor.shape) == 2 and tensor.shape[0] % BLOCK == 0
     return GGMLQuantizationType.Q8_0 if is_matrix else tensor.tensor_type
 
 
-def _announce(writer: Any, tensor: Any) -> None:
+def _add_tensor_info(writer: Any, tensor: Any) -> None:
     import numpy as np
     from gguf.quants import quant_shape_to_byte_shape
 
-    kind, data = _kind(tensor), tensor.data
+    kind, data = _type(tensor), tensor.data
     shape, dtype = data.shape, data.dtype
     if kind != tensor.tensor_type:
         weights = tuple(int(length) for length in reversed(tensor.shape))
@@ -151,10 +141,10 @@ def _announce(writer: Any, tensor: Any) -> None:
 
 
 def _merged(tensor: Any, pair: Pair | None) -> Any:
-    """The tensor as it is written."""
+    """Return the data of a tensor as it is written."""
     from gguf.quants import dequantize, quantize
 
-    kind = _kind(tensor)
+    kind = _type(tensor)
     if pair is None and kind == tensor.tensor_type:
         return tensor.data
     weight = dequantize(tensor.data, tensor.tensor_type)

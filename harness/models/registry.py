@@ -1,26 +1,37 @@
 """Which models exist, what they are for, where they are served, and who serves a task.
 
-`load` reads models/registry.yaml and lays the user's own registry over it, entry by entry.
+`load` reads models/registry.yaml and overlays the user's own registry and the models that
+`/finetune register` added, entry by entry.
 `resolve` is pure: registry and probed availability in, the choice and all it passed over out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from pydantic import AwareDatetime
+
 from harness.errors import ModelUnavailable, RegistryError, UsageError
 from harness.models.schema import FileEntry, ModelEntry, ServeEntry, Strict
+from harness.settings import registry_folder
 from harness.support import yaml_models
 from harness.support.suggestions import did_you_mean
 
 
 class Registry(Strict):
-    """models/registry.yaml: `models` by id and `files` by id."""
+    """models/registry.yaml: `models` by id and `files` by id.
+
+    Attributes:
+        registered: when `/finetune register` wrote a file of registry.d; the newest one is tried
+            first.
+    """
 
     version: Literal[1] = 1
+    registered: AwareDatetime | None = None
     models: Mapping[str, ModelEntry] = {}
     files: Mapping[str, FileEntry] = {}
 
@@ -71,21 +82,33 @@ class Registry(Strict):
         )
 
 
-def load(shipped: Path, user: Path | None = None) -> Registry:
-    """Read the shipped registry and, where it exists, the user's over it.
+def load(shipped: Path, user: Path | None = None, *, without: Path | None = None) -> Registry:
+    """Read the shipped registry, and overlay the user's own and the files of its registry.d.
+
+    Args:
+        user: the user's registry file; neither it nor the folder beside it has to exist.
+        without: a file of the folder to leave out.
 
     Raises:
         RegistryError: naming file and line.
     """
-    registry = _read(shipped)
-    if user is None or not user.exists():
-        _check_references(registry, registry.models, shipped)
-        return registry
-    own = _read(user)
-    laid = registry.overlaid(own)
-    _check_references(laid, own.models, user)
-    _check_references(laid, [name for name in registry.models if name not in own.models], shipped)
-    return laid
+    layers = {shipped: _read(shipped)}
+    if user is not None:
+        if user.exists():
+            layers[user] = _read(user)
+        paths = sorted(registry_folder(user).glob("*.yaml"))
+        added = {path: _read(path) for path in paths if path != without}
+        layers |= sorted(added.items(), key=lambda item: item[1].registered or _NEVER)
+    registry, origins = Registry(), dict[str, Path]()
+    for path, layer in layers.items():
+        registry = registry.overlaid(layer)
+        origins |= dict.fromkeys(layer.models, path)
+    for model_id, path in origins.items():
+        _check_references(registry, model_id, path)
+    return registry
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def _read(path: Path) -> Registry:
@@ -98,22 +121,21 @@ def _read(path: Path) -> Registry:
     return registry
 
 
-def _check_references(registry: Registry, names: Iterable[str], path: Path) -> None:
-    """Refuse a fallback or file that does not exist in the models `names` of the file `path`."""
-    for model_id in names:
-        entry = registry.models[model_id]
-        if entry.fallback is not None and entry.fallback not in registry.models:
-            raise RegistryError(
-                f"{model_id} falls back to {entry.fallback!r}, which is no model",
-                where=yaml_models.where(path, "models", model_id, "fallback"),
-            )
-        for i, serve in enumerate(entry.serve):
-            for role, file_id in (("gguf", serve.gguf), ("adapter", serve.adapter)):
-                if file_id is not None and file_id not in registry.files:
-                    raise RegistryError(
-                        f"{model_id} is served from {file_id!r}, which is not in files",
-                        where=yaml_models.where(path, "models", model_id, "serve", i, role),
-                    )
+def _check_references(registry: Registry, model_id: str, path: Path) -> None:
+    """Raise RegistryError if a model of the file `path` names a missing fallback or file."""
+    entry = registry.models[model_id]
+    if entry.fallback is not None and entry.fallback not in registry.models:
+        raise RegistryError(
+            f"{model_id} falls back to {entry.fallback!r}, which is not a model",
+            where=yaml_models.where(path, "models", model_id, "fallback"),
+        )
+    for i, serve in enumerate(entry.serve):
+        for role, file_id in (("gguf", serve.gguf), ("adapter", serve.adapter)):
+            if file_id is not None and file_id not in registry.files:
+                raise RegistryError(
+                    f"{model_id} is served from {file_id!r}, which is not in files",
+                    where=yaml_models.where(path, "models", model_id, "serve", i, role),
+                )
 
 
 @dataclass(frozen=True, slots=True)

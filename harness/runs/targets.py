@@ -13,6 +13,7 @@ import secrets
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 from harness.api.skill import Skill, Write
 from harness.errors import OutputError, UsageError
@@ -124,6 +125,19 @@ def write(
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write `text` in UTF-8 to `target`, replacing it atomically.
+
+    Raises:
+        OutputError: it cannot be written; the target is unchanged.
+    """
+
+    def produce(file: IO[bytes]) -> None:
+        file.write(text.encode())
+
+    write(target, produce)
 
 
 def _put(temporary: Path, real: Path, may_replace: Callable[[str], bool] | None) -> None:

@@ -8,13 +8,10 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from harness.errors import InputError
 from harness.models.schema import ModelEntry
-from skills.corpus.tables.columns import Columns
 from skills.corpus.tables.files import regular_file
-from skills.corpus.tables.reader import Row, open_table
+from skills.corpus.tables.reader import open_table
 from skills.nanda.framework import Framework
 from skills.nanda.reply_formats import Example
 
@@ -33,23 +30,14 @@ def examples_for(entry: ModelEntry, framework: Framework) -> tuple[Example, ...]
 
 @functools.lru_cache(maxsize=8)
 def _read(path: Path, _changed: int, framework: Framework) -> tuple[Example, ...]:
-    table = open_table(path, Columns(), moves=framework.names)
-    found = tuple(_example(row, framework) for row in table.rows())
+    table = open_table(path, moves=framework.names)
+    table.require_moves()
+    found = []
+    for row in table.rows():
+        moves = row.valid_moves(framework)
+        if not row.paper.abstract:
+            raise InputError("has no abstract", where=row.where)
+        found.append(Example(row.paper.abstract, moves))
     if not found:
         raise InputError("has no example", where=str(path))
-    return found
-
-
-def _example(row: Row, framework: Framework) -> Example:
-    try:
-        moves = framework.annotation_model().model_validate(row.moves).model_dump()
-    except ValidationError as exc:
-        error = exc.errors()[0]
-        raise InputError(
-            f"is no example: {error['loc'][0]}: {error['msg']}",
-            where=row.where,
-            hint=f"An example has an abstract and each of {', '.join(framework.names)}.",
-        ) from exc
-    if not row.paper.abstract:
-        raise InputError("is no example: it has no abstract", where=row.where)
-    return Example(row.paper.abstract, moves)
+    return tuple(found)

@@ -1,20 +1,18 @@
-"""Papers, and annotations that are there already, from a file into the corpus: no model is asked.
+"""Import papers, with annotations where a table has them, into the corpus; no model is used.
 
-A file that was saved here (.jsonl, .parquet) says where its annotations come from, and they keep
-that with their key. Others are marked as imported. The whole file is read once before anything is
-written, so that a row at fault leaves the corpus as it was.
+A file saved here (.jsonl, .parquet) includes the provenance of its annotations, which they keep
+with their keys. Others are marked as imported. The whole file is read once before anything is
+written, so that an invalid row leaves the corpus unchanged.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
 
 from harness._version import __version__
 from harness.errors import InputError
@@ -24,8 +22,8 @@ from skills.corpus.db import papers as paper_rows
 from skills.corpus.db import store
 from skills.corpus.db.connection import transaction
 from skills.corpus.records import Annotated
-from skills.corpus.tables.annotated_reader import Entry, entries
-from skills.corpus.tables.reader import Columns
+from skills.corpus.tables.annotated_reader import complete_rows
+from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
 from skills.nanda.framework import Framework, sha256_of
 
 if TYPE_CHECKING:
@@ -33,24 +31,19 @@ if TYPE_CHECKING:
 
 BATCH = 500
 """Rows in one transaction: a commit costs as much as some rows do."""
-_PROVENANCE = (
-    *("requested", "resolved", "reason", "backend", "where", "digests", "form", "framework"),
-    *("prompt_sha256", "schema_sha256", "sampling", "attempts", "tokens", "seconds", "harness"),
-    *("created", "input", "key"),
-)
 
 
 @dataclass(slots=True)
 class Added:
-    """What came of an import.
+    """The result of an import, in numbers.
 
     Attributes:
         papers, annotations: new ones.
-        known_papers, known_annotations: those that were there already, left as they were.
-        without_moves: rows that bring a paper alone.
+        known_papers, known_annotations: those already present, which are unchanged.
+        without_moves: rows with a paper alone.
         empty, repeated: rows without an abstract, or with the id and abstract of an earlier one.
-        renamed: annotations whose provenance does not agree with them, or with their abstract; they
-            count as imported, and where they come from is not known.
+        renamed: annotations whose provenance does not match them or their abstract; they count as
+            imported.
         lacks: the moves without a column, where others have one; no annotation is read then.
     """
 
@@ -78,34 +71,25 @@ def add(
 
     Args:
         limit: rows at most.
-        tick: told how far it is.
+        tick: called with the progress.
 
     Raises:
-        InputError: the file or one of its rows cannot be used, naming row and column; or no row
-            has an abstract. Nothing has been written then.
+        InputError: the file or a row cannot be used, or no row has an abstract; nothing has been
+            written.
     """
-
-    def read() -> Iterator[Entry]:
-        return itertools.islice(entries(db, path, framework, columns or Columns()), limit)
-
-    added, rows, papers = Added(), 0, 0
-    for rows, entry in enumerate(read(), start=1):
-        if 0 < len(entry.lacks) < len(framework.names):
-            added.lacks = entry.lacks
-        if entry.paper.abstract and not entry.repeat:
-            papers += 1
-            _check(entry, framework)
-        if rows % BATCH == 0:
-            tick(f"{rows:,} rows read")
-    if not papers:
-        raise InputError(
-            "no row of it has an abstract" if rows else "has no rows below its header",
-            where=shown(path),
-        )
-    waiting = read()
+    table = open_table(path, columns, moves=framework.names, limit=limit, abstract_by="provenance")
+    added = Added()
+    if missing := table.missing_moves:
+        if not table.has_abstracts:
+            table.require_moves()
+        if len(missing) < len(framework.names):
+            added.lacks = missing
+        table = open_table(path, columns, limit=limit)
+    rows = _validate(db, table, framework, tick)
+    waiting = complete_rows(db, table)
     for done in range(0, rows, BATCH):
-        # Their checks take longest, and nobody should wait for the lock meanwhile.
-        batch = [_prepared(db, entry, framework) for entry in itertools.islice(waiting, BATCH)]
+        # The checks take longest: compute them before taking the write lock.
+        batch = [_prepare(db, row, framework) for row in itertools.islice(waiting, BATCH)]
         with transaction(db):
             for prepared in batch:
                 _add(db, prepared, framework, added)
@@ -113,71 +97,69 @@ def add(
     return added
 
 
-def annotated(entry: Entry, framework: Framework) -> Annotated | None:
-    """The stored form of a row's annotation, as it would be imported; None where it has none.
+def annotated(row: TableRow, framework: Framework) -> Annotated | None:
+    """Return a row's annotation as it would be imported, or None if it has none.
 
     Raises:
-        InputError: a move of it is no move, naming row and column.
+        InputError: a move is not valid.
     """
-    moves = _moves(entry, framework)
-    if moves is None:
+    if not row.has_moves:
         return None
-    own = _own_provenance(entry, moves)
-    return _annotated(entry, moves, own or _import_provenance(entry, moves, framework), framework)
+    moves = row.valid_moves(framework)
+    return _annotated(row, moves, _provenance(row, moves, framework)[0], framework)
 
 
-def _check(entry: Entry, framework: Framework) -> None:
-    """Refuse a row whose annotation cannot be kept.
-
-    Raises:
-        InputError: a move of it is no move, or it was made with another framework.
-    """
-    _moves(entry, framework)
-    made_with = (entry.provenance or {}).get("framework")
-    name = made_with.get("name") if isinstance(made_with, dict) else None
-    if isinstance(name, str) and name != framework.name:
+def _validate(db: Database, table: Table, framework: Framework, tick: Callable[[str], None]) -> int:
+    """Validate all rows and return how many there are."""
+    rows, has_abstract = 0, False
+    for rows, row in enumerate(complete_rows(db, table), start=1):
+        if row.paper.abstract and not row.repeat:
+            has_abstract = True
+            if row.has_moves:
+                row.valid_moves(framework)
+        if rows % BATCH == 0:
+            tick(f"{rows:,} rows read")
+    if not has_abstract:
         raise InputError(
-            f"was made with the framework {name}, and not {framework.name}",
-            where=entry.where,
-            hint="--framework FILE names the one it was made with.",
+            "no row has an abstract" if rows else "has no rows below its header",
+            where=shown(table.path),
         )
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A row as it is written.
+    """A row ready to be written.
 
     Attributes:
-        key: of its annotation; None where it has none.
-        item: that annotation; None where the corpus had it already.
-        renamed: what it said of where it comes from is not believed.
+        key: of its annotation; None if it has none.
+        item: that annotation; None if the corpus has it already.
+        renamed: its own provenance was discarded.
     """
 
-    entry: Entry
+    row: TableRow
     key: str | None = None
     item: Annotated | None = None
     renamed: bool = False
 
 
-def _prepared(db: Database, entry: Entry, framework: Framework) -> _Prepared:
-    moves = _moves(entry, framework)
-    if moves is None or not entry.paper.abstract or entry.repeat:
-        return _Prepared(entry)
-    own = _own_provenance(entry, moves)
-    provenance = own or _import_provenance(entry, moves, framework)
-    renamed = own is None and entry.provenance is not None
-    key, paper_id = provenance["key"], paper_rows.known(db, entry.paper)
+def _prepare(db: Database, row: TableRow, framework: Framework) -> _Prepared:
+    if not row.has_moves or not row.paper.abstract or row.repeat:
+        return _Prepared(row)
+    moves = row.valid_moves(framework)
+    provenance, renamed = _provenance(row, moves, framework)
+    key, paper_id = provenance["key"], paper_rows.known(db, row.paper)
     if paper_id is not None and store.has(db, key, paper_id):
-        return _Prepared(entry, key, None, renamed)
-    return _Prepared(entry, key, _annotated(entry, moves, provenance, framework), renamed)
+        return _Prepared(row, key, None, renamed)
+    return _Prepared(row, key, _annotated(row, moves, provenance, framework), renamed)
 
 
 def _add(db: Database, prepared: _Prepared, framework: Framework, added: Added) -> None:
-    paper = prepared.entry.paper
+    paper = prepared.row.paper
     if not paper.abstract:
         added.empty += 1
         return
-    if prepared.entry.repeat:
+    if prepared.row.repeat:
         added.repeated += 1
         return
     is_known = paper_rows.known(db, paper) is not None
@@ -188,7 +170,7 @@ def _add(db: Database, prepared: _Prepared, framework: Framework, added: Added) 
         added.without_moves += 1
         return
     added.renamed += prepared.renamed
-    # Asked again under the lock: another process may have brought it meanwhile.
+    # Checked again under the lock: another process may have added it meanwhile.
     if prepared.item is None or store.has(db, prepared.key, paper_id):
         added.known_annotations += 1
         return
@@ -196,37 +178,12 @@ def _add(db: Database, prepared: _Prepared, framework: Framework, added: Added) 
     store.save(db, prepared.item, framework, unless_newer=True)
 
 
-def _moves(entry: Entry, framework: Framework) -> dict[str, str] | None:
-    """The moves of a row as they are stored; None if it has none.
-
-    Raises:
-        InputError: one of them is empty or too long while others are not, naming its column.
-    """
-    if entry.moves is None or not any(text.strip() for text in entry.moves.values()):
-        return None
-    try:
-        annotation = framework.annotation_model().model_validate(entry.moves)
-    except ValidationError as exc:
-        error = exc.errors()[0]
-        move = error["loc"][0]
-        long = f"is longer than {framework.max_chars} characters"
-        wrong = {"string_too_short": "is empty", "string_too_long": long}
-        raise InputError(
-            f"the move {wrong.get(error['type'], error['msg'])}",
-            where=f"{entry.where}, column {move}",
-            hint=f'A move that the abstract does not state is "{framework.not_stated}"; a row '
-            "without any move is a paper alone.",
-        ) from exc
-    stored = annotation.model_dump()
-    return {name: stored[name] for name in framework.names}
-
-
 def _annotated(
-    entry: Entry, moves: dict[str, str], provenance: Mapping[str, Any], framework: Framework
+    row: TableRow, moves: dict[str, str], provenance: Mapping[str, Any], framework: Framework
 ) -> Annotated:
     from skills.nanda.checks import check
 
-    paper = entry.paper
+    paper = row.paper
     return Annotated(
         paper,
         {
@@ -239,27 +196,36 @@ def _annotated(
     )
 
 
-def _own_provenance(entry: Entry, moves: Mapping[str, str]) -> Mapping[str, Any] | None:
-    """The provenance that the row brings, if it is whole and agrees with the rest of it."""
-    provenance = entry.provenance
-    if provenance is None or not all(name in provenance for name in _PROVENANCE):
-        return None
+def _provenance(
+    row: TableRow, moves: Mapping[str, str], framework: Framework
+) -> tuple[Mapping[str, Any], bool]:
+    """Return the row's own provenance if it is complete and consistent, else that of an import.
+
+    The second value is True if the row's own was discarded.
+    """
+    imported, own = _import_provenance(row, moves, framework), row.provenance
+    if own is None:
+        return imported, False
+    if not imported.keys() - {"moves_sha256"} <= own.keys():
+        return imported, True
     try:
-        wrong = verify({**moves, "provenance": provenance}, entry.paper.abstract)
-    except (KeyError, TypeError, ValueError, AttributeError):  # of another form in some part
-        return None
-    texts = (provenance["resolved"], provenance["created"])
-    return None if wrong or not all(isinstance(text, str) for text in texts) else provenance
+        wrong = verify({**moves, "provenance": own}, row.paper.abstract)
+    except (KeyError, TypeError, ValueError, AttributeError):  # a part has another type
+        return imported, True
+    texts = (own["resolved"], own["created"])
+    if wrong or not all(isinstance(text, str) for text in texts):
+        return imported, True
+    return own, False
 
 
 def _import_provenance(
-    entry: Entry, moves: Mapping[str, str], framework: Framework
+    row: TableRow, moves: Mapping[str, str], framework: Framework
 ) -> dict[str, Any]:
-    """The provenance of an annotation of which nothing is known but the file it came in.
+    """Return the provenance of an annotation of unknown origin: the file it was read from.
 
-    moves_sha256 stands for what made it: other moves are another annotation.
+    moves_sha256 takes the place of a model's parameters: other moves are another annotation.
     """
-    paper = entry.paper
+    paper = row.paper
     provenance: dict[str, Any] = {
         "requested": IMPORT,
         "resolved": IMPORT,

@@ -11,7 +11,7 @@ from skills.curate.report.summary import Run
 from skills.finetune.build_finetune_from_annotations import build_from_entries
 from skills.finetune.data import command as dataset_command
 from skills.finetune.data.held_out import read_held_out
-from skills.finetune.data.rows import Reading, read_entries, rows_of
+from skills.finetune.data.rows import Reading, read_annotations, rows_of
 from skills.nanda.framework import Framework
 
 
@@ -22,7 +22,7 @@ def check(call: Call, framework: Framework) -> None:
         InputError: a table or a list of the data set's options cannot be used.
     """
     options, reading = call.options, _reading(call, framework)
-    rows_of("gold", read_entries(options.gold, reading), framework)
+    rows_of("gold", read_annotations(options.gold, reading), framework)
     for given in options.dev:
         read_held_out("dev", given, reading)
     for given in options.test:

@@ -92,7 +92,7 @@ class Curation:
                 f"{self.source.name}: {len(self.source.items):,} annotations, all rejected by the "
                 "gates: nothing is left to judge, and no model is loaded"
             )
-            bar = Bar(self.panel.thresholds(reads=False), options.min_votes)
+            bar = Bar(self.panel.thresholds, options.min_votes)
             found = [verdicts.decide(item, None, None, bar) for item in self.source.items]
             run = Run(self.source, self.framework, self.panel, None, bar, found, ())
             desk = Desk(self.call, db, self.path, run_id)

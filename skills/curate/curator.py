@@ -1,10 +1,8 @@
 """The panel at work: five personas of one model, each with one vote on one annotation.
 
-A persona that is asked has the mean of the answers' values for a vote, weighted by the probability
-that the model gives each of them as its next token; that of one that reads is how little its moves
-surprise the model after the abstract (`skills.curate.panel.reading`). Nothing is sampled
-and no prose is parsed. A server that tells no probabilities is asked for its answer as JSON under a
-schema instead.
+A vote is the mean of the answers' values, weighted by the probability that the model gives each of
+them as its next token. Nothing is sampled and no prose is parsed. A server that returns no token
+probabilities is asked for its answer as JSON under a schema instead.
 """
 
 from __future__ import annotations
@@ -19,7 +17,6 @@ from harness.errors import InvalidReply
 from harness.models.backends.base import Message, Reply
 from harness.models.pool import ServedModel
 from skills.curate.inputs.items import Item
-from skills.curate.panel import reading
 from skills.curate.panel.panel import Panel, Persona
 from skills.nanda.framework import Framework
 
@@ -35,25 +32,6 @@ EXPLANATION_TOKENS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class ToldApart:
-    """How well a judge tells annotations from those of another paper, asked and reading.
-
-    Attributes:
-        pairs: how many it has been given.
-        asked, read: of how many of them it gave the own one the higher score.
-    """
-
-    pairs: int
-    asked: int
-    read: int
-
-    @property
-    def lead(self) -> int:
-        """How many more it tells apart by reading."""
-        return self.read - self.asked
-
-
-@dataclass(frozen=True, slots=True)
 class VoteForm:
     """How a judge votes.
 
@@ -62,16 +40,17 @@ class VoteForm:
         prefill: the beginning of the reply to a question.
         mass: what lay on the answers after it, on average; None for JSON.
         measured: the same for every prefill that was tried.
-        reads: whether the personas that can read do, instead of being asked.
-        told_apart: by which that was decided; None where the judge or the panel cannot read.
     """
 
     kind: Literal["logprobs", "json"]
     prefill: str = ""
     mass: float | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
-    reads: bool = False
-    told_apart: ToldApart | None = None
+
+    @property
+    def can_answer(self) -> bool:
+        """False if too little probability lies on the answers: the gates decide alone then."""
+        return self.mass is None or self.mass >= FEWEST_MASS
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +59,8 @@ class Vote:
 
     Attributes:
         score: within the values of the panel's answers; None: invalid, neither pass nor fail.
-        mass: the probability on all answers; None for JSON, and where it was not asked.
-        answers: the probability of each, or the one that was given as JSON with 1.0; empty where it
-            was not asked.
-        read: how much each move that it has read surprises, in nats; empty where it was asked.
+        mass: the probability on all answers; None for JSON.
+        answers: the probability of each, or the one that was given as JSON with 1.0.
         prompt_tokens, cached_tokens, seconds: as of `Reply`.
     """
 
@@ -94,7 +71,6 @@ class Vote:
     prompt_tokens: int
     cached_tokens: int
     seconds: float
-    read: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +102,7 @@ class Judge:
             on_vote: told each other one as it comes.
 
         Raises:
-            InvalidReply: in none of them is there an answer, or anything read.
+            InvalidReply: in none of them is there an answer.
             Whatever `ServedModel.generate` raises.
         """
         known, found = known or {}, []
@@ -137,8 +113,7 @@ class Judge:
                 on_vote(vote)
             found.append(vote)
         votes = tuple(found)
-        told = any(vote.read or any(vote.answers.values()) for vote in votes)
-        if self.form.kind == "logprobs" and not told and self._must_tell(item):
+        if self.form.kind == "logprobs" and not any(any(vote.answers.values()) for vote in votes):
             raise InvalidReply(
                 "the judge told no probability of any token, for none of the personas",
                 hint="Does the server still tell the probabilities of tokens?",
@@ -159,48 +134,6 @@ class Judge:
 
     def vote(self, item: Item, persona: Persona, slot: int | None = None) -> Vote:
         """The vote of one persona; raises what `ServedModel.generate` raises."""
-        return (self.read if self._reads(persona) else self.asked)(item, persona, slot)
-
-    def read(self, item: Item, persona: Persona, slot: int | None = None) -> Vote:
-        """The vote of a persona that reads; invalid where none of its moves is stated.
-
-        Raises: what `ServedModel.generate` raises.
-        """
-        reads, said = persona.reads, self.said(item, persona)
-        if reads is None or not said:
-            return Vote(persona.name, None, None, {}, 0, 0, 0.0)
-        request = self.model.request(
-            messages=self.panel.read(item.paper),
-            json_schema=reading.schema(said),
-            max_tokens=reading.most_tokens(said),
-            temperature=0.0,
-            top_logprobs=1,
-            slot=slot,
-        )
-        self.model.check_fits(request)
-        reply = self.model.generate(request)
-        found = {
-            name: round(reading.surprise(tokens), 4)
-            for name, tokens in reading.told(reply, said).items()
-        }
-        score = reading.score(found.values(), reads.least, *self.panel.scale) if found else None
-        return Vote(
-            persona.name,
-            None if score is None else round(score, 6),
-            None,
-            {},
-            reply.prompt_tokens,
-            reply.cached_tokens,
-            round(reply.seconds, 3),
-            found,
-        )
-
-    def said(self, item: Item, persona: Persona) -> dict[str, str]:
-        """The moves that a persona reads of an annotation; none where it does not state them."""
-        return self.panel.said(item.moves, persona, self.framework)
-
-    def asked(self, item: Item, persona: Persona, slot: int | None = None) -> Vote:
-        """The vote of a persona that is asked; raises what `ServedModel.generate` raises."""
         messages = self.panel.ask(item.paper, item.moves, self.framework, persona)
         reply = ask(self.model, messages, self.panel, self.form, slot)
         found = answers_of(reply, self.panel, self.form)
@@ -215,13 +148,6 @@ class Judge:
             reply.cached_tokens,
             round(reply.seconds, 3),
         )
-
-    def _reads(self, persona: Persona) -> bool:
-        return self.form.reads and persona.reads is not None
-
-    def _must_tell(self, item: Item) -> bool:
-        """Whether anything of an annotation is put to the judge at all."""
-        return any(not self._reads(one) or self.said(item, one) for one in self.panel.personas)
 
 
 def ask(

@@ -102,10 +102,10 @@ class CurateJob:
         asked = self._is_asked(item)
         ballot = ballots.load(self.db, key) if asked else None
         refused = ballots.refused(self.db, key) if asked and ballot is None else None
-        return decide(item, ballot, refused, bar)
+        return decide(item, ballot, refused, bar, panel_votes=self.judge.form.can_answer)
 
     def _is_asked(self, item: Item) -> bool:
-        return bool(item.probe) or not item.findings
+        return self.judge.form.can_answer and (bool(item.probe) or not item.findings)
 
     def _due(self) -> Iterator[Item]:
         """What is to be judged; the same annotation once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,17 +53,11 @@ def with_gold(path: Path, columns: Columns, framework: Framework, limit: int | N
     table = open_table(path, columns, moves=framework.names, limit=source.rows)
     gold: dict[tuple[str, str], Moves] = {}
     places: dict[tuple[str, str], str] = {}
+    table.require_moves()
     for row in table.rows():
-        lacks = [name for name in framework.names if name not in row.moves]
-        if lacks:
-            raise InputError(
-                f"has no column {', '.join(lacks)}",
-                where=shown(path),
-                hint="A gold table has the abstract and a column for each move.",
-            )
         if row.paper.abstract and not row.repeat:
             identity = row.paper.id, row.paper.sha256
-            gold[identity] = _gold(row.moves, row.where, framework)
+            gold[identity] = row.valid_moves(framework)
             places[identity] = row.where
     papers = list(source.papers())
     for paper in papers:
@@ -95,21 +89,6 @@ def _check(paper: Paper, where: str, framework: Framework) -> None:
     except InputError as exc:
         exc.where = where
         raise
-
-
-def _gold(moves: Mapping[str, str], where: str, framework: Framework) -> Moves:
-    try:
-        found = framework.annotation_model().model_validate(dict(moves)).model_dump()
-    except ValidationError as exc:
-        error = exc.errors()[0]
-        empty = error["type"] == "string_too_short"
-        long = f"is longer than {framework.max_chars} characters"
-        raise InputError(
-            f"the move {'is empty' if empty else long}",
-            where=f"{where}, column {error['loc'][0]}",
-            hint=f'A move that the abstract does not state is "{framework.not_stated}"',
-        ) from exc
-    return {name: found[name] for name in framework.names}
 
 
 class _Line(BaseModel):

@@ -16,8 +16,8 @@ from pathlib import Path
 from harness.errors import InputError, UsageError
 from harness.runs import targets as output
 from harness.support.text_input import shown
-from skills.corpus.tables.annotated_reader import Entry
 from skills.corpus.tables.files import regular_file
+from skills.corpus.tables.reader import TableRow
 from skills.finetune.data.annotation_pairs import (
     chat_messages,
     format_annotation_output,
@@ -27,7 +27,7 @@ from skills.finetune.data.annotation_pairs import (
 from skills.finetune.data.dataset import Choices, Dataset, InputFile
 from skills.finetune.data.held_out import read_held_out
 from skills.finetune.data.merging import merge
-from skills.finetune.data.rows import SOURCES, Reading, Source, read_entries, rows_of
+from skills.finetune.data.rows import SOURCES, Reading, Source, read_annotations, rows_of
 from skills.finetune.run import shell
 
 __all__ = [
@@ -82,15 +82,15 @@ def build_dataset(
         "curated": _paths(curated_csv),
     }
     _check(tables, choices)
-    entries = {source: read_entries(paths, reading) for source, paths in tables.items()}
+    entries = {source: read_annotations(paths, reading) for source, paths in tables.items()}
     files = [(source, path) for source in SOURCES for path in tables[source]]
     return _merged(entries, files, dev, test, choices, reading, tick)
 
 
 def build_from_entries(
     gold_csv: Paths,
-    agent: Iterable[Entry],
-    curated: Iterable[Entry],
+    agent: Iterable[TableRow],
+    curated: Iterable[TableRow],
     *,
     agent_csv: Path | None = None,
     dev: Sequence[str] = (),
@@ -108,8 +108,8 @@ def build_from_entries(
         InputError: as `build_dataset`.
     """
     reading, gold = reading or Reading(), _paths(gold_csv)
-    entries: dict[Source, Iterable[Entry]] = {
-        "gold": read_entries(gold, reading),
+    entries: dict[Source, Iterable[TableRow]] = {
+        "gold": read_annotations(gold, reading),
         "agent": agent,
         "curated": curated,
     }
@@ -119,7 +119,7 @@ def build_from_entries(
 
 
 def _merged(
-    entries: Mapping[Source, Iterable[Entry]],
+    entries: Mapping[Source, Iterable[TableRow]],
     files: Sequence[tuple[Source, Path]],
     dev: Sequence[str],
     test: Sequence[str],

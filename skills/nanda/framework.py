@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -20,6 +20,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationError,
     create_model,
     model_validator,
 )
@@ -125,6 +126,36 @@ class Framework(_Strict):
         every variant of "not stated" in the one exact form. Each framework has one such class.
         """
         return _annotation_model(self)
+
+    def valid_moves(self, moves: Mapping[str, Any], where: str | None = None) -> dict[str, str]:
+        """Return the moves as they are stored: valid, on one line each, in the framework's order.
+
+        Args:
+            moves: the moves by name; other keys are ignored.
+            where: the row they come from, for messages.
+
+        Raises:
+            InputError: a move is missing, empty or too long; the message names each.
+        """
+        given = {name: moves[name] for name in self.names if name in moves}
+        try:
+            valid = self.annotation_model().model_validate(given).model_dump()
+        except ValidationError as exc:
+            problems = {
+                "missing": "is missing",
+                "string_type": "is not text",
+                "string_too_short": "is empty",
+                "string_too_long": f"is longer than {self.max_chars} characters",
+            }
+            raise InputError(
+                "; ".join(
+                    f"{error['loc'][0]} {problems.get(error['type'], error['msg'])}"
+                    for error in exc.errors()
+                ),
+                where=where,
+                hint=f'Write "{self.not_stated}" for a move that the abstract does not state.',
+            ) from exc
+        return {name: valid[name] for name in self.names}
 
     def json_schema(self) -> dict[str, Any]:
         """The schema a general model is held to.

@@ -28,7 +28,7 @@ from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 
 FORM = VoteForm("logprobs", "Rating: ", 0.95, {"": 0.4, "Rating: ": 0.95})
-BAR = Bar(PANEL.thresholds(reads=False), 3)
+BAR = Bar(PANEL.thresholds, 3)
 
 
 def gated(number: int) -> Item:

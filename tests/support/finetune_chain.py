@@ -27,6 +27,7 @@ from harness.runs.runner import Door, Outcome
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
+from skills.finetune.deploy.registry_file import file_of
 from skills.finetune.run.run_dir import MANIFEST
 from skills.finetune.training.metrics import NAME as METRICS
 from skills.finetune.training.metrics import Metrics
@@ -106,8 +107,9 @@ class Chain:
         return self.folder / "ft"
 
     @property
-    def registry(self) -> Path:
-        return self.app.settings.user_registry
+    def registered(self) -> Path:
+        """The file of the registered model."""
+        return file_of(self.app.settings.user_registry, "nanda-annotator")
 
     def run(self, line: str) -> tuple[Outcome, str]:
         """Dispatch a line; what came of it, and what it said on stderr."""

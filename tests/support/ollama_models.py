@@ -18,7 +18,7 @@ from harness.errors import InputError
 from harness.models.backends import engine
 from harness.models.backends.base import Message, OnText, Reply, Request
 from harness.models.backends.llamacpp import LlamaCppModel
-from skills.finetune.formats.gguf_head import GgufHead, read_head
+from harness.models.gguf_file import GgufFile, open_gguf
 
 CHATML = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content']"
@@ -56,7 +56,7 @@ class CannotMake(Exception):
 class Made:
     """A model of the server: its files and what stands in its layers."""
 
-    head: GgufHead
+    gguf: GgufFile
     file_type: str
     adapter: Path | None = None
     template: str | None = None
@@ -65,7 +65,7 @@ class Made:
 
     @property
     def digest(self) -> str:
-        layers = [self.head.path.name, self.adapter and self.adapter.name, self.template]
+        layers = [self.gguf.path.name, self.adapter and self.adapter.name, self.template]
         layers += [self.system, self.parameters]
         return hashlib.sha256(json.dumps(layers, sort_keys=True).encode()).hexdigest()
 
@@ -93,17 +93,17 @@ class Blobs:
         partial.replace(self.path(digest))
         return True
 
-    def gguf(self, digest: str) -> GgufHead:
+    def gguf(self, digest: str) -> GgufFile:
         path = self.path(digest)
         if not path.is_file():
             raise CannotMake(f"open {path.name}: no such file or directory")
         try:
-            return read_head(path)
+            return open_gguf(path)
         except InputError as exc:
             raise CannotMake("supplied file was not in GGUF format", 400) from exc
 
 
-def quantized(head: GgufHead, kind: str, blobs: Blobs) -> GgufHead:
+def quantized(gguf: GgufFile, kind: str, blobs: Blobs) -> GgufFile:
     """The model in another type, by llama.cpp itself; Ollama runs its llama-quantize.
 
     Raises:
@@ -113,20 +113,20 @@ def quantized(head: GgufHead, kind: str, blobs: Blobs) -> GgufHead:
         raise CannotMake(
             f"unsupported quantization type {kind} - supported types are F32, F16, ..."
         )
-    if head.file_type not in ("F16", "BF16", "F32"):
+    if gguf.file_type not in ("F16", "BF16", "F32"):
         raise CannotMake("quantization is only supported for F16, BF16 and F32 models")
     target = blobs.folder / f"quantizing-{threading.get_ident()}"
-    arguments = [sys.executable, "-c", QUANTIZE, str(head.path), str(target), str(QUANTIZES[kind])]
+    arguments = [sys.executable, "-c", QUANTIZE, str(gguf.path), str(target), str(QUANTIZES[kind])]
     ran = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if ran.returncode:
         raise CannotMake(f"unsupported quantization type {kind}: {ran.stderr.strip()[-200:]}")
     kept = blobs.path("sha256:" + hashlib.sha256(target.read_bytes()).hexdigest())
-    return read_head(target.replace(kept))
+    return open_gguf(target.replace(kept))
 
 
-def guessed_template(head: GgufHead) -> str | None:
+def guessed_template(gguf: GgufFile) -> str | None:
     """The Go template that Ollama would take for the GGUF's own, of the one that this one knows."""
-    template = head.chat_template or ""
+    template = gguf.chat_template or ""
     near = template and Levenshtein.distance(template, CHATML) < GUESSED_BELOW
     return GO_CHATML if near else None
 
@@ -157,12 +157,12 @@ def make(
         if (parent := models.get(full_name(body["from"]))) is None:
             tell("pulling manifest")
             raise CannotMake("pull model manifest: file does not exist")
-        made = Made(parent.head, parent.file_type, parent.adapter, parent.template, parent.system)
+        made = Made(parent.gguf, parent.file_type, parent.adapter, parent.template, parent.system)
         made.parameters = {**parent.parameters, **parameters}
     elif files:
         tell("parsing GGUF")
-        head = blobs.gguf(next(iter(files.values())))
-        made = Made(head, head.file_type or "unknown", None, guessed_template(head))
+        gguf = blobs.gguf(next(iter(files.values())))
+        made = Made(gguf, gguf.file_type or "unknown", None, guessed_template(gguf))
         if made.template == GO_CHATML:
             tell("using autodetected template chatml")
             made.parameters["stop"] = ["<|im_start|>", "<|im_end|>"]
@@ -176,8 +176,8 @@ def make(
     if kind := str(body.get("quantize") or "").upper():
         words = f"quantizing {made.file_type} model to {kind}"
         tell(words, digest="0000000000000000000", total=100, completed=0)
-        made.head = quantized(made.head, kind, blobs)
-        made.file_type = made.head.file_type or "unknown"
+        made.gguf = quantized(made.gguf, kind, blobs)
+        made.file_type = made.gguf.file_type or "unknown"
         tell(words, digest="0000000000000000000", total=100, completed=100)
     elif files and rewrites:
         tell("validating GGUF model")
@@ -192,7 +192,7 @@ class Runner:
     """A model that runs, in llama.cpp."""
 
     def __init__(self, made: Made, *, runs_jinja: bool) -> None:
-        files = {"gguf": made.head.path}
+        files = {"gguf": made.gguf.path}
         if made.adapter is not None:
             files["adapter"] = made.adapter
         running = engine.start(files, int(made.parameters.get("num_ctx", 4096)))

@@ -49,7 +49,7 @@ from protocol_server import (
 )
 
 from harness.models.backends.base import Message, Request
-from skills.finetune.deploy.ollama_host import parse_version
+from skills.finetune.deploy.ollama_api import parse_version
 
 GGUF_ALONE = (0, 34, 1)
 RUNS_JINJA = (0, 30, 0)
@@ -197,7 +197,7 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
                 "name": name,
                 "model": name,
                 "modified_at": "2026-11-24T10:00:00Z",
-                "size": made.head.path.stat().st_size,
+                "size": made.gguf.path.stat().st_size,
                 "digest": made.digest,
                 "details": _details(made),
             }
@@ -209,7 +209,7 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
     def _show(self, body: Any) -> None:
         name = full_name(self._check_model(body))
         made, jinja = self.state.models[name], self.state.since(RUNS_JINJA)
-        used = made.template or (made.head.chat_template if jinja else PROMPT_ALONE)
+        used = made.template or (made.gguf.chat_template if jinja else PROMPT_ALONE)
         parameters = [
             f"{key:<30} {json.dumps(value)}"
             for key, values in reversed(made.parameters.items())  # in no order: a map of Go
@@ -219,7 +219,7 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
         self._json(
             200,
             {
-                "modelfile": f"FROM {made.head.path}",
+                "modelfile": f"FROM {made.gguf.path}",
                 "parameters": "\n".join(parameters),
                 "template": used,
                 "system": made.system,
@@ -333,7 +333,7 @@ def _tell_nobody(status: str, **more: Any) -> None:
 
 
 def _details(made: Made) -> dict[str, Any]:
-    family = str(made.head.values["general.architecture"])
+    family = str(made.gguf.values["general.architecture"])
     return {
         "parent_model": "",
         "format": "gguf",

@@ -1,10 +1,11 @@
-"""Which column of a table is what: found by name, or named by an option."""
+"""Find the columns of a table of papers, by name or by an option."""
 
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -12,29 +13,45 @@ from harness.errors import InputError
 from skills.nanda.paper import IdField
 from skills.nanda.text import flatten
 
-Kind = Literal["text", "id", "loose"]
-"""What a typed column may hold: text, text or whole numbers, whatever can be made text."""
+Kind = Literal["text", "id", "loose", "object"]
+"""What a typed column may hold: text; text or whole numbers; anything that can be converted to
+text; an object or its JSON (a column of another kind is read as missing values)."""
+AbstractBy = Literal["column", "provenance", "id"]
+"""What a table must have: the abstracts, or else a column by which they can be looked up."""
 
 ID_NAMES: tuple[IdField, ...] = ("arxiv_id", "paper_id", "id")
 EXTRAS = ("authors", "published", "categories")
+PROVENANCE = "provenance"
 SHOWN_NAMES = 20
 SHOWN_CHARS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The names of columns given by option; None: found by name."""
+    """The column names given by options; None: found by name."""
 
     abstract: str | None = None
     id: str | None = None
     title: str | None = None
 
+    def present_in(self, names: Iterable[str]) -> Columns:
+        """Return the options that name one of these columns."""
+        present = {fold(name) for name in names}
+        given = (self.abstract, self.id, self.title)
+        return Columns(*(name if name and fold(name) in present else None for name in given))
 
-class Wanted(NamedTuple):
-    """One column to be read: the paper's field or move, the table's name of it, what it holds."""
+
+class Column(NamedTuple):
+    """A column to read.
+
+    Attributes:
+        role: the field of a paper, the move, or `PROVENANCE` that it holds.
+        name: its name in the table.
+        kind: what it may hold.
+    """
 
     role: str
-    column: str
+    name: str
     kind: Kind
 
 
@@ -43,58 +60,73 @@ class Layout:
     """The columns of a table that are read.
 
     Attributes:
-        id_column: the table's own name of the ids' column, None where it has none.
-        id_field: what such an id is called in the stored form.
-        moves: the moves that have a column.
+        id_column: the table's name of its id column, None if it has none.
+        id_fields: the roles of the id columns, in order of preference: the names under which ids
+            are stored.
+        moves: the requested moves that have a column.
     """
 
-    wanted: tuple[Wanted, ...]
+    columns: tuple[Column, ...]
     id_column: str | None
-    id_field: IdField
+    id_fields: tuple[IdField, ...]
     moves: tuple[str, ...]
+
+    def has(self, role: str) -> bool:
+        return any(column.role == role for column in self.columns)
 
 
 def find_columns(
-    names: Sequence[str], columns: Columns, moves: Sequence[str], where: str
+    names: Sequence[str],
+    columns: Columns,
+    moves: Sequence[str],
+    where: str,
+    abstract_by: AbstractBy = "column",
 ) -> Layout:
-    """Find in a header what is read.
+    """Find the columns to read in a header.
 
     Args:
         names: the table's columns, as it writes them.
-        moves: names of moves, whose columns are read where they are present.
+        moves: names of moves, whose columns are read where present, with the provenance.
 
     Raises:
-        InputError: two columns have one name, a column is missing, or one is asked for twice.
+        InputError: a column is missing, ambiguous, or used twice.
     """
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
         raise InputError(
-            f"two columns are named {_short(twice[0])!r}", where=where, hint="Rename one of them."
+            f"two columns are named {_short(repeated[0])!r}",
+            where=where,
+            hint="Rename one of them.",
         )
     header = _Header(tuple(names), where)
-    found = {
-        "abstract": header.required(columns.abstract or "abstract", "--abstract-column"),
-        "id": header.first(columns.id, ID_NAMES, "--id-column"),
-        "title": header.first(columns.title, ("title",), "--title-column"),
+    provenance = header.find(PROVENANCE) if moves else None
+    ids = _id_columns(header, columns.id, several=provenance is not None)
+    abstract = header.find(columns.abstract or "abstract", "--abstract-column")
+    looked_up = {"column": False, "provenance": bool(provenance), "id": bool(ids)}[abstract_by]
+    if abstract is None and (columns.abstract or not looked_up):
+        raise header.missing(columns.abstract or "abstract", "--abstract-column")
+    title = header.required(columns.title, "--title-column") if columns.title else None
+    found: dict[str, str | None] = {
+        "abstract": abstract,
+        **dict(ids.items()),
+        "title": title or header.find("title", "--title-column"),
         **{role: header.find(role) for role in (*EXTRAS, *moves)},
+        PROVENANCE: provenance,
     }
-    wanted = tuple(
-        Wanted(role, column, _kind(role)) for role, column in found.items() if column is not None
-    )
-    _refuse_double_use(wanted, where)
-    id_column = found["id"]
+    read = tuple(Column(role, name, _kind(role)) for role, name in found.items() if name)
+    _refuse_double_use(read, where)
     return Layout(
-        wanted=wanted,
-        id_column=id_column,
-        id_field=next((name for name in ID_NAMES if name == _fold(id_column or "")), "id"),
-        moves=tuple(move for move in moves if found[move] is not None),
+        read,
+        id_column=next(iter(ids.values()), None),
+        id_fields=tuple(ids),
+        moves=tuple(move for move in moves if found[move]),
     )
 
 
 def as_text(value: object, kind: Kind) -> str | None:
-    """A value of a table as text, null as ""; None where a column of this kind cannot hold it.
+    """Convert a value of a table to text, null to ""; None if a column of this kind cannot hold it.
 
-    A list in a loose column becomes "one, other"; of an object in it, its "name" is taken.
+    A list in a loose column becomes "one, other", with the "name" of each object in it.
     """
     if value is None:
         return ""
@@ -107,9 +139,14 @@ def as_text(value: object, kind: Kind) -> str | None:
     if isinstance(value, list):
         items = (_item(item) for item in value)
         return ", ".join(item for item in items if item)
-    if isinstance(value, datetime.date):  # a datetime is one, too
+    if isinstance(value, datetime.date):  # a datetime is a date, too
         return value.isoformat()
     return "" if isinstance(value, (bool, bytes, Mapping)) or value != value else str(value)
+
+
+def fold(name: str) -> str:
+    """Return a column name in the form in which names are compared."""
+    return name.strip().casefold()
 
 
 def _item(value: Any) -> str:
@@ -124,62 +161,71 @@ class _Header:
     where: str
 
     def find(self, name: str, option: str = "") -> str | None:
-        """The column of this name: written the same, or else the one that differs in case alone."""
+        """Return the column of this name, else the only one that differs in case alone."""
         if name in self.names:
             return name
-        alike = [column for column in self.names if _fold(column) == _fold(name)]
+        alike = [column for column in self.names if fold(column) == fold(name)]
         if len(alike) > 1:
             raise InputError(
-                f"both {_short(alike[0])!r} and {_short(alike[1])!r} may be the column {name}",
+                f"both {_short(alike[0])!r} and {_short(alike[1])!r} match the column {name}",
                 where=self.where,
-                hint=f"`{option} NAME` names the one to read." if option else "Rename one of them.",
+                hint=f"`{option} NAME` selects one." if option else "Rename one of them.",
             )
         return alike[0] if alike else None
 
     def required(self, name: str, option: str) -> str:
         found = self.find(name, option)
         if found is None:
-            raise InputError(
-                f"has no column {_short(name)!r}",
-                where=self.where,
-                hint=f"Its columns are {self._listed()}; `{option} NAME` names the one to read.",
-            )
+            raise self.missing(name, option)
         return found
 
-    def first(self, given: str | None, known: Sequence[str], option: str) -> str | None:
-        if given is not None:
-            return self.required(given, option)
-        return next(filter(None, (self.find(name, option) for name in known)), None)
-
-    def _listed(self) -> str:
-        shown = ", ".join(_short(name) for name in self.names[:SHOWN_NAMES])
+    def missing(self, name: str, option: str) -> InputError:
+        listed = ", ".join(_short(name) for name in self.names[:SHOWN_NAMES])
         more = len(self.names) - SHOWN_NAMES
-        return f"{shown} and {more} more" if more > 0 else shown
+        listed += f" and {more} more" if more > 0 else ""
+        return InputError(
+            f"has no column {_short(name)!r}",
+            where=self.where,
+            hint=f"Its columns are {listed}; `{option} NAME` selects one.",
+        )
 
 
-def _refuse_double_use(wanted: Sequence[Wanted], where: str) -> None:
+def _id_columns(header: _Header, given: str | None, *, several: bool) -> dict[IdField, str]:
+    """Return the id columns by the name under which their ids are stored.
+
+    Args:
+        several: read all id columns: a saved .jsonl file has the ids of each source under their
+            own name.
+    """
+    if given is not None:
+        column = header.required(given, "--id-column")
+        return {next((name for name in ID_NAMES if name == fold(column)), "id"): column}
+    found = ((name, header.find(name, "--id-column")) for name in ID_NAMES)
+    present: dict[IdField, str] = {name: column for name, column in found if column}
+    return present if several else dict(itertools.islice(present.items(), 1))
+
+
+def _refuse_double_use(read: Sequence[Column], where: str) -> None:
     roles: dict[str, str] = {}
-    for role, column, _ in wanted:
-        if column in roles:
+    for role, name, _ in read:
+        if name in roles:
             raise InputError(
-                f"the column {_short(column)!r} cannot be both {roles[column]} and {role}",
+                f"the column {_short(name)!r} cannot be both {roles[name]} and {role}",
                 where=where,
                 hint="Name another column.",
             )
-        roles[column] = role
+        roles[name] = role
 
 
 def _kind(role: str) -> Kind:
-    if role == "id":
+    if role in ID_NAMES:
         return "id"
+    if role == PROVENANCE:
+        return "object"
     return "loose" if role in EXTRAS else "text"
 
 
-def _fold(name: str) -> str:
-    return name.strip().casefold()
-
-
 def _short(name: str) -> str:
-    """A file without a header has its first paper in place of names."""
+    """Shorten a name: a file without a header has its first paper in place of names."""
     flat = flatten(name)
     return flat if len(flat) <= SHOWN_CHARS else f"{flat[: SHOWN_CHARS - 3]}..."

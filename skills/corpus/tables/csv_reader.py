@@ -1,4 +1,4 @@
-"""Tables as CSV (RFC 4180), also with semicolons or tabs between the fields."""
+"""Read CSV tables (RFC 4180), also with semicolons or tabs as separators."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.support.text_input import shown
-from skills.corpus.tables.columns import Wanted
+from skills.corpus.tables.columns import Column
 from skills.corpus.tables.files import Record, place, text_lines
 
-LONGEST_FIELD = 2**31 - 1
-"""In characters. The csv module's own limit is 128 kB; more than this, some systems do not take."""
+MAX_FIELD = 2**31 - 1
+"""Characters of a field at most. The csv module's own limit is 128 kB; some platforms do not accept
+more than this."""
 
 
 class CsvReader:
@@ -24,18 +25,20 @@ class CsvReader:
         self._path = path
 
     def header(self) -> tuple[str, ...]:
-        """The names, "" for a column without one, as pandas writes its index."""
-        names = tuple(name.strip() for name in self._first_row())
+        """Return the names, "" for a column without one, such as the index that pandas writes."""
+        _, row = next(self._rows(), (0, [""]))
+        names = tuple(name.strip() for name in row)
         if not any(names):
             raise InputError(
                 "has no header", where=shown(self._path), hint="Name the columns in line 1."
             )
         return names
 
-    def records(self, wanted: tuple[Wanted, ...]) -> Iterator[Record]:
-        names = [name.strip() for name in self._first_row()]
-        indexes = [names.index(want.column) for want in wanted]
-        for line, row in itertools.islice(self._rows(), 1, None):
+    def records(self, columns: tuple[Column, ...]) -> Iterator[Record]:
+        rows = self._rows()
+        names = [name.strip() for name in next(rows)[1]]
+        indexes = [names.index(column.name) for column in columns]
+        for line, row in rows:
             if len(row) != len(names):
                 if len(row) == 1 and not row[0].strip():
                     continue  # a line of blanks
@@ -43,27 +46,20 @@ class CsvReader:
                     f"has {len(row)} {'field' if len(row) == 1 else 'fields'}, "
                     f"and the header has {len(names)}",
                     where=place(self._path, self.unit, line),
-                    hint='A field that holds a separator or a line break stands in quotes: "a, b".',
+                    hint='Quote a field that contains a separator or a line break: "a, b".',
                 )
             yield Record(line, tuple(row[index] for index in indexes))
 
-    def _first_row(self) -> list[str]:
-        for _, row in self._rows():
-            return row
-        raise InputError(
-            "holds blanks alone", where=shown(self._path), hint="Is it the right file?"
-        )
-
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Each row that is no empty line, with the line it begins in; the header is the first."""
-        csv.field_size_limit(LONGEST_FIELD)
+        """Yield each row that is not empty with its first line; the header comes first."""
+        csv.field_size_limit(MAX_FIELD)
         lines = text_lines(self._path)
         before: list[str] = []
         for line in lines:
             before.append(line)
             if line.strip():
                 break
-        separator = "," if not before else _separator(before[-1], self._path)
+        separator = _separator(before[-1] if before else "", self._path)
         rows = csv.reader(itertools.chain(before, lines), delimiter=separator, strict=True)
         while True:
             begin = rows.line_num + 1
@@ -73,16 +69,16 @@ class CsvReader:
                 return
             except csv.Error as exc:
                 raise InputError(
-                    f"the row that begins here is no CSV ({exc})",
+                    f"the row that begins here is not valid CSV ({exc})",
                     where=place(self._path, self.unit, begin),
-                    hint="Is a quote missing? Within quotes, a quote is written twice.",
+                    hint="Is a quote missing? Within quotes, write a quote twice.",
                 ) from exc
             if row:
                 yield begin, row
 
 
 def _separator(header: str, path: Path) -> str:
-    """What parts the fields: a comma, unless the header has none and a tab or semicolon instead."""
+    """Return the separator: a comma, unless the header has only tabs or semicolons."""
     outside = re.sub(r'"[^"]*"', "", header)
     if path.suffix.lower() == ".tsv" or ("," not in outside and "\t" in outside):
         return "\t"

@@ -1,47 +1,52 @@
-"""Files that hold tables: what is refused before they are read, and their text, line by line."""
+"""Open files that hold tables: the reader protocol, and text line by line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from harness.errors import InputError
 from harness.support import text_input
 from harness.support.text_input import UTF16_OR_32, shown, unreadable
-from skills.corpus.tables.columns import Wanted
+from skills.corpus.tables.columns import Column
 
 _SAVE_AS_UTF8 = "Save it as UTF-8."
 
 
 class Record(NamedTuple):
-    """One row: where it begins, a line or a row from 1, and the values of the wanted columns."""
+    """A row.
+
+    Attributes:
+        position: the line or row, from 1, where it begins.
+        values: text for each column read; of a column of kind "object", what it holds.
+    """
 
     position: int
-    values: tuple[str, ...]
+    values: tuple[Any, ...]
 
 
 class Reader(Protocol):
-    """What reads one format.
+    """Reader of one format.
 
     Attributes:
-        unit: what a record's position counts, "line" or "row".
+        unit: what the position of a record counts, "line" or "row".
     """
 
     unit: str
 
     def header(self) -> tuple[str, ...]:
-        """The names of the columns.
+        """Return the names of the columns.
 
         Raises:
             InputError: the file is not of this format.
         """
 
-    def records(self, wanted: tuple[Wanted, ...]) -> Iterator[Record]:
-        """All rows, from the file's beginning, few of them in memory at a time.
+    def records(self, columns: tuple[Column, ...]) -> Iterator[Record]:
+        """Yield all rows from the beginning of the file, without keeping them in memory.
 
         Raises:
-            InputError: naming the line or row that cannot be read.
+            InputError: a line or row cannot be read.
         """
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.support.text_input import shown
-from skills.corpus.tables.columns import Wanted
+from skills.corpus.tables.columns import Column
 from skills.corpus.tables.files import Record, place, text_lines
 from skills.nanda.arxiv_id import find_arxiv_id
 
@@ -140,10 +140,10 @@ class MarkdownReader:
             )
         return COLUMNS
 
-    def records(self, wanted: tuple[Wanted, ...]) -> Iterator[Record]:
+    def records(self, columns: tuple[Column, ...]) -> Iterator[Record]:
         for section in _sections(text_lines(self._path)):
             if section.is_paper:
-                yield Record(section.line, tuple(section.value(want.column) for want in wanted))
+                yield Record(section.line, tuple(section.value(column.name) for column in columns))
 
 
 def is_list(source: str | Path) -> bool:

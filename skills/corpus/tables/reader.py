@@ -1,30 +1,40 @@
-"""Tables of papers: .csv, .tsv, .jsonl, .parquet, and the arXiv lists kept as .md.
+"""Read tables of papers and annotations: .csv, .tsv, .jsonl, .parquet, and arXiv lists as .md.
 
 table = open_table(Path("papers.csv"))
-for row in table.rows(): ...        # from the beginning, as often as wanted
+for row in table.rows(): ...
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.errors import InputError
 from harness.support.text_input import shown
-from skills.corpus.tables.columns import Columns, Layout, find_columns
+from skills.corpus.tables.columns import (
+    ID_NAMES,
+    PROVENANCE,
+    AbstractBy,
+    Columns,
+    Layout,
+    find_columns,
+)
 from skills.corpus.tables.csv_reader import CsvReader
 from skills.corpus.tables.files import Reader, place, regular_file
 from skills.corpus.tables.jsonl_reader import JsonlReader
 from skills.corpus.tables.markdown_reader import MarkdownReader, is_list
 from skills.corpus.tables.parquet_reader import ParquetReader
 from skills.nanda.arxiv_id import WHOLE, find_arxiv_id
-from skills.nanda.paper import Paper, iso_date, own_id
+from skills.nanda.framework import Framework
+from skills.nanda.paper import IdField, Paper, iso_date, own_id
 from skills.nanda.text import flatten
 
-__all__ = ["SUFFIXES", "Columns", "Row", "Table", "is_list", "open_table"]
+__all__ = ["SUFFIXES", "Columns", "Table", "TableRow", "is_list", "open_table"]
 
 READERS: Mapping[str, Callable[[Path], Reader]] = {
     ".csv": CsvReader,
@@ -35,27 +45,54 @@ READERS: Mapping[str, Callable[[Path], Reader]] = {
 }
 SUFFIXES = tuple(READERS)
 OWN_ID = re.compile(r"[0-9a-f]{12}")
-"""What may be an own id: only such a one is worth a digest."""
+"""What an id made from an abstract looks like; only such a one is compared with the digest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a table.
+class TableRow:
+    """A row of a table: a paper, and its annotation where the table has one.
 
     Attributes:
+        where: the row for messages: "papers.csv, line 7" (its first line), "papers.parquet, row 3".
+        paper: its abstract is "" if the row has none.
+        moves: the moves that have a column, as the file writes them; "" for an empty cell.
+        provenance: the stored provenance of the annotation, if the row has one.
         number: from 1, in file order; empty and repeated rows count.
-        where: the row for people, "papers.csv, line 7" (the line it begins in) or
-            "papers.parquet, row 3".
-        paper: its abstract is "" where the row has none.
-        moves: the moves that have a column, as the file writes them; "" where a cell is empty.
         repeat: an earlier row has the same id and the same abstract.
     """
 
-    number: int
     where: str
     paper: Paper
     moves: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, Any] | None = None
+    number: int = 0
     repeat: bool = False
+
+    @property
+    def has_moves(self) -> bool:
+        return any(text.strip() for text in self.moves.values())
+
+    @property
+    def abstract_sha256(self) -> str:
+        """The digest of the annotated abstract according to the provenance, "" if unknown."""
+        made_from = (self.provenance or {}).get("input")
+        return str(made_from.get("sha256", "")) if isinstance(made_from, dict) else ""
+
+    def valid_moves(self, framework: Framework) -> dict[str, str]:
+        """Return the moves as they are stored.
+
+        Raises:
+            InputError: a move does not fit, or the annotation was made with another framework.
+        """
+        made_with = (self.provenance or {}).get("framework")
+        name = made_with.get("name") if isinstance(made_with, dict) else None
+        if isinstance(name, str) and name != framework.name:
+            raise InputError(
+                f"was made with the framework {name}, not {framework.name}",
+                where=self.where,
+                hint="`--framework FILE` selects the one it was made with.",
+            )
+        return framework.valid_moves(self.moves, self.where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,92 +100,133 @@ class Table:
     """A table whose header has been read.
 
     Attributes:
-        id_column: the table's own name of its ids' column, None where it has none.
         columns: the names of all columns, as the table writes them.
+        moves: the moves to read.
     """
 
     path: Path
-    id_column: str | None
     columns: tuple[str, ...]
+    moves: tuple[str, ...]
     _reader: Reader
     _layout: Layout
     _limit: int | None
 
-    def rows(self) -> Iterator[Row]:
-        """All rows in file order, read as they are asked for; of each, an id and a digest is kept.
+    @property
+    def id_column(self) -> str | None:
+        """The table's own name of its id column, None if it has none."""
+        return self._layout.id_column
 
-        An id names one paper: where a table has none, or none in this row, it is made of the
-        abstract. One of arXiv is read without its version or address, which the paper's source
-        keeps as "arxiv_id".
+    @property
+    def has_abstracts(self) -> bool:
+        """False if they must be looked up elsewhere."""
+        return self._layout.has("abstract")
+
+    @property
+    def missing_moves(self) -> tuple[str, ...]:
+        """The moves without a column."""
+        return tuple(move for move in self.moves if move not in self._layout.moves)
+
+    def require_moves(self) -> None:
+        """Raise an InputError unless each move has a column."""
+        if missing := self.missing_moves:
+            raise InputError(
+                f"has no column {', '.join(missing)}",
+                where=shown(self.path),
+                hint="A table of annotations has the abstract and a column for each move.",
+            )
+
+    def rows(self) -> Iterator[TableRow]:
+        """Yield all rows in file order; of the rows before, only ids and digests are kept.
+
+        An id identifies one paper; without one, it is made from the abstract. An arXiv id is read
+        without its version or URL, which the paper's source keeps as "arxiv_id".
 
         Raises:
-            InputError: a row cannot be read, or its id stands for another abstract before.
+            InputError: a row cannot be read, or its id was used for another abstract.
         """
-        roles = [want.role for want in self._layout.wanted]
+        roles = [column.role for column in self._layout.columns]
         seen: dict[str, tuple[int, bytes]] = {}
-        records = itertools.islice(self._reader.records(self._layout.wanted), self._limit)
+        records = itertools.islice(self._reader.records(self._layout.columns), self._limit)
         for number, record in enumerate(records, start=1):
             values = dict(zip(roles, record.values, strict=True))
-            paper = self._paper(values, number)
-            yield Row(
-                number=number,
+            provenance = _object(values.get(PROVENANCE))
+            paper = self._paper(values, number, provenance is not None)
+            yield TableRow(
                 where=place(self.path, self._reader.unit, record.position),
                 paper=paper,
                 moves={move: values[move] for move in self._layout.moves},
+                provenance=provenance,
+                number=number,
                 repeat=bool(paper.abstract) and self._is_repeat(paper, record.position, seen),
             )
 
-    def _paper(self, values: Mapping[str, str], number: int) -> Paper:
-        abstract = _storable(values["abstract"])
-        written = flatten(values.get("id", ""))
-        paper_id = written or own_id(abstract)
+    def _paper(self, values: Mapping[str, Any], number: int, saved: bool) -> Paper:
+        texts = {role: flatten(values.get(role, "")) for role in _FLAT}
+        abstract = _storable(values.get("abstract", ""))
+        id_field = self._id_field(texts)
+        written = texts[id_field]
+        paper_id = written or (own_id(abstract) if abstract else "")
         source = {"kind": "table", "path": shown(self.path), "row": str(number)}
-        if self._layout.id_field == "arxiv_id":
+        if id_field == "arxiv_id":
             paper_id = bare_arxiv_id(written) or paper_id
             if written and paper_id != written:
                 source["arxiv_id"] = written
-        published = flatten(values.get("published", ""))
-        # A target has own ids in the column of the others: read again, they are own ids still.
-        own = OWN_ID.fullmatch(paper_id) and paper_id == own_id(abstract)
+        elif saved and self._layout.id_fields == ("id",) and bare_arxiv_id(written):
+            id_field = "arxiv_id"  # saved here, in a table with ids of several sources
+        # Ids made from abstracts are saved in the column of the others.
+        if OWN_ID.fullmatch(paper_id) and paper_id == own_id(abstract):
+            id_field = "id"
         return Paper(
-            id_field="id" if own else self._layout.id_field,
-            id=paper_id,
-            title=flatten(values.get("title", "")),
-            abstract=abstract,
-            source=source,
-            authors=flatten(values.get("authors", "")),
-            published=iso_date(published) or published,
-            categories=flatten(values.get("categories", "")),
+            id_field,
+            paper_id,
+            texts["title"],
+            abstract,
+            source,
+            authors=texts["authors"],
+            published=iso_date(texts["published"]) or texts["published"],
+            categories=texts["categories"],
         )
+
+    def _id_field(self, texts: Mapping[str, str]) -> IdField:
+        fields = self._layout.id_fields
+        return next((name for name in fields if texts[name]), fields[0] if fields else "id")
 
     def _is_repeat(self, paper: Paper, position: int, seen: dict[str, tuple[int, bytes]]) -> bool:
         digest = bytes.fromhex(paper.sha256)
         first, known = seen.setdefault(paper.id, (position, digest))
         if known != digest:
             unit = self._reader.unit
-            hint = "Give each paper an id of its own, or name another column of ids."
+            hint = "Give each paper an id of its own, or name another id column."
             if paper.id_field == "arxiv_id" and bare_arxiv_id(paper.id):
-                hint = "The versions of a paper at arXiv count as one paper: keep one of these."
+                hint = "Versions of a paper at arXiv count as one paper: keep one of these."
             raise InputError(
-                f"has the id {paper.id} of {unit} {first}, and another abstract",
+                f"has the id {paper.id} of {unit} {first}, but another abstract",
                 where=place(self.path, unit, position),
                 hint=hint,
             )
         return first != position
 
 
+_FLAT = (*ID_NAMES, "title", "authors", "published", "categories")
+
+
 def bare_arxiv_id(text: str) -> str | None:
-    """The arXiv id that `text` is (`arxiv_id.WHOLE`), without its version; else None."""
+    """Return `text` without its version if it is an arXiv id (`arxiv_id.WHOLE`), else None."""
     return find_arxiv_id(text, alone=True) if WHOLE.fullmatch(text) else None
 
 
-def _storable(abstract: str) -> str:
-    """Without what JSON can write and no file or database can hold: half a surrogate pair, a NUL.
+def paper_key(paper_id: str) -> str:
+    """Return an id as papers are compared by it: an arXiv id without version, "arXiv:" or URL."""
+    return bare_arxiv_id(paper_id) or paper_id
 
-    They become what `flatten` makes of them.
+
+def read_header(path: Path) -> tuple[str, ...]:
+    """Return the names of a table's columns.
+
+    Raises:
+        InputError: the file cannot be read, or its suffix is not one of `SUFFIXES`.
     """
-    text = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", abstract)
-    return text.replace("\0", " ").strip()
+    return tuple(name for name in _reader(path).header() if name)
 
 
 def open_table(
@@ -157,29 +235,50 @@ def open_table(
     *,
     moves: Sequence[str] = (),
     limit: int | None = None,
+    abstract_by: AbstractBy = "column",
 ) -> Table:
     """Read a table's header.
 
     Columns are found by name, in any case: abstract; arxiv_id, else paper_id, else id; title,
-    authors, published, categories.
+    authors, published, categories; with `moves`, also provenance.
 
     Args:
-        columns: names given by option, which come before those.
+        columns: names given by options, which take precedence.
         moves: names of moves, whose columns are read where they are present.
-        limit: rows read at most.
+        limit: rows at most.
+        abstract_by: accept a table without abstracts that has provenance or ids.
 
     Raises:
-        InputError: the file cannot be read or is none of `SUFFIXES`, or a column is missing.
+        InputError: the file cannot be read, its suffix is not one of `SUFFIXES`, or a column is
+            missing.
     """
-    where = shown(path)
+    reader = _reader(path)
+    names = tuple(name for name in reader.header() if name)
+    layout = find_columns(names, columns or Columns(), moves, shown(path), abstract_by)
+    return Table(path, names, tuple(moves), reader, layout, limit)
+
+
+def _reader(path: Path) -> Reader:
     make_reader = READERS.get(path.suffix.lower())
     if make_reader is None:
         raise InputError(
-            f"tables are not read from {path.suffix or 'files without a suffix'}",
-            where=where,
-            hint=f"They are read from {', '.join(SUFFIXES)}.",
+            f"cannot read a table from {path.suffix or 'a file without a suffix'}",
+            where=shown(path),
+            hint=f"Supported suffixes are {', '.join(SUFFIXES)}.",
         )
-    reader = make_reader(regular_file(path))
-    names = tuple(name for name in reader.header() if name)
-    layout = find_columns(names, columns or Columns(), moves, where)
-    return Table(path, layout.id_column, names, reader, layout, limit)
+    return make_reader(regular_file(path))
+
+
+def _object(value: Any) -> Mapping[str, Any] | None:
+    """Return the value of an object column: an object, or its JSON."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _storable(abstract: str) -> str:
+    """Replace what JSON can contain and a file cannot, as `flatten` does: surrogates and NUL."""
+    text = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", abstract)
+    return text.replace("\0", " ").strip()

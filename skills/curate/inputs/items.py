@@ -6,7 +6,7 @@ the ways of saying "Not stated." are made one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +16,9 @@ from harness.support.text_input import shown
 from skills.corpus import importer
 from skills.corpus.db import reads
 from skills.corpus.records import Annotated
-from skills.corpus.tables.annotated_reader import Entry, entries
+from skills.corpus.tables.annotated_reader import complete_rows
 from skills.corpus.tables.columns import Columns
-from skills.corpus.tables.reader import open_table
+from skills.corpus.tables.reader import TableRow, open_table
 from skills.curate.inputs import gates
 from skills.curate.inputs.gates import Finding
 from skills.nanda.framework import Framework, sha256_of
@@ -53,7 +53,7 @@ class Item:
     moves: Mapping[str, str]
     where: str
     findings: tuple[Finding, ...] = ()
-    entry: Entry | None = None
+    entry: TableRow | None = None
     probe: str = ""
     changed: str = ""
 
@@ -97,16 +97,10 @@ def from_table(
     found: dict[tuple[str, str, str], Item] = {}
     left_out = dict.fromkeys(_REASONS, 0)
     rows = 0
-    for entry in entries(db, path, framework, columns):
-        if limit is not None and rows == limit:
-            break
+    table = open_table(path, columns, moves=framework.names, limit=limit, abstract_by="provenance")
+    table.require_moves()
+    for entry in complete_rows(db, table):
         rows += 1
-        if entry.lacks:
-            raise InputError(
-                f"has no column {', '.join(entry.lacks)}",
-                where=shown(path),
-                hint="A table of annotations has the abstract and a column for each move.",
-            )
         paper = entry.paper
         identity = (paper.id_field, paper.id, paper.sha256)
         if why := _left_out(entry, found.get(identity), framework):
@@ -115,10 +109,13 @@ def from_table(
             found[identity] = _item(entry, framework)
     filtered = {why: count for why, count in left_out.items() if count}
     if not found:
-        what = "no row of it has an annotation" if rows else "has no rows below its header"
+        what = "no row has an annotation" if rows else "has no rows below its header"
         raise InputError(what, where=shown(path))
     kept = tuple(found.values())
-    return Input(str(path), kept, _id_column(path, columns, kept), rows, filtered, path)
+    # A saved .jsonl file without abstracts has no id column of its own.
+    own = table.id_column if table.has_abstracts else None
+    id_column = own or kept[0].paper.id_field
+    return Input(str(path), kept, id_column, rows, filtered, path)
 
 
 def from_corpus(db: Database, framework: Framework, limit: int | None) -> Input:
@@ -149,41 +146,31 @@ def records(db: Database, items: Iterable[Item], framework: Framework) -> Iterat
             yield made
 
 
-def _left_out(entry: Entry, before: Item | None, framework: Framework) -> str:
+def _left_out(entry: TableRow, before: Item | None, framework: Framework) -> str:
     """Why a row is left out, or ""; `before` is an earlier one's annotation of the same paper."""
     if not entry.paper.abstract:
         return _REASONS[0]
-    if not any(text.strip() for text in (entry.moves or {}).values()):
+    if not entry.has_moves:
         return _REASONS[1]
     if before is None:
         return ""
     return _REASONS[2 if _moves(entry, framework) == before.moves else 3]
 
 
-def _item(entry: Entry, framework: Framework) -> Item:
+def _item(entry: TableRow, framework: Framework) -> Item:
     moves = _moves(entry, framework)
     findings = gates.find(entry.paper, moves, framework)
     return Item(entry.paper, moves, entry.where, findings, entry)
 
 
-def _moves(entry: Entry, framework: Framework) -> dict[str, str]:
-    written = entry.moves or {}
-    return {name: framework.canonical(written.get(name, "")) for name in framework.names}
+def _moves(entry: TableRow, framework: Framework) -> dict[str, str]:
+    return {name: framework.canonical(entry.moves[name]) for name in framework.names}
 
 
-def _as_entry(item: Annotated, framework: Framework) -> Entry:
-    return Entry(
+def _as_entry(item: Annotated, framework: Framework) -> TableRow:
+    return TableRow(
         f"{item.paper.id_field} {item.paper.id}",
         item.paper,
         {name: item.record[name] for name in framework.names},
         item.record["provenance"],
     )
-
-
-def _id_column(path: Path, columns: Columns, found: Sequence[Item]) -> str:
-    """The table's own name of its ids' column; of a saved .jsonl, what the first id is."""
-    try:
-        own = open_table(path, columns).id_column
-    except InputError:  # it has no abstracts
-        own = None
-    return own or found[0].paper.id_field

@@ -10,7 +10,6 @@ from skills.curate.inputs.gates import REASONS
 from skills.curate.page import drawings
 from skills.curate.page.markup import Element, facts, h, paragraph, prose, section, table
 from skills.curate.panel.panel import Panel
-from skills.curate.report import text
 
 Summary = Mapping[str, Any]
 
@@ -108,7 +107,7 @@ def _judged(summary: Summary, panel: Panel) -> Iterator[tuple[str, str]]:
         yield "Judge", f"{judge['model']} ({judge['served']})"
         for role, digest in judge["digests"].items():
             yield f"Its weights ({role})", f"sha256 `{digest}`"
-        yield from _voted(judge["form"])
+        yield "Asked", _asked(judge["form"])
     yield "Panel", f"version {panel.version}, {len(panel.personas)} personas"
     yield "What it is sent", f"sha256 `{judge['panel']}`"
     yield "Kept with", f"{judge['min_votes']} of {len(judge['thresholds'])} votes"
@@ -118,18 +117,6 @@ def _judged(summary: Summary, panel: Panel) -> Iterator[tuple[str, str]]:
     yield "Time", f"{summary['seconds']:,.1f} s"
     yield "Run", f"{summary['run']} of {summary['database']}"
     yield "Input", summary["input"]
-
-
-def _voted(form: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if form["reads"]:
-        yield (
-            "Reads",
-            "the moves, which it is made to say after the abstract: the less they surprise it the "
-            "higher the score, unless so little that they are copied",
-        )
-    yield "Were it asked" if form["reads"] else "Asked", _asked(form)
-    if compared := text.told_apart(form):
-        yield "The better way", compared
 
 
 def _asked(form: Mapping[str, Any]) -> str:

@@ -20,8 +20,7 @@ COLUMNS = (
     ("Mean", "of the valid scores"),
     (
         "Mass",
-        "the probability that lay on the answers, on average; below 0.5 a vote is invalid, and one "
-        "that reads has none",
+        "the probability that lay on the answers, on average; below 0.5 a vote is invalid",
     ),
     ("Invalid", "votes that are neither pass nor fail"),
     ("Decides", "annotations whose outcome this one vote, turned round, would turn"),
@@ -101,7 +100,6 @@ def _histograms(
                     {},
                     h("h3", {}, one["title"]),
                     h("p", {}, one["criterion"]),
-                    h("p", {}, f"It reads: {', '.join(one['reads'])}.") if one["reads"] else None,
                 ),
                 drawn,
             )

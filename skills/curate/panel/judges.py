@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness.models.pool import ServedModel
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import insert, now, one
-from skills.curate.curator import Judge, ToldApart, VoteForm
+from skills.curate.curator import Judge, VoteForm
 from skills.curate.panel.panel import Panel
 from skills.nanda.framework import sha256_of
 
@@ -31,7 +30,7 @@ def asked(judge: Judge) -> str:
 
 def way_of(form: VoteForm) -> list[str]:
     """What of a form makes a vote another one."""
-    return [form.kind, form.prefill, *["reads"] * form.reads]
+    return [form.kind, form.prefill]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +72,9 @@ def known_form(db: Database, model: ServedModel, panel: Panel) -> VoteForm | Non
     )
     if row is None:
         return None
-    return VoteForm(
-        row["kind"], row["prefill"], row["mass"], *_measured(json.loads(row["measured"]))
-    )
+    kept = json.loads(row["measured"])  # an older corpus has the masses alone
+    masses = kept["masses"] if isinstance(kept.get("masses"), dict) else kept
+    return VoteForm(row["kind"], row["prefill"], row["mass"], masses)
 
 
 def keep_form(db: Database, model: ServedModel, panel: Panel, form: VoteForm) -> VoteForm:
@@ -94,26 +93,10 @@ def keep_form(db: Database, model: ServedModel, panel: Panel, form: VoteForm) ->
             kind=form.kind,
             prefill=form.prefill,
             mass=form.mass,
-            measured=json.dumps(_kept(form)),
+            measured=json.dumps({"masses": dict(form.measured), "compared": None}),
             created_at=now(),
         )
     return form
-
-
-def _kept(form: VoteForm) -> dict[str, Any]:
-    """What was measured, for the database."""
-    compared = form.told_apart and {"reads": form.reads, **asdict(form.told_apart)}
-    return {"masses": dict(form.measured), "compared": compared}
-
-
-def _measured(kept: dict[str, Any]) -> tuple[Mapping[str, float], bool, ToldApart | None]:
-    """The last three of a form; a corpus from before any judge could read has the first alone."""
-    if not isinstance(kept.get("masses"), dict):
-        return kept, False, None
-    if kept["compared"] is None:
-        return kept["masses"], False, None
-    reads = kept["compared"].pop("reads")
-    return kept["masses"], reads, ToldApart(**kept["compared"])
 
 
 def _compared(panel: Panel) -> str:

@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from harness.errors import InputError
 from harness.models.backends.base import Message
 from harness.support import yaml_models
-from skills.curate.panel.reading import readable
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
 from skills.nanda.sanitize import defuse
@@ -35,17 +34,14 @@ class _Strict(BaseModel):
 
 
 class Reads(_Strict):
-    """What a persona reads, instead of being asked, where its judge can read.
+    """Unused: what a persona read in the judge mode that was removed.
 
-    Attributes:
-        moves: how much they surprise after the abstract is its vote (`panel.reading`);
-            those that are not stated are left out.
-        least: how little those of a good annotation may, in nats; with less they are copied.
-        threshold: the score from which it passes, as long as none was calibrated.
+    A panel file may still have it, and it is a part of `Panel.digest`: votes that were stored under
+    such a panel stay valid.
     """
 
     moves: tuple[str, ...] = Field(min_length=1)
-    least: float = Field(ge=0)
+    least: float
     threshold: float
 
 
@@ -59,7 +55,7 @@ class Persona(_Strict):
         ask: the end of the message. It may quote moves: {claim}, and {claim_source} for the
             sentence of the abstract that the claim comes from.
         threshold: the score of an answer from which it passes, as long as none was calibrated.
-        reads: how it votes with a judge that can read; None: it is asked by any judge.
+        reads: unused, see `Reads`.
     """
 
     name: str = Field(pattern=r"^[a-z]+(-[a-z]+)*$")
@@ -80,7 +76,7 @@ class Panel(_Strict):
         answers: the answers of one token, and what each is worth.
         prefills: beginnings of the reply, of which the one is taken after which most of the
             probability lies on the answers.
-        reading: the message after which a judge that reads has to say moves, with {abstract}.
+        reading: unused, see `Reads`.
         explain: asked of a persona that did not pass an annotation, with its {criterion}.
     """
 
@@ -101,30 +97,23 @@ class Panel(_Strict):
         if len({answer.strip().casefold() for answer in self.answers}) < len(self.answers):
             raise ValueError("two answers differ in blanks or case alone")
         _check_template("shared", self.shared, {"abstract", "annotation"})
-        _check_template("reading", self.reading, {"abstract"})
         for persona in self.personas:
             for template in (persona.ask, self._why(persona)):
                 list(_placeholders(template))  # raises where a brace stands alone
         low, high = min(self.answers.values()), max(self.answers.values())
-        for name, threshold in self._all_thresholds():
-            if not low <= threshold <= high:
-                raise ValueError(f"{name}: its threshold is not within {low:g} to {high:g}")
+        for persona in self.personas:
+            if not low <= persona.threshold <= high:
+                raise ValueError(f"{persona.name}: threshold is not within {low:g} to {high:g}")
         return self
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(persona.name for persona in self.personas)
 
-    def thresholds(self, *, reads: bool) -> tuple[float, ...]:
-        """The fixed defaults.
-
-        Args:
-            reads: of a judge that can read; else every persona is asked.
-        """
-        return tuple(
-            persona.reads.threshold if reads and persona.reads else persona.threshold
-            for persona in self.personas
-        )
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The fixed defaults."""
+        return tuple(persona.threshold for persona in self.personas)
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -139,7 +128,6 @@ class Panel(_Strict):
             one.name: [list(one.reads.moves), one.reads.least] for one in self.personas if one.reads
         }
         parts = [self.system, self.shared, dict(self.answers), asked]
-        # A panel that never reads has the digest that it had before any could: its votes stay.
         return sha256_of([*parts, self.reading, read] if read else parts)
 
     def ask(
@@ -154,17 +142,6 @@ class Panel(_Strict):
         Nothing of the abstract or the annotation can act as more than text in them.
         """
         return self._messages(paper, moves, framework, persona.ask)
-
-    def read(self, paper: Paper) -> tuple[Message, ...]:
-        """The messages after which moves are said; the same for all personas."""
-        return (Message("user", self.reading.format(abstract=readable(paper.abstract))),)
-
-    def said(
-        self, moves: Mapping[str, str], persona: Persona, framework: Framework
-    ) -> dict[str, str]:
-        """The moves that a persona reads, as far as they are stated."""
-        stated, names = framework.stated(dict(moves)), persona.reads.moves if persona.reads else ()
-        return {name: readable(text) for name in names if (text := stated.get(name))}
 
     def ask_why(
         self,
@@ -187,7 +164,7 @@ class Panel(_Strict):
         """
         for persona in self.personas:
             asked = _placeholders(f"{persona.ask} {self._why(persona)}")
-            for name in (*asked, *(persona.reads.moves if persona.reads else ())):
+            for name in asked:
                 move = name.removesuffix(SOURCE)
                 if move not in framework.names:
                     raise InputError(
@@ -196,12 +173,6 @@ class Panel(_Strict):
                         where=str(path),
                         hint="`--personas FILE` names a panel that asks about its moves.",
                     )
-
-    def _all_thresholds(self) -> Iterator[tuple[str, float]]:
-        for persona in self.personas:
-            yield persona.name, persona.threshold
-            if persona.reads:
-                yield f"{persona.name}, which reads", persona.reads.threshold
 
     def _why(self, persona: Persona) -> str:
         return self.explain.replace("{criterion}", persona.criterion)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from skills.corpus.records import Annotated
+from skills.curate.curator import FEWEST_MASS
 from skills.curate.report.summary import Run
 
 WEAK_AUROC = 0.7
@@ -52,7 +53,7 @@ def made_by_the_judge(run: Run, judged: Iterable[Annotated]) -> int:
 
 def _bar(run: Run) -> Iterator[str]:
     known = run.bar.calibrated
-    if run.judge is None:
+    if run.judge is None or not run.judge.form.can_answer:
         return
     if known is None:
         yield (
@@ -128,12 +129,11 @@ def _own(summary: Mapping[str, Any], own: int) -> Iterator[str]:
 
 def _form(run: Run) -> Iterator[str]:
     form = run.judge.form if run.judge else None
-    if form and form.reads and form.told_apart:
+    if form and form.mass is not None and not form.can_answer:
         yield (
-            "the judge is not asked but reads, since by its answers it tells annotations from "
-            f"another paper's in {form.told_apart.asked:,} of {form.told_apart.pairs:,} pairs, and "
-            f"by reading in {form.told_apart.read:,}: a score says how much the moves surprise it "
-            "after the abstract, not whether they are true"
+            f"the judge cannot answer: {form.mass:.0%} of the probability lies on the answers, and "
+            f"a vote needs {FEWEST_MASS:.0%}. The panel did not vote, and the gates alone decided; "
+            "--model names another judge"
         )
     if form and form.kind == "json":
         yield (
@@ -150,8 +150,6 @@ def _invalid(run: Run) -> Iterator[str]:
 
 
 def _why_invalid(run: Run) -> str:
-    if run.judge and run.judge.form.reads:
-        return "the annotations state nothing of what a persona reads"
     if run.judge and run.judge.form.kind == "json":
         return "the model's reply was something else"
     return "the model was about to say something else"

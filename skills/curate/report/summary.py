@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -21,7 +21,7 @@ from skills.curate.curator import Judge
 from skills.curate.inputs.items import Input
 from skills.curate.inputs.probes import KINDS
 from skills.curate.inputs.subtle_probes import SUBTLE
-from skills.curate.panel.panel import Panel, Persona
+from skills.curate.panel.panel import Panel
 from skills.curate.statistics import agreement, decisions, separation
 from skills.curate.store.verdicts import Bar, Decision, Verdict
 from skills.nanda.framework import Framework
@@ -99,8 +99,6 @@ def _model_of(judge: Judge) -> dict[str, Any]:
             "prefill": form.prefill,
             "mass": form.mass,
             "measured": dict(form.measured),
-            "reads": form.reads,
-            "told_apart": form.told_apart and asdict(form.told_apart),
         },
     }
 
@@ -143,7 +141,6 @@ def _personas(run: Run) -> list[dict[str, Any]]:
                 "title": persona.title,
                 "criterion": persona.criterion,
                 "threshold": run.bar.thresholds[place],
-                "reads": list(_moves_read(run, persona)),
                 "passed": Share(passed.count(True), len(valid)).as_dict(),
                 "invalid": passed.count(None),
                 "mean": round(fmean(valid), 3) if valid else None,
@@ -154,12 +151,6 @@ def _personas(run: Run) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _moves_read(run: Run, persona: Persona) -> tuple[str, ...]:
-    """The moves by which a persona votes; none where it is asked."""
-    reads = run.judge is not None and run.judge.form.reads
-    return persona.reads.moves if reads and persona.reads else ()
 
 
 def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> dict[str, Any]:

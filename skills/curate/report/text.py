@@ -66,24 +66,9 @@ def _outcome(summary: Mapping[str, Any]) -> Iterator[str]:
         f"judge: {judge['model']} ({judge['served']}), {_way(judge['form'])}; "
         f"{judge['min_votes']} of {len(judge['thresholds'])} votes keep"
     )
-    if compared := told_apart(judge["form"]):
-        yield compared
-
-
-def told_apart(form: Mapping[str, Any]) -> str:
-    """How well the judge does either way; "" where it has but one."""
-    found = form["told_apart"]
-    if not found:
-        return ""
-    return (
-        f"own annotations told from another paper's: {found['read']:,} of {found['pairs']:,} by "
-        f"reading, {found['asked']:,} by asking"
-    )
 
 
 def _way(form: Mapping[str, Any]) -> str:
-    if form["reads"]:
-        return "reading: how much the moves surprise it after the abstract"
     return f"asked {'as JSON' if form['kind'] == 'json' else _one_token(form)}"
 
 
@@ -105,7 +90,7 @@ def _personas(summary: Mapping[str, Any]) -> str:
             share(one["passed"]),
             f"{one['threshold']:.3f}",
             "" if one["mean"] is None else f"{one['mean']:.3f}",
-            _mass(one),
+            "" if one["mass"] is None else f"{one['mass']:.2f}",
             one["invalid"],
             one["weight"]["deciding"],
             interval(one["auroc"]),
@@ -114,13 +99,6 @@ def _personas(summary: Mapping[str, Any]) -> str:
     ]
     head = ("persona", "passed", "from", "mean", "mass", "invalid", "decides", "AUROC on probes")
     return table(head, rows)
-
-
-def _mass(persona: Mapping[str, Any]) -> str:
-    """What lay on the answers of one that is asked."""
-    if persona["reads"]:
-        return "reads"
-    return "" if persona["mass"] is None else f"{persona['mass']:.2f}"
 
 
 def _agreement(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -6,8 +6,6 @@ keeps its columns, rows and their order.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +14,11 @@ from typing import IO
 from harness.errors import InputError, OutputError, UsageError
 from harness.runs import targets
 from harness.support.text_input import shown
-from skills.corpus.tables.columns import ID_NAMES, Columns, Layout, Wanted, find_columns
+from skills.corpus.tables.columns import ID_NAMES, Column, Columns, Layout, find_columns
 from skills.corpus.tables.csv_reader import CsvReader
 from skills.corpus.tables.files import regular_file
-from skills.curate.review.input import key_of
+from skills.corpus.tables.reader import paper_key
+from skills.corpus.tables.writers import csv_row
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, own_id
 from skills.nanda.text import flatten
@@ -51,7 +50,7 @@ class GoldTable:
             "categories": paper.categories,
             **moves,
         }
-        return _line(values.get(self.roles.get(name, ""), "") for name in self.columns)
+        return csv_row(values.get(self.roles.get(name, ""), "") for name in self.columns)
 
     def write(self, about_to: Callable[[str], None]) -> None:
         """Put the table in place, whole or not at all.
@@ -69,7 +68,7 @@ class GoldTable:
 
     def write_to(self, file: IO[bytes]) -> None:
         """Write the table to an open file."""
-        file.write(_line(self.columns))
+        file.write(csv_row(self.columns))
         file.writelines(self.rows.values())
 
 
@@ -104,14 +103,19 @@ def _existing(target: Path, framework: Framework) -> GoldTable:
     columns = reader.header()
     layout = find_columns(columns, Columns(), framework.names, shown(target))
     _refuse_other_tables(layout, framework, target)
-    table = GoldTable(target, columns, {want.column: want.role for want in layout.wanted})
+    table = GoldTable(target, columns, _roles(layout))
     for number, values in enumerate(_values(reader, columns)):
         by_role = {
             table.roles.get(name): value for name, value in zip(columns, values, strict=True)
         }
-        key = key_of(flatten(by_role["id"]) or own_id(by_role["abstract"]))
-        table.rows[number if key in table.rows else key] = _line(values)
+        key = paper_key(flatten(by_role["id"]) or own_id(by_role["abstract"]))
+        table.rows[number if key in table.rows else key] = csv_row(values)
     return table
+
+
+def _roles(layout: Layout) -> dict[str, str]:
+    roles = {column.name: column.role for column in layout.columns}
+    return {**roles, str(layout.id_column): "id"}
 
 
 def _refuse_other_tables(layout: Layout, framework: Framework, target: Path) -> None:
@@ -128,12 +132,5 @@ def _refuse_other_tables(layout: Layout, framework: Framework, target: Path) -> 
 
 def _values(reader: CsvReader, columns: Iterable[str]) -> Iterator[tuple[str, ...]]:
     """All cells of each row."""
-    for record in reader.records(tuple(Wanted(name, name, "text") for name in columns)):
+    for record in reader.records(tuple(Column(name, name, "text") for name in columns)):
         yield record.values
-
-
-def _line(values: Iterable[str]) -> bytes:
-    """A row of CSV that ends in "\\n", with a lone "\\r" within quotes."""
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\r\n").writerow(list(values))
-    return buffer.getvalue().removesuffix("\r\n").encode() + b"\n"

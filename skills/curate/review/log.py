@@ -21,8 +21,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.errors import InputError, OutputError
 from harness.support.text_input import shown, unreadable
 from skills.corpus.tables.files import place
+from skills.corpus.tables.reader import paper_key
 from skills.curate.review.gold import GoldTable, read_gold
-from skills.curate.review.input import Candidate, key_of
+from skills.curate.review.input import Candidate
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
@@ -53,7 +54,7 @@ class Decision(BaseModel):
 
     @property
     def key(self) -> str:
-        return key_of(self.paper.id)
+        return paper_key(self.paper.id)
 
     def is_about(self, candidate: Candidate) -> bool:
         """Whether the paper's annotation is still the one that this was decided on."""

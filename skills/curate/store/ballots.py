@@ -5,7 +5,7 @@
         moves       sha256 of the canonical JSON of the moves
         labels      what the moves are called in the prompt, in its order
         panel       sha256 of all that makes a vote (`Panel.digest`)
-        form        how it is asked, kind and prefill, and whether it reads instead
+        form        how it is asked: kind and prefill
         model       sha256 of the judge's weights, by role; of a server that tells none, its backend
                     and the model's name there
 
@@ -226,7 +226,7 @@ def _insert(db: Database, ballot_id: int, vote: Vote) -> None:
         persona=vote.persona,
         score=vote.score,
         mass=vote.mass,
-        answers=json.dumps({"read": dict(vote.read)} if vote.read else dict(vote.answers)),
+        answers=json.dumps(dict(vote.answers)),
         prompt_tokens=vote.prompt_tokens,
         cached_tokens=vote.cached_tokens,
         seconds=vote.seconds,
@@ -234,15 +234,12 @@ def _insert(db: Database, ballot_id: int, vote: Vote) -> None:
 
 
 def _vote(row: Row) -> Vote:
-    answers = json.loads(row["answers"])
-    read = answers.pop("read") if isinstance(answers.get("read"), dict) else {}
     return Vote(
         row["persona"],
         row["score"],
         row["mass"],
-        answers,
+        json.loads(row["answers"]),
         row["prompt_tokens"],
         row["cached_tokens"],
         row["seconds"],
-        read,
     )

@@ -50,6 +50,7 @@ class Verdict:
         thresholds: of each persona, against which it passed or failed; empty without a ballot.
         reasons: codes: of the gates, names of the personas that did not pass it, `INVALID`.
         refused: why the panel could not be asked.
+        is_open: the panel is still to be asked: of a probe also where a gate has found it.
     """
 
     item: Item
@@ -59,12 +60,7 @@ class Verdict:
     passes: tuple[bool | None, ...] = ()
     thresholds: tuple[float, ...] = ()
     refused: Refused | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the panel is still to be asked: of a probe also where a gate has found it."""
-        asked = not self.item.findings or bool(self.item.probe)
-        return asked and self.ballot is None and self.refused is None
+    is_open: bool = False
 
     @property
     def votes(self) -> int:
@@ -82,16 +78,29 @@ class Verdict:
         return round(fmean(valid), 4) if valid else None
 
 
-def decide(item: Item, ballot: Ballot | None, refused: Refused | None, bar: Bar) -> Verdict:
+def decide(
+    item: Item,
+    ballot: Ballot | None,
+    refused: Refused | None,
+    bar: Bar,
+    *,
+    panel_votes: bool = True,
+) -> Verdict:
     """Decide about an annotation.
 
     What a gate has found is rejected, whatever the panel says. Else it is kept with `min_votes`
     votes, rejected where even its invalid votes could not have helped, and undecided between.
+
+    Args:
+        panel_votes: False if the judge cannot answer: what passes the gates is kept then.
     """
     codes = tuple(dict.fromkeys(finding.code for finding in item.findings))
     if ballot is None:
-        without: Decision = "rejected" if codes else "failed" if refused else "pending"
-        return Verdict(item, without, codes, refused=refused)
+        passed: Decision = "failed" if refused else "pending" if panel_votes else "kept"
+        is_open = panel_votes and refused is None and (not codes or bool(item.probe))
+        return Verdict(
+            item, "rejected" if codes else passed, codes, refused=refused, is_open=is_open
+        )
     [passes] = decisions.passes([[vote.score for vote in ballot.votes]], bar.thresholds)
     [is_kept] = decisions.decide([passes], bar.min_votes)
     against = tuple(v.persona for v, p in zip(ballot.votes, passes, strict=True) if p is False)
@@ -139,7 +148,7 @@ def bar(db: Database, judge: Judge, min_votes: int) -> Bar:
         [judges.judge_of(judge.model), judges.asked(judge), min_votes],
     )
     if row is None:
-        return Bar(judge.panel.thresholds(reads=judge.form.reads), min_votes)
+        return Bar(judge.panel.thresholds, min_votes)
     told = ("input", "reject_rate", "achieved", "annotations", "why", "created_at")
     return Bar(tuple(json.loads(row["thresholds"])), min_votes, {name: row[name] for name in told})
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from harness.errors import InputError
 from harness.models.backends.base import Message
 from skills.nanda.framework import Framework, nanda
@@ -44,11 +42,11 @@ def format_annotation_output(moves: Mapping[str, Any], framework: Framework | No
         InputError: a move is missing, empty, too long, or cannot stand on one line of it.
     """
     framework = framework or nanda()
-    return completion_of(valid_moves(moves, framework), framework)
+    return completion_of(framework.valid_moves(moves), framework)
 
 
 def completion_of(valid: Mapping[str, str], framework: Framework) -> str:
-    """`format_annotation_output` of moves that are `valid_moves` already.
+    """Return the completion of moves that are valid already.
 
     Raises:
         InputError: a move cannot stand on one line of it.
@@ -57,20 +55,6 @@ def completion_of(valid: Mapping[str, str], framework: Framework) -> str:
         return TaggedForm(framework).completion({name: defuse(valid[name]) for name in valid})
     except ValueError as exc:
         raise InputError(str(exc)) from exc
-
-
-def valid_moves(moves: Mapping[str, Any], framework: Framework) -> dict[str, str]:
-    """The moves on one line each, in the framework's order.
-
-    Raises:
-        InputError: saying of each move that does not fit what is wrong with it.
-    """
-    found = {name: moves[name] for name in framework.names if name in moves}
-    try:
-        valid = framework.annotation_model().model_validate(found).model_dump()
-    except ValidationError as exc:
-        raise InputError("; ".join(_in_words(error, framework) for error in exc.errors())) from exc
-    return {name: valid[name] for name in framework.names}
 
 
 def chat_messages(row: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -83,13 +67,3 @@ def chat_messages(row: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _messages(abstract: str, framework: Framework | None) -> tuple[Message, ...]:
     return TaggedForm(framework or nanda()).messages(Paper("id", "", "", abstract))
-
-
-def _in_words(error: Mapping[str, Any], framework: Framework) -> str:
-    words = {
-        "missing": "is missing",
-        "string_type": "is no text",
-        "string_too_short": "is empty",
-        "string_too_long": f"is longer than {framework.max_chars} characters",
-    }
-    return f"{error['loc'][0]} {words.get(error['type'], error['msg'])}"

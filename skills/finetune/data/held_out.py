@@ -15,15 +15,14 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.support.text_input import shown
 from skills.corpus.tables.files import place, regular_file, text_lines
-from skills.corpus.tables.reader import SUFFIXES
+from skills.corpus.tables.reader import SUFFIXES, paper_key
 from skills.finetune.data.near_duplicates import NearDuplicates, Sketches
 from skills.finetune.data.rows import (
     AnnotationRow,
     LeftOut,
     Reading,
     Split,
-    paper_key,
-    read_entries,
+    read_papers,
 )
 from skills.nanda.paper import abstract_digest
 
@@ -55,7 +54,7 @@ def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
     path = Path(given)
     suffix = path.suffix.lower()
     if suffix in SUFFIXES:
-        papers = [(e.paper.id, e.paper.abstract, e.where) for e in read_entries([path], reading)]
+        papers = [(e.paper.id, e.paper.abstract, e.where) for e in read_papers(path, reading)]
     elif suffix == IDS_SUFFIX:
         papers = [
             (line.split()[0], "", place(path, "line", number))

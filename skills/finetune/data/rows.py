@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal
 
 from harness.errors import InputError
-from skills.corpus.tables.annotated_reader import Entry
-from skills.corpus.tables.reader import Columns, bare_arxiv_id
-from skills.finetune.data.annotation_pairs import completion_of, valid_moves
+from skills.corpus.tables.reader import Columns, TableRow, open_table, paper_key
+from skills.finetune.data.annotation_pairs import completion_of
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 Source = Literal["gold", "curated", "agent"]
 SOURCES: tuple[Source, ...] = ("gold", "curated", "agent")
@@ -109,28 +104,14 @@ class SourceRows:
         return len(self.rows) + len(self.left_out)
 
 
-def paper_key(paper_id: str) -> str:
-    """An id as papers are told apart by it: an arXiv id without its version, "arXiv:", address."""
-    return bare_arxiv_id(paper_id) or paper_id
+def rows_of(source: Source, entries: Iterable[TableRow], framework: Framework) -> SourceRows:
+    """Validate rows: all moves, each with a text that fits its line, and an abstract.
 
-
-def rows_of(source: Source, entries: Iterable[Entry], framework: Framework) -> SourceRows:
-    """Hold rows to the schema: all moves, each with a text that fits its line, and an abstract.
-
-    Of a paper that comes twice the first valid row stays.
-
-    Raises:
-        InputError: the rows have no column for a move.
+    Of a repeated paper, the first valid row is kept.
     """
     rows: dict[str, AnnotationRow] = {}
     left_out = []
     for entry in entries:
-        if entry.lacks:
-            raise InputError(
-                f"has no column for {', '.join(entry.lacks)}",
-                where=entry.where,
-                hint=f"Annotations have a column for each of {', '.join(framework.names)}.",
-            )
         try:
             row = _valid(source, entry, framework)
         except InputError as exc:
@@ -142,35 +123,53 @@ def rows_of(source: Source, entries: Iterable[Entry], framework: Framework) -> S
     return SourceRows(source, tuple(rows.values()), tuple(left_out))
 
 
-def read_entries(paths: Sequence[Path], reading: Reading) -> Iterator[Entry]:
-    """All rows of tables, in order.
+def read_annotations(paths: Sequence[Path], reading: Reading) -> Iterator[TableRow]:
+    """Yield all rows of tables of annotations, in order.
 
     Raises:
-        InputError: a file or a row cannot be read, or an abstract is nowhere.
+        InputError: a file or a row cannot be read, lacks a move, or an abstract is missing.
     """
-    from skills.corpus.tables import annotated_reader
-
     for path in paths:
-        with _corpus_for(path, reading) as db:
-            found = annotated_reader.entries(
-                cast("Database", db), path, reading.framework, reading.columns
-            )
-            yield from found
+        yield from _rows(path, reading, annotated=True)
 
 
-def _valid(source: Source, entry: Entry, framework: Framework) -> AnnotationRow:
-    """The row of an entry.
+def read_papers(path: Path, reading: Reading) -> Iterator[TableRow]:
+    """Yield all rows of a table of papers, with or without annotations.
+
+    Raises:
+        InputError: the file or a row cannot be read, or an abstract is missing.
+    """
+    return _rows(path, reading, annotated=False)
+
+
+def _rows(path: Path, reading: Reading, *, annotated: bool) -> Iterator[TableRow]:
+    """Yield the rows of a table, with abstracts from the corpus if the table has none."""
+    table = open_table(
+        path, reading.columns, moves=reading.framework.names, abstract_by="provenance"
+    )
+    if annotated:
+        table.require_moves()
+    if table.has_abstracts:
+        yield from table.rows()
+        return
+    from harness import settings
+    from skills.corpus.db.connection import default_path, open_corpus
+    from skills.corpus.tables.annotated_reader import complete_rows
+
+    corpus = reading.corpus or default_path(settings.from_environment())
+    with open_corpus(corpus, must_exist=True) as db:
+        yield from complete_rows(db, table)
+
+
+def _valid(source: Source, entry: TableRow, framework: Framework) -> AnnotationRow:
+    """Return the validated row of an entry.
 
     Raises:
         InputError: it does not fit the schema.
     """
-    made_with = (entry.provenance or {}).get("framework")
-    name = made_with.get("name") if isinstance(made_with, dict) else None
-    if isinstance(name, str) and name != framework.name:
-        raise InputError(f"was made with the framework {name}, and not {framework.name}")
     if not entry.paper.abstract:
         raise InputError("has no abstract")
-    moves = valid_moves(entry.moves or {}, framework)
+    moves = entry.valid_moves(framework)
     completion = completion_of(moves, framework)
     return AnnotationRow(source, entry.where, entry.paper, moves, completion)
 
@@ -185,23 +184,3 @@ def _repeated(row: AnnotationRow, first: AnnotationRow) -> LeftOut:
     return LeftOut(
         row.source, row.where, row.paper.id, "repeated", reason, first.paper.id, first.where
     )
-
-
-@contextlib.contextmanager
-def _corpus_for(path: Path, reading: Reading) -> Iterator[Database | None]:
-    """The corpus, if the abstracts of `path` must be looked up there."""
-    from skills.corpus.tables.annotated_reader import PROVENANCE
-    from skills.corpus.tables.files import regular_file
-    from skills.corpus.tables.jsonl_reader import JsonlReader
-
-    if path.suffix.lower() == ".jsonl" and reading.columns.abstract is None:
-        names = JsonlReader(regular_file(path)).header()
-        if PROVENANCE in names and "abstract" not in map(str.casefold, names):
-            from harness import settings
-            from skills.corpus.db.connection import default_path, open_corpus
-
-            own = reading.corpus or default_path(settings.from_environment())
-            with open_corpus(own, must_exist=True) as db:
-                yield db
-            return
-    yield None

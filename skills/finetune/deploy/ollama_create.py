@@ -1,49 +1,47 @@
-"""The stage `ollama`: make the model at a server, of what the Modelfile says, and verify it."""
+"""The stage `ollama`: create the model on a server from the Modelfile, and verify it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError, UsageError
+from harness.models.gguf_file import GgufFile, open_gguf
 from harness.terminal.console import Screen
 from skills.finetune.deploy.modelfile import Modelfile, parse
-from skills.finetune.deploy.modelfile_stage import digest_of, served
-from skills.finetune.deploy.ollama_api import Ollama
-from skills.finetune.deploy.ollama_host import host_of, parse_version
+from skills.finetune.deploy.modelfile_stage import served_gguf
+from skills.finetune.deploy.ollama_api import Ollama, host_of, parse_version
 from skills.finetune.deploy.ollama_verify import Expected, verify
 from skills.finetune.deploy.registered import name_of
-from skills.finetune.formats.gguf_head import GgufHead, read_head
+from skills.finetune.export.artifact_files import file_digest
 from skills.finetune.run.run_dir import Done, Out
 from skills.finetune.run.stage import Stage, Work
 
 FILES_SINCE = (0, 5, 5)
-"""Before it, /api/create took the text of a Modelfile with paths of the server's own disk."""
+"""Before it, /api/create took the text of a Modelfile with paths on the server's own disk."""
 GGUF_ALONE_SINCE = (0, 34, 1)
-"""From it on, /api/create refuses adapters, and to quantize a GGUF."""
+"""From it on, /api/create rejects adapters and does not quantize a GGUF."""
 QUANTIZES = ("Q4_K_M", "Q4_K_S", "Q8_0")
-"""What /api/create quantizes a GGUF to, before that."""
+"""The types to which /api/create quantizes a GGUF before that version."""
 SIXTEEN_BITS = ("F16", "BF16", "F32")
 ADAPTER_SUFFIX = "-lora"
-"""Of the name of the model that is made of the base and the adapter alone."""
+"""Suffix of the name of the model made of the base and the adapter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be made.
+    """The model to create.
 
     Attributes:
-        model: its name at the server.
-        modelfile: what the run's Modelfile says.
-        files, adapters: the files that are sent, by the name that the server is told.
-        quantize: what the server is to quantize to, where the file is in 16 bits.
-        head: of the GGUF whose template and tokens the model has.
-        file_type: how its weights are kept in the end; None where only the server knows.
+        model: its name on the server.
+        files, adapters: the files to send, by the name in the request.
+        quantize: the type the server has to quantize a 16-bit file to, or None.
+        gguf: the GGUF with the template and the tokens of the model.
+        file_type: the type of the weights in the end, or None if only the server knows it.
     """
 
     model: str
@@ -51,21 +49,22 @@ class Plan:
     files: Mapping[str, Path]
     adapters: Mapping[str, Path]
     quantize: str | None
-    head: GgufHead
+    gguf: GgufFile
     file_type: str | None
 
-    def body(self, digest: Callable[[Path], str]) -> dict[str, Any]:
-        """What /api/create is sent; `digest` gives the sha256 of a file."""
+    def request(self, out: Out) -> dict[str, Any]:
+        """Return the arguments of /api/create."""
         modelfile = self.modelfile
         files, adapters = (
-            {name: f"sha256:{digest(path)}" for name, path in paths.items()}
+            {name: f"sha256:{file_digest(out, path)}" for name, path in paths.items()}
             for paths in (self.files, self.adapters)
         )
+        # `stop` must be a list: the server would store a text, and then fail every chat.
         parameters = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in modelfile.parameters.items()
         }
-        given = {
+        request = {
             "from": None if files else modelfile.base,
             "files": files,
             "adapters": adapters,
@@ -74,97 +73,87 @@ class Plan:
             "template": modelfile.template,
             "system": modelfile.system,
         }
-        # `parameters.stop` is a list: a text would be stored, and fail every chat from then on.
-        return {"model": self.model, **{name: value for name, value in given.items() if value}}
+        return {"model": self.model, **{name: value for name, value in request.items() if value}}
 
 
-def plan_of(work: Work) -> Plan:
-    """Read what is to be made from the run's folder.
+def make_plan(work: Work) -> Plan:
+    """Read the Modelfile and the files it names.
 
     Raises:
-        InputError: the Modelfile or a file that it names is missing or cannot be used.
-        UsageError: the Modelfile says what is not sent on.
+        InputError: the Modelfile or a file it names is missing or cannot be used.
     """
-    adapter = bool(getattr(work.call.options, "adapter", False))
-    out = work.out
+    adapter, out = bool(getattr(work.call.options, "adapter", False)), work.out
     path = out.adapter_modelfile if adapter else out.modelfile
     modelfile = _read(path)
-    files, adapters = _named(out, modelfile.base), {}
+    files, adapters = _named(out, modelfile.base), _named(out, modelfile.adapter)
+    missing = modelfile.adapter if modelfile.adapter and not adapters else None
     if not files and modelfile.base.endswith(".gguf"):
-        raise InputError(f"names {modelfile.base}, which is not there", where=str(path))
-    if modelfile.adapter is not None:
-        adapters = _named(out, modelfile.adapter)
-        if not adapters:
-            raise InputError(f"names {modelfile.adapter}, which is not there", where=str(path))
-    head = read_head(next(iter(files.values()), None) or served(work))
-    file_type = head.file_type if files else None
+        missing = modelfile.base
+    if missing is not None:
+        raise InputError(f"names {missing}, which does not exist", where=str(path))
+    gguf = open_gguf(next(iter(files.values()), None) or served_gguf(work))
+    file_type = gguf.file_type if files else None
     quantize = None
     if file_type in SIXTEEN_BITS and not adapters:
         quantize = file_type = work.recipe.export.quantize
     name = name_of(work) + ADAPTER_SUFFIX * adapter
-    return Plan(name, modelfile, files, adapters, quantize, head, file_type)
+    return Plan(name, modelfile, files, adapters, quantize, gguf, file_type)
 
 
 def refuse_old(version: str) -> None:
-    """Refuse a server that takes no files at all.
-
-    Raises:
-        UsageError: saying since when one does.
-    """
+    """Raise UsageError for a server that does not accept files."""
     numbers = parse_version(version)
     if numbers is not None and numbers < FILES_SINCE:
         raise UsageError(
-            f"Ollama {version} is too old: it cannot make a model of files that are sent to it",
-            hint="0.5.5 and later can. Update it.",
+            f"Ollama {version} is too old: it cannot create a model from uploaded files",
+            hint="Update it to 0.5.5 or later.",
         )
 
 
 def check_version(version: str, plan: Plan) -> None:
-    """Refuse, before gigabytes are sent, what a server of this version does not take.
-
-    Raises:
-        UsageError: saying why, and what to do.
-    """
+    """Raise UsageError if a server of this version rejects the plan, before files are sent."""
     refuse_old(version)
     numbers = parse_version(version)
     if numbers is None:
         return
     if numbers >= GGUF_ALONE_SINCE and plan.adapters:
         raise UsageError(
-            f"Ollama {version} takes no adapters",
-            hint="0.34.1 took them out. Leave out --adapter: the merged model says the same.",
+            f"Ollama {version} does not support adapters",
+            hint="0.34.1 removed them. Leave out --adapter: the merged model is equivalent.",
         )
     if plan.quantize and (numbers >= GGUF_ALONE_SINCE or plan.quantize not in QUANTIZES):
         raise UsageError(
             f"Ollama {version} does not quantize a GGUF to {plan.quantize}",
-            hint="`/finetune quantize` does it here, and `/finetune modelfile` then names that.",
+            hint="Run `/finetune quantize`, then `/finetune modelfile` to use its result.",
         )
 
 
+def _connect(work: Work) -> Ollama:
+    return Ollama(host_of(getattr(work.call.options, "host", None)))
+
+
 def _inputs(work: Work) -> Mapping[str, Any]:
-    plan = plan_of(work)
-    host = host_of(getattr(work.call.options, "host", None))
-    with Ollama(host) as ollama:
+    plan, entry = make_plan(work), work.out.entry("ollama")
+    with _connect(work) as ollama:
         version = ollama.version()
         check_version(version, plan)
-        there = ollama.digest(plan.model)
-    return {
-        "host": ollama.host,
-        "version": version,
-        "stands": _stands(work.out, there),
-        "create": plan.body(partial(digest_of, work.out)),
-    }
+        digest = ollama.digest(plan.model)
+    # False if the model of an earlier run is gone, or was found faulty.
+    stands = entry is None or (
+        entry.facts.get("digest") == digest and bool(entry.facts.get("verified"))
+    )
+    request = plan.request(work.out)
+    return {"host": ollama.host, "version": version, "stands": stands, "create": request}
 
 
 def _perform(work: Work) -> Done:
-    plan, screen = plan_of(work), work.call.screen
-    with Ollama(host_of(getattr(work.call.options, "host", None))) as ollama:
+    plan, screen = make_plan(work), work.call.screen
+    with _connect(work) as ollama:
         version = ollama.version()
         check_version(version, plan)
-        sent = [_send(ollama, work.out, path, screen) for path in plan.files.values()]
-        sent += [_send(ollama, work.out, path, screen) for path in plan.adapters.values()]
-        body = plan.body(partial(digest_of, work.out))
-        _create(ollama, body, screen)
+        paths = (*plan.files.values(), *plan.adapters.values())
+        sent = sum(_send(ollama, work.out, path, screen) for path in paths)
+        _create(ollama, plan.request(work.out), screen)
         with screen.progress("verifying"):
             found = verify(ollama, _expected(work, plan, version), work.framework)
         digest = ollama.digest(plan.model)
@@ -175,7 +164,7 @@ def _perform(work: Work) -> Done:
         "host": ollama.host,
         "version": version,
         "digest": digest,
-        "sent_bytes": sum(sent),
+        "sent_bytes": sent,
         "verified": not found.problems,
         "problems": found.problems,
         "notes": found.notes,
@@ -185,10 +174,10 @@ def _perform(work: Work) -> Done:
 
 
 def _send(ollama: Ollama, out: Out, path: Path, screen: Screen) -> int:
-    """Send a file unless the server has it; return the bytes that were sent."""
-    sha256, size = digest_of(out, path), path.stat().st_size
+    """Send a file unless the server has it; return the number of bytes sent."""
+    sha256, size = file_digest(out, path), path.stat().st_size
     if ollama.has_blob(sha256):
-        screen.notice(f"ollama: {path.name} is there already")
+        screen.notice(f"ollama: the server already has {path.name}")
         return 0
     screen.notice(f"ollama: sending {path.name}, {size / 1e6:,.1f} MB")
     with screen.progress(f"sending {path.name}") as tick:
@@ -198,19 +187,19 @@ def _send(ollama: Ollama, out: Out, path: Path, screen: Screen) -> int:
     return size
 
 
-def _create(ollama: Ollama, body: Mapping[str, Any], screen: Screen) -> None:
-    said = ""
+def _create(ollama: Ollama, request: dict[str, Any], screen: Screen) -> None:
+    last = ""
 
-    def tell(status: str) -> None:
-        nonlocal said
+    def on_status(status: str) -> None:
+        nonlocal last
         tick(status)
-        words = status.rstrip("0123456789%").strip()
-        if words != said:  # a share of what is quantized is told many times a second
-            screen.notice(f"ollama: {words}")
-        said = words
+        step = status.rstrip("0123456789%").strip()
+        if step != last:  # the percentage changes many times a second
+            screen.notice(f"ollama: {step}")
+        last = step
 
-    with screen.progress("making the model") as tick:
-        ollama.create(body, tell)
+    with screen.progress("creating the model") as tick:
+        ollama.create(on_status, request)
 
 
 def _expected(work: Work, plan: Plan, version: str) -> Expected:
@@ -218,37 +207,24 @@ def _expected(work: Work, plan: Plan, version: str) -> Expected:
     with suppress(OSError, ValueError):
         prepared = json.loads((work.out.prepared / "prepared.json").read_text(encoding="utf-8"))
         trained_with = prepared.get("template_sha256")
-    return Expected(plan.model, version, plan.file_type, plan.head, plan.modelfile, trained_with)
-
-
-def _stands(out: Out, there: str | None) -> bool:
-    """Whether what an earlier run left at the server is still there, and was found good."""
-    entry = out.entry("ollama")
-    if entry is None:
-        return True
-    return entry.facts.get("digest") == there and bool(entry.facts.get("verified"))
+    return Expected(plan.model, version, plan.file_type, plan.gguf, plan.modelfile, trained_with)
 
 
 def _read(path: Path) -> Modelfile:
     try:
-        modelfile = parse(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise InputError(
             f"cannot be read: {exc.strerror or exc}",
             where=str(path),
             hint=f"`/finetune modelfile {path.parent}` writes it.",
         ) from exc
-    if modelfile.others:
-        raise UsageError(
-            f"{modelfile.others[0][0]} is not sent on", where=str(path), hint="Take it out."
-        )
-    return modelfile
 
 
-def _named(out: Out, name: str) -> dict[str, Path]:
-    """The file that a Modelfile names, by the name that the server is told; {} if there is none."""
-    path = out.folder / name
+def _named(out: Out, name: str | None) -> dict[str, Path]:
+    """Return the file that a Modelfile names, by its name in the request; {} if not a file."""
+    path = out.folder / (name or "")
     return {path.name: path} if path.is_file() else {}
 
 
-OLLAMA = Stage("ollama", "make the model at Ollama, and verify it", _inputs, _perform)
+OLLAMA = Stage("ollama", "create the model in Ollama, and verify it", _inputs, _perform)

@@ -1,4 +1,4 @@
-"""Whether the model that Ollama made is the one that was trained: asked of the server itself."""
+"""Verify on the server that the model Ollama created is the one that was trained."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness.models.gguf_file import GgufFile
 from skills.finetune.deploy.modelfile import Modelfile
 from skills.finetune.deploy.ollama_api import Ollama
-from skills.finetune.formats.gguf_head import GgufHead
 from skills.finetune.model.chat_template import render
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
@@ -24,36 +24,36 @@ ABSTRACT = (
     "faults were found 40% faster than with plain logs. Ledger handles only tools without side "
     "effects. The results suggest that replay should be part of every agent framework."
 )
-"""Invented; the model is asked about it once."""
+"""An invented abstract, annotated once."""
 SHOWN = 300
-"""Characters of an answer that are kept."""
+"""Characters of the answer kept in the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the model should be.
+    """The model as it should be.
 
     Attributes:
-        file_type: how its weights are kept; None where it is not known.
-        head: of the GGUF whose template and tokens it has.
-        trained_with: sha256 of the chat template of the training rows; None where it is not known.
+        file_type: the type of its weights, or None if unknown.
+        gguf: the file with its template and tokens.
+        trained_with: SHA-256 of the chat template of the training rows, or None if unknown.
     """
 
     model: str
     version: str
     file_type: str | None
-    head: GgufHead
+    gguf: GgufFile
     modelfile: Modelfile
     trained_with: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found, a sentence without its full stop each.
+    """The findings, each a sentence without its full stop.
 
     Attributes:
-        problems: what makes it another model than was trained.
-        notes: what differs and does no harm.
+        problems: differences from the trained model.
+        notes: differences without effect.
     """
 
     problems: tuple[str, ...]
@@ -62,10 +62,10 @@ class Findings:
 
 
 def verify(ollama: Ollama, expected: Expected, framework: Framework) -> Findings:
-    """Ask for the model's own account, the prompt it makes, and one annotation.
+    """Check the model's settings, the prompt the server builds, and one annotation.
 
     Raises:
-        HarnessError: the server refuses or breaks off.
+        HarnessError: the server rejects a request or ends an answer early.
     """
     shown = ollama.show(expected.model)
     form = TaggedForm(framework)
@@ -73,13 +73,28 @@ def verify(ollama: Ollama, expected: Expected, framework: Framework) -> Findings
         {"role": message.role, "content": message.content}
         for message in form.messages(Paper("id", "", "", ABSTRACT))
     ]
-    problems = [*_kept_as(shown, expected), *_parameters(shown, expected), *_said_before(shown)]
+    file_type = (shown.get("details") or {}).get("quantization_level")
+    problems = []
+    if expected.file_type is not None and file_type != expected.file_type:
+        problems.append(f"its weights are {file_type}, not {expected.file_type}")
+    problems += _parameters(str(shown.get("parameters") or ""), expected.modelfile)
+    problems += [
+        f"it has its own {name}, with which no row of the training data starts"
+        for name in ("system", "messages")
+        if shown.get(name)
+    ]
     prompt = list(_prompt(ollama, expected, messages))
-    notes = [] if prompt else list(_template(shown, expected))
+    notes = []
+    template = (expected.gguf.chat_template or "").strip()
+    if not prompt and str(shown.get("template") or "").strip() != template:
+        notes.append(
+            "it uses a built-in template of Ollama in place of the model's own; the prompt of an "
+            "annotation is the same"
+        )
     answer = ollama.chat(expected.model, messages)
     problems += [*prompt, *_answer(answer.text, answer.done_reason, form)]
     facts = {
-        "quantization_level": (shown.get("details") or {}).get("quantization_level"),
+        "quantization_level": file_type,
         "same_prompt": not prompt,
         "done_reason": answer.done_reason,
         "answer": answer.text[:SHOWN],
@@ -87,8 +102,8 @@ def verify(ollama: Ollama, expected: Expected, framework: Framework) -> Findings
     return Findings(tuple(problems), tuple(notes), facts)
 
 
-def parameters_of(shown: str) -> dict[str, list[Any]]:
-    """The parameters that /api/show tells as a text, a line for each value; in no order."""
+def _parameters(shown: str, modelfile: Modelfile) -> Iterator[str]:
+    """Compare the parameters of /api/show, a line for each value in any order."""
     found: dict[str, list[Any]] = {}
     for line in filter(None, map(str.strip, shown.splitlines())):
         name, _, text = line.partition(" ")
@@ -97,71 +112,43 @@ def parameters_of(shown: str) -> dict[str, list[Any]]:
         except ValueError:
             value = text.strip()
         found.setdefault(name, []).append(value)
-    return found
-
-
-def _kept_as(shown: Mapping[str, Any], expected: Expected) -> Iterator[str]:
-    found = (shown.get("details") or {}).get("quantization_level")
-    if expected.file_type is not None and found != expected.file_type:
-        yield f"its weights are kept as {found}, not as {expected.file_type}"
-
-
-def _parameters(shown: Mapping[str, Any], expected: Expected) -> Iterator[str]:
-    found = parameters_of(str(shown.get("parameters") or ""))
     wanted = {
         name: list(value) if isinstance(value, tuple) else [value]
-        for name, value in expected.modelfile.parameters.items()
+        for name, value in modelfile.parameters.items()
     }
     for name in sorted({*found, *wanted}):
-        has, should = found.get(name, []), wanted.get(name, [])
+        actual, should = found.get(name, []), wanted.get(name, [])
         if name == "stop":
-            yield from (
-                f"it stops at {text!r}, which nobody asked for"
-                for text in has
-                if text not in should
-            )
-            yield from (f"it does not stop at {text!r}" for text in should if text not in has)
-        elif has != should:
-            yield f"its {name} is {_listed(has)}, and should be {_listed(should)}"
-
-
-def _said_before(shown: Mapping[str, Any]) -> Iterator[str]:
-    for what in ("system", "messages"):
-        if shown.get(what):
-            yield f"it has {what} of its own, which no row of the training data begins with"
+            unwanted = [text for text in actual if text not in should]
+            yield from (f"it stops at {text!r}, which is not in the Modelfile" for text in unwanted)
+            yield from (f"it does not stop at {text!r}" for text in should if text not in actual)
+        elif actual != should:
+            yield f"its {name} is {_listed(actual)}, and should be {_listed(should)}"
 
 
 def _prompt(ollama: Ollama, expected: Expected, messages: list[dict[str, str]]) -> Iterator[str]:
-    template = (expected.head.chat_template or "").encode()
+    gguf = expected.gguf
+    template = (gguf.chat_template or "").encode()
     if expected.trained_with not in (None, hashlib.sha256(template).hexdigest()):
-        yield f"{expected.head.path.name} has another chat template than the training rows"
+        yield f"{gguf.path.name} has a different chat template than the training rows"
     found = ollama.render(expected.model, messages)
     if found is None:
         yield (
-            f"Ollama {expected.version} does not tell which prompt it makes, so that it cannot be "
+            f"Ollama {expected.version} does not return the prompt it builds, so it cannot be "
             "compared; 0.11.5 and later do"
         )
         return
-    wanted = render(expected.head, messages)
-    # The engine puts the first token there itself, and takes it off a template that writes it too.
-    puts_it = expected.head.values.get("tokenizer.ggml.add_bos_token", True)
-    begin = (expected.head.token("bos") or "") if puts_it else ""
-    if found not in (wanted, wanted.removeprefix(begin)):
-        at = next((i for i, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b), None)
-        at = min(len(found), len(wanted)) if at is None else at
-        yield (
-            f"the prompt it makes is not the one of the training: at character {at} there is "
-            f"{found[at : at + 40]!r}, and should be {wanted[at : at + 40]!r}"
-        )
-
-
-def _template(shown: Mapping[str, Any], expected: Expected) -> Iterator[str]:
-    template = expected.head.chat_template or ""
-    if str(shown.get("template") or "").strip() != template.strip():
-        yield (
-            "it uses a template that Ollama took for the model's own; the prompt of an annotation "
-            "is the same"
-        )
+    wanted = render(gguf, messages)
+    # The engine adds the first token itself, and removes it from a template that adds it too.
+    adds_bos = gguf.values.get("tokenizer.ggml.add_bos_token", True)
+    if found in (wanted, wanted.removeprefix((gguf.token("bos") or "") if adds_bos else "")):
+        return
+    differ = (i for i, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b)
+    at = next(differ, min(len(found), len(wanted)))
+    yield (
+        f"the prompt it builds differs from the training's: at character {at} it has "
+        f"{found[at : at + 40]!r} and should have {wanted[at : at + 40]!r}"
+    )
 
 
 def _answer(text: str, done_reason: str, form: TaggedForm) -> Iterator[str]:
@@ -170,10 +157,10 @@ def _answer(text: str, done_reason: str, form: TaggedForm) -> Iterator[str]:
     try:
         form.framework.annotation_model().model_validate(form.parse(text))
     except UnusableReply as exc:
-        yield f"its answer is no annotation: {exc}"
+        yield f"its answer is not an annotation: {exc}"
     except ValidationError as exc:
         names = ", ".join(str(error["loc"][0]) for error in exc.errors())
-        yield f"its answer is no annotation: missing or unusable: {names}"
+        yield f"its answer is not an annotation: missing or unusable: {names}"
 
 
 def _listed(values: list[Any]) -> str:

@@ -1,204 +1,198 @@
-"""The stage `register`, and its undoing: the model in the user's own registry.
+"""The stage `register`, and `unregister`: the trained model in the user's registry.
 
-What stands there is laid over the registry that ships, entry by entry, and is asked first. So a
-model that was trained to its end takes over `/annotate`, and one that was not has no task: only
-`--model NAME` asks it.
+A registered model is a file of its own that overlays the user's registry.yaml, and the newest one
+is tried first. A fully trained model therefore takes over `/annotate`; one whose training was cut
+short gets no task and is only used with `--model NAME`.
 """
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from harness.api.skill import Call, Result
-from harness.errors import UsageError
+from harness.errors import RegistryError, UsageError
 from harness.models import registry
 from harness.runs.process_lock import job_lock
-from skills.finetune.deploy.registered import BY, Registration, is_edited, registration_of
-from skills.finetune.deploy.registry_file import RegistryFile
+from harness.settings import Settings, registry_folder
+from harness.support.suggestions import did_you_mean
+from skills.finetune.deploy import registry_file
+from skills.finetune.deploy.registered import Registration, is_edited, registration_of
 from skills.finetune.run.run_dir import Done
 from skills.finetune.run.stage import Stage, Work
 
 TASK = "annotate"
+_RELOAD = "In a running session, use /reload."
 
 
 def inputs(work: Work) -> Mapping[str, Any]:
-    """The entries, and whether they stand in the registry: somebody may have taken them out.
+    """Return the entries to register, and whether they are registered already.
 
     Raises:
-        InputError: there is no GGUF, or it is not the one of the training.
-        RegistryError: the registry is broken.
-        UsageError: an entry of that name is not ours to replace.
+        InputError: there is no GGUF, or it is older than the training.
+        UsageError: the user wrote or changed an entry of that name.
     """
-    path, wanted = work.call.settings.user_registry, registration_of(work)
-    file = RegistryFile.read(path, work.call.settings.shipped_registry)
-    _refuse_to_replace(file, wanted, work)
+    user, wanted = work.call.settings.user_registry, registration_of(work)
+    _refuse_to_replace(user, wanted, work)
     return {
-        "registry": str(path),
+        "registry": str(user),
         "name": wanted.name,
         "model": wanted.model,
         "files": wanted.files,
-        # What was taken out is written again: no moment at which it is missing is like another.
-        "stands": _edited(file, wanted).text == file.text or time.time_ns(),
+        # An entry that was removed must be written again: a time is never equal to an earlier one.
+        "stands": _is_written(user, wanted) or time.time_ns(),
     }
 
 
 def perform(work: Work) -> Done:
-    """Write the entries into the registry.
+    """Write the model to registry.d.
 
     Raises:
-        RegistryError: it is broken, or written in a way that cannot be edited.
-        UsageError: an entry of that name is not ours to replace, or another process is at it.
-        OutputError: it cannot be written.
+        RegistryError: entries of an earlier version cannot be moved there.
+        UsageError: the user wrote or changed an entry of that name, or another process is
+            registering.
+        OutputError: the file cannot be written.
     """
     settings, wanted = work.call.settings, registration_of(work)
-    path, shipped = settings.user_registry, settings.shipped_registry
-    with job_lock(settings.data_dir / "locks", str(path.resolve())):
-        file = RegistryFile.read(path, shipped)
-        _refuse_to_replace(file, wanted, work)
-        replaces = wanted.name in file.entries("models")
-        written = _edited(file, wanted).save(shipped)
+    user = settings.user_registry
+    path = registry_file.file_of(user, wanted.name)
+    with _lock(settings):
+        _migrate(work.call)
+        _refuse_to_replace(user, wanted, work)
+        known, written = wanted.name in _models(user), not _is_written(user, wanted)
+        if written:
+            models = {wanted.name: wanted.model}
+            registry_file.write(path, models, wanted.files, datetime.now(UTC))
     facts = {
         "registry": str(path),
         "name": wanted.name,
         "written": written,
-        "replaced": replaces and written,
+        "replaced": known and written,
         "cut": wanted.cut,
         "tasks": wanted.model["tasks"],
         "places": [" ".join(map(str, place.values())) for place in wanted.model["serve"]],
-        "asked_first": _asked_first(path, shipped),
+        "asked_first": _first_model(settings),
     }
-    for line in _said(facts):
+    for line in _messages(facts):
         work.call.screen.notice(line)
     return Done([], facts, {"stands": True})
 
 
 def unregister(call: Call, name: str) -> Result:
-    """Take out what `register` has written of the model `name`; no file of weights is touched.
+    """Remove a registered model from the registry; files of weights are kept.
 
     Raises:
-        UsageError: there is no such model, or it was not written by `register`.
-        RegistryError: the registry is broken, or would be without it.
-        OutputError: it cannot be written.
+        UsageError: there is no such model, or `/finetune register` did not write it.
+        RegistryError: another model needs it.
     """
     settings, name = call.settings, name.strip()
-    path, shipped = settings.user_registry, settings.shipped_registry
-    with job_lock(settings.data_dir / "locks", str(path.resolve())):
-        file = RegistryFile.read(path, shipped)
-        models = file.entries("models")
-        if name not in models:
-            raise _unknown(name, models, path)
-        if not _is_ours(models[name]) and not call.force:
+    user = settings.user_registry
+    path = registry_file.file_of(user, name)
+    with _lock(settings):
+        _migrate(call)
+        found = registry_file.read(path)
+        if name not in found["models"]:
+            raise _not_registered(name, user)
+        if not registry_file.is_registered(found["models"][name]) and not call.force:
             raise UsageError(
                 f"{name} was not written by /finetune register",
                 where=str(path),
-                hint="Take it out by hand.",
+                hint="--force deletes the file.",
             )
-        edited, files = _without(file, name)
-        edited.save(shipped)
-    asked = _asked_first(path, shipped)
-    next_one = "the one of that name that ships" if asked == name else asked or "no model"
-    text = f"{name} is taken out of {path}. /annotate now asks {next_one} first."
-    facts = {"registry": str(path), "name": name, "files": files, "asked_first": asked}
+        try:
+            registry.load(settings.shipped_registry, user, without=path)
+        except RegistryError as exc:
+            raise RegistryError(f"{name} is in use: {exc.message}", where=exc.where) from exc
+        path.unlink()
+    first = _first_model(settings)
+    next_one = "the shipped model of that name" if first == name else first or "no model"
+    text = f"{name} is removed from the registry ({path}). /annotate now tries {next_one} first."
+    facts = {"registry": str(path), "name": name, "files": [*found["files"]], "asked_first": first}
     return Result(f"{text} {_RELOAD}", facts)
 
 
-STAGE = Stage("register", "make it known to /annotate", inputs, perform)
-
-_RELOAD = "In a session, /reload makes that known."
+STAGE = Stage("register", "add the model to your registry for /annotate", inputs, perform)
 
 
-def _edited(file: RegistryFile, wanted: Registration) -> RegistryFile:
-    """With the entries; files of an earlier one that are no longer used go."""
-    before = file.entries("models").get(wanted.name)
-    file = file.put("models", wanted.name, wanted.model)
-    for file_id, entry in reversed(list(wanted.files.items())):  # each is put before the others
-        file = file.put("files", file_id, entry)
-    for file_id in set(_files_of(before)) - set(wanted.files):
-        file = _without_file(file, file_id)
-    return file
+def _lock(settings: Settings) -> AbstractContextManager[None]:
+    return job_lock(settings.data_dir / "locks", str(settings.user_registry.resolve()))
 
 
-def _without(file: RegistryFile, name: str) -> tuple[RegistryFile, list[str]]:
-    """Without a model and the files that were written with it; and the ids of these."""
-    file_ids = [i for i in _files_of(file.entries("models")[name]) if i in file.entries("files")]
-    file = file.drop("models", name)
-    for file_id in file_ids:
-        file = _without_file(file, file_id)
-    return file, [file_id for file_id in file_ids if file_id not in file.entries("files")]
+def _migrate(call: Call) -> None:
+    user = call.settings.user_registry
+    if moved := registry_file.migrate(user):
+        call.screen.notice(
+            f"register: moved {', '.join(moved)} from {user} to {registry_folder(user)}"
+        )
 
 
-def _without_file(file: RegistryFile, file_id: str) -> RegistryFile:
-    used = {
-        place.get(role)
-        for model in file.entries("models").values()
-        for place in model["serve"]
-        for role in ("gguf", "adapter")
-    }
-    return file if file_id in used else file.drop("files", file_id)
+def _models(user: Path) -> dict[str, Any]:
+    """Return the user's own models, registered or not."""
+    paths = user, *registry_folder(user).glob("*.yaml")
+    return {name: model for path in paths for name, model in _read_models(path)}
 
 
-def _files_of(model: Mapping[str, Any] | None) -> list[str]:
-    return list(model["trained_on"].get("files", ())) if _is_ours(model) and model else []
+def _read_models(path: Path) -> Any:
+    return registry_file.read(path)["models"].items()
 
 
-def _is_ours(model: Mapping[str, Any] | None) -> bool:
-    return model is not None and (model.get("trained_on") or {}).get("by") == BY
+def _is_written(user: Path, wanted: Registration) -> bool:
+    found = registry_file.read(registry_file.file_of(user, wanted.name))
+    return (found["models"], found["files"]) == ({wanted.name: wanted.model}, wanted.files)
 
 
-def _refuse_to_replace(file: RegistryFile, wanted: Registration, work: Work) -> None:
-    """Refuse to write over what a person has written or changed.
-
-    Raises:
-        UsageError: naming it.
-    """
+def _refuse_to_replace(user: Path, wanted: Registration, work: Work) -> None:
+    """Raise UsageError if registering would replace what the user wrote or changed."""
     if work.call.force:
         return
-    found = file.entries("models").get(wanted.name)
-    theirs = [i for i in wanted.files if i in file.entries("files") and i not in _files_of(found)]
-    if found is not None and not _is_ours(found):
-        what = f"{wanted.name} is there already, and was not written by /finetune register"
+    found = _models(user).get(wanted.name)
+    theirs = set(wanted.files) & set(registry_file.read(user)["files"])
+    theirs -= set(registry_file.files_of(found))
+    if found is not None and not registry_file.is_registered(found):
+        what = f"{wanted.name} exists already, and was not written by /finetune register"
     elif found is not None and is_edited(found):
         what = f"{wanted.name} was changed by hand since it was registered"
     elif theirs:
-        what = f"the file {theirs[0]} is there already, and was not written by /finetune register"
+        what = f"the file {min(theirs)} exists already, and was not written by /finetune register"
     else:
         return
-    raise UsageError(
-        what,
-        where=str(file.path),
-        hint="--force puts the new one in its place.",
-    )
+    raise UsageError(what, where=str(user), hint="--force replaces it.")
 
 
-def _asked_first(path: Path, shipped: Path) -> str | None:
-    laid = registry.load(shipped, path)
-    return next((name for name, entry in laid.models.items() if TASK in entry.tasks), None)
+def _first_model(settings: Settings) -> str | None:
+    """Return the model that /annotate tries first."""
+    models = registry.load(settings.shipped_registry, settings.user_registry).models
+    return next((name for name, entry in models.items() if TASK in entry.tasks), None)
 
 
-def _said(facts: Mapping[str, Any]) -> list[str]:
-    name, asked = facts["name"], facts["asked_first"]
+def _messages(facts: Mapping[str, Any]) -> list[str]:
+    name, first = facts["name"], facts["asked_first"]
     if not facts["written"]:
-        return [f"register: {name} stands in {facts['registry']} as it is"]
+        return [f"register: {name} is unchanged in {facts['registry']}"]
     lines = [f"register: {name} is written to {facts['registry']}. {_RELOAD}"]
     if facts["cut"] and not facts["tasks"]:
         lines.append(
-            f"register: its training was cut short, so that /annotate goes on with {asked}; "
-            f"--model {name} asks it"
+            f"register: the training was cut short, so /annotate still tries {first} first; "
+            f"--model {name} uses the new model"
         )
-    elif asked != name:
-        lines.append(f"register: /annotate asks {asked} first, which stands before it")
     return lines
 
 
-def _unknown(name: str, models: Mapping[str, Any], path: Path) -> UsageError:
-    ours = [known for known, entry in models.items() if _is_ours(entry)]
-    near = difflib.get_close_matches(name, ours, n=3, cutoff=0.4) or ours
+def _not_registered(name: str, user: Path) -> UsageError:
+    if name in registry_file.read(user)["models"]:
+        return UsageError(
+            f"{name} was not written by /finetune register",
+            where=str(user),
+            hint="Delete it from the file by hand.",
+        )
+    names = [path.stem for path in sorted(registry_folder(user).glob("*.yaml"))]
+    known = f"Registered models: {', '.join(names)}." if names else "`/models` lists all models."
     return UsageError(
-        f"there is no model {name!r}" if name else "/finetune unregister needs a model's name",
-        where=str(path),
-        hint=f"There is {' and '.join(near)}." if near else "`/models` lists them.",
+        f"there is no registered model {name!r}" if name else "/finetune unregister needs a name",
+        where=str(registry_folder(user)),
+        hint=did_you_mean(name, names, cutoff=0.4) or known,
     )

@@ -1,157 +1,141 @@
-"""A registry that a person keeps, changed entry by entry; all else stays byte for byte.
-
-What comes of an edit is read again first: it must be the data from before but for that one entry,
-and a registry that the harness can use.
-"""
+"""Files of registered models: registry.d/NAME.yaml beside the user's registry.yaml."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any
 
 import yaml
 
-from harness.errors import OutputError, RegistryError
-from harness.models import registry
+from harness.errors import RegistryError
 from harness.runs import targets
-from skills.finetune.deploy import registry_text
+from harness.settings import registry_folder
 
-Section = Literal["models", "files"]
-
-HEADER = """\
-# Your own models. This file is laid over the registry that ships, entry by entry, and its models
-# are asked first. `/models` shows what there is.
-version: 1
-"""
+BY = "/finetune register"
+"""Value of `trained_on.by` in entries written by /finetune register."""
+HEADER = f"# Written by {BY}. `/finetune unregister` deletes this file.\n"
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryFile:
-    """A registry as text, and what is to become of it; nothing is written before `save`.
+def file_of(user: Path, name: str) -> Path:
+    """Return the path of the file for a registered model, beside the user's registry."""
+    return registry_folder(user) / f"{name}.yaml"
 
-    Attributes:
-        original: what stood in the file when it was read; None where there was none.
+
+def registered_path(user: Path, file: Path) -> str:
+    """Return a path for registry.d: relative if the file lies below the folder that holds it."""
+    folder = registry_folder(user).resolve()
+    below = file.is_relative_to(folder.parent)
+    return Path(os.path.relpath(file, folder)).as_posix() if below else str(file)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return `models` and `files` of a registry file as plain data, empty if it does not exist."""
+    data = yaml.safe_load(path.read_bytes()) if path.exists() else None
+    return {"models": {}, "files": {}, **(data or {})}
+
+
+def write(
+    path: Path, models: Mapping[str, Any], files: Mapping[str, Any], registered: datetime
+) -> None:
+    """Write one registered model.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
+    data = {"version": 1, "registered": registered, "models": models, "files": files}
+    text = HEADER + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    targets.write(path, lambda file: file.write(text.encode()))
 
-    path: Path
-    text: str
-    original: bytes | None
 
-    @classmethod
-    def read(cls, path: Path, shipped: Path) -> RegistryFile:
-        """Read a registry; one that is not there begins as a header.
+def is_registered(model: Mapping[str, Any] | None) -> bool:
+    """Return True if /finetune register wrote this model entry."""
+    return model is not None and (model.get("trained_on") or {}).get("by") == BY
 
-        Raises:
-            RegistryError: it is broken, which an edit would only hide.
-        """
-        registry.load(shipped, path)
-        try:
-            found = path.read_bytes()
-        except FileNotFoundError:
-            return cls(path, HEADER, None)
-        except OSError as exc:
-            raise RegistryError(f"cannot be read ({exc.strerror})", where=str(path)) from exc
-        return cls(path, found.decode(), found)
 
-    def entries(self, section: Section) -> Mapping[str, Any]:
-        """What stands in a section, as plain data."""
-        found: Mapping[str, Any] = _plain(self.text).get(section, {})
-        return found
+def files_of(model: Mapping[str, Any] | None) -> list[str]:
+    """Return the ids of the files that were registered with a model."""
+    return list(model["trained_on"].get("files", ())) if model and is_registered(model) else []
 
-    def put(self, section: Section, name: str, entry: Mapping[str, Any]) -> RegistryFile:
-        """With `entry`: where one of that name stands, else before all others of the section.
 
-        Raises:
-            RegistryError: the way the file is written does not allow it.
-        """
-        if self.entries(section).get(name) == entry:
-            return self
-        return self._edited(
-            section, name, entry, lambda: registry_text.put(self.text, section, name, entry)
+def migrate(user: Path) -> list[str]:
+    """Move models that an earlier version registered in `user` to files of registry.d.
+
+    The original is kept as registry.yaml.bak.
+
+    Returns: the names of the moved models.
+
+    Raises:
+        RegistryError: an entry does not have lines of its own.
+        OutputError: a file cannot be written.
+    """
+    data = read(user)
+    models = {name: model for name, model in data["models"].items() if is_registered(model)}
+    if not models:
+        return []
+    files = {i: data["files"][i] for i in _ids(models) if i in data["files"]}
+    text = _without(user, {"models": models, "files": files})
+    written = datetime.fromtimestamp(user.stat().st_mtime, UTC)
+    for age, (name, model) in enumerate(models.items()):  # the first one was tried first
+        if not (path := file_of(user, name)).exists():
+            own = {i: _relocated(user, files[i]) for i in files_of(model) if i in files}
+            write(path, {name: model}, own, written - timedelta(seconds=age))
+    shutil.copyfile(user, user.with_name(f"{user.name}.bak"))
+    targets.write(user, lambda file: file.write(text.encode()))
+    return list(models)
+
+
+def _ids(models: Mapping[str, Any]) -> Iterator[str]:
+    for model in models.values():
+        yield from files_of(model)
+
+
+def _relocated(user: Path, file: Mapping[str, Any]) -> dict[str, Any]:
+    path = Path(str(file["path"])).expanduser()
+    return {**file, "path": registered_path(user, user.resolve().parent / path)}
+
+
+def _without(user: Path, entries: Mapping[str, Iterable[str]]) -> str:
+    """Return the text of the user's registry without some entries, by section.
+
+    Raises:
+        RegistryError: the remaining lines do not hold exactly the other entries.
+    """
+    lines = user.read_bytes().decode().splitlines(keepends=True)
+    root: Any = yaml.compose("".join(lines))
+    sections = {key.value: (key, value) for key, value in root.value}
+    expected, removed = yaml.safe_load("".join(lines)), set[int]()
+    for section, names in entries.items():
+        key, mapping = sections.get(section, (None, None))
+        for name, value in mapping.value if mapping else ():
+            if name.value in names:
+                removed |= set(range(name.start_mark.line, _last_line(value) + 1))
+                del expected[section][name.value]
+        if key and not expected[section]:
+            removed.add(key.start_mark.line)
+            del expected[section]
+    text = "".join(line for number, line in enumerate(lines) if number not in removed)
+    try:
+        matches = (yaml.safe_load(text) or {}) == expected
+    except yaml.YAMLError:
+        matches = False
+    if not matches:
+        names = ", ".join(entries["models"])
+        raise RegistryError(
+            f"cannot move {names} to {registry_folder(user)}: not every entry has its own lines",
+            where=str(user),
+            hint=f"Delete {names} from the file by hand, then run the command again.",
         )
-
-    def drop(self, section: Section, name: str) -> RegistryFile:
-        """Without the entry `name`, and without the section if that was made for it.
-
-        Raises:
-            RegistryError: as for `put`.
-        """
-        if name not in self.entries(section):
-            return self
-        return self._edited(
-            section, name, None, lambda: registry_text.drop(self.text, section, name)
-        )
-
-    def _edited(
-        self, section: Section, name: str, entry: Mapping[str, Any] | None, edit: Callable[[], str]
-    ) -> RegistryFile:
-        from ruamel.yaml.error import YAMLError
-
-        expected = _plain(self.text)
-        expected[section] = {**expected.get(section, {}), name: entry}
-        if entry is None:
-            del expected[section][name]
-        try:
-            text = edit()
-            found = _plain(text)
-        except (registry_text.NotEditable, YAMLError, yaml.YAMLError):
-            found = None
-        if found is None or _without_empty(found) != _without_empty(expected):
-            raise RegistryError(
-                f"{section} is written in a way that does not allow to change {name} alone",
-                where=str(self.path),
-                hint=f"Write {section} in lines of its own, without anchors and aliases, and end "
-                "the last line of the file.",
-            )
-        return replace(self, text=text)
-
-    def save(self, shipped: Path) -> bool:
-        """Put the file in place, if anything has changed and the harness can use it.
-
-        Returns: whether it was written.
-
-        Raises:
-            RegistryError: it would be broken; the file is as it was.
-            OutputError: it cannot be written, or somebody else has changed it meanwhile.
-        """
-        content = self.text.encode()
-        if content == self.original:
-            return False
-        with tempfile.TemporaryDirectory() as folder:
-            trial = Path(folder) / self.path.name
-            trial.write_bytes(content)
-            try:
-                registry.load(shipped, trial)
-            except RegistryError as exc:
-                raise RegistryError(
-                    f"would be broken by that: {exc.message}", where=str(self.path)
-                ) from exc
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            now = self.path.read_bytes() if self.path.exists() else None
-        except OSError as exc:
-            raise OutputError(f"not written: {exc.strerror or exc}", where=str(self.path)) from exc
-        if now != self.original:
-            raise OutputError(
-                "was changed by somebody else meanwhile",
-                where=str(self.path),
-                hint="Nothing is written. Run the same line again.",
-            )
-
-        def write(file: IO[bytes]) -> None:
-            file.write(content)
-
-        targets.write(self.path, write)
-        return True
+    return text
 
 
-def _plain(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(text) or {}
-    return found
-
-
-def _without_empty(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in data.items() if value != {}}
+def _last_line(node: yaml.Node) -> int:
+    """Return the line of the last value of an entry; comments below it are not part of it."""
+    while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        node = last[1] if isinstance(last, tuple) else last
+    return int(node.end_mark.line)

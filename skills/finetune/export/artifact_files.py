@@ -1,4 +1,4 @@
-"""Whether there is room for what a stage writes, and what it reads is what another one has left."""
+"""Artifacts of a run: digests of what earlier stages wrote, and room for what is written next."""
 
 from __future__ import annotations
 
@@ -11,30 +11,24 @@ from skills.finetune.run.run_dir import Out
 from skills.nanda.framework import sha256_of
 
 SPARE = 1.02
-"""Of what is needed: file systems keep more than the bytes of a file."""
+"""Factor on the needed space: a file system uses more than the bytes of a file."""
+WRITERS = ("train", "merge", "gguf", "quantize", "modelfile")
+"""The stages whose files another stage reads."""
 
 
 def need_disk(folder: Path, needed: int, what: str) -> None:
-    """Refuse to begin what would fill the disk.
-
-    Args:
-        needed: bytes.
-        what: what needs them, "the merged model".
-
-    Raises:
-        OutputError: there are fewer.
-    """
+    """Raise OutputError if fewer than `needed` bytes are free for `what`, "the merged model"."""
     free = shutil.disk_usage(folder).free
     if free < needed * SPARE:
         raise OutputError(
-            f"{what} needs {in_words(needed)} of disk, and {in_words(free)} are free",
+            f"{what} needs {in_words(needed)} of disk space, and {in_words(free)} are free",
             where=str(folder),
-            hint="Make room there, or give a folder on another disk with --out.",
+            hint="Free some space, or choose a folder on another disk with --out.",
         )
 
 
 def in_words(size: float) -> str:
-    """Bytes as a person says them: "98.4 MB", "15.2 GB"."""
+    """Format bytes for people: "98.4 MB", "15.2 GB"."""
     for unit, one in (("GB", 1e9), ("MB", 1e6)):
         if size >= one:
             return f"{size / one:.1f} {unit}"
@@ -42,29 +36,35 @@ def in_words(size: float) -> str:
 
 
 def digest_of(out: Out, stage: str, path: Path) -> str:
-    """sha256 of a file, or of the names and contents of a folder's files, that a stage has left.
+    """Return the SHA-256 of a file, or of the names and contents of the files in a folder.
 
-    A file that has the size and the time of the stage's entry is not read again: a merged model of
-    15 GB takes a minute.
+    Args:
+        stage: the stage that writes `path`, for the hint.
 
     Raises:
-        InputError: it is not there.
+        InputError: `path` does not exist.
     """
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     if not files or not path.exists():
         raise InputError(
-            "is not there",
+            "does not exist",
             where=str(path),
-            hint=f"`/finetune {stage} {out.folder}` makes it.",
+            hint=f"`/finetune {stage} {out.folder}` writes it.",
         )
-    digests = {str(file.relative_to(out.folder)): _digest(out, stage, file) for file in files}
-    return next(iter(digests.values())) if path.is_file() else sha256_of(digests)
+    digests = {str(file.relative_to(out.folder)): file_digest(out, file) for file in files}
+    return digests.popitem()[1] if path.is_file() else sha256_of(digests)
 
 
-def _digest(out: Out, stage: str, path: Path) -> str:
-    entry = out.entry(stage)
-    kept = entry.outputs.get(str(path.relative_to(out.folder))) if entry else None
+def file_digest(out: Out, path: Path) -> str:
+    """Return the SHA-256 of a file, from the manifest if size and time match a stage's entry.
+
+    Hashing a merged model of 15 GB takes a minute.
+    """
     stat = path.stat()
-    if kept and (kept.size, kept.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
-        return kept.sha256
+    name = str(path.relative_to(out.folder)) if path.is_relative_to(out.folder) else ""
+    for stage in WRITERS:
+        entry = out.entry(stage)
+        kept = entry.outputs.get(name) if entry else None
+        if kept and (kept.size, kept.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
+            return kept.sha256
     return targets.digest(path)

@@ -1,7 +1,7 @@
-"""A conversation as the text that a model reads, by the Jinja template within its GGUF.
+"""Render a conversation with the Jinja chat template of a GGUF.
 
-As `apply_chat_template` of transformers renders it, which the training rows were made with, and
-without its need for the tokenizer's files.
+The result is that of `apply_chat_template` of transformers, with which the training rows were
+rendered, without the tokenizer's files.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.errors import InputError
+from harness.models.gguf_file import GgufFile
 from harness.support.optional_deps import require
-from skills.finetune.formats.gguf_head import GgufHead
 
 
-def render(head: GgufHead, messages: Sequence[Mapping[str, str]]) -> str:
-    """The prompt for `messages`, up to where the model's answer begins.
+def render(gguf: GgufFile, messages: Sequence[Mapping[str, str]]) -> str:
+    """Return the prompt for `messages`, up to the start of the model's answer.
 
     Raises:
-        InputError: the GGUF has no template, or one that does not take this conversation.
+        InputError: the template rejects the conversation.
         UsageError: Jinja is not installed.
     """
     require("jinja2")
@@ -28,32 +28,27 @@ def render(head: GgufHead, messages: Sequence[Mapping[str, str]]) -> str:
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    def refuse(message: str) -> None:
+    def raise_exception(message: str) -> None:
         raise jinja2.TemplateError(message)
+
+    def to_json(value: Any, **options: Any) -> str:
+        return json.dumps(value, **{"ensure_ascii": False, **options})
 
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
     )
-    environment.filters["tojson"] = _as_json
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = _now
+    environment.filters["tojson"] = to_json
+    environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
     try:
-        rendered: str = environment.from_string(head.chat_template or "").render(
+        rendered: str = environment.from_string(gguf.chat_template or "").render(
             messages=messages,
             add_generation_prompt=True,
             enable_thinking=False,
             tools=None,
             documents=None,
-            **{f"{role}_token": head.token(role) or "" for role in ("bos", "eos")},
+            **{f"{role}_token": gguf.token(role) or "" for role in ("bos", "eos")},
         )
         return rendered
     except jinja2.TemplateError as exc:
-        raise InputError(f"its chat template fails: {exc}", where=str(head.path)) from exc
-
-
-def _as_json(value: Any, **how: Any) -> str:
-    return json.dumps(value, **{"ensure_ascii": False, **how})
-
-
-def _now(form: str) -> str:
-    return datetime.datetime.now().strftime(form)
+        raise InputError(f"its chat template fails: {exc}", where=str(gguf.path)) from exc

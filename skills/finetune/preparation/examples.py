@@ -21,8 +21,9 @@ from typing import Any, cast
 
 from harness.errors import InputError
 from skills.corpus.tables.files import place, regular_file, text_lines
+from skills.corpus.tables.reader import paper_key
 from skills.finetune.data.annotation_pairs import chat_messages
-from skills.finetune.data.rows import SOURCES, Source, paper_key
+from skills.finetune.data.rows import SOURCES, Source
 from skills.nanda.paper import abstract_digest, own_id
 
 ROLES = ("system", "user", "assistant")

@@ -6,7 +6,6 @@ from harness.support.optional_deps import require
 from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.deploy.ollama_create import refuse_old
 from skills.finetune.deploy.registered import check_name
-from skills.finetune.deploy.registry_file import RegistryFile
 from skills.finetune.export.llama_cpp import chosen_converters, library_version
 from skills.finetune.model import start_from
 from skills.finetune.model.bases import describe
@@ -18,7 +17,7 @@ MODULES = ("gguf", "sentencepiece", "cffi", "jinja2")
 
 
 def check(work: Work) -> None:
-    """Refuse a run whose converter, server or registry cannot be used.
+    """Refuse a run whose converter or server cannot be used.
 
     A server that nobody has named is not asked: without one the run leaves that stage out.
 
@@ -26,10 +25,9 @@ def check(work: Work) -> None:
         UsageError: a package is missing, the name cannot be one or is that of the model to go on
             from, or the server is too old.
         InputError: --llama-cpp names no llama.cpp, or --start-from no adapter that fits.
-        RegistryError: the registry is broken.
         ModelUnavailable: no server answers at --host.
     """
-    options, settings = work.call.options, work.call.settings
+    options = work.call.options
     require(*packages(work.recipe), *MODULES)
     chosen_converters(work)
     library_version()
@@ -37,7 +35,6 @@ def check(work: Work) -> None:
     facts = describe(work)
     start_from.find(work) if facts is None else start_from.opened(work, facts)
     check_name(options.as_name)
-    RegistryFile.read(settings.user_registry, settings.shipped_registry)
     if options.host:
         with Ollama(options.host) as ollama:
             refuse_old(ollama.version())

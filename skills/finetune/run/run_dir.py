@@ -116,6 +116,15 @@ class Out:
     def adapter_modelfile(self) -> Path:
         return self.folder / "Modelfile.adapter"
 
+    def prepared_facts(self) -> dict[str, Any]:
+        """Return the facts of the prepared rows, empty if they cannot be read."""
+        try:
+            text = (self.prepared / "prepared.json").read_text(encoding="utf-8")
+            found: dict[str, Any] = json.loads(text)
+        except (OSError, ValueError):
+            return {}
+        return found
+
     def entry(self, stage: str) -> Entry | None:
         """How a stage was done; None if it was not.
 

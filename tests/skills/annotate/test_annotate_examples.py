@@ -76,7 +76,7 @@ def test_the_example_of_the_repository_can_be_shown(tmp_path: Path) -> None:
     ("rows", "problem"),
     [
         ([], "has no example|has no rows"),
-        ([{"id": "1", "abstract": "We count.", **MOVES, "scope": ""}], "line 2.* scope: "),
+        ([{"id": "1", "abstract": "We count.", **MOVES, "scope": ""}], "line 2: scope is empty"),
         ([{"id": "1", "abstract": "", **MOVES}], "line 2.* has no abstract"),
     ],
 )

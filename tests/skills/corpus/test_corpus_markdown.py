@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import InputError
 from skills.annotate.text_files import title_and_abstract
-from skills.corpus.tables.reader import Columns, Row, is_list, open_table
+from skills.corpus.tables.reader import Columns, TableRow, is_list, open_table
 from skills.nanda.arxiv_id import find_arxiv_id
 from skills.nanda.paper import Paper
 
@@ -69,7 +69,7 @@ def papers(tmp_path: Path) -> list[Paper]:
     return [row.paper for row in rows(tmp_path, LIST)]
 
 
-def rows(folder: Path, text: str) -> list[Row]:
+def rows(folder: Path, text: str) -> list[TableRow]:
     path = folder / "list.md"
     path.write_text(text)
     return list(open_table(path).rows())

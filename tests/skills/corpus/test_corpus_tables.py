@@ -20,7 +20,7 @@ import pytest
 from repository import SHARED
 
 from harness.errors import InputError
-from skills.corpus.tables.reader import Columns, Row, open_table
+from skills.corpus.tables.reader import Columns, TableRow, open_table
 from skills.nanda.framework import nanda
 from skills.nanda.paper import own_id
 
@@ -50,7 +50,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str
 Write = Callable[[str, str | bytes], Path]
 
 
-def rows(path: Path, **options: Any) -> list[Row]:
+def rows(path: Path, **options: Any) -> list[TableRow]:
     return list(open_table(path, **options).rows())
 
 
@@ -150,7 +150,7 @@ def test_a_missing_column_is_named_with_those_present(
 ) -> None:
     error = refused(write("t.csv", f'paper_id,body\n1,"{ONE}"\n'), columns)
     assert error.message == f"has no column {missing}"
-    assert error.hint == f"Its columns are paper_id, body; `{option} NAME` names the one to read."
+    assert error.hint == f"Its columns are paper_id, body; `{option} NAME` selects one."
     assert error.where == "t.csv"
 
 
@@ -165,7 +165,7 @@ def test_a_first_paper_in_place_of_a_header_is_not_shown_whole(write: Write) -> 
     ("header", "says"),
     [
         ("abstract,id,id", "two columns are named 'id'"),
-        ("Abstract,ABSTRACT,id", "both 'Abstract' and 'ABSTRACT' may be the column abstract"),
+        ("Abstract,ABSTRACT,id", "both 'Abstract' and 'ABSTRACT' match the column abstract"),
     ],
 )
 def test_columns_that_cannot_be_told_apart(write: Write, header: str, says: str) -> None:
@@ -239,12 +239,12 @@ def test_a_long_abstract_is_read(write: Write) -> None:
     [
         ("id,abstract\n1,a\n2,b,c\n", "t.csv, line 3", "has 3 fields, and the header has 2"),
         ('id,abstract,x\n1,"a\nb",x\n2\n', "t.csv, line 4", "has 1 field, and the header has 3"),
-        ('id,abstract\n1,a\n2,"b\n3,c\n4,d\n', "t.csv, line 3", "is no CSV"),
-        ('id,abstract\n1,"a"b\n', "t.csv, line 2", "is no CSV"),
+        ('id,abstract\n1,a\n2,"b\n3,c\n4,d\n', "t.csv, line 3", "is not valid CSV"),
+        ('id,abstract\n1,"a"b\n', "t.csv, line 2", "is not valid CSV"),
         ("id,abstract\n1,a\0b\n", "t.csv, line 2", "is a binary file (character 4 is 0)"),
         (",,\n1,2,3\n", "t.csv", "has no header"),
         ("\n \n", "t.csv", "has no header"),
-        ("\n\n", "t.csv", "holds blanks alone"),
+        ("\n\n", "t.csv", "has no header"),
         ("", "t.csv", "is empty"),
         (b"id,abstract\n1,a\n2,caf\xe9\n", "t.csv, line 3", "(byte 21 is 0xe9)"),
         (b"id,abstract\r1,a\r2,caf\xe9\r", "t.csv, line 3", "(byte 21 is 0xe9)"),
@@ -282,7 +282,7 @@ def test_files_that_are_no_tables(write: Write, tmp_path: Path) -> None:
     assert refused(Path("none.csv")).message == "there is no such file"
     assert refused(Path("~nobody-of-this-name/t.csv")).message == "there is no such home folder"
     assert "cannot be read" in refused(Path("x\0.csv")).message
-    assert "tables are not read from .xlsx" in refused(write("t.xlsx", "x")).message
+    assert "cannot read a table from .xlsx" in refused(write("t.xlsx", "x")).message
     os.mkfifo("pipe.csv")
     assert refused(Path("pipe.csv")).message == "is no regular file"
 
@@ -333,7 +333,7 @@ def test_one_id_for_two_abstracts_is_refused_with_both_rows(write: Write) -> Non
     error = refused(path)
     assert (error.where, error.message) == (
         "t.csv, line 5",
-        "has the id 1 of line 3, and another abstract",
+        "has the id 1 of line 3, but another abstract",
     )
 
 
@@ -396,9 +396,9 @@ def test_two_versions_in_one_table_are_one_paper(write: Write) -> None:
     error = refused(write("t.csv", f'{one}2401.00001v2,"{OTHER}"\n'))
     assert (error.where, error.message) == (
         "t.csv, line 3",
-        "has the id 2401.00001 of line 2, and another abstract",
+        "has the id 2401.00001 of line 2, but another abstract",
     )
-    assert "versions of a paper at arXiv count as one" in str(error.hint)
+    assert "Versions of a paper at arXiv count as one" in str(error.hint)
 
 
 def test_the_limit_counts_rows_and_nothing_is_read_beyond_it(write: Write) -> None:
@@ -461,13 +461,13 @@ def test_whatever_a_json_string_holds_comes_back(write: Write) -> None:
     [
         ('{"abstract": "x"', "t.jsonl, line 2, column 17", "is not JSON"),
         (' {"abstract": x}', "t.jsonl, line 2, column 15", "is not JSON"),
-        ("[1]", "t.jsonl, line 2", "is a list, and no object"),
-        ("3", "t.jsonl, line 2", "is a string or number, and no object"),
-        ("null", "t.jsonl, line 2", "is a single value, and no object"),
-        ('{"abstract": ["x"]}', "t.jsonl, line 2", "'abstract' holds a list, and not text"),
-        ('{"abstract": {"x": 1}}', "t.jsonl, line 2", "'abstract' holds an object, and not text"),
-        ('{"abstract": "x", "id": true}', "t.jsonl, line 2", "'id' holds true or false"),
-        ('{"abstract": "x", "abstract": "y"}', "t.jsonl, line 2", "'abstract' stands twice"),
+        ("[1]", "t.jsonl, line 2", "is a list, not an object"),
+        ("3", "t.jsonl, line 2", "is a string or number, not an object"),
+        ("null", "t.jsonl, line 2", "is a single value, not an object"),
+        ('{"abstract": ["x"]}', "t.jsonl, line 2", "'abstract' is a list, not text"),
+        ('{"abstract": {"x": 1}}', "t.jsonl, line 2", "'abstract' is an object, not text"),
+        ('{"abstract": "x", "id": true}', "t.jsonl, line 2", "'id' is true or false"),
+        ('{"abstract": "x", "abstract": "y"}', "t.jsonl, line 2", "'abstract' is repeated"),
         ("[" * 100_000, "t.jsonl, line 2", "is nested too deeply"),
     ],
 )
@@ -480,8 +480,8 @@ def test_json_lines_that_are_refused(write: Write, line: str, where: str, says: 
 def test_json_that_is_one_list_is_refused_with_what_is_wanted(write: Write) -> None:
     error = refused(write("t.jsonl", '[\n{"abstract": "x"}\n]\n'))
     assert error.where == "t.jsonl, line 1, column 2"
-    assert error.hint == "Write one JSON object a line."
-    assert refused(write("t.jsonl", "\n \n")).message == "holds no rows"
+    assert error.hint == "Write one JSON object per line."
+    assert refused(write("t.jsonl", "\n \n")).message == "has no rows"
     assert str(refused(write("t.jsonl", '{"\\ud800": 1}'))).encode()
 
 
@@ -547,17 +547,17 @@ def test_parquet_lists_and_dates_become_text(write: Write) -> None:
 
 def test_parquet_ids_that_are_floats_are_refused(write: Write) -> None:
     error = refused(parquet({"abstract": [ONE], "arxiv_id": [2405.10]}))
-    assert error.message == "the column 'arxiv_id' holds double, and not text"
+    assert error.message == "the column 'arxiv_id' is double, not text"
     assert error.hint == "Save ids as text: as a number, 2405.10 is 2405.1."
     error = refused(parquet({"abstract": [[ONE]]}))
-    assert error.message.startswith("the column 'abstract' holds list<")
+    assert error.message.startswith("the column 'abstract' is list<")
 
 
 def test_parquet_that_is_none_or_damaged(write: Write) -> None:
-    assert "is no Parquet file" in refused(write("t.parquet", "PAR1 and not more")).message
+    assert "is not a Parquet file" in refused(write("t.parquet", "PAR1 and not more")).message
     whole = parquet({"abstract": [f"{ONE} {i}" for i in range(3000)]}, row_group_size=1000)
     data = whole.read_bytes()
-    assert "is no Parquet file" in refused(write("u.parquet", data[: len(data) // 2])).message
+    assert "is not a Parquet file" in refused(write("u.parquet", data[: len(data) // 2])).message
     page = pq.ParquetFile(whole).metadata.row_group(1).column(0).data_page_offset
     damaged = data[:page] + b"\xff" * 2000 + data[page + 2000 :]
     error = refused(write("v.parquet", damaged))

@@ -141,11 +141,11 @@ def without_abstract() -> dict[str, str]:
     ("content", "said"),
     [
         ("", "agent.csv: is empty"),
-        ("arxiv_id,abstract,claim\n", "no rows below its header"),
+        ("arxiv_id,abstract,claim\n", "has no column evidence"),
         ([without_abstract()], "abstract"),
         ([without_claim()], "agent.csv: has no column claim"),
-        ([row(1, **dict.fromkeys(moves(1), ""))], "no row of it has an annotation"),
-        ([row(1, abstract="")], "no row of it has an annotation"),
+        ([row(1, **dict.fromkeys(moves(1), ""))], "no row has an annotation"),
+        ([row(1, abstract="")], "no row has an annotation"),
         ([row(1), row(1, abstract="Another one of other words.")], "line 3: has the id"),
     ],
 )

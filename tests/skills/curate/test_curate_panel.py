@@ -150,7 +150,7 @@ def test_a_question_about_what_is_no_move_is_refused(where: str, asked_about: st
         ({"shared": "{abstract} {annotation} {title}"}, "title"),
         ({"shared": "{abstract} {annotation} {}"}, "stands for nothing"),
         ({"explain": "Why } not?"}, "'}'"),
-        ({"answers": {"0": 0, "1": 1}}, "alpha: its threshold is not within 0 to 1"),
+        ({"answers": {"0": 0, "1": 1}}, "alpha: threshold is not within 0 to 1"),
     ],
 )
 def test_a_panel_that_cannot_work_is_refused(changed: dict[str, object], said: str) -> None:

@@ -155,9 +155,9 @@ def test_rows_with_nothing_to_review_are_counted(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("one", "message"),
     [
-        (without(row(1), "claim"), "has no column 'claim'"),
+        (without(row(1), "claim"), "has no column claim"),
         (row(1, **dict.fromkeys(MOVES, "")), "no row has any move"),
-        (without(row(1), "abstract", "arxiv_id"), "has neither abstracts nor ids"),
+        (without(row(1), "abstract", "arxiv_id"), "has no column 'abstract'"),
         (without(row(1), "abstract"), "no row can be reviewed"),
     ],
 )

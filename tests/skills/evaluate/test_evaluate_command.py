@@ -370,7 +370,7 @@ def test_a_table_without_rows_is_refused(desk: Desk) -> None:
 def test_an_empty_move_is_named(desk: Desk) -> None:
     desk.write([row(1), {**row(2), "scope": " "}])
     told = desk.refused("", InputError)
-    assert "gold.csv, line 3, column scope: the move is empty" in told
+    assert "gold.csv, line 3: scope is empty" in told
 
 
 def test_nothing_to_evaluate_on_is_refused(desk: Desk) -> None:

@@ -26,7 +26,7 @@ from skills.finetune.build_finetune_from_annotations import (
     format_annotation_prompt,
     format_annotation_system,
 )
-from skills.finetune.data.rows import SOURCES, WHYS, read_entries
+from skills.finetune.data.rows import SOURCES, WHYS, read_annotations
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 from skills.nanda.reply_formats import TaggedForm
@@ -259,8 +259,8 @@ def test_annotations_in_hand_are_put_together_as_tables_are(made: Make) -> None:
     choices = Choices(curated_only=True)
     in_hand = build_from_entries(
         gold,
-        read_entries([agent], Reading()),
-        read_entries([curated], Reading()),
+        read_annotations([agent], Reading()),
+        read_annotations([curated], Reading()),
         agent_csv=agent,
         dev=[row(1)["arxiv_id"]],
         choices=choices,
@@ -304,7 +304,7 @@ def test_annotations_of_another_framework_are_rejected(tmp_path: Path) -> None:
         write_parquet(file, [annotated(paper(1), framework=other)], nanda(), "arxiv_id")
     with pytest.raises(InputError, match="no row is left to train on") as caught:
         build_dataset(None, path)
-    assert "was made with the framework other, and not nanda" in str(caught.value)
+    assert "was made with the framework other, not nanda" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -314,8 +314,8 @@ def test_annotations_of_another_framework_are_rejected(tmp_path: Path) -> None:
         ({"agent_csv": "rows"}, {"curated_only": True}, "--curated-only needs curated"),
         ({"gold_csv": "missing"}, {}, "there is no such file"),
         ({"gold_csv": "twice", "agent_csv": "missing"}, {}, "there is no such file"),
-        ({"gold_csv": "lacking"}, {}, "has no column for limitation, novelty"),
-        ({"gold_csv": "twice"}, {}, "has the id 2401.00001 of line 2, and another abstract"),
+        ({"gold_csv": "lacking"}, {}, "has no column limitation, novelty"),
+        ({"gold_csv": "twice"}, {}, "has the id 2401.00001 of line 2, but another abstract"),
         ({"gold_csv": "empty"}, {}, "no row is left to train on"),
     ],
 )
@@ -381,7 +381,7 @@ def test_no_move_can_end_the_answer_or_begin_a_turn() -> None:
 def test_moves_that_do_not_fit_are_refused_by_name() -> None:
     moves: dict[str, Any] = dict.fromkeys(nanda().names, "Some text.")
     del moves["scope"]
-    with pytest.raises(InputError, match=r"^claim is no text; scope is missing$"):
+    with pytest.raises(InputError, match=r"^claim is not text; scope is missing\. "):
         format_annotation_output({**moves, "claim": 3.5})
 
 

@@ -68,11 +68,7 @@ PARAMETER stop <|im_end|>
 parameter temperature 0.1
 PARAMETER stop "</annotation>"
 PARAMETER num_ctx 4096
-PARAMETER mirostat 1
 PARAMETER use_mmap FALSE
-MESSAGE user "Hi
-there"
-LICENSE Apache-2.0
 TEMPLATE \"""{{ .Prompt }}
 \"""
 """
@@ -81,8 +77,6 @@ TEMPLATE \"""{{ .Prompt }}
         "./lora.gguf",
         {"stop": STOPS, "temperature": 0.1, "num_ctx": 4096, "use_mmap": False},
         "{{ .Prompt }}\n",
-        None,
-        (("MESSAGE user", "Hi\nthere"), ("LICENSE", "Apache-2.0")),
     )
 
 
@@ -91,17 +85,14 @@ TEMPLATE \"""{{ .Prompt }}
     [
         ("", "", "no FROM line"),
         ("PARAMETER seed 1\n", "", "no FROM line"),
-        ("FROM x\nFORM y\n", "line 2", "'FORM' is no instruction"),
-        ("FROM\n", "line 1", "'FROM' is no instruction"),
+        ("FROM x\nFORM y\n", "line 2", "'FORM' is not a Modelfile instruction"),
+        ("FROM\n", "line 1", "'FROM' is not a Modelfile instruction"),
         ("FROM x\nFROM y\n", "line 2", "a second FROM"),
-        ('FROM x\nSYSTEM "open\nand on\n', "line 2", "the quote that begins here has no end"),
-        ('FROM x\nSYSTEM """open"\n', "line 2", "the quote that begins here has no end"),
-        ("FROM x\nPARAMETER heat 1\n", "line 2", "there is no parameter 'heat'"),
-        ("FROM x\nPARAMETER num_ctx much\n", "line 2", "num_ctx cannot be 'much'"),
-        ("FROM x\nPARAMETER use_mmap maybe\n", "line 2", "use_mmap cannot be 'maybe'"),
-        ("FROM x\nPARAMETER  stop x\n", "line 2", "after one blank"),
-        ("FROM x\nPARAMETER stop\n", "line 2", "after one blank"),
-        ("FROM x\nMESSAGE robot hello\n", "line 2", "MESSAGE needs a role"),
+        ('FROM x\nSYSTEM "open\nand on\n', "line 2", "the quote that starts here is not closed"),
+        ('FROM x\nSYSTEM """open"\n', "line 2", "the quote that starts here is not closed"),
+        ("FROM x\nPARAMETER  stop x\n", "line 2", "PARAMETER needs a name and a value"),
+        ("FROM x\nPARAMETER stop\n", "line 2", "PARAMETER needs a name and a value"),
+        ("FROM x\nLICENSE mine\n", "line 2", "LICENSE cannot be sent to a server"),
     ],
 )
 def test_a_modelfile_with_a_fault_is_refused_by_its_line(text: str, where: str, what: str) -> None:
@@ -126,14 +117,6 @@ def test_what_is_written_is_the_lesson_s_modelfile() -> None:
         Modelfile("/a folder/with blanks.gguf", None, {"stop": ("x",), "use_mmap": True}),
         Modelfile("m", system='on one line """ can stand'),
         Modelfile(" odd", None, {}, '{{ "quoted" }}\nand on', 'say "no"\nand "yes" again'),
-        Modelfile(
-            "m",
-            others=(
-                ("LICENSE", "two\nlines"),
-                ("MESSAGE user", "Hi\nthere"),
-                ("REQUIRES", "0.30.0"),
-            ),
-        ),
         Modelfile("m", None, {"temperature": 1e-07, "top_p": 1.0, "seed": -1}),
     ],
 )
@@ -145,13 +128,6 @@ def test_what_is_written_is_read_back(modelfile: Modelfile) -> None:
 def test_a_text_that_no_quotes_can_hold_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="cannot be written in a Modelfile"):
         write(Modelfile("m", system=text))
-
-
-def test_a_parameter_that_ollama_does_not_know_is_not_written() -> None:
-    with pytest.raises(InputError, match="there is no parameter 'heat'"):
-        write(Modelfile("m", None, {"heat": 1}))
-    with pytest.raises(InputError, match="read as something else"):
-        write(Modelfile("m", None, {"stop": "</annotation>"}))
 
 
 # The stage
@@ -219,7 +195,7 @@ def test_a_model_without_a_template_is_refused(run: Folder, ggufs: Path) -> None
         run.modelfile()
     gguf = run.out.quantized("Q8_0")
     gguf.write_bytes(b"GGUF and no more")
-    with pytest.raises(InputError, match="is no GGUF file that can be read"):
+    with pytest.raises(InputError, match="cannot be read as GGUF"):
         run.modelfile()
     gguf.unlink()
     with pytest.raises(InputError, match="there is no GGUF of the model yet"):

@@ -75,7 +75,7 @@ def test_nothing_is_sent_twice(run: Folder, server: OllamaServer) -> None:
     facts = run.create()
     assert facts["verified"]
     assert facts["sent_bytes"] == 0
-    assert "is there already" in run.said
+    assert "the server already has" in run.said
     sent = [r for r in server.requests if r.path.startswith("/api/blobs/")]
     assert len(sent) == 3  # asked, sent; asked again
 
@@ -115,7 +115,7 @@ def test_a_guessed_template_that_says_the_same_is_noted(
     run.modelfile()
     facts = run.create()
     assert facts["verified"]
-    assert "took for the model's own" in facts["notes"][0]
+    assert "a built-in template of Ollama" in facts["notes"][0]
     assert "using autodetected template chatml" in run.said
 
 
@@ -147,7 +147,7 @@ def problems(run: Folder) -> str:
 def test_an_answer_that_is_no_annotation_is_a_finding(run: Folder, ggufs: Path) -> None:
     run.take(ggufs / "silent.gguf")
     run.modelfile()
-    assert "its answer is no annotation: missing or unusable: claim, " in problems(run)
+    assert "its answer is not an annotation: missing or unusable: claim, " in problems(run)
 
 
 def test_a_run_that_was_not_found_good_is_done_again(run: Folder, ggufs: Path) -> None:
@@ -170,7 +170,7 @@ def test_another_template_than_the_training_rows_is_a_finding(run: Folder) -> No
     prepared = run.out.prepared / "prepared.json"
     prepared.write_text(json.dumps({"template_sha256": "ab" * 32}))
     found = problems(run)
-    assert found == "nanda-annotator.Q8_0.gguf has another chat template than the training rows"
+    assert found == "nanda-annotator.Q8_0.gguf has a different chat template than the training rows"
     same = hashlib.sha256(OTHER_TEMPLATE.encode()).hexdigest()
     prepared.write_text(json.dumps({"template_sha256": same}))
     assert run.create()["verified"]
@@ -184,22 +184,22 @@ def test_another_prompt_is_a_finding(run: Folder, tmp_path: Path, ggufs: Path) -
         text = run.out.modelfile.read_text("utf-8")
         run.out.modelfile.write_text(text + 'TEMPLATE "{{ .Prompt }}"\n', "utf-8")
         found = problems(run)
-    assert "the prompt it makes is not the one of the training: at character 0" in found
-    assert "should be '<|im_start|>system" in found
+    assert "the prompt it builds differs from the training's: at character 0" in found
+    assert "should have '<|im_start|>system" in found
 
 
 def test_a_server_that_runs_no_jinja_is_found_out(run: Folder, tmp_path: Path) -> None:
     with OllamaServer(tmp_path / "old", version="0.29.9") as old:
         run.options["host"] = old.url
         run.modelfile()
-        assert "the prompt it makes is not the one of the training" in problems(run)
+        assert "the prompt it builds differs from the training's" in problems(run)
 
 
 def test_a_server_that_cannot_tell_its_prompt_is_found_out(run: Folder, tmp_path: Path) -> None:
     with OllamaServer(tmp_path / "old", version="0.11.4") as old:
         run.options["host"] = old.url
         run.modelfile()
-        assert "Ollama 0.11.4 does not tell which prompt it makes" in problems(run)
+        assert "Ollama 0.11.4 does not return the prompt it builds" in problems(run)
 
 
 def test_what_stands_in_the_way_at_the_server_is_found(
@@ -216,11 +216,11 @@ def test_what_stands_in_the_way_at_the_server_is_found(
     run.modelfile()
     found = problems(run)
     for problem in (
-        "it stops at '\\n', which nobody asked for",
+        "it stops at '\\n', which is not in the Modelfile",
         "it does not stop at '<|im_end|>'",
         "its num_ctx is 512, and should be 1024",
         "its top_k is 1, and should be unset",
-        "it has system of its own",
-        "its weights are kept as F16, not as Q8_0",
+        "it has its own system",
+        "its weights are F16, not Q8_0",
     ):
         assert problem in found

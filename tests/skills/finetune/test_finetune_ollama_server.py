@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import ollama
 import pytest
@@ -12,9 +13,9 @@ from ollama_run import SAID, Folder
 from harness.errors import (
     InputError,
 )
+from harness.models.gguf_file import GgufFile, open_gguf
 from harness.models.weights import FileStore
 from harness.runs import targets
-from skills.finetune.formats.gguf_head import GgufHead, read_head
 from skills.finetune.model.chat_template import render
 from skills.finetune.run.recipe import overridden
 
@@ -74,29 +75,32 @@ def test_the_test_server_refuses_what_ollama_refuses(client: ollama.Client, gguf
 def test_the_head_of_a_gguf_is_what_the_package_reads(ggufs: Path) -> None:
     gguf = pytest.importorskip("gguf")
     reader = gguf.GGUFReader(ggufs / "native.gguf")
-    head = read_head(ggufs / "native.gguf")
+    head = open_gguf(ggufs / "native.gguf")
     for name, field in reader.fields.items():
         if not name.startswith("GGUF."):
             assert head.values[name] == field.contents(), name
     assert (head.file_type, head.end_of_turn, head.is_adapter) == ("Q8_0", "<|im_end|>", False)
-    assert read_head(ggufs / "lora.gguf").is_adapter
+    assert open_gguf(ggufs / "lora.gguf").is_adapter
 
 
 def test_a_head_that_is_cut_off_within_its_last_text_is_refused(tmp_path: Path) -> None:
-    head = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q1sIQ", 1, b"a", 8, 4)
+    head = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q1sIIQQ", 1, b"a", 9, 8, 1, 4)
     path = tmp_path / "m.gguf"
     path.write_bytes(head + b"text")
-    assert read_head(path).values == {"a": "text"}
+    assert open_gguf(path).values == {"a": ["text"]}
     path.write_bytes(head + b"tex")
-    with pytest.raises(InputError, match="it ends within its head"):
-        read_head(path)
+    with pytest.raises(InputError, match="the file is truncated"):
+        open_gguf(path)
 
 
 def test_the_end_of_the_turn_is_its_own_token_where_there_is_one() -> None:
-    values = {"tokenizer.ggml.tokens": ["<end>", "<turn>"], "tokenizer.ggml.eos_token_id": 0}
-    assert GgufHead(Path(), values).end_of_turn == "<end>"
-    assert GgufHead(Path(), {**values, "tokenizer.ggml.eot_token_id": 1}).end_of_turn == "<turn>"
-    assert GgufHead(Path(), {}).end_of_turn is None
+    values: dict[str, Any] = {"tokenizer.ggml.tokens": ["<end>", "<turn>"]}
+    values["tokenizer.ggml.eos_token_id"] = 0
+    assert GgufFile(Path(), values, {}).end_of_turn == "<end>"
+    assert (
+        GgufFile(Path(), {**values, "tokenizer.ggml.eot_token_id": 1}, {}).end_of_turn == "<turn>"
+    )
+    assert GgufFile(Path(), {}, {}).end_of_turn is None
 
 
 @pytest.mark.model
@@ -129,6 +133,6 @@ def test_prompts_are_rendered_as_by_transformers() -> None:
         render(head, [{"role": "tool", "content": ""}])
 
 
-def head_with(template: str) -> GgufHead:
+def head_with(template: str) -> GgufFile:
     tokens = {"tokenizer.ggml.tokens": ["<s>"], "tokenizer.ggml.bos_token_id": 0}
-    return GgufHead(Path("m.gguf"), {"tokenizer.chat_template": template, **tokens})
+    return GgufFile(Path("m.gguf"), {"tokenizer.chat_template": template, **tokens}, {})

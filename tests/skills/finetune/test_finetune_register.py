@@ -1,11 +1,9 @@
-"""A trained model in the user's own registry: written, asked first, and taken out again."""
+"""A trained model in the user's registry: written, tried first, and removed."""
 
 from __future__ import annotations
 
-import difflib
 import io
 import json
-import random
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,18 +16,18 @@ import yaml
 from harness import settings
 from harness.api.skill import Call, SkillOptions
 from harness.cli.app import App
-from harness.errors import InputError, OutputError, RegistryError, UsageError
+from harness.errors import InputError, RegistryError, UsageError
 from harness.models import registry
 from harness.models.backends.base import Message
 from harness.models.pool import ModelPool, Models
 from harness.models.weights import FileStore
 from harness.runs.run_log import Run
 from harness.runs.runner import Door
-from harness.settings import CODE_ROOT, Settings
+from harness.settings import CODE_ROOT, Settings, registry_folder
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
 from skills.finetune.deploy.register import STAGE, unregister
-from skills.finetune.deploy.registry_file import HEADER, RegistryFile
+from skills.finetune.deploy.registry_file import BY, file_of
 from skills.finetune.run import recipe as recipes
 from skills.finetune.run.run_dir import Done, Out
 from skills.finetune.run.stage import Work
@@ -51,14 +49,6 @@ models:
 
 # the end
 """
-ENTRY = {
-    "summary": "fine-tuned: #1, it's 'so'",
-    "tasks": ["annotate"],
-    "serve": [{"backend": "ollama", "model": "a:7b"}],
-    "options": {"temperature": 0},
-    "trained_on": {"data": "1e5", "rows": {"gold": 10}, "when": "2026-01-01", "no": "no"},
-    "scores": {"dev_loss": 1.25},
-}
 
 
 class Options(SkillOptions):
@@ -83,8 +73,20 @@ class Bench:
         return self.settings.user_registry
 
     @property
-    def data(self) -> Any:
-        return yaml.safe_load(self.path.read_text(encoding="utf-8"))
+    def folder_d(self) -> Path:
+        return registry_folder(self.path)
+
+    @property
+    def names(self) -> list[str]:
+        """The registered models."""
+        return sorted(path.stem for path in self.folder_d.glob("*"))
+
+    def entry(self, name: str = NAME) -> Any:
+        """The registered model, as its file has it."""
+        return self.file(name)["models"][name]
+
+    def file(self, name: str = NAME) -> Any:
+        return yaml.safe_load(file_of(self.path, name).read_text(encoding="utf-8"))
 
     def call(self, *, force: bool = False, as_name: str | None = None) -> Call:
         laid = registry.load(SHIPPED, self.path)
@@ -165,10 +167,11 @@ def bench(tmp_path: Path) -> Bench:
     return made
 
 
-def test_a_registry_is_made_where_there_is_none(bench: Bench) -> None:
+def test_register_writes_a_file_and_unregister_deletes_it(bench: Bench) -> None:
     facts = bench.register()
-    assert bench.text().startswith(HEADER)
-    entry = bench.data["models"][NAME]
+    assert not bench.path.exists()
+    assert bench.names == [NAME]
+    entry = bench.entry()
     assert entry["tasks"] == ["annotate"]
     assert entry["form"] == "tagged"
     assert entry["options"] == {"temperature": 0, "seed": 0}
@@ -184,191 +187,193 @@ def test_a_registry_is_made_where_there_is_none(bench: Bench) -> None:
     assert origin["rows"] == {"gold": 12}
     assert (origin["base"], origin["base_digest"]) == ("smollm2-135m-instruct", "b" * 64)
     assert (origin["recipe"], origin["steps"]) == (bench.recipe.digest, 90)
-    file = bench.data["files"]["nanda-annotator-gguf"]
+    file = bench.file()["files"]["nanda-annotator-gguf"]
     assert file["path"] == str(bench.out.quantized("Q4_K_M"))
     assert file["size"] == bench.out.quantized("Q4_K_M").stat().st_size
     assert facts["asked_first"] == NAME
-    assert "In a session, /reload makes that known" in bench.stderr.getvalue()
+    assert "In a running session, use /reload" in bench.stderr.getvalue()
     assert bench.unregister()["files"] == ["nanda-annotator-gguf", "nanda-annotator-lora"]
-    assert "asks the one of that name that ships first" in bench.stderr.getvalue()
-    assert bench.text() == HEADER
+    assert "now tries the shipped model of that name first" in bench.stderr.getvalue()
+    assert bench.names == []
 
 
-def test_what_a_person_wrote_stays_byte_for_byte(bench: Bench) -> None:
+def test_the_users_own_file_is_not_touched(bench: Bench) -> None:
     bench.write(MINE)
     assert bench.register()["asked_first"] == NAME
-    changes = list(difflib.ndiff(MINE.splitlines(True), bench.text().splitlines(True)))
-    assert not [line for line in changes if line.startswith("-")]
-    assert "\n      form: tagged\n      serve:\n        - {backend" in bench.text()
     assert bench.unregister()["asked_first"] == "mine"
     assert bench.text() == MINE
 
 
-def test_a_model_at_ollama_is_named_first_if_it_was_verified(bench: Bench) -> None:
+def test_the_model_registered_last_is_tried_first(bench: Bench) -> None:
+    for name in ("a", "c", "b"):
+        assert bench.register(as_name=name)["asked_first"] == name
+    assert bench.unregister("b")["asked_first"] == "c"
+
+
+def test_a_model_at_ollama_is_tried_first_if_verified(bench: Bench) -> None:
     bench.at_ollama(host="http://127.0.0.1:9")
     bench.register()
-    first = bench.data["models"][NAME]["serve"][0]
+    first = bench.entry()["serve"][0]
     assert first == {"backend": "ollama", "model": NAME, "url": "http://127.0.0.1:9"}
     bench.at_ollama()
     bench.register()
-    assert bench.data["models"][NAME]["serve"][0] == {"backend": "ollama", "model": NAME}
+    assert bench.entry()["serve"][0] == {"backend": "ollama", "model": NAME}
     bench.at_ollama(verified=False)
     bench.register()
-    assert bench.data["models"][NAME]["serve"][0]["backend"] == "llamacpp"
+    assert bench.entry()["serve"][0]["backend"] == "llamacpp"
 
 
-def test_a_model_at_ollama_of_an_earlier_training_is_not_named(bench: Bench) -> None:
+def test_an_older_model_at_ollama_is_not_used(bench: Bench) -> None:
     bench.at_ollama()
     bench.trained(adapter="b")
     bench.register()
-    assert bench.data["models"][NAME]["serve"][0]["backend"] == "llamacpp"
+    assert bench.entry()["serve"][0]["backend"] == "llamacpp"
 
 
-def test_a_file_beneath_the_registry_is_named_from_there(bench: Bench) -> None:
+def test_a_file_below_the_registrys_folder_has_a_relative_path(bench: Bench) -> None:
     bench.settings = replace(bench.settings, user_registry=bench.folder / "registry.yaml")
     bench.register()
-    path = bench.data["files"]["nanda-annotator-gguf"]["path"]
-    assert path == "out/nanda-annotator.Q4_K_M.gguf"
-    laid = registry.load(SHIPPED, bench.path)
-    assert laid.files["nanda-annotator-gguf"].local_path == bench.out.quantized("Q4_K_M")
+    path = bench.file()["files"]["nanda-annotator-gguf"]["path"]
+    assert path == "../out/nanda-annotator.Q4_K_M.gguf"
+    found = registry.load(SHIPPED, bench.path).files["nanda-annotator-gguf"].local_path
+    assert found is not None
+    assert found.samefile(bench.out.quantized("Q4_K_M"))
 
 
-def test_a_run_cut_short_has_a_name_of_its_own_and_no_task(bench: Bench) -> None:
+def test_a_run_cut_short_gets_its_own_name_and_no_task(bench: Bench) -> None:
     bench.trained(steps=4)
     facts = bench.register()
     name = facts["name"]
     assert name.startswith("nanda-annotator-cut-")
-    assert list(bench.data["models"]) == [name]
-    assert bench.data["models"][name]["tasks"] == []
+    assert bench.names == [name]
+    assert bench.entry(name)["tasks"] == []
     assert facts["asked_first"] == NAME  # the one that ships
-    assert f"--model {name} asks it" in bench.stderr.getvalue()
+    assert f"--model {name} uses the new model" in bench.stderr.getvalue()
     assert bench.register(as_name="probe")["tasks"] == []
     with pytest.raises(UsageError, match="cut short is not registered as nanda-annotator"):
         bench.register(as_name=NAME)
     assert bench.register(force=True)["name"] == NAME
-    assert bench.data["models"][NAME]["tasks"] == ["annotate"]
+    assert bench.entry()["tasks"] == ["annotate"]
 
 
-def test_a_run_without_its_steps_told_is_cut_short_if_max_steps_is_set(bench: Bench) -> None:
+def test_without_step_counts_max_steps_means_cut_short(bench: Bench) -> None:
     bench.out.record("train", {}, Done([bench.out.adapter], {}), 1)
     assert not bench.register()["cut"]
     bench.recipe = recipes.overridden(bench.recipe, {"training.max_steps": 4})
     assert bench.register()["cut"]
 
 
-def test_a_second_training_takes_the_place_of_the_first(bench: Bench) -> None:
-    bench.write(MINE)
+def test_a_second_training_replaces_the_first(bench: Bench) -> None:
     bench.register()
-    bench.write(bench.text().replace("  # asked for longer", "  # asked for far longer"))
-    bench.trained(adapter="b", steps=90)
-    facts = bench.register()
-    assert facts["replaced"]
-    assert bench.text().count("nanda-annotator:") == 1
-    bench.unregister()
-    assert bench.text() == MINE.replace("longer", "far longer")
+    bench.trained(adapter="b", steps=80)
+    bench.register()
+    assert bench.names[0] == NAME
+    bench.trained(adapter="c", steps=90)
+    assert bench.register()["replaced"]
 
 
-def test_nothing_is_written_twice_and_all_again_after_unregister(bench: Bench) -> None:
+def test_nothing_is_written_twice_but_again_after_unregister(bench: Bench) -> None:
     assert bench.register()["written"]
     bench.unregister()
     assert bench.register()["written"]
-    before = bench.path.stat().st_mtime_ns
+    before = file_of(bench.path, NAME).stat().st_mtime_ns
     assert bench.register() == {"current": True}
-    assert bench.path.stat().st_mtime_ns == before
+    assert file_of(bench.path, NAME).stat().st_mtime_ns == before
     bench.unregister()
     assert bench.register()["written"]
 
 
-def test_an_adapter_that_is_no_longer_registered_goes(bench: Bench) -> None:
+def test_an_adapter_that_was_deleted_is_not_registered_again(bench: Bench) -> None:
     bench.register()
     bench.out.lora.unlink()
     bench.register()
-    assert list(bench.data["files"]) == ["nanda-annotator-gguf"]
-
-
-def test_a_file_that_another_model_uses_stays(bench: Bench) -> None:
-    bench.register()
-    other = "  other: {tasks: [x], serve: [{backend: llamacpp, gguf: nanda-annotator-gguf}]}\n"
-    bench.write(bench.text().replace("\n\nfiles:", f"\n{other}\nfiles:"))
-    assert bench.unregister()["files"] == ["nanda-annotator-lora"]
-    assert list(bench.data["models"]) == ["other"]
-    assert list(bench.data["files"]) == ["nanda-annotator-gguf"]
+    assert list(bench.file()["files"]) == ["nanda-annotator-gguf"]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "models:\n  nanda-annotator: {tasks: [x], serve: [{backend: ollama, model: m}]}\n",
-            "nanda-annotator is there already, and was not written by /finetune register",
+            "nanda-annotator exists already, and was not written by /finetune register",
         ),
-        ("files:\n  nanda-annotator-gguf: {path: x}\n", "the file nanda-annotator-gguf is there"),
+        ("files:\n  nanda-annotator-gguf: {path: x}\n", "the file nanda-annotator-gguf exists"),
     ],
 )
-def test_what_a_person_wrote_is_replaced_with_force_alone(
-    bench: Bench, text: str, said: str
+def test_the_users_own_entries_are_replaced_only_with_force(
+    bench: Bench, text: str, message: str
 ) -> None:
     bench.write(text)
-    with pytest.raises(UsageError, match=said) as refused:
+    with pytest.raises(UsageError, match=message) as refused:
         bench.register()
     assert "--force" in str(refused.value.hint)
-    assert bench.text() == text
     bench.register(as_name="other")
     bench.unregister("other")
-    assert bench.text() == text
     bench.register(force=True)
-    assert bench.data["models"][NAME]["form"] == "tagged"
+    assert registry.load(SHIPPED, bench.path).models[NAME].form == "tagged"
+    assert bench.text() == text
 
 
-def test_an_entry_changed_by_hand_is_replaced_with_force_alone(bench: Bench) -> None:
+def test_an_edited_entry_is_replaced_only_with_force(bench: Bench) -> None:
     bench.register()
-    bench.write(bench.text().replace("seed: 0", "seed: 7"))
+    path = file_of(bench.path, NAME)
+    path.write_text(path.read_text().replace("seed: 0", "seed: 7"))
     with pytest.raises(UsageError, match="was changed by hand since it was registered"):
         bench.register()
     bench.register(force=True)
-    assert bench.data["models"][NAME]["options"]["seed"] == 0
+    assert bench.entry()["options"]["seed"] == 0
 
 
-def test_only_what_was_registered_is_unregistered(bench: Bench) -> None:
+def test_only_registered_models_are_unregistered(bench: Bench) -> None:
     bench.write(MINE)
     with pytest.raises(UsageError, match="mine was not written by /finetune register"):
-        bench.unregister("mine")
-    with pytest.raises(UsageError, match="no model 'nanda'"):
+        bench.unregister("mine", force=True)
+    with pytest.raises(UsageError, match="no registered model 'nanda'"):
         bench.unregister("nanda")
     bench.register()
-    with pytest.raises(UsageError, match="no model 'nanda-annotatr'") as unknown:
+    with pytest.raises(UsageError, match="no registered model 'nanda-annotatr'") as unknown:
         bench.unregister("nanda-annotatr")
     assert "nanda-annotator" in str(unknown.value.hint)
-    assert bench.unregister("mine", force=True)["name"] == "mine"
+    by_hand = file_of(bench.path, "hand")
+    by_hand.write_text("models: {hand: {tasks: [x], serve: [{backend: ollama, model: m}]}}\n")
+    with pytest.raises(UsageError, match="--force deletes the file"):
+        bench.unregister("hand")
+    assert bench.unregister("hand", force=True)["name"] == "hand"
 
 
-def test_a_model_that_another_falls_back_to_is_not_taken_out(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("{backend: ollama, model: m}], fallback: tuned}", "other falls back to 'tuned'"),
+        ("{backend: llamacpp, gguf: tuned-gguf}]}", "other is served from 'tuned-gguf'"),
+    ],
+)
+def test_a_model_in_use_is_not_unregistered(bench: Bench, other: str, message: str) -> None:
     bench.register(as_name="tuned")
-    other = "  other: {tasks: [x], serve: [{backend: ollama, model: m}], fallback: tuned}\n"
-    text = bench.text().replace("\n\nfiles:", f"\n{other}\nfiles:")
-    bench.write(text)
-    with pytest.raises(RegistryError, match="would be broken by that: other falls back to 'tuned'"):
+    bench.write(f"models:\n  other: {{tasks: [x], serve: [{other}\n")
+    with pytest.raises(RegistryError, match=f"tuned is in use: {message}"):
         bench.unregister("tuned")
-    assert bench.text() == text
+    assert bench.names == ["tuned"]
 
 
 @pytest.mark.parametrize("name", ["no", "1e3", "0b1", "2026-01-01", "null"])
-def test_names_that_yaml_would_read_as_something_else(bench: Bench, name: str) -> None:
+def test_names_that_yaml_reads_as_other_types(bench: Bench, name: str) -> None:
     bench.register(as_name=name)
-    assert list(bench.data["models"]) == [name]
+    assert name in registry.load(SHIPPED, bench.path).models
+    assert bench.register(as_name=name) == {"current": True}
     bench.unregister(name)
-    assert bench.text() == HEADER
+    assert bench.names == []
 
 
-def test_a_name_that_cannot_be_one(bench: Bench) -> None:
-    with pytest.raises(UsageError, match="'My Model' cannot be a model's name"):
+def test_an_invalid_name(bench: Bench) -> None:
+    with pytest.raises(UsageError, match="'My Model' is not a valid model name"):
         bench.register(as_name="My Model")
 
 
 def test_a_run_that_is_not_trained_or_not_converted(bench: Bench) -> None:
     bench.out.quantized("Q4_K_M").unlink()
     assert bench.register()["name"] == NAME
-    assert bench.data["files"]["nanda-annotator-gguf"]["path"] == str(bench.out.f16)
+    assert bench.file()["files"]["nanda-annotator-gguf"]["path"] == str(bench.out.f16)
     bench.out.f16.unlink()
     with pytest.raises(InputError, match="there is no GGUF of the model yet"):
         bench.register()
@@ -380,154 +385,93 @@ def test_a_run_that_is_not_trained_or_not_converted(bench: Bench) -> None:
 def test_a_gguf_of_an_earlier_training_is_refused(bench: Bench) -> None:
     (bench.out.adapter / "adapter_model.safetensors").write_text("of another training")
     bench.out.record("train", {}, Done([bench.out.adapter], {"steps": 90}), 1)
-    with pytest.raises(InputError, match="what gguf has left is older than what it is made of"):
+    with pytest.raises(InputError, match="the output of gguf is older than its inputs"):
         bench.register()
 
 
-def test_a_broken_registry_is_named_and_left_as_it_is(bench: Bench) -> None:
-    bench.write(MINE.replace("tasks:", "taks:"))
-    laid = replace(bench.settings, user_registry=bench.folder / "none.yaml")
-    call = replace(bench, settings=laid).call()
-    call.settings = bench.settings
-    work = Work(call, bench.recipe, bench.out, frameworks.nanda())
-    for do in (STAGE.inputs, STAGE.perform):
-        with pytest.raises(RegistryError, match="taks: unknown key") as broken:
-            do(work)
-        assert str(broken.value.where).startswith(f"{bench.path}:")
-    assert "taks:" in bench.text()
+OLD = """\
+# my models
+version: 1
+
+models:
+  second:
+    summary: a base, fine-tuned to annotate abstracts
+    tasks: [annotate]
+    serve:
+      - {backend: llamacpp, gguf: second-gguf}
+    trained_on: {by: /finetune register, files: [second-gguf], steps: 9}
+  # asked for longer texts
+  mine:
+    tasks: [annotate]
+    serve: [{backend: openai, model: my-model}]
+
+  first:
+    tasks: [annotate]
+    serve:
+      - {backend: llamacpp, gguf: first-gguf}
+      - {backend: llamacpp, gguf: smollm2-135m-instruct, adapter: first-lora}
+    trained_on: {by: /finetune register, files: [first-gguf, first-lora]}
+
+files:  # by /finetune register
+  second-gguf: {path: /far/second.gguf}
+  first-gguf: {path: ft/first.gguf}
+  first-lora: {path: ft/first-lora.gguf}
+"""
+"""A registry that an earlier version of /finetune register has edited."""
 
 
-def test_a_registry_that_somebody_changes_meanwhile_is_not_written(tmp_path: Path) -> None:
-    path = tmp_path / "registry.yaml"
-    path.write_text(MINE)
-    edited = RegistryFile.read(path, SHIPPED).put("models", "new", ENTRY)
-    path.write_text(MINE + "# and one more line\n")
-    with pytest.raises(OutputError, match="was changed by somebody else meanwhile"):
-        edited.save(SHIPPED)
-    assert path.read_text() == MINE + "# and one more line\n"
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_entries_of_an_earlier_version_are_moved(bench: Bench, end: str) -> None:
+    bench.write(OLD.replace("\n", end))
+    before = registry.load(SHIPPED, bench.path)
+    assert bench.register()["asked_first"] == NAME
+    assert "moved second, first from" in bench.stderr.getvalue()
+    assert bench.names == ["first", NAME, "second"]
+    assert bench.text() == (
+        "# my models\nversion: 1\n\nmodels:\n  # asked for longer texts\n  mine:\n"
+        "    tasks: [annotate]\n    serve: [{backend: openai, model: my-model}]\n\n\n"
+    ).replace("\n", end)
+    assert bench.path.with_name("registry.yaml.bak").read_bytes() == OLD.replace("\n", end).encode()
+    after = registry.load(SHIPPED, bench.path)
+    assert [*after.models][:4] == [NAME, "second", "first", "mine"]
+    for name in ("second", "first", "mine"):
+        assert after.models[name].model_dump() == before.models[name].model_dump()
+    for name in ("second-gguf", "first-gguf", "first-lora"):
+        old, new = before.files[name].local_path, after.files[name].local_path
+        assert old is not None
+        assert new is not None
+        assert new.resolve() == old.resolve()
+    assert bench.unregister("second")["asked_first"] == NAME
+    assert bench.unregister("first")["files"] == ["first-gguf", "first-lora"]
+
+
+def test_an_entry_of_an_earlier_version_is_unregistered(bench: Bench) -> None:
+    bench.write(OLD)
+    assert bench.unregister("second")["asked_first"] == "first"
+    assert bench.names == ["first"]
+
+
+def test_entries_without_lines_of_their_own_are_not_moved(bench: Bench) -> None:
+    model = "{tasks: [x], serve: [{backend: ollama, model: m}], trained_on: {by: %s}}"
+    bench.write("models: {old: " + model % BY + ", mine: " + model % "me" + "}\n")
+    with pytest.raises(RegistryError, match="cannot move old to") as refused:
+        bench.register()
+    assert "Delete old from the file by hand" in str(refused.value.hint)
+    assert bench.names == []
+    bench.write("models: {mine: " + model % "me" + "}\n")
+    assert bench.register()["written"]
 
 
 def test_a_registry_reached_by_a_link_stays_one(bench: Bench) -> None:
     kept = bench.folder / "dotfiles.yaml"
-    kept.write_text(MINE)
-    bench.path.parent.mkdir()
+    kept.write_text(OLD)
+    bench.path.parent.mkdir(exist_ok=True)
     bench.path.symlink_to(kept)
+    before = registry.load(SHIPPED, bench.path).files["first-gguf"].local_path
     bench.register()
     assert bench.path.is_symlink()
-    path = bench.data["files"]["nanda-annotator-gguf"]["path"]
-    assert path == "out/nanda-annotator.Q4_K_M.gguf"  # as the harness reads it: from the real one
-    bench.unregister()
-    assert kept.read_text() == MINE
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"version": 1, "models": {}}\n',
-        "version: 1\nmodels: &m {}\nfiles: *m\n",
-        # A line end behind it would be one more in the summary.
-        "models:\n  a:\n    tasks: [x]\n    serve: [{backend: ollama, model: m}]\n    summary: |\n"
-        "      its own words",
-    ],
-)
-def test_what_cannot_be_edited_alone_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "registry.yaml"
-    path.write_text(text)
-    file = RegistryFile.read(path, SHIPPED)
-    with pytest.raises(RegistryError, match="files is written in a way that does not allow"):
-        file.put("files", "new", {"path": "x"})
-
-
-def test_anchors_of_others_are_left_alone(tmp_path: Path) -> None:
-    text = (
-        "models: &m\n  a: &a {tasks: [x], serve: [{backend: ollama, model: m}]}\n  b: *a\n"
-        "files: &f {}\n"
-    )
-    path = tmp_path / "registry.yaml"
-    path.write_text(text)
-    file = RegistryFile.read(path, SHIPPED)
-    edited = file.put("models", "new", ENTRY).put("files", "f", {"path": "x"})
-    assert edited.drop("files", "f").drop("models", "new").text == text
-    for name in ("a", "b"):  # one is the other
-        with pytest.raises(RegistryError, match="without anchors"):
-            edited.drop("models", name)
-
-
-def test_the_last_entry_of_a_persons_section_leaves_it_empty(tmp_path: Path) -> None:
-    path = tmp_path / "registry.yaml"
-    path.write_text("models: # mine\n  a: {tasks: [x], serve: [{backend: ollama, model: m}]}\n")
-    edited = RegistryFile.read(path, SHIPPED).put("models", "new", ENTRY).drop("models", "a")
-    assert edited.drop("models", "new").text == "models: {} # mine\n"
-
-
-def _registry(chance: random.Random) -> str:
-    """Some registry: its order, indentation, quotes, comments and line ends as they come."""
-    step = chance.choice([1, 2, 4])
-    end = chance.choice(["\n", "\n", "\r\n"])
-
-    def tail() -> str:
-        return chance.choice(["", " # c", '   # a: "b {'])
-
-    def noise() -> list[str]:
-        some = ["", "   ", "#", f"{' ' * chance.randint(0, 6)}# note: x"]
-        return [chance.choice(some) for _ in range(chance.choice([0, 0, 1, 2]))]
-
-    def quoted(text: str) -> str:
-        return chance.choice([text, f'"{text}"', f"'{text}'"])
-
-    def model(number: int) -> list[str]:
-        one, two = " " * step, " " * step * 2
-        literal = [f"{two}summary: {chance.choice(['|', '>-'])}", f"{two}{one}text: of # it"]
-        return [
-            f"{one}{quoted(f'm{number}')}:{chance.choice(['', f' &m{number}'])}{tail()}",
-            *noise(),
-            f"{two}{chance.choice(['tasks: [x]', 'tasks:   [ x , y]'])}{tail()}",
-            f"{two}serve:{tail()}",
-            *noise(),
-            f"{two}{chance.choice(['', '  '])}- {{backend: ollama,  model: 'q:7b'}}{tail()}",
-            *chance.choice([[], literal, [f"{two}summary: plain", f"{two} goes on{tail()}"]]),
-            *noise(),
-        ]
-
-    def file(number: int) -> list[str]:
-        return [f"{' ' * step}f{number}: {{path: {quoted('a/b.gguf')} }}{tail()}", *noise()]
-
-    sections = [[f"version: 1{tail()}"]]
-    for name, child in (("models", model), ("files", file)):
-        children = [line for number in range(chance.randint(1, 2)) for line in child(number)]
-        braces = [f"{name}: {chance.choice(['{}', '{ }'])}{tail()}"]
-        block = [f"{name}:{tail()}", *noise(), *children]
-        sections += chance.choice([[], [braces], [block], [block]])
-    chance.shuffle(sections)
-    lines = [*noise(), *(line for section in sections for line in (*section, *noise()))]
-    begin, last = chance.choice(["", "", "\ufeff", f"---{end}"]), chance.choice([end, end, ""])
-    return begin + end.join(lines) + last
-
-
-@pytest.mark.parametrize("seed", range(16))
-def test_any_registry_comes_back_byte_for_byte(tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
-    text = _registry(chance)
-    path = tmp_path / "registry.yaml"
-    path.write_bytes(text.encode())
-    before = RegistryFile.read(path, SHIPPED)
-    edited = before.put("files", "g", {"path": "x y.gguf", "size": 5}).put("models", "no", ENTRY)
-    edited.save(SHIPPED)
-    found = yaml.safe_load(path.read_bytes())
-    assert found["models"]["no"] == ENTRY
-    assert next(iter(found["models"])) == "no"
-    left = difflib.ndiff(text.splitlines(), edited.text.splitlines())
-    gone = [
-        line for line in left if line.startswith("- ") and "{}" not in line and "{ }" not in line
-    ]
-    assert not gone
-    again = RegistryFile.read(path, SHIPPED).put("models", "no", {**ENTRY, "scores": {}})
-    steps = [("models", "no"), ("files", "g")]
-    chance.shuffle(steps)
-    for section, name in steps:
-        again = again.drop(section, name)  # type: ignore[arg-type]
-    again.save(SHIPPED)
-    assert path.read_bytes().decode() == text
+    assert "second" not in kept.read_text()
+    assert registry.load(SHIPPED, bench.path).files["first-gguf"].local_path == before
 
 
 def test_the_next_annotate_asks_the_registered_model(
