@@ -16,9 +16,9 @@ from skills.corpus.db import runs
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.records import Annotated
 from skills.curate.inputs import items
-from skills.curate.page.document import write_html
 from skills.curate.report import notes, summary
 from skills.curate.report import text as report
+from skills.curate.report.page import write_html
 from skills.curate.report.summary import Run
 from skills.curate.store import sidecars, verdicts
 

@@ -17,7 +17,7 @@ from harness.testing import FakeModel, fake_models
 from skills.curate.curator import Judge, Vote, VoteForm
 from skills.curate.inputs import gates, probes
 from skills.curate.inputs.items import Input, Item
-from skills.curate.page.document import write_html
+from skills.curate.report.page import write_html
 from skills.curate.panel.panel import Panel
 from skills.curate.report import summary
 from skills.curate.report.summary import Run

@@ -8,75 +8,60 @@ from typing import Any
 
 from skills.corpus.db.facets import categories
 from skills.corpus.records import Annotated
-from skills.nanda.arxiv_id import ID
-from skills.nanda.framework import Framework, Move, sha256_of
+from skills.nanda.framework import Framework, Move
 from skills.nanda.named_entities import without_names
-from skills.nanda.paper import Paper
 from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten
 from skills.reporting.page import percent
 
+Facts = tuple[tuple[str, str], ...]
 LOW_SUPPORT = 0.6
 """Support below this is a finding. It is so for 0.3% of the 7,218 stated moves of gold_train.csv,
 gold_dev.csv and gold_train_cs.csv."""
-FINDINGS = {
-    "numbers": "Numbers not in the abstract",
-    "names": "Names not in the abstract",
-    "support": f"Support below {LOW_SUPPORT:.0%}",
-    "duplicates": "Moves that repeat each other",
-}
 
-_ARXIV_ID = re.compile(ID, re.IGNORECASE)
 _SEPARATOR = "(?:,|\\{,\\}|[\u00a0\u2009\u202f'\u2019])?"
 _BEFORE, _AFTER = r"(?<![\d.])(?<!\d[,'])(?<!\{,\})", rf"(?!\.?\d|{_SEPARATOR}\d{{3}}(?!\d))"
 _OWN = ("attempts", "created", "input", "key", "prompt_sha256", "seconds", "tokens")
 """The fields of a provenance that differ from paper to paper."""
 
 
-class Provenances:
-    """The parts of provenances that papers share, each kept once.
+def paper_view(
+    item: Annotated, framework: Framework, provenances: dict[Facts, int]
+) -> dict[str, Any]:
+    """Return what the template shows of a paper.
 
-    Attributes:
-        shared: these parts as facts; papers refer to them by index.
-    """
+    Its entries are in the form of the macro `entries` in skills/reporting/templates/macros.html.
 
-    def __init__(self) -> None:
-        self.shared: list[list[tuple[str, str]]] = []
-        self._index: dict[str, int] = {}
-
-    def split(self, provenance: Mapping[str, Any]) -> tuple[int, list[tuple[str, str]]]:
-        """Return the index of the shared part of `provenance`, and the rest of it as facts."""
-        shared = {key: value for key, value in provenance.items() if key not in _OWN}
-        index = self._index.setdefault(sha256_of(shared), len(self.shared))
-        if index == len(self.shared):
-            self.shared.append(list(facts(shared)))
-        return index, list(facts({key: provenance[key] for key in _OWN if key in provenance}))
-
-
-def paper_view(item: Annotated, framework: Framework, provenances: Provenances) -> dict[str, Any]:
-    """Return what the template shows of a paper: paper, arxiv, sentences, entries, and more.
-
-    An entry of a move is in the form of `entries` in skills/reporting/templates/macros.html.
+    Args:
+        provenances: the parts of provenances that papers share, by index; a new one is added.
     """
     paper, checks = item.paper, item.record["checks"]
     stated = framework.stated({name: item.record[name] for name in framework.names})
     sentences = [flatten(sentence) for sentence in split_sentences(paper.abstract)]
-    shared, own = provenances.split(item.record["provenance"])
+    provenance = item.record["provenance"]
+    shared = facts({key: value for key, value in provenance.items() if key not in _OWN})
     labels = {move.name: move.label for move in framework.moves}
+    entries = [
+        _entry(move, stated.get(move.name), checks, sentences, labels) for move in framework.moves
+    ]
+    kinds = [kind for entry in entries for kind, _ in entry.get("flags", ())]
+    facets = {
+        "year": [str(paper.year or "unknown")],
+        "category": sorted(set(categories(flatten(paper.categories)))) or ["unknown"],
+        "findings": sorted(set(kinds)) or ["none"],
+        "model": [provenance["resolved"]],
+    }
+    for move in framework.names:
+        facets[f"move.{move}"] = ["stated" if move in stated else "not stated"]
     support = [checks["support"][name] for name in stated if name in checks["support"]]
     return {
         "paper": paper,
-        "arxiv": is_arxiv(paper),
-        "categories": categories(flatten(paper.categories)) or ["unknown"],
-        "model": item.record["provenance"]["resolved"],
+        "facets": facets,
         "support": sum(support) / len(support) if support else None,
         "sentences": sentences,
-        "entries": [
-            _entry(move, stated.get(move.name), checks, sentences, labels)
-            for move in framework.moves
-        ],
-        "shared": shared,
-        "own": own,
+        "entries": entries,
+        "shared": provenances.setdefault(shared, len(provenances)),
+        "own": facts({key: provenance[key] for key in _OWN if key in provenance}),
     }
 
 
@@ -105,22 +90,19 @@ def _entry(
     }
 
 
-def facts(given: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield names and values as text; a nested name follows those that it is nested in."""
+def facts(given: Mapping[str, Any]) -> Facts:
+    """Return names and values as text; the name of a nested value follows that of its mapping."""
+    found: list[tuple[str, str]] = []
     for key, value in given.items():
-        name = f"{prefix}{flatten(key).replace('_', ' ')}"
+        name = flatten(key).replace("_", " ")
         if isinstance(value, Mapping):
-            yield from facts(value, f"{name}, ")
+            found += ((f"{name}, {inner}", text) for inner, text in facts(value))
         elif isinstance(value, list | tuple):
-            yield name, ", ".join(flatten(str(one)) for one in value)
+            found.append((name, ", ".join(map(str, value))))
         elif value is not None and value != "":
             grouped = type(value) is int and key != "seed"
-            yield name, f"{value:,}" if grouped else flatten(str(value))
-
-
-def is_arxiv(paper: Paper) -> bool:
-    """Return True if the id of a paper is an arXiv id, and can be a link."""
-    return paper.id_field == "arxiv_id" and bool(_ARXIV_ID.fullmatch(paper.id))
+            found.append((name, f"{value:,}" if grouped else str(value)))
+    return tuple(found)
 
 
 def _findings(
@@ -129,14 +111,15 @@ def _findings(
     """Yield each kind of finding about a move with its text."""
     for kind in ("numbers", "names"):
         if texts := checks[f"unsupported_{kind}"].get(move):
-            yield FINDINGS[kind], f"{', '.join(texts)}: not in the abstract"
+            found = f"{', '.join(texts)}: not in the abstract"
+            yield f"{kind.capitalize()} not in the abstract", found
     support = checks["support"].get(move)
     if support is not None and support < LOW_SUPPORT:
-        yield FINDINGS["support"], f"Support {support:.0%}"
+        yield f"Support below {LOW_SUPPORT:.0%}", f"Support {support:.0%}"
     pairs = [pair[:2] for pair in checks["duplicate_moves"] if move in pair[:2]]
     if pairs:
         others = ", ".join(labels[b if a == move else a] for a, b in pairs)
-        yield FINDINGS["duplicates"], f"Repeats {others}"
+        yield "Moves that repeat each other", f"Repeats {others}"
 
 
 def _source(found: Mapping[str, Any] | None, sentences: Sequence[str]) -> tuple[int, float] | None:
@@ -154,7 +137,10 @@ def _pieces(text: str, checks: Mapping[str, Any], move: str) -> list[str]:
     numbers = checks["unsupported_numbers"].get(move, ())
     names = checks["unsupported_names"].get(move, ())
     text, pieces, done = flatten(text), list[str](), 0
-    spans = {*_spans_of_numbers(text, numbers), *_spans_of_names(text, names)}
+    without = without_names(text)  # digits of names are not numbers
+    patterns = [(_number(one), without) for one in numbers]
+    patterns += [(rf"(?<![^\W_]){re.escape(one)}(?![^\W_])", text) for one in names]
+    spans = {match.span() for pattern, of in patterns for match in re.finditer(pattern, of)}
     for start, end in sorted(spans):
         if start >= done:
             pieces += [text[done:start], text[start:end]]
@@ -162,17 +148,7 @@ def _pieces(text: str, checks: Mapping[str, Any], move: str) -> list[str]:
     return [*pieces, text[done:]]
 
 
-def _spans_of_numbers(text: str, numbers: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Yield the places of numbers as `check` writes them: 12500 for 12,500; digits of names
-    are not numbers."""
-    without = without_names(text)
-    for number in numbers:
-        digits = "".join(f"{c}{_SEPARATOR}" if c.isdigit() else re.escape(c) for c in number)
-        pattern = f"{_BEFORE}(?:{digits.removesuffix(_SEPARATOR)}){_AFTER}"
-        yield from (match.span() for match in re.finditer(pattern, without))
-
-
-def _spans_of_names(text: str, names: Sequence[str]) -> Iterator[tuple[int, int]]:
-    for name in names:
-        pattern = rf"(?<![^\W_]){re.escape(name)}(?![^\W_])"
-        yield from (match.span() for match in re.finditer(pattern, text))
+def _number(number: str) -> str:
+    """Return a pattern for a number that `check` found: 12500 matches 12,500 as well."""
+    digits = "".join(f"{c}{_SEPARATOR}" if c.isdigit() else re.escape(c) for c in number)
+    return f"{_BEFORE}(?:{digits.removesuffix(_SEPARATOR)}){_AFTER}"

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
 from pathlib import Path
+from statistics import fmean
 from typing import IO, Any
 
-from skills.corpus import stats
 from skills.corpus.records import Annotated, Failure
-from skills.corpus.report.data import LOW_SUPPORT, Provenances, facts, is_arxiv, paper_view
+from skills.corpus.report.data import Facts, facts, paper_view
+from skills.corpus.stats import Tally
 from skills.nanda.framework import Framework
 from skills.reporting.page import ANNOTATIONS, write_page
 
-ASSETS = Path(__file__).parent
-SCRIPTS = (ANNOTATIONS, ASSETS / "page.js")
+FOLDER = Path(__file__).parent
+SCRIPTS = (ANNOTATIONS, FOLDER / "page.js")
 BINS = 20
 
 
@@ -37,58 +37,36 @@ def write_html(
         failures: papers without an annotation.
         about: facts about the run, shown below the heading.
     """
-    provenances, figures, failed = Provenances(), _Figures(framework), list(failures)
+    failed, tally = list(failures), Tally(framework)
+    provenances: dict[Facts, int] = {}
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    support = [0] * BINS
+    copied: defaultdict[str, list[float]] = defaultdict(list)
 
     def papers() -> Iterator[dict[str, Any]]:
         for item in items:
-            figures.add(item)
-            yield paper_view(item, framework, provenances)
+            tally.add(item)
+            for share in item.record["checks"]["support"].values():
+                support[min(BINS - 1, int(share * BINS + 1e-9))] += 1
+            for move, share in item.record["checks"]["copied"].items():
+                copied[move].append(share)
+            view = paper_view(item, framework, provenances)
+            for facet, values in view["facets"].items():
+                counts[facet].update(values)
+            yield view
 
     write_page(
         file,
-        ASSETS / "page.html",
+        FOLDER / "page.html",
         *SCRIPTS,
         title=title,
-        about=list(facts(about or {})),
+        about=facts(about or {}),
         framework=framework,
-        papers=papers(),
-        provenances=provenances.shared,
         failures=failed,
-        groups=_by_type(failed),
-        figures=figures,
-        statistics=lambda: figures.tally.stats(failed),
-        is_arxiv=is_arxiv,
-        low_support=LOW_SUPPORT,
+        papers=papers(),
+        provenances=provenances,
+        facets=counts,
+        statistics=lambda: tally.stats(failed),
+        support=support,
+        copied=lambda move: fmean(copied[move]) if copied[move] else None,
     )
-
-
-class _Figures:
-    """Statistics that are collected while the papers are written.
-
-    Attributes:
-        bins: how many moves have a support in each twentieth.
-    """
-
-    def __init__(self, framework: Framework) -> None:
-        self.tally = stats.Tally(framework)
-        self.bins = [0] * BINS
-        self._copied: dict[str, list[float]] = defaultdict(list)
-
-    def add(self, item: Annotated) -> None:
-        self.tally.add(item)
-        for support in item.record["checks"]["support"].values():
-            self.bins[min(BINS - 1, int(support * BINS + 1e-9))] += 1
-        for move, copied in item.record["checks"]["copied"].items():
-            self._copied[move].append(copied)
-
-    def copied(self, move: str) -> float | None:
-        """Return the mean share of a stated move that is copied word for word."""
-        found = self._copied[move]
-        return sum(found) / len(found) if found else None
-
-
-def _by_type(failures: Iterable[Failure]) -> list[tuple[str, list[Failure]]]:
-    """Return failures by the type of the error, the most common type first."""
-    counts = Counter(one.error_type for one in failures)
-    order = sorted(failures, key=lambda one: (-counts[one.error_type], one.error_type))
-    return [(kind, list(group)) for kind, group in groupby(order, lambda one: one.error_type)]

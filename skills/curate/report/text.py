@@ -63,12 +63,13 @@ def _outcome(summary: Mapping[str, Any]) -> Iterator[str]:
         yield "judge: none was needed, since the gates left nothing to judge"
         return
     yield (
-        f"judge: {judge['model']} ({judge['served']}), {_way(judge['form'])}; "
+        f"judge: {judge['model']} ({judge['served']}), {way(judge['form'])}; "
         f"{judge['min_votes']} of {len(judge['thresholds'])} votes keep"
     )
 
 
-def _way(form: Mapping[str, Any]) -> str:
+def way(form: Mapping[str, Any]) -> str:
+    """Return how the judge was asked for a vote."""
     return f"asked {'as JSON' if form['kind'] == 'json' else _one_token(form)}"
 
 

@@ -13,11 +13,12 @@ import pytest
 from page_corpus import HOSTILE
 
 from skills.annotate.table import sources
-from skills.evaluate import comparison, page
+from skills.evaluate import comparison
 from skills.evaluate.annotators import Annotator, Answers, Pace
 from skills.evaluate.inputs import Subject
 from skills.evaluate.metrics import consistency, labels, metrics
 from skills.evaluate.metrics.labels import Labelled
+from skills.evaluate.report import page
 from skills.evaluate.report import text as report
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
