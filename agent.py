@@ -1,6 +1,6 @@
 """The command: `python agent.py ["LINE"]`.
 
-Started by a Python without the dependencies, it hands over to the `.venv` beside it.
+Started by a Python without the dependencies, it runs again with the `.venv` beside it.
 """
 
 from __future__ import annotations
@@ -11,36 +11,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NEEDED = (
-    "arxiv",
-    "datasketch",
-    "filelock",
-    "gguf",
-    "httpx",
-    "krippendorff",
-    "llguidance",
-    "lxml",
-    "numpy",
-    "ollama",
-    "openai",
-    "platformdirs",
-    "pluggy",
-    "psutil",
-    "prompt_toolkit",
-    "pyarrow",
-    "pydantic",
-    "rapidfuzz",
-    "requests",
-    "rich",
-    "rouge_score",
-    "sacrebleu",
-    "scipy",
-    "sqlite_utils",
-    "tenacity",
-    "urllib3",
-    "xllamacpp",
-    "yaml",
-)
+NEEDED = ("pluggy", "prompt_toolkit", "pydantic", "xllamacpp")
+"""Packages whose presence shows that the dependencies are installed."""
 
 
 def main() -> int:
@@ -53,10 +25,10 @@ def main() -> int:
 
 
 def hand_over(script: Path) -> int | None:
-    """Start `script` again with the environment beside this file, if this Python lacks something.
+    """Run `script` with the `.venv` beside this file if this Python lacks the dependencies.
 
-    Returns: None where it lacks nothing; the exit code where there is no such environment, which is
-        said with the command that makes it.
+    Returns:
+        None if nothing is missing, else the exit code, after printing how to install it.
     """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if sys.version_info < (3, 11):  # noqa: UP036  this file alone runs on older ones

@@ -1,14 +1,14 @@
-"""Options of a line: the fields of a pydantic model are the flags, and say all there is to say.
+"""Command-line options from Pydantic models: each field of a skill's `Options` is a flag.
 
-`flags` reads them off, for the grammar, for /help and for completion; `build` makes the instance
-and turns pydantic's complaints into the words of the command line.
+`flags` derives the flags for the grammar, /help and completion; `build` validates values and
+reports errors in terms of the command line.
 """
 
 from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
@@ -18,31 +18,31 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from harness.api.skill import SkillOptions
-from harness.api.validation_messages import Wanted, explain
+from harness.api.skill import Skill, SkillOptions
+from harness.api.validation_messages import explain
 from harness.errors import SkillFailed, UsageError
-from harness.support.suggestions import did_you_mean
 
 _MANY = (list, tuple, set, frozenset)
 O = TypeVar("O", bound=SkillOptions)  # noqa: E741
 
 
 class GeneralOptions(SkillOptions):
-    """The options of every line, which may also stand before it on the command line."""
+    """Options of every line, which may also be given before it on the command line."""
 
     as_json: bool = Field(False, alias="json", description="print one JSON object")
     model: str | None = Field(
-        None, description="use this model alone: an id of /models, or BACKEND/NAME"
+        None, description="use only this model: an id of /models, or BACKEND/NAME"
     )
-    no_fallback: bool = Field(False, description="never use another model than the task's own")
+    no_fallback: bool = Field(False, description="use only the task's own model")
     force: bool = Field(False, description="overwrite an existing file")
-    trust: bool = Field(False, description="trust the project's plugin that is called")
+    trust: bool = Field(False, description="trust the project's plugin that this line runs")
     yes: bool = Field(
         False,
-        description="let the model write files and train unasked; in a session, overwrite files",
+        description="let the model write files and train without confirmation; in a session, "
+        "overwrite files",
     )
     no_log: bool = Field(False, description="keep this run out of the run log")
-    registry: Path | None = Field(None, description="a registry to lay over the shipped one")
+    registry: Path | None = Field(None, description="a registry that overrides the shipped one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class Flag:
 
     Attributes:
         name: with its two hyphens, "--min-votes".
-        key: the key of the pydantic model, its alias where it has one.
+        key: key of the field in the model: its alias, or its name.
         sets: the value a boolean flag sets, or None for a flag that takes a value.
-        choices: the values allowed, where they are few and fixed, as they are typed.
-        values: the same as the option then holds them.
+        choices: the allowed values as typed, if there is a fixed set.
+        values: the allowed values as the option holds them.
         many: whether the flag may be repeated.
-        required: whether a line without it is refused.
+        required: whether the flag must be given.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Flag:
 
 
 def flags(*models: type[SkillOptions]) -> dict[str, Flag]:
-    """The flags of these option models by name, in order of declaration, a model's own first."""
+    """Return the flags of option models by name; fields of a class precede inherited ones."""
     found = [_flag(*field) for model in models for field in _own_first(model)]
     return {flag.name: flag for flag in found}
 
@@ -111,8 +111,41 @@ def _flag(field_name: str, info: FieldInfo) -> Flag:
     )
 
 
+def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
+    """Return the flags of a skill by the variants they apply to; `()` holds those for all."""
+    cases: dict[tuple[str, str], list[str]] = {}
+    limited: dict[tuple[str, str], Flag] = {}
+    for case, model in skill.variants.items():
+        for flag in flags(model).values():
+            cases.setdefault((flag.name, flag.help), []).append(case)
+            limited.setdefault((flag.name, flag.help), flag)
+    names = {name for name, _ in limited}
+    groups: dict[tuple[str, ...], list[Flag]] = {}
+    groups[()] = [f for f in flags(skill.Options).values() if f.name not in names]
+    for key, flag in limited.items():
+        groups.setdefault(tuple(cases[key]), []).append(flag)
+    return {cases: listed for cases, listed in groups.items() if listed}
+
+
+def case_names(skill: Skill, cases: Iterable[str]) -> str:
+    """Return the names of variants as messages show them, with commas between."""
+    return ", ".join(case or f"/{skill.name} without a subcommand" for case in cases)
+
+
+def check_variant(skill: Skill, options: SkillOptions, variant: str) -> None:
+    """Raise UsageError for an option that does not apply to a variant of the skill."""
+    for field in options.model_fields_set:
+        cases = [case for case, model in skill.variants.items() if field in model.model_fields]
+        if cases and variant not in cases:
+            name = _flag(field, type(options).model_fields[field]).name
+            raise UsageError(
+                f"{name} does not apply to {case_names(skill, [variant])}",
+                hint=f"It applies to {case_names(skill, cases)}.",
+            )
+
+
 def _choices(annotation: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-    """The values that are named one by one, and what else can be given, as placeholders."""
+    """Return the values of a choice, and placeholders for other types that are allowed."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return parts, ()
@@ -129,7 +162,7 @@ def _choices(annotation: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
 
 
 def _base_type(annotation: Any) -> tuple[Any, bool]:
-    """The type of one value, without `| None` and the list or tuple around it."""
+    """Return the type of one value, and whether the option holds several."""
     if get_origin(annotation) is Annotated:
         return _base_type(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
@@ -140,31 +173,8 @@ def _base_type(annotation: Any) -> tuple[Any, bool]:
     return annotation, False
 
 
-def unknown(name: str, known: Iterable[str], command: str) -> UsageError:
-    """The error for an option that nobody declared."""
-    hint = did_you_mean(name, known) or f"`/help {command}` lists its options."
-    return UsageError(
-        f"/{command} has no option {name}",
-        hint=f"{hint} If it belongs to the text, put `--` before the text.",
-    )
-
-
-def misplaced(
-    options: SkillOptions, goes_with: Mapping[str, Sequence[str]], asked: str
-) -> tuple[str, Sequence[str]] | None:
-    """The first option given that does nothing in the case `asked`, and the cases that it is for.
-
-    Args:
-        goes_with: the cases by the name of the option's field, of options that are not for all.
-    """
-    for field, cases in goes_with.items():
-        if field in options.model_fields_set and asked not in cases:
-            return _flag(field, type(options).model_fields[field]).name, cases
-    return None
-
-
 def paths(options: SkillOptions) -> Iterator[Path]:
-    """The paths that the options hold."""
+    """Iterate over the paths among the option values."""
     for name in type(options).model_fields:
         value = getattr(options, name)
         for one in value if isinstance(value, _MANY) else (value,):
@@ -173,50 +183,29 @@ def paths(options: SkillOptions) -> Iterator[Path]:
 
 
 def build(model: type[O], values: Mapping[str, Any]) -> O:
-    """Make the options from values by key.
+    """Validate option values, given by key.
 
     Raises:
-        UsageError: a value does not fit, or a required option is missing.
-        SkillFailed: the skill's own validation of them broke.
+        UsageError: a value is invalid, or a required option is missing.
+        SkillFailed: a validator of the skill raised another error.
     """
-    found = {flag.key: flag for flag in flags(model).values()}
+    known = {flag.key: flag for flag in flags(model).values()}
     try:
-        return model.model_validate({k: _choice(found.get(k), v) for k, v in values.items()})
+        return model.model_validate({k: _choice(known.get(k), v) for k, v in values.items()})
     except ValidationError as exc:
-        infos = {info.alias or name: info for name, info in model.model_fields.items()}
-        fields = {
-            key: Wanted(flag.name, "" if flag.choices else _takes(infos[key]), flag.choices)
-            for key, flag in found.items()
-        }
-        message, hint = explain(exc.errors(), fields)
+        message, hint = explain(exc.errors(), known)
         raise UsageError(message, hint=hint) from exc
     except KeyboardInterrupt:
         raise
-    except BaseException as exc:  # a stranger's validator may raise anything
-        raise SkillFailed(f"the skill's options broke: {type(exc).__name__}: {exc}") from exc
+    except BaseException as exc:  # a plugin's validator may raise anything
+        raise SkillFailed(f"the skill's options failed: {type(exc).__name__}: {exc}") from exc
 
 
 def _choice(flag: Flag | None, value: Any) -> Any:
-    """A choice that is no text, which pydantic does not read from one."""
+    """Convert the text of a choice that is not text, which Pydantic does not convert."""
     if flag is None or not flag.choices:
         return value
     if isinstance(value, list):
         return [_choice(flag, one) for one in value]
     by_text = dict(zip(flag.choices, flag.values, strict=True))
     return by_text.get(value, value) if isinstance(value, str) else value
-
-
-def _takes(info: FieldInfo) -> str:
-    """What a number may be, as a sentence; "" for what is none."""
-    base = _base_type(info.annotation)[0]
-    if base not in (int, float):
-        return ""
-    bounds: dict[str, Any] = {}
-    for part in info.metadata:
-        for name in ("ge", "gt", "le", "lt"):
-            if (bound := getattr(part, name, None)) is not None:
-                bounds[name] = bound
-    words = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
-    said = " ".join(f"{words[name]} {bounds[name]}" for name in words if name in bounds)
-    what = "a whole number" if base is int else "a number"
-    return f"It takes {what} {said}".rstrip() + "."

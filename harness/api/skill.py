@@ -1,8 +1,8 @@
-"""What a skill is: a name, a line of help, options, and `run(call) -> Result`.
+"""Base classes of a skill: a name, a line of help, options, and `run(call) -> Result`.
 
 class Shout(Skill):
     name = "shout"
-    summary = "Say it louder"
+    summary = "Return the text in capitals"
 
     class Options(SkillOptions):
         times: int = Field(1, description="how many exclamation marks")
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from harness.errors import HarnessError, SkillFailed
 from harness.support import text_input
+from harness.support.stop_token import StopToken
 
 if TYPE_CHECKING:
     from harness.models.pool import Models
@@ -41,20 +41,20 @@ UNTOLD = "does not say what it changes"
 
 
 class SkillOptions(BaseModel):
-    """The base of every skill's `Options`: a field is a flag, its description the flag's help.
+    """Base class of every skill's `Options`: a field is a flag, its description the flag's help.
 
     Attributes:
-        manner: names of the options that say how the work is done and not what it is. A file that
-            was made with others of them is still the same job's own, to be replaced unasked.
+        manner: names of the options that do not change the result, such as the number of workers.
+            A file that the same job wrote with other values of them is replaced without asking.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     manner: ClassVar[frozenset[str]] = frozenset()
 
     @field_validator("*")
     @classmethod
     def _expand_home(cls, value: Any) -> Any:
-        """`~/x` within a quoted line, where no shell expands it."""
+        """Expand `~`, which no shell does within a quoted line."""
         try:
             if isinstance(value, Path):
                 return value.expanduser()
@@ -67,23 +67,22 @@ class SkillOptions(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a skill hands back.
+    """Result of one call of a skill.
 
     Attributes:
-        text: the result for a person; what stdout shows.
-        data: the result for a program; what `--json` prints. Without it, {"text": text}.
-        records: goes through the data one record at a time, where it is too large for `data`: what
-            the formats of plugins write. Without it they write the items of a list, else `data`.
-        renderers: what is written for each suffix the skill can save, made only when asked for.
-        writers: the same for what is too large for one text, or no text: each writes to an open
-            binary file.
-        companions: the same for the files that `Skill.companions` names; one without a writer is
+        text: the result for a person, printed to stdout.
+        data: the result for a program, printed by `--json`. Default: {"text": text}.
+        records: iterates over the data one record at a time, for results too large for `data`. The
+            formats of plugins write these; without it, the items of a list, else `data`.
+        renderers: by suffix, functions that return the text of the file to save.
+        writers: by suffix, functions that write large or binary results to an open binary file.
+        companions: writers of the files that `Skill.companions` names; a file without a writer is
             not written.
-        summary: what is said of the work. `--json` prints it instead of `data`, and with the paths
-            of what was saved.
-        exit_code: not 0 where there is a result although something failed.
-        stopped: why the work ended early. What is finished is saved and shown before it.
-        leave: ends the REPL.
+        summary: figures about the work. `--json` prints it instead of `data`, with the paths of
+            the saved files.
+        exit_code: not 0 if there is a result although something failed.
+        stopped: the error that ended the work early. What is finished is saved and printed first.
+        leave: end the interactive session.
     """
 
     text: str = ""
@@ -99,21 +98,21 @@ class Result:
 
     @property
     def code(self) -> int:
-        """The exit code of the command."""
+        """Exit code of the command."""
         return self.exit_code if self.stopped is None else self.stopped.exit_code
 
     @property
     def saves(self) -> frozenset[str]:
-        """The suffixes that this result can be saved with."""
+        """Suffixes that this result can be saved with."""
         return frozenset((*self.renderers, *self.writers))
 
     @property
     def has_records(self) -> bool:
-        """Whether there is anything that a plugin's format could write."""
+        """Whether a plugin's format has anything to write."""
         return self.records is not None or self.data is not None or bool(self.text)
 
     def each(self) -> Iterator[Any]:
-        """The records, one at a time."""
+        """Iterate over the records."""
         if self.records is not None:
             yield from self.records()
         elif isinstance(self.data, list):
@@ -122,17 +121,17 @@ class Result:
             yield {"text": self.text} if self.data is None else self.data
 
     def write(self, suffix: str, file: IO[bytes]) -> None:
-        """Write what is saved for `suffix`."""
+        """Write the file content for `suffix`."""
         if suffix in self.writers:
             self.writers[suffix](file)
         else:
             file.write(self.renderers[suffix]().encode())
 
     def as_json(self) -> str:
-        """The data as one JSON object; paths and times become text, and NaN becomes null.
+        """Return the data as one JSON object; paths and times become text, NaN becomes null.
 
         Raises:
-            SkillFailed: it cannot be written as JSON.
+            SkillFailed: the data cannot be serialized.
         """
         data = self.data if self.summary is None else self.summary
         try:
@@ -143,11 +142,11 @@ class Result:
                 default=str,
             )
         except (TypeError, ValueError, RecursionError) as exc:
-            raise SkillFailed(f"the result is no JSON: {exc}") from exc
+            raise SkillFailed(f"the result cannot be written as JSON: {exc}") from exc
 
 
 def _finite(data: Any) -> Any:
-    """The data with None for NaN and infinity, which JSON does not have."""
+    """Replace NaN and infinity, which JSON lacks, by None."""
     if isinstance(data, float):
         return data if math.isfinite(data) else None
     if isinstance(data, dict):
@@ -157,20 +156,20 @@ def _finite(data: Any) -> Any:
 
 @dataclass(slots=True)
 class Call:
-    """One use of a skill, and all it may touch.
+    """Input of one run of a skill, and the services that it may use.
 
     Attributes:
-        text: what stood on the line between the options, byte for byte, or all of stdin.
+        text: the text of the line between the options, byte for byte, or all of stdin.
         options: an instance of the skill's `Options`.
         subcommand: one of the skill's `subcommands`, or "".
         source: where `text` came from.
-        targets: where the result will be saved; the harness writes it after `run`.
-        models: who serves a task (`models.run`).
-        screen: stderr: `notice`, `progress`; and `emit`, which shows a piece of the result early.
+        targets: files to save the result to; the harness writes them after `run`.
+        models: runs work with the model that serves a task (`models.run`).
+        screen: `notice` and `progress` write to stderr, `emit` prints a piece of the result early.
         log: this run's row of the run log.
-        cancel: set when the work should stop.
-        force: the user has said `--force`: what is in the way may be replaced.
-        frameworks: the YAML files that plugins have registered, by name.
+        cancel: set when the work must stop; see `StopToken.check`.
+        force: `--force` was given: existing results may be replaced.
+        frameworks: YAML files that plugins have registered, by name.
     """
 
     text: str
@@ -182,12 +181,12 @@ class Call:
     subcommand: str = ""
     source: Literal["line", "stdin"] = "line"
     targets: tuple[Path, ...] = ()
-    cancel: threading.Event = field(default_factory=threading.Event)
+    cancel: StopToken = field(default_factory=StopToken)
     force: bool = False
     frameworks: Mapping[str, Path] = field(default_factory=dict)
 
     def read_text(self) -> str:
-        """`text` itself or, where that is the name of a .txt or .md file, what stands in it.
+        """Return `text`, or the content of the .txt or .md file that it names.
 
         Raises:
             InputError: the file is missing or empty, or cannot be read as text.
@@ -196,26 +195,30 @@ class Call:
 
 
 class Skill(ABC):
-    """A command of the harness.
+    """Base class of a command of the harness.
 
     Attributes:
         name: lower-case letters, digits and single hyphens; the slash command.
         summary: one line, shown by /help and in completion.
-        usage: what stands for the text in the usage line.
+        usage: placeholder for the text in the usage line.
         details: more help, shown by `/help NAME` between summary and options.
-        triggers: regular expressions for plain text that clearly asks for this skill. A match
-            activates it with the group `text`, or without such a group with the whole line.
-        text: whether the command needs text. Missing text is read from stdin where that is no
-            terminal, and is refused otherwise.
-        subcommands: first words that are commands of their own, with a line of help each.
-        saves: the suffixes that `save to PATH` may have, the default first.
-        formats: whether it can be saved in the formats of plugins as well; False for a skill whose
+        triggers: regular expressions for plain text that clearly requests this skill. A match runs
+            it with the group `text`, or with the whole line if there is no such group.
+        text: whether the command needs text. Missing text is read from stdin if that is not a
+            terminal, and is an error otherwise.
+        subcommands: first words that select a subcommand, with one line of help each.
+        saves: suffixes that `save to PATH` may have, the default first.
+        formats: whether results can be saved in the formats of plugins; False for a skill whose
             results never have `data`, `records` or `text`.
-        target_text: the subcommands whose text is the path to save to, each with the path it has
-            without any text, or "".
-        logged: whether its runs go into the run log.
-        tool: whether the producer model may call it. What changes the session itself, or could
-            allow the model more, is for the user alone.
+        target_text: subcommands whose text is the path to save to, each with the default path, or
+            "" for none.
+        logged: whether runs go into the run log.
+        tool: whether the producer model may call the skill. Skills that change the session, or
+            could grant the model more rights, are for the user alone.
+        Options: model of all options of the command.
+        variants: option models by subcommand, or by another case that `variant` returns. A field
+            of `Options` that some variants have is an error in all other cases; a field that no
+            variant has applies to all cases.
     """
 
     name: ClassVar[str]
@@ -231,24 +234,29 @@ class Skill(ABC):
     logged: ClassVar[bool] = True
     tool: ClassVar[bool] = True
     Options: ClassVar[type[SkillOptions]] = SkillOptions
+    variants: ClassVar[Mapping[str, type[SkillOptions]]] = {}
+
+    def variant(self, call: Call) -> str:
+        """Return the key of `variants` that applies to the call."""
+        return call.subcommand
 
     def companions(
         self, target: Path, options: SkillOptions, subcommand: str
     ) -> Mapping[str, Path]:
-        """The files that are written beside `target`, under the names `Result.companions` uses.
+        """Return the files written beside `target`, by their names in `Result.companions`.
 
-        They are refused or replaced as the target is, before the work begins.
+        The same checks apply to them as to the target, before the work begins.
         """
         return {}
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
-        """What a run changes that stays, besides its targets and companions: "trains a model".
+        """Describe the lasting changes of a run besides its files: "trains a model".
 
-        The producer model may call the skill unasked where this is "" and no file is written;
-        else the user is asked first. A skill that does not say is asked for every time.
+        The producer model may call the skill without confirmation if this is "" and no file is
+        written; otherwise the user is asked first. By default, the user is always asked.
         """
         return UNTOLD
 
     @abstractmethod
     def run(self, call: Call) -> Result:
-        """Do the work. Raise an error of `harness.errors` where there is no result."""
+        """Do the work. Raise an error of `harness.errors` if there is no result."""

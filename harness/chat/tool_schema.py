@@ -1,7 +1,7 @@
-"""Skills as tools: what a model is told of them, made of what the skills declare.
+"""JSON Schema of skills as tools that a model may call.
 
-A tool has the skill's name. Its parameters are the skill's options, and besides them `subcommand`,
-`text` and `save_to` where the skill has such a thing.
+A tool has the skill's name. Its parameters are the skill's options, and `subcommand`, `text` and
+`save_to` where the skill has them.
 """
 
 from __future__ import annotations
@@ -11,33 +11,32 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.api.options import flags
+from harness.api.options import case_names, flags, grouped
 from harness.api.skill import Skill
 from harness.models.backends.base import Tool
 
 SUBCOMMAND, TEXT, SAVE_TO = "subcommand", "text", "save_to"
 OWN = (SUBCOMMAND, TEXT, SAVE_TO)
-"""Parameters that are no options. An option of such a name cannot be given by a model."""
+"""Parameters that are not options. A model cannot give an option of such a name."""
 BARE, DETAILS, OPTIONS, ALL = range(4)
-"""How much is told: what cannot be left out; the skill's details, which say what to write into a
-text; the options without their descriptions; everything."""
+"""Levels of detail: required parts alone; with the skill's details, which describe the text; with
+options but not their descriptions; everything."""
 SUMMARY = 300
 """Characters of a summary: a SKILL.md may have a description of 1,024."""
 _KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
 def tools_of(skills: Iterable[Skill], most: int) -> tuple[Tool, ...]:
-    """A tool for each skill, in `most` bytes together.
+    """Return the tools of skills within a size limit in bytes.
 
-    Told is as much as there is room for: first what no skill can do without, then the details of
-    one after the other, then options, then what those are for. Skills that have no room at all are
-    left out.
+    Every skill is added at the lowest level of detail first; then each level is added to one skill
+    after the other while there is room. Skills without any room are left out.
     """
-    asked = [*skills]
+    candidates = [*skills]
     chosen: dict[Skill, Tool] = {}
     room = most
     for level in (BARE, DETAILS, OPTIONS, ALL):
-        for skill in asked:
+        for skill in candidates:
             if level > BARE and skill not in chosen:
                 continue
             tool = tool_of(skill, level)
@@ -48,7 +47,7 @@ def tools_of(skills: Iterable[Skill], most: int) -> tuple[Tool, ...]:
 
 
 def tool_of(skill: Skill, level: int = ALL) -> Tool:
-    """The tool that `skill` is."""
+    """Return the tool of a skill at a level of detail."""
     parts = [skill.summary[:SUMMARY]]
     if level >= DETAILS and skill.details:
         parts.append(textwrap.dedent(skill.details).strip())
@@ -62,9 +61,9 @@ def tool_of(skill: Skill, level: int = ALL) -> Tool:
 
 
 def size(tool: Tool) -> int:
-    """Bytes that a tool takes on the wire."""
-    told = f"{tool.name}{tool.description}{json.dumps(dict(tool.parameters))}"
-    return len(told.encode()) + 60
+    """Return the approximate size of a tool in a request, in bytes."""
+    text = f"{tool.name}{tool.description}{json.dumps(dict(tool.parameters))}"
+    return len(text.encode()) + 60
 
 
 def _own(skill: Skill) -> dict[str, Any]:
@@ -81,16 +80,20 @@ def _own(skill: Skill) -> dict[str, Any]:
 
 
 def _options(skill: Skill, level: int, needed: Sequence[str]) -> dict[str, Any]:
-    """Each option with its JSON Schema, without what says nothing to a model."""
     schema = skill.Options.model_json_schema(by_alias=True)
+    descriptions: dict[str, list[str]] = {}
+    for cases, listed in grouped(skill).items():
+        for flag in listed:
+            about = f"{case_names(skill, cases)}: {flag.help}" if cases else flag.help
+            descriptions.setdefault(flag.key, []).append(about)
     found = {}
     for flag in flags(skill.Options).values():
         if flag.key in OWN or (level < OPTIONS and flag.key not in needed):
             continue
-        told = _plain(schema["properties"][flag.key], schema.get("$defs", {}))
+        parameter = _plain(schema["properties"][flag.key], schema.get("$defs", {}))
         if flag.help and (level >= ALL or flag.key in needed):
-            told["description"] = flag.help
-        found[flag.key] = told
+            parameter["description"] = "; ".join(descriptions[flag.key])
+        found[flag.key] = parameter
     return found
 
 
@@ -100,7 +103,7 @@ def _required(skill: Skill) -> list[str]:
 
 
 def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
-    """A type that every server understands: no references, no choice with null, no formats."""
+    """Return a schema that every server supports: no references, null choices or formats."""
     if "$ref" in schema:
         return _plain(defs[schema["$ref"].rpartition("/")[2]], defs)
     choices = [c for c in schema.get("anyOf", ()) if c.get("type") != "null"]

@@ -1,4 +1,4 @@
-"""Completion in the session: slash commands, then their subcommands, names and options."""
+"""Completion in the session: slash commands, then subcommands, names and options."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from harness.api.options import Flag, GeneralOptions, flags
+from harness.api.options import Flag, GeneralOptions, flags, grouped
 from harness.api.skill import Skill
 from harness.plugins.catalogue import Catalogue
 
 
 class LineCompleter(Completer):
-    """Completes the word before the cursor.
+    """Complete the word before the cursor.
 
     Args:
-        catalogue: asked at every key, since /reload makes another one.
+        catalogue: called at every key, since /reload replaces the catalogue.
     """
 
     def __init__(self, catalogue: Callable[[], Catalogue]) -> None:
@@ -33,25 +33,25 @@ class LineCompleter(Completer):
         if not blank:
             rows = [
                 *_skills(catalogue),
-                *((n, f"is disabled; /skills enable {n}") for n in catalogue.disabled),
-                *((n, "is a plugin that you have not trusted") for n in catalogue.untrusted),
+                *((n, f"disabled; /skills enable {n}") for n in catalogue.disabled),
+                *((n, "a plugin that is not trusted") for n in catalogue.untrusted),
             ]
             yield from _matching(before, sorted((f"/{n}", about) for n, about in rows))
         elif (found := catalogue.skills.get(name[1:])) is not None:
             yield from _arguments(found.skill, rest)
-            *said, word = rest.split(" ")
+            *before_word, word = rest.split(" ")
             if not word.startswith("-"):
-                yield from _matching(word, _names(catalogue, [name[1:], *said]))
+                yield from _matching(word, _names(catalogue, [name[1:], *before_word]))
 
 
 def _skills(catalogue: Catalogue) -> list[tuple[str, str]]:
-    return [(name, found.skill.summary) for name, found in catalogue.skills.items()]
+    return [(name, found.summary) for name, found in catalogue.skills.items()]
 
 
-def _names(catalogue: Catalogue, said: Sequence[str]) -> list[tuple[str, str]]:
-    """The names that those of the harness's own commands take that are about skills."""
+def _names(catalogue: Catalogue, words: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the names of skills that /help and /skills take as text."""
     waiting = [(name, file.description) for name, file in catalogue.untrusted.items()]
-    match said:
+    match words:
         case ["help"]:
             return _skills(catalogue)
         case ["skills", "trust"]:
@@ -65,10 +65,10 @@ def _names(catalogue: Catalogue, said: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _arguments(skill: Skill, rest: str) -> Iterator[Completion]:
-    """Options anywhere, subcommands as the first word, choices after their option."""
+    """Complete options anywhere, subcommands as the first word, choices after their option."""
     words = rest.split(" ")
     word = words[-1]
-    known = flags(skill.Options, GeneralOptions)
+    known = _flags(skill, words[0])
     name, equals, _ = word.partition("=")
     if len(words) > 1 and words[-2] in known and known[words[-2]].choices:
         yield from _matching(word, [(choice, "") for choice in known[words[-2]].choices])
@@ -81,16 +81,26 @@ def _arguments(skill: Skill, rest: str) -> Iterator[Completion]:
         yield from _matching(word, list(skill.subcommands.items()))
 
 
+def _flags(skill: Skill, subcommand: str) -> dict[str, Flag]:
+    """Return the options that apply to the subcommand, or all of them if there is none."""
+    known = flags(skill.Options, GeneralOptions)
+    if subcommand in skill.subcommands and skill.variants:
+        others = {f.name for cases, fs in grouped(skill).items() if cases for f in fs}
+        own = flags(skill.variants[subcommand]) if subcommand in skill.variants else {}
+        known = {name: f for name, f in known.items() if name not in others} | own
+    return known
+
+
 def _about(flag: Flag) -> str:
     return f"{flag.metavar}  {flag.help}".strip()
 
 
 def _matching(word: str, rows: Iterable[tuple[str, str]]) -> Iterator[Completion]:
-    """The rows that hold the word: an exact match first, then those that begin with it."""
+    """Yield the rows that contain the word: exact matches first, then prefixes."""
 
     def rank(row: tuple[str, str]) -> tuple[bool, bool]:
         return row[0] != word, not row[0].startswith(word)
 
-    held = [row for row in rows if word.lstrip("/-") in row[0]]
-    for text, about in sorted(held, key=rank):
+    found = [row for row in rows if word.lstrip("/-") in row[0]]
+    for text, about in sorted(found, key=rank):
         yield Completion(text, start_position=-len(word), display_meta=about)

@@ -51,7 +51,7 @@ def _run(words: list[str]) -> int:
     settings = settings_module.from_environment()
     if asks_for_help:
         app = App(settings, Door("one-shot"), general=general)
-        Screen().result(program_help(f.skill for f in app.catalogue.skills.values()))
+        Screen().result(program_help(app.catalogue.skills.values()))
         return 0
     if not rest and sys.stdin is not None and sys.stdin.isatty():
         from harness.cli import repl

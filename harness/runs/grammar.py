@@ -1,18 +1,18 @@
-"""The grammar of a line.
+"""Grammar of a line.
 
     line     = "/" name [subcommand] {option | "-o" path} [text] {option} [save] {option}
-    save     = "save to" path {"-o" path} | "-o" path {"-o" path}      (a path may have quotes)
+    save     = "save to" path {"-o" path} | "-o" path {"-o" path}      (a path may be quoted)
     option   = "--name" | "--name" value | "--name=value"
 
 The text between the options is kept byte for byte and never split into words, so that an abstract
-with quotes and line breaks passes unharmed. `--` ends the options: what follows is all text.
+with quotes and line breaks passes unchanged. `--` ends the options: all that follows is text.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,11 +40,13 @@ _SAVE_UNQUOTED = re.compile(
 _FLAG_AT_END = re.compile(
     rf"(?:\A|\s)(?P<flag>--{_NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
 )
+_LIKE_OPTIONS = re.compile(r"\A\s|(?:\A|\s)(?:-|save\s+to\s)|\s\Z", re.IGNORECASE)
+_BARE = re.compile(r"(?!--)[^\s\"'][^\s]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """A parsed line: which command, on what, how, and where its result goes."""
+    """One use of a command: its text, options, general options and targets."""
 
     name: str
     subcommand: str
@@ -65,48 +67,64 @@ def split_command(line: str) -> tuple[str, str] | None:
 
 
 def is_name(word: str) -> bool:
-    """Whether a command could have this name."""
+    """Return True if a command could have this name."""
     return skill_md.NAME.fullmatch(word) is not None
 
 
 def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) -> Invocation:
-    """Parse what follows the name of `skill`.
+    """Parse the part of a line after the name of `skill`.
 
     Args:
-        general: general options given before the line, by key; the line's own win.
+        general: general options given before the line, by key; those of the line override them.
 
     Raises:
-        UsageError: an unknown option, one without its value, or a value that does not fit.
+        UsageError: an unknown option, a missing value, or an invalid value.
     """
-    parser = _Parser(skill)
+    parser = _Parser(f"/{skill.name}", opts.flags(skill.Options, GeneralOptions))
     text = parser.take_leading(rest)
     subcommand = ""
-    if skill.subcommands:
-        subcommand, text = _take_subcommand(skill, text)
-        if subcommand:
-            text = parser.take_leading(text)
+    match = _WORD.match(text)
+    if match and match[1] in skill.subcommands and not parser.verbatim:
+        subcommand, text = match[1], parser.take_leading(text[match.end() :])
     if not parser.verbatim:
         text = parser.take_trailing(text)
-    general_keys = {flag.key for flag in opts.flags(GeneralOptions).values()}
-    mine = {k: v for k, v in parser.values.items() if k not in general_keys}
-    shared = {k: v for k, v in parser.values.items() if k in general_keys}
-    if parser.help:  # a required option that is missing must not stand in the way of help
-        shown = opts.build(GeneralOptions, {**(general or {}), **shared})
-        return Invocation(skill.name, subcommand, text, SkillOptions(), shown, help=True)
-    return Invocation(
-        name=skill.name,
-        subcommand=subcommand,
-        text=text,
-        options=opts.build(skill.Options, mine),
-        general=opts.build(GeneralOptions, {**(general or {}), **shared}),
-        targets=tuple(parser.targets),
-    )
+    return parser.invocation(skill, subcommand, text, general or {})
+
+
+def from_words(skill: Skill, words: Sequence[str], subcommand: str = "") -> Invocation:
+    """Parse the arguments of a script that runs `skill`: options and at most one text.
+
+    Raises:
+        UsageError: as `parse`; or there is more than one text.
+    """
+    parser = _Parser(f"/{skill.name}", opts.flags(skill.Options, GeneralOptions))
+    texts, left = [], list(words)
+    while left := parser.take_words(left):
+        texts.append(left.pop(0))
+    if len(texts) > 1 and not parser.help:
+        raise UsageError(f"expected one {skill.usage}, got {len(texts)}: {', '.join(texts)}"[:200])
+    return parser.invocation(skill, subcommand, "".join(texts[:1]), {})
+
+
+def parse_general(words: Sequence[str]) -> tuple[dict[str, object], list[str]]:
+    """Parse the general options before a line.
+
+    Returns: the options by key, and the remaining words.
+
+    Raises:
+        UsageError: an unknown option, or a missing value.
+    """
+    parser = _Parser("agent.py", opts.flags(GeneralOptions))
+    special = next((i for i, w in enumerate(words) if w in ("--help", "-h", "--version")), None)
+    left = parser.take_words(words[:special])
+    rest = [] if special is None else words[special:]
+    return parser.values, [*left, *rest]
 
 
 def trusts(rest: str) -> bool:
-    """Whether `--trust` stands where options stand: before the text, or after it.
+    """Return True if `--trust` is among the options before or after the text.
 
-    For a plugin whose own options are not known yet, since nothing of it may run before.
+    For a plugin that is not trusted yet: its options are unknown, since its code may not run.
     """
     before, ended, _ = f" {rest} ".partition(" -- ")
     while not ended and (match := _SAVE_AT_END.search(before)):
@@ -121,80 +139,84 @@ def trusts(rest: str) -> bool:
     return "--trust" in leading + trailing
 
 
-def parse_general(words: list[str]) -> tuple[dict[str, object], list[str]]:
-    """Take the general options off the front of command-line words.
-
-    Returns: the options by key, and the words that are left.
-
-    Raises:
-        UsageError: an unknown option, or one without its value.
-    """
-    known = opts.flags(GeneralOptions)
-    values: dict[str, object] = {}
-    while words and words[0].startswith("--") and words[0] not in ("--", "--help", "--version"):
-        name, given, value = words[0].partition("=")
-        flag = known.get(name)
-        if flag is None:
-            hint = did_you_mean(name, known) or "`--help` lists the options."
-            raise UsageError(f"there is no option {name}", hint=hint)
-        words = words[1:]
-        if flag.sets is not None and given:
-            raise UsageError(f"{name} takes no value")
-        if flag.sets is not None:
-            values[flag.key] = flag.sets
-        elif given:
-            values[flag.key] = value
-        elif words:
-            values[flag.key], words = words[0], words[1:]
-        else:
-            raise UsageError(f"{name} needs a value")
-    return values, words[1:] if words[:1] == ["--"] else words
+def render(skill: Skill, invocation: Invocation) -> str:
+    """Return the line that a user would type for an invocation, for display and the run log."""
+    text = invocation.text
+    words = [*_rendered_options(skill, invocation.options)]
+    targets = [_quoted(str(target)) for target in invocation.targets]
+    head = [f"/{skill.name}", invocation.subcommand]
+    first = text.split(maxsplit=1)[:1]
+    if _LIKE_OPTIONS.search(text) or (first and first[0] in skill.subcommands):
+        parts = [*head, *words, *(f"-o {target}" for target in targets), f"-- {text}"]
+    else:
+        saves = [f"{'-o' if i else 'save to'} {target}" for i, target in enumerate(targets)]
+        parts = [*head, text, *words, *saves]
+    return " ".join(filter(None, parts))
 
 
-def _take_subcommand(skill: Skill, text: str) -> tuple[str, str]:
-    match = _WORD.match(text)
-    if match is None or match[1] not in skill.subcommands:
-        return "", text
-    return match[1], text[match.end() :]
+def _rendered_options(skill: Skill, options: SkillOptions) -> Iterator[str]:
+    given = options.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    for flag in opts.flags(skill.Options).values():
+        value = given.get(flag.key)
+        if flag.sets is not None and value == flag.sets:
+            yield flag.name
+        elif flag.sets is None and value is not None:
+            for one in value if isinstance(value, list) else [value]:
+                yield f"{flag.name} {_quoted(str(one))}"
+
+
+def _quoted(value: str) -> str:
+    if _BARE.fullmatch(value):
+        return value
+    return f"'{value}'" if '"' in value else f'"{value}"'
 
 
 @dataclass(slots=True)
 class _Parser:
-    skill: Skill
+    command: str
+    flags: Mapping[str, Flag]
     values: dict[str, object] = field(default_factory=dict)
     targets: list[Path] = field(default_factory=list)
     trailing: dict[str, list[str]] = field(default_factory=dict)
     verbatim: bool = False
     help: bool = False
-    flags: dict[str, Flag] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.flags = opts.flags(self.skill.Options, GeneralOptions)
+    def invocation(
+        self, skill: Skill, subcommand: str, text: str, general: Mapping[str, object]
+    ) -> Invocation:
+        """Validate the values and return the invocation."""
+        keys = {flag.key for flag in opts.flags(GeneralOptions).values()}
+        own = {k: v for k, v in self.values.items() if k not in keys}
+        shared = {k: v for k, v in self.values.items() if k in keys}
+        # For help, a required option may be missing.
+        options = SkillOptions() if self.help else opts.build(skill.Options, own)
+        merged = opts.build(GeneralOptions, {**general, **shared})
+        targets = () if self.help else tuple(self.targets)
+        return Invocation(skill.name, subcommand, text, options, merged, targets, self.help)
 
     def take_leading(self, text: str) -> str:
-        """Take the options off the front; the text after them loses its leading blanks only."""
+        """Parse the options at the start; return the text after them without leading blanks."""
         while match := _LEADING.match(text):
             name, value = match["flag"], match["value"]
             text = text[match.end() :]
             if name == "--":
                 self.verbatim = True
                 return text[1:]
-            if name == "-h" or name == "--help":
+            if name in ("-h", "--help"):
                 self.help = True
                 continue
-            needs_value = name == "-o" or self._flag(name).sets is None
-            if needs_value and value is None:
+            if value is None and self._takes_value(name):
                 following = _NEXT_VALUE.match(text)
                 if following is None:
                     raise UsageError(f"{name} needs a value")
                 value, text = following[1], text[following.end() :]
-            self._set(name, value)
+            self._set(name, None if value is None else unquote(value))
         return text.lstrip()
 
     def take_trailing(self, text: str) -> str:
-        """Take options off the end, and one `save to` with any `-o` after it.
+        """Parse the options at the end, and one `save to` with any `-o` after it.
 
-        A second one before that could be the text's own words, so it is refused.
+        A second `save to` before that could belong to the text, so it is an error.
         """
         targets: list[Path] = []
         saved = False
@@ -203,7 +225,7 @@ class _Parser:
                 if saved:
                     raise UsageError(
                         f"there is another {match['how']} before the last `save to`",
-                        hint="More targets follow it with -o. For a text that ends like that, "
+                        hint="Give more targets after it with -o. For a text that ends like that, "
                         "write -o PATH -- TEXT.",
                     )
                 targets.insert(0, as_path(match["path"]))
@@ -217,8 +239,26 @@ class _Parser:
                 return text
             text = text[: match.start()]
 
+    def take_words(self, words: Sequence[str]) -> list[str]:
+        """Parse the options at the start of a list of words; return the other words."""
+        left = list(words)
+        while left and not self.verbatim and (left[0].startswith("--") or left[0] in ("-o", "-h")):
+            name, equals, given = left.pop(0).partition("=")
+            value = given if equals else None
+            if name == "--":
+                self.verbatim = True
+            elif name in ("-h", "--help"):
+                self.help = True
+            else:
+                if value is None and self._takes_value(name):
+                    if not left:
+                        raise UsageError(f"{name} needs a value")
+                    value = left.pop(0)
+                self._set(name, value)
+        return left
+
     def _take_flag(self, match: re.Match[str]) -> bool:
-        """Take the option at the end of the text; False if what stands there is text."""
+        """Parse the option at the end of the text; return False if it is text."""
         name, value = match["flag"], match["value"]
         if name in ("-h", "--help"):
             self.help = self.help or value is None
@@ -228,19 +268,26 @@ class _Parser:
             raise UsageError(f"{name} needs a value")
         if flag.sets is not None and value is not None:
             raise UsageError(
-                f"{name} takes no value, and options stand before or after the text",
+                f"{name} takes no value, and options go before or after the text",
                 hint="If it belongs to the text, put `--` before the text.",
             )
-        if flag.many:  # the last one is met first
+        if flag.many:  # the last one is parsed first
             self.trailing.setdefault(flag.key, []).insert(0, unquote(value or ""))
         else:
-            self._set(name, value)
+            self._set(name, None if value is None else unquote(value))
         return True
 
     def _flag(self, name: str) -> Flag:
         if name not in self.flags:
-            raise opts.unknown(name, self.flags, self.skill.name)
+            known = did_you_mean(name, self.flags) or f"`{self.command} --help` lists the options."
+            raise UsageError(
+                f"{self.command} has no option {name}",
+                hint=f"{known} If it belongs to the text, put `--` before the text.",
+            )
         return self.flags[name]
+
+    def _takes_value(self, name: str) -> bool:
+        return name == "-o" or self._flag(name).sets is None
 
     def _many(self, key: str) -> list[object]:
         values = self.values.get(key, [])
@@ -253,28 +300,26 @@ class _Parser:
         flag = self._flag(name)
         if flag.key in self.values and not flag.many:
             raise UsageError(f"{name} is given twice")
-        if flag.sets is not None:
-            if value is not None:
-                raise UsageError(f"{name} takes no value")
-            self.values[flag.key] = flag.sets
-        elif flag.many:
-            self.values[flag.key] = [*self._many(flag.key), unquote(value or "")]
+        if flag.sets is not None and value is not None:
+            raise UsageError(f"{name} takes no value")
+        if flag.many:
+            self.values[flag.key] = [*self._many(flag.key), value]
         else:
-            self.values[flag.key] = unquote(value or "")
+            self.values[flag.key] = value if flag.sets is None else flag.sets
 
 
 def unquote(value: str) -> str:
-    """The value without the one pair of quotes around it, if it has one."""
+    """Return the value without the pair of quotes around it, if there is one."""
     if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
         return value[1:-1]
     return value
 
 
 def as_path(value: str) -> Path:
-    """The path of a target, from a line.
+    """Return the path of a target or an input file, unquoted and with `~` expanded.
 
     Raises:
-        UsageError: there is none, or its home folder does not exist.
+        UsageError: it is empty, or its home folder does not exist.
     """
     path = unquote(value)
     if not path:

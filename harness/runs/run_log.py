@@ -157,17 +157,22 @@ class RunLog:
         )
         return Run(self, run_id)
 
-    def made(self, path: Path, sha256: str, job: str) -> bool:
-        """Whether `path`, with this content, was last written by this very job.
+    def made(self, path: Path, sha256: str, job: str, line: str = "") -> bool:
+        """Return True if `path` with this content was last written by the same job.
 
-        A later row with other content is of a process that was killed before it put it in place.
+        Rows with other content belong to processes that were killed before they put it in place.
+        Job keys of older versions, which have no "2:", depend on the order of options: the line is
+        compared instead.
         """
         rows = self.query(
-            "SELECT job FROM outputs JOIN runs ON runs.id = run_id"
+            "SELECT job, line FROM outputs JOIN runs ON runs.id = run_id"
             " WHERE path = ? AND sha256 = ? ORDER BY outputs.id DESC LIMIT 1",
             [str(path.resolve()), sha256],
         )
-        return bool(rows) and rows[0]["job"] == job
+        return any(
+            row["job"] == job or (not row["job"].startswith("2:") and row["line"] == line)
+            for row in rows
+        )
 
     def recent(self, limit: int) -> list[dict[str, Any]]:
         """The newest runs first."""

@@ -123,6 +123,9 @@ class Execution:
             frameworks={name: f.path for name, f in self.catalogue.frameworks.items()},
         )
         models.cancel = call.cancel
+        with self._isolated():
+            variant = self.skill.variant(call)
+        opts.check_variant(self.skill, call.options, variant)
         with self._line_ended(screen), recorded(self._recording(call)) as recording:
             result = call_isolated(self.skill, call, self._formats)
             if general.as_json and (result.summary is not None or not targets):
@@ -187,22 +190,22 @@ class Execution:
 
     @property
     def _job(self) -> str:
-        """Names the work by what is asked for, so that the same work may replace its own file.
+        """Return a key of the work, so that the same work may replace its own files.
 
-        A path means another input in another folder, and stdin is its content. A file that has
-        changed is the same input: its result is brought up to date.
+        It depends on the working folder, which paths are relative to, and on the content of stdin,
+        but not on the content of input files: their results are brought up to date.
         """
         asked = self.invocation
-        options = asked.options.model_dump_json(exclude=set(asked.options.manner))
+        options = asked.options.model_dump(mode="json", exclude=set(asked.options.manner))
         parts = [asked.name, asked.subcommand, self.text, options, str(self.settings.project_dir)]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return "2:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _may_replace(self, target: Path) -> bool:
         if self.invocation.general.force:
             return True
         sha256 = output.digest(target)
         self._replaceable.add((target.resolve(), sha256))
-        if self.run_log.made(target, sha256, self._job):
+        if self.run_log.made(target, sha256, self._job, self.line):
             return True
         confirm, asked = self.door.confirm, self.door.asks_first or self.invocation.general.yes
         return confirm is not None and (asked or confirm(f"{target} exists. Overwrite it?"))

@@ -1,4 +1,4 @@
-"""What the user may have meant by a name that nothing has."""
+"""Suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def did_you_mean(
     most: int = 3,
     cutoff: float = 0.6,
 ) -> str:
-    """A question that names what is near to `name`; "" where nothing is.
+    """Return a question that suggests similar known names, or "" if there are none.
 
     Args:
-        shown: how a known name is written.
-        most: how many it may name.
-        cutoff: how near it has to be, from 0 to 1.
+        shown: formats a known name.
+        most: maximum number of suggestions.
+        cutoff: minimum similarity, from 0 to 1.
     """
     near = difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff)
     return f"Did you mean {' or '.join(map(shown, near))}?" if near else ""

@@ -81,15 +81,3 @@ def to_stderr() -> None:
         os.dup2(STDERR, STDOUT)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
-
-
-def mend() -> bool:
-    """Open stdout's descriptor again where a plugin has closed it; whether it had."""
-    if _own is None:
-        return False
-    try:
-        os.fstat(STDOUT)
-    except OSError:
-        to_stderr()
-        return True
-    return False

@@ -6,7 +6,7 @@ result = run_skill(MySkill(), "some text", model=model)
 assert model.requests[0].messages[-1].content == "some text"
 
 app = fake_app(tmp_path, model, MySkill())
-assert_refuses(app, "/mine --max ten", "--max: 'ten' is not a number")
+assert_refuses(app, "/mine --max ten", "--max: 'ten' should be a valid integer")
 assert assert_saves(app, "/mine some text", tmp_path / "mood.json").read_text()
 """
 

@@ -228,6 +228,7 @@ def run_skill(
         source=source,
         frameworks=frameworks or {},
     )
+    skill_options.check_variant(skill, call.options, skill.variant(call))
     return skill.run(call)
 
 

@@ -6,15 +6,18 @@ import calendar
 import re
 from datetime import date
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
-from harness.api.options import misplaced
 from harness.api.skill import Call, Result, Skill, SkillOptions
-from harness.errors import UsageError
+from skills.corpus.options import (
+    AnswerOptions,
+    DatabaseOptions,
+    TitledColumnOptions,
+    WorkerOptions,
+)
 from skills.nanda.framework_option import FrameworkOption, chosen
 
 _ASK = r"(?:please\s+|can\s+you\s+|could\s+you\s+|would\s+you\s+)*annotate\s+"
@@ -27,22 +30,6 @@ _FILE = r"\"[^\"\n]+\.(?:txt|md)\"|'[^'\n]+\.(?:txt|md)'|\S+\.(?:txt|md)"
 _END = r"\s*[.!?]?\s*\Z"
 _SAVE = r"(?:\s+(?:save\s+to|-o)\s.+)?"
 
-_TOPIC, _TABLE, _PAPER = "a topic", "a table", "one paper"
-_GOES_WITH = {
-    "title": (_PAPER,),
-    "limit": (_TABLE,),
-    "abstract_column": (_TABLE,),
-    "id_column": (_TABLE,),
-    "title_column": (_TABLE,),
-    "retry_failed": (_TABLE, _TOPIC),
-    "workers": (_TABLE, _TOPIC),
-    "db": (_TABLE, _TOPIC),
-    "source": (_TOPIC,),
-    "max": (_TOPIC,),
-    "since": (_TOPIC,),
-    "until": (_TOPIC,),
-}
-"""The options that are not for all that can be annotated."""
 _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
 
 
@@ -59,6 +46,33 @@ def _day(value: Any, *, last: bool) -> Any:
         except ValueError:  # month 13, day 31 of a shorter one, year 0
             pass
     raise ValueError(f"{value!r} is no date; write 2025, 2025-01 or 2025-01-31")
+
+
+class PaperOptions(SkillOptions):
+    title: str | None = Field(None, description="the paper's title; default: the one of the input")
+
+
+class JobOptions(WorkerOptions, DatabaseOptions):
+    """Options for many papers, which are annotated as a job that can be resumed."""
+
+    retry_failed: bool = Field(False, description="process only the papers that failed before")
+
+
+class TableOptions(JobOptions, TitledColumnOptions):
+    limit: int | None = Field(None, ge=1, description="only the first N rows")
+
+
+class TopicOptions(JobOptions):
+    source: Literal["corpus", "arxiv"] | None = Field(
+        None, description="search for papers only there"
+    )
+    max: int = Field(10, ge=1, le=200, description="maximum number of papers")
+    since: Annotated[date | None, BeforeValidator(partial(_day, last=False))] = Field(
+        None, description="papers from this day, month or year on"
+    )
+    until: Annotated[date | None, BeforeValidator(partial(_day, last=True))] = Field(
+        None, description="papers up to this day, month or year"
+    )
 
 
 class Annotate(Skill):
@@ -86,42 +100,25 @@ class Annotate(Skill):
     )
     saves = (".jsonl", ".csv", ".parquet", ".json", ".md", ".html")
 
-    class Options(SkillOptions):
+    class Options(TopicOptions, TableOptions, PaperOptions, AnswerOptions):
         manner: ClassVar[frozenset[str]] = frozenset({"workers", "retry_failed", "limit"})
 
-        title: str | None = Field(
-            None, description="the paper's title, instead of the one in the input"
-        )
         framework: FrameworkOption = None
-        max_tokens: int | None = Field(
-            None, ge=16, description="tokens of one answer at most; the default cuts no annotation"
-        )
-        limit: int | None = Field(None, ge=1, description="of a table, the first N rows alone")
-        retry_failed: bool = Field(
-            False, description="table or topic: do again what failed before, and nothing else"
-        )
-        workers: int | None = Field(
-            None,
-            ge=1,
-            le=256,
-            description="table or topic: answers at once; the default is what the model serves",
-        )
-        abstract_column: str | None = Field(None, description="the table's column of abstracts")
-        id_column: str | None = Field(None, description="the table's column of ids")
-        title_column: str | None = Field(None, description="the table's column of titles")
-        db: Path | None = Field(
-            None, description="table or topic: the corpus database, instead of your own"
-        )
-        source: Literal["corpus", "arxiv"] | None = Field(
-            None, description="look for a topic there alone"
-        )
-        max: int = Field(10, ge=1, le=200, description="papers on a topic at most")
-        since: Annotated[date | None, BeforeValidator(partial(_day, last=False))] = Field(
-            None, description="of a topic, papers from this day, month or year on"
-        )
-        until: Annotated[date | None, BeforeValidator(partial(_day, last=True))] = Field(
-            None, description="of a topic, papers up to this day, month or year"
-        )
+
+    variants: ClassVar[dict[str, type[SkillOptions]]] = {
+        "one paper": PaperOptions,
+        "a table": TableOptions,
+        "a topic": TopicOptions,
+    }
+
+    def variant(self, call: Call) -> str:
+        from skills.annotate.papers import is_topic, table_in
+
+        if call.source == "stdin":
+            return "one paper"
+        if table_in(call.text):
+            return "a table"
+        return "a topic" if is_topic(call.text) else "one paper"
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         """Annotations are kept in the user's own corpus, as those of any line are."""
@@ -129,33 +126,22 @@ class Annotate(Skill):
         return f"writes into the database {options.db}" if options.db else ""
 
     def run(self, call: Call) -> Result:
-        from skills.annotate.papers import is_topic, table_in
-
-        on_line = call.source == "line"
-        table = table_in(call.text) if on_line else None
-        case = _TABLE if table else _TOPIC if on_line and is_topic(call.text) else _PAPER
-        _refuse_misplaced(call, case)
         framework = chosen(call.options.framework, call.frameworks)
-        if table:
+        variant = self.variant(call)
+        if variant == "a table":
+            from skills.annotate.papers import table_in
             from skills.annotate.table.command import annotate_table
 
+            table = table_in(call.text)
+            assert table is not None
             return annotate_table(call, table, framework)
-        if case == _TOPIC:
+        if variant == "a topic":
             from skills.annotate.survey.command import annotate_topic
 
             return annotate_topic(call, framework)
         from skills.annotate.single import annotate_text
 
         return annotate_text(call, framework)
-
-
-def _refuse_misplaced(call: Call, case: str) -> None:
-    """Refuse options that `case`, which the call is, would not look at."""
-    if wrong := misplaced(call.options, _GOES_WITH, case):
-        flag, cases = wrong
-        name = " ".join(call.text.split())
-        this = "this" if case == _PAPER or len(name) > 60 else name
-        raise UsageError(f"{flag} is for {' or '.join(cases)}, and {this} is {case}")
 
 
 @hookimpl

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
-from harness.api.options import misplaced
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
+from skills.corpus.options import DatabaseOptions, TitledColumnOptions
 from skills.nanda.framework_option import FrameworkOption
 
-_GOES_WITH = {
-    "move": ("search",),
-    "year": ("search",),
-    "category": ("search",),
-    "limit": ("search", "filter", "add"),
-    "abstract_column": ("add",),
-    "id_column": ("add",),
-    "title_column": ("add",),
-}
-"""The options that are not for all subcommands."""
 _SAVED = ("search", "filter", "export", "page")
+
+
+class SearchOptions(SkillOptions):
+    move: tuple[str, ...] = Field((), description="only in this move; may be repeated")
+    year: str | None = Field(None, description="papers of 2024, 2023..2025, 2024.. or ..2022")
+    category: tuple[str, ...] = Field((), description="papers with this category; may be repeated")
+    limit: int | None = Field(None, ge=1, description="maximum number of moves (default: 20)")
+
+
+class FilterOptions(SkillOptions):
+    limit: int | None = Field(
+        None, ge=1, description="maximum number of papers (default: 50 are shown, all are saved)"
+    )
+
+
+class AddOptions(TitledColumnOptions):
+    limit: int | None = Field(None, ge=1, description="only the first N rows")
 
 
 class Corpus(Skill):
@@ -59,25 +65,14 @@ class Corpus(Skill):
     saves = (".jsonl", ".csv", ".parquet", ".json", ".md", ".html")
     target_text: ClassVar[dict[str, str]] = {"export": "", "page": "corpus.html"}
 
-    class Options(SkillOptions):
-        db: Path | None = Field(None, description="the corpus database, instead of your own")
+    class Options(AddOptions, FilterOptions, SearchOptions, DatabaseOptions):
         framework: FrameworkOption = None
-        move: tuple[str, ...] = Field((), description="search: in this move alone; may be repeated")
-        year: str | None = Field(
-            None, description="search: papers of 2024, 2023..2025, 2024.. or ..2022"
-        )
-        category: tuple[str, ...] = Field(
-            (), description="search: papers with this category; may be repeated"
-        )
-        limit: int | None = Field(
-            None,
-            ge=1,
-            description="search: moves at most (20 unless given); filter: papers at most (50 are "
-            "shown unless given, and all saved); add: rows at most",
-        )
-        abstract_column: str | None = Field(None, description="add: the column of abstracts")
-        id_column: str | None = Field(None, description="add: the column of ids")
-        title_column: str | None = Field(None, description="add: the column of titles")
+
+    variants: ClassVar[dict[str, type[SkillOptions]]] = {
+        "search": SearchOptions,
+        "filter": FilterOptions,
+        "add": AddOptions,
+    }
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         assert isinstance(options, Corpus.Options)
@@ -94,21 +89,15 @@ class Corpus(Skill):
                 else "/corpus needs a subcommand",
                 hint=f"It has {', '.join(self.subcommands)}.",
             )
-        _refuse_misplaced(call)
+        _check_targets(call)
         from skills.corpus.commands import COMMANDS
 
         return COMMANDS[asked](call)
 
 
-def _refuse_misplaced(call: Call) -> None:
-    """Refuse options and targets that the subcommand would not look at."""
+def _check_targets(call: Call) -> None:
+    """Raise UsageError for targets that the subcommand does not write."""
     asked = call.subcommand
-    if wrong := misplaced(call.options, _GOES_WITH, asked):
-        flag, subcommands = wrong
-        raise UsageError(
-            f"{flag} does not go with /corpus {asked}",
-            hint=f"It goes with {', '.join(subcommands)}.",
-        )
     if call.targets and asked not in _SAVED:
         raise UsageError(f"/corpus {asked} saves no file", hint="--json prints its result as JSON.")
     if asked == "page":

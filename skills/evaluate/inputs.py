@@ -11,12 +11,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import InputError
-from harness.support.text_input import shown
+from harness.support.text_input import place, regular_file, shown, text_lines
 from skills.annotate.papers import check_length
 from skills.annotate.table import sources
 from skills.annotate.table.sources import Source
 from skills.corpus.tables.columns import Columns
-from skills.corpus.tables.files import place, regular_file, text_lines
 from skills.corpus.tables.reader import open_table
 from skills.evaluate.annotators import Moves
 from skills.evaluate.metrics.labels import LABELS, Labelled
@@ -59,7 +58,7 @@ def with_gold(path: Path, columns: Columns, framework: Framework, limit: int | N
             identity = row.paper.id, row.paper.sha256
             gold[identity] = row.valid_moves(framework)
             places[identity] = row.where
-    papers = list(source.papers())
+    papers = source.papers
     for paper in papers:
         _check(paper, places[paper.id, paper.sha256], framework)
     return Subject(source, papers, [gold[paper.id, paper.sha256] for paper in papers])
@@ -79,7 +78,7 @@ def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
     if not found:
         raise InputError("holds no abstracts", where=shown(path), hint=_ONE_A_LINE)
     papers = [paper for paper, _ in found]
-    source = Source(str(path), lambda: iter(papers), "paper_id", len(papers), path=path)
+    source = Source(str(path), papers, "paper_id", len(papers), path=path)
     return Subject(source, papers, labelled=[labelled for _, labelled in found])
 
 

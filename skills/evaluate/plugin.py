@@ -8,18 +8,15 @@ from typing import ClassVar
 from pydantic import Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
-from harness.api.options import misplaced
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
+from skills.corpus.options import (
+    AnswerOptions,
+    DatabaseOptions,
+    TitledColumnOptions,
+    WorkerOptions,
+)
 from skills.nanda.framework_option import FrameworkOption, chosen
-
-_GOLD, _LABELS = "a table with gold", "a file of labelled sentences"
-_GOES_WITH = {
-    "abstract_column": (_GOLD,),
-    "id_column": (_GOLD,),
-    "title_column": (_GOLD,),
-}
-"""The options that are not for all that can be evaluated on."""
 
 
 class Evaluate(Skill):
@@ -43,36 +40,31 @@ class Evaluate(Skill):
     )
     saves = (".html", ".png", ".json")
 
-    class Options(SkillOptions):
+    class Options(TitledColumnOptions, DatabaseOptions, WorkerOptions, AnswerOptions, SkillOptions):
         manner: ClassVar[frozenset[str]] = frozenset({"workers", "retry_failed"})
 
         models: str | None = Field(
-            None, description="the models, with commas between; the default is /annotate's own"
+            None, description="the models, with commas between; default: /annotate's own"
         )
         csabstruct: Path | None = Field(
-            None, description="a .jsonl of abstracts whose sentences have labels"
+            None, description="a .jsonl file of abstracts whose sentences have labels"
         )
         unconstrained: bool = Field(
-            False, description="ask each model once more without constraint: is it right by itself?"
+            False, description="also run each model without constrained output"
         )
         consistency: int = Field(
             10,
             ge=0,
-            description="ask about the first N papers again, with other seeds and in other words",
+            description="repeat the first N papers with other seeds and with reworded prompts",
         )
-        limit: int | None = Field(None, ge=1, description="the first N rows alone")
-        retry_failed: bool = Field(False, description="do again what failed before as well")
-        workers: int | None = Field(
-            None, ge=1, le=256, description="answers at once; the default is what the model serves"
-        )
-        max_tokens: int | None = Field(
-            None, ge=16, description="tokens of one answer at most; the default cuts no annotation"
-        )
-        abstract_column: str | None = Field(None, description="the table's column of abstracts")
-        id_column: str | None = Field(None, description="the table's column of ids")
-        title_column: str | None = Field(None, description="the table's column of titles")
+        limit: int | None = Field(None, ge=1, description="only the first N rows")
+        retry_failed: bool = Field(False, description="also process again what failed before")
         framework: FrameworkOption = None
-        db: Path | None = Field(None, description="the corpus database, instead of your own")
+
+    variants: ClassVar[dict[str, type[SkillOptions]]] = {"a table of gold": TitledColumnOptions}
+
+    def variant(self, call: Call) -> str:
+        return "--csabstruct" if call.options.csabstruct else "a table of gold"
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         assert isinstance(options, Evaluate.Options)
@@ -93,9 +85,6 @@ class Evaluate(Skill):
                 "a table with gold and --csabstruct exclude each other",
                 hint="Evaluate on one after the other.",
             )
-        case = _LABELS if options.csabstruct else _GOLD
-        if wrong := misplaced(options, _GOES_WITH, case):
-            raise UsageError(f"{wrong[0]} is for {' or '.join(wrong[1])}, and this is {case}")
         return evaluate(call, chosen(options.framework, call.frameworks))
 
 

@@ -9,26 +9,58 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
-from harness.api.options import misplaced
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
+from skills.corpus.options import ColumnOptions, DatabaseOptions
 from skills.finetune.data.options import DatasetOptions
 from skills.nanda.framework_option import FrameworkOption
 
-_RUN = "a run"
-_TRAINS = (_RUN, "prepare", "plan", "train")
-_GOES_WITH = {
-    **{name: ("dataset",) for name in DatasetOptions.model_fields if name != "dev"},
-    **dict.fromkeys(("agent", "curated", "abstract_column", "id_column", "db"), ("dataset",)),
-    "dev": ("dataset", *_TRAINS),
-    "resume": (_RUN, "train"),
-    "checkpoint": (_RUN, "train"),
-    "host": (_RUN, "ollama"),
-    "llama_cpp": (_RUN, "gguf"),
-    "lora_type": (_RUN, "gguf"),
-    "as_name": (_RUN, "ollama", "register"),
-}
-"""The options that are not for all that /finetune does."""
+
+class DataOptions(DatasetOptions, ColumnOptions, DatabaseOptions):
+    agent: tuple[Path, ...] = Field((), description="a table annotated by a model; may be repeated")
+    curated: tuple[Path, ...] = Field(
+        (), description="a table of the annotations that /curate kept; may be repeated"
+    )
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        return (*super().inputs, *self.agent, *self.curated)
+
+
+class HeldOutOptions(SkillOptions):
+    dev: tuple[str, ...] = Field(
+        (), description="the data set of the dev loss, or ids; may be repeated"
+    )
+
+
+class TrainOptions(HeldOutOptions):
+    resume: bool = Field(False, description="continue from the newest complete checkpoint")
+    checkpoint: Path | None = Field(
+        None, description="continue from this checkpoint, OUT/checkpoint-300, in its folder"
+    )
+
+
+class GgufOptions(SkillOptions):
+    llama_cpp: Path | None = Field(
+        None, description="a llama.cpp checkout, instead of the installed converters"
+    )
+    lora_type: Literal["f32", "f16"] | None = Field(
+        None, description="precision of the adapter file: as trained, or half the size"
+    )
+
+
+class RegisterOptions(SkillOptions):
+    as_name: str | None = Field(
+        None, description="create and register the model only under this name"
+    )
+
+
+class OllamaOptions(RegisterOptions):
+    host: str | None = Field(None, description="the Ollama server; default: OLLAMA_HOST")
+
+
+class RunOptions(TrainOptions, GgufOptions, OllamaOptions):
+    """Options of a whole run, which has no subcommand."""
 
 
 class Finetune(Skill):
@@ -67,24 +99,10 @@ class Finetune(Skill):
     saves = (".jsonl",)
     formats = False  # a training set has one form, and its manifest names the file
 
-    class Options(DatasetOptions):
+    class Options(RunOptions, DataOptions):  # type: ignore[misc]  # both have `dev`
         manner: ClassVar[frozenset[str]] = frozenset({"resume", "checkpoint", "host", "llama_cpp"})
 
-        agent: tuple[Path, ...] = Field(
-            (), description="data set: a table annotated by a model; may be repeated"
-        )
-        curated: tuple[Path, ...] = Field(
-            (), description="data set: a table of those that /curate kept; may be repeated"
-        )
-        abstract_column: str | None = Field(None, description="the tables' column of abstracts")
-        id_column: str | None = Field(None, description="the tables' column of ids")
         framework: FrameworkOption = None
-        dev: tuple[str, ...] = Field(
-            (),
-            description=f"{DatasetOptions.model_fields['dev'].description}. A run: the data set of "
-            "the dev loss",
-        )
-        db: Path | None = Field(None, description="the corpus database, instead of your own")
         out: Path = Field(Path("finetune_output"), description="the folder of the run")
         preset: str | None = Field(
             None, description="a recipe that ships: lesson (the default), all-linear, smollm2-cpu"
@@ -92,40 +110,36 @@ class Finetune(Skill):
         recipe: Path | None = Field(None, description="a recipe of your own, a YAML file")
         base: str | None = Field(None, description="the model to train")
         start_from: str | None = Field(
-            None, description="an adapter to go on from: nanda-annotator, a folder of peft, a GGUF"
+            None,
+            description="an adapter to continue from: nanda-annotator, a PEFT folder, a GGUF",
         )
-        epochs: float | None = Field(None, gt=0, description="times each row is seen")
-        batch: int | None = Field(None, ge=1, description="rows at once")
-        accumulation: int | None = Field(None, ge=1, description="batches in a step")
+        epochs: float | None = Field(None, gt=0, description="passes over the training rows")
+        batch: int | None = Field(None, ge=1, description="rows per batch")
+        accumulation: int | None = Field(None, ge=1, description="batches per optimizer step")
         learning_rate: float | None = Field(None, gt=0, description="the highest learning rate")
-        max_length: int | None = Field(None, ge=64, description="tokens of a row at most")
-        max_steps: int | None = Field(None, ge=1, description="end after so many steps")
+        max_length: int | None = Field(None, ge=64, description="maximum tokens of a row")
+        max_steps: int | None = Field(None, ge=1, description="maximum number of steps")
         seed: int | None = Field(
-            None, ge=0, description="of the order of rows, the adapter's first values, dropout"
+            None, ge=0, description="seed of row order, initial adapter weights and dropout"
         )
-        name: str | None = Field(None, description="of the model; default: nanda-annotator")
-        as_name: str | None = Field(
-            None, description="make and register the model under this name alone"
-        )
+        name: str | None = Field(None, description="name of the model; default: nanda-annotator")
         set: tuple[str, ...] = Field(
             (), description="any other setting of the recipe, training.warmup=0.1; may be repeated"
         )
-        resume: bool = Field(False, description="go on from the newest checkpoint that is whole")
-        checkpoint: Path | None = Field(
-            None, description="go on from this one, OUT/checkpoint-300, in the folder it lies in"
-        )
-        adapter: bool = Field(False, description="ollama: the base and the adapter, not merged")
-        host: str | None = Field(None, description="the Ollama server; default: OLLAMA_HOST")
-        llama_cpp: Path | None = Field(
-            None, description="a llama.cpp checkout, instead of the converters that are installed"
-        )
-        lora_type: Literal["f32", "f16"] | None = Field(
-            None, description="how the adapter alone is kept: as trained, or in half the size"
+        adapter: bool = Field(
+            False, description="create the Ollama model from base and adapter, not merged"
         )
 
-        @property
-        def inputs(self) -> tuple[Path, ...]:
-            return (*super().inputs, *self.agent, *self.curated)
+    variants: ClassVar[dict[str, type[SkillOptions]]] = {
+        "": RunOptions,
+        "dataset": DataOptions,
+        "prepare": HeldOutOptions,
+        "plan": HeldOutOptions,
+        "train": TrainOptions,
+        "gguf": GgufOptions,
+        "ollama": OllamaOptions,
+        "register": RegisterOptions,
+    }
 
     def companions(
         self, target: Path, options: SkillOptions, subcommand: str
@@ -150,9 +164,7 @@ class Finetune(Skill):
         return " and ".join(changed)
 
     def run(self, call: Call) -> Result:
-        case = call.subcommand or _RUN
-        if wrong := misplaced(call.options, _GOES_WITH, case):
-            raise UsageError(f"{wrong[0]} is for {' or '.join(wrong[1])}, and this is {case}")
+        case = call.subcommand
         if call.targets and case != "dataset":
             raise UsageError(
                 f"/finetune {call.subcommand} keeps what it makes in a folder".replace("  ", " "),
@@ -168,7 +180,7 @@ class Finetune(Skill):
             return unregister(call, call.text.strip())
         from skills.finetune.run import pipeline
 
-        if case == _RUN:
+        if not case:
             return pipeline.run_all(call)
         return pipeline.show_plan(call) if case == "plan" else pipeline.run_stage(call)
 

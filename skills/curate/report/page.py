@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from skills.curate.inputs.gates import REASONS
 from skills.curate.panel.panel import Panel
-from skills.curate.report import text
+from skills.curate.report import files, text
+from skills.curate.report.summary import Run
 from skills.curate.statistics.agreement import RELIABLE, TENTATIVE
-from skills.curate.store import sidecars
 from skills.curate.store.verdicts import INVALID, Verdict
 from skills.nanda.checks import source_sentence
 from skills.nanda.framework import Framework, Move
@@ -25,52 +25,37 @@ FAILED = "failed"
 BINS = 20
 
 
-def write_html(
-    file: IO[bytes],
-    summary: Mapping[str, Any],
-    verdicts: Sequence[Verdict],
-    framework: Framework,
-    panel: Panel,
-) -> None:
-    """Write the report; equal input gives equal bytes.
+def write_html(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
+    """Write the report to a binary file; equal input gives equal bytes.
 
     Args:
-        file: a binary file.
-        summary: the summary of `skills.curate.report.summary.of_run`, with notes, tokens, seconds,
-            database and run.
-        verdicts: on the input and on the probes; probes appear in the figures only.
+        summary: the summary of `run`, with notes, tokens, seconds, database and run.
     """
-    own = [one for one in verdicts if not one.item.probe]
-    probes = [one for one in verdicts if one.item.probe]
-    judged = [one for one in own if one.ballot]
-    refused = [one for one in own if one.decision not in ("kept", "pending")]
+    refused = [one for one in run.verdicts if one.decision not in ("kept", "pending")]
     counts = Counter(reason for one in refused for reason in reasons_of(one))
     write_page(
         file,
         FOLDER / "page.html",
         *SCRIPTS,
         title=f"Curation of {Path(summary['input']).name}",
+        run=run,
         summary=summary,
-        panel=panel,
         outcomes=list(_outcomes(summary)),
         gates=dict.fromkeys(REASONS, 0) | dict(summary["gates"]),
         meanings=REASONS,
-        judge=list(_judge(summary, panel)),
+        judge=list(_judge(summary, run.panel)),
         text=text,
         levels=(RELIABLE, TENTATIVE),
-        judged=judged,
-        judged_probes=[one for one in probes if one.ballot],
-        histograms=list(_histograms(summary, judged, probes, panel.scale)),
-        points=[(_words(one), one.mean) for one in judged if one.mean is not None],
-        examples={one.item.probe: one.item.changed for one in reversed(probes)},
-        borderline=list(_borderline(own, summary)),
+        histograms=list(_histograms(run, summary)),
+        points=[(_words(one), one.mean) for one in run.judged if one.mean is not None],
+        examples={one.item.probe: one.item.changed for one in reversed(run.probes)},
+        borderline=list(_borderline(run, summary)),
         refused=refused,
-        reasons={code: (counts[code], why) for code, why in _reasons(panel) if counts[code]},
+        reasons={code: (counts[code], why) for code, why in _reasons(run.panel) if counts[code]},
         reasons_of=reasons_of,
-        entries=lambda one: [_entry(move, one, framework) for move in framework.moves],
+        entries=lambda one: [_entry(move, one, run.framework) for move in run.framework.moves],
         split_sentences=split_sentences,
-        details=sidecars.details,
-        not_stated=framework.not_stated,
+        details=files.details,
     )
 
 
@@ -101,7 +86,7 @@ def _judge(summary: Mapping[str, Any], panel: Panel) -> Iterator[tuple[str, str]
         yield "Judge", f"{judge['model']} ({judge['served']})"
         for role, digest in judge["digests"].items():
             yield f"Weights ({role})", f"sha256 `{digest}`"
-        yield "Vote", text.way(judge["form"])
+        yield "Vote", text.form_text(judge["form"])
     yield "Panel", f"version {panel.version}, {len(panel.personas)} personas"
     yield "Prompts", f"sha256 `{judge['panel']}`"
     yield "Votes to keep", f"{judge['min_votes']} of {len(judge['thresholds'])}"
@@ -124,17 +109,12 @@ def _calibration(calibrated: Mapping[str, Any] | None) -> str:
     )
 
 
-def _histograms(
-    summary: Mapping[str, Any],
-    judged: Sequence[Verdict],
-    probes: Sequence[Verdict],
-    scale: tuple[float, float],
-) -> Iterator[dict[str, Any]]:
+def _histograms(run: Run, summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield each persona with the counts of its scores of the input and of the probes."""
-    low, high = scale
+    low, high = run.panel.scale
     for place, persona in enumerate(summary["panel"]["personas"] if summary["panel"] else ()):
         counts = []
-        for verdicts in (judged, probes):
+        for verdicts in (run.verdicts, run.probes):
             bins = [0] * BINS
             for score in (one.scores[place] for one in verdicts if one.ballot):
                 if score is not None:
@@ -145,11 +125,9 @@ def _histograms(
         yield {"persona": persona, "own": counts[0], "probes": counts[1], "threshold": threshold}
 
 
-def _borderline(
-    own: Sequence[Verdict], summary: Mapping[str, Any]
-) -> Iterator[tuple[Verdict, float]]:
-    """Yield the annotations close to the bar with their distance, the closest first."""
-    by_place = {(one.item.where, one.item.paper.id): one for one in own}
+def _borderline(run: Run, summary: Mapping[str, Any]) -> Iterator[tuple[Verdict, float]]:
+    """Yield the annotations close to the thresholds with their distance, the closest first."""
+    by_place = {(one.item.where, one.item.paper.id): one for one in run.verdicts}
     for one in summary["panel"]["borderline"]["closest"] if summary["panel"] else ():
         yield by_place[one["where"], one["id"]], one["distance"]
 

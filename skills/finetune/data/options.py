@@ -17,42 +17,40 @@ person wrote, and one that a panel let pass in between. A choice, and not a meas
 class DatasetOptions(SkillOptions):
     """What makes a data set, whoever brings the annotations of models."""
 
-    gold: tuple[Path, ...] = Field(
-        (), description="data set: a table annotated by people; may be repeated"
-    )
+    gold: tuple[Path, ...] = Field((), description="a table annotated by people; may be repeated")
     curated_only: bool = Field(
-        False, description="data set: leave out annotations that the curated ones lack"
+        False, description="leave out annotations that the curated ones lack"
     )
     dev: tuple[str, ...] = Field(
         (),
-        description="data set: a table, a .txt of ids, or ids with commas between, whose papers "
+        description="a table, a .txt of ids, or ids with commas between, whose papers "
         "are kept out of training; may be repeated",
     )
-    test: tuple[str, ...] = Field((), description="data set: as --dev, for the test")
+    test: tuple[str, ...] = Field((), description="as --dev, for the test")
     gold_weight: float = Field(
-        GOLD_WEIGHT, gt=0, le=100, description="data set: what a row of gold counts in training"
+        GOLD_WEIGHT, gt=0, le=100, description="what a row of gold counts in training"
     )
     curated_weight: float = Field(
-        CURATED_WEIGHT, gt=0, le=100, description="data set: the same of a curated row"
+        CURATED_WEIGHT, gt=0, le=100, description="the same of a curated row"
     )
     agent_weight: float = Field(
-        AGENT_WEIGHT, gt=0, le=100, description="data set: the same of a row nobody looked at"
+        AGENT_WEIGHT, gt=0, le=100, description="the same of a row nobody looked at"
     )
     rare_weight: float = Field(
         1.0,
         gt=0,
         le=100,
-        description="data set: how often a row counts that states a move which most do not",
+        description="how often a row counts that states a move which most do not",
     )
     max_similarity: float = Field(
         MAX_SIMILARITY,
         ge=LEAST_MAX_SIMILARITY,
         le=1,
-        description="data set: two abstracts more alike than this count as one",
+        description="two abstracts more alike than this count as one",
     )
     tokenizer: Path | None = Field(
         None,
-        description="data set: the tokenizer.json that tokens are counted with, or its folder; "
+        description="the tokenizer.json that tokens are counted with, or its folder; "
         "else the embedded model counts, if it is there",
     )
 

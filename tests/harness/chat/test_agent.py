@@ -348,7 +348,7 @@ def test_wrong_calls_go_back_to_the_model_and_it_goes_on(make: Make) -> None:
     assert errors[:7] == [
         "there is no tool 'annotation'",
         "there is no tool 'exit'",
-        "--limit: 'ten' is not a number",
+        "--limit: 'ten' should be a valid integer",
         "there is no option --colour",
         "/corpus has no subcommand 'burn'",
         "text: 7 is no text",

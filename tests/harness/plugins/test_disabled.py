@@ -158,7 +158,7 @@ def test_a_damaged_file_disables_nothing_and_is_replaced(tmp_path, damage):
 def test_a_decision_that_cannot_be_stored_is_an_output_error(tmp_path):
     app = lenient(tmp_path)
     (tmp_path / "config").write_text("a file where the folder should be")
-    with pytest.raises(OutputError, match="what is disabled cannot be stored"):
+    with pytest.raises(OutputError, match="the list of disabled names cannot be stored"):
         app.dispatch("/skills disable annotate")
     assert "annotate" in app.catalogue.skills
 
@@ -171,7 +171,7 @@ def test_completion_says_that_it_is_disabled(tmp_path):
         completer = Repl(app, keys, DummyOutput()).session.completer.completer
     [found] = completer.get_completions(Document("/ech"), CompleteEvent())
     assert found.text == "/echo"
-    assert found.display_meta_text == "is disabled; /skills enable echo"
+    assert found.display_meta_text == "disabled; /skills enable echo"
     [found] = completer.get_completions(Document("/skills dis"), CompleteEvent())
     assert found.text == "disable"
 

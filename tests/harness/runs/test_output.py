@@ -274,7 +274,7 @@ def test_a_number_that_json_does_not_have_is_null():
 def test_a_result_that_holds_itself_is_no_json():
     data = {}
     data["itself"] = data
-    with pytest.raises(SkillFailed, match="the result is no JSON"):
+    with pytest.raises(SkillFailed, match="cannot be written as JSON"):
         Result(data=data).as_json()
 
 

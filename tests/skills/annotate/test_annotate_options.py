@@ -51,42 +51,31 @@ def fit(case: str) -> list[tuple[str, bool]]:
     ]
 
 
-def test_every_option_has_been_thought_of() -> None:
+def test_every_option_is_listed() -> None:
     named = {flag.removeprefix("--").split()[0].replace("-", "_") for flag, _ in fit("")}
     assert named | EVERYWHERE == set(Annotate.Options.model_fields)
 
 
 @pytest.mark.parametrize(
-    ("case", "text", "is_what"),
+    ("case", "text", "what"),
     [
-        ("table", "papers.csv", "papers.csv is a table"),
-        ("topic", "sorting papers", "sorting papers is a topic"),
-        ("topic", "sorting papers and then " * 4, "this is a topic"),
-        ("paper", "one.txt", "this is one paper"),
-        ("paper", "2405.12345", "this is one paper"),
-        ("paper", ABSTRACT, "this is one paper"),
+        ("table", "papers.csv", "a table"),
+        ("topic", "sorting papers", "a topic"),
+        ("paper", "one.txt", "one paper"),
+        ("paper", "2405.12345", "one paper"),
+        ("paper", ABSTRACT, "one paper"),
     ],
 )
-def test_an_option_that_would_do_nothing_is_refused_before_any_work(
-    desk: Desk, arxiv: ArxivServer, case: str, text: str, is_what: str
+def test_options_for_other_inputs_are_refused_before_any_work(
+    desk: Desk, arxiv: ArxivServer, case: str, text: str, what: str
 ) -> None:
     for option in (option for option, fits in fit(case) if not fits):
-        with pytest.raises(UsageError, match=rf"^{option.split()[0]} is for ") as caught:
+        with pytest.raises(UsageError) as caught:
             desk.app.dispatch(f"/annotate {option} -- {text}")
-        assert caught.value.message.endswith(f", and {is_what}")
+        assert caught.value.message == f"{option.split()[0]} does not apply to {what}"
         assert caught.value.exit_code == 2
     assert annotator(desk).asked == {}
     assert arxiv.requests == []
-
-
-def test_the_refusal_names_what_the_option_is_for(desk: Desk) -> None:
-    with pytest.raises(UsageError) as caught:
-        desk.annotate("--max 1")
-    where = str(desk.table)
-    shown = where if len(where) <= 60 else "this"
-    assert caught.value.message == f"--max is for a topic, and {shown} is a table"
-    with pytest.raises(UsageError, match="--workers is for a table or a topic, and this is one"):
-        desk.app.dispatch("/annotate one.txt --workers 2")
 
 
 @pytest.mark.parametrize(("case", "text"), [("table", "papers.csv"), ("paper", "one.txt")])

@@ -376,7 +376,7 @@ def test_an_empty_move_is_named(desk: Desk) -> None:
 def test_nothing_to_evaluate_on_is_refused(desk: Desk) -> None:
     with pytest.raises(UsageError, match="needs TABLE, or --csabstruct FILE"):
         desk.app.dispatch("/evaluate --models producer")
-    with pytest.raises(UsageError, match="--id-column is for a table with gold"):
+    with pytest.raises(UsageError, match="--id-column does not apply to --csabstruct"):
         desk.app.dispatch("/evaluate --csabstruct x.jsonl --id-column id")
 
 

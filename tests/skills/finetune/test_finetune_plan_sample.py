@@ -33,8 +33,8 @@ def test_without_the_base_it_is_what_the_data_set_says(
     monkeypatch.chdir(tmp_path)
     result = fake_app(tmp_path).dispatch(f'/finetune plan "{data}" --set dev_share=0').result
     assert (
-        "one row, as the data set has it: around it comes the base's chat template, which is not "
-        'at hand, and in the loss the token that ends an answer; "+" is what the loss is taken of\n'
+        "one row, as in the data set: the base's chat template is not available, nor the end "
+        'token, which the loss includes; "+" marks the part in the loss\n'
         "  Do.\n  We tally.\n+ <annotation>\n+ Claim: a\n+ </annotation>\n"
     ) in result.text
     assert result.data["rows"]["sample_decoded"] is False
@@ -44,12 +44,12 @@ def test_without_the_base_it_is_what_the_data_set_says(
 @pytest.mark.train
 def test_with_the_base_at_hand_it_is_what_prepare_makes(data: Path, tmp_path: Path) -> None:
     base = tiny_base(tmp_path / "base")
-    work = work_over(tmp_path, base, {"dev_share": 0}, data)
-    planned = rows_of(work).sample
+    context = work_over(tmp_path, base, {"dev_share": 0}, data)
+    planned = rows_of(context).sample
     assert planned.decoded
     assert planned.pieces[1] == (f"{ROW['completion']}<|im_end|>", True)
-    perform(work)
-    prepared = json.loads((work.out.prepared / "prepared.json").read_text())
+    perform(context)
+    prepared = json.loads((context.run_dir.prepared / "prepared.json").read_text())
     assert [list(piece) for piece in planned.pieces] == prepared["sample"]
 
 

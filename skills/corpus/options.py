@@ -1,0 +1,36 @@
+"""Options shared by the skills that read tables and write to the corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from harness.api.skill import SkillOptions
+
+
+class ColumnOptions(SkillOptions):
+    """Names of a table's columns; without them, the columns are recognized by common names."""
+
+    abstract_column: str | None = Field(None, description="the table's column of abstracts")
+    id_column: str | None = Field(None, description="the table's column of ids")
+
+
+class TitledColumnOptions(ColumnOptions):
+    title_column: str | None = Field(None, description="the table's column of titles")
+
+
+class DatabaseOptions(SkillOptions):
+    db: Path | None = Field(None, description="the corpus database, instead of your own")
+
+
+class AnswerOptions(SkillOptions):
+    max_tokens: int | None = Field(
+        None, ge=16, description="maximum tokens of one answer; the default cuts no annotation"
+    )
+
+
+class WorkerOptions(SkillOptions):
+    workers: int | None = Field(
+        None, ge=1, le=256, description="parallel requests; default: what the model serves"
+    )
