@@ -1,13 +1,13 @@
-"""What a corpus holds in numbers: who states what, how well the abstracts bear it out, what failed.
+"""Count a corpus: stated moves by category and year, support by the abstracts, failures.
 
-`of_corpus` asks the database, `of_items` counts annotations that are at hand; both give the same
-`Stats` for the same annotations.
+`of_corpus` queries the database, `of_items` counts given annotations; both return the same `Stats`
+for the same annotations.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 CATEGORIES = 12
-"""Categories with a line of their own; the papers of the others are one line."""
+"""Categories with a row of their own; the others share one."""
 OTHER, UNKNOWN = "other", "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class MoveStats:
-    """One move over all annotations.
+    """The statistics of one move.
 
     Attributes:
-        stated: annotations that state it, of all.
+        stated: annotations that state it, out of all.
         support: mean of `checks.support` over those that state it, 0 to 1; None if none does.
-        numbers, names: those with a number or name that the abstract lacks, of those that state it.
+        numbers, names: those with an unsupported number or name, out of those that state it.
     """
 
     move: str
@@ -43,7 +43,7 @@ class MoveStats:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The annotations of one category or year: how many, and who of them states each move."""
+    """The annotations of one category or year, and the share that states each move."""
 
     name: str
     papers: int
@@ -52,16 +52,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The numbers of a corpus, or of one job's rows.
+    """The statistics of a corpus, or of one job's rows.
 
     Attributes:
-        papers: all of them, with and without an annotation.
-        annotations: the current ones of this framework, which all that follows is about.
-        models: annotations by the model that made them, the commonest first.
+        papers: all papers, annotated or not.
+        annotations: the current ones of this framework, to which the rest refers.
+        models: annotations by model, most frequent first.
         moves: in the framework's order.
-        categories: by the paper's first category, the commonest first, then "other" and "unknown".
+        categories: by the first category, most frequent first, then "other" and "unknown".
         years: in order, "unknown" last.
-        failures: papers without an annotation by the type of the error, the commonest first.
+        failures: papers without an annotation by error type, most frequent first.
     """
 
     framework: str
@@ -74,7 +74,7 @@ class Stats:
     failures: Mapping[str, int]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; every share as `Share.as_dict`."""
+        """Return the JSON form, with shares as in `Share.as_dict`."""
         return {
             "framework": self.framework,
             "papers": self.papers,
@@ -96,11 +96,11 @@ class Stats:
 
 
 def of_corpus(db: Database, framework: Framework) -> Stats:
-    """The numbers of the whole corpus."""
+    """Return the statistics of the whole corpus."""
     from skills.corpus.db.reads import failures
 
     facets: Counter[_Facets] = Counter()
-    # From papers to annotations, each by an index that holds all that is asked of it.
+    # Both tables are read by covering indexes, since their rows are long.
     for category, year, stated, count in db.conn.execute(
         "SELECT category, year, stated, count(*)"
         " FROM papers INDEXED BY papers_facets CROSS JOIN annotations ON paper_id = papers.id"
@@ -108,14 +108,14 @@ def of_corpus(db: Database, framework: Framework) -> Stats:
         [framework.name],
     ):
         facets[category, year, frozenset(stated.split())] += count
-    sums: dict[str, _Sums] = defaultdict(_Sums)
-    for move, supports, support, numbers, names in db.conn.execute(
+    sums: _Sums = Counter()
+    for move, *values in db.conn.execute(
         "SELECT move, count(support), total(support), sum(unsupported_numbers > 0),"
         " sum(unsupported_names > 0) FROM moves"
         " WHERE framework = ? AND current = 1 AND stated = 1 GROUP BY move",
         [framework.name],
     ):
-        sums[move] = _Sums(supports, support, numbers, names)
+        sums.update({(move, what): value for what, value in zip(_SUMS, values, strict=True)})
     models = db.conn.execute(
         "SELECT model, count(*) FROM annotations WHERE framework = ? AND current = 1"
         " GROUP BY model",
@@ -148,7 +148,7 @@ class Tally:
         self._framework = framework
         self._facets: Counter[_Facets] = Counter()
         self._models: Counter[str] = Counter()
-        self._sums: dict[str, _Sums] = defaultdict(_Sums)
+        self._sums: _Sums = Counter()
 
     def add(self, item: Annotated) -> None:
         names, checks = self._framework.names, item.record["checks"]
@@ -156,7 +156,11 @@ class Tally:
         self._facets[first_category(item.paper), item.paper.year, frozenset(stated)] += 1
         self._models[item.record["provenance"]["resolved"]] += 1
         for move in stated:
-            self._sums[move].add(checks, move)
+            support = checks["support"].get(move)
+            self._sums[move, "supports"] += support is not None
+            self._sums[move, "support"] += support or 0
+            self._sums[move, "numbers"] += bool(checks["unsupported_numbers"].get(move))
+            self._sums[move, "names"] += bool(checks["unsupported_names"].get(move))
 
     def stats(self, failures: Iterable[Failure]) -> Stats:
         """Return the statistics of what was added, and of these failures."""
@@ -172,25 +176,12 @@ class Tally:
 
 
 _Facets = tuple[str, int | None, frozenset[str]]
-"""First category, year, and the moves that are stated."""
+"""First category, year, and stated moves."""
 
 
-@dataclass(slots=True)
-class _Sums:
-    """What the checks of one move add up to, over the annotations that state it."""
-
-    supports: int = 0
-    support: float = 0.0
-    numbers: int = 0
-    names: int = 0
-
-    def add(self, checks: Mapping[str, Any], move: str) -> None:
-        support = checks["support"].get(move)
-        if support is not None:
-            self.supports += 1
-            self.support += support
-        self.numbers += bool(checks["unsupported_numbers"].get(move))
-        self.names += bool(checks["unsupported_names"].get(move))
+_SUMS = ("supports", "support", "numbers", "names")
+_Sums = Counter[tuple[str, str]]
+"""Sums of the checks of each move, over the annotations that state it; "supports" counts them."""
 
 
 def _stats(
@@ -199,22 +190,19 @@ def _stats(
     papers: int,
     models: Counter[str],
     facets: Counter[_Facets],
-    sums: Mapping[str, _Sums],
+    sums: _Sums,
     failures: Counter[str],
 ) -> Stats:
-    everything = _group("", facets.items(), framework)
+    everything = _group(
+        "", [(stated, count) for (_, _, stated), count in facets.items()], framework
+    )
     moves = []
     for name in framework.names:
-        stated, summed = everything.stated[name], sums.get(name, _Sums())
-        moves.append(
-            MoveStats(
-                name,
-                stated,
-                summed.support / summed.supports if summed.supports else None,
-                Share(summed.numbers, stated.count),
-                Share(summed.names, stated.count),
-            )
-        )
+        stated = everything.stated[name]
+        supports, support, numbers, names = (sums[name, what] for what in _SUMS)
+        mean = support / supports if supports else None
+        shares = Share(numbers, stated.count), Share(names, stated.count)
+        moves.append(MoveStats(name, stated, mean, *shares))
     return Stats(
         framework=framework.name,
         papers=papers,
@@ -228,33 +216,33 @@ def _stats(
 
 
 def _by_category(facets: Counter[_Facets], framework: Framework) -> tuple[Group, ...]:
-    sizes: Counter[str] = Counter()
-    for (category, _, _), count in facets.items():
-        sizes[category] += count
-    known = [name for name, _ in sorted(sizes.items(), key=lambda s: (-s[1], s[0])) if name]
+    sizes = _grouped(facets, framework, lambda category, _: category)
+    known = sorted(filter(None, sizes), key=lambda name: (-sizes[name].papers, name))
     shown = known[:CATEGORIES] if len(known) > CATEGORIES + 1 else known
     names = {name: name for name in shown} | {"": UNKNOWN}
-    order = [*shown, OTHER, UNKNOWN]
-    grouped: dict[str, list[tuple[_Facets, int]]] = defaultdict(list)
-    for facet, count in facets.items():
-        grouped[names.get(facet[0], OTHER)].append((facet, count))
-    return tuple(_group(name, grouped[name], framework) for name in order if name in grouped)
+    groups = _grouped(facets, framework, lambda category, _: names.get(category, OTHER))
+    return tuple(groups[name] for name in (*shown, OTHER, UNKNOWN) if name in groups)
 
 
 def _by_year(facets: Counter[_Facets], framework: Framework) -> tuple[Group, ...]:
-    grouped: dict[str, list[tuple[_Facets, int]]] = defaultdict(list)
-    for facet, count in facets.items():
-        grouped[UNKNOWN if facet[1] is None else f"{facet[1]:04}"].append((facet, count))
-    order = sorted(grouped, key=lambda name: (name == UNKNOWN, name))
-    return tuple(_group(name, grouped[name], framework) for name in order)
+    groups = _grouped(facets, framework, lambda _, year: UNKNOWN if year is None else f"{year:04}")
+    return tuple(groups[name] for name in sorted(groups, key=lambda n: (n == UNKNOWN, n)))
 
 
-def _group(name: str, facets: Iterable[tuple[_Facets, int]], framework: Framework) -> Group:
+def _grouped(
+    facets: Counter[_Facets], framework: Framework, name_of: Callable[[str, int | None], str]
+) -> dict[str, Group]:
+    grouped: dict[str, list[tuple[frozenset[str], int]]] = defaultdict(list)
+    for (category, year, stated), count in facets.items():
+        grouped[name_of(category, year)].append((stated, count))
+    return {name: _group(name, counted, framework) for name, counted in grouped.items()}
+
+
+def _group(name: str, counted: Iterable[tuple[frozenset[str], int]], framework: Framework) -> Group:
     papers, stated = 0, Counter[str]()
-    for (_, _, moves), count in facets:
+    for moves, count in counted:
         papers += count
-        for move in moves:
-            stated[move] += count
+        stated.update(dict.fromkeys(moves, count))
     return Group(name, papers, {move: Share(stated[move], papers) for move in framework.names})
 
 

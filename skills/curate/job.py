@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.api.skill import Call
 from harness.runs.jobs import Job, Tally
-from harness.runs.progress import Pace, shown
+from harness.runs.progress import ProgressEstimate, show_progress
 from skills.curate.curator import Judge, Vote
 from skills.curate.inputs.items import Input, Item
 from skills.curate.store.ballots import Ballots, key_of
@@ -89,13 +89,13 @@ class CurateJob:
     ) -> Tally:
         if not due:
             return Tally()
-        pace = Pace(len(due), sum(len(item.paper.abstract) for item in items))
+        pace = ProgressEstimate(len(due), sum(len(item.paper.abstract) for item in items))
         slots = self.judge.model.slots
         job = Job(perform, keep, refuse, slots, self.call.cancel, tick=tick)
-        with shown(pace, self.call.screen, description) as update:
+        with show_progress(pace, self.call.screen, description) as update:
 
             def count(item: Item, tokens: int | None) -> None:
-                pace.row(item.where, len(item.paper.abstract), tokens)
+                pace.finish_row(item.where, len(item.paper.abstract), tokens)
                 update()
 
             self._count = count

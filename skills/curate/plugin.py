@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.runs.grammar import as_path
 from skills.corpus.options import DatabaseOptions, TitledColumnOptions, WorkerOptions
 from skills.finetune.data.options import DatasetOptions
-from skills.nanda.framework_option import FrameworkOption, chosen
+from skills.nanda.framework_option import FrameworkOption, selected_framework
 
 
 class PanelOptions(WorkerOptions):
@@ -113,7 +113,7 @@ class Curate(Skill):
             return review(call, as_path(call.text.strip()), target)
         from skills.curate.curation import curate
 
-        return curate(call, chosen(call.options.framework, call.frameworks))
+        return curate(call, selected_framework(call.options.framework, call.frameworks))
 
 
 def _check_combinations(call: Call) -> None:

@@ -49,7 +49,7 @@ def finish(context: RunContext, run: Run, stopped: HarnessError | None, seconds:
         stopped: why it ended early, or None; gets a hint on how to continue.
     """
     call, db, path = context.call, context.db, context.path
-    save_verdicts(db, context.run_id, [*run.verdicts, *run.probes], run.criteria)
+    save_verdicts(db, context.run_id, [*run.verdicts, *run.probes])
     summed = summary.of_run(run)
     judged = items.records(db, [verdict.item for verdict in run.judged], run.framework)
     summed["notes"] = notes.of_run(run, summed, notes.made_by_the_judge(run, judged))
@@ -91,7 +91,7 @@ def _without_abstracts(context: RunContext, run: Run) -> Iterator[str]:
     targets = context.call.targets
     saved = [str(target) for target in targets if target.suffix.lower() == ".jsonl"]
     papers = [verdict.item.paper for verdict in run.verdicts if verdict.decision == "kept"]
-    lost = sum(paper_rows.known(context.db, paper) is None for paper in papers)
+    lost = sum(paper_rows.row_id(context.db, paper) is None for paper in papers)
     if saved and lost:
         yield (
             f"{', '.join(saved)} has no abstracts, and {lost:,} of {len(papers):,} papers are not "

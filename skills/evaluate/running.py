@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.api.skill import Call
 from harness.errors import ModelUnavailable, UsageError
 from harness.models.pool import Choice, Models, ServedModel
-from harness.models.registry import candidates, resolve
+from harness.models.resolution import candidates, resolve
 from skills.annotate.table import sources
 from skills.annotate.table.job import PlannedRow
 from skills.annotate.table.result import finish
@@ -101,7 +101,7 @@ class Runner:
         return models.run(TASK, work, slots=self.call.options.workers)
 
     def _do(self, job: ComparedJob) -> None:
-        with self.call.cancel.on_signals(), runs.noted(self.db, lambda: job.run_id):
+        with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: job.run_id):
             started = time.monotonic()
             tally = job.run()
             if isinstance(tally.stopped, ModelUnavailable) and not job.has_done:

@@ -15,7 +15,7 @@ from skills.finetune.model.facts import published
 from skills.finetune.planning.memory import Batch, training_memory
 from skills.finetune.run import recipe as recipes
 from skills.finetune.run.recipe import Recipe
-from skills.finetune.run.stages import ORDER
+from skills.finetune.run.stage import ORDER
 
 PAGE = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
 

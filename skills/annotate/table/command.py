@@ -55,7 +55,7 @@ def annotate_source(call: Call, source: Source, framework: Framework) -> Finishe
 
         def work(model: ServedModel) -> Finished:
             job = AnnotateJob(call, source, framework, model, db)
-            with call.cancel.on_signals(), runs.noted(db, lambda: job.run_id):
+            with call.cancel.on_signals(), runs.recorded(db, lambda: job.run_id):
                 _refuse_to_start_over(job)
                 started = time.monotonic()
                 tally = job.run()

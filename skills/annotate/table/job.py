@@ -19,7 +19,7 @@ from harness.errors import HarnessError, Interrupted
 from harness.models.backends.base import OnText
 from harness.models.pool import ServedModel
 from harness.runs.jobs import Job, Tally
-from harness.runs.progress import Pace, shown
+from harness.runs.progress import ProgressEstimate, show_progress
 from skills.annotate.generate import Prepared, annotate, prepare
 from skills.annotate.papers import check_length
 from skills.annotate.table.sources import Source
@@ -65,7 +65,7 @@ class AnnotateJob:
     rows: list[PlannedRow] = field(default_factory=list)
     states: dict[str, store.State | None] = field(default_factory=dict)
     run_id: int = 0
-    _pace: Pace | None = None
+    _progress: ProgressEstimate | None = None
     _update: Callable[[], None] = lambda: None
 
     def run(self) -> Tally:
@@ -83,9 +83,11 @@ class AnnotateJob:
                 settings=self._settings(),
             )
             characters = sum(len(row.paper.abstract) for row in due)
-            self._pace = Pace(len(due), characters, sum(self.source.filtered.values()))
+            self._progress = ProgressEstimate(
+                len(due), characters, sum(self.source.filtered.values())
+            )
             job = Job(self._perform, self._keep, self._refuse, self.model.slots, self.call.cancel)
-            with shown(self._pace, self.call.screen, "annotating") as self._update:
+            with show_progress(self._progress, self.call.screen, "annotating") as self._update:
                 tally = job.run(due)
         self._link()
         return tally
@@ -133,7 +135,9 @@ class AnnotateJob:
         prepared = row.prepare()
         check_length(row.paper, self.framework.max_words)
         self.model.check_fits(prepared.request)
-        return self._generate(prepared, self._pace.counter(row.key) if self._pace else None)
+        return self._generate(
+            prepared, self._progress.token_counter(row.key) if self._progress else None
+        )
 
     def _generate(self, prepared: Prepared, on_text: OnText | None) -> dict[str, Any]:
         return annotate(prepared, self.model, on_text)
@@ -165,8 +169,8 @@ class AnnotateJob:
 
     def _count(self, row: PlannedRow, state: store.State, tokens: int | None) -> None:
         self.states[row.key] = state
-        if self._pace is not None:
-            self._pace.row(row.key, len(row.paper.abstract), tokens)
+        if self._progress is not None:
+            self._progress.finish_row(row.key, len(row.paper.abstract), tokens)
         self._update()
 
     def _link(self) -> None:

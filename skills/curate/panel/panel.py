@@ -20,7 +20,7 @@ from harness.models.backends.base import Message
 from harness.support import yaml_models
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
-from skills.nanda.sanitize import defuse
+from skills.nanda.sanitize import sanitize
 
 PERSONAS = Path(__file__).with_name("personas.yaml")
 SOURCE = "_source"
@@ -170,9 +170,9 @@ class Panel(_Strict):
     def _messages(
         self, paper: Paper, moves: Mapping[str, str], framework: Framework, end: str
     ) -> tuple[Message, ...]:
-        shown = {name: defuse(moves.get(name, "")) or "(empty)" for name in framework.names}
+        shown = {name: sanitize(moves.get(name, "")) or "(empty)" for name in framework.names}
         annotation = "\n".join(f"{move.label}: {shown[move.name]}" for move in framework.moves)
-        shared = self.shared.format(abstract=defuse(paper.abstract), annotation=annotation)
+        shared = self.shared.format(abstract=sanitize(paper.abstract), annotation=annotation)
         tail = end.format_map(_quoted(end, paper, moves, shown))
         return Message("system", self.system), Message("user", f"{shared}\n\n{tail}")
 
@@ -204,7 +204,7 @@ def _quoted(
             found[name] = shown[name]
         else:
             move = name.removesuffix(SOURCE)
-            found[name] = defuse(source_sentence(paper.abstract, moves.get(move, ""))["text"])
+            found[name] = sanitize(source_sentence(paper.abstract, moves.get(move, ""))["text"])
     return found
 
 

@@ -87,7 +87,7 @@ def test_a_framework_that_nobody_brings_is_refused(tmp_path):
         app_with(tmp_path),
         f"/annotate --framework nosuch {ABSTRACT}",
         "no framework nosuch, and no such file",
-        "There are nanda, two-moves.",
+        "Plugins provide nanda, two-moves.",
     )
 
 

@@ -28,6 +28,7 @@ from harness.models.backends.base import OnText, Reply, Request
 from harness.runs.process_lock import job_lock
 from harness.runs.runner import Outcome
 from harness.settings import CODE_ROOT
+from harness.support.stop_token import StopToken
 from harness.testing import FakeModel, fake_app
 from skills.annotate.table.job import AnnotateJob
 from skills.corpus.content_key import key_of, verify
@@ -344,7 +345,7 @@ def test_errors_that_can_pass_are_tried_again(desk: Desk, monkeypatch: pytest.Mo
             raise errors.pop()
         return json.dumps(dict.fromkeys(nanda().names, "Not stated."))
 
-    monkeypatch.setattr("harness.runs.jobs.Job._sleep", lambda *_: None)
+    monkeypatch.setattr(StopToken, "wait", lambda *_, **__: True)
     desk.rows(1, 2)
     annotator(desk).faults[1] = twice
     assert desk.annotate().result.code == 0
@@ -555,7 +556,7 @@ def test_a_table_at_home_is_found_again_beside_its_output(
         assert desk.annotate(table=Path("~/papers.csv")).result.code == 0
     with (
         job_lock(locks(desk.corpus), str(desk.table.resolve())),
-        pytest.raises(UsageError, match="is at work on"),
+        pytest.raises(UsageError, match="is locked by process"),
     ):
         desk.annotate(table=Path("~/papers.csv"))
 
@@ -581,7 +582,7 @@ def test_db_names_another_database(desk: Desk) -> None:
 def test_what_is_no_database_is_refused_before_a_model_loads(desk: Desk) -> None:
     desk.rows(1)
     (desk.folder / "own.db").write_text("no database, but long enough to be looked at" * 9)
-    with pytest.raises(InputError, match="is no corpus database"):
+    with pytest.raises(InputError, match="is not a corpus database"):
         desk.annotate("--db own.db save to out.jsonl")
     assert annotator(desk).asked == {}
 

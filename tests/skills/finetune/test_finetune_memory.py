@@ -1,4 +1,4 @@
-"""What training holds in memory: formulas against hand-made sums, and against what was measured."""
+"""Memory of training: formulas compared with sums by hand, and with measurements."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_shapes_of_a_tiny_base() -> None:
 
 
 @pytest.mark.parametrize("facts", all_published(), ids=lambda facts: facts.name)
-def test_the_published_shapes_give_the_published_parameters(facts: BaseFacts) -> None:
+def test_published_shapes_give_the_published_parameters(facts: BaseFacts) -> None:
     queries_and_keys = (facts.heads + 2 * facts.kv_heads) * facts.head_dim
     biases = facts.layers * queries_and_keys if "Qwen" in facts.name else 0
     norms = (2 * facts.layers + 1) * facts.hidden
@@ -57,13 +57,13 @@ def test_the_published_shapes_give_the_published_parameters(facts: BaseFacts) ->
     assert facts.parameters == facts.linear_parameters + biases + norms + tables
 
 
-def test_a_base_is_known_by_its_name_and_by_no_other() -> None:
+def test_a_base_is_known_only_by_its_name() -> None:
     assert QWEN is not None
     assert (QWEN.hidden, QWEN.layers, QWEN.heads, QWEN.kv_heads) == (3584, 28, 28, 4)
     assert (QWEN.intermediate, QWEN.vocab, QWEN.tied) == (18944, 152064, False)
     assert QWEN.parameters == 7_615_616_512
-    assert published("Qwen/Qwen2.5-7B") is QWEN
-    assert published("qwen2.5-7b-instruct") is QWEN
+    assert published("Qwen/Qwen2.5-7B") == QWEN
+    assert published("qwen2.5-7b-instruct") == QWEN
     smollm = published("smollm2-135m-instruct")
     assert smollm is not None
     assert smollm.parameters == 134_515_008
@@ -94,19 +94,19 @@ def test_adapters_by_hand() -> None:
     assert trained(TINY, twice) == 112
 
 
-def test_the_adapters_of_smollm_are_those_that_were_counted_in_training() -> None:
+def test_adapter_sizes_match_those_counted_in_training() -> None:
     smollm = published("smollm2-135m-instruct")
     assert smollm is not None
     assert trained(smollm, Adapter()) == 921_600
     assert trained(smollm, Adapter(targets="all-linear")) == 4_884_480
 
 
-def test_a_layer_that_the_base_does_not_have_is_refused_by_name() -> None:
+def test_an_unknown_layer_is_refused_by_name() -> None:
     with pytest.raises(UsageError) as caught:
         adapter_matrices(TINY, Adapter(targets=("q_proj", "qkv_proj")))
     assert str(caught.value) == (
-        "adapter.targets: tiny has no layer 'qkv_proj'. It has q_proj, k_proj, v_proj, o_proj, "
-        "gate_proj, up_proj, down_proj; all-linear takes all of them."
+        "adapter.targets: tiny does not have a layer 'qkv_proj'. It has q_proj, k_proj, v_proj, "
+        "o_proj, gate_proj, up_proj, down_proj; all-linear selects all of them."
     )
 
 
@@ -139,7 +139,7 @@ def test_all_parts_of_a_tiny_run_by_hand() -> None:
     }
 
 
-def test_checkpointing_keeps_a_layers_input_and_one_layer() -> None:
+def test_checkpointing_by_hand() -> None:
     recipe = Recipe(adapter=Adapter(r=2, dropout=0), training=Training(checkpointing=True))
     item = activations(TINY, recipe, Batch(2, 5, 3), "cpu")
     assert item.bytes == 10 * (2 * 16 + 2 * (234 + 2 * (16 + 4)))
@@ -168,7 +168,7 @@ def test_without_quantization_it_is_lora() -> None:
     assert named(training_memory(TINY, wide, Batch(2, 5, 3), "cpu"))["base in float32"] == 4 * 1272
 
 
-def test_unpacked_weights_are_as_large_as_what_is_computed_in() -> None:
+def test_unpacked_weights_have_the_compute_type() -> None:
     recipe = Recipe(quantization=Quantization(unpacked=True))
     found = named(training_memory(TINY, recipe, Batch(2, 5, 3), "cpu"))
     assert found["base in NF4, unpacked"] == 2 * 1152
@@ -196,8 +196,8 @@ def test_the_lessons_figures() -> None:
     assert everywhere / logits(QWEN, 4 * 260, "completion").bytes == pytest.approx(800 / 260)
 
 
-def test_a_cpu_run_needs_about_what_was_measured() -> None:
-    """9.4 GB were resident: batch 8, all-linear, gold rows (shared/research/facts.md)."""
+def test_memory_of_a_cpu_run_matches_the_measured_one() -> None:
+    """9.4 GB were resident with batch 8, all-linear, gold rows."""
     smollm = published("smollm2-135m-instruct")
     assert smollm is not None
     recipe = load("smollm2-cpu")
@@ -214,9 +214,7 @@ def test_a_cpu_run_needs_about_what_was_measured() -> None:
         ("HuggingFaceTB/SmolLM2-135M-Instruct", "Q4_K_M", 105_600_000),
     ],
 )
-def test_quantized_files_are_as_large_as_those_that_are_published(
-    name: str, kind: str, size: int
-) -> None:
+def test_sizes_of_quantized_files_match_published_ones(name: str, kind: str, size: int) -> None:
     facts = published(name)
     assert facts is not None
     assert quantized_bytes(facts, kind) == pytest.approx(size, rel=0.01)
@@ -237,7 +235,7 @@ class FakeCuda:
         (False, None, (), "the installed torch is a build without CUDA"),
     ],
 )
-def test_gpus_are_those_that_torch_can_use(
+def test_gpus_are_detected_with_torch(
     monkeypatch: pytest.MonkeyPatch, available: bool, cuda: Any, gpus: Any, unused: str
 ) -> None:
     torch = SimpleNamespace(
@@ -256,7 +254,7 @@ def test_without_torch_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hardware.find().gpu is None
 
 
-def test_the_disk_of_a_folder_that_is_not_there_yet_is_its_parents(tmp_path: Path) -> None:
+def test_a_missing_folder_has_the_disk_of_its_parent(tmp_path: Path) -> None:
     found = hardware.disk(tmp_path / "a" / "b")
     assert found.free > 0
     assert found.device == tmp_path.stat().st_dev
@@ -264,7 +262,7 @@ def test_the_disk_of_a_folder_that_is_not_there_yet_is_its_parents(tmp_path: Pat
 
 @pytest.mark.train
 @pytest.mark.parametrize("double", [True, False])
-def test_nf4_is_as_large_as_bitsandbytes_makes_it(double: bool) -> None:
+def test_nf4_size_matches_bitsandbytes(double: bool) -> None:
     torch = pytest.importorskip("torch", reason="the finetune extra is not installed")
     bitsandbytes = pytest.importorskip("bitsandbytes", reason="the finetune extra is missing")
     weight = bitsandbytes.nn.Params4bit(
@@ -277,7 +275,7 @@ def test_nf4_is_as_large_as_bitsandbytes_makes_it(double: bool) -> None:
 
 
 def kept_by_autograd(recipe: Recipe, shapes: dict[str, Any], batch: Batch) -> int:
-    """Bytes that the forward pass of a random Llama keeps, weights aside; one row has padding."""
+    """Return the bytes that the forward pass of a random Llama keeps; one row has padding."""
     import peft
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -313,7 +311,7 @@ def kept_by_autograd(recipe: Recipe, shapes: dict[str, Any], batch: Batch) -> in
 @pytest.mark.train
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("targets", [("q_proj", "v_proj"), "all-linear"])
-def test_activations_are_those_that_autograd_keeps(targets: Any) -> None:
+def test_activations_match_what_autograd_keeps(targets: Any) -> None:
     for name in ("torch", "transformers", "peft"):
         pytest.importorskip(name, reason="the finetune extra is not installed")
     facts = BaseFacts("small", 128, 4, 4, 2, 32, 320, 500, True, 0, "a test")

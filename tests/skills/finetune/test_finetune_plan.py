@@ -1,4 +1,4 @@
-"""The stage `plan`: what a run will take, and what cannot be, said before a weight is loaded."""
+"""/finetune plan: rows, memory, disk and time of a run, and its refusals, without any weights."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ BYTES = {
         "merges": [],
     },
 }
-"""A tokenizer.json of which every byte is a token."""
+"""A tokenizer.json in which every byte is a token."""
 
 
 def with_gpu(free: float) -> Machine:
-    """A machine with a GPU that has so many bytes free."""
+    """Return a machine with a GPU that has `free` bytes."""
     return Machine(64 * GIB, (Gpu("NVIDIA T4", int(free), 16 * GIB),), 4)
 
 
 def room(free: int = 1 << 50) -> Any:
-    """A disk for every folder with so many bytes free."""
+    """Return a function that gives every folder a disk with `free` bytes."""
     return lambda path: Disk(path, free, 1)
 
 
@@ -84,7 +84,7 @@ def planned(
 
 
 def prepared(context: StageContext, rows: Sequence[tuple[int, int]], **facts: Any) -> StageContext:
-    """`work` with rows of these (tokens, completion tokens) prepared from its data."""
+    """Return `context` with prepared rows of these (tokens, completion tokens)."""
     folder = context.run_dir.prepared
     folder.mkdir(parents=True)
     lines = [
@@ -112,7 +112,7 @@ def prepared(context: StageContext, rows: Sequence[tuple[int, int]], **facts: An
     return context
 
 
-def test_without_the_weights_it_goes_on_from_what_is_published(tmp_path: Path) -> None:
+def test_without_the_weights_published_shapes_are_used(tmp_path: Path) -> None:
     found = planned(tmp_path)
     assert found.facts.source == PUBLISHED
     text = report.show(found)
@@ -121,14 +121,14 @@ def test_without_the_weights_it_goes_on_from_what_is_published(tmp_path: Path) -
     assert found.refusals == ()
 
 
-def test_a_base_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_base_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         planned(tmp_path, base="Somebody/Something-9B")
     assert "the base Somebody/Something-9B is unknown and not on this machine" in str(caught.value)
     assert caught.value.exit_code == 2
 
 
-def test_tokens_are_estimated_where_no_tokenizer_is_at_hand(tmp_path: Path) -> None:
+def test_tokens_are_estimated_without_a_tokenizer(tmp_path: Path) -> None:
     context = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
     found = plan(context, LARGE, room())
     assert found.rows.estimated
@@ -141,7 +141,7 @@ def test_tokens_are_estimated_where_no_tokenizer_is_at_hand(tmp_path: Path) -> N
     assert found.batch.completion == 62 + 1
 
 
-def test_a_base_in_a_folder_is_counted_by_its_own_tokenizer(tmp_path: Path) -> None:
+def test_tokens_are_counted_with_the_tokenizer_of_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "base"
     folder.mkdir()
     config = {
@@ -162,7 +162,7 @@ def test_a_base_in_a_folder_is_counted_by_its_own_tokenizer(tmp_path: Path) -> N
     assert "the base is not on this machine" not in " ".join(found.notes)
 
 
-def test_prepared_rows_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_prepared_rows_are_used_unchanged(tmp_path: Path) -> None:
     context = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
     prepared(
         context, [(100, 30), (300, 20), (200, 80)], sample=[["Say a.\n", False], ["a<end>", True]]
@@ -186,7 +186,7 @@ def test_prepared_rows_are_taken_as_they_are(tmp_path: Path) -> None:
         {"base": "Qwen/Qwen2.5-3B-Instruct"},
     ],
 )
-def test_rows_that_were_prepared_for_another_recipe_are_not_taken(
+def test_rows_prepared_for_another_recipe_are_not_used(
     tmp_path: Path, changes: Mapping[str, Any]
 ) -> None:
     data = data_set(tmp_path)
@@ -196,7 +196,7 @@ def test_rows_that_were_prepared_for_another_recipe_are_not_taken(
     assert found.rows.count > 1
 
 
-def test_rows_that_were_prepared_of_other_data_are_not_taken(tmp_path: Path) -> None:
+def test_rows_prepared_from_other_data_are_not_used(tmp_path: Path) -> None:
     context = prepared(work_over(tmp_path, QWEN, {}, data_set(tmp_path)), [(100, 30)])
     assert not plan(context, LARGE, room()).rows.estimated
     data_set(tmp_path, count=41)
@@ -206,19 +206,19 @@ def test_rows_that_were_prepared_of_other_data_are_not_taken(tmp_path: Path) -> 
     assert plan(context, LARGE, room()).rows.estimated
 
 
-def test_a_folder_alone_is_planned_from_what_is_prepared(tmp_path: Path) -> None:
+def test_a_folder_is_planned_from_its_prepared_rows(tmp_path: Path) -> None:
     context = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
     prepared(context, [(100, 30)])
     alone = replace(context, data=None)
     assert plan(alone, LARGE, room()).rows.count == 1
 
 
-def test_without_data_and_without_prepared_rows_it_is_refused(tmp_path: Path) -> None:
+def test_without_data_and_prepared_rows_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there are no rows: nothing is prepared in"):
         plan(work_over(tmp_path, QWEN), LARGE, room())
 
 
-def test_a_file_that_is_no_data_set_is_refused_by_its_line(tmp_path: Path) -> None:
+def test_an_invalid_data_set_is_refused_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         plan(work_over(tmp_path, QWEN, {}, data_set(tmp_path, completion="")), LARGE, room())
     assert "line 1" in str(caught.value)
@@ -237,13 +237,13 @@ def test_steps_and_checkpoints(tmp_path: Path) -> None:
     assert checkpoints(100, Training(keep=2)) == (1, 1)
 
 
-def test_max_steps_cuts_a_plan_short(tmp_path: Path) -> None:
+def test_max_steps_limits_the_steps(tmp_path: Path) -> None:
     found = planned(tmp_path, training__max_steps=4)
     assert found.steps.last == 4
     assert "4 of 16 rows (batch 4 x accumulation 4), max_steps" in report.show(found)
 
 
-def test_rows_that_are_too_long_are_told(tmp_path: Path) -> None:
+def test_rows_that_are_too_long_are_counted(tmp_path: Path) -> None:
     long = data_set(tmp_path, count=1, words=300, source="agent").read_text()
     data = data_set(tmp_path)
     data.write_text(data.read_text() + long.replace('"p0"', '"p40"'))
@@ -260,13 +260,13 @@ def test_no_row_that_fits_is_refused(tmp_path: Path) -> None:
     assert str(refusal).startswith("there is no row to train on: all have more than 64 tokens. ")
 
 
-def test_less_than_a_step_is_told(tmp_path: Path) -> None:
+def test_less_than_a_step_is_noted(tmp_path: Path) -> None:
     context = prepared(work_over(tmp_path, QWEN, {}, data_set(tmp_path)), [(100, 30)] * 3)
     (note,) = [note for note in plan(context, LARGE, room()).notes if "step" in note]
     assert note.startswith("3 rows are less than one step of 16")
 
 
-def test_the_lesson_beside_full_fine_tuning(tmp_path: Path) -> None:
+def test_the_text_compares_the_lesson_with_full_tuning(tmp_path: Path) -> None:
     found = planned(tmp_path)
     assert 5e9 < found.held < 6.5e9
     assert 14e9 < found.weights_16bit < 15.5e9
@@ -324,7 +324,7 @@ def test_without_a_knob_a_smaller_base_is_named(tmp_path: Path) -> None:
     assert refusal.hint == "Use a smaller base."
 
 
-def test_without_a_gpu_it_is_the_machines_memory(tmp_path: Path) -> None:
+def test_without_a_gpu_main_memory_counts(tmp_path: Path) -> None:
     found = planned(tmp_path, NO_GPU)
     assert found.place == "cpu"
     assert found.free == 24 * GIB
@@ -334,7 +334,7 @@ def test_without_a_gpu_it_is_the_machines_memory(tmp_path: Path) -> None:
     assert "and this machine, without a GPU to use, has 4.3 GB free" in str(refusal)
 
 
-def test_a_gpu_that_torch_cannot_use_is_told(tmp_path: Path) -> None:
+def test_a_torch_without_cuda_is_noted(tmp_path: Path) -> None:
     unused = Machine(24 * GIB, (), 2, gpu_unused="the installed torch is the build without CUDA")
     assert (
         "there is no GPU to use, so training runs on the CPU: the installed torch is the build "
@@ -342,7 +342,7 @@ def test_a_gpu_that_torch_cannot_use_is_told(tmp_path: Path) -> None:
     ) in planned(tmp_path, unused).notes
 
 
-def test_what_hardly_fits_is_told(tmp_path: Path) -> None:
+def test_tight_memory_is_noted(tmp_path: Path) -> None:
     found = planned(tmp_path, with_gpu(8.5e9))
     assert found.refusals == ()
     assert "memory is tight: 8.1 GB of 8.5 GB free" in found.notes
@@ -365,7 +365,7 @@ def test_a_disk_that_is_too_small_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_there_already_needs_no_more_disk(tmp_path: Path) -> None:
+def test_existing_files_need_no_more_disk(tmp_path: Path) -> None:
     before = planned(tmp_path, base=SMOLLM2)
     context = work_over(tmp_path, SMOLLM2, {}, tmp_path / "train.jsonl")
     context.run_dir.merged.mkdir(parents=True)
@@ -377,7 +377,7 @@ def test_what_is_there_already_needs_no_more_disk(tmp_path: Path) -> None:
     assert [one.name for one in after.artifacts][-2:] == ["base, fetched", "base, unpacked"]
 
 
-def test_a_base_that_was_unpacked_needs_no_more_disk(tmp_path: Path) -> None:
+def test_an_unpacked_base_needs_no_more_disk(tmp_path: Path) -> None:
     context = work_over(tmp_path, SMOLLM2, {}, data_set(tmp_path))
     sha256 = str(context.call.models.registry.files[SMOLLM2].sha256)
     folder = context.cache / "bases" / f"{sha256[:16]}-1"
@@ -390,7 +390,7 @@ def test_a_base_that_was_unpacked_needs_no_more_disk(tmp_path: Path) -> None:
     assert (artifact.name, artifact.bytes, artifact.missing) == ("base, unpacked", 100, 0)
 
 
-def test_two_disks_are_told_apart(tmp_path: Path) -> None:
+def test_two_disks_are_listed_separately(tmp_path: Path) -> None:
     context = work_over(tmp_path, SMOLLM2, {}, data_set(tmp_path))
 
     def disk(path: Path) -> Disk:
@@ -402,7 +402,7 @@ def test_two_disks_are_told_apart(tmp_path: Path) -> None:
     assert found.stores[1].missing == pytest.approx(cache, rel=0.5)
 
 
-def test_an_earlier_run_of_the_same_settings_gives_time_and_peak(tmp_path: Path) -> None:
+def test_time_and_peak_come_from_an_equal_earlier_run(tmp_path: Path) -> None:
     context = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
     prepared(context, [(100, 30)] * 16)
     settings = context.recipe.model_dump(mode="json")
@@ -440,7 +440,9 @@ def test_a_plan_is_json(tmp_path: Path) -> None:
     assert {one["name"] for one in data["disk"]["artifacts"]} >= {"checkpoints", "GGUF, Q4_K_M"}
 
 
-def test_check_refuses_what_the_plan_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_raises_the_refusal_of_the_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(advice, "MODULES", ())
     context = work_over(tmp_path, QWEN, {"quantization.kind": "none"}, data_set(tmp_path))
     assert check(context, LARGE, room()).refusals == ()
@@ -459,7 +461,7 @@ def test_check_refuses_what_the_plan_tells(tmp_path: Path, monkeypatch: pytest.M
         ({"quantization.kind": "none", "training.optimizer": "paged_adamw_32bit"}, True),
     ],
 )
-def test_bitsandbytes_is_asked_for_where_it_is_needed(
+def test_bitsandbytes_is_required_only_where_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: Mapping[str, Any], needed: bool
 ) -> None:
     from importlib import util
@@ -470,8 +472,8 @@ def test_bitsandbytes_is_asked_for_where_it_is_needed(
     )
     monkeypatch.setattr(advice, "MODULES", ())
     context = work_over(tmp_path, QWEN, changes, data_set(tmp_path))
-    told = "training needs packages that are not installed: bitsandbytes"
-    assert (told in plan(context, LARGE, room()).notes) is needed
+    note = "training needs packages that are not installed: bitsandbytes"
+    assert (note in plan(context, LARGE, room()).notes) is needed
     if needed:
         with pytest.raises(UsageError, match=r"this needs bitsandbytes.*nanda-harness\[finetune\]"):
             check(context, LARGE, room())

@@ -1,4 +1,4 @@
-"""One process at a time for one job."""
+"""Locks that let one process at a time work on a job."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ with job_lock(Path(sys.argv[1]), "papers.csv"):
 
 @pytest.fixture
 def other(tmp_path: Path) -> subprocess.Popen[str]:
-    """Another process that holds the job."""
+    """Another process that holds the lock."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)],
         stdout=subprocess.PIPE,
@@ -39,12 +39,10 @@ def other(tmp_path: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_second_process_is_refused_with_the_first_ones_pid(
-    tmp_path: Path, other: subprocess.Popen[str]
-) -> None:
+def test_a_second_process_is_refused(tmp_path: Path, other: subprocess.Popen[str]) -> None:
     try:
         with (
-            pytest.raises(UsageError, match=f"process {other.pid} is at work on papers.csv"),
+            pytest.raises(UsageError, match=f"papers.csv is locked by process {other.pid}"),
             job_lock(tmp_path, "papers.csv"),
         ):
             raise AssertionError("both hold it")
@@ -55,19 +53,21 @@ def test_a_second_process_is_refused_with_the_first_ones_pid(
         other.wait()
 
 
-def test_a_killed_process_lets_go(tmp_path: Path, other: subprocess.Popen[str]) -> None:
+def test_the_lock_of_a_killed_process_is_released(
+    tmp_path: Path, other: subprocess.Popen[str]
+) -> None:
     os.kill(other.pid, signal.SIGKILL)
     other.wait()
     with job_lock(tmp_path, "papers.csv"):
         assert (next(tmp_path.glob("*.pid"))).read_text() == str(os.getpid())
 
 
-def test_a_job_whose_name_is_no_utf8_is_held(tmp_path: Path) -> None:
+def test_the_name_of_a_job_need_not_be_utf8(tmp_path: Path) -> None:
     with job_lock(tmp_path, os.fsdecode(b"caf\xe9.csv")):
         assert next(tmp_path.glob("*.pid")).read_text() == str(os.getpid())
 
 
-def test_a_job_is_let_go_when_its_work_fails(tmp_path: Path) -> None:
+def test_the_lock_is_released_after_an_error(tmp_path: Path) -> None:
     def fail() -> None:
         with job_lock(tmp_path / "new", "papers.csv"):
             raise ValueError("no")
