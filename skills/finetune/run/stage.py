@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.api.skill import Call
+from harness.models.weights import FileStore
 from harness.support.cpu import low_spin_openmp
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.run.run_dir import Done, Entry, RunDir
@@ -51,6 +52,11 @@ class StageContext:
     def cache(self) -> Path:
         """The folder for files that can be made again, such as unpacked bases."""
         return self.call.settings.cache_dir
+
+    @property
+    def files(self) -> FileStore:
+        """The files of the registry, as they are found or fetched on this machine."""
+        return FileStore(self.call.models.registry.files, self.cache, self.call.screen.notice)
 
 
 @dataclass(frozen=True, slots=True)
