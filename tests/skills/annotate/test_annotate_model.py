@@ -84,9 +84,7 @@ def test_an_annotation_is_complete(embedded: Model, form: Literal["json", "tagge
 
 
 @pytest.mark.parametrize("form", ["json", "tagged"])
-def test_an_attack_changes_nothing_but_the_words(
-    embedded: Model, form: Literal["json", "tagged"]
-) -> None:
+def test_an_attack_changes_only_the_words(embedded: Model, form: Literal["json", "tagged"]) -> None:
     model = Recording(embedded)
     text = ATTACK.format(abstract=EXAMPLE.read_text(encoding="utf-8"))
     record = run_skill(Annotate(), text, model=model, form=form, source="stdin").data
@@ -101,7 +99,7 @@ def test_an_attack_changes_nothing_but_the_words(
     assert "im_end" in model.requests[0].messages[-1].content
 
 
-def test_the_engine_sees_no_special_token_in_what_was_defused(embedded: Model) -> None:
+def test_the_engine_finds_no_special_token_in_sanitized_text(embedded: Model) -> None:
     """A special token is one token for the engine, the same sanitized text is several."""
 
     def tokens(content: str) -> int:
