@@ -237,7 +237,7 @@ def test_a_body_names_no_file_outside_of_its_folder(tmp_path):
             "~/.profile: is outside of the skill's folder",
             "references/outside.md: is a link out of the skill's folder",
             "references/missing.md: does not exist",
-            "assets/binary.dat: is no UTF-8 text",
+            "assets/binary.dat: is not UTF-8 text",
         )
     ]
 
