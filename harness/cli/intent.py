@@ -70,7 +70,7 @@ def described(skills: Mapping[str, Found], line: str) -> list[str]:
     return [
         name
         for name, found in skills.items()
-        if isinstance(skill := found.source, PromptSkill)
+        if isinstance(skill := found.imported, PromptSkill)
         and not _declines(skill)
         and first in _deeds(skill.file.description)
         and terms <= _terms(f"{name.replace('-', ' ')} {skill.file.description}")
