@@ -76,7 +76,7 @@ class Settings:
         return project / "skills", project / ".agents" / "skills", self.own_skills
 
     @property
-    def obeyed(self) -> tuple[Path, ...]:
+    def protected(self) -> tuple[Path, ...]:
         """The folders and files that the harness goes by: skills, registries, what is trusted."""
         own = self.user_registry
         registries = own, registry_folder(own), self.shipped_registry
