@@ -31,6 +31,7 @@ NEEDED = (
     "pydantic",
     "rapidfuzz",
     "requests",
+    "requests_cache",
     "rich",
     "rouge_score",
     "sacrebleu",

@@ -37,7 +37,7 @@ from skills.evaluate import comparison, inputs  # noqa: E402
 from skills.evaluate.annotators import Annotator  # noqa: E402
 from skills.evaluate.report import text  # noqa: E402
 from skills.finetune.run.recipe import Recipe  # noqa: E402
-from skills.finetune.run.run_dir import Out  # noqa: E402
+from skills.finetune.run.run_dir import RunDir  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 
 STAGES = ("train", "merge", "gguf")
@@ -118,13 +118,13 @@ def agent(out: Path, line: str, *, force: bool = False, some_may_fail: bool = Fa
 
 def register(out: Path, name: str, run: Path) -> None:
     """Name a fold's model, base and adapter merged, in the configuration."""
-    recipe = Recipe.model_validate(Out(run, "").run["recipe"])
+    recipe = Recipe.model_validate(RunDir(run, "").run["recipe"])
     path = out / "config" / "registry.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     place = {"backend": "llamacpp", "gguf": recipe.base, "adapter": name, "merge": True}
     sampling = {"temperature": 0, "seed": 0}
     model = {"tasks": [], "form": "tagged", "serve": [place], "options": sampling}
-    files = {name: {"path": str(Out.of(run, recipe).lora)}}
+    files = {name: {"path": str(RunDir.of(run, recipe).lora)}}
     entries = {"version": 1, "models": {name: model}, "files": files}
     path.write_text(yaml.safe_dump(entries), encoding="utf-8")
 

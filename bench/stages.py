@@ -46,7 +46,7 @@ from harness.terminal.console import Screen  # noqa: E402
 from skills.evaluate.report.text import figure  # noqa: E402
 from skills.finetune.model.bases import unpacked_folder  # noqa: E402
 from skills.finetune.run.recipe import Recipe  # noqa: E402
-from skills.finetune.run.run_dir import Out  # noqa: E402
+from skills.finetune.run.run_dir import RunDir  # noqa: E402
 
 TABLE = ROOT.parent / "shared" / "data" / "gold_dev.csv"
 FORMS = ("q8_0", "adapter", "merged", "f16", "q4_k_m", "base+lora")
@@ -106,7 +106,7 @@ def registry_of(out: Path, settings: Settings) -> dict[str, Any]:
     """A registry of every form of the model in OUT, the base's own entry being the shipped one."""
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     recipe = Recipe.model_validate(manifest["run"]["recipe"])
-    made = Out.of(out, recipe)
+    made = RunDir.of(out, recipe)
     gguf = load(settings.shipped_registry).files[recipe.base]
     assert gguf.sha256 is not None, "a shipped file has its digest"
     base = unpacked_folder(settings.cache_dir, gguf.sha256)

@@ -50,8 +50,8 @@ from skills.finetune.build_finetune_from_annotations import build_dataset  # noq
 from skills.finetune.run import recipe as recipes  # noqa: E402
 from skills.finetune.run import stages  # noqa: E402
 from skills.finetune.run.recipe_options import SETTINGS  # noqa: E402
-from skills.finetune.run.run_dir import Out  # noqa: E402
-from skills.finetune.run.stage import Work  # noqa: E402
+from skills.finetune.run.run_dir import RunDir  # noqa: E402
+from skills.finetune.run.stage import StageContext  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 
 TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"
@@ -126,7 +126,7 @@ def show(found: Mapping[str, list[dict[str, Any]]]) -> None:
         print(f"{peak / 1e6:>7,.0f} MB{over / 1e6:>12,.0f} MB{padding:>9.1%}{last:>7.3f}")
 
 
-def work_of(options: argparse.Namespace) -> Work:
+def work_of(options: argparse.Namespace) -> StageContext:
     """The work of one arm, as /finetune would make it."""
     folder: Path = options.out
     changes: dict[str, Any] = {
@@ -151,7 +151,7 @@ def work_of(options: argparse.Namespace) -> Work:
         log=Run(),
         settings=settings,
     )
-    return Work(call, recipe, Out.of(folder, recipe), nanda(), folder / "rows.jsonl")
+    return StageContext(call, recipe, RunDir.of(folder, recipe), nanda(), folder / "rows.jsonl")
 
 
 if __name__ == "__main__":

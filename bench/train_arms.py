@@ -18,7 +18,7 @@ from skills.finetune.model.loading import device_kind, load_model, settled
 from skills.finetune.preparation import batches
 from skills.finetune.preparation.batches import read_prepared
 from skills.finetune.run import recipe as recipes
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 from skills.finetune.training import loss, trainer
 from skills.finetune.training.metrics import Metrics, peak_bytes
 from skills.finetune.training.watch import Steps, Watch, schedule
@@ -62,14 +62,14 @@ class Clock:
         }
 
 
-def with_trl(work: Work) -> dict[str, Any]:
+def with_trl(context: StageContext) -> dict[str, Any]:
     """SFTTrainer with the recipe's settings, on the messages that our rows are made of."""
     from peft import LoraConfig
     from transformers import TrainerCallback
     from trl import SFTTrainer
 
-    recipe = settled(work.recipe, work.call.screen.notice)
-    base, adapter = open_base(work), recipe.adapter
+    recipe = settled(context.recipe, context.call.screen.notice)
+    base, adapter = open_base(context), recipe.adapter
     model = load_model(base.folder, packed(recipe), adapted=False)
     clock = Clock()
 
@@ -89,8 +89,8 @@ def with_trl(work: Work) -> dict[str, Any]:
     targets = adapter.targets
     Counted(
         model=model,
-        args=sft_config(recipe, work.out.folder / "trl"),
-        train_dataset=sft_rows(work),
+        args=sft_config(recipe, context.run_dir.folder / "trl"),
+        train_dataset=sft_rows(context),
         processing_class=open_tokenizer(base),
         peft_config=LoraConfig(
             r=adapter.r,
@@ -131,11 +131,11 @@ def sft_config(recipe: recipes.Recipe, folder: Path) -> Any:
     )
 
 
-def sft_rows(work: Work) -> Any:
+def sft_rows(context: StageContext) -> Any:
     from datasets import Dataset
 
-    assert work.data is not None
-    rows = [json.loads(line) for line in work.data.read_text(encoding="utf-8").splitlines()]
+    assert context.data is not None
+    rows = [json.loads(line) for line in context.data.read_text(encoding="utf-8").splitlines()]
     return Dataset.from_list(
         [
             {
@@ -147,11 +147,11 @@ def sft_rows(work: Work) -> Any:
     )
 
 
-def with_ours(work: Work, changed: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The stage `train`, but for its checkpoints: they are no part of a step."""
-    recipe = settled(recipes.overridden(work.recipe, changed or {}), work.call.screen.notice)
-    prepared = read_prepared(work.out.prepared)
-    model = load_model(open_base(work).folder, recipe)
+    recipe = settled(recipes.overridden(context.recipe, changed or {}), context.call.screen.notice)
+    prepared = read_prepared(context.run_dir.prepared)
+    model = load_model(open_base(context).folder, recipe)
     clock = Clock()
 
     class Timed(Watch):
@@ -191,7 +191,7 @@ def with_ours(work: Work, changed: Mapping[str, Any] | None = None) -> dict[str,
     return clock.found()
 
 
-def with_all_logits(work: Work) -> dict[str, Any]:
+def with_all_logits(context: StageContext) -> dict[str, Any]:
     """Scores for every position; those of no completion token are dropped after."""
 
     @contextmanager
@@ -205,22 +205,22 @@ def with_all_logits(work: Work) -> dict[str, Any]:
             handle.remove()
 
     with mock.patch.object(loss, "only", everywhere):
-        return with_ours(work)
+        return with_ours(context)
 
 
-def without_grouping(work: Work) -> dict[str, Any]:
+def without_grouping(context: StageContext) -> dict[str, Any]:
     with mock.patch.object(batches, "GROUP", 1):
-        return with_ours(work)
+        return with_ours(context)
 
 
 def packed(recipe: recipes.Recipe) -> recipes.Recipe:
     return recipes.overridden(recipe, {"quantization.unpacked": False})
 
 
-ARMS: Mapping[str, Callable[[Work], dict[str, Any]]] = {
+ARMS: Mapping[str, Callable[[StageContext], dict[str, Any]]] = {
     TRL: with_trl,
     "ours": with_ours,
-    "ours, NF4 packed": lambda work: with_ours(work, {"quantization.unpacked": False}),
+    "ours, NF4 packed": lambda context: with_ours(context, {"quantization.unpacked": False}),
     "ours, all logits": with_all_logits,
     "ours, no grouping": without_grouping,
 }

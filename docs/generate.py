@@ -14,14 +14,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-import reference
-from snippets import fill
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the checkout that these documents belong to
 
-from harness.cli.app import App
-from harness.cli.help import program_help, skill_help
-from harness.runs.runner import Door
-from harness.settings import Settings
-from harness.terminal.console import Screen
+import reference  # noqa: E402
+from snippets import fill  # noqa: E402
+
+from harness.cli.app import App  # noqa: E402
+from harness.cli.help import program_help, skill_help  # noqa: E402
+from harness.runs.runner import Door  # noqa: E402
+from harness.settings import Settings  # noqa: E402
+from harness.terminal.console import Screen  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "commands.md"

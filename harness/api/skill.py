@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from harness.errors import HarnessError, SkillFailed
 from harness.support import text_input
+from harness.support.stop_token import StopToken
 
 if TYPE_CHECKING:
     from harness.models.pool import Models
@@ -167,7 +167,7 @@ class Call:
         models: runs work with the model that serves a task (`models.run`).
         screen: `notice` and `progress` write to stderr, `emit` prints a piece of the result early.
         log: this run's row of the run log.
-        cancel: set when the work should stop.
+        cancel: set when the work must stop; see `StopToken.check`.
         force: `--force` was given: existing results may be replaced.
         frameworks: YAML files that plugins have registered, by name.
     """
@@ -181,7 +181,7 @@ class Call:
     subcommand: str = ""
     source: Literal["line", "stdin"] = "line"
     targets: tuple[Path, ...] = ()
-    cancel: threading.Event = field(default_factory=threading.Event)
+    cancel: StopToken = field(default_factory=StopToken)
     force: bool = False
     frameworks: Mapping[str, Path] = field(default_factory=dict)
 

@@ -8,9 +8,6 @@ come; a task that fails takes no other along.
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -27,6 +24,7 @@ from harness.errors import (
     OutputError,
     ReaderGone,
 )
+from harness.support.stop_token import StopToken
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -66,8 +64,8 @@ class Job(Generic[T, R]):
             errors end the job.
         refuse: takes a task that failed with its error, in the same thread.
         slots: tasks in work at once.
-        cancel: set when work should end; `perform` heeds it.
-        pause: waits some seconds before another attempt; returns early once `cancel` is set.
+        stop: ends the job, and is set when the job ends early; `perform` must respect it.
+        pause: waits some seconds before another attempt; returns early once `stop` is set.
         tick: called every `TICK` at least in the thread that called `run`, and once more when
             nothing is in work any longer, for what is to be kept before its task has ended.
     """
@@ -76,12 +74,11 @@ class Job(Generic[T, R]):
     keep: Callable[[T, R], None]
     refuse: Callable[[T, Exception], None]
     slots: int
-    cancel: threading.Event
+    stop: StopToken
     pause: Callable[[float], Any] | None = None
     tick: Callable[[], None] | None = None
     tally: Tally = field(default_factory=Tally)
     _running: dict[Future[R], T] = field(default_factory=dict)
-    _asked: bool = False
 
     def run(self, tasks: Iterable[T]) -> Tally:
         """Do all tasks, in their order as far as they are taken up.
@@ -93,7 +90,7 @@ class Job(Generic[T, R]):
             Whatever `tasks` raises, unless it is a HarnessError, which stops the job as well.
         """
         executor = ThreadPoolExecutor(self.slots, thread_name_prefix="job")
-        with ctrl_c_asks(self.ask):
+        with self.stop.on_signals():
             try:
                 self._all(executor, iter(tasks))
             except HarnessError as error:
@@ -104,10 +101,6 @@ class Job(Generic[T, R]):
             finally:
                 executor.shutdown(wait=False, cancel_futures=True)
         return self.tally
-
-    def ask(self) -> None:
-        """Ask the job to stop, as Ctrl-C does; it is noticed within `TICK`."""
-        self._asked = True
 
     def _all(self, executor: ThreadPoolExecutor, tasks: Iterator[T]) -> None:
         for task in tasks:
@@ -122,16 +115,15 @@ class Job(Generic[T, R]):
         """Wait until a task has ended, and take what has."""
         ended: set[Future[R]] = set()
         while not ended:
-            self._check()
             ended, _ = wait(self._running, timeout=TICK, return_when=FIRST_COMPLETED)
+            self._check()
         for future in ended:
             self._settle(future)
 
     def _check(self) -> None:
         if self.tick is not None:
             self.tick()
-        if self._asked:
-            raise Interrupted("interrupted")
+        self.stop.check()
 
     def _settle(self, future: Future[R]) -> None:
         task, error = self._running[future], future.exception()
@@ -151,7 +143,7 @@ class Job(Generic[T, R]):
     def _stop(self, error: HarnessError) -> None:
         """End what is in work, keep what is done nevertheless, and note why."""
         self.tally.stopped = error
-        self.cancel.set()
+        self.stop.request_stop()
         for future in list(self._running):
             future.cancel()
         wait(self._running)
@@ -169,7 +161,7 @@ class Job(Generic[T, R]):
     def _attempts(self, task: T) -> R:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_can_pass),
-            stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_when_event_set(self.cancel),
+            stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_when_event_set(self.stop),
             wait=_wait,
             sleep=self._sleep,
             reraise=True,
@@ -177,37 +169,7 @@ class Job(Generic[T, R]):
         return retrying(self.perform, task)
 
     def _sleep(self, seconds: float) -> None:
-        (self.pause or self.cancel.wait)(seconds)
-
-
-@contextlib.contextmanager
-def ctrl_c_asks(ask: Callable[[], None]) -> Iterator[None]:
-    """Have Ctrl-C call `ask` instead of being raised in the midst of what is being kept.
-
-    A second one is raised. Within another such block, which then goes on being asked, and in a
-    thread that no signal reaches, this does nothing.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or isinstance(before, _Asker):
-        yield
-        return
-    signal.signal(signal.SIGINT, _Asker(ask))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@dataclass(slots=True)
-class _Asker:
-    ask: Callable[[], None]
-    asked: bool = False
-
-    def __call__(self, *_: object) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        self.ask()
+        (self.pause or self.stop.wait)(seconds)
 
 
 def _left_over(error: BaseException | None) -> bool:

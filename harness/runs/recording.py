@@ -78,7 +78,7 @@ def recorded(recording: Recording) -> Iterator[Recording]:
         tell(recording.listeners, "run_started", recording.started, recording.call.screen)
         yield recording
     except KeyboardInterrupt as exc:
-        recording.call.cancel.set()
+        recording.call.cancel.request_stop()
         recording.fail(Interrupted("interrupted"))
         raise Interrupted("interrupted") from exc
     except HarnessError as exc:

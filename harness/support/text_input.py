@@ -22,7 +22,7 @@ _OTHER_SUFFIX = re.compile(r"\S*\w\.[A-Za-z][A-Za-z0-9]{0,7}")
 _KNOWN_OTHERS = re.compile(
     r"\.(?:pdf|csv|tsv|jsonl?|parquet|xlsx?|docx?|odt|rtf|html?|xml|ya?ml|tex|bib|zip|gz)$", re.I
 )
-UTF16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+_UTF16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
 def given(text: str) -> str:
@@ -65,75 +65,108 @@ def is_file(name: str) -> bool:
 
 
 def read_text(path: Path, *, what: str = "a text", shorten: str = "Give a part of it.") -> str:
-    """The text of a file.
+    """Return the text of a file.
 
     Args:
-        what: what it should hold, for what is said of one that does not.
-        shorten: what to do about one that is too big.
+        what: what it should contain, for messages.
+        shorten: the hint for a file that is too big.
 
     Raises:
-        InputError: it is missing, a folder, empty, too big, no text, or not UTF-8.
+        InputError: it is missing, a folder, empty, too big, binary, or not UTF-8.
     """
-    where = shown(path)
-    data = _bytes(path, what, shorten)
-    if not data.strip():
-        raise InputError("is empty", where=where, hint=f"Put {what} into it.")
-    if data.startswith(UTF16_OR_32):
-        raise InputError("is UTF-16 or UTF-32 text", where=where, hint="Save it as UTF-8.")
-    if b"\0" in data:
+    path = regular_file(path, what=what, instead="Use - to read from a pipe.")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
         raise InputError(
-            f"is a binary file (byte {data.index(0)} is 0)",
-            where=where,
-            hint=f"Give {what} as plain text.",
+            f"has {size / 1e6:.1f} MB, too much for {what}", where=shown(path), hint=shorten
         )
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise InputError(
-            f"is not UTF-8 text (byte {exc.start} is 0x{data[exc.start]:02x})",
-            where=where,
-            hint="Save it as UTF-8.",
-        ) from exc
+    text = "".join(text_lines(path))
+    if not text.strip():
+        raise InputError("is empty", where=shown(path), hint=f"Put {what} into it.")
+    return text
 
 
-def _bytes(path: Path, what: str, shorten: str) -> bytes:
-    path = regular_file(path, instead="Use - to read from a pipe.")
-    with reading(path):
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise InputError(
-                f"has {size / 1e6:.1f} MB, too much for {what}", where=shown(path), hint=shorten
-            )
-        return path.read_bytes()
-
-
-def regular_file(path: Path, *, instead: str) -> Path:
-    """The path of a file that can be read more than once, "~" resolved.
+def regular_file(
+    path: Path, *, what: str = "the text", instead: str = "Save it to a file and name that."
+) -> Path:
+    """Return the path of a file that can be read more than once, with "~" expanded.
 
     Args:
-        instead: what to do about a pipe.
+        what: what it should contain, for messages.
+        instead: the hint for a pipe.
 
     Raises:
-        InputError: it is missing, a folder or a pipe.
+        InputError: it is missing, empty, unreadable, a folder or a pipe.
     """
     where = shown(path)
     with reading(path):
         path = path.expanduser()
-        mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
+        status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
         raise InputError("is a folder", where=where, hint="Name a file in it.")
-    if not stat.S_ISREG(mode):
-        raise InputError("is no regular file", where=where, hint=instead)
-    return path
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError("is not a regular file", where=where, hint=instead)
+    if not status.st_size:
+        raise InputError("is empty", where=where, hint=f"Put {what} into it.")
+    with reading(path), path.open("rb"):
+        return path
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file with their ends, which may be those of any system.
+
+    Raises:
+        InputError: it cannot be read, or is not UTF-8 text, with the line and byte.
+    """
+    hint = "Save it as UTF-8."
+    with reading(path):
+        with path.open("rb") as file:
+            if file.read(4).startswith(_UTF16_OR_32):
+                raise InputError("is UTF-16 or UTF-32 text", where=shown(path), hint=hint)
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as lines:
+                for number, line in enumerate(lines, start=1):
+                    if "\0" in line:
+                        raise InputError(
+                            f"is a binary file (character {line.index(chr(0)) + 1} is 0)",
+                            where=place(path, "line", number),
+                            hint="Save it as UTF-8 text.",
+                        )
+                    yield line
+        except UnicodeDecodeError as exc:
+            raise _not_utf8(path) from exc
+
+
+def place(path: Path, unit: str, position: int) -> str:
+    """Return a place in a file for messages: "papers.csv, line 7"."""
+    return f"{shown(path)}, {unit} {position}"
+
+
+def _not_utf8(path: Path) -> InputError:
+    """Return the error that names the first invalid byte, which the decoder does not locate."""
+    number, offset = 1, 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                line.decode()
+            except UnicodeDecodeError as exc:
+                return InputError(
+                    f"is not UTF-8 text (byte {offset + exc.start} is 0x{line[exc.start]:02x})",
+                    where=place(path, "line", number + _line_ends(line[: exc.start])),
+                    hint="Save it as UTF-8.",
+                )
+            number += _line_ends(line)
+            offset += len(line)
+    return InputError("is not UTF-8 text", where=shown(path), hint="Save it as UTF-8.")
+
+
+def _line_ends(data: bytes) -> int:
+    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Say of a path what the system has against its being read.
-
-    Raises:
-        InputError: it does.
-    """
+    """Translate an OSError for `path` into an InputError."""
     try:
         yield
     except FileNotFoundError as exc:
@@ -147,11 +180,11 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def unreadable(path: Path, exc: Exception) -> InputError:
-    """The error for a file that the system does not let be read."""
+    """Return the error for a file that cannot be read."""
     reason = getattr(exc, "strerror", None) or exc
     return InputError(f"cannot be read ({reason})", where=shown(path))
 
 
 def shown(path: Path) -> str:
-    """A path as messages show it, whatever bytes it is made of."""
+    """Return a path as messages show it, whatever bytes it consists of."""
     return os.fsencode(path).decode("utf-8", "replace")

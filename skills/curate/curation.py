@@ -11,7 +11,7 @@ from harness.api.skill import Call, Result
 from harness.errors import ModelUnavailable, UsageError
 from harness.models.pool import ServedModel
 from harness.runs.grammar import as_path
-from harness.runs.jobs import Tally, ctrl_c_asks
+from harness.runs.jobs import Tally
 from harness.runs.process_lock import job_lock
 from skills.corpus.db import runs
 from skills.corpus.db.connection import default_path, locks, open_corpus
@@ -106,7 +106,7 @@ class Curation:
         """
         judge = Judge(self.panel, model, self.framework, self._form(model, db))
         job = CurateJob(self.call, self.source, self.probes, judge, db)
-        with ctrl_c_asks(job.ask), runs.noted(db, lambda: job.run_id):
+        with self.call.cancel.on_signals(), runs.noted(db, lambda: job.run_id):
             job.run_id = self._start(judge, db)
             started = time.monotonic()
             tally = job.run()

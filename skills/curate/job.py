@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.api.skill import Call
 from harness.runs.jobs import Job, Tally
@@ -38,8 +38,6 @@ class CurateJob:
     db: Database
     run_id: int = 0
     _pace: Pace | None = None
-    _job: Job[Any, Any] | None = None
-    _asked: bool = False
     _slots: SimpleQueue[int] = field(default_factory=SimpleQueue)
     _votes: SimpleQueue[tuple[Item, Vote]] = field(default_factory=SimpleQueue)
     _known: dict[str, dict[str, Vote]] = field(default_factory=dict)
@@ -55,11 +53,9 @@ class CurateJob:
         for slot in range(slots):
             self._slots.put(slot)
         self._pace = Pace(len(due), sum(len(item.paper.abstract) for item in due))
-        self._job = job = Job(
+        job = Job(
             self._perform, self._keep, self._refuse, slots, self.call.cancel, tick=self._keep_votes
         )
-        if self._asked:
-            job.ask()
         with shown(self._pace, self.call.screen, "judging") as self._update:
             return job.run(due)
 
@@ -75,23 +71,15 @@ class CurateJob:
         if not due:
             return Tally()
         self._pace = Pace(len(due), sum(len(one.item.paper.abstract) for one in due))
-        self._job = job = Job(
+        job = Job(
             self._ask_why,
             self._explained,
             self._unexplained,
             self.judge.model.slots,
             self.call.cancel,
         )
-        if self._asked:
-            job.ask()
         with shown(self._pace, self.call.screen, "explaining") as self._update:
             return job.run(due)
-
-    def ask(self) -> None:
-        """Ask the job to stop, as Ctrl-C does."""
-        self._asked = True
-        if self._job is not None:
-            self._job.ask()
 
     def verdicts(self, bar: Bar) -> list[Verdict]:
         """What becomes of every annotation and probe, as far as they have been judged."""

@@ -11,12 +11,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import InputError
-from harness.support.text_input import shown
+from harness.support.text_input import place, regular_file, shown, text_lines
 from skills.annotate.papers import check_length
 from skills.annotate.table import sources
 from skills.annotate.table.sources import Source
 from skills.corpus.tables.columns import Columns
-from skills.corpus.tables.files import place, regular_file, text_lines
 from skills.corpus.tables.reader import open_table
 from skills.evaluate.annotators import Moves
 from skills.evaluate.metrics.labels import LABELS, Labelled

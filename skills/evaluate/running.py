@@ -14,7 +14,6 @@ from harness.api.skill import Call
 from harness.errors import ModelUnavailable, UsageError
 from harness.models.pool import Choice, Models, ServedModel
 from harness.models.registry import candidates, resolve
-from harness.runs.jobs import ctrl_c_asks
 from skills.annotate.generate import Prepared
 from skills.annotate.table import sources
 from skills.annotate.table.result import finish
@@ -102,7 +101,7 @@ class Runner:
         return models.run(TASK, work, slots=self.call.options.workers)
 
     def _do(self, job: ComparedJob) -> None:
-        with ctrl_c_asks(job.ask), runs.noted(self.db, lambda: job.run_id):
+        with self.call.cancel.on_signals(), runs.noted(self.db, lambda: job.run_id):
             started = time.monotonic()
             tally = job.run()
             if isinstance(tally.stopped, ModelUnavailable) and not job.has_done(tally):

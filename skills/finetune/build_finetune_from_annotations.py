@@ -15,8 +15,7 @@ from pathlib import Path
 
 from harness.errors import InputError, UsageError
 from harness.runs import targets as output
-from harness.support.text_input import shown
-from skills.corpus.tables.files import regular_file
+from harness.support.text_input import regular_file, shown
 from skills.corpus.tables.reader import TableRow
 from skills.finetune.data.annotation_pairs import (
     chat_messages,

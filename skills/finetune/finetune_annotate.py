@@ -106,7 +106,7 @@ def _default(options: list[tuple[str, str | None]]) -> str | None:
     from harness.errors import UsageError
     from harness.terminal.console import Screen
     from skills.finetune.plugin import Finetune
-    from skills.finetune.run.run_dir import Out
+    from skills.finetune.run.run_dir import RunDir
 
     named = {name: value for name, value in options if value is not None}
     folder = Path(str(Finetune.Options.model_fields["out"].default))
@@ -114,7 +114,7 @@ def _default(options: list[tuple[str, str | None]]) -> str | None:
         folder = Path(out)
     elif (checkpoint := named.get("--checkpoint")) is not None:
         folder = Path(checkpoint).parent
-    if Out(folder.expanduser(), "").run:
+    if RunDir(folder.expanduser(), "").run:
         return None
     if not Path(DEFAULT_DATA).is_file():
         raise UsageError(

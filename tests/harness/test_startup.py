@@ -29,11 +29,12 @@ HEAVY = (
     "rich",
 )
 
-HELP = "from harness import cli; cli.main(['--help'])"
+HELP = "from harness.cli import main; main.main(['--help'])"
 PROMPT = """
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
-from harness import repl, settings
+from harness import settings
+from harness.cli import repl
 from harness.cli.app import App
 from harness.runs.runner import Door
 app = App(settings.from_environment(), Door("repl"))

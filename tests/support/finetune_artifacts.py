@@ -7,7 +7,6 @@ random_adapter(base, work.out.adapter)
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +14,13 @@ from typing import Any, Literal
 
 from harness.api.skill import Call
 from harness.runs.run_log import Run
+from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
 from skills.finetune.export import llama_cpp
 from skills.finetune.run.recipe import Recipe, overridden
-from skills.finetune.run.run_dir import Out
-from skills.finetune.run.stage import Work
+from skills.finetune.run.run_dir import RunDir
+from skills.finetune.run.stage import StageContext
 from skills.nanda.framework import nanda
 
 R, ALPHA = 4, 8
@@ -33,12 +33,12 @@ def work_in(
     export: Mapping[str, Any] | None = None,
     quantization: Mapping[str, Any] | None = None,
     **options: Any,
-) -> Work:
+) -> StageContext:
     """A run in `folder`/out of the base in a folder."""
     changes = {f"export.{name}": value for name, value in (export or {}).items()}
     changes |= {f"quantization.{name}": value for name, value in (quantization or {}).items()}
     recipe = overridden(Recipe(), {"base": str(base), **changes})
-    out = Out.of(folder / "out", recipe)
+    out = RunDir.of(folder / "out", recipe)
     out.make()
     call = Call(
         text="",
@@ -48,7 +48,7 @@ def work_in(
         log=Run(),
         settings=fake_settings(folder),
     )
-    return Work(call, recipe, out, nanda())
+    return StageContext(call, recipe, out, nanda())
 
 
 def random_adapter(
@@ -98,7 +98,7 @@ def _converted(what: Literal["model", "lora"], target: Path, *arguments: str | P
         target.with_suffix(".log"),
         doing="converting",
         tick=lambda _: None,
-        cancel=threading.Event(),
+        cancel=StopToken(),
         environment=converters.environment(),
     )
     return target

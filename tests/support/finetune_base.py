@@ -28,8 +28,8 @@ from harness.runs.run_log import Run
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
 from skills.finetune.run.recipe import Recipe, overridden
-from skills.finetune.run.run_dir import Out
-from skills.finetune.run.stage import Work
+from skills.finetune.run.run_dir import RunDir
+from skills.finetune.run.stage import StageContext
 from skills.nanda.framework import nanda
 
 SMOLLM2 = "smollm2-135m-instruct"
@@ -70,7 +70,7 @@ def work_over(
     changes: Mapping[str, Any] | None = None,
     data: Path | None = None,
     dev: Path | None = None,
-) -> Work:
+) -> StageContext:
     """The work of a run in `folder`/out with the shipped registry; its cache is in `folder` too."""
     recipe = overridden(Recipe(), {"base": str(base), **(changes or {})})
     own = fake_settings(folder)
@@ -82,13 +82,13 @@ def work_over(
         log=Run(),
         settings=own,
     )
-    return Work(call, recipe, Out.of(folder / "out", recipe), nanda(), data, dev)
+    return StageContext(call, recipe, RunDir.of(folder / "out", recipe), nanda(), data, dev)
 
 
-def said(work: Work) -> str:
+def said(context: StageContext) -> str:
     """What a run has said on stderr."""
-    assert isinstance(work.call.screen.err, io.StringIO)
-    return work.call.screen.err.getvalue()
+    assert isinstance(context.call.screen.err, io.StringIO)
+    return context.call.screen.err.getvalue()
 
 
 def _make(folder: Path) -> None:

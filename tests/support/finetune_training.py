@@ -23,8 +23,8 @@ from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
 from skills.finetune.model.bases import open_base
 from skills.finetune.run.recipe import Recipe, overridden
-from skills.finetune.run.run_dir import Out
-from skills.finetune.run.stage import Work
+from skills.finetune.run.run_dir import RunDir
+from skills.finetune.run.stage import StageContext
 from skills.finetune.training.train import train
 from skills.finetune.training.watch import Watch
 from skills.nanda.framework import nanda
@@ -52,10 +52,10 @@ SMALL: Mapping[str, Any] = {
 
 def work_in(
     folder: Path, base: Path, changes: Mapping[str, Any] | None = None, err: Any = None
-) -> Work:
+) -> StageContext:
     """The work of a run in `folder`: the settings of SMALL, and others over them."""
     recipe = overridden(Recipe(), {**SMALL, "base": str(base), **(changes or {})})
-    out = Out.of(folder, recipe)
+    out = RunDir.of(folder, recipe)
     out.make()
     call = Call(
         text="",
@@ -65,7 +65,7 @@ def work_in(
         log=Run(),
         settings=fake_settings(folder),
     )
-    return Work(call, recipe, out, nanda())
+    return StageContext(call, recipe, out, nanda())
 
 
 def rows_of(number: int, seed: int = 0, longest: int = 40) -> list[dict[str, Any]]:
@@ -86,13 +86,15 @@ def rows_of(number: int, seed: int = 0, longest: int = 40) -> list[dict[str, Any
     return rows
 
 
-def prepared_in(work: Work, rows: Sequence[Mapping[str, Any]], dev: Sequence[Any] = ()) -> Work:
+def prepared_in(
+    context: StageContext, rows: Sequence[Mapping[str, Any]], dev: Sequence[Any] = ()
+) -> StageContext:
     """`work` with these rows prepared."""
-    folder = work.out.prepared
+    folder = context.run_dir.prepared
     folder.mkdir(parents=True, exist_ok=True)
     for name, kept in (("train", rows), ("dev", dev)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
-    base = open_base(work)
+    base = open_base(context)
     facts = {
         "base": base.name,
         "base_digest": base.digest,
@@ -102,7 +104,7 @@ def prepared_in(work: Work, rows: Sequence[Mapping[str, Any]], dev: Sequence[Any
         "pad_token_id": END,
     }
     (folder / "prepared.json").write_text(json.dumps(facts))
-    return work
+    return context
 
 
 def run_in(
@@ -111,14 +113,14 @@ def run_in(
     changes: Mapping[str, Any] | None = None,
     resume: Path | bool | None = None,
     dev: int = 3,
-) -> Work:
+) -> StageContext:
     """Train on ten rows in `folder`; the work of the run, for its files and what it said."""
     import torch
 
     torch.set_num_threads(1)  # several wait for each other where the cores are busy
-    work = prepared_in(work_in(folder, base, changes), rows_of(10), rows_of(dev, seed=1))
-    train(work, resume)
-    return work
+    context = prepared_in(work_in(folder, base, changes), rows_of(10), rows_of(dev, seed=1))
+    train(context, resume)
+    return context
 
 
 def patched_at(hook: str, step: int, act: Callable[[], object]) -> None:
@@ -133,10 +135,10 @@ def patched_at(hook: str, step: int, act: Callable[[], object]) -> None:
     setattr(Watch, hook, patched)
 
 
-def said(work: Work) -> str:
+def said(context: StageContext) -> str:
     """What a run has said."""
-    assert isinstance(work.call.screen.err, io.StringIO)
-    return work.call.screen.err.getvalue()
+    assert isinstance(context.call.screen.err, io.StringIO)
+    return context.call.screen.err.getvalue()
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from harness.testing import FakeModel, fake_models, fake_settings
 from skills.finetune.deploy.modelfile_stage import MODELFILE
 from skills.finetune.deploy.ollama_create import OLLAMA
 from skills.finetune.run.recipe import Recipe, overridden
-from skills.finetune.run.run_dir import Done, Out
-from skills.finetune.run.stage import Work
+from skills.finetune.run.run_dir import Done, RunDir
+from skills.finetune.run.stage import StageContext
 from skills.finetune.run.stages import perform
 from skills.nanda.framework import nanda
 
@@ -47,7 +47,7 @@ class Folder:
                 "base": "Some/Base",
             },
         )
-        self.out = Out.of(folder, self.recipe)
+        self.out = RunDir.of(folder, self.recipe)
         self.out.make()
         self.trained(steps=9)
         self.said, self.models = "", fake_models(FakeModel())
@@ -61,7 +61,7 @@ class Folder:
         """Have this file for the quantized model."""
         shutil.copy(gguf, self.out.quantized("Q8_0"))
 
-    def work(self) -> Work:
+    def context(self) -> StageContext:
         self.err = io.StringIO()
         call = Call(
             text="",
@@ -71,16 +71,16 @@ class Folder:
             log=Run(),
             settings=fake_settings(self.folder),
         )
-        return Work(call, self.recipe, self.out, nanda())
+        return StageContext(call, self.recipe, self.out, nanda())
 
     def modelfile(self) -> Any:
-        return perform(self.work(), MODELFILE)
+        return perform(self.context(), MODELFILE)
 
     def create(self) -> Any:
         """Do the stage, and return the facts of its entry."""
-        work = self.work()
+        context = self.context()
         try:
-            return perform(work, OLLAMA).facts
+            return perform(context, OLLAMA).facts
         finally:
             self.said = self.err.getvalue()
 

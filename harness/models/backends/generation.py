@@ -1,15 +1,15 @@
-"""What a backend keeps of a running generation: deadline, cancellation, and what came so far."""
+"""The state of a running generation in a backend: deadline, cancellation, and text so far."""
 
 from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.errors import DeadlineExceeded, Interrupted
+from harness.errors import DeadlineExceeded
 from harness.models.backends.base import FinishReason, OnText, Reply, Request, Token, ToolCall
+from harness.support.stop_token import StopToken
 
 
 @dataclass(slots=True)
@@ -19,10 +19,13 @@ class Watch:
     request: Request
     cancel: threading.Event | None = None
     on_text: OnText | None = None
-    started: float = field(default_factory=time.monotonic)
     pieces: list[str] = field(default_factory=list)
     logprobs: list[Mapping[str, float]] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)
+    _stop: StopToken = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._stop = StopToken(self.cancel, self.request.deadline)
 
     @property
     def text(self) -> str:
@@ -30,12 +33,12 @@ class Watch:
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self.started
+        return self._stop.elapsed
 
     @property
     def remaining(self) -> float:
         """Seconds until the deadline; not negative."""
-        return max(0.0, self.request.deadline - self.seconds)
+        return self._stop.remaining
 
     def add(self, text: str) -> None:
         """Take the next piece of text and hand it on."""
@@ -58,12 +61,11 @@ class Watch:
 
     def check(self) -> None:
         """Raise if the deadline has passed or the generation was cancelled."""
-        if self.cancel is not None and self.cancel.is_set():
-            raise Interrupted("the generation was cancelled")
-        if self.seconds > self.request.deadline:
-            raise DeadlineExceeded(
-                f"no complete answer within {self.request.deadline:g} s", partial=self.text
-            )
+        try:
+            self._stop.check()
+        except DeadlineExceeded as exc:
+            exc.partial = self.text
+            raise
 
     def reply(
         self,

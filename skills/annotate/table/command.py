@@ -9,8 +9,8 @@ from pathlib import Path
 from harness.api.skill import Call, Result
 from harness.errors import ModelError, ModelUnavailable, UsageError
 from harness.models.pool import ServedModel
-from harness.runs.jobs import ctrl_c_asks
 from harness.runs.process_lock import job_lock
+from harness.support.text_input import regular_file
 from skills.annotate.table import sources
 from skills.annotate.table.job import AnnotateJob
 from skills.annotate.table.result import Finished, finish
@@ -18,7 +18,6 @@ from skills.annotate.table.sources import Source
 from skills.corpus.db import reads, runs
 from skills.corpus.db.connection import default_path, locks, open_corpus
 from skills.corpus.tables.columns import Columns
-from skills.corpus.tables.files import regular_file
 from skills.nanda.framework import Framework
 
 
@@ -51,7 +50,7 @@ def annotate_source(call: Call, source: Source, framework: Framework) -> Finishe
 
         def work(model: ServedModel) -> Finished:
             job = AnnotateJob(call, source, framework, model, db)
-            with ctrl_c_asks(job.ask), runs.noted(db, lambda: job.run_id):
+            with call.cancel.on_signals(), runs.noted(db, lambda: job.run_id):
                 _refuse_to_start_over(job)
                 started = time.monotonic()
                 tally = job.run()

@@ -52,8 +52,6 @@ class AnnotateJob:
     plan: Plan | None = None
     pace: Pace | None = None
     run_id: int = 0
-    _job: Job[Prepared, dict[str, Any]] | None = None
-    _asked: bool = False
     _update: Callable[[], None] = lambda: None
 
     def run(self) -> Tally:
@@ -74,19 +72,11 @@ class AnnotateJob:
             settings=self._settings(),
         )
         self.pace = Pace(plan.to_do, plan.characters, sum(self.source.filtered.values()))
-        self._job = job = Job(
-            self._perform, self._keep, self._refuse, self.model.slots, self.call.cancel
-        )
+        job = Job(self._perform, self._keep, self._refuse, self.model.slots, self.call.cancel)
         with shown(self.pace, self.call.screen, "annotating") as self._update:
             tally = job.run(self._tasks())
         self._link()
         return tally
-
-    def ask(self) -> None:
-        """Ask the job to stop, as Ctrl-C does."""
-        self._asked = True
-        if self._job is not None:
-            self._job.ask()
 
     def has_done(self, tally: Tally) -> bool:
         """Whether this model has annotated any of the papers, now or before."""
@@ -101,7 +91,7 @@ class AnnotateJob:
         done = failed = to_do = characters = 0
         seen: set[str] = set()
         for prepared in self.prepared():
-            if self._asked:
+            if self.call.cancel.is_set():
                 raise Interrupted("interrupted", hint="Nothing was begun.")
             state = store.state(self.db, prepared.key)
             done += state == "done"

@@ -1,13 +1,13 @@
-"""Find the columns of a table of papers, by name or by an option."""
+"""Find the columns of a table of papers, by name or by an option; the protocol of its readers."""
 
 from __future__ import annotations
 
 import datetime
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from harness.errors import InputError
 from skills.nanda.paper import IdField
@@ -53,6 +53,42 @@ class Column(NamedTuple):
     role: str
     name: str
     kind: Kind
+
+
+class Record(NamedTuple):
+    """A row.
+
+    Attributes:
+        position: the line or row, from 1, where it begins.
+        values: the text of each column that is read; of kind "object", its value.
+    """
+
+    position: int
+    values: tuple[Any, ...]
+
+
+class Reader(Protocol):
+    """Reader of one format.
+
+    Attributes:
+        unit: what the position of a record counts, "line" or "row".
+    """
+
+    unit: str
+
+    def header(self) -> tuple[str, ...]:
+        """Return the names of the columns.
+
+        Raises:
+            InputError: the file is not of this format.
+        """
+
+    def records(self, columns: tuple[Column, ...]) -> Iterator[Record]:
+        """Yield all rows from the beginning of the file, without keeping them in memory.
+
+        Raises:
+            InputError: a line or row cannot be read.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.support.text_input import shown
-from skills.corpus.tables.columns import Column
-from skills.corpus.tables.files import Record, place, text_lines
+from harness.support.text_input import place, shown, text_lines
+from skills.corpus.tables.columns import Column, Record
 
 MAX_FIELD = 2**31 - 1
 """Characters of a field at most. The csv module's own limit is 128 kB; some platforms do not accept

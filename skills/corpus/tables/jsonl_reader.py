@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.support.text_input import shown
-from skills.corpus.tables.columns import Column, as_text
-from skills.corpus.tables.files import Record, place, text_lines
+from harness.support.text_input import place, shown, text_lines
+from skills.corpus.tables.columns import Column, Record, as_text
 
 HEADER_ROWS = 100
 """Rows whose keys are the header: a writer may omit a key without a value."""

@@ -1,75 +1,65 @@
-"""Lists of papers as markdown: the arXiv lists that people keep.
+"""Read lists of papers as Markdown: the arXiv lists that people keep.
 
     ## [Title](https://arxiv.org/abs/2405.12345)
     **Authors:** One, Other
     **Published:** 2024-05-17
-    **Abstract:** Text, over as many lines and paragraphs as it takes.
+    **Abstract:** Text of any number of lines and paragraphs.
 
-A section under a heading of any level is a paper where it has an abstract, or a heading that
-names an arXiv id; below the first level any of these labels will do. An abstract ends at the next
-label in bold, a rule or a heading; the labels within a structured abstract ("**Methods:** ...")
-belong to it. The <summary> of lists that fold their entries is a heading or a label as well.
+A section under a heading of any level is a paper if it has an abstract or its heading contains an
+arXiv id; below the first level, any of these labels is enough. An abstract ends at the next bold
+label, rule or heading; the labels within a structured abstract ("**Methods:** ...") belong to it.
+A <summary>, in lists that fold their entries, is a heading or a label as well.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.errors import InputError
-from harness.support.text_input import shown
-from skills.corpus.tables.columns import Column
-from skills.corpus.tables.files import Record, place, text_lines
+from harness.support.text_input import place, shown, text_lines
+from skills.corpus.tables.columns import Column, Record
 from skills.nanda.arxiv_id import find_arxiv_id
 
-COLUMNS = ("arxiv_id", "title", "authors", "published", "categories", "abstract")
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
+COLUMNS = ("arxiv_id", "title", "authors", "published", "categories", "abstract")
 SUMMARY_LEVEL = 6
 
-_FIELDS = {
-    name: field
-    for field, names in {
-        "abstract": ("abstract",),
-        "title": ("title",),
-        "authors": ("author", "authors", "author(s)"),
-        "published": (
-            *("published", "published on", "publication date", "publication year"),
-            *("date", "year", "submitted", "submitdate"),
-        ),
-        "categories": ("category", "categories", "subjects"),
-        "arxiv_id": ("arxiv", "arxiv id", "arxiv_id", "arxiv link"),
+_LABELS = {
+    name: role
+    for role, names in {
+        "abstract": "abstract",
+        "title": "title",
+        "authors": "author, authors, author(s)",
+        "published": "published, published on, publication date, publication year, date, year, "
+        "submitted, submitdate",
+        "categories": "category, categories, subjects",
+        "arxiv_id": "arxiv, arxiv id, arxiv_id, arxiv link",
+        "": "comment, comments, doi, index terms, journal, journal ref, keywords, key words, link, "
+        "links, pdf, tags, url",
     }.items()
-    for name in names
+    for name in names.split(", ")
 }
+"""The field of each label; "" for a label that is not read."""
 _HEADINGS = ("abstract", "authors")
-_UNREAD = (
-    *("comments?", "doi", "index terms", "journal(?: ref)?", "key ?words", "links?", "pdf", "tags"),
-    "url",
-)
 _OF_ABSTRACTS = re.compile(
     r"(?:background|introduction|context|motivation|objectives?|aims?|purpose|problem|approach"
     r"|(?:materials and )?methods?|methodology|setting|design|results?|findings|contributions?"
     r"|discussion|limitations?|implications?|significance|conclusions?)",
     re.IGNORECASE,
 )
-_HEADING = re.compile(r" {0,3}(?P<level>#{1,6})[ \t]+(?P<text>.*?)(?:[ \t]+#+)?[ \t]*")
-_RULE = re.compile(r" {0,3}(?:(?:-[ \t]*){3,}|(?:\*[ \t]*){3,}|(?:_[ \t]*){3,})")
-_MARK = r"[ \t]*(?:[-*+][ \t]+)?(?P<mark>\*{1,3}|_{1,3})"
-_MARKED_ABSTRACT = re.compile(
-    rf"{_MARK}(?P<name>abstract)[ \t]*[:.]?(?P=mark)[ \t]*[:.\u2013\u2014-]?[ \t]*(?P<rest>.*)",
-    re.IGNORECASE,
-)
+"""Bold labels within a structured abstract."""
 _MARKED = re.compile(
-    rf"{_MARK}(?P<name>[^*:]{{1,40}}?)[ \t]*(?::[ \t]*(?P=mark)|(?P=mark)[ \t]*(?::|$))[ \t]*"
-    r"(?P<rest>.*)"
+    r"[ \t]*(?P<mark>\*{1,3}|_{1,3})(?P<name>[^*:]{1,40}?)[ \t]*(?P<colon>:[ \t]*)?(?P=mark)[ \t]*"
+    r"(?P<after>[:.\u2013\u2014-]|$)?[ \t]*(?P<rest>.*)"
 )
-_PLAIN = re.compile(
-    rf"[ \t]*(?:[-*+][ \t]+)?(?:(?P<name>{'|'.join([*map(re.escape, _FIELDS), *_UNREAD])})[ \t]*:"
-    r"|(?P<alone>abstract)[ \t]*$)[ \t]*(?P<rest>.*)",
-    re.IGNORECASE,
-)
+_PLAIN = re.compile(r"[ \t]*(?P<name>[A-Za-z_() ]{3,16}?)[ \t]*:[ \t]*(?P<rest>.*)")
 _SUMMARY = re.compile(
     r"[ \t]*(?:<details[^>]*>)?[ \t]*<summary>(?P<text>.*?)</summary>(?P<rest>.*)"
 )
@@ -78,21 +68,43 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _STRONG = re.compile(r"<(strong|b)>(?P<text>.+?)</\1>", re.IGNORECASE)
+_NUMBER = re.compile(r"^(?:\d{1,4}[.)]|paper \d{1,4}:)[ \t]+", re.IGNORECASE)
 _DATE = re.compile(r"\b\d{4}(?:[-/]\d\d(?:[-/]\d\d(?:T[\d:.]+Z?)?)?)?\b")
-_LINK = re.compile(r"!?\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\([^()\s]*\)")
-_LINKS_ALONE = re.compile(r"(?:[\s|,\u00b7-]|!?\[[^\]]*\]\([^()\s]*\)|<?https?://[^\s>]++>?)+")
+_LINK = re.compile(r"!?\[[^\]]*\]\([^()\s]*\)|https?://\S+")
+
+
+class _Line(NamedTuple):
+    """A line of text.
+
+    Attributes:
+        level: of a heading, 1 to 6; 0 for other text, -1 for a rule.
+        marker: of a list item that begins with the line.
+    """
+
+    number: int
+    text: str
+    level: int = 0
+    marker: str = ""
 
 
 @dataclass(slots=True)
 class _Section:
-    """What stands under one heading, in the lines of each field."""
+    """The text under one heading, by field.
+
+    Attributes:
+        line: the line number of the heading.
+        current: the field of the last line, "" between fields.
+        marked: its label was bold or a heading; then the next label is, too.
+    """
 
     line: int
     level: int
     heading: str
     fields: dict[str, list[str]] = field(default_factory=dict)
     linked_id: str | None = None
-    second_abstract: bool = False
+    has_two_abstracts: bool = False
+    current: str = ""
+    marked: bool = False
 
     @property
     def heading_id(self) -> str | None:
@@ -113,7 +125,38 @@ class _Section:
             return date.group()
         if name == "title":
             return _title(text or self.heading)
-        return _LINK.sub(r"\g<text>", text).strip(" \t\\")
+        return _plain(text)
+
+    def add(self, line: _Line) -> None:
+        """Add a line to the field that it belongs to."""
+        text = _TAG.sub("", line.text)
+        linked = find_arxiv_id(text)
+        if line.level < 0:
+            self.current = ""
+        elif line.level:
+            self._begin(_bare(line.text), "", marked=True)
+        elif label := _label(text, plain=self.current != "abstract" or not self.marked):
+            self._begin(*label)
+        elif linked and not re.search(r"\w", _LINK.sub("", text)):
+            self.current = ""
+            self.linked_id = self.linked_id or linked
+        elif not self.current:
+            self.linked_id = self.linked_id or linked
+        elif text.strip():
+            self.fields[self.current].append(line.marker + text)
+        elif self.current != "abstract" and self.fields[self.current]:
+            self.current = ""
+        else:
+            self.fields[self.current].append("")
+
+    def _begin(self, label: str, rest: str, marked: bool) -> None:
+        self.current, self.marked = _LABELS.get(label, ""), marked
+        if self.current != "abstract":
+            self.linked_id = self.linked_id or find_arxiv_id(rest)
+        elif "abstract" in self.fields:
+            self.has_two_abstracts = True
+        if self.current:
+            self.fields.setdefault(self.current, []).extend([rest] * bool(rest.strip()))
 
 
 class MarkdownReader:
@@ -122,129 +165,117 @@ class MarkdownReader:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    @functools.cached_property
+    def _papers(self) -> list[_Section]:
+        return [section for section in _sections(_read(self._path)) if section.is_paper]
+
     def header(self) -> tuple[str, ...]:
-        papers = 0
-        for section in _sections(text_lines(self._path)):
-            papers += section.is_paper
-            if section.second_abstract:
+        for section in self._papers:
+            if section.has_two_abstracts:
                 raise InputError(
-                    "there are two abstracts under this heading",
+                    "two abstracts under this heading",
                     where=place(self._path, self.unit, section.line),
                     hint="Give each paper a heading of its own: ## Title.",
                 )
-        if not papers:
+        if not self._papers:
             raise InputError(
-                "holds no list of papers",
+                "is not a list of papers",
                 where=shown(self._path),
-                hint="A list has a heading for each paper, and **Abstract:** with the text in it.",
+                hint="A list has a heading for each paper, and **Abstract:** with its text.",
             )
         return COLUMNS
 
     def records(self, columns: tuple[Column, ...]) -> Iterator[Record]:
-        for section in _sections(text_lines(self._path)):
-            if section.is_paper:
-                yield Record(section.line, tuple(section.value(column.name) for column in columns))
+        for section in self._papers:
+            yield Record(section.line, tuple(section.value(column.name) for column in columns))
 
 
 def is_list(source: str | Path) -> bool:
-    """Whether markdown is a list of papers, rather than one abstract with its title.
+    """Return True if Markdown is a list of papers rather than one abstract with its title.
 
-    It is with two sections that have an abstract each, and with one below the first level that
-    has authors, a date or an id beside its abstract. A heading "Abstract" makes no section of its
-    own: "# Title", "## Abstract" is one paper.
+    A list has two sections with an abstract each, or one below the first level that has authors, a
+    date or an id beside its abstract. A heading "Abstract" does not begin a section: "# Title",
+    "## Abstract" is one paper.
 
     Args:
-        source: the text, or a file's path. A file that cannot be read is no list.
+        source: the text, or a path. A file that cannot be read is not a list.
     """
     try:
-        lines = source.splitlines() if isinstance(source, str) else text_lines(source.expanduser())
-        sections = [section for section in _sections(lines) if "abstract" in section.fields]
+        text = source if isinstance(source, str) else _read(source.expanduser())
     except (InputError, RuntimeError):
         return False
+    sections = [section for section in _sections(text) if "abstract" in section.fields]
     return len(sections) > 1 or any(
         section.level > 1 and (len(section.fields) > 1 or section.heading_id)
         for section in sections
     )
 
 
-def _sections(lines: Iterable[str]) -> Iterator[_Section]:
-    """Each heading with what stands under it, one at a time."""
+def _read(path: Path) -> str:
+    return "".join(text_lines(path))
+
+
+def _sections(text: str) -> Iterator[_Section]:
+    """Yield each heading with the text under it."""
     section: _Section | None = None
-    state = _Reading()
-    for number, raw in enumerate(lines, start=1):
-        line = raw.rstrip("\r\n")
-        if summary := _SUMMARY.fullmatch(line):
-            line = f"{'#' * SUMMARY_LEVEL} {summary['text']}"
-        heading = _HEADING.fullmatch(line)
-        if heading and not _is_label(heading["text"], section):
+    for line in _lines(text):
+        if line.level > 0 and not (section and _bare(line.text) in _HEADINGS):
             if section:
                 yield section
-            section = _Section(number, len(heading["level"]), heading["text"])
-            state = _Reading()
+            section = _Section(line.number, line.level, line.text)
         elif section:
-            state.take(_TAG.sub("", re.sub(r"^[ \t]*>[ \t]?", "", line)), section)
-            if summary and summary["rest"].strip():
-                state.take(_TAG.sub("", summary["rest"]), section)
+            section.add(line)
     if section:
         yield section
 
 
-def _is_label(text: str, section: _Section | None) -> bool:
-    """Whether a heading, "### Abstract", labels a part of the section it stands in."""
-    return section is not None and _bare(text) in _HEADINGS
+@functools.cache
+def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark")
+    # "Text\\n---" is text and a rule; tags and indented lines are text.
+    return parser.disable(["lheading", "code", "fence", "html_block", "reference", "inline"])
 
 
-@dataclass(slots=True)
-class _Reading:
-    """Which field the lines of a section belong to.
+def _lines(text: str) -> Iterator[_Line]:
+    """Yield the lines of all blocks, without the markers of quotes and lists."""
+    end, level, marker = 0, 0, ""
+    for token in _parser().parse(text):
+        if token.type == "heading_open":
+            level = int(token.tag.removeprefix("h"))
+        elif token.type == "list_item_open":
+            marker = f"{token.info}{token.markup} "
+        elif token.type in ("hr", "inline") and token.map:
+            first, last = token.map
+            if first > end:
+                yield _Line(end + 1, "")
+            if token.type == "hr":
+                yield _Line(first + 1, "", -1)
+            for number, content in enumerate(token.content.split("\n"), start=first + 1):
+                if summary := _SUMMARY.fullmatch(content):
+                    yield _Line(number, summary["text"], SUMMARY_LEVEL)
+                yield _Line(number, summary["rest"] if summary else content, level, marker)
+                marker = ""
+            end, level = last, 0
 
-    Attributes:
-        current: the field, None between them.
-        marked: whether its label was in bold or a heading, as the next one then is, too.
+
+def _label(line: str, *, plain: bool) -> tuple[str, str, bool] | None:
+    """Return the label that a line begins with, the rest of the line, and if it is bold.
+
+    Args:
+        plain: accept one that is not bold.
     """
-
-    current: str | None = None
-    marked: bool = False
-
-    def take(self, line: str, section: _Section) -> None:
-        if _RULE.fullmatch(line):
-            self.current = None
-        elif label := _label(line, plain=self.current != "abstract" or not self.marked):
-            self.current, rest, self.marked = label
-            if self.current != "abstract":
-                section.linked_id = section.linked_id or find_arxiv_id(rest)
-            if self.current == "abstract" and "abstract" in section.fields:
-                section.second_abstract = True
-            elif self.current:
-                section.fields.setdefault(self.current, []).extend([rest] * bool(rest.strip()))
-        elif _LINKS_ALONE.fullmatch(line) and find_arxiv_id(line):
-            self.current = None
-            section.linked_id = section.linked_id or find_arxiv_id(line)
-        elif self.current:
-            self._continue(line, section.fields[self.current])
-        elif not section.linked_id:
-            section.linked_id = find_arxiv_id(line)
-
-    def _continue(self, line: str, lines: list[str]) -> None:
-        if line.strip() or (self.current == "abstract" and lines):
-            lines.append(line)
-        elif lines:
-            self.current = None
-
-
-def _label(line: str, *, plain: bool) -> tuple[str | None, str, bool] | None:
-    """The field that a line begins, None for one that is not read; the rest of it; if marked."""
-    heading = _HEADING.fullmatch(line)
-    if heading and _bare(heading["text"]) in _HEADINGS:
-        return _FIELDS[_bare(heading["text"])], "", True
-    if found := _MARKED_ABSTRACT.fullmatch(line) or _MARKED.fullmatch(line):
+    if found := _MARKED.fullmatch(line):
         name = _bare(found["name"])
-        if name in _FIELDS:
-            return _FIELDS[name], found["rest"], True
-        if len(found["mark"]) > 1 and not _OF_ABSTRACTS.fullmatch(name):
-            return None, "", True
-    if plain and (found := _PLAIN.fullmatch(line)):
-        return _FIELDS.get(_bare(found["name"] or found["alone"])), found["rest"], False
+        with_colon = found["colon"] or found["after"] in (":", "")
+        is_bold = len(found["mark"]) > 1 and not _OF_ABSTRACTS.fullmatch(name)
+        if name == "abstract" or (with_colon and (_LABELS.get(name) or is_bold)):
+            return name, found["rest"], True
+    if plain and _bare(line) == "abstract":
+        return "abstract", "", False
+    if plain and (found := _PLAIN.fullmatch(line)) and _bare(found["name"]) in _LABELS:
+        return _bare(found["name"]), found["rest"], False
     return None
 
 
@@ -253,17 +284,17 @@ def _bare(label: str) -> str:
 
 
 def _title(heading: str) -> str:
-    """A heading as a title: without its link, number and emphasis."""
+    """Return a heading as a title, without its number."""
     strong = _STRONG.search(heading)
-    text = _TAG.sub("", strong["text"] if strong else heading)
-    text = _LINK.sub(r"\g<text>", text).strip()
-    return _bold(_unnumbered(_bold(_unnumbered(text))))
+    return _NUMBER.sub("", _plain(strong["text"] if strong else heading))
 
 
-def _unnumbered(text: str) -> str:
-    return re.sub(r"^(?:\d{1,4}[.)]|paper \d{1,4}:)[ \t]+", "", text, flags=re.IGNORECASE)
-
-
-def _bold(text: str) -> str:
-    whole = re.fullmatch(r"(\*\*|__)(.+)\1", text)
-    return whole[2].strip() if whole else text
+def _plain(text: str) -> str:
+    """Return inline Markdown as plain text: link text without addresses, no emphasis."""
+    tokens = _parser().inline.parse(text, _parser(), {}, [])
+    parts = (
+        "\n" if token.type.endswith("break") else token.content
+        for token in tokens
+        if token.type != "html_inline"
+    )
+    return "".join(parts).strip(" \t\n\\")

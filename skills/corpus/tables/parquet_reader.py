@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
-from harness.support.text_input import shown
-from skills.corpus.tables.columns import Column, Kind, as_text
-from skills.corpus.tables.files import Record, place
+from harness.support.text_input import place, shown
+from skills.corpus.tables.columns import Column, Kind, Record, as_text
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.support.text_input import shown
+from harness.support.text_input import place, regular_file, shown
 from skills.corpus.tables.columns import (
     ID_NAMES,
     PROVENANCE,
     AbstractBy,
     Columns,
     Layout,
+    Reader,
     find_columns,
 )
 from skills.corpus.tables.csv_reader import CsvReader
-from skills.corpus.tables.files import Reader, place, regular_file
 from skills.corpus.tables.jsonl_reader import JsonlReader
 from skills.corpus.tables.markdown_reader import MarkdownReader, is_list
 from skills.corpus.tables.parquet_reader import ParquetReader

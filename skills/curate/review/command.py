@@ -11,7 +11,6 @@ from prompt_toolkit.input import Input
 from prompt_toolkit.output import Output
 
 from harness.api.skill import Call, Result
-from harness.runs.jobs import ctrl_c_asks
 from harness.runs.process_lock import job_lock
 from skills.corpus.db.connection import default_path
 from skills.corpus.tables.columns import Columns
@@ -52,10 +51,10 @@ def review(
         log = open_log(
             target, framework, papers.id_column, lambda sha256: call.log.wrote(target, sha256)
         )
-        found = Review(framework, papers, log, screen)
+        found = Review(framework, papers, log, screen, stop=call.cancel)
         for line in _remarks(papers, log):
             call.screen.notice(line)
-        with ctrl_c_asks(found.ask):
+        with call.cancel.on_signals():
             found.run()
         return _result(call, found, path)
 

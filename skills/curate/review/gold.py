@@ -13,10 +13,9 @@ from typing import IO
 
 from harness.errors import InputError, OutputError, UsageError
 from harness.runs import targets
-from harness.support.text_input import shown
+from harness.support.text_input import regular_file, shown
 from skills.corpus.tables.columns import ID_NAMES, Column, Columns, Layout, find_columns
 from skills.corpus.tables.csv_reader import CsvReader
-from skills.corpus.tables.files import regular_file
 from skills.corpus.tables.reader import paper_key
 from skills.corpus.tables.writers import csv_row
 from skills.nanda.framework import Framework

@@ -19,8 +19,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import InputError, OutputError
-from harness.support.text_input import shown, unreadable
-from skills.corpus.tables.files import place
+from harness.support.text_input import place, shown, unreadable
 from skills.corpus.tables.reader import paper_key
 from skills.curate.review.gold import GoldTable, read_gold
 from skills.curate.review.input import Candidate

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.support.stop_token import StopToken
 from skills.corpus.db.rows import now
 from skills.curate.review.input import Candidate, Candidates
 from skills.curate.review.log import Decision, ReviewLog
@@ -57,17 +58,13 @@ class Review:
     log: ReviewLog
     terminal: Terminal
     skipped: set[int] = field(default_factory=set)
-    _quits: bool = False
+    stop: StopToken = field(default_factory=StopToken)
 
     def run(self) -> None:
         """Show one paper after the other until all are decided on or the person has had enough."""
         at = self._next(0)
-        while not self._quits:
+        while not self.stop.is_set():
             at = self._end() if at == len(self.papers.items) else self._paper(at)
-
-    def ask(self) -> None:
-        """Quit, as Ctrl-C does when it comes between two keys."""
-        self._quits = True
 
     def counts(self) -> Counts:
         """Count what the log says now."""
@@ -108,7 +105,7 @@ class Review:
         }
         for number, move in enumerate(self.framework.moves[:9], start=1):
             acts[str(number)] = functools.partial(self._edit, move)
-        while not self._quits:
+        while not self.stop.is_set():
             following = acts[self.terminal.key(KEYS, "".join(acts))](at)
             if following is not None:
                 return following
@@ -130,7 +127,7 @@ class Review:
         """Say that nothing is left, while something can still be done about it."""
         undoes = self.log.last_of(self._by_key()) is not None
         if not undoes and not self.skipped:
-            self._quits = True
+            self.stop.request_stop()
             return len(self.papers.items)
         left = f"{len(self.skipped)} skipped" if self.skipped else "all are decided on"
         self.terminal.show(f"That was the last paper: {left}.")
@@ -214,7 +211,7 @@ class Review:
         return list(by_key).index(candidate.key)
 
     def _quit(self, at: int) -> int:
-        self._quits = True
+        self.stop.request_stop()
         return at
 
     def _help(self, _: int) -> None:

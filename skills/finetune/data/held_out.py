@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.support.text_input import shown
-from skills.corpus.tables.files import place, regular_file, text_lines
+from harness.support.text_input import place, regular_file, shown, text_lines
 from skills.corpus.tables.reader import SUFFIXES, paper_key
 from skills.finetune.data.near_duplicates import NearDuplicates, Sketches
 from skills.finetune.data.rows import (

@@ -170,8 +170,7 @@ def _estimate(text: str) -> int:
 def _from_file(path: Path) -> Texts:
     from llguidance import LLTokenizer
 
-    from harness.support.text_input import shown
-    from skills.corpus.tables.files import regular_file
+    from harness.support.text_input import regular_file, shown
 
     path = path.expanduser()
     path = regular_file(path / "tokenizer.json" if path.is_dir() else path)

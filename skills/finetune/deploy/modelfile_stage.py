@@ -15,7 +15,7 @@ from harness.runs import targets
 from skills.finetune.deploy.modelfile import Modelfile, Parameter, write
 from skills.finetune.export.artifact_files import file_digest
 from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Stage, Work
+from skills.finetune.run.stage import Stage, StageContext
 from skills.nanda.framework import CLOSE_TAG
 
 LIBRARY = re.compile(r"(?i)Qwen/Qwen(2\.5)-([\d.]+B)-Instruct")
@@ -33,50 +33,52 @@ ADAPTER = (
 )
 
 
-def served_gguf(work: Work) -> Path:
+def served_gguf(context: StageContext) -> Path:
     """Return the GGUF for Ollama: the quantized one if it exists, else the 16-bit one.
 
     Raises:
         InputError: neither exists.
     """
-    out = work.out
-    for path in (out.quantized(work.recipe.export.quantize), out.f16):
+    run_dir = context.run_dir
+    for path in (run_dir.quantized(context.recipe.export.quantize), run_dir.f16):
         if path.is_file():
             return path
     raise InputError(
         "there is no GGUF of the model yet",
-        where=str(out.folder),
-        hint=f"`/finetune gguf {out.folder}` writes it.",
+        where=str(run_dir.folder),
+        hint=f"`/finetune gguf {run_dir.folder}` writes it.",
     )
 
 
-def adapter_base(work: Work) -> str | None:
+def adapter_base(context: StageContext) -> str | None:
     """Return the base of the adapter: a local GGUF or a model of Ollama's library, or None."""
-    registry = work.call.models.registry
-    path = Path(work.recipe.base).expanduser()
-    if work.recipe.base in registry.files:
-        path = FileStore(registry.files, work.cache, work.call.screen.notice).path(work.recipe.base)
-    elif found := LIBRARY.fullmatch(work.recipe.base):
+    registry = context.call.models.registry
+    path = Path(context.recipe.base).expanduser()
+    if context.recipe.base in registry.files:
+        path = FileStore(registry.files, context.cache, context.call.screen.notice).path(
+            context.recipe.base
+        )
+    elif found := LIBRARY.fullmatch(context.recipe.base):
         return f"qwen{found[1]}:{found[2].lower()}-instruct"
     elif path.suffix != ".gguf":
         return None
     return str(path.resolve()) if path.is_file() else None
 
 
-def _inputs(work: Work) -> Mapping[str, Any]:
-    gguf, lora = served_gguf(work), work.out.lora
+def _inputs(context: StageContext) -> Mapping[str, Any]:
+    gguf, lora = served_gguf(context), context.run_dir.lora
     return {
         "gguf": gguf.name,
-        "gguf_sha256": file_digest(work.out, gguf),
-        "lora_sha256": file_digest(work.out, lora) if lora.is_file() else None,
-        "adapter_base": adapter_base(work),
-        "seed": work.recipe.training.seed,
-        **work.recipe.export.model_dump(include={"num_ctx", "num_predict", "temperature"}),
+        "gguf_sha256": file_digest(context.run_dir, gguf),
+        "lora_sha256": file_digest(context.run_dir, lora) if lora.is_file() else None,
+        "adapter_base": adapter_base(context),
+        "seed": context.recipe.training.seed,
+        **context.recipe.export.model_dump(include={"num_ctx", "num_predict", "temperature"}),
     }
 
 
-def _perform(work: Work) -> Done:
-    path, out, export = served_gguf(work), work.out, work.recipe.export
+def _perform(context: StageContext) -> Done:
+    path, run_dir, export = served_gguf(context), context.run_dir, context.recipe.export
     gguf = open_gguf(path)
     if gguf.chat_template is None or gguf.end_of_turn is None:
         lacks = "chat template" if gguf.chat_template is None else "end-of-turn token"
@@ -90,17 +92,17 @@ def _perform(work: Work) -> Done:
         "temperature": export.temperature,
         "num_ctx": export.num_ctx,
         "num_predict": export.num_predict,
-        "seed": work.recipe.training.seed,
+        "seed": context.recipe.training.seed,
     }
-    modelfiles = {out.modelfile: write(Modelfile(f"./{path.name}", None, parameters), COMMENTS)}
-    if not out.lora.is_file():
+    modelfiles = {run_dir.modelfile: write(Modelfile(f"./{path.name}", None, parameters), COMMENTS)}
+    if not run_dir.lora.is_file():
         adapter = "none: the run has no adapter as GGUF"
-    elif (base := adapter_base(work)) is None:
-        adapter = f"none: no GGUF of {work.recipe.base} is known, locally or in Ollama's library"
+    elif (base := adapter_base(context)) is None:
+        adapter = f"none: no GGUF of {context.recipe.base} is known, locally or in Ollama's library"
     else:
         adapter = base
-        of_adapter = Modelfile(base, f"./{out.lora.name}", parameters)
-        modelfiles[out.adapter_modelfile] = write(of_adapter, (ADAPTER, *COMMENTS))
+        of_adapter = Modelfile(base, f"./{run_dir.lora.name}", parameters)
+        modelfiles[run_dir.adapter_modelfile] = write(of_adapter, (ADAPTER, *COMMENTS))
     for target, text in modelfiles.items():
         targets.write_text(target, text)
     facts = {

@@ -18,8 +18,8 @@ from skills.finetune.deploy.ollama_api import Ollama, host_of, parse_version
 from skills.finetune.deploy.ollama_verify import Expected, verify
 from skills.finetune.deploy.registered import name_of
 from skills.finetune.export.artifact_files import file_digest
-from skills.finetune.run.run_dir import Done, Out
-from skills.finetune.run.stage import Stage, Work
+from skills.finetune.run.run_dir import Done, RunDir
+from skills.finetune.run.stage import Stage, StageContext
 
 FILES_SINCE = (0, 5, 5)
 """Before it, /api/create took the text of a Modelfile with paths on the server's own disk."""
@@ -52,11 +52,11 @@ class Plan:
     gguf: GgufFile
     file_type: str | None
 
-    def request(self, out: Out) -> dict[str, Any]:
+    def request(self, run_dir: RunDir) -> dict[str, Any]:
         """Return the arguments of /api/create."""
         modelfile = self.modelfile
         files, adapters = (
-            {name: f"sha256:{file_digest(out, path)}" for name, path in paths.items()}
+            {name: f"sha256:{file_digest(run_dir, path)}" for name, path in paths.items()}
             for paths in (self.files, self.adapters)
         )
         # `stop` must be a list: the server would store a text, and then fail every chat.
@@ -76,27 +76,27 @@ class Plan:
         return {"model": self.model, **{name: value for name, value in request.items() if value}}
 
 
-def make_plan(work: Work) -> Plan:
+def make_plan(context: StageContext) -> Plan:
     """Read the Modelfile and the files it names.
 
     Raises:
         InputError: the Modelfile or a file it names is missing or cannot be used.
     """
-    adapter, out = bool(getattr(work.call.options, "adapter", False)), work.out
-    path = out.adapter_modelfile if adapter else out.modelfile
+    adapter, run_dir = bool(getattr(context.call.options, "adapter", False)), context.run_dir
+    path = run_dir.adapter_modelfile if adapter else run_dir.modelfile
     modelfile = _read(path)
-    files, adapters = _named(out, modelfile.base), _named(out, modelfile.adapter)
+    files, adapters = _named(run_dir, modelfile.base), _named(run_dir, modelfile.adapter)
     missing = modelfile.adapter if modelfile.adapter and not adapters else None
     if not files and modelfile.base.endswith(".gguf"):
         missing = modelfile.base
     if missing is not None:
         raise InputError(f"names {missing}, which does not exist", where=str(path))
-    gguf = open_gguf(next(iter(files.values()), None) or served_gguf(work))
+    gguf = open_gguf(next(iter(files.values()), None) or served_gguf(context))
     file_type = gguf.file_type if files else None
     quantize = None
     if file_type in SIXTEEN_BITS and not adapters:
-        quantize = file_type = work.recipe.export.quantize
-    name = name_of(work) + ADAPTER_SUFFIX * adapter
+        quantize = file_type = context.recipe.export.quantize
+    name = name_of(context) + ADAPTER_SUFFIX * adapter
     return Plan(name, modelfile, files, adapters, quantize, gguf, file_type)
 
 
@@ -128,13 +128,13 @@ def check_version(version: str, plan: Plan) -> None:
         )
 
 
-def _connect(work: Work) -> Ollama:
-    return Ollama(host_of(getattr(work.call.options, "host", None)))
+def _connect(context: StageContext) -> Ollama:
+    return Ollama(host_of(getattr(context.call.options, "host", None)))
 
 
-def _inputs(work: Work) -> Mapping[str, Any]:
-    plan, entry = make_plan(work), work.out.entry("ollama")
-    with _connect(work) as ollama:
+def _inputs(context: StageContext) -> Mapping[str, Any]:
+    plan, entry = make_plan(context), context.run_dir.entry("ollama")
+    with _connect(context) as ollama:
         version = ollama.version()
         check_version(version, plan)
         digest = ollama.digest(plan.model)
@@ -142,20 +142,20 @@ def _inputs(work: Work) -> Mapping[str, Any]:
     stands = entry is None or (
         entry.facts.get("digest") == digest and bool(entry.facts.get("verified"))
     )
-    request = plan.request(work.out)
+    request = plan.request(context.run_dir)
     return {"host": ollama.host, "version": version, "stands": stands, "create": request}
 
 
-def _perform(work: Work) -> Done:
-    plan, screen = make_plan(work), work.call.screen
-    with _connect(work) as ollama:
+def _perform(context: StageContext) -> Done:
+    plan, screen = make_plan(context), context.call.screen
+    with _connect(context) as ollama:
         version = ollama.version()
         check_version(version, plan)
         paths = (*plan.files.values(), *plan.adapters.values())
-        sent = sum(_send(ollama, work.out, path, screen) for path in paths)
-        _create(ollama, plan.request(work.out), screen)
+        sent = sum(_send(ollama, context.run_dir, path, screen) for path in paths)
+        _create(ollama, plan.request(context.run_dir), screen)
         with screen.progress("verifying"):
-            found = verify(ollama, _expected(work, plan, version), work.framework)
+            found = verify(ollama, _expected(context, plan, version), context.framework)
         digest = ollama.digest(plan.model)
     for line in (*found.problems, *found.notes):
         screen.notice(f"ollama: {line}")
@@ -173,9 +173,9 @@ def _perform(work: Work) -> Done:
     return Done([], facts)
 
 
-def _send(ollama: Ollama, out: Out, path: Path, screen: Screen) -> int:
+def _send(ollama: Ollama, run_dir: RunDir, path: Path, screen: Screen) -> int:
     """Send a file unless the server has it; return the number of bytes sent."""
-    sha256, size = file_digest(out, path), path.stat().st_size
+    sha256, size = file_digest(run_dir, path), path.stat().st_size
     if ollama.has_blob(sha256):
         screen.notice(f"ollama: the server already has {path.name}")
         return 0
@@ -202,10 +202,12 @@ def _create(ollama: Ollama, request: dict[str, Any], screen: Screen) -> None:
         ollama.create(on_status, request)
 
 
-def _expected(work: Work, plan: Plan, version: str) -> Expected:
+def _expected(context: StageContext, plan: Plan, version: str) -> Expected:
     trained_with = None
     with suppress(OSError, ValueError):
-        prepared = json.loads((work.out.prepared / "prepared.json").read_text(encoding="utf-8"))
+        prepared = json.loads(
+            (context.run_dir.prepared / "prepared.json").read_text(encoding="utf-8")
+        )
         trained_with = prepared.get("template_sha256")
     return Expected(plan.model, version, plan.file_type, plan.gguf, plan.modelfile, trained_with)
 
@@ -221,9 +223,9 @@ def _read(path: Path) -> Modelfile:
         ) from exc
 
 
-def _named(out: Out, name: str | None) -> dict[str, Path]:
+def _named(run_dir: RunDir, name: str | None) -> dict[str, Path]:
     """Return the file that a Modelfile names, by its name in the request; {} if not a file."""
-    path = out.folder / (name or "")
+    path = run_dir.folder / (name or "")
     return {path.name: path} if path.is_file() else {}
 
 

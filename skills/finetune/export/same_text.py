@@ -23,7 +23,7 @@ from harness.errors import SkillFailed
 from skills.finetune.data.annotation_pairs import format_annotation_prompt, format_annotation_system
 from skills.finetune.formats.stored_weights import FLOATS, read_weights
 from skills.finetune.planning.machine import available_memory
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 from skills.nanda.framework import Framework
 
 ABSTRACTS = (
@@ -98,7 +98,7 @@ class Answer:
     logprobs: list[float]
 
 
-def compare(work: Work, merged: Path, gguf: Path) -> Comparison:
+def compare(context: StageContext, merged: Path, gguf: Path) -> Comparison:
     """Compare a merged model with its f16 GGUF on fixed prompts.
 
     Raises:
@@ -108,9 +108,9 @@ def compare(work: Work, merged: Path, gguf: Path) -> Comparison:
     dtype = fitting_dtype(merged, available_memory())
     if dtype is None:
         return Comparison(skipped="the memory does not hold the model twice")
-    with work.call.screen.progress("comparing the GGUF with what it was made of") as tick:
+    with context.call.screen.progress("comparing the GGUF with what it was made of") as tick:
         tick("the engine writes")
-        answers = _answers(merged, gguf, prompts(work.framework))
+        answers = _answers(merged, gguf, prompts(context.framework))
         tick("transformers reads")
         found = read_along(merged, answers, dtype)
     if found.largest_gap > NEAR_TIE and found.first is not None:

@@ -29,7 +29,7 @@ from skills.finetune.model.folder import (
 )
 from skills.finetune.model.gguf_folder import FORMAT, differing, unpack
 from skills.finetune.run.run_dir import partial
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 from skills.nanda.framework import sha256_of
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
@@ -55,7 +55,7 @@ class Base:
     source: str
 
 
-def open_base(work: Work) -> Base:
+def open_base(context: StageContext) -> Base:
     """The base of the recipe, unpacked where it is a GGUF.
 
     Raises:
@@ -63,20 +63,20 @@ def open_base(work: Work) -> Base:
         ModelError: it is a file of the registry that cannot be fetched or is another one.
         UsageError: it must be unpacked, and the finetune extra is not installed.
     """
-    name = work.recipe.base
-    if name in work.call.models.registry.files:
-        return _from_gguf(work, name)
+    name = context.recipe.base
+    if name in context.call.models.registry.files:
+        return _from_gguf(context, name)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return Base(folder, name, _checked_digest(work, folder), f"the folder {folder}")
+        return Base(folder, name, _checked_digest(context, folder), f"the folder {folder}")
     snapshot = _snapshot(name)
     if snapshot is None:
         raise _absent(name)
-    digest = _checked_digest(work, snapshot, _fetching(name))
+    digest = _checked_digest(context, snapshot, _fetching(name))
     return Base(snapshot, name, digest, f"the hub, revision {snapshot.name[:12]}")
 
 
-def describe(work: Work) -> BaseFacts | None:
+def describe(context: StageContext) -> BaseFacts | None:
     """The shapes of the recipe's base, without torch; None where it is not on this machine.
 
     Nothing is fetched, and its weights need not be there.
@@ -84,9 +84,9 @@ def describe(work: Work) -> BaseFacts | None:
     Raises:
         InputError: it is there and cannot be a base.
     """
-    name = work.recipe.base
-    if name in work.call.models.registry.files:
-        return _describe_gguf(work, name)
+    name = context.recipe.base
+    if name in context.call.models.registry.files:
+        return _describe_gguf(context, name)
     folder, source = Path(name).expanduser(), "its config.json"
     if not folder.is_dir():
         snapshot = _snapshot(name)
@@ -97,15 +97,15 @@ def describe(work: Work) -> BaseFacts | None:
     return base_shapes.of_config(config, name, source, str(folder / "config.json"))
 
 
-def at_hand(work: Work) -> Path | None:
+def at_hand(context: StageContext) -> Path | None:
     """The folder that the tokenizer of the recipe's base can be read from; None where there is none
     on this machine yet. Nothing is fetched or unpacked."""
-    name, registry = work.recipe.base, work.call.models.registry
+    name, registry = context.recipe.base, context.call.models.registry
     folder: Path | None = Path(name).expanduser()
     if name in registry.files:
-        files = FileStore(registry.files, work.cache, work.call.screen.notice)
+        files = FileStore(registry.files, context.cache, context.call.screen.notice)
         there = files.missing(name) is None and not files.to_fetch(name)
-        folder = unpacked_folder(work.cache, files.digest(name)) if there else None
+        folder = unpacked_folder(context.cache, files.digest(name)) if there else None
     elif folder is None or not folder.is_dir():
         folder = _snapshot(name)
     return folder if folder is not None and (folder / "tokenizer.json").is_file() else None
@@ -123,7 +123,7 @@ def open_tokenizer(base: Base) -> Any:
     return AutoTokenizer.from_pretrained(base.folder, local_files_only=True)
 
 
-def _checked_digest(work: Work, folder: Path, hint: str = AS_SAVED) -> str:
+def _checked_digest(context: StageContext, folder: Path, hint: str = AS_SAVED) -> str:
     """The digest of a folder that has all that a base needs.
 
     Raises:
@@ -143,26 +143,26 @@ def _checked_digest(work: Work, folder: Path, hint: str = AS_SAVED) -> str:
     known["chat template"] = template_sha256(folder)
     store = FileStore(
         {path.name: FileEntry(path=str(path.resolve())) for path in weights},
-        work.cache,
-        work.call.screen.notice,
+        context.cache,
+        context.call.screen.notice,
     )
-    with work.call.screen.progress("reading the base") as tick:
+    with context.call.screen.progress("reading the base") as tick:
         for path in weights:
             tick(path.name)
             known[path.name] = blob_name(path) or store.digest(path.name)
     return sha256_of(known)
 
 
-def _from_gguf(work: Work, file_id: str) -> Base:
+def _from_gguf(context: StageContext, file_id: str) -> Base:
     from filelock import FileLock
 
-    screen = work.call.screen
-    entry = work.call.models.registry.files[file_id]
-    if entry.sha256 is None or not is_whole(unpacked_folder(work.cache, entry.sha256)):
+    screen = context.call.screen
+    entry = context.call.models.registry.files[file_id]
+    if entry.sha256 is None or not is_whole(unpacked_folder(context.cache, entry.sha256)):
         require("torch", "transformers", "gguf")  # before anything is fetched
-    files = FileStore(work.call.models.registry.files, work.cache, screen.notice)
+    files = FileStore(context.call.models.registry.files, context.cache, screen.notice)
     gguf, digest = files.ensure(file_id), files.digest(file_id)
-    folder = unpacked_folder(work.cache, digest)
+    folder = unpacked_folder(context.cache, digest)
     if not is_whole(folder):
         base_shapes.of_gguf(gguf, file_id, "")  # refuses what cannot be a base
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -218,11 +218,11 @@ def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
         )
 
 
-def _describe_gguf(work: Work, file_id: str) -> BaseFacts | None:
-    files = FileStore(work.call.models.registry.files, work.cache, work.call.screen.notice)
+def _describe_gguf(context: StageContext, file_id: str) -> BaseFacts | None:
+    files = FileStore(context.call.models.registry.files, context.cache, context.call.screen.notice)
     if files.missing(file_id) is not None or files.to_fetch(file_id):
         return None
-    folder = unpacked_folder(work.cache, files.digest(file_id))
+    folder = unpacked_folder(context.cache, files.digest(file_id))
     if (folder / "config.json").is_file():
         config = base_shapes.read_config(folder)
         return base_shapes.of_config(config, file_id, "its GGUF", str(folder))

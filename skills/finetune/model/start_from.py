@@ -22,20 +22,20 @@ from skills.finetune.model.adapter_layers import layer_shapes, targets
 from skills.finetune.model.adapter_reader import Start, read
 from skills.finetune.model.facts import BaseFacts
 from skills.finetune.run.recipe import Adapter, Recipe, overridden
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 
 
-def find(work: Work) -> Path | None:
+def find(context: StageContext) -> Path | None:
     """Where the adapter is that the recipe names: a folder of peft or a GGUF; None for a fresh one.
 
     Raises:
         InputError: there is none of that name, or it is what the run itself writes over.
         ModelError: it is a file of the registry that is not there, or another one.
     """
-    name = work.recipe.adapter.start_from
+    name = context.recipe.adapter.start_from
     if name is None:
         return None
-    registry = work.call.models.registry
+    registry = context.call.models.registry
     if (model := registry.models.get(name)) is not None:
         adapters = [place.adapter for place in model.serve if place.adapter is not None]
         if not adapters:
@@ -45,11 +45,11 @@ def find(work: Work) -> Path | None:
             )
         name = adapters[0]
     if name in registry.files:
-        files = FileStore(registry.files, work.cache, work.call.screen.notice)
-        return _not_own(files.ensure(name), work)
+        files = FileStore(registry.files, context.cache, context.call.screen.notice)
+        return _not_own(files.ensure(name), context)
     path = _existing(name)
     if path is not None and path.is_dir():
-        there = path, path / work.out.adapter.name  # of peft, or of a run
+        there = path, path / context.run_dir.adapter.name  # of peft, or of a run
         path = next((folder for folder in there if (folder / CONFIG).is_file()), None)
     if path is None:
         raise InputError(
@@ -57,7 +57,7 @@ def find(work: Work) -> Path | None:
             hint="`adapter.start_from` is a folder as peft saves an adapter, the GGUF of one, or "
             "a model of the registry that has one (`/models` lists them).",
         )
-    return _not_own(path, work)
+    return _not_own(path, context)
 
 
 def anchored(recipe: Recipe, registry: Registry) -> Recipe:
@@ -93,13 +93,13 @@ def _existing(name: str) -> Path | None:
         return None
 
 
-def _not_own(path: Path, work: Work) -> Path:
+def _not_own(path: Path, context: StageContext) -> Path:
     """Refuse what the run itself moves or writes over.
 
     Raises:
         InputError: it lies in the folder of the run.
     """
-    if path.resolve().parent == work.out.folder.resolve():
+    if path.resolve().parent == context.run_dir.folder.resolve():
         raise InputError(
             "lies in the folder of the run that would go on from it",
             where=str(path),
@@ -108,14 +108,14 @@ def _not_own(path: Path, work: Work) -> Path:
     return path
 
 
-def digest(work: Work) -> str | None:
+def digest(context: StageContext) -> str | None:
     """sha256 of the weights of the adapter that the recipe names; None for a fresh one.
 
     Raises:
         InputError: they are not there, or cannot be read; and as `find`.
         ModelError: as `find`.
     """
-    if (path := find(work)) is None:
+    if (path := find(context)) is None:
         return None
     weights = path / WEIGHTS if path.is_dir() else path
     try:
@@ -126,7 +126,7 @@ def digest(work: Work) -> str | None:
         ) from exc
 
 
-def opened(work: Work, facts: BaseFacts) -> Start | None:
+def opened(context: StageContext, facts: BaseFacts) -> Start | None:
     """The adapter that the recipe names, which fits what is trained; None for a fresh one.
 
     Raises:
@@ -134,10 +134,10 @@ def opened(work: Work, facts: BaseFacts) -> Start | None:
         ModelError: as `find`.
         UsageError: it is a folder, and the finetune extra is not installed.
     """
-    if (path := find(work)) is None:
+    if (path := find(context)) is None:
         return None
     start = read(path, facts)
-    _check(start, work.recipe.adapter, facts)
+    _check(start, context.recipe.adapter, facts)
     return start
 
 

@@ -77,6 +77,6 @@ def _item(facts: BaseFacts, recipe: Recipe, batch: Batch, layer: int) -> Item:
         return Item("activations", size, formula)
     kept = facts.hidden * compute_bytes(recipe.quantization)
     size = batch.positions * (facts.layers * kept + 2 * layer)
-    work = f"2 x {layer:,} of the one at work"
-    formula = f"{shape} x ({facts.layers} layers x {kept:,} bytes + {work})"
+    layers_work = f"2 x {layer:,} of the one at work"
+    formula = f"{shape} x ({facts.layers} layers x {kept:,} bytes + {layers_work})"
     return Item("activations, checkpointed", size, formula)

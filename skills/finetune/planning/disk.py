@@ -11,8 +11,8 @@ from skills.finetune.model.facts import BaseFacts
 from skills.finetune.planning.memory import adapter_matrices, optimizer_bytes
 from skills.finetune.planning.terms import TRAINED
 from skills.finetune.run.recipe import Recipe
-from skills.finetune.run.run_dir import Out
-from skills.finetune.run.stage import Work
+from skills.finetune.run.run_dir import RunDir
+from skills.finetune.run.stage import StageContext
 
 BITS = {"F16": 16, "Q4_K": 4.5, "Q5_K": 5.5, "Q6_K": 6.5625, "Q8_0": 8.5, "Q5_0": 5.5, "Q5_1": 6}
 """Bits a weight: the blocks of llama.cpp (ggml/src/ggml-common.h)."""
@@ -90,7 +90,7 @@ def quantized_bytes(facts: BaseFacts, kind: str) -> int:
 
 
 def artifacts(
-    facts: BaseFacts, recipe: Recipe, out: Out, *, tokens: int, checkpoints: int
+    facts: BaseFacts, recipe: Recipe, run_dir: RunDir, *, tokens: int, checkpoints: int
 ) -> tuple[Artifact, ...]:
     """All that the stages write into the folder of the run.
 
@@ -106,25 +106,35 @@ def artifacts(
     weights = f"{count:,} parameters x 2 bytes"
     quantized = quantized_bytes(facts, kind)
     found = (
-        ("prepared rows", out.prepared, tokens * BYTES_PER_ID, f"{tokens:,} tokens as JSON"),
+        ("prepared rows", run_dir.prepared, tokens * BYTES_PER_ID, f"{tokens:,} tokens as JSON"),
         (
             "checkpoints",
-            out.folder / "checkpoint-*",
+            run_dir.folder / "checkpoint-*",
             checkpoints * each,
             f"{checkpoints} x {each:,} bytes of adapter and optimizer",
         ),
-        ("adapter", out.adapter, trained * TRAINED, f"{trained:,} values x {TRAINED} bytes"),
-        ("merged model, 16 bit", out.merged, 2 * count + TEXTS, f"{weights}, and the tokenizer"),
-        ("GGUF, f16", out.f16, 2 * count + TOKEN_BYTES * facts.vocab, f"{weights}, and the tokens"),
+        ("adapter", run_dir.adapter, trained * TRAINED, f"{trained:,} values x {TRAINED} bytes"),
+        (
+            "merged model, 16 bit",
+            run_dir.merged,
+            2 * count + TEXTS,
+            f"{weights}, and the tokenizer",
+        ),
+        (
+            "GGUF, f16",
+            run_dir.f16,
+            2 * count + TOKEN_BYTES * facts.vocab,
+            f"{weights}, and the tokens",
+        ),
         (
             f"GGUF, {kind}",
-            out.quantized(kind),
+            run_dir.quantized(kind),
             quantized,
             f"llama.cpp's mix for {kind}: {8 * quantized / count:.2f} bits a weight",
         ),
         (
             "GGUF of the adapter",
-            out.lora,
+            run_dir.lora,
             trained * TRAINED,
             f"{trained:,} values x {TRAINED} bytes",
         ),
@@ -134,15 +144,15 @@ def artifacts(
     )
 
 
-def base_artifacts(facts: BaseFacts, work: Work) -> tuple[Artifact, ...]:
+def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, ...]:
     """What comes into the cache: a GGUF of the registry, and what transformers reads of it."""
-    registry, name = work.call.models.registry, work.recipe.base
+    registry, name = context.call.models.registry, context.recipe.base
     if name not in registry.files:
         return ()
-    files = FileStore(registry.files, work.cache, work.call.screen.notice)
+    files = FileStore(registry.files, context.cache, context.call.screen.notice)
     path, entry = files.path(name), registry.files[name]
     sha256 = entry.sha256 or (files.digest(name) if path.is_file() else "none")
-    folder = work.cache / "bases" / f"{sha256[:16]}-*"
+    folder = context.cache / "bases" / f"{sha256[:16]}-*"
     size, formula = 2 * facts.parameters + TEXTS, f"{facts.parameters:,} parameters x 2 bytes"
     present = _present(folder)  # whole where it is there at all: it gets its name at the end
     unpacked = Artifact("base, unpacked", folder, present or size, formula, present)

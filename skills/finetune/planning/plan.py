@@ -27,7 +27,7 @@ from skills.finetune.planning.rows import Rows, rows_of
 from skills.finetune.planning.steps import Measured, checkpoints, measured
 from skills.finetune.planning.terms import Batch, Item, Place, total
 from skills.finetune.run.recipe import Recipe
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 from skills.finetune.training.watch import Schedule, schedule
 
 
@@ -141,7 +141,7 @@ class Plan:
 
 
 def plan(
-    work: Work,
+    context: StageContext,
     machine: Machine | None = None,
     disk: Callable[[Path], Disk] = machines.disk,
 ) -> Plan:
@@ -157,16 +157,16 @@ def plan(
         UsageError: there are no rows, or the recipe names a layer that the base does not have.
     """
     machine = machine or machines.find()
-    recipe, facts = work.recipe, _facts(work)
-    start_from.opened(work, facts)
-    rows = rows_of(work)
+    recipe, facts = context.recipe, _facts(context)
+    start_from.opened(context, facts)
+    rows = rows_of(context)
     steps = schedule(rows.count, recipe.training)
     saved = checkpoints(steps.last, recipe.training)
     place: Place = "gpu" if machine.gpu else "cpu"
     batch = rows.largest(recipe.training.batch)
     written = (
-        *artifacts(facts, recipe, work.out, tokens=rows.tokens, checkpoints=saved[1]),
-        *base_artifacts(facts, work),
+        *artifacts(facts, recipe, context.run_dir, tokens=rows.tokens, checkpoints=saved[1]),
+        *base_artifacts(facts, context),
     )
     epochs = steps.last / steps.per_epoch if steps.per_epoch else 0
     found = Plan(
@@ -183,13 +183,13 @@ def plan(
         logits(facts, batch.positions, "prompt and completion"),
         written,
         _stores(written, disk),
-        measured(work.out.folder, recipe, place, epochs * rows.tokens),
+        measured(context.run_dir.folder, recipe, place, epochs * rows.tokens),
     )
     return replace(found, notes=notes(found), refusals=refusals(found))
 
 
 def check(
-    work: Work,
+    context: StageContext,
     machine: Machine | None = None,
     disk: Callable[[Path], Disk] = machines.disk,
 ) -> Plan:
@@ -199,16 +199,16 @@ def check(
         InputError: it does not fit, or has nothing to train on; and as `plan`.
         UsageError: a package that it needs is missing; and as `plan`.
     """
-    require(*packages(work.recipe))
-    found = plan(work, machine, disk)
+    require(*packages(context.recipe))
+    found = plan(context, machine, disk)
     for refusal in found.refusals:
         raise refusal
     return found
 
 
-def _facts(work: Work) -> BaseFacts:
-    base = work.recipe.base
-    facts = describe(work) or published(base)
+def _facts(context: StageContext) -> BaseFacts:
+    base = context.recipe.base
+    facts = describe(context) or published(base)
     if facts is None:
         raise InputError(
             f"nothing is known of the base {base}, which is not on this machine",

@@ -10,14 +10,14 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.runs import targets
-from skills.corpus.tables.files import regular_file
+from harness.support.text_input import regular_file
 from skills.finetune.data.token_counts import RENDERED, open_counter
 from skills.finetune.planning.sample import Sample, sample_of
 from skills.finetune.planning.terms import Batch
 from skills.finetune.preparation.batches import read_prepared
 from skills.finetune.preparation.examples import Example, read_examples
 from skills.finetune.preparation.split import split
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 
 STAGE = "prepare"
 TEMPLATE_TOKENS = 16
@@ -76,52 +76,52 @@ class Rows:
         return Batch(rows, max(self.lengths, default=0), max(self.completions, default=0))
 
 
-def rows_of(work: Work) -> Rows:
+def rows_of(context: StageContext) -> Rows:
     """The rows as they are prepared, where that is current; else as the data set has them.
 
     Raises:
         InputError: the data set cannot be read, or a row of it is none.
         UsageError: there is neither.
     """
-    if (prepared := _prepared(work)) is not None:
+    if (prepared := _prepared(context)) is not None:
         return prepared
-    if work.data is None:
+    if context.data is None:
         raise UsageError(
-            f"there are no rows: nothing is prepared in {work.out.folder}",
+            f"there are no rows: nothing is prepared in {context.run_dir.folder}",
             hint="Name the data set that `/finetune dataset` made: `/finetune plan train.jsonl`.",
         )
-    with work.call.screen.progress("counting tokens") as tick:
-        return _counted(work, work.data, tick)
+    with context.call.screen.progress("counting tokens") as tick:
+        return _counted(context, context.data, tick)
 
 
-def _prepared(work: Work) -> Rows | None:
+def _prepared(context: StageContext) -> Rows | None:
     """What `prepare` has left; None where it was not done, or not of this data and this recipe.
 
     The base itself is not looked at, for that may mean to unpack it: its name must do.
     """
-    entry = work.out.entry(STAGE)
-    if entry is None or not work.out.is_current(STAGE, entry.inputs):
+    entry = context.run_dir.entry(STAGE)
+    if entry is None or not context.run_dir.is_current(STAGE, entry.inputs):
         return None
-    wanted: dict[str, Any] = {"max_length": work.recipe.training.max_length}
-    if work.data is not None:
-        wanted["data"] = targets.digest(regular_file(work.data))
-    if work.dev is not None:
-        wanted["dev"] = targets.digest(regular_file(work.dev))
+    wanted: dict[str, Any] = {"max_length": context.recipe.training.max_length}
+    if context.data is not None:
+        wanted["data"] = targets.digest(regular_file(context.data))
+    if context.dev is not None:
+        wanted["dev"] = targets.digest(regular_file(context.dev))
     elif entry.inputs.get("dev") is None:
-        wanted |= {"dev_share": work.recipe.dev_share, "seed": work.recipe.training.seed}
-    elif work.data is not None:
+        wanted |= {"dev_share": context.recipe.dev_share, "seed": context.recipe.training.seed}
+    elif context.data is not None:
         return None
     if any(entry.inputs.get(name) != value for name, value in wanted.items()):
         return None
-    prepared = read_prepared(work.out.prepared)
-    if prepared.facts.get("base") != work.recipe.base:
+    prepared = read_prepared(context.run_dir.prepared)
+    if prepared.facts.get("base") != context.recipe.base:
         return None
     return Rows(
         tuple(len(row.input_ids) for row in prepared.train),
         tuple(len(row.input_ids) - row.start for row in prepared.train),
         len(prepared.dev),
         0,
-        f"as prepared in {work.out.prepared}",
+        f"as prepared in {context.run_dir.prepared}",
         estimated=False,
         sample=Sample(
             tuple((str(text), bool(said)) for text, said in prepared.facts.get("sample", ()))
@@ -129,11 +129,11 @@ def _prepared(work: Work) -> Rows | None:
     )
 
 
-def _counted(work: Work, data: Path, tick: Callable[[str], None]) -> Rows:
-    recipe, call = work.recipe, work.call
+def _counted(context: StageContext, data: Path, tick: Callable[[str], None]) -> Rows:
+    recipe, call = context.recipe, context.call
     parted = split(
         read_examples(data),
-        read_examples(work.dev) if work.dev else None,
+        read_examples(context.dev) if context.dev else None,
         recipe.dev_share,
         recipe.training.seed,
     )
@@ -154,7 +154,7 @@ def _counted(work: Work, data: Path, tick: Callable[[str], None]) -> Rows:
         0,
         f"counted in {data.name} by {counter.name}",
         estimated=True,
-        sample=sample_of(work, parted.train[0]),
+        sample=sample_of(context, parted.train[0]),
     )
     return rows.up_to(recipe.training.max_length)
 

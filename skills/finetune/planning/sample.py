@@ -12,7 +12,7 @@ from skills.finetune.model.bases import Base, at_hand, open_tokenizer
 from skills.finetune.model.folder import chat_template, end_tokens
 from skills.finetune.preparation.examples import Example
 from skills.finetune.preparation.tokens import Renderer
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 
 NEEDED = ("transformers", "jinja2")
 
@@ -31,13 +31,13 @@ class Sample:
     decoded: bool = True
 
 
-def sample_of(work: Work, row: Example) -> Sample:
+def sample_of(context: StageContext, row: Example) -> Sample:
     """The row as training will see it, or as the data set has it where nobody can tell yet.
 
     Raises:
         InputError: the base's chat template does not fit it.
     """
-    folder = at_hand(work)
+    folder = at_hand(context)
     installed = all(importlib.util.find_spec(name) is not None for name in NEEDED)
     if folder is None or not installed or not chat_template(folder):
         given = "".join(f"{message['content']}\n" for message in row.messages)

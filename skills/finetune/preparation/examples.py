@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from harness.errors import InputError
-from skills.corpus.tables.files import place, regular_file, text_lines
+from harness.support.text_input import place, regular_file, text_lines
 from skills.corpus.tables.reader import paper_key
 from skills.finetune.data.annotation_pairs import chat_messages
 from skills.finetune.data.rows import SOURCES, Source

@@ -18,7 +18,7 @@ from typing import Any
 from harness.errors import InputError, UsageError
 from harness.runs import targets
 from harness.support.optional_deps import require
-from skills.corpus.tables.files import regular_file
+from harness.support.text_input import regular_file
 from skills.finetune.data.token_counts import histogram
 from skills.finetune.model.bases import Base, open_base, open_tokenizer
 from skills.finetune.model.folder import end_tokens, template_sha256
@@ -29,7 +29,7 @@ from skills.finetune.preparation.examples import Example, read_examples
 from skills.finetune.preparation.split import Split, split
 from skills.finetune.preparation.tokens import Renderer, Tokens
 from skills.finetune.run.run_dir import Done, partial
-from skills.finetune.run.stage import Stage, Work
+from skills.finetune.run.stage import Stage, StageContext
 
 FORMAT = 2
 """Of the files this stage writes."""
@@ -38,7 +38,7 @@ NAMED = 10
 Tick = Callable[[str], None]
 
 
-def inputs(work: Work) -> Mapping[str, Any]:
+def inputs(context: StageContext) -> Mapping[str, Any]:
     """All that the prepared rows depend on.
 
     Without a data set, those that were prepared before count as given, so that later stages can be
@@ -49,28 +49,28 @@ def inputs(work: Work) -> Mapping[str, Any]:
         UsageError: there is no data set, and nothing is prepared; or the extra is not installed.
     """
     require("transformers", "jinja2")
-    before = work.out.entry("prepare")
-    if work.data is None and before is None:
+    before = context.run_dir.entry("prepare")
+    if context.data is None and before is None:
         raise _no_data()
-    kept = before.inputs if before is not None and work.data is None else {}
-    base, training = open_base(work), work.recipe.training
-    dev = targets.digest(regular_file(work.dev)) if work.dev else kept.get("dev")
+    kept = before.inputs if before is not None and context.data is None else {}
+    base, training = open_base(context), context.recipe.training
+    dev = targets.digest(regular_file(context.dev)) if context.dev else kept.get("dev")
     return {
-        "data": targets.digest(regular_file(work.data)) if work.data else kept["data"],
+        "data": targets.digest(regular_file(context.data)) if context.data else kept["data"],
         "dev": dev,
-        "dev_share": None if dev else work.recipe.dev_share,
+        "dev_share": None if dev else context.recipe.dev_share,
         "base": base.digest,
         "template": template_sha256(base.folder),
         "tokenizer": targets.digest(base.folder / "tokenizer.json"),
         "max_length": training.max_length,
         "batch": training.batch,
         "seed": training.seed,
-        "decisions": work.recipe.decisions.model_dump(),
+        "decisions": context.recipe.decisions.model_dump(),
         "format": FORMAT,
     }
 
 
-def perform(work: Work) -> Done:
+def perform(context: StageContext) -> Done:
     """Part, render and tokenize the rows; write them and what was found.
 
     Raises:
@@ -78,32 +78,32 @@ def perform(work: Work) -> Done:
         UsageError: there is no data set.
         OutputError: the files cannot be written.
     """
-    if work.data is None:
+    if context.data is None:
         raise _no_data()
-    work.out.make()
-    base = open_base(work)
+    context.run_dir.make()
+    base = open_base(context)
     rows = split(
-        read_examples(work.data),
-        read_examples(work.dev) if work.dev else None,
-        work.recipe.dev_share,
-        work.recipe.training.seed,
+        read_examples(context.data),
+        read_examples(context.dev) if context.dev else None,
+        context.recipe.dev_share,
+        context.recipe.training.seed,
     )
     check_answers([*rows.train, *rows.dev])
-    decider = Decider(work.framework, work.recipe.decisions)
+    decider = Decider(context.framework, context.recipe.decisions)
     renderer = Renderer(open_tokenizer(base), end_tokens(base.folder), decider)
-    with work.call.screen.progress("preparing") as tick:
+    with context.call.screen.progress("preparing") as tick:
         train = list(_tokenized(rows.train, renderer, tick))
         dev = list(_tokenized(rows.dev, renderer, tick))
-    _check_lengths([*rows.train, *rows.dev], [*train, *dev], work.recipe.training.max_length)
-    facts = _facts(work, base, renderer, rows, train, dev)
-    for notice in _notices(work, rows):
-        work.call.screen.notice(notice)
-    with partial(work.out.prepared) as folder:
+    _check_lengths([*rows.train, *rows.dev], [*train, *dev], context.recipe.training.max_length)
+    facts = _facts(context, base, renderer, rows, train, dev)
+    for notice in _notices(context, rows):
+        context.call.screen.notice(notice)
+    with partial(context.run_dir.prepared) as folder:
         _write(folder / "train.jsonl", (row.as_dict() for row in train))
         _write(folder / "dev.jsonl", (row.as_dict() for row in dev))
         text = json.dumps(facts, ensure_ascii=False, indent=2)
         (folder / "prepared.json").write_text(text, encoding="utf-8")
-    return Done([work.out.prepared], {"rows": facts["rows"], "padding": facts["padding"]})
+    return Done([context.run_dir.prepared], {"rows": facts["rows"], "padding": facts["padding"]})
 
 
 STAGE = Stage("prepare", "part the rows and turn them into tokens", inputs, perform)
@@ -150,7 +150,7 @@ class _Counter:
 
 
 def _facts(
-    work: Work,
+    context: StageContext,
     base: Base,
     renderer: Renderer,
     rows: Split,
@@ -168,18 +168,18 @@ def _facts(
         "eos_token_id": end,
         "eos_token": renderer.text([end]),
         "pad_token_id": end if pad is None else pad,
-        "max_length": work.recipe.training.max_length,
+        "max_length": context.recipe.training.max_length,
         "rows": {
             "train": len(train),
             "dev": len(dev),
-            "dev_from": "a file" if work.dev else f"{work.recipe.dev_share:g} of gold",
+            "dev_from": "a file" if context.dev else f"{context.recipe.dev_share:g} of gold",
             "sources": _by_source(train),
             "kept_out": [row.id for row in rows.kept_out],
         },
         "tokens": histogram(
             _Counter(base.name, tokenizer), (row.as_dict() for row in (*train, *dev))
         ),
-        "padding": _padding(train, work.recipe.training.batch, work.recipe.training.seed),
+        "padding": _padding(train, context.recipe.training.batch, context.recipe.training.seed),
         "sample": renderer.pieces(train[0]),
     }
 
@@ -214,14 +214,14 @@ def _padding(rows: Sequence[Tokens], batch: int, seed: int) -> dict[str, int]:
     }
 
 
-def _notices(work: Work, rows: Split) -> Iterator[str]:
+def _notices(context: StageContext, rows: Split) -> Iterator[str]:
     if rows.kept_out:
         names = _some([row.id for row in rows.kept_out])
         yield f"{len(rows.kept_out):,} rows are not trained on, being papers of dev: {names}"
     if not rows.dev:
-        why = "dev_share is 0" if not work.recipe.dev_share else "there are too few gold rows"
+        why = "dev_share is 0" if not context.recipe.dev_share else "there are too few gold rows"
         yield f"no row measures the training ({why}); `--dev FILE` names some"
-    yield from unread([*rows.train, *rows.dev], work.framework)
+    yield from unread([*rows.train, *rows.dev], context.framework)
 
 
 def _some(names: Sequence[str]) -> str:

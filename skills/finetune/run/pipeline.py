@@ -11,11 +11,11 @@ from harness.api.skill import Call, Result
 from harness.errors import InputError, ModelUnavailable, UsageError
 from harness.runs.grammar import as_path
 from harness.runs.process_lock import job_lock
-from skills.corpus.tables.files import regular_file
+from harness.support.text_input import regular_file
 from skills.finetune.model import start_from
 from skills.finetune.run import recipe_options, stages
-from skills.finetune.run.run_dir import Entry, Out
-from skills.finetune.run.stage import Work
+from skills.finetune.run.run_dir import Entry, RunDir
+from skills.finetune.run.stage import StageContext
 from skills.nanda import framework as frameworks
 from skills.nanda.framework_option import framework_file
 
@@ -26,16 +26,16 @@ def run_all(call: Call) -> Result:
     Raises:
         HarnessError: a stage cannot be done; what those before it have left stays.
     """
-    work = _work(call)
-    with _alone(work):
-        return _result(work, _all_done(work))
+    context = _work(call)
+    with _alone(context):
+        return _result(context, _all_done(context))
 
 
 def run_stage(call: Call) -> Result:
     """Run the stage that the subcommand names, in a folder that a run was begun in."""
-    work = _work(call)
-    with _alone(work):
-        return _result(work, {call.subcommand: _stage_done(work, call.subcommand)})
+    context = _work(call)
+    with _alone(context):
+        return _result(context, {call.subcommand: _stage_done(context, call.subcommand)})
 
 
 def show_plan(call: Call) -> Result:
@@ -48,65 +48,67 @@ def show_plan(call: Call) -> Result:
     return Result(plan_text.show(made), made.as_dict(), stopped=refused)
 
 
-def _alone(work: Work) -> AbstractContextManager[None]:
+def _alone(context: StageContext) -> AbstractContextManager[None]:
     """No other process is at work in the folder of the run: two would write over each other.
 
     Raises:
         UsageError: one is; its pid is told.
     """
-    return job_lock(work.call.settings.data_dir / "locks", str(work.out.folder.resolve()))
+    return job_lock(context.call.settings.data_dir / "locks", str(context.run_dir.folder.resolve()))
 
 
-def _all_done(work: Work) -> dict[str, Entry]:
+def _all_done(context: StageContext) -> dict[str, Entry]:
     from skills.finetune.run import preflight
     from skills.finetune.training import earlier
 
-    earlier.refuse_checkpoint(work)
-    earlier.refuse_unfinished(work)
-    preflight.check(work)
-    if not work.out.run:
-        _remember(work)
-    done = dict(stages.perform_all(work, ("prepare",)))
-    if not (trained := stages.is_done(work, "train")):
+    earlier.refuse_checkpoint(context)
+    earlier.refuse_unfinished(context)
+    preflight.check(context)
+    if not context.run_dir.run:
+        _remember(context)
+    done = dict(stages.perform_all(context, ("prepare",)))
+    if not (trained := stages.is_done(context, "train")):
         from skills.finetune.planning import plan
 
-        plan.check(work)
-    earlier.settle(work, done=trained)
-    if not earlier.resumes(work):  # not before: a line that is refused changes nothing of a run
-        _remember(work)
-    done |= stages.perform_all(work, ("train",))
-    _remember(work)  # of a training that was gone on with, only now that nothing speaks against it
-    done |= stages.perform_all(work, ("merge", "gguf", "quantize", "modelfile"))
+        plan.check(context)
+    earlier.settle(context, done=trained)
+    if not earlier.resumes(context):  # not before: a line that is refused changes nothing of a run
+        _remember(context)
+    done |= stages.perform_all(context, ("train",))
+    _remember(
+        context
+    )  # of a training that was gone on with, only now that nothing speaks against it
+    done |= stages.perform_all(context, ("merge", "gguf", "quantize", "modelfile"))
     try:
-        done |= stages.perform_all(work, ("ollama",))
+        done |= stages.perform_all(context, ("ollama",))
     except (ModelUnavailable, UsageError) as error:  # none answers, or one that is too old
-        if work.call.options.host:
+        if context.call.options.host:
             raise
-        stages.skip(work, "ollama", error)
-    done |= stages.perform_all(work, ("register",))
+        stages.skip(context, "ollama", error)
+    done |= stages.perform_all(context, ("register",))
     return done
 
 
-def _stage_done(work: Work, name: str) -> Entry:
+def _stage_done(context: StageContext, name: str) -> Entry:
     from skills.finetune.training import earlier
 
     if name == "train":
-        earlier.refuse_checkpoint(work)
-        earlier.refuse_unfinished(work)
-        earlier.settle(work, done=stages.is_done(work, "train"))
-    begins = name in ("prepare", "train") and not earlier.resumes(work)
-    if not work.out.run or (begins and name == "train"):
-        _remember(work)
-    entry = stages.perform(work, stages.stage(name))
+        earlier.refuse_checkpoint(context)
+        earlier.refuse_unfinished(context)
+        earlier.settle(context, done=stages.is_done(context, "train"))
+    begins = name in ("prepare", "train") and not earlier.resumes(context)
+    if not context.run_dir.run or (begins and name == "train"):
+        _remember(context)
+    entry = stages.perform(context, stages.stage(name))
     if begins or name == "train":
-        _remember(work)
+        _remember(context)
     return entry
 
 
-def _work(call: Call) -> Work:
+def _work(call: Call) -> StageContext:
     """What the stages are given, from the options or from what the folder remembers."""
     options, (data, folder) = call.options, _named(call)
-    if data is None and not Out(folder, "").run:
+    if data is None and not RunDir(folder, "").run:
         _refuse_a_word(call)
         raise InputError(
             "no run was begun here",
@@ -118,12 +120,12 @@ def _work(call: Call) -> Work:
     recipe = start_from.anchored(recipe, call.models.registry)
     for path in filter(None, (data, dev)):
         regular_file(path)
-    return Work(
+    return StageContext(
         call,
         recipe,
-        Out.of(folder, recipe),
+        RunDir.of(folder, recipe),
         frameworks.load(own) if own else frameworks.nanda(),
-        data or _path(Out(folder, "").run.get("data")),
+        data or _path(RunDir(folder, "").run.get("data")),
         dev or _path(before.get("dev")),
     )
 
@@ -140,7 +142,7 @@ def _before(call: Call) -> Mapping[str, Any]:
     """What the run was begun with, where it is gone on with; empty where one is begun."""
     data, folder = _named(call)
     goes_on = data is None or call.options.resume or call.options.checkpoint
-    return Out(folder, "").run if goes_on else {}
+    return RunDir(folder, "").run if goes_on else {}
 
 
 def _framework(call: Call) -> Path | None:
@@ -153,23 +155,23 @@ def _folder(options: Any) -> Path:
     if options.checkpoint is not None and "out" not in options.model_fields_set:
         checkpoint: Path = options.checkpoint
         return checkpoint.parent
-    out: Path = options.out
-    return out
+    run_dir: Path = options.out
+    return run_dir
 
 
-def _remember(work: Work) -> None:
+def _remember(context: StageContext) -> None:
     """Note in the folder what the run is begun with, for stages that are done later."""
 
     def path(found: Path | None) -> str | None:
         return None if found is None else str(found.resolve())
 
-    work.out.make()
-    work.out.remember(
+    context.run_dir.make()
+    context.run_dir.remember(
         {
-            "recipe": work.recipe.model_dump(mode="json"),
-            "data": path(work.data),
-            "dev": path(work.dev),
-            "framework": path(_framework(work.call)),
+            "recipe": context.recipe.model_dump(mode="json"),
+            "data": path(context.data),
+            "dev": path(context.dev),
+            "framework": path(_framework(context.call)),
         }
     )
 
@@ -209,14 +211,14 @@ def _path(text: Any) -> Path | None:
     return Path(text) if text else None
 
 
-def _result(work: Work, done: Mapping[str, Any]) -> Result:
+def _result(context: StageContext, done: Mapping[str, Any]) -> Result:
     lines = [f"{name}: {entry.seconds:.0f} s" for name, entry in done.items()]
     kept = [path for entry in done.values() for path in entry.outputs]
-    lines += [f"{work.out.folder / path}" for path in kept if "/" not in path]
+    lines += [f"{context.run_dir.folder / path}" for path in kept if "/" not in path]
     facts = {
         name: {"seconds": entry.seconds, **entry.facts, "outputs": sorted(entry.outputs)}
         for name, entry in done.items()
     }
     verified = all(entry.facts.get("verified", True) for entry in done.values())
-    data = {"out": str(work.out.folder), "stages": facts}
+    data = {"out": str(context.run_dir.folder), "stages": facts}
     return Result("\n".join(lines), data, exit_code=0 if verified else 1)

@@ -10,13 +10,13 @@ from skills.finetune.export.llama_cpp import chosen_converters, library_version
 from skills.finetune.model import start_from
 from skills.finetune.model.bases import describe
 from skills.finetune.planning.judgement import packages
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 
 MODULES = ("gguf", "sentencepiece", "cffi", "jinja2")
 """What the other stages import, beside what training itself does."""
 
 
-def check(work: Work) -> None:
+def check(context: StageContext) -> None:
     """Refuse a run whose converter or server cannot be used.
 
     A server that nobody has named is not asked: without one the run leaves that stage out.
@@ -27,13 +27,13 @@ def check(work: Work) -> None:
         InputError: --llama-cpp names no llama.cpp, or --start-from no adapter that fits.
         ModelUnavailable: no server answers at --host.
     """
-    options = work.call.options
-    require(*packages(work.recipe), *MODULES)
-    chosen_converters(work)
+    options = context.call.options
+    require(*packages(context.recipe), *MODULES)
+    chosen_converters(context)
     library_version()
-    start_from.refuse_name(work.recipe, options.as_name or work.out.name)
-    facts = describe(work)
-    start_from.find(work) if facts is None else start_from.opened(work, facts)
+    start_from.refuse_name(context.recipe, options.as_name or context.run_dir.name)
+    facts = describe(context)
+    start_from.find(context) if facts is None else start_from.opened(context, facts)
     check_name(options.as_name)
     if options.host:
         with Ollama(options.host) as ollama:

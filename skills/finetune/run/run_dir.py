@@ -75,14 +75,14 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Out:
+class RunDir:
     """The folder of a run."""
 
     folder: Path
     name: str
 
     @classmethod
-    def of(cls, folder: Path, recipe: Recipe) -> Out:
+    def of(cls, folder: Path, recipe: Recipe) -> RunDir:
         return cls(folder, recipe.export.name)
 
     @property

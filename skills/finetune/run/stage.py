@@ -9,12 +9,12 @@ from typing import Any
 
 from harness.api.skill import Call
 from skills.finetune.run.recipe import Recipe
-from skills.finetune.run.run_dir import Done, Out
+from skills.finetune.run.run_dir import Done, RunDir
 from skills.nanda.framework import Framework
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class StageContext:
     """One run.
 
     Attributes:
@@ -24,7 +24,7 @@ class Work:
 
     call: Call
     recipe: Recipe
-    out: Out
+    run_dir: RunDir
     framework: Framework
     data: Path | None = None
     dev: Path | None = None
@@ -47,5 +47,5 @@ class Stage:
 
     name: str
     summary: str
-    inputs: Callable[[Work], Mapping[str, Any]]
-    perform: Callable[[Work], Done]
+    inputs: Callable[[StageContext], Mapping[str, Any]]
+    perform: Callable[[StageContext], Done]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from harness.errors import HarnessError
 from harness.support.cpu import giving_way
 from skills.finetune.run.run_dir import Entry
-from skills.finetune.run.stage import Stage, Work
+from skills.finetune.run.stage import Stage, StageContext
 
 ORDER = ("prepare", "train", "merge", "gguf", "quantize", "modelfile", "ollama", "register")
 """`plan` is between the first two, and leaves nothing."""
@@ -20,7 +20,7 @@ def stage(name: str) -> Stage:
 
 
 @giving_way()  # torch is first imported in here
-def perform(work: Work, chosen: Stage, *, again: bool = False) -> Entry:
+def perform(context: StageContext, chosen: Stage, *, again: bool = False) -> Entry:
     """Do a stage, unless it was done with the same inputs and its files are untouched.
 
     Args:
@@ -29,36 +29,36 @@ def perform(work: Work, chosen: Stage, *, again: bool = False) -> Entry:
     Raises:
         HarnessError: it cannot be done; what other stages have left stays.
     """
-    inputs = chosen.inputs(work)
-    out, screen = work.out, work.call.screen
-    if not again and out.is_current(chosen.name, inputs):
+    inputs = chosen.inputs(context)
+    run_dir, screen = context.run_dir, context.call.screen
+    if not again and run_dir.is_current(chosen.name, inputs):
         screen.notice(f"{chosen.name}: unchanged")
-        entry = out.entry(chosen.name)
+        entry = run_dir.entry(chosen.name)
         assert entry is not None
         return entry
-    changed = out.changed(chosen.name, inputs)
+    changed = run_dir.changed(chosen.name, inputs)
     why = f" again ({', '.join(changed)} changed)" if changed else ""
     screen.notice(f"{chosen.name}: {chosen.summary}{why}")
     started = time.monotonic()
-    done = chosen.perform(work)
-    return out.record(chosen.name, inputs, done, time.monotonic() - started)
+    done = chosen.perform(context)
+    return run_dir.record(chosen.name, inputs, done, time.monotonic() - started)
 
 
-def is_done(work: Work, name: str) -> bool:
+def is_done(context: StageContext, name: str) -> bool:
     """Whether a stage was done with the same inputs, and its files are untouched."""
-    return work.out.is_current(name, stage(name).inputs(work))
+    return context.run_dir.is_current(name, stage(name).inputs(context))
 
 
-def skip(work: Work, name: str, why: HarnessError) -> None:
+def skip(context: StageContext, name: str, why: HarnessError) -> None:
     """Say that a stage is left out, and forget what it left before."""
-    work.call.screen.notice(f"{name}: left out: {why.message}")
-    work.out.forget(name)
+    context.call.screen.notice(f"{name}: left out: {why.message}")
+    context.run_dir.forget(name)
 
 
-def perform_all(work: Work, names: Iterable[str]) -> Iterator[tuple[str, Entry]]:
+def perform_all(context: StageContext, names: Iterable[str]) -> Iterator[tuple[str, Entry]]:
     """Do several stages in turn, and hand out each as it is done."""
     for name in names:
-        yield name, perform(work, stage(name))
+        yield name, perform(context, stage(name))
 
 
 def _all(name: str) -> tuple[Stage, ...]:

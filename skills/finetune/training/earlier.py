@@ -9,63 +9,63 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import OutputError, UsageError
-from skills.finetune.run.run_dir import Out
-from skills.finetune.run.stage import Work
+from skills.finetune.run.run_dir import RunDir
+from skills.finetune.run.stage import StageContext
 from skills.finetune.training import checkpoints, curve, metrics
 from skills.finetune.training.train import RUN
 
 ASIDE = "earlier"
 
 
-def resumes(work: Work) -> bool:
+def resumes(context: StageContext) -> bool:
     """Whether the options say to go on with what is there."""
-    options = work.call.options
+    options = context.call.options
     return bool(getattr(options, "resume", False) or getattr(options, "checkpoint", None))
 
 
-def refuse_unfinished(work: Work) -> None:
+def refuse_unfinished(context: StageContext) -> None:
     """Refuse to begin where a training has not ended, before anything of it is written over.
 
     Raises:
         UsageError: naming its newest checkpoint.
     """
-    if work.out.entry("train") is None and not work.call.force:
-        refuse(work)
+    if context.run_dir.entry("train") is None and not context.call.force:
+        refuse(context)
 
 
-def refuse_checkpoint(work: Work) -> None:
+def refuse_checkpoint(context: StageContext) -> None:
     """Refuse a checkpoint that cannot be gone on from, even where nothing is left to train.
 
     Raises:
         InputError: the one that is named is not there, of another run, or damaged.
     """
-    if (named := getattr(work.call.options, "checkpoint", None)) is not None:
-        checkpoints.opened(named, work.out.folder)
+    if (named := getattr(context.call.options, "checkpoint", None)) is not None:
+        checkpoints.opened(named, context.run_dir.folder)
 
 
-def refuse(work: Work) -> None:
+def refuse(context: StageContext) -> None:
     """Refuse to train anew over what was trained, unless the options say to go on with it.
 
     Raises:
         UsageError: naming the newest of it, and why it cannot be used as it is.
     """
-    left = _left(work.out)
-    if not left or resumes(work):
+    left = _left(context.run_dir)
+    if not left or resumes(context):
         return
-    newest, name = left[-1], work.out.folder.name
-    if work.out.entry("train") is None:
+    newest, name = left[-1], context.run_dir.folder.name
+    if context.run_dir.entry("train") is None:
         what = f"there is a training here that has not ended ({newest})"
     else:
         what = f"there is a training here already, of other rows or settings ({newest})"
     raise UsageError(
         what,
-        where=str(work.out.folder),
+        where=str(context.run_dir.folder),
         hint="--resume goes on with it; --force begins anew and moves it to "
-        f"{name}/{_free(work.out.folder).name}; --out names another folder for a new one.",
+        f"{name}/{_free(context.run_dir.folder).name}; --out names another folder for a new one.",
     )
 
 
-def settle(work: Work, *, done: bool) -> None:
+def settle(context: StageContext, *, done: bool) -> None:
     """Make room for the training that is about to begin.
 
     Args:
@@ -75,36 +75,38 @@ def settle(work: Work, *, done: bool) -> None:
         UsageError: something is there, and neither --resume nor --force is given.
         OutputError: it cannot be moved.
     """
-    if done or resumes(work) or not (left := _left(work.out)):
+    if done or resumes(context) or not (left := _left(context.run_dir)):
         return
-    if not work.call.force:
-        refuse(work)
-    aside = _moved(work.out)
+    if not context.call.force:
+        refuse(context)
+    aside = _moved(context.run_dir)
     found = left[0] if len(left) == 1 else f"{left[0]} to {left[-1]}"
-    work.call.screen.notice(
+    context.call.screen.notice(
         f"train: begun anew. What was trained here before ({found}) is moved to {aside}; delete "
         "that if you do not want it. GGUF files made of it are written over when the new one is "
         "trained"
     )
 
 
-def _left(out: Out) -> list[str]:
+def _left(run_dir: RunDir) -> list[str]:
     """What was trained: the checkpoints, the newest last; where they were deleted, the adapter."""
-    steps = [f"checkpoint-{step}" for step in checkpoints.steps(out.folder)]
-    return steps or ([out.adapter.name] if out.adapter.exists() else [])
+    steps = [f"checkpoint-{step}" for step in checkpoints.steps(run_dir.folder)]
+    return steps or ([run_dir.adapter.name] if run_dir.adapter.exists() else [])
 
 
-def _moved(out: Out) -> Path:
+def _moved(run_dir: RunDir) -> Path:
     """Move all of a training into a folder of its own within the run's.
 
     Raises:
         OutputError: it cannot be made, or a file cannot be moved.
     """
-    folder = out.folder
+    folder = run_dir.folder
     target = _free(folder)
     names = (metrics.NAME, curve.NAME, RUN)
     found = [folder / f"checkpoint-{step}" for step in checkpoints.steps(folder)]
-    found += [path for path in (out.adapter, *(folder / name for name in names)) if path.exists()]
+    found += [
+        path for path in (run_dir.adapter, *(folder / name for name in names)) if path.exists()
+    ]
     try:
         target.mkdir()
         for path in found:
@@ -113,7 +115,7 @@ def _moved(out: Out) -> Path:
         raise OutputError(
             f"an earlier training cannot be moved aside: {exc.strerror or exc}", where=str(target)
         ) from exc
-    out.forget("train")
+    run_dir.forget("train")
     return target
 
 

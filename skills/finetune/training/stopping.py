@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
+from harness.api.skill import Call
 from harness.errors import Interrupted, OutputError, SkillFailed
-from harness.runs.jobs import ctrl_c_asks
 from skills.finetune.run.recipe import Training
 from skills.finetune.training.watch import Watch
 
@@ -20,48 +18,24 @@ NOT_WRITTEN = re.compile(r"PytorchStreamWriter|No space left|I/O error", re.I)
 """The same for a disk that is full."""
 
 
-@dataclass(slots=True)
-class Stop:
-    """Whether somebody wants the run to end. Called, it says so.
+@contextlib.contextmanager
+def stopped_by_signals(call: Call) -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM end a run after its step, saved; a second one ends it at once.
 
-    Attributes:
-        cancelled: asked as well.
+    Raises:
+        Interrupted: it was ended at once.
     """
 
-    cancelled: Callable[[], bool]
-    asked: bool = False
+    def notify() -> None:
+        call.screen.notice("stopping after this step, which will be saved; once more stops at once")
 
-    def __call__(self) -> bool:
-        return self.asked or self.cancelled()
-
-    @contextlib.contextmanager
-    def on_signals(self, notify: Callable[[str], None]) -> Iterator[None]:
-        """Have Ctrl-C and SIGTERM end the run after its step, saved; a second one ends it at once.
-
-        Raises:
-            Interrupted: it has ended at once.
-        """
-
-        def ask() -> None:
-            self.asked = True
-            notify("stopping after this step, which will be saved; once more stops at once")
-
-        def terminate(*_: object) -> None:
-            if self.asked:
-                raise KeyboardInterrupt
-            ask()
-
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(ctrl_c_asks(ask))
-            if threading.current_thread() is threading.main_thread():
-                before = signal.signal(signal.SIGTERM, terminate)
-                stack.callback(signal.signal, signal.SIGTERM, before)
-            try:
-                yield
-            except KeyboardInterrupt as exc:
-                raise Interrupted(
-                    "stopped at once", hint="`--resume` goes on from the last checkpoint."
-                ) from exc
+    try:
+        with call.cancel.on_signals(signal.SIGTERM, notify=notify):
+            yield
+    except KeyboardInterrupt as exc:
+        raise Interrupted(
+            "stopped at once", hint="`--resume` goes on from the last checkpoint."
+        ) from exc
 
 
 @contextlib.contextmanager

@@ -18,9 +18,9 @@ from skills.finetune.model import start_from
 from skills.finetune.preparation import batches
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Stage, Work
+from skills.finetune.run.stage import Stage, StageContext
 from skills.finetune.training import checkpoints, curve, metrics, run_guard
-from skills.finetune.training.stopping import Stop, explained
+from skills.finetune.training.stopping import explained, stopped_by_signals
 from skills.finetune.training.watch import Steps, Watch, schedule
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ RUN = "run.json"
 MODULES = ("torch", "transformers", "peft", "accelerate", "matplotlib")
 
 
-def train(work: Work, resume: Path | bool | None = None) -> Done:
+def train(context: StageContext, resume: Path | bool | None = None) -> Done:
     """Train, or go on training.
 
     Args:
@@ -44,9 +44,9 @@ def train(work: Work, resume: Path | bool | None = None) -> Done:
         OutputError: a checkpoint cannot be written.
         Interrupted: it was stopped, and has saved what it had.
     """
-    folder, screen = work.out.folder, work.call.screen
-    base, prepared, recipe = _ready(work)
-    guard = run_guard.guard(recipe, prepared.facts, prepared.digests, start_from.digest(work))
+    folder, screen = context.run_dir.folder, context.call.screen
+    base, prepared, recipe = _ready(context)
+    guard = run_guard.guard(recipe, prepared.facts, prepared.digests, start_from.digest(context))
     checkpoint = checkpoints.to_resume(folder, resume, screen.notice)
     run_guard.check(None if checkpoint is None else checkpoint.guard, guard, str(folder))
     begun = 0 if checkpoint is None else checkpoint.step
@@ -57,14 +57,14 @@ def train(work: Work, resume: Path | bool | None = None) -> Done:
     order = batches.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
     steps = schedule(len(prepared.train), recipe.training)
     pace = Steps(rows=steps.last, weight=max(1, steps.last - begun), done=begun)
-    stop = Stop(work.call.cancel.is_set)
-    watch = Watch(folder, order, steps, log, pace, guard, base.name, recipe.training.keep, stop)
+    stop, keep = context.call.cancel.is_set, recipe.training.keep
+    watch = Watch(folder, order, steps, log, pace, guard, base.name, keep, stop)
     if begun < steps.last:
         checkpoints.clean(folder)
-        trainer = _trainer(work, base, prepared, recipe, watch)
+        trainer = _trainer(context, base, prepared, recipe, watch)
         with (
             explained(recipe.training, watch),
-            stop.on_signals(screen.notice),
+            stopped_by_signals(context.call),
             progress.shown(pace, screen, "training") as watch.update,
         ):
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint.path))
@@ -74,10 +74,10 @@ def train(work: Work, resume: Path | bool | None = None) -> Done:
             f"stopped after step {reached} of {steps.last}, which is saved",
             hint="`--resume` goes on from there.",
         )
-    return _finished(work, watch, reached)
+    return _finished(context, watch, reached)
 
 
-def inputs(work: Work) -> Mapping[str, Any]:
+def inputs(context: StageContext) -> Mapping[str, Any]:
     """All that the adapter depends on.
 
     Raises:
@@ -86,44 +86,44 @@ def inputs(work: Work) -> Mapping[str, Any]:
         ModelError: that is a file of the registry, and not what the registry says.
     """
     parts = {"quantization", "adapter", "training"}
-    found: dict[str, Any] = dict(batches.digests(work.out.prepared))
-    found |= work.recipe.model_dump(mode="json", include=parts)
-    if work.recipe.adapter.start_from is None:
+    found: dict[str, Any] = dict(batches.digests(context.run_dir.prepared))
+    found |= context.recipe.model_dump(mode="json", include=parts)
+    if context.recipe.adapter.start_from is None:
         return found
-    start_from.opened(work, _facts_of_base(work))
+    start_from.opened(context, _facts_of_base(context))
     del found["adapter"]["start_from"]  # its digest says it, and it may have another name tomorrow
-    return found | {"start": start_from.digest(work)}
+    return found | {"start": start_from.digest(context)}
 
 
-def perform(work: Work) -> Done:
+def perform(context: StageContext) -> Done:
     """`train`, gone on with as the options `checkpoint` and `resume` of the call say."""
-    options = work.call.options
-    return train(work, getattr(options, "checkpoint", None) or getattr(options, "resume", None))
+    options = context.call.options
+    return train(context, getattr(options, "checkpoint", None) or getattr(options, "resume", None))
 
 
 STAGE = Stage("train", "train an adapter on the prepared rows", inputs, perform)
 
 
-def _ready(work: Work) -> tuple[Base, batches.Prepared, Recipe]:
+def _ready(context: StageContext) -> tuple[Base, batches.Prepared, Recipe]:
     """The base, the rows, and the recipe as this machine can follow it.
 
     Raises:
         HarnessError: something that training needs is not there, or does not fit.
     """
-    require(*MODULES, *(["bitsandbytes"] if _needs_bitsandbytes(work.recipe) else []))
+    require(*MODULES, *(["bitsandbytes"] if _needs_bitsandbytes(context.recipe) else []))
     from skills.finetune.model.bases import open_base
     from skills.finetune.model.loading import settled
 
-    prepared = batches.read_prepared(work.out.prepared)
-    base = open_base(work)
+    prepared = batches.read_prepared(context.run_dir.prepared)
+    base = open_base(context)
     if base.digest != prepared.facts.get("base_digest"):
         raise InputError(
             f"the rows were prepared for {prepared.facts.get('base')}, which is not "
             f"{base.name} as it is now",
-            where=str(work.out.prepared),
+            where=str(context.run_dir.prepared),
             hint="`/finetune prepare` makes them anew.",
         )
-    return base, prepared, settled(work.recipe, work.call.screen.notice)
+    return base, prepared, settled(context.recipe, context.call.screen.notice)
 
 
 def _needs_bitsandbytes(recipe: Recipe) -> bool:
@@ -131,46 +131,49 @@ def _needs_bitsandbytes(recipe: Recipe) -> bool:
 
 
 def _trainer(
-    work: Work, base: Base, prepared: batches.Prepared, recipe: Recipe, watch: Watch
+    context: StageContext, base: Base, prepared: batches.Prepared, recipe: Recipe, watch: Watch
 ) -> Any:
     from skills.finetune.model.loading import load_model
     from skills.finetune.training.trainer import make_trainer
 
-    begins_from = start_from.opened(work, _facts_of_base(work))
-    with work.call.screen.progress("loading the base"):
+    begins_from = start_from.opened(context, _facts_of_base(context))
+    with context.call.screen.progress("loading the base"):
         model = load_model(base.folder, recipe)
         if begins_from is not None:
             start_from.put_into(model, begins_from)
     return make_trainer(model, recipe, prepared, watch)
 
 
-def _facts_of_base(work: Work) -> BaseFacts:
+def _facts_of_base(context: StageContext) -> BaseFacts:
     from skills.finetune.model.bases import describe
 
-    found = describe(work)
+    found = describe(context)
     assert found is not None, "rows are prepared with the base"
     return found
 
 
-def _finished(work: Work, watch: Watch, reached: int) -> Done:
+def _finished(context: StageContext, watch: Watch, reached: int) -> Done:
     """Keep the best adapter, and draw how it went."""
-    folder, log = work.out.folder, watch.metrics
-    kept = checkpoints.best(folder, reached, work.call.screen.notice)
-    checkpoints.keep_adapter(kept.path, work.out.adapter)
+    folder, log = context.run_dir.folder, watch.metrics
+    kept = checkpoints.best(folder, reached, context.call.screen.notice)
+    checkpoints.keep_adapter(kept.path, context.run_dir.adapter)
     lines = log.read()
     curve.draw(lines, folder / curve.NAME, kept.step)
-    _judge(work, kept, lines)
-    outputs = [work.out.adapter, log.path, folder / curve.NAME, folder / RUN]
+    _judge(context, kept, lines)
+    outputs = [context.run_dir.adapter, log.path, folder / curve.NAME, folder / RUN]
     return Done(outputs, _facts(kept, watch, lines))
 
 
-def _judge(work: Work, kept: checkpoints.Checkpoint, lines: Sequence[Mapping[str, Any]]) -> None:
+def _judge(
+    context: StageContext, kept: checkpoints.Checkpoint, lines: Sequence[Mapping[str, Any]]
+) -> None:
     """Say so where the adapter that was gone on from was no worse."""
     before = _loss_before(lines)
     if before is not None and kept.best is not None and kept.best[1] >= before:
-        work.call.screen.notice(
-            f"train: the dev loss is {kept.best[1]:.4f}, and of {work.recipe.adapter.start_from}, "
-            f"which it went on from, {before:.4f}: nothing is gained"
+        context.call.screen.notice(
+            f"train: the dev loss is {kept.best[1]:.4f}, and of "
+            f"{context.recipe.adapter.start_from}, which it went on from, {before:.4f}: "
+            "nothing is gained"
         )
 
 

@@ -70,7 +70,7 @@ class Watch:
         guard: what the run was begun with; it goes into each checkpoint.
         base: the name of the base.
         keep: checkpoints to keep.
-        asked_to_stop: whether somebody wants it to end.
+        stop_requested: returns True if the run must end after this step.
         update: shows the pace anew.
     """
 
@@ -82,7 +82,7 @@ class Watch:
     guard: Mapping[str, Any]
     base: str
     keep: int | None
-    asked_to_stop: Callable[[], bool]
+    stop_requested: Callable[[], bool]
     update: Callable[[], None] = lambda: None
     saved: int = 0
     tokens: int = 0
@@ -133,7 +133,7 @@ class Watch:
         if state.global_step >= self.schedule.last:
             control.should_training_stop = control.should_save = True
             control.should_evaluate = args.eval_strategy == "steps"
-        elif self.asked_to_stop():
+        elif self.stop_requested():
             # A step that is measured is so even then: nobody would come back to it.
             control.should_training_stop = control.should_save = True
         if control.should_save or control.should_evaluate:
@@ -175,7 +175,7 @@ class Watch:
             return  # the adapter that training goes on from: there is nothing to save
         if state.best_metric is None or loss < state.best_metric:
             control.should_save = True
-        if self.asked_to_stop():
+        if self.stop_requested():
             control.should_save = control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

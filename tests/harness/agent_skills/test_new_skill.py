@@ -349,7 +349,7 @@ def test_the_checks_of_a_checkout_are_for_what_ships(tmp_path):
         cwd=tmp_path,
         check=True,
     )
-    *_, ruff, ruff_format, mypy, _ = done.stdout.splitlines()
+    *_, ruff, ruff_format, mypy, _, _ = done.stdout.splitlines()
     for line in (ruff, ruff_format, mypy):
         assert re.findall(r"exclude \^?(\S+)", line) == ["skills/gist/", "skills/my-skill/"]
 

@@ -313,7 +313,7 @@ def test_registry_and_skills_are_found_beside_the_code(home, tmp_path):
     done = agent(home, "/help annotate", cwd=elsewhere)
     assert done.returncode == 0, done.stderr
     module = subprocess.run(
-        [sys.executable, "-c", "from harness import cli; cli.main()", "/help annotate"],
+        [sys.executable, "-c", "from harness.cli import main; main.main()", "/help annotate"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

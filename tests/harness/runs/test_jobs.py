@@ -21,6 +21,7 @@ from harness.errors import (
     OutputError,
 )
 from harness.runs.jobs import AHEAD, ATTEMPTS, LONGEST_ASKED, Job
+from harness.support.stop_token import StopToken
 
 
 class Kept:
@@ -32,7 +33,7 @@ class Kept:
         self.failed: list[tuple[int, Exception]] = []
         self.attempts: list[int] = []
         self.waits: list[float] = []
-        self.cancel = threading.Event()
+        self.cancel = StopToken()
         self.job = Job[int, str](
             self.perform,
             lambda number, result: self.done.append((number, result)),
@@ -156,7 +157,7 @@ def test_ctrl_c_keeps_what_is_done_and_ends_what_is_in_work() -> None:
             _thread.interrupt_main()
         kept.cancel.wait(10)
         ended.append(number)
-        raise Interrupted("the generation was cancelled")
+        raise Interrupted("interrupted")
 
     kept.job.perform = perform
     started = time.monotonic()

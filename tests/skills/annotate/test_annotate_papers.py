@@ -174,7 +174,7 @@ def test_a_file_without_a_known_suffix_is_still_a_file(folder: Path) -> None:
     [
         (b"", "is empty"),
         (b" \n\t\n", "is empty"),
-        (b"abc\x00def", "binary file (byte 3 is 0)"),
+        (b"abc\x00def", "binary file (character 4 is 0)"),
         (b"caf\xe9 and more", "not UTF-8 text (byte 3 is 0xe9)"),
         ("Text".encode("utf-16"), "UTF-16"),
         ("Text".encode("utf-32-be"), "binary"),
@@ -188,7 +188,7 @@ def test_a_file_without_a_known_suffix_is_still_a_file(folder: Path) -> None:
 def test_bad_files(folder: Path, content: bytes, message: str) -> None:
     (folder / "paper.txt").write_bytes(content)
     error = refused("paper.txt")
-    assert error.where == "paper.txt"
+    assert str(error.where).split(", line ")[0] == "paper.txt"
     assert message in error.message
     assert error.hint
 
@@ -214,15 +214,15 @@ def test_folders_and_pipes(folder: Path) -> None:
     assert "is a folder" in str(refused("sub.txt"))
     assert "is a folder" in str(refused(str(folder)))
     os.mkfifo(folder / "pipe.txt")
-    assert "no regular file" in str(refused("pipe.txt"))
+    assert "not a regular file" in str(refused("pipe.txt"))
 
 
 def test_a_file_that_may_not_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(_: Path) -> bytes:  # root, who runs CI, may read any file
+    def forbidden(*_: object, **__: object) -> bytes:  # root, who runs CI, may read any file
         raise PermissionError(13, "Permission denied")
 
     (folder / "secret.txt").write_text(ABSTRACT, encoding="utf-8")
-    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    monkeypatch.setattr(Path, "open", forbidden)
     assert "cannot be read (Permission denied)" in str(refused("secret.txt"))
 
 

@@ -284,7 +284,7 @@ def test_files_that_are_no_tables(write: Write, tmp_path: Path) -> None:
     assert "cannot be read" in refused(Path("x\0.csv")).message
     assert "cannot read a table from .xlsx" in refused(write("t.xlsx", "x")).message
     os.mkfifo("pipe.csv")
-    assert refused(Path("pipe.csv")).message == "is no regular file"
+    assert refused(Path("pipe.csv")).message == "is not a regular file"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -12,7 +12,7 @@ import pytest
 from harness.errors import UsageError
 from harness.settings import CODE_ROOT
 from skills.finetune.finetune_annotate import as_line, main
-from skills.finetune.run.run_dir import Out
+from skills.finetune.run.run_dir import RunDir
 
 SCRIPT = CODE_ROOT / "skills" / "finetune" / "finetune_annotate.py"
 
@@ -25,7 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("finetune_output", "ft"):
         Path(name).mkdir()
-        Out(Path(name), "").remember({"data": "kept.jsonl"})
+        RunDir(Path(name), "").remember({"data": "kept.jsonl"})
     return tmp_path
 
 

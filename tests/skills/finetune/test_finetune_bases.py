@@ -17,7 +17,7 @@ from skills.finetune.model.bases import describe, open_base, open_tokenizer
 from skills.finetune.model.facts import published
 from skills.finetune.model.folder import chat_template, end_tokens
 from skills.finetune.model.shapes import of_config, of_gguf
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 
 HUB = "someone/Tiny-1B-Instruct"
 
@@ -40,24 +40,24 @@ def edit(path: Path, **changes: Any) -> None:
 
 @pytest.mark.train
 def test_a_folder_is_a_base_known_by_all_that_is_read_of_it(base: Path, tmp_path: Path) -> None:
-    work = work_over(tmp_path, base)
-    first = open_base(work)
+    context = work_over(tmp_path, base)
+    first = open_base(context)
     assert (first.folder, first.name) == (base, str(base))
     assert str(base) in first.source
-    assert open_base(work) == first
+    assert open_base(context) == first
     digests = {first.digest}
     template = base / "chat_template.jinja"
     template.write_text(template.read_text() + " ")
-    digests.add(open_base(work).digest)
+    digests.add(open_base(context).digest)
     edit(base / "config.json", rope_theta=1)
-    digests.add(open_base(work).digest)
+    digests.add(open_base(context).digest)
     weights = base / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    digests.add(open_base(work).digest)
+    digests.add(open_base(context).digest)
     edit(base / "tokenizer.json", version="1.0", padding={"strategy": "BatchLongest"})
-    digests.add(open_base(work).digest)
+    digests.add(open_base(context).digest)
     assert len(digests) == 5
 
 
@@ -161,21 +161,21 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_model_of_the_hub_that_is_not_here_is_named_with_how_to_fetch_it(
     hub: Path, tmp_path: Path
 ) -> None:
-    work = work_over(tmp_path, HUB)
+    context = work_over(tmp_path, HUB)
     with pytest.raises(InputError, match=f"{HUB} is not on this machine. `hf download {HUB}`"):
-        open_base(work)
-    assert describe(work) is None
+        open_base(context)
+    assert describe(context) is None
 
 
 @pytest.mark.train
 def test_a_model_of_the_hubs_cache_is_a_base(made: Path, hub: Path, tmp_path: Path) -> None:
     shutil.copytree(made, hub)
-    work = work_over(tmp_path, HUB)
-    base = open_base(work)
+    context = work_over(tmp_path, HUB)
+    base = open_base(context)
     assert base.folder == hub
     assert base.source == "the hub, revision aaaaaaaaaaaa"
     assert base.digest == open_base(work_over(tmp_path, made)).digest
-    facts = describe(work)
+    facts = describe(context)
     assert facts is not None
     assert facts.hidden == HIDDEN
 
@@ -201,10 +201,10 @@ def test_a_model_that_the_hub_has_brought_in_part_is_refused(
 ) -> None:
     shutil.copytree(made, hub)
     (hub / "model.safetensors").unlink()
-    work = work_over(tmp_path, HUB)
+    context = work_over(tmp_path, HUB)
     with pytest.raises(InputError, match=f"has no model.safetensors. `hf download {HUB}`"):
-        open_base(work)
-    assert describe(work) is not None
+        open_base(context)
+    assert describe(context) is not None
 
 
 @pytest.mark.train
@@ -248,16 +248,16 @@ def test_a_folder_is_described_without_its_weights(base: Path, tmp_path: Path) -
 
 
 @pytest.fixture
-def over_gguf(tmp_path: Path) -> Work:
+def over_gguf(tmp_path: Path) -> StageContext:
     """A run over SmolLM2's GGUF, in a cache of its own that has it but nothing unpacked."""
     gguf = smollm2()
-    work = work_over(tmp_path, SMOLLM2)
-    (work.cache / "models").mkdir(parents=True)
-    (work.cache / "models" / gguf.name).symlink_to(gguf)
-    return work
+    context = work_over(tmp_path, SMOLLM2)
+    (context.cache / "models").mkdir(parents=True)
+    (context.cache / "models" / gguf.name).symlink_to(gguf)
+    return context
 
 
-def test_a_gguf_is_described_by_its_own_numbers(over_gguf: Work) -> None:
+def test_a_gguf_is_described_by_its_own_numbers(over_gguf: StageContext) -> None:
     pytest.importorskip("gguf", reason="needs the dev or the finetune extra")
     facts, known = describe(over_gguf), published("SmolLM2-135M")
     assert facts is not None
@@ -269,9 +269,9 @@ def test_a_gguf_is_described_by_its_own_numbers(over_gguf: Work) -> None:
 
 
 def test_a_gguf_that_is_not_here_is_neither_described_nor_fetched(tmp_path: Path) -> None:
-    work = work_over(tmp_path, SMOLLM2)
-    assert describe(work) is None
-    assert not work.cache.exists()
+    context = work_over(tmp_path, SMOLLM2)
+    assert describe(context) is None
+    assert not context.cache.exists()
 
 
 def test_an_adapter_of_the_registry_is_no_base(tmp_path: Path) -> None:
@@ -294,17 +294,17 @@ def test_an_adapter_of_the_registry_is_no_base(tmp_path: Path) -> None:
 def test_a_file_of_the_registry_that_is_gone_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = work_over(tmp_path, "nanda-annotator-lora")
-    files = work.call.models.registry.files
+    context = work_over(tmp_path, "nanda-annotator-lora")
+    files = context.call.models.registry.files
     gone = files["nanda-annotator-lora"].model_copy(update={"path": "nowhere.gguf"})
     monkeypatch.setitem(files, "nanda-annotator-lora", gone)
     with pytest.raises(ModelUnavailable):
-        open_base(work)
+        open_base(context)
 
 
 @pytest.mark.train
 def test_a_gguf_is_unpacked_once_and_whole(
-    over_gguf: Work, made: Path, monkeypatch: pytest.MonkeyPatch
+    over_gguf: StageContext, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unpacked = []
 
@@ -331,7 +331,7 @@ def test_a_gguf_is_unpacked_once_and_whole(
 
 @pytest.mark.train
 def test_a_tokenizer_that_splits_otherwise_than_the_engine_is_not_kept(
-    over_gguf: Work, made: Path, monkeypatch: pytest.MonkeyPatch
+    over_gguf: StageContext, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unpack(gguf: Path, folder: Path) -> None:
         shutil.copytree(made, folder, dirs_exist_ok=True)
@@ -351,12 +351,12 @@ def test_the_real_base_answers_as_it_did_before_it_was_unpacked(tmp_path: Path) 
     from transformers import AutoModelForCausalLM
 
     smollm2()
-    work = work_over(tmp_path, SMOLLM2)
+    context = work_over(tmp_path, SMOLLM2)
     shared = settings.from_environment().cache_dir
-    work.cache.parent.mkdir(parents=True, exist_ok=True)
+    context.cache.parent.mkdir(parents=True, exist_ok=True)
     shared.mkdir(parents=True, exist_ok=True)
-    work.cache.symlink_to(shared)  # unpacked once on a machine
-    base = open_base(work)
+    context.cache.symlink_to(shared)  # unpacked once on a machine
+    base = open_base(context)
     tokenizer = open_tokenizer(base)
     model = AutoModelForCausalLM.from_pretrained(base.folder)
     assert model.dtype == torch.bfloat16

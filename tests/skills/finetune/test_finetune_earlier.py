@@ -13,7 +13,7 @@ from finetune_artifacts import work_in
 from harness.errors import InputError, UsageError
 from harness.testing import fake_app
 from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 from skills.finetune.training import earlier
 
 LEFT = {
@@ -33,77 +33,79 @@ def left_in(folder: Path) -> None:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Work:
+def context(tmp_path: Path) -> StageContext:
     """A run with a training in its folder that was done."""
-    work = work_in(tmp_path, base=tmp_path, resume=False, checkpoint=None)
-    left_in(work.out.folder)
-    work.out.record("train", {"rows": 1}, Done([work.out.adapter]), 1.0)
-    return work
+    context = work_in(tmp_path, base=tmp_path, resume=False, checkpoint=None)
+    left_in(context.run_dir.folder)
+    context.run_dir.record("train", {"rows": 1}, Done([context.run_dir.adapter]), 1.0)
+    return context
 
 
-def said(work: Work) -> str:
-    assert isinstance(work.call.screen.err, io.StringIO)
-    return work.call.screen.err.getvalue()
+def said(context: StageContext) -> str:
+    assert isinstance(context.call.screen.err, io.StringIO)
+    return context.call.screen.err.getvalue()
 
 
-def test_with_force_it_is_moved_aside_whole(work: Work) -> None:
-    work.call.force = True
-    earlier.settle(work, done=False)
-    folder = work.out.folder
+def test_with_force_it_is_moved_aside_whole(context: StageContext) -> None:
+    context.call.force = True
+    earlier.settle(context, done=False)
+    folder = context.run_dir.folder
     for name, text in LEFT.items():
         assert not (folder / name).exists()
         assert (folder / "earlier-1" / name).read_text() == text
-    assert work.out.entry("train") is None, "nothing is trained here now"
-    assert "(checkpoint-2 to checkpoint-10) is moved to" in said(work)
-    assert "earlier-1; delete that if you do not want it" in said(work)
+    assert context.run_dir.entry("train") is None, "nothing is trained here now"
+    assert "(checkpoint-2 to checkpoint-10) is moved to" in said(context)
+    assert "earlier-1; delete that if you do not want it" in said(context)
     left_in(folder)
-    earlier.settle(work, done=False)
+    earlier.settle(context, done=False)
     assert (folder / "earlier-1" / "run.json").exists()
     assert (folder / "earlier-2" / "run.json").exists()
 
 
-def test_an_adapter_whose_checkpoints_were_deleted_is_not_written_over(work: Work) -> None:
-    for checkpoint in work.out.folder.glob("checkpoint-*"):
+def test_an_adapter_whose_checkpoints_were_deleted_is_not_written_over(
+    context: StageContext,
+) -> None:
+    for checkpoint in context.run_dir.folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     with pytest.raises(UsageError, match=r"of other rows or settings \(adapter\)"):
-        earlier.settle(work, done=False)
-    work.call.force = True
-    earlier.settle(work, done=False)
-    moved = work.out.folder / "earlier-1" / "adapter" / "adapter_model.safetensors"
+        earlier.settle(context, done=False)
+    context.call.force = True
+    earlier.settle(context, done=False)
+    moved = context.run_dir.folder / "earlier-1" / "adapter" / "adapter_model.safetensors"
     assert moved.read_text() == "kept"
-    assert "(adapter) is moved to" in said(work)
+    assert "(adapter) is moved to" in said(context)
 
 
-def test_force_moves_nothing_where_nothing_is_to_be_trained(work: Work) -> None:
+def test_force_moves_nothing_where_nothing_is_to_be_trained(context: StageContext) -> None:
     """It also registers a run that was cut short under the recipe's name."""
-    work.call.force = True
-    earlier.settle(work, done=True)
-    earlier.refuse_unfinished(work)
-    assert all((work.out.folder / name).exists() for name in LEFT)
+    context.call.force = True
+    earlier.settle(context, done=True)
+    earlier.refuse_unfinished(context)
+    assert all((context.run_dir.folder / name).exists() for name in LEFT)
 
 
 @pytest.mark.parametrize("options", [{"resume": True}, {"checkpoint": Path("checkpoint-2")}])
 def test_what_is_gone_on_with_stays_whatever_force_says(
-    work: Work, options: dict[str, object]
+    context: StageContext, options: dict[str, object]
 ) -> None:
-    work.call.force = True
-    vars(work.call.options).update(options)
-    work.out.forget("train")
-    earlier.refuse_unfinished(work)
-    earlier.settle(work, done=False)
-    assert all((work.out.folder / name).exists() for name in LEFT)
+    context.call.force = True
+    vars(context.call.options).update(options)
+    context.run_dir.forget("train")
+    earlier.refuse_unfinished(context)
+    earlier.settle(context, done=False)
+    assert all((context.run_dir.folder / name).exists() for name in LEFT)
 
 
-def test_without_force_it_is_refused(work: Work) -> None:
-    earlier.refuse_unfinished(work)
+def test_without_force_it_is_refused(context: StageContext) -> None:
+    earlier.refuse_unfinished(context)
     with pytest.raises(UsageError, match=r"of other rows or settings \(checkpoint-10\)"):
-        earlier.settle(work, done=False)
-    work.out.forget("train")
-    for refused in (earlier.refuse_unfinished, lambda work: earlier.settle(work, done=False)):
+        earlier.settle(context, done=False)
+    context.run_dir.forget("train")
+    for refused in (earlier.refuse_unfinished, lambda context: earlier.settle(context, done=False)):
         with pytest.raises(UsageError, match=r"has not ended \(checkpoint-10\)") as caught:
-            refused(work)
+            refused(context)
         assert "--force begins anew and moves it to out/earlier-1" in str(caught.value)
-    assert all((work.out.folder / name).exists() for name in LEFT)
+    assert all((context.run_dir.folder / name).exists() for name in LEFT)
 
 
 @pytest.mark.parametrize("line", ["/finetune new.jsonl --out ft", "/finetune train ft --epochs 1"])
@@ -112,10 +114,10 @@ def test_a_line_that_is_refused_changes_nothing_of_the_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("new.jsonl").write_text("{}\n")
-    work = work_in(tmp_path, base=tmp_path)
+    context = work_in(tmp_path, base=tmp_path)
     left_in(tmp_path / "ft")
-    before = {"recipe": work.recipe.model_dump(mode="json"), "data": "old.jsonl", "dev": None}
-    out = type(work.out).of(Path("ft"), work.recipe)
+    before = {"recipe": context.recipe.model_dump(mode="json"), "data": "old.jsonl", "dev": None}
+    out = type(context.run_dir).of(Path("ft"), context.recipe)
     out.remember(before)
     with pytest.raises(UsageError, match="has not ended"):
         fake_app(tmp_path).dispatch(line)
@@ -124,10 +126,10 @@ def test_a_line_that_is_refused_changes_nothing_of_the_run(
 
 @pytest.mark.parametrize("line", ["/finetune out", "/finetune train out"])
 def test_a_checkpoint_that_is_not_there_is_refused_even_where_all_is_trained(
-    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+    context: StageContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    work.out.remember({"recipe": work.recipe.model_dump(mode="json")})
+    context.run_dir.remember({"recipe": context.recipe.model_dump(mode="json")})
     with pytest.raises(InputError, match="no such checkpoint"):
         fake_app(tmp_path).dispatch(f"{line} --checkpoint out/checkpoint-9")
 
@@ -146,11 +148,11 @@ def test_the_same_line_typed_again_is_refused_while_the_first_is_at_work(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("new.jsonl").write_text("{}\n")
-    work = work_in(tmp_path, base=tmp_path)
-    out = type(work.out).of(Path("ft"), work.recipe)
+    context = work_in(tmp_path, base=tmp_path)
+    out = type(context.run_dir).of(Path("ft"), context.recipe)
     if "--out" not in line:
         out.make()
-        out.remember({"recipe": work.recipe.model_dump(mode="json"), "data": None, "dev": None})
+        out.remember({"recipe": context.recipe.model_dump(mode="json"), "data": None, "dev": None})
     lines = iter((line,))
 
     def again(*_: object) -> None:

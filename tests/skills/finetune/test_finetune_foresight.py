@@ -13,7 +13,7 @@ from harness.cli.app import App
 from harness.errors import HarnessError, InputError, ModelUnavailable, UsageError
 from harness.testing import fake_app
 from skills.finetune.run.recipe import load
-from skills.finetune.run.run_dir import Out
+from skills.finetune.run.run_dir import RunDir
 
 pytestmark = pytest.mark.train
 LINE = "/finetune train.jsonl --out ft --preset smollm2-cpu"
@@ -108,7 +108,7 @@ def test_a_data_set_and_a_dev_file_that_are_not_there(app: App) -> None:
 @pytest.mark.parametrize("stage", ["", "prepare ", "train "])
 def test_a_line_that_is_refused_changes_nothing_of_the_run(app: App, stage: str) -> None:
     recipe = load("smollm2-cpu")
-    out = Out.of(Path("ft"), recipe)
+    out = RunDir.of(Path("ft"), recipe)
     out.make()
     out.remember({"recipe": recipe.model_dump(mode="json"), "data": "old.jsonl", "dev": None})
     before = out.run

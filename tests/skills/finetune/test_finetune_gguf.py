@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +16,13 @@ from finetune_base import smollm2, tiny_base
 from harness.errors import InputError, Interrupted, OutputError, SkillFailed
 from harness.models.backends import engine
 from harness.runs import targets
+from harness.support.stop_token import StopToken
 from skills.finetune.export import gguf, llama_cpp, merge, readback, same_text
 from skills.finetune.export.same_text import Answer
 from skills.finetune.formats.lora_adapter import read_adapter
 from skills.finetune.model.bases import open_base
 from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 
 torch = pytest.importorskip("torch", reason="needs the finetune extra")
 pytest.importorskip("gguf", reason="needs the finetune extra")
@@ -42,19 +42,19 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, Done]:
+def made(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[StageContext, Done]:
     """A run whose model is merged and converted."""
-    work = work_in(tmp_path_factory.mktemp("made"), base=base)
-    random_adapter(base, work.out.adapter)
-    return work, carried(work)
+    context = work_in(tmp_path_factory.mktemp("made"), base=base)
+    random_adapter(base, context.run_dir.adapter)
+    return context, carried(context)
 
 
-def carried(work: Work) -> Done:
+def carried(context: StageContext) -> Done:
     """Merge and convert, with the entries of the manifest."""
     for stage in (*merge.STAGES, *gguf.STAGES):
-        inputs = stage.inputs(work)
-        done = stage.perform(work)
-        work.out.record(stage.name, inputs, done, 1)
+        inputs = stage.inputs(context)
+        done = stage.perform(context)
+        context.run_dir.record(stage.name, inputs, done, 1)
     return done
 
 
@@ -77,12 +77,12 @@ def likely(paths: Mapping[str, Path]) -> dict[int, float]:
 
 
 def test_what_is_written_says_that_it_is_the_bases_model(
-    made: tuple[Work, Done], base: Path
+    made: tuple[StageContext, Done], base: Path
 ) -> None:
-    work, done = made
+    context, done = made
     found = done.facts["f16"]
 
-    assert done.outputs == [work.out.f16, work.out.lora]
+    assert done.outputs == [context.run_dir.f16, context.run_dir.lora]
     assert found["general.architecture"] == "llama"
     assert found["tokenizer.ggml.pre"] == "smollm"
     assert found["tokenizer.ggml.eos_token_id"] == 2
@@ -90,10 +90,10 @@ def test_what_is_written_says_that_it_is_the_bases_model(
     assert found["tokenizer.chat_template"] == targets.digest(base / "chat_template.jinja")
     assert found["types"] == {"F16": 15, "F32": 5}
     assert found["bits_per_weight"] == pytest.approx(16, abs=0.1)
-    assert not [path.name for path in work.out.folder.iterdir() if path.name.startswith(".")]
+    assert not [path.name for path in context.run_dir.folder.iterdir() if path.name.startswith(".")]
 
 
-def test_it_answers_as_transformers_does(made: tuple[Work, Done]) -> None:
+def test_it_answers_as_transformers_does(made: tuple[StageContext, Done]) -> None:
     compared = made[1].facts["same_text"]
 
     assert compared["tokens"] == len(same_text.ABSTRACTS) * same_text.TOKENS
@@ -104,13 +104,13 @@ def test_it_answers_as_transformers_does(made: tuple[Work, Done]) -> None:
 
 
 def test_the_adapter_on_the_base_is_the_merged_model(
-    made: tuple[Work, Done], base: Path, tmp_path: Path
+    made: tuple[StageContext, Done], base: Path, tmp_path: Path
 ) -> None:
-    work, _ = made
+    context, _ = made
     whole = converted(base, tmp_path / "base.gguf")
 
-    both = likely({"gguf": whole, "adapter": work.out.lora})
-    merged = likely({"gguf": work.out.f16})
+    both = likely({"gguf": whole, "adapter": context.run_dir.lora})
+    merged = likely({"gguf": context.run_dir.f16})
 
     shared = both.keys() & merged.keys()
     assert len(shared) > 15
@@ -119,11 +119,14 @@ def test_the_adapter_on_the_base_is_the_merged_model(
     assert max(abs(alone.get(one, -99) - merged[one]) for one in merged) > 0.1
 
 
-def test_the_adapter_is_kept_to_the_last_bit(made: tuple[Work, Done]) -> None:
+def test_the_adapter_is_kept_to_the_last_bit(made: tuple[StageContext, Done]) -> None:
     from safetensors.torch import load_file
 
-    work, done = made
-    ours, theirs = tensors(work.out.lora), load_file(work.out.adapter / "adapter_model.safetensors")
+    context, done = made
+    ours, theirs = (
+        tensors(context.run_dir.lora),
+        load_file(context.run_dir.adapter / "adapter_model.safetensors"),
+    )
 
     for side in ("a", "b"):
         of_peft = f"base_model.model.model.layers.1.mlp.down_proj.lora_{side.upper()}.weight"
@@ -131,24 +134,28 @@ def test_the_adapter_is_kept_to_the_last_bit(made: tuple[Work, Done]) -> None:
     assert done.facts["lora"]["types"] == {"F32": 28}
 
 
-def test_an_adapter_may_be_kept_in_half_the_size(made: tuple[Work, Done], base: Path) -> None:
-    work, done = made
-    half = work_in(work.out.folder.parent, base=base, lora_type="f16")
-    assert gguf.inputs(half) == {**gguf.inputs(work), "lora_type": "f16"}
+def test_an_adapter_may_be_kept_in_half_the_size(
+    made: tuple[StageContext, Done], base: Path
+) -> None:
+    context, done = made
+    half = work_in(context.run_dir.folder.parent, base=base, lora_type="f16")
+    assert gguf.inputs(half) == {**gguf.inputs(context), "lora_type": "f16"}
 
-    (work.out.folder / "half").mkdir()
+    (context.run_dir.folder / "half").mkdir()
     making = gguf._Making(
-        half, llama_cpp.find_converters(), open_base(half), work.out.folder / "half"
+        half, llama_cpp.find_converters(), open_base(half), context.run_dir.folder / "half"
     )
     found = making.lora()
     assert found.types == {"F16": 28}
     assert found.path.stat().st_size < 0.7 * done.facts["lora"]["bytes"]
 
 
-def test_an_adapter_that_lost_something_on_the_way_is_named(made: tuple[Work, Done]) -> None:
-    work, done = made
-    found = readback.read(work.out.lora, "general.type", "adapter.lora.alpha")
-    adapter = read_adapter(work.out.adapter)
+def test_an_adapter_that_lost_something_on_the_way_is_named(
+    made: tuple[StageContext, Done],
+) -> None:
+    context, done = made
+    found = readback.read(context.run_dir.lora, "general.type", "adapter.lora.alpha")
+    adapter = read_adapter(context.run_dir.adapter)
     expected = done.facts["f16"]
     gguf._check_lora(found, adapter, expected)
 
@@ -165,8 +172,8 @@ def test_an_adapter_that_lost_something_on_the_way_is_named(made: tuple[Work, Do
 
 
 @pytest.mark.parametrize("key", readback.KEYS)
-def test_a_field_that_is_not_the_bases_is_named(made: tuple[Work, Done], key: str) -> None:
-    found = readback.read(made[0].out.f16)
+def test_a_field_that_is_not_the_bases_is_named(made: tuple[StageContext, Done], key: str) -> None:
+    found = readback.read(made[0].run_dir.f16)
 
     readback.check(found, found.identity)
     with pytest.raises(SkillFailed, match=f"{key} is .*, and other in the base"):
@@ -174,27 +181,27 @@ def test_a_field_that_is_not_the_bases_is_named(made: tuple[Work, Done], key: st
 
 
 def test_a_merged_model_with_another_template_is_not_put_in_place(
-    made: tuple[Work, Done], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: tuple[StageContext, Done], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = work_in(tmp_path, base=base)
-    shutil.copytree(made[0].out.adapter, work.out.adapter)
-    shutil.copytree(made[0].out.merged, work.out.merged)
-    settings = work.out.merged / "tokenizer_config.json"
+    context = work_in(tmp_path, base=base)
+    shutil.copytree(made[0].run_dir.adapter, context.run_dir.adapter)
+    shutil.copytree(made[0].run_dir.merged, context.run_dir.merged)
+    settings = context.run_dir.merged / "tokenizer_config.json"
     told = json.loads(settings.read_text())
     settings.write_text(json.dumps({**told, "chat_template": "{{ messages[0].content }}"}))
     expected = {key: made[1].facts["f16"][key] for key in readback.KEYS}
     monkeypatch.setattr(gguf._Making, "of_base", lambda _: expected)
 
     with pytest.raises(SkillFailed, match=r"tokenizer\.chat_template is \w+, and \w+ in the base"):
-        gguf.perform(work)
-    assert not work.out.f16.exists()
-    assert not list(work.out.folder.glob(".gguf-*"))
+        gguf.perform(context)
+    assert not context.run_dir.f16.exists()
+    assert not list(context.run_dir.folder.glob(".gguf-*"))
 
 
 def test_a_base_whose_end_token_the_converter_takes_otherwise_is_named(
-    made: tuple[Work, Done], base: Path, tmp_path: Path
+    made: tuple[StageContext, Done], base: Path, tmp_path: Path
 ) -> None:
-    found = readback.read(made[0].out.f16)
+    found = readback.read(made[0].run_dir.f16)
     assert readback.of_base(found, base) == found.identity
 
     other = shutil.copytree(base, tmp_path / "other")
@@ -205,10 +212,12 @@ def test_a_base_whose_end_token_the_converter_takes_otherwise_is_named(
         readback.of_base(found, other)
 
 
-def test_reading_back_is_what_the_packages_own_reader_finds(made: tuple[Work, Done]) -> None:
+def test_reading_back_is_what_the_packages_own_reader_finds(
+    made: tuple[StageContext, Done],
+) -> None:
     from gguf import GGUFReader
 
-    path = made[0].out.lora
+    path = made[0].run_dir.lora
     theirs, ours = GGUFReader(path), readback._open(path)
     assert ours.fields.keys() == theirs.fields.keys()
     for one, other in zip(ours.tensors, theirs.tensors, strict=True):
@@ -223,24 +232,24 @@ def test_a_damaged_gguf_is_refused_in_a_sentence(tmp_path: Path) -> None:
 
 
 def test_inputs_follow_the_merged_model_and_do_not_read_it_again_while_it_is_untouched(
-    made: tuple[Work, Done], monkeypatch: pytest.MonkeyPatch
+    made: tuple[StageContext, Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work, _ = made
-    inputs = gguf.inputs(work)
-    assert work.out.is_current("gguf", inputs)
+    context, _ = made
+    inputs = gguf.inputs(context)
+    assert context.run_dir.is_current("gguf", inputs)
 
     read: list[str] = []
     digest = targets.digest
     monkeypatch.setattr(targets, "digest", lambda path: read.append(path.name) or digest(path))
-    gguf.inputs(work)
-    merged = {path.name for path in work.out.merged.iterdir()}
+    gguf.inputs(context)
+    merged = {path.name for path in context.run_dir.merged.iterdir()}
     assert "model.safetensors" in merged
     assert "model.safetensors" not in read
 
-    settings = work.out.merged / "generation_config.json"
+    settings = context.run_dir.merged / "generation_config.json"
     before = settings.read_bytes()
     settings.write_bytes(before + b"\n")
-    changed = gguf.inputs(work)
+    changed = gguf.inputs(context)
     settings.write_bytes(before)
     assert {name for name in inputs if inputs[name] != changed[name]} == {"merged"}
 
@@ -248,26 +257,26 @@ def test_inputs_follow_the_merged_model_and_do_not_read_it_again_while_it_is_unt
 def test_without_a_merged_model_the_stage_that_makes_one_is_named(
     base: Path, tmp_path: Path
 ) -> None:
-    work = work_in(tmp_path, base=base)
+    context = work_in(tmp_path, base=base)
     with pytest.raises(
         InputError, match=r"merged: is not there\. `/finetune merge .*out` makes it"
     ):
-        gguf.inputs(work)
+        gguf.inputs(context)
 
 
 def test_a_folder_of_llama_cpp_without_the_script_is_refused(
-    made: tuple[Work, Done], base: Path, tmp_path: Path
+    made: tuple[StageContext, Done], base: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "llama").mkdir()
-    work = work_in(tmp_path, base=base, llama_cpp=tmp_path / "llama")
-    shutil.copytree(made[0].out.merged, work.out.merged)
+    context = work_in(tmp_path, base=base, llama_cpp=tmp_path / "llama")
+    shutil.copytree(made[0].run_dir.merged, context.run_dir.merged)
 
     with pytest.raises(InputError, match=r"llama: has no convert_hf_to_gguf\.py\. --llama-cpp"):
-        gguf.inputs(work)
+        gguf.inputs(context)
 
 
 def test_a_disk_too_small_is_refused_before_anything_is_converted(
-    made: tuple[Work, Done], monkeypatch: pytest.MonkeyPatch
+    made: tuple[StageContext, Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000)  # type: ignore[attr-defined]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
@@ -287,7 +296,7 @@ def checkout(folder: Path, script: str) -> llama_cpp.Converters:
 def run(
     converters: llama_cpp.Converters,
     log: Path,
-    cancel: threading.Event | None = None,
+    cancel: StopToken | None = None,
     tick: Callable[[str], None] = lambda _: None,
 ) -> str:
     return llama_cpp.run_program(
@@ -295,7 +304,7 @@ def run(
         log,
         doing="converting the model",
         tick=tick,
-        cancel=cancel or threading.Event(),
+        cancel=cancel or StopToken(),
         environment=converters.environment(),
     )
 
@@ -329,7 +338,7 @@ def test_a_converter_that_fails_is_quoted_and_leaves_its_log(tmp_path: Path) -> 
 
 def test_a_converter_is_ended_when_the_work_is_called_off(tmp_path: Path) -> None:
     script = "import time; print('Writing: 12%', flush=True); time.sleep(60); print('done')"
-    cancel = threading.Event()
+    cancel = StopToken()
     said: list[str] = []
 
     def tick(status: str) -> None:
@@ -354,16 +363,18 @@ def answers_of(folder: Path, count: int) -> list[Answer]:
     return [Answer(prompt, answer.tokens, logprobs)]
 
 
-def test_a_greedy_answer_of_transformers_is_equal_at_every_token(made: tuple[Work, Done]) -> None:
-    merged = made[0].out.merged
+def test_a_greedy_answer_of_transformers_is_equal_at_every_token(
+    made: tuple[StageContext, Done],
+) -> None:
+    merged = made[0].run_dir.merged
     found = same_text.read_along(merged, answers_of(merged, 12), "float32")
 
     assert (found.tokens, found.equal, found.largest_gap, found.first) == (12, 1.0, 0.0, None)
     assert found.largest_difference < 1e-4
 
 
-def test_the_first_parting_is_told_with_both_continuations(made: tuple[Work, Done]) -> None:
-    merged = made[0].out.merged
+def test_the_first_parting_is_told_with_both_continuations(made: tuple[StageContext, Done]) -> None:
+    merged = made[0].run_dir.merged
     (answer,) = answers_of(merged, 12)
     answer.tokens[4] = (answer.tokens[4] + 1) % 49152
     found = same_text.read_along(merged, [answer], "float32")
@@ -377,25 +388,25 @@ def test_the_first_parting_is_told_with_both_continuations(made: tuple[Work, Don
 
 
 def test_a_gguf_of_another_model_does_not_say_the_same(
-    made: tuple[Work, Done], base: Path, tmp_path: Path
+    made: tuple[StageContext, Done], base: Path, tmp_path: Path
 ) -> None:
     other = work_in(tmp_path, base=base)
-    random_adapter(base, other.out.adapter, strength=5)
+    random_adapter(base, other.run_dir.adapter, strength=5)
     merge.perform(other)
 
     with pytest.raises(SkillFailed, match=r"the GGUF goes on with .* by \d+\.\d\d logits"):
-        same_text.compare(other, other.out.merged, made[0].out.f16)
+        same_text.compare(other, other.run_dir.merged, made[0].run_dir.f16)
 
 
 def test_a_gguf_that_makes_another_prompt_of_a_conversation_is_found_out(
-    made: tuple[Work, Done], tmp_path: Path
+    made: tuple[StageContext, Done], tmp_path: Path
 ) -> None:
-    merged = shutil.copytree(made[0].out.merged, tmp_path / "merged")
+    merged = shutil.copytree(made[0].run_dir.merged, tmp_path / "merged")
     template = merged / "chat_template.jinja"
     template.write_text(template.read_text().replace("'<|im_start|>'", "'### <|im_start|>'"))
 
     with pytest.raises(SkillFailed, match=r"for the engine, under its own chat template"):
-        same_text.compare(made[0], merged, made[0].out.f16)
+        same_text.compare(made[0], merged, made[0].run_dir.f16)
 
 
 @pytest.mark.parametrize(
@@ -403,9 +414,9 @@ def test_a_gguf_that_makes_another_prompt_of_a_conversation_is_found_out(
     [(None, "float32"), (10**8, "float32"), (16 * 10**6, "auto"), (10**6, None)],
 )
 def test_what_transformers_computes_in_follows_the_memory(
-    made: tuple[Work, Done], memory: int | None, dtype: str | None
+    made: tuple[StageContext, Done], memory: int | None, dtype: str | None
 ) -> None:
-    assert same_text.fitting_dtype(made[0].out.merged, memory) == dtype
+    assert same_text.fitting_dtype(made[0].run_dir.merged, memory) == dtype
 
 
 @pytest.mark.timeout(600)
@@ -415,11 +426,11 @@ def test_smollm2_with_an_adapter_says_the_same_as_a_gguf(tmp_path: Path) -> None
     folder = tmp_path / "smollm2"
     folder.mkdir()
     unpack(smollm2(), folder)
-    work = work_in(tmp_path, base=folder)
-    random_adapter(folder, work.out.adapter, strength=0.02)
-    merge.perform(work)
+    context = work_in(tmp_path, base=folder)
+    random_adapter(folder, context.run_dir.adapter, strength=0.02)
+    merge.perform(context)
 
-    found = gguf.perform(work).facts["same_text"]
+    found = gguf.perform(context).facts["same_text"]
     assert found["equal"] > 0.9
     assert found["largest_gap"] < same_text.NEAR_TIE
     assert found["largest_difference"] < 0.1

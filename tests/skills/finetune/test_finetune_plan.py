@@ -15,6 +15,7 @@ import pytest
 from finetune_base import SMOLLM2, said, work_over
 
 from harness.errors import InputError, UsageError
+from harness.runs import targets
 from harness.settings import CODE_ROOT
 from skills.finetune.model.facts import PUBLISHED, published
 from skills.finetune.planning import judgement as plan_judgement
@@ -24,10 +25,9 @@ from skills.finetune.planning.machine import Disk, Gpu, Machine
 from skills.finetune.planning.plan import Plan, check, plan
 from skills.finetune.planning.steps import checkpoints
 from skills.finetune.planning.terms import total
-from skills.finetune.preparation import prepare as prepare_stage
 from skills.finetune.run.recipe import Training, load, presets
 from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 from skills.finetune.training.train import RUN
 
 QWEN = "Qwen/Qwen2.5-7B-Instruct"
@@ -85,9 +85,9 @@ def planned(
     return plan(work_over(folder, base, settings, data_set(folder)), machine, room(free))
 
 
-def prepared(work: Work, rows: Sequence[tuple[int, int]], **facts: Any) -> Work:
+def prepared(context: StageContext, rows: Sequence[tuple[int, int]], **facts: Any) -> StageContext:
     """`work` with rows of these (tokens, completion tokens) prepared from its data."""
-    folder = work.out.prepared
+    folder = context.run_dir.prepared
     folder.mkdir(parents=True)
     lines = [
         {
@@ -101,17 +101,17 @@ def prepared(work: Work, rows: Sequence[tuple[int, int]], **facts: Any) -> Work:
     ]
     (folder / "train.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     (folder / "dev.jsonl").write_text(json.dumps(lines[0]) + "\n")
-    found = {"base": work.recipe.base, "pad_token_id": 0, **facts}
+    found = {"base": context.recipe.base, "pad_token_id": 0, **facts}
     (folder / "prepared.json").write_text(json.dumps(found))
     inputs = {
-        "data": prepare_stage.output.digest(work.data) if work.data else "",
+        "data": targets.digest(context.data) if context.data else "",
         "dev": None,
-        "dev_share": work.recipe.dev_share,
-        "max_length": work.recipe.training.max_length,
-        "seed": work.recipe.training.seed,
+        "dev_share": context.recipe.dev_share,
+        "max_length": context.recipe.training.max_length,
+        "seed": context.recipe.training.seed,
     }
-    work.out.record("prepare", inputs, Done([folder]), 1.0)
-    return work
+    context.run_dir.record("prepare", inputs, Done([folder]), 1.0)
+    return context
 
 
 def test_without_the_weights_it_goes_on_from_what_is_published(tmp_path: Path) -> None:
@@ -131,12 +131,12 @@ def test_a_base_that_nobody_knows_is_refused(tmp_path: Path) -> None:
 
 
 def test_tokens_are_estimated_where_no_tokenizer_is_at_hand(tmp_path: Path) -> None:
-    work = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
-    found = plan(work, LARGE, room())
+    context = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
+    found = plan(context, LARGE, room())
     assert found.rows.estimated
     assert found.rows.count + found.rows.dev == 40
     assert "estimate: 3 bytes a token" in found.rows.source
-    assert "tokens are estimated at 3 bytes each" in said(work)
+    assert "tokens are estimated at 3 bytes each" in said(context)
     assert any("`/finetune prepare` makes them exact" in note for note in found.notes)
     # 25 bytes of system, 309 of prompt, 185 of completion; 16 tokens of template, 1 for the end.
     assert found.batch.length == 9 + 103 + 62 + 16 + 1
@@ -165,18 +165,18 @@ def test_a_base_in_a_folder_is_counted_by_its_own_tokenizer(tmp_path: Path) -> N
 
 
 def test_prepared_rows_are_taken_as_they_are(tmp_path: Path) -> None:
-    work = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
+    context = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
     prepared(
-        work, [(100, 30), (300, 20), (200, 80)], sample=[["Say a.\n", False], ["a<end>", True]]
+        context, [(100, 30), (300, 20), (200, 80)], sample=[["Say a.\n", False], ["a<end>", True]]
     )
-    found = plan(work, LARGE, room())
+    found = plan(context, LARGE, room())
     assert found.rows.lengths == (100, 300, 200)
     assert found.rows.completions == (30, 20, 80)
     assert (found.rows.tokens, found.rows.dev, found.rows.estimated) == (600, 1, False)
     assert (found.batch.rows, found.batch.length, found.batch.completion) == (3, 300, 80)
     text = plan_text.show(found)
     assert 'one row; "+" is what the loss is taken of\n  Say a.\n+ a<end>' in text
-    assert said(work) == ""
+    assert said(context) == ""
 
 
 @pytest.mark.parametrize(
@@ -199,19 +199,19 @@ def test_rows_that_were_prepared_for_another_recipe_are_not_taken(
 
 
 def test_rows_that_were_prepared_of_other_data_are_not_taken(tmp_path: Path) -> None:
-    work = prepared(work_over(tmp_path, QWEN, {}, data_set(tmp_path)), [(100, 30)])
-    assert not plan(work, LARGE, room()).rows.estimated
+    context = prepared(work_over(tmp_path, QWEN, {}, data_set(tmp_path)), [(100, 30)])
+    assert not plan(context, LARGE, room()).rows.estimated
     data_set(tmp_path, count=41)
-    assert plan(work, LARGE, room()).rows.estimated
+    assert plan(context, LARGE, room()).rows.estimated
     data_set(tmp_path)
-    (work.out.prepared / "train.jsonl").write_text("changed")
-    assert plan(work, LARGE, room()).rows.estimated
+    (context.run_dir.prepared / "train.jsonl").write_text("changed")
+    assert plan(context, LARGE, room()).rows.estimated
 
 
 def test_a_folder_alone_is_planned_from_what_is_prepared(tmp_path: Path) -> None:
-    work = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
-    prepared(work, [(100, 30)])
-    alone = replace(work, data=None)
+    context = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
+    prepared(context, [(100, 30)])
+    alone = replace(context, data=None)
     assert plan(alone, LARGE, room()).rows.count == 1
 
 
@@ -228,9 +228,9 @@ def test_a_file_that_is_no_data_set_is_refused_by_its_line(tmp_path: Path) -> No
 
 def test_steps_and_checkpoints(tmp_path: Path) -> None:
     data = data_set(tmp_path)
-    work = work_over(tmp_path, QWEN, {"training.batch": 2, "training.accumulation": 2}, data)
-    prepared(work, [(100, 30)] * 9)
-    found = plan(work, LARGE, room())
+    context = work_over(tmp_path, QWEN, {"training.batch": 2, "training.accumulation": 2}, data)
+    prepared(context, [(100, 30)] * 9)
+    found = plan(context, LARGE, room())
     # Nine rows are five batches, and they three steps; three epochs.
     assert (found.steps.per_epoch, found.steps.last) == (3, 9)
     assert "9 of 4 rows (batch 2 x accumulation 2), 3 epochs of 3" in plan_text.show(found)
@@ -265,8 +265,8 @@ def test_no_row_that_fits_is_refused(tmp_path: Path) -> None:
 
 
 def test_less_than_a_step_is_told(tmp_path: Path) -> None:
-    work = prepared(work_over(tmp_path, QWEN, {}, data_set(tmp_path)), [(100, 30)] * 3)
-    (note,) = [note for note in plan(work, LARGE, room()).notes if "step" in note]
+    context = prepared(work_over(tmp_path, QWEN, {}, data_set(tmp_path)), [(100, 30)] * 3)
+    (note,) = [note for note in plan(context, LARGE, room()).notes if "step" in note]
     assert note.startswith("3 rows are less than one step of 16")
 
 
@@ -341,9 +341,9 @@ def test_nf4_is_a_knob_where_weights_are_not_quantized(tmp_path: Path) -> None:
 
 
 def test_a_few_long_rows_are_what_does_not_fit(tmp_path: Path) -> None:
-    work = work_over(tmp_path, QWEN, {"training.max_length": 8192}, data_set(tmp_path))
-    prepared(work, [(500, 100)] * 20 + [(8000, 4000)])
-    (refusal,) = plan(work, with_gpu(8e9), room()).refusals
+    context = work_over(tmp_path, QWEN, {"training.max_length": 8192}, data_set(tmp_path))
+    prepared(context, [(500, 100)] * 20 + [(8000, 4000)])
+    (refusal,) = plan(context, with_gpu(8e9), room()).refusals
     assert refusal.hint is not None
     assert refusal.hint.startswith("With batch 1, accumulation 16 and max_length ")
     assert refusal.hint.endswith("1 of 21 rows are longer and must go.")
@@ -398,64 +398,64 @@ def test_a_disk_that_is_too_small_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_there_already_needs_no_more_disk(tmp_path: Path) -> None:
     before = planned(tmp_path, base=SMOLLM2)
-    work = work_over(tmp_path, SMOLLM2, {}, tmp_path / "train.jsonl")
-    work.out.merged.mkdir(parents=True)
-    with (work.out.merged / "model.safetensors").open("wb") as file:
+    context = work_over(tmp_path, SMOLLM2, {}, tmp_path / "train.jsonl")
+    context.run_dir.merged.mkdir(parents=True)
+    with (context.run_dir.merged / "model.safetensors").open("wb") as file:
         file.truncate(2 * before.facts.parameters)
-    after = plan(work, LARGE, room())
+    after = plan(context, LARGE, room())
     saved = before.stores[0].missing - after.stores[0].missing
     assert saved == 2 * before.facts.parameters
     assert [one.name for one in after.artifacts][-2:] == ["base, fetched", "base, unpacked"]
 
 
 def test_a_base_that_was_unpacked_needs_no_more_disk(tmp_path: Path) -> None:
-    work = work_over(tmp_path, SMOLLM2, {}, data_set(tmp_path))
-    sha256 = str(work.call.models.registry.files[SMOLLM2].sha256)
-    folder = work.cache / "bases" / f"{sha256[:16]}-1"
+    context = work_over(tmp_path, SMOLLM2, {}, data_set(tmp_path))
+    sha256 = str(context.call.models.registry.files[SMOLLM2].sha256)
+    folder = context.cache / "bases" / f"{sha256[:16]}-1"
     folder.mkdir(parents=True)
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_text("x" * 50)
     facts = published(SMOLLM2)
     assert facts is not None
-    artifact = base_artifacts(facts, work)[-1]
+    artifact = base_artifacts(facts, context)[-1]
     assert (artifact.name, artifact.bytes, artifact.missing) == ("base, unpacked", 100, 0)
 
 
 def test_two_disks_are_told_apart(tmp_path: Path) -> None:
-    work = work_over(tmp_path, SMOLLM2, {}, data_set(tmp_path))
+    context = work_over(tmp_path, SMOLLM2, {}, data_set(tmp_path))
 
     def disk(path: Path) -> Disk:
-        return Disk(path, 10**9, 1 if path.is_relative_to(work.out.folder) else 2)
+        return Disk(path, 10**9, 1 if path.is_relative_to(context.run_dir.folder) else 2)
 
-    found = plan(work, LARGE, disk)
+    found = plan(context, LARGE, disk)
     assert len(found.stores) == 2
     cache = 2 * found.facts.parameters
     assert found.stores[1].missing == pytest.approx(cache, rel=0.5)
 
 
 def test_an_earlier_run_of_the_same_settings_gives_time_and_peak(tmp_path: Path) -> None:
-    work = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
-    prepared(work, [(100, 30)] * 16)
-    settings = work.recipe.model_dump(mode="json")
+    context = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
+    prepared(context, [(100, 30)] * 16)
+    settings = context.recipe.model_dump(mode="json")
     run = {"guard": {"device": "cuda"}, "recipe": settings}
-    (work.out.folder / RUN).write_text(json.dumps(run))
+    (context.run_dir.folder / RUN).write_text(json.dumps(run))
     lines = [
         {"step": step, "tokens_per_second": pace, "peak_bytes": 9_000_000_000 + step}
         for step, pace in ((10, 30.0), (20, 40.0), (30, 50.0))
     ]
     metrics = "".join(json.dumps(line) + "\n" for line in lines)
-    (work.out.folder / "metrics.jsonl").write_text(metrics)
-    found = plan(work, LARGE, room())
+    (context.run_dir.folder / "metrics.jsonl").write_text(metrics)
+    found = plan(context, LARGE, room())
     # Three steps of 1,600 tokens at 40 a second.
     assert found.measured.seconds == pytest.approx(120)
     assert found.measured.peak == 9_000_000_030
     text = plan_text.show(found)
     assert "about 2 min, at 40 tokens a second as in the run that was begun here" in text
     assert "peak as measured: 9.0 GB, in the run begun here" in text
-    assert plan(work, NO_GPU, room()).measured.seconds is None
+    assert plan(context, NO_GPU, room()).measured.seconds is None
     settings["training"]["batch"] = 2
-    (work.out.folder / RUN).write_text(json.dumps(run))
-    assert plan(work, LARGE, room()).measured.peak is None
+    (context.run_dir.folder / RUN).write_text(json.dumps(run))
+    assert plan(context, LARGE, room()).measured.peak is None
 
 
 def test_a_plan_is_json(tmp_path: Path) -> None:
@@ -473,12 +473,12 @@ def test_a_plan_is_json(tmp_path: Path) -> None:
 
 def test_check_refuses_what_the_plan_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_judgement, "MODULES", ())
-    work = work_over(tmp_path, QWEN, {"quantization.kind": "none"}, data_set(tmp_path))
-    assert check(work, LARGE, room()).refusals == ()
+    context = work_over(tmp_path, QWEN, {"quantization.kind": "none"}, data_set(tmp_path))
+    assert check(context, LARGE, room()).refusals == ()
     with pytest.raises(InputError, match=r"needs .* GB of memory"):
-        check(work, with_gpu(7.4e9), room())
+        check(context, with_gpu(7.4e9), room())
     with pytest.raises(InputError, match="the artifacts need"):
-        check(work, LARGE, room(10**9))
+        check(context, LARGE, room(10**9))
 
 
 @pytest.mark.parametrize(
@@ -500,20 +500,20 @@ def test_bitsandbytes_is_asked_for_where_it_is_needed(
         util, "find_spec", lambda name, *rest: None if name == "bitsandbytes" else find(name, *rest)
     )
     monkeypatch.setattr(plan_judgement, "MODULES", ())
-    work = work_over(tmp_path, QWEN, changes, data_set(tmp_path))
+    context = work_over(tmp_path, QWEN, changes, data_set(tmp_path))
     told = "bitsandbytes is not installed, without which nothing is trained"
-    assert (told in plan(work, LARGE, room()).notes) is needed
+    assert (told in plan(context, LARGE, room()).notes) is needed
     if needed:
         with pytest.raises(UsageError, match=r"this needs bitsandbytes.*nanda-harness\[finetune\]"):
-            check(work, LARGE, room())
+            check(context, LARGE, room())
     else:
-        check(work, LARGE, room())
+        check(context, LARGE, room())
 
 
 @pytest.mark.parametrize("preset", presets())
 def test_every_preset_can_be_planned(tmp_path: Path, preset: str) -> None:
-    work = replace(work_over(tmp_path, QWEN, {}, data_set(tmp_path)), recipe=load(preset))
-    assert plan(work, LARGE, room()).refusals == ()
+    context = replace(work_over(tmp_path, QWEN, {}, data_set(tmp_path)), recipe=load(preset))
+    assert plan(context, LARGE, room()).refusals == ()
 
 
 @pytest.mark.parametrize(
@@ -527,7 +527,7 @@ def test_durations_in_words(seconds: float, words: str) -> None:
 SCRIPT = """
 import json, sys
 from pathlib import Path
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/support")
 from finetune_base import work_over
 from skills.finetune.planning import plan, text as plan_text
 found = plan.plan(work_over(Path(sys.argv[1]), sys.argv[2], {}, Path(sys.argv[3])))

@@ -44,12 +44,12 @@ def test_without_the_base_it_is_what_the_data_set_says(
 @pytest.mark.train
 def test_with_the_base_at_hand_it_is_what_prepare_makes(data: Path, tmp_path: Path) -> None:
     base = tiny_base(tmp_path / "base")
-    work = work_over(tmp_path, base, {"dev_share": 0}, data)
-    planned = rows_of(work).sample
+    context = work_over(tmp_path, base, {"dev_share": 0}, data)
+    planned = rows_of(context).sample
     assert planned.decoded
     assert planned.pieces[1] == (f"{ROW['completion']}<|im_end|>", True)
-    perform(work)
-    prepared = json.loads((work.out.prepared / "prepared.json").read_text())
+    perform(context)
+    prepared = json.loads((context.run_dir.prepared / "prepared.json").read_text())
     assert [list(piece) for piece in planned.pieces] == prepared["sample"]
 
 

@@ -26,7 +26,7 @@ from skills.finetune.preparation.examples import Example, read_examples
 from skills.finetune.preparation.prepare import STAGE
 from skills.finetune.preparation.split import split
 from skills.finetune.preparation.tokens import Renderer
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 from skills.nanda.framework import CLOSE_TAG, nanda
 from skills.nanda.paper import Paper, abstract_digest
 from skills.nanda.reply_formats import TaggedForm
@@ -70,16 +70,20 @@ def saved(folder: Path, rows: Sequence[Mapping[str, Any]], name: str = "train.js
     return path
 
 
-def prepared(work: Work) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
-    STAGE.inputs(work)
-    done = STAGE.perform(work)
-    assert list(done.outputs) == [work.out.prepared]
-    return left(work)
+def prepared(
+    context: StageContext,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
+    STAGE.inputs(context)
+    done = STAGE.perform(context)
+    assert list(done.outputs) == [context.run_dir.prepared]
+    return left(context)
 
 
-def left(work: Work) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
+def left(
+    context: StageContext,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
     """What prepare has left: train, dev and facts."""
-    folder = work.out.prepared
+    folder = context.run_dir.prepared
     sides = [
         [json.loads(line) for line in (folder / name).read_text().splitlines()]
         for name in ("train.jsonl", "dev.jsonl")
@@ -104,9 +108,9 @@ def test_a_row_is_the_bases_own_chat_with_the_loss_on_answer_and_end(
     base: Path, tmp_path: Path
 ) -> None:
     rows = [row(number) for number in range(8)]
-    work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
-    train, dev, facts = prepared(work)
-    tokenizer = open_tokenizer(open_base(work))
+    context = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
+    train, dev, facts = prepared(context)
+    tokenizer = open_tokenizer(open_base(context))
     assert [one["id"] for one in train] == [one["id"] for one in rows]
     assert dev == []
     for given, one in zip(rows, train, strict=True):
@@ -178,11 +182,11 @@ def test_without_weights_there_are_no_decisions_and_a_move_that_is_none_is_refus
     base: Path, tmp_path: Path
 ) -> None:
     data = saved(tmp_path, [row(number) for number in range(3)])
-    work = work_over(tmp_path, base, {"dev_share": 0}, data)
-    train, _, _ = prepared(work)
+    context = work_over(tmp_path, base, {"dev_share": 0}, data)
+    train, _, _ = prepared(context)
     assert [one["decisions"] for one in train] == [[], [], []]
     changed = work_over(tmp_path, base, {"dev_share": 0, "decisions.weight": 2}, data)
-    assert STAGE.inputs(changed) != STAGE.inputs(work)
+    assert STAGE.inputs(changed) != STAGE.inputs(context)
     wrong = work_over(tmp_path, base, {"decisions.stated": {"limits": 2}}, data)
     with pytest.raises(UsageError, match="names 'limits', which is no move of nanda"):
         STAGE.perform(wrong)
@@ -195,9 +199,9 @@ def test_facts_say_what_the_rows_are_made_with_and_how_long_they_are(
     rows = [row(number) for number in range(6)]
     rows += [row(number, source="agent", weight=0.5) for number in range(6, 9)]
     changes = {"dev_share": 0, "training.batch": 2}
-    work = work_over(tmp_path, base, changes, saved(tmp_path, rows))
-    train, _, facts = prepared(work)
-    opened = open_base(work)
+    context = work_over(tmp_path, base, changes, saved(tmp_path, rows))
+    train, _, facts = prepared(context)
+    opened = open_base(context)
     assert facts["base"] == str(base)
     assert facts["base_digest"] == opened.digest
     assert (facts["eos_token_id"], facts["pad_token_id"], facts["eos_token"]) == (2, 2, END)
@@ -233,8 +237,8 @@ def test_prompts_are_token_for_token_what_the_engine_makes_of_what_annotate_send
     base: Path, tmp_path: Path, running: httpx.Client
 ) -> None:
     rows = [row(number) for number in range(5)]
-    work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
-    train, _, _ = prepared(work)
+    context = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
+    train, _, _ = prepared(context)
     for number, one in enumerate(train):
         sent = TaggedForm(nanda()).messages(Paper("id", "", "", abstract(number)))
         body = {
@@ -254,15 +258,15 @@ def test_a_row_that_is_too_long_is_refused_by_its_id_and_nothing_is_written(
     rows = [row(number) for number in range(15)]
     for number in range(2, 14):
         rows[number]["prompt"] += " and so on" * 600
-    work = work_over(tmp_path, base, {"training.max_length": 1024}, saved(tmp_path, rows))
+    context = work_over(tmp_path, base, {"training.max_length": 1024}, saved(tmp_path, rows))
     with pytest.raises(InputError) as refused:
-        STAGE.perform(work)
+        STAGE.perform(context)
     text = str(refused.value)
     assert "train.jsonl, line 3: this row and 11 others have more than 1,024 tokens" in text
     assert "2 more" in text
     assert text.count("2401.") == 10
     assert "training.max_length" in text
-    assert not work.out.prepared.exists()
+    assert not context.run_dir.prepared.exists()
 
 
 @pytest.mark.train
@@ -284,29 +288,29 @@ def test_a_row_that_is_too_long_is_told_by_its_own_file_and_line(
     data = saved(tmp_path, [row(0)])
     long = row(8, prompt=row(8)["prompt"] + " and so on" * 600)
     dev = saved(tmp_path, [row(7), long], "dev.jsonl")
-    work = work_over(tmp_path, base, {"training.max_length": 1024}, data, dev)
+    context = work_over(tmp_path, base, {"training.max_length": 1024}, data, dev)
     with pytest.raises(
         InputError, match=r"dev\.jsonl, line 2: this row has more than 1,024 tokens"
     ):
-        STAGE.perform(work)
+        STAGE.perform(context)
 
 
 @pytest.mark.train
 def test_a_completion_with_a_special_token_is_refused(base: Path, tmp_path: Path) -> None:
     early = f"<annotation>\nClaim: it ends {END} early\n</annotation>"
     data = saved(tmp_path, [row(0), row(1, completion=early)])
-    work = work_over(tmp_path, base, {"dev_share": 0}, data)
+    context = work_over(tmp_path, base, {"dev_share": 0}, data)
     with pytest.raises(InputError, match=r"train.jsonl, line 2: .*completion.*<\|im_end\|>"):
-        STAGE.perform(work)
+        STAGE.perform(context)
 
 
 @pytest.mark.train
 def test_a_row_that_has_a_template_around_it_is_refused(base: Path, tmp_path: Path) -> None:
     rendered = f"<|im_start|>user\n{row(1)['prompt']}{END}\n<|im_start|>assistant\n"
     data = saved(tmp_path, [row(0), row(1, prompt=rendered)])
-    work = work_over(tmp_path, base, {"dev_share": 0}, data)
+    context = work_over(tmp_path, base, {"dev_share": 0}, data)
     with pytest.raises(InputError, match=r"train.jsonl, line 2: its prompt holds .*<\|im_"):
-        STAGE.perform(work)
+        STAGE.perform(context)
 
 
 @pytest.mark.train
@@ -314,10 +318,10 @@ def test_a_completion_at_whose_end_no_model_would_be_stopped_is_refused(
     base: Path, tmp_path: Path
 ) -> None:
     bare = row(1)["completion"].removesuffix("</annotation>")
-    work = work_over(tmp_path, base, {}, saved(tmp_path, [row(0), row(1, completion=bare)]))
+    context = work_over(tmp_path, base, {}, saved(tmp_path, [row(0), row(1, completion=bare)]))
     with pytest.raises(InputError, match=r"line 2: its completion does not end with </annotation>"):
-        STAGE.perform(work)
-    assert not work.out.prepared.exists()
+        STAGE.perform(context)
+    assert not context.run_dir.prepared.exists()
 
 
 @pytest.mark.train
@@ -327,10 +331,10 @@ def test_it_is_said_which_completions_are_no_annotations(base: Path, tmp_path: P
         row(1, completion="<annotation>\nClaim: a\n</annotation>"),
         row(2, completion="<annotation>\nThoughts: none\n</annotation>"),
     ]
-    work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
-    train, _, _ = prepared(work)
+    context = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
+    train, _, _ = prepared(context)
     assert len(train) == 3
-    (told,) = [line for line in said(work).splitlines() if "/annotate" in line]
+    (told,) = [line for line in said(context).splitlines() if "/annotate" in line]
     assert told.startswith("2 of the 3 completions are no annotation that /annotate takes; the")
     assert "train.jsonl, line 2 (evidence: " in told
 
@@ -402,26 +406,26 @@ def test_the_stage_is_current_until_something_it_depends_on_changes(
 ) -> None:
     rows = [row(number) for number in range(5)]
     data = saved(tmp_path, rows)
-    work = work_over(tmp_path, base, {"dev_share": 0}, data)
-    inputs = STAGE.inputs(work)
-    work.out.record("prepare", inputs, STAGE.perform(work), 1.0)
-    assert work.out.is_current("prepare", STAGE.inputs(work))
+    context = work_over(tmp_path, base, {"dev_share": 0}, data)
+    inputs = STAGE.inputs(context)
+    context.run_dir.record("prepare", inputs, STAGE.perform(context), 1.0)
+    assert context.run_dir.is_current("prepare", STAGE.inputs(context))
     without_data = work_over(tmp_path, base, {"dev_share": 0})
-    assert work.out.is_current("prepare", STAGE.inputs(without_data))
+    assert context.run_dir.is_current("prepare", STAGE.inputs(without_data))
     seeded = work_over(tmp_path, base, {"dev_share": 0, "training.seed": 7}, data)
-    assert work.out.changed("prepare", STAGE.inputs(seeded)) == ("seed",)
+    assert context.run_dir.changed("prepare", STAGE.inputs(seeded)) == ("seed",)
     saved(tmp_path, [*rows, row(5)])
-    assert work.out.changed("prepare", STAGE.inputs(work)) == ("data",)
+    assert context.run_dir.changed("prepare", STAGE.inputs(context)) == ("data",)
     dev = work_over(tmp_path, base, {"dev_share": 0}, data, saved(tmp_path, [row(9)], "dev.jsonl"))
-    assert work.out.changed("prepare", STAGE.inputs(dev)) == ("data", "dev", "dev_share")
+    assert context.run_dir.changed("prepare", STAGE.inputs(dev)) == ("data", "dev", "dev_share")
 
 
 @pytest.mark.train
 def test_without_a_data_set_there_is_nothing_to_prepare(base: Path, tmp_path: Path) -> None:
-    work = work_over(tmp_path, base)
+    context = work_over(tmp_path, base)
     for step in (STAGE.inputs, STAGE.perform):
         with pytest.raises(UsageError, match="no data set"):
-            step(work)
+            step(context)
 
 
 @pytest.mark.train
@@ -448,8 +452,8 @@ def test_papers_of_the_dev_file_are_not_trained_on_and_named(base: Path, tmp_pat
     rows = [row(number) for number in range(4)]
     rows.append(row(5, sha256=rows[1]["sha256"], source="agent"))
     dev = saved(tmp_path, [row(1), row(8)], "dev.jsonl")
-    work = work_over(tmp_path, base, data=saved(tmp_path, rows), dev=dev)
-    train, measured, facts = prepared(work)
+    context = work_over(tmp_path, base, data=saved(tmp_path, rows), dev=dev)
+    train, measured, facts = prepared(context)
     assert [one["id"] for one in train] == ["2401.00000", "2401.00002", "2401.00003"]
     assert [one["id"] for one in measured] == ["2401.00001", "2401.00008"]
     assert facts["rows"]["kept_out"] == ["2401.00001", "2401.00005"]
@@ -457,8 +461,8 @@ def test_papers_of_the_dev_file_are_not_trained_on_and_named(base: Path, tmp_pat
     assert facts["tokens"]["total"]["sum"] == sum(
         len(one["input_ids"]) for one in (*train, *measured)
     )
-    assert "2 rows are not trained on" in said(work)
-    assert "2401.00001, 2401.00005" in said(work)
+    assert "2 rows are not trained on" in said(context)
+    assert "2401.00001, 2401.00005" in said(context)
 
 
 def test_a_share_of_gold_alone_measures_and_stays_as_rows_come_and_go() -> None:
@@ -505,9 +509,9 @@ def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:
 
 @pytest.mark.train
 def test_it_is_said_when_nothing_measures_the_training(base: Path, tmp_path: Path) -> None:
-    work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, [row(1)]))
-    prepared(work)
-    assert "no row measures the training (dev_share is 0)" in said(work)
+    context = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, [row(1)]))
+    prepared(context)
+    assert "no row measures the training (dev_share is 0)" in said(context)
 
 
 MESSAGES = [{"role": "user", "content": "Say it."}, {"role": "assistant", "content": "It."}]

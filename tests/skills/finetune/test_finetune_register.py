@@ -29,8 +29,8 @@ from harness.testing import fake_settings
 from skills.finetune.deploy.register import STAGE, unregister
 from skills.finetune.deploy.registry_file import BY, file_of
 from skills.finetune.run import recipe as recipes
-from skills.finetune.run.run_dir import Done, Out
-from skills.finetune.run.stage import Work
+from skills.finetune.run.run_dir import Done, RunDir
+from skills.finetune.run.stage import StageContext
 from skills.nanda import framework as frameworks
 
 SHIPPED = CODE_ROOT / "models" / "registry.yaml"
@@ -65,8 +65,8 @@ class Bench:
     settings: Settings
 
     @property
-    def out(self) -> Out:
-        return Out.of(self.folder / "out", self.recipe)
+    def out(self) -> RunDir:
+        return RunDir.of(self.folder / "out", self.recipe)
 
     @property
     def path(self) -> Path:
@@ -112,11 +112,11 @@ class Bench:
         data = self.folder / "train.jsonl"
         framework = frameworks.nanda()
         call = self.call(force=force, as_name=as_name)
-        work = Work(call, self.recipe, self.out, framework, data)
-        inputs = STAGE.inputs(work)
+        context = StageContext(call, self.recipe, self.out, framework, data)
+        inputs = STAGE.inputs(context)
         if self.out.is_current("register", inputs):
             return {"current": True}
-        return self.out.record("register", inputs, STAGE.perform(work), 1.0).facts
+        return self.out.record("register", inputs, STAGE.perform(context), 1.0).facts
 
     def unregister(self, name: str = NAME, *, force: bool = False) -> Any:
         result = unregister(self.call(force=force), name)

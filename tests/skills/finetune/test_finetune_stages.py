@@ -11,27 +11,27 @@ from harness.errors import HarnessError, InputError, UsageError
 from harness.testing import assert_refuses, fake_app
 from skills.finetune.run import stages
 from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Stage, Work
+from skills.finetune.run.stage import Stage, StageContext
 
 
 def test_a_stage_is_done_once_and_again_when_inputs_or_files_have_changed(tmp_path: Path) -> None:
-    work = work_in(tmp_path, base=tmp_path)
+    context = work_in(tmp_path, base=tmp_path)
     made, given = [], {"rows": 1}
 
-    def perform(work: Work) -> Done:
+    def perform(context: StageContext) -> Done:
         made.append(dict(given))
-        work.out.f16.write_text(str(given))
-        return Done([work.out.f16])
+        context.run_dir.f16.write_text(str(given))
+        return Done([context.run_dir.f16])
 
     stage = Stage("gguf", "write it", lambda _: dict(given), perform)
-    stages.perform(work, stage)
-    stages.perform(work, stage)
+    stages.perform(context, stage)
+    stages.perform(context, stage)
     assert len(made) == 1
     given["rows"] = 2
-    stages.perform(work, stage)
+    stages.perform(context, stage)
     assert len(made) == 2
-    work.out.f16.write_text("somebody else's")
-    stages.perform(work, stage)
+    context.run_dir.f16.write_text("somebody else's")
+    stages.perform(context, stage)
     assert len(made) == 3
 
 

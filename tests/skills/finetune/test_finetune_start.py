@@ -31,7 +31,7 @@ from skills.finetune.model.bases import describe
 from skills.finetune.model.facts import BaseFacts, published
 from skills.finetune.run.recipe import Recipe, load, overridden
 from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Work
+from skills.finetune.run.stage import StageContext
 from skills.finetune.training.metrics import Metrics
 from skills.finetune.training.train import inputs, train
 
@@ -46,7 +46,7 @@ def smollm2_facts() -> BaseFacts:
     return found
 
 
-def over_smollm2(folder: Path, name: str | Path, **changes: Any) -> Work:
+def over_smollm2(folder: Path, name: str | Path, **changes: Any) -> StageContext:
     """A run that goes on from an adapter of SmolLM2; no weight of the base is needed."""
     named = {f"adapter.{key}": value for key, value in changes.items()}
     return work_over(folder, SMOLLM2, {**SHIPPED, **named, "adapter.start_from": str(name)})
@@ -88,10 +88,10 @@ def first(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["nanda-annotator", "nanda-annotator-lora"])
 def test_the_model_that_ships_is_gone_on_from_by_its_name(tmp_path: Path, name: str) -> None:
-    work = over_smollm2(tmp_path, name)
+    context = over_smollm2(tmp_path, name)
     ships = CODE_ROOT / "models" / "nanda-annotator" / "nanda-annotator-lora.gguf"
-    assert start_from.find(work) == ships
-    found = start_from.opened(work, smollm2_facts())
+    assert start_from.find(context) == ships
+    found = start_from.opened(context, smollm2_facts())
     assert found is not None
     assert (found.r, found.alpha, len(found.shapes)) == (16, 32.0, 7 * 30)
     assert found.shapes["model.layers.29.mlp.down_proj"] == (576, 1536)
@@ -100,10 +100,10 @@ def test_the_model_that_ships_is_gone_on_from_by_its_name(tmp_path: Path, name: 
 
 
 def test_without_a_name_it_is_a_fresh_one(tmp_path: Path) -> None:
-    work = work_over(tmp_path, SMOLLM2)
-    assert start_from.find(work) is None
-    assert start_from.digest(work) is None
-    assert start_from.opened(work, smollm2_facts()) is None
+    context = work_over(tmp_path, SMOLLM2)
+    assert start_from.find(context) is None
+    assert start_from.digest(context) is None
+    assert start_from.opened(context, smollm2_facts()) is None
 
 
 @pytest.mark.parametrize(
@@ -165,14 +165,14 @@ def test_an_adapter_with_a_layer_that_no_base_has_is_refused(tmp_path: Path) -> 
 
 
 def test_what_the_run_itself_would_move_is_refused(tmp_path: Path) -> None:
-    work = over_smollm2(tmp_path, tmp_path / "out")
+    context = over_smollm2(tmp_path, tmp_path / "out")
     for name in ("adapter", "earlier-1/adapter"):
-        (work.out.folder / name).mkdir(parents=True)
-        (work.out.folder / name / "adapter_config.json").touch()
+        (context.run_dir.folder / name).mkdir(parents=True)
+        (context.run_dir.folder / name / "adapter_config.json").touch()
     for name in ("out", "out/adapter"):
         with pytest.raises(InputError, match="lies in the folder of the run"):
             start_from.find(over_smollm2(tmp_path, tmp_path / name))
-    earlier = work.out.folder / "earlier-1"
+    earlier = context.run_dir.folder / "earlier-1"
     assert start_from.find(over_smollm2(tmp_path, earlier)) == earlier / "adapter"
 
 
@@ -188,8 +188,8 @@ def test_an_adapter_that_has_not_one_r_is_refused(
 @pytest.mark.parametrize(("r", "alpha"), [(4, 22.6), (49, 32.0)])
 def test_a_gguf_has_its_alpha_over_r_and_in_32_bits(tmp_path: Path, r: int, alpha: float) -> None:
     path = written(tmp_path / "lora.gguf", [r] * 30, alpha)
-    work = over_smollm2(tmp_path, path, r=r, alpha=alpha, targets=("q_proj",))
-    found = start_from.opened(work, smollm2_facts())
+    context = over_smollm2(tmp_path, path, r=r, alpha=alpha, targets=("q_proj",))
+    found = start_from.opened(context, smollm2_facts())
     assert found is not None
     assert found.alpha == pytest.approx(alpha)
 
@@ -204,8 +204,8 @@ def test_a_path_is_remembered_absolute_and_a_name_as_it_is(
         ("nanda-annotator", "nanda-annotator"),
         ("nowhere", "nowhere"),
     ):
-        work = over_smollm2(tmp_path, given)
-        anchored = start_from.anchored(work.recipe, work.call.models.registry)
+        context = over_smollm2(tmp_path, given)
+        anchored = start_from.anchored(context.recipe, context.call.models.registry)
         assert anchored.adapter.start_from == kept
 
 
@@ -221,12 +221,12 @@ def test_a_recipe_without_it_has_the_digest_it_had() -> None:
 def test_the_place_of_what_it_goes_on_from_is_not_taken_by_a_stage_alone(
     tmp_path: Path, name: str
 ) -> None:
-    work = over_smollm2(tmp_path, name)
-    work.out.make()
-    work.out.record("train", {}, Done([], {"steps": 4, "steps_of_all_epochs": 4}), 1.0)
+    context = over_smollm2(tmp_path, name)
+    context.run_dir.make()
+    context.run_dir.record("train", {}, Done([], {"steps": 4, "steps_of_all_epochs": 4}), 1.0)
     with pytest.raises(UsageError, match="would take the place of nanda-annotator"):
-        name_of(work)
-    named = replace(work, call=replace(work.call, options=SimpleNamespace(as_name="mine")))
+        name_of(context)
+    named = replace(context, call=replace(context.call, options=SimpleNamespace(as_name="mine")))
     assert name_of(named) == "mine"
 
 
@@ -275,7 +275,7 @@ def test_a_gguf_holds_what_peft_has_saved(base: Path, tmp_path: Path, family: st
     ]
     facts = describe(works[0])
     assert facts is not None
-    of_gguf, of_peft = (start_from.opened(work, facts) for work in works)
+    of_gguf, of_peft = (start_from.opened(context, facts) for context in works)
     assert of_gguf is not None
     assert of_peft is not None
     assert dict(of_gguf.shapes) == dict(of_peft.shapes)
@@ -296,24 +296,24 @@ def test_training_begins_where_the_other_one_ended(
     )
     changes = {"adapter.dropout": 0.0, "adapter.start_from": str(name)}
     before = dev_losses(first)
-    work = run_in(tmp_path / "run", base, changes)
+    context = run_in(tmp_path / "run", base, changes)
     after = dev_losses(tmp_path / "run")
     assert set(after) == {0, 2, 4, 6}
     assert after[0] == pytest.approx(before[6], abs=1e-3 if form == "bf16" else 1e-5)
     assert before[2] - before[6] > 5e-3, "another adapter has another loss"
     assert not (tmp_path / "run" / "checkpoint-0").exists()
     is_worse = min(after[step] for step in (2, 4, 6)) >= after[0]
-    assert ("nothing is gained" in said(work)) == is_worse
+    assert ("nothing is gained" in said(context)) == is_worse
 
 
 @pytest.mark.train
 def test_it_is_said_where_nothing_is_gained(base: Path, first: Path, tmp_path: Path) -> None:
     no_step = 1e-30
     changes = {"adapter.start_from": str(first), "training.learning_rate": no_step}
-    work = run_in(tmp_path / "run", base, changes)
+    context = run_in(tmp_path / "run", base, changes)
     losses = dev_losses(tmp_path / "run")
     assert losses[6] == losses[0]
-    assert f"of {first}, which it went on from, {losses[0]:.4f}: nothing is gained" in said(work)
+    assert f"of {first}, which it went on from, {losses[0]:.4f}: nothing is gained" in said(context)
 
 
 @pytest.mark.train
@@ -338,9 +338,9 @@ def test_what_was_measured_before_a_training_that_came_to_nothing_is_forgotten(
     folder = tmp_path / "run"
     folder.mkdir()
     Metrics(folder / "metrics.jsonl").add({"step": 0, "dev_loss": 1.0})
-    work = run_in(folder, base, {"adapter.start_from": str(first)})
+    context = run_in(folder, base, {"adapter.start_from": str(first)})
     assert dev_losses(folder)[0] == pytest.approx(dev_losses(first)[6], abs=1e-5)
-    assert "nothing is gained" not in said(work) or min(dev_losses(folder).values()) > 1
+    assert "nothing is gained" not in said(context) or min(dev_losses(folder).values()) > 1
     shutil.rmtree(folder)
     folder.mkdir()
     Metrics(folder / "metrics.jsonl").add({"step": 0, "dev_loss": 1.0})
@@ -374,6 +374,6 @@ def test_an_adapter_that_does_not_fit_is_refused_before_the_base_is_loaded(
 
     monkeypatch.setattr(loading, "load_model", lambda *_: pytest.fail("the base was loaded"))
     changes = {"adapter.start_from": str(first), "adapter.r": 8}
-    work = prepared_in(training_in(tmp_path / "run", base, changes), rows_of(4))
+    context = prepared_in(training_in(tmp_path / "run", base, changes), rows_of(4))
     with pytest.raises(InputError, match="has r 4, and the recipe 8"):
-        train(work)
+        train(context)

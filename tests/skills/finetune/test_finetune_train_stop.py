@@ -137,10 +137,10 @@ def test_a_second_ctrl_c_ends_at_once(
 
 
 def test_a_cancelled_call_ends_after_its_step(base: Path, tmp_path: Path) -> None:
-    work = prepared_in(work_in(tmp_path / "run", base), rows_of(10))
-    work.call.cancel.set()
+    context = prepared_in(work_in(tmp_path / "run", base), rows_of(10))
+    context.call.cancel.set()
     with pytest.raises(Interrupted, match="stopped after step 1 of 6"):
-        train(work)
+        train(context)
 
 
 def test_a_loss_that_is_no_number_stops_before_the_weights_are_spoilt(
@@ -249,38 +249,38 @@ def test_a_run_is_not_gone_on_with_otherwise(base: Path, whole: Path) -> None:
 def test_a_finished_run_is_resumed_without_a_step(base: Path, whole: Path) -> None:
     before = (whole / "metrics.jsonl").read_bytes()
     adapter = (whole / "adapter" / "adapter_model.safetensors").read_bytes()
-    work = run_in(whole, base, resume=True)
+    context = run_in(whole, base, resume=True)
     assert (whole / "metrics.jsonl").read_bytes() == before
     assert (whole / "adapter" / "adapter_model.safetensors").read_bytes() == adapter
-    assert said(work) == ""
+    assert said(context) == ""
 
 
 def test_bad_input_is_refused_before_the_base_is_loaded(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = work_in(tmp_path / "run", base)
+    context = work_in(tmp_path / "run", base)
 
     def refused(part: str) -> None:
         with pytest.raises(HarnessError) as caught:
-            train(work)
+            train(context)
         assert part in str(caught.value)
         assert "\n" not in str(caught.value)
 
     refused("there is no prepared data")
     with pytest.raises(InputError, match="there is no prepared data"):
-        inputs(work)
-    prepared_in(work, [{**rows_of(1)[0], "completion_start": 99}])
+        inputs(context)
+    prepared_in(context, [{**rows_of(1)[0], "completion_start": 99}])
     refused("train.jsonl:1: row-0 has no completion")
-    prepared_in(work, [{**rows_of(1)[0], "decisions": [[0, 2.0, 9]]}])
+    prepared_in(context, [{**rows_of(1)[0], "decisions": [[0, 2.0, 9]]}])
     refused("row-0 has a decision outside its completion")
-    prepared_in(work, [{**rows_of(1)[0], "weight": 0}])
+    prepared_in(context, [{**rows_of(1)[0], "weight": 0}])
     refused("row-0 has the weight 0")
-    prepared_in(work, [{"id": "row-0"}])
+    prepared_in(context, [{"id": "row-0"}])
     refused("is no prepared row")
-    prepared_in(work, [])
+    prepared_in(context, [])
     refused("there is no row to train on")
-    prepared_in(work, rows_of(4))
-    facts = work.out.prepared / "prepared.json"
+    prepared_in(context, rows_of(4))
+    facts = context.run_dir.prepared / "prepared.json"
     facts.write_text(json.dumps({**json.loads(facts.read_text()), "base_digest": "c" * 64}))
     refused("the rows were prepared for")
     monkeypatch.setattr(

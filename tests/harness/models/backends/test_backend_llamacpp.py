@@ -206,7 +206,8 @@ def test_what_on_text_raises_ends_the_generation(embedded: Model) -> None:
 def test_ctrl_c_ends_the_generation_quickly_and_the_model_works_on() -> None:
     code = """
         import os, signal, threading, time
-        from harness import registry, settings
+        from harness import settings
+        from harness.models import registry
         from harness.models.backends.base import Message, Request
         from harness.models.backends.llamacpp import LlamaCppBackend
         from harness.models.weights import FileStore
