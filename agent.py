@@ -1,66 +1,35 @@
-"""The command: `python agent.py ["LINE"]`.
+"""Command line of a checkout: `python agent.py ["LINE"]`.
 
-Started by a Python without the dependencies, it hands over to the `.venv` beside it.
+If this Python lacks a dependency, the `.venv` beside this file runs the command instead.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import os
+import re
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NEEDED = (
-    "arxiv",
-    "datasketch",
-    "filelock",
-    "gguf",
-    "httpx",
-    "krippendorff",
-    "llguidance",
-    "lxml",
-    "numpy",
-    "ollama",
-    "openai",
-    "platformdirs",
-    "pluggy",
-    "psutil",
-    "prompt_toolkit",
-    "pyarrow",
-    "pydantic",
-    "rapidfuzz",
-    "requests",
-    "requests_cache",
-    "rich",
-    "rouge_score",
-    "sacrebleu",
-    "scipy",
-    "sqlite_utils",
-    "tenacity",
-    "urllib3",
-    "xllamacpp",
-    "yaml",
-)
 
 
 def main() -> int:
     """Run the command line and return its exit code."""
     if (code := hand_over(HERE / "agent.py")) is not None:
         return code
-    from harness.cli import main as cli
+    from harness.cli import main
 
-    return cli.command()
+    return main.command()
 
 
 def hand_over(script: Path) -> int | None:
-    """Start `script` again with the environment beside this file, if this Python lacks something.
+    """Run `script` with the environment beside this file if this Python lacks a dependency.
 
-    Returns: None where it lacks nothing; the exit code where there is no such environment, which is
-        said with the command that makes it.
+    Returns: None if nothing is missing; 2 if there is no such environment, after an error message.
     """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if sys.version_info < (3, 11):  # noqa: UP036  this file alone runs on older ones
+    missing = [name for name in dependencies() if not _is_installed(name)]
+    if sys.version_info < (3, 11):  # noqa: UP036  this file alone runs on older versions
         missing = ["Python 3.11"]
     if not missing:
         return None
@@ -74,6 +43,22 @@ def hand_over(script: Path) -> int | None:
         file=sys.stderr,
     )
     return 2
+
+
+def dependencies() -> list[str]:
+    """Return the dependencies in pyproject.toml; none if the package was installed by pip."""
+    project = HERE / "pyproject.toml"
+    text = project.read_text(encoding="utf-8") if project.is_file() else ""
+    section = re.search(r"^dependencies = \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE)
+    return re.findall(r'^\s*"([\w.-]+)', section[1], re.MULTILINE) if section else []
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

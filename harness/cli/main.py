@@ -30,6 +30,15 @@ def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = Non
     return leave(main(argv, make))
 
 
+def run_script(make: MakeInvocation, argv: Sequence[str] | None = None) -> int:
+    """Run the invocation that a script makes of its arguments; return the exit code.
+
+    Args:
+        argv: the arguments; None for those of this process, which then ends with the script.
+    """
+    return command(None, make) if argv is None else main(argv, make)
+
+
 def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:
     """Run one line, or a session if there is none; return the exit code.
 

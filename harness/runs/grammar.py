@@ -242,8 +242,11 @@ class _Parser:
     def take_words(self, words: Sequence[str]) -> list[str]:
         """Parse the options at the start of a list of words; return the other words."""
         left = list(words)
-        while left and not self.verbatim and (left[0].startswith("--") or left[0] in ("-o", "-h")):
-            name, equals, given = left.pop(0).partition("=")
+        while left and not self.verbatim:
+            name, equals, given = left[0].partition("=")
+            if not name.startswith("--") and name not in ("-o", "-h"):
+                break
+            left.pop(0)
             value = given if equals else None
             if name == "--":
                 self.verbatim = True
