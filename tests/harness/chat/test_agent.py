@@ -307,7 +307,7 @@ def test_nothing_that_the_harness_would_obey_is_written_for_a_model(
     assert not (tmp_path / place).exists()
     assert not desk.judge.requests
     error = producer(desk).told()[0]["error"]
-    assert error.startswith(f"a model may not give /annotate {place}: the harness goes by")
+    assert error.startswith(f"a model may not give /annotate {place}: files there control")
 
 
 def test_text_of_a_models_never_becomes_an_option_or_a_file(make: Make, tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_arguments_that_are_no_object(make: Make, arguments: str) -> None:
     desk = make(calling(ToolCall("corpus", arguments)), calling(STATS), "Sorry.")
     desk.give("count")
     told = producer(desk).told(1)[0]
-    assert told["error"].startswith("the arguments are no JSON")
+    assert told["error"].startswith("the arguments are not")
     [call] = desk.chats[1]["messages"][-2]["tool_calls"]
     assert call["function"]["arguments"] == "{}", "a server must not be told broken JSON"
 
@@ -427,7 +427,7 @@ def test_no_answer_is_a_failure(make: Make, script: tuple[Any, ...]) -> None:
     add(desk, Free(lambda call: Result("ok")))
     assert desk.give("hi") == 1
     assert desk.out.strip() == ""
-    assert "Error: the model gave no answer. Ask in other words." in desk.said
+    assert "Error: the model gave no answer. Rephrase the text." in desk.said
     assert consistent(desk.conversation)
 
 
@@ -435,7 +435,7 @@ def test_an_answer_that_was_cut_says_so(make: Make) -> None:
     desk = make(Reply("And so", "length", 1, 1024, 0.1))
     assert desk.give("tell me all") == 0
     assert desk.out == "And so\n"
-    assert "the answer is cut at 1,024 tokens" in desk.said
+    assert "the answer is cut at the limit of 1,024 tokens" in desk.said
 
 
 # Limits

@@ -156,6 +156,6 @@ def test_completion_tells_what_an_option_does(tmp_path):
     app = fake_app(tmp_path)
     completer = LineCompleter(lambda: app.catalogue)
     [limit] = completer.get_completions(Document("/logs --lim"), CompleteEvent())
-    assert limit.display_meta_text == "N  how many runs to list"
+    assert limit.display_meta_text == "N  number of runs to list"
     [command] = completer.get_completions(Document("/logs"), CompleteEvent())
-    assert command.display_meta_text.startswith("Show the newest runs")
+    assert command.display_meta_text.startswith("List the newest runs")

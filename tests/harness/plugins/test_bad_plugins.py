@@ -290,10 +290,10 @@ def register_skills(register):
         ("cancelled", 1, "Error: /rogue failed: CancelledError"),
         ("interrupt", 130, "Interrupted."),
         ("nothing", 1, "Error: /rogue returned NoneType, not a Result"),
-        ("number", 1, "Error: /rogue returned a Result whose text is no text"),
-        ("code", 1, "Error: /rogue returned a Result whose exit_code is no number from 0 to 255"),
-        ("stopped", 1, "Error: /rogue returned a Result whose stopped is no HarnessError"),
-        ("renderers", 1, "Error: /rogue returned a Result whose renderers is no mapping"),
+        ("number", 1, "Error: /rogue returned a Result whose text is not a text"),
+        ("code", 1, "Error: /rogue returned a Result whose exit_code is not a number from 0 to 255"),
+        ("stopped", 1, "Error: /rogue returned a Result whose stopped is not a HarnessError"),
+        ("renderers", 1, "Error: /rogue returned a Result whose renderers is not a mapping"),
     ],
 )
 def test_a_skill_that_misbehaves_in_run_fails_alone_in_both_doors(home, what, code, said, capsys):

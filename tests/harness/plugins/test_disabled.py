@@ -123,7 +123,7 @@ def test_the_harness_itself_cannot_be_disabled(tmp_path, name):
         ("/skills disable", "/skills disable needs a name"),
         ("/skills enable", "/skills enable needs a name"),
         ("/skills trust", "/skills trust needs a name"),
-        ("/skills disable Two Words", "no name of a skill"),
+        ("/skills disable Two Words", "not a valid name"),
         ("/skills enable echo", "'echo' is not disabled. Disabled: none."),
         ("/skills nosuch", "no subcommand 'nosuch'"),
     ],
@@ -169,7 +169,7 @@ def test_completion_says_that_it_is_disabled(tmp_path):
         completer = Repl(app, keys, DummyOutput()).session.completer.completer
     [found] = completer.get_completions(Document("/ech"), CompleteEvent())
     assert found.text == "/echo"
-    assert found.display_meta_text == "is disabled; /skills enable echo"
+    assert found.display_meta_text == "disabled; /skills enable echo"
     [found] = completer.get_completions(Document("/skills dis"), CompleteEvent())
     assert found.text == "disable"
 

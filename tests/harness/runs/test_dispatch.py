@@ -305,7 +305,7 @@ def test_help_is_made_from_the_skills_options(tmp_path):
     assert "/echo" in app.dispatch("/help").result.text
     shown = app.dispatch("/help logs").result
     assert "--limit N" in shown.text
-    assert "how many runs to list (default: 20)" in shown.text
+    assert "number of runs to list (default: 20)" in shown.text
     assert shown.data["options"]["properties"]["limit"]["default"] == 20
     assert app.dispatch("/logs --help").result.text == shown.text
     with pytest.raises(UnknownSkill):

@@ -326,7 +326,7 @@ def test_a_write_that_the_system_stops_half_way(tmp_path):
 
 def test_a_device_is_never_replaced(app, tmp_path):
     os.mkfifo(tmp_path / "pipe.txt")
-    with pytest.raises(OutputError, match="no regular file"):
+    with pytest.raises(OutputError, match="not a regular file"):
         app.dispatch(f"/copy x --force save to {tmp_path}/pipe.txt")
     assert Copy.runs == 0
 
