@@ -1,35 +1,37 @@
-"""Command line of a checkout: `python agent.py ["LINE"]`.
+"""The command: `python agent.py ["LINE"]`.
 
-If this Python lacks a dependency, the `.venv` beside this file runs the command instead.
+Started by a Python without the dependencies, it runs again with the `.venv` beside it.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib.util
 import os
-import re
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+NEEDED = ("pluggy", "prompt_toolkit", "pydantic", "xllamacpp")
+"""Packages whose presence shows that the dependencies are installed."""
 
 
 def main() -> int:
     """Run the command line and return its exit code."""
     if (code := hand_over(HERE / "agent.py")) is not None:
         return code
-    from harness.cli import main
+    from harness.cli import main as cli
 
-    return main.command()
+    return cli.command()
 
 
 def hand_over(script: Path) -> int | None:
-    """Run `script` with the environment beside this file if this Python lacks a dependency.
+    """Run `script` with the `.venv` beside this file if this Python lacks the dependencies.
 
-    Returns: None if nothing is missing; 2 if there is no such environment, after an error message.
+    Returns:
+        None if nothing is missing, else the exit code, after printing how to install it.
     """
-    missing = [name for name in dependencies() if not _is_installed(name)]
-    if sys.version_info < (3, 11):  # noqa: UP036  this file alone runs on older versions
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if sys.version_info < (3, 11):  # noqa: UP036  this file alone runs on older ones
         missing = ["Python 3.11"]
     if not missing:
         return None
@@ -43,22 +45,6 @@ def hand_over(script: Path) -> int | None:
         file=sys.stderr,
     )
     return 2
-
-
-def dependencies() -> list[str]:
-    """Return the dependencies in pyproject.toml; none if the package was installed by pip."""
-    project = HERE / "pyproject.toml"
-    text = project.read_text(encoding="utf-8") if project.is_file() else ""
-    section = re.search(r"^dependencies = \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE)
-    return re.findall(r'^\s*"([\w.-]+)', section[1], re.MULTILINE) if section else []
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

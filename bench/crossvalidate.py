@@ -32,13 +32,14 @@ sys.path.insert(0, str(ROOT))
 
 import yaml  # noqa: E402
 
-from skills.corpus.tables.columns import ID_NAMES, Columns  # noqa: E402
+from skills.corpus.tables.columns import Columns  # noqa: E402
 from skills.evaluate import comparison, inputs  # noqa: E402
 from skills.evaluate.annotators import Annotator  # noqa: E402
 from skills.evaluate.report import text  # noqa: E402
 from skills.finetune.run.recipe import Recipe  # noqa: E402
 from skills.finetune.run.run_dir import RunDir  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
+from skills.nanda.paper import ID_FIELDS  # noqa: E402
 
 STAGES = ("train", "merge", "gguf")
 
@@ -86,7 +87,7 @@ def annotations_of_fold(
         agent(out, f"{annotate} save to {quoted(done)}", force=True, some_may_fail=True)
         done.replace(saved)  # not before it is whole: it is what is taken as it is
     lines = map(json.loads, saved.read_text(encoding="utf-8").splitlines())
-    return {next(row[key] for key in ID_NAMES if key in row): row for row in lines}
+    return {next(row[key] for key in ID_FIELDS if key in row): row for row in lines}
 
 
 def split(table: Path, fold: int, folds: int, trained: Path, held: Path) -> None:

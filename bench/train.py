@@ -48,7 +48,7 @@ from harness.runs.run_log import Run  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 from skills.finetune.build_finetune_from_annotations import build_dataset  # noqa: E402
 from skills.finetune.run import recipe as recipes  # noqa: E402
-from skills.finetune.run import stages  # noqa: E402
+from skills.finetune.run import stage  # noqa: E402
 from skills.finetune.run.recipe_options import SETTINGS  # noqa: E402
 from skills.finetune.run.run_dir import RunDir  # noqa: E402
 from skills.finetune.run.stage import StageContext  # noqa: E402
@@ -81,7 +81,7 @@ def compare(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         options.out = Path(folder)
         (options.out / "rows.jsonl").write_bytes(b"".join(lines_of(options.data)[: options.rows]))
-        stages.perform(work_of(options), stages.stage("prepare"))
+        stage.perform(work_of(options), stage.find("prepare"))
         found: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
         for number in range(options.rounds):
             for arm in arms if number % 2 == 0 else reversed(arms):

@@ -1,8 +1,8 @@
-"""The front matter of a SKILL.md: YAML in which every scalar is text, as it is written.
+"""The front matter of a SKILL.md: YAML in which every scalar is text, exactly as written.
 
-So `version: 1.0` is "1.0" and `name: on` is "on", as in the specification's own reader. What breaks
-the rules of YAML is an error, but for two faults that others' files have often and that leave no
-doubt of what was meant: a value with ": " in it without quotes, and a key that stands twice.
+`version: 1.0` is "1.0" and `name: on` is "on", as in the specification's own reader. Invalid YAML
+is an error, except for two frequent faults whose meaning is clear: an unquoted value that contains
+": ", and a duplicate key.
 """
 
 from __future__ import annotations
@@ -14,22 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.errors import UsageError
-from harness.support.yaml_models import repeated_keys
 
 FIRST_LINE = 2
-"""Of the front matter within its file."""
-_PLAIN_VALUE = re.compile(r"""^([A-Za-z][\w-]*):[ \t]+([^\s"'\[{|>&*!#%@`].*: .*)$""", re.M)
+"""Line number of the front matter within its file."""
+_UNQUOTED = re.compile(r"""^([A-Za-z][\w-]*):[ \t]+([^\s"'\[{|>&*!#%@`].*: .*)$""", re.M)
 
 
 @dataclass(frozen=True, slots=True)
 class FrontMatter:
-    """What stands between the two lines of ---.
+    """The parsed text between the two lines of `---`.
 
     Attributes:
-        problems: the faults that were overlooked.
+        lines: the line number of each field.
+        problems: the faults that were tolerated.
     """
 
     path: Path
@@ -38,12 +36,12 @@ class FrontMatter:
     problems: tuple[str, ...] = ()
 
     def text(self, key: str) -> str:
-        """The field's text without blanks around it; "" where there is none."""
+        """Return the field's text, stripped, or "" if there is none."""
         value = self.fields.get(key)
         return value.strip() if isinstance(value, str) else ""
 
     def kind(self, key: str) -> str | None:
-        """What the field is where it is no text, in a word."""
+        """Return "list" or "mapping" for a field that is not text, else None."""
         value = self.fields.get(key, "")
         if isinstance(value, str):
             return None
@@ -55,41 +53,44 @@ class FrontMatter:
 
 
 def parse(text: str, path: Path, *, lenient: bool) -> FrontMatter:
-    """Parse the text between the two lines of ---.
+    """Parse the text between the two lines of `---`.
 
     Raises:
-        UsageError: it is no YAML, or no mapping.
+        UsageError: it is not a YAML mapping.
     """
+    from harness.support.yaml_models import repeated_keys
+
     problems: list[str] = []
     try:
         root, fields = _load(text, path)
     except UsageError:
-        quoted = _PLAIN_VALUE.sub(lambda m: f"{m[1]}: {json.dumps(m[2].rstrip())}", text)
+        quoted = _UNQUOTED.sub(lambda m: f"{m[1]}: {json.dumps(m[2].rstrip())}", text)
         if not lenient or quoted == text:
             raise
         root, fields = _load(quoted, path)
-        problems += [
-            f"the {m[1]} has ': ' in it and no quotes" for m in _PLAIN_VALUE.finditer(text)
-        ]
+        problems += [f"{m[1]} contains ': ' and is not quoted" for m in _UNQUOTED.finditer(text)]
     for key, _ in repeated_keys(root):
-        problems.append(f"{key!r} stands twice; the last one counts")
+        problems.append(f"duplicate key {key!r}; the last one is used")
     lines = {key.value: key.start_mark.line + FIRST_LINE for key, _ in root.value} if root else {}
     return FrontMatter(path, fields, lines, tuple(problems))
 
 
-def _load(text: str, path: Path) -> tuple[yaml.MappingNode | None, dict[str, Any]]:
+def _load(text: str, path: Path) -> tuple[Any, dict[str, Any]]:
+    """Return the root node, or None for empty text, and the fields."""
+    import yaml
+
     try:
         root = yaml.compose(text, Loader=yaml.BaseLoader)
-        fields = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  it makes text, never objects
+        fields = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  it creates only text
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         line = mark.line + FIRST_LINE if mark else 1
         problem = getattr(exc, "problem", None) or str(exc).partition("\n")[0]
         raise UsageError(f"front matter is not YAML: {problem}", where=f"{path}:{line}") from exc
-    except (RecursionError, TypeError) as exc:  # held by itself, or a key that is no text
-        raise UsageError("front matter is no plain mapping", where=str(path)) from exc
+    except (RecursionError, TypeError) as exc:  # an alias of itself, or a key that is a list
+        raise UsageError("front matter is not a plain mapping", where=str(path)) from exc
     if root is None:
         return None, {}
     if not isinstance(root, yaml.MappingNode) or not all(isinstance(k, str) for k in fields):
-        raise UsageError("front matter is no mapping", where=str(path))
+        raise UsageError("front matter is not a mapping", where=str(path))
     return root, fields

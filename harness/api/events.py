@@ -1,7 +1,7 @@
-"""What plugins are told of runs, and how: one that breaks is told nothing more.
+"""The events of a run that plugins receive; a listener that fails receives no more of them.
 
-The facts are those of the run log without what the user wrote: the line, the text and the options'
-values may be private. A plugin that needs them looks the run up by its `id`.
+The facts are those of the run log without the user's input: the line, the text and the values of
+options may be private. A plugin that needs them looks the run up by its `id`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Literal
 
 from harness.support.timeouts import Overdue, Raised
 from harness.terminal.console import Screen
-from harness.terminal.process_state import put_back
 
 Hook = Literal["run_started", "run_finished"]
 End = Literal["done", "failed", "interrupted"]
@@ -23,13 +22,13 @@ End = Literal["done", "failed", "interrupted"]
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """What is known of a run when it begins.
+    """What is known of a run when it starts.
 
     Attributes:
-        id: its number in `/logs`, or None where the log cannot be written.
-        skill, subcommand: what was asked for; the second may be "".
-        door: "one-shot", "repl", "model" for what the model has called, or "test".
-        started: when, in UTC.
+        id: its number in `/logs`, or None if the log cannot be written.
+        skill, subcommand: what was called; the second may be "".
+        door: "one-shot", "repl", "model" for a call by the model, or "test".
+        started: in UTC.
     """
 
     id: int | None
@@ -44,13 +43,13 @@ class RunFinished(RunStarted):
     """What is known of a run when it has ended.
 
     Attributes:
-        exit_code: 0 only where all was done.
+        exit_code: 0 only if all work was done.
         seconds: wall time.
-        requested, resolved: the ids of the model asked for and of the one that served, or None
-            where no model was needed.
+        requested, resolved: the ids of the requested model and of the one that served, or None if
+            no model was needed.
         prompt_tokens, completion_tokens: of all generations of the run.
-        written: the files that were put in place.
-        error_type: the class of `harness.errors` that ended it, by name, or None.
+        written: the files that were saved.
+        error_type: the name of the class of `harness.errors` that ended the run, or None.
     """
 
     status: End
@@ -66,11 +65,11 @@ class RunFinished(RunStarted):
 
 @dataclass(slots=True)
 class Listener:
-    """A plugin that has hooks of runs.
+    """A plugin with hooks of runs.
 
     Attributes:
-        call: calls the hook of that plugin alone, and waits for it no longer than a deadline.
-        broken: it has raised or took too long, and is told nothing more.
+        call: calls a hook of this plugin only, within a deadline.
+        broken: a hook raised or timed out, and no more are called.
     """
 
     name: str
@@ -80,34 +79,28 @@ class Listener:
 
 
 def tell(listeners: Iterable[Listener], hook: Hook, run: RunStarted, screen: Screen) -> None:
-    """Call `hook` of every listener; what one of them does wrong is a notice and goes no further.
+    """Call `hook` of every listener; a failure is shown as a notice and never affects the run.
 
-    Ctrl-C stops a run that begins. One that has ended keeps its end, and only the listener stops.
+    Ctrl-C in `run_started` stops the run; in `run_finished` it stops only the listener.
     """
-    faults: tuple[type[BaseException], ...] = (Exception, SystemExit)
+    caught: tuple[type[BaseException], ...] = (Exception, SystemExit)
     if hook == "run_finished":
-        faults = (*faults, KeyboardInterrupt)
+        caught = (*caught, KeyboardInterrupt)
     for listener in listeners:
         if listener.broken:
             continue
         try:
-            with contextlib.redirect_stdout(screen.prints), put_back(_noticed(listener, screen)):
+            with contextlib.redirect_stdout(screen.prints):
                 listener.call(hook, run)
-        except faults as exc:
+        except caught as exc:
             listener.broken = True
             screen.notice(
-                f"plugin {listener.name} is told of no more runs: its {hook} broke: {_reason(exc)} "
-                f"({listener.origin})"
+                f"plugin {listener.name} receives no more events: its {hook} failed: "
+                f"{_reason(exc)} ({listener.origin})"
             )
 
 
-def _noticed(listener: Listener, screen: Screen) -> Callable[[str], None]:
-    """Says what a listener changed of the process."""
-    return lambda changed: screen.notice(f"plugin {listener.name} {changed} ({listener.origin})")
-
-
 def _reason(exc: BaseException) -> str:
-    """What a listener did wrong, in one line."""
     if isinstance(exc, Overdue):
         return str(exc)
     if isinstance(exc, Raised):

@@ -48,7 +48,7 @@ class SkillOptions(BaseModel):
             A file that the same job wrote with other values of them is replaced without asking.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     manner: ClassVar[frozenset[str]] = frozenset()
 
     @field_validator("*")

@@ -7,7 +7,6 @@ In both cases, the run is closed in the run log.
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,8 +30,9 @@ from harness.errors import (
     UnknownSkill,
     UsageError,
 )
-from harness.models import registry
+from harness.models import registry as registries
 from harness.models.pool import Choice, ModelPool, Models
+from harness.models.registry import Registry, Resolution
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import Discovery
@@ -53,9 +53,6 @@ class App:
         plugins: plugin objects to load besides those found, by name.
         bare: load only the framework's own commands, for commands that must work although a plugin
             does not.
-
-    Raises:
-        RegistryError: the registry cannot be used.
     """
 
     def __init__(
@@ -80,18 +77,36 @@ class App:
         self._current_general = GeneralOptions()
         path = self.general.get("registry")
         self._registry_path = Path(path).expanduser() if path else None
+        self._registry: Registry | None = None
         self._pool: ModelPool | None = None
-        self._discovery: Discovery
-        self.reload()
+        self._discover()
 
     @property
     def catalogue(self) -> Catalogue:
         return self._discovery.catalogue
 
     @property
+    def registry(self) -> Registry:
+        """The registry, read on first use.
+
+        Raises:
+            RegistryError: the registry cannot be used.
+        """
+        if self._registry is None:
+            self._registry = self._read_registry()
+        return self._registry
+
+    @property
     def pool(self) -> ModelPool:
-        assert self._pool is not None, "reload() makes the pool"
+        """The loaded models; raises as `registry` does."""
+        if self._pool is None:
+            self._pool = ModelPool(self.registry, self.catalogue.backends)
         return self._pool
+
+    @property
+    def last_resolution(self) -> Resolution | None:
+        """The model in use, and why it was chosen."""
+        return self._pool.last if self._pool is not None else None
 
     def reload(self) -> None:
         """Read the registry and find the skills again; loaded models are freed.
@@ -100,16 +115,16 @@ class App:
             RegistryError: the application is unchanged.
         """
         found = self._read_registry()
-        files = FileStore(found.files, self.settings.cache_dir, self.screen.notice)
+        self._discovery.forget()
+        self.close()
+        self._registry, self._pool = found, None
+        self._discover()
+
+    def _discover(self) -> None:
+        files = FileStore(lambda: self.registry.files, self.settings.cache_dir, self.screen.notice)
         builtins = {"backends": shipped_backends, "commands": Commands(self), **self._plugins}
         discovery = Discovery(self.settings, files, builtins)
-        forgotten = {} if self._pool is None else self._discovery.forget()
-        try:
-            discovery.run(bare=self._bare)
-        except BaseException:  # also on Ctrl-C, the application is unchanged
-            sys.modules.update(forgotten)
-            raise
-        self.close()
+        discovery.run(bare=self._bare)
         self._discovery = discovery
         for failure in self.catalogue.failures:
             self.screen.notice(
@@ -117,7 +132,6 @@ class App:
             )
         for remark in self.catalogue.remarks:
             self.screen.notice(remark)
-        self._pool = ModelPool(found, self.catalogue.backends)
 
     def dispatch(self, line: str) -> Outcome:
         """Run one line and return its outcome.
@@ -304,10 +318,10 @@ class App:
                 self._registry_path = before
                 raise
 
-    def _read_registry(self) -> registry.Registry:
+    def _read_registry(self) -> Registry:
         path = self._registry_path
         required = path is not None or self.settings.registry_required
         user = path or self.settings.user_registry
         if required and not user.is_file():
             raise RegistryError("there is no such registry file", where=str(user))
-        return registry.load(self.settings.shipped_registry, user)
+        return registries.load(self.settings.shipped_registry, user)

@@ -45,7 +45,7 @@ class LineCompleter(Completer):
 
 
 def _skills(catalogue: Catalogue) -> list[tuple[str, str]]:
-    return [(name, found.skill.summary) for name, found in catalogue.skills.items()]
+    return [(name, found.summary) for name, found in catalogue.skills.items()]
 
 
 def _names(catalogue: Catalogue, words: Sequence[str]) -> list[tuple[str, str]]:

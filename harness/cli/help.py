@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.api.options import Flag, GeneralOptions, case_names, flags, grouped
 from harness.api.skill import Skill
+from harness.plugins.catalogue import Found
 
 WIDTH = 96
 USAGE = """\
@@ -20,13 +21,13 @@ Exit codes: 0 success; 1 the skill failed; 2 usage error or bad input; 3 no mode
 4 output not written; 130 interrupted."""
 
 
-def program_help(skills: Iterable[Skill]) -> str:
+def program_help(skills: Iterable[Found | Skill]) -> str:
     """Return the text of `agent.py --help`."""
     options = _options("Options", flags(GeneralOptions).values())
     return "\n\n".join((USAGE, options, overview(skills), EXIT_CODES))
 
 
-def overview(skills: Iterable[Skill]) -> str:
+def overview(skills: Iterable[Found | Skill]) -> str:
     """Return the list of commands, one line each."""
     rows = [(f"/{skill.name}", skill.summary) for skill in sorted(skills, key=lambda s: s.name)]
     return f"Commands (`/help NAME` for details):\n{_columns(rows)}"

@@ -54,7 +54,7 @@ _STOP = frozenset(_COMMON.split())
 def triggered(skills: Mapping[str, Found], line: str) -> tuple[str, str] | None:
     """Return the skill whose trigger matches the line, and its text."""
     for name, found in skills.items():
-        for trigger in found.skill.triggers:
+        for trigger in found.triggers:
             match = re.match(trigger, line.strip(), re.IGNORECASE | re.DOTALL)
             if match:
                 return name, match.groupdict().get("text") or line.strip()
@@ -70,10 +70,10 @@ def described(skills: Mapping[str, Found], line: str) -> list[str]:
     return [
         name
         for name, found in skills.items()
-        if isinstance(found.skill, PromptSkill)
-        and not _declines(found.skill)
-        and first in _verbs(found.skill.file.description)
-        and terms <= _terms(f"{name.replace('-', ' ')} {found.skill.file.description}")
+        if isinstance(skill := found.source, PromptSkill)
+        and not _declines(skill)
+        and first in _verbs(skill.file.description)
+        and terms <= _terms(f"{name.replace('-', ' ')} {skill.file.description}")
     ]
 
 

@@ -66,7 +66,7 @@ def _run(words: list[str]) -> int:
     settings = settings_module.from_environment()
     if rest[:1] in (["--help"], ["-h"]):
         app = App(settings, Frontend("one-shot"), general=general)
-        Screen().result(program_help(f.skill for f in app.catalogue.skills.values()))
+        Screen().result(program_help(app.catalogue.skills.values()))
         return 0
     if not rest and sys.stdin is not None and sys.stdin.isatty():
         from harness.cli import repl

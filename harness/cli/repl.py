@@ -100,7 +100,7 @@ class Repl:
 
     def status(self) -> str:
         """Return the text below the prompt: the model in use."""
-        last = self.app.pool.last
+        last = self.app.last_resolution
         if last is None:
             return " no model in use yet | /models shows what is available"
         instead = f" instead of {last.requested}" if last.fell_back else ""

@@ -18,7 +18,6 @@ from pydantic import AwareDatetime
 from harness.errors import ModelUnavailable, RegistryError, UsageError
 from harness.models.schema import FileEntry, ModelEntry, ServeEntry, Strict
 from harness.settings import registry_folder
-from harness.support import yaml_models
 from harness.support.suggestions import did_you_mean
 
 
@@ -112,6 +111,8 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def _read(path: Path) -> Registry:
+    from harness.support import yaml_models
+
     registry = yaml_models.load(path, Registry, RegistryError)
     root = path.resolve().parent
     for file in registry.files.values():
@@ -123,6 +124,8 @@ def _read(path: Path) -> Registry:
 
 def _check_references(registry: Registry, model_id: str, path: Path) -> None:
     """Raise RegistryError if a model of the file `path` names a missing fallback or file."""
+    from harness.support import yaml_models
+
     entry = registry.models[model_id]
     if entry.fallback is not None and entry.fallback not in registry.models:
         raise RegistryError(

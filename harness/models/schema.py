@@ -12,7 +12,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class FileEntry(Strict):
@@ -120,7 +120,7 @@ class ModelEntry(Strict):
     tasks: tuple[str, ...]
     serve: tuple[ServeEntry, ...] = Field(min_length=1)
     form: Literal["json", "tagged"] = "json"
-    options: RequestOptions = RequestOptions()
+    options: RequestOptions = Field(default_factory=RequestOptions)
     examples: str | None = None
     fallback: str | None = None
     trained_on: Mapping[str, Any] = {}

@@ -30,17 +30,24 @@ class FileStore:
     """The registry's files on this machine.
 
     Args:
-        files: the registry's entries by id.
+        files: the registry's entries by id, or a function that reads them.
         cache_dir: where fetched files and known digests are kept.
         notify: told in one line what is being fetched.
     """
 
     def __init__(
-        self, files: Mapping[str, FileEntry], cache_dir: Path, notify: Callable[[str], None]
+        self,
+        files: Mapping[str, FileEntry] | Callable[[], Mapping[str, FileEntry]],
+        cache_dir: Path,
+        notify: Callable[[str], None],
     ) -> None:
-        self._files = files
+        self._source = files
         self._cache_dir = cache_dir
         self.notify = notify
+
+    @property
+    def _files(self) -> Mapping[str, FileEntry]:
+        return self._source() if callable(self._source) else self._source
 
     def path(self, file_id: str) -> Path:
         """Where the file is, or will be once fetched."""

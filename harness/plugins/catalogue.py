@@ -1,7 +1,8 @@
-"""What plugins have brought, and what was left out: where all else looks them up."""
+"""Everything that plugins contributed, and what was left out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,23 +15,53 @@ from harness.models.backends.base import Backend
 
 
 @dataclass(frozen=True, slots=True)
+class SkillSummary:
+    """What discovery knows of a skill without importing it."""
+
+    name: str
+    summary: str
+    triggers: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
 class Found:
     """A skill and where it comes from.
 
     Attributes:
-        file: its SKILL.md, where it has one.
-        problems: what does not follow the specification of those.
+        source: the skill, or a function that imports it on first use.
+        file: its SKILL.md, if it has one.
+        problems: where that file deviates from the specification.
+        indexed: name, summary and triggers, known before the skill is imported.
     """
 
-    skill: Skill
+    source: Skill | Callable[[], Skill]
     origin: str
     problems: tuple[str, ...] = ()
     file: SkillFile | None = None
+    indexed: SkillSummary | None = None
+
+    @property
+    def skill(self) -> Skill:
+        if not isinstance(self.source, Skill):
+            self.source = self.source()
+        return self.source
+
+    @property
+    def name(self) -> str:
+        return (self.indexed or self.skill).name
+
+    @property
+    def summary(self) -> str:
+        return (self.indexed or self.skill).summary
+
+    @property
+    def triggers(self) -> tuple[str, ...]:
+        return (self.indexed or self.skill).triggers
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFramework:
-    """A framework's file and where it comes from."""
+    """The file of a framework and where it comes from."""
 
     path: Path
     origin: str
@@ -45,19 +76,19 @@ class FoundFormat:
 
 
 @dataclass(slots=True)
-class Brought:
-    """What one plugin brings."""
+class Contributions:
+    """What one plugin contributes."""
 
     skills: list[Found] = field(default_factory=list)
     backends: list[Backend] = field(default_factory=list)
-    frameworks: list[tuple[str, FoundFramework]] = field(default_factory=list)
+    frameworks: dict[str, FoundFramework] = field(default_factory=dict)
     formats: list[FoundFormat] = field(default_factory=list)
     listener: Listener | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PluginFailure:
-    """A plugin that was left out, with the reason in one line and in full."""
+    """A plugin that was left out, with the reason in one line and the traceback."""
 
     name: str
     origin: str
@@ -67,15 +98,14 @@ class PluginFailure:
 
 @dataclass(slots=True)
 class Catalogue:
-    """All that was found.
+    """The result of discovery.
 
     Attributes:
         formats: by suffix.
-        untrusted: a project's plugins that nobody has trusted, by name, not yet loaded.
-        disabled: what the user has disabled, by name, with its origin, or "" for nothing there.
+        untrusted: the project's plugins that are not trusted and not loaded, by name.
+        disabled: the names the user disabled, each with its origin, or "" if nothing has the name.
         framework: the names of the harness's own commands.
-        remarks: what is said of plugins that were loaded, a line each: what they did to the process
-            meanwhile, and what they should change before it breaks them.
+        remarks: one line for each deprecated feature that a loaded plugin uses.
     """
 
     skills: dict[str, Found] = field(default_factory=dict)
@@ -90,7 +120,7 @@ class Catalogue:
     remarks: list[str] = field(default_factory=list)
 
     def formats_for(self, skill: Skill) -> dict[str, FoundFormat]:
-        """The formats that this skill's records can be saved in, but for its own suffixes."""
+        """Return the plugin formats that this skill's records can be saved in, by suffix."""
         return {
             suffix: found
             for suffix, found in self.formats.items()
@@ -99,50 +129,49 @@ class Catalogue:
             and (not found.format.skills or skill.name in found.format.skills)
         }
 
-    def keep(self, brought: Brought, disabled: frozenset[str]) -> None:
-        """Put all of a plugin into the catalogue, or nothing of it.
+    def add(self, plugin: Contributions, disabled: frozenset[str]) -> None:
+        """Add all contributions of a plugin, or none of them.
 
         Args:
-            disabled: names of skills that are passed over, which is noted.
+            disabled: names of skills to skip; each one skipped is recorded.
 
         Raises:
-            UsageError: something of that name is there already.
+            UsageError: a name is already taken.
         """
-        skills, off = self._with(brought.skills, disabled)
-        frameworks, formats = dict(self.frameworks), dict(self.formats)
-        for name, framework in brought.frameworks:
-            if (known := frameworks.get(name)) is not None:
-                raise UsageError(f"there is a framework {name} already, from {known.origin}")
-            frameworks[name] = framework
-        for brought_format in brought.formats:
-            suffix = brought_format.format.suffix
+        skills, off = self._new_skills(plugin.skills, disabled)
+        for name in plugin.frameworks.keys() & self.frameworks.keys():
+            origin = self.frameworks[name].origin
+            raise UsageError(f"there is already a framework {name}, from {origin}")
+        formats = dict(self.formats)
+        for added in plugin.formats:
+            suffix = added.format.suffix
             if (other := formats.get(suffix)) is not None:
-                raise UsageError(f"there is a format {suffix} already, from {other.origin}")
-            formats[suffix] = brought_format
-        for backend in brought.backends:
+                raise UsageError(f"there is already a format {suffix}, from {other.origin}")
+            formats[suffix] = added
+        for backend in plugin.backends:
             if backend.name in self.backends:
-                raise UsageError(f"there is a backend {backend.name} already")
-        self.skills, self.frameworks, self.formats = skills, frameworks, formats
-        self.backends.update({b.name: b for b in brought.backends})
+                raise UsageError(f"there is already a backend {backend.name}")
+        self.skills |= skills
+        self.frameworks |= plugin.frameworks
+        self.formats = formats
+        self.backends |= {backend.name: backend for backend in plugin.backends}
         self.disabled = off | self.disabled
-        if brought.listener is not None:
-            self.listeners.append(brought.listener)
+        if plugin.listener is not None:
+            self.listeners.append(plugin.listener)
 
-    def _with(
-        self, brought: list[Found], disabled: frozenset[str]
+    def _new_skills(
+        self, added: list[Found], disabled: frozenset[str]
     ) -> tuple[dict[str, Found], dict[str, str]]:
-        """The skills with those of a plugin among them, and what of it is disabled."""
-        skills = dict(self.skills)
+        """Return the skills to add, and the disabled ones with their origin."""
+        skills: dict[str, Found] = {}
         off: dict[str, str] = {}
-        mine: set[str] = set()
-        for found in brought:
-            name = found.skill.name
-            if name in mine:
-                raise UsageError(f"it brings /{name} twice")
-            mine.add(name)
+        for found in added:
+            name = found.name
+            if name in skills or name in off:
+                raise UsageError(f"it registers /{name} twice")
             if name in disabled:
                 off[name] = found.origin
-            elif (taken := skills.get(name)) is not None:
+            elif (taken := self.skills.get(name)) is not None:
                 raise duplicate(name, taken.origin)
             else:
                 skills[name] = found
@@ -150,4 +179,4 @@ class Catalogue:
 
 
 def duplicate(name: str, origin: str) -> UsageError:
-    return UsageError(f"the name /{name} is taken by the one from {origin}")
+    return UsageError(f"the name /{name} is already taken by the skill from {origin}")

@@ -1,8 +1,7 @@
-"""Which names the user has disabled: nothing of such a name is loaded, wherever it comes from.
+"""The names that the user has disabled; nothing with such a name is loaded, whatever its source.
 
-A name is disabled, not one skill: that of an entry point, a folder, a SKILL.md, or a skill. So it
-can be done without importing anything, and a name that is given up is nobody's: the skill of a
-stranger does not step into the place of one that was disabled.
+A name may be that of an entry point, a folder, a SKILL.md or a skill, so nothing has to be imported
+to disable it, and no other plugin can take over a disabled name.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from harness.support import json_state
 
 
 class DisabledNames:
-    """The user's decisions, in a JSON file: a list of names."""
+    """A JSON file with a list of names."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def read(self) -> frozenset[str]:
-        """The names; none where there is no file, or a damaged one."""
+        """Return the names; a missing or damaged file holds none."""
         names = json_state.read(self._path)
         return (
             frozenset(n for n in names if isinstance(n, str))
@@ -31,13 +30,17 @@ class DisabledNames:
         """Disable `name`.
 
         Raises:
-            OutputError: the decision cannot be stored.
+            OutputError: the file cannot be written.
         """
         self._write(self.read() | {name})
 
     def remove(self, name: str) -> None:
-        """Enable `name` again. Raises as `add`."""
+        """Enable `name` again; raises as `add` does."""
         self._write(self.read() - {name})
 
     def _write(self, names: frozenset[str]) -> None:
-        json_state.write(self._path, sorted(names), "what is disabled")
+        json_state.write(self._path, sorted(names), "the list of disabled names")
+
+
+def _is_text(name: object) -> bool:
+    return isinstance(name, str)

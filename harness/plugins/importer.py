@@ -1,7 +1,7 @@
-"""Importing a skill's folder: always from its source, under a name that no other folder has.
+"""Importing a skill's folder: always from source, under a module name unique to the folder.
 
-Python's own import would run a `__pycache__` that lies in the folder without looking at the source
-beside it, and so run other code than the user has read and trusted.
+Python's own import would run a `__pycache__` in the folder without comparing it to the source, and
+so run code that the user has not read.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 PREFIX = "harness_folder_"
-OURS = frozenset({"harness", "skills"})
-"""The packages of the program itself, which stay as they are while it runs."""
+OWN_PACKAGES = frozenset({"harness", "skills"})
 
 
-class _SourceOnly(importlib.machinery.SourceFileLoader):
-    """Neither reads compiled files nor leaves any."""
+class _SourceOnlyLoader(importlib.machinery.SourceFileLoader):
+    """Neither reads nor writes compiled files."""
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
@@ -41,7 +40,7 @@ class _FolderFinder(importlib.abc.MetaPathFinder):
         if not fullname.startswith(PREFIX) or path is None:
             return None
         extensions = importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES
-        source = _SourceOnly, importlib.machinery.SOURCE_SUFFIXES
+        source = _SourceOnlyLoader, importlib.machinery.SOURCE_SUFFIXES
         for folder in path:
             finder = importlib.machinery.FileFinder(folder, extensions, source)
             if (spec := finder.find_spec(fullname)) is not None:
@@ -50,7 +49,7 @@ class _FolderFinder(importlib.abc.MetaPathFinder):
 
 
 def import_folder(folder: Path) -> ModuleType:
-    """Import a folder's plugin.py as a package of its own, anew each time."""
+    """Import a folder's plugin.py as a package, again on every call."""
     if not any(isinstance(finder, _FolderFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _FolderFinder())
     tag = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
@@ -58,32 +57,13 @@ def import_folder(folder: Path) -> ModuleType:
     for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
         del sys.modules[name]
     path = folder / "plugin.py"
-    return import_file(package, path, folder, _SourceOnly(package, str(path)))
-
-
-def forget(folders: Iterable[Path], packages: Collection[str]) -> dict[str, ModuleType]:
-    """Have what lies below these folders, and these packages, imported anew when next asked for.
-
-    A plugin may have imported what lies beside it, or is installed, under any name.
-
-    Returns:
-        The modules that are forgotten, by name.
-    """
-    importlib.invalidate_caches()  # else a package that has just been installed is not seen
-    forgotten = {}
-    below = tuple(f"{path}{os.sep}" for f in folders for path in {f.absolute(), f.resolve()})
-    for name, module in list(sys.modules.items()):
-        top = name.partition(".")[0]
-        file = getattr(module, "__file__", None) or ""
-        if top not in OURS and (top in packages or file.startswith(below)):
-            forgotten[name] = sys.modules.pop(name)
-    return forgotten
+    return import_file(package, path, folder, _SourceOnlyLoader(package, str(path)))
 
 
 def import_file(
     name: str, path: Path, folder: Path, loader: importlib.abc.Loader | None = None
 ) -> ModuleType:
-    """Import `path` as the package `name`, whose modules lie in `folder`."""
+    """Import `path` as the package `name`, whose modules are in `folder`."""
     spec = importlib.util.spec_from_file_location(
         name, path, loader=loader, submodule_search_locations=[str(folder)]
     )
@@ -97,3 +77,14 @@ def import_file(
         del sys.modules[name]
         raise
     return module
+
+
+def forget(folders: Iterable[Path], packages: Collection[str]) -> None:
+    """Remove the modules below these folders, and these packages, from `sys.modules`."""
+    importlib.invalidate_caches()  # otherwise a newly installed package is not found
+    below = tuple(f"{path}{os.sep}" for f in folders for path in {f.absolute(), f.resolve()})
+    for name, module in list(sys.modules.items()):
+        top = name.partition(".")[0]
+        file = getattr(module, "__file__", None) or ""
+        if top not in OWN_PACKAGES and (top in packages or file.startswith(below)):
+            del sys.modules[name]

@@ -1,8 +1,7 @@
-"""Loading one plugin at a time, so that what is broken costs itself alone.
+"""Loading one plugin at a time, so that a broken plugin affects only itself.
 
-`PluginHost.load` imports, registers and questions one plugin. Whatever that raises, `SystemExit`
-included, or a deadline that passes, becomes a `PluginFailure` in the catalogue, and nothing of that
-plugin stays behind.
+`PluginHost.load` imports a plugin, registers it and calls its `register_` hooks. Any exception,
+`SystemExit` included, and a deadline that passes become a `PluginFailure` in the catalogue.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from harness.api.skill import Skill
 from harness.errors import UsageError
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import (
-    Brought,
     Catalogue,
+    Contributions,
     Found,
     FoundFormat,
     FoundFramework,
@@ -37,38 +36,30 @@ from harness.plugins.catalogue import (
 from harness.plugins.checks import check_api, check_format, check_framework
 from harness.plugins.skill_checks import check_skill
 from harness.support.timeouts import Overdue, Raised, within
-from harness.terminal.process_state import put_back
 from harness.terminal.stdout_guard import prints
 
 T = TypeVar("T")
-REASON = 300
-"""Characters of a reason that are shown in its one line."""
+MAX_REASON = 300
+"""Maximum length, in characters, of the one-line reason of a failure."""
 
 
 class PluginHost:
-    """The plugin manager and what its plugins brought.
+    """The plugin manager and the catalogue that it fills.
 
     Args:
-        files: handed to plugins that bring backends.
-        deadline: seconds that a stranger's plugin may take to be imported, and as many for each
-            further step.
-        strict: raise instead of keeping a failure.
+        files: passed to plugins that register backends.
+        deadline: seconds allowed for importing a third-party plugin, and for each hook call.
+        strict: raise exceptions instead of recording failures.
 
     Attributes:
-        disabled: names of skills that are not kept from now on.
+        disabled: names of skills to skip.
     """
 
-    def __init__(
-        self,
-        files: FileStore,
-        *,
-        deadline: float,
-        strict: bool = False,
-    ) -> None:
+    def __init__(self, files: FileStore, *, deadline: float, strict: bool = False) -> None:
         self.catalogue = Catalogue()
+        self.disabled: frozenset[str] = frozenset()
         self._files = files
         self._deadline = deadline
-        self.disabled: frozenset[str] = frozenset()
         self._strict = strict
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
@@ -81,63 +72,68 @@ class PluginHost:
         file: SkillFile | None = None,
         *,
         ours: bool = False,
-    ) -> None:
-        """Load, register and question one plugin; whatever it does wrong is its own failure.
+    ) -> Contributions | None:
+        """Load one plugin and return its contributions, or None after recording a failure.
 
         Args:
-            ours: it is part of this code, so that nothing has to be guarded against.
+            load: imports the plugin.
+            ours: the plugin is part of this program: no deadline, no redirected streams.
         """
         plugin: object | None = None
-        run = _at_once if ours else partial(within, self._deadline, name=f"loading {name}")
+        call = _call_directly if ours else partial(within, self._deadline, name=f"loading {name}")
         try:
-            with contextlib.nullcontext() if ours else self._guarded(name, origin):
-                plugin = run(load)
-                run(partial(check_api, plugin))
+            with contextlib.nullcontext() if ours else _redirected():
+                plugin = call(load)
+                call(partial(check_api, plugin))
                 deprecated = self._register(plugin, f"{name} ({origin})")
-                brought = run(partial(self._ask, plugin, origin, file))
-                if self._listens(plugin):
-                    brought.listener = self._listener(plugin, name, origin, ours=ours)
-                if brought == Brought():
-                    raise UsageError("it has no hook that brings anything")
-                self.catalogue.keep(brought, self.disabled)
+                found = call(partial(self._collect, plugin, origin, file, ours=ours))
+                if self._has_run_hooks(plugin):
+                    found.listener = self._listener(plugin, name, origin, ours=ours)
+                if found == Contributions():
+                    raise UsageError("it has no hook that registers anything")
+                self.catalogue.add(found, self.disabled)
             self.catalogue.remarks += deprecated
-        except (Exception, SystemExit) as exc:  # noqa: BLE001  a stranger's code may raise anything
+            return found
+        except (Exception, SystemExit) as exc:  # noqa: BLE001  plugin code may raise anything
             if plugin is not None and self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
-            self.fail(name, origin, self._reason(name, exc))
+            self.fail(name, origin, self._cause(name, exc))
+            return None
 
-    @contextlib.contextmanager
-    def _guarded(self, name: str, origin: str) -> Iterator[None]:
-        """What is printed goes to stderr, stdin is empty, and what is changed is put back."""
+    def add(self, name: str, origin: str, indexed: Contributions) -> None:
+        """Add the contributions of a plugin that is not imported yet."""
+        try:
+            self.catalogue.add(indexed, self.disabled)
+        except UsageError as exc:
+            self.fail(name, origin, exc)
 
-        def say(changed: str) -> None:
-            self.catalogue.remarks.append(f"plugin {name} {changed} ({origin})")
+    def fail(self, name: str, origin: str, exc: BaseException, *, traced: bool = True) -> None:
+        """Record why a plugin is left out.
 
-        given = sys.stdin
-        with (
-            Path(os.devnull).open(encoding="utf-8") as nothing,
-            contextlib.redirect_stdout(prints(sys.stderr)),
-        ):
-            try:
-                sys.stdin = nothing
-                with put_back(say):
-                    yield
-            finally:
-                sys.stdin = given
+        Args:
+            traced: keep the traceback too.
+        """
+        if self._strict:
+            raise exc
+        kind = "" if isinstance(exc, UsageError) else f"{type(exc).__name__}: "
+        full = "".join(traceback.format_exception(exc)) if traced else ""
+        lines = str(exc).strip().splitlines() or [""]
+        message = lines[-1 if isinstance(exc, pluggy.PluginValidationError) else 0]
+        reason = "".join(c for c in f"{kind}{message}".removesuffix(": ") if c.isprintable())
+        self.catalogue.failures.append(PluginFailure(name, origin, reason[:MAX_REASON], full))
 
-    def _reason(self, name: str, exc: BaseException) -> BaseException:
-        """What to say of a plugin that could not be loaded."""
+    def _cause(self, name: str, exc: BaseException) -> BaseException:
         if isinstance(exc, Overdue):
             return UsageError(
                 f"it was not loaded within {self._deadline:g} s",
-                hint=f"HARNESS_PLUGIN_DEADLINE gives it more; `/skills disable {name}` spares it.",
+                hint=f"Raise HARNESS_PLUGIN_DEADLINE, or use `/skills disable {name}`.",
             )
         return exc.__cause__ or exc if isinstance(exc, Raised) else exc
 
     def _register(self, plugin: object, name: str) -> list[str]:
-        """Register a plugin; returns what it uses that is deprecated, a line each.
+        """Register a plugin and return one line for each deprecated feature it uses.
 
-        Each is given as a DeprecationWarning too, for the tests of the plugin's author.
+        Each is also issued as a DeprecationWarning, for the plugin's own tests.
         """
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -147,28 +143,30 @@ class PluginHost:
             warnings.warn_explicit(found.message, found.category, found.filename, found.lineno)
         return [f"{name}: {found.message}" for found in caught]
 
-    def _ask(self, plugin: object, origin: str, file: SkillFile | None) -> Brought:
-        """Call the hooks of this plugin alone that bring something."""
-        brought = Brought()
+    def _collect(
+        self, plugin: object, origin: str, file: SkillFile | None, *, ours: bool
+    ) -> Contributions:
+        """Call the `register_` hooks of this plugin and check what they register."""
+        found = Contributions()
         problems = file.problems if file else ()
 
         def add_skill(skill: Skill) -> None:
-            check_skill(skill)
-            brought.skills.append(Found(skill, origin, problems, file))
+            check_skill(skill, schema=not ours)
+            found.skills.append(Found(skill, origin, problems, file))
 
         def add_framework(name: str, path: Path) -> None:
             check_framework(name, path)
-            brought.frameworks.append((name, FoundFramework(path, origin)))
+            found.frameworks[name] = FoundFramework(path, origin)
 
         def add_format(output_format: Format) -> None:
             check_format(output_format)
-            brought.formats.append(FoundFormat(output_format, origin))
+            found.formats.append(FoundFormat(output_format, origin))
 
         self._call("register_skills", plugin, register=add_skill)
-        self._call("register_backends", plugin, register=brought.backends.append, files=self._files)
+        self._call("register_backends", plugin, register=found.backends.append, files=self._files)
         self._call("register_frameworks", plugin, register=add_framework)
         self._call("register_formats", plugin, register=add_format)
-        return brought
+        return found
 
     def _call(self, hook: str, plugin: object, **arguments: Any) -> None:
         """Call one hook of one plugin."""
@@ -176,14 +174,11 @@ class PluginHost:
         others = [p for p in everyone if p is not None and p is not plugin]
         self._manager.subset_hook_caller(hook, others)(**arguments)
 
-    def _listens(self, plugin: object) -> bool:
-        """Whether the plugin has a hook of runs."""
+    def _has_run_hooks(self, plugin: object) -> bool:
         callers = (getattr(self._manager.hook, hook) for hook in get_args(Hook))
         return any(i.plugin is plugin for caller in callers for i in caller.get_hookimpls())
 
     def _listener(self, plugin: object, name: str, origin: str, *, ours: bool) -> Listener:
-        """Who is told of runs, within the deadline that loading has."""
-
         def call(hook: Hook, run: RunStarted) -> None:
             work = partial(self._call, hook, plugin, run=run)
             if ours:
@@ -193,26 +188,21 @@ class PluginHost:
 
         return Listener(name, origin, call)
 
-    def fail(self, name: str, origin: str, exc: BaseException, *, traced: bool = True) -> None:
-        """Note why a plugin is left out.
 
-        Args:
-            traced: it was code that failed, so that where says more than what.
-        """
-        if self._strict:
-            raise exc
-        kind = "" if isinstance(exc, UsageError) else f"{type(exc).__name__}: "
-        full = "".join(traceback.format_exception(exc)) if traced else ""
-        said = str(exc).strip().splitlines() or [""]
-        told = said[-1 if isinstance(exc, pluggy.PluginValidationError) else 0]  # pluggy's verdict
-        reason = _printable(f"{kind}{told}".removesuffix(": "))
-        self.catalogue.failures.append(PluginFailure(name, origin, reason, full))
+@contextlib.contextmanager
+def _redirected() -> Iterator[None]:
+    """Send printed text to stderr and make stdin empty while plugin code runs."""
+    original = sys.stdin
+    with (
+        Path(os.devnull).open(encoding="utf-8") as empty,
+        contextlib.redirect_stdout(prints(sys.stderr)),
+    ):
+        sys.stdin = empty
+        try:
+            yield
+        finally:
+            sys.stdin = original
 
 
-def _at_once(work: Callable[[], T]) -> T:
+def _call_directly(work: Callable[[], T]) -> T:
     return work()
-
-
-def _printable(line: str) -> str:
-    """The line as far as it can be printed: a stranger may have written it."""
-    return "".join(c for c in line if c.isprintable())[:REASON]

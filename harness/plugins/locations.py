@@ -1,4 +1,4 @@
-"""Where the files of skills lie: in folders that are searched, and beside the code of packages."""
+"""Locating the files of skills: in the searched folders, and beside the code of packages."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from pathlib import Path
 from harness.agent_skills import skill_md
 
 DEPTH = 3
-"""How deep below a skills folder a SKILL.md is looked for."""
+"""Maximum depth below a skills folder at which a SKILL.md is found."""
 FOLDERS = 2000
-"""How many folders are looked into below one: links may lead anywhere."""
+"""Maximum number of folders searched below a skills folder, since links may lead anywhere."""
 SKIPPED_FOLDERS = {"node_modules", "__pycache__", "site-packages"}
 
 
 def distribution(point: importlib.metadata.EntryPoint) -> str:
-    """Where an entry point comes from; what is installed may be damaged."""
+    """Return the name and version of the distribution that declares an entry point."""
     try:
         return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-    except Exception:  # noqa: BLE001  there is no telling what a damaged one raises
+    except Exception:  # noqa: BLE001  the metadata may be damaged in any way
         return point.value
 
 
 def beside(module: str) -> Path | None:
-    """The SKILL.md in the folder of an imported module, unless that is no folder of its own."""
+    """Return the SKILL.md in the folder of an imported package, if there is one."""
     loaded = sys.modules.get(module)
     file = getattr(loaded, "__file__", None)
     if not isinstance(file, str) or not getattr(loaded, "__package__", ""):
@@ -36,9 +36,9 @@ def beside(module: str) -> Path | None:
 
 
 def skill_files(root: Path) -> Iterator[Path]:
-    """Every SKILL.md below `root`, sorted; a skill's own folder is not searched for others.
+    """Yield every SKILL.md below `root`, sorted; folders of skills are not searched further.
 
-    A file of that name in other letters counts, for the reader to say so.
+    A file whose name differs only in case is yielded too; reading it reports the wrong name.
     """
     for count, (folder, children, names) in enumerate(os.walk(root, followlinks=True)):
         if count >= FOLDERS:

@@ -11,7 +11,6 @@ from harness.api.skill import Call, Result, Skill
 from harness.errors import HarnessError, SkillFailed
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
-from harness.terminal.process_state import put_back
 
 MAX_EXIT_CODE = 255
 RESULT_FIELDS: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -33,16 +32,11 @@ def isolated(who: str, screen: Screen, run: Run) -> Iterator[None]:
     Args:
         who: the owner of the code, for messages.
 
-    What it changes of the process is put back (`harness.terminal.process_state`).
-
     Raises:
         HarnessError: what the code raised; anything else it raises becomes SkillFailed.
     """
     try:
-        with (
-            contextlib.redirect_stdout(screen.prints),
-            put_back(lambda changed: screen.notice(f"{who} {changed}")),
-        ):
+        with contextlib.redirect_stdout(screen.prints):
             yield
     except (HarnessError, KeyboardInterrupt):
         raise

@@ -1,7 +1,6 @@
-"""How far a job is: rows done and failed, tokens a second, and the time that is left.
+"""The progress of a job: rows done and failed, tokens per second, and the remaining time.
 
-On a terminal it is a bar; elsewhere a line now and then, so that the log of an unattended job
-tells how it went.
+A terminal shows a bar; other streams receive a line at intervals, for logs of unattended jobs.
 """
 
 from __future__ import annotations
@@ -17,23 +16,22 @@ from dataclasses import dataclass, field
 from harness.terminal.console import Screen
 
 LINE_EVERY = 30.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines if stderr is not a terminal."""
 MEMORY = 60.0
-"""Seconds after which a measurement of the speed counts for a third: the time constant of its
-exponentially weighted moving average."""
+"""Time constant, in seconds, of the exponentially weighted moving average of the speed."""
 
 
 @dataclass(slots=True)
-class Pace:
-    """Counts of a running job and what follows from them. Rows are weighed by their length.
+class ProgressEstimate:
+    """The counts of a running job, its speed, and its remaining time.
 
-    The time left comes from the tokens left, since texts differ much in length: tokens for a unit
-    of weight, as in the rows that are done, times the weight that is left, over tokens a second.
+    Rows differ in length, so each has a weight. The remaining time is the remaining weight, times
+    the tokens per weight of the finished rows, divided by tokens per second.
 
     Attributes:
-        rows, weight: all that is to be done.
-        filtered: rows that were left out before the job began.
-        clock: seconds from any start.
+        rows, weight: the total of the job.
+        filtered: the number of rows that were left out before the job.
+        clock: returns a time in seconds.
     """
 
     rows: int
@@ -53,8 +51,8 @@ class Pace:
     def __post_init__(self) -> None:
         self._measured = (self.clock(), 0)
 
-    def counter(self, row: str) -> Callable[[str], None]:
-        """What a row's worker calls with each piece of its answer: about a token, until it ends."""
+    def token_counter(self, row: str) -> Callable[[str], None]:
+        """Return a callback for each piece of a row's text, which is about a token."""
 
         def count(_: str) -> None:
             with self._lock:
@@ -63,8 +61,8 @@ class Pace:
 
         return count
 
-    def row(self, row: str, weight: int, tokens: int | None) -> None:
-        """Count a row that has ended, with its completion tokens; None for one that failed."""
+    def finish_row(self, row: str, weight: int, tokens: int | None) -> None:
+        """Count a finished row with its completion tokens, or None for a failed one."""
         self.done += tokens is not None
         self.failed += tokens is None
         with self._lock:
@@ -76,7 +74,7 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """Tokens a second of late."""
+        """Tokens per second, recent ones weighted more."""
         now, (then, before) = self.clock(), self._measured
         if now - then >= 1:
             latest, kept = (self.tokens - before) / (now - then), math.exp((then - now) / MEMORY)
@@ -86,7 +84,7 @@ class Pace:
 
     @property
     def seconds_left(self) -> float | None:
-        """None as long as it cannot be said."""
+        """The remaining time, or None while it is unknown."""
         if not self.rate or not self._weight_done or not self._tokens_done:
             return None
         left = (self.weight - self._weight_done) * self._tokens_done / self._weight_done
@@ -103,7 +101,7 @@ class Pace:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: "40 s", "3 min", "2 h 5 min"."""
+    """Format seconds: "40 s", "3 min", "2 h 5 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -111,10 +109,12 @@ def duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def shown(pace: Pace, screen: Screen, description: str) -> Iterator[Callable[[], None]]:
-    """Show `pace` on stderr for as long as the block runs; call what it yields after each row."""
+def show_progress(
+    estimate: ProgressEstimate, screen: Screen, description: str
+) -> Iterator[Callable[[], None]]:
+    """Show an estimate on stderr during the block; yields a function to call after each row."""
     if not screen.err.isatty() or os.environ.get("TERM") == "dumb":
-        with _lines(pace, screen, description) as update:
+        with _lines(estimate, screen, description) as update:
             yield update
         return
     from rich.console import Console
@@ -124,23 +124,25 @@ def shown(pace: Pace, screen: Screen, description: str) -> Iterator[Callable[[],
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[pace]}", markup=False),
+        TextColumn("{task.fields[estimate]}", markup=False),
     )
     with Progress(*columns, console=Console(file=screen.err), transient=True) as bar:
-        # The bar asks for the text ten times a second, so that the rate moves between two rows.
-        task = bar.add_task(description, total=pace.rows, pace=pace)
-        yield lambda: bar.update(task, completed=pace.done + pace.failed)
+        # rich formats the estimate ten times per second, so the rate changes between two rows.
+        task = bar.add_task(description, total=estimate.rows, estimate=estimate)
+        yield lambda: bar.update(task, completed=estimate.done + estimate.failed)
 
 
 @contextlib.contextmanager
-def _lines(pace: Pace, screen: Screen, description: str) -> Iterator[Callable[[], None]]:
-    said = pace.clock()
+def _lines(
+    estimate: ProgressEstimate, screen: Screen, description: str
+) -> Iterator[Callable[[], None]]:
+    last_line = estimate.clock()
 
     def update() -> None:
-        nonlocal said
-        if pace.clock() - said >= LINE_EVERY:
-            said = pace.clock()
-            ended = pace.done + pace.failed
-            screen.notice(f"{description}: {ended} of {pace.rows}, {pace}".rstrip(", "))
+        nonlocal last_line
+        if estimate.clock() - last_line >= LINE_EVERY:
+            last_line = estimate.clock()
+            ended = estimate.done + estimate.failed
+            screen.notice(f"{description}: {ended} of {estimate.rows}, {estimate}".rstrip(", "))
 
     yield update

@@ -1,4 +1,4 @@
-"""A small JSON file of the user's decisions: replaced whole, so that no reader sees half of it."""
+"""A small JSON file, replaced as a whole so that no reader sees a partial one."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from harness.errors import OutputError
 
 
 def read(path: Path) -> Any:
-    """What the file holds; None where there is none, or a damaged one."""
+    """Return the content of the file, or None if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
 
 
-def write(path: Path, decisions: Any, what: str) -> None:
-    """Put the decisions into the file.
+def write(path: Path, content: Any, what: str) -> None:
+    """Replace the content of the file.
 
     Args:
-        what: what they are, for the error: "the trust".
+        what: what is stored, for the error message: "the trust".
 
     Raises:
-        OutputError: they cannot be stored; the file is as it was.
+        OutputError: it cannot be written; the file is unchanged.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(decisions, indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
         temporary.replace(path)
     except OSError as exc:
         with contextlib.suppress(OSError):

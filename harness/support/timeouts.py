@@ -1,56 +1,52 @@
-"""A stranger's code under a deadline: Python cannot stop it, but nobody has to wait for it."""
+"""Calling plugin code with a deadline.
+
+Python cannot stop a thread, but the caller need not wait for it.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
 class Overdue(Exception):
-    """The time is over, and the work goes on in a thread of its own until the process ends."""
+    """The deadline passed; the call continues in a daemon thread until the process ends."""
 
 
 class Raised(Exception):
-    """What the work raised is the cause, be it `SystemExit` or `KeyboardInterrupt`."""
+    """The call raised its `__cause__`, which may be `SystemExit` or `KeyboardInterrupt`."""
 
 
 def within(seconds: float, work: Callable[[], T], name: str) -> T:
-    """Do the work in a thread, and wait for it no longer than told.
+    """Call `work` in a daemon thread and wait at most `seconds` for its result.
 
-    The thread is a daemon, as are those that it starts, so that the process ends without them. It
-    is no main thread either: code that installs a handler of signals fails in it.
+    Signal handlers cannot be installed by `work`, since it does not run in the main thread.
 
     Args:
-        name: the thread's.
+        name: the name of the thread.
 
     Raises:
-        Overdue: it is not done in time.
-        Raised: it raised something.
-        KeyboardInterrupt: Ctrl-C while waiting; what the work itself raises by that name does not
-            count as one.
+        Overdue: it has not finished in time.
+        Raised: it raised an exception.
+        KeyboardInterrupt: Ctrl-C was pressed while waiting.
     """
-    attempt = _Attempt(work)
-    thread = threading.Thread(target=attempt.run, name=name, daemon=True)
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            results.append(work())
+        except BaseException as exc:  # noqa: BLE001  plugin code may raise anything
+            errors.append(exc)
+
+    thread = threading.Thread(target=attempt, name=name, daemon=True)
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        raise Overdue(f"not done within {seconds:g} s")
-    if attempt.error is not None:
-        raise Raised from attempt.error
-    return attempt.results[0]
-
-
-class _Attempt(Generic[T]):
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._work = work
-        self.results: list[T] = []
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self.results.append(self._work())
-        except BaseException as exc:  # noqa: BLE001  a stranger's code may raise anything
-            self.error = exc
+        raise Overdue(f"not finished within {seconds:g} s")
+    if errors:
+        raise Raised from errors[0]
+    return results[0]

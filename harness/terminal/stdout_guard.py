@@ -81,15 +81,3 @@ def to_stderr() -> None:
         os.dup2(STDERR, STDOUT)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
-
-
-def mend() -> bool:
-    """Reopen descriptor 1 if a plugin has closed it; return True if so."""
-    if _own is None:
-        return False
-    try:
-        os.fstat(STDOUT)
-    except OSError:
-        to_stderr()
-        return True
-    return False

@@ -1,1 +1,1 @@
-"""/annotate: the abstract of a paper, taken apart in the moves of a framework."""
+"""/annotate: paper abstracts annotated with the moves of a framework."""

@@ -1,7 +1,4 @@
-"""Finished annotations that a general model is shown before the paper (few-shot).
-
-A model's entry of the registry names a table with a column for each move, as gold has them.
-"""
+"""Few-shot examples for general models, from the table that a registry entry names."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from skills.nanda.reply_formats import Example
 
 
 def examples_for(entry: ModelEntry, framework: Framework) -> tuple[Example, ...]:
-    """All rows of the table that `entry` names, in order; nothing where it names none.
+    """Return the rows of the entry's table of examples, or () if it has none.
 
     Raises:
         InputError: the table cannot be read, has no row, or a row lacks a move.

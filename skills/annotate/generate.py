@@ -1,12 +1,12 @@
-"""One paper, one annotation: ask, validate, repair once, check, and say where it comes from.
+"""Annotate one paper: request, validate, repair once, check, and record the provenance.
 
-Nothing here reads or writes anything but the model, so that a job can do it for every row of a
-table: `prepare` says what would be asked, and under which key, and `annotate` asks it.
+Nothing here reads or writes anything but the model, so that a job can call it for every row of a
+table: `prepare` makes the request and its content key, `annotate` sends it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,35 +25,12 @@ from skills.nanda.paper import Paper
 from skills.nanda.reply_formats import FORMS, Form, UnusableReply
 
 
-@dataclass(slots=True)
-class _Spent:
-    """What all attempts took together."""
-
-    attempts: int = 0
-    prompt: int = 0
-    cached: int = 0
-    completion: int = 0
-    seconds: float = 0.0
-
-    def add(self, reply: Reply) -> Reply:
-        self.attempts += 1
-        self.prompt += reply.prompt_tokens
-        self.cached += reply.cached_tokens
-        self.completion += reply.completion_tokens
-        self.seconds += reply.seconds
-        return reply
-
-    @property
-    def tokens(self) -> dict[str, int]:
-        return {"prompt": self.prompt, "cached": self.cached, "completion": self.completion}
-
-
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A paper's request to one model, ready to be sent.
+    """The request for a paper to one model.
 
     Attributes:
-        provenance: what can be said before it is sent (`_provenance`), `key` included.
+        provenance: what is known before the request is sent (`_provenance`), with the key.
     """
 
     paper: Paper
@@ -73,10 +50,10 @@ def prepare(
     """Make the request for `paper`.
 
     Args:
-        max_tokens: completion tokens at most, instead of what a full annotation can need.
+        max_tokens: the limit of completion tokens, instead of the size of a full annotation.
 
     Raises:
-        InputError: the examples of the model's entry cannot be used.
+        InputError: the examples of the model's registry entry cannot be used.
     """
     form = FORMS[model.entry.form](framework, examples_for(model.entry, framework))
     request = form.request(paper, model, max_tokens)
@@ -87,39 +64,34 @@ def prepare(
 def annotate(
     prepared: Prepared, model: ServedModel, on_text: OnText | None = None
 ) -> dict[str, Any]:
-    """Ask for the moves of a prepared paper.
+    """Generate the moves of a prepared paper, and return them in their stored form.
 
     Args:
-        on_text: handed the answers as they come; only good for showing that something comes.
-
-    Returns:
-        The stored form, ready for JSON: the id under `paper.id_field`, title, the moves in order,
-        checks (`checks.check`) and provenance: `Prepared.provenance`, and attempts, tokens and
-        seconds of all of them, and created.
+        on_text: receives the text as it is generated, for progress only.
 
     Raises:
         InvalidReply: no usable answer, not even after one repair; `raw` is the last one.
         Whatever `ServedModel.generate` raises.
     """
-    paper, form = prepared.paper, prepared.form
-    moves, spent = _ask(form, prepared.request, model, on_text)
-    return {
-        paper.id_field: paper.id,
-        "title": paper.title,
-        **moves,
-        "checks": check(paper.abstract, form.framework.stated(moves)),
-        "provenance": {
-            **prepared.provenance,
-            "attempts": spent.attempts,
-            "tokens": spent.tokens,
-            "seconds": round(spent.seconds, 3),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        },
-    }
+    form, request = prepared.form, prepared.request
+    replies = [model.generate(request, on_text)]
+    try:
+        return stored_form(prepared, read_moves(form, replies[0]), replies)
+    except UnusableReply as exc:
+        problem = str(exc)
+    # The repair shows this answer alone: a growing history would cost tokens and context.
+    repair = form.repair(request, replies[0].text, problem)
+    try:
+        replies.append(model.generate(repair, on_text))
+        return stored_form(prepared, read_moves(form, replies[1]), replies)
+    except UnusableReply as exc:
+        raise _invalid(model, str(exc), replies[1]) from exc
+    except InputError as exc:  # the answer is so long that the repair does not fit the context
+        raise _invalid(model, problem, replies[0]) from exc
 
 
 def read_moves(form: Form, reply: Reply) -> dict[str, str]:
-    """All moves of an answer, tidied and in the framework's order.
+    """Return all moves of an answer, normalized and in the framework's order.
 
     Raises:
         UnusableReply: it was cut off, has another form, or a move is missing, empty or too long.
@@ -135,25 +107,36 @@ def read_moves(form: Form, reply: Reply) -> dict[str, str]:
     return {name: moves[name] for name in form.framework.names}
 
 
-def _ask(
-    form: Form, request: Request, model: ServedModel, on_text: OnText | None
-) -> tuple[dict[str, str], _Spent]:
-    """The moves, from the first answer or from one repair of it, and what both took."""
-    spent = _Spent()
-    reply = spent.add(model.generate(request, on_text))
-    try:
-        return read_moves(form, reply), spent
-    except UnusableReply as exc:
-        problem = str(exc)
-    # Only this answer is shown again: a growing history would cost tokens and context.
-    repair = form.repair(request, reply.text, problem)
-    try:
-        reply = spent.add(model.generate(repair, on_text))
-        return read_moves(form, reply), spent
-    except UnusableReply as exc:
-        raise _invalid(model, str(exc), reply) from exc
-    except InputError as exc:  # the answer was so long that the repair does not fit the context
-        raise _invalid(model, problem, reply) from exc
+def stored_form(
+    prepared: Prepared, moves: Mapping[str, str], replies: Sequence[Reply], **provenance: Any
+) -> dict[str, Any]:
+    """Return the stored form of an annotation, ready for JSON.
+
+    It has the id under `paper.id_field`, title, the moves in order, checks (`checks.check`) and
+    provenance: that of the request, then attempts, tokens and seconds of all replies, and created.
+
+    Args:
+        provenance: further entries.
+    """
+    paper = prepared.paper
+    return {
+        paper.id_field: paper.id,
+        "title": paper.title,
+        **moves,
+        "checks": check(paper.abstract, prepared.form.framework.stated(dict(moves))),
+        "provenance": {
+            **prepared.provenance,
+            **provenance,
+            "attempts": len(replies),
+            "tokens": {
+                "prompt": sum(reply.prompt_tokens for reply in replies),
+                "cached": sum(reply.cached_tokens for reply in replies),
+                "completion": sum(reply.completion_tokens for reply in replies),
+            },
+            "seconds": round(sum(reply.seconds for reply in replies), 3),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    }
 
 
 def _invalid(model: ServedModel, problem: str, reply: Reply) -> InvalidReply:
@@ -161,21 +144,21 @@ def _invalid(model: ServedModel, problem: str, reply: Reply) -> InvalidReply:
         f"{model.resolution.resolved} gave no usable annotation, not even after one repair: "
         f"{problem}",
         raw=reply.text,
-        hint="`--model NAME` asks another model; `/models` lists them.",
+        hint="`--model NAME` selects another model; `/models` lists them.",
     )
 
 
 def _provenance(paper: Paper, form: Form, request: Request, model: ServedModel) -> dict[str, Any]:
-    """Where an annotation comes from: all that is needed to tell it from another, or to repeat it.
+    """Return what identifies a request: enough to compare annotations and to repeat them.
 
-    requested and resolved are model ids, and reason says why they differ, or is null. digests are
-    the sha256 of the model's files. prompt_sha256 is of the canonical JSON of the first request's
-    messages, schema_sha256 of the JSON Schema or grammar it was held to (null: of none).
+    requested and resolved are model ids; reason explains a difference, else it is null. digests are
+    the sha256 of the model's files. prompt_sha256 is that of the canonical JSON of the first
+    request's messages, schema_sha256 that of its JSON Schema or grammar (null without one).
     """
     resolution, serve = model.resolution, model.resolution.chosen.serve
     framework = form.framework
     messages = [{"role": m.role, "content": m.content} for m in request.messages]
-    held_to = request.json_schema or request.grammar
+    constraint = request.json_schema or request.grammar
     return {
         "requested": resolution.requested,
         "resolved": resolution.resolved,
@@ -190,7 +173,7 @@ def _provenance(paper: Paper, form: Form, request: Request, model: ServedModel) 
             "digest": framework.digest,
         },
         "prompt_sha256": sha256_of(messages),
-        "schema_sha256": sha256_of(held_to) if held_to else None,
+        "schema_sha256": sha256_of(constraint) if constraint else None,
         "sampling": {
             "temperature": request.temperature,
             "seed": request.seed,
@@ -202,7 +185,7 @@ def _provenance(paper: Paper, form: Form, request: Request, model: ServedModel) 
 
 
 def _in_words(error: Mapping[str, Any]) -> str:
-    """One complaint of pydantic, as a model and a reader of the log understand it."""
+    """Return a pydantic error in words that a model and a reader of the log understand."""
     key = ".".join(map(str, error["loc"]))
     words = {
         "missing": "is missing",

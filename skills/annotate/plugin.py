@@ -1,4 +1,4 @@
-"""The skill /annotate. Everything it needs to work is imported when it runs."""
+"""The skill /annotate. Modules are imported when they are needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skills.corpus.options import (
     TitledColumnOptions,
     WorkerOptions,
 )
-from skills.nanda.framework_option import FrameworkOption, chosen
+from skills.nanda.framework_option import FrameworkOption, selected_framework
 
 _ASK = r"(?:please\s+|can\s+you\s+|could\s+you\s+|would\s+you\s+)*annotate\s+"
 _WHAT = r"(?:this|the|my|following|arxiv|paper|abstract|file|text|preprint|from|of|in|with|id)"
@@ -34,7 +34,7 @@ _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
 
 
 def _day(value: Any, *, last: bool) -> Any:
-    """The first or the last day of a date, a month or a year as it is written in ISO 8601."""
+    """Return the first or last day of an ISO 8601 date, month or year; other types as they are."""
     if not isinstance(value, str):
         return value
     if parts := _DATE.fullmatch(value.strip()):
@@ -43,9 +43,9 @@ def _day(value: Any, *, last: bool) -> Any:
         try:
             until = calendar.monthrange(year, month)[1] if last else 1
             return date(year, month, int(parts[3] or until))
-        except ValueError:  # month 13, day 31 of a shorter one, year 0
+        except ValueError:  # month 13, February 30, year 0
             pass
-    raise ValueError(f"{value!r} is no date; write 2025, 2025-01 or 2025-01-31")
+    raise ValueError(f"{value!r} is not a date; write 2025, 2025-01 or 2025-01-31")
 
 
 class PaperOptions(SkillOptions):
@@ -77,21 +77,21 @@ class TopicOptions(JobOptions):
 
 class Annotate(Skill):
     name = "annotate"
-    summary = "Take abstracts apart in the eight moves of the Nanda framework"
+    summary = "Annotate paper abstracts with the eight moves of the Nanda framework"
     usage = "TEXT|FILE|TABLE|ARXIV_ID|TOPIC|-"
     details = (
         "TEXT is an abstract of 40 words or more, FILE a .txt or .md file with one, ARXIV_ID\n"
-        "the id or address of a paper on arXiv, and - reads the abstract from stdin. The answer\n"
-        "is one JSON object with claim, evidence, method, scope, limitation, comparison,\n"
-        'implication and novelty; a move that the abstract does not state is "Not stated."\n'
+        "the id or URL of a paper on arXiv, and - reads the abstract from stdin. The result is\n"
+        "a JSON object with claim, evidence, method, scope, limitation, comparison, implication\n"
+        'and novelty; a move that the abstract does not state is "Not stated."\n'
         "\n"
         "TABLE is a .csv, .tsv, .jsonl or .parquet file with a column of abstracts, or a .md list\n"
-        "of papers. Every annotation is kept in the corpus as soon as it is there, so the same\n"
-        "line goes on where it was stopped; see /corpus. Without a file to save to, the answer\n"
-        "is one JSON object a line.\n"
+        "of papers. Each annotation is stored in the corpus at once, and the same line continues\n"
+        "a stopped job; see /corpus. Without a file to save to, the result is one JSON object\n"
+        "per line.\n"
         "\n"
-        "TOPIC is anything shorter: papers on it are looked up in the corpus and then at arXiv\n"
-        "and annotated, and the answer is a survey of them."
+        "TOPIC is anything shorter: papers on it are searched in the corpus and then at arXiv\n"
+        "and annotated, and the result is a survey of them."
     )
     triggers: ClassVar[tuple[str, ...]] = (
         rf"{_ASK}(?:{_WHAT}\s+)*{_TEXT}\s*[:\n]\s*(?P<text>\S.*)\Z",
@@ -121,12 +121,12 @@ class Annotate(Skill):
         return "a topic" if is_topic(call.text) else "one paper"
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
-        """Annotations are kept in the user's own corpus, as those of any line are."""
+        """Return what changes; writing into the user's own corpus is not a change."""
         assert isinstance(options, Annotate.Options)
         return f"writes into the database {options.db}" if options.db else ""
 
     def run(self, call: Call) -> Result:
-        framework = chosen(call.options.framework, call.frameworks)
+        framework = selected_framework(call.options.framework, call.frameworks)
         variant = self.variant(call)
         if variant == "a table":
             from skills.annotate.papers import table_in

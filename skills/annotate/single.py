@@ -1,4 +1,4 @@
-"""/annotate with one abstract."""
+"""/annotate ABSTRACT: one paper."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skills.nanda.framework import Framework
 
 
 def annotate_text(call: Call, framework: Framework) -> Result:
-    """Annotate the abstract that the line gives or names."""
+    """Annotate the abstract that the line contains or names."""
     options = call.options
     paper = read_paper(
         call.text,
@@ -28,7 +28,7 @@ def annotate_text(call: Call, framework: Framework) -> Result:
     )
 
     def work(model: ServedModel) -> dict[str, Any]:
-        # Shown only now: a download and a fallback have lines of their own to say before.
+        # Progress starts here, after the notices of a download or a fallback.
         with call.screen.progress("annotating") as tick:
             pieces = itertools.count(1)
             prepared = prepare(paper, framework, model, options.max_tokens)

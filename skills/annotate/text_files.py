@@ -1,4 +1,4 @@
-"""Text files that hold an abstract: reading them with care, and finding title and abstract."""
+"""Read text files with an abstract, and find its title."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.support.text_input import SUFFIXES
 from skills.corpus.tables import reader
 
 TITLE_WORDS = 30
-"""A first line of no more words than this may be a title; the longest title of the gold has 21."""
+"""The maximum length of a title in the first line; the longest in gold_train.csv has 21 words."""
 
 _HEADING = re.compile(r"#{1,6}[ \t]+(?P<text>[^\n]+?)[ \t]*#*[ \t]*(?:\n|\Z)")
 _LABEL_LINE = re.compile(
@@ -31,16 +31,15 @@ _NEXT_HEADING = re.compile(r"^#{1,6}[ \t]+\S", re.MULTILINE)
 
 
 def read(path: Path) -> str:
-    """The text of a file.
+    """Return the text of a file.
 
     Raises:
-        InputError: it is missing, a folder, empty, too big, of an unknown suffix, no text, or not
-            UTF-8.
+        InputError: its suffix is not supported, or see `text_input.read_text`.
     """
     where = str(path)
     if path.suffix and path.suffix.lower() not in SUFFIXES:
         raise InputError(
-            f"/annotate reads no {path.suffix} files",
+            f"/annotate does not read {path.suffix} files",
             where=where,
             hint=f"It reads an abstract from {' and '.join(SUFFIXES)}, and a table of papers from "
             f"{', '.join(reader.SUFFIXES)}; save it as one of these.",
@@ -51,12 +50,12 @@ def read(path: Path) -> str:
 
 
 def title_and_abstract(text: str) -> tuple[str, str]:
-    """The title, or "", and the abstract.
+    """Return the title, or "", and the abstract.
 
-    The title is a first heading "# ...", or a first line alone, short and without a full stop, with
-    an empty line and more text after it. The abstract is what follows a line "Abstract" up to the
-    next heading, or else all the rest; a label "Abstract:" before it is left out. Front matter in
-    YAML is left out, and its title and abstract come first.
+    The title is a heading "# ..." at the beginning, or a short first line without a full stop that
+    is followed by an empty line and more text. The abstract is the text after a line "Abstract" up
+    to the next heading, else the whole rest without a label "Abstract:". Title and abstract in YAML
+    front matter take precedence.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip("\ufeff \t\n\f\v")
     given, body = _without_front_matter(body)
@@ -73,13 +72,13 @@ def title_and_abstract(text: str) -> tuple[str, str]:
 
 
 def _without_front_matter(text: str) -> tuple[str, str]:
-    """The title that front matter gives, or "", and the abstract in it, or else what follows it."""
+    """The title in the front matter, or "", and its abstract or the text after it."""
     found = _FRONT_MATTER.match(text)
     if found is None:
         return "", text
     try:
         parsed = front_matter.parse(found["yaml"], Path(), lenient=True)
-    except UsageError:  # a text between two rules
+    except UsageError:  # text between two horizontal rules
         return "", text
     keys = {key.casefold(): key for key in parsed.fields}
     if not keys or any(re.search(r"\s", key) for key in keys):

@@ -1,4 +1,4 @@
-"""What the subcommands of /corpus do: each takes the call and hands back its result."""
+"""Run the subcommands of /corpus."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from harness.api.skill import Call, Result
 from harness.errors import InputError, NothingFound
 from harness.runs.grammar import as_path
-from skills.corpus import exporters, views
-from skills.corpus import stats as statistics
+from skills.corpus import exporters, stats, views
 from skills.corpus.db import reads
 from skills.corpus.db.connection import default_path, open_corpus
 from skills.corpus.db.verify import verify_all
@@ -21,23 +20,21 @@ from skills.corpus.search import filters, fulltext
 from skills.corpus.search.query_syntax import parse_years, unknown
 from skills.corpus.tables.columns import Columns
 from skills.nanda.framework import Framework
-from skills.nanda.framework_option import chosen
+from skills.nanda.framework_option import selected_framework
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 HITS = 20
 SHOWN = 50
-"""Papers that `filter` shows unless --limit says otherwise; it saves all."""
+"""Papers that `filter` shows without --limit; it saves all."""
 
 
 def add(call: Call) -> Result:
     from skills.corpus import importer
 
     options, framework = call.options, _framework(call)
-    if not call.text.strip():
-        raise InputError("there is no file to add", hint="/corpus add papers.csv")
-    path = as_path(call.text.strip())
+    path = as_path(_text(call, "/corpus add papers.csv"))
     columns = Columns(options.abstract_column, options.id_column, options.title_column)
     with open_corpus(_database(call)) as db, call.screen.progress(f"adding {path.name}") as tick:
         added = importer.add(db, path, framework, columns, limit=options.limit, tick=tick)
@@ -46,111 +43,85 @@ def add(call: Call) -> Result:
     return Result(views.added(added, path), {"file": str(path), **dataclasses.asdict(added)})
 
 
-def search_moves(call: Call) -> Result:
+def search(call: Call) -> Result:
     options, framework = call.options, _framework(call)
     for move in options.move:
         if move not in framework.names:
             raise unknown("move", move, framework.names)
-    if not call.text.strip():
-        raise InputError("there is nothing to look for", hint="/corpus search WORDS")
-    narrowing = fulltext.Narrowing(
-        options.move,
-        options.category,
-        None if options.year is None else parse_years(options.year),
-    )
+    query = _text(call, "/corpus search WORDS")
+    years = None if options.year is None else parse_years(options.year)
+    narrowing = fulltext.Narrowing(options.move, options.category, years)
     with _opened(call) as db:
-        found = fulltext.search(db, call.text, framework, narrowing, limit=options.limit or HITS)
-    _say_unknown(call, found.without_year, "year")
-    if found.hits and not found.ranked:
-        call.screen.notice(
-            f"more than {fulltext.COMMON:,} moves hold each word; these are the newest that match"
-        )
-    if found.capped:
-        call.screen.notice(
-            f"more than {fulltext.RANKED:,} moves match; these are the best of the newest"
-        )
+        found = fulltext.search(db, query, framework, narrowing, limit=options.limit or HITS)
+    _report_unknown(call, found.without_year, "year")
     if not found.hits:
-        phrase = "words in double quotes must stand together; " if '"' in call.text else ""
+        phrase = "words in double quotes must be adjacent; " if '"' in query else ""
         raise NothingFound(
-            f"no move holds {call.text.strip()[:60]}" + _narrowed(call),
-            hint=f"All words must stand in one move ({phrase}endings do not matter).",
+            f"no move contains {query[:60]}" + _narrowed(call),
+            hint=f"All words must be in one move ({phrase}endings do not matter).",
         )
     ids = list(dict.fromkeys(hit.annotation_id for hit in found.hits))
-    return _saved_or(
-        call,
-        Result(views.hits(found), {"hits": [hit.as_dict() for hit in found.hits]}),
-        ids,
-        f"Search: {call.text.strip()}",
-    )
+    shown = Result(views.hits(found), {"hits": [hit.as_dict() for hit in found.hits]})
+    return _saved_or(call, shown, ids, f"Search: {query}")
 
 
 def filter_papers(call: Call) -> Result:
     framework = _framework(call)
     conditions = filters.parse(call.text, framework)
+    text = " ".join(call.text.split())
     with _opened(call) as db:
         selected = filters.select(db, conditions, framework)
         ids = selected.ids[: call.options.limit]
         shown = [] if call.targets else ids[: call.options.limit or SHOWN]
         items = list(reads.annotated(db, framework, shown))
     for column, count in selected.unknown.items():
-        _say_unknown(call, count, column)
+        _report_unknown(call, count, column)
     if not selected.ids:
         raise NothingFound(
-            f"no annotation meets {' '.join(call.text.split())[:80]}",
-            hint="`/corpus stats` tells what there is.",
+            f"no annotation meets {text[:80]}", hint="`/corpus stats` shows what there is."
         )
     found = len(selected.ids)
     if not call.targets and found > len(shown):
         call.screen.notice(f"{found:,} papers; the first {len(shown):,} are shown (--limit N)")
-    return _saved_or(
-        call,
-        Result(
-            views.papers(items, framework),
-            {"found": found, "papers": [item.record for item in items]},
-        ),
-        ids,
-        f"Filter: {' '.join(call.text.split())}",
-    )
+    data = {"found": found, "papers": [item.record for item in items]}
+    return _saved_or(call, Result(views.papers(items, framework), data), ids, f"Filter: {text}")
 
 
-def stats(call: Call) -> Result:
-    _take_no_text(call)
-    framework = _framework(call)
+def statistics(call: Call) -> Result:
+    _refuse_text(call)
     with _opened(call) as db:
-        counted = statistics.of_corpus(db, framework)
+        counted = stats.of_corpus(db, _framework(call))
     return Result(views.statistics(counted), counted.as_dict())
 
 
 def show(call: Call) -> Result:
-    asked = call.text.strip()
-    if not asked:
-        raise InputError("there is no id", hint="/corpus show ID")
+    wanted = _text(call, "/corpus show ID")
     with _opened(call) as db:
-        kept = reads.find(db, asked)
-    if not kept:
+        found = reads.find(db, wanted)
+    if not found:
         raise NothingFound(
-            f"the corpus has no paper {asked[:60]}",
+            f"the corpus has no paper {wanted[:60]}",
             hint="`/corpus search WORDS` and `/corpus filter` list the ids of papers.",
         )
-    return Result(views.kept(kept), {"papers": [views.kept_as_dict(paper) for paper in kept]})
+    return Result(views.stored_papers(found), {"papers": list(map(views.stored_paper_json, found))})
 
 
 def export(call: Call) -> Result:
-    _take_no_text(call)
+    _refuse_text(call)
     framework = _framework(call)
     with _opened(call) as db:
         ids = reads.current_ids(db, framework)
-        failed = [*reads.failures(db)]
+        failed = list(reads.failures(db))
     if not ids and not failed:
         raise NothingFound(
             f"the corpus has no annotations by the framework {framework.name}",
-            hint="`/annotate TABLE` makes them; `/corpus add TABLE` takes them in.",
+            hint="`/annotate TABLE` creates them; `/corpus add TABLE` imports them.",
         )
     return _saved_or(call, Result(), ids, "Corpus", failed)
 
 
 def verify(call: Call) -> Result:
-    _take_no_text(call)
+    _refuse_text(call)
     with _opened(call) as db:
         checked, wrong = verify_all(db)
     data = {"checked": checked, "wrong": [dataclasses.asdict(one) for one in wrong]}
@@ -159,9 +130,9 @@ def verify(call: Call) -> Result:
 
 COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "add": add,
-    "search": search_moves,
+    "search": search,
     "filter": filter_papers,
-    "stats": stats,
+    "stats": statistics,
     "show": show,
     "export": export,
     "page": export,
@@ -176,7 +147,7 @@ def _saved_or(
     title: str,
     failed: Sequence[Failure] = (),
 ) -> Result:
-    """`shown`, or where there are targets what writes these annotations to them."""
+    """Return `shown`, or the writers of these annotations if there are targets."""
     if not call.targets:
         return shown
     framework, path = _framework(call), _database(call)
@@ -195,7 +166,7 @@ def _saved_or(
 
 
 def _framework(call: Call) -> Framework:
-    return chosen(call.options.framework, call.frameworks)
+    return selected_framework(call.options.framework, call.frameworks)
 
 
 def _database(call: Call) -> Path:
@@ -206,17 +177,22 @@ def _opened(call: Call) -> AbstractContextManager[Database]:
     return open_corpus(_database(call), must_exist=True)
 
 
-def _take_no_text(call: Call) -> None:
-    if call.text.strip():
-        raise InputError(
-            f"/corpus {call.subcommand} takes no text, but found {call.text.strip()[:40]!r}"
-        )
+def _text(call: Call, usage: str) -> str:
+    text = call.text.strip()
+    if not text:
+        raise InputError(f"/corpus {call.subcommand} needs an argument", hint=f"Usage: {usage}")
+    return text
 
 
-def _say_unknown(call: Call, count: int, what: str) -> None:
+def _refuse_text(call: Call) -> None:
+    if text := call.text.strip():
+        raise InputError(f"/corpus {call.subcommand} takes no text, but got {text[:40]!r}")
+
+
+def _report_unknown(call: Call, count: int, what: str) -> None:
     if count:
-        papers = "1 paper that matches is" if count == 1 else f"{count:,} papers that match are"
-        call.screen.notice(f"{papers} left out, since the {what} is not known")
+        papers = "1 matching paper is" if count == 1 else f"{count:,} matching papers are"
+        call.screen.notice(f"{papers} left out, since the {what} is unknown")
 
 
 def _narrowed(call: Call) -> str:

@@ -1,20 +1,20 @@
-"""The content key of an annotation: the same work has the same key, whoever asks for it and where.
+"""Compute the content key of an annotation: the same work has the same key everywhere.
 
     key = "n1:" + sha256(canonical JSON of)
         input       sha256 of the abstract on one line
         prompt      sha256 of the canonical JSON of the first request's messages
-        schema      sha256 of the JSON Schema or grammar the answer is held to, or null
-        form        how the answer is read: "json" or "tagged"
+        schema      sha256 of the JSON Schema or grammar that constrains the reply, or null
+        form        the format of the reply: "json" or "tagged"
         framework   sha256 of the framework's content
-        model       sha256 of the weights and of the adapter, by role; of a server that tells none,
+        model       sha256 of the weights and of the adapter, by role; for a server without them,
                     its backend and the model's name there
         sampling    temperature, seed, max_tokens
-        moves       of an imported annotation alone, which no model was asked for: sha256 of the
-                    canonical JSON of its moves
+        moves       only for an imported annotation, which no model made: sha256 of the canonical
+                    JSON of its moves
 
 Canonical JSON has sorted keys, no blanks, and is UTF-8. Slots, threads and addresses are left out:
-they do not change what is generated. "n1" is raised whenever code alone changes what the same
-parts give, such as the repair that follows an unusable answer.
+they do not change the output. "n1" is increased whenever code changes the output for the same
+parts, such as the repair after an unusable reply.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from skills.nanda.framework import RESERVED, sha256_of
 
 VERSION = "n1"
 IMPORT = "import"
-"""The backend, and the model, of an annotation that came in a file; the file's name is `where`."""
+"""The backend and model of an annotation imported from a file, whose name is `where`."""
 
 
 def key_of(provenance: Mapping[str, Any]) -> str:
-    """Compute the key from an annotation's provenance; `key` itself is not looked at."""
+    """Compute the key from an annotation's provenance, without its `key`."""
     imported = provenance["backend"] == IMPORT
     served = IMPORT if imported else f"{provenance['backend']}/{provenance['where']}"
     parts = {
@@ -48,7 +48,7 @@ def key_of(provenance: Mapping[str, Any]) -> str:
 
 
 def verify(record: Mapping[str, Any], abstract: str) -> list[str]:
-    """What is wrong between a stored annotation, its key and `abstract`; empty if all agree."""
+    """Return the mismatches between a record, its key and `abstract`."""
     from skills.nanda.paper import abstract_digest
 
     provenance = record["provenance"]

@@ -1,4 +1,4 @@
-"""The files that annotations are saved in, by suffix: the same for a job and for the corpus."""
+"""Write annotations to files by suffix, for jobs and for the corpus."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def writers(
     title: str,
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Write]:
-    """What writes each kind of file.
+    """Return the writer of each suffix.
 
     Args:
-        id_column: what the papers' id is called in a table.
-        items, failures: go through what is written, from the beginning at each call.
-        title, about: of a page: its heading, and facts that stand above it.
+        id_column: the name of the papers' ids in a table.
+        items, failures: return new iterators over all of them.
+        title, about: the heading of a page, and facts shown at its top.
     """
     from skills.corpus.tables import markdown_writer
     from skills.corpus.tables import writers as tables
@@ -53,7 +53,7 @@ def writers(
 
 
 def _write_json(file: IO[bytes], items: Iterator[Annotated]) -> None:
-    """One JSON array of the records, one on each line."""
+    """Write a JSON array of the records, one per line."""
     before = b"[\n"
     for item in items:
         file.write(before + json.dumps(item.record, ensure_ascii=False).encode())

@@ -18,8 +18,7 @@ from harness._version import __version__
 from harness.errors import InputError
 from harness.support.text_input import shown
 from skills.corpus.content_key import IMPORT, key_of, verify
-from skills.corpus.db import papers as paper_rows
-from skills.corpus.db import store
+from skills.corpus.db import papers, store
 from skills.corpus.db.connection import transaction
 from skills.corpus.records import Annotated
 from skills.corpus.tables.annotated_reader import complete_rows
@@ -148,7 +147,7 @@ def _prepare(db: Database, row: TableRow, framework: Framework) -> _Prepared:
         return _Prepared(row)
     moves = row.valid_moves(framework)
     provenance, renamed = _provenance(row, moves, framework)
-    key, paper_id = provenance["key"], paper_rows.known(db, row.paper)
+    key, paper_id = provenance["key"], papers.row_id(db, row.paper)
     if paper_id is not None and store.has(db, key, paper_id):
         return _Prepared(row, key, None, renamed)
     return _Prepared(row, key, _annotated(row, moves, provenance, framework), renamed)
@@ -162,10 +161,10 @@ def _add(db: Database, prepared: _Prepared, framework: Framework, added: Added) 
     if prepared.row.repeat:
         added.repeated += 1
         return
-    is_known = paper_rows.known(db, paper) is not None
+    is_known = papers.row_id(db, paper) is not None
     added.known_papers += is_known
     added.papers += not is_known
-    paper_id = paper_rows.keep(db, paper)
+    paper_id = papers.save(db, paper)
     if prepared.key is None:
         added.without_moves += 1
         return

@@ -1,4 +1,4 @@
-"""The skill /corpus. Everything it needs to work is imported when it runs."""
+"""Define the skill /corpus; its dependencies are imported when it runs."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ class Corpus(Skill):
     summary = "Search, filter, count and export the papers that have been annotated"
     usage = "TEXT"
     details = (
-        "What follows a subcommand:\n"
-        "  add FILE       a table of papers (.csv, .tsv, .jsonl, .parquet, .md); where it has a\n"
-        "                 column for each move, with their annotations; no model is asked\n"
-        '  search WORDS   all of them in one move; "words in double quotes" are a phrase\n'
+        "Arguments of the subcommands:\n"
+        "  add FILE       a table of papers (.csv, .tsv, .jsonl, .parquet, .md); with a column\n"
+        "                 for each move, annotations are imported, too; no model is used\n"
+        '  search WORDS   all must be in one move; "words in double quotes" are a phrase\n'
         "  filter CONDITION ...\n"
-        "                 all of them: limitation=stated scope=unstated comparison~baseline\n"
+        "                 all must hold: limitation=stated scope=unstated comparison~baseline\n"
         '                 claim!~"a phrase" year=2023..2025 category=cs.CL model=NAME\n'
         "                 support<0.5 unsupported>0; != is the opposite of =\n"
-        "  show ID        the id that a paper has in its source, or its number in the corpus\n"
+        "  show ID        the id of a paper in its source, or its number in the corpus\n"
         "  export FILE    all annotations, in any of the formats below\n"
-        "  page [FILE]    the same as a page to look at\n"
+        "  page [FILE]    all annotations as an HTML page\n"
         "\n"
-        "`save to PATH` keeps what search and filter find."
+        "`save to PATH` saves the results of search and filter."
     )
     text = "optional"
     subcommands: ClassVar[dict[str, str]] = {
-        "add": "take in papers and annotations from a file",
-        "search": "find moves by their words, the best first",
+        "add": "import papers and annotations from a file",
+        "search": "find moves by their words, best matches first",
         "filter": "find papers by what their annotations state",
-        "stats": "count: who states what, by category and year; support; failures",
-        "show": "one paper with its annotation",
+        "stats": "statistics: stated moves by category and year, support, failures",
+        "show": "show a paper with its annotations",
         "export": "write all annotations to a file",
-        "page": "write all annotations to a page for the browser (corpus.html)",
-        "verify": "compute all keys anew, and say which annotations do not agree with theirs",
+        "page": "write all annotations to an HTML page (corpus.html)",
+        "verify": "compute all keys again and report the annotations that do not match theirs",
     }
     saves = (".jsonl", ".csv", ".parquet", ".json", ".md", ".html")
     target_text: ClassVar[dict[str, str]] = {"export": "", "page": "corpus.html"}
@@ -77,11 +77,10 @@ class Corpus(Skill):
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         assert isinstance(options, Corpus.Options)
         where = f"the database {options.db}" if options.db else "your corpus"
-        return f"takes papers and annotations into {where}" if subcommand == "add" else ""
+        return f"adds papers and annotations to {where}" if subcommand == "add" else ""
 
     def run(self, call: Call) -> Result:
-        asked = call.subcommand
-        if not asked:
+        if not call.subcommand:
             word = call.text.split(maxsplit=1)[:1]
             raise UsageError(
                 f"/corpus has no subcommand {word[0][:40]!r}"
@@ -89,25 +88,21 @@ class Corpus(Skill):
                 else "/corpus needs a subcommand",
                 hint=f"It has {', '.join(self.subcommands)}.",
             )
-        _check_targets(call)
-        from skills.corpus.commands import COMMANDS
-
-        return COMMANDS[asked](call)
-
-
-def _check_targets(call: Call) -> None:
-    """Raise UsageError for targets that the subcommand does not write."""
-    asked = call.subcommand
-    if call.targets and asked not in _SAVED:
-        raise UsageError(f"/corpus {asked} saves no file", hint="--json prints its result as JSON.")
-    if asked == "page":
-        for target in call.targets:
+        if call.targets and call.subcommand not in _SAVED:
+            raise UsageError(
+                f"/corpus {call.subcommand} saves no file",
+                hint="--json prints its result as JSON.",
+            )
+        for target in call.targets if call.subcommand == "page" else ():
             if target.suffix.lower() != ".html":
                 raise UsageError(
                     "a page is an .html file",
                     where=str(target),
                     hint="/corpus export writes the other formats.",
                 )
+        from skills.corpus.commands import COMMANDS
+
+        return COMMANDS[call.subcommand](call)
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""An annotation with its paper: what tables are written from, and what the database hands out."""
+"""Define annotated papers and failures, as the database returns them and files contain them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Annotated:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A paper that has no annotation, and why.
+    """A paper whose annotation failed.
 
     Attributes:
-        error_type: the class of the error, as `harness.errors` names it.
-        reason: what happened and what to do, for people.
-        retryable: whether the same request may succeed later.
-        raw_reply: the model's last answer, "" where there was none.
+        error_type: the name of the error's class in `harness.errors`.
+        reason: what happened and what to do.
+        retryable: True if the same request may succeed later.
+        raw_reply: the model's last reply, "" if there was none.
     """
 
     paper: Paper

@@ -1,7 +1,7 @@
-"""What a corpus holds in numbers: who states what, how well the abstracts bear it out, what failed.
+"""Count a corpus: stated moves by category and year, support by the abstracts, failures.
 
-`of_corpus` asks the database, `of_items` counts annotations that are at hand; both give the same
-`Stats` for the same annotations.
+`of_corpus` queries the database, `of_items` counts given annotations; both return the same `Stats`
+for the same annotations.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 CATEGORIES = 12
-"""Categories with a line of their own; the papers of the others are one line."""
+"""Categories with a row of their own; the others share one."""
 OTHER, UNKNOWN = "other", "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class MoveStats:
-    """One move over all annotations.
+    """The statistics of one move.
 
     Attributes:
-        stated: annotations that state it, of all.
+        stated: annotations that state it, out of all.
         support: mean of `checks.support` over those that state it, 0 to 1; None if none does.
-        numbers, names: those with a number or name that the abstract lacks, of those that state it.
+        numbers, names: those with an unsupported number or name, out of those that state it.
     """
 
     move: str
@@ -43,7 +43,7 @@ class MoveStats:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The annotations of one category or year: how many, and who of them states each move."""
+    """The annotations of one category or year, and the share that states each move."""
 
     name: str
     papers: int
@@ -52,16 +52,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The numbers of a corpus, or of one job's rows.
+    """The statistics of a corpus, or of one job's rows.
 
     Attributes:
-        papers: all of them, with and without an annotation.
-        annotations: the current ones of this framework, which all that follows is about.
-        models: annotations by the model that made them, the commonest first.
+        papers: all papers, annotated or not.
+        annotations: the current ones of this framework, to which the rest refers.
+        models: annotations by model, most frequent first.
         moves: in the framework's order.
-        categories: by the paper's first category, the commonest first, then "other" and "unknown".
+        categories: by the first category, most frequent first, then "other" and "unknown".
         years: in order, "unknown" last.
-        failures: papers without an annotation by the type of the error, the commonest first.
+        failures: papers without an annotation by error type, most frequent first.
     """
 
     framework: str
@@ -74,7 +74,7 @@ class Stats:
     failures: Mapping[str, int]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; every share as `Share.as_dict`."""
+        """Return the JSON form, with shares as in `Share.as_dict`."""
         return {
             "framework": self.framework,
             "papers": self.papers,
@@ -96,11 +96,11 @@ class Stats:
 
 
 def of_corpus(db: Database, framework: Framework) -> Stats:
-    """The numbers of the whole corpus."""
+    """Return the statistics of the whole corpus."""
     from skills.corpus.db.reads import failures
 
     facets: Counter[_Facets] = Counter()
-    # From papers to annotations, each by an index that holds all that is asked of it.
+    # Both tables are read by covering indexes, since their rows are long.
     for category, year, stated, count in db.conn.execute(
         "SELECT category, year, stated, count(*)"
         " FROM papers INDEXED BY papers_facets CROSS JOIN annotations ON paper_id = papers.id"
@@ -134,7 +134,7 @@ def of_corpus(db: Database, framework: Framework) -> Stats:
 def of_items(
     items: Iterable[Annotated], failures: Iterable[Failure], framework: Framework
 ) -> Stats:
-    """The numbers of these annotations and failures alone; `items` is gone through once."""
+    """Return the statistics of these annotations and failures; `items` is iterated once."""
     facets: Counter[_Facets] = Counter()
     models: Counter[str] = Counter()
     sums: dict[str, _Sums] = defaultdict(_Sums)
@@ -153,12 +153,12 @@ def of_items(
 
 
 _Facets = tuple[str, int | None, frozenset[str]]
-"""First category, year, and the moves that are stated."""
+"""First category, year, and stated moves."""
 
 
 @dataclass(slots=True)
 class _Sums:
-    """What the checks of one move add up to, over the annotations that state it."""
+    """Sums of the checks of one move, over the annotations that state it."""
 
     supports: int = 0
     support: float = 0.0

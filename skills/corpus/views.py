@@ -1,17 +1,18 @@
-"""What /corpus shows: the same facts as its JSON, for people."""
+"""Render the results of /corpus as text, with the same facts as their JSON."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness.terminal.tables import table
-from skills.corpus.db.reads import Kept
-from skills.corpus.db.verify import Wrong
+from skills.corpus.db.reads import StoredPaper
+from skills.corpus.db.verify import Mismatch
 from skills.corpus.importer import Added
-from skills.corpus.records import Annotated, Failure
+from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import Found
 from skills.corpus.stats import Group, Stats
 from skills.nanda.framework import RESERVED, Framework
@@ -20,42 +21,39 @@ from skills.reporting.statistics import Share
 WIDTH = 96
 _LEGEND = """\
 stated: percent of the annotations, with the 95% interval; support: mean share of a move's words
-found in the abstract; amiss: percent of the stated moves with a number or name that it lacks"""
+found in the abstract; unsupported: percent of the stated moves with a number or name not in it"""
 
 
 def added(added: Added, path: Path) -> str:
-    """What an import has brought, in sentences."""
-    lines = [
-        f"Added {_count(added.papers, 'paper')} and {_count(added.annotations, 'annotation')} "
-        f"from {path}."
-    ]
+    """Return the counts of an import."""
+    annotations = _count(added.annotations, "annotation")
+    lines = [f"Added {_count(added.papers, 'paper')} and {annotations} from {path}."]
     if added.known_papers or added.known_annotations:
-        lines.append(
-            f"{_count(added.known_papers, 'paper')} and "
-            f"{_count(added.known_annotations, 'annotation')} were there already."
-        )
-    if added.without_moves:
-        lines.append(f"Without moves: {_count(added.without_moves, 'paper')}.")
-    if added.empty:
-        lines.append(f"Left out without an abstract: {_count(added.empty, 'row')}.")
-    if added.repeated:
-        lines.append(f"Left out as repeated: {_count(added.repeated, 'row')}.")
-    if added.renamed:
-        lines.append(
-            f"{_count(added.renamed, 'annotation')} did not agree with what the file says of where "
-            "they come from, and count as imported."
-        )
+        known = _count(added.known_annotations, "annotation")
+        lines.append(f"Already present: {_count(added.known_papers, 'paper')} and {known}.")
+    for count, what, text in (
+        (added.without_moves, "paper", "Without moves: {}."),
+        (added.empty, "row", "Skipped without an abstract: {}."),
+        (added.repeated, "row", "Skipped as repeated: {}."),
+        (
+            added.renamed,
+            "annotation",
+            "Counted as imported, since their provenance in the file does not match them: {}.",
+        ),
+    ):
+        if count:
+            lines.append(text.format(_count(count, what)))
     return "\n".join(lines)
 
 
 def hits(found: Found) -> str:
-    """One line for each move that was found."""
+    """Return one line per move."""
     rows = [(hit.id, hit.year, hit.title, hit.move, hit.snippet) for hit in found.hits]
     return table(("paper", "year", "title", "move", "text"), rows)
 
 
 def papers(items: Iterable[Annotated], framework: Framework) -> str:
-    """One line for each paper."""
+    """Return one line per paper."""
     rows = []
     for item in items:
         moves = {name: item.record[name] for name in framework.names}
@@ -66,7 +64,7 @@ def papers(items: Iterable[Annotated], framework: Framework) -> str:
 
 
 def statistics(stats: Stats) -> str:
-    """All of it in tables; shares are percent, with their 95% interval."""
+    """Return the statistics as tables; shares are percent, with their 95% interval."""
     blocks = [_totals(stats)]
     if stats.annotations:
         blocks += [
@@ -79,13 +77,13 @@ def statistics(stats: Stats) -> str:
     return "\n\n".join(blocks)
 
 
-def kept(found: Sequence[Kept]) -> str:
-    """Papers in full."""
-    return "\n\n\n".join(map(_kept, found))
+def stored_papers(found: Sequence[StoredPaper]) -> str:
+    """Return papers in full."""
+    return "\n\n\n".join(map(_stored_paper, found))
 
 
-def kept_as_dict(found: Kept) -> dict[str, Any]:
-    """A paper for JSON: what is known of it, its annotations' records, and its failure."""
+def stored_paper_json(found: StoredPaper) -> dict[str, Any]:
+    """Return a paper, the records of its annotations, and its failure."""
     paper, failure = found.paper, found.failure
     return {
         "row": found.row_id,
@@ -96,21 +94,17 @@ def kept_as_dict(found: Kept) -> dict[str, Any]:
         "categories": paper.categories,
         "abstract": paper.abstract,
         "annotations": [item.record for item in found.annotations],
-        "failure": None if failure is None else _failure_as_dict(failure),
+        "failure": failure and {k: v for k, v in asdict(failure).items() if k != "paper"},
     }
 
 
-def verified(checked: int, wrong: Sequence[Wrong]) -> str:
-    """How many agree, and those that do not."""
+def verified(checked: int, wrong: Sequence[Mismatch]) -> str:
+    """Return how many annotations match their keys, and the others."""
     if not wrong:
-        return f"{_count(checked, 'annotation')} checked: all agree with their keys."
+        return f"{_count(checked, 'annotation')} checked: all match their keys."
     rows = [(one.annotation, one.paper, "; ".join(one.reasons)) for one in wrong]
-    return "\n".join(
-        (
-            f"{_count(checked, 'annotation')} checked, {len(wrong):,} of them wrong:",
-            table(("annotation", "paper", "what is wrong"), rows),
-        )
-    )
+    listed = table(("annotation", "paper", "mismatch"), rows)
+    return f"{_count(checked, 'annotation')} checked, {len(wrong):,} do not match:\n{listed}"
 
 
 def _totals(stats: Stats) -> str:
@@ -131,7 +125,8 @@ def _moves(stats: Stats) -> str:
         )
         for move in stats.moves
     ]
-    return table(("move", "stated", "support", "numbers amiss", "names amiss"), rows)
+    head = ("move", "stated", "support", "unsupported numbers", "unsupported names")
+    return table(head, rows)
 
 
 def _groups(what: str, groups: Sequence[Group]) -> str:
@@ -144,34 +139,23 @@ def _groups(what: str, groups: Sequence[Group]) -> str:
 
 
 def _percent(share: Share) -> str:
-    """ "85 (81-88)", or "" where there is nothing to have a share of."""
+    """Return "85 (81-88)", or "" for a share of nothing."""
     if share.value is None:
         return ""
     low, high = share.interval
     return f"{share.value * 100:.0f} ({low * 100:.0f}-{high * 100:.0f})"
 
 
-def _kept(found: Kept) -> str:
+def _stored_paper(found: StoredPaper) -> str:
     paper = found.paper
-    about = (paper.authors, paper.published[:10], paper.categories)
-    blocks = [
-        "\n".join(
-            filter(
-                None,
-                (
-                    f"{paper.id_field} {paper.id} (paper {found.row_id})",
-                    *_wrapped(paper.title),
-                    *_wrapped("; ".join(part for part in about if part)),
-                ),
-            )
-        ),
-        "\n".join(_wrapped(paper.abstract)),
-        *(_annotation(item) for item in found.annotations),
-    ]
+    known = filter(None, (paper.authors, paper.published[:10], paper.categories))
+    head = [f"{paper.id_field} {paper.id} (paper {found.row_id})", paper.title, "; ".join(known)]
+    blocks = ["\n".join(_wrapped(line) for line in head if line), _wrapped(paper.abstract)]
+    blocks += map(_annotation, found.annotations)
     if found.failure is not None:
-        blocks.append(f"Its annotation failed: {found.failure.reason}")
+        blocks.append(f"The annotation failed: {found.failure.reason}")
     elif not found.annotations:
-        blocks.append("It has no annotation.")
+        blocks.append("There is no annotation.")
     return "\n\n".join(blocks)
 
 
@@ -180,27 +164,16 @@ def _annotation(item: Annotated) -> str:
     provenance, checks = record["provenance"], record["checks"]
     moves = {name: text for name, text in record.items() if name not in RESERVED}
     column = max(map(len, moves)) + 2
-    lines = []
-    for name, text in moves.items():
-        lines += _wrapped(f"{name:<{column}}{text}", " " * column)
+    lines = [_wrapped(f"{name:<{column}}{text}", " " * column) for name, text in moves.items()]
     for what in ("numbers", "names"):
         for name, found in checks[f"unsupported_{what}"].items():
-            lines.append(f"! {name}: {what} that the abstract does not hold: {', '.join(found)}")
+            lines.append(f"! {name}: {what} not in the abstract: {', '.join(found)}")
     framework = provenance["framework"]["name"]
     return "\n".join([*lines, f"({provenance['resolved']}, {provenance['created']}, {framework})"])
 
 
-def _failure_as_dict(failure: Failure) -> dict[str, Any]:
-    return {
-        "error_type": failure.error_type,
-        "reason": failure.reason,
-        "retryable": failure.retryable,
-        "raw_reply": failure.raw_reply,
-    }
-
-
-def _wrapped(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(
         text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
 

@@ -1,4 +1,4 @@
-"""/curate --build: the training set made of a run, beside its target."""
+"""The training set of a run: /curate --build."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from skills.nanda.framework import Framework
 
 
 def check(call: Call, framework: Framework) -> None:
-    """Read what the training set is made of beside the run, before anything is judged.
+    """Read the other tables of the training set, before anything is judged.
 
     Raises:
-        InputError: a table or a list of the data set's options cannot be used.
+        InputError: a table or a list of the data set options cannot be used.
     """
     options, reading = call.options, _reading(call, framework)
     rows_of("gold", read_annotations(options.gold, reading), framework)
@@ -39,16 +39,16 @@ def _reading(call: Call, framework: Framework) -> Reading:
 
 
 def files(call: Call, run: Run, framework: Framework) -> Mapping[str, Write]:
-    """What writes the training set and its manifest.
+    """Return the writers of the training set and its manifest.
 
-    The input's annotations are the agent's, those that were kept the curated ones.
+    The input's annotations count as the agent's, those that were kept as the curated ones.
 
     Raises:
-        InputError: a table of the data set's options cannot be used, or no row is left.
+        InputError: a table of the data set options cannot be used, or no row is left.
     """
     options = call.options
     entries = [(one.item.entry, one.decision == "kept") for one in run.verdicts]
-    with call.screen.progress("making the data set") as tick:
+    with call.screen.progress("building the training set") as tick:
         dataset = build_from_entries(
             options.gold,
             [entry for entry, _ in entries if entry],

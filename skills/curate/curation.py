@@ -1,4 +1,4 @@
-"""/curate from its line to its result: read, ask, decide, sum up."""
+"""The run of /curate: read the input, judge it, decide, and report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call, Result
-from harness.errors import ModelUnavailable, UsageError
+from harness.errors import ModelUnavailable
 from harness.models.pool import ServedModel
 from harness.runs.grammar import as_path
 from harness.runs.jobs import Tally
@@ -16,178 +16,52 @@ from harness.runs.process_lock import job_lock
 from skills.corpus.db import runs
 from skills.corpus.db.connection import default_path, locks, open_corpus
 from skills.corpus.tables.columns import Columns
-from skills.curate import results
-from skills.curate.curator import Judge, VoteForm
-from skills.curate.inputs import gates, items, probes
+from skills.curate import building, results
+from skills.curate.curator import Judge
+from skills.curate.inputs import items, probes
 from skills.curate.inputs.items import Input, Item
 from skills.curate.job import CurateJob
-from skills.curate.panel import judges, panel
+from skills.curate.panel import panel
 from skills.curate.panel.panel import Panel
-from skills.curate.panel.vote_mode import choose_form, is_settled
+from skills.curate.panel.vote_mode import VoteForm, choose_form
 from skills.curate.report.summary import Run
-from skills.curate.results import Desk
 from skills.curate.statistics import calibration, decisions
-from skills.curate.store import sidecars, verdicts
-from skills.curate.store.verdicts import Bar
+from skills.curate.store import judges, output_paths
+from skills.curate.store.ballots import Ballots
+from skills.curate.store.verdicts import Criteria, Verdict, decide
 from skills.nanda.framework import Framework
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 SEED = 0
-"""Of the probes: the same annotations give the same ones."""
+"""Seed of the probes: the same annotations give the same probes."""
 
 
 def curate(call: Call, framework: Framework) -> Result:
     """Judge the annotations of a table or of the corpus, and keep the good ones."""
-    own = call.options.personas
-    personas = panel.load(own) if own else panel.shipped()
-    personas.check_moves(framework, own or panel.PERSONAS)
-    decisions.check_bar(len(personas.personas), call.options.min_votes)
-    path = call.options.db or default_path(call.settings)
+    options = call.options
+    own_panel = panel.load(options.personas) if options.personas else panel.shipped()
+    own_panel.check_moves(framework, options.personas or panel.PERSONAS)
+    decisions.check_min_votes(len(own_panel.personas), options.min_votes)
+    path = options.db or default_path(call.settings)
     table = None if call.text.strip() == items.CORPUS else as_path(call.text.strip())
-    _refuse_input(call, table, path)  # before the corpus, which opening makes
+    output_paths.check(call, table, path)  # before the corpus is opened, which creates it
+    if options.build is not None:
+        building.check(call, framework)
     with open_corpus(path) as db:
-        with call.screen.progress("holding the annotations against the gates"):
+        with call.screen.progress("checking the annotations by the gates"):
             source = _source(call, table, db, framework)
-            known_bad = _probes(call, source, framework)
-        curation = Curation(call, framework, personas, source, known_bad, path)
+            good = [(item.paper, item.moves) for item in source.items if not item.findings]
+            known_bad = tuple(probes.make(good, framework, options.probes, SEED))
+        curation = Curation(call, framework, own_panel, source, known_bad, path)
         job = f"the curation of {source.path.resolve() if source.path else source.name}"
         with job_lock(locks(path), job):
             if all(item.findings for item in source.items):
-                return curation.by_nobody(db)
+                return curation.decide_by_gates(db)
             return call.models.run(
-                "judge", lambda model: curation.by(model, db), slots=call.options.workers
+                "judge", lambda model: curation.judge_by(model, db), slots=options.workers
             )
-
-
-@dataclass(frozen=True, slots=True)
-class Curation:
-    """One run: what is judged, by whom and against what."""
-
-    call: Call
-    framework: Framework
-    panel: Panel
-    source: Input
-    probes: tuple[Item, ...]
-    path: Path
-
-    def by_nobody(self, db: Database) -> Result:
-        """Hand back what the gates alone have decided; no model is loaded for it.
-
-        Raises:
-            InputError: thresholds cannot be set where nothing is judged.
-        """
-        options, started = self.call.options, time.monotonic()
-        self.call.models.candidates("judge")  # `--model` must name one all the same
-        if options.calibrate:
-            gated = len(self.source.items)
-            calibration.calibrate((), gated, options.reject_rate, options.min_votes)
-        run_id = 0
-        with runs.noted(db, lambda: run_id):
-            run_id = runs.start(
-                db, skill="curate", source=self.source.name, model="", settings=self._settings()
-            )
-            self.call.screen.notice(
-                f"{self.source.name}: {len(self.source.items):,} annotations, all rejected by the "
-                "gates: nothing is left to judge, and no model is loaded"
-            )
-            bar = Bar(self.panel.thresholds, options.min_votes)
-            found = [verdicts.decide(item, None, None, bar) for item in self.source.items]
-            run = Run(self.source, self.framework, self.panel, None, bar, found, ())
-            desk = Desk(self.call, db, self.path, run_id)
-            return results.finish(desk, run, None, time.monotonic() - started)
-
-    def by(self, model: ServedModel, db: Database) -> Result:
-        """Have `model` judge, and hand back what came of it.
-
-        Raises:
-            ModelUnavailable: it went away before it had judged anything.
-        """
-        judge = Judge(self.panel, model, self.framework, self._form(model, db))
-        job = CurateJob(self.call, self.source, self.probes, judge, db)
-        with self.call.cancel.on_signals(), runs.noted(db, lambda: job.run_id):
-            job.run_id = self._start(judge, db)
-            started = time.monotonic()
-            tally = job.run()
-            if isinstance(tally.stopped, ModelUnavailable) and not tally.done:
-                raise tally.stopped
-            bar = self._bar(job, tally)
-            found = job.verdicts(bar)
-            if self.call.options.explain and tally.stopped is None:
-                tally = job.explain(found)
-                found = job.verdicts(bar)
-            of_input = len(self.source.items)
-            own, bad = found[:of_input], found[of_input:]
-            run = Run(self.source, self.framework, self.panel, judge, bar, own, bad)
-            desk = Desk(self.call, db, self.path, job.run_id)
-            return results.finish(desk, run, tally.stopped, time.monotonic() - started)
-
-    def _form(self, model: ServedModel, db: Database) -> VoteForm:
-        """How the judge votes: measured once, and the same from then on."""
-        known = judges.known_form(db, model, self.panel)
-        if known is not None:
-            return known
-        asked = [item for item in self.source.items if not item.findings]
-        with self.call.screen.progress("measuring how the judge votes"):
-            form = choose_form(self.panel, model, self.framework, asked)
-        if not is_settled(form):  # there was not enough to measure it by
-            return form
-        return judges.keep_form(db, model, self.panel, form)
-
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "framework": self.framework.digest,
-            "panel": self.panel.digest,
-            "min_votes": self.call.options.min_votes,
-        }
-
-    def _start(self, judge: Judge, db: Database) -> int:
-        model = judge.model
-        before = judges.judge_before(db, self.source.name)
-        if before is not None and before.judge != judges.judge_of(model):
-            self.call.screen.notice(
-                f"{self.source.name} was judged by {before.model} ({before.served}) before; "
-                f"{model.resolution.resolved} ({model.resolution.chosen.serve.label}) is another "
-                "judge and shares none of its votes: it begins anew"
-            )
-        return runs.start(
-            db,
-            skill="curate",
-            source=self.source.name,
-            model=judge.model.resolution.resolved,
-            settings={
-                **self._settings(),
-                "judge": judges.judge_of(model),
-                "digests": dict(judge.model.digests),
-                "served": judge.model.resolution.chosen.serve.label,
-                "slots": judge.model.slots,
-            },
-        )
-
-    def _bar(self, job: CurateJob, tally: Tally) -> Bar:
-        """What has to be reached: calibrated now, or before, or the defaults."""
-        options = self.call.options
-        bar = verdicts.bar(job.db, job.judge, options.min_votes)
-        if not options.calibrate or tally.stopped is not None:
-            return bar
-        of_input = job.verdicts(bar)[: len(self.source.items)]
-        scores = [verdict.scores for verdict in of_input if verdict.scores]
-        gated = sum(bool(item.findings) for item in self.source.items)
-        found = calibration.calibrate(scores, gated, options.reject_rate, options.min_votes)
-        bar = Bar(
-            found.thresholds,
-            options.min_votes,
-            {
-                "input": self.source.name,
-                "reject_rate": options.reject_rate,
-                "achieved": round(found.achieved, 4),
-                "annotations": found.judged + found.gate_rejected,
-                "why": found.why,
-            },
-        )
-        verdicts.keep_bar(job.db, job.judge, bar)
-        return bar
 
 
 def _source(call: Call, table: Path | None, db: Database, framework: Framework) -> Input:
@@ -198,47 +72,139 @@ def _source(call: Call, table: Path | None, db: Database, framework: Framework) 
     return items.from_table(db, table, columns, framework, options.limit)
 
 
-def _probes(call: Call, source: Input, framework: Framework) -> tuple[Item, ...]:
-    """Known-bad annotations made of the input's good ones, as far as gates can tell good."""
-    good = [(item.paper, item.moves) for item in source.items if not item.findings]
-    made = probes.make(good, framework, call.options.probes, SEED)
-    return tuple(
-        Item(
-            probe.paper,
-            probe.moves,
-            f"probe {probe.kind} of {probe.paper.id}",
-            gates.find(probe.paper, probe.moves, framework),
-            probe=probe.kind,
-            changed=probe.changed,
+@dataclass(frozen=True, slots=True)
+class Curation:
+    """One run of /curate."""
+
+    call: Call
+    framework: Framework
+    panel: Panel
+    source: Input
+    probes: tuple[Item, ...]
+    path: Path
+
+    def decide_by_gates(self, db: Database) -> Result:
+        """Report an input that the gates reject completely; no model is loaded.
+
+        Raises:
+            InputError: thresholds cannot be set, since nothing is judged.
+        """
+        options, started = self.call.options, time.monotonic()
+        self.call.models.candidates("judge")  # checks `--model`
+        if options.calibrate:
+            calibration.calibrate((), 0, options.reject_rate, options.min_votes)
+        run_id = 0
+        with runs.recorded(db, lambda: run_id):
+            run_id = self._start(db)
+            self.call.screen.notice(
+                f"{self.source.name}: {len(self.source.items):,} annotations, all rejected by the "
+                "gates: nothing is left to judge, and no model is loaded"
+            )
+            criteria = Criteria(self.panel.thresholds, options.min_votes)
+            found = [decide(item, None, criteria) for item in self.source.items]
+            return self._finish(db, run_id, None, criteria, found, None, started)
+
+    def judge_by(self, model: ServedModel, db: Database) -> Result:
+        """Judge the input by a model, and report.
+
+        Raises:
+            ModelUnavailable: the model went away before it had judged anything.
+        """
+        judge = Judge(self.panel, model, self.framework, self._form(model, db))
+        ballots = Ballots(db, judge)
+        job = CurateJob(self.call, self.source, self.probes, ballots)
+        with self.call.cancel.on_signals(), runs.recorded(db, lambda: ballots.run_id or 0):
+            ballots.run_id = self._start(db, judge)
+            started = time.monotonic()
+            tally = job.run()
+            if isinstance(tally.stopped, ModelUnavailable) and not tally.done:
+                raise tally.stopped
+            criteria = self._criteria(job, tally)
+            found = job.verdicts(criteria)
+            if self.call.options.explain and tally.stopped is None:
+                tally = job.explain(found)
+                found = job.verdicts(criteria)
+            return self._finish(db, ballots.run_id, judge, criteria, found, tally.stopped, started)
+
+    def _form(self, model: ServedModel, db: Database) -> VoteForm:
+        """Return how the judge votes: measured once, then stored."""
+        known = judges.load_form(db, model, self.panel)
+        if known is not None:
+            return known
+        passed = [item for item in self.source.items if not item.findings]
+        with self.call.screen.progress("measuring how the judge votes"):
+            form = choose_form(self.panel, model, self.framework, passed)
+        return judges.save_form(db, model, self.panel, form) if form.is_settled else form
+
+    def _start(self, db: Database, judge: Judge | None = None) -> int:
+        settings: dict[str, Any] = {
+            "framework": self.framework.digest,
+            "panel": self.panel.digest,
+            "min_votes": self.call.options.min_votes,
+        }
+        name = ""
+        if judge is not None:
+            model = judge.model
+            name, served = model.resolution.resolved, model.resolution.chosen.serve.label
+            before = judges.previous_judge(db, self.source.name)
+            if before is not None and before.judge != judges.judge_id(model):
+                self.call.screen.notice(
+                    f"{self.source.name} was judged by {before.model} ({before.served}) before; "
+                    f"{name} ({served}) is another judge, whose votes are all requested anew"
+                )
+            settings |= {
+                "judge": judges.judge_id(model),
+                "digests": dict(model.digests),
+                "served": served,
+                "slots": model.slots,
+            }
+        return runs.start(
+            db, skill="curate", source=self.source.name, model=name, settings=settings
         )
-        for probe in made
-    )
 
+    def _finish(
+        self,
+        db: Database,
+        run_id: int,
+        judge: Judge | None,
+        criteria: Criteria,
+        found: list[Verdict],
+        stopped: Any,
+        started: float,
+    ) -> Result:
+        of_input = len(self.source.items)
+        run = Run(
+            self.source,
+            self.framework,
+            self.panel,
+            judge,
+            criteria,
+            found[:of_input],
+            found[of_input:],
+        )
+        context = results.RunContext(self.call, db, self.path, run_id)
+        return results.finish(context, run, stopped, time.monotonic() - started)
 
-def _refuse_input(call: Call, table: Path | None, corpus: Path) -> None:
-    """Refuse to write over what is read.
-
-    Raises:
-        UsageError: a target, or a file beside it, is the input or the corpus; or a target is a file
-            beside another.
-    """
-    read = [path.resolve() for path in (table, corpus) if path]
-    targets = {target.resolve() for target in call.targets}
-    for target in call.targets:
-        beside = sidecars.beside(target).values()
-        for path in beside:
-            if path.resolve() in targets:
-                raise UsageError(
-                    f"is written beside {target} already",
-                    where=str(path),
-                    hint="Save to another file.",
-                )
-        for path in filter(None, (target, *beside, call.options.build)):
-            if path.resolve() in read:
-                raise UsageError(
-                    "is the input itself"
-                    if path.resolve() != corpus.resolve()
-                    else "is the corpus itself",
-                    where=str(path),
-                    hint="Save to another file.",
-                )
+    def _criteria(self, job: CurateJob, tally: Tally) -> Criteria:
+        """Return the criteria: calibrated now or in an earlier run, or the defaults."""
+        options, db = self.call.options, job.ballots.db
+        criteria = judges.load_criteria(db, job.judge, options.min_votes)
+        if not options.calibrate or tally.stopped is not None:
+            return criteria
+        of_input = job.verdicts(criteria)[: len(self.source.items)]
+        scores = [verdict.scores for verdict in of_input if verdict.scores]
+        gated = sum(bool(item.findings) for item in self.source.items)
+        found = calibration.calibrate(scores, gated, options.reject_rate, options.min_votes)
+        criteria = Criteria(
+            found.thresholds,
+            options.min_votes,
+            {
+                "input": self.source.name,
+                "reject_rate": options.reject_rate,
+                "achieved": round(found.achieved, 4),
+                "annotations": len(scores) + gated,
+                "why": found.why,
+            },
+        )
+        judges.save_criteria(db, job.judge, criteria)
+        return criteria

@@ -1,7 +1,7 @@
-"""Many annotations, one job: each is put to the panel once, and its votes are kept at once.
+"""The job of judging many annotations: each is put to the panel once, and its votes are stored.
 
-As in `skills.annotate.table.job`, what is done and what failed stands in the corpus database under
-content keys: the same line goes on where it was killed, and no vote is paid for twice.
+As in `skills.annotate.table.job`, results and failures are stored in the corpus database under
+content keys: the same command continues where it was killed, and no vote is requested twice.
 """
 
 from __future__ import annotations
@@ -9,101 +9,111 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import Any
 
 from harness.api.skill import Call
 from harness.runs.jobs import Job, Tally
-from harness.runs.progress import Pace, shown
+from harness.runs.progress import ProgressEstimate, show_progress
 from skills.curate.curator import Judge, Vote
 from skills.curate.inputs.items import Input, Item
-from skills.curate.store import ballots
-from skills.curate.store.verdicts import Bar, Verdict, decide
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
+from skills.curate.store.ballots import Ballots, key_of
+from skills.curate.store.verdicts import Criteria, Refused, Verdict, decide
 
 
 @dataclass(slots=True)
 class CurateJob:
-    """The annotations of `source` and the probes made of them, before the panel.
+    """The annotations of `source` and the probes made of them, with the panel that judges them.
 
-    An annotation that a gate has rejected is not put to it; a probe always is, so that the panel
-    can be seen without the gates.
+    An annotation that a gate has rejected is not judged; a probe always is, to measure the panel
+    without the gates.
     """
 
     call: Call
     source: Input
     probes: Sequence[Item]
-    judge: Judge
-    db: Database
-    run_id: int = 0
-    _pace: Pace | None = None
+    ballots: Ballots
     _slots: SimpleQueue[int] = field(default_factory=SimpleQueue)
     _votes: SimpleQueue[tuple[Item, Vote]] = field(default_factory=SimpleQueue)
     _known: dict[str, dict[str, Vote]] = field(default_factory=dict)
-    _update: Callable[[], None] = lambda: None
+    _count: Callable[[Item, int | None], None] = lambda *_: None
+
+    @property
+    def judge(self) -> Judge:
+        return self.ballots.judge
 
     def run(self) -> Tally:
-        """Have judged what has not been, and hand out how it went."""
+        """Judge what has not been judged yet."""
         due = list(self._due())
         self._announce(len(due))
-        if not due:
-            return Tally()
-        slots = self.judge.model.slots
-        for slot in range(slots):
+        for slot in range(self.judge.model.slots):
             self._slots.put(slot)
-        self._pace = Pace(len(due), sum(len(item.paper.abstract) for item in due))
-        job = Job(
-            self._perform, self._keep, self._refuse, slots, self.call.cancel, tick=self._keep_votes
+        return self._run(
+            "judging", due, due, self._perform, self._save, self._save_failure, self._save_votes
         )
-        with shown(self._pace, self.call.screen, "judging") as self._update:
-            return job.run(due)
 
     def explain(self, verdicts: Sequence[Verdict]) -> Tally:
-        """Ask for each annotation that the panel rejected why, of the persona it missed by most."""
+        """Ask for a reason for each rejected annotation: the persona furthest from passing it."""
         due = [
-            verdict
-            for verdict in verdicts
-            if verdict.decision == "rejected"
-            and verdict.ballot
-            and not (verdict.item.findings or verdict.item.probe or verdict.ballot.explanations)
+            one
+            for one in verdicts
+            if one.decision == "rejected"
+            and one.ballot
+            and not (one.item.findings or one.item.probe or one.ballot.explanations)
         ]
+        items = [one.item for one in due]
+        return self._run(
+            "explaining", due, items, self._request_reason, self._save_reason, self._skip_reason
+        )
+
+    def verdicts(self, criteria: Criteria) -> list[Verdict]:
+        """Decide about every annotation and probe, as far as they have been judged."""
+        return [
+            decide(
+                item,
+                self.ballots.find(item) if self._is_judged(item) else None,
+                criteria,
+                panel_votes=self.judge.form.can_answer,
+            )
+            for item in (*self.source.items, *self.probes)
+        ]
+
+    def _run(
+        self,
+        description: str,
+        due: Sequence[Any],
+        items: Sequence[Item],
+        perform: Callable[[Any], Any],
+        keep: Callable[[Any, Any], None],
+        refuse: Callable[[Any, Exception], None],
+        tick: Callable[[], None] | None = None,
+    ) -> Tally:
         if not due:
             return Tally()
-        self._pace = Pace(len(due), sum(len(one.item.paper.abstract) for one in due))
-        job = Job(
-            self._ask_why,
-            self._explained,
-            self._unexplained,
-            self.judge.model.slots,
-            self.call.cancel,
-        )
-        with shown(self._pace, self.call.screen, "explaining") as self._update:
+        pace = ProgressEstimate(len(due), sum(len(item.paper.abstract) for item in items))
+        slots = self.judge.model.slots
+        job = Job(perform, keep, refuse, slots, self.call.cancel, tick=tick)
+        with show_progress(pace, self.call.screen, description) as update:
+
+            def count(item: Item, tokens: int | None) -> None:
+                pace.finish_row(item.where, len(item.paper.abstract), tokens)
+                update()
+
+            self._count = count
             return job.run(due)
 
-    def verdicts(self, bar: Bar) -> list[Verdict]:
-        """What becomes of every annotation and probe, as far as they have been judged."""
-        return [self._verdict(item, bar) for item in (*self.source.items, *self.probes)]
-
-    def _verdict(self, item: Item, bar: Bar) -> Verdict:
-        key = ballots.key_of(item, self.judge)
-        asked = self._is_asked(item)
-        ballot = ballots.load(self.db, key) if asked else None
-        refused = ballots.refused(self.db, key) if asked and ballot is None else None
-        return decide(item, ballot, refused, bar, panel_votes=self.judge.form.can_answer)
-
-    def _is_asked(self, item: Item) -> bool:
+    def _is_judged(self, item: Item) -> bool:
         return self.judge.form.can_answer and (bool(item.probe) or not item.findings)
 
     def _due(self) -> Iterator[Item]:
-        """What is to be judged; the same annotation once."""
-        wanted = "failed" if self.call.options.retry_failed else None
-        seen: set[str] = set()
+        """Yield what is to be judged; the same annotation once."""
+        retry = self.call.options.retry_failed
         for item in (*self.source.items, *self.probes):
-            key = ballots.key_of(item, self.judge)
-            if self._is_asked(item) and key not in seen and ballots.state(self.db, key) == wanted:
-                seen.add(key)
-                self._known[key] = ballots.begun(self.db, key)
+            key = key_of(item, self.judge)
+            if not self._is_judged(item) or key in self._known:
+                continue
+            found = self.ballots.find(item)
+            if isinstance(found, Refused) if retry else found is None:
+                self._known[key] = self.ballots.begun(item)
                 yield item
 
     def _announce(self, due: int) -> None:
@@ -116,58 +126,47 @@ class CurateJob:
         self.call.screen.notice(f"{self.source.name}: {'; '.join(parts)}")
 
     def _perform(self, item: Item) -> tuple[Vote, ...]:
-        known = self._known[ballots.key_of(item, self.judge)]
+        known = self._known[key_of(item, self.judge)]
 
-        def came(vote: Vote) -> None:
+        def on_vote(vote: Vote) -> None:
             if vote.score is not None:
                 known[vote.persona] = vote  # for another attempt
                 self._votes.put((item, vote))
 
         slot = self._slots.get()
         try:
-            return self.judge.votes(item, slot, dict(known), came)
+            return self.judge.votes(item, slot, dict(known), on_vote)
         finally:
             self._slots.put(slot)
 
-    def _keep_votes(self) -> None:
-        """Keep the votes that have come of ballots that have not ended."""
+    def _save_votes(self) -> None:
+        """Store the votes that arrived for ballots that are not complete."""
         while not self._votes.empty():
-            item, vote = self._votes.get()
-            key = ballots.key_of(item, self.judge)
-            ballots.keep_vote(self.db, key, item, self.judge, vote, self.run_id)
+            self.ballots.save_vote(*self._votes.get())
 
-    def _keep(self, item: Item, votes: tuple[Vote, ...]) -> None:
-        ballots.keep(
-            self.db, ballots.key_of(item, self.judge), item, self.judge, votes, self.run_id
-        )
-        evaluated = sum(vote.prompt_tokens - vote.cached_tokens for vote in votes)
-        self._count(item, evaluated)
+    def _save(self, item: Item, votes: tuple[Vote, ...]) -> None:
+        self.ballots.save(item, votes)
+        self._count(item, sum(vote.prompt_tokens - vote.cached_tokens for vote in votes))
 
-    def _refuse(self, item: Item, error: Exception) -> None:
-        key = ballots.key_of(item, self.judge)
-        ballots.refuse(self.db, key, item, self.judge, error, self.run_id)
+    def _save_failure(self, item: Item, error: Exception) -> None:
+        self.ballots.save_failure(item, error)
         self._count(item, None)
 
-    def _ask_why(self, verdict: Verdict) -> str:
-        return self.judge.explain(verdict.item, self.judge.panel.personas[_farthest(verdict)])
+    def _request_reason(self, verdict: Verdict) -> str:
+        return self.judge.explain(verdict.item, self.judge.panel.personas[_furthest(verdict)])
 
-    def _explained(self, verdict: Verdict, text: str) -> None:
+    def _save_reason(self, verdict: Verdict, text: str) -> None:
         assert verdict.ballot is not None
-        persona = self.judge.panel.names[_farthest(verdict)]
-        ballots.explained(self.db, verdict.ballot, persona, text)
+        persona = self.judge.panel.names[_furthest(verdict)]
+        self.ballots.save_explanation(verdict.ballot, persona, text)
         self._count(verdict.item, len(text.split()))
 
-    def _unexplained(self, verdict: Verdict, error: Exception) -> None:
+    def _skip_reason(self, verdict: Verdict, error: Exception) -> None:
         self.call.screen.notice(f"{verdict.item.where}: not explained: {error}")
         self._count(verdict.item, None)
 
-    def _count(self, item: Item, tokens: int | None) -> None:
-        if self._pace is not None:
-            self._pace.row(item.where, len(item.paper.abstract), tokens)
-        self._update()
 
-
-def _farthest(verdict: Verdict) -> int:
-    """Which persona fell short of its threshold; of several, the one that fell shortest."""
+def _furthest(verdict: Verdict) -> int:
+    """Return the index of the persona whose score is furthest below its threshold."""
     against = [i for i, passed in enumerate(verdict.passes) if passed is False]
     return min(against, key=lambda i: (verdict.scores[i] or 0.0) - verdict.thresholds[i])

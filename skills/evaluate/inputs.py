@@ -58,7 +58,7 @@ def with_gold(path: Path, columns: Columns, framework: Framework, limit: int | N
             identity = row.paper.id, row.paper.sha256
             gold[identity] = row.valid_moves(framework)
             places[identity] = row.where
-    papers = list(source.papers())
+    papers = source.papers
     for paper in papers:
         _check(paper, places[paper.id, paper.sha256], framework)
     return Subject(source, papers, [gold[paper.id, paper.sha256] for paper in papers])
@@ -78,7 +78,7 @@ def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
     if not found:
         raise InputError("holds no abstracts", where=shown(path), hint=_ONE_A_LINE)
     papers = [paper for paper, _ in found]
-    source = Source(str(path), lambda: iter(papers), "paper_id", len(papers), path=path)
+    source = Source(str(path), papers, "paper_id", len(papers), path=path)
     return Subject(source, papers, labelled=[labelled for _, labelled in found])
 
 

@@ -8,22 +8,21 @@ its place.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from harness.errors import InvalidReply
-from harness.models.backends.base import Reply
-from skills.annotate.generate import Prepared, prepare, read_moves
-from skills.annotate.papers import check_length
-from skills.annotate.table.job import AnnotateJob
+from harness.models.backends.base import OnText
+from skills.annotate.generate import Prepared, prepare, read_moves, stored_form
+from skills.annotate.table.job import AnnotateJob, PlannedRow
 from skills.corpus.content_key import key_of
 from skills.corpus.db import store
 from skills.corpus.records import Annotated
 from skills.evaluate.annotators import Pace
 from skills.evaluate.variations import Variation
-from skills.nanda.checks import check
+from skills.nanda.paper import Paper
 from skills.nanda.reply_formats import UnusableReply
 
 FREE = "unconstrained"
@@ -32,10 +31,9 @@ FREE = "unconstrained"
 class ComparedJob(AnnotateJob):
     """The papers, annotated by one model under its own constraint, with a repair if need be."""
 
-    def _keep(self, prepared: Prepared, record: dict[str, Any]) -> None:
-        item = Annotated(prepared.paper, record)
+    def _save(self, row: PlannedRow, record: dict[str, Any]) -> None:
+        item = Annotated(row.paper, record)
         store.save(self.db, item, self.framework, self.run_id, unless_any=True)
-        self._count(prepared, record["provenance"]["tokens"]["completion"])
 
     def _is_due(self, state: store.State | None) -> bool:
         """What failed is done again on request, and what is not done yet always: a paper that was
@@ -73,18 +71,21 @@ class RepeatedJob(ComparedJob):
 
     variations: Sequence[Variation] = field(kw_only=True)
 
-    def prepared(self) -> Iterator[Prepared]:
-        """Every paper's request in the first variation, then in the second, and so on."""
+    def requests(self) -> Iterator[Callable[[], Prepared]]:
+        """Yield the requests of all papers in the first variation, then in the second, ..."""
         for variation in self.variations:
-            for paper in self.source.papers():
-                made = prepare(paper, variation.framework, self.model, self.call.options.max_tokens)
-                sampling = {**made.provenance["sampling"], **variation.sampling}
-                provenance = {**made.provenance, "sampling": sampling}
-                yield replace(
-                    made,
-                    request=replace(made.request, **variation.sampling),
-                    provenance={**provenance, "key": key_of(provenance)},
-                )
+            for paper in self.source.papers:
+                yield partial(self._varied, paper, variation)
+
+    def _varied(self, paper: Paper, variation: Variation) -> Prepared:
+        made = prepare(paper, variation.framework, self.model, self.call.options.max_tokens)
+        sampling = {**made.provenance["sampling"], **variation.sampling}
+        provenance = {**made.provenance, "sampling": sampling}
+        return replace(
+            made,
+            request=replace(made.request, **variation.sampling),
+            provenance={**provenance, "key": key_of(provenance)},
+        )
 
     def _settings(self) -> dict[str, Any]:
         return {**super()._settings(), "variations": len(self.variations)}
@@ -96,55 +97,33 @@ class FreeJob(ComparedJob):
     An answer is kept where it is a valid annotation, else it is a failure; nothing is repaired.
     """
 
-    def prepared(self) -> Iterator[Prepared]:
-        """Every paper's request, in order, under a key of its own: one answer, held to nothing."""
-        for paper in self.source.papers():
-            held = prepare(paper, self.framework, self.model, self.call.options.max_tokens)
-            known = held.provenance
-            provenance = {
-                **known,
-                "schema_sha256": None,
-                "sampling": {**known["sampling"], "attempts": 1},
-            }
-            yield Prepared(
-                paper,
-                held.form,
-                replace(held.request, json_schema=None, grammar=None),
-                {**provenance, "key": key_of(provenance)},
-            )
+    def requests(self) -> Iterator[Callable[[], Prepared]]:
+        """Yield the request of each paper, without constraint and under a key of its own."""
+        for paper in self.source.papers:
+            yield partial(self._unconstrained, paper)
 
-    def _perform(self, prepared: Prepared) -> dict[str, Any]:
-        check_length(prepared.paper, self.framework.max_words)
-        self.model.check_fits(prepared.request)
-        on_text = self.pace.counter(prepared.key) if self.pace else None
+    def _unconstrained(self, paper: Paper) -> Prepared:
+        made = prepare(paper, self.framework, self.model, self.call.options.max_tokens)
+        provenance = {
+            **made.provenance,
+            "schema_sha256": None,
+            "sampling": {**made.provenance["sampling"], "attempts": 1},
+        }
+        return replace(
+            made,
+            request=replace(made.request, json_schema=None, grammar=None),
+            provenance={**provenance, "key": key_of(provenance)},
+        )
+
+    def _generate(self, prepared: Prepared, on_text: OnText | None) -> dict[str, Any]:
         reply = self.model.generate(prepared.request, on_text)
         try:
             moves = read_moves(prepared.form, reply)
         except UnusableReply as exc:
             raise InvalidReply(f"the first answer is no annotation: {exc}", raw=reply.text) from exc
-        return self._record(prepared, reply, moves)
-
-    def _record(self, prepared: Prepared, reply: Reply, moves: Mapping[str, str]) -> dict[str, Any]:
-        paper, framework = prepared.paper, self.framework
-        return {
-            paper.id_field: paper.id,
-            "title": paper.title,
-            **moves,
-            "checks": check(paper.abstract, framework.stated(dict(moves))),
-            "provenance": {
-                **prepared.provenance,
-                # `read_moves` puts the moves in order: here stands whether they came so.
-                "in_order": tuple(prepared.form.parse(reply.text)) == framework.names,
-                "attempts": 1,
-                "tokens": {
-                    "prompt": reply.prompt_tokens,
-                    "cached": reply.cached_tokens,
-                    "completion": reply.completion_tokens,
-                },
-                "seconds": round(reply.seconds, 3),
-                "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            },
-        }
+        # `read_moves` returns the moves in the framework's order.
+        in_order = tuple(prepared.form.parse(reply.text)) == self.framework.names
+        return stored_form(prepared, moves, [reply], in_order=in_order)
 
     def _settings(self) -> dict[str, Any]:
         return {**super()._settings(), "constraint": FREE}

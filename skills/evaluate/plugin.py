@@ -16,7 +16,7 @@ from skills.corpus.options import (
     TitledColumnOptions,
     WorkerOptions,
 )
-from skills.nanda.framework_option import FrameworkOption, chosen
+from skills.nanda.framework_option import FrameworkOption, selected_framework
 
 
 class Evaluate(Skill):
@@ -85,7 +85,7 @@ class Evaluate(Skill):
                 "a table with gold and --csabstruct exclude each other",
                 hint="Evaluate on one after the other.",
             )
-        return evaluate(call, chosen(options.framework, call.frameworks))
+        return evaluate(call, selected_framework(options.framework, call.frameworks))
 
 
 @hookimpl

@@ -14,8 +14,8 @@ from harness.api.skill import Call
 from harness.errors import ModelUnavailable, UsageError
 from harness.models.pool import Choice, Models, ServedModel
 from harness.models.registry import candidates, resolve
-from skills.annotate.generate import Prepared
 from skills.annotate.table import sources
+from skills.annotate.table.job import PlannedRow
 from skills.annotate.table.result import finish
 from skills.corpus.db import runs, store
 from skills.evaluate.annotators import INVALID, Annotator, Answers, Moves, Repeated
@@ -101,10 +101,10 @@ class Runner:
         return models.run(TASK, work, slots=self.call.options.workers)
 
     def _do(self, job: ComparedJob) -> None:
-        with self.call.cancel.on_signals(), runs.noted(self.db, lambda: job.run_id):
+        with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: job.run_id):
             started = time.monotonic()
             tally = job.run()
-            if isinstance(tally.stopped, ModelUnavailable) and not job.has_done(tally):
+            if isinstance(tally.stopped, ModelUnavailable) and not job.has_done:
                 raise tally.stopped  # nothing is done yet, so that another place may take over
             finish(job, tally, self.path, time.monotonic() - started)
         if tally.stopped is not None:  # out here, where the run's row keeps its summary
@@ -113,9 +113,9 @@ class Runner:
     def _annotator(self, name: str, held: ComparedJob, free: FreeJob | None) -> Annotator:
         failed: Counter[str] = Counter()
         records: list[dict[str, Any] | None] = []
-        for prepared in held.prepared():
-            record = store.record(self.db, prepared.key, prepared.paper)
-            failure = store.failure(self.db, prepared.key, prepared.paper)
+        for row in held.rows:
+            record = store.record(self.db, row.key, row.paper)
+            failure = store.failure(self.db, row.key, row.paper)
             failed.update([failure.error_type] if failure else [])
             records.append(record)
         answers = Answers(
@@ -144,7 +144,7 @@ class Runner:
         job = RepeatedJob(self.call, source, self.framework, model, self.db, variations=every)
         self._do(job)
         failed = Counter(annotator.answers.failed)
-        said = iter([self._moves(self._found(one, failed)) for one in job.prepared()])
+        said = iter([self._moves(self._found(one, failed)) for one in job.rows])
         ways: dict[Kind, list[Sequence[Moves | None]]] = {
             "seeds": [],
             "prompts": [annotator.annotations],
@@ -156,15 +156,15 @@ class Runner:
         return replace(annotator, answers=told)
 
     def _freely(self, free: FreeJob, failed: Counter[str]) -> Sequence[bool]:
-        records = (self._found(prepared, failed) for prepared in free.prepared())
+        records = (self._found(row, failed) for row in free.rows)
         return [record is not None and record["provenance"]["in_order"] for record in records]
 
-    def _found(self, prepared: Prepared, failed: Counter[str]) -> dict[str, Any] | None:
+    def _found(self, row: PlannedRow, failed: Counter[str]) -> dict[str, Any] | None:
         """What was made of a request; a failure that is no finding about the model is counted."""
-        failure = store.failure(self.db, prepared.key, prepared.paper)
+        failure = store.failure(self.db, row.key, row.paper)
         if failure is not None and failure.error_type != INVALID:
             failed[failure.error_type] += 1
-        return store.record(self.db, prepared.key, prepared.paper)
+        return store.record(self.db, row.key, row.paper)
 
     def _moves(self, record: dict[str, Any] | None) -> Moves | None:
         return record and {move: record[move] for move in self.framework.names}

@@ -1,4 +1,4 @@
-"""Train a model on annotations, and put it where /annotate finds it.
+"""Train a model on annotations, and register it for /annotate.
 
     python -m skills.finetune.finetune_annotate [TRAIN.jsonl] [--resume [CHECKPOINT]] [OPTION ...]
     python skills/finetune/finetune_annotate.py --resume finetune_output/checkpoint-300

@@ -1,4 +1,4 @@
-"""The skill /finetune. Everything it needs to work is imported when it runs."""
+"""The skill /finetune. Its modules are imported when it runs."""
 
 from __future__ import annotations
 
@@ -65,49 +65,50 @@ class RunOptions(TrainOptions, GgufOptions, OllamaOptions):
 
 class Finetune(Skill):
     name = "finetune"
-    summary = "Train a model on annotations, and put it where /annotate finds it"
+    summary = "Train a model on annotations, and register it for /annotate"
     usage = "TRAIN.jsonl"
     details = (
-        "TRAIN.jsonl is a training set; the whole run prepares it, plans, trains, merges, writes\n"
-        "GGUF files, makes the model at Ollama where one answers, and registers it:\n"
+        "TRAIN.jsonl is a training set. The whole run prepares it, plans, trains, merges, writes\n"
+        "GGUF files, creates the model in Ollama if a server answers, and registers it:\n"
         "  dataset --gold FILE --agent FILE [--curated FILE] save to train.jsonl\n"
         "  plan train.jsonl --preset smollm2-cpu\n"
         "  train.jsonl --preset smollm2-cpu --out ft\n"
         "\n"
-        "A stage alone takes the folder that a run was begun in: `merge ft`. What has not changed\n"
-        "is not done again. `--resume` goes on with a training that was stopped, by what it was\n"
-        "begun with; `--force` begins anew, and moves what was trained to OUT/earlier-1.\n"
+        "A single stage takes the folder of a run: `merge ft`. A stage whose inputs are unchanged\n"
+        "is skipped. `--resume` continues an interrupted training with its settings; `--force`\n"
+        "starts again, and moves the earlier training to OUT/earlier-1.\n"
         "\n"
-        "Of each paper a data set has one row: gold stands over curated, curated over agent. Rows\n"
-        "that do not have all moves and an abstract, papers of --dev and --test, and abstracts\n"
-        "that are nearly the same are left out; train.manifest.json beside it says which, and why."
+        "A data set has one row per paper: gold overrides curated, and curated overrides agent.\n"
+        "Rows without an abstract or without all moves, papers of --dev and --test, and\n"
+        "near-duplicate abstracts are left out; train.manifest.json beside it lists them with the\n"
+        "reasons."
     )
     text = "optional"
     subcommands: ClassVar[dict[str, str]] = {
-        "dataset": "put gold, agent and curated annotations together for training",
-        "prepare": "part the rows and turn them into tokens",
-        "plan": "say what a run takes, and whether this machine has it",
+        "dataset": "build a training set from gold, agent and curated annotations",
+        "prepare": "split the rows and tokenize them",
+        "plan": "show what a run needs, and whether this machine has it",
         "train": "train the adapter",
         "merge": "merge it into the base",
         "gguf": "write model and adapter for llama.cpp",
         "quantize": "write the model in fewer bits",
-        "modelfile": "write what Ollama is told",
-        "ollama": "make the model at Ollama, and verify it",
-        "register": "make it known to /annotate",
-        "unregister": "take a model out of your registry",
+        "modelfile": "write the Modelfile for Ollama",
+        "ollama": "create the model in Ollama, and verify it",
+        "register": "add the model to your registry for /annotate",
+        "unregister": "remove a model from your registry",
     }
     saves = (".jsonl",)
-    formats = False  # a training set has one form, and its manifest names the file
+    formats = False  # a training set has one format, and its manifest names the file
 
     class Options(RunOptions, DataOptions):  # type: ignore[misc]  # both have `dev`
         manner: ClassVar[frozenset[str]] = frozenset({"resume", "checkpoint", "host", "llama_cpp"})
 
         framework: FrameworkOption = None
-        out: Path = Field(Path("finetune_output"), description="the folder of the run")
+        out: Path = Field(Path("finetune_output"), description="folder of the run")
         preset: str | None = Field(
-            None, description="a recipe that ships: lesson (the default), all-linear, smollm2-cpu"
+            None, description="a shipped recipe: lesson (the default), all-linear, smollm2-cpu"
         )
-        recipe: Path | None = Field(None, description="a recipe of your own, a YAML file")
+        recipe: Path | None = Field(None, description="a recipe as a YAML file")
         base: str | None = Field(None, description="the model to train")
         start_from: str | None = Field(
             None,
@@ -150,7 +151,7 @@ class Finetune(Skill):
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         assert isinstance(options, Finetune.Options)
-        if subcommand in ("dataset", "plan"):  # what the first writes are its targets
+        if subcommand in ("dataset", "plan"):  # files written by `dataset` are targets
             return ""
         if subcommand in ("register", "unregister"):
             return "changes your registry of models"
@@ -167,7 +168,7 @@ class Finetune(Skill):
         case = call.subcommand
         if call.targets and case != "dataset":
             raise UsageError(
-                f"/finetune {call.subcommand} keeps what it makes in a folder".replace("  ", " "),
+                f"/finetune {case}".rstrip() + " writes its files into a folder",
                 hint="--out names it.",
             )
         if case == "dataset":
@@ -178,7 +179,7 @@ class Finetune(Skill):
             from skills.finetune.deploy.register import unregister
 
             return unregister(call, call.text.strip())
-        from skills.finetune.run import pipeline
+        from skills.finetune import pipeline
 
         if not case:
             return pipeline.run_all(call)

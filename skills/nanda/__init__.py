@@ -1,1 +1,1 @@
-"""The Nanda framework: its moves as data, papers, and what can be checked without a model."""
+"""The Nanda framework: moves as data, papers, reply formats, and checks without a model."""

@@ -1,4 +1,4 @@
-"""arXiv ids in text: what they look like, and where they stand in addresses."""
+"""Find arXiv ids in text and URLs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WHOLE = re.compile(
     r"(?:\.pdf)?/?(?:[?#]\S*)?(?:\s+\[[a-z.-]+\])?(?:\s+\d{1,2}\s+[a-z]{3}\s+\d{4})?",
     re.IGNORECASE,
 )
-"""A text that is one id: alone, with "arXiv:", an address, or the stamp on the margin of a PDF."""
+"""Text that is one id: alone, with "arXiv:", a URL, or the stamp on the margin of a PDF."""
 
 _ALONE = rf"(?<![\w./-])(?P<alone>{ID})(?![\w/])"
 _NAMED = rf"(?:arxiv\.org/(?:abs|pdf|html)/|arxiv:\s*)(?P<named>{ID})(?![\d/])"
@@ -21,17 +21,17 @@ _ANYWHERE = re.compile(rf"{_NAMED}|{_ALONE}", re.IGNORECASE)
 
 
 def page_address(text: str) -> str:
-    """The address at arXiv of the paper whose id `text` is (`WHOLE`); "" where it is none."""
+    """Return the URL of the paper at arXiv if `text` is its id (`WHOLE`), else ""."""
     found = WHOLE.fullmatch(text)
     return f"https://arxiv.org/abs/{found['id']}" if found else ""
 
 
 def find_arxiv_id(text: str, *, alone: bool = False) -> str | None:
-    """The first arXiv id in `text`, without its version.
+    """Return the first arXiv id in `text`, without its version.
 
     Args:
-        alone: take a bare id as well. Without it, one needs an arxiv.org address or "arXiv:" before
-            it, since "2405.12345" may be a number and "and/2000000" half a sentence.
+        alone: accept a bare id. Otherwise, it needs an arxiv.org URL or "arXiv:" before it, since
+            "2405.12345" may be a number and "and/2000000" part of a sentence.
     """
     found = (_ANYWHERE if alone else _IN_ADDRESS).search(text)
     return re.sub(r"v\d+$", "", found[found.lastgroup or 0]) if found else None

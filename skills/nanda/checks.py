@@ -1,7 +1,7 @@
-"""What can be said about an annotation without asking a model: does its abstract bear it out?
+"""Check an annotation against its abstract without a model.
 
-All functions are pure. `check` gathers them in the form that is stored: a flat object whose values
-are keyed by move. The moves given to them are those that the abstract states.
+All functions are pure. `check` combines them in the stored form: an object whose values are keyed
+by move. They take the moves that the abstract states.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from skills.nanda.sentences import split_sentences
 from skills.nanda.text import content_words, stem, words
 
 SAME = 0.85
-"""Similarity from which two moves say the same. No pair of moves of the 536 papers of
-gold_train.csv and gold_dev.csv reaches it; the most similar has 0.82."""
+"""Similarity from which two moves count as duplicates. No pair of moves of the 536 papers in
+gold_train.csv and gold_dev.csv reaches it; the most similar pair has 0.82."""
 RUN = 5
-"""Words in a row that count as copied."""
+"""Consecutive words that count as copied."""
 
-_of_abstract = functools.lru_cache(maxsize=4)  # each abstract is asked about move by move
+_of_abstract = functools.lru_cache(maxsize=4)  # each abstract is checked move by move
 
 _UNITS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
@@ -42,10 +42,10 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?|(?<![\w.])\.\d+")
 
 
 def check(abstract: str, moves: Mapping[str, str]) -> dict[str, Any]:
-    """All checks of `moves` against `abstract`.
+    """Check `moves` against `abstract`.
 
     Returns:
-        unsupported_numbers, unsupported_names: {move: [text, ...]}, moves with findings alone.
+        unsupported_numbers, unsupported_names: {move: [text, ...]}, only moves with findings.
         duplicate_moves: [[move, move, similarity], ...].
         support: {move: share of its content words found in the abstract}.
         copied: {move: share of its words copied in runs of `RUN` words or more}.
@@ -66,12 +66,12 @@ def check(abstract: str, moves: Mapping[str, str]) -> dict[str, Any]:
 
 
 def unsupported_numbers(abstract: str, text: str) -> list[str]:
-    """The numerals of `text` whose value the abstract does not hold, as written, each once.
+    """Return the numerals of `text` whose value is not in the abstract, as written, each once.
 
-    1,000 is 1000, 1.0 is 1, and 93% is 93 %; the abstract may spell numbers below a hundred out,
-    and its "80, 000", as tokenized text has it, is 80 and 0 as well as 80000.
-    Digits within a name ("GPT-4") are left to `unsupported_names`; number words of the text
-    are not looked at, since "two directions" may well be the annotator's own count.
+    1,000 equals 1000, 1.0 equals 1, and 93% equals 93 %; the abstract may spell out numbers below
+    a hundred, and its "80, 000", as in tokenized text, is 80 and 0 as well as 80000. Digits within
+    a name ("GPT-4") are left to `unsupported_names`; number words of the text are ignored, since
+    "two directions" may be the annotator's own count.
     """
     known = _known_numbers(abstract)
     found = [shown for shown, value in _numbers(without_names(text)) if value not in known]
@@ -79,43 +79,42 @@ def unsupported_numbers(abstract: str, text: str) -> list[str]:
 
 
 def support(abstract: str, text: str) -> float:
-    """The share of the content words of `text` that the abstract holds in some inflection.
+    """Return the share of the content words of `text` that the abstract has in any inflection.
 
-    A text without content words is borne out by anything: 1.0. The gold's own moves have 0.94 on
-    average (0.90 when words are compared as they are, without `wording.stem`).
+    It is 1.0 for a text without content words. The moves of the gold data have 0.94 on average
+    (0.90 when words are compared without `text.stem`).
     """
-    known = _known_words(abstract)
-    asked = content_words(text)
-    return round(sum(word in known for word in asked) / len(asked), 3) if asked else 1.0
+    known, found = _known_words(abstract), content_words(text)
+    return round(sum(word in known for word in found) / len(found), 3) if found else 1.0
 
 
 def copied(abstract: str, text: str) -> float:
-    """The share of the words of `text` within runs of `RUN` words that the abstract has too."""
-    asked, runs = words(text), _runs(abstract)
+    """Return the share of the words of `text` in runs of `RUN` words that the abstract has, too."""
+    found, runs = words(text), _runs(abstract)
     inside: set[int] = set()
-    for i in range(len(asked) - RUN + 1):
-        if tuple(asked[i : i + RUN]) in runs:
+    for i in range(len(found) - RUN + 1):
+        if tuple(found[i : i + RUN]) in runs:
             inside.update(range(i, i + RUN))
-    return round(len(inside) / len(asked), 3) if asked else 0.0
+    return round(len(inside) / len(found), 3) if found else 0.0
 
 
 def source_sentence(abstract: str, text: str) -> dict[str, Any]:
-    """The sentence of the abstract that `text` most likely comes from; the first of equal ones.
+    """Return the sentence of the abstract that `text` most likely comes from, the first if equal.
 
     The score is ROUGE-L recall (Lin 2004, "ROUGE: A Package for Automatic Evaluation of
     Summaries"): the longest common subsequence of the stemmed words, over the words of `text`.
     """
-    asked = [stem(word) for word in words(text)]
+    found = [stem(word) for word in words(text)]
     best: dict[str, Any] = {"index": 0, "score": 0.0, "text": ""}
     for index, (sentence, given) in enumerate(_stemmed_sentences(abstract)):
-        score = round(LCSseq.similarity(asked, given) / len(asked), 3) if asked else 0.0
+        score = round(LCSseq.similarity(found, given) / len(found), 3) if found else 0.0
         if score > best["score"] or not best["text"]:
             best = {"index": index, "score": score, "text": sentence}
     return best
 
 
 def duplicate_moves(moves: Mapping[str, str]) -> list[list[Any]]:
-    """The pairs of moves that say the same in the same words, whatever their order.
+    """Return the pairs of moves with nearly the same words, in any order.
 
     The similarity is rapidfuzz's `token_sort_ratio` of the words, over 100.
     """
@@ -155,13 +154,13 @@ def _stemmed_sentences(abstract: str) -> list[tuple[str, list[str]]]:
 
 
 def _numbers(text: str) -> Iterator[tuple[str, Decimal]]:
-    """Each numeral as written, with its value."""
+    """Yield each numeral as written, with its value."""
     for match in _NUMBER.finditer(_THOUSANDS.sub("", text)):
         yield match.group(), Decimal(match.group())
 
 
 def _spelled_out(text: str) -> Iterator[Decimal]:
-    """The values of number words, "twenty-three" as 20, 3 and 23."""
+    """Yield the values of number words, "twenty-three" as 20, 3 and 23."""
     previous = 0
     for word in words(text):
         value = _SPELLED.get(word)

@@ -1,8 +1,7 @@
-"""A framework of moves as data: which moves there are, what they mean, and what fits into them.
+"""Define a framework of moves as data, and what is derived from it.
 
-`nanda()` is the one that ships; `load(path)` reads any other. Everything that depends on the moves
-is made from the data here: the pydantic model of an annotation, its JSON Schema, the grammar of
-the tagged completion.
+`nanda()` is the built-in framework; `load(path)` reads any other. From the moves come the pydantic
+model of an annotation, its JSON Schema, and the grammar of the tagged completion.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ from skills.nanda.text import flatten
 NANDA = Path(__file__).with_name("nanda.yaml")
 OPEN_TAG, CLOSE_TAG = "<annotation>", "</annotation>"
 RESERVED = frozenset({"arxiv_id", "paper_id", "id", "title", "abstract", "checks", "provenance"})
-"""Keys of the stored form beside the moves; `abstract` is a column of the tables it comes from."""
+"""Keys of a record besides the moves; `abstract` is a column of tables of annotations."""
 _COLUMNS = frozenset({"authors", "published", "categories", "support"})
-"""Columns of .parquet. Not in `RESERVED`: that tells moves from other keys in what is stored."""
+"""Columns of .parquet files. Not in `RESERVED`, which separates moves from other record keys."""
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\n]+$")]
 
@@ -47,10 +46,10 @@ class Move(_Strict):
     """One move.
 
     Attributes:
-        name: its key in the stored form.
-        label: what it is called in the tagged completion and on a page.
+        name: its key in records.
+        label: its name in the tagged completion and on pages.
         definition: what it identifies, for people.
-        write: what is to be written, for people and models.
+        write: what to write, for people and models.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
@@ -61,20 +60,20 @@ class Move(_Strict):
     @model_validator(mode="after")
     def _usable_name(self) -> Self:
         if self.name in RESERVED | _COLUMNS or hasattr(BaseModel, self.name):
-            raise ValueError(f"a move cannot be named {self.name!r}, which means something else")
+            raise ValueError(f"a move cannot be named {self.name!r}, which is reserved")
         return self
 
 
 class Framework(_Strict):
-    """A set of moves with the texts that explain it to a model.
+    """A set of moves with the prompts that explain it to a model.
 
     Attributes:
         not_stated: the exact value of a move that the abstract does not state.
-        not_stated_variants: whole values that are taken for it, in any case.
-        max_chars: characters of one move at most.
-        max_words: words of an abstract at most.
-        instructions, rules: what a general model is told, before and after the moves.
-        tuned_instructions: what a model tuned on this framework is told.
+        not_stated_variants: whole values that are replaced by it, in any case.
+        max_chars: maximum characters of a move.
+        max_words: maximum words of an abstract.
+        instructions, rules: the prompt of a general model, before and after the moves.
+        tuned_instructions: the prompt of a model tuned on this framework.
     """
 
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
@@ -106,24 +105,23 @@ class Framework(_Strict):
 
     @functools.cached_property
     def digest(self) -> str:
-        """sha256 of the content; comments and layout of the file do not change it."""
+        """SHA-256 of the content, without comments and layout of the file."""
         return sha256_of(self.model_dump(mode="json"))
 
     def canonical(self, value: str) -> str:
-        """`value` on one line, and exactly `not_stated` where it only says so in other words."""
+        """Return `value` on one line, and any variant of "not stated" as exactly `not_stated`."""
         text = flatten(value)
         variants = (self.not_stated, *self.not_stated_variants)
         return self.not_stated if _bare(text) in map(_bare, variants) else text
 
     def stated(self, moves: dict[str, str]) -> dict[str, str]:
-        """The moves that the abstract states, in the framework's order."""
+        """Return the moves that the abstract states, in the framework's order."""
         return {name: moves[name] for name in self.names if moves[name] != self.not_stated}
 
     def annotation_model(self) -> type[BaseModel]:
-        """The pydantic model `Annotation`: one required string for each move, in order.
+        """Return the pydantic model `Annotation`: one required string for each move, in order.
 
-        It takes a value on one line without control characters, refuses an empty one, and writes
-        every variant of "not stated" in the one exact form. Each framework has one such class.
+        It normalizes values with `canonical` and rejects empty ones. Each framework has one class.
         """
         return _annotation_model(self)
 
@@ -158,10 +156,10 @@ class Framework(_Strict):
         return {name: valid[name] for name in self.names}
 
     def json_schema(self) -> dict[str, Any]:
-        """The schema a general model is held to.
+        """Return the JSON Schema that constrains a general model.
 
-        Only keywords that LLGuidance, llama.cpp's own grammars and Ollama all enforce: with others
-        some engines fall back to unconstrained text without saying so.
+        It has only keywords that LLGuidance, llama.cpp's own grammars and Ollama all enforce: with
+        others, some engines silently return unconstrained text.
         """
         text = {"type": "string", "minLength": 1, "maxLength": self.max_chars}
         return {
@@ -172,10 +170,10 @@ class Framework(_Strict):
         }
 
     def grammar(self) -> str:
-        """LLGuidance's Lark grammar of the tagged completion: one line for each move, in order.
+        """Return the Lark grammar (LLGuidance) of the tagged completion: a line for each move.
 
-        A value starts with no blank, and holds no line break, no other control character and no
-        "</": the closing tag cannot come before its place.
+        A value does not start with a blank, and has no control character and no "</", so that the
+        closing tag cannot come too early.
         """
         more = self.max_chars - 1
         return (
@@ -190,19 +188,19 @@ def load(path: Path) -> Framework:
     """Read a framework.
 
     Raises:
-        InputError: naming file and line.
+        InputError: the file is not valid, with its line.
     """
     return yaml_models.load(path, Framework, InputError)
 
 
 @functools.cache
 def nanda() -> Framework:
-    """The eight moves that ship with the skill."""
+    """Return the built-in framework of eight moves."""
     return load(NANDA)
 
 
 def sha256_of(value: Any) -> str:
-    """sha256 of a value's canonical JSON: keys sorted, no blanks, UTF-8."""
+    """Return the SHA-256 of a value's canonical JSON: keys sorted, no blanks, UTF-8."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""The option `--framework`, the same for all skills that read or write annotations."""
+"""The option `--framework` of all skills that read or write annotations."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 FrameworkOption = Annotated[
     Path | None,
     Field(
-        description="other moves than the eight that ship: a YAML file, or the name of one that a "
-        "plugin brings"
+        description="moves other than the eight built in: a YAML file, or the name of a framework "
+        "from a plugin"
     ),
 ]
 
 
 def framework_file(given: Path | None, named: Mapping[str, Path]) -> Path | None:
-    """The file of the framework that is asked for; None where none is, which means Nanda's.
+    """Return the file of the selected framework; None for the built-in one.
 
     Args:
-        named: the files that plugins bring. A name stands before a file that is called like it.
+        named: the files provided by plugins. A name takes precedence over a file of that name.
 
     Raises:
         InputError: there is neither.
@@ -36,16 +36,16 @@ def framework_file(given: Path | None, named: Mapping[str, Path]) -> Path | None
     if (path := named.get(str(given))) is not None:
         return path
     if len(given.parts) == 1 and not given.suffix and not given.exists():
-        names = f"There are {', '.join(sorted(named))}." if named else "No plugin brings one."
-        raise InputError(f"there is no framework {given}, and no such file", hint=names)
+        names = f"Plugins provide {', '.join(sorted(named))}." if named else "No plugin has any."
+        raise InputError(f"there is no framework or file {given}", hint=names)
     return given
 
 
-def chosen(given: Path | None, named: Mapping[str, Path]) -> Framework:
-    """The framework that is asked for, read.
+def selected_framework(given: Path | None, named: Mapping[str, Path]) -> Framework:
+    """Read the selected framework.
 
     Raises:
-        InputError: there is none, or it cannot be used.
+        InputError: there is none, or it is not valid.
     """
     from skills.nanda import framework
 

@@ -1,4 +1,4 @@
-"""Text as Markdown."""
+"""Escape text for Markdown."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _SPECIAL = re.compile(r"[\\`*\[\]<|~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 
 
 def escape(text: str) -> str:
-    """`text` on one line with everything escaped that Markdown or a table would act on."""
+    """Return `text` on one line with all Markdown and table syntax escaped."""
     return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""Names in a move that its abstract does not hold: systems, models, data sets, people, places."""
+"""Find names in a move that its abstract does not have: systems, models, data sets, people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skills.nanda.sentences import split_sentences
 from skills.nanda.text import STOP_WORDS, composed
 
 LONGEST = 6
-"""Runs of letters and digits in a name at most; four in "Qwen2.5-Coder-7B-Instruct"."""
+"""Maximum runs of letters and digits in a name; "Qwen2.5-Coder-7B-Instruct" has four."""
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-._'\u2019/&]?[^\W_]+)*")
 _RUN = re.compile(r"[^\W_]+(?:\.\d+[^\W_]*)*")
@@ -19,13 +19,13 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 
 def unsupported_names(abstract: str, text: str) -> list[str]:
-    """The names of `text` that the abstract does not hold, as written, each once.
+    """Return the names of `text` that are not in the abstract, as written, each once.
 
-    A name is an acronym ("LLM"), a word with a capital inside ("AutoML"), one with a digit behind
-    letters ("GPT-4o"), or a capitalised word that does not begin a sentence. Of compounds only the
-    part that is a name is looked at ("LLM" of "LLM-based"). The abstract may hold it in any case,
-    with or without accents, a plural s, hyphens and blanks ("GPT 4o"), and an acronym also as the
-    initials of consecutive words ("reinforcement learning" for "RL").
+    A name is an acronym ("LLM"), a word with a capital inside ("AutoML") or a digit after letters
+    ("GPT-4o"), or a capitalised word that does not begin a sentence. In a compound, only the part
+    that is a name counts ("LLM" in "LLM-based"). The abstract may have it in any case, with or
+    without accents, a plural s, hyphens and blanks ("GPT 4o"), and an acronym also as the initials
+    of consecutive words ("reinforcement learning" for "RL").
     """
     abstract, text = composed(abstract), composed(text)
     known, initials = _known(abstract), _initials(abstract)
@@ -34,7 +34,7 @@ def unsupported_names(abstract: str, text: str) -> list[str]:
 
 
 def without_names(text: str) -> str:
-    """`text` with a blank for every character of a name, so that "GPT-4" leaves no number 4."""
+    """Replace each character of a name by a blank, so that "GPT-4" does not leave the number 4."""
     characters = list(text)
     for name, start in _names(text):
         characters[start : start + len(name)] = " " * len(name)
@@ -42,7 +42,7 @@ def without_names(text: str) -> str:
 
 
 def _names(text: str) -> Iterator[tuple[str, int]]:
-    """Each name in `text` with where it starts."""
+    """Yield each name in `text` with its start."""
     start = 0
     for sentence in split_sentences(text):
         start = text.index(sentence, start)
@@ -54,7 +54,7 @@ def _names(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _name_in(token: str, *, first: bool) -> tuple[str, int]:
-    """The part of a token that is a name, or "", and where in the token it starts."""
+    """Return the part of a token that is a name, or "", and its start in the token."""
     token = re.sub(r"['\u2019]s?$", "", token)
     pieces = [(piece.group(), piece.start()) for piece in re.finditer(r"[^-/]+", token)]
     while pieces and _is_plain(pieces[0][0]):
@@ -66,9 +66,11 @@ def _name_in(token: str, *, first: bool) -> tuple[str, int]:
         return "", 0
     start = pieces[0][1]
     name = token[start : pieces[-1][1] + len(pieces[-1][0])]
-    telling = any(char.isdigit() for char in name) or any(_has_inner_capital(p) for p, _ in pieces)
+    distinctive = any(char.isdigit() for char in name) or any(
+        _has_inner_capital(p) for p, _ in pieces
+    )
     capitals_behind = any(piece[0].isupper() for piece, _ in pieces[1:])
-    return (name, start) if telling or capitals_behind or not first else ("", 0)
+    return (name, start) if distinctive or capitals_behind or not first else ("", 0)
 
 
 def _is_plain(piece: str) -> bool:
@@ -104,16 +106,16 @@ def _squeeze(name: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """Lower case, without accents."""
+    """Return lower case without accents."""
     parts = unicodedata.normalize("NFKD", text)
     return "".join(char for char in parts if not unicodedata.combining(char)).casefold()
 
 
-@functools.lru_cache(maxsize=4)  # each abstract is asked about move by move
+@functools.lru_cache(maxsize=4)  # each abstract is checked move by move
 def _known(abstract: str) -> frozenset[str]:
-    """Everything in the abstract that a name could be: one to `LONGEST` consecutive runs.
+    """Return all that could be a name in the abstract: one to `LONGEST` consecutive runs.
 
-    Runs are never cut, so that "GPT-4o" does not hold "GPT-4", nor "Qwen2.5" "Qwen2".
+    Runs are not split, so that "GPT-4o" does not contain "GPT-4", nor "Qwen2.5" "Qwen2".
     """
     runs = _RUN.findall(_folded(abstract))
     return frozenset(
@@ -123,6 +125,6 @@ def _known(abstract: str) -> frozenset[str]:
 
 @functools.lru_cache(maxsize=4)
 def _initials(abstract: str) -> str:
-    """The first letters of the words that carry content, as one text."""
+    """Return the first letters of the content words as one text."""
     found = (word for word in _WORD.findall(abstract.casefold()) if word not in STOP_WORDS)
     return "".join(word[0] for word in found)

@@ -1,4 +1,4 @@
-"""A paper: an abstract and what is known of it, whatever it was read from."""
+"""Define a paper: an abstract and its metadata, from any source."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Literal
 from skills.nanda.text import flatten
 
 IdField = Literal["arxiv_id", "paper_id", "id"]
+ID_FIELDS: tuple[IdField, ...] = ("arxiv_id", "paper_id", "id")
+"""Names of ids in tables and records, in order of preference."""
 
 _DATE = re.compile(
     r"(\d{4})(?:([-/.])(0?[1-9]|1[0-2])(?:\2(0?[1-9]|[12]\d|3[01]))?"
@@ -21,15 +23,14 @@ _DATE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """An abstract and what is known of it.
+    """An abstract and its metadata.
 
     Attributes:
-        id_field: the key its id is stored under.
-        abstract: as it was read, without a label "Abstract"; line breaks and all.
-        source: where it came from: kind ("text", "stdin", "file", "arxiv", "table"), and path or
-            arxiv_id.
-        authors, categories: as the source writes them; "" where it does not say.
-        published: a date that begins with the year, "2024-05-17"; "" where the source does not say.
+        id_field: the key under which its id is stored.
+        abstract: as it was read, with line breaks, without the label "Abstract".
+        source: its origin: kind ("text", "stdin", "file", "arxiv", "table"), and path or arxiv_id.
+        authors, categories: as the source writes them; "" if unknown.
+        published: a date that begins with the year, "2024-05-17"; "" if unknown.
     """
 
     id_field: IdField
@@ -43,7 +44,7 @@ class Paper:
 
     @property
     def sha256(self) -> str:
-        """Of the abstract on one line, so that line breaks do not make it another one."""
+        """The digest of the abstract (`abstract_digest`)."""
         return abstract_digest(self.abstract)
 
     @property
@@ -54,9 +55,9 @@ class Paper:
 
 
 def iso_date(published: str) -> str:
-    """What a date that begins with its year tells, "2024-05-17", "2024-05" or "2024"; else "".
+    """Return a date as "2024-05-17", "2024-05" or "2024", "" if it does not begin with its year.
 
-    Takes 2024/5/17, 20240517, a time behind the day, and the 2024.0 that a table made of a year.
+    Accepts 2024/5/17, 20240517, a time after the day, and 2024.0 for a year in a table.
     """
     found = _DATE.match(published)
     if found is None:
@@ -66,10 +67,10 @@ def iso_date(published: str) -> str:
 
 
 def abstract_digest(abstract: str) -> str:
-    """sha256 of an abstract on one line: what tells one abstract from another."""
+    """Return the SHA-256 of an abstract on one line, so that line breaks do not count."""
     return hashlib.sha256(flatten(abstract).encode()).hexdigest()
 
 
 def own_id(abstract: str) -> str:
-    """An id for a paper that came without one."""
+    """Return the id of a paper that has none, made from its abstract."""
     return abstract_digest(abstract)[:12]

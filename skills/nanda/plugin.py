@@ -1,4 +1,4 @@
-"""The plugin that names the framework that ships: `--framework nanda`."""
+"""Register the built-in framework: `--framework nanda`."""
 
 from __future__ import annotations
 

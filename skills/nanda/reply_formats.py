@@ -1,6 +1,6 @@
-"""The two forms of an answer: how a model is asked for the moves, and how its text is read.
+"""The two reply formats: the prompt that requests the moves, and the parser of the reply.
 
-`json` is for general models: what each move is and the rules in the prompt, JSON under a schema.
+`json` is for general models: the moves and the rules in the prompt, JSON under a schema.
 `tagged` is for a model tuned on this task: a short prompt, and the completion it was trained on,
 
     <annotation>
@@ -9,7 +9,7 @@
     Novelty: ...
     </annotation>
 
-under a grammar where the engine takes one. Which form a model has, its registry entry says.
+under a grammar if the engine supports one. The registry entry of a model selects its format.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from harness.models.backends.base import Message, Request
 from harness.models.pool import ServedModel
 from skills.nanda.framework import CLOSE_TAG, OPEN_TAG, Framework
 from skills.nanda.paper import Paper
-from skills.nanda.sanitize import defuse
+from skills.nanda.sanitize import sanitize
 
 CHARS_PER_TOKEN = 3
-"""English prose has four to five characters a token; three leave room for figures and names."""
+"""English prose has four to five characters per token; three allow for figures and names."""
 TOKENS_AROUND = 12
 """Tokens around the value of a move: its key or label, quotes, line breaks."""
 QUOTED_CHARS = 1200
-"""Characters of an unusable answer that are shown to the model again: about a whole annotation of
-usual length, and of one that ran away not so much that the repair outgrows the context."""
+"""Characters of an unusable reply that the repair request quotes: about one usual annotation, so
+that a runaway reply does not exceed the context."""
 
 
 class UnusableReply(ValueError):
-    """An answer that is no annotation. The text says precisely why: the model is told it."""
+    """A reply that is not an annotation. The message is part of the repair request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A finished annotation: the abstract, and its moves by name."""
+    """An annotated abstract: its moves by name."""
 
     abstract: str
     moves: Mapping[str, str]
@@ -50,10 +50,10 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Form(ABC):
-    """One way of asking for the moves of `framework`.
+    """A format in which a model returns the moves of `framework`.
 
     Attributes:
-        examples: what a general model is shown before the paper; a tuned one has seen its own.
+        examples: few-shot examples for a general model; a tuned one needs none.
     """
 
     framework: Framework
@@ -63,22 +63,26 @@ class Form(ABC):
 
     @abstractmethod
     def messages(self, paper: Paper) -> tuple[Message, ...]:
-        """What the model is told; nothing of the abstract can act as more than text in it."""
+        """Return the prompt, with the abstract sanitized."""
 
     @abstractmethod
     def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
-        """The fields of a `Request` that hold the answer to its form."""
+        """Return the fields of a `Request` that constrain the reply to the format."""
 
     @abstractmethod
     def parse(self, text: str) -> dict[str, Any]:
-        """The moves found in an answer, by name, in no particular order and not yet validated.
+        """Parse the moves of a reply by name, unordered and not yet validated.
 
         Raises:
-            UnusableReply: the text does not have this form.
+            UnusableReply: the text does not have this format.
         """
 
     def request(self, paper: Paper, model: ServedModel, max_tokens: int | None = None) -> Request:
-        """The request for `paper`; `max_tokens` instead of what a full answer can need."""
+        """Return the request for `paper`.
+
+        Args:
+            max_tokens: instead of what a complete reply can need.
+        """
         return model.request(
             messages=self.messages(paper),
             max_tokens=max_tokens or self.max_tokens,
@@ -86,12 +90,12 @@ class Form(ABC):
         )
 
     def repair(self, request: Request, answer: str, problem: str) -> Request:
-        """Ask once more, showing the unusable answer and what is wrong with it.
+        """Return a second request, which quotes the unusable reply and the problem.
 
-        The answer may hold what the abstract made the model write, so it is data as well.
+        The reply may contain text that the abstract injected, so it is sanitized, too.
         """
-        shown = defuse(answer)[:QUOTED_CHARS] or "(nothing)"
-        complaint = f"That answer cannot be used: {defuse(problem)}. {self.again}"
+        shown = sanitize(answer)[:QUOTED_CHARS] or "(nothing)"
+        complaint = f"That answer cannot be used: {sanitize(problem)}. {self.again}"
         return replace(
             request,
             messages=(
@@ -103,7 +107,7 @@ class Form(ABC):
 
     @property
     def max_tokens(self) -> int:
-        """Enough for every move at its greatest length, so that no answer is cut off."""
+        """Enough tokens for every move at its maximum length."""
         per_move = -(-self.framework.max_chars // CHARS_PER_TOKEN) + TOKENS_AROUND
         return per_move * len(self.framework.moves) + TOKENS_AROUND
 
@@ -117,7 +121,7 @@ class JsonForm(Form):
     def messages(self, paper: Paper) -> tuple[Message, ...]:
         turns = [Message("system", _instructions(self.framework))]
         for example in self.examples:
-            answer = {name: defuse(example.moves[name]) for name in self.framework.names}
+            answer = {name: sanitize(example.moves[name]) for name in self.framework.names}
             turns += [
                 self._asked(example.abstract),
                 Message("assistant", json.dumps(answer, ensure_ascii=False, separators=(",", ":"))),
@@ -128,7 +132,7 @@ class JsonForm(Form):
         framework = self.framework
         return Message(
             "user",
-            f"<abstract>\n{defuse(abstract)}\n</abstract>\n\n"
+            f"<abstract>\n{sanitize(abstract)}\n</abstract>\n\n"
             f"Take this abstract apart. Write one JSON object with the keys "
             f"{', '.join(framework.names)}. Each value is one sentence in the words of this "
             f'abstract, or "{framework.not_stated}" where it does not state the move.',
@@ -138,7 +142,7 @@ class JsonForm(Form):
         return {"json_schema": self.framework.json_schema()}
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Read one JSON object, which some servers wrap in a fenced block all the same."""
+        """Parse one JSON object, which some servers wrap in a fenced block."""
         fenced = re.fullmatch(r"\s*```\w*\n(.*?)\n?```\s*", text, re.DOTALL)
         try:
             found = json.loads(fenced[1] if fenced else text, object_pairs_hook=_without_repeats)
@@ -162,7 +166,7 @@ class TaggedForm(Form):
     def messages(self, paper: Paper) -> tuple[Message, ...]:
         return (
             Message("system", self.framework.tuned_instructions.strip()),
-            Message("user", defuse(paper.abstract)),
+            Message("user", sanitize(paper.abstract)),
         )
 
     def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
@@ -170,7 +174,7 @@ class TaggedForm(Form):
         return {**fields, "grammar": self.framework.grammar()} if takes_grammar else fields
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Read the lines between the tags. A closing tag that stopped the engine is not there."""
+        """Parse the lines between the tags; the closing tag is missing if it was the stop token."""
         _, opened, inside = text.partition(OPEN_TAG)
         inside = (inside if opened else text).partition(CLOSE_TAG)[0]
         names = {move.label.casefold(): move.name for move in self.framework.moves}
@@ -186,21 +190,21 @@ class TaggedForm(Form):
         return found
 
     def places(self, text: str) -> dict[str, int]:
-        """Where the text of each move begins in an answer that `parse` reads, by name."""
+        """Return the start of each move's text in a reply that `parse` accepts, by name."""
         names = {move.label.casefold(): move.name for move in self.framework.moves}
         labels = re.finditer(r"^\s*(.+?)\s*:[^\S\n]*", text, re.MULTILINE)
         found = ((names.get(label[1].casefold()), label.end()) for label in labels)
         return {name: place for name, place in found if name is not None}
 
     def completion(self, moves: Mapping[str, str]) -> str:
-        """The text a model is trained to write for these moves: what `parse` reads back.
+        """Return the completion a model is trained on, the inverse of `parse`.
 
         Raises:
             ValueError: a value has a line break or a closing tag.
         """
         for name in self.framework.names:
             if "\n" in moves[name] or "</" in moves[name]:
-                raise ValueError(f"{name} cannot stand on one line of a tagged completion")
+                raise ValueError(f"{name} does not fit on one line of a tagged completion")
         lines = (f"{move.label}: {moves[move.name]}" for move in self.framework.moves)
         return "\n".join((OPEN_TAG, *lines, CLOSE_TAG))
 
@@ -209,10 +213,10 @@ FORMS: Mapping[str, type[Form]] = {form.name: form for form in (JsonForm, Tagged
 
 
 def _instructions(framework: Framework) -> str:
-    """What a general model is told, before the abstract: the same for every paper.
+    """Return the system message for a general model, the same for every paper.
 
-    Each move is explained by what to write alone. With the definitions beside it, a small model
-    answers with them: SmolLM2-135M did for 7 of 15 abstracts, and for 3 without.
+    Each move is explained only by what to write. With definitions as well, a small model copies
+    them: SmolLM2-135M did for 7 of 15 abstracts, and for 3 without.
     """
     moves = (f"- {move.name}: {move.write}." for move in framework.moves)
     rules = (f"- {rule}" for rule in framework.rules)

@@ -1,10 +1,9 @@
-"""An abstract is data: what in it could act as more than text is broken before a model sees it.
+"""Sanitize text for prompts: break special tokens and tags, so that an abstract remains data.
 
-Engines render messages through a chat template and then read the whole prompt for special tokens:
-llama.cpp takes "<|im_end|>" inside a message for the token that ends it. A blank put into such a
-token leaves it readable, and leaves nothing for a tokenizer to recognise. The same is done to tags,
-among them our own, so that no text can close <abstract> or <annotation>. Only the prompt is
-changed; what is stored, and what the checks compare with, is the original.
+Engines render messages through a chat template and then search the whole prompt for special tokens:
+llama.cpp reads "<|im_end|>" inside a message as the token that ends it. A blank inside such a token
+keeps it readable but not recognisable for a tokenizer. The same is done to tags, including
+<abstract> and <annotation>. Only the prompt changes: stored text and checks use the original.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ _OPENERS = re.compile(
 _CLOSERS = re.compile(r"[|\uff5c](?=>)")
 
 
-def defuse(text: str) -> str:
-    """`text` on one line, with a blank inside everything that looks like a token or a tag.
+def sanitize(text: str) -> str:
+    """Return `text` on one line, with a blank inside everything that looks like a token or tag.
 
     "<|im_end|>" becomes "< |im_end| >", "</annotation>" "< /annotation>" and "[INST]" "[ INST]";
-    "p < 0.05", "a<b" and "[3]" stay as they are.
+    "p < 0.05", "a<b" and "[3]" are unchanged.
     """
     return _CLOSERS.sub(r"\g<0> ", _OPENERS.sub(r"\g<0> ", flatten(text)))

@@ -1,4 +1,4 @@
-"""An abstract as sentences, by rules that can be read: no model, no downloaded data."""
+"""Split an abstract into sentences by rules, without a model or downloaded data."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def _set_of(text: str) -> frozenset[str]:
 
 
 _NEVER_LAST = _set_of("e.g i.e cf vs viz approx fig figs eqs ref refs dr mr mrs ms prof")
-"""Abbreviations that need something after them."""
+"""Abbreviations that never end a sentence."""
 _BEFORE_NUMBERS = _set_of("no nos vol p pp ch eq sec sect tab tbl app")
-"""Abbreviations only where a number follows."""
+"""Abbreviations only if a number follows."""
 _PERHAPS_LAST = _set_of("al etc resp inc ltd co corp dept univ jr sr st ph.d")
-"""Abbreviations that may end a sentence: they do where the next word commonly begins one."""
+"""Abbreviations that end a sentence if the next word commonly begins one."""
 _BEGINNERS = _set_of(
     """
     a all an and as at based both but by compared despite each existing experiments extensive
@@ -31,11 +31,11 @@ _BEGINNERS = _set_of(
 
 
 def split_sentences(text: str) -> list[str]:
-    """Split `text` into sentences, each without the blanks around it, in order.
+    """Split `text` into sentences without surrounding white space.
 
     A sentence ends at ".", "!", "?" or "…" (and the quotes or brackets that close there) before
     white space, and at an empty line. It does not end within "e.g.", "et al.", "Fig. 2", "J. Smith"
-    or "0.93", nor where the next word begins in lower case.
+    or "0.93", nor before a word in lower case.
     """
     sentences: list[str] = []
     start = 0
@@ -50,7 +50,7 @@ def split_sentences(text: str) -> list[str]:
 
 
 def _is_last(before: str, mark: str, text: str, position: int) -> bool:
-    """Whether the sentence that runs up to `mark` ends there."""
+    """Return True if the sentence before `mark` ends there."""
     following = _NEXT.match(text, position)
     first, rest = following.groups() if following else ("", "")
     if first.islower():
@@ -62,7 +62,7 @@ def _is_last(before: str, mark: str, text: str, position: int) -> bool:
 
 
 def _allows_end(word: str, first: str, following: str) -> bool:
-    """Whether a full stop after `word` may end a sentence that `following` comes after."""
+    """Return True if a full stop between `word` and `following` may end a sentence."""
     folded = word.casefold()
     if folded in _NEVER_LAST:
         return False

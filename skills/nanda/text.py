@@ -1,4 +1,4 @@
-"""Text as words: one line of it, its words, their stems, the words that carry content."""
+"""Normalize text and split it into words, stems and content words."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _STOP_WORDS = """
     while who whom whose why will with within without would yet you your yours
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
-"""Words that say nothing about a subject; the forms of "use" are among them as a kind of "by"."""
+"""Words without content, including the forms of "use"."""
 
 
 def flatten(text: str) -> str:
-    """`text` on one line: every run of white space and control characters is one blank.
+    """Return `text` on one line: each run of white space and control characters is one blank.
 
-    What could reorder or hide text on a screen (bidirectional controls, zero-width characters) is
-    taken out, and half a surrogate pair, which no file can hold, becomes U+FFFD.
+    Characters that reorder or hide text on a screen (bidirectional controls, zero-width characters)
+    are removed; half a surrogate pair, which cannot be written to a file, becomes U+FFFD.
     """
     if text.isascii():
         return re.sub(r"[\x00-\x20\x7f]+", " ", text).strip()
@@ -33,7 +33,7 @@ def flatten(text: str) -> str:
 
 
 def composed(text: str) -> str:
-    """`text` as it is compared: no soft hyphens and the like, an accent and its letter in one."""
+    """Return `text` for comparison: NFC, without soft hyphens and other format characters."""
     if text.isascii():
         return text
     shown = "".join(char for char in text if unicodedata.category(char) != "Cf")
@@ -41,17 +41,17 @@ def composed(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words of `text` in lower case; numbers keep their decimals, hyphens part words."""
+    """Return the words of `text` in lower case; numbers keep decimals, hyphens separate words."""
     folded = composed(text).casefold()
     return [match.group().replace("\u2019", "'") for match in WORD.finditer(folded)]
 
 
 def stem(word: str) -> str:
-    """Strip an inflection: "agents" and "agent", "evaluates", "evaluated" and "evaluating" meet.
+    """Strip an inflection: "agents" becomes "agent", "evaluates" and "evaluating" "evaluat".
 
-    Plural and verb endings alone (-s, -es, -ies, -ed, -ied, -ing), with at least three letters
-    kept; then a doubled final consonant is made single ("planned", "plan") and a final "e" goes. It
-    is no Porter stemmer: "evaluation" stays another word than "evaluate".
+    Only plural and verb endings (-s, -es, -ies, -ed, -ied, -ing) are stripped, leaving at least
+    three letters; then a doubled final consonant is reduced ("planned", "plan") and a final "e"
+    removed. Unlike a Porter stemmer, it keeps "evaluation" distinct from "evaluate".
     """
     word = word.removesuffix("'s")
     if not word.isalpha() or len(word) < 4:
@@ -79,7 +79,7 @@ def _uninflected(word: str) -> str:
 
 
 def content_words(text: str) -> list[str]:
-    """The stems of the words that carry content, numbers included, in order."""
+    """Return the stems of the content words, including numbers, in order."""
     return [stem(word) for word in words(text) if word not in STOP_WORDS and len(word) > 1]
 
 

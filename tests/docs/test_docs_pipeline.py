@@ -12,11 +12,10 @@ from repository import ROOT
 from skills.finetune.build_finetune_from_annotations import build_dataset
 from skills.finetune.data.annotation_pairs import chat_messages
 from skills.finetune.model.facts import published
-from skills.finetune.planning.memory import full, qlora
-from skills.finetune.planning.terms import Batch
+from skills.finetune.planning.memory import Batch, training_memory
 from skills.finetune.run import recipe as recipes
 from skills.finetune.run.recipe import Recipe
-from skills.finetune.run.stages import ORDER
+from skills.finetune.run.stage import ORDER
 
 PAGE = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
 
@@ -82,8 +81,14 @@ def test_the_memory_is_that_of_the_plan() -> None:
     facts = published(lesson.base)
     assert facts is not None
     batch = Batch(lesson.training.batch, 512, 256)
-    tuned = {item.name: item.bytes for item in qlora(facts, lesson, batch, "gpu") if item.held}
-    whole = {item.name: item.bytes for item in full(facts, lesson, batch, "gpu") if item.held}
+    tuned = {
+        item.name: item.bytes for item in training_memory(facts, lesson, batch, "gpu") if item.held
+    }
+    whole = {
+        item.name: item.bytes
+        for item in training_memory(facts, lesson, batch, "gpu", full=True)
+        if item.held
+    }
     cells = dict(re.findall(r"^\| (weights|gradients|optimizer|together) \| (.*) \|$", PAGE, re.M))
 
     def figures(name: str) -> list[str]:

@@ -22,10 +22,11 @@ from harness.models.pool import ServedModel
 from harness.runs.runner import Outcome
 from harness.testing import FakeModel, fake_app, fake_models
 from skills.corpus.db.connection import open_corpus
-from skills.curate.curator import VoteForm
 from skills.curate.inputs.items import Item
-from skills.curate.panel import judges, panel
+from skills.curate.panel import panel
 from skills.curate.panel.panel import Panel
+from skills.curate.panel.vote_mode import VoteForm
+from skills.curate.store import judges
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
@@ -249,7 +250,7 @@ class Desk:
 
         def keep(served: ServedModel) -> None:
             with open_corpus(self.corpus) as db:
-                judges.keep_form(db, served, panel.shipped(), form)
+                judges.save_form(db, served, panel.shipped(), form)
 
         fake_models(self.judge, "judge").run("judge", keep)
 

@@ -14,21 +14,21 @@ from curate_desk import NAMES, PANEL, item, moves
 
 from harness.models.pool import ServedModel
 from harness.testing import FakeModel, fake_models
-from skills.curate.curator import Judge, Vote, VoteForm
+from skills.curate.curator import Judge, Vote
 from skills.curate.inputs import gates, probes
 from skills.curate.inputs.items import Input, Item
 from skills.curate.page.document import write_html
 from skills.curate.panel.panel import Panel
+from skills.curate.panel.vote_mode import VoteForm
 from skills.curate.report import summary
 from skills.curate.report.summary import Run
 from skills.curate.store import verdicts
-from skills.curate.store.ballots import Ballot, Refused
-from skills.curate.store.verdicts import Bar, Verdict
+from skills.curate.store.verdicts import Ballot, Criteria, Refused, Verdict
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 
 FORM = VoteForm("logprobs", "Rating: ", 0.95, {"": 0.4, "Rating: ": 0.95})
-BAR = Bar(PANEL.thresholds, 3)
+BAR = Criteria(PANEL.thresholds, 3)
 
 
 def gated(number: int) -> Item:
@@ -52,7 +52,7 @@ def voted(found: Item, scores: Sequence[float | None], **explained: str) -> Verd
         Vote(name, score, 0.2 if score is None else 0.95, {}, 100, 60, 0.25)
         for name, score in zip(NAMES, scores, strict=True)
     ]
-    return verdicts.decide(found, Ballot(1, tuple(votes), explained), None, BAR)
+    return verdicts.decide(found, Ballot(1, tuple(votes), explained), BAR)
 
 
 def by_chance(found: Item, good: float = 3.2) -> Verdict:
@@ -63,11 +63,11 @@ def by_chance(found: Item, good: float = 3.2) -> Verdict:
 
 def unjudged(found: Item, reason: str = "The server went away") -> Verdict:
     refused = Refused("GenerationFailed", reason, retryable=True)
-    return verdicts.decide(found, None, refused, BAR)
+    return verdicts.decide(found, refused, BAR)
 
 
 def rejected_by_gates(found: Item) -> Verdict:
-    return verdicts.decide(found, None, None, BAR)
+    return verdicts.decide(found, None, BAR)
 
 
 def mixed(count: int = 40) -> list[Verdict]:
@@ -86,22 +86,7 @@ def mixed(count: int = 40) -> list[Verdict]:
 def known_bad(found: Iterable[Verdict], per_kind: int = 4) -> list[Verdict]:
     """Probes of these annotations, all judged, and lower than they are."""
     good = [(one.item.paper, one.item.moves) for one in found if not one.item.findings]
-    made = probes.make(good, nanda(), per_kind)
-    return [
-        by_chance(
-            checked(
-                Item(
-                    one.paper,
-                    one.moves,
-                    f"probe {one.kind} of {one.paper.id}",
-                    probe=one.kind,
-                    changed=one.changed,
-                )
-            ),
-            2.8,
-        )
-        for one in made
-    ]
+    return [by_chance(one, 2.8) for one in probes.make(good, nanda(), per_kind)]
 
 
 def served() -> ServedModel:
@@ -114,7 +99,7 @@ def a_run(
     own: Sequence[Verdict],
     bad: Sequence[Verdict] = (),
     *,
-    bar: Bar = BAR,
+    bar: Criteria = BAR,
     form: VoteForm = FORM,
     panel: Panel = PANEL,
     name: str = "data/agent.csv",

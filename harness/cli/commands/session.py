@@ -20,9 +20,8 @@ class Help(AppCommand):
         found = self._app.catalogue.skills
         name = call.text.strip().removeprefix("/")
         if not name:
-            skills = [f.skill for f in found.values()]
-            commands = [{"name": s.name, "summary": s.summary} for s in skills]
-            return Result(help_texts.overview(skills), {"commands": commands})
+            commands = [{"name": f.name, "summary": f.summary} for f in found.values()]
+            return Result(help_texts.overview(found.values()), {"commands": commands})
         if name not in found:
             raise self._app.unknown(name)
         skill = found[name].skill

@@ -113,8 +113,8 @@ def describe(catalogue: Catalogue) -> dict[str, Any]:
 
 def _described(found: Found) -> dict[str, Any]:
     data: dict[str, Any] = {
-        "name": found.skill.name,
-        "summary": found.skill.summary,
+        "name": found.name,
+        "summary": found.summary,
         "origin": found.origin,
         "problems": list(found.problems),
     }

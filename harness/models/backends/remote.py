@@ -31,6 +31,7 @@ PROBE_SECONDS = 1.0
 def is_local(address: str) -> bool:
     """Whether an address, with or without a scheme, is one of this machine: no proxy of the
     environment leads there."""
+
     parts = urlsplit(address if "://" in address else f"//{address}")
     host = parts.hostname or "localhost"
     try:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
 from harness.api.skill import Call
 from harness.errors import NothingFound
-from skills.annotate.topic import between, shown, subject_words
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
 
@@ -58,50 +57,42 @@ def fetch(arxiv_id: str, api: ArxivApi) -> Paper:
 
 
 def search(
-    topic: str,
+    words: Sequence[str],
     api: ArxivApi,
     *,
     limit: int,
+    operator: str = "AND",
     since: date | None = None,
     until: date | None = None,
 ) -> list[Paper]:
-    """Return the papers that contain all words of a topic or, if there are none, any of them.
+    """Return the papers that contain all words (any of them with "OR"), most relevant first.
 
     Args:
-        limit: the maximum number of papers.
+        limit: the maximum number of papers; those without an abstract are left out.
         since, until: the first and the last day of submission.
 
     Raises:
-        InputError: the topic contains no word.
-        NothingFound: arXiv has no such paper.
         SkillFailed, OutputError: see `ArxivApi.results`.
     """
-    words = subject_words(topic)
-    found = _found(query(words, since=since, until=until), limit, api)
-    if not found and len(words) > 1:
-        api.notice(f"arXiv has no paper with all of {', '.join(words)}; searching for any of them")
-        found = _found(query(words, joined="OR", since=since, until=until), limit, api)
-    if not found:
-        raise NothingFound(
-            f"arXiv has no paper on {shown(topic)!r}{between(since, until)}",
-            hint="Try other words, or other dates." if since or until else "Try other words.",
-        )
-    return found
+    import arxiv
+
+    asked = query(words, operator, since, until)
+    wanted = arxiv.Search(query=asked, max_results=limit, sort_by=arxiv.SortCriterion.Relevance)
+    found = api.results(wanted, min(limit, PAGE))
+    if any("/api/errors" in result.entry_id for result in found):
+        raise api.failed(f"it cannot read the query ({found[0].summary.strip()})")
+    return [paper for paper in map(_paper, found) if paper.abstract]
 
 
 def query(
-    words: Iterable[str],
-    *,
-    joined: str = "AND",
-    since: date | None = None,
-    until: date | None = None,
+    words: Iterable[str], operator: str, since: date | None = None, until: date | None = None
 ) -> str:
-    """Return arXiv's query for papers with all of `words` (any of them, joined by "OR").
+    """Return arXiv's query for papers with `words`.
 
     A word that arXiv could read as an operator is quoted. The form is that of the arXiv API User's
     Manual, section 5.1; dates are in GMT.
     """
-    terms = f" {joined} ".join(f"all:{_quoted(word)}" for word in words)
+    terms = f" {operator} ".join(f"all:{_quoted(word)}" for word in words)
     if not since and not until:
         return terms
     first, last = since or _EARLIEST, until or _LATEST
@@ -112,17 +103,6 @@ def _quoted(word: str) -> str:
     if _PLAIN.fullmatch(word) and word.casefold() not in _OPERATORS:
         return word
     return '"' + re.sub(r'["\\]', " ", word) + '"'
-
-
-def _found(asked: str, limit: int, api: ArxivApi) -> list[Paper]:
-    """Return the papers of a query that have an abstract."""
-    import arxiv
-
-    wanted = arxiv.Search(query=asked, max_results=limit, sort_by=arxiv.SortCriterion.Relevance)
-    found = api.results(wanted, min(limit, PAGE))
-    if any("/api/errors" in result.entry_id for result in found):
-        raise api.failed(f"it cannot read the query ({found[0].summary.strip()})")
-    return [paper for paper in map(_paper, found) if paper.abstract]
 
 
 def _paper(found: arxiv.Result) -> Paper:

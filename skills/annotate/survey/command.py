@@ -1,19 +1,19 @@
-"""/annotate with a topic: the papers on it, annotated, and a survey of them."""
+"""/annotate TOPIC: find papers on a topic, annotate them, and write a survey."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from harness.api.skill import Call, Result
+from harness.errors import InputError
 from skills.annotate.arxiv import lookup
 from skills.annotate.survey.page import as_markdown
+from skills.annotate.survey.topic import find_papers
 from skills.annotate.table import sources
 from skills.annotate.table.command import annotate_source, database
 from skills.annotate.table.result import Finished
-from skills.annotate.topic import find_papers
 from skills.corpus import exporters
 from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
@@ -24,14 +24,14 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
 
 _OF_A_TABLE = ("input", "rows", "filtered")
-"""What a job says of its table; that of a topic has none."""
+"""Entries of a job's summary that describe its table."""
 
 
 def annotate_topic(call: Call, framework: Framework) -> Result:
-    """Find papers on a topic, annotate those that are not yet, and survey them all.
+    """Find papers on a topic, annotate those without an annotation, and survey them all.
 
-    A paper's current annotation in the corpus is taken as it is, whichever model made it, unless
-    the line names a model.
+    The current annotation of a paper in the corpus is used, whichever model made it, unless the
+    line names a model.
     """
     topic = flatten(call.text)
     papers = _find(call, topic)
@@ -71,11 +71,10 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
 
 
 def _summary(topic: str, papers: int, known: int, finished: Finished | None) -> dict[str, Any]:
-    """What `--json` prints of a topic.
+    """Return what `--json` prints.
 
-    done, failed and pending are all papers together; those annotated before are done. What else
-    there was to do is a job, and the rest is said of that job alone: model, tokens, seconds, errors
-    and so on, as in skills/annotate/table/result.py.
+    done, failed and pending count all papers; those annotated before are done. The other entries
+    describe the job alone: model, tokens, seconds, errors (see skills/annotate/table/result.py).
     """
     job = dict(finished.summary) if finished else {"done": 0, "failed": 0, "pending": 0}
     counts = {
@@ -90,29 +89,35 @@ def _summary(topic: str, papers: int, known: int, finished: Finished | None) -> 
 
 def _find(call: Call, topic: str) -> list[Paper]:
     options, path = call.options, database(call)
+    limit, since, until = options.max, options.since, options.until
+    if since and until and since > until:
+        raise InputError(f"no day is after {since} and before {until}", hint="Swap the two dates.")
 
-    def from_corpus(
-        words: list[str], limit: int, since: date | None, until: date | None, fewest: int
-    ) -> list[Paper]:
+    def from_corpus(words: Sequence[str], fewest: int) -> list[Paper]:
         if not path.exists():
             return []
         with open_corpus(path) as db:
             return papers_about(db, words, limit, since, until, fewest=fewest)
 
+    def from_arxiv(words: Sequence[str], operator: str) -> list[Paper]:
+        return lookup.search(
+            words, lookup.api_of(call), limit=limit, operator=operator, since=since, until=until
+        )
+
     return find_papers(
         topic,
-        source=options.source,
-        limit=options.max,
-        since=options.since,
-        until=options.until,
-        from_corpus=from_corpus,
-        from_arxiv=lambda topic, **options: lookup.search(topic, lookup.api_of(call), **options),
+        limit=limit,
+        from_corpus=None if options.source == "arxiv" else from_corpus,
+        from_arxiv=None if options.source == "corpus" else from_arxiv,
         notice=call.screen.notice,
+        period=" published" * bool(since or until)
+        + f" since {since}" * bool(since)
+        + f" until {until}" * bool(until),
     )
 
 
 def _known(call: Call, papers: list[Paper], framework: Framework) -> dict[str, Annotated]:
-    """The current annotations that there are, by the digest of their abstract."""
+    """The current annotations of the papers that have one, by the digest of the abstract."""
     path = database(call)
     if not path.exists():
         return {}
@@ -125,5 +130,5 @@ def _announce(call: Call, topic: str, papers: list[Paper], known: Mapping[str, A
     count = f"{len(papers)} {'paper' if len(papers) == 1 else 'papers'} on {topic!r}"
     by = Counter(item.record["provenance"]["resolved"] for item in known.values())
     models = ", ".join(f"{n} by {model}" for model, n in by.most_common())
-    before = f"; annotated before: {models} (--model NAME does them anew)" if known else ""
+    before = f"; annotated before: {models} (--model NAME repeats them)" if known else ""
     call.screen.notice(count + before)

@@ -1,12 +1,12 @@
-"""What a survey rests on, in a paragraph: its papers, where they are from, who annotated them."""
+"""The first paragraph of a survey: its papers, their sources, and who annotated them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from skills.annotate.survey.entries import DOUBTFUL, Entry, papers, text
-from skills.corpus.records import Annotated, Failure
+from skills.annotate.survey.entries import Entry
+from skills.corpus.records import Annotated
 from skills.nanda.framework import Framework
 
 _PLACES = {"arxiv": "arXiv", "corpus": "the corpus"}
@@ -14,21 +14,32 @@ _ELSEWHERE = "files"
 
 
 def facts(
-    items: Sequence[Annotated],
-    failures: Sequence[Failure],
-    framework: Framework,
-    entries: Sequence[Entry],
+    items: Sequence[Annotated], failed: int, framework: Framework, entries: Sequence[Entry]
 ) -> str:
-    """How many papers of which years, from where, annotated by which model and when, how well."""
+    """Return the number of papers, their years and sources, the models, and how well they did."""
     if not items:
         return "No paper could be annotated."
-    sentences = [_which(items), _how(items, framework), *_fallbacks(items), *_doubts(entries)]
-    if failures:
-        sentences.append(f"{papers(len(failures))} could not be annotated.")
+    models = Counter(item.record["provenance"]["resolved"] for item in items).most_common()
+    days = sorted({item.record["provenance"]["created"][:10] for item in items})
+    when = f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
+    sentences = [
+        _papers(items),
+        f"Their abstracts, not the papers themselves, were annotated by "
+        f"{_listed([model for model, _ in models])} {when}, in the moves of the "
+        f"{framework.title}, version {framework.version}.",
+        *_fallbacks(items),
+    ]
+    if doubtful := sum(len(entry.doubts) for entry in entries):
+        sentences.append(
+            f"Of {sum(len(entry.stated) for entry in entries):,} stated moves, {doubtful:,} "
+            f"{'is' if doubtful == 1 else 'are'} not supported by the abstract, and marked ⚠."
+        )
+    if failed:
+        sentences.append(f"{_count(failed)} could not be annotated.")
     return " ".join(sentences)
 
 
-def _which(items: Sequence[Annotated]) -> str:
+def _papers(items: Sequence[Annotated]) -> str:
     years = sorted(year for item in items if (year := item.paper.year))
     published = ""
     if years:
@@ -38,46 +49,28 @@ def _which(items: Sequence[Annotated]) -> str:
     kinds = Counter(_PLACES.get(item.paper.source.get("kind", ""), _ELSEWHERE) for item in items)
     places = sorted(kinds.items(), key=lambda place: (-place[1], place[0]))
     if len(places) == 1:
-        return f"{papers(len(items))} from {places[0][0]}{published}."
+        return f"{_count(len(items))} from {places[0][0]}{published}."
     found = _listed([f"{count} from {place}" for place, count in places])
-    return f"{papers(len(items))}{published}: {found}."
-
-
-def _how(items: Sequence[Annotated], framework: Framework) -> str:
-    models = Counter(item.record["provenance"]["resolved"] for item in items).most_common()
-    days = sorted({item.record["provenance"]["created"][:10] for item in items})
-    when = f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
-    return (
-        f"Their abstracts, not the papers themselves, were annotated by "
-        f"{_listed([text(model) for model, _ in models])} {when}, in the moves of the "
-        f"{text(framework.title)}, version {text(framework.version)}."
-    )
+    return f"{_count(len(items))}{published}: {found}."
 
 
 def _fallbacks(items: Sequence[Annotated]) -> Iterator[str]:
-    """A sentence for each model that another one stood in for."""
+    """A sentence for each model that was replaced by its fallback."""
     fell = Counter(
-        (said["requested"], said["resolved"], said["reason"])
+        (made["requested"], made["resolved"], made["reason"])
         for item in items
-        if (said := item.record["provenance"])["reason"]
+        if (made := item.record["provenance"])["reason"]
     )
     for (requested, resolved, reason), count in fell.most_common():
-        some = f" in {papers(count)}" if count < len(items) else ""
+        some = f" for {_count(count)}" if count < len(items) else ""
         yield (
-            f"{text(requested)} was asked for{some} and could not be served ({text(reason)}); "
-            f"{text(resolved)} stood in for it."
+            f"{requested} was requested{some} and could not be served ({reason}); {resolved} "
+            "was used instead."
         )
 
 
-def _doubts(entries: Sequence[Entry]) -> Iterator[str]:
-    stated = sum(len(entry.stated) for entry in entries)
-    doubtful = sum(len(entry.doubts) for entry in entries)
-    if doubtful:
-        verb = "is" if doubtful == 1 else "are"
-        yield (
-            f"Of {stated:,} stated moves, {doubtful:,} {verb} not borne out by the abstract, and "
-            f"marked {DOUBTFUL}."
-        )
+def _count(papers: int) -> str:
+    return f"{papers:,} {'paper' if papers == 1 else 'papers'}"
 
 
 def _listed(parts: Sequence[str]) -> str:

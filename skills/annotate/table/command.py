@@ -1,4 +1,4 @@
-"""/annotate with many papers: those of a table, or any others."""
+"""/annotate TABLE, and the job that it shares with /annotate TOPIC."""
 
 from __future__ import annotations
 
@@ -37,7 +37,12 @@ def annotate_table(call: Call, path: Path, framework: Framework) -> Result:
 
 
 def annotate_source(call: Call, source: Source, framework: Framework) -> Finished:
-    """Annotate the papers of `source`, unless another process is at it."""
+    """Annotate the papers of `source`, in one process at a time.
+
+    Raises:
+        UsageError: another process annotates them.
+        ModelError: see `_refuse_to_start_over`.
+    """
     path = database(call)
     for target in call.targets:
         if target.resolve() == path.resolve():
@@ -50,40 +55,40 @@ def annotate_source(call: Call, source: Source, framework: Framework) -> Finishe
 
         def work(model: ServedModel) -> Finished:
             job = AnnotateJob(call, source, framework, model, db)
-            with call.cancel.on_signals(), runs.noted(db, lambda: job.run_id):
+            with call.cancel.on_signals(), runs.recorded(db, lambda: job.run_id):
                 _refuse_to_start_over(job)
                 started = time.monotonic()
                 tally = job.run()
-                if isinstance(tally.stopped, ModelUnavailable) and not job.has_done(tally):
-                    raise tally.stopped  # nothing is done yet, so that another model may take over
+                if isinstance(tally.stopped, ModelUnavailable) and not job.has_done:
+                    raise tally.stopped  # so that the fallback can serve
                 return finish(job, tally, path, time.monotonic() - started)
 
         return call.models.run("annotate", work, slots=call.options.workers)
 
 
 def _refuse_to_start_over(job: AnnotateJob) -> None:
-    """Refuse to do all papers again by a fallback since the model that began is gone for now.
+    """Refuse that a fallback annotates all papers again.
 
     Raises:
-        ModelError: the model that was asked for has annotated some of them.
+        ModelError: the requested model has annotated some of them.
     """
     resolution = job.model.resolution
     if not resolution.fell_back:
         return
     done = sum(
         item is not None and item.record["provenance"]["resolved"] == resolution.requested
-        for item in (reads.current(job.db, p, job.framework) for p in job.source.papers())
+        for item in (reads.current(job.db, p, job.framework) for p in job.source.papers)
     )
     if done:
         raise ModelError(
             f"{resolution.requested} has annotated {done:,} of these papers and cannot be served "
             f"now ({resolution.reason})",
-            hint="Make it available and give the same line again; `--model "
-            f"{resolution.resolved}` has that one annotate them all.",
+            hint="Make it available and repeat the same line; "
+            f"`--model {resolution.resolved}` annotates all of them with that model.",
         )
 
 
 def database(call: Call) -> Path:
-    """The corpus database of a call."""
+    """Return the path of the corpus database of a run."""
     own: Path | None = call.options.db
     return own or default_path(call.settings)

@@ -1,166 +1,183 @@
-"""Many papers, one job: each is annotated once, kept at once, and found again by its content key.
+"""A job that annotates many papers: plan, generate, and store each result at once.
 
-A job has no state of its own. What is done and what failed stands in the corpus database under
-content keys, so that the same line goes on where it was killed, and never pays for the same work
-twice.
+A job has no state of its own. The corpus database holds what is done and what failed, by content
+key; the same command continues where it was killed, and no work is paid for twice.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call
 from harness.errors import HarnessError, Interrupted
+from harness.models.backends.base import OnText
 from harness.models.pool import ServedModel
 from harness.runs.jobs import Job, Tally
-from harness.runs.progress import Pace, shown
+from harness.runs.progress import ProgressEstimate, show_progress
 from skills.annotate.generate import Prepared, annotate, prepare
 from skills.annotate.papers import check_length
 from skills.annotate.table.sources import Source
 from skills.corpus.db import runs, store
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What there is to do: rows that are done and that failed before, rows to do, and the
-    characters of their abstracts."""
+class PlannedRow:
+    """A paper of a job.
 
-    done: int
-    failed: int
-    to_do: int
-    characters: int
+    Attributes:
+        key: the content key of its request.
+        prepare: makes the request. It is four times as large as the abstract, so that a plan does
+            not keep it.
+    """
+
+    paper: Paper
+    key: str
+    prepare: Callable[[], Prepared]
 
 
 @dataclass(slots=True)
 class AnnotateJob:
-    """The papers of `source`, annotated by `model` into the corpus `db`."""
+    """Annotates the papers of `source` with `model` into the corpus `db`.
+
+    Attributes:
+        rows: the plan, in the order of the source.
+        states: how each content key ended: before the run, and by now.
+        run_id: the row of the corpus's table `runs`; 0 before generation starts.
+    """
 
     call: Call
     source: Source
     framework: Framework
     model: ServedModel
     db: Database
-    plan: Plan | None = None
-    pace: Pace | None = None
+    rows: list[PlannedRow] = field(default_factory=list)
+    states: dict[str, store.State | None] = field(default_factory=dict)
     run_id: int = 0
+    _progress: ProgressEstimate | None = None
     _update: Callable[[], None] = lambda: None
 
     def run(self) -> Tally:
-        """Annotate what has not been done, and hand out how it went.
-
-        With the option `retry_failed`, what failed before is what there is to do.
-        """
-        self.plan = plan = self._plan()
-        self._announce(plan)
-        if not plan.to_do:
-            self._link()
-            return Tally()
-        self.run_id = runs.start(
-            self.db,
-            skill="annotate",
-            source=self.source.name,
-            model=self.model.resolution.resolved,
-            settings=self._settings(),
-        )
-        self.pace = Pace(plan.to_do, plan.characters, sum(self.source.filtered.values()))
-        job = Job(self._perform, self._keep, self._refuse, self.model.slots, self.call.cancel)
-        with shown(self.pace, self.call.screen, "annotating") as self._update:
-            tally = job.run(self._tasks())
+        """Annotate the papers that are not done; with `retry_failed`, those that failed before."""
+        self._plan()
+        due = self._due()
+        self._announce(len(due))
+        tally = Tally()
+        if due:
+            self.run_id = runs.start(
+                self.db,
+                skill="annotate",
+                source=self.source.name,
+                model=self.model.resolution.resolved,
+                settings=self._settings(),
+            )
+            characters = sum(len(row.paper.abstract) for row in due)
+            self._progress = ProgressEstimate(
+                len(due), characters, sum(self.source.filtered.values())
+            )
+            job = Job(self._perform, self._keep, self._refuse, self.model.slots, self.call.cancel)
+            with show_progress(self._progress, self.call.screen, "annotating") as self._update:
+                tally = job.run(due)
         self._link()
         return tally
 
-    def has_done(self, tally: Tally) -> bool:
-        """Whether this model has annotated any of the papers, now or before."""
-        return bool(tally.done or (self.plan and self.plan.done))
+    @property
+    def has_done(self) -> bool:
+        """True if this model has annotated any of the papers, now or before."""
+        return "done" in self.states.values()
 
-    def prepared(self) -> Iterator[Prepared]:
-        """Every paper's request, in order."""
-        for paper in self.source.papers():
-            yield prepare(paper, self.framework, self.model, self.call.options.max_tokens)
+    def requests(self) -> Iterator[Callable[[], Prepared]]:
+        """Yield a function for each paper that prepares its request."""
+        for paper in self.source.papers:
+            yield partial(prepare, paper, self.framework, self.model, self.call.options.max_tokens)
 
-    def _plan(self) -> Plan:
-        done = failed = to_do = characters = 0
-        seen: set[str] = set()
-        for prepared in self.prepared():
+    def _plan(self) -> None:
+        for make in self.requests():
             if self.call.cancel.is_set():
                 raise Interrupted("interrupted", hint="Nothing was begun.")
-            state = store.state(self.db, prepared.key)
-            done += state == "done"
-            failed += state == "failed"
-            if self._is_due(state) and prepared.key not in seen:
-                seen.add(prepared.key)
-                to_do += 1
-                characters += len(prepared.paper.abstract)
-        return Plan(done, failed, to_do, characters)
+            prepared = make()
+            self.rows.append(PlannedRow(prepared.paper, prepared.key, make))
+            if prepared.key not in self.states:
+                self.states[prepared.key] = store.state(self.db, prepared.key)
 
-    def _announce(self, plan: Plan) -> None:
-        retry = self.call.options.retry_failed
-        parts = [f"{plan.to_do:,} to do, {self.model.slots} at a time"]
-        parts += [f"{plan.done:,} done before"] * bool(plan.done)
-        if plan.failed and not retry:
-            parts.append(f"{plan.failed:,} failed before (--retry-failed redoes them)")
-        parts += [f"{n:,} left out ({why})" for why, n in self.source.filtered.items() if n]
-        self.call.screen.notice(f"{self.source.name}: {'; '.join(parts)}")
+    def _due(self) -> list[PlannedRow]:
+        """The rows to annotate: one for each content key."""
+        due: dict[str, PlannedRow] = {}
+        for row in self.rows:
+            if self._is_due(self.states[row.key]):
+                due.setdefault(row.key, row)
+        return list(due.values())
 
     def _is_due(self, state: store.State | None) -> bool:
         return state == ("failed" if self.call.options.retry_failed else None)
 
-    def _tasks(self) -> Iterator[Prepared]:
-        """What is due; equal work once."""
-        seen: set[str] = set()
-        for prepared in self.prepared():
-            if prepared.key not in seen and self._is_due(store.state(self.db, prepared.key)):
-                seen.add(prepared.key)
-                yield prepared
+    def _announce(self, due: int) -> None:
+        before = Counter(self.states[row.key] for row in self.rows)
+        parts = [f"{due:,} to do, {self.model.slots} at a time"]
+        parts += [f"{before['done']:,} done before"] * bool(before["done"])
+        if before["failed"] and not self.call.options.retry_failed:
+            parts.append(f"{before['failed']:,} failed before (--retry-failed repeats them)")
+        parts += [f"{n:,} left out ({reason})" for reason, n in self.source.filtered.items()]
+        self.call.screen.notice(f"{self.source.name}: {'; '.join(parts)}")
 
-    def _perform(self, prepared: Prepared) -> dict[str, Any]:
-        check_length(prepared.paper, self.framework.max_words)
+    def _perform(self, row: PlannedRow) -> dict[str, Any]:
+        prepared = row.prepare()
+        check_length(row.paper, self.framework.max_words)
         self.model.check_fits(prepared.request)
-        on_text = self.pace.counter(prepared.key) if self.pace else None
+        return self._generate(
+            prepared, self._progress.token_counter(row.key) if self._progress else None
+        )
+
+    def _generate(self, prepared: Prepared, on_text: OnText | None) -> dict[str, Any]:
         return annotate(prepared, self.model, on_text)
 
-    def _keep(self, prepared: Prepared, record: dict[str, Any]) -> None:
-        store.save(self.db, Annotated(prepared.paper, record), self.framework, self.run_id)
-        self._count(prepared, record["provenance"]["tokens"]["completion"])
+    def _keep(self, row: PlannedRow, record: dict[str, Any]) -> None:
+        self._save(row, record)
+        self._count(row, "done", record["provenance"]["tokens"]["completion"])
 
-    def _refuse(self, prepared: Prepared, error: Exception) -> None:
+    def _save(self, row: PlannedRow, record: dict[str, Any]) -> None:
+        store.save(self.db, Annotated(row.paper, record), self.framework, self.run_id)
+
+    def _refuse(self, row: PlannedRow, error: Exception) -> None:
         known = error if isinstance(error, HarnessError) else None
         store.fail(
             self.db,
             Failure(
-                prepared.paper,
+                row.paper,
                 type(error).__name__,
                 str(error) if known else f"{type(error).__name__}: {error}",
                 known is not None and known.retryable,
                 known.reply if known else "",
             ),
-            prepared.key,
-            request=dataclasses.asdict(prepared.request),
+            row.key,
+            request=dataclasses.asdict(row.prepare().request),
             traceback=None if known else "".join(traceback.format_exception(error)),
             run_id=self.run_id,
         )
-        self._count(prepared, None)
+        self._count(row, "failed", None)
 
-    def _count(self, prepared: Prepared, tokens: int | None) -> None:
-        if self.pace is not None:
-            self.pace.row(prepared.key, len(prepared.paper.abstract), tokens)
+    def _count(self, row: PlannedRow, state: store.State, tokens: int | None) -> None:
+        self.states[row.key] = state
+        if self._progress is not None:
+            self._progress.finish_row(row.key, len(row.paper.abstract), tokens)
         self._update()
 
     def _link(self) -> None:
-        """Make what is done the current annotation of each paper it is asked for here."""
-        for prepared in self.prepared():
-            record = store.record(self.db, prepared.key, prepared.paper)
-            if record is not None:
-                store.save(self.db, Annotated(prepared.paper, record), self.framework)
+        """Make each annotation the current one of all papers with this content key."""
+        for row in self.rows:
+            if record := store.record(self.db, row.key, row.paper):
+                store.save(self.db, Annotated(row.paper, record), self.framework)
 
     def _settings(self) -> dict[str, Any]:
         return {

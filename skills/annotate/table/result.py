@@ -1,12 +1,12 @@
-"""What comes of a job: the summary, the rows in input order, and the files they are saved in."""
+"""The result of a job: its summary, the rows in input order, and the writers of its files."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.api.skill import Result
 from harness.errors import HarnessError, Interrupted
@@ -20,42 +20,13 @@ from skills.corpus.db import runs, store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.records import Annotated, Failure
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
-
-@dataclass(slots=True)
-class Count:
-    """Where the rows of a job stand: done, failed (by error type), or neither yet."""
-
-    done: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    pending: int = 0
-
-    @property
-    def failed(self) -> int:
-        return self.errors.total()
-
-
-def count(job: AnnotateJob, db: Database) -> Count:
-    """Where every row stands now."""
-    found = Count()
-    for prepared in job.prepared():
-        if store.state(db, prepared.key) == "done":
-            found.done += 1
-        elif failure := store.failure(db, prepared.key, prepared.paper):
-            found.errors[failure.error_type] += 1
-        else:
-            found.pending += 1
-    return found
-
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A job that has ended, and what it leaves.
+    """A job that has ended.
 
     Attributes:
-        path: the corpus database, from which everything is read again as it is needed.
+        path: the corpus database; items and failures are read from it when they are needed.
     """
 
     job: AnnotateJob
@@ -64,33 +35,31 @@ class Finished:
     stopped: HarnessError | None
 
     def items(self) -> Iterator[Annotated]:
-        """What is done, in the order of the input."""
+        """Yield the annotations in input order."""
         with open_corpus(self.path) as db:
-            for prepared in self.job.prepared():
-                record = store.record(db, prepared.key, prepared.paper)
-                if record is not None:
-                    yield Annotated(prepared.paper, record)
+            for row in self.job.rows:
+                if record := store.record(db, row.key, row.paper):
+                    yield Annotated(row.paper, record)
 
     def failures(self) -> Iterator[Failure]:
-        """What failed and was not done since, in the order of the input."""
+        """Yield the failures in input order."""
         with open_corpus(self.path) as db:
-            for prepared in self.job.prepared():
-                failure = store.failure(db, prepared.key, prepared.paper)
-                if failure is not None:
+            for row in self.job.rows:
+                if failure := store.failure(db, row.key, row.paper):
                     yield failure
 
     def result(self) -> Result:
-        """What the skill hands back of a table."""
-        writers = exporters.writers(
-            self.job.framework,
-            self.job.source.id_column,
-            self.items,
-            self.failures,
-            title=self.job.source.title,
-            about=self.summary,
-        )
+        """Return the result of `/annotate TABLE`."""
+        source = self.job.source
         return Result(
-            writers=writers,
+            writers=exporters.writers(
+                self.job.framework,
+                source.id_column,
+                self.items,
+                self.failures,
+                title=source.title,
+                about=self.summary,
+            ),
             records=lambda: (item.record for item in self.items()),
             summary=self.summary,
             exit_code=1 if self.summary["failed"] else 0,
@@ -99,30 +68,28 @@ class Finished:
 
 
 def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finished:
-    """Sum a job up, say it in one line, and note it in its row of the corpus.
+    """Summarize a job, in one notice and in its row of the corpus.
 
     Args:
-        seconds: what the job took.
+        seconds: the duration of the job.
     """
-    counted = count(job, job.db)
-    summary = _summary(job, tally, counted, path, seconds)
+    summary = _summary(job, tally, path, seconds)
     if tally.stopped is not None:
-        tally.stopped.hint = _go_on(tally.stopped, counted)
+        tally.stopped.hint = _how_to_continue(tally.stopped, summary)
     if job.run_id:
-        status = runs.status_of(tally.stopped, counted.failed)
-        runs.finish(job.db, job.run_id, status, summary)
+        runs.finish(job.db, job.run_id, runs.status_of(tally.stopped, summary["failed"]), summary)
     job.call.screen.notice(in_words(summary))
     return Finished(job, path, summary, tally.stopped)
 
 
 def in_words(summary: Mapping[str, Any]) -> str:
-    """The summary as one line."""
+    """Return the summary as one line."""
     rows, made = summary["rows"], summary["made"]
     parts = [f"{summary['done']:,} done" + (f" ({made:,} now)" if made != summary["done"] else "")]
     if summary["failed"]:
         kinds = ", ".join(f"{n:,} {kind}" for kind, n in summary["errors"].items())
-        parts.append(f"{summary['failed']:,} failed ({kinds}; --retry-failed redoes them)")
-    parts += [f"{n:,} left out ({why})" for why, n in summary["filtered"].items()]
+        parts.append(f"{summary['failed']:,} failed ({kinds}; --retry-failed repeats them)")
+    parts += [f"{n:,} left out ({reason})" for reason, n in summary["filtered"].items()]
     parts += [f"{summary['pending']:,} not done yet"] * bool(summary["pending"])
     line = f"{rows:,} {'row' if rows == 1 else 'rows'}: {', '.join(parts)}"
     if made:
@@ -133,28 +100,30 @@ def in_words(summary: Mapping[str, Any]) -> str:
     return line
 
 
-def _summary(
-    job: AnnotateJob, tally: Tally, counted: Count, path: Path, seconds: float
-) -> dict[str, Any]:
-    """What `--json` prints of a job.
+def _summary(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> dict[str, Any]:
+    """Return what `--json` prints.
 
-    rows is all there are: done, failed, filtered (by reason) and pending together. made is what
-    was done this time, failed_now what failed. tokens are those of this time, failed attempts
-    included; seconds are wall time, from the first request to the last answer. memory is of this
-    process with an embedded model in it, in bytes; None where the model is served elsewhere, or
-    nothing was asked of it.
+    rows = done + failed + filtered (by reason) + pending. made and failed_now count this run.
+    tokens are those of this run, failed attempts included; seconds are wall time from the first
+    request to the last response. memory is that of this process in bytes if it holds the model,
+    else None.
     """
     resolution, usage = job.model.resolution, job.model.usage
+    errors: Counter[str] = Counter()
+    for row in job.rows:
+        if failure := store.failure(job.db, row.key, row.paper):
+            errors[failure.error_type] += 1
+    done = sum(job.states[row.key] == "done" for row in job.rows)
     return {
         "input": job.source.name,
         "rows": job.source.rows,
-        "done": counted.done,
+        "done": done,
         "made": tally.done,
         "failed_now": tally.failed,
-        "failed": counted.failed,
-        "errors": dict(counted.errors.most_common()),
+        "failed": errors.total(),
+        "errors": dict(errors.most_common()),
         "filtered": dict(job.source.filtered),
-        "pending": counted.pending,
+        "pending": len(job.rows) - done - errors.total(),
         "model": resolution.resolved,
         "requested": resolution.requested,
         "reason": resolution.reason or None,
@@ -176,9 +145,9 @@ def _memory(model: ServedModel) -> int | None:
     return int(psutil.Process().memory_info().rss)
 
 
-def _go_on(stopped: HarnessError, counted: Count) -> str:
-    """How to go on after a job that was stopped."""
-    total = counted.done + counted.failed + counted.pending
-    kept = f"{counted.done:,} of {total:,} are done and kept; the same line goes on from there."
+def _how_to_continue(stopped: HarnessError, summary: Mapping[str, Any]) -> str:
+    done = summary["done"]
+    total = done + summary["failed"] + summary["pending"]
+    kept = f"{done:,} of {total:,} are done and kept; the same line goes on from there."
     before = "" if isinstance(stopped, Interrupted) or not stopped.hint else f"{stopped.hint} "
     return before + kept

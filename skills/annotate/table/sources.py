@@ -1,15 +1,17 @@
-"""What a job annotates: the papers of a table, or those found on a topic."""
+"""The papers of a job: those of a table, or those found on a topic."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import InputError
 from skills.annotate.papers import FEWEST_WORDS
-from skills.corpus.tables.reader import Columns, Table, open_table
+from skills.corpus.tables.reader import Columns, open_table
 from skills.nanda.paper import Paper
+
+_REASONS = ("no abstract", f"fewer than {FEWEST_WORDS} words", "repeats an earlier row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +19,15 @@ class Source:
     """Papers to annotate.
 
     Attributes:
-        name: what was given: a path, or a topic.
-        papers: goes through them, in order; called several times, so that none are kept in memory.
-        id_column: what their id is called in a table.
-        rows: how many there are, with those that were left out.
-        filtered: how many were left out, by reason.
-        path: the file they come from, if they come from one.
+        name: the path or the topic.
+        id_column: the name of the id column in a table of these papers.
+        rows: the number of rows, including those that were left out.
+        filtered: the number of rows that were left out, by reason.
+        path: the file that the papers were read from, if any.
     """
 
     name: str
-    papers: Callable[[], Iterator[Paper]]
+    papers: Sequence[Paper]
     id_column: str
     rows: int
     filtered: Mapping[str, int] = field(default_factory=dict)
@@ -34,62 +35,42 @@ class Source:
 
     @property
     def title(self) -> str:
-        """What a page about them is headed with."""
+        """The heading of a page about these papers."""
         return self.path.name if self.path else self.name
 
 
 def from_table(path: Path, columns: Columns, limit: int | None) -> Source:
-    """The papers of a table, every row of which has been read and found sound.
-
-    Rows without an abstract, and rows that repeat an earlier one, are left out.
+    """Read a table; rows without an abstract, and rows that repeat an earlier one, are left out.
 
     Raises:
-        InputError: the table cannot be used, or no paper is left.
+        InputError: the table cannot be read, or no paper is left.
     """
     table = open_table(path, columns, limit=limit)
-    reasons = dict.fromkeys(_REASONS, 0)
-    rows, id_field = 0, ""
-    for row in table.rows():
-        rows += 1
-        id_field = id_field or row.paper.id_field
-        if why := _left_out(row.paper, repeat=row.repeat):
-            reasons[why] += 1
-    filtered = {why: count for why, count in reasons.items() if count}
-    if rows == sum(filtered.values()):
+    counts = dict.fromkeys(_REASONS, 0)
+    papers: list[Paper] = []
+    rows, id_field = 0, "id"
+    for rows, row in enumerate(table.rows(), start=1):
+        id_field = row.paper.id_field if rows == 1 else id_field
+        if reason := _reason_to_leave_out(row.paper, repeat=row.repeat):
+            counts[reason] += 1
+        else:
+            papers.append(row.paper)
+    if not papers:
         raise InputError(
-            "has no rows below its header" if not rows else "no row of it has an abstract",
-            where=str(path),
+            "no row has an abstract" if rows else "has no rows below its header", where=str(path)
         )
-    # What is added to the file from now on is left to the next time.
-    table = open_table(path, columns, limit=rows)
-    return Source(
-        str(path),
-        lambda: _papers(table),
-        table.id_column or id_field,
-        rows,
-        filtered,
-        path,
-    )
+    filtered = {reason: count for reason, count in counts.items() if count}
+    return Source(str(path), papers, table.id_column or id_field, rows, filtered, path)
 
 
-def from_papers(topic: str, papers: list[Paper]) -> Source:
-    """Papers that were found on a topic."""
-    return Source(topic, lambda: iter(papers), papers[0].id_field, len(papers))
+def from_papers(topic: str, papers: Sequence[Paper]) -> Source:
+    """Return papers that were found on a topic."""
+    return Source(topic, papers, papers[0].id_field, len(papers))
 
 
-_REASONS = ("no abstract", f"fewer than {FEWEST_WORDS} words", "repeats an earlier row")
-
-
-def _left_out(paper: Paper, *, repeat: bool) -> str:
-    """Why a row is left out, or ""."""
+def _reason_to_leave_out(paper: Paper, *, repeat: bool) -> str:
     if not paper.abstract:
         return _REASONS[0]
     if len(paper.abstract.split()) < FEWEST_WORDS:
         return _REASONS[1]
     return _REASONS[2] if repeat else ""
-
-
-def _papers(table: Table) -> Iterator[Paper]:
-    for row in table.rows():
-        if not _left_out(row.paper, repeat=row.repeat):
-            yield row.paper

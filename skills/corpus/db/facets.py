@@ -1,8 +1,8 @@
-"""What a search is narrowed by, as words of the full-text index.
+"""Encode what a search is narrowed by as words of the full-text index.
 
-The index finds the moves that hold a word and are the methods of 2024 in one pass; asking the rows
-of every move that holds the word takes twenty times as long. So beside its text each move has the
-words of its facets indexed, made such that no text holds them and no stemmer changes them.
+With its facets indexed beside its text, the index finds the moves that contain a word and are the
+methods of 2024 in one pass; joining every matching move to its paper takes twenty times as long.
+The words are such that no text contains them and no stemmer changes them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _ARXIV_CATEGORY = re.compile(r"[a-z-]+\.[A-Za-z-]+|[a-z]+-[a-z]+")
 
 
 def word(kind: Kind, value: object) -> str:
-    """The index's word for one facet: letters and digits alone, and different for each value.
+    """Return the word for a facet: letters and digits, different for each value.
 
-    A year that is not known is "".
+    An unknown year is "".
     """
     folded = str(value).casefold()
     plain = (c if c in "abcdefghijklmnopqrstuvwxy0123456789" else f"z{ord(c):x}z" for c in folded)
@@ -28,16 +28,16 @@ def word(kind: Kind, value: object) -> str:
 
 
 def words(move: str, paper: Paper) -> str:
-    """The words of one move of a paper's annotation."""
+    """Return the words of a move of a paper's annotation."""
     year = "" if paper.year is None else paper.year
     among = (word("category", category) for category in categories(paper.categories))
     return " ".join((word("move", move), word("year", year), *among))
 
 
 def categories(text: str) -> list[str]:
-    """The categories of `Paper.categories`, the primary one first.
+    """Split `Paper.categories`, the primary category first.
 
-    Commas or semicolons part them; blanks do so too where all are written as arXiv's are.
+    Commas or semicolons separate them; so do blanks if all are written as arXiv's are.
     """
     found: list[str] = []
     for part in filter(str.strip, re.split("[,;]", text)):
@@ -47,5 +47,5 @@ def categories(text: str) -> list[str]:
 
 
 def first_category(paper: Paper) -> str:
-    """The primary category; "" where there is none."""
+    """Return the primary category, "" if there is none."""
     return next(iter(categories(paper.categories)), "")

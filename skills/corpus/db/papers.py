@@ -1,13 +1,13 @@
-"""The table `papers`: a paper is kept once, and what is known of it grows."""
+"""Read and write the table `papers`: one row per paper, completed as more becomes known."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import first_category, words
-from skills.corpus.db.rows import Row, insert, now, one
+from skills.corpus.db.rows import Row, insert, now, one, update
 from skills.corpus.records import Failure
 from skills.nanda.paper import IdField, Paper
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def paper_of(row: Row, source: Mapping[str, str] | None = None) -> Paper:
-    """The paper of a row of papers; without `source` it comes from the corpus."""
+    """Return the paper of a row of papers, from the corpus unless `source` is given."""
     return Paper(
         cast("IdField", row["id_field"]),
         row["source_id"],
@@ -30,23 +30,23 @@ def paper_of(row: Row, source: Mapping[str, str] | None = None) -> Paper:
 
 
 def failure_of(row: Row, paper: Paper) -> Failure:
-    """The failure of a row of failures."""
+    """Return the failure of a row of failures."""
     return Failure(
         paper, row["error_type"], row["reason"], bool(row["retryable"]), row["raw_reply"]
     )
 
 
-def known(db: Database, paper: Paper) -> int | None:
-    """The number of `paper` in papers; None if it is not there."""
+def row_id(db: Database, paper: Paper) -> int | None:
+    """Return the id of `paper` in papers, None if it is not there."""
     row = look_up(db, paper.id, paper.id_field, paper.sha256)
     return None if row is None else int(row["id"])
 
 
 def look_up(db: Database, paper_id: str, id_field: str, sha256: str) -> Row | None:
-    """The row of the paper with this id and abstract.
+    """Return the row of the paper with this id and abstract.
 
-    The same id with the same abstract is the same paper, whatever a table calls its ids: where
-    papers differ in that, a target calls all of them "id". One called `id_field` comes first.
+    The same id with the same abstract is the same paper under any name of the id column: a file
+    with papers of several sources calls all ids "id". A paper with `id_field` takes precedence.
     """
     return one(
         db,
@@ -56,11 +56,8 @@ def look_up(db: Database, paper_id: str, id_field: str, sha256: str) -> Row | No
     )
 
 
-def keep(db: Database, paper: Paper) -> int:
-    """Keep a paper without an annotation, or fill in what was not known of it before.
-
-    Returns: its number in papers.
-    """
+def save(db: Database, paper: Paper) -> int:
+    """Insert a paper, or add what was not known about it, and return its id in papers."""
     columns = {
         "title": paper.title,
         "authors": paper.authors,
@@ -70,8 +67,8 @@ def keep(db: Database, paper: Paper) -> int:
         "category": first_category(paper),
     }
     with transaction(db):
-        there = look_up(db, paper.id, paper.id_field, paper.sha256)
-        if there is None:
+        known = look_up(db, paper.id, paper.id_field, paper.sha256)
+        if known is None:
             return insert(
                 db,
                 "papers",
@@ -82,31 +79,26 @@ def keep(db: Database, paper: Paper) -> int:
                 added_at=now(),
                 **columns,
             )
-        if there["id_field"] == "id":  # "arxiv_id" and "paper_id" say more
+        if known["id_field"] == "id":  # "arxiv_id" and "paper_id" are more specific
             columns["id_field"] = paper.id_field
-        if news := {k: value for k, value in columns.items() if value and value != there[k]}:
-            _update(db, there["id"], news)
-        return int(there["id"])
-
-
-def _update(db: Database, paper_id: int, news: Mapping[str, Any]) -> None:
-    assigned = ", ".join(f"{name} = ?" for name in news)
-    db.conn.execute(
-        f"UPDATE papers SET {assigned} WHERE id = ?",  # noqa: S608  names are ours
-        [*news.values(), paper_id],
-    )
-    if not {"year", "categories"}.isdisjoint(news):
-        paper = stored(db, paper_id)
-        for move in db.conn.execute(
-            "SELECT id, move FROM moves WHERE annotation_id IN"
-            " (SELECT id FROM annotations WHERE paper_id = ?)",
-            [paper_id],
-        ).fetchall():
-            db.conn.execute(
-                "UPDATE moves SET facets = ? WHERE id = ?", [words(move["move"], paper), move["id"]]
-            )
+        if changed := {k: value for k, value in columns.items() if value and value != known[k]}:
+            update(db, "papers", known["id"], **changed)
+            if not {"year", "categories"}.isdisjoint(changed):
+                _update_facets(db, known["id"])
+        return int(known["id"])
 
 
 def stored(db: Database, paper_id: int) -> Paper:
-    """The paper with all that is known of it, from whatever source."""
+    """Return a paper with all that is known about it, from any source."""
     return paper_of(one(db, "SELECT * FROM papers WHERE id = ?", [paper_id]) or {})
+
+
+def _update_facets(db: Database, paper_id: int) -> None:
+    paper = stored(db, paper_id)
+    rows = db.conn.execute(
+        "SELECT id, move FROM moves WHERE annotation_id IN"
+        " (SELECT id FROM annotations WHERE paper_id = ?)",
+        [paper_id],
+    )
+    for row in rows.fetchall():
+        update(db, "moves", row["id"], facets=words(row["move"], paper))

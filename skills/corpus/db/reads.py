@@ -1,4 +1,4 @@
-"""Papers, annotations and failures as the database hands them out."""
+"""Read papers, annotations and failures from the corpus database."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from skills.corpus.db.papers import failure_of, known, paper_of
-from skills.corpus.db.store import under
+from skills.corpus.db.papers import failure_of, paper_of, row_id
+from skills.corpus.db.rows import Row, one
+from skills.corpus.db.store import with_paper
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.arxiv_id import find_arxiv_id
 from skills.nanda.framework import Framework
@@ -18,14 +19,12 @@ from skills.nanda.paper import Paper
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    Row = Mapping[str, Any]
-
 CHUNK = 500
-"""Annotations read at once: their records are the bulk of the file, and few fit in memory."""
+"""Annotations read at once: their records are the bulk of the file."""
 
 
 def current_ids(db: Database, framework: Framework) -> list[int]:
-    """The ids of all current annotations, in the order in which their papers came."""
+    """Return the ids of all current annotations, in the order of their papers."""
     rows = db.conn.execute(
         "SELECT id FROM annotations WHERE framework = ? AND current = 1 ORDER BY paper_id, id",
         [framework.name],
@@ -34,10 +33,9 @@ def current_ids(db: Database, framework: Framework) -> list[int]:
 
 
 def annotated(db: Database, framework: Framework, ids: Iterable[int]) -> Iterator[Annotated]:
-    """The annotations of these ids, in their order, few of them in memory at a time.
+    """Yield the annotations of these ids, in their order, with few of them in memory.
 
-    One that lacks a move of `framework` is left out: a framework of the same name had other moves
-    when it was made.
+    One that lacks a move of `framework` is omitted: it was made with an older version of it.
     """
     wanted = iter(ids)
     while chunk := list(itertools.islice(wanted, CHUNK)):
@@ -55,16 +53,17 @@ def annotated(db: Database, framework: Framework, ids: Iterable[int]) -> Iterato
 
 
 def current(db: Database, paper: Paper, framework: Framework) -> Annotated | None:
-    """The current annotation of `paper`, if it has one."""
-    row = db.conn.execute(
+    """Return the current annotation of `paper`, or None."""
+    row = one(
+        db,
         "SELECT id FROM annotations WHERE paper_id = ? AND framework = ? AND current = 1",
-        [known(db, paper), framework.name],
-    ).fetchone()
+        [row_id(db, paper), framework.name],
+    )
     return None if row is None else next(annotated(db, framework, [row["id"]]), None)
 
 
 def failures(db: Database) -> Iterator[Failure]:
-    """The papers that have no current annotation but a failure, each with its newest one."""
+    """Yield the newest failure of each paper that has no current annotation."""
     rows = db.conn.execute(
         "SELECT error_type, reason, retryable, raw_reply, papers.* FROM failures"
         " JOIN papers ON papers.id = paper_id"
@@ -80,10 +79,10 @@ def failures(db: Database) -> Iterator[Failure]:
 def with_moves(
     db: Database, paper: Paper, moves: Mapping[str, str], framework: Framework
 ) -> tuple[int, Annotated] | None:
-    """The newest annotation of `paper` that says exactly this, with its id."""
+    """Return the newest annotation of `paper` with exactly these moves, with its id."""
     rows = db.conn.execute(
         "SELECT id FROM annotations WHERE paper_id = ? AND framework = ? ORDER BY id DESC",
-        [known(db, paper), framework.name],
+        [row_id(db, paper), framework.name],
     )
     for row in rows.fetchall():
         for item in annotated(db, framework, [row["id"]]):
@@ -93,13 +92,13 @@ def with_moves(
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """All that is kept of one paper.
+class StoredPaper:
+    """A paper with all that the database has about it.
 
     Attributes:
-        row_id: its number in papers.
-        annotations: the current ones, one for each framework it was annotated with.
-        failure: the newest one, where there is no annotation.
+        row_id: its id in papers.
+        annotations: the current ones, one for each framework.
+        failure: the newest one, if there is no annotation.
     """
 
     row_id: int
@@ -108,34 +107,43 @@ class Kept:
     failure: Failure | None
 
 
-def find(db: Database, asked: str) -> list[Kept]:
-    """The papers with this id of their source, else the one with this number in papers.
+def find(db: Database, wanted: str) -> list[StoredPaper]:
+    """Return the papers with this source id, else the one with this id in papers.
 
-    An id of arXiv may have its version, "arXiv:" or an address with it.
+    An arXiv id may have its version, "arXiv:" or a URL.
     """
     rows = db.conn.execute(
-        "SELECT * FROM papers WHERE source_id = ? ORDER BY id", [asked]
+        "SELECT * FROM papers WHERE source_id = ? ORDER BY id", [wanted]
     ).fetchall()
-    if not rows and asked.isascii() and asked.isdigit() and len(asked) < 19:
-        rows = db.conn.execute("SELECT * FROM papers WHERE id = ?", [int(asked)]).fetchall()
-    if not rows and (arxiv_id := find_arxiv_id(asked, alone=True)) not in (None, asked):
+    if not rows and wanted.isascii() and wanted.isdigit() and len(wanted) < 19:
+        rows = db.conn.execute("SELECT * FROM papers WHERE id = ?", [int(wanted)]).fetchall()
+    if not rows and (arxiv_id := find_arxiv_id(wanted, alone=True)) not in (None, wanted):
         return find(db, str(arxiv_id))
-    return [_kept(db, row) for row in rows]
+    return [_stored_paper(db, row) for row in rows]
 
 
-def _kept(db: Database, row: Row) -> Kept:
+def id_column(db: Database, ids: Iterable[int]) -> str:
+    """Return the name of the ids of these annotations' papers, "id" if there are several."""
+    rows = db.conn.execute(
+        "SELECT DISTINCT id_field FROM annotations JOIN papers ON papers.id = paper_id"
+        " WHERE annotations.id IN (SELECT value FROM json_each(?))",
+        [json.dumps(list(ids))],
+    ).fetchall()
+    return str(rows[0]["id_field"]) if len(rows) == 1 else "id"
+
+
+def _stored_paper(db: Database, row: Row) -> StoredPaper:
     made = db.conn.execute(
         "SELECT record, papers.* FROM annotations JOIN papers ON papers.id = paper_id"
         " WHERE paper_id = ? AND current = 1 ORDER BY framework",
         [row["id"]],
     ).fetchall()
-    failed = db.conn.execute(
-        "SELECT * FROM failures WHERE paper_id = ? ORDER BY id DESC LIMIT 1", [row["id"]]
-    ).fetchone()
-    paper, failure = paper_of(row), None
-    if failed is not None and not made:
-        failure = failure_of(failed, paper)
-    return Kept(row["id"], paper, tuple(map(_annotated, made)), failure)
+    failed = one(
+        db, "SELECT * FROM failures WHERE paper_id = ? ORDER BY id DESC LIMIT 1", [row["id"]]
+    )
+    paper = paper_of(row)
+    failure = failure_of(failed, paper) if failed and not made else None
+    return StoredPaper(row["id"], paper, tuple(map(_annotated, made)), failure)
 
 
 def _annotated(row: Row) -> Annotated:
@@ -143,14 +151,4 @@ def _annotated(row: Row) -> Annotated:
     made_from = record["provenance"]["input"]
     source = {key: value for key, value in made_from.items() if key != "sha256"}
     paper = paper_of(row, source)
-    return Annotated(paper, under(paper, record))
-
-
-def id_column(db: Database, ids: Iterable[int]) -> str:
-    """What the papers of these annotations call their id; "id" where they differ."""
-    rows = db.conn.execute(
-        "SELECT DISTINCT id_field FROM annotations JOIN papers ON papers.id = paper_id"
-        " WHERE annotations.id IN (SELECT value FROM json_each(?))",
-        [json.dumps(list(ids))],
-    ).fetchall()
-    return str(rows[0]["id_field"]) if len(rows) == 1 else "id"
+    return Annotated(paper, with_paper(paper, record))

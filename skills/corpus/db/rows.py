@@ -1,4 +1,4 @@
-"""Rows of the corpus database: one written, one read."""
+"""Read and write single rows of the corpus database."""
 
 from __future__ import annotations
 
@@ -13,23 +13,32 @@ Row = Mapping[str, Any]
 
 
 def insert(db: Database, table: str, **columns: Any) -> int:
-    """Write one row and return its id."""
-    # Not `Table.insert`, which asks for the table's columns before each row.
+    """Insert a row and return its id."""
+    # Not `Table.insert` of sqlite-utils, which queries the table's columns before each row.
     names = ", ".join(columns)
     marks = ", ".join("?" * len(columns))
     cursor = db.conn.execute(
-        f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608  names are ours
+        f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608  not user input
         list(columns.values()),
     )
     return int(cursor.lastrowid or 0)
 
 
+def update(db: Database, table: str, row_id: int, **columns: Any) -> None:
+    """Set columns of the row with this id."""
+    assigned = ", ".join(f"{name} = ?" for name in columns)
+    db.conn.execute(
+        f"UPDATE {table} SET {assigned} WHERE id = ?",  # noqa: S608  not user input
+        [*columns.values(), row_id],
+    )
+
+
 def one(db: Database, sql: str, parameters: list[Any]) -> Row | None:
-    """The first row that a query finds."""
+    """Return the first row of a query, or None."""
     found: Row | None = db.conn.execute(sql, parameters).fetchone()
     return found
 
 
 def now() -> str:
-    """The time as the tables write it: UTC, to the second."""
+    """Return the time as the tables store it: UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

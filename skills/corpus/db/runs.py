@@ -1,4 +1,4 @@
-"""The table `runs`: one row each time a job is started."""
+"""Write the table `runs`: one row for each start of a job."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness._version import __version__
 from harness.errors import HarnessError, Interrupted
 from skills.corpus.db.connection import transaction
+from skills.corpus.db.rows import insert, now, update
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -20,61 +20,52 @@ Status = Literal["running", "done", "failed", "interrupted"]
 
 
 def start(db: Database, *, skill: str, source: str, model: str, settings: Mapping[str, Any]) -> int:
-    """Note that a job begins, and return the row's id.
+    """Record the start of a job and return the id of its row.
 
-    A row that still says "running" though its process is gone was killed.
+    A row with the status "running" whose process does not exist was killed.
     """
     with transaction(db):
-        cursor = db.conn.execute(
-            "INSERT INTO runs (skill, input, model, settings, status, pid, version, started_at)"
-            " VALUES (?, ?, ?, ?, 'running', ?, ?, ?)",
-            [
-                skill,
-                source,
-                model,
-                json.dumps(settings, ensure_ascii=False),
-                os.getpid(),
-                __version__,
-                datetime.now(UTC).isoformat(timespec="seconds"),
-            ],
+        return insert(
+            db,
+            "runs",
+            skill=skill,
+            input=source,
+            model=model,
+            settings=json.dumps(settings, ensure_ascii=False),
+            status="running",
+            pid=os.getpid(),
+            version=__version__,
+            started_at=now(),
         )
-    return int(cursor.lastrowid or 0)
 
 
 def finish(db: Database, run_id: int, status: Status, summary: Mapping[str, Any]) -> None:
-    """Note how a job ended."""
+    """Record the end of a job."""
+    text = json.dumps(summary, ensure_ascii=False)
     with transaction(db):
-        db.conn.execute(
-            "UPDATE runs SET status = ?, summary = ?, finished_at = ? WHERE id = ?",
-            [
-                status,
-                json.dumps(summary, ensure_ascii=False),
-                datetime.now(UTC).isoformat(timespec="seconds"),
-                run_id,
-            ],
-        )
+        update(db, "runs", run_id, status=status, summary=text, finished_at=now())
 
 
 @contextlib.contextmanager
-def noted(db: Database, run_id: Callable[[], int]) -> Iterator[None]:
-    """See that a job's row says how it ended, whatever ends it before it is summed up.
+def recorded(db: Database, run_id: Callable[[], int]) -> Iterator[None]:
+    """Record the end of a job that an exception ends before its summary.
 
     Args:
-        run_id: tells the row; 0 as long as there is none.
+        run_id: returns the id of the row, 0 before there is one.
     """
     try:
         yield
     except BaseException as error:
         if run_id():
             stopped = isinstance(error, KeyboardInterrupt | Interrupted)
-            with contextlib.suppress(Exception):  # the first error is the one to tell
+            with contextlib.suppress(Exception):  # the first error is the one to report
                 status: Status = "interrupted" if stopped else "failed"
                 finish(db, run_id(), status, {"error": str(error)})
         raise
 
 
 def status_of(stopped: HarnessError | None, failed: int) -> Status:
-    """How a job ended, by why it was stopped and how many of its rows failed."""
+    """Return the status of a job from why it stopped and how many of its rows failed."""
     if isinstance(stopped, Interrupted):
         return "interrupted"
     return "failed" if stopped or failed else "done"

@@ -1,30 +1,29 @@
-"""What goes into the corpus database and comes back out of it, one paper at a time.
+"""Write annotations and failures to the corpus database, and find work by its content key.
 
-All functions take the open database of `database.open_corpus`. Those that write do so in one
-transaction each, so that a killed process leaves a paper's whole annotation or none of it.
+All functions take an open database (`connection.open_corpus`). Those that write use one transaction
+each, so that a killed process leaves the whole annotation of a paper or none of it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
+from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import words
-from skills.corpus.db.papers import failure_of, keep, stored
-from skills.corpus.db.rows import Row, insert, now, one
+from skills.corpus.db.rows import Row, insert, now, one, update
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
-from skills.nanda.paper import Paper
-
-State = Literal["done", "failed"]
-_ENDS: tuple[tuple[str, State], ...] = (("annotations", "done"), ("failures", "failed"))
+from skills.nanda.paper import ID_FIELDS, Paper
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
+
+State = Literal["done", "failed"]
 
 
 def save(
@@ -36,35 +35,37 @@ def save(
     unless_newer: bool = False,
     unless_any: bool = False,
 ) -> int:
-    """Keep an annotation and make it its paper's current one; a failure of the same work goes.
+    """Save an annotation as the current one of its paper, and delete a failure of the same work.
 
     Args:
-        unless_newer: leave a current one that was made later in its place.
-        unless_any: leave a current one in its place, whenever it was made.
+        unless_newer: keep the current annotation if it is newer.
+        unless_any: keep the current annotation if there is one.
 
-    Returns: its id. An annotation that is there already, by paper and key, is not written again.
+    Returns:
+        The id of the annotation; one with the same paper and key is not written again.
     """
-    key = item.record["provenance"]["key"]
+    key, created = (item.record["provenance"][name] for name in ("key", "created"))
     with transaction(db):
-        paper_id = keep(db, item.paper)
+        paper_id = papers.save(db, item.paper)
         db.conn.execute("DELETE FROM failures WHERE key = ? AND paper_id = ?", [key, paper_id])
-        there = one(
+        known = one(
             db,
             "SELECT id, current FROM annotations WHERE key = ? AND paper_id = ?",
             [key, paper_id],
         )
-        if there is not None and there["current"]:
-            return int(there["id"])
-        before = _current(db, stored(db, paper_id), framework)
-        made = _moment(item.record["provenance"]["created"])
-        newer = any(_moment(row["created_at"]) > made for row in before)
+        if known is not None and known["current"]:
+            return int(known["id"])
+        paper = papers.stored(db, paper_id)
+        before = _current(db, paper, framework)
+        newer = any(_moment(row["created_at"]) > _moment(created) for row in before)
         is_current = not ((unless_any and before) or (unless_newer and newer))
         if is_current:
-            _flag(db, [row["id"] for row in before], current=0)
-        if there is None:
-            return _insert_annotation(db, item, framework, paper_id, run_id, is_current)
-        _flag(db, [there["id"]], current=int(is_current))
-        return int(there["id"])
+            for row in before:
+                _set_current(db, row["id"], False)
+        if known is None:
+            return _insert_annotation(db, item, framework, paper_id, paper, run_id, is_current)
+        _set_current(db, known["id"], is_current)
+        return int(known["id"])
 
 
 def fail(
@@ -76,9 +77,9 @@ def fail(
     traceback: str | None = None,
     run_id: int | None = None,
 ) -> None:
-    """Keep a failure; one of the same work before it is replaced and counted."""
+    """Save a failure; it replaces an earlier one of the same work, and counts the attempts."""
     with transaction(db):
-        paper_id = keep(db, failure.paper)
+        paper_id = papers.save(db, failure.paper)
         before = one(
             db, "SELECT attempts FROM failures WHERE key = ? AND paper_id = ?", [key, paper_id]
         )
@@ -101,39 +102,38 @@ def fail(
 
 
 def has(db: Database, key: str, paper_id: int) -> bool:
-    """Whether the work `key` is done for this paper, whether or not it is the current one."""
+    """Return True if the work `key` is done for this paper, as its current annotation or not."""
     sql = "SELECT 1 FROM annotations WHERE key = ? AND paper_id = ?"
     return one(db, sql, [key, paper_id]) is not None
 
 
 def state(db: Database, key: str) -> State | None:
-    """How the work `key` ended; None if it has not been tried to its end."""
-    for table, ended in _ENDS:
-        if one(db, f"SELECT id FROM {table} WHERE key = ? LIMIT 1", [key]):  # noqa: S608
-            return ended
-    return None
+    """Return how the work `key` ended, or None."""
+    if one(db, "SELECT 1 FROM annotations WHERE key = ? LIMIT 1", [key]):
+        return "done"
+    return "failed" if one(db, "SELECT 1 FROM failures WHERE key = ? LIMIT 1", [key]) else None
 
 
 def record(db: Database, key: str, paper: Paper) -> dict[str, Any] | None:
-    """The stored form of the work `key`, under the id and title of `paper`; None if it is not done.
+    """Return the record of the work `key` with the id and title of `paper`, None if it is not done.
 
     The work may have been done for another paper with the same abstract.
     """
     row = one(db, "SELECT record FROM annotations WHERE key = ? LIMIT 1", [key])
-    return None if row is None else under(paper, json.loads(row["record"]))
+    return None if row is None else with_paper(paper, json.loads(row["record"]))
 
 
 def failure(db: Database, key: str, paper: Paper) -> Failure | None:
-    """Why the work `key` failed when it was last tried; None if it is done, or was not tried."""
+    """Return the last failure of the work `key`, None if it is done or was not tried."""
     row = one(db, "SELECT * FROM failures WHERE key = ? LIMIT 1", [key])
     if row is None or state(db, key) == "done":
         return None
-    return failure_of(row, paper)
+    return papers.failure_of(row, paper)
 
 
-def under(paper: Paper, stored: dict[str, Any]) -> dict[str, Any]:
-    """The stored form with the id and title of `paper` in place of those it was stored with."""
-    rest = {k: v for k, v in stored.items() if k not in ("arxiv_id", "paper_id", "id", "title")}
+def with_paper(paper: Paper, stored: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with the id and title of `paper` in place of its own."""
+    rest = {k: v for k, v in stored.items() if k not in (*ID_FIELDS, "title")}
     return {paper.id_field: paper.id, "title": paper.title, **rest}
 
 
@@ -142,11 +142,11 @@ def _insert_annotation(
     item: Annotated,
     framework: Framework,
     paper_id: int,
+    paper: Paper,
     run_id: int | None,
     is_current: bool,
 ) -> int:
     provenance = item.record["provenance"]
-    paper = stored(db, paper_id)
     moves = [_move(item.record, move, framework) for move in framework.names]
     stated = [move for move in moves if move["stated"]]
     supports = [move["support"] for move in stated if move["support"] is not None]
@@ -196,7 +196,7 @@ def _move(stored: Mapping[str, Any], move: str, framework: Framework) -> dict[st
 
 
 def _current(db: Database, paper: Paper, framework: Framework) -> Sequence[Row]:
-    """The current annotations of `paper`, and of its other versions at arXiv."""
+    """Return the current annotations of `paper`, and of its other versions at arXiv."""
     rows: Sequence[Row] = db.conn.execute(
         "SELECT annotations.id, created_at FROM annotations JOIN papers ON papers.id = paper_id"
         " WHERE source_id = ? AND id_field = ? AND (id_field = 'arxiv_id' OR sha256 = ?)"
@@ -207,7 +207,7 @@ def _current(db: Database, paper: Paper, framework: Framework) -> Sequence[Row]:
 
 
 def _moment(created: str) -> datetime:
-    """When an annotation was made; a text that is no time is before all that are."""
+    """Parse the time of an annotation; invalid text counts as the earliest."""
     try:
         made = datetime.fromisoformat(created)
     except ValueError:
@@ -215,7 +215,8 @@ def _moment(created: str) -> datetime:
     return made if made.tzinfo else made.replace(tzinfo=UTC)
 
 
-def _flag(db: Database, annotation_ids: Iterable[int], *, current: int) -> None:
-    for i in annotation_ids:
-        db.conn.execute("UPDATE annotations SET current = ? WHERE id = ?", [current, i])
-        db.conn.execute("UPDATE moves SET current = ? WHERE annotation_id = ?", [current, i])
+def _set_current(db: Database, annotation_id: int, current: bool) -> None:
+    update(db, "annotations", annotation_id, current=int(current))
+    db.conn.execute(
+        "UPDATE moves SET current = ? WHERE annotation_id = ?", [int(current), annotation_id]
+    )

@@ -1,4 +1,4 @@
-"""Whether the annotations in the database are what their keys say."""
+"""Verify the annotations in the database against their content keys."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Wrong:
-    """An annotation that does not agree with its key, its abstract, or its own row."""
+class Mismatch:
+    """An annotation that does not match its key, its abstract, or its own row."""
 
     annotation: int
     paper: str
     reasons: tuple[str, ...]
 
 
-def verify_all(db: Database) -> tuple[int, list[Wrong]]:
-    """Compute the key of every annotation anew, the current ones and those before them.
+def verify_all(db: Database) -> tuple[int, list[Mismatch]]:
+    """Compute the keys of all annotations again, whether current or not.
 
-    Returns: how many were looked at, and those that are wrong.
+    Returns:
+        How many were checked, and the mismatches.
     """
     rows = db.conn.execute(
         "SELECT annotations.id, key, record, abstract, source_id FROM annotations"
@@ -34,7 +35,7 @@ def verify_all(db: Database) -> tuple[int, list[Wrong]]:
     for row in rows:
         checked += 1
         if reasons := _reasons(row["record"], row["abstract"], row["key"]):
-            wrong.append(Wrong(row["id"], row["source_id"], tuple(reasons)))
+            wrong.append(Mismatch(row["id"], row["source_id"], tuple(reasons)))
     return checked, wrong
 
 

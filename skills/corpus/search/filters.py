@@ -1,9 +1,9 @@
-"""Conditions on annotations: `limitation=stated comparison~baseline year=2024.. support<0.5`.
+"""Filter annotations: `limitation=stated comparison~baseline year=2024.. support<0.5`.
 
     MOVE=stated  MOVE=unstated  MOVE~word  MOVE~"a phrase"
     year=2024..  category=cs.CL  model=NAME  support<0.5  unsupported>0
 
-All must hold. `!=` and `!~` turn one round.
+All conditions must hold. `!=` and `!~` negate one.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 NUMBERS = {"support": "support", "unsupported": "unsupported"}
-"""Fields of an annotation: the mean support of its moves, 0 to 1; how many numbers and names of
-theirs the abstract does not hold."""
+"""Columns of annotations: the mean support of the moves, 0 to 1; how many numbers and names in them
+are not in the abstract."""
 FIELDS = ("year", "category", "model", *NUMBERS)
 EXAMPLE = "For example: limitation=stated comparison~baseline year=2024.. support<0.5"
 
@@ -36,10 +36,10 @@ _CONDITION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition in SQL, over the tables annotations and papers.
+    """A condition in SQL, over the tables annotations and papers.
 
     Attributes:
-        needs: the column that must be known for it to be true or false; "" if it always is.
+        needs: the column that must not be null for it to be true or false; "" for none.
     """
 
     sql: str
@@ -52,8 +52,8 @@ class Selected:
     """The annotations that meet all conditions.
 
     Attributes:
-        ids: of annotations, in the order in which their papers came.
-        unknown: by column, how many of the others lack what a condition asks about.
+        ids: of annotations, in the order of their papers.
+        unknown: by column, how many others lack the value that a condition needs.
     """
 
     ids: list[int]
@@ -61,16 +61,16 @@ class Selected:
 
 
 def parse(text: str, framework: Framework) -> list[Condition]:
-    """Read conditions.
+    """Parse conditions.
 
     Raises:
-        InputError: there are none, or one is not understood, naming it and what is near.
+        InputError: there are none, or one is not valid.
     """
     conditions, at = [], 0
     while text[at:].strip():
         match = _CONDITION.match(text, at)
         if match is None:
-            raise InputError(f"{text[at:].strip()[:40]!r} is no condition", hint=EXAMPLE)
+            raise InputError(f"{text[at:].strip()[:40]!r} is not a condition", hint=EXAMPLE)
         name, op, value = match["name"], match["op"], match["value"]
         if name in framework.names:
             conditions.append(_move(name, op, value, framework))
@@ -85,7 +85,7 @@ def parse(text: str, framework: Framework) -> list[Condition]:
 
 
 def select(db: Database, conditions: Sequence[Condition], framework: Framework) -> Selected:
-    """The current annotations by `framework` that meet all conditions."""
+    """Select the current annotations of `framework` that meet all conditions."""
     db.conn.create_function("has_category", 2, _has_category, deterministic=True)
     # From papers to annotations, each by an index: their rows are long.
     base = (
@@ -113,7 +113,7 @@ def select(db: Database, conditions: Sequence[Condition], framework: Framework) 
 
 
 def _move(name: str, op: str, value: str, framework: Framework) -> Condition:
-    """Whether a move is stated, or holds words; one that is not stated holds none."""
+    """Return the condition that a move is stated, or that a stated one contains words."""
     negated = "NOT " if op.startswith("!") else ""
     if op in ("~", "!~"):
         match = f"text : ({all_of(tokens(value))}) AND facets : {quoted(word('move', name))}"
@@ -123,14 +123,14 @@ def _move(name: str, op: str, value: str, framework: Framework) -> Condition:
             " WHERE moves_fts MATCH ? AND moves.framework = ? AND moves.current = 1)",
             (match, framework.name),
         )
-    asked = _unquoted(value).casefold()
-    if op not in ("=", "!=") or asked not in ("stated", "unstated"):
+    state = _unquoted(value).casefold()
+    if op not in ("=", "!=") or state not in ("stated", "unstated"):
         raise InputError(
-            f"{name}{op}{value} is no condition on a move",
+            f"{name}{op}{value} is not a condition on a move",
             hint=f"Write {name}=stated, {name}=unstated, {name}~word or {name}!~word.",
         )
-    negated = "NOT " if (op == "=") == (asked == "unstated") else ""
-    # The names of the stated moves, parted by blanks.
+    negated = "NOT " if (op == "=") == (state == "unstated") else ""
+    # The names of the stated moves, separated by blanks.
     return Condition(f"{negated}instr(' ' || stated || ' ', ?)", (f" {name} ",))
 
 
@@ -138,7 +138,9 @@ def _year(op: str, value: str) -> Condition:
     if op in ("<", "<=", ">", ">="):
         year = parse_years(value)
         if year.first is None or year.first != year.last:
-            raise InputError(f"{value!r} is no year", hint="Write year>=2024, or year=2023..2025.")
+            raise InputError(
+                f"{value!r} is not a year", hint="Write year>=2024, or year=2023..2025."
+            )
         return Condition(f"year {op} ?", (year.first,), "year")
     years = parse_years(value)
     between = "year BETWEEN ? AND ?"
@@ -160,12 +162,14 @@ def _model(op: str, value: str) -> Condition:
 
 def _number(name: str, op: str, value: str) -> Condition:
     if op in ("~", "!~"):
-        raise InputError(f"{name}{op}{value} compares no number", hint=f"Write {name}<{value}.")
+        raise InputError(
+            f"{name}{op}{value} does not compare a number", hint=f"Write {name}<{value}."
+        )
     try:
         return Condition(f"{NUMBERS[name]} {op} ?", (float(value),), NUMBERS[name])
     except ValueError:
         raise InputError(
-            f"{value!r} is no number", where=f"{name}{op}{value}", hint=f"Write {name}<0.5."
+            f"{value!r} is not a number", where=f"{name}{op}{value}", hint=f"Write {name}<0.5."
         ) from None
 
 
@@ -180,7 +184,8 @@ _FIELDS: Mapping[str, Callable[[str, str], Condition]] = {
 def _equal(op: str, name: str, value: str) -> str:
     if op not in ("=", "!="):
         raise InputError(
-            f"{name}{op}{value} is no condition", hint=f"Write {name}={value} or {name}!={value}."
+            f"{name}{op}{value} is not a condition",
+            hint=f"Write {name}={value} or {name}!={value}.",
         )
     return op
 
@@ -190,5 +195,5 @@ def _unquoted(value: str) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def _has_category(text: str, asked: str) -> bool:
-    return asked in (category.casefold() for category in categories(text))
+def _has_category(text: str, wanted: str) -> bool:
+    return wanted in (category.casefold() for category in categories(text))

@@ -1,4 +1,4 @@
-"""What a user writes to find something, made into what the database understands."""
+"""Parse what a user writes to search: words, phrases, ranges of years."""
 
 from __future__ import annotations
 
@@ -18,83 +18,74 @@ _TOKEN = re.compile(r'"([^"]*)"|(\S+)')
 
 
 def tokens(text: str) -> list[str]:
-    """The words of a query, and its phrases: what stands in double quotes.
+    """Split a query into words and phrases, which are in double quotes.
 
-    Single quotes around all of it are no more than a quoting of the argument. What holds neither a
-    letter nor a digit is no word.
+    Single quotes around the whole query are removed. Tokens without a letter or digit are ignored.
 
     Raises:
         InputError: there is no word in it.
     """
-    asked = flatten(text)
-    if len(asked) > 1 and asked[0] == asked[-1] == "'":
-        asked = asked[1:-1]
-    found = [match[1] or match[2] or "" for match in _TOKEN.finditer(asked)]
+    query = flatten(text)
+    if len(query) > 1 and query[0] == query[-1] == "'":
+        query = query[1:-1]
+    found = [match[1] or match[2] or "" for match in _TOKEN.finditer(query)]
     found = [token for token in found if any(map(str.isalnum, token))]
     if not found:
         raise InputError(
-            f"{asked[:40]!r} holds no word to look for",
-            hint='Write words, all of which must be found, or a "phrase in double quotes".',
+            f"{query[:40]!r} contains no word to search for",
+            hint='Write words, all of which must match, or a "phrase in double quotes".',
         )
     return found
 
 
 def quoted(token: str) -> str:
-    """One word or phrase as FTS5 takes it for text, whatever signs and keywords it holds."""
+    """Return a word or phrase as an FTS5 string, whatever operators it contains."""
     return '"' + token.replace('"', '""') + '"'
 
 
 def all_of(found: list[str]) -> str:
-    """The FTS5 expression for all of some words and phrases."""
+    """Return the FTS5 expression for all of some words and phrases."""
     return " AND ".join(map(quoted, found))
 
 
 def unknown(what: str, name: str, known: Sequence[str]) -> InputError:
-    """The error for a name that nothing has, with those that are near."""
+    """Return the error for an unknown name, with similar ones."""
     hint = did_you_mean(name.casefold(), known) or f"There are {', '.join(known)}."
     return InputError(f"there is no {what} {name[:40]!r}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
 class Years:
-    """A range of years, both ends included; None where it is open."""
+    """A range of years, both ends inclusive; None if it is open."""
 
     first: int | None = None
     last: int | None = None
 
     def among(self, db: Database) -> list[int]:
-        """The years in it that the corpus has papers of."""
-        found: list[int] = []
-        after = (self.first or 0) - 1
-        # Each the least one after the last: as many steps in the index as there are years.
-        while (year := _next_year(db, after)) is not None and year <= (self.last or 9999):
-            found.append(year)
-            after = year
-        return found
+        """Return the years in the range that the corpus has papers of."""
+        rows = db.conn.execute(
+            "SELECT DISTINCT year FROM papers WHERE year BETWEEN ? AND ? ORDER BY year",
+            [self.first or 0, self.last or 9999],
+        )
+        return [row["year"] for row in rows]
 
 
 def parse_years(text: str) -> Years:
-    """ "2024", "2023..2025", "2024.." or "..2022".
+    """Parse "2024", "2023..2025", "2024.." or "..2022".
 
     Raises:
-        InputError: it is none of these, or ends before it begins.
+        InputError: it is none of these, or the range is empty.
     """
-    parts = text.strip().partition("..")
-    ends = [part for part in parts[::2] if part]
-    if not ends or not all(re.fullmatch(r"\d{4}", part, re.ASCII) for part in ends):
+    found = re.fullmatch(r"(\d{4})?(\.\.)?(\d{4})?", text.strip(), re.ASCII)
+    if not found or not (found[1] or found[3]) or (found[1] and found[3] and not found[2]):
         raise InputError(
-            f"{text!r} is no range of years", hint="Write 2024, 2023..2025, 2024.. or ..2022."
+            f"{text!r} is not a range of years", hint="Write 2024, 2023..2025, 2024.. or ..2022."
         )
-    first, last = (int(part) if part else None for part in parts[::2])
-    if not parts[1]:
-        last = first
+    first, last = (int(year) if year else None for year in found.group(1, 3))
+    if not found[2]:
+        first = last = first or last
     if first is not None and last is not None and first > last:
         raise InputError(
-            f"the years {text} end before they begin", hint="Write the earlier year first."
+            f"the range of years {text} is empty", hint="Write the earlier year first."
         )
     return Years(first, last)
-
-
-def _next_year(db: Database, after: int) -> int | None:
-    year = db.conn.execute("SELECT min(year) FROM papers WHERE year > ?", [after]).fetchone()[0]
-    return None if year is None else int(year)

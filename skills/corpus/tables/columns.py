@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from harness.errors import InputError
-from skills.nanda.paper import IdField
+from skills.nanda.paper import ID_FIELDS, IdField
 from skills.nanda.text import flatten
 
 Kind = Literal["text", "id", "loose", "object"]
@@ -19,7 +19,6 @@ text; an object or its JSON (a column of another kind is read as missing values)
 AbstractBy = Literal["column", "provenance", "id"]
 """What a table must have: the abstracts, or else a column by which they can be looked up."""
 
-ID_NAMES: tuple[IdField, ...] = ("arxiv_id", "paper_id", "id")
 EXTRAS = ("authors", "published", "categories")
 PROVENANCE = "provenance"
 SHOWN_NAMES = 20
@@ -235,8 +234,8 @@ def _id_columns(header: _Header, given: str | None, *, several: bool) -> dict[Id
     """
     if given is not None:
         column = header.required(given, "--id-column")
-        return {next((name for name in ID_NAMES if name == fold(column)), "id"): column}
-    found = ((name, header.find(name, "--id-column")) for name in ID_NAMES)
+        return {next((name for name in ID_FIELDS if name == fold(column)), "id"): column}
+    found = ((name, header.find(name, "--id-column")) for name in ID_FIELDS)
     present: dict[IdField, str] = {name: column for name, column in found if column}
     return present if several else dict(itertools.islice(present.items(), 1))
 
@@ -254,7 +253,7 @@ def _refuse_double_use(read: Sequence[Column], where: str) -> None:
 
 
 def _kind(role: str) -> Kind:
-    if role in ID_NAMES:
+    if role in ID_FIELDS:
         return "id"
     if role == PROVENANCE:
         return "object"

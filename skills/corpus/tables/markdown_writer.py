@@ -1,4 +1,4 @@
-"""Annotations as a list to read: a heading for each paper, its moves below it."""
+"""Write annotations as a Markdown list: a heading for each paper, and its moves."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from skills.nanda.paper import Paper
 def write_markdown(
     file: IO[bytes], items: Iterable[Annotated], framework: Framework, title: str
 ) -> None:
-    """Write the list, paper by paper as they come; a move that is not stated has no line.
+    """Write the list in UTF-8; a move that is not stated has no line.
 
     Args:
-        file: open for writing bytes; UTF-8 is written.
-        title: the heading of it all.
+        title: the main heading.
     """
     file.write(f"# {escape(title)}\n".encode())
     for item in items:

@@ -17,7 +17,6 @@ from typing import Any
 from harness.errors import InputError
 from harness.support.text_input import place, regular_file, shown
 from skills.corpus.tables.columns import (
-    ID_NAMES,
     PROVENANCE,
     AbstractBy,
     Columns,
@@ -31,7 +30,7 @@ from skills.corpus.tables.markdown_reader import MarkdownReader, is_list
 from skills.corpus.tables.parquet_reader import ParquetReader
 from skills.nanda.arxiv_id import WHOLE, find_arxiv_id
 from skills.nanda.framework import Framework
-from skills.nanda.paper import IdField, Paper, iso_date, own_id
+from skills.nanda.paper import ID_FIELDS, IdField, Paper, iso_date, own_id
 from skills.nanda.text import flatten
 
 __all__ = ["SUFFIXES", "Columns", "Table", "TableRow", "is_list", "open_table"]
@@ -207,7 +206,7 @@ class Table:
         return first != position
 
 
-_FLAT = (*ID_NAMES, "title", "authors", "published", "categories")
+_FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
 
 
 def bare_arxiv_id(text: str) -> str | None:

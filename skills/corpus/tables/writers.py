@@ -1,7 +1,7 @@
-"""Annotations as tables: .csv, .jsonl and .parquet, written as they come.
+"""Write annotations as tables: .csv, .jsonl and .parquet.
 
-Each function writes into a binary file that is open, leaves it open, and holds few annotations in
-memory. What the file raises (OSError: the disk is full) goes to the caller.
+Each function writes to an open binary file and leaves it open, with few annotations in memory at a
+time. Errors of the file (OSError) are not caught.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
 
 ROW_GROUP = 1000
-"""Rows of a Parquet row group: with their provenance, some 5 MB before compression."""
+"""Rows of a Parquet row group: about 5 MB with their provenance, before compression."""
 _COLUMNS = ("title", "authors", "published", "categories", "abstract")
 _EXTRAS = ("support", "checks", "provenance")
 
@@ -31,11 +31,10 @@ def write_csv(
 ) -> None:
     """Write the id, title, abstract and the moves in the framework's order, with a header.
 
-    RFC 4180 in UTF-8, with "\\n" between the rows; `tables.open_table` reads back what was written.
+    The format is RFC 4180 in UTF-8, with "\\n" between the rows, as `reader.open_table` reads it.
 
     Args:
-        id_column: the input's own name of its ids' column. Where that is another column's name
-            already, ids stand under "id".
+        id_column: the input's name of the id column, replaced by "id" if another column has it.
     """
     names = ("title", "abstract", *framework.names)
     file.write(csv_row((_id_name(id_column, names), *names)))
@@ -46,7 +45,7 @@ def write_csv(
 
 
 def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
-    """Write each record, checks and provenance with it, as one line of JSON in UTF-8."""
+    """Write each record, with checks and provenance, as one line of JSON in UTF-8."""
     for item in items:
         file.write(_json(item.record).encode() + b"\n")
 
@@ -54,7 +53,7 @@ def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
 def write_parquet(
     file: IO[bytes], items: Iterable[Annotated], framework: Framework, id_column: str
 ) -> None:
-    """Write papers, moves, checks and provenance as `parquet_schema` declares them.
+    """Write papers, moves, checks and provenance with the schema of `parquet_schema`.
 
     Args:
         id_column: as in `write_csv`.
@@ -70,12 +69,12 @@ def write_parquet(
 
 
 def parquet_schema(framework: Framework, id_column: str) -> pa.Schema:
-    """The schema of the annotations of a framework, whatever they hold, and with none at all.
+    """Return the schema of a framework's annotations, which does not depend on their contents.
 
     The id, title, authors, published, categories, abstract and each move are strings; support is a
-    struct of one double for each move, null where the move is not stated. checks and provenance are
-    JSON in strings: their keys differ from one annotation to the next (files and their digests,
-    moves with findings), and a schema inferred from some of them would not hold for the others.
+    struct of one double for each move, null if the move is not stated. checks and provenance are
+    JSON strings, since their keys differ between annotations (digests of files, moves with
+    findings).
     """
     import pyarrow as pa
 
@@ -115,14 +114,14 @@ def _parquet_row(item: Annotated, framework: Framework, id_name: str) -> dict[st
 
 
 def _id_name(id_column: str, others: Iterable[str]) -> str:
-    """No framework and no table here has another column "id"."""
+    """Return the name of the id column; no framework has a move "id"."""
     return "id" if id_column.casefold() in others else id_column
 
 
 def csv_row(values: Iterable[str]) -> bytes:
-    """One row as `write_csv` writes it."""
-    # The csv module quotes the characters of its own line end alone: with "\n", Python 3.11 leaves
-    # a lone "\r" bare, and a reader would see another row.
+    """Return a row of CSV."""
+    # With "\n" as line end, the csv module of Python 3.11 does not quote a lone "\r", which a
+    # reader would take for the end of a row.
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\r\n").writerow(values)
     return buffer.getvalue().removesuffix("\r\n").encode() + b"\n"

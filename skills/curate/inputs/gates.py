@@ -1,8 +1,6 @@
-"""The gates: what is wrong with an annotation, found without asking a model.
+"""The gates: deterministic checks of an annotation against its abstract, without a model.
 
-    findings = find(paper, moves, framework)     # () where it passes
-
-They are the part of /curate that costs nothing, before the panel.
+findings = find(paper, moves, framework)     # () if the annotation passes
 """
 
 from __future__ import annotations
@@ -20,34 +18,32 @@ from skills.nanda.text import words
 
 REASONS: Mapping[str, str] = {
     "schema": "A move is missing, empty, or longer than the framework allows.",
-    "not-stated": "The claim or the method is not stated, or no move at all is.",
-    "length": "A move has far fewer or far more words than the moves of the gold.",
-    "repeated": "Two moves say the same in the same words.",
-    "number": "A move has a number that the abstract lacks.",
-    "name": "A move has a name that the abstract lacks.",
-    "other-text": "The abstract holds too few of the words: they tell of another paper.",
-    "copied": "The abstract is copied rather than taken apart.",
-    "filler": "Moves are filled up with words that say nothing of the paper.",
+    "not-stated": "The claim or the method is not stated, or no move is stated.",
+    "length": "A move has far fewer or far more words than the moves of the gold annotations.",
+    "repeated": "Two moves have the same content in the same words.",
+    "number": "A move has a number that is not in the abstract.",
+    "name": "A move has a name that is not in the abstract.",
+    "other-text": "Too few of the words are in the abstract: the text is about another paper.",
+    "copied": "The annotation is copied from the abstract.",
+    "filler": "Moves are padded with words that carry no information about the paper.",
 }
-"""Every code with its meaning, in the order in which findings come."""
+"""The meaning of every code, in the order of the findings."""
 
 NEVER_UNSTATED = ("claim", "method")
-"""Moves that every paper states, where a framework has moves of these names. No annotation of the
-gold leaves one of them out."""
+"""Moves that every paper states, in frameworks that have them. All gold annotations state both."""
 CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
-"""A move has at most one word for every 7 characters of the framework's `max_chars` and at least
-one for every 50, so that a framework of single words is not held to sentences. With the 320 of the
-Nanda framework that is 6 to 45 words; the 6,807 moves of the gold have 6 to 44, and all but one of
-them 8 or more."""
+"""A move has at most one word per 7 characters of the framework's `max_chars`, and at least one per
+50, so that a framework of single words does not require sentences. With the 320 of the Nanda
+framework that is 6 to 45 words; the 6,807 moves of the gold have 6 to 44."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong.
+    """One fault of an annotation.
 
     Attributes:
         code: one of `REASONS`.
-        move: the name of the move, "" where it is the whole annotation.
+        move: the name of the move, or "" for the whole annotation.
         detail: one clause for people.
     """
 
@@ -57,11 +53,11 @@ class Finding:
 
 
 def find(paper: Paper, moves: Mapping[str, str], framework: Framework) -> tuple[Finding, ...]:
-    """Everything that is wrong with an annotation, in the order of `REASONS`; () where it passes.
+    """Return all faults of an annotation in the order of `REASONS`, or () if it passes.
 
     Args:
-        moves: as a file writes them: some may be missing, empty or too long, or say in other words
-            that they are not stated. Names that are no moves are not looked at.
+        moves: as read from a file: missing, empty or too long texts are findings, and variants of
+            "Not stated." are recognised. Names that are not moves are ignored.
     """
     written = {name: framework.canonical(moves.get(name, "")) for name in framework.names}
     stated = {
@@ -76,7 +72,7 @@ def find(paper: Paper, moves: Mapping[str, str], framework: Framework) -> tuple[
             _length(stated, framework.max_chars),
             _repeated(stated),
             _unsupported(paper.abstract, stated),
-            _as_a_whole(paper.abstract, stated),
+            _whole_text(paper.abstract, stated),
         )
     )
 
@@ -92,9 +88,9 @@ def _schema(written: Mapping[str, str], max_chars: int) -> Iterator[Finding]:
 def _not_stated(written: Mapping[str, str], not_stated: str) -> Iterator[Finding]:
     for move in NEVER_UNSTATED:
         if written.get(move) == not_stated:
-            yield Finding("not-stated", move, f"it says '{not_stated}'")
+            yield Finding("not-stated", move, f"it is '{not_stated}'")
     if all(text == not_stated for text in written.values()):
-        yield Finding("not-stated", "", f"every move says '{not_stated}'")
+        yield Finding("not-stated", "", f"every move is '{not_stated}'")
 
 
 def _length(stated: Mapping[str, str], max_chars: int) -> Iterator[Finding]:
@@ -102,12 +98,12 @@ def _length(stated: Mapping[str, str], max_chars: int) -> Iterator[Finding]:
     for move, text in stated.items():
         count = len(words(text))
         if not least <= count <= most:
-            yield Finding("length", move, f"its length in words is {count}, not {least} to {most}")
+            yield Finding("length", move, f"it has {count} words, not {least} to {most}")
 
 
 def _repeated(stated: Mapping[str, str]) -> Iterator[Finding]:
     for one, other, _ in duplicate_moves(stated):
-        yield Finding("repeated", other, f"it says the same as {one}")
+        yield Finding("repeated", other, f"it has the same content as {one}")
 
 
 def _unsupported(abstract: str, stated: Mapping[str, str]) -> Iterator[Finding]:
@@ -119,7 +115,7 @@ def _unsupported(abstract: str, stated: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding("name", move, f"the name {name} is not in the abstract")
 
 
-def _as_a_whole(abstract: str, stated: Mapping[str, str]) -> Iterator[Finding]:
+def _whole_text(abstract: str, stated: Mapping[str, str]) -> Iterator[Finding]:
     foreign = [Finding("other-text", *found) for found in gate_checks.other_text(abstract, stated)]
     yield from foreign
     for detail in gate_checks.copies(abstract, stated):

@@ -1,11 +1,12 @@
-"""What is curated: the annotations of a table, or those of the corpus.
+"""The annotations to be judged, from a table or from the corpus.
 
-An item has its moves as they were written, so that the gates can say what is wrong with them; only
-the ways of saying "Not stated." are made one.
+An item keeps its moves as they were written, so that the gates can report what is wrong with them;
+only the variants of "Not stated." are unified.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,13 +29,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 CORPUS = "corpus"
-"""What stands on the line for the corpus itself."""
-_REASONS = (
-    "no abstract",
-    "no annotation",
-    "repeats an earlier row",
-    "another annotation of an earlier row's paper",
-)
+"""The input that stands for the user's corpus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +37,11 @@ class Item:
     """An annotation to be judged.
 
     Attributes:
-        where: its row for people.
-        findings: what the gates have against it.
+        where: its row, for people.
+        findings: the faults found by the gates.
         entry: the row it was read from; None for a probe.
-        probe: the kind of known-bad annotation that it is; "" for one of the input.
-        changed: what was done to make it one.
+        probe: the kind of known-bad annotation, or "" for an annotation of the input.
+        changed: how the probe was made.
     """
 
     paper: Paper
@@ -67,10 +62,10 @@ class Input:
     """The annotations of one input.
 
     Attributes:
-        name: what was given.
-        id_column: what the papers' id is called in a table.
-        rows: all there are, with those that were left out.
-        filtered: how many were left out, by reason.
+        name: the input as given on the command line.
+        id_column: the name of the column of ids in output tables.
+        rows: number of all rows, including those left out.
+        filtered: number of rows left out, by reason.
         path: the table; None for the corpus.
     """
 
@@ -85,41 +80,38 @@ class Input:
 def from_table(
     db: Database, path: Path, columns: Columns, framework: Framework, limit: int | None
 ) -> Input:
-    """The annotations of a table, every row of which has been read.
+    """Read the annotations of a table.
 
     Args:
-        db: the corpus, where the abstracts of a saved .jsonl are.
-        limit: rows read at most.
+        db: the corpus, which has the abstracts of a saved .jsonl.
+        limit: number of rows to read at most.
 
     Raises:
-        InputError: the table cannot be used, or holds no annotation.
+        InputError: the table cannot be used, or has no annotation.
     """
     found: dict[tuple[str, str, str], Item] = {}
-    left_out = dict.fromkeys(_REASONS, 0)
+    filtered: Counter[str] = Counter()
     rows = 0
     table = open_table(path, columns, moves=framework.names, limit=limit, abstract_by="provenance")
     table.require_moves()
     for entry in complete_rows(db, table):
         rows += 1
-        paper = entry.paper
-        identity = (paper.id_field, paper.id, paper.sha256)
-        if why := _left_out(entry, found.get(identity), framework):
-            left_out[why] += 1
+        identity = (entry.paper.id_field, entry.paper.id, entry.paper.sha256)
+        if reason := _left_out(entry, found.get(identity), framework):
+            filtered[reason] += 1
         else:
             found[identity] = _item(entry, framework)
-    filtered = {why: count for why, count in left_out.items() if count}
     if not found:
         what = "no row has an annotation" if rows else "has no rows below its header"
         raise InputError(what, where=shown(path))
-    kept = tuple(found.values())
+    items = tuple(found.values())
     # A saved .jsonl file without abstracts has no id column of its own.
     own = table.id_column if table.has_abstracts else None
-    id_column = own or kept[0].paper.id_field
-    return Input(str(path), kept, id_column, rows, filtered, path)
+    return Input(str(path), items, own or items[0].paper.id_field, rows, filtered, path)
 
 
 def from_corpus(db: Database, framework: Framework, limit: int | None) -> Input:
-    """The current annotations of the corpus.
+    """Read the current annotations of the corpus.
 
     Raises:
         InputError: it has none by this framework.
@@ -131,13 +123,13 @@ def from_corpus(db: Database, framework: Framework, limit: int | None) -> Input:
     if not found:
         raise InputError(
             f"the corpus has no annotations by the framework {framework.name}",
-            hint="`/annotate TABLE` makes them; `/corpus add TABLE` takes them in.",
+            hint="`/annotate TABLE` makes them; `/corpus add TABLE` imports them.",
         )
     return Input(CORPUS, found, reads.id_column(db, ids), len(found))
 
 
 def records(db: Database, items: Iterable[Item], framework: Framework) -> Iterator[Annotated]:
-    """The stored form of items that fit the framework; what the corpus has of them, it gives."""
+    """Yield the stored form of the items that fit the framework, from the corpus if it has them."""
     for item in items:
         known = reads.with_moves(db, item.paper, item.moves, framework)
         if known is not None:
@@ -147,14 +139,16 @@ def records(db: Database, items: Iterable[Item], framework: Framework) -> Iterat
 
 
 def _left_out(entry: TableRow, before: Item | None, framework: Framework) -> str:
-    """Why a row is left out, or ""; `before` is an earlier one's annotation of the same paper."""
+    """Return why a row is left out, or ""; `before` is an earlier annotation of the same paper."""
     if not entry.paper.abstract:
-        return _REASONS[0]
+        return "no abstract"
     if not entry.has_moves:
-        return _REASONS[1]
+        return "no annotation"
     if before is None:
         return ""
-    return _REASONS[2 if _moves(entry, framework) == before.moves else 3]
+    if _moves(entry, framework) == before.moves:
+        return "repeats an earlier row"
+    return "another annotation of an earlier row's paper"
 
 
 def _item(entry: TableRow, framework: Framework) -> Item:

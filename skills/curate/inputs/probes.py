@@ -1,11 +1,11 @@
-"""Known-bad annotations, made from given ones, to show whether a run of /curate finds them.
+"""Probes: known-bad annotations, made from good ones to measure what gates and panel find.
 
-    for probe in make(items, framework, per_kind=60):
-        assert find(probe.paper, probe.moves, framework)
+    for probe in make(annotations, framework, per_kind=60):
+        assert probe.findings
 
-The gates know nothing of what is done here: the filler is a list of its own, and no stock phrase of
-theirs stands in it. One thing is shared: what number an abstract lacks,
-`skills.nanda.checks.unsupported_numbers` says in both.
+The gates find nearly all probes of `KINDS`. No gate can find those of `SUBTLE`, which use only
+words and numbers of the abstract: they show what the panel adds. Making a probe and finding it
+share one rule only: `skills.nanda.checks.unsupported_numbers` decides which numbers are missing.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import itertools
 import random
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from skills.curate.inputs.subtle_probes import MAKERS, NUMBER, SUBTLE, Spoiled
+from skills.curate.inputs import gates
+from skills.curate.inputs.items import Item
+from skills.curate.inputs.phrases import phrases
 from skills.nanda.checks import unsupported_numbers
 from skills.nanda.framework import Framework
 from skills.nanda.named_entities import without_names
@@ -27,216 +29,232 @@ from skills.nanda.paper import Paper
 from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten
 
-KINDS = ("other-paper", "number-changed", "move-emptied", "copied", "padded")
+Annotation = tuple[Paper, Mapping[str, str]]
 
-Item = tuple[Paper, Mapping[str, str]]
+NUMBER = re.compile(r"(?<![\w.,-])\d{1,30}(?:,\d{3}){0,9}(?:\.\d{1,30})?(?!\w|-\w|[.,]\d)")
 TRIES = 100
-"""Numbers that are tried in the place of one before the next is taken."""
-
-FILLER = (
-    "a matter that anyone with an interest in such questions will appreciate",
-    "and this is, of course, no small thing at a moment like the present one",
-    "something many practitioners had been hoping to see for quite a while",
-    "with consequences that reach well beyond what might be expected at first glance",
-    "which speaks to concerns shared by people from very different backgrounds",
-    "offering food for thought to newcomers and veterans alike",
-    "and readers are warmly invited to draw their own conclusions from it",
-    "in keeping with the high standards that one would hope for nowadays",
-    "thereby touching upon one of the great themes of our age",
-    "a point whose significance can hardly be overstated",
-    "as befits a topic that has attracted so much attention lately",
-    "and there is every reason to be optimistic about what comes next",
-    "reflecting a careful, thoughtful and thoroughly professional attitude",
-    "making it a truly remarkable achievement by any measure",
-    "so that everybody concerned can benefit in the long term",
-    "which is both interesting and relevant for a number of reasons",
-    "an aspect that deserves far more discussion than it usually gets",
-    "in ways that are as elegant as they are surprising",
-    "bringing fresh energy to a conversation that had grown rather stale",
-    "and, all things considered, it leaves a favourable impression",
-    "with an eye to the many opportunities that lie ahead",
-    "helping to shape a brighter and more sustainable tomorrow",
-    "which sets an inspiring example for colleagues around the globe",
-    "a fact that will not be lost on attentive observers",
-    "and the importance of getting this right is plain for all to see",
-    "striking a happy balance between ambition and realism",
-    "a welcome addition to a lively and rapidly growing area",
-    "as countless experts have pointed out on numerous occasions",
-    "so it is fair to say that the effort has been well worth it",
-    "giving stakeholders of every kind much to think about",
-    "in line with the spirit of curiosity that drives all good science",
-    "and it goes without question that such progress is highly desirable",
-    "a development whose time, most people would agree, has come",
-    "opening doors that had previously seemed firmly closed",
-    "which adds yet another piece to a fascinating puzzle",
-    "and that alone makes it well worth a closer look",
-    "laying a solid foundation on which others may one day build",
-    "demonstrating once again how much can be gained from persistence",
-    "in a manner that is at once rigorous and refreshingly accessible",
-    "with clear advantages for society and the economy as a whole",
-    "highlighting its potential for a broad range of applications",
-    "underscoring the value of the approach in practical settings",
-    "paving the way for more capable and reliable systems",
-    "thus providing useful insights for future research",
-    "demonstrating its effectiveness and versatility in diverse scenarios",
-    "which makes it suitable for many real-world use cases",
-    "contributing to a deeper understanding of the problem",
-    "ensuring that the results are robust and meaningful",
-)
-"""Clauses that fit behind any sentence and say nothing of any paper."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """One known-bad annotation.
-
-    Attributes:
-        kind: one of `KINDS` or `SUBTLE`.
-        paper: the paper it claims to annotate.
-        moves: a text for each move of the framework.
-        changed: what was done, for people.
-    """
-
-    kind: str
-    paper: Paper
-    moves: Mapping[str, str]
-    changed: str
+"""Random numbers tried in place of one before the next one is taken."""
 
 
 def make(
-    items: Sequence[Item],
+    annotations: Sequence[Annotation],
     framework: Framework,
     per_kind: int,
     seed: int = 0,
-    kinds: Sequence[str] = (*KINDS, *SUBTLE),
-) -> list[Probe]:
-    """Up to `per_kind` probes of each kind, kind by kind; fewer where the items do not give them.
+    kinds: Sequence[str] | None = None,
+) -> list[Item]:
+    """Return up to `per_kind` probes of each kind, kind by kind, checked by the gates.
 
-    Which items are taken and what happens to them depends on seed, kind and abstract alone, so that
-    further items push probes out but change none, except that "other-paper" may find a nearer other
-    paper among them. An abstract that comes twice counts once, with its first annotation. A probe
-    that says what a given annotation of its paper says is left out.
+    The choice of annotations and changes depends on seed, kind and abstract alone: with more
+    annotations, some probes are replaced, but none changes (an "other-paper" probe may get the
+    moves of another paper). Of several annotations of one abstract, the first is used. A probe that
+    equals a given annotation of its paper is left out.
     """
     good: dict[str, list[dict[str, str]]] = {}
     papers: dict[str, Paper] = {}
-    for paper, moves in items:
+    for paper, moves in annotations:
         papers.setdefault(paper.sha256, paper)
-        good.setdefault(paper.sha256, []).append(_canonical(moves, framework))
-    makers = _Makers(framework, seed, {digest: known[0] for digest, known in good.items()})
-    probes: list[Probe] = []
-    for kind in kinds:
-        made = (
-            Probe(kind, papers[digest], *spoiled)
+        canonical = {name: framework.canonical(moves.get(name, "")) for name in framework.names}
+        good.setdefault(paper.sha256, []).append(canonical)
+    first = {digest: known[0] for digest, known in good.items()}
+    probes: list[Item] = []
+    for kind in kinds or (*KINDS, *SUBTLE):
+        drafts = (
+            Draft(papers[digest], dict(first[digest]), framework, kind, seed, first)
             for digest in sorted(papers, key=functools.partial(_rank, seed, kind))
-            if (spoiled := makers.spoil(kind, papers[digest])) and spoiled[0] not in good[digest]
+        )
+        made = (
+            item
+            for draft in drafts
+            if (item := _item(draft)) and item.moves not in good[item.paper.sha256]
         )
         probes.extend(itertools.islice(made, per_kind))
     return probes
 
 
-@dataclass(frozen=True, slots=True)
-class _Makers:
-    """One method for each kind; `given` is the annotation of each abstract, by its digest."""
+@dataclass(slots=True)
+class Draft:
+    """An annotation that a maker turns into a probe by changing `moves`.
 
+    Attributes:
+        given: the annotations of all papers, by the digest of the abstract.
+    """
+
+    paper: Paper
+    moves: dict[str, str]
     framework: Framework
+    kind: str
     seed: int
     given: Mapping[str, dict[str, str]]
+    chance: random.Random = field(init=False)
 
-    def spoil(self, kind: str, paper: Paper) -> Spoiled:
-        chance = random.Random(_rank(self.seed, kind, paper.sha256))  # noqa: S311 - no secret
-        moves = dict(self.given[paper.sha256])
-        if kind in MAKERS:
-            return MAKERS[kind](paper, moves, self.framework, chance)
-        make_one = {
-            "other-paper": self._other_paper,
-            "number-changed": self._number_changed,
-            "move-emptied": self._move_emptied,
-            "copied": self._copied,
-            "padded": self._padded,
-        }[kind]
-        return make_one(paper, moves, chance)
+    def __post_init__(self) -> None:
+        rank = _rank(self.seed, self.kind, self.paper.sha256)
+        self.chance = random.Random(rank)  # noqa: S311  no secret
 
-    def _other_paper(self, paper: Paper, moves: dict[str, str], chance: random.Random) -> Spoiled:
-        others = (digest for digest in self.given if digest != paper.sha256)
-        drawn = min(others, key=functools.partial(_rank, self.seed, paper.sha256), default=None)
-        return (dict(self.given[drawn]), "the moves of another paper") if drawn else None
+    @property
+    def stated(self) -> list[str]:
+        """The names of the moves that are stated."""
+        return [name for name, text in self.framework.stated(self.moves).items() if text]
 
-    def _number_changed(
-        self, paper: Paper, moves: dict[str, str], chance: random.Random
-    ) -> Spoiled:
-        stated = self._stated(moves)
-        places = [
+    def matches(self, pattern: re.Pattern[str], *, names: bool) -> list[tuple[str, _Match]]:
+        """Find a pattern in the stated moves, with or without the names in them."""
+        return [
             (move, found)
-            for move in stated
-            for found in NUMBER.finditer(without_names(moves[move]))
+            for move in self.stated
+            for found in pattern.finditer(
+                self.moves[move] if names else without_names(self.moves[move])
+            )
         ]
-        chance.shuffle(places)
-        for move, found in places:
-            new = _number_near(found.group(), paper.abstract, chance)
-            if new:
-                text = moves[move]
-                moves[move] = text[: found.start()] + new + text[found.end() :]
-                return moves, f"{move}: {found.group()} became {new}"
+
+    def replace(self, move: str, found: _Match, new: str) -> None:
+        text = self.moves[move]
+        self.moves[move] = text[: found.start()] + new + text[found.end() :]
+
+
+_Match = re.Match[str]
+Maker = Callable[[Draft], str]
+"""Changes the moves of a draft and returns a description, or "" if this kind cannot be made."""
+
+
+def _other_paper(draft: Draft) -> str:
+    sha256 = draft.paper.sha256
+    others = (digest for digest in draft.given if digest != sha256)
+    drawn = min(others, key=functools.partial(_rank, draft.seed, sha256), default=None)
+    if drawn is None:
+        return ""
+    draft.moves = dict(draft.given[drawn])
+    return "the moves of another paper"
+
+
+def _number_changed(draft: Draft) -> str:
+    places = draft.matches(NUMBER, names=False)
+    draft.chance.shuffle(places)
+    for move, found in places:
+        if new := _number_near(found.group(), draft.paper.abstract, draft.chance):
+            draft.replace(move, found, new)
+            return f"{move}: {found.group()} became {new}"
+    return ""
+
+
+def _move_emptied(draft: Draft) -> str:
+    if not draft.stated:
+        return ""
+    move = draft.chance.choice(draft.stated)
+    draft.moves[move] = ""
+    return f"{move} was emptied"
+
+
+def _copied(draft: Draft) -> str:
+    stated = draft.stated
+    pieces = split_sentences(flatten(draft.paper.abstract))
+    longest = max(pieces, key=len, default="")
+    while len(pieces) < len(stated) or len(longest) > draft.framework.max_chars:
+        halves = textwrap.wrap(longest, len(longest) // 2 + 1, break_on_hyphens=False)
+        if len(halves) < 2:
+            return ""
+        place = pieces.index(longest)
+        pieces[place : place + 1] = halves
+        longest = max(pieces, key=len)
+    if not stated:
+        return ""
+    taken = sorted(draft.chance.sample(range(len(pieces)), len(stated)))
+    draft.moves |= dict(zip(stated, (pieces[place] for place in taken), strict=True))
+    return f"{len(stated)} moves are pieces of the abstract"
+
+
+def _padded(draft: Draft) -> str:
+    filler = phrases().filler
+    clauses = draft.chance.sample(filler, len(filler))
+    padded = 0
+    for move in draft.stated:
+        text = draft.moves[move].rstrip(" .")
+        room = draft.framework.max_chars - len(text) - len(", .")
+        clause = next((clause for clause in clauses if len(clause) <= room), None)
+        if clause:
+            clauses.remove(clause)
+            draft.moves[move] = f"{text}, {clause}."
+            padded += 1
+    return f"{padded} moves end in filler" if padded else ""
+
+
+def _moves_swapped(draft: Draft) -> str:
+    stated = sorted(draft.stated)
+    if len(stated) < 2:
+        return ""
+    one, other = draft.chance.sample(stated, 2)
+    draft.moves[one], draft.moves[other] = draft.moves[other], draft.moves[one]
+    return f"{one} and {other} were exchanged"
+
+
+def _number_misplaced(draft: Draft) -> str:
+    known = list(dict.fromkeys(NUMBER.findall(without_names(draft.paper.abstract))))
+    places = [
+        (move, found, other)
+        for move, found in draft.matches(NUMBER, names=False)
+        for other in known
+        if other != found.group()
+    ]
+    if not places:
+        return ""
+    move, found, other = draft.chance.choice(places)
+    draft.replace(move, found, other)
+    return f"{move}: {found.group()} became {other}"
+
+
+def _meaning_turned(draft: Draft) -> str:
+    opposites, pattern = _opposites()
+    places = draft.matches(pattern, names=True)
+    if not places:
+        return ""
+    move, found = draft.chance.choice(places)
+    opposite = opposites[found.group()]
+    draft.replace(move, found, opposite)
+    return f"{move}: {found.group()!r} became {opposite!r}"
+
+
+KINDS = ("other-paper", "number-changed", "move-emptied", "copied", "padded")
+SUBTLE = ("moves-swapped", "number-misplaced", "meaning-turned")
+MAKERS: Mapping[str, Maker] = {
+    "other-paper": _other_paper,
+    "number-changed": _number_changed,
+    "move-emptied": _move_emptied,
+    "copied": _copied,
+    "padded": _padded,
+    "moves-swapped": _moves_swapped,
+    "number-misplaced": _number_misplaced,
+    "meaning-turned": _meaning_turned,
+}
+
+
+def _item(draft: Draft) -> Item | None:
+    changed = MAKERS[draft.kind](draft)
+    if not changed:
         return None
-
-    def _move_emptied(self, paper: Paper, moves: dict[str, str], chance: random.Random) -> Spoiled:
-        stated = self._stated(moves)
-        if not stated:
-            return None
-        move = chance.choice(stated)
-        moves[move] = ""
-        return moves, f"{move} was emptied"
-
-    def _copied(self, paper: Paper, moves: dict[str, str], chance: random.Random) -> Spoiled:
-        stated = self._stated(moves)
-        pieces = split_sentences(flatten(paper.abstract))
-        longest = max(pieces, key=len, default="")
-        while len(pieces) < len(stated) or len(longest) > self.framework.max_chars:
-            halves = textwrap.wrap(longest, len(longest) // 2 + 1, break_on_hyphens=False)
-            if len(halves) < 2:
-                return None
-            place = pieces.index(longest)
-            pieces[place : place + 1] = halves
-            longest = max(pieces, key=len)
-        if not stated:
-            return None
-        taken = sorted(chance.sample(range(len(pieces)), len(stated)))
-        moves |= dict(zip(stated, (pieces[place] for place in taken), strict=True))
-        return moves, f"{len(stated)} moves are pieces of the abstract"
-
-    def _padded(self, paper: Paper, moves: dict[str, str], chance: random.Random) -> Spoiled:
-        clauses = chance.sample(FILLER, len(FILLER))
-        padded = 0
-        for move in self._stated(moves):
-            text = moves[move].rstrip(" .")
-            room = self.framework.max_chars - len(text) - len(", .")
-            clause = next((clause for clause in clauses if len(clause) <= room), None)
-            if clause:
-                clauses.remove(clause)
-                moves[move] = f"{text}, {clause}."
-                padded += 1
-        return (moves, f"{padded} moves end in filler") if padded else None
-
-    def _stated(self, moves: Mapping[str, str]) -> list[str]:
-        stated = self.framework.stated(dict(moves))
-        return [move for move, text in stated.items() if text]
+    where = f"probe {draft.kind} of {draft.paper.id}"
+    findings = gates.find(draft.paper, draft.moves, draft.framework)
+    return Item(draft.paper, draft.moves, where, findings, probe=draft.kind, changed=changed)
 
 
-def _canonical(moves: Mapping[str, str], framework: Framework) -> dict[str, str]:
-    return {name: framework.canonical(moves.get(name, "")) for name in framework.names}
+@functools.cache
+def _opposites() -> tuple[dict[str, str], re.Pattern[str]]:
+    pairs = phrases().opposites
+    words = {**dict(pairs), **{after: before for before, after in pairs}}
+    alternatives = "|".join(sorted(words, key=len, reverse=True))
+    return words, re.compile(rf"\b({alternatives})\b")
 
 
 def _rank(*parts: object) -> str:
-    """Where something stands in a draw: a digest, in which nothing but its parts plays a role."""
+    """Return the sort key of a deterministic draw: a digest of its parts."""
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 
 
 def _number_near(shown: str, abstract: str, chance: random.Random) -> str:
-    """A number within a third of `shown`, written like it, that the abstract lacks; "" if none."""
+    """Return a number within a third of `shown`, in its format and not in the abstract, or ""."""
     places = len(shown.partition(".")[2])
     value = int(re.sub(r"\D", "", shown))  # in units of the last place
     top = 10**places if places and value <= 10**places else 100 * 10**places
-    steps = max(3, value // 3)  # a third of 4 is 1, and the abstract may well hold 3 and 5
+    steps = max(3, value // 3)  # a third of 4 is 1, and the abstract may well have 3 and 5
     for _ in range(TRIES):
         step = chance.randint(1, steps)
         new = value + chance.choice((-1, 1)) * step

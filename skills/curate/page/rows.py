@@ -11,7 +11,7 @@ from skills.corpus.page_data import plain
 from skills.curate.inputs.gates import REASONS
 from skills.curate.page.markup import Element, h, paragraph, section
 from skills.curate.panel.panel import Panel
-from skills.curate.store import sidecars
+from skills.curate.report import files
 from skills.curate.store.verdicts import INVALID, Verdict
 from skills.nanda.arxiv_id import ID
 from skills.nanda.checks import source_sentence
@@ -123,7 +123,7 @@ def _row(verdict: Verdict, close: list[Any] | None, framework: Framework) -> dic
         ],
         "findings": [[one.move, plain(one.detail)] for one in item.findings],
         "votes": list(_votes(verdict)),
-        "error": plain(sidecars.details(verdict)) if verdict.refused else "",
+        "error": plain(files.details(verdict)) if verdict.refused else "",
     }
 
 

@@ -1,8 +1,8 @@
-"""The panel as data: who sits on it, what each is asked, and how an answer is read.
+"""The panel as data: its personas, their questions, and the meaning of the answers.
 
-`shipped()` is the panel of personas.yaml, `load` that of another such file. One message begins with
-what all personas judge, the abstract and the annotation, and ends with what one of them asks: a
-server evaluates the beginning once for all.
+`shipped()` returns the panel of personas.yaml, `load` that of another file. Each message begins
+with what all personas judge, the abstract and the annotation, and ends with the question of one of
+them: a server evaluates the beginning once for all.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from harness.models.backends.base import Message
 from harness.support import yaml_models
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
-from skills.nanda.sanitize import defuse
+from skills.nanda.sanitize import sanitize
 
 PERSONAS = Path(__file__).with_name("personas.yaml")
 SOURCE = "_source"
-"""What a placeholder ends in that stands for the sentence a move comes from."""
+"""The suffix of a placeholder for the sentence that a move comes from."""
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
@@ -34,10 +34,10 @@ class _Strict(BaseModel):
 
 
 class Reads(_Strict):
-    """Unused: what a persona read in the judge mode that was removed.
+    """Unused: what a persona read in the judge mode "reading", which was removed.
 
-    A panel file may still have it, and it is a part of `Panel.digest`: votes that were stored under
-    such a panel stay valid.
+    Panel files may still have it, and it is part of `Panel.digest`, so that stored votes remain
+    valid.
     """
 
     moves: tuple[str, ...] = Field(min_length=1)
@@ -46,15 +46,15 @@ class Reads(_Strict):
 
 
 class Persona(_Strict):
-    """One seat of the panel.
+    """One member of the panel.
 
     Attributes:
         name: lower-case letters and hyphens; its column in tables.
-        criterion: what it checks, as a statement that is true or not.
-        why: why it sits on the panel, for people.
-        ask: the end of the message. It may quote moves: {claim}, and {claim_source} for the
-            sentence of the abstract that the claim comes from.
-        threshold: the score of an answer from which it passes, as long as none was calibrated.
+        criterion: the statement it checks.
+        why: why it is on the panel, for people.
+        ask: its question, the end of the message. It may quote moves: {claim}, and {claim_source}
+            for the sentence of the abstract that the claim comes from.
+        threshold: the score from which its vote passes unless thresholds were calibrated.
         reads: unused, see `Reads`.
     """
 
@@ -68,16 +68,16 @@ class Persona(_Strict):
 
 
 class Panel(_Strict):
-    """Personas, and what they have in common. Five ship.
+    """Personas, and what they have in common.
 
     Attributes:
         system: the system message.
-        shared: the beginning of the user's message, with {abstract} and {annotation}.
-        answers: the answers of one token, and what each is worth.
-        prefills: beginnings of the reply, of which the one is taken after which most of the
-            probability lies on the answers.
+        shared: the beginning of the user message, with {abstract} and {annotation}.
+        answers: the answers, one token each, with their values.
+        prefills: beginnings of the reply; that with the most probable answers is used.
         reading: unused, see `Reads`.
-        explain: asked of a persona that did not pass an annotation, with its {criterion}.
+        explain: the question for the reason why a persona did not pass an annotation, with its
+            {criterion}.
     """
 
     version: Text
@@ -91,17 +91,16 @@ class Panel(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = [persona.name for persona in self.personas]
-        if len(set(names)) < len(names):
-            raise ValueError("two personas have one name")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("two personas have the same name")
         if len({answer.strip().casefold() for answer in self.answers}) < len(self.answers):
-            raise ValueError("two answers differ in blanks or case alone")
-        _check_template("shared", self.shared, {"abstract", "annotation"})
+            raise ValueError("two answers differ only in blanks or case")
+        if (found := {*_placeholders(self.shared)}) != {"abstract", "annotation"}:
+            names = ", ".join(f"{{{name}}}" for name in sorted(found)) or "none"
+            raise ValueError(f"`shared` needs {{abstract}} and {{annotation}}, and has {names}")
+        low, high = self.scale
         for persona in self.personas:
-            for template in (persona.ask, self._why(persona)):
-                list(_placeholders(template))  # raises where a brace stands alone
-        low, high = min(self.answers.values()), max(self.answers.values())
-        for persona in self.personas:
+            list(_placeholders(persona.ask + self._why(persona)))  # raises for a single brace
             if not low <= persona.threshold <= high:
                 raise ValueError(f"{persona.name}: threshold is not within {low:g} to {high:g}")
         return self
@@ -112,17 +111,17 @@ class Panel(_Strict):
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """The fixed defaults."""
+        """The default thresholds."""
         return tuple(persona.threshold for persona in self.personas)
 
     @property
     def scale(self) -> tuple[float, float]:
-        """The least and the greatest score."""
+        """The lowest and the highest score."""
         return min(self.answers.values()), max(self.answers.values())
 
     @functools.cached_property
     def digest(self) -> str:
-        """sha256 of all that makes a vote: thresholds and explanations change none."""
+        """SHA-256 of everything that affects a vote; thresholds and explanations do not."""
         asked = {persona.name: persona.ask for persona in self.personas}
         read = {
             one.name: [list(one.reads.moves), one.reads.least] for one in self.personas if one.reads
@@ -130,31 +129,23 @@ class Panel(_Strict):
         parts = [self.system, self.shared, dict(self.answers), asked]
         return sha256_of([*parts, self.reading, read] if read else parts)
 
-    def ask(
-        self,
-        paper: Paper,
-        moves: Mapping[str, str],
-        framework: Framework,
-        persona: Persona,
+    def question(
+        self, paper: Paper, moves: Mapping[str, str], framework: Framework, persona: Persona
     ) -> tuple[Message, ...]:
-        """The messages by which one persona is asked about an annotation.
+        """Return the messages that put a persona's question about an annotation.
 
-        Nothing of the abstract or the annotation can act as more than text in them.
+        Abstract and annotation are sanitized: they cannot close a tag or act as special tokens.
         """
         return self._messages(paper, moves, framework, persona.ask)
 
-    def ask_why(
-        self,
-        paper: Paper,
-        moves: Mapping[str, str],
-        framework: Framework,
-        persona: Persona,
+    def question_why(
+        self, paper: Paper, moves: Mapping[str, str], framework: Framework, persona: Persona
     ) -> tuple[Message, ...]:
-        """The messages by which a persona is asked why it did not pass an annotation."""
+        """Return the messages that ask a persona why it did not pass an annotation."""
         return self._messages(paper, moves, framework, self._why(persona))
 
     def check_moves(self, framework: Framework, path: Path = PERSONAS) -> None:
-        """Refuse a framework that lacks a move which a persona asks about.
+        """Check that the framework has all moves that the questions quote.
 
         Args:
             path: the panel's file, for the message.
@@ -163,13 +154,12 @@ class Panel(_Strict):
             InputError: naming persona and move.
         """
         for persona in self.personas:
-            asked = _placeholders(f"{persona.ask} {self._why(persona)}")
-            for name in asked:
+            for name in _placeholders(persona.ask + self._why(persona)):
                 move = name.removesuffix(SOURCE)
                 if move not in framework.names:
                     raise InputError(
-                        f"the persona {persona.name} asks about {move!r}, which is no move of the "
-                        f"framework {framework.name}",
+                        f"the persona {persona.name} asks about {move!r}, which is not a move of "
+                        f"the framework {framework.name}",
                         where=str(path),
                         hint="`--personas FILE` names a panel that asks about its moves.",
                     )
@@ -180,21 +170,21 @@ class Panel(_Strict):
     def _messages(
         self, paper: Paper, moves: Mapping[str, str], framework: Framework, end: str
     ) -> tuple[Message, ...]:
-        shown = {name: defuse(moves.get(name, "")) or "(empty)" for name in framework.names}
+        shown = {name: sanitize(moves.get(name, "")) or "(empty)" for name in framework.names}
         annotation = "\n".join(f"{move.label}: {shown[move.name]}" for move in framework.moves)
-        shared = self.shared.format(abstract=defuse(paper.abstract), annotation=annotation)
+        shared = self.shared.format(abstract=sanitize(paper.abstract), annotation=annotation)
         tail = end.format_map(_quoted(end, paper, moves, shown))
         return Message("system", self.system), Message("user", f"{shared}\n\n{tail}")
 
 
 @functools.cache
 def shipped() -> Panel:
-    """The panel that ships with the skill."""
+    """Return the panel that ships with the skill."""
     return load(PERSONAS)
 
 
 def load(path: Path) -> Panel:
-    """A panel from a file in the form of personas.yaml.
+    """Read a panel from a file in the format of personas.yaml.
 
     Raises:
         InputError: naming file and line.
@@ -205,7 +195,7 @@ def load(path: Path) -> Panel:
 def _quoted(
     end: str, paper: Paper, moves: Mapping[str, str], shown: Mapping[str, str]
 ) -> dict[str, str]:
-    """What the placeholders of a persona's question stand for."""
+    """Return the values of the placeholders of a question."""
     from skills.nanda.checks import source_sentence
 
     found: dict[str, str] = {}
@@ -214,16 +204,8 @@ def _quoted(
             found[name] = shown[name]
         else:
             move = name.removesuffix(SOURCE)
-            found[name] = defuse(source_sentence(paper.abstract, moves.get(move, ""))["text"])
+            found[name] = sanitize(source_sentence(paper.abstract, moves.get(move, ""))["text"])
     return found
-
-
-def _check_template(name: str, template: str, wanted: set[str]) -> None:
-    found = {*_placeholders(template)}
-    if wanted - found:
-        raise ValueError(f"`{name}` has no {' or no '.join(f'{{{w}}}' for w in sorted(wanted))}")
-    if more := found - wanted:
-        raise ValueError(f"`{name}` has {{{min(more)}}}, which stands for nothing there")
 
 
 def _placeholders(template: str) -> Iterator[str]:

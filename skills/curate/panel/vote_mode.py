@@ -1,43 +1,83 @@
-"""How a judge is best asked: measured once, on a few annotations of the run."""
+"""How a vote is requested from a model: by the probabilities of one token, or as JSON.
+
+The mode and the beginning of the reply are measured once per judge, on a few annotations.
+"""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Any, Literal
 
 from harness.errors import InputError, SkillFailed
-from harness.models.backends.base import Message
+from harness.models.backends.base import Message, Reply
 from harness.models.pool import ServedModel
-from skills.curate.curator import VoteForm, answers_of, ask
 from skills.curate.inputs.items import Item
 from skills.curate.panel.panel import Panel
 from skills.nanda.framework import Framework
 
 FORM_ITEMS = 10
-"""Annotations on which the beginnings of a reply are compared, each asked about by one persona in
-turn."""
+"""Annotations on which the beginnings of a reply are compared, one persona each, in turn."""
+TOP = 100
+"""Alternatives requested for the one token; servers return 20 at most. The probability of an answer
+beyond them is too small to count."""
+FEWEST_MASS = 0.5
+"""Least probability that must lie on the answers for a valid vote: below it, the model was about to
+write something else."""
+JSON_TOKENS = 24
+"""Completion tokens of {"answer": "4"} and some blanks."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoteForm:
+    """How a judge votes.
+
+    Attributes:
+        kind: by the probabilities of one token, or as JSON.
+        prefill: the beginning of the reply to a question.
+        mass: the mean probability of all answers after it; None for JSON.
+        measured: the same for every prefill that was tried.
+    """
+
+    kind: Literal["logprobs", "json"]
+    prefill: str = ""
+    mass: float | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def can_answer(self) -> bool:
+        """False if too little probability lies on the answers; then the gates decide alone."""
+        return self.mass is None or self.mass >= FEWEST_MASS
+
+    @property
+    def is_settled(self) -> bool:
+        """True if the form is to be stored for this judge: it was measured, and can answer."""
+        return self.kind == "json" or (self.mass is not None and self.can_answer)
 
 
 def choose_form(
     panel: Panel, model: ServedModel, framework: Framework, items: Sequence[Item]
 ) -> VoteForm:
-    """Measure how a model is best asked.
+    """Measure how a model votes best.
 
-    The first `FORM_ITEMS` of `items` are asked about, each by one persona and with every prefill;
-    of equal ones the first of the panel's is taken. One that is too long, or at which the judge
-    fails, is passed over: the job says so of its row. A server that returns no probabilities is
-    asked for JSON.
+    Each of the first `FORM_ITEMS` of `items` is put to one persona with every prefill; of equally
+    good ones, the first of the panel is taken. Items that are too long or at which the judge fails
+    are skipped: the job reports them. A server without token probabilities votes as JSON.
 
-    Returns: a form without `mass` where all are too long.
+    Returns:
+        a form without `mass` if all items are too long.
 
-    Raises: what `ServedModel.generate` raises; SkillFailed where it fails at all of them.
+    Raises:
+        SkillFailed: the judge fails at all of them.
     """
     masses: dict[str, list[float]] = {prefill: [] for prefill in panel.prefills}
     failed: SkillFailed | None = None
     for index, item in enumerate(items[:FORM_ITEMS]):
         persona = panel.personas[index % len(panel.personas)]
-        messages = panel.ask(item.paper, item.moves, framework, persona)
+        messages = panel.question(item.paper, item.moves, framework, persona)
         try:
             found = _masses(model, messages, panel)
         except InputError:
@@ -56,19 +96,66 @@ def choose_form(
     return VoteForm("logprobs", best, measured.get(best), measured)
 
 
-def is_settled(form: VoteForm) -> bool:
-    """Return True if the form is to be kept for this judge: it was measured, and can answer."""
-    return form.kind == "json" or (form.mass is not None and form.can_answer)
+def request_vote(
+    model: ServedModel,
+    messages: tuple[Message, ...],
+    panel: Panel,
+    form: VoteForm,
+    slot: int | None,
+) -> Reply:
+    """Put one question to the model."""
+    how: dict[str, Any] = {"temperature": 0.0, "slot": slot}
+    if form.kind == "json":
+        how |= {"max_tokens": JSON_TOKENS, "json_schema": _schema(panel)}
+    else:
+        how |= {"max_tokens": 1, "prefill": form.prefill, "top_logprobs": TOP}
+    request = model.request(messages=messages, **how)
+    model.check_fits(request)
+    return model.generate(request)
+
+
+def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
+    """Return the probability of each answer; blanks around a token and its case are ignored."""
+    if form.kind == "json":
+        given = _json_answer(reply)
+        return {answer: float(answer == given) for answer in panel.answers}
+    # A server returns none where the token is only a part of a character: not an answer either.
+    first = reply.logprobs[0] if reply.logprobs else {}
+    return {
+        answer: math.fsum(
+            math.exp(logprob)
+            for token, logprob in first.items()
+            if token.strip().casefold() == answer.strip().casefold()
+        )
+        for answer in panel.answers
+    }
 
 
 def _masses(
     model: ServedModel, messages: tuple[Message, ...], panel: Panel
 ) -> dict[str, float] | None:
-    """What lies on the answers after each prefill; None where no probabilities are told."""
-    found, tells = {}, False
+    """Return the probability of all answers after each prefill; None without probabilities."""
+    found, has_logprobs = {}, False
     for prefill in panel.prefills:
         form = VoteForm("logprobs", prefill)
-        reply = ask(model, messages, panel, form, 0)
-        tells = tells or bool(reply.logprobs)
+        reply = request_vote(model, messages, panel, form, 0)
+        has_logprobs = has_logprobs or bool(reply.logprobs)
         found[prefill] = math.fsum(answers_of(reply, panel, form).values())
-    return found if tells else None
+    return found if has_logprobs else None
+
+
+def _json_answer(reply: Reply) -> Any:
+    try:
+        found = json.loads(reply.text)
+    except (ValueError, RecursionError):
+        return None
+    return found.get("answer") if isinstance(found, dict) else None
+
+
+def _schema(panel: Panel) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"answer": {"type": "string", "enum": list(panel.answers)}},
+        "required": ["answer"],
+        "additionalProperties": False,
+    }

@@ -1,4 +1,4 @@
-"""The summary of a run in words and tables, for a terminal."""
+"""The report of a run for a terminal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ NAMED_BORDERLINE = 5
 
 
 def text(summary: Mapping[str, Any]) -> str:
-    """All of `skills.curate.report.summary.of_run`, its notes first."""
-    blocks = ["\n".join((*_outcome(summary), *_notes(summary)))]
+    """Return the report of a summary (`skills.curate.report.summary.of_run`), notes first."""
+    notes = (textwrap.fill(f"! {note}", WIDTH, subsequent_indent="  ") for note in summary["notes"])
+    blocks = ["\n".join((*_outcome(summary), *notes))]
     if summary["gates"]:
         rows = [(code, f"{count:,}") for code, count in summary["gates"].items()]
         blocks.append(table(("rejected by the gates for", "annotations"), rows))
@@ -26,14 +27,14 @@ def text(summary: Mapping[str, Any]) -> str:
 
 
 def share(found: Mapping[str, Any]) -> str:
-    """ "12 of 40 (30%)"."""
+    """Format a share: "12 of 40 (30%)"."""
     if found["share"] is None:
         return "none"
     return f"{found['count']:,} of {found['of']:,} ({found['share']:.0%})"
 
 
 def interval(found: Mapping[str, Any]) -> str:
-    """ "0.71 (0.60 to 0.80)"; the reason where there is no value or no interval."""
+    """Format a value with its interval, "0.71 (0.60 to 0.80)", or the reason why it has none."""
     if found["value"] is None:
         return str(found.get("why") or "n/a")
     if found["low"] is None:
@@ -43,44 +44,38 @@ def interval(found: Mapping[str, Any]) -> str:
 
 def _outcome(summary: Mapping[str, Any]) -> Iterator[str]:
     by_panel = summary["rejected"] - summary["gated"]
+    failed = summary["probes"]["failed"] if summary["probes"] else 0
+    redo = "(--retry-failed retries them)"
+    optional = (
+        (summary["undecided"], "left undecided by invalid votes"),
+        (summary["failed"], f"failed {redo}"),
+        (failed, f"of the probes failed {redo}"),
+        (summary["pending"], "not judged yet"),
+        *((count, f"left out ({why})") for why, count in summary["filtered"].items()),
+    )
     parts = [
         f"{summary['kept']:,} kept",
         f"{summary['rejected']:,} rejected ({summary['gated']:,} by the gates, "
         f"{by_panel:,} by the panel)",
+        *(f"{count:,} {what}" for count, what in optional if count),
     ]
-    parts += [f"{summary['undecided']:,} left open by invalid votes"] * bool(summary["undecided"])
-    parts += [f"{summary['failed']:,} failed (--retry-failed redoes them)"] * bool(
-        summary["failed"]
-    )
-    failed = summary["probes"]["failed"] if summary["probes"] else 0
-    parts += [f"{failed:,} of the probes failed (--retry-failed redoes them)"] * bool(failed)
-    parts += [f"{summary['pending']:,} not judged yet"] * bool(summary["pending"])
-    parts += [f"{n:,} left out ({why})" for why, n in summary["filtered"].items()]
-    annotations = summary["annotations"]
-    yield f"{summary['input']}: {annotations:,} annotations: {', '.join(parts)}"
+    yield f"{summary['input']}: {summary['annotations']:,} annotations: {', '.join(parts)}"
     judge = summary["judge"]
     if judge["model"] is None:
         yield "judge: none was needed, since the gates left nothing to judge"
         return
     yield (
-        f"judge: {judge['model']} ({judge['served']}), {_way(judge['form'])}; "
+        f"judge: {judge['model']} ({judge['served']}), {_form(judge['form'])}; "
         f"{judge['min_votes']} of {len(judge['thresholds'])} votes keep"
     )
 
 
-def _way(form: Mapping[str, Any]) -> str:
-    return f"asked {'as JSON' if form['kind'] == 'json' else _one_token(form)}"
-
-
-def _one_token(form: Mapping[str, Any]) -> str:
+def _form(form: Mapping[str, Any]) -> str:
+    if form["kind"] == "json":
+        return "votes as JSON"
     after = f"after {form['prefill']!r}" if form["prefill"] else "at once"
     mass = "" if form["mass"] is None else f" ({form['mass']:.0%} of the probability on answers)"
-    return f"for one token {after}{mass}"
-
-
-def _notes(summary: Mapping[str, Any]) -> Iterator[str]:
-    for note in summary["notes"]:
-        yield textwrap.fill(f"! {note}", WIDTH, subsequent_indent="  ")
+    return f"votes by one token {after}{mass}"
 
 
 def _personas(summary: Mapping[str, Any]) -> str:
@@ -103,7 +98,6 @@ def _personas(summary: Mapping[str, Any]) -> str:
 
 def _agreement(summary: Mapping[str, Any]) -> Iterator[str]:
     panel = summary["panel"]
-    personas = len(panel["personas"])
     votes = (f"{split} {count:,}" for split, count in panel["splits"].items() if count)
     yield f"votes: {', '.join(votes)}"
     alpha = panel["alpha"]
@@ -112,13 +106,13 @@ def _agreement(summary: Mapping[str, Any]) -> Iterator[str]:
         f"scores {interval(alpha['scores'])}"
     )
     effective = panel["effective_votes"]
-    yield f"effective votes: {'n/a' if effective is None else f'{effective:.1f}'} of {personas}"
+    figure = "n/a" if effective is None else f"{effective:.1f}"
+    yield f"effective votes: {figure} of {len(panel['personas'])}"
     length = panel["length"]
     rho = "n/a" if length["value"] is None else f"{length['value']:.2f} ({_p(length['p'])})"
     yield f"score and length of the annotation (Spearman's rho): {rho}"
     against = panel["vote_against_mean"]
-    differ = against["vote_only"] + against["mean_only"]
-    yield f"votes and mean score decide otherwise: {differ:,} of {against['of']:,}"
+    yield f"votes and mean score decide differently: {against['count']:,} of {against['of']:,}"
     borderline = panel["borderline"]
     if borderline["of"]:
         named = ", ".join(
@@ -126,7 +120,7 @@ def _agreement(summary: Mapping[str, Any]) -> Iterator[str]:
             for one in borderline["closest"][:NAMED_BORDERLINE]
         )
         yield textwrap.fill(
-            f"for a human to look at: {borderline['of']:,} close to the bar, first {named}",
+            f"to be checked by a person: {borderline['of']:,} near the threshold, first {named}",
             WIDTH,
             subsequent_indent="  ",
         )
@@ -137,20 +131,17 @@ def _p(value: float) -> str:
 
 
 def _probes(probes: Mapping[str, Any]) -> str:
+    kinds = (*probes["kinds"].items(), ("all of these", probes["all"]), *probes["subtle"].items())
     rows = [
-        (kind, *(share(found[who]) for who in ("gates", "panel", "together")), _auroc(found))
-        for kind, found in (
-            *probes["kinds"].items(),
-            ("all of these", probes["all"]),
-            *probes["subtle"].items(),
+        (
+            kind,
+            *(share(found[who]) for who in ("gates", "panel", "together")),
+            interval(found["auroc"]),
         )
+        for kind, found in kinds
     ]
     head = ("known-bad, rejected by", "gates", "panel alone", "together", "panel's AUROC")
     return table(head, rows)
-
-
-def _auroc(found: Mapping[str, Any]) -> str:
-    return interval(found["auroc"])
 
 
 def _added(probes: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from skills.curate.review.input import Candidates, read
 from skills.curate.review.log import ReviewLog, open_log
 from skills.curate.review.screen import opened
 from skills.curate.review.session import Review
-from skills.nanda.framework_option import chosen
+from skills.nanda.framework_option import selected_framework
 
 SHOWN_LOST = 5
 
@@ -42,7 +42,7 @@ def review(
         OutputError: a decision cannot be kept.
     """
     options = call.options
-    framework = chosen(options.framework, call.frameworks)
+    framework = selected_framework(options.framework, call.frameworks)
     columns = Columns(options.abstract_column, options.id_column, options.title_column)
     corpus = options.db or default_path(call.settings)
     locks = call.settings.data_dir / "reviews"

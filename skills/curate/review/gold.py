@@ -14,12 +14,12 @@ from typing import IO
 from harness.errors import InputError, OutputError, UsageError
 from harness.runs import targets
 from harness.support.text_input import regular_file, shown
-from skills.corpus.tables.columns import ID_NAMES, Column, Columns, Layout, find_columns
+from skills.corpus.tables.columns import Column, Columns, Layout, find_columns
 from skills.corpus.tables.csv_reader import CsvReader
 from skills.corpus.tables.reader import paper_key
 from skills.corpus.tables.writers import csv_row
 from skills.nanda.framework import Framework
-from skills.nanda.paper import Paper, own_id
+from skills.nanda.paper import ID_FIELDS, Paper, own_id
 from skills.nanda.text import flatten
 
 
@@ -120,7 +120,7 @@ def _roles(layout: Layout) -> dict[str, str]:
 def _refuse_other_tables(layout: Layout, framework: Framework, target: Path) -> None:
     lacks = [repr(name) for name in framework.names if name not in layout.moves]
     if layout.id_column is None:
-        lacks.insert(0, f"of ids ({', '.join(ID_NAMES)})")
+        lacks.insert(0, f"of ids ({', '.join(ID_FIELDS)})")
     if lacks:
         raise InputError(
             f"is no table that gold can be added to: it has no column {lacks[0]}",

@@ -1,6 +1,6 @@
-"""How far the personas of a panel say the same, and how many votes they are worth.
+"""Agreement of the personas of a panel, and the number of independent votes they amount to.
 
-A table is n rows, one for each annotation, of k values, one from each persona; None, or nan, is an
+A table is n rows, one for each annotation, of k values, one from each persona; None or nan is an
 invalid vote, which is missing, not a fail.
 """
 
@@ -35,9 +35,9 @@ class Agreement:
 
     Attributes:
         value: 1 is full agreement, 0 is chance, below 0 is worse than chance; None if undefined.
-        low, high: the 95% interval; None where there is none.
-        units: annotations with two valid votes or more: the others say nothing about agreement.
-        why: why there is no value, or no interval; "" where there are both.
+        low, high: the 95% interval, or None.
+        units: annotations with at least two valid votes; only they count.
+        why: why there is no value or no interval, or "".
     """
 
     value: float | None
@@ -48,7 +48,7 @@ class Agreement:
 
     @property
     def reading(self) -> str:
-        """What Krippendorff (2004, Content Analysis, p. 241) takes such a value for."""
+        """The interpretation of the value by Krippendorff (2004, Content Analysis, p. 241)."""
         if self.value is None:
             return self.why
         if self.value >= RELIABLE:
@@ -66,37 +66,17 @@ class Agreement:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Correlation:
-    """A rank correlation.
-
-    Attributes:
-        value: -1 to 1; None where it is undefined.
-        p: of a value as far from 0 where there is no correlation, two-sided.
-        n: annotations it is of.
-    """
-
-    value: float | None
-    p: float | None
-    n: int
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"value": rounded(self.value), "p": rounded(self.p), "n": self.n}
-
-
 def alpha(table: Table, level: Level, *, resamples: int = RESAMPLES, seed: int = 0) -> Agreement:
-    """Krippendorff's alpha of the personas, with an interval over the annotations.
+    """Return Krippendorff's alpha of the personas, with a bootstrap interval over annotations.
 
     alpha = 1 - D_o / D_e. D_o is the mean distance of two values of one annotation, D_e of any two
     (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). The distance is 0 or 1 for
-    "nominal", the squared difference for "interval".
-
-    The interval is the percentile bootstrap's, over the annotations. Unanimous resamples have no
-    alpha.
+    "nominal", the squared difference for "interval". The package `krippendorff` gives the same
+    values (see the tests); for scores that all differ it needs terabytes at 2,400 annotations.
 
     Args:
         table: n rows of k; passes for "nominal", scores for "interval".
-        seed: the same one gives the same interval.
+        seed: of the bootstrap.
     """
     import numpy as np
 
@@ -107,8 +87,6 @@ def alpha(table: Table, level: Level, *, resamples: int = RESAMPLES, seed: int =
     value = float(_alphas(sums.sum(axis=0, keepdims=True))[0])
     if np.isnan(value):
         return Agreement(None, None, None, units, UNANIMOUS)
-    if level == "nominal":
-        value = _by_the_package(table)
     if units < LEAST_UNITS:
         why = f"no interval from fewer than {LEAST_UNITS} annotations"
         return Agreement(value, None, None, units, why)
@@ -117,47 +95,53 @@ def alpha(table: Table, level: Level, *, resamples: int = RESAMPLES, seed: int =
 
 
 def effective_votes(scores: Table) -> float | None:
-    """How many independent votes the k personas are worth: k / (1 + (k - 1) r).
+    """Return the number of independent votes of k personas: k / (1 + (k - 1) r).
 
     r is the mean of the pairwise correlations (Pearson's) of their scores. The formula is Kish's
     design effect (1965, Survey Sampling, 5.4), as "Nine Judges, Two Effective Votes"
-    (arXiv 2605.29800) uses it on judges.
+    (arXiv 2605.29800) applies it to judges.
 
-    A persona whose scores are all the same has no correlation and is not counted among the k; a
-    pair with fewer than three annotations in common is left out of r. A negative r counts as 0,
-    since k votes are never worth more than k. None where no pair is left.
+    A persona whose scores are all equal is not counted among the k; a pair with fewer than three
+    annotations in common is left out of r. A negative r counts as 0. None if no pair is left.
     """
     import numpy as np
 
     columns = _floats(scores).T
     varied = [column for column in columns if _varies(column[~np.isnan(column)])]
-    found = [
-        r
-        for one, other in itertools.combinations(varied, 2)
-        if (r := _correlation(one, other)) is not None
-    ]
+    found = []
+    for pair in itertools.combinations(varied, 2):
+        both = np.array(pair)[:, ~np.isnan(pair).any(axis=0)]
+        if both.shape[1] >= 3 and all(map(_varies, both)):
+            found.append(float(np.corrcoef(both)[0, 1]))
     if not found:
         return None
     count = len(varied)
     return count / (1 + (count - 1) * max(0.0, float(np.mean(found))))
 
 
-def length_correlation(scores: Sequence[float | None], lengths: Sequence[float]) -> Correlation:
-    """Spearman's correlation of an annotation's mean score and its length, in any unit.
+def length_correlation(
+    scores: Sequence[float | None], lengths: Sequence[float]
+) -> dict[str, float | None]:
+    """Return Spearman's correlation of an annotation's mean score and its length.
 
-    Rows without a score are left out. None where fewer than three are left, or where all scores or
-    all lengths are the same. Its p is rough below some 500 annotations (scipy.stats.spearmanr).
+    Rows without a score are left out. The p-value is approximate below 500 annotations.
+
+    Returns:
+        value, p (two-sided) and n. Value and p are None for fewer than three rows, or if all scores
+        or all lengths are equal.
     """
-    import numpy as np
-
-    both = _floats(list(zip(scores, lengths, strict=True)))
-    both = both[~np.isnan(both).any(axis=1)] if len(both) else both.reshape(0, 2)
-    if len(both) < 3 or not (_varies(both[:, 0]) and _varies(both[:, 1])):
-        return Correlation(None, None, len(both))
+    pairs = [(s, n) for s, n in zip(scores, lengths, strict=True) if s is not None]
+    columns = list(zip(*pairs, strict=True))
+    if len(pairs) < 3 or any(max(column) - min(column) <= EQUAL for column in columns):
+        return {"value": None, "p": None, "n": len(pairs)}
     from scipy.stats import spearmanr
 
-    found = spearmanr(both[:, 0], both[:, 1])
-    return Correlation(float(found.statistic), float(found.pvalue), len(both))
+    found = spearmanr(pairs)
+    return {
+        "value": rounded(float(found.statistic)),
+        "p": rounded(float(found.pvalue)),
+        "n": len(pairs),
+    }
 
 
 def _floats(table: Table) -> Floats:
@@ -167,11 +151,11 @@ def _floats(table: Table) -> Floats:
 
 
 def _unit_sums(values: Floats, level: Level) -> Floats:
-    """A row for each unit with two values or more: what alpha is made of, to be summed over units.
+    """Return a row of summands of alpha for each unit with at least two values.
 
-    Both distances are squared ones of points, of indicators of each value for "nominal". With m the
-    values of a unit and s their squared distances from its mean, the row holds m, m s / (m - 1),
-    the sum of squares, and the sum of each coordinate.
+    Both distances are squared distances of points; for "nominal", of indicators of each value. With
+    m the values of a unit and s their squared distances from its mean, the row holds m,
+    m s / (m - 1), the sum of squares, and the sum of each coordinate.
     """
     import numpy as np
 
@@ -183,7 +167,7 @@ def _unit_sums(values: Floats, level: Level) -> Floats:
     if level == "nominal":
         points = (values[..., None] == np.unique(values[~missing])).astype(float)
     else:
-        # About the mean, the squares of scores do not swamp their differences.
+        # About the mean, so that large squares do not hide small differences.
         spread = values - values[~missing].mean() if _varies(values[~missing]) else values * 0
         points = np.where(missing, 0, spread)[..., None]
     count = (~missing).sum(axis=1)
@@ -193,7 +177,7 @@ def _unit_sums(values: Floats, level: Level) -> Floats:
 
 
 def _alphas(sums: Floats) -> Floats:
-    """Alpha of each row of summed unit sums; nan where all values are the same.
+    """Return alpha of each row of summed unit sums; nan where all values are equal.
 
     With n values and S their squared distances from their mean, D_e = 2 S / (n - 1) and
     D_o = (2 / n) * the sum of m s / (m - 1).
@@ -206,24 +190,6 @@ def _alphas(sums: Floats) -> Floats:
     observed = within * (count - 1) / count
     found: Floats = 1 - np.divide(observed, spread, out=np.full(len(sums), np.nan), where=defined)
     return found
-
-
-def _by_the_package(table: Table) -> float:
-    # For "interval" it compares all pairs of values that occur, on each unit: seconds for 120 rows
-    # of scores that are all different, terabytes for 2,400. `_alphas` gives the same number.
-    import krippendorff
-
-    return float(krippendorff.alpha(_floats(table).T, level_of_measurement="nominal"))
-
-
-def _correlation(one: Floats, other: Floats) -> float | None:
-    import numpy as np
-
-    both = ~(np.isnan(one) | np.isnan(other))
-    one, other = one[both], other[both]
-    if len(one) < 3 or not (_varies(one) and _varies(other)):
-        return None
-    return float(np.corrcoef(one, other)[0, 1])
 
 
 def _varies(values: Floats) -> bool:

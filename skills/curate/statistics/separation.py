@@ -1,4 +1,4 @@
-"""How well a panel tells good annotations from bad ones, and what it adds to the gates."""
+"""How well a panel separates good annotations from bad ones, and what it adds to the gates."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _Z = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True, slots=True)
 class Auroc:
-    """The chance that a good annotation scores above a bad one.
+    """The probability that a good annotation scores above a bad one.
 
     Attributes:
-        value: 1 is always, 0.5 is no better than a coin; None where a side is empty.
-        low, high: the 95% interval; None where there is no value.
+        value: 1 is always, 0.5 is chance; None if a side is empty.
+        low, high: the 95% interval; None if there is no value.
         n_good, n_bad: scores on either side.
     """
 
@@ -32,7 +32,7 @@ class Auroc:
 
     @property
     def at_chance(self) -> bool:
-        """Whether the scores may well not tell them apart: 0.5 is within the interval."""
+        """True if 0.5 is within the interval: the scores may not separate the two at all."""
         return self.low is not None and self.high is not None and self.low <= 0.5 <= self.high
 
     def as_dict(self) -> dict[str, Any]:
@@ -47,12 +47,12 @@ class Auroc:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """One annotation as gates and panel see it.
+class Outcome:
+    """The results of gates and panel for one annotation.
 
     Attributes:
-        gated: whether a gate rejected it.
-        passes: each persona's vote, None if invalid; empty where the panel did not see it.
+        gated: True if a gate rejected it.
+        passes: each persona's vote, None if invalid; empty if the panel did not judge it.
     """
 
     gated: bool
@@ -61,15 +61,14 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table: who rejects how much of the bad, and of the good.
+    """One line of the table: the share of bad and of good annotations that somebody rejects.
 
     Attributes:
         who: "gates", a persona, "panel", or "together" for gates and panel.
-        caught: of the bad ones before it, those it rejects.
-        cost: of the good ones before it, those it rejects.
-        alone: of `caught`, those that no other persona rejects; None if it is no persona.
-        no_vote: annotations before it, good and bad, that its invalid votes leave open. They are
-            not counted in the shares.
+        caught: the bad ones it rejects, of those it judged.
+        cost: the good ones it rejects, of those it judged.
+        alone: number of `caught` that no other persona rejects; None unless it is a persona.
+        no_vote: annotations, good and bad, left open by invalid votes; not counted in the shares.
     """
 
     who: str
@@ -80,10 +79,7 @@ class Line:
 
     @property
     def edge(self) -> float | None:
-        """The share caught less the share it costs: 0 for one that rejects without looking.
-
-        Youden's J (1950, "Index for rating diagnostic tests", Cancer 3).
-        """
+        """The share caught minus the share it costs (Youden's J); 0 for random rejections."""
         caught, cost = self.caught.value, self.cost.value
         return None if caught is None or cost is None else caught - cost
 
@@ -98,40 +94,16 @@ class Line:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
-    """What each persona adds to the gates, a `Line` each.
-
-    Attributes:
-        gates: over all annotations.
-        personas, panel: over those that the gates let through.
-        together: gates and panel over all annotations.
-    """
-
-    gates: Line
-    personas: tuple[Line, ...]
-    panel: Line
-    together: Line
-
-    @property
-    def lines(self) -> tuple[Line, ...]:
-        """In the order of the table."""
-        return self.gates, *self.personas, self.panel, self.together
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"lines": [line.as_dict() for line in self.lines]}
-
-
 def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
-    """The chance that one of `good` is above one of `bad`; ties count half.
+    """Return the probability that one of `good` is above one of `bad`; ties count half.
 
-    It is U / (n m) of Mann and Whitney. None scores, and nan, are left out.
+    It is U / (n m) of Mann and Whitney. None and nan are left out.
 
     The interval is method 5 of Newcombe (2006, "Confidence intervals for an effect size measure
     based on the Mann-Whitney statistic. Part 2", Statistics in Medicine 25): the t for which
     |t - value| = z sqrt(V(t)), with V(t) = t (1 - t) (1 + N ((1 - t) / (2 - t) + t / (1 + t))) /
-    (n m) and N = (n + m) / 2 - 1. Unlike DeLong's and a bootstrap's it has a width at 0 and 1,
-    which few probes reach soon. It takes all scores for independent ones.
+    (n m) and N = (n + m) / 2 - 1. Unlike DeLong's and a bootstrap it has a width at 0 and 1, which
+    small samples of probes often reach. It assumes independent scores.
     """
     above, below = _valid(good), _valid(bad)
     n, m = len(above), len(below)
@@ -146,39 +118,29 @@ def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
 
 
 def added(
-    bad: Sequence[Seen], good: Sequence[Seen], personas: Sequence[str], min_votes: int
-) -> Added:
-    """What each persona catches that the gates miss, and what that costs in good annotations.
+    bad: Sequence[Outcome], good: Sequence[Outcome], personas: Sequence[str], min_votes: int
+) -> list[Line]:
+    """Return the lines of gates, each persona, panel and both together.
+
+    Gates and "together" are over all annotations, the others over those that pass the gates.
 
     Args:
-        bad: probes, all of them or those of one kind.
-        good: annotations that are taken for good.
+        bad: the probes.
+        good: annotations that are taken to be good.
         personas: their names, in the order of the votes.
-
-    Raises:
-        InputError: `min_votes` is more than there are personas.
-        ValueError: an annotation that the gates let through does not have a vote of each persona.
     """
-    missed, passed = ([v.passes for v in side if not v.gated] for side in (bad, good))
-    for votes in (*missed, *passed):
-        if len(votes) != len(personas):
-            raise ValueError(f"{len(votes)} votes of {len(personas)} personas")
-    of_panel = decide(missed, min_votes), decide(passed, min_votes)
-    lines = []
+    missed, passed = ([one.passes for one in side if not one.gated] for side in (bad, good))
+    by_panel = decide(missed, min_votes), decide(passed, min_votes)
+    lines = [_line("gates", [not one.gated for one in bad], [not one.gated for one in good])]
     for place, name in enumerate(personas):
         alone = sum(votes[place] is False and votes.count(False) == 1 for votes in missed)
         own = [[votes[place] for votes in side] for side in (missed, passed)]
         lines.append(_line(name, own[0], own[1], alone))
-    return Added(
-        gates=_line("gates", [not v.gated for v in bad], [not v.gated for v in good]),
-        personas=tuple(lines),
-        panel=_line("panel", *of_panel),
-        together=_line(
-            "together",
-            [*of_panel[0], *(False for v in bad if v.gated)],
-            [*of_panel[1], *(False for v in good if v.gated)],
-        ),
-    )
+    both = [
+        [*votes, *(False for one in side if one.gated)]
+        for votes, side in zip(by_panel, (bad, good), strict=True)
+    ]
+    return [*lines, _line("panel", *by_panel), _line("together", both[0], both[1])]
 
 
 def _line(

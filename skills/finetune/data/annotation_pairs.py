@@ -15,7 +15,7 @@ from harness.models.backends.base import Message
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 from skills.nanda.reply_formats import TaggedForm
-from skills.nanda.sanitize import defuse
+from skills.nanda.sanitize import sanitize
 
 
 def format_annotation_prompt(abstract: str, framework: Framework | None = None) -> str:
@@ -52,7 +52,7 @@ def completion_of(valid: Mapping[str, str], framework: Framework) -> str:
         InputError: a move cannot stand on one line of it.
     """
     try:
-        return TaggedForm(framework).completion({name: defuse(valid[name]) for name in valid})
+        return TaggedForm(framework).completion({name: sanitize(valid[name]) for name in valid})
     except ValueError as exc:
         raise InputError(str(exc)) from exc
 

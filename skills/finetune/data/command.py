@@ -20,7 +20,7 @@ from skills.finetune.data.manifest import (
 )
 from skills.finetune.data.options import DatasetOptions
 from skills.finetune.data.token_counts import histogram, open_counter
-from skills.nanda.framework_option import chosen
+from skills.nanda.framework_option import selected_framework
 
 
 def make_dataset(call: Call) -> Result:
@@ -38,7 +38,7 @@ def make_dataset(call: Call) -> Result:
         )
     for target in call.targets:
         refuse_inputs((target, manifest_path(target)), options)
-    framework = chosen(options.framework, call.frameworks)
+    framework = selected_framework(options.framework, call.frameworks)
     with call.screen.progress("making the data set") as tick:
         dataset = build_dataset(
             options.gold,

@@ -114,4 +114,4 @@ def _perform(context: StageContext) -> Done:
     return Done(list(modelfiles), facts)
 
 
-MODELFILE = Stage("modelfile", "write the Modelfile for Ollama", _inputs, _perform)
+STAGE = Stage("modelfile", "write the Modelfile for Ollama", _inputs, _perform)

@@ -229,4 +229,4 @@ def _named(run_dir: RunDir, name: str | None) -> dict[str, Path]:
     return {path.name: path} if path.is_file() else {}
 
 
-OLLAMA = Stage("ollama", "create the model in Ollama, and verify it", _inputs, _perform)
+STAGE = Stage("ollama", "create the model in Ollama, and verify it", _inputs, _perform)

@@ -167,4 +167,4 @@ def _needed(context: StageContext) -> int:
     return 2 * weights + 2 * (context.run_dir.adapter / WEIGHTS).stat().st_size + VOCABULARY
 
 
-STAGES = (Stage("gguf", "write the model and the adapter for llama.cpp", inputs, perform),)
+STAGE = Stage("gguf", "write the model and the adapter for llama.cpp", inputs, perform)

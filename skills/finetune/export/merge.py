@@ -270,4 +270,4 @@ def _weight(layer: str) -> str:
     return f"{layer}.weight"
 
 
-STAGES = (Stage("merge", "merge the adapter into the base's 16-bit weights", inputs, perform),)
+STAGE = Stage("merge", "merge the adapter into the base's 16-bit weights", inputs, perform)

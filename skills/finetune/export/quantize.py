@@ -106,4 +106,4 @@ def _check_type(found: Readback, kind: str) -> None:
         )
 
 
-STAGES = (Stage("quantize", "write the model in fewer bits", inputs, perform),)
+STAGE = Stage("quantize", "write the model in fewer bits", inputs, perform)

@@ -22,7 +22,7 @@ from typing import Any
 from harness.errors import SkillFailed
 from skills.finetune.data.annotation_pairs import format_annotation_prompt, format_annotation_system
 from skills.finetune.formats.stored_weights import FLOATS, read_weights
-from skills.finetune.planning.machine import available_memory
+from skills.finetune.run.hardware import available_memory
 from skills.finetune.run.stage import StageContext
 from skills.nanda.framework import Framework
 

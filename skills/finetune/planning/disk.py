@@ -1,4 +1,4 @@
-"""What a run leaves on the disk, reckoned from shapes before any of it is written."""
+"""Files that a run writes, and their sizes, computed from shapes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from pathlib import Path
 
 from harness.models.weights import FileStore
 from skills.finetune.model.facts import BaseFacts
-from skills.finetune.planning.memory import adapter_matrices, optimizer_bytes
-from skills.finetune.planning.terms import TRAINED
+from skills.finetune.planning.memory import TRAINED, adapter_matrices, optimizer_bytes
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.run.run_dir import RunDir
 from skills.finetune.run.stage import StageContext
 
 BITS = {"F16": 16, "Q4_K": 4.5, "Q5_K": 5.5, "Q6_K": 6.5625, "Q8_0": 8.5, "Q5_0": 5.5, "Q5_1": 6}
-"""Bits a weight: the blocks of llama.cpp (ggml/src/ggml-common.h)."""
+"""Bits per weight of llama.cpp's block types (ggml/src/ggml-common.h)."""
 MIX = {
     "Q4_K_M": ("Q4_K", "Q6_K"),
     "Q5_K_M": ("Q5_K", "Q6_K"),
@@ -26,24 +25,24 @@ MIX = {
 MORE_BITS = frozenset({"v_proj", "down_proj"})
 """The layers that get the better type in about half of the decoder."""
 FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
-"""What it takes where a row is no multiple of 256 weights (the same file)."""
+"""The type for rows whose length is not a multiple of 256 (the same file)."""
 TOKEN_BYTES = 39
-"""Of a GGUF's vocabulary, merges and scores: 1.9 MB for SmolLM2's 49,152 tokens."""
+"""Bytes per token of a GGUF's vocabulary, merges and scores: 1.9 MB for SmolLM2's 49,152 tokens."""
 TEXTS = 12_000_000
 """A tokenizer and its template, beside weights in the format of transformers."""
 STATE = 100_000
 """The rest of a checkpoint: seeds, schedule, history."""
 BYTES_PER_ID = 7
-"""A token of a prepared row as JSON: a number of five or six digits, a comma and a blank."""
+"""A token of a prepared row as JSON: five or six digits, a comma and a space."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Something that will be written.
+    """A file or folder to be written.
 
     Attributes:
-        bytes: of the whole.
-        present: bytes of it that are there already.
+        bytes: the size of the whole.
+        present: bytes of it that exist already.
     """
 
     name: str
@@ -54,12 +53,12 @@ class Artifact:
 
     @property
     def missing(self) -> int:
-        """Bytes that are still to be written."""
+        """Bytes still to be written."""
         return max(0, self.bytes - self.present)
 
 
 def checkpoint_bytes(facts: BaseFacts, recipe: Recipe) -> int:
-    """One checkpoint: the adapter in float32, its optimizer's state, and little else.
+    """Return the size of a checkpoint: the adapter in float32, and its optimizer's state.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -70,11 +69,11 @@ def checkpoint_bytes(facts: BaseFacts, recipe: Recipe) -> int:
 
 
 def quantized_bytes(facts: BaseFacts, kind: str) -> int:
-    """The quantized GGUF.
+    """Return the size of the quantized GGUF.
 
-    llama.cpp gives the values' projection and the MLP's second layer more bits in the first and
-    last eighth of the layers and in every third between (`use_more_bits` of src/llama-quant.cpp),
-    and the output too, which is the embedding where they are tied.
+    llama.cpp gives the projection of values and the second layer of the MLP more bits in the first
+    and last eighth of the layers and in every third between (`use_more_bits` of
+    src/llama-quant.cpp), and also the output, which is the embedding where they are tied.
     """
     usual, better = MIX[kind]
     table = facts.vocab * facts.hidden
@@ -92,52 +91,30 @@ def quantized_bytes(facts: BaseFacts, kind: str) -> int:
 def artifacts(
     facts: BaseFacts, recipe: Recipe, run_dir: RunDir, *, tokens: int, checkpoints: int
 ) -> tuple[Artifact, ...]:
-    """All that the stages write into the folder of the run.
+    """Return all that the stages write into the folder of the run.
 
     Args:
         tokens: of all rows.
-        checkpoints: how many there are at most at a time.
+        checkpoints: the highest number of them at a time.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
     """
-    trained = facts.layers * sum(adapter_matrices(facts, recipe.adapter))
+    adapter = facts.layers * sum(adapter_matrices(facts, recipe.adapter)) * TRAINED
+    values = f"{adapter // TRAINED:,} values x {TRAINED} bytes"
     count, kind, each = facts.parameters, recipe.export.quantize, checkpoint_bytes(facts, recipe)
-    weights = f"{count:,} parameters x 2 bytes"
-    quantized = quantized_bytes(facts, kind)
+    weights, quantized = f"{count:,} parameters x 2 bytes", quantized_bytes(facts, kind)
+    merged, f16 = 2 * count + TEXTS, 2 * count + TOKEN_BYTES * facts.vocab
+    stored = f"{checkpoints} x {each:,} bytes of adapter and optimizer"
+    mix = f"llama.cpp's mix for {kind}: {8 * quantized / count:.2f} bits a weight"
     found = (
         ("prepared rows", run_dir.prepared, tokens * BYTES_PER_ID, f"{tokens:,} tokens as JSON"),
-        (
-            "checkpoints",
-            run_dir.folder / "checkpoint-*",
-            checkpoints * each,
-            f"{checkpoints} x {each:,} bytes of adapter and optimizer",
-        ),
-        ("adapter", run_dir.adapter, trained * TRAINED, f"{trained:,} values x {TRAINED} bytes"),
-        (
-            "merged model, 16 bit",
-            run_dir.merged,
-            2 * count + TEXTS,
-            f"{weights}, and the tokenizer",
-        ),
-        (
-            "GGUF, f16",
-            run_dir.f16,
-            2 * count + TOKEN_BYTES * facts.vocab,
-            f"{weights}, and the tokens",
-        ),
-        (
-            f"GGUF, {kind}",
-            run_dir.quantized(kind),
-            quantized,
-            f"llama.cpp's mix for {kind}: {8 * quantized / count:.2f} bits a weight",
-        ),
-        (
-            "GGUF of the adapter",
-            run_dir.lora,
-            trained * TRAINED,
-            f"{trained:,} values x {TRAINED} bytes",
-        ),
+        ("checkpoints", run_dir.folder / "checkpoint-*", checkpoints * each, stored),
+        ("adapter", run_dir.adapter, adapter, values),
+        ("merged model, 16 bit", run_dir.merged, merged, f"{weights}, and the tokenizer"),
+        ("GGUF, f16", run_dir.f16, f16, f"{weights}, and the tokens"),
+        (f"GGUF, {kind}", run_dir.quantized(kind), quantized, mix),
+        ("GGUF of the adapter", run_dir.lora, adapter, values),
     )
     return tuple(
         Artifact(name, path, size, formula, _present(path)) for name, path, size, formula in found
@@ -145,7 +122,7 @@ def artifacts(
 
 
 def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, ...]:
-    """What comes into the cache: a GGUF of the registry, and what transformers reads of it."""
+    """Return what is written into the cache: a GGUF of the registry, and the base unpacked."""
     registry, name = context.call.models.registry, context.recipe.base
     if name not in registry.files:
         return ()
@@ -154,12 +131,12 @@ def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, .
     sha256 = entry.sha256 or (files.digest(name) if path.is_file() else "none")
     folder = context.cache / "bases" / f"{sha256[:16]}-*"
     size, formula = 2 * facts.parameters + TEXTS, f"{facts.parameters:,} parameters x 2 bytes"
-    present = _present(folder)  # whole where it is there at all: it gets its name at the end
+    present = _present(folder)  # complete if it exists: it gets its name at the end
     unpacked = Artifact("base, unpacked", folder, present or size, formula, present)
     if not entry.pypi:
         return (unpacked,)
     size = entry.size or 0
-    return (Artifact("base, fetched", path, size, "as the registry says", _present(path)), unpacked)
+    return (Artifact("base, fetched", path, size, "size in the registry", _present(path)), unpacked)
 
 
 def _gets_more(layer: int, layers: int) -> bool:
@@ -175,13 +152,9 @@ def _bits(kind: str, row: int) -> float:
 
 
 def _present(path: Path) -> int:
-    """Bytes of a file, of all files of a folder, or of all that a name with a star stands for."""
-    there = [file for found in path.parent.glob(path.name) for file in _files(found)]
-    return sum(file.stat().st_size for file in there)
+    """Return the bytes of a file, of the files of a folder, or of all that match a pattern."""
+    return sum(file.stat().st_size for found in path.parent.glob(path.name) for file in _all(found))
 
 
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from (found for found in path.rglob("*") if found.is_file())
-    elif path.is_file():
-        yield path
+def _all(path: Path) -> Iterator[Path]:
+    yield from (found for found in (path, *path.rglob("*")) if found.is_file())

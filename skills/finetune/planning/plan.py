@@ -1,12 +1,13 @@
-"""What a run will take, found out before any weight is loaded; torch is not needed.
+"""Plan of a run: its rows, steps, memory, disk and time, before any weight is loaded.
 
-found = plan(work)           # rows, steps, memory, disk, time; found.refusals: what cannot be
-text.show(found)             # for people; found.as_dict() for programs
-check(work)                  # the same, and refuses: what a full run calls before it trains
+found = plan(context)        # found.refusals: why the run cannot start
+report.show(found)           # text; found.as_dict() for JSON
+check(context)               # raises the first refusal; a full run calls this before training
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,26 +18,24 @@ from harness.support.optional_deps import require
 from skills.finetune.model import start_from
 from skills.finetune.model.bases import describe
 from skills.finetune.model.facts import PUBLISHED, BaseFacts, published
-from skills.finetune.planning import machine as machines
-from skills.finetune.planning.activations import logits
+from skills.finetune.planning.advice import notes, packages, refusals
 from skills.finetune.planning.disk import Artifact, artifacts, base_artifacts
-from skills.finetune.planning.judgement import notes, packages, refusals
-from skills.finetune.planning.machine import Disk, Machine
-from skills.finetune.planning.memory import full, qlora
+from skills.finetune.planning.measured import Measured, measured
+from skills.finetune.planning.memory import Batch, Item, Place, logits, total, training_memory
 from skills.finetune.planning.rows import Rows, rows_of
-from skills.finetune.planning.steps import Measured, checkpoints, measured
-from skills.finetune.planning.terms import Batch, Item, Place, total
-from skills.finetune.run.recipe import Recipe
+from skills.finetune.run import hardware
+from skills.finetune.run.hardware import Disk, Machine
+from skills.finetune.run.recipe import Recipe, Training
 from skills.finetune.run.stage import StageContext
 from skills.finetune.training.watch import Schedule, schedule
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A file system that artifacts come to.
+    """A file system that artifacts are written to.
 
     Attributes:
-        missing: bytes that are still to be written there.
+        missing: bytes still to be written there.
     """
 
     disk: Disk
@@ -45,16 +44,16 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run will take. Sizes in bytes.
+    """Resources of a run. Sizes in bytes.
 
     Attributes:
-        checkpoints: that are written, and that are there at a time.
+        checkpoints: how many are written, and how many exist at a time.
         batch: the largest one.
-        place: where it would be computed.
-        memory, full: the parts of this recipe's peak, and of full fine-tuning's.
-        all_logits: the logits of a trainer that computes them for prompts and padding as well.
-        notes: what is worth knowing, a clause each.
-        refusals: why the run cannot be done; () if it can.
+        place: the device of the training.
+        memory, full: items of this recipe's peak, and of full fine-tuning's.
+        all_logits: logits of a trainer that computes them for prompts and padding as well.
+        notes: what else to know, one clause each.
+        refusals: why the run cannot start; () if it can.
     """
 
     recipe: Recipe
@@ -75,13 +74,13 @@ class Plan:
     refusals: tuple[HarnessError, ...] = ()
 
     @property
-    def free(self) -> int | None:
-        """Memory of the device that would be used; None where it cannot be found out."""
+    def free(self) -> int:
+        """Free memory of the device of the training."""
         return self.machine.gpu.free if self.machine.gpu else self.machine.memory
 
     @property
     def held(self) -> int:
-        """Weights, adapter, gradients and optimizer: the peak without what a batch adds to it."""
+        """Weights, adapter, gradients and optimizer: the peak without the share of a batch."""
         return total(item for item in self.memory if item.held)
 
     @property
@@ -89,7 +88,7 @@ class Plan:
         return 2 * self.facts.parameters
 
     def as_dict(self) -> dict[str, Any]:
-        """The whole plan as JSON has it; sizes in bytes, times in seconds."""
+        """Return the plan for JSON; sizes in bytes, times in seconds."""
         rows = self.rows
         return {
             "recipe": self.recipe.model_dump(mode="json"),
@@ -120,7 +119,7 @@ class Plan:
                 "logits_of_all_positions": asdict(self.all_logits),
                 "measured_peak": self.measured.peak,
             },
-            "machine": {**asdict(self.machine), "gpus": [asdict(gpu) for gpu in self.machine.gpus]},
+            "machine": asdict(self.machine),
             "disk": {
                 "artifacts": [
                     {**asdict(one), "path": str(one.path), "missing": one.missing}
@@ -143,20 +142,20 @@ class Plan:
 def plan(
     context: StageContext,
     machine: Machine | None = None,
-    disk: Callable[[Path], Disk] = machines.disk,
+    disk: Callable[[Path], Disk] = hardware.disk,
 ) -> Plan:
-    """What a run will take. What cannot be is in `refusals`, so that the rest can be shown.
+    """Return the plan of a run; `refusals` has the reasons why it cannot start.
 
     Args:
-        machine: what there is; None for this machine.
-        disk: what is free where a folder is.
+        machine: resources to plan for; None for this machine.
+        disk: returns the file system of a folder.
 
     Raises:
-        InputError: the data, the base or the adapter to go on from cannot be used, or nothing is
-            known of the base.
+        InputError: the data, the base or the adapter to start from is invalid, or the base is
+            unknown.
         UsageError: there are no rows, or the recipe names a layer that the base does not have.
     """
-    machine = machine or machines.find()
+    machine = machine or hardware.find()
     recipe, facts = context.recipe, _facts(context)
     start_from.opened(context, facts)
     rows = rows_of(context)
@@ -178,8 +177,8 @@ def plan(
         batch,
         machine,
         place,
-        qlora(facts, recipe, batch, place),
-        full(facts, recipe, batch, place),
+        training_memory(facts, recipe, batch, place),
+        training_memory(facts, recipe, batch, place, full=True),
         logits(facts, batch.positions, "prompt and completion"),
         written,
         _stores(written, disk),
@@ -191,13 +190,13 @@ def plan(
 def check(
     context: StageContext,
     machine: Machine | None = None,
-    disk: Callable[[Path], Disk] = machines.disk,
+    disk: Callable[[Path], Disk] = hardware.disk,
 ) -> Plan:
-    """Refuse a run that cannot be done, before any of it is done.
+    """Return the plan of a run that can start.
 
     Raises:
-        InputError: it does not fit, or has nothing to train on; and as `plan`.
-        UsageError: a package that it needs is missing; and as `plan`.
+        InputError: the run does not fit, or has nothing to train on; and as `plan`.
+        UsageError: a required package is missing; and as `plan`.
     """
     require(*packages(context.recipe))
     found = plan(context, machine, disk)
@@ -206,20 +205,28 @@ def check(
     return found
 
 
+def checkpoints(steps: int, training: Training) -> tuple[int, int]:
+    """Return how many checkpoints are written, and how many exist at a time.
+
+    With `keep` these are the newest, the best, and the one written before another is deleted.
+    """
+    written = math.ceil(steps / training.save_steps)
+    return written, written if training.keep is None else min(written, training.keep + 2)
+
+
 def _facts(context: StageContext) -> BaseFacts:
     base = context.recipe.base
     facts = describe(context) or published(base)
     if facts is None:
         raise InputError(
-            f"nothing is known of the base {base}, which is not on this machine",
-            hint="Name the folder it is in, or fetch it first; the shapes of Qwen2.5 and SmolLM2 "
-            "are known without it.",
+            f"the base {base} is unknown and not on this machine",
+            hint="Name its folder, or fetch it first. Only the shapes of Qwen2.5 and SmolLM2 are "
+            "known without the files.",
         )
     return replace(facts, name=base)
 
 
 def _stores(written: Iterable[Artifact], disk: Callable[[Path], Disk]) -> tuple[Store, ...]:
-    """The file systems that artifacts come to, with what is still to be written to each."""
     found: dict[int, Store] = {}
     for artifact in written:
         where = disk(artifact.path.parent)

@@ -1,10 +1,10 @@
-"""The rows a run will train on, and their lengths: as prepared, or counted in the data set."""
+"""The rows of a run and their lengths: as prepared, or counted in the data set."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,33 @@ from harness.errors import UsageError
 from harness.runs import targets
 from harness.support.text_input import regular_file
 from skills.finetune.data.token_counts import RENDERED, open_counter
-from skills.finetune.planning.sample import Sample, sample_of
-from skills.finetune.planning.terms import Batch
+from skills.finetune.model.bases import Base, at_hand, open_tokenizer
+from skills.finetune.model.folder import chat_template, end_tokens
+from skills.finetune.planning.memory import Batch
 from skills.finetune.preparation.batches import read_prepared
 from skills.finetune.preparation.examples import Example, read_examples
 from skills.finetune.preparation.split import split
+from skills.finetune.preparation.tokens import Renderer
 from skills.finetune.run.stage import StageContext
 
 STAGE = "prepare"
 TEMPLATE_TOKENS = 16
-"""What a chat template puts around system, prompt and completion, where it was not counted: ChatML
-has 4 tokens and a line break or two for each of the three."""
+"""Tokens that a chat template adds to system, prompt and completion, if it is not counted: ChatML
+has 4 tokens and one or two line breaks for each of the three."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row for display.
+
+    Attributes:
+        pieces: its text in order, each with whether the loss includes it.
+        decoded: the text is decoded from tokens, with the base's chat template; otherwise it is the
+            text of the data set, without template and end token.
+    """
+
+    pieces: tuple[tuple[str, bool], ...] = ()
+    decoded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +47,11 @@ class Rows:
 
     Attributes:
         lengths: tokens of each row, prompt and completion.
-        completions: tokens of each completion, the end token included.
-        dev: rows that are measured on.
-        too_long: rows over `max_length`, which `prepare` refuses; they are not among the others.
+        completions: tokens of each completion, with the end token.
+        dev: number of rows to measure on.
+        too_long: rows over `max_length`, which `prepare` refuses; not part of the others.
         source: how they were counted, as a clause.
-        estimated: whether that is not what training will see.
-        sample: one of them with its mask.
+        estimated: the numbers may differ from those of training.
     """
 
     lengths: tuple[int, ...]
@@ -45,7 +60,7 @@ class Rows:
     too_long: int
     source: str
     estimated: bool
-    sample: Sample = field(default_factory=Sample)
+    sample: Sample
 
     @property
     def count(self) -> int:
@@ -53,11 +68,11 @@ class Rows:
 
     @property
     def tokens(self) -> int:
-        """Of one epoch, without padding."""
+        """Tokens of one epoch, without padding."""
         return sum(self.lengths)
 
     def up_to(self, length: int) -> Rows:
-        """Those of at most so many tokens."""
+        """Return the rows of at most `length` tokens."""
         pairs = zip(self.lengths, self.completions, strict=True)
         kept = [pair for pair in pairs if pair[0] <= length]
         return replace(
@@ -68,19 +83,16 @@ class Rows:
         )
 
     def largest(self, batch: int) -> Batch:
-        """The largest batch that they can make, which decides over memory.
-
-        The longest rows stand together, for batches are grouped by length.
-        """
+        """Return the largest batch: batches are grouped by length, so long rows come together."""
         rows = min(batch, self.count)
         return Batch(rows, max(self.lengths, default=0), max(self.completions, default=0))
 
 
 def rows_of(context: StageContext) -> Rows:
-    """The rows as they are prepared, where that is current; else as the data set has them.
+    """Return the prepared rows if they are current, else those of the data set.
 
     Raises:
-        InputError: the data set cannot be read, or a row of it is none.
+        InputError: the data set or one of its rows is invalid.
         UsageError: there is neither.
     """
     if (prepared := _prepared(context)) is not None:
@@ -88,16 +100,33 @@ def rows_of(context: StageContext) -> Rows:
     if context.data is None:
         raise UsageError(
             f"there are no rows: nothing is prepared in {context.run_dir.folder}",
-            hint="Name the data set that `/finetune dataset` made: `/finetune plan train.jsonl`.",
+            hint="Name a data set of `/finetune dataset`: `/finetune plan train.jsonl`.",
         )
     with context.call.screen.progress("counting tokens") as tick:
         return _counted(context, context.data, tick)
 
 
-def _prepared(context: StageContext) -> Rows | None:
-    """What `prepare` has left; None where it was not done, or not of this data and this recipe.
+def sample_of(context: StageContext, row: Example) -> Sample:
+    """Return a row as training sees it, or as the data set has it if the base is not available.
 
-    The base itself is not looked at, for that may mean to unpack it: its name must do.
+    Nothing is fetched, and no weights are loaded.
+
+    Raises:
+        InputError: the base's chat template does not fit the row.
+    """
+    folder = at_hand(context)
+    installed = all(importlib.util.find_spec(name) for name in ("transformers", "jinja2"))
+    if folder is None or not installed or not chat_template(folder):
+        given = "".join(f"{message['content']}\n" for message in row.messages)
+        return Sample(((given, False), (row.completion, True)), decoded=False)
+    renderer = Renderer(open_tokenizer(Base(folder, folder.name, "", "")), end_tokens(folder))
+    return Sample(tuple(renderer.pieces(renderer.tokens_of(row))))
+
+
+def _prepared(context: StageContext) -> Rows | None:
+    """Return the prepared rows; None if there are none of this data and recipe.
+
+    The base is compared by name only, since reading it may require unpacking it.
     """
     entry = context.run_dir.entry(STAGE)
     if entry is None or not context.run_dir.is_current(STAGE, entry.inputs):
@@ -123,9 +152,7 @@ def _prepared(context: StageContext) -> Rows | None:
         0,
         f"as prepared in {context.run_dir.prepared}",
         estimated=False,
-        sample=Sample(
-            tuple((str(text), bool(said)) for text, said in prepared.facts.get("sample", ()))
-        ),
+        sample=Sample(tuple((text, in_loss) for text, in_loss in prepared.facts.get("sample", ()))),
     )
 
 
@@ -139,7 +166,7 @@ def _counted(context: StageContext, data: Path, tick: Callable[[str], None]) -> 
     )
     pairs: list[tuple[int, int]] = []
     with open_counter(
-        _tokenizer(recipe.base), call.models.registry, call.settings.cache_dir, call.screen.notice
+        _tokenizer(context), call.models.registry, call.settings.cache_dir, call.screen.notice
     ) as counter:
         around = 0 if counter.counts == RENDERED else TEMPLATE_TOKENS
         for number, row in enumerate(parted.train, start=1):
@@ -160,28 +187,15 @@ def _counted(context: StageContext, data: Path, tick: Callable[[str], None]) -> 
 
 
 def _texts(row: Example) -> Mapping[str, str]:
-    """A row as a counter takes it."""
-    said = {
-        role: "\n".join(
-            one["content"] for one in row.messages if (one["role"] == "system") == first
-        )
-        for role, first in (("system", True), ("prompt", False))
-    }
-    return {**said, "completion": row.completion}
+    """Return a row in the form that a token counter takes."""
+    messages = row.messages
+    system = "\n".join(one["content"] for one in messages if one["role"] == "system")
+    prompt = "\n".join(one["content"] for one in messages if one["role"] != "system")
+    return {"system": system, "prompt": prompt, "completion": row.completion}
 
 
-def _tokenizer(base: str) -> Path | None:
-    """The tokenizer.json of a base, where it is on this machine as a file of its own."""
-    folder = Path(base).expanduser()
-    if (own := folder / "tokenizer.json").is_file():
-        return own
-    if "/" not in base or importlib.util.find_spec("huggingface_hub") is None:
-        return None
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        found = try_to_load_from_cache(base, "tokenizer.json")
-    except HFValidationError:  # a path that is not there
-        return None
-    return Path(found) if isinstance(found, str) else None
+def _tokenizer(context: StageContext) -> Path | None:
+    """Return the base's tokenizer.json; the embedded engine counts for a GGUF of the registry."""
+    is_gguf = context.recipe.base in context.call.models.registry.files
+    folder = None if is_gguf else at_hand(context)
+    return folder and folder / "tokenizer.json"

@@ -1,10 +1,10 @@
-"""A recipe: everything that decides what a training run gives, as data.
+"""A recipe: all settings that determine the result of a training run.
 
     recipe = load("lesson")            # a preset of recipes/, or a path
     recipe = overridden(recipe, {"training.epochs": 2})
 
-Unknown keys are refused, with file and line. What does not change the result, such as where it is
-written, is no part of it.
+Unknown keys are errors that name file and line. Settings that do not change the result, such as
+the output folder, are not part of a recipe.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class _Strict(BaseModel):
 
 
 class Quantization(_Strict):
-    """How the base's weights are held while the adapter is trained.
+    """Storage of the base's weights during training.
 
     Attributes:
         kind: nf4 (QLoRA; Dettmers et al. 2023, arXiv 2305.14314) or none.
         double: quantize the quantization constants as well.
-        compute: the type that is computed in, and of weights that are not quantized.
-        unpacked: keep what NF4 makes of the weights, in the type that is computed in, instead of
-            unpacking it anew in every pass: in training the same numbers in less time, and four
-            times the memory. For a CPU, where unpacking is slow and the base small.
+        compute: the compute type, also that of weights that are not quantized.
+        unpacked: keep the NF4 weights in the compute type instead of unpacking them in every pass:
+            training gives the same numbers in less time, with four times the memory. For a CPU,
+            where unpacking is slow and the base small.
     """
 
     kind: Literal["nf4", "none"] = "nf4"
@@ -55,10 +55,10 @@ class Adapter(_Strict):
     """The LoRA adapter (Hu et al. 2021, arXiv 2106.09685): W + alpha / r * B A.
 
     Attributes:
-        targets: names of the layers that get one, or "all-linear" for every linear layer but the
-            output.
-        start_from: an adapter of the same r, alpha and targets to go on from: a folder as peft
-            saves it, its GGUF, or a model of the registry that has one. None: a fresh one.
+        targets: names of the layers with an adapter, or "all-linear" for every linear layer except
+            the output.
+        start_from: an adapter of the same r, alpha and targets to start from: a folder of peft, its
+            GGUF, or a model of the registry that has one. None: a new adapter.
     """
 
     r: int = Field(16, ge=1, le=1024)
@@ -69,7 +69,7 @@ class Adapter(_Strict):
 
     @model_serializer(mode="wrap")
     def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without a `start_from` that is None: the digests of runs of before there was one stay."""
+        """Omit `start_from` if None: recipes from before it existed keep their digests."""
         found: dict[str, Any] = serialize(self)
         if self.start_from is None:
             del found["start_from"]
@@ -77,16 +77,16 @@ class Adapter(_Strict):
 
 
 class Training(_Strict):
-    """The optimization.
+    """Settings of the optimization.
 
     Attributes:
-        batch: rows at once; `accumulation` of them make one step.
+        batch: rows per batch; `accumulation` batches make one step.
         warmup: steps until the full learning rate; below 1 a share of all steps.
-        max_length: tokens of a row at most, prompt and completion; a longer one is refused.
-        max_steps: end after so many steps, whatever `epochs` says.
+        max_length: maximum tokens of a row, prompt and completion; longer rows are errors.
+        max_steps: stop after this many steps, regardless of `epochs`.
         checkpointing: compute activations again in the backward pass instead of keeping them.
         save_steps, log_steps, eval_steps: how often to save, to log, and to measure the dev loss.
-        keep: checkpoints that are kept, the best one besides; None: all.
+        keep: checkpoints to keep, in addition to the best one; None: all.
     """
 
     epochs: float = Field(3, gt=0)
@@ -115,12 +115,12 @@ class Training(_Strict):
 
 
 class Decisions(_Strict):
-    """What it counts whether a move is stated, beside the words that it is stated in.
+    """Loss of the decision whether a move is stated, in addition to the loss of the tokens.
 
     Attributes:
-        weight: of each decision, against 1 of a token; 0: none beside the tokens' own.
-        stated: for moves by name, times that where the move is stated: above 1 for one that few
-            abstracts state, and that the model would otherwise hardly ever dare to.
+        weight: of each decision, against 1 of a token; 0 for none.
+        stated: factors by move for the decisions where it is stated: above 1 for a move that few
+            abstracts state, which the model would otherwise hardly ever write.
     """
 
     weight: float = Field(0.0, ge=0)
@@ -128,11 +128,11 @@ class Decisions(_Strict):
 
 
 class Export(_Strict):
-    """What is made of the adapter.
+    """Settings of the exported model.
 
     Attributes:
-        name: of the model, at Ollama and in the registry.
-        merge_base: merge into the base's 16-bit weights, or into what NF4 makes of them.
+        name: of the model, in Ollama and in the registry.
+        merge_base: merge into the base's 16-bit weights, or into its NF4 weights.
         quantize: the type of the quantized GGUF.
         num_ctx, num_predict, temperature: parameters of the Modelfile.
     """
@@ -150,8 +150,8 @@ class Recipe(_Strict):
 
     Attributes:
         base: a model of the hub in the local cache, a folder with one, or a `files:` id of the
-            registry (a GGUF that is made a folder of).
-        dev_share: of the gold rows, what is held out to measure where no dev file is given.
+            registry (a GGUF, which is unpacked into a folder).
+        dev_share: share of the gold rows held out for measuring, without a dev file.
     """
 
     version: Literal[1] = 1
@@ -166,12 +166,12 @@ class Recipe(_Strict):
 
     @property
     def digest(self) -> str:
-        """sha256 of all but the summary."""
+        """SHA-256 of all settings except the summary."""
         return sha256_of(self.model_dump(mode="json", exclude={"summary"}))
 
 
 def presets() -> dict[str, Path]:
-    """The recipes that ship, by name."""
+    """Return the paths of the shipped recipes by name."""
     return {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
 
 
@@ -180,7 +180,7 @@ def load(name: str | Path) -> Recipe:
 
     Raises:
         UsageError: there is no such preset, and no such file.
-        InputError: the file is no recipe, naming file and line.
+        InputError: the file is not a valid recipe; the error names file and line.
     """
     known = presets()
     if (path := known.get(str(name))) is None:
@@ -188,27 +188,32 @@ def load(name: str | Path) -> Recipe:
         if not path.suffix and not path.exists():
             raise UsageError(
                 f"there is no preset {str(name)!r}",
-                hint=f"There are {', '.join(known)}; a path ends in .yaml.",
+                hint=f"Presets: {', '.join(known)}. A path ends in .yaml.",
             )
     return yaml_models.load(path, Recipe, InputError)
 
 
 def overridden(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """`recipe` with other values, "training.epochs": 2.
+    """Return `recipe` with some values replaced: {"training.epochs": 2}.
 
     Raises:
-        UsageError: there is no such setting, or it cannot have the value.
+        UsageError: a value is invalid.
     """
     data = recipe.model_dump()
     for dotted, value in changes.items():
         *parents, name = dotted.split(".")
-        place = data
+        section = data
         for parent in parents:
-            place = place[parent]
-        place[name] = value
+            section = section[parent]
+        section[name] = value
     try:
         return Recipe.model_validate(data)
     except ValidationError as exc:
-        error = exc.errors()[0]
-        name = ".".join(map(str, error["loc"])) or "the recipe"
-        raise UsageError(f"{name}: {error['msg'].removeprefix('Value error, ')}") from exc
+        raise UsageError(first_error(exc)) from exc
+
+
+def first_error(exc: ValidationError) -> str:
+    """Return the first error of a validation: "training.epochs: Input should be ..."."""
+    error = exc.errors()[0]
+    name = ".".join(map(str, error["loc"])) or "the recipe"
+    return f"{name}: {error['msg'].removeprefix('Value error, ')}"

@@ -1,4 +1,4 @@
-"""The recipe of a line: the one that is named, or the folder's, with the options laid over it."""
+"""The recipe of a command: the named one, or the folder's, with the options applied."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ DEFAULT = "lesson"
 
 
 def chosen(options: Any, remembered: Mapping[str, Any], folder: Path) -> Recipe:
-    """The recipe that is named, else the one the folder was begun with, with the options laid over.
+    """Return the named recipe, else the remembered one of the folder, with the options applied.
 
     Raises:
-        UsageError: a setting that is not one, or that no recipe has.
+        UsageError: a setting is invalid or unknown.
+        InputError: the remembered recipe is invalid.
     """
     if options.preset and options.recipe:
         raise UsageError("--preset and --recipe name two recipes", hint="Give one of them.")
     named = options.recipe or options.preset
     if named is None and remembered:
-        found = _recipe_of(remembered, folder)
+        found = _remembered(remembered, folder)
     else:
         found = recipes.load(named or DEFAULT)
     given = {dotted: getattr(options, field) for field, dotted in SETTINGS.items()}
@@ -47,46 +48,34 @@ def chosen(options: Any, remembered: Mapping[str, Any], folder: Path) -> Recipe:
     return recipes.overridden(found, {**changes, **dict(map(_setting, options.set))})
 
 
-def _recipe_of(remembered: Mapping[str, Any], folder: Path) -> Recipe:
-    """The recipe that a folder remembers.
-
-    Raises:
-        InputError: it is of a version that had other settings.
-    """
+def _remembered(remembered: Mapping[str, Any], folder: Path) -> Recipe:
     try:
         return Recipe.model_validate(remembered.get("recipe"))
     except ValidationError as exc:
-        error = exc.errors()[0]
-        name = ".".join(map(str, error["loc"])) or "it"
         raise InputError(
-            f"remembers no recipe that can be read ({name}: {error['msg']})",
+            f"has no valid recipe ({recipes.first_error(exc)})",
             where=str(folder),
             hint="Name one with --preset or --recipe.",
         ) from exc
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """A setting as `--set training.warmup=0.1` gives it; its value is read as YAML."""
+    """Parse a setting of `--set training.warmup=0.1`; its value is YAML."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise UsageError(f"--set: {text!r} is not NAME=VALUE", hint="--set training.warmup=0.1")
+    _check_name(name.strip())
     try:
-        return _known(name.strip()), yaml.safe_load(value)
+        return name.strip(), yaml.safe_load(value)
     except yaml.YAMLError as exc:
-        raise UsageError(f"--set: {value!r} is no value") from exc
+        raise UsageError(f"--set: {value!r} is not a YAML value") from exc
 
 
-def _known(dotted: str) -> str:
-    """The name of a setting, which may be a part of the recipe.
-
-    Raises:
-        UsageError: no recipe has it.
-    """
+def _check_name(dotted: str) -> None:
     settings: Any = Recipe()
     for name in dotted.split("."):
         fields = type(settings).model_fields if isinstance(settings, BaseModel) else {}
         if name not in fields:
-            there = f"There are {', '.join(fields)}." if fields else ""
-            raise UsageError(f"--set: no recipe has the setting {dotted!r}", hint=there)
+            hint = f"Known settings: {', '.join(fields)}." if fields else ""
+            raise UsageError(f"--set: a recipe has no setting {dotted!r}", hint=hint)
         settings = getattr(settings, name)
-    return dotted

@@ -1,27 +1,28 @@
-"""The folder a fine-tuning run is kept in: its artifacts, and a manifest of how each was made.
+"""The folder of a run: its artifacts, and a manifest that records how each was made.
 
     out/
-      manifest.json                      an entry for each stage that is done
+      manifest.json                      an entry for each stage that was performed
       prepared/                          rows as tokens, with the mask of the loss
-      checkpoint-N/ adapter/             training states; the adapter that is used
+      checkpoint-N/ adapter/             training states; the adapter in use
       merged/                            the base with the adapter merged into it
-      NAME.f16.gguf NAME.Q4_K_M.gguf     the same for llama.cpp, whole and quantized
+      NAME.f16.gguf NAME.Q4_K_M.gguf     the same for llama.cpp, in 16 bits and quantized
       NAME-lora.gguf                     the adapter alone for llama.cpp
       Modelfile Modelfile.adapter
 
-A stage is skipped when its inputs are those of its entry and its outputs are untouched.
+A stage is skipped if its inputs equal those of its entry and its outputs are unchanged.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from harness._version import __version__
 from harness.errors import InputError, OutputError
@@ -35,7 +36,7 @@ PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "toke
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A file as it was left. Size and mtime spare hashing gigabytes to see that it is untouched."""
+    """A file as a stage wrote it. An equal size and mtime means unchanged, without hashing it."""
 
     sha256: str
     size: int
@@ -44,13 +45,13 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """How a stage was done.
+    """Record of a stage.
 
     Attributes:
-        inputs: all that its result depends on: digests and settings, as JSON holds them.
-        outputs: the files it left, by their path in the folder.
-        facts: what was found on the way, for people and for later stages.
-        versions: of the packages that were used.
+        inputs: all that its result depends on: digests and settings, as JSON has them.
+        outputs: the files it wrote, by their path in the folder.
+        facts: findings, for display and for later stages.
+        versions: of the packages used.
     """
 
     inputs: Mapping[str, Any]
@@ -63,10 +64,10 @@ class Entry:
 
 @dataclass(slots=True)
 class Done:
-    """What a stage hands back: the files it has written, and what it found.
+    """Result of a stage: the files it wrote, and its findings.
 
     Attributes:
-        inputs: of its inputs, those that are others by its own doing.
+        inputs: those of its inputs that the stage itself changed.
     """
 
     outputs: Sequence[Path]
@@ -76,7 +77,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
-    """The folder of a run."""
+    """The folder of a run.
+
+    Attributes:
+        name: of the model, for its files.
+    """
 
     folder: Path
     name: str
@@ -126,24 +131,25 @@ class RunDir:
         return found
 
     def entry(self, stage: str) -> Entry | None:
-        """How a stage was done; None if it was not.
+        """Return the record of a stage, or None.
 
         Raises:
             InputError: the manifest cannot be read.
         """
-        return self._entries().get(stage)
+        entries: Mapping[str, Entry] = self._manifest()["stages"]
+        return entries.get(stage)
 
     def is_current(self, stage: str, inputs: Mapping[str, Any]) -> bool:
-        """Whether a stage was done with these inputs, and its outputs are what it left."""
+        """Return True if a stage was performed with these inputs, and its outputs are unchanged."""
         entry = self.entry(stage)
         return (
             entry is not None
             and dict(entry.inputs) == _as_json(inputs)
-            and all(self._is_untouched(path, kept) for path, kept in entry.outputs.items())
+            and all(self._is_unchanged(path, kept) for path, kept in entry.outputs.items())
         )
 
     def changed(self, stage: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
-        """The names of the inputs that are not those of the entry, for a sentence about it."""
+        """Return the names of the inputs that differ from the stage's entry, if there is one."""
         entry = self.entry(stage)
         if entry is None:
             return ()
@@ -151,10 +157,10 @@ class RunDir:
         return tuple(name for name in sorted({*before, *now}) if before.get(name) != now.get(name))
 
     def record(self, stage: str, inputs: Mapping[str, Any], done: Done, seconds: float) -> Entry:
-        """Note that a stage is done; the manifest is replaced whole.
+        """Add a stage's entry to the manifest.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the manifest cannot be written.
         """
         entry = Entry(
             _as_json({**inputs, **done.inputs}),
@@ -165,69 +171,62 @@ class RunDir:
             time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
         )
         manifest = self._manifest()
-        manifest["stages"][stage] = asdict(entry)
+        manifest["stages"][stage] = entry
         self._write(manifest)
         return entry
 
     def forget(self, stage: str) -> None:
-        """Take a stage's entry out; its files stay."""
+        """Remove a stage's entry; its files are kept."""
         manifest = self._manifest()
         if manifest["stages"].pop(stage, None) is not None:
             self._write(manifest)
 
     @property
     def run(self) -> Mapping[str, Any]:
-        """What the run was begun with (`remember`); empty where there is none."""
+        """The settings stored by `remember`; empty if there are none."""
         found: Mapping[str, Any] = self._manifest()["run"]
         return found
 
     def remember(self, run: Mapping[str, Any]) -> None:
-        """Note what a run is begun with, so that a single stage can be done later by the same."""
+        """Store the settings of a run, for single stages that are performed later."""
         manifest = self._manifest()
         if manifest["run"] != _as_json(run):
             self._write({**manifest, "run": _as_json(run)})
 
     def make(self) -> None:
-        """Make the folder.
+        """Create the folder.
 
         Raises:
-            OutputError: it cannot be made, or is a file.
+            OutputError: it cannot be created, or is a file.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise OutputError(
-                f"cannot be made: {exc.strerror or exc}", where=str(self.folder)
+                f"cannot be created: {exc.strerror or exc}", where=str(self.folder)
             ) from exc
 
-    def _entries(self) -> dict[str, Entry]:
-        return {name: _entry(stage) for name, stage in self._manifest()["stages"].items()}
-
     def _write(self, manifest: Mapping[str, Any]) -> None:
-        text = json.dumps(manifest, indent=2, ensure_ascii=False).encode()
-
-        def write(file: IO[bytes]) -> None:
-            file.write(text)
-
-        targets.write(self.folder / MANIFEST, write)
+        stages = {name: asdict(entry) for name, entry in manifest["stages"].items()}
+        text = json.dumps({**manifest, "stages": stages}, indent=2, ensure_ascii=False)
+        targets.write(self.folder / MANIFEST, lambda file: file.write(text.encode()))
 
     def _manifest(self) -> dict[str, Any]:
         path = self.folder / MANIFEST
         try:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            for stage in found["stages"].values():
-                _entry(stage)
-            return {"run": {}, **found}
+            stages = {name: _entry(stage) for name, stage in found["stages"].items()}
         except FileNotFoundError:
             return {"format": FORMAT, "run": {}, "stages": {}}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
             raise InputError(
-                f"is no manifest of a run: {exc}",
+                f"is not the manifest of a run: {exc}",
                 where=str(path),
-                hint="Give another folder with --out, or move this one away.",
+                hint="Name another folder with --out, or move this one away.",
             ) from exc
+        return {"run": {}, **found, "stages": stages}
 
-    def _is_untouched(self, relative: str, kept: Output) -> bool:
+    def _is_unchanged(self, relative: str, kept: Output) -> bool:
         path = self.folder / relative
         try:
             stat = path.stat()
@@ -240,15 +239,11 @@ class RunDir:
 
 @contextmanager
 def partial(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes `folder` when the block ends well.
-
-    A process that is killed leaves it under another name, and the folder as it was.
+    """Yield a temporary folder that replaces `folder` when the block ends without an error.
 
     Raises:
-        OutputError: the disk is full, or the like.
+        OutputError: the disk is full, or a file cannot be written.
     """
-    import shutil
-
     temporary = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -264,7 +259,7 @@ def partial(folder: Path) -> Iterator[Path]:
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    """The files of these paths; all those within a folder."""
+    """Yield the files among these paths and in their folders."""
     for path in paths:
         if path.is_dir():
             yield from sorted(found for found in path.rglob("*") if found.is_file())
@@ -283,7 +278,7 @@ def _entry(stage: Mapping[str, Any]) -> Entry:
 
 
 def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
-    """As it is read back: tuples become lists, keys texts."""
+    """Return `value` as it is read back: tuples become lists, keys become strings."""
     found: dict[str, Any] = json.loads(json.dumps(value, default=str))
     return found
 

@@ -65,7 +65,7 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
         with (
             explained(recipe.training, watch),
             stopped_by_signals(context.call),
-            progress.shown(pace, screen, "training") as watch.update,
+            progress.show_progress(pace, screen, "training") as watch.update,
         ):
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint.path))
         checkpoints.clean(folder)

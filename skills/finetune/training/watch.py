@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import SkillFailed
-from harness.runs.progress import Pace
+from harness.runs.progress import ProgressEstimate
 from skills.finetune.preparation.batches import Batches
 from skills.finetune.run.recipe import Training
 from skills.finetune.training import checkpoints
@@ -21,7 +21,7 @@ from skills.finetune.training.metrics import Metrics, peak_bytes
 
 
 @dataclass(slots=True)
-class Steps(Pace):
+class Steps(ProgressEstimate):
     """How far training is; a step is a row of the pace.
 
     Attributes:
@@ -32,7 +32,7 @@ class Steps(Pace):
 
     def __str__(self) -> str:
         # Not super(): a dataclass with slots is another class than the one that it would name.
-        pace = Pace.__str__(self)
+        pace = ProgressEstimate.__str__(self)
         return (
             pace if self.loss is None else ", ".join(filter(None, (f"loss {self.loss:.3f}", pace)))
         )
@@ -128,7 +128,7 @@ class Watch:
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.seconds += time.monotonic() - self._begun
         self.tokens += self._step_tokens
-        self.pace.row(str(state.global_step), 1, self._step_tokens)
+        self.pace.finish_row(str(state.global_step), 1, self._step_tokens)
         self.update()
         if state.global_step >= self.schedule.last:
             control.should_training_stop = control.should_save = True

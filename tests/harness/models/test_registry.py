@@ -132,7 +132,7 @@ files:
     ("text", "line", "message"),
     [
         ("models: [", 1, "not YAML"),
-        ("models:\n  a: 1\n  a: 2\n", 3, "'a' stands twice"),
+        ("models:\n  a: 1\n  a: 2\n", 3, "duplicate key 'a'"),
         ("models:\n  a:\n    tasks: [x]\n    serve: []\n", 4, "serve"),
         ("models:\n  a:\n    tasks: [x]\n    srve: []\n", 4, "srve: unknown key"),
         (
@@ -167,12 +167,12 @@ files:
         ),
         ("files:\n  g: {path: x, sha256: abc}\n", 2, "sha256"),
         ("files:\n  g: {pypi: x==1}\n", 2, "names its member and its sha256"),
-        ("models:\n  a: {trained_on: {date: 2025-02-30}}\n", 2, "'2025-02-30' is no timestamp"),
-        ("models:\n  a: !!int abc\n", 2, "'abc' is no int"),
-        ("models:\n  a: !!bool abc\n", 2, "'abc' is no bool"),
-        ("models:\n  a: !!timestamp abc\n", 2, "'abc' is no timestamp"),
-        ("models:\n  a: !!int ''\n", 2, "'' is no int"),
-        ("models:\n  a: x\x07y\n", 2, r"the character '\\x07'"),
+        ("models:\n  a: {trained_on: {date: 2025-02-30}}\n", 2, "'2025-02-30' is not a valid"),
+        ("models:\n  a: !!int abc\n", 2, "'abc' is not a valid int"),
+        ("models:\n  a: !!bool abc\n", 2, "'abc' is not a valid bool"),
+        ("models:\n  a: !!timestamp abc\n", 2, "'abc' is not a valid timestamp"),
+        ("models:\n  a: !!int ''\n", 2, "'' is not a valid int"),
+        ("models:\n  a: x\x07y\n", 2, r"the invalid character '\\x07'"),
     ],
 )
 def test_a_broken_registry_names_file_and_line(tmp_path, text, line, message):
@@ -184,7 +184,7 @@ def test_a_broken_registry_names_file_and_line(tmp_path, text, line, message):
 
 
 def test_a_registry_that_holds_itself(tmp_path):
-    with pytest.raises(RegistryError, match="holds itself"):
+    with pytest.raises(RegistryError, match="contains itself"):
         registry.load(write(tmp_path, "models: &x\n  mine: *x\n"))
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 import time
 
 import pytest
@@ -56,16 +55,16 @@ BAD = {
     ),
     "wrong-signature": (HOOK + "register_skills(register, wrong): ...", "wrong"),
     "misspelt-hook": (HOOK + "register_skill(register): ...", "register_skill"),
-    "no-hook": ("x = 1", "no hook that brings anything"),
+    "no-hook": ("x = 1", "no hook that registers anything"),
     "raises-in-hook": (HOOK + "register_skills(register): 1 / 0", "ZeroDivisionError"),
     "exits-in-hook": (HOOK + "register_skills(register): raise SystemExit(0)", "SystemExit"),
     "not-a-skill": (HOOK + "register_skills(register): register(1)", "skill name None"),
     "bad-name": (GOOD.format(name="Bad Name"), "'Bad Name'"),
-    "duplicate": (GOOD.format(name="help"), "/help is taken by the one from built in"),
-    "duplicate-of-shipped": (GOOD.format(name="annotate"), "/annotate is taken by the one from"),
+    "duplicate": (GOOD.format(name="help"), "/help is already taken by the skill from built in"),
+    "duplicate-of-shipped": (GOOD.format(name="annotate"), "/annotate is already taken by the"),
     "duplicate-within": (
         good_with("    register(Good())", "    register(Good())\n    register(Good())"),
-        "it brings /bad twice",
+        "it registers /bad twice",
     ),
     "takes-a-general-option": (
         good_with("    def run", f"{OPTIONS}        model: str = 'x'\n\n    def run"),
@@ -81,7 +80,7 @@ BAD = {
             f"{OPTIONS}        top_n: int = 1\n"
             f"        n: int = {FIELD}(2, alias='top-n')\n\n    def run",
         ),
-        "--top-n stands for two options",
+        "two options have the name --top-n",
     ),
     "option-without-a-schema": (
         good_with(
@@ -97,14 +96,14 @@ BAD = {
         ),
         "Options have no JSON Schema: Default value <object",
     ),
-    "no-options": (attribute("Options = dict"), "Options is no subclass"),
+    "no-options": (attribute("Options = dict"), "Options is not a subclass"),
     "summary-is-no-text": (attribute("summary = 5"), "no summary"),
-    "details-are-no-text": (attribute("details = None"), "details is no text"),
+    "details-are-no-text": (attribute("details = None"), "details is not a string"),
     "text-is-no-choice": (attribute("text = 'always'"), "'always'"),
-    "saves-is-one-text": (attribute("saves = '.txt'"), "saves is no tuple"),
-    "saves-no-suffix": (attribute("saves = ('txt',)"), "'txt' is no suffix"),
+    "saves-is-one-text": (attribute("saves = '.txt'"), "saves is not a tuple"),
+    "saves-no-suffix": (attribute("saves = ('txt',)"), "'txt' is not a suffix"),
     "bad-trigger": (attribute("triggers = ('(',)"), "unterminated subpattern"),
-    "bad-subcommands": (attribute("subcommands = ['a']"), "subcommands is no mapping"),
+    "bad-subcommands": (attribute("subcommands = ['a']"), "subcommands is not a mapping"),
     "long-reason": (
         "raise RuntimeError('\\x1b[2J' + 'x' * 9999 + '\\nmore')",
         "RuntimeError: [2Jxxx",
@@ -217,7 +216,7 @@ def test_an_entry_point_is_isolated_in_the_same_way(home, monkeypatch):
 
 
 RUN = """
-import asyncio, ctypes, os, signal, subprocess, sys, threading, time
+import asyncio, os, subprocess, sys, threading, time
 from harness import Call, Result, Skill, hookimpl
 
 class Rogue(Skill):
@@ -245,18 +244,6 @@ def prints():
 def closes():
     sys.stdout.close()
     sys.__stdout__.close()
-    return Result("done")
-def closes_descriptor():
-    os.close(1)
-    return Result("done")
-def folder():
-    os.chdir("/")
-    return Result("done")
-def handler():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return Result("done")
-def streams():
-    sys.stderr = sys.stdin = None
     return Result("done")
 def threads():
     threading.Thread(target=time.sleep, args=(600,), name="left-behind").start()
@@ -291,7 +278,11 @@ def register_skills(register):
         ("interrupt", 130, "Interrupted."),
         ("nothing", 1, "Error: /rogue returned NoneType, not a Result"),
         ("number", 1, "Error: /rogue returned a Result whose text is not a text"),
-        ("code", 1, "Error: /rogue returned a Result whose exit_code is not a number from 0 to 255"),
+        (
+            "code",
+            1,
+            "Error: /rogue returned a Result whose exit_code is not a number from 0 to 255",
+        ),
         ("stopped", 1, "Error: /rogue returned a Result whose stopped is not a HarnessError"),
         ("renderers", 1, "Error: /rogue returned a Result whose renderers is not a mapping"),
     ],
@@ -318,34 +309,16 @@ def test_a_skill_that_misbehaves_in_run_fails_alone_in_both_doors(home, what, co
     [
         ("prints", "by print\nby __stdout__\nby write\nby a process\n"),
         ("closes", ""),
-        ("closes_descriptor", "/rogue changed stdout, by closing it; that was put back\n"),
-        ("folder", "/rogue changed the working folder; that was put back\n"),
-        ("handler", "/rogue changed the handler of SIGINT; that was put back\n"),
-        ("streams", "/rogue changed the standard streams; that was put back\n"),
         ("pool", "\n"),
         ("threads", "exiting although threads of a plugin are still running: left-behind\n"),
     ],
 )
-def test_what_a_skill_does_to_the_process_is_kept_from_the_next_line(home, what, said):
-    """Lines that are piped in are run by one process, as those of a session are."""
+def test_stdout_stays_usable_after_a_skill_misuses_it(home, what, said):
+    """Piped lines are run by one process, like those of a session."""
     own_plugin(home, "rogue", RUN)
     own_plugin(home, "zz-good", GOOD.format(name="zz-good"))
-    (home / "here.txt").write_text("x")
-    check = (
-        "import os, signal, sys\n"
-        "same = os.path.exists('here.txt') and sys.stdin is not None\n"
-        "same = same and signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
-    )
-    own_plugin(
-        home,
-        "checks",
-        GOOD.format(name="checks").replace(
-            '        return Result("good: " + call.text)',
-            textwrap.indent(check, "        ") + "        return Result(f'as before: {same}')",
-        ),
-    )
-    done = agent(home, stdin=f"/rogue {what}\n/checks\n/zz-good y\n")
-    assert done.stdout == "done\nas before: True\ngood: y\n", done.stderr
+    done = agent(home, stdin=f"/rogue {what}\n/zz-good y\n")
+    assert done.stdout == "done\ngood: y\n", done.stderr
     assert sorted(done.stderr.splitlines()) == sorted(said.splitlines())
     assert done.returncode == 0
 
@@ -369,26 +342,13 @@ subprocess.run(["echo", "by a process"], check=True)
 ).replace("{", "{{").replace("}", "}}")
 
 
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        ("", ""),
-        ("sys.stdout.close()", ""),
-        ("sys.__stdout__.close()", ""),
-        ("os.close(1)", "plugin loud changed stdout, by closing it; that was put back"),
-        ("os.chdir('/')", "plugin loud changed the working folder; that was put back"),
-        ("sys.stderr = None", "plugin loud changed the standard streams; that was put back"),
-    ],
-)
-def test_what_a_plugin_does_to_the_process_while_it_is_loaded(home, more, said):
+@pytest.mark.parametrize("more", ["", "sys.stdout.close()", "sys.__stdout__.close()"])
+def test_output_of_a_plugin_during_loading_goes_to_stderr(home, more):
     own_plugin(home, "loud", LOADING.format(more=more))
     done = agent(home, "--json", "/loud x")
     assert json.loads(done.stdout) == {"text": "good: x"}, done.stderr
     assert "by print\nby write\nby a process\n" in done.stderr
-    assert "by a hook" in done.stderr or more == "sys.stderr = None"
-    assert said in done.stderr
-    if said:
-        assert said in agent(home, "/skills").stdout
+    assert "by a hook" in done.stderr
 
 
 def test_stdin_is_left_to_the_command(home):

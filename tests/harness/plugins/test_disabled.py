@@ -156,7 +156,7 @@ def test_a_damaged_file_disables_nothing_and_is_replaced(tmp_path, damage):
 def test_a_decision_that_cannot_be_stored_is_an_output_error(tmp_path):
     app = lenient(tmp_path)
     (tmp_path / "config").write_text("a file where the folder should be")
-    with pytest.raises(OutputError, match="what is disabled cannot be stored"):
+    with pytest.raises(OutputError, match="the list of disabled names cannot be stored"):
         app.dispatch("/skills disable annotate")
     assert "annotate" in app.catalogue.skills
 

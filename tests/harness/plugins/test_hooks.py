@@ -87,7 +87,7 @@ def test_a_framework_that_nobody_brings_is_refused(tmp_path):
         app_with(tmp_path),
         f"/annotate --framework nosuch {ABSTRACT}",
         "no framework nosuch, and no such file",
-        "There are nanda, two-moves.",
+        "Plugins provide nanda, two-moves.",
     )
 
 
@@ -202,12 +202,12 @@ def bad_format(**attributes):
     ("plugin", "reason"),
     [
         (Brings("register_frameworks", "Two Moves", nanda), "framework name 'Two Moves'"),
-        (Brings("register_frameworks", "two", "nosuch.yaml"), "two is no file: nosuch.yaml"),
+        (Brings("register_frameworks", "two", "nosuch.yaml"), "two has no such file: nosuch.yaml"),
         (Brings("register_frameworks", "nanda", plugin_of_everything.Path(__file__)), "already"),
-        (Brings("register_formats", object()), "object is no harness.Format"),
+        (Brings("register_formats", object()), "object is not a harness.Format"),
         (Brings("register_formats", bad_format(suffix="bib")), "suffix 'bib' of a format"),
         (Brings("register_formats", bad_format(summary=" ")), "format .txt has no summary"),
-        (Brings("register_formats", bad_format(skills="ask")), "skills is one string"),
+        (Brings("register_formats", bad_format(skills="ask")), "skills is a string"),
         (Brings("run_ended", 1), "unknown hook 'run_ended'"),
         (Brings("run_started", 1), "Argument(s) {'register'} are declared"),
     ],
@@ -221,7 +221,7 @@ def test_two_formats_of_one_suffix_are_a_failure_of_the_second(tmp_path):
     app._plugins["second"] = Brings("register_formats", bad_format(suffix=".bib"))
     app.reload()
     [failure] = app.catalogue.failures
-    assert failure.reason == "there is a format .bib already, from built in"
+    assert failure.reason == "there is already a format .bib, from built in"
 
 
 def test_a_run_is_told_of_with_its_facts(tmp_path, told):
@@ -290,7 +290,7 @@ def test_a_listener_that_breaks_costs_one_notice_and_never_the_run(tmp_path, tol
     for _ in range(2):
         assert app.dispatch("/ask x").result.text == "An answer"
     said = app.screen.err.getvalue()
-    assert said.count("plugin broken is told of no more runs: its run_finished broke: ") == 1
+    assert said.count("plugin broken receives no more events: its run_finished failed: ") == 1
     assert type(error).__name__ in said
     assert capsys.readouterr().out == ""
     assert listener.calls == 1
@@ -312,28 +312,22 @@ def run_finished(run):
 @pytest.mark.parametrize(
     ("work", "said"),
     [
-        ("time.sleep(600)", "its run_finished broke: not done within 2 s ("),
-        ("raise KeyboardInterrupt", "its run_finished broke: KeyboardInterrupt ("),
-        ("os.chdir('/')", "changed the working folder; that was put back ("),
+        ("time.sleep(600)", "its run_finished failed: not finished within 2 s ("),
+        ("raise KeyboardInterrupt", "its run_finished failed: KeyboardInterrupt ("),
     ],
 )
-def test_a_strangers_listener_has_a_deadline_and_what_it_changes_is_put_back(
-    tmp_path, capsys, work, said
-):
+def test_a_third_party_listener_has_a_deadline(tmp_path, capsys, work, said):
     own = tmp_path / "config" / "skills"
     folder = plugin_folder(own, "listens", LISTENER.format(work=work))
     plugin_folder(own, "good", GOOD.format(name="good"))
     app = lenient_app(tmp_path, deadline=2)
-    working_folder = Path.cwd()
     for _ in range(2):
         assert app.dispatch("/good x").result.text == "good: x"
     notices = app.screen.err.getvalue().splitlines()
     told_of = [line for line in notices if line.startswith("plugin listens")]
-    assert len(told_of) == (1 if "broke" in said else 2)
-    for line in told_of:
-        assert said in line
-        assert line.endswith(f"({folder})")
-    assert Path.cwd() == working_folder
+    [line] = told_of
+    assert said in line
+    assert line.endswith(f"({folder})")
     assert [run["status"] for run in app.run_log.recent(2)] == ["done", "done"]
     assert capsys.readouterr().out == ""
 
@@ -365,10 +359,10 @@ def test_a_plugin_of_this_version_of_the_hooks_is_loaded(tmp_path, version):
     ("version", "reason"),
     [
         ("0.9", "written for version 0.9 of the hooks, and this harness has 1.0"),
-        ("2", "needs version 2 of the hooks, and this harness has 1.0. It needs a newer"),
+        ("2", "needs version 2 of the hooks, and this harness has 1.0. Install a newer"),
         ("1.1", "needs version 1.1 of the hooks"),
-        (1, "harness_api is 1, and should be like"),
-        ("one", "harness_api is 'one', and should be like"),
+        (1, "harness_api is 1; it must be like"),
+        ("one", "harness_api is 'one'; it must be like"),
     ],
 )
 def test_a_plugin_of_another_version_is_left_out_with_the_reason(tmp_path, version, reason):
@@ -427,7 +421,7 @@ def test_what_is_deprecated_works_and_is_told(tmp_path, older_hooks, plugin, sai
 
 def test_the_registered_framework_of_run_skill(tmp_path):
     """What a skill's author has without an application."""
-    named = {"two-moves": plugin_of_everything.Path(__file__).with_name("two_moves.yaml")}
+    named = {"two-moves": Path(plugin_of_everything.__file__).with_name("two_moves.yaml")}
     model = FakeModel('{"aim": "To act.", "result": "It acts."}')
     options = {"framework": "two-moves"}
     result = run_skill(Annotate(), ABSTRACT, model=model, options=options, frameworks=named)

@@ -144,7 +144,7 @@ def test_a_folder_without_plugin_is_a_prompt_skill(tmp_path):
     assert "secret" not in system.content
     assert user.content == "my abstract"
     found = app.catalogue.skills["rhyme"]
-    assert found.skill.summary == "Make it rhyme --- always"
+    assert found.summary == "Make it rhyme --- always"
     assert found.problems == ("unknown field 'x'",)
 
 
@@ -219,7 +219,7 @@ def test_a_folder_with_a_link_out_of_it_cannot_be_trusted(tmp_path):
     folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     (tmp_path / "elsewhere").mkdir()
     (folder / "lib").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UsageError, match="leads out of the folder"):
+    with pytest.raises(UsageError, match="link leads out of the folder"):
         lenient(tmp_path).dispatch("/theirs --trust x")
 
 

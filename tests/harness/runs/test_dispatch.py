@@ -293,7 +293,8 @@ def test_another_registry_for_one_line(tmp_path):
 
 
 def test_a_registry_broken_before_reload_leaves_everything_as_it_was(tmp_path):
-    app = fake_app(tmp_path, FakeModel("hi"))
+    app = fake_app(tmp_path, FakeModel("hi", "hi"))
+    assert app.dispatch("hello").result.text == "hi"
     app.settings.user_registry.write_text("models: 1")
     with pytest.raises(RegistryError):
         app.dispatch("/reload")

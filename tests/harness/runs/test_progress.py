@@ -1,4 +1,4 @@
-"""How far a job is, in numbers and on both kinds of stderr."""
+"""The progress of a job, in numbers and on stderr."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from harness.runs.progress import LINE_EVERY, Pace, duration, shown
+from harness.runs.progress import LINE_EVERY, ProgressEstimate, duration, show_progress
 from harness.terminal.console import Screen
 
 
@@ -28,79 +28,81 @@ def clock() -> Clock:
     return Clock()
 
 
-def work(pace: Pace, clock: Clock, *, tokens: int, seconds: float, row: str = "a") -> None:
-    count = pace.counter(row)
+def work(
+    estimate: ProgressEstimate, clock: Clock, *, tokens: int, seconds: float, row: str = "a"
+) -> None:
+    count = estimate.token_counter(row)
     for _ in range(tokens):
         count("word")
     clock.now += seconds
 
 
-def test_time_left_follows_tokens_not_rows(clock: Clock) -> None:
-    pace = Pace(rows=2, weight=4000, clock=clock)
-    work(pace, clock, tokens=100, seconds=10)
-    pace.row("a", 1000, 100)
-    assert pace.rate == pytest.approx(10)
-    assert pace.seconds_left == pytest.approx(30)  # 3,000 of 4,000 characters, 300 tokens, are left
+def test_the_remaining_time_follows_tokens(clock: Clock) -> None:
+    estimate = ProgressEstimate(rows=2, weight=4000, clock=clock)
+    work(estimate, clock, tokens=100, seconds=10)
+    estimate.finish_row("a", 1000, 100)
+    assert estimate.rate == pytest.approx(10)
+    assert estimate.seconds_left == pytest.approx(30)  # 3,000 of 4,000 characters remain
 
 
-def test_tokens_of_rows_in_work_count_as_well(clock: Clock) -> None:
-    pace = Pace(rows=2, weight=2000, clock=clock)
-    work(pace, clock, tokens=100, seconds=10)
-    pace.row("a", 1000, 100)
-    work(pace, clock, tokens=50, seconds=5)
-    assert pace.seconds_left == pytest.approx(5)
+def test_tokens_of_unfinished_rows_count(clock: Clock) -> None:
+    estimate = ProgressEstimate(rows=2, weight=2000, clock=clock)
+    work(estimate, clock, tokens=100, seconds=10)
+    estimate.finish_row("a", 1000, 100)
+    work(estimate, clock, tokens=50, seconds=5)
+    assert estimate.seconds_left == pytest.approx(5)
 
 
 def test_a_piece_need_not_be_a_token(clock: Clock) -> None:
-    pace = Pace(rows=4, weight=4000, clock=clock)
-    work(pace, clock, tokens=2, seconds=1)
-    work(pace, clock, tokens=1, seconds=1, row="c")
-    pace.row("a", 1000, 100)  # two pieces were a hundred tokens
-    pace.row("b", 1000, None)
-    assert pace.tokens == 101
-    assert pace.rate == pytest.approx(50.5)
+    estimate = ProgressEstimate(rows=4, weight=4000, clock=clock)
+    work(estimate, clock, tokens=2, seconds=1)
+    work(estimate, clock, tokens=1, seconds=1, row="c")
+    estimate.finish_row("a", 1000, 100)  # two pieces were a hundred tokens
+    estimate.finish_row("b", 1000, None)
+    assert estimate.tokens == 101
+    assert estimate.rate == pytest.approx(50.5)
 
 
-def test_the_speed_of_late_counts_more(clock: Clock) -> None:
-    pace = Pace(rows=9, weight=9000, clock=clock)
-    work(pace, clock, tokens=100, seconds=10)
-    assert pace.rate == pytest.approx(10)
-    work(pace, clock, tokens=0, seconds=60)
-    assert pace.rate == pytest.approx(10 / 2.718, rel=0.01)
+def test_recent_speed_counts_more(clock: Clock) -> None:
+    estimate = ProgressEstimate(rows=9, weight=9000, clock=clock)
+    work(estimate, clock, tokens=100, seconds=10)
+    assert estimate.rate == pytest.approx(10)
+    work(estimate, clock, tokens=0, seconds=60)
+    assert estimate.rate == pytest.approx(10 / 2.718, rel=0.01)
 
 
-def test_nothing_is_said_of_the_time_before_a_row_is_done(clock: Clock) -> None:
-    pace = Pace(rows=2, weight=2000, clock=clock)
-    assert (pace.seconds_left, str(pace)) == (None, "")
-    work(pace, clock, tokens=20, seconds=2)
-    assert str(pace) == "10 tokens/s"
-    pace.row("b", 1000, None)
-    assert str(pace) == "1 failed, 10 tokens/s"
+def test_the_remaining_time_is_unknown_at_first(clock: Clock) -> None:
+    estimate = ProgressEstimate(rows=2, weight=2000, clock=clock)
+    assert (estimate.seconds_left, str(estimate)) == (None, "")
+    work(estimate, clock, tokens=20, seconds=2)
+    assert str(estimate) == "10 tokens/s"
+    estimate.finish_row("b", 1000, None)
+    assert str(estimate) == "1 failed, 10 tokens/s"
 
 
-def test_what_is_shown(clock: Clock) -> None:
-    pace = Pace(rows=3, weight=3000, filtered=4, clock=clock)
-    work(pace, clock, tokens=100, seconds=10)
-    pace.row("a", 1000, 100)
-    pace.row("b", 1000, None)
-    assert (pace.done, pace.failed) == (1, 1)
-    assert str(pace) == "1 failed, 4 filtered, 10 tokens/s, 5 s left"
+def test_the_text_of_an_estimate(clock: Clock) -> None:
+    estimate = ProgressEstimate(rows=3, weight=3000, filtered=4, clock=clock)
+    work(estimate, clock, tokens=100, seconds=10)
+    estimate.finish_row("a", 1000, 100)
+    estimate.finish_row("b", 1000, None)
+    assert (estimate.done, estimate.failed) == (1, 1)
+    assert str(estimate) == "1 failed, 4 filtered, 10 tokens/s, 5 s left"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(0, "0 s"), (89.4, "89 s"), (90, "2 min"), (3600, "60 min"), (7500, "2 h 5 min")],
 )
-def test_durations_are_said_as_people_do(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
-def test_a_terminal_shows_a_bar_that_goes_away() -> None:
+def test_a_terminal_shows_a_transient_bar() -> None:
     screen = Screen(io.StringIO(), Terminal())
-    pace = Pace(rows=4, weight=4000, filtered=1)
-    with shown(pace, screen, "annotating") as update:
-        pace.row("a", 1000, 10)
-        pace.row("b", 1000, None)
+    estimate = ProgressEstimate(rows=4, weight=4000, filtered=1)
+    with show_progress(estimate, screen, "annotating") as update:
+        estimate.finish_row("a", 1000, 10)
+        estimate.finish_row("b", 1000, None)
         update()
     drawn = screen.err.getvalue()  # type: ignore[attr-defined]
     assert "annotating" in drawn
@@ -109,13 +111,13 @@ def test_a_terminal_shows_a_bar_that_goes_away() -> None:
     assert drawn.endswith("\x1b[2K")
 
 
-def test_elsewhere_a_line_comes_now_and_then(clock: Clock) -> None:
+def test_other_streams_receive_lines(clock: Clock) -> None:
     screen = Screen(io.StringIO(), io.StringIO())
-    pace = Pace(rows=4, weight=4000, clock=clock)
-    with shown(pace, screen, "annotating") as update:
+    estimate = ProgressEstimate(rows=4, weight=4000, clock=clock)
+    with show_progress(estimate, screen, "annotating") as update:
         for _ in range(3):
-            work(pace, clock, tokens=100, seconds=LINE_EVERY / 2)
-            pace.row("a", 1000, 100)
+            work(estimate, clock, tokens=100, seconds=LINE_EVERY / 2)
+            estimate.finish_row("a", 1000, 100)
             update()
-    said = screen.err.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert said == ["annotating: 2 of 4, 7 tokens/s, 30 s left"]
+    lines = screen.err.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines == ["annotating: 2 of 4, 7 tokens/s, 30 s left"]

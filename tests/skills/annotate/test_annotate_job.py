@@ -29,7 +29,7 @@ from harness.runs.process_lock import job_lock
 from harness.runs.runner import Outcome
 from harness.settings import CODE_ROOT
 from harness.testing import FakeModel, fake_app
-from skills.annotate.table.job import AnnotateJob, Plan
+from skills.annotate.table.job import AnnotateJob
 from skills.corpus.content_key import key_of, verify
 from skills.corpus.db.connection import locks, open_corpus
 from skills.nanda.framework import nanda
@@ -287,7 +287,7 @@ def test_a_failed_row_takes_no_other_along_and_keeps_its_reply(desk: Desk) -> No
     outcome = desk.annotate()
     assert outcome.result.code == 1
     assert desk.ids() == ["2401.00001", "2401.00003"]
-    assert "1 failed (1 InvalidReply; --retry-failed redoes them)" in desk.said
+    assert "1 failed (1 InvalidReply; --retry-failed repeats them)" in desk.said
     with open_corpus(desk.corpus) as db:
         failure = next(iter(db.query("SELECT * FROM failures")))
     assert failure["raw_reply"] == '{"claim": "half'
@@ -317,7 +317,7 @@ def test_failed_rows_are_redone_only_when_asked_for_and_then_alone(desk: Desk) -
     later = again(desk)
     assert later.annotate().result.code == 1
     assert annotator(later).asked == {}
-    assert "1 failed before (--retry-failed redoes them)" in later.said
+    assert "1 failed before (--retry-failed repeats them)" in later.said
     later.rows(1, 2, 3)
     assert later.annotate("--retry-failed save to out.jsonl").result.code == 0
     assert annotator(later).asked == {2: 1}
@@ -418,9 +418,9 @@ def test_ctrl_c_before_anything_was_begun_begins_nothing(
 ) -> None:
     plan = AnnotateJob._plan
 
-    def interrupted(job: AnnotateJob) -> Plan:
+    def interrupted(job: AnnotateJob) -> None:
         _thread.interrupt_main()
-        return plan(job)
+        plan(job)
 
     monkeypatch.setattr(AnnotateJob, "_plan", interrupted)
     desk.rows(1, 2)
@@ -525,7 +525,7 @@ def test_a_row_of_too_many_words_fails_alone(desk: Desk) -> None:
         ("", "is empty"),
         ("arxiv_id,abstract\n", "no rows"),
         ("arxiv_id,text\n1,x\n", "abstract"),
-        ("arxiv_id,abstract\n1,\n2,\n", "no row of it has an abstract"),
+        ("arxiv_id,abstract\n1,\n2,\n", "no row has an abstract"),
         ("arxiv_id,abstract\n1,a b c d e f\n1,other words stand here now\n", "id"),
         ("arxiv_id,abstract\n1,a b c d e f\n2\n", "line 3"),
     ],
@@ -581,7 +581,7 @@ def test_db_names_another_database(desk: Desk) -> None:
 def test_what_is_no_database_is_refused_before_a_model_loads(desk: Desk) -> None:
     desk.rows(1)
     (desk.folder / "own.db").write_text("no database, but long enough to be looked at" * 9)
-    with pytest.raises(InputError, match="is no corpus database"):
+    with pytest.raises(InputError, match="is not a corpus database"):
         desk.annotate("--db own.db save to out.jsonl")
     assert annotator(desk).asked == {}
 

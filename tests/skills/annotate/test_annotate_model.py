@@ -19,7 +19,7 @@ from harness.models.backends.base import Message, Model, OnText, Reply, Request
 from harness.testing import FakeModel, run_skill
 from skills.annotate.plugin import Annotate
 from skills.nanda.framework import nanda
-from skills.nanda.sanitize import defuse
+from skills.nanda.sanitize import sanitize
 
 pytestmark = pytest.mark.model
 
@@ -102,7 +102,7 @@ def test_an_attack_changes_nothing_but_the_words(
 
 
 def test_the_engine_sees_no_special_token_in_what_was_defused(embedded: Model) -> None:
-    """A special token is one token for the engine, the same text defused is several."""
+    """A special token is one token for the engine, the same sanitized text is several."""
 
     def tokens(content: str) -> int:
         request = Request((Message("user", content),), max_tokens=1)
@@ -111,4 +111,4 @@ def test_the_engine_sees_no_special_token_in_what_was_defused(embedded: Model) -
     raw = "A word <|im_end|> " * 20
     plain = tokens("A word " * 20)
     assert tokens(raw) - plain <= 20 * 3
-    assert tokens(defuse(raw)) - plain >= 20 * 6
+    assert tokens(sanitize(raw)) - plain >= 20 * 6

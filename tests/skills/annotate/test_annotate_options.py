@@ -118,7 +118,7 @@ def test_anything_else_is_no_date(option: str, written: str) -> None:
     with pytest.raises(UsageError) as caught:
         options.build(Annotate.Options, {option: written})
     assert caught.value.message == (
-        f"--{option}: {written!r} is no date; write 2025, 2025-01 or 2025-01-31"
+        f"--{option}: {written!r} is not a date; write 2025, 2025-01 or 2025-01-31"
     )
 
 
@@ -128,6 +128,6 @@ def test_the_help_says_that_a_date_is_wanted() -> None:
 
 @pytest.mark.parametrize("suffix", [".json", ".xlsx", ".pdf"])
 def test_of_another_file_it_says_which_texts_and_tables_are_read(desk: Desk, suffix: str) -> None:
-    with pytest.raises(InputError, match=f"reads no {suffix} files") as caught:
+    with pytest.raises(InputError, match=f"does not read {suffix} files") as caught:
         desk.app.dispatch(f"/annotate papers{suffix}")
     assert all(known in str(caught.value.hint) for known in (".txt", *reader.SUFFIXES))

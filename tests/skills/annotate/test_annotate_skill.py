@@ -45,8 +45,12 @@ GOOD = json.dumps(MOVES)
 LONG = Reply(GOOD, "length", 10, 20, 0.5)
 
 
+def no_fetch(arxiv_id: str) -> Paper:
+    raise AssertionError(f"arXiv was requested for {arxiv_id}")
+
+
 def paper() -> Paper:
-    return read_paper(str(EXAMPLE))
+    return read_paper(str(EXAMPLE), fetch=no_fetch)
 
 
 def annotated(model: FakeModel, form: Any = "json", **options: Any) -> dict[str, Any]:
@@ -271,7 +275,7 @@ def test_an_abstract_cannot_reach_beyond_its_prompt() -> None:
     assert "</annotation>" not in sent
     assert [m.role for m in model.requests[0].messages] == ["system", "user"]
     assert moves_of(record) == MOVES
-    original = read_paper(attack, source="stdin")
+    original = read_paper(attack, fetch=no_fetch, source="stdin")
     assert "<|im_end|>" in original.abstract
     assert record["provenance"]["input"]["sha256"] == original.sha256
 

@@ -11,7 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 from repository import SHARED
 
-from skills.annotate.survey.entries import by_whom, reference
+from skills.annotate.survey.entries import authors_and_year
 from skills.annotate.survey.groups import Wording, grouped
 from skills.annotate.survey.page import as_markdown
 from skills.corpus.records import Annotated, Failure
@@ -105,7 +105,7 @@ def test_the_sections_of_a_survey() -> None:
         "## Gaps",
         "### Limitations that the papers state",
         "### What the abstracts do not state",
-        "### Not borne out by the abstract",
+        "### Not supported by the abstract",
         "## References",
     ]
 
@@ -142,13 +142,12 @@ def test_the_facts_of_one_place_and_papers_without_a_date() -> None:
 def test_a_fallback_is_told() -> None:
     fell = {"resolved": "producer", "reason": "the file | is missing"}
     assert (
-        "nanda-annotator was asked for and could not be served (the file \\| is missing); "
-        "producer stood in for it."
+        "nanda-annotator was requested and could not be served (the file \\| is missing); "
+        "producer was used instead."
     ) in survey(annotated(paper(1), **fell))
     mixed = survey(annotated(paper(1), **fell), annotated(paper(2), created="2026-11-26T01:00:00"))
     assert "annotated by producer and nanda-annotator from 2026-11-24 to 2026-11-26" in mixed
-    assert "was asked for for" not in mixed
-    assert "nanda-annotator was asked for in 1 paper and could not be served" in mixed
+    assert "nanda-annotator was requested for 1 paper and could not be served" in mixed
 
 
 def test_few_papers_stand_in_order_of_their_date_and_are_numbered_so() -> None:
@@ -186,7 +185,7 @@ def test_gaps() -> None:
     assert rows[0] == "| Method | 2 of 2 | [1], [2] |"
     assert rows[-1] == "| Limitation | 1 of 2 | [2] |"
     assert not any(row.startswith("| Claim") for row in rows)
-    assert section(gaps, "### Not borne out by the abstract").startswith("Nothing: ")
+    assert section(gaps, "### Not supported by the abstract").startswith("Nothing: ")
 
 
 def test_papers_that_state_everything_leave_no_gap() -> None:
@@ -213,12 +212,12 @@ def test_what_the_abstract_does_not_bear_out_is_marked() -> None:
     )
     assert "(Invented et al., 2024). Penguins waddle southwards. ⚠" in page
     assert "| [1] Invented et al., 2024 | ⚠ | ⚠ | ✓ |" in page
-    assert "⚠ stated but not borne out by the abstract (see below)" in page
-    assert "Of 3 stated moves, 2 are not borne out by the abstract, and marked ⚠." in page
+    assert "⚠ stated but not supported by the abstract (see below)" in page
+    assert "Of 3 stated moves, 2 are not supported by the abstract, and marked ⚠." in page
     assert section(page, "### Evidence") == "- [1] It wins on 99 tasks of FooBench. ⚠"
-    assert section(page, "### Not borne out by the abstract").splitlines() == [
-        "- [1] Claim: 0% of its words stand in the abstract.",
-        "- [1] Evidence: the abstract does not hold 99, FooBench; 50% of its words stand in the "
+    assert section(page, "### Not supported by the abstract").splitlines() == [
+        "- [1] Claim: 0% of its words occur in the abstract.",
+        "- [1] Evidence: the abstract does not contain 99, FooBench; 50% of its words occur in the "
         "abstract.",
     ]
 
@@ -229,7 +228,7 @@ def test_papers_that_failed_are_listed_with_their_reasons() -> None:
     assert "1 paper could not be annotated." in page
     assert section(page, "## Without an annotation: 1 paper") == (
         "- Ada Invented, Ben Made-Up, Carla Fictional. *Sieve 9*. 2024. "
-        "<https://arxiv.org/abs/2401.00009>. Why: it was cut off. \\`--model NAME\\`"
+        "<https://arxiv.org/abs/2401.00009>. Reason: it was cut off. \\`--model NAME\\`"
     )
     assert "raw" not in page
 
@@ -275,12 +274,12 @@ def test_references_link_to_arxiv_where_there_is_a_page() -> None:
     ],
 )
 def test_authors_in_short(authors: str, short: str) -> None:
-    assert by_whom(paper(1, authors=authors)) == short
+    assert authors_and_year(paper(1, authors=authors)) == short
 
 
 def test_of_many_authors_the_first_are_named() -> None:
     authors = ", ".join(f"A. Name{number}" for number in range(1, 12))
-    said = reference(paper(1, authors=authors))
+    said = section(survey(annotated(paper(1, authors=authors))), "## References")
     assert "A. Name8 et al. *Sieve 1*. 2024." in said
     assert "Name9" not in said
 
@@ -334,7 +333,7 @@ def test_other_moves_make_another_page() -> None:
         "### Risk",
         "## Gaps",
         "### What the abstracts do not state",
-        "### Not borne out by the abstract",
+        "### Not supported by the abstract",
         "## References",
     ]
     assert "(Invented et al., 2024). None." in page

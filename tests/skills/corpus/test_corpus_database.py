@@ -106,7 +106,7 @@ def test_what_is_not_stated_is_not_in_the_full_text(db: Database) -> None:
 def test_what_is_learnt_of_a_paper_reaches_its_facets(db: Database) -> None:
     store.save(db, annotated(paper(1, published="", categories="")), nanda())
     assert len(moves_with(db, facets.word("year", ""))) == 8
-    papers.keep(db, paper(1, published="2023", categories="cs.SE cs.AI", title=""))
+    papers.save(db, paper(1, published="2023", categories="cs.SE cs.AI", title=""))
     row = db.conn.execute("SELECT title, year, category FROM papers").fetchone()
     assert tuple(row) == ("Paper 1", 2023, "cs.SE")
     assert moves_with(db, facets.word("year", "")) == []
@@ -115,7 +115,7 @@ def test_what_is_learnt_of_a_paper_reaches_its_facets(db: Database) -> None:
 
 
 def test_an_annotation_of_a_known_paper_has_the_facets_of_all_that_is_known(db: Database) -> None:
-    papers.keep(db, paper(1))
+    papers.save(db, paper(1))
     store.save(db, annotated(paper(1, published="", categories="")), nanda())
     assert len(moves_with(db, facets.word("year", 2024))) == 8
 
@@ -229,7 +229,10 @@ def test_files_that_are_no_corpus(tmp_path: Path) -> None:
         pass
     assert not (tmp_path / "none.db").exists()
     (tmp_path / "text.db").write_text("no database " * 100)
-    with pytest.raises(InputError, match="no corpus database"), open_corpus(tmp_path / "text.db"):
+    with (
+        pytest.raises(InputError, match="not a corpus database"),
+        open_corpus(tmp_path / "text.db"),
+    ):
         pass
     with pytest.raises(OutputError), open_corpus(tmp_path):
         pass
@@ -248,7 +251,7 @@ def test_a_foreign_database_is_refused_and_left_as_it_was(tmp_path: Path) -> Non
                 other.execute(sql)
             other.commit()
         before = path.read_bytes()
-        with pytest.raises(InputError, match="is no corpus database"), open_corpus(path):
+        with pytest.raises(InputError, match="is not a corpus database"), open_corpus(path):
             pass
         assert path.read_bytes() == before, name
         assert [*tmp_path.glob(f"{name}*")] == [path]
@@ -308,7 +311,7 @@ def test_a_locked_database_names_another_process(
     ("limit", "message"),
     [
         ("max_page_count = 1", r"disk is full\. .* make room"),
-        ("query_only = 1", r"readonly database\. .* yours to write"),
+        ("query_only = 1", r"readonly database\. .* write permission"),
     ],
 )
 def test_a_full_disk_and_a_file_that_may_not_be_written(
@@ -317,7 +320,7 @@ def test_a_full_disk_and_a_file_that_may_not_be_written(
     def write() -> None:
         with open_corpus(tmp_path / "corpus.db") as db:
             db.conn.execute(f"PRAGMA {limit}")
-            papers.keep(db, paper(1, "A long abstract. " * 5000))
+            papers.save(db, paper(1, "A long abstract. " * 5000))
 
     with pytest.raises(OutputError, match=message):
         write()

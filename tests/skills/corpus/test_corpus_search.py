@@ -14,9 +14,8 @@ from harness.errors import InputError
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.facets import word
-from skills.corpus.db.papers import keep
-from skills.corpus.search import fulltext as searching
-from skills.corpus.search.fulltext import TOKENIZER, Narrowing, one_holds_all, papers_about, search
+from skills.corpus.db.papers import save
+from skills.corpus.search.fulltext import Narrowing, papers_about, search
 from skills.corpus.search.query_syntax import Years, parse_years, tokens
 from skills.nanda.framework import nanda
 
@@ -54,7 +53,7 @@ def test_words_and_phrases_of_a_query(text: str, found: list[str]) -> None:
 
 @pytest.mark.parametrize("text", ["", "  ", "* - :", '""', "''", "\x00"])
 def test_a_query_without_a_word_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="holds no word"):
+    with pytest.raises(InputError, match="contains no word"):
         tokens(text)
 
 
@@ -147,49 +146,6 @@ def test_a_search_is_narrowed(db: Database) -> None:
     assert search(db, "nowhere", nanda(), Narrowing(years=Years(2023, None))).without_year == 0
 
 
-def test_of_too_many_matches_the_newest_are_ranked(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(searching, "RANKED", 3)
-    for number, claim in enumerate(
-        ("Ledger.", "A ledger of it.", "The ledger.", "Our own ledger."), 1
-    ):
-        store.save(db, annotated(paper(number), claim=claim), nanda())
-    found = search(db, "ledger", nanda())
-    assert found.capped
-    assert {hit.id for hit in found.hits} == {paper(number).id for number in (2, 3, 4)}
-    assert not search(db, "own", nanda()).capped
-
-
-def test_words_that_too_many_moves_hold_are_not_ranked_by(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(searching, "COMMON", 3)
-    claims = (
-        "Ledger, oracle, oracle.",
-        "Ledger: a ledger, our ledger, with the one oracle.",
-        "A very long tale of one ledger and of whatever else there is, but for the oracle.",
-        "Another ledger.",
-    )
-    for number, claim in enumerate(claims, 1):
-        store.save(db, annotated(paper(number), claim=claim), nanda())
-    assert ids(db, "oracle") == ["1", "2", "3"], "three moves are not more than three"
-    assert ids(db, "ledger oracle") == ["1", "2", "3"]
-    assert ids(db, "ledger") == ["4", "3", "2", "1"]
-    newest = search(db, "ledger", nanda(), Narrowing(["claim"], years=Years(2024)), limit=2)
-    assert [(hit.id, hit.score) for hit in newest.hits] == [(paper(4).id, 0), (paper(3).id, 0)]
-    assert newest.hits[1].snippet.count("**ledger**") == 1
-    assert not newest.ranked
-    assert not newest.capped
-    assert ids(db, '"ledger - oracle"') == ["1"], "by the word that tells"
-    both = search(db, "ledger oracle", nanda())
-    assert both.ranked
-    assert both.hits[1].snippet.count("**ledger**") == 2, "it is marked all the same"
-    assert [hit.score for hit in both.hits] == [
-        hit.score for hit in search(db, "oracle", nanda()).hits
-    ]
-
-
 @pytest.mark.parametrize(
     ("text", "first", "last"),
     [
@@ -214,7 +170,7 @@ def test_what_is_no_range_of_years(text: str) -> None:
 
 def test_papers_about_a_topic_hold_as_many_of_its_words_as_asked(db: Database) -> None:
     for number, title in enumerate(("Agents", "Tool agents", "Tool using agents plan", "Cats"), 1):
-        keep(db, paper(number, f"Abstract {number}.", title=title))
+        save(db, paper(number, f"Abstract {number}.", title=title))
     assert papers_about(db, ["tool", "agents", "using", "nets"], 10) == []
     whole = papers_about(db, ["tool", "agents", "using", "plans"], 10)
     assert [of.title for of in whole] == ["Tool using agents plan"]
@@ -227,26 +183,18 @@ def test_papers_about_a_topic_hold_as_many_of_its_words_as_asked(db: Database) -
 
 
 def test_papers_that_hold_all_words_come_first(db: Database) -> None:
-    keep(db, paper(1, "Ledger ledger ledger ledger.", title="Ledger"))
-    keep(db, paper(2, f"{'Many other words stand here. ' * 20} A ledger of oracles.", title="Long"))
+    save(db, paper(1, "Ledger ledger ledger ledger.", title="Ledger"))
+    save(db, paper(2, f"{'Many other words stand here. ' * 20} A ledger of oracles.", title="Long"))
     assert [of.title for of in papers_about(db, ["ledger", "oracle"], 5, fewest=1)] == [
         "Long",
         "Ledger",
     ]
 
 
-def test_outside_the_corpus_words_are_held_as_in_it(db: Database) -> None:
-    kept = paper(1, "A ledger, with oracles.", title="Plans")
-    keep(db, kept)
-    for words in (["plan", "oracle"], ["LEDGERS"], ["ledger", "nets"], ["a b"], ['or"acle', "NOT"]):
-        assert one_holds_all([paper(2), kept], words) is bool(papers_about(db, words, 1)), words
-    assert TOKENIZER in db["papers_fts"].schema
-
-
 def test_papers_about_a_topic_by_date(db: Database) -> None:
     dates = ("2023-12-31", "2024-05-17T01:57:12Z", "2024", "", "n.d.", "May 2024")
     for number, published in enumerate(dates, 1):
-        keep(db, paper(number, f"Ledger {number}.", published=published))
+        save(db, paper(number, f"Ledger {number}.", published=published))
 
     def found(since: date | None, until: date | None) -> set[str]:
         return {of.published for of in papers_about(db, ["ledger"], 9, since, until)}
@@ -260,7 +208,7 @@ def test_papers_about_a_topic_by_date(db: Database) -> None:
 
 def test_dates_of_an_older_corpus_are_compared_as_dates(db: Database) -> None:
     for number, published in enumerate(("2024/05/17", "20240517", "2024.0", "2024-5-7"), 1):
-        keep(db, paper(number, f"Ledger {number}.", published=published))
+        save(db, paper(number, f"Ledger {number}.", published=published))
 
     def found(since: date | None, until: date | None) -> str:
         about = papers_about(db, ["ledger"], 9, since, until)
@@ -274,15 +222,15 @@ def test_dates_of_an_older_corpus_are_compared_as_dates(db: Database) -> None:
 
 def test_an_abstract_under_several_ids_is_one_of_the_papers_asked_for(db: Database) -> None:
     for number in range(1, 4):
-        keep(db, paper(number, "A ledger.", title="Ledger"))
-    keep(db, paper(4, "Another ledger, of some more words."))
+        save(db, paper(number, "A ledger.", title="Ledger"))
+    save(db, paper(4, "Another ledger, of some more words."))
     assert [of.id for of in papers_about(db, ["ledger"], 2)] == [paper(1).id, paper(4).id]
 
 
 def test_of_two_versions_of_a_paper_the_later_one_is_about_a_topic(db: Database) -> None:
     for abstract in ("A ledger, first version.", "A ledger, second version."):
-        keep(db, paper(1, abstract))
-        keep(db, paper(2, f"{abstract} Elsewhere.", id_field="id"))
+        save(db, paper(1, abstract))
+        save(db, paper(2, f"{abstract} Elsewhere.", id_field="id"))
     found = [(of.id_field, of.abstract) for of in papers_about(db, ["ledger"], 9)]
     assert len(found) == 3
     assert ("arxiv_id", "A ledger, first version.") not in found

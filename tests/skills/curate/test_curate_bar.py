@@ -21,8 +21,8 @@ from curate_desk import (
 
 from harness.errors import InputError, InvalidReply, UsageError
 from skills.corpus.db.connection import open_corpus
-from skills.curate.curator import VoteForm
 from skills.curate.panel import panel
+from skills.curate.panel.vote_mode import VoteForm
 
 __all__ = ["a_desk"]
 
@@ -53,7 +53,7 @@ def test_without_calibration_the_fixed_bar_applies_and_the_report_says_so(desk: 
     summary = desk.summary(desk.curate())
     assert summary["kept"] == len(ROWS)
     assert summary["judge"]["calibrated"] is None
-    assert notes(summary).startswith("uncalibrated: the thresholds are fixed defaults")
+    assert notes(summary).startswith("uncalibrated: the thresholds are defaults")
     assert "! uncalibrated" in desk.said
 
 
@@ -65,9 +65,7 @@ def test_calibrated_the_quota_is_rejected_and_called_one(desk: Desk) -> None:
     assert desk.kept() == ids(*range(4, 10))
     [note, *_] = summary["notes"]
     assert note.startswith(f"calibrated on {desk.table} (10 annotations)")
-    assert (
-        "reject 40% of them (reached: 40.0%): that rate is a chosen quota, and no finding" in note
-    )
+    assert "reject 40% of them (reached: 40.0%): this rate is a quota" in note
     [known] = calibrations(desk)
     assert (known["reject_rate"], known["achieved"], known["annotations"]) == (0.4, 0.4, 10)
     assert json.loads(known["thresholds"]) == pytest.approx([3.9] * 5)
@@ -169,7 +167,7 @@ def test_there_is_nothing_to_calibrate_on_where_the_gates_reject_all(desk: Desk)
 def test_few_annotations_make_a_poor_bar_which_is_said(desk: Desk) -> None:
     graded(desk)
     summary = desk.summary(desk.curate("--calibrate"))
-    assert "set on 10 judged annotations, too few to hold for others" in notes(summary)
+    assert "set on 10 judged annotations, too few to generalise" in notes(summary)
 
 
 # Reasons

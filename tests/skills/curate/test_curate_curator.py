@@ -13,11 +13,11 @@ from harness.models.backends.base import Reply
 from harness.models.pool import ServedModel
 from harness.testing import FakeModel, fake_models
 from skills.curate import curator
-from skills.curate.curator import Vote, VoteForm
+from skills.curate.curator import Vote
 from skills.curate.inputs.items import Item
 from skills.curate.panel import vote_mode
 from skills.curate.panel.panel import Panel
-from skills.curate.panel.vote_mode import choose_form
+from skills.curate.panel.vote_mode import VoteForm, choose_form
 from skills.curate.store.ballots import key_of
 from skills.nanda.framework import nanda
 
@@ -92,7 +92,7 @@ def test_a_token_of_which_nothing_is_told_is_an_invalid_vote() -> None:
 
 
 def test_a_judge_that_tells_nothing_of_any_token_has_failed() -> None:
-    with pytest.raises(InvalidReply, match="told no probability of any token"):
+    with pytest.raises(InvalidReply, match="returned no probability of an answer"):
         judge_of(FakeModel("4")).votes(item(1))
 
 
@@ -103,7 +103,7 @@ def test_the_personas_are_asked_in_their_order_in_one_slot_for_one_token() -> No
     for name, request in zip(NAMES, model.requests, strict=True):
         assert f"As {name}:" in request.messages[-1].content
         assert (request.slot, request.max_tokens, request.temperature) == (3, 1, 0.0)
-        assert (request.prefill, request.top_logprobs) == (CHOSEN, curator.TOP)
+        assert (request.prefill, request.top_logprobs) == (CHOSEN, vote_mode.TOP)
         assert request.json_schema is None
 
 

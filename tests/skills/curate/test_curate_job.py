@@ -30,9 +30,9 @@ from harness.errors import InputError, Interrupted, InvalidReply, UsageError
 from harness.settings import CODE_ROOT
 from harness.testing import FakeBackend
 from skills.curate import results
-from skills.curate.curator import VoteForm
 from skills.curate.inputs import probes
 from skills.curate.panel import panel
+from skills.curate.panel.vote_mode import VoteForm
 
 __all__ = ["a_desk"]
 
@@ -210,7 +210,7 @@ def test_a_probe_that_fails_is_said(desk: Desk) -> None:
     outcome = desk.curate("--probes 1")
     assert outcome.result.code == 1
     assert desk.summary(outcome)["probes"]["failed"] == 1
-    assert "1 of the probes failed (--retry-failed redoes them)" in desk.said
+    assert "1 of the probes failed (--retry-failed retries them)" in desk.said
     [failed] = [one for one in desk.log("probe") if one["error"]]
     assert (failed["probe"], failed["decision"]) == ("move-emptied", "rejected")
     assert failed["error"] == "InvalidReply: no answer"
@@ -257,7 +257,7 @@ def test_a_judge_without_probabilities_is_asked_for_json(unmeasured: Path) -> No
     outcome = desk.curate()
     assert desk.kept() == ids(1)
     assert desk.summary(outcome)["judge"]["form"]["kind"] == "json"
-    assert any("tells no probabilities" in note for note in desk.summary(outcome)["notes"])
+    assert any("returns no token probabilities" in note for note in desk.summary(outcome)["notes"])
     assert [vote["mass"] for vote in desk.log("annotation")[0]["votes"]] == [None] * 5
 
 

@@ -158,8 +158,7 @@ def server(model: Slow) -> Iterator[ProtocolServer]:
 
 def measured() -> int:
     """How often is asked to measure the form."""
-    reading = 2  # an annotation and another paper's, of which it says nothing
-    return FORM_ITEMS * len(panel.shipped().prefills) + reading
+    return FORM_ITEMS * len(panel.shipped().prefills)
 
 
 def kill(desk: Desk, judged: int) -> None:
@@ -213,7 +212,7 @@ def test_a_second_process_is_refused_and_the_first_saves_what_is_judged_at_ctrl_
     kept = desk.ids()
     assert kept == [found for found in ids(*GOOD) if found in kept]
     assert 2 <= len(kept) < len(GOOD)
-    assert "annotations and probes are judged, and their votes are kept; the same line goes" in said
+    assert "annotations and probes are judged, and their votes are stored; the same" in said
 
 
 def test_by_ollamas_protocol_a_killed_process_is_gone_on_from_and_prints_one_object(

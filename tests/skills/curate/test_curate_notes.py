@@ -9,7 +9,7 @@ import pytest
 from curate_desk import NAMES, PANEL, Desk, Judge, a_desk, gated, ids, row, write_table
 
 from skills.corpus.db.connection import open_corpus
-from skills.curate.report.notes import _adds as adds
+from skills.curate.report.notes import _added as adds
 from skills.curate.report.notes import _judge as of_judge
 from skills.reporting.statistics import Share
 
@@ -30,8 +30,8 @@ def test_a_judge_near_chance_is_called_that(desk: Desk) -> None:
     desk.rows(*range(1, 21))
     desk = desk.again(Blind())
     summary = desk.summary(desk.curate("--probes 7"))
-    assert "does not tell known-bad annotations from yours" in notes(summary)
-    assert "near to chance, and the gates alone do the work" in notes(summary)
+    assert "does not separate known-bad annotations from yours" in notes(summary)
+    assert "is near chance, and only the gates are useful" in notes(summary)
 
 
 def test_a_good_judge_is_not(desk: Desk) -> None:
@@ -43,7 +43,7 @@ def test_a_good_judge_is_not(desk: Desk) -> None:
 def test_with_few_rows_nothing_is_said_of_the_judge(desk: Desk) -> None:
     desk.rows(1)
     summary = desk.summary(desk.curate())
-    assert "too few were judged to say whether this judge tells known-bad" in notes(summary)
+    assert "too few annotations were judged to know whether" in notes(summary)
     assert "chance" not in notes(summary)
 
 
@@ -51,9 +51,9 @@ def test_with_few_rows_nothing_is_said_of_the_judge(desk: Desk) -> None:
     ("value", "low", "high", "said"),
     [
         (0.2, 0.1, 0.49, "this judge scores known-bad annotations above yours (AUROC 0.20, "),
-        (0.5, 0.4, 0.6, "near to chance"),
-        (0.45, 0.2, 0.7, "too few were judged"),
-        (0.7, 0.49, 0.9, "too few were judged"),
+        (0.5, 0.4, 0.6, "near chance"),
+        (0.45, 0.2, 0.7, "too few annotations were judged"),
+        (0.7, 0.49, 0.9, "too few annotations were judged"),
         (0.6, 0.51, 0.69, "this judge is weak (AUROC 0.60, 0.51 to 0.69 "),
         (0.7, 0.6, 0.8, ""),
     ],
@@ -69,14 +69,14 @@ def test_of_a_run_without_known_bad_annotations_the_panels_worth_is_not_known(de
     write_table(desk.table, gated(1))
     summary = desk.summary(desk.curate())
     assert summary["probes"] is None
-    assert "what the panel is worth is not known" in notes(summary)
+    assert "quality of the panel is not known" in notes(summary)
 
 
 @pytest.mark.parametrize(
     ("bad", "good", "said"),
     [
-        ((3, 24), (2, 58), "the panel rejects 3 of 24, of yours 2 of 58: luck alone"),
-        ((0, 24), (0, 58), "luck alone"),
+        ((3, 24), (2, 58), "the panel rejects 3 of 24, of yours 2 of 58: this could be chance"),
+        ((0, 24), (0, 58), "this could be chance"),
         ((12, 24), (2, 58), ""),
         ((0, 0), (2, 58), ""),
     ],
@@ -134,13 +134,13 @@ def test_the_report_shows_each_persona_and_what_it_adds(desk: Desk) -> None:
     assert all(text.count(name) >= 2 for name in PANEL.names)
     for said in (
         "1 kept, 2 rejected (1 by the gates, 1 by the panel)",
-        "asked for one token after 'Rating: ' (95% of the probability on answers)",
+        "votes by one token after 'Rating: ' (95% of the probability on answers)",
         "3 of 5 votes keep",
         "votes: 5-0 1, 0-5 1",
         "Krippendorff's alpha",
         "effective votes",
         "Spearman's rho",
-        "votes and mean score decide otherwise: 0 of 2",
+        "votes and mean score decide differently: 0 of 2",
         "known-bad, rejected by",
         "what each adds to the gates",
     ):
@@ -155,4 +155,4 @@ def test_borderline_rows_are_named_for_a_human(desk: Desk) -> None:
     assert found["of"] == 1
     [one] = found["closest"]
     assert (one["id"], one["votes"], one["distance"]) == (ids(2)[0], 0, 0.05)
-    assert f"1 close to the bar, first {ids(2)[0]} (0 votes, 0.050 off)" in desk.said
+    assert f"1 near the threshold, first {ids(2)[0]} (0 votes, 0.050 off)" in desk.said

@@ -20,12 +20,12 @@ from curation_report import (
     voted,
 )
 
-from skills.curate.curator import VoteForm
 from skills.curate.inputs.gates import REASONS
 from skills.curate.page import drawings
 from skills.curate.page.markup import html
+from skills.curate.panel.vote_mode import VoteForm
 from skills.curate.report import text
-from skills.curate.store.verdicts import Bar
+from skills.curate.store.verdicts import Criteria
 
 
 def with_probes(**changed: Any) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def test_a_calibration_is_told_as_the_quota_it_is() -> None:
         "created_at": "2026-11-24T10:00:00Z",
         "why": "it is of few",
     }
-    page = page_of(a_run(OWN, bar=Bar((2.5, 3.125, 3.0, 3.0, 3.0), 3, known)))
+    page = page_of(a_run(OWN, bar=Criteria((2.5, 3.125, 3.0, 3.0, 3.0), 3, known)))
     assert page.facts["Thresholds come from"] == (
         "a calibration on 2026-11-24 on old.csv (400 annotations) to the quota of 30% rejected, "
         "of which 28.7% came out; it is of few"

@@ -31,11 +31,11 @@ from curation_report import (
 from page_corpus import HOSTILE
 
 from skills.corpus.page_parts import ASSETS as SHARED
-from skills.curate.curator import VoteForm
 from skills.curate.inputs.gates import REASONS
 from skills.curate.page.document import ASSETS, SCRIPTS, STYLES
 from skills.curate.page.markup import h, html, prose
 from skills.curate.panel.panel import Panel
+from skills.curate.panel.vote_mode import VoteForm
 from skills.curate.store.verdicts import Verdict
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
@@ -242,4 +242,4 @@ def test_curate_writes_it_beside_the_target(desk: Desk) -> None:
     found = page.table("What became of the annotations")
     assert (found["kept"]["Annotations"], found["all"]["Annotations"]) == ("5", "6")
     assert [row["id"] for row in page.data("shown")] == ["2401.00002"]
-    assert "Uncalibrated: the thresholds are fixed defaults" in page.shown
+    assert "Uncalibrated: the thresholds are defaults" in page.shown

@@ -28,12 +28,12 @@ def common(of: list[str]) -> str:
 
 def asked(of: Panel, number: int = 1) -> list[tuple[Message, ...]]:
     found = item(number)
-    return [of.ask(found.paper, found.moves, nanda(), persona) for persona in of.personas]
+    return [of.question(found.paper, found.moves, nanda(), persona) for persona in of.personas]
 
 
 def prompt(**changed: str) -> str:
     found = item(1, **changed)
-    return texts(PANEL.ask(found.paper, found.moves, nanda(), PANEL.personas[0]))
+    return texts(PANEL.question(found.paper, found.moves, nanda(), PANEL.personas[0]))
 
 
 @pytest.mark.parametrize("which", WHICH)
@@ -77,7 +77,7 @@ def test_nothing_of_an_annotation_or_an_abstract_closes_a_tag_or_acts_as_a_token
     of_moves = prompt(claim=f"{attack} {item(1).moves['claim']}")
     found = item(1)
     paper = Paper("id", "1", "", f"{attack} {found.paper.abstract} {attack}")
-    of_abstract = texts(PANEL.ask(paper, found.moves, nanda(), PANEL.personas[0]))
+    of_abstract = texts(PANEL.question(paper, found.moves, nanda(), PANEL.personas[0]))
     for token in ("</annotation>", "</abstract>", "<|im_end|>", "<|im_start|>", "[INST]"):
         assert of_moves.count(token) == of_abstract.count(token) == harmless.count(token)
 
@@ -85,7 +85,7 @@ def test_nothing_of_an_annotation_or_an_abstract_closes_a_tag_or_acts_as_a_token
 def test_braces_of_an_abstract_are_text() -> None:
     found = item(1, claim="The set {claim} of {0} and {x.y} is {{empty}}.")
     paper = Paper("id", "1", "", f"Let {{abstract}} be {{0}}. {found.paper.abstract}")
-    said = texts(PANEL.ask(paper, found.moves, nanda(), PANEL.personas[0]))
+    said = texts(PANEL.question(paper, found.moves, nanda(), PANEL.personas[0]))
     assert "the claim 'The set {claim} of {0} and {x.y} is {{empty}}.'" in said
     assert "Let {abstract} be {0}." in said
 
@@ -99,13 +99,13 @@ def test_a_question_quotes_the_sentence_that_a_move_comes_from() -> None:
     persona = panel_of(["alpha"]).personas[0]
     asks = persona.model_copy(update={"ask": "As alpha: is '{evidence}' in '{evidence_source}'?"})
     found = item(1)
-    said = texts(PANEL.ask(found.paper, found.moves, nanda(), asks))
+    said = texts(PANEL.question(found.paper, found.moves, nanda(), asks))
     assert "in 'On 1001 deliveries it is 21 times as fast" in said
 
 
 def test_the_question_for_a_reason_has_the_criterion() -> None:
     found = item(1)
-    said = texts(PANEL.ask_why(found.paper, found.moves, nanda(), PANEL.personas[1]))
+    said = texts(PANEL.question_why(found.paper, found.moves, nanda(), PANEL.personas[1]))
     assert said.endswith("Say in a sentence why this is not so: what beta looks at is right")
 
 
@@ -127,7 +127,7 @@ def test_the_digest_is_of_what_the_judge_is_sent() -> None:
 def test_a_framework_without_a_move_that_is_asked_about_is_refused() -> None:
     other = nanda().model_copy(update={"moves": nanda().moves[1:]})
     assert isinstance(other, Framework)
-    with pytest.raises(InputError, match="persona alpha asks about 'claim', which is no move"):
+    with pytest.raises(InputError, match="persona alpha asks about 'claim', which is not a move"):
         PANEL.check_moves(other)
 
 
@@ -143,12 +143,12 @@ def test_a_question_about_what_is_no_move_is_refused(where: str, asked_about: st
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"names": ["alpha", "alpha"]}, "two personas have one name"),
-        ({"answers": {"yes": 1, "Yes ": 0}}, "differ in blanks or case alone"),
+        ({"names": ["alpha", "alpha"]}, "two personas have the same name"),
+        ({"answers": {"yes": 1, "Yes ": 0}}, "differ only in blanks or case"),
         ({"answers": {"1": 1}}, "at least 2 items"),
-        ({"shared": "{abstract} alone"}, "no {annotation}"),
-        ({"shared": "{abstract} {annotation} {title}"}, "title"),
-        ({"shared": "{abstract} {annotation} {}"}, "stands for nothing"),
+        ({"shared": "{abstract} alone"}, "and has {abstract}"),
+        ({"shared": "{abstract} {annotation} {title}"}, "{title}"),
+        ({"shared": "{abstract} {annotation} {}"}, "and has {}"),
         ({"explain": "Why } not?"}, "'}'"),
         ({"answers": {"0": 0, "1": 1}}, "alpha: threshold is not within 0 to 1"),
     ],

@@ -70,7 +70,7 @@ def test_another_framework_is_judged_by_a_panel_that_asks_about_its_moves(desk: 
     framework = yaml.safe_load(NANDA.read_text(encoding="utf-8"))
     framework["moves"] = [one for one in framework["moves"] if one["name"] != "claim"]
     (desk.folder / "moves.yaml").write_text(json.dumps(framework), encoding="utf-8")
-    with pytest.raises(InputError, match="no move of the framework nanda"):
+    with pytest.raises(InputError, match="not a move of the framework nanda"):
         desk.curate("--framework moves.yaml")
     write_panel(desk, *NAMES, ask="As {}: is the claimed method '{{method}}' there? 1 to 5.")
     desk.curate("--framework moves.yaml --personas own.yaml")

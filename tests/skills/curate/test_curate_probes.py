@@ -1,4 +1,4 @@
-"""Probes: each kind is spoiled as it says, the same each time, and the gates find them."""
+"""Probes: each kind is made as described, and the gates find all but the subtle kinds."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from dataclasses import replace
 import pytest
 from repository import SHARED
 
-from skills.curate.inputs.gate_checks import PHRASE, STOCK_PHRASES
+from skills.curate.inputs.gate_checks import PHRASE
 from skills.curate.inputs.gates import find
-from skills.curate.inputs.probes import FILLER, KINDS, Item, Probe, make
+from skills.curate.inputs.items import Item
+from skills.curate.inputs.phrases import phrases
+from skills.curate.inputs.probes import KINDS, SUBTLE, Annotation, make
 from skills.nanda.checks import unsupported_numbers
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
@@ -20,10 +22,11 @@ from skills.nanda.text import words
 
 GOLD = SHARED / "gold_dev.csv"
 NANDA = nanda()
+FILLER = phrases().filler
 TOOLS = ("Kiln", "Loom", "Anvil", "Sieve", "Lathe", "Bellows", "Plumb", "Trowel", "Chisel", "Gauge")
 
 
-def item(number: int, tool: str) -> Item:
+def item(number: int, tool: str) -> Annotation:
     abstract = (
         f"Maintainers of large programs lose hours to faults that {tool} finds. We present {tool}, "
         f"which reads {number + 41},300 commits of {number + 3} programs and ranks their lines by "
@@ -48,27 +51,27 @@ NOTHING = dict.fromkeys(NANDA.names, NANDA.not_stated)
 ITEMS = [item(number, tool) for number, tool in enumerate(TOOLS)]
 
 
-def of_kind(kind: str, items: Sequence[Item] = ITEMS, per_kind: int = 99) -> list[Probe]:
-    return [probe for probe in make(items, NANDA, per_kind) if probe.kind == kind]
+def of_kind(kind: str, items: Sequence[Annotation] = ITEMS, per_kind: int = 99) -> list[Item]:
+    return [probe for probe in make(items, NANDA, per_kind) if probe.probe == kind]
 
 
-def given(probe: Probe) -> dict[str, str]:
+def given(probe: Item) -> dict[str, str]:
     return next(dict(moves) for paper, moves in ITEMS if paper == probe.paper)
 
 
-def changes(probe: Probe) -> dict[str, str]:
+def changes(probe: Item) -> dict[str, str]:
     return {move: text for move, text in probe.moves.items() if text != given(probe)[move]}
 
 
 def test_the_items_are_good_and_give_one_probe_of_each_kind() -> None:
     assert [find(paper, moves, NANDA) for paper, moves in ITEMS] == [()] * len(ITEMS)
     probes = make(ITEMS, NANDA, 99, kinds=KINDS)
-    assert Counter(probe.kind for probe in probes) == dict.fromkeys(KINDS, len(ITEMS))
-    assert list(dict.fromkeys(probe.kind for probe in probes)) == list(KINDS)
+    assert Counter(probe.probe for probe in probes) == dict.fromkeys(KINDS, len(ITEMS))
+    assert list(dict.fromkeys(probe.probe for probe in probes)) == list(KINDS)
     assert all(tuple(probe.moves) == NANDA.names for probe in probes)
     for seed in range(4):
         few = make(ITEMS, NANDA, 4, seed, KINDS)
-        assert Counter(probe.kind for probe in few) == dict.fromkeys(KINDS, 4)
+        assert Counter(probe.probe for probe in few) == dict.fromkeys(KINDS, 4)
         assert len(make(ITEMS, NANDA, 99, seed, KINDS)) == len(KINDS) * len(ITEMS)
 
 
@@ -189,7 +192,7 @@ def test_the_same_seed_gives_the_same_probes_and_another_others() -> None:
 
 
 def test_further_items_push_probes_out_and_change_none() -> None:
-    few = [probe for probe in make(ITEMS[:6], NANDA, 99) if probe.kind != "other-paper"]
+    few = [probe for probe in make(ITEMS[:6], NANDA, 99) if probe.probe != "other-paper"]
     many = make(ITEMS, NANDA, 99)
     assert all(probe in many for probe in few)
     assert [probe for probe in many if probe in few] == few, "and they keep their order"
@@ -216,7 +219,7 @@ def test_nothing_gives_nothing() -> None:
 def test_the_gates_do_not_know_the_filler_by_heart() -> None:
     clauses = [" ".join(words(clause)) for clause in FILLER]
     assert len(set(clauses)) == len(FILLER) >= 40
-    for phrase in STOCK_PHRASES:
+    for phrase in phrases().stock:
         assert not any(f" {phrase} " in f" {clause} " for clause in clauses)
     runs = [
         " ".join(said[i : i + PHRASE])
@@ -225,6 +228,80 @@ def test_the_gates_do_not_know_the_filler_by_heart() -> None:
         for i in range(len(said) - PHRASE + 1)
     ]
     assert len(set(runs)) == len(runs), "no two clauses share a phrase"
+
+
+# The kinds that no gate can find
+
+FERRY = Paper(
+    "id",
+    "ferry",
+    "",
+    "Long queues waste the time of ferry passengers. We present Tidewatch, a booking tool that "
+    "spreads arrivals over the day. In a trial at 14 harbours with 380 passengers, it reduces the "
+    "mean waiting time from 52 to 31 minutes, and outperforms a plain timetable. The trial covers "
+    "summer months only. Harbours can adopt it without new staff.",
+)
+MOVES = {
+    "claim": "Tidewatch reduces the waiting time of ferry passengers by spreading their arrivals.",
+    "evidence": "A trial at 14 harbours with 380 passengers lowers the mean from 52 to 31 minutes.",
+    "method": "A booking tool spreads the arrivals of passengers over the day of a harbour.",
+    "scope": "Ferry passengers at harbours where long queues waste their time.",
+    "limitation": "The trial covers summer months only.",
+    "comparison": "It outperforms a plain timetable in the mean waiting time of passengers.",
+    "implication": "Harbours can adopt the booking tool without any new staff.",
+    "novelty": "Not stated.",
+}
+
+
+def subtle(kind: str, seed: int = 0) -> Item:
+    (probe,) = make([(FERRY, MOVES)], NANDA, 1, seed, (kind,))
+    return probe
+
+
+@pytest.mark.parametrize("kind", SUBTLE)
+@pytest.mark.parametrize("seed", range(8))
+def test_subtle_probes_pass_the_gates(kind: str, seed: int) -> None:
+    probe = subtle(kind, seed)
+    assert probe.moves != MOVES
+    assert probe.changed
+    assert probe.findings == find(FERRY, MOVES, NANDA) == ()
+
+
+def test_two_stated_moves_are_exchanged() -> None:
+    probe = subtle("moves-swapped")
+    one, other = probe.changed.removesuffix(" were exchanged").split(" and ")
+    assert (probe.moves[one], probe.moves[other]) == (MOVES[other], MOVES[one])
+    assert probe.moves["novelty"] == "Not stated."
+
+
+def test_a_number_becomes_another_of_the_abstract() -> None:
+    probe = subtle("number-misplaced")
+    before, after = probe.changed.partition(": ")[2].split(" became ")
+    assert before in MOVES["evidence"]
+    assert after in FERRY.abstract
+    assert probe.moves["evidence"] == MOVES["evidence"].replace(before, after, 1)
+
+
+def test_a_word_becomes_its_opposite() -> None:
+    probe = subtle("meaning-turned", seed=3)
+    name = probe.changed.partition(":")[0]
+    before, after = probe.changed.split("'")[1::2]
+    assert probe.moves[name] == MOVES[name].replace(before, after)
+
+
+@pytest.mark.parametrize("kind", SUBTLE)
+def test_no_subtle_probe_of_an_annotation_that_gives_none(kind: str) -> None:
+    moves = {**dict.fromkeys(MOVES, "Not stated."), "claim": "Tidewatch is a tool of some use."}
+    paper = Paper("id", "1", "", "Tidewatch is a tool of some use, and nothing else is said.")
+    assert make([(paper, moves)], NANDA, 1, kinds=(kind,)) == []
+
+
+def test_subtle_probes_come_last() -> None:
+    found = [probe.probe for probe in make([(FERRY, MOVES)], NANDA, 5)]
+    assert [kind for kind in found if kind in SUBTLE] == list(SUBTLE) == found[-3:]
+
+
+# The gates
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -239,8 +316,8 @@ def test_the_gates_find_the_probes_of_the_gold() -> None:
             (Paper("id", row["arxiv_id"], "", row["abstract"]), row) for row in csv.DictReader(file)
         ]
     probes = make(items, NANDA, 60, kinds=KINDS)
-    made = Counter(probe.kind for probe in probes)
-    found = Counter(probe.kind for probe in probes if find(probe.paper, probe.moves, NANDA))
+    made = Counter(probe.probe for probe in probes)
+    found = Counter(probe.probe for probe in probes if find(probe.paper, probe.moves, NANDA))
     assert all(made[kind] >= 25 for kind in KINDS)
     assert found.total() / made.total() >= 0.95
     assert all(found[kind] / made[kind] >= 0.95 for kind in KINDS)

@@ -44,7 +44,7 @@ from skills.curate.curator import Vote
 from skills.curate.inputs import probes
 from skills.curate.job import CurateJob
 from skills.curate.panel import panel
-from skills.curate.store import ballots
+from skills.curate.store.ballots import Ballots
 from skills.nanda.framework import nanda
 
 __all__ = ["a_desk"]
@@ -134,7 +134,7 @@ def test_ctrl_c_saves_what_is_done_and_the_same_line_completes_it(desk: Desk) ->
     assert outcome.result.code == 130
     stopped = outcome.result.stopped
     assert isinstance(stopped, Interrupted)
-    assert "annotations and probes are judged, and their votes are kept" in str(stopped.hint)
+    assert "annotations and probes are judged, and their votes are stored" in str(stopped.hint)
     assert desk.kept() == ids(3)
     assert list(desk.rejected()) == ids(1, 8)
     assert [one["decision"] for one in desk.log("annotation")].count("pending") == 4
@@ -206,7 +206,7 @@ def test_a_judge_that_goes_away_stops_the_job_and_says_how_to_go_on(desk: Desk) 
     assert list(desk.rejected()) == ids(1)
     assert str(outcome.result.stopped) == (
         f"the server cannot be reached. Start it. 1 of {3 + len(KINDS)} annotations and probes are "
-        "judged, and their votes are kept; the same line goes on from there."
+        "judged, and their votes are stored; the same command continues from there."
     )
     later = desk.again()
     later.curate("--explain")
@@ -336,7 +336,7 @@ def test_another_judge_that_goes_on_says_that_it_begins_anew(desk: Desk) -> None
     [line] = [line for line in later.said.splitlines() if "another judge" in line]
     assert line.endswith(
         "agent.csv was judged by producer (fake producer) before; producer (fake producer) is "
-        "another judge and shares none of its votes: it begins anew"
+        "another judge, whose votes are all requested anew"
     )
     again = later.again(other)
     again.curate()
@@ -356,7 +356,7 @@ def test_a_failed_ballot_takes_no_other_along_and_keeps_its_reply(desk: Desk) ->
     assert (found["decision"], found["details"]) == ("failed", "InvalidReply: it said nothing")
     [ballot] = rows_of(desk, "SELECT * FROM ballots WHERE status = 'failed'")
     assert (ballot["raw_reply"], ballot["attempts"], ballot["retryable"]) == ("<half", 1, 0)
-    assert "1 failed (--retry-failed redoes them)" in desk.said
+    assert "1 failed (--retry-failed retries them)" in desk.said
     assert "InvalidReply: it said nothing" in str(desk.log("annotation")[1]["error"])
     assert [run["status"] for run in rows_of(desk, "SELECT status FROM runs")] == ["failed"]
 
@@ -479,7 +479,7 @@ def test_what_another_process_has_judged_is_not_taken_back_by_a_failure(desk: De
     def judged(db: Any, served: ServedModel) -> None:
         judge = curator.Judge(PANEL, served, nanda(), FORM)
         votes = [Vote(name, 4.0, 1.0, {"4": 1.0}, 9, 0, 0.1) for name in NAMES]
-        ballots.keep(db, ballots.key_of(item(1), judge), item(1), judge, votes, None)
+        Ballots(db, judge).save(item(1), votes)
 
     desk.rows(1)
     desk.judge.faults[1] = other

@@ -8,17 +8,17 @@ import random
 import pytest
 
 from harness.errors import InputError
-from skills.curate.statistics.separation import Auroc, Line, Seen, added, auroc
+from skills.curate.statistics.separation import Auroc, Line, Outcome, added, auroc
 from skills.reporting.statistics import Share
 
 NAMES = ("facts", "methods", "editor")
 
 
-def verdict(text: str) -> Seen:
+def verdict(text: str) -> Outcome:
     """ "gate", or the votes: "+-?"."""
     if text == "gate":
-        return Seen(gated=True)
-    return Seen(False, tuple({"+": True, "-": False, "?": None}[sign] for sign in text))
+        return Outcome(gated=True)
+    return Outcome(False, tuple({"+": True, "-": False, "?": None}[sign] for sign in text))
 
 
 BAD = [verdict(row) for row in ("gate", "gate", "gate", "--+", "-++", "++-", "+++", "?--", "?+-")]
@@ -96,44 +96,39 @@ def test_the_interval_holds_the_true_area_about_as_often_as_it_says() -> None:
 
 
 def test_each_persona_is_measured_on_what_the_gates_let_through() -> None:
-    found = added(BAD, GOOD, NAMES, 2)
-    assert found.gates == Line("gates", Share(3, 9), Share(1, 5))
-    assert found.personas == (
+    assert added(BAD, GOOD, NAMES, 2) == [
+        Line("gates", Share(3, 9), Share(1, 5)),
         Line("facts", Share(2, 4), Share(1, 4), alone=1, no_vote=2),
         Line("methods", Share(2, 6), Share(2, 4), alone=0, no_vote=0),
         Line("editor", Share(3, 6), Share(0, 3), alone=2, no_vote=1),
-    )
-    assert found.panel == Line("panel", Share(2, 5), Share(1, 4), no_vote=1)
-    assert found.together == Line("together", Share(5, 8), Share(2, 5), no_vote=1)
-    assert [line.who for line in found.lines] == ["gates", *NAMES, "panel", "together"]
+        Line("panel", Share(2, 5), Share(1, 4), no_vote=1),
+        Line("together", Share(5, 8), Share(2, 5), no_vote=1),
+    ]
 
 
 def test_a_persona_that_rejects_without_looking_has_no_edge() -> None:
-    bad = [Seen(False, (turn, False)) for turn in (True, False)] * 10
-    good = [Seen(False, (turn, True)) for turn in (True, False)] * 10
-    found = added(bad, good, ("coin", "judge"), 1)
-    assert [line.edge for line in found.personas] == [0.0, 1.0]
-    read = json.loads(json.dumps(found.as_dict()))["lines"][1]
+    bad = [Outcome(False, (turn, False)) for turn in (True, False)] * 10
+    good = [Outcome(False, (turn, True)) for turn in (True, False)] * 10
+    _, *found, _, _ = added(bad, good, ("coin", "judge"), 1)
+    assert [line.edge for line in found] == [0.0, 1.0]
+    read = json.loads(json.dumps(found[0].as_dict()))
     assert (read["who"], read["edge"], read["alone"]) == ("coin", 0.0, 0)
     assert (read["caught"]["share"], read["cost"]["of"]) == (0.5, 20)
 
 
 def test_where_the_gates_catch_all_there_is_nothing_to_add() -> None:
-    found = added([verdict("gate")] * 4, GOOD, NAMES, 2)
-    assert found.gates.caught == Share(4, 4)
-    assert [line.caught for line in found.personas] == [Share(0, 0)] * 3
-    assert found.panel.edge is None
-    assert found.together.caught == Share(4, 4)
-    assert added([], [], NAMES, 2).together.as_dict()["edge"] is None
+    gates, *personas, panel, together = added([verdict("gate")] * 4, GOOD, NAMES, 2)
+    assert gates.caught == together.caught == Share(4, 4)
+    assert [line.caught for line in personas] == [Share(0, 0)] * 3
+    assert panel.edge is None
+    assert added([], [], NAMES, 2)[-1].as_dict()["edge"] is None
 
 
 def test_votes_of_gated_annotations_change_nothing() -> None:
-    judged_too = [Seen(v.gated, v.passes or (False, True, False)) for v in BAD]
+    judged_too = [Outcome(v.gated, v.passes or (False, True, False)) for v in BAD]
     assert added(judged_too, GOOD, NAMES, 2) == added(BAD, GOOD, NAMES, 2)
 
 
-def test_missing_votes_and_impossible_bars_are_errors() -> None:
-    with pytest.raises(ValueError, match="2 votes of 3 personas"):
-        added([verdict("+-")], GOOD, NAMES, 2)
+def test_an_impossible_number_of_votes_is_an_error() -> None:
     with pytest.raises(InputError, match="cannot give 4 votes"):
         added(BAD, GOOD, NAMES, 4)

@@ -27,9 +27,9 @@ from harness.models.pool import ServedModel
 from harness.testing import fake_models
 from skills.corpus.db.connection import open_corpus
 from skills.curate import curator
-from skills.curate.curator import VoteForm
 from skills.curate.panel import panel
 from skills.curate.panel.panel import Panel
+from skills.curate.panel.vote_mode import VoteForm
 from skills.curate.store.ballots import key_of
 from skills.nanda.framework import nanda
 

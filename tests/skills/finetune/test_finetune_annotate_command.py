@@ -120,7 +120,7 @@ def test_it_runs_by_itself_and_as_a_module(started: list[str], here: Path) -> No
         check=False,
     )
     assert ran.returncode == 2
-    assert "Error: ft: remembers no recipe" in ran.stderr
+    assert "Error: ft: has no valid recipe" in ran.stderr
 
 
 def test_a_python_without_the_dependencies_hands_over(here: Path) -> None:

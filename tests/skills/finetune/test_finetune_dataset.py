@@ -195,7 +195,7 @@ def test_rows_that_do_not_fit_the_schema_are_listed_with_file_row_and_reason(mad
         ("line 3", "claim is empty; scope is empty"),
         ("line 4", "has no abstract"),
         ("line 5", "method is longer than 320 characters"),
-        ("line 7", "novelty cannot stand on one line of a tagged completion"),
+        ("line 7", "novelty does not fit on one line of a tagged completion"),
     ]
     assert all("gold.csv" in each["where"] for each in left(dataset, "rejected"))
     assert written(dataset)["gold"] == 2

@@ -137,10 +137,10 @@ def test_a_checkpoint_that_is_not_there_is_refused_even_where_all_is_trained(
 @pytest.mark.parametrize(
     ("line", "within"),
     [
-        ("/finetune new.jsonl --out ft", "skills.finetune.run.preflight.check"),
+        ("/finetune new.jsonl --out ft", "skills.finetune.pipeline.check"),
         ("/finetune train ft", "skills.finetune.training.earlier.refuse_checkpoint"),
-        ("/finetune prepare ft", "skills.finetune.run.stages.perform"),
-        ("/finetune merge ft", "skills.finetune.run.stages.perform"),
+        ("/finetune prepare ft", "skills.finetune.run.stage.perform"),
+        ("/finetune merge ft", "skills.finetune.run.stage.perform"),
     ],
 )
 def test_the_same_line_typed_again_is_refused_while_the_first_is_at_work(

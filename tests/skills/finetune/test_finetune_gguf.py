@@ -51,7 +51,7 @@ def made(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[StageCon
 
 def carried(context: StageContext) -> Done:
     """Merge and convert, with the entries of the manifest."""
-    for stage in (*merge.STAGES, *gguf.STAGES):
+    for stage in (merge.STAGE, gguf.STAGE):
         inputs = stage.inputs(context)
         done = stage.perform(context)
         context.run_dir.record(stage.name, inputs, done, 1)

@@ -1,26 +1,30 @@
-"""What training holds in memory: formulas against hand-made sums, and against what was measured."""
+"""Memory of training: formulas compared with sums by hand, and with measurements."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.errors import UsageError
 from skills.finetune.model.facts import BaseFacts, all_published, published
-from skills.finetune.planning import machine
-from skills.finetune.planning.activations import adapter_activations, full_activations, logits
 from skills.finetune.planning.disk import quantized_bytes
-from skills.finetune.planning.machine import Gpu
 from skills.finetune.planning.memory import (
+    Batch,
+    Item,
+    activations,
     adapter_matrices,
-    full,
+    logits,
     nf4_bytes,
     optimizer_bytes,
-    qlora,
+    total,
+    training_memory,
 )
-from skills.finetune.planning.terms import Batch, Item, total
+from skills.finetune.run import hardware
+from skills.finetune.run.hardware import Gpu
 from skills.finetune.run.recipe import Adapter, Quantization, Recipe, Training, load, overridden
 
 # Hidden 8, 2 layers, 2 heads and 1 for keys and values of 4, MLP 16, 10 tokens, tied.
@@ -45,7 +49,7 @@ def test_shapes_of_a_tiny_base() -> None:
 
 
 @pytest.mark.parametrize("facts", all_published(), ids=lambda facts: facts.name)
-def test_the_published_shapes_give_the_published_parameters(facts: BaseFacts) -> None:
+def test_published_shapes_give_the_published_parameters(facts: BaseFacts) -> None:
     queries_and_keys = (facts.heads + 2 * facts.kv_heads) * facts.head_dim
     biases = facts.layers * queries_and_keys if "Qwen" in facts.name else 0
     norms = (2 * facts.layers + 1) * facts.hidden
@@ -53,7 +57,7 @@ def test_the_published_shapes_give_the_published_parameters(facts: BaseFacts) ->
     assert facts.parameters == facts.linear_parameters + biases + norms + tables
 
 
-def test_a_base_is_known_by_its_name_and_by_no_other() -> None:
+def test_a_base_is_known_only_by_its_name() -> None:
     assert QWEN is not None
     assert (QWEN.hidden, QWEN.layers, QWEN.heads, QWEN.kv_heads) == (3584, 28, 28, 4)
     assert (QWEN.intermediate, QWEN.vocab, QWEN.tied) == (18944, 152064, False)
@@ -90,14 +94,14 @@ def test_adapters_by_hand() -> None:
     assert trained(TINY, twice) == 112
 
 
-def test_the_adapters_of_smollm_are_those_that_were_counted_in_training() -> None:
+def test_adapter_sizes_match_those_counted_in_training() -> None:
     smollm = published("smollm2-135m-instruct")
     assert smollm is not None
     assert trained(smollm, Adapter()) == 921_600
     assert trained(smollm, Adapter(targets="all-linear")) == 4_884_480
 
 
-def test_a_layer_that_the_base_does_not_have_is_refused_by_name() -> None:
+def test_an_unknown_layer_is_refused_by_name() -> None:
     with pytest.raises(UsageError) as caught:
         adapter_matrices(TINY, Adapter(targets=("q_proj", "qkv_proj")))
     assert str(caught.value) == (
@@ -119,7 +123,7 @@ def test_all_parts_of_a_tiny_run_by_hand() -> None:
         adapter=Adapter(r=2, dropout=0.1, targets=("q_proj", "v_proj")),
         training=Training(batch=2, checkpointing=False),
     )
-    found = named(qlora(TINY, recipe, Batch(2, 5, 3), "gpu"))
+    found = named(training_memory(TINY, recipe, Batch(2, 5, 3), "gpu"))
     # A position of a layer: norms 64, attention 4x8x2, mask 5x2, MLP 3x16x2: 234; two adapters
     # with an input of 8 in 2 bytes, a mask of 8 and an A of 2 in 2 bytes: 2 x 28.
     assert found == {
@@ -135,38 +139,38 @@ def test_all_parts_of_a_tiny_run_by_hand() -> None:
     }
 
 
-def test_checkpointing_keeps_a_layers_input_and_one_layer() -> None:
+def test_checkpointing_by_hand() -> None:
     recipe = Recipe(adapter=Adapter(r=2, dropout=0), training=Training(checkpointing=True))
-    item = adapter_activations(TINY, recipe, Batch(2, 5, 3), "cpu")
+    item = activations(TINY, recipe, Batch(2, 5, 3), "cpu")
     assert item.bytes == 10 * (2 * 16 + 2 * (234 + 2 * (16 + 4)))
     masked = overridden(recipe, {"adapter.dropout": 0.1})
-    more = adapter_activations(TINY, masked, Batch(2, 5, 3), "cpu").bytes - item.bytes
+    more = activations(TINY, masked, Batch(2, 5, 3), "cpu").bytes - item.bytes
     assert more == 10 * 2 * (2 * 8 * 4)
 
 
 def test_full_fine_tuning_by_hand() -> None:
     recipe = Recipe(training=Training(batch=2, checkpointing=False))
-    found = named(full(TINY, recipe, Batch(2, 5, 3), "cpu"))
+    found = named(training_memory(TINY, recipe, Batch(2, 5, 3), "cpu", full=True))
     held = ("base in 16 bit", "base in 32 bit, which is trained", "gradients", "optimizer")
     assert sum(found[name] for name in held) == 16 * TINY.parameters
     # Linear layers and norms keep their inputs: (4 x 8 + 8 + 16) x 2 bytes more.
-    assert full_activations(TINY, recipe, Batch(2, 5, 3)).bytes == 10 * 3 * (234 + 112)
+    assert activations(TINY, recipe, Batch(2, 5, 3), "cpu", full=True).bytes == 10 * 3 * (234 + 112)
     assert "process" in found
 
 
 def test_without_quantization_it_is_lora() -> None:
     recipe = Recipe(quantization=Quantization(kind="none"))
-    found = named(qlora(TINY, recipe, Batch(2, 5, 3), "cpu"))
+    found = named(training_memory(TINY, recipe, Batch(2, 5, 3), "cpu"))
     assert found["base in bfloat16"] == 2 * 1272
     assert "base in NF4" not in found
     assert "a layer unpacked for use" not in found
     wide = overridden(recipe, {"quantization.compute": "float32"})
-    assert named(qlora(TINY, wide, Batch(2, 5, 3), "cpu"))["base in float32"] == 4 * 1272
+    assert named(training_memory(TINY, wide, Batch(2, 5, 3), "cpu"))["base in float32"] == 4 * 1272
 
 
-def test_unpacked_weights_are_as_large_as_what_is_computed_in() -> None:
+def test_unpacked_weights_have_the_compute_type() -> None:
     recipe = Recipe(quantization=Quantization(unpacked=True))
-    found = named(qlora(TINY, recipe, Batch(2, 5, 3), "cpu"))
+    found = named(training_memory(TINY, recipe, Batch(2, 5, 3), "cpu"))
     assert found["base in NF4, unpacked"] == 2 * 1152
     assert found["base in bfloat16"] == 2 * (1272 - 1152)
     assert "base in NF4" not in found
@@ -175,7 +179,7 @@ def test_unpacked_weights_are_as_large_as_what_is_computed_in() -> None:
 
 def test_the_lessons_figures() -> None:
     assert QWEN is not None
-    items = qlora(QWEN, LESSON, Batch(4, 800, 260), "gpu")
+    items = training_memory(QWEN, LESSON, Batch(4, 800, 260), "gpu")
     held = sum(item.bytes for item in items if item.held)
     assert [item.name for item in items if item.held] == [
         "base in NF4",
@@ -187,17 +191,17 @@ def test_the_lessons_figures() -> None:
     assert 5.5e9 < held < 5.7e9
     assert 2 * QWEN.parameters == pytest.approx(15.2e9, rel=0.01)
     assert total(items) < 12e9
-    assert total(full(QWEN, LESSON, Batch(4, 800, 260), "gpu")) > 120e9
+    assert total(training_memory(QWEN, LESSON, Batch(4, 800, 260), "gpu", full=True)) > 120e9
     everywhere = logits(QWEN, 4 * 800, "all").bytes
     assert everywhere / logits(QWEN, 4 * 260, "completion").bytes == pytest.approx(800 / 260)
 
 
-def test_a_cpu_run_needs_about_what_was_measured() -> None:
-    """9.4 GB were resident: batch 8, all-linear, gold rows (shared/research/facts.md)."""
+def test_memory_of_a_cpu_run_matches_the_measured_one() -> None:
+    """9.4 GB were resident with batch 8, all-linear, gold rows."""
     smollm = published("smollm2-135m-instruct")
     assert smollm is not None
     recipe = load("smollm2-cpu")
-    need = total(qlora(smollm, recipe, Batch(8, 560, 260), "cpu"))
+    need = total(training_memory(smollm, recipe, Batch(8, 560, 260), "cpu"))
     assert 7.5e9 < need < 11e9
 
 
@@ -210,79 +214,55 @@ def test_a_cpu_run_needs_about_what_was_measured() -> None:
         ("HuggingFaceTB/SmolLM2-135M-Instruct", "Q4_K_M", 105_600_000),
     ],
 )
-def test_quantized_files_are_as_large_as_those_that_are_published(
-    name: str, kind: str, size: int
-) -> None:
+def test_sizes_of_quantized_files_match_published_ones(name: str, kind: str, size: int) -> None:
     facts = published(name)
     assert facts is not None
     assert quantized_bytes(facts, kind) == pytest.approx(size, rel=0.01)
 
 
-def meminfo(tmp_path: Path, available: int) -> Path:
-    path = tmp_path / "meminfo"
-    path.write_text(f"MemTotal:  9000000 kB\nMemAvailable: {available} kB\n")
-    return path
-
-
-def test_memory_is_what_the_kernel_and_the_container_leave(tmp_path: Path) -> None:
-    path = meminfo(tmp_path, 8_000_000)
-    assert machine.available_memory(path, tmp_path) == 8_000_000 * 1024
-    for name, text in (
-        ("memory.max", "4000000000"),
-        ("memory.current", "3500000000"),
-        ("memory.stat", "anon 3000000000\ninactive_file 400000000\n"),
-    ):
-        (tmp_path / name).write_text(text)
-    assert machine.available_memory(path, tmp_path) == 900_000_000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert machine.available_memory(path, tmp_path) == 8_000_000 * 1024
-
-
-def test_gpus_are_read_from_nvidia_smi() -> None:
-    lines = "0, GPU-aa11, NVIDIA T4, 15000, 15360\n1, GPU-bb22, NVIDIA L4, [N/A], 23034\n"
-    (found,) = machine.installed_gpus(lambda: lines)
-    assert found == ("0", "GPU-aa11", Gpu("NVIDIA T4", 15000 << 20, 15360 << 20))
-
-    def missing() -> str:
-        raise FileNotFoundError("nvidia-smi")
-
-    assert machine.installed_gpus(missing) == ()
-    assert machine.installed_gpus(lambda: "NVIDIA-SMI has failed\n") == ()
+class FakeCuda:
+    def __init__(self, available: bool) -> None:
+        self.is_available = lambda: available
+        self.get_device_name = lambda: "NVIDIA T4"
+        self.mem_get_info = lambda: (15000, 16000)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "names"),
+    ("available", "cuda", "gpus", "unused"),
     [
-        (None, "ab"),
-        ("", ""),
-        ("1", "b"),
-        ("1,0", "ba"),
-        ("GPU-aa", "a"),
-        ("-1", ""),
-        ("0,7,1", "a"),
+        (True, "12.8", (Gpu("NVIDIA T4", 15000, 16000),), ""),
+        (False, "12.8", (), ""),
+        (False, None, (), "the installed torch is a build without CUDA"),
     ],
 )
-def test_gpus_that_are_hidden_are_not_counted_on(wanted: str | None, names: str) -> None:
-    gpus = (("0", "GPU-aa11", Gpu("a", 1, 1)), ("1", "GPU-bb22", Gpu("b", 1, 1)))
-    environment = {} if wanted is None else {"CUDA_VISIBLE_DEVICES": wanted}
-    assert "".join(gpu.name for gpu in machine.visible(gpus, environment)) == names
+def test_gpus_are_detected_with_torch(
+    monkeypatch: pytest.MonkeyPatch, available: bool, cuda: Any, gpus: Any, unused: str
+) -> None:
+    torch = SimpleNamespace(
+        cuda=FakeCuda(available), version=SimpleNamespace(cuda=cuda), __spec__=object()
+    )
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    found = hardware.find()
+    assert (found.gpus, found.gpu_unused) == (gpus, unused)
+    assert found.memory > 0
+    assert found.cores > 0
 
 
-def test_a_torch_without_cuda_is_seen_by_its_version() -> None:
-    assert machine.torch_has_cuda(lambda _: "2.9.0+cu128")
-    assert machine.torch_has_cuda(lambda _: "2.9.0")
-    assert not machine.torch_has_cuda(lambda _: "2.9.0+cpu")
+def test_without_torch_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert hardware.find().gpu is None
 
 
-def test_the_disk_of_a_folder_that_is_not_there_yet_is_its_parents(tmp_path: Path) -> None:
-    found = machine.disk(tmp_path / "a" / "b")
+def test_a_missing_folder_has_the_disk_of_its_parent(tmp_path: Path) -> None:
+    found = hardware.disk(tmp_path / "a" / "b")
     assert found.free > 0
     assert found.device == tmp_path.stat().st_dev
 
 
 @pytest.mark.train
 @pytest.mark.parametrize("double", [True, False])
-def test_nf4_is_as_large_as_bitsandbytes_makes_it(double: bool) -> None:
+def test_nf4_size_matches_bitsandbytes(double: bool) -> None:
     torch = pytest.importorskip("torch", reason="the finetune extra is not installed")
     bitsandbytes = pytest.importorskip("bitsandbytes", reason="the finetune extra is missing")
     weight = bitsandbytes.nn.Params4bit(
@@ -295,7 +275,7 @@ def test_nf4_is_as_large_as_bitsandbytes_makes_it(double: bool) -> None:
 
 
 def kept_by_autograd(recipe: Recipe, shapes: dict[str, Any], batch: Batch) -> int:
-    """Bytes that the forward pass of a random Llama keeps, weights aside; one row has padding."""
+    """Return the bytes that the forward pass of a random Llama keeps; one row has padding."""
     import peft
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -331,7 +311,7 @@ def kept_by_autograd(recipe: Recipe, shapes: dict[str, Any], batch: Batch) -> in
 @pytest.mark.train
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("targets", [("q_proj", "v_proj"), "all-linear"])
-def test_activations_are_those_that_autograd_keeps(targets: Any) -> None:
+def test_activations_match_what_autograd_keeps(targets: Any) -> None:
     for name in ("torch", "transformers", "peft"):
         pytest.importorskip(name, reason="the finetune extra is not installed")
     facts = BaseFacts("small", 128, 4, 4, 2, 32, 320, 500, True, 0, "a test")
@@ -345,6 +325,6 @@ def test_activations_are_those_that_autograd_keeps(targets: Any) -> None:
     }
     recipe = Recipe(adapter=Adapter(r=8, targets=targets), training=Training(checkpointing=False))
     batch = Batch(4, 200, 100)
-    planned = adapter_activations(facts, recipe, batch, "cpu").bytes
+    planned = activations(facts, recipe, batch, "cpu").bytes
     forward = planned * facts.layers / (facts.layers + 1)
     assert kept_by_autograd(recipe, shapes, batch) == pytest.approx(forward, rel=0.05)

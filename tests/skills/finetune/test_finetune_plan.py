@@ -1,4 +1,4 @@
-"""The stage `plan`: what a run will take, and what cannot be, said before a weight is loaded."""
+"""/finetune plan: rows, memory, disk and time of a run, and its refusals, without any weights."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ from harness.errors import InputError, UsageError
 from harness.runs import targets
 from harness.settings import CODE_ROOT
 from skills.finetune.model.facts import PUBLISHED, published
-from skills.finetune.planning import judgement as plan_judgement
-from skills.finetune.planning import text as plan_text
+from skills.finetune.planning import advice, report
 from skills.finetune.planning.disk import base_artifacts
-from skills.finetune.planning.machine import Disk, Gpu, Machine
-from skills.finetune.planning.plan import Plan, check, plan
-from skills.finetune.planning.steps import checkpoints
-from skills.finetune.planning.terms import total
+from skills.finetune.planning.memory import total
+from skills.finetune.planning.plan import Plan, check, checkpoints, plan
+from skills.finetune.run.hardware import Disk, Gpu, Machine
 from skills.finetune.run.recipe import Training, load, presets
 from skills.finetune.run.run_dir import Done
 from skills.finetune.run.stage import StageContext
@@ -48,16 +46,16 @@ BYTES = {
         "merges": [],
     },
 }
-"""A tokenizer.json of which every byte is a token."""
+"""A tokenizer.json in which every byte is a token."""
 
 
 def with_gpu(free: float) -> Machine:
-    """A machine with a GPU that has so many bytes free."""
+    """Return a machine with a GPU that has `free` bytes."""
     return Machine(64 * GIB, (Gpu("NVIDIA T4", int(free), 16 * GIB),), 4)
 
 
 def room(free: int = 1 << 50) -> Any:
-    """A disk for every folder with so many bytes free."""
+    """Return a function that gives every folder a disk with `free` bytes."""
     return lambda path: Disk(path, free, 1)
 
 
@@ -86,7 +84,7 @@ def planned(
 
 
 def prepared(context: StageContext, rows: Sequence[tuple[int, int]], **facts: Any) -> StageContext:
-    """`work` with rows of these (tokens, completion tokens) prepared from its data."""
+    """Return `context` with prepared rows of these (tokens, completion tokens)."""
     folder = context.run_dir.prepared
     folder.mkdir(parents=True)
     lines = [
@@ -114,23 +112,23 @@ def prepared(context: StageContext, rows: Sequence[tuple[int, int]], **facts: An
     return context
 
 
-def test_without_the_weights_it_goes_on_from_what_is_published(tmp_path: Path) -> None:
+def test_without_the_weights_published_shapes_are_used(tmp_path: Path) -> None:
     found = planned(tmp_path)
     assert found.facts.source == PUBLISHED
-    text = plan_text.show(found)
+    text = report.show(found)
     assert "(from the published config, the weights are not here)" in text
     assert "note: the base is not on this machine" in text
     assert found.refusals == ()
 
 
-def test_a_base_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_base_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         planned(tmp_path, base="Somebody/Something-9B")
-    assert "nothing is known of the base Somebody/Something-9B" in str(caught.value)
+    assert "the base Somebody/Something-9B is unknown and not on this machine" in str(caught.value)
     assert caught.value.exit_code == 2
 
 
-def test_tokens_are_estimated_where_no_tokenizer_is_at_hand(tmp_path: Path) -> None:
+def test_tokens_are_estimated_without_a_tokenizer(tmp_path: Path) -> None:
     context = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
     found = plan(context, LARGE, room())
     assert found.rows.estimated
@@ -143,7 +141,7 @@ def test_tokens_are_estimated_where_no_tokenizer_is_at_hand(tmp_path: Path) -> N
     assert found.batch.completion == 62 + 1
 
 
-def test_a_base_in_a_folder_is_counted_by_its_own_tokenizer(tmp_path: Path) -> None:
+def test_tokens_are_counted_with_the_tokenizer_of_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "base"
     folder.mkdir()
     config = {
@@ -164,7 +162,7 @@ def test_a_base_in_a_folder_is_counted_by_its_own_tokenizer(tmp_path: Path) -> N
     assert "the base is not on this machine" not in " ".join(found.notes)
 
 
-def test_prepared_rows_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_prepared_rows_are_used_unchanged(tmp_path: Path) -> None:
     context = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
     prepared(
         context, [(100, 30), (300, 20), (200, 80)], sample=[["Say a.\n", False], ["a<end>", True]]
@@ -174,8 +172,8 @@ def test_prepared_rows_are_taken_as_they_are(tmp_path: Path) -> None:
     assert found.rows.completions == (30, 20, 80)
     assert (found.rows.tokens, found.rows.dev, found.rows.estimated) == (600, 1, False)
     assert (found.batch.rows, found.batch.length, found.batch.completion) == (3, 300, 80)
-    text = plan_text.show(found)
-    assert 'one row; "+" is what the loss is taken of\n  Say a.\n+ a<end>' in text
+    text = report.show(found)
+    assert 'one row; "+" marks the part in the loss\n  Say a.\n+ a<end>' in text
     assert said(context) == ""
 
 
@@ -188,7 +186,7 @@ def test_prepared_rows_are_taken_as_they_are(tmp_path: Path) -> None:
         {"base": "Qwen/Qwen2.5-3B-Instruct"},
     ],
 )
-def test_rows_that_were_prepared_for_another_recipe_are_not_taken(
+def test_rows_prepared_for_another_recipe_are_not_used(
     tmp_path: Path, changes: Mapping[str, Any]
 ) -> None:
     data = data_set(tmp_path)
@@ -198,7 +196,7 @@ def test_rows_that_were_prepared_for_another_recipe_are_not_taken(
     assert found.rows.count > 1
 
 
-def test_rows_that_were_prepared_of_other_data_are_not_taken(tmp_path: Path) -> None:
+def test_rows_prepared_from_other_data_are_not_used(tmp_path: Path) -> None:
     context = prepared(work_over(tmp_path, QWEN, {}, data_set(tmp_path)), [(100, 30)])
     assert not plan(context, LARGE, room()).rows.estimated
     data_set(tmp_path, count=41)
@@ -208,19 +206,19 @@ def test_rows_that_were_prepared_of_other_data_are_not_taken(tmp_path: Path) -> 
     assert plan(context, LARGE, room()).rows.estimated
 
 
-def test_a_folder_alone_is_planned_from_what_is_prepared(tmp_path: Path) -> None:
+def test_a_folder_is_planned_from_its_prepared_rows(tmp_path: Path) -> None:
     context = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
     prepared(context, [(100, 30)])
     alone = replace(context, data=None)
     assert plan(alone, LARGE, room()).rows.count == 1
 
 
-def test_without_data_and_without_prepared_rows_it_is_refused(tmp_path: Path) -> None:
+def test_without_data_and_prepared_rows_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there are no rows: nothing is prepared in"):
         plan(work_over(tmp_path, QWEN), LARGE, room())
 
 
-def test_a_file_that_is_no_data_set_is_refused_by_its_line(tmp_path: Path) -> None:
+def test_an_invalid_data_set_is_refused_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         plan(work_over(tmp_path, QWEN, {}, data_set(tmp_path, completion="")), LARGE, room())
     assert "line 1" in str(caught.value)
@@ -233,19 +231,19 @@ def test_steps_and_checkpoints(tmp_path: Path) -> None:
     found = plan(context, LARGE, room())
     # Nine rows are five batches, and they three steps; three epochs.
     assert (found.steps.per_epoch, found.steps.last) == (3, 9)
-    assert "9 of 4 rows (batch 2 x accumulation 2), 3 epochs of 3" in plan_text.show(found)
+    assert "9 of 4 rows (batch 2 x accumulation 2), 3 epochs of 3" in report.show(found)
     assert checkpoints(563, Training()) == (6, 6)
     assert checkpoints(563, Training(keep=2)) == (6, 4)
     assert checkpoints(100, Training(keep=2)) == (1, 1)
 
 
-def test_max_steps_cuts_a_plan_short(tmp_path: Path) -> None:
+def test_max_steps_limits_the_steps(tmp_path: Path) -> None:
     found = planned(tmp_path, training__max_steps=4)
     assert found.steps.last == 4
-    assert "4 of 16 rows (batch 4 x accumulation 4), max_steps" in plan_text.show(found)
+    assert "4 of 16 rows (batch 4 x accumulation 4), max_steps" in report.show(found)
 
 
-def test_rows_that_are_too_long_are_told(tmp_path: Path) -> None:
+def test_rows_that_are_too_long_are_counted(tmp_path: Path) -> None:
     long = data_set(tmp_path, count=1, words=300, source="agent").read_text()
     data = data_set(tmp_path)
     data.write_text(data.read_text() + long.replace('"p0"', '"p40"'))
@@ -259,124 +257,95 @@ def test_rows_that_are_too_long_are_told(tmp_path: Path) -> None:
 def test_no_row_that_fits_is_refused(tmp_path: Path) -> None:
     found = planned(tmp_path, training__max_length=64)
     (refusal,) = found.refusals
-    assert str(refusal).startswith(
-        "there is no row to train on, for all have more than 64 tokens. "
-    )
+    assert str(refusal).startswith("there is no row to train on: all have more than 64 tokens. ")
 
 
-def test_less_than_a_step_is_told(tmp_path: Path) -> None:
+def test_less_than_a_step_is_noted(tmp_path: Path) -> None:
     context = prepared(work_over(tmp_path, QWEN, {}, data_set(tmp_path)), [(100, 30)] * 3)
     (note,) = [note for note in plan(context, LARGE, room()).notes if "step" in note]
     assert note.startswith("3 rows are less than one step of 16")
 
 
-def test_the_lesson_beside_full_fine_tuning(tmp_path: Path) -> None:
+def test_the_text_compares_the_lesson_with_full_tuning(tmp_path: Path) -> None:
     found = planned(tmp_path)
     assert 5e9 < found.held < 6.5e9
     assert 14e9 < found.weights_16bit < 15.5e9
-    text = plan_text.show(found)
+    text = report.show(found)
     assert "weights, adapter, gradients and optimizer: 5.6 GB" in text
     assert "the weights alone in 16 bit: 15.2 GB" in text
     for item in (*found.memory, *found.full):
         assert item.name in text
         assert item.formula in text
     assert "this machine: GPU NVIDIA A100, memory free: 84.8 GB" in text
-    assert "peak as measured: not measured" in text
+    assert "measured peak: not measured" in text
     assert "time         not measured" in text
 
 
-@pytest.mark.parametrize(
-    ("free", "sentence"),
-    [
-        (8.0e9, "With batch 2 and accumulation 8, the same effective batch, it needs 7.6 GB."),
-        (7.5e9, "With batch 1 and accumulation 16, the same effective batch, it needs 7.4 GB."),
-        (7.3e9, "Take a smaller base: Qwen/Qwen2.5-3B-Instruct needs 3.7 GB."),
-        (1.9e9, "Take a smaller base: HuggingFaceTB/SmolLM2-360M-Instruct needs 1.8 GB."),
-        (
-            1.0e9,
-            "No base that is known here is small enough: free memory, or take another machine.",
-        ),
-    ],
-)
-def test_what_does_not_fit_is_refused_with_the_knob_that_costs_least(
-    tmp_path: Path, free: float, sentence: str
-) -> None:
-    found = planned(tmp_path, with_gpu(free))
+def test_too_little_memory_is_refused_with_two_knobs(tmp_path: Path) -> None:
+    found = planned(tmp_path, with_gpu(8e9))
     (refusal,) = found.refusals
     assert isinstance(refusal, InputError)
     assert refusal.exit_code == 2
     assert refusal.message == (
-        f"training {QWEN} needs 8.1 GB of memory, and the GPU (NVIDIA T4) has "
-        f"{free / 1e9:.1f} GB free"
+        f"training {QWEN} needs 8.1 GB of memory, and the GPU (NVIDIA T4) has 8.0 GB free"
     )
-    assert refusal.hint == sentence
-    assert f"cannot be done: {refusal}" in plan_text.show(found)
+    assert refusal.hint == ("Use --batch 1 --accumulation 16 (7.4 GB), or a smaller base.")
+    assert f"cannot start: {refusal}" in report.show(found)
+    changed = planned(tmp_path, training__batch=1, training__accumulation=16)
+    assert total(changed.memory) == pytest.approx(7.4e9, abs=5e7)
 
 
-def test_the_knob_brings_what_it_says(tmp_path: Path) -> None:
-    changed = planned(tmp_path, training__batch=2, training__accumulation=8)
-    assert total(changed.memory) == pytest.approx(7.6e9, abs=5e7)
+@pytest.mark.parametrize(
+    ("changes", "knob"),
+    [
+        ({"training__checkpointing": False}, "--set training.checkpointing=true (8.1 GB)"),
+        ({"quantization__unpacked": True}, "--set quantization.unpacked=false (8.1 GB)"),
+        ({"quantization__kind": "none"}, "--set quantization.kind=nf4 (8.1 GB)"),
+    ],
+)
+def test_the_knob_that_saves_most_is_named(
+    tmp_path: Path, changes: Mapping[str, Any], knob: str
+) -> None:
+    (refusal,) = planned(tmp_path, with_gpu(9e9), **changes).refusals
+    assert knob in str(refusal.hint)
 
 
-def test_checkpointing_is_the_first_knob(tmp_path: Path) -> None:
-    found = planned(tmp_path, with_gpu(9e9), training__checkpointing=False)
-    (refusal,) = found.refusals
-    assert refusal.hint == (
-        "With checkpointing, which gives the same result more slowly, it needs 8.1 GB."
-    )
-
-
-def test_packed_weights_are_a_knob_where_they_would_be_unpacked(tmp_path: Path) -> None:
-    (refusal,) = planned(tmp_path, with_gpu(9e9), quantization__unpacked=True).refusals
-    assert refusal.hint == (
-        "With weights that stay packed (quantization.unpacked false), the same result more slowly, "
-        "it needs 8.1 GB."
-    )
-
-
-def test_nf4_is_a_knob_where_weights_are_not_quantized(tmp_path: Path) -> None:
-    found = planned(tmp_path, with_gpu(9e9), quantization__kind="none")
-    (refusal,) = found.refusals
-    assert refusal.hint == ("With quantization nf4, batch 1 and accumulation 16, it needs 7.4 GB.")
-
-
-def test_a_few_long_rows_are_what_does_not_fit(tmp_path: Path) -> None:
+def test_a_smaller_max_length_is_a_knob_for_few_long_rows(tmp_path: Path) -> None:
     context = work_over(tmp_path, QWEN, {"training.max_length": 8192}, data_set(tmp_path))
     prepared(context, [(500, 100)] * 20 + [(8000, 4000)])
     (refusal,) = plan(context, with_gpu(8e9), room()).refusals
-    assert refusal.hint is not None
-    assert refusal.hint.startswith("With batch 1, accumulation 16 and max_length ")
-    assert refusal.hint.endswith("1 of 21 rows are longer and must go.")
+    assert str(refusal.hint).startswith("Use --max-length 500 without 1 of 21 rows (")
 
 
-def test_without_a_gpu_it_is_the_machines_memory(tmp_path: Path) -> None:
+def test_without_a_knob_a_smaller_base_is_named(tmp_path: Path) -> None:
+    context = work_over(tmp_path, QWEN, {"training.batch": 1}, data_set(tmp_path))
+    prepared(context, [(60, 30)])
+    (refusal,) = plan(context, with_gpu(1e9), room()).refusals
+    assert refusal.hint == "Use a smaller base."
+
+
+def test_without_a_gpu_main_memory_counts(tmp_path: Path) -> None:
     found = planned(tmp_path, NO_GPU)
     assert found.place == "cpu"
     assert found.free == 24 * GIB
-    assert "there is no GPU: it would be trained on the CPU" in found.notes
+    assert "there is no GPU to use, so training runs on the CPU" in found.notes
     assert "process" in [item.name for item in found.memory]
     (refusal,) = planned(tmp_path, Machine(4 * GIB, (), 2)).refusals
-    assert "and this machine, which has no GPU to use, has 4.3 GB free" in str(refusal)
+    assert "and this machine, without a GPU to use, has 4.3 GB free" in str(refusal)
 
 
-def test_a_gpu_that_torch_cannot_use_is_told(tmp_path: Path) -> None:
+def test_a_torch_without_cuda_is_noted(tmp_path: Path) -> None:
     unused = Machine(24 * GIB, (), 2, gpu_unused="the installed torch is the build without CUDA")
-    assert "there is a GPU, but the installed torch is the build without CUDA" in (
-        planned(tmp_path, unused).notes
-    )
+    assert (
+        "there is no GPU to use, so training runs on the CPU: the installed torch is the build "
+        "without CUDA"
+    ) in planned(tmp_path, unused).notes
 
 
-def test_memory_that_is_not_known_refuses_nothing(tmp_path: Path) -> None:
-    found = planned(tmp_path, Machine(None, (), 2))
-    assert found.refusals == ()
-    assert "how much memory is free cannot be found out here" in found.notes
-    assert "memory free: not known" in plan_text.show(found)
-
-
-def test_what_hardly_fits_is_told(tmp_path: Path) -> None:
+def test_tight_memory_is_noted(tmp_path: Path) -> None:
     found = planned(tmp_path, with_gpu(8.5e9))
     assert found.refusals == ()
-    assert "it is close: 8.1 GB of 8.5 GB that are free" in found.notes
+    assert "memory is tight: 8.1 GB of 8.5 GB free" in found.notes
 
 
 def test_float16_needs_a_gpu(tmp_path: Path) -> None:
@@ -391,12 +360,12 @@ def test_a_disk_that_is_too_small_is_refused(tmp_path: Path) -> None:
     assert isinstance(refusal, InputError)
     assert str(refusal) == (
         f"{tmp_path / 'out'}: the artifacts need 35.3 GB more, and the disk has 20.0 GB free. Name "
-        "a folder on another disk with --out; the largest part is merged model, 16 bit with "
+        "a folder on another disk with --out. The largest part is merged model, 16 bit with "
         "15.2 GB."
     )
 
 
-def test_what_is_there_already_needs_no_more_disk(tmp_path: Path) -> None:
+def test_existing_files_need_no_more_disk(tmp_path: Path) -> None:
     before = planned(tmp_path, base=SMOLLM2)
     context = work_over(tmp_path, SMOLLM2, {}, tmp_path / "train.jsonl")
     context.run_dir.merged.mkdir(parents=True)
@@ -408,7 +377,7 @@ def test_what_is_there_already_needs_no_more_disk(tmp_path: Path) -> None:
     assert [one.name for one in after.artifacts][-2:] == ["base, fetched", "base, unpacked"]
 
 
-def test_a_base_that_was_unpacked_needs_no_more_disk(tmp_path: Path) -> None:
+def test_an_unpacked_base_needs_no_more_disk(tmp_path: Path) -> None:
     context = work_over(tmp_path, SMOLLM2, {}, data_set(tmp_path))
     sha256 = str(context.call.models.registry.files[SMOLLM2].sha256)
     folder = context.cache / "bases" / f"{sha256[:16]}-1"
@@ -421,7 +390,7 @@ def test_a_base_that_was_unpacked_needs_no_more_disk(tmp_path: Path) -> None:
     assert (artifact.name, artifact.bytes, artifact.missing) == ("base, unpacked", 100, 0)
 
 
-def test_two_disks_are_told_apart(tmp_path: Path) -> None:
+def test_two_disks_are_listed_separately(tmp_path: Path) -> None:
     context = work_over(tmp_path, SMOLLM2, {}, data_set(tmp_path))
 
     def disk(path: Path) -> Disk:
@@ -433,7 +402,7 @@ def test_two_disks_are_told_apart(tmp_path: Path) -> None:
     assert found.stores[1].missing == pytest.approx(cache, rel=0.5)
 
 
-def test_an_earlier_run_of_the_same_settings_gives_time_and_peak(tmp_path: Path) -> None:
+def test_time_and_peak_come_from_an_equal_earlier_run(tmp_path: Path) -> None:
     context = work_over(tmp_path, QWEN, {}, data_set(tmp_path))
     prepared(context, [(100, 30)] * 16)
     settings = context.recipe.model_dump(mode="json")
@@ -449,9 +418,9 @@ def test_an_earlier_run_of_the_same_settings_gives_time_and_peak(tmp_path: Path)
     # Three steps of 1,600 tokens at 40 a second.
     assert found.measured.seconds == pytest.approx(120)
     assert found.measured.peak == 9_000_000_030
-    text = plan_text.show(found)
-    assert "about 2 min, at 40 tokens a second as in the run that was begun here" in text
-    assert "peak as measured: 9.0 GB, in the run begun here" in text
+    text = report.show(found)
+    assert "about 2 min, at 40 tokens a second as in the earlier run here" in text
+    assert "measured peak: 9.0 GB, in the earlier run here" in text
     assert plan(context, NO_GPU, room()).measured.seconds is None
     settings["training"]["batch"] = 2
     (context.run_dir.folder / RUN).write_text(json.dumps(run))
@@ -471,8 +440,10 @@ def test_a_plan_is_json(tmp_path: Path) -> None:
     assert {one["name"] for one in data["disk"]["artifacts"]} >= {"checkpoints", "GGUF, Q4_K_M"}
 
 
-def test_check_refuses_what_the_plan_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_judgement, "MODULES", ())
+def test_check_raises_the_refusal_of_the_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advice, "MODULES", ())
     context = work_over(tmp_path, QWEN, {"quantization.kind": "none"}, data_set(tmp_path))
     assert check(context, LARGE, room()).refusals == ()
     with pytest.raises(InputError, match=r"needs .* GB of memory"):
@@ -490,7 +461,7 @@ def test_check_refuses_what_the_plan_tells(tmp_path: Path, monkeypatch: pytest.M
         ({"quantization.kind": "none", "training.optimizer": "paged_adamw_32bit"}, True),
     ],
 )
-def test_bitsandbytes_is_asked_for_where_it_is_needed(
+def test_bitsandbytes_is_required_only_where_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: Mapping[str, Any], needed: bool
 ) -> None:
     from importlib import util
@@ -499,10 +470,10 @@ def test_bitsandbytes_is_asked_for_where_it_is_needed(
     monkeypatch.setattr(
         util, "find_spec", lambda name, *rest: None if name == "bitsandbytes" else find(name, *rest)
     )
-    monkeypatch.setattr(plan_judgement, "MODULES", ())
+    monkeypatch.setattr(advice, "MODULES", ())
     context = work_over(tmp_path, QWEN, changes, data_set(tmp_path))
-    told = "bitsandbytes is not installed, without which nothing is trained"
-    assert (told in plan(context, LARGE, room()).notes) is needed
+    note = "training needs packages that are not installed: bitsandbytes"
+    assert (note in plan(context, LARGE, room()).notes) is needed
     if needed:
         with pytest.raises(UsageError, match=r"this needs bitsandbytes.*nanda-harness\[finetune\]"):
             check(context, LARGE, room())
@@ -521,22 +492,23 @@ def test_every_preset_can_be_planned(tmp_path: Path, preset: str) -> None:
     [(40, "40 s"), (90, "2 min"), (3600, "60 min"), (5400, "1 h 30 min"), (11_100, "3 h 05 min")],
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
-    assert plan_text.duration(seconds) == words
+    assert report.duration(seconds) == words
 
 
 SCRIPT = """
 import json, sys
 from pathlib import Path
+sys.modules["torch"] = None  # as if it were not installed
 sys.path.insert(0, "tests/support")
 from finetune_base import work_over
-from skills.finetune.planning import plan, text as plan_text
+from skills.finetune.planning import plan, report
 found = plan.plan(work_over(Path(sys.argv[1]), sys.argv[2], {}, Path(sys.argv[3])))
-print(plan_text.show(found))
+print(report.show(found))
 print(json.dumps(sorted(sys.modules)))
 """
 
 
-def test_no_torch_is_imported(tmp_path: Path) -> None:
+def test_a_plan_needs_no_torch_and_loads_no_model(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path), SMOLLM2, str(data_set(tmp_path))],
         capture_output=True,
@@ -546,6 +518,6 @@ def test_no_torch_is_imported(tmp_path: Path) -> None:
         check=True,
     )
     *_, modules = done.stdout.splitlines()
-    heavy = {"torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers"}
+    heavy = {"transformers", "peft", "bitsandbytes", "accelerate", "tokenizers"}
     assert heavy.isdisjoint(json.loads(modules))
     assert "no GPU" in done.stdout

@@ -27,14 +27,14 @@ def data(tmp_path: Path) -> Path:
     return path
 
 
-def test_without_the_base_it_is_what_the_data_set_says(
+def test_without_the_base_it_is_the_text_of_the_data_set(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = fake_app(tmp_path).dispatch(f'/finetune plan "{data}" --set dev_share=0').result
     assert (
-        "one row, as the data set has it: around it comes the base's chat template, which is not "
-        'at hand, and in the loss the token that ends an answer; "+" is what the loss is taken of\n'
+        "one row, as in the data set: the base's chat template is not available, nor the end "
+        'token, which the loss includes; "+" marks the part in the loss\n'
         "  Do.\n  We tally.\n+ <annotation>\n+ Claim: a\n+ </annotation>\n"
     ) in result.text
     assert result.data["rows"]["sample_decoded"] is False
@@ -42,7 +42,7 @@ def test_without_the_base_it_is_what_the_data_set_says(
 
 
 @pytest.mark.train
-def test_with_the_base_at_hand_it_is_what_prepare_makes(data: Path, tmp_path: Path) -> None:
+def test_with_the_base_it_equals_the_prepared_row(data: Path, tmp_path: Path) -> None:
     base = tiny_base(tmp_path / "base")
     context = work_over(tmp_path, base, {"dev_share": 0}, data)
     planned = rows_of(context).sample
@@ -54,7 +54,7 @@ def test_with_the_base_at_hand_it_is_what_prepare_makes(data: Path, tmp_path: Pa
 
 
 @pytest.mark.train
-def test_a_template_that_does_not_fit_is_refused_by_the_plan(data: Path, tmp_path: Path) -> None:
+def test_a_template_that_does_not_fit_is_refused(data: Path, tmp_path: Path) -> None:
     base = tiny_base(tmp_path / "base")
     (base / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }} {% endfor %}")
     with pytest.raises(InputError, match="which stops no model") as caught:

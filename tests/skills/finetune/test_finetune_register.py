@@ -40,7 +40,7 @@ MINE = """\
 version: 1   # the only one
 
 models:
-  # asked for longer texts
+  # for longer texts
   "mine":
       tasks:   [ annotate ]     # oddly spaced
       serve:
@@ -57,7 +57,7 @@ class Options(SkillOptions):
 
 @dataclass
 class Bench:
-    """A folder with a run that is trained and converted, and a user's registry."""
+    """A folder with a trained and converted run, and a user's registry."""
 
     folder: Path
     recipe: recipes.Recipe
@@ -82,7 +82,7 @@ class Bench:
         return sorted(path.stem for path in self.folder_d.glob("*"))
 
     def entry(self, name: str = NAME) -> Any:
-        """The registered model, as its file has it."""
+        """The entry of a registered model in its file."""
         return self.file(name)["models"][name]
 
     def file(self, name: str = NAME) -> Any:
@@ -108,7 +108,7 @@ class Bench:
         return self.path.read_bytes().decode()
 
     def register(self, *, force: bool = False, as_name: str | None = None) -> Mapping[str, Any]:
-        """As the runner of the stages does it: checked, done, noted."""
+        """Perform the stage as a run does: check, perform, record."""
         data = self.folder / "train.jsonl"
         framework = frameworks.nanda()
         call = self.call(force=force, as_name=as_name)
@@ -124,7 +124,7 @@ class Bench:
         return result.data
 
     def trained(self, weights: Path | None = None, *, steps: int = 90, adapter: str = "a") -> None:
-        """Leave what the stages before leave."""
+        """Create the output of the earlier stages."""
         out = self.out
         out.adapter.mkdir(parents=True, exist_ok=True)
         out.prepared.mkdir(exist_ok=True)
@@ -400,7 +400,7 @@ models:
     serve:
       - {backend: llamacpp, gguf: second-gguf}
     trained_on: {by: /finetune register, files: [second-gguf], steps: 9}
-  # asked for longer texts
+  # for longer texts
   mine:
     tasks: [annotate]
     serve: [{backend: openai, model: my-model}]
@@ -428,7 +428,7 @@ def test_entries_of_an_earlier_version_are_moved(bench: Bench, end: str) -> None
     assert "moved second, first from" in bench.stderr.getvalue()
     assert bench.names == ["first", NAME, "second"]
     assert bench.text() == (
-        "# my models\nversion: 1\n\nmodels:\n  # asked for longer texts\n  mine:\n"
+        "# my models\nversion: 1\n\nmodels:\n  # for longer texts\n  mine:\n"
         "    tasks: [annotate]\n    serve: [{backend: openai, model: my-model}]\n\n\n"
     ).replace("\n", end)
     assert bench.path.with_name("registry.yaml.bak").read_bytes() == OLD.replace("\n", end).encode()
@@ -477,13 +477,14 @@ def test_a_registry_reached_by_a_link_stays_one(bench: Bench) -> None:
 def test_the_next_annotate_asks_the_registered_model(
     bench: Bench, model_files: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the embedded engine, and the base's own GGUF in the place of a trained one."""
+    """With the embedded engine, and the base's own GGUF instead of a trained one."""
     monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
     bench.trained(model_files.ensure("smollm2-135m-instruct"))
     cache = settings.from_environment().cache_dir
     bench.settings = replace(bench.settings, cache_dir=cache)
     app = App(bench.settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     try:
+        assert _shown(app)["trained_on"] == {}
         bench.register()
         assert _shown(app)["serve"][0]["backend"] == "ollama"  # as it was when the session began
         app.dispatch("/reload")
@@ -491,11 +492,11 @@ def test_the_next_annotate_asks_the_registered_model(
         assert (place["where"], place["available"]) == ("nanda-annotator-gguf", True)
         assert _shown(app)["trained_on"]["rows"] == {"gold": 12}
 
-        def ask(model: Any) -> tuple[str, str]:
+        def generate(model: Any) -> tuple[str, str]:
             reply = model.generate(model.request(messages=(Message("user", "Hi"),), max_tokens=4))
             return model.resolution.resolved, reply.text
 
-        resolved, text = Models(app.pool).run("annotate", ask)
+        resolved, text = Models(app.pool).run("annotate", generate)
         assert (resolved, bool(text)) == (NAME, True)
         weights = bench.out.quantized("Q4_K_M")
         assert weights.name in str(

@@ -1,6 +1,6 @@
-"""/finetune from a data set to an answer: SmolLM2-135M under NF4 on this machine, every stage.
+"""/finetune from a data set to an annotation: every stage with SmolLM2-135M under NF4.
 
-The training is killed once and gone on with; what that may not change is tested to the byte in
+The training is killed once and resumed; that this does not change the result is tested in
 test_finetune_train_stop.py.
 """
 
@@ -19,21 +19,21 @@ from finetune_chain import ABSTRACT, NOBODY, STEPS, Chain, as_learnt, one_thread
 from ollama_server import OllamaServer
 
 from harness.errors import UsageError
-from skills.finetune.run.stages import ORDER
+from skills.finetune.run.stage import ORDER
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(1500)]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run that was killed, refused and gone on with, and what each of these gave."""
+    """A run that was killed, refused and resumed, with the output of each."""
 
     chain: Chain
     killed: str
     refused: str
     left: list[int]
     stages: dict[str, Any]
-    said: str
+    messages: str
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
         with pytest.raises(UsageError) as caught:
             chain.run(chain.begin)
         left = chain.steps()
-        stages, said = chain.stages(f'/finetune "{chain.out}" --resume')
-        yield Trained(chain, killed, str(caught.value), left, stages, said)
+        stages, messages = chain.stages(f'/finetune "{chain.out}" --resume')
+        yield Trained(chain, killed, str(caught.value), left, stages, messages)
     chain.app.close()
     shutil.rmtree(folder)  # models in several forms
 
 
-def test_a_killed_training_is_in_the_way_until_it_is_gone_on_with(trained: Trained) -> None:
+def test_a_killed_training_must_be_resumed_or_replaced(trained: Trained) -> None:
     assert "train: train an adapter" in trained.killed
     assert "there is a training here that has not ended (checkpoint-" in trained.refused
     assert "--resume goes on with it; --force begins anew" in trained.refused
@@ -66,7 +66,7 @@ def test_a_killed_training_is_in_the_way_until_it_is_gone_on_with(trained: Train
     assert trained.stages["train"]["dev_loss"] < 0.1, "it has learnt what all rows say"
 
 
-def test_each_stage_leaves_what_it_is_for(trained: Trained) -> None:
+def test_the_files_and_facts_of_each_stage(trained: Trained) -> None:
     assert list(trained.stages) == [name for name in ORDER if name != "ollama"]
     out = trained.chain.out
     files = {path.name for path in out.iterdir() if path.is_file()}
@@ -83,15 +83,15 @@ def test_each_stage_leaves_what_it_is_for(trained: Trained) -> None:
     assert {"prepared", "adapter", "merged", f"checkpoint-{STEPS}"} <= {
         path.name for path in out.iterdir() if path.is_dir()
     }
-    [left_out] = [line for line in trained.said.splitlines() if line.startswith("ollama:")]
-    assert left_out == f"ollama: left out: no Ollama server at {NOBODY}"
+    [left_out] = [line for line in trained.messages.splitlines() if line.startswith("ollama:")]
+    assert left_out == f"ollama: skipped: no Ollama server at {NOBODY}"
     same_text = trained.stages["gguf"]["same_text"]
     assert (same_text["skipped"], same_text["tokens"] > 0) == ("", True)
     assert trained.stages["quantize"]["fallbacks"] > 0, "576 is no multiple of 256"
     assert trained.stages["register"]["asked_first"] == "nanda-annotator"
 
 
-def test_what_was_learnt_is_what_annotate_answers_from_the_quantized_file(
+def test_annotate_uses_the_quantized_file_and_what_was_learnt(
     trained: Trained,
 ) -> None:
     chain = trained.chain
@@ -107,25 +107,25 @@ def test_what_was_learnt_is_what_annotate_answers_from_the_quantized_file(
     assert digest in provenance["digests"].values()
 
 
-def test_again_there_is_nothing_to_do(trained: Trained) -> None:
+def test_a_second_run_changes_nothing(trained: Trained) -> None:
     chain = trained.chain
     before = {path: path.stat().st_mtime_ns for path in chain.out.rglob("*.gguf")}
-    _, said = chain.stages(f'/finetune "{chain.out}"')
-    unchanged = [line for line in said.splitlines() if line.endswith(": unchanged")]
+    _, messages = chain.stages(f'/finetune "{chain.out}"')
+    unchanged = [line for line in messages.splitlines() if line.endswith(": unchanged")]
     assert unchanged == [f"{name}: unchanged" for name in ORDER if name != "ollama"]
-    _, said = chain.stages(f"{chain.begin} --force")
-    assert "train: unchanged" in said, "what is trained already is not begun anew"
+    _, messages = chain.stages(f"{chain.begin} --force")
+    assert "train: unchanged" in messages, "a finished training is not repeated"
     assert {path: path.stat().st_mtime_ns for path in chain.out.rglob("*.gguf")} == before
 
 
-def test_with_an_ollama_it_is_made_there_verified_and_asked(
+def test_with_a_server_the_model_is_created_there_and_used(
     trained: Trained, tmp_path: Path
 ) -> None:
     chain = trained.chain
     registered = yaml.safe_load(chain.registered.read_bytes())
     with OllamaServer(tmp_path / "blobs") as server:
-        stages, said = chain.stages(f'/finetune "{chain.out}" --host {server.url}')
-        assert stages["ollama"]["verified"] is True, said
+        stages, messages = chain.stages(f'/finetune "{chain.out}" --host {server.url}')
+        assert stages["ollama"]["verified"] is True, messages
         assert stages["ollama"]["done_reason"] == "stop"
         assert stages["ollama"]["same_prompt"] is True
         assert list(server.models) == ["nanda-annotator:latest"]
@@ -134,8 +134,8 @@ def test_with_an_ollama_it_is_made_there_verified_and_asked(
         record = outcome.result.data
         assert as_learnt(record) >= 5, record
         assert record["provenance"]["backend"] == "ollama"
-        _, said = chain.stages(f'/finetune "{chain.out}" --host {server.url}')
-        assert "ollama: unchanged" in said
+        _, messages = chain.stages(f'/finetune "{chain.out}" --host {server.url}')
+        assert "ollama: unchanged" in messages
     chain.run(f'/finetune register "{chain.out}"')
     assert yaml.safe_load(chain.registered.read_bytes())["models"] != registered["models"]
     chain.run("/finetune unregister nanda-annotator")

@@ -151,7 +151,7 @@ def test_what_is_not_there_is_refused(tmp_path: Path, name: str, message: str) -
 def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
     text = tmp_path / "text.gguf"
     text.write_text("no GGUF")
-    with pytest.raises(InputError, match="no adapter that can be read: it cannot be read as GGUF"):
+    with pytest.raises(InputError, match="no adapter that can be read: cannot be read as GGUF"):
         start_from.opened(over_smollm2(tmp_path, text), smollm2_facts())
     (empty := tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"there is no adapter '.*empty' to go on from"):
@@ -245,7 +245,7 @@ def test_a_line_names_it_and_a_plan_shows_it_and_refuses_a_misfit(tmp_path: Path
         f"plan {tmp_path}/t.jsonl --out {tmp_path}/ft --base HuggingFaceTB/SmolLM2-135M-Instruct "
         "--start-from nanda-annotator --set adapter.targets=all-linear"
     )
-    assert "going on from nanda-annotator" in dispatched(tmp_path, given)
+    assert "starting from nanda-annotator" in dispatched(tmp_path, given)
     assert "going on" not in dispatched(tmp_path, f"{given} --set adapter.start_from=null")
     with pytest.raises(InputError, match="has r 16, and the recipe 8"):
         dispatched(tmp_path, f"{given} --set adapter.r=8")

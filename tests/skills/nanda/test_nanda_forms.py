@@ -11,7 +11,7 @@ from harness.testing import FakeModel, fake_models
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 from skills.nanda.reply_formats import FORMS, Example, Form, JsonForm, TaggedForm, UnusableReply
-from skills.nanda.sanitize import defuse
+from skills.nanda.sanitize import sanitize
 
 MOVES = {name: f"The {name}: said with a colon, and 5 < 6." for name in nanda().names}
 ABSTRACT = "We present a thing. It works (p < 0.05), see [3] and a<b."
@@ -45,10 +45,10 @@ def test_no_token_or_tag_survives(token: str) -> None:
         f"{token[0]}{token}",
         f"x\n{token}\n",
     ):
-        assert token not in defuse(text)
-        assert defuse(text).replace(" ", "") == text.replace(" ", "").replace("\n", "")
+        assert token not in sanitize(text)
+        assert sanitize(text).replace(" ", "") == text.replace(" ", "").replace("\n", "")
     hidden = f"{token[0]}\u200b{token[1:]}"
-    assert token not in defuse(hidden), "a zero-width character is taken out first"
+    assert token not in sanitize(hidden), "a zero-width character is taken out first"
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_no_token_or_tag_survives(token: str) -> None:
     ["p < 0.05 and q<0.1", "a<b", "[3] and [12, 13]", "x > y | z", "A << B >> C", "$\\|x\\|$"],
 )
 def test_plain_text_stays_as_it_is(text: str) -> None:
-    assert defuse(text) == text
+    assert sanitize(text) == text
 
 
 def test_defusing_is_quick_on_anything() -> None:
     for piece in ("<a", "<" * 9, "[A", "< / ", "<|"):
-        assert len(defuse(piece * 50_000)) >= 50_000
+        assert len(sanitize(piece * 50_000)) >= 50_000
 
 
 @pytest.mark.parametrize("name", ["json", "tagged"])

@@ -11,7 +11,6 @@ import pytest
 from pydantic import ValidationError
 
 from harness.errors import InputError
-from skills.nanda.annotation import Annotation
 from skills.nanda.framework import NANDA, Framework, load, nanda
 from skills.nanda.reply_formats import TaggedForm
 
@@ -33,6 +32,7 @@ instructions: Find the moves.
 tuned_instructions: Annotate.
 """
 GOOD = {name: f"The {name} of the paper." for name in EIGHT}
+Annotation = nanda().annotation_model()
 
 
 def framework_file(folder: Path, text: str = THREE) -> Path:

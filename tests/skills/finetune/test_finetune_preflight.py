@@ -1,4 +1,4 @@
-"""What a whole run refuses before anything is prepared or trained: hours would be lost."""
+"""Errors that a whole run raises before it prepares or trains anything."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> App:
 
 
 def refused(app: App, line: str, error: type[HarnessError]) -> str:
-    """The sentence that a line is refused with; nothing is left of it."""
+    """Return the message that a command is refused with; it leaves no files."""
     with pytest.raises(error) as caught:
         app.dispatch(line)
     assert not Path("ft").exists()
@@ -37,14 +37,14 @@ def refused(app: App, line: str, error: type[HarnessError]) -> str:
 
 
 def test_a_folder_without_llama_cpp(app: App, tmp_path: Path) -> None:
-    said = refused(app, f'{LINE} --llama-cpp "{tmp_path}"', InputError)
-    assert said.startswith(
+    message = refused(app, f'{LINE} --llama-cpp "{tmp_path}"', InputError)
+    assert message.startswith(
         f"{tmp_path}: has no convert_hf_to_gguf.py. --llama-cpp names a checkout"
     )
 
 
-def test_a_name_that_cannot_be_one(app: App) -> None:
-    assert "'Not-Mine' cannot be a model's name" in refused(
+def test_an_invalid_name(app: App) -> None:
+    assert "'Not-Mine' is not a valid model name" in refused(
         app, f"{LINE} --as-name Not-Mine", UsageError
     )
 
@@ -56,47 +56,47 @@ def test_a_name_that_cannot_be_one(app: App) -> None:
         ("--start-from producer", "the model producer has no adapter"),
     ],
 )
-def test_an_adapter_to_go_on_from_that_is_not_there(
+def test_a_missing_adapter_to_start_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, app: App, options: str, message: str
 ) -> None:
     assert message in refused(app, f"{LINE} {options} --as-name mine", InputError)
 
 
 @pytest.mark.parametrize("options", ["", "--as-name nanda-annotator", "--as-name other"])
-def test_a_model_in_the_place_of_the_one_that_it_goes_on_from(app: App, options: str) -> None:
+def test_the_name_of_the_model_to_start_from_is_refused(app: App, options: str) -> None:
     name = "other-lora" if "other" in options else "nanda-annotator"
-    said = refused(app, f"{LINE} --start-from {name} {options}", UsageError)
-    assert "would take the place of" in said
-    assert said.endswith("--as-name gives it a name of its own.")
+    message = refused(app, f"{LINE} --start-from {name} {options}", UsageError)
+    assert "would take the place of" in message
+    assert message.endswith("--as-name gives it a name of its own.")
 
 
-def test_a_server_that_was_named_and_does_not_answer(app: App) -> None:
-    said = refused(app, f"{LINE} --host http://127.0.0.1:9", ModelUnavailable)
-    assert said.startswith("no Ollama server at http://127.0.0.1:9")
-    assert "ollama serve" in said
+def test_a_named_server_that_does_not_answer(app: App) -> None:
+    message = refused(app, f"{LINE} --host http://127.0.0.1:9", ModelUnavailable)
+    assert message.startswith("no Ollama server at http://127.0.0.1:9")
+    assert "ollama serve" in message
 
 
-def test_a_server_that_is_too_old(app: App, tmp_path: Path) -> None:
+def test_an_old_server(app: App, tmp_path: Path) -> None:
     with OllamaServer(tmp_path / "blobs", version="0.5.4") as server:
-        said = refused(app, f"{LINE} --host {server.url}", UsageError)
-    assert said == (
-        "Ollama 0.5.4 is too old: it cannot make a model of files that are sent to it. "
-        "0.5.5 and later can. Update it."
+        message = refused(app, f"{LINE} --host {server.url}", UsageError)
+    assert message == (
+        "Ollama 0.5.4 is too old: it cannot create a model from uploaded files. "
+        "Update it to 0.5.5 or later."
     )
 
 
 @pytest.mark.parametrize("missing", ["bitsandbytes", "torch", "sentencepiece"])
-def test_a_package_that_is_missing(app: App, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+def test_a_missing_package(app: App, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == missing else find(name)
     )
-    said = refused(app, LINE, UsageError)
-    assert said.startswith(f"this needs {missing}, which is not installed")
-    assert 'pip install "nanda-harness[finetune]"' in said
+    message = refused(app, LINE, UsageError)
+    assert message.startswith(f"this needs {missing}, which is not installed")
+    assert 'pip install "nanda-harness[finetune]"' in message
 
 
-def test_a_data_set_and_a_dev_file_that_are_not_there(app: App) -> None:
+def test_missing_data_and_dev_files(app: App) -> None:
     assert "none.jsonl: there is no such file" in refused(
         app, LINE.replace("train.jsonl", "none.jsonl"), InputError
     )
@@ -106,7 +106,7 @@ def test_a_data_set_and_a_dev_file_that_are_not_there(app: App) -> None:
 
 
 @pytest.mark.parametrize("stage", ["", "prepare ", "train "])
-def test_a_line_that_is_refused_changes_nothing_of_the_run(app: App, stage: str) -> None:
+def test_a_refused_command_does_not_change_the_run(app: App, stage: str) -> None:
     recipe = load("smollm2-cpu")
     out = RunDir.of(Path("ft"), recipe)
     out.make()

@@ -1,0 +1,111 @@
+"""A cache of what the shipped plugins register, so that start-up imports none of them.
+
+It holds the name, summary and triggers of each shipped skill, its SKILL.md, and the frameworks. A
+change of any file of those plugins, of the program or of Python makes it invalid.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from harness._version import __version__
+from harness.agent_skills.skill_md import SkillFile
+from harness.api.skill import Skill
+from harness.errors import OutputError
+from harness.plugins.catalogue import Contributions, Found, FoundFramework, SkillSummary
+from harness.support import json_state
+
+LAYOUT = 1
+"""Version of the layout of the cache file."""
+
+
+class PluginIndex:
+    """The cache file of one set of plugin folders.
+
+    Args:
+        path: the cache file.
+        folders: the folders of the plugins, whose names and modification times are the key.
+    """
+
+    def __init__(self, path: Path, folders: list[Path]) -> None:
+        self._path = path
+        self._key = fingerprint(folders)
+        stored = json_state.read(path)
+        valid = isinstance(stored, dict) and stored.get("key") == self._key
+        self._plugins: dict[str, Any] = stored["plugins"] if valid else {}
+        self._changed = False
+
+    def get(self, name: str, load: Callable[[], object], origin: str) -> Contributions | None:
+        """Return what the plugin registers, without importing it, or None if it is not indexed.
+
+        Args:
+            load: imports the plugin when one of its skills is first used.
+        """
+        stored = self._plugins.get(name)
+        if stored is None:
+            return None
+        file = _skill_file(stored["file"])
+        skills = []
+        for summary in stored["skills"]:
+            known = SkillSummary(summary["name"], summary["summary"], tuple(summary["triggers"]))
+            source = partial(_import_skill, load, known.name)
+            skills.append(Found(source, origin, file.problems if file else (), file, known))
+        frameworks = {n: FoundFramework(Path(p), origin) for n, p in stored["frameworks"].items()}
+        return Contributions(skills=skills, frameworks=frameworks)
+
+    def put(self, name: str, found: Contributions, file: SkillFile | None) -> None:
+        """Index a loaded plugin, unless it registers what cannot be stored."""
+        if found.backends or found.formats or found.listener:
+            return
+        self._changed = True
+        self._plugins[name] = {
+            "file": file and {**asdict(file), "path": str(file.path)},
+            "skills": [
+                asdict(SkillSummary(f.name, f.summary, tuple(f.triggers))) for f in found.skills
+            ],
+            "frameworks": {name: str(one.path) for name, one in found.frameworks.items()},
+        }
+
+    def save(self) -> None:
+        """Write the cache file if it changed; a file that cannot be written is ignored."""
+        if self._changed:
+            with contextlib.suppress(OutputError):
+                json_state.write(
+                    self._path, {"key": self._key, "plugins": self._plugins}, "the plugin index"
+                )
+
+
+def fingerprint(folders: list[Path]) -> str:
+    """SHA-256 of the names, sizes and modification times of all Python and Markdown files."""
+    digest = hashlib.sha256(repr((LAYOUT, __version__, sys.version)).encode())
+    for root in folders:
+        for folder, children, names in os.walk(root):
+            children[:] = sorted(name for name in children if name != "__pycache__")
+            for name in sorted(names):
+                if name.endswith((".py", ".md")):
+                    path = os.path.join(folder, name)  # noqa: PTH118  faster than Path
+                    stat = os.stat(path)  # noqa: PTH116
+                    digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def _skill_file(stored: Mapping[str, Any] | None) -> SkillFile | None:
+    if stored is None:
+        return None
+    values = {"path": Path(stored["path"]), "problems": tuple(stored["problems"])}
+    return SkillFile(**{**stored, **values})
+
+
+def _import_skill(load: Callable[[], Any], name: str) -> Skill:
+    """Import a plugin and return one of its skills."""
+    skills: list[Skill] = []
+    load().register_skills(skills.append)
+    return next(skill for skill in skills if skill.name == name)

@@ -1,0 +1,172 @@
+"""A topic: its subject words, and the papers on it in the corpus and at arXiv."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from harness.errors import InputError, NothingFound, SkillFailed
+from skills.nanda.paper import Paper
+from skills.nanda.text import STOP_WORDS, WORD, flatten
+
+_OPENING = """
+    advances approaches current guide introduction literature methods overview paper papers primer
+    progress publications research review reviews studies study summary survey surveys techniques
+    trends tutorial work works
+"""
+_ENDING = "literature overview paper papers review reviews summary survey surveys tutorial"
+_FILLING = """
+    approach approaches comprehensive latest method methods recent systematic technique techniques
+"""
+_OPENERS = frozenset(_OPENING.split())
+"""Words that ask for papers before "of" or "on"; elsewhere they may be the subject: "survey
+sampling", "direct current motors"."""
+_ENDERS = frozenset(_ENDING.split())
+"""Words that ask for papers at the end of a topic: "RAG: a literature review"."""
+_LONE_ENDERS = frozenset({"overview", "papers", "survey", "surveys"})
+"""Those that are not the subject even alone; in "automated code review", "review" is."""
+_FILLERS = frozenset(_FILLING.split())
+"""Words that are not the subject anywhere."""
+_LINKS = frozenset({"about", "concerning", "for", "in", "into", "of", "on", "over", "to", "within"})
+
+
+def find_papers(
+    topic: str,
+    *,
+    limit: int,
+    from_corpus: Callable[[Sequence[str], int], list[Paper]] | None,
+    from_arxiv: Callable[[Sequence[str], str], list[Paper]] | None,
+    notice: Callable[[str], None],
+    period: str = "",
+) -> list[Paper]:
+    """Return papers on a topic, each once, those of the corpus first.
+
+    They contain all words of the topic. If there is no such paper, those of the corpus with half of
+    the words (two at least) and those of arXiv with any of them are taken.
+
+    Args:
+        limit: the maximum number of papers; arXiv is searched if the corpus has fewer.
+        from_corpus: called with the words and the number of words a paper must contain.
+        from_arxiv: called with the words and "AND" or "OR".
+        notice: receives a line if no paper has all words, or arXiv fails.
+        period: the dates of the search, for messages.
+
+    Raises:
+        InputError: the topic contains no word.
+        NothingFound: there is no such paper.
+        SkillFailed: arXiv alone was to be searched, and failed.
+    """
+    words = subject_words(topic)
+    failure: SkillFailed | None = None
+
+    def search(fewest: int, operator: str) -> list[Paper]:
+        nonlocal failure
+        found = _distinct(from_corpus(words, fewest)) if from_corpus else []
+        if from_arxiv and failure is None and len(found) < limit:
+            try:
+                found += from_arxiv(words, operator)
+            except SkillFailed as exc:
+                if from_corpus is None:
+                    raise
+                failure = exc
+        return _distinct(found)[:limit]
+
+    found = search(len(words), "AND")
+    if not found and len(words) > 1:
+        notice(f"no paper has all of {', '.join(words)}; searching for papers with some of them")
+        found = search(max(2, (len(words) + 1) // 2), "OR")
+    subject = f"{shown(topic)!r}{period}"
+    if failure and not found:
+        raise NothingFound(
+            f"the corpus has no paper on {subject}, and {failure.message}",
+            where=failure.where,
+            hint=failure.hint,
+        ) from failure
+    if not found:
+        places = ["the corpus"] * bool(from_corpus) + ["arXiv"] * bool(from_arxiv)
+        hint = "Try other words, or other dates." if period else "Try other words."
+        if from_arxiv is None:
+            hint = "Without `--source corpus`, arXiv is searched too."
+        raise NothingFound(f"there is no paper on {subject} in {' or at '.join(places)}", hint=hint)
+    if failure:
+        papers = f"{len(found)} {'paper' if len(found) == 1 else 'papers'}"
+        notice(f"{failure.message}; continuing with {papers} of the corpus")
+    return found
+
+
+def subject_words(topic: str) -> list[str]:
+    """Return the subject of a topic as words, each once: "Survey of RAG techniques" as ["RAG"].
+
+    Stop words and words that only ask for papers are left out, unless nothing else is left. Hyphens
+    separate words.
+
+    Raises:
+        InputError: the topic contains no word.
+    """
+    every = [match.group() for match in WORD.finditer(flatten(topic))]
+    if not every:
+        raise InputError(f"the topic {shown(topic)!r} contains no word", hint="Name a subject.")
+    folded = [word.casefold() for word in every]
+    start, end = _after_opening(folded), _before_ending(folded)
+    inside = every[start:end] if start < end else every
+    return (
+        _once(word for word in inside if not _is_filler(word.casefold()))
+        or _once(word for word in every if word.casefold() not in STOP_WORDS)
+        or _once(every)
+    )
+
+
+def shown(topic: str) -> str:
+    """Return a topic for a message, on one line of at most 60 characters."""
+    text = flatten(topic)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _after_opening(folded: list[str]) -> int:
+    """The index behind "a recent survey of", "papers on", "methods for"."""
+    start = 0
+    for index, word in enumerate(folded):
+        if not (word in _OPENERS or _is_filler(word)):
+            break
+        if word in _LINKS:
+            start = index + 1
+    return start
+
+
+def _before_ending(folded: list[str]) -> int:
+    """The index before "survey", ": a review" or "literature review"."""
+    end = len(folded)
+    while end and (folded[end - 1] in _ENDERS or _is_filler(folded[end - 1])):
+        end -= 1
+    lone = len(folded) - end == 1 and folded[-1] not in _LONE_ENDERS
+    return len(folded) if lone else end
+
+
+def _is_filler(folded: str) -> bool:
+    return folded in STOP_WORDS or folded in _FILLERS
+
+
+def _once(words: Iterable[str]) -> list[str]:
+    first: dict[str, str] = {}
+    for word in words:
+        first.setdefault(word.casefold(), word)
+    return list(first.values())
+
+
+def _distinct(papers: Iterable[Paper]) -> list[Paper]:
+    """The papers without repetitions, by arXiv id and by abstract."""
+    seen: set[str] = set()
+    kept = []
+    for paper in papers:
+        keys = set(_keys(paper))
+        if seen.isdisjoint(keys):
+            kept.append(paper)
+        seen |= keys
+    return kept
+
+
+def _keys(paper: Paper) -> Iterator[str]:
+    yield f"abstract {paper.sha256}"
+    if paper.id_field == "arxiv_id":
+        bare = re.sub(r"v\d+$", "", paper.id.casefold())
+        yield f"arxiv {bare}"

@@ -1,0 +1,122 @@
+"""The files beside a curated table: what is not kept and why, and every vote."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, Any
+
+from skills.corpus.tables.writers import csv_row
+from skills.curate.report.summary import Run
+from skills.curate.store.verdicts import Verdict
+
+
+def write_rejected(file: IO[bytes], run: Run) -> None:
+    """Write what is not kept as a table that can be read again.
+
+    Its columns are those of the paper, the moves as they were written, decision, reasons (codes),
+    details (in words), votes, mean, each persona's score, and explanation. It includes "undecided"
+    and "failed" annotations.
+    """
+    moves, personas = run.framework.names, run.panel.names
+    head = (run.source.id_column, "title", "abstract", *moves, "decision", "reasons", "details")
+    file.write(csv_row((*head, "votes", "mean", *personas, "explanation")))
+    for verdict in run.verdicts:
+        if verdict.decision in ("kept", "pending"):
+            continue
+        paper, ballot = verdict.item.paper, verdict.ballot
+        explanations = ballot.explanations.items() if ballot else ()
+        file.write(
+            csv_row(
+                (
+                    paper.id,
+                    paper.title,
+                    paper.abstract,
+                    *(verdict.item.moves[name] for name in moves),
+                    verdict.decision,
+                    " ".join(verdict.reasons),
+                    details(verdict),
+                    f"{verdict.votes} of {len(verdict.passes)}" if ballot else "",
+                    _figure(verdict.mean),
+                    *map(_figure, verdict.scores or [None] * len(personas)),
+                    "; ".join(f"{persona}: {text}" for persona, text in explanations if text),
+                )
+            )
+        )
+
+
+def details(verdict: Verdict) -> str:
+    """Return why an annotation is not kept, in words."""
+    if found := verdict.item.findings:
+        return "; ".join(f"{one.move}: {one.detail}" if one.move else one.detail for one in found)
+    if verdict.refused:
+        return str(verdict.refused)
+    return "" if verdict.decision == "kept" else "; ".join(_shortfalls(verdict))
+
+
+def _shortfalls(verdict: Verdict) -> Iterator[str]:
+    """Yield what each persona that did not pass an annotation would have needed."""
+    for vote, passed, threshold in verdict.cast:
+        if passed is None:
+            yield f"{vote.persona}: no valid vote"
+        elif not passed:
+            # With enough digits that a score just below its threshold does not look equal.
+            yield f"{vote.persona}: {vote.score:.6g}, passes from {threshold:.6g}"
+
+
+def write_log(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
+    """Write a line of JSON for the run, and one for each annotation and probe with all votes."""
+    lines = [{"kind": "run", "summary": summary}]
+    for line in (*lines, *map(_log_line, (*run.verdicts, *run.probes))):
+        file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+
+
+def _log_line(verdict: Verdict) -> dict[str, Any]:
+    item = verdict.item
+    return {
+        "kind": "probe" if item.probe else "annotation",
+        item.paper.id_field: item.paper.id,
+        "where": item.where,
+        **({"probe": item.probe, "changed": item.changed} if item.probe else {}),
+        "decision": verdict.decision,
+        "reasons": list(verdict.reasons),
+        "findings": [
+            {"code": one.code, "move": one.move, "detail": one.detail} for one in item.findings
+        ],
+        "for": verdict.votes if verdict.ballot else None,
+        "mean": verdict.mean,
+        "votes": list(_votes(verdict)),
+        "error": str(verdict.refused) if verdict.refused else None,
+    }
+
+
+def _votes(verdict: Verdict) -> Iterator[dict[str, Any]]:
+    for vote, passed, threshold in verdict.cast:
+        assert verdict.ballot is not None
+        yield {
+            "persona": vote.persona,
+            "score": vote.score,
+            "threshold": threshold,
+            "passed": passed,
+            "mass": vote.mass,
+            "answers": dict(vote.answers),
+            "entropy": _entropy(vote.answers.values()),
+            "prompt_tokens": vote.prompt_tokens,
+            "cached_tokens": vote.cached_tokens,
+            "seconds": vote.seconds,
+            "explanation": verdict.ballot.explanations.get(vote.persona),
+        }
+
+
+def _entropy(probabilities: Iterable[float]) -> float | None:
+    """Return the entropy of the normalised answers, in bits; None if there are none."""
+    found = [p for p in probabilities if p > 0]
+    total = math.fsum(found)
+    if not found:
+        return None
+    return round(math.fsum(-p / total * math.log2(p / total) for p in found), 4) + 0.0
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,67 @@
+"""The files that a run writes, and the check that none of them overwrites an input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.api.skill import Call
+from harness.errors import UsageError
+
+SUFFIX = "_curated"
+"""The optional end of a target's name, which the names of the files beside it lack."""
+
+
+def beside(target: Path) -> dict[str, Path]:
+    """Return the files beside a target by role: agent_rejected.csv for agent_curated.csv."""
+    stem = target.stem.removesuffix(SUFFIX) or target.stem
+    names = {
+        "rejected": f"{stem}_rejected.csv",
+        "log": f"{stem}_curation_log.jsonl",
+        "report": f"{stem}_curation_report.html",
+    }
+    return {role: target.with_name(name) for role, name in names.items()}
+
+
+def dataset(build: Path | None) -> dict[str, Path]:
+    """Return the files of `--build` by role: the training set and its manifest."""
+    if build is None:
+        return {}
+    from skills.finetune.data.manifest import manifest_path
+
+    return {"dataset": build, "manifest": manifest_path(build)}
+
+
+def check(call: Call, table: Path | None, corpus: Path) -> None:
+    """Check that no two outputs are the same file, and that none is an input.
+
+    Raises:
+        UsageError: naming the file.
+    """
+    from skills.finetune.data.command import refuse_inputs
+
+    targets = {target.resolve() for target in call.targets}
+    built = dataset(call.options.build).values()
+    for target in call.targets:
+        outputs = (target, *beside(target).values())
+        for path in outputs[1:]:
+            if path.resolve() in targets:
+                raise UsageError(
+                    f"is written beside {target} already",
+                    where=str(path),
+                    hint="Save to another file.",
+                )
+        for path in built:
+            if path.resolve() in {output.resolve() for output in outputs}:
+                raise UsageError(
+                    f"is written by `save to {target}` already",
+                    where=str(path),
+                    hint="Give --build another name.",
+                )
+        for name, read in (("input", table), ("corpus", corpus)):
+            for path in (*outputs, *built):
+                if read is not None and path.resolve() == read.resolve():
+                    raise UsageError(
+                        f"is the {name} itself", where=str(path), hint="Save to another file."
+                    )
+        if built:
+            refuse_inputs((*outputs, *built), call.options)

@@ -1,0 +1,220 @@
+"""/finetune with a training set or a folder: the whole run, one stage, or the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from harness.api.skill import Call, Result
+from harness.errors import HarnessError, InputError, ModelUnavailable, UsageError
+from harness.runs.grammar import as_path
+from harness.runs.process_lock import job_lock
+from harness.support.text_input import regular_file
+from skills.finetune.model import start_from
+from skills.finetune.run import recipe_options, stage
+from skills.finetune.run.run_dir import Entry, RunDir
+from skills.finetune.run.stage import StageContext
+from skills.nanda import framework as frameworks
+from skills.nanda.framework_option import framework_file
+
+EXPORT_MODULES = ("gguf", "sentencepiece", "cffi", "jinja2")
+"""Modules that the stages after training import."""
+
+
+def run_all(call: Call) -> Result:
+    """Perform every stage on a training set.
+
+    Raises:
+        HarnessError: a stage failed; the files of those before it are kept.
+    """
+    context = _context(call)
+    with _lock(context):
+        return _result(context, _perform_all(context))
+
+
+def run_stage(call: Call) -> Result:
+    """Perform the stage of the subcommand, in the folder of an earlier run."""
+    context = _context(call)
+    with _lock(context):
+        return _result(context, {call.subcommand: _perform_one(context, call.subcommand)})
+
+
+def show_plan(call: Call) -> Result:
+    """Return what a run needs, and whether this machine has it."""
+    from skills.finetune.planning import plan, report
+
+    found = plan.plan(_context(call))
+    refused = found.refusals[0] if found.refusals else None
+    return Result(report.show(found), found.as_dict(), stopped=refused)
+
+
+def check(context: StageContext) -> None:
+    """Check what the stages after training need, before hours are spent on it.
+
+    Without --host no server is contacted: the run skips the stage `ollama` if none answers.
+
+    Raises:
+        UsageError: a package is missing, the model's name is invalid or that of the model to start
+            from, or the server is too old.
+        InputError: --llama-cpp is not a llama.cpp checkout, or --start-from not a fitting adapter.
+        ModelUnavailable: no server answers at --host.
+    """
+    from harness.support.optional_deps import require
+    from skills.finetune.deploy.ollama_api import Ollama
+    from skills.finetune.deploy.ollama_create import refuse_old
+    from skills.finetune.deploy.registered import check_name
+    from skills.finetune.export.llama_cpp import chosen_converters, library_version
+    from skills.finetune.model.bases import describe
+    from skills.finetune.planning.advice import packages
+
+    options = context.call.options
+    require(*packages(context.recipe), *EXPORT_MODULES)
+    chosen_converters(context)
+    library_version()
+    start_from.refuse_name(context.recipe, options.as_name or context.run_dir.name)
+    facts = describe(context)
+    start_from.find(context) if facts is None else start_from.opened(context, facts)
+    check_name(options.as_name)
+    if options.host:
+        with Ollama(options.host) as ollama:
+            refuse_old(ollama.version())
+
+
+def _lock(context: StageContext) -> AbstractContextManager[None]:
+    """Lock the folder of the run against other processes."""
+    locks = context.call.settings.data_dir / "locks"
+    return job_lock(locks, str(context.run_dir.folder.resolve()))
+
+
+def _perform_all(context: StageContext) -> dict[str, Entry]:
+    from skills.finetune.training import earlier
+
+    earlier.refuse_checkpoint(context)
+    earlier.refuse_unfinished(context)
+    check(context)
+    if not context.run_dir.run:
+        _remember(context)
+    done = dict(stage.perform_all(context, ("prepare",)))
+    if not (trained := stage.is_done(context, "train")):
+        from skills.finetune.planning import plan
+
+        plan.check(context)
+    earlier.settle(context, done=trained)
+    if not earlier.resumes(context):  # only now: a refused command must not change the run
+        _remember(context)
+    done |= stage.perform_all(context, ("train",))
+    _remember(context)
+    done |= stage.perform_all(context, ("merge", "gguf", "quantize", "modelfile"))
+    try:
+        done |= stage.perform_all(context, ("ollama",))
+    except (ModelUnavailable, UsageError) as error:  # no server, or one that is too old
+        if context.call.options.host:
+            raise
+        context.call.screen.notice(f"ollama: skipped: {error.message}")
+        context.run_dir.forget("ollama")
+    done |= stage.perform_all(context, ("register",))
+    return done
+
+
+def _perform_one(context: StageContext, name: str) -> Entry:
+    from skills.finetune.training import earlier
+
+    if name == "train":
+        earlier.refuse_checkpoint(context)
+        earlier.refuse_unfinished(context)
+        earlier.settle(context, done=stage.is_done(context, "train"))
+    starts = name in ("prepare", "train") and not earlier.resumes(context)
+    if not context.run_dir.run or (starts and name == "train"):
+        _remember(context)
+    entry = stage.perform(context, stage.find(name))
+    if starts or name == "train":
+        _remember(context)
+    return entry
+
+
+def _context(call: Call) -> StageContext:
+    """Return the run of a command, from its options and what the folder remembers."""
+    options, (data, folder) = call.options, _paths(call)
+    remembered = RunDir(folder, "").run
+    if data is None and not remembered:
+        raise _no_run(call, folder)
+    before = remembered if data is None or options.resume or options.checkpoint else {}
+    if len(options.dev) > 1:
+        raise UsageError("--dev: training is measured on one file", hint="Give one --dev.")
+    dev = Path(options.dev[0]).expanduser() if options.dev else None
+    recipe = recipe_options.chosen(options, before, folder)
+    recipe = start_from.anchored(recipe, call.models.registry)
+    own = framework_file(options.framework, call.frameworks) or _path(before.get("framework"))
+    for path in filter(None, (data, dev)):
+        regular_file(path)
+    return StageContext(
+        call,
+        recipe,
+        RunDir.of(folder, recipe),
+        frameworks.load(own) if own else frameworks.nanda(),
+        data or _path(remembered.get("data")),
+        dev or _path(before.get("dev")),
+        own,
+    )
+
+
+def _paths(call: Call) -> tuple[Path | None, Path]:
+    """Return the training set, if one is named, and the folder of the run."""
+    options, text = call.options, call.text.strip()
+    given = as_path(text) if text else None
+    if given is not None and (given.is_dir() or not given.suffix):
+        return None, given
+    if options.checkpoint is not None and "out" not in options.model_fields_set:
+        return given, options.checkpoint.parent
+    return given, options.out
+
+
+def _path(text: Any) -> Path | None:
+    return Path(text) if text else None
+
+
+def _remember(context: StageContext) -> None:
+    """Store the run's settings in its folder, for stages that are performed later."""
+
+    def text(path: Path | None) -> str | None:
+        return None if path is None else str(path.resolve())
+
+    context.run_dir.make()
+    context.run_dir.remember(
+        {
+            "recipe": context.recipe.model_dump(mode="json"),
+            "data": text(context.data),
+            "dev": text(context.dev),
+            "framework": text(context.framework_file),
+        }
+    )
+
+
+def _no_run(call: Call, folder: Path) -> HarnessError:
+    """Return the error for a folder without a run, or a word that is not a subcommand."""
+    word = call.text.strip()
+    if call.subcommand or (word and as_path(word).exists()):
+        return InputError(
+            "no run was started here",
+            where=str(folder),
+            hint="`/finetune train.jsonl --out FOLDER` starts one.",
+        )
+    what = f"needs a training set or a subcommand, and no run was started in {folder}"
+    if word:
+        what = f"has no subcommand {word[:40]!r}, and there is no such folder"
+    return UsageError(f"/finetune {what}", hint="`/help finetune` lists the subcommands.")
+
+
+def _result(context: StageContext, done: Mapping[str, Entry]) -> Result:
+    lines = [f"{name}: {entry.seconds:.0f} s" for name, entry in done.items()]
+    kept = [path for entry in done.values() for path in entry.outputs]
+    lines += [f"{context.run_dir.folder / path}" for path in kept if "/" not in path]
+    facts = {
+        name: {"seconds": entry.seconds, **entry.facts, "outputs": sorted(entry.outputs)}
+        for name, entry in done.items()
+    }
+    verified = all(entry.facts.get("verified", True) for entry in done.values())
+    data = {"out": str(context.run_dir.folder), "stages": facts}
+    return Result("\n".join(lines), data, exit_code=0 if verified else 1)

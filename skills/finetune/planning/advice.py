@@ -1,0 +1,131 @@
+"""Refusals and notes of a plan: why a run cannot start, and what else to know about it."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import HarnessError, InputError
+from skills.finetune.export.artifact_files import SPARE, in_words
+from skills.finetune.model.facts import PUBLISHED
+from skills.finetune.planning.memory import total, training_memory
+from skills.finetune.run.recipe import Recipe, overridden
+from skills.finetune.training.train import MODULES
+
+if TYPE_CHECKING:
+    from skills.finetune.planning.plan import Plan, Store
+
+NEAR = 0.9
+"""Share of the free memory above which a note calls it tight."""
+KEPT = 0.9
+"""Share of the rows that a smaller max_length should keep."""
+
+
+def packages(recipe: Recipe) -> tuple[str, ...]:
+    """Return the modules that training with this recipe imports."""
+    bits = recipe.quantization.kind == "nf4" or recipe.training.optimizer != "adamw_torch"
+    return (*MODULES, "bitsandbytes") if bits else MODULES
+
+
+def refusals(plan: Plan) -> tuple[HarnessError, ...]:
+    """Return the reasons why a run cannot start."""
+    if not plan.rows.count:
+        longer = f": all have more than {plan.recipe.training.max_length:,} tokens"
+        return (
+            InputError(
+                f"there is no row to train on{longer if plan.rows.too_long else ''}",
+                hint="Use a smaller dev_share, a larger max_length, or more annotations.",
+            ),
+        )
+    found = [_compute(plan), _memory(plan), *(_disk(plan, store) for store in plan.stores)]
+    return tuple(error for error in found if error is not None)
+
+
+def notes(plan: Plan) -> tuple[str, ...]:
+    """Return what else to know about a run, one clause each."""
+    recipe, rows, machine, need = plan.recipe, plan.rows, plan.machine, total(plan.memory)
+    missing = [name for name in packages(recipe) if importlib.util.find_spec(name) is None]
+    found = {
+        "the base is not on this machine: training needs it, this plan does not": (
+            plan.facts.source == PUBLISHED
+        ),
+        f"{rows.too_long:,} of the rows have more than {recipe.training.max_length:,} tokens; "
+        "`/finetune prepare` refuses such rows and names them": rows.too_long,
+        f"rows and tokens are {rows.source}; `/finetune prepare` makes them exact": rows.estimated,
+        f"{rows.count} rows are less than one step of {recipe.training.rows_per_step}: "
+        "a smaller batch or accumulation makes more steps of them": (
+            0 < rows.count < recipe.training.rows_per_step
+        ),
+        f"there is no GPU to use, so training runs on the CPU{machine.gpu_unused and ': '}"
+        f"{machine.gpu_unused}": machine.gpu is None,
+        f"memory is tight: {in_words(need)} of {in_words(plan.free)} free": (
+            NEAR * plan.free < need <= plan.free
+        ),
+        f"training needs packages that are not installed: {', '.join(missing)}": missing,
+    }
+    return tuple(note for note, applies in found.items() if applies)
+
+
+def memory_knobs(plan: Plan) -> str:
+    """Return a sentence naming the two settings that save most memory.
+
+    Raises:
+        UsageError: the recipe names a layer that the base does not have.
+    """
+    training = plan.recipe.training
+    length = max(sorted(plan.rows.lengths)[int(KEPT * (plan.rows.count - 1))], 64)
+    longer = plan.rows.count - plan.rows.up_to(length).count
+    knobs: dict[str, dict[str, Any]] = {
+        "--set training.checkpointing=true": {"training.checkpointing": True},
+        "--set quantization.kind=nf4": {"quantization.kind": "nf4"},
+        "--set quantization.unpacked=false": {"quantization.unpacked": False},
+        f"--batch 1 --accumulation {training.rows_per_step}": {
+            "training.batch": 1,
+            "training.accumulation": training.rows_per_step,
+        },
+        f"--max-length {length} without {longer:,} of {plan.rows.count:,} rows": {
+            "training.max_length": length
+        },
+    }
+    needs = {}
+    for words, changes in knobs.items():
+        recipe = overridden(plan.recipe, changes)
+        batch = plan.rows.up_to(recipe.training.max_length).largest(recipe.training.batch)
+        needs[words] = total(training_memory(plan.facts, recipe, batch, plan.place))
+    best = sorted((need, words) for words, need in needs.items() if need < total(plan.memory))[:2]
+    found = [f"{words} ({in_words(need)})" for need, words in best]
+    return f"Use {' or '.join(found)}, or a smaller base." if found else "Use a smaller base."
+
+
+def _compute(plan: Plan) -> InputError | None:
+    if plan.place == "gpu" or plan.recipe.quantization.compute != "float16":
+        return None
+    return InputError(
+        "quantization.compute is float16, which needs a GPU, and there is none to use",
+        hint="Use bfloat16 on a CPU.",
+    )
+
+
+def _memory(plan: Plan) -> InputError | None:
+    need, gpu = total(plan.memory), plan.machine.gpu
+    if need <= plan.free:
+        return None
+    device = f"the GPU ({gpu.name})" if gpu else "this machine, without a GPU to use,"
+    return InputError(
+        f"training {plan.facts.name} needs {in_words(need)} of memory, and {device} has "
+        f"{in_words(plan.free)} free",
+        hint=memory_knobs(plan),
+    )
+
+
+def _disk(plan: Plan, store: Store) -> InputError | None:
+    if store.missing * SPARE <= store.disk.free:
+        return None
+    largest = max(plan.artifacts, key=lambda artifact: artifact.missing)
+    return InputError(
+        f"the artifacts need {in_words(store.missing)} more, and the disk has "
+        f"{in_words(store.disk.free)} free",
+        where=str(store.disk.path),
+        hint=f"Name a folder on another disk with --out. The largest part is {largest.name} with "
+        f"{in_words(largest.bytes)}.",
+    )

@@ -1,0 +1,136 @@
+"""The text of a plan."""
+
+from __future__ import annotations
+
+from harness.terminal.tables import table
+from skills.finetune.export.artifact_files import in_words
+from skills.finetune.planning.memory import Item, total
+from skills.finetune.planning.plan import Plan
+
+IN_LOSS, NOT_IN_LOSS = "+ ", "  "
+"""Prefixes of the lines of the sample row."""
+AS_GIVEN = (
+    ", as in the data set: the base's chat template is not available, nor the end token, which the "
+    "loss includes"
+)
+
+
+def show(plan: Plan) -> str:
+    """Return the run, its memory, disk and time, one row with its mask, and the notes."""
+    parts = [_run(plan), _memory(plan), _disk(plan), _sample(plan), _remarks(plan)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in words: "40 s", "12 min", "3 h 05 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _run(plan: Plan) -> str:
+    facts, rows, steps, training = plan.facts, plan.rows, plan.steps, plan.recipe.training
+    adapter, batch = plan.recipe.adapter, plan.batch
+    layers = adapter.targets if adapter.targets == "all-linear" else ", ".join(adapter.targets)
+    origin = f", starting from {adapter.start_from}" if adapter.start_from else ""
+    limit = f"{training.epochs:g} epochs of {steps.per_epoch:,}"
+    if steps.last < steps.total:
+        limit = "max_steps"
+    size = f"batch {training.batch} x accumulation {training.accumulation}"
+    written, kept = plan.checkpoints
+    at_a_time = f"; {kept:,} at a time" if kept < written else ""
+    lines = {
+        "base": f"{facts.name}: {facts.parameters:,} parameters (from {facts.source})",
+        "adapter": f"r {adapter.r}, alpha {adapter.alpha:g} on {layers}{origin}",
+        "rows": f"{rows.count:,} to train, {rows.dev:,} to measure on ({rows.source})",
+        "tokens": f"{rows.tokens:,} an epoch; the longest row {batch.length:,}, "
+        f"the longest completion {batch.completion:,}",
+        "steps": f"{steps.last:,} of {training.rows_per_step} rows ({size}), {limit}",
+        "checkpoints": f"{written:,}, one every {training.save_steps:,} steps and at the end"
+        f"{at_a_time}",
+        "time": _time(plan),
+    }
+    return "\n".join(f"{name:<12} {words}" for name, words in lines.items())
+
+
+def _time(plan: Plan) -> str:
+    found = plan.measured
+    if found.seconds is None:
+        return "not measured: there is no earlier run of this recipe here"
+    return (
+        f"about {duration(found.seconds)}, at {found.tokens_per_second:,.0f} tokens a second "
+        "as in the earlier run here"
+    )
+
+
+def _memory(plan: Plan) -> str:
+    method = "QLoRA" if plan.recipe.quantization.kind == "nf4" else "LoRA"
+    this = {item.name: item for item in plan.memory}
+    other = {item.name: item for item in plan.full}
+    names = sorted(dict.fromkeys((*this, *other)), key=lambda name: not name.startswith("base"))
+    rows: list[tuple[str, ...]] = [
+        (name, _size(this.get(name)), _size(other.get(name)), _formula(name, this, other))
+        for name in names
+    ]
+    rows.append(("all", in_words(total(plan.memory)), in_words(total(plan.full)), ""))
+    gpu, logits, peak = plan.machine.gpu, plan.all_logits, plan.measured.peak
+    device = f"GPU {gpu.name}" if gpu else f"no GPU, {plan.machine.cores} cores"
+    measured = "not measured" if peak is None else f"{in_words(peak)}, in the earlier run here"
+    lines = [
+        table(("memory", method, "full tuning", "formula"), rows),
+        "",
+        f"weights, adapter, gradients and optimizer: {in_words(plan.held)}; "
+        f"the weights alone in 16 bit: {in_words(plan.weights_16bit)}",
+        "logits, if computed for prompts and padding as well: "
+        f"{in_words(logits.bytes)} ({logits.formula})",
+        f"this machine: {device}, memory free: {in_words(plan.free)}",
+        f"measured peak: {measured}",
+    ]
+    return "\n".join(lines)
+
+
+def _disk(plan: Plan) -> str:
+    rows = [
+        (
+            artifact.name,
+            in_words(artifact.bytes),
+            in_words(artifact.present) if artifact.present else "",
+            artifact.formula,
+        )
+        for artifact in plan.artifacts
+    ]
+    lines = [table(("disk", "size", "present", "formula"), rows), ""]
+    for store in plan.stores:
+        lines.append(
+            f"to write in {store.disk.path}: {in_words(store.missing)}, "
+            f"free: {in_words(store.disk.free)}"
+        )
+    return "\n".join(lines)
+
+
+def _sample(plan: Plan) -> str:
+    sample = plan.rows.sample
+    if not sample.pieces:
+        return ""
+    which = "" if sample.decoded else AS_GIVEN
+    lines = [f'one row{which}; "{IN_LOSS.strip()}" marks the part in the loss']
+    for text, in_loss in sample.pieces:  # a piece may begin within a line
+        mark = IN_LOSS if in_loss else NOT_IN_LOSS
+        lines += [f"{mark}{line}".rstrip() for line in text.splitlines()]
+    return "\n".join(lines)
+
+
+def _remarks(plan: Plan) -> str:
+    lines = [f"note: {note}" for note in plan.notes]
+    return "\n".join(lines + [f"cannot start: {error}" for error in plan.refusals])
+
+
+def _size(item: Item | None) -> str:
+    return "" if item is None else in_words(item.bytes)
+
+
+def _formula(name: str, this: dict[str, Item], other: dict[str, Item]) -> str:
+    """Return the formula, or both formulas where they differ."""
+    found = [items[name].formula for items in (this, other) if name in items]
+    return " | full: ".join(dict.fromkeys(found)) if name in this else found[0]

@@ -1,0 +1,86 @@
+"""Memory, GPU, cores and disk of this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.support.cpu import available_cores, giving_way
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU as torch sees it. Sizes in bytes."""
+
+    name: str
+    free: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The file system of a folder.
+
+    Attributes:
+        free: bytes that can be written.
+        device: id of the file system; folders with the same id share the free space.
+    """
+
+    path: Path
+    free: int
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Resources for a run.
+
+    Attributes:
+        memory: bytes available without swapping.
+        gpus: the GPU that training would use, if any.
+        gpu_unused: why the installed torch cannot use a GPU, or "".
+    """
+
+    memory: int
+    gpus: tuple[Gpu, ...]
+    cores: int
+    gpu_unused: str = ""
+
+    @property
+    def gpu(self) -> Gpu | None:
+        return self.gpus[0] if self.gpus else None
+
+
+def available_memory() -> int:
+    """Return the bytes of memory available without swapping."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def find() -> Machine:
+    """Return the resources of this machine. Without torch, GPUs are not detected."""
+    gpus, unused = _gpus()
+    return Machine(available_memory(), gpus, available_cores(), unused)
+
+
+@giving_way()
+def _gpus() -> tuple[tuple[Gpu, ...], str]:
+    if importlib.util.find_spec("torch") is None:
+        return (), ""
+    import torch
+
+    if torch.cuda.is_available():
+        return (Gpu(torch.cuda.get_device_name(), *torch.cuda.mem_get_info()),), ""
+    no_cuda = torch.version.cuda is None
+    return (), "the installed torch is a build without CUDA" if no_cuda else ""
+
+
+def disk(folder: Path) -> Disk:
+    """Return the file system of a folder, which need not exist yet."""
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return Disk(folder, shutil.disk_usage(existing).free, existing.stat().st_dev)
