@@ -15,7 +15,8 @@ from harness.api.skill import Skill
 from harness.chat.tool_schema import OWN, SAVE_TO, SUBCOMMAND, TEXT
 from harness.errors import UsageError
 from harness.models.backends.base import ToolCall
-from harness.runs.grammar import Invocation, as_path
+from harness.runs.grammar import as_path
+from harness.runs.invocation import Invocation
 
 
 def invocation_of(skill: Skill, call: ToolCall) -> Invocation:

@@ -13,8 +13,8 @@ from harness.chat.tool_schema import tools_of
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.models.backends.base import Tool, ToolCall
 from harness.plugins.catalogue import Catalogue
-from harness.runs import consent, grammar
-from harness.runs.grammar import Invocation
+from harness.runs import consent
+from harness.runs.invocation import Invocation, render_line
 from harness.runs.render import print_error, show_saved
 from harness.runs.runner import Outcome
 from harness.terminal.console import Screen
@@ -75,7 +75,7 @@ class Toolbox:
         try:
             skill = self._skill(call.name)
             invocation = invocation_of(skill, call)
-            line = grammar.render(skill, invocation)
+            line = render_line(skill, invocation)
             screen.notice(f"-> {consent.in_one_line(line, LINE)}")
             outcome = self._dispatcher.run_called(invocation, line)
             content = tool_result.of_outcome(outcome)

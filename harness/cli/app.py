@@ -27,7 +27,6 @@ from harness.errors import (
     InternalError,
     NotTrusted,
     RegistryError,
-    UnknownSkill,
     UsageError,
 )
 from harness.models import registry as registries
@@ -37,11 +36,10 @@ from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import Discovery
 from harness.runs import grammar
-from harness.runs.grammar import Invocation
+from harness.runs.invocation import Invocation, render_line
 from harness.runs.run_log import RunLog
 from harness.runs.runner import Frontend, Outcome, Runner
 from harness.settings import Settings
-from harness.support.suggestions import did_you_mean
 from harness.terminal.console import Screen
 
 
@@ -146,7 +144,7 @@ class App:
 
         def work() -> Outcome:
             skill = self._skill(invocation.name, trusted=invocation.general.trust)
-            line = grammar.render(skill, invocation)
+            line = render_line(skill, invocation)
             return self._run(skill, invocation, line, self.frontend, self.screen)
 
         return self._guarded("", work)
@@ -155,12 +153,7 @@ class App:
         """Run an invocation of a model, with the general options of the user's own line.
 
         It cannot read stdin or write to stdout, and the user is asked before it changes anything.
-
-        Args:
-            line: the line shown for it, for the run log.
-
-        Raises:
-            HarnessError: as `dispatch`; NotAllowed if the user does not allow it.
+        Raises as `dispatch`, and NotAllowed if the user refuses.
         """
         skill = self.catalogue.skills[invocation.name].skill
         allowed = replace(invocation, general=self._current_general)
@@ -222,16 +215,12 @@ class App:
         self._discovery.trust(name)
 
     def disable(self, name: str) -> None:
-        """Disable all plugins and skills of this name, and reload.
-
-        Raises:
-            OutputError: the decision cannot be stored.
-        """
+        """Disable all plugins and skills of this name, and reload. Raises OutputError."""
         self._discovery.disabled.add(name)
         self.reload()
 
     def enable(self, name: str) -> None:
-        """Undo `disable`. Raises as `disable`."""
+        """Undo `disable`. Raises OutputError."""
         self._discovery.disabled.remove(name)
         self.reload()
 
@@ -273,7 +262,7 @@ class App:
         if name in self.catalogue.skills:
             return self.catalogue.skills[name].skill
         if name not in self.catalogue.untrusted:
-            raise self.unknown(name)
+            raise self.catalogue.unknown(name)
         folder = self.catalogue.untrusted[name].folder
         confirm = self.frontend.confirm
         question = f"/{name} is a plugin of this project ({folder}). Run its code?"
@@ -287,26 +276,6 @@ class App:
         if name not in self.catalogue.skills:
             raise UsageError(f"the plugin {name} has no skill /{name}", hint="`/skills`")
         return self.catalogue.skills[name].skill
-
-    def unknown(self, name: str) -> UnknownSkill:
-        """Return the error for a name that no loaded skill has."""
-        disabled, untrusted = self.catalogue.disabled, self.catalogue.untrusted
-        if name in disabled:
-            return UnknownSkill(f"/{name} is disabled", hint=f"`/skills enable {name}`")
-        if name in untrusted:
-            return UnknownSkill(
-                f"/{name} is not trusted",
-                where=str(untrusted[name].folder),
-                hint=f"Read it, then `/skills trust {name}`.",
-            )
-
-        def shown(near: str) -> str:
-            return f"/{near}" + f" (disabled; `/skills enable {near}`)" * (near in disabled)
-
-        known = sorted({*self.catalogue.skills, *disabled, *untrusted})
-        names = ", ".join(f"/{n}" for n in sorted(self.catalogue.skills))
-        hint = f"{did_you_mean(name, known, shown, cutoff=0.5)} There are {names}.".lstrip()
-        return UnknownSkill(f"there is no skill /{name}", hint=hint)
 
     def _use_registry(self, path: Path | None) -> None:
         """Switch to the registry of this line, if it differs from that of the last one."""

@@ -14,7 +14,8 @@ from harness.cli.app import App
 from harness.cli.commands.skills import needs_no_plugins
 from harness.cli.help import program_help
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
-from harness.runs.grammar import Invocation, parse_general
+from harness.runs.grammar import parse_general
+from harness.runs.invocation import Invocation
 from harness.runs.render import print_error, show
 from harness.runs.runner import Frontend, Outcome
 from harness.terminal import stdout_guard

@@ -10,8 +10,9 @@ from harness.agent_skills.skill_md import SkillFile
 from harness.api.events import Listener
 from harness.api.formats import Format
 from harness.api.skill import Skill
-from harness.errors import UsageError
+from harness.errors import UnknownSkill, UsageError
 from harness.models.backends.base import Backend
+from harness.support.suggestions import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,25 @@ class Catalogue:
     disabled: dict[str, str] = field(default_factory=dict)
     framework: frozenset[str] = frozenset()
     remarks: list[str] = field(default_factory=list)
+
+    def unknown(self, name: str) -> UnknownSkill:
+        """Return the error for a name that no loaded skill has."""
+        if name in self.disabled:
+            return UnknownSkill(f"/{name} is disabled", hint=f"`/skills enable {name}`")
+        if name in self.untrusted:
+            return UnknownSkill(
+                f"/{name} is not trusted",
+                where=str(self.untrusted[name].folder),
+                hint=f"Read it, then `/skills trust {name}`.",
+            )
+
+        def shown(near: str) -> str:
+            return f"/{near}" + f" (disabled; `/skills enable {near}`)" * (near in self.disabled)
+
+        known = sorted({*self.skills, *self.disabled, *self.untrusted})
+        names = ", ".join(f"/{n}" for n in sorted(self.skills))
+        hint = f"{did_you_mean(name, known, shown, cutoff=0.5)} There are {names}.".lstrip()
+        return UnknownSkill(f"there is no skill /{name}", hint=hint)
 
     def formats_for(self, skill: Skill) -> dict[str, FoundFormat]:
         """Return the plugin formats that this skill's records can be saved in, by suffix."""

@@ -1,7 +1,6 @@
 """Execution of one invocation: text, targets, log, skill, files, in this order.
 
-Everything that can be refused is refused before the skill runs, and the log's row is closed in any
-case.
+Errors that can be found before the skill runs are. The log's row is closed in any case.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ from harness.models.pool import Choice, ModelPool, Models
 from harness.plugins.catalogue import Catalogue, FoundFormat
 from harness.runs import consent
 from harness.runs import targets as target_files
-from harness.runs.grammar import Invocation, as_path
+from harness.runs.grammar import as_path
+from harness.runs.invocation import Invocation
 from harness.runs.isolation import call_isolated, isolated
 from harness.runs.recording import Recording, recorded
 from harness.runs.run_log import Run, RunLog
@@ -34,7 +34,7 @@ from harness.terminal.console import Screen
 
 @dataclass(frozen=True, slots=True)
 class Frontend:
-    """Properties of a frontend: how lines arrive, and whether the user can be asked.
+    """Where lines come from, and whether the user can be asked.
 
     Attributes:
         name: "one-shot", "repl", "model" or "test", for the run log.
@@ -94,10 +94,8 @@ class Runner:
             variant = self.skill.variant(call)
         opts.check_variant(self.skill, call.options, variant)
         companions = self._companions(call.targets)
-        may_replace = self._may_replace
-        target_files.check(
-            call.targets, self.skill, may_replace, tuple(companions), tuple(self._formats)
-        )
+        formats = tuple(self._formats)
+        target_files.check(call.targets, self.skill, self._may_replace, tuple(companions), formats)
         if self.frontend.is_model:
             self._check_consent((*call.targets, *companions))
         with self._line_ended(call.screen), recorded(self._recording(call)) as recording:
@@ -192,10 +190,9 @@ class Runner:
 
     @property
     def _job(self) -> str:
-        """Return a key of the work, so that the same work may replace its own files.
+        """Key of the work, which may replace its own files without asking.
 
-        It depends on the working folder, which paths are relative to, and on the content of stdin,
-        but not on the content of input files: their results are brought up to date.
+        The content of input files is not part of it, so that results can be brought up to date.
         """
         given = self.invocation
         options = given.options.model_dump(mode="json", exclude=set(given.options.manner))
@@ -215,11 +212,7 @@ class Runner:
         return confirm is not None and (unasked or confirm(f"{target} exists. Overwrite it?"))
 
     def _check_consent(self, files: Sequence[Path]) -> None:
-        """Ask the user before an invocation of a model changes anything.
-
-        Raises:
-            NotAllowed: they refuse, there is nobody to ask, or the files are protected.
-        """
+        """Ask the user before a model changes anything; raise NotAllowed if it is refused."""
         given, general = self.invocation, self.invocation.general
         paths = (*files, *opts.paths(given.options))
         consent.refuse_protected(given.name, paths, self.settings.protected)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from harness.errors import InputError, UsageError
 from harness.runs import targets as output
-from harness.runs.grammar import Invocation, from_words
+from harness.runs.grammar import from_words
+from harness.runs.invocation import Invocation
 from harness.support.text_input import regular_file, shown
 from skills.corpus.tables.reader import TableRow
 from skills.finetune.data.annotation_pairs import (

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.runs.grammar import Invocation
+    from harness.runs.invocation import Invocation
 
 DEFAULT_DATA = "train.jsonl"
 """Training set that is used if none is given."""

@@ -23,7 +23,7 @@ class Help(AppCommand):
             commands = [{"name": f.name, "summary": f.summary} for f in found.values()]
             return Result(help_texts.overview(found.values()), {"commands": commands})
         if name not in found:
-            raise self._app.unknown(name)
+            raise self._app.catalogue.unknown(name)
         skill = found[name].skill
         formats = list(self._app.catalogue.formats_for(skill))
         data = {

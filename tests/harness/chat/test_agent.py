@@ -219,10 +219,13 @@ def test_no_means_no_and_the_model_is_told(make: Make, tmp_path: Path) -> None:
             "/finetune writes the model's files (write model and adapter for llama.cpp) and runs "
             "the code of theirs. Allow",
         ),
-        (tool_call("corpus", subcommand="add", text="papers.csv"), "/corpus takes papers and anno"),
+        (tool_call("corpus", subcommand="add", text="papers.csv"), "/corpus adds papers and anno"),
         (tool_call("annotate", text="papers.csv", db="x.db"), "/annotate writes into the database"),
         (tool_call("corpus", subcommand="page"), "/corpus writes corpus.html. Allow"),
-        (tool_call("curate", text="papers.csv", review=True), "/curate has you review annotations"),
+        (
+            tool_call("curate", text="papers.csv", review=True),
+            "/curate lets you review",
+        ),
         (tool_call("silent", text="x"), "/silent may change anything. Allow it?"),
     ],
 )
@@ -351,7 +354,7 @@ def test_wrong_calls_go_back_to_the_model_and_it_goes_on(make: Make) -> None:
         "--limit: 'ten' should be a valid integer",
         "there is no option --colour",
         "/corpus has no subcommand 'burn'",
-        "text: 7 is no text",
+        "text: 7 is not text",
         "text is required: TEXT|FILE|TABLE|ARXIV_ID|TOPIC|-",
     ]
     assert producer(desk).told()[7]["where"] == "nowhere.csv"

@@ -17,7 +17,7 @@ from harness.chat.tool_call import invocation_of
 from harness.chat.tool_schema import ALL, BARE, DETAILS, size, tool_of, tools_of
 from harness.models.backends.base import ToolCall
 from harness.runs import grammar
-from harness.runs.grammar import Invocation
+from harness.runs.invocation import Invocation, render_line
 from harness.testing import fake_app, tool_call
 
 
@@ -53,7 +53,7 @@ def called(**arguments: Any) -> Invocation:
 
 
 def line(**arguments: Any) -> str:
-    return grammar.render(Sort(), called(**arguments))
+    return render_line(Sort(), called(**arguments))
 
 
 @pytest.mark.parametrize(

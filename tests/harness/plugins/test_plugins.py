@@ -87,7 +87,7 @@ def test_the_session_asks_on_the_terminal(capsys):
 def test_skills_trust_by_name(tmp_path):
     plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     app = lenient(tmp_path)
-    with pytest.raises(UsageError, match="Waiting: theirs"):
+    with pytest.raises(UsageError, match="Untrusted: theirs"):
         app.dispatch("/skills trust other")
     with pytest.raises(UnknownSkill, match=r"/theirs is not trusted. Read it, then `/"):
         app.dispatch("/help theirs")

@@ -184,7 +184,7 @@ def test_logs_lists_and_tells_all_about_one(tmp_path):
     with pytest.raises(HarnessError, match="no run 99") as caught:
         app.dispatch("/logs 99")
     assert caught.value.exit_code == 1
-    with pytest.raises(HarnessError, match="'x' is no run's number"):
+    with pytest.raises(HarnessError, match="'x' is not the number of a run"):
         app.dispatch("/logs x")
 
 
