@@ -91,7 +91,7 @@ def with_trl(context: StageContext) -> dict[str, Any]:
         model=model,
         args=sft_config(recipe, context.run_dir.folder / "trl"),
         train_dataset=sft_rows(context),
-        processing_class=open_tokenizer(base),
+        processing_class=open_tokenizer(base.folder),
         peft_config=LoraConfig(
             r=adapter.r,
             lora_alpha=adapter.alpha,

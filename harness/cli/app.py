@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import harness.plugins.builtin_backends as shipped_backends
 from harness.api import options as opts
@@ -29,9 +29,8 @@ from harness.errors import (
     RegistryError,
     UsageError,
 )
-from harness.models import registry as registries
 from harness.models.pool import Choice, ModelPool, Models
-from harness.models.registry import Registry, Resolution
+from harness.models.resolution import Resolution
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import Discovery
@@ -41,6 +40,9 @@ from harness.runs.run_log import RunLog
 from harness.runs.runner import Frontend, Outcome, Runner
 from harness.settings import Settings
 from harness.terminal.console import Screen
+
+if TYPE_CHECKING:
+    from harness.models.registry import Registry
 
 
 class App:
@@ -288,9 +290,11 @@ class App:
                 raise
 
     def _read_registry(self) -> Registry:
+        from harness.models.registry import load
+
         path = self._registry_path
         required = path is not None or self.settings.registry_required
         user = path or self.settings.user_registry
         if required and not user.is_file():
             raise RegistryError("there is no such registry file", where=str(user))
-        return registries.load(self.settings.shipped_registry, user)
+        return load(self.settings.shipped_registry, user)

@@ -1,4 +1,4 @@
-"""Length and validity of free-text answers."""
+"""Checks of a model's answers to people."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MAX_TOKENS = 1024
 
 
 def check(answer: Reply, notify: Callable[[str], None]) -> None:
-    """Print a notice if an answer is cut.
+    """Report an answer that was cut off.
 
     Raises:
-        InvalidReply: it is empty.
+        InvalidReply: the answer is empty.
     """
     if answer.finish_reason == "length":
-        notify(f"the answer is cut at the limit of {MAX_TOKENS:,} tokens")
+        notify(f"the answer was cut off at the limit of {MAX_TOKENS:,} tokens")
     if not answer.text.strip():
         raise InvalidReply("the model gave no answer", hint="Rephrase the text.", raw=answer.text)

@@ -120,18 +120,7 @@ class Catalogue:
     framework: frozenset[str] = frozenset()
     remarks: list[str] = field(default_factory=list)
 
-    def unknown(self, name: str) -> UnknownSkill:
-        """Return the error for a name that no loaded skill has."""
-        if name in self.disabled:
-            return UnknownSkill(f"/{name} is disabled", hint=f"`/skills enable {name}`")
-        if name in self.untrusted:
-            return UnknownSkill(
-                f"/{name} is not trusted",
-                where=str(self.untrusted[name].folder),
-                hint=f"Read it, then `/skills trust {name}`.",
-            )
-
-        def shown(near: str) -> str:
+    def shown(near: str) -> str:
             return f"/{near}" + f" (disabled; `/skills enable {near}`)" * (near in self.disabled)
 
         known = sorted({*self.skills, *self.disabled, *self.untrusted})
@@ -148,6 +137,26 @@ class Catalogue:
             and suffix not in skill.saves
             and (not found.format.skills or skill.name in found.format.skills)
         }
+
+    def unknown(self, name: str) -> UnknownSkill:
+        """Return the error for a name that no loaded skill has."""
+        disabled, untrusted = self.disabled, self.untrusted
+        if name in disabled:
+            return UnknownSkill(f"/{name} is disabled", hint=f"`/skills enable {name}`")
+        if name in untrusted:
+            return UnknownSkill(
+                f"/{name} is not trusted",
+                where=str(untrusted[name].folder),
+                hint=f"Read it, then `/skills trust {name}`.",
+            )
+
+        def shown(near: str) -> str:
+            return f"/{near}" + f" (disabled; `/skills enable {near}`)" * (near in disabled)
+
+        known = sorted({*self.skills, *disabled, *untrusted})
+        names = ", ".join(f"/{n}" for n in sorted(self.skills))
+        hint = f"{did_you_mean(name, known, shown, cutoff=0.5)} There are {names}.".lstrip()
+        return UnknownSkill(f"there is no skill /{name}", hint=hint)
 
     def add(self, plugin: Contributions, disabled: frozenset[str]) -> None:
         """Add all contributions of a plugin, or none of them.

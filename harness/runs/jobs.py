@@ -1,9 +1,7 @@
-"""Many generations as one piece of work: as many at once as the model has slots, each kept as it
-comes.
+"""Run many tasks in parallel, store each result at once, and stop in order.
 
-`run` is a bounded parallel map whose results are handed back in the thread that called it, so that
-one connection to a database can take them. It stops in order on Ctrl-C, and when nothing more can
-come; a task that fails takes no other along.
+`Job.run` is a bounded parallel map that delivers its results in the calling thread, so that one
+database connection can store them. A failed task does not affect the others.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import tenacity
 
@@ -30,23 +28,23 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 ATTEMPTS = 5
-"""How often a task is tried while its error can pass."""
+"""The maximum number of attempts for a task whose errors are retryable."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
-"""Seconds before the second attempt, which double with every other one, and their limit."""
-LONGEST_ASKED = 120.0
-"""Seconds that a server which asks for a longer wait is left alone at most."""
+"""Seconds before the second attempt, doubled before each further one, and their limit."""
+LONGEST_REQUESTED = 120.0
+"""The limit, in seconds, of a wait that a server requests."""
 TICK = 0.1
-"""Seconds until Ctrl-C is noticed at the latest."""
+"""The interval, in seconds, at which a requested stop is noticed."""
 AHEAD = 2
-"""Tasks taken up for each slot: one in work, and one that follows without a gap."""
+"""Tasks submitted per slot: one that runs, and one that follows without a gap."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What came of a job.
+    """The counts of a job.
 
     Attributes:
-        stopped: why tasks were left over; None if all ended as done or failed.
+        stopped: why tasks remain; None if all of them are done or failed.
     """
 
     done: int = 0
@@ -59,15 +57,13 @@ class Job(Generic[T, R]):
     """A job over tasks of any kind.
 
     Attributes:
-        perform: does one task, in a worker thread; may raise anything.
-        keep: takes a task with its result. It is called in the thread that called `run`, and its
-            errors end the job.
-        refuse: takes a task that failed with its error, in the same thread.
-        slots: tasks in work at once.
+        perform: runs one task, in a worker thread; may raise anything.
+        keep: stores the result of a task, in the thread that called `run`; an error ends the job.
+        refuse: stores the error of a failed task, in the same thread.
+        slots: the number of tasks that run at once.
         stop: ends the job, and is set when the job ends early; `perform` must respect it.
-        pause: waits some seconds before another attempt; returns early once `stop` is set.
-        tick: called every `TICK` at least in the thread that called `run`, and once more when
-            nothing is in work any longer, for what is to be kept before its task has ended.
+        tick: called in the thread that called `run`, at least every `TICK` and after the last task,
+            to store what is complete before its task is.
     """
 
     perform: Callable[[T], R]
@@ -75,24 +71,23 @@ class Job(Generic[T, R]):
     refuse: Callable[[T, Exception], None]
     slots: int
     stop: StopToken
-    pause: Callable[[float], Any] | None = None
     tick: Callable[[], None] | None = None
     tally: Tally = field(default_factory=Tally)
     _running: dict[Future[R], T] = field(default_factory=dict)
 
     def run(self, tasks: Iterable[T]) -> Tally:
-        """Do all tasks, in their order as far as they are taken up.
+        """Run all tasks; they are started in order.
 
-        Ctrl-C, a model that is gone and a result that cannot be kept stop it: what is in work is
-        told to end, what had been done by then is kept, and `Tally.stopped` says why.
+        A requested stop, an unavailable model and a result that cannot be stored end the job:
+        running tasks are cancelled, completed ones are stored, and `Tally.stopped` is the reason.
 
         Raises:
-            Whatever `tasks` raises, unless it is a HarnessError, which stops the job as well.
+            Whatever iterating over `tasks` raises, unless it is a HarnessError: that ends the job.
         """
         executor = ThreadPoolExecutor(self.slots, thread_name_prefix="job")
         with self.stop.on_signals():
             try:
-                self._all(executor, iter(tasks))
+                self._run_all(executor, iter(tasks))
             except HarnessError as error:
                 self._stop(error)
             except Exception as error:
@@ -102,7 +97,7 @@ class Job(Generic[T, R]):
                 executor.shutdown(wait=False, cancel_futures=True)
         return self.tally
 
-    def _all(self, executor: ThreadPoolExecutor, tasks: Iterator[T]) -> None:
+    def _run_all(self, executor: ThreadPoolExecutor, tasks: Iterator[T]) -> None:
         for task in tasks:
             self._check()
             self._running[executor.submit(self._attempts, task)] = task
@@ -112,7 +107,7 @@ class Job(Generic[T, R]):
             self._collect()
 
     def _collect(self) -> None:
-        """Wait until a task has ended, and take what has."""
+        """Wait until a task has ended, and store the results so far."""
         ended: set[Future[R]] = set()
         while not ended:
             ended, _ = wait(self._running, timeout=TICK, return_when=FIRST_COMPLETED)
@@ -127,7 +122,7 @@ class Job(Generic[T, R]):
 
     def _settle(self, future: Future[R]) -> None:
         task, error = self._running[future], future.exception()
-        if isinstance(error, HarnessError) and _ends_the_job(error):
+        if isinstance(error, HarnessError) and _affects_all_tasks(error):
             del self._running[future]
             raise error
         if error is None:
@@ -141,7 +136,7 @@ class Job(Generic[T, R]):
         del self._running[future]
 
     def _stop(self, error: HarnessError) -> None:
-        """End what is in work, keep what is done nevertheless, and note why."""
+        """Cancel the running tasks, store those that complete nevertheless, and keep the reason."""
         self.tally.stopped = error
         self.stop.request_stop()
         for future in list(self._running):
@@ -152,45 +147,42 @@ class Job(Generic[T, R]):
         if self.tick is not None:
             self.tick()
         for future in list(self._running):
-            if not future.cancelled() and not _left_over(future.exception()):
+            if not future.cancelled() and not _must_be_repeated(future.exception()):
                 try:
                     self._settle(future)
-                except HarnessError:  # the first reason is the one to tell
+                except HarnessError:  # the first error is the one to report
                     continue
 
     def _attempts(self, task: T) -> R:
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_can_pass),
+            retry=tenacity.retry_if_exception(_is_retryable),
             stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_when_event_set(self.stop),
             wait=_wait,
-            sleep=self._sleep,
+            sleep=tenacity.sleep_using_event(self.stop),
             reraise=True,
         )
         return retrying(self.perform, task)
 
-    def _sleep(self, seconds: float) -> None:
-        (self.pause or self.stop.wait)(seconds)
 
-
-def _left_over(error: BaseException | None) -> bool:
-    """Whether a task of a job that was stopped is still to be done, no try being its last."""
-    return isinstance(error, Interrupted) or (error is not None and _can_pass(error))
+def _must_be_repeated(error: BaseException | None) -> bool:
+    """Return True if an interrupted task must be retried on resume."""
+    return isinstance(error, Interrupted) or (error is not None and _is_retryable(error))
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """Seconds before the next attempt: longer and longer ones, or what the server asks for."""
+    """Return the seconds before the next attempt: exponential, or what the server requests."""
     error = state.outcome.exception() if state.outcome else None
-    asked = error.wait if isinstance(error, ModelBusy) else 0.0
+    requested = error.wait if isinstance(error, ModelBusy) else 0.0
     own = tenacity.wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT)(state)
-    return max(own, min(asked, LONGEST_ASKED))
+    return max(own, min(requested, LONGEST_REQUESTED))
 
 
-def _can_pass(error: BaseException) -> bool:
+def _is_retryable(error: BaseException) -> bool:
     return isinstance(error, HarnessError) and error.retryable
 
 
-def _ends_the_job(error: HarnessError) -> bool:
-    """Whether no other task can fare better: the model is gone, or the work was called off."""
+def _affects_all_tasks(error: HarnessError) -> bool:
+    """Return True if no other task can succeed: the model is gone, or a stop was requested."""
     if isinstance(error, ModelBusy):
         return False
     return isinstance(error, ModelError | OutputError | Interrupted | ReaderGone)

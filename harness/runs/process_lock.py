@@ -1,4 +1,4 @@
-"""One process at a time for one job."""
+"""Locks that let one process at a time work on a job."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from harness.errors import UsageError
 
 @contextlib.contextmanager
 def job_lock(folder: Path, job: str) -> Iterator[None]:
-    """Hold the job named `job` for as long as the block runs; a killed process lets go of it.
+    """Lock the job named `job` during the block; the lock of a killed process is released.
 
     Args:
-        folder: where the lock is kept; made if need be.
+        folder: for the lock file; created if it is missing.
 
     Raises:
-        UsageError: another process holds it; its pid is told.
+        UsageError: another process holds the lock; the message names its process id.
     """
     import filelock
 
     folder.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(os.fsencode(job)).hexdigest()[:16]
-    # Beside the lock and not in it: opening a lock to try it empties it.
+    # The process id needs a file of its own: trying to lock a file truncates it.
     holder = folder / f"{name}.pid"
     lock = filelock.FileLock(folder / f"{name}.lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as exc:
         raise UsageError(
-            f"process {_pid(holder)} is at work on {job}",
+            f"{job} is locked by process {_pid(holder)}",
             hint="Wait for it, or stop it; what it has done is kept.",
         ) from exc
     try:

@@ -1,4 +1,4 @@
-"""How many threads are worth having, and how those of OpenMP wait for each other."""
+"""The number of usable cores, and how OpenMP threads wait for work."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SPINS = "1000"
-"""How often a thread looks for work before it sleeps. On idle cores llama.cpp is as fast so as with
-GNU OpenMP's own 300,000 (140 tokens/s on two cores, and 47 if it sleeps at once); where other
-processes want the same cores, that many cost nine tenths of the speed and more. A training step of
-torch that took 9 s so had not ended after a minute without."""
+"""How often an idle thread looks for work before it sleeps. On idle cores llama.cpp is as fast as
+with GNU OpenMP's default of 300,000 (140 tokens/s on two cores; 47 if threads sleep at once). If
+other processes use the cores, the default costs nine tenths of the speed and more: a training step
+of torch that took 9 s had not ended after a minute."""
 
 
 @contextmanager
-def giving_way() -> Iterator[None]:
-    """Libraries first imported in here have threads that give way to other processes.
+def low_spin_openmp() -> Iterator[None]:
+    """Make libraries that are first imported in this block yield to other processes.
 
-    OpenMP reads its settings once, when the first import loads it; the user's own are kept.
+    OpenMP reads its settings once, at the first import; the user's own settings are kept.
     """
     if "GOMP_SPINCOUNT" in os.environ or "OMP_WAIT_POLICY" in os.environ:
         yield
@@ -26,11 +26,11 @@ def giving_way() -> Iterator[None]:
     try:
         yield
     finally:
-        os.environ.pop("GOMP_SPINCOUNT", None)  # another thread may be done with it already
+        os.environ.pop("GOMP_SPINCOUNT", None)
 
 
 def available_cores() -> int:
-    """The cores that this process may run on."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

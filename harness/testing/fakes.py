@@ -19,7 +19,7 @@ from harness.api.hookspecs import RegisterBackend, RegisterSkill, hookimpl
 from harness.api.skill import Call, Result, Skill
 from harness.errors import UsageError
 from harness.models.backends.base import Availability, Model, OnText, Reply, Request, ToolCall
-from harness.models.backends.generation import Watch
+from harness.models.backends.generation import GenerationState
 from harness.models.pool import ModelPool, Models
 from harness.models.registry import Registry
 from harness.models.schema import ModelEntry, ServeEntry
@@ -83,14 +83,14 @@ class FakeModel:
             reply = reply(request)
         if isinstance(reply, Exception):
             raise reply
-        watch = Watch(request, cancel, on_text)
+        state = GenerationState(request, cancel, on_text)
         text = reply.text if isinstance(reply, Reply) else reply
         for piece in _words(text):
-            watch.check()
-            watch.add(piece)
+            state.check()
+            state.add(piece)
         if isinstance(reply, Reply):
             return reply
-        return Reply(text, "stop", self.count_tokens(request), len(text.split()), watch.seconds)
+        return Reply(text, "stop", self.count_tokens(request), len(text.split()), state.seconds)
 
     def count_tokens(self, request: Request) -> int:
         return sum(len(message.content.split()) for message in request.conversation)

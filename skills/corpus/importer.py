@@ -105,7 +105,7 @@ def annotated(row: TableRow, framework: Framework) -> Annotated | None:
     if not row.has_moves:
         return None
     moves = row.valid_moves(framework)
-    return _annotated(row, moves, _provenance(row, moves, framework)[0], framework)
+    return _annotated(row, moves, _provenance(row, moves, framework), framework)
 
 
 def _validate(db: Database, table: Table, framework: Framework, tick: Callable[[str], None]) -> int:
@@ -126,55 +126,43 @@ def _validate(db: Database, table: Table, framework: Framework, tick: Callable[[
     return rows
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A row ready to be written.
-
-    Attributes:
-        key: of its annotation; None if it has none.
-        item: that annotation; None if the corpus has it already.
-        renamed: its own provenance was discarded.
-    """
-
-    row: TableRow
-    key: str | None = None
-    item: Annotated | None = None
-    renamed: bool = False
+_Prepared = tuple[TableRow, Mapping[str, Any] | None, Annotated | None]
+"""A row, the provenance of its annotation if it has one, and the annotation unless it is known."""
 
 
 def _prepare(db: Database, row: TableRow, framework: Framework) -> _Prepared:
     if not row.has_moves or not row.paper.abstract or row.repeat:
-        return _Prepared(row)
+        return row, None, None
     moves = row.valid_moves(framework)
-    provenance, renamed = _provenance(row, moves, framework)
-    key, paper_id = provenance["key"], papers.row_id(db, row.paper)
-    if paper_id is not None and store.has(db, key, paper_id):
-        return _Prepared(row, key, None, renamed)
-    return _Prepared(row, key, _annotated(row, moves, provenance, framework), renamed)
+    provenance = _provenance(row, moves, framework)
+    paper_id = papers.row_id(db, row.paper)
+    if paper_id is not None and store.has(db, provenance["key"], paper_id):
+        return row, provenance, None
+    return row, provenance, _annotated(row, moves, provenance, framework)
 
 
 def _add(db: Database, prepared: _Prepared, framework: Framework, added: Added) -> None:
-    paper = prepared.row.paper
-    if not paper.abstract:
+    row, provenance, item = prepared
+    if not row.paper.abstract:
         added.empty += 1
         return
-    if prepared.row.repeat:
+    if row.repeat:
         added.repeated += 1
         return
-    is_known = papers.row_id(db, paper) is not None
+    is_known = papers.row_id(db, row.paper) is not None
     added.known_papers += is_known
     added.papers += not is_known
-    paper_id = papers.save(db, paper)
-    if prepared.key is None:
+    paper_id = papers.save(db, row.paper)
+    if provenance is None:
         added.without_moves += 1
         return
-    added.renamed += prepared.renamed
+    added.renamed += row.provenance is not None and provenance is not row.provenance
     # Checked again under the lock: another process may have added it meanwhile.
-    if prepared.item is None or store.has(db, prepared.key, paper_id):
+    if item is None or store.has(db, provenance["key"], paper_id):
         added.known_annotations += 1
         return
     added.annotations += 1
-    store.save(db, prepared.item, framework, unless_newer=True)
+    store.save(db, item, framework, unless_newer=True)
 
 
 def _annotated(
@@ -195,26 +183,17 @@ def _annotated(
     )
 
 
-def _provenance(
-    row: TableRow, moves: Mapping[str, str], framework: Framework
-) -> tuple[Mapping[str, Any], bool]:
-    """Return the row's own provenance if it is complete and consistent, else that of an import.
-
-    The second value is True if the row's own was discarded.
-    """
+def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -> Mapping[str, Any]:
+    """Return the row's own provenance if it is complete and consistent, else that of an import."""
     imported, own = _import_provenance(row, moves, framework), row.provenance
-    if own is None:
-        return imported, False
-    if not imported.keys() - {"moves_sha256"} <= own.keys():
-        return imported, True
+    if own is None or not imported.keys() - {"moves_sha256"} <= own.keys():
+        return imported
     try:
         wrong = verify({**moves, "provenance": own}, row.paper.abstract)
     except (KeyError, TypeError, ValueError, AttributeError):  # a part has another type
-        return imported, True
+        return imported
     texts = (own["resolved"], own["created"])
-    if wrong or not all(isinstance(text, str) for text in texts):
-        return imported, True
-    return own, False
+    return imported if wrong or not all(isinstance(text, str) for text in texts) else own
 
 
 def _import_provenance(

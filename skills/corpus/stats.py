@@ -7,7 +7,7 @@ for the same annotations.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -108,14 +108,14 @@ def of_corpus(db: Database, framework: Framework) -> Stats:
         [framework.name],
     ):
         facets[category, year, frozenset(stated.split())] += count
-    sums: dict[str, _Sums] = defaultdict(_Sums)
-    for move, supports, support, numbers, names in db.conn.execute(
+    sums: _Sums = Counter()
+    for move, *values in db.conn.execute(
         "SELECT move, count(support), total(support), sum(unsupported_numbers > 0),"
         " sum(unsupported_names > 0) FROM moves"
         " WHERE framework = ? AND current = 1 AND stated = 1 GROUP BY move",
         [framework.name],
     ):
-        sums[move] = _Sums(supports, support, numbers, names)
+        sums.update({(move, what): value for what, value in zip(_SUMS, values, strict=True)})
     models = db.conn.execute(
         "SELECT model, count(*) FROM annotations WHERE framework = ? AND current = 1"
         " GROUP BY model",
@@ -134,44 +134,54 @@ def of_corpus(db: Database, framework: Framework) -> Stats:
 def of_items(
     items: Iterable[Annotated], failures: Iterable[Failure], framework: Framework
 ) -> Stats:
-    """Return the statistics of these annotations and failures; `items` is iterated once."""
-    facets: Counter[_Facets] = Counter()
-    models: Counter[str] = Counter()
-    sums: dict[str, _Sums] = defaultdict(_Sums)
+    """Return the statistics of these annotations and failures alone, in one pass."""
+    tally = Tally(framework)
     for item in items:
-        checks = item.record["checks"]
-        stated = framework.stated({name: item.record[name] for name in framework.names})
-        facets[first_category(item.paper), item.paper.year, frozenset(stated)] += 1
-        models[item.record["provenance"]["resolved"]] += 1
+        tally.add(item)
+    return tally.stats(failures)
+
+
+class Tally:
+    """Counts annotations one by one, for their statistics."""
+
+    def __init__(self, framework: Framework) -> None:
+        self._framework = framework
+        self._facets: Counter[_Facets] = Counter()
+        self._models: Counter[str] = Counter()
+        self._sums: _Sums = Counter()
+
+    def add(self, item: Annotated) -> None:
+        names, checks = self._framework.names, item.record["checks"]
+        stated = self._framework.stated({name: item.record[name] for name in names})
+        self._facets[first_category(item.paper), item.paper.year, frozenset(stated)] += 1
+        self._models[item.record["provenance"]["resolved"]] += 1
         for move in stated:
-            sums[move].add(checks, move)
-    failed = Counter(failure.error_type for failure in failures)
-    papers = facets.total() + failed.total()
-    return _stats(
-        framework, papers=papers, models=models, facets=facets, sums=sums, failures=failed
-    )
+            support = checks["support"].get(move)
+            self._sums[move, "supports"] += support is not None
+            self._sums[move, "support"] += support or 0
+            self._sums[move, "numbers"] += bool(checks["unsupported_numbers"].get(move))
+            self._sums[move, "names"] += bool(checks["unsupported_names"].get(move))
+
+    def stats(self, failures: Iterable[Failure]) -> Stats:
+        """Return the statistics of what was added, and of these failures."""
+        failed = Counter(failure.error_type for failure in failures)
+        return _stats(
+            self._framework,
+            papers=self._facets.total() + failed.total(),
+            models=self._models,
+            facets=self._facets,
+            sums=self._sums,
+            failures=failed,
+        )
 
 
 _Facets = tuple[str, int | None, frozenset[str]]
 """First category, year, and stated moves."""
 
 
-@dataclass(slots=True)
-class _Sums:
-    """Sums of the checks of one move, over the annotations that state it."""
-
-    supports: int = 0
-    support: float = 0.0
-    numbers: int = 0
-    names: int = 0
-
-    def add(self, checks: Mapping[str, Any], move: str) -> None:
-        support = checks["support"].get(move)
-        if support is not None:
-            self.supports += 1
-            self.support += support
-        self.numbers += bool(checks["unsupported_numbers"].get(move))
-        self.names += bool(checks["unsupported_names"].get(move))
+_SUMS = ("supports", "support", "numbers", "names")
+_Sums = Counter[tuple[str, str]]
+"""Sums of the checks of each move, over the annotations that state it; "supports" counts them."""
 
 
 def _stats(
@@ -180,22 +190,19 @@ def _stats(
     papers: int,
     models: Counter[str],
     facets: Counter[_Facets],
-    sums: Mapping[str, _Sums],
+    sums: _Sums,
     failures: Counter[str],
 ) -> Stats:
-    everything = _group("", facets.items(), framework)
+    everything = _group(
+        "", [(stated, count) for (_, _, stated), count in facets.items()], framework
+    )
     moves = []
     for name in framework.names:
-        stated, summed = everything.stated[name], sums.get(name, _Sums())
-        moves.append(
-            MoveStats(
-                name,
-                stated,
-                summed.support / summed.supports if summed.supports else None,
-                Share(summed.numbers, stated.count),
-                Share(summed.names, stated.count),
-            )
-        )
+        stated = everything.stated[name]
+        supports, support, numbers, names = (sums[name, what] for what in _SUMS)
+        mean = support / supports if supports else None
+        shares = Share(numbers, stated.count), Share(names, stated.count)
+        moves.append(MoveStats(name, stated, mean, *shares))
     return Stats(
         framework=framework.name,
         papers=papers,
@@ -209,33 +216,33 @@ def _stats(
 
 
 def _by_category(facets: Counter[_Facets], framework: Framework) -> tuple[Group, ...]:
-    sizes: Counter[str] = Counter()
-    for (category, _, _), count in facets.items():
-        sizes[category] += count
-    known = [name for name, _ in sorted(sizes.items(), key=lambda s: (-s[1], s[0])) if name]
+    sizes = _grouped(facets, framework, lambda category, _: category)
+    known = sorted(filter(None, sizes), key=lambda name: (-sizes[name].papers, name))
     shown = known[:CATEGORIES] if len(known) > CATEGORIES + 1 else known
     names = {name: name for name in shown} | {"": UNKNOWN}
-    order = [*shown, OTHER, UNKNOWN]
-    grouped: dict[str, list[tuple[_Facets, int]]] = defaultdict(list)
-    for facet, count in facets.items():
-        grouped[names.get(facet[0], OTHER)].append((facet, count))
-    return tuple(_group(name, grouped[name], framework) for name in order if name in grouped)
+    groups = _grouped(facets, framework, lambda category, _: names.get(category, OTHER))
+    return tuple(groups[name] for name in (*shown, OTHER, UNKNOWN) if name in groups)
 
 
 def _by_year(facets: Counter[_Facets], framework: Framework) -> tuple[Group, ...]:
-    grouped: dict[str, list[tuple[_Facets, int]]] = defaultdict(list)
-    for facet, count in facets.items():
-        grouped[UNKNOWN if facet[1] is None else f"{facet[1]:04}"].append((facet, count))
-    order = sorted(grouped, key=lambda name: (name == UNKNOWN, name))
-    return tuple(_group(name, grouped[name], framework) for name in order)
+    groups = _grouped(facets, framework, lambda _, year: UNKNOWN if year is None else f"{year:04}")
+    return tuple(groups[name] for name in sorted(groups, key=lambda n: (n == UNKNOWN, n)))
 
 
-def _group(name: str, facets: Iterable[tuple[_Facets, int]], framework: Framework) -> Group:
+def _grouped(
+    facets: Counter[_Facets], framework: Framework, name_of: Callable[[str, int | None], str]
+) -> dict[str, Group]:
+    grouped: dict[str, list[tuple[frozenset[str], int]]] = defaultdict(list)
+    for (category, year, stated), count in facets.items():
+        grouped[name_of(category, year)].append((stated, count))
+    return {name: _group(name, counted, framework) for name, counted in grouped.items()}
+
+
+def _group(name: str, counted: Iterable[tuple[frozenset[str], int]], framework: Framework) -> Group:
     papers, stated = 0, Counter[str]()
-    for (_, _, moves), count in facets:
+    for moves, count in counted:
         papers += count
-        for move in moves:
-            stated[move] += count
+        stated.update(dict.fromkeys(moves, count))
     return Group(name, papers, {move: Share(stated[move], papers) for move in framework.names})
 
 

@@ -1,9 +1,9 @@
-"""Training data from annotations: gold, agent and curated tables into prompts and completions.
+"""Build training data from gold, agent and curated tables: prompts and completions.
 
     python -m skills.finetune.build_finetune_from_annotations \\
         --gold gold.csv --agent agent.csv [--curated curated.csv] [--curated-only] --out train.jsonl
 
-The same as `/finetune dataset ... save to train.jsonl`, with its options and exit codes.
+The same as `/finetune dataset ... save to train.jsonl`, with the same options and exit codes.
 """
 
 from __future__ import annotations
@@ -59,20 +59,21 @@ def build_dataset(
     reading: Reading | None = None,
     tick: Callable[[str], None] = lambda status: None,
 ) -> Dataset:
-    """Read the tables and put them together: curated over agent, gold over both.
+    """Read and merge the tables: curated takes precedence over agent, gold over both.
 
-    A paper is known by its arxiv_id, else paper_id, else id. Rows of agent that curated lacks stay.
+    A paper is identified by its arxiv_id, else paper_id, else id. Agent rows without a curated row
+    are kept.
 
     Args:
-        gold_csv, agent_csv, curated_csv: a table each (.csv, .tsv, .jsonl, .parquet), several of
+        gold_csv, agent_csv, curated_csv: each a table (.csv, .tsv, .jsonl, .parquet), several of
             them, or None.
-        curated_only: leave out the rows of agent that curated lacks, whatever `choices` says.
-        dev, test: papers kept out of training, and all copies of them: tables, .txt files of ids,
-            or ids with commas between.
-        tick: told what is being done.
+        curated_only: leave out agent rows that were not curated, whatever `choices` contains.
+        dev, test: papers held out of training, and all copies of them: tables, .txt files of ids,
+            or comma-separated ids.
+        tick: called with the current step.
 
     Raises:
-        InputError: a table cannot be read, lacks a move, or none is given; or no row is left.
+        InputError: a table cannot be read or lacks a move, none is given, or no row is left.
     """
     choices, reading = choices or Choices(), reading or Reading()
     if curated_only:
@@ -100,10 +101,10 @@ def build_from_entries(
     reading: Reading | None = None,
     tick: Callable[[str], None] = lambda status: None,
 ) -> Dataset:
-    """`build_dataset` for who has the annotations of agent and curated in hand, as /curate does.
+    """Build a data set from agent and curated annotations that are already read, as in /curate.
 
     Args:
-        agent_csv: the table that they were read from, for the manifest.
+        agent_csv: the table they were read from, for the manifest.
 
     Raises:
         InputError: as `build_dataset`.
@@ -148,7 +149,7 @@ def _merged(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `/finetune dataset` with the arguments as options; return its exit code.
 
-    `--out PATH`, or `-o PATH`, is where the data set is saved.
+    The data set is saved to `--out PATH` or `-o PATH`.
     """
     from harness.cli.main import run_script
 
@@ -172,15 +173,15 @@ def _paths(given: Paths) -> tuple[Path, ...]:
 
 
 def _check(given: Mapping[Source, Sequence[Path]], choices: Choices) -> None:
-    """Refuse what cannot give a data set, before a table is read."""
+    """Raise InputError for missing tables, before any table is read."""
     if not any(given.values()):
         raise InputError(
-            "there are no annotations to make training data of",
-            hint="`--gold FILE` and `--agent FILE` name tables of them.",
+            "there are no annotations to build training data from",
+            hint="Name tables of annotations with `--gold FILE` and `--agent FILE`.",
         )
     if choices.curated_only and not given["curated"]:
         raise InputError(
-            "--curated-only needs curated annotations", hint="`--curated FILE` names them."
+            "--curated-only requires curated annotations", hint="Name them with `--curated FILE`."
         )
     for path in (path for paths in given.values() for path in paths):
         regular_file(path)

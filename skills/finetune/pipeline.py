@@ -75,7 +75,7 @@ def check(context: StageContext) -> None:
     library_version()
     start_from.refuse_name(context.recipe, options.as_name or context.run_dir.name)
     facts = describe(context)
-    start_from.find(context) if facts is None else start_from.opened(context, facts)
+    start_from.find(context) if facts is None else start_from.open_start(context, facts)
     check_name(options.as_name)
     if options.host:
         with Ollama(options.host) as ollama:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -91,3 +91,11 @@ def percentile_interval(drawn: Floats) -> tuple[float | None, float | None, str]
 def rounded(value: float | None) -> float | None:
     """Return a figure rounded as in reports: four decimals."""
     return None if value is None else round(value, 4)
+
+
+def figures(found: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass with rounded figures."""
+    return {
+        name: rounded(value) if isinstance(value, float) else value
+        for name, value in asdict(found).items()
+    }

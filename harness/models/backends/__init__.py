@@ -1,1 +1,1 @@
-"""Where models are served: in this process, by Ollama, or by an OpenAI-compatible server."""
+"""The engines and servers that run models: embedded, Ollama and OpenAI-compatible."""

@@ -1,8 +1,4 @@
-"""The one protocol of all backends: probe cheaply, load, generate with a deadline.
-
-A backend answers three questions about a `ServeEntry` of the registry: could it serve (`probe`),
-give me the model (`load`), and, of the model, generate (`generate`). Nothing here knows a server.
-"""
+"""The protocol of all backends: probe cheaply, load a model, generate with a deadline."""
 
 from __future__ import annotations
 
@@ -10,9 +6,10 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from harness.models.schema import ServeEntry
+if TYPE_CHECKING:
+    from harness.models.schema import ServeEntry
 
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length"]
@@ -21,7 +18,7 @@ OnText = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """What a model may call: `parameters` is the JSON Schema of an object."""
+    """A tool that a model may call; `parameters` is the JSON Schema of an object."""
 
     name: str
     description: str
@@ -30,11 +27,11 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A model's wish to have a tool run.
+    """A tool call requested by a model.
 
     Attributes:
-        arguments: as the model wrote them. They should be a JSON object, and need not be.
-        id: what its result is told by; "" where the server gives none.
+        arguments: the text that the model generated, which should be a JSON object.
+        id: identifies the result; "" if the server gives none.
     """
 
     name: str
@@ -43,8 +40,7 @@ class ToolCall:
 
     @property
     def sendable(self) -> Mapping[str, Any]:
-        """The arguments as an object, empty if they are none: servers refuse to be told anything
-        else, even in what the model itself said."""
+        """The arguments as an object, or an empty one; servers refuse anything else."""
         try:
             parsed = json.loads(self.arguments)
         except (ValueError, RecursionError):
@@ -57,8 +53,8 @@ class Message:
     """One message of a conversation.
 
     Attributes:
-        tool_calls: what the assistant wants to have run.
-        answers: of a message with the role "tool", the call whose result it is.
+        tool_calls: the tool calls requested by the assistant.
+        answers: for the role "tool", the call that this is the result of.
     """
 
     role: Role
@@ -73,23 +69,23 @@ class Request:
 
     Attributes:
         messages: the conversation; the last one is the user's, or the result of a tool.
-        max_tokens: completion tokens at most; reaching it gives finish_reason "length".
+        max_tokens: maximum of completion tokens; reaching it gives finish_reason "length".
         temperature: 0 is greedy.
         stop: texts that end the completion; they are not part of it.
-        json_schema: the completion must be JSON under this schema; every backend honours it.
-        grammar: an LLGuidance grammar; only models with `takes_grammar` honour it.
-        deadline: seconds the whole generation may take.
-        prefill: the beginning of the completion, which the model goes on from; it is not part of
-            `Reply.text`. It is sent as it is: whether it ends in a blank decides what follows.
-        top_logprobs: how many alternatives to tell for each token of the completion. A server that
-            tells 20 at most tells 20.
-        slot: which of the model's slots serves it, 0 to `Model.slots` - 1: requests that begin
-            alike find their beginning read there. Servers choose by themselves.
-        tools: what the model may call instead of answering; only models with `takes_tools` honour
-            it.
+        json_schema: the completion must be valid JSON under this schema, with every backend.
+        grammar: an LLGuidance grammar; ignored by models without `takes_grammar`.
+        deadline: time limit of the whole generation, in seconds.
+        prefill: the beginning of the completion, which the model continues; it is not part of
+            `Reply.text`. It is sent unchanged: a trailing blank affects what follows.
+        top_logprobs: number of alternatives to report for each token of the completion; a server
+            may report fewer.
+        slot: the model's slot to use, 0 to `Model.slots` - 1. Requests with the same beginning find
+            it cached there. Servers choose a slot themselves.
+        tools: what the model may call instead of answering; ignored by models without
+            `takes_tools`.
 
     Raises:
-        ValueError: fields that contradict each other, or a negative number.
+        ValueError: fields exclude each other, or a number is negative.
     """
 
     messages: tuple[Message, ...]
@@ -107,17 +103,17 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.json_schema is not None and self.grammar is not None:
-            raise ValueError("a request takes a json_schema or a grammar, not both")
+            raise ValueError("a request may have a json_schema or a grammar, not both")
         if self.tools and (self.json_schema is not None or self.grammar is not None):
-            raise ValueError("a request takes tools, or a json_schema or grammar, not both")
+            raise ValueError("a request may have tools, or a json_schema or grammar, not both")
         if self.top_logprobs < 0:
-            raise ValueError(f"top_logprobs is {self.top_logprobs}, and must not be negative")
+            raise ValueError(f"top_logprobs is {self.top_logprobs}; it must not be negative")
         if self.slot is not None and self.slot < 0:
-            raise ValueError(f"slot is {self.slot}, and must not be negative")
+            raise ValueError(f"slot is {self.slot}; it must not be negative")
 
     @property
     def conversation(self) -> tuple[Message, ...]:
-        """The messages as they are sent: with `prefill` as a last one of the assistant."""
+        """The messages to send, with `prefill` as the final message of the assistant."""
         if not self.prefill:
             return self.messages
         return (*self.messages, Message("assistant", self.prefill))
@@ -128,10 +124,10 @@ class Token:
     """A token of a completion.
 
     Attributes:
-        text: as of `Reply.logprobs`.
-        logprob: the natural logarithm of its probability, of the kind that `Reply.logprobs` tells.
-            A very small number stands for 0: llama.cpp's is -3.4e38, and OpenAI tells -9999 of
-            every token that is not among the likeliest.
+        text: as in `Reply.logprobs`.
+        logprob: the natural logarithm of its probability. A very small number represents a
+            probability of 0: -3.4e38 in llama.cpp; OpenAI reports -9999 for every token that is
+            not among the most likely ones.
     """
 
     text: str
@@ -140,22 +136,23 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A finished completion. Tokens are the engine's own counts; `seconds` is wall time.
+    """A finished completion.
 
-    `prompt_tokens` includes `cached_tokens`, those the engine did not have to evaluate again.
+    The token counts are those of the engine; `seconds` is wall time. `prompt_tokens` includes
+    `cached_tokens`, which the engine did not have to evaluate again.
 
     Attributes:
         logprobs: for each token of the completion, the texts of its `Request.top_logprobs` most
-            likely alternatives with the natural logarithm of their probability, most likely first.
-            Empty where a server tells none. "" stands for the end of the answer. A character whose
-            bytes took several tokens has one entry, that of the last; bytes that are no whole
-            character stand as U+FFFD. The embedded engine tells the model's own probabilities,
-            before sampling and before a schema or grammar; of a server that is hoped, not known.
-        tokens: the tokens of the completion themselves, told where `Request.top_logprobs` are asked
-            for, also by a server that tells no alternatives. Under a schema or grammar that allows
-            one text alone they tell how likely the model holds that text to be.
-        tool_calls: what the model wants to have run before it answers, in its order. Those of an
-            answer that was cut at `Request.max_tokens` may be cut too.
+            likely alternatives with the natural logarithm of their probability, most likely first;
+            empty if the server reports none. "" represents the end of the answer. A character
+            whose bytes took several tokens has one entry, that of the last; an incomplete
+            character is U+FFFD. The embedded engine reports the probabilities of the model itself,
+            before sampling and before a schema or grammar; for a server this is not guaranteed.
+        tokens: the tokens of the completion, reported if `Request.top_logprobs` is set, also by a
+            server that reports no alternatives. Under a schema or grammar that allows only one
+            text, they measure how likely that text is.
+        tool_calls: the tool calls that the model requests before it answers. Those of an answer
+            that was cut at `Request.max_tokens` may be incomplete.
     """
 
     text: str
@@ -171,7 +168,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether an entry could serve now, and why (not): "98 MB to download"."""
+    """Whether an entry could serve now, and a remark or the reason: "98 MB to download"."""
 
     available: bool
     reason: str = ""
@@ -180,18 +177,18 @@ class Availability:
 class Model(Protocol):
     """A model that is ready to generate.
 
-    Threads may generate at the same time, and each generation ends by itself: one that fails or is
-    cancelled never takes another along.
+    Threads may generate concurrently. A generation that fails or is cancelled does not affect the
+    others.
 
     Attributes:
-        takes_grammar: whether `Request.grammar` is honoured.
-        takes_tools: whether `Request.tools` is honoured. Where a server does not tell before it is
-            asked, this is True until it has refused a request for its tools; that request is then
-            answered without them, and a `tools_refused` tells the user in which words. A model that
-            has no such attribute takes none.
-        slots: how many generations are served at once; any more of them wait.
-        digests: sha256 of what is served, by role: {"gguf": ..., "adapter": ...} or
-            {"ollama": ...}; empty where a server does not tell.
+        takes_grammar: whether `Request.grammar` is supported.
+        takes_tools: whether `Request.tools` is supported. If a server does not report this, it is
+            True until the server refuses a request with tools; that request is then sent without
+            them, and an attribute `tools_refused` holds the server's message. A model without the
+            attribute supports none.
+        slots: the number of concurrent generations; any more wait.
+        digests: SHA-256 of the files by role, {"gguf": ..., "adapter": ...} or {"ollama": ...};
+            empty if a server does not report them.
     """
 
     takes_grammar: bool
@@ -203,16 +200,16 @@ class Model(Protocol):
 
     @property
     def context(self) -> int | None:
-        """Tokens of context of one slot, prompt and completion together; None: not known.
+        """The context of one slot in tokens, prompt and completion together, or None if unknown.
 
         Raises:
             GenerationFailed: the engine does not answer.
         """
 
     def count_tokens(self, request: Request) -> int | None:
-        """Tokens of the prompt after the chat template: what `Reply.prompt_tokens` will be.
+        """Return the tokens of the prompt after the chat template, or None if unknown.
 
-        Returns: None where a server has no way to tell.
+        The result equals the later `Reply.prompt_tokens`.
 
         Raises:
             SkillFailed: the engine refuses the messages.
@@ -225,40 +222,40 @@ class Model(Protocol):
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate, handing each piece of text to `on_text` as it comes.
+        """Generate a completion, passing each piece of text to `on_text` as it arrives.
 
         Raises:
-            ModelUnavailable: the server cannot be reached or has no such model (nothing came yet).
+            ModelUnavailable: the server cannot be reached or has no such model.
             ModelBusy: the server's queue is full.
             InputError: the prompt does not fit the model's context.
-            SkillFailed: the request itself is refused, such as a schema that the engine does not
-                know; asking again cannot help.
-            GenerationFailed: an error or a cut after the generation began.
+            SkillFailed: the request is refused, for example an unsupported schema; a retry cannot
+                help.
+            GenerationFailed: an error or a closed connection after the generation began.
             DeadlineExceeded: `request.deadline` passed.
             Interrupted: `cancel` was set.
-            KeyboardInterrupt: Ctrl-C; the engine has been told to stop.
+            KeyboardInterrupt: Ctrl-C, after the engine was stopped.
             ValueError: the model has no slot of that number.
         """
 
     def close(self) -> None:
-        """Free the model. Calling it twice is allowed."""
+        """Free the model; may be called twice."""
 
 
 class Backend(Protocol):
-    """Where models are served."""
+    """An engine or a kind of server that runs models."""
 
     name: str
 
     def probe(self, entry: ServeEntry) -> Availability:
-        """Say whether `entry` could serve, within about a second and without loading anything."""
+        """Return whether `entry` could serve, within about a second, without loading anything."""
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
-        """Make `entry` ready.
+        """Load the model of `entry`.
 
         Args:
-            slots: generations to serve at once, 1 or more; None: as many as the place is good for.
+            slots: number of concurrent generations, 1 or more; None for the best number.
 
         Raises:
-            ModelUnavailable: it is absent, or cannot be loaded or reached.
-            ChecksumMismatch: a file is not the one the registry names.
+            ModelUnavailable: it is missing, or cannot be loaded or reached.
+            ChecksumMismatch: a file does not match the SHA-256 in the registry.
         """

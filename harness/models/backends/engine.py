@@ -1,4 +1,4 @@
-"""Starting llama.cpp in this process: xllamacpp's parameters, and how its threads behave."""
+"""Starting llama.cpp in this process: the parameters of xllamacpp and the use of threads."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelUnavailable
-from harness.support.cpu import available_cores, giving_way
+from harness.support.cpu import available_cores, low_spin_openmp
 
 NAME = "xllamacpp"
 BATCH = 128
-"""Prompt tokens evaluated at a time. The engine can only be stopped between two batches: with its
-own 2048, an interrupted prompt of 900 tokens went on for 2.5 s; 512 would annotate 6% faster."""
+"""Prompt tokens per batch. The engine can be stopped only between batches: with its default of
+2048, an interrupted prompt of 900 tokens continued for 2.5 s; 512 would annotate 6% faster."""
 SLOTS = 4
-"""Generations at once where a job asks for as many as this place is good for. On two cores, 1, 2, 4
-and 8 annotated 31, 28, 36 and 31 papers a minute, each in its best of three turns."""
+"""Default number of concurrent generations of a job. With 1, 2, 4 and 8 on two cores, the best of
+three runs annotated 31, 28, 36 and 31 papers a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A running engine: the object that answers in process, and the key of its HTTP port."""
+    """A running engine: the in-process server object, and the key of its HTTP port."""
 
     server: Any
     key: str
 
 
 def module() -> Any:
-    """The module xllamacpp, imported so that its threads give way to other processes."""
-    with giving_way():
+    """Import xllamacpp with threads that yield to other processes."""
+    with low_spin_openmp():
         import xllamacpp
     return xllamacpp
 
@@ -39,13 +39,13 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
     """Load the files and return the running engine.
 
     Args:
-        paths: the GGUF files by role, "gguf" and perhaps "adapter".
-        context: tokens of each slot, prompt and completion together.
-        slots: generations at once. Each holds memory for its whole context from the beginning:
-            23 KB a token with SmolLM2-135M.
+        paths: the GGUF files by role, "gguf" and optionally "adapter".
+        context: tokens of each slot, for prompt and completion together.
+        slots: concurrent generations. Each allocates memory for its whole context: 23 KB for a
+            token of SmolLM2-135M.
 
     Raises:
-        ModelUnavailable: it cannot load them, or is another build than this code was written for.
+        ModelUnavailable: the files cannot be loaded, or this is an unsupported build.
     """
     for path in paths.values():
         with path.open("rb") as file:
@@ -57,58 +57,36 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
         xllamacpp = module()
         params = _params(xllamacpp, paths, context, slots)
         key = secrets.token_hex(16)
-        # The engine always opens a port on this machine: nobody else has its key.
-        assign(params, api_keys=[key])
+        # The engine always opens a port on this machine; the key keeps other users out.
+        params.api_keys = [key]
         server = xllamacpp.Server(params)
-        # Freeing an engine whose loop has not begun waits for ever; an answer shows that it has.
+        # Freeing an engine before its loop has started would block; an answer shows that it has.
         server.handle_metrics()
-    except (ImportError, RuntimeError, ValueError, TypeError) as exc:
+    except (ImportError, AttributeError, RuntimeError, ValueError, TypeError) as exc:
         files = " with ".join(str(path) for path in paths.values())
         raise ModelUnavailable(
             f"the engine cannot load {files}: {exc}",
-            hint="The file may be damaged, of a kind the engine does not know, or too large for "
-            "the memory; an adapter may belong to another model.",
+            hint="The file may be damaged, of an unknown kind, or too large for the memory; an "
+            "adapter may belong to another model.",
         ) from exc
     return Engine(server, key)
 
 
-def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int, slots: int) -> Any:
-    params = xllamacpp.CommonParams()
-    assign(params.model, path=str(paths["gguf"]))
-    if "adapter" in paths:
-        adapter = xllamacpp.CommonAdapterLoraInfo(str(paths["adapter"]), 1.0)
-        assign(params, lora_adapters=[adapter])
-    cores = available_cores()
-    assign(params.cpuparams, n_threads=cores)
-    assign(params.cpuparams_batch, n_threads=cores)
-    assign(
-        params,
-        n_ctx=context * slots,  # of all slots together
-        n_parallel=slots,
-        kv_unified=False,  # a shared cache that fills up ends every generation at once
-        n_batch=BATCH,
-        n_ubatch=BATCH,
-        fit_params=False,  # the context is the entry's, and 0.15 s are saved
-        ui=False,
-        endpoint_slots=False,
-        endpoint_metrics=True,  # what `start` asks
-        cache_ram_mib=0,  # keeps up to 8 GiB of prompts that are never asked again
-        **_kept(xllamacpp),
-        warmup=False,
-        verbosity=0,  # from 1 on, the engine reports on fd 2 what is raised here anyway
-    )
-    return params
+def assign(target: Any, **values: Any) -> None:
+    """Set attributes of the engine's parameters; AttributeError if this build has no such one."""
+    for name, value in values.items():
+        setattr(target, name, value)
 
 
-def _kept(xllamacpp: Any) -> dict[str, Any]:
-    """How keys and values are kept, so that a request gives the same text whatever else is asked.
+def cache_settings(xllamacpp: Any) -> dict[str, Any]:
+    """Return the settings of the key-value cache that make generations reproducible.
 
-    With both as f16, the engine computes attention in other ways for 64 tokens and more at once and
-    for one alone: a prompt is cut differently beside others, or after a cached beginning, and 4 of
-    8 abstracts got another text. For values as bf16 it has one way alone. That takes a quarter
-    longer for a prompt of 700 tokens and a tenth for one of 200; keeping the instructions, which
-    every prompt begins with, makes up for it. Weights as Q4_1, Q8_0 and F32 are as steady; with an
-    adapter in f16, 1 of 6 abstracts still differed. Nothing of this holds on a GPU.
+    With keys and values as f16, the engine computes attention differently for 64 or more tokens at
+    once and for one: prompts are divided differently beside others and after a cached beginning,
+    and 4 of 8 abstracts got another text. With values as bf16 there is one way only. It takes a
+    quarter longer for a prompt of 700 tokens and a tenth for one of 200; caching the instructions,
+    with which every prompt begins, makes up for it. Weights as Q4_1, Q8_0 and F32 are as
+    reproducible; with an f16 adapter, 1 of 6 abstracts still differed. None of this holds on a GPU.
     """
     kinds = xllamacpp.ggml_backend_dev_type
     cpu = kinds.GGML_BACKEND_DEVICE_TYPE_CPU
@@ -122,17 +100,26 @@ def _kept(xllamacpp: Any) -> dict[str, Any]:
     }
 
 
-def assign(target: Any, **values: Any) -> None:
-    """Set attributes of the engine's parameters.
-
-    Raises:
-        ModelUnavailable: this build has no such parameters; names differ between builds.
-    """
-    unknown = [name for name in values if not hasattr(target, name)]
-    if unknown:
-        raise ModelUnavailable(
-            f"this build of {NAME} has no {', '.join(unknown)} in its {type(target).__name__}",
-            hint="Install the build that pyproject.toml names.",
-        )
-    for name, value in values.items():
-        setattr(target, name, value)
+def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int, slots: int) -> Any:
+    params = xllamacpp.CommonParams()
+    params.model.path = str(paths["gguf"])
+    if "adapter" in paths:
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(paths["adapter"]), 1.0)]
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = available_cores()
+    assign(
+        params,
+        n_ctx=context * slots,  # of all slots together
+        n_parallel=slots,
+        kv_unified=False,  # if a shared cache fills up, every generation ends
+        n_batch=BATCH,
+        n_ubatch=BATCH,
+        fit_params=False,  # keeps the entry's context, and saves 0.15 s
+        ui=False,
+        endpoint_slots=False,
+        endpoint_metrics=True,  # for `start`
+        cache_ram_mib=0,  # would keep up to 8 GiB of prompts that are not used again
+        **cache_settings(xllamacpp),
+        warmup=False,
+        verbosity=0,  # from 1 on, the engine prints errors that are raised here anyway
+    )
+    return params

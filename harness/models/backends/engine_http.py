@@ -1,4 +1,4 @@
-"""The engine's own HTTP port on this machine, for what its in-process calls do not offer."""
+"""The engine's HTTP port on this machine, for what the in-process calls do not offer."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     import httpx
 
 SECONDS = 30.0
-"""An answer takes milliseconds; one that takes longer never comes."""
+"""Timeout of a request; an answer takes milliseconds."""
 IDLE_SECONDS = 2.0
-"""The engine closes a connection after 5 idle seconds, which must not meet a question under way."""
+"""Maximum idle time of the connection; the engine itself closes it after 5 s."""
 
 
 class EnginePort:
-    """Asks one running engine; threads may ask at the same time, and are answered in turn.
+    """Requests to one running engine, one at a time.
 
-    One connection is kept: each has one of the engine's few HTTP threads to itself.
+    A single connection is kept, since each occupies one of the engine's few HTTP threads.
 
     Args:
         address: "http://127.0.0.1:PORT".
@@ -35,53 +35,55 @@ class EnginePort:
         self._client: httpx.Client | None = None
 
     def count_tokens(self, prompt: Mapping[str, Any]) -> int:
-        """Tokens of `prompt`, a chat completion's body, after the chat template.
+        """Return the tokens of `prompt`, the body of a chat completion, after the chat template.
 
         Raises:
             SkillFailed: the engine refuses the messages.
-            GenerationFailed: it does not answer.
+            GenerationFailed: the engine does not answer.
         """
-        return int(self._ask("POST", "/v1/chat/completions/input_tokens", prompt)["input_tokens"])
+        path = "/v1/chat/completions/input_tokens"
+        return int(self.request("POST", path, prompt)["input_tokens"])
 
     def context(self) -> int:
-        """Tokens of context of each slot, as the engine rounded or cut what it was asked for.
+        """Return the context of each slot, in tokens, as rounded or limited by the engine.
 
         Raises:
-            GenerationFailed: it does not answer.
+            GenerationFailed: the engine does not answer.
         """
-        return int(self._ask("GET", "/props")["default_generation_settings"]["n_ctx"])
+        return int(self.request("GET", "/props")["default_generation_settings"]["n_ctx"])
 
     def close(self) -> None:
-        """Close the connection. Calling it twice is allowed."""
+        """Close the connection; may be called twice."""
         with self._turn:
             if self._client is not None:
                 self._client.close()
             self._client = None
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Send a request and return the JSON of the answer.
+
+        Raises:
+            SkillFailed: the engine refuses the request.
+            GenerationFailed: the engine does not answer.
+        """
         import httpx
 
         try:
             with self._turn:
-                found = self._opened().request(method, path, json=body).json()
+                if self._client is None:
+                    self._client = httpx.Client(
+                        base_url=self._address,
+                        headers={"Authorization": f"Bearer {self._key}"},
+                        timeout=SECONDS,
+                        limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
+                        trust_env=False,  # no proxy for this machine
+                    )
+                answer = self._client.request(method, path, json=body).json()
         except (httpx.HTTPError, json.JSONDecodeError) as exc:
             raise GenerationFailed(
                 f"the engine does not answer at its port: {type(exc).__name__}: {exc}",
                 hint="Run it again.",
             ) from exc
-        if "error" in found:
-            raise SkillFailed(f"the engine refuses the request: {found['error']['message']}")
-        return found
-
-    def _opened(self) -> httpx.Client:
-        import httpx
-
-        if self._client is None:
-            self._client = httpx.Client(
-                base_url=self._address,
-                headers={"Authorization": f"Bearer {self._key}"},
-                timeout=SECONDS,
-                limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
-                trust_env=False,  # a proxy of the environment does not lead to this machine
-            )
-        return self._client
+        if "error" in answer:
+            raise SkillFailed(f"the engine refuses the request: {answer['error']['message']}")
+        return answer

@@ -1,4 +1,4 @@
-"""The state of a running generation in a backend: deadline, cancellation, and text so far."""
+"""The state of a running generation: time limit, cancellation, and the reply so far."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from harness.support.stop_token import StopToken
 
 
 @dataclass(slots=True)
-class Watch:
-    """Deadline, cancellation and collected text of one running generation."""
+class GenerationState:
+    """The time limit, the cancellation and the collected reply of one generation."""
 
     request: Request
     cancel: threading.Event | None = None
@@ -41,23 +41,24 @@ class Watch:
         return self._stop.remaining
 
     def add(self, text: str) -> None:
-        """Take the next piece of text and hand it on."""
+        """Append a piece of text and pass it to `on_text`."""
         if text:
             self.pieces.append(text)
             if self.on_text:
                 self.on_text(text)
 
-    def tell(self, token: Token, alternatives: Iterable[tuple[str, float]]) -> None:
-        """Take the next token and its alternatives: texts with their logarithm of probability.
+    def add_token(self, token: Token, alternatives: Iterable[tuple[str, float]]) -> None:
+        """Append a token with its alternatives, as pairs of text and log probability.
 
-        Alternatives of the same text count together; without any, the token alone is told.
+        The probabilities of alternatives with the same text are added. Without alternatives, only
+        the token is kept.
         """
         self.tokens.append(token)
-        told: dict[str, float] = {}
+        by_text: dict[str, float] = {}
         for text, logprob in alternatives:
-            told[text] = _log_add(told[text], logprob) if text in told else logprob
-        if told:
-            self.logprobs.append(dict(sorted(told.items(), key=lambda item: -item[1])))
+            by_text[text] = _log_add(by_text[text], logprob) if text in by_text else logprob
+        if by_text:
+            self.logprobs.append(dict(sorted(by_text.items(), key=lambda item: -item[1])))
 
     def check(self) -> None:
         """Raise if the deadline has passed or the generation was cancelled."""
@@ -75,7 +76,7 @@ class Watch:
         cached_tokens: int = 0,
         tool_calls: tuple[ToolCall, ...] = (),
     ) -> Reply:
-        """The collected text as a finished completion."""
+        """Return the finished completion."""
         return Reply(
             self.text,
             finish_reason,
@@ -90,14 +91,14 @@ class Watch:
 
 
 def token_text(token: str, raw: Sequence[int] | None) -> str:
-    """The text of a token that is told as a text and, perhaps, as its bytes.
+    """Return the text of a token, from its bytes where they are given.
 
-    llama.cpp cuts a broken character off the text of a token: " " is then also a blank with the
-    first byte of an emoji, and only the bytes tell the two apart.
+    llama.cpp drops an incomplete character from the text of a token, so " " may also stand for a
+    blank followed by the first byte of an emoji; only the bytes differ.
     """
     return bytes(raw).decode("utf-8", "replace") if raw else token
 
 
 def _log_add(a: float, b: float) -> float:
-    """log(exp(a) + exp(b)), without leaving the range of a float."""
+    """Return log(exp(a) + exp(b)) without overflow."""
     return max(a, b) + math.log1p(math.exp(-abs(a - b)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import (
     GenerationFailed,
@@ -15,20 +15,21 @@ from harness.errors import (
     SkillFailed,
 )
 from harness.models.backends import engine
-from harness.models.backends.base import Availability, FinishReason, OnText, Reply, Request, Token
-from harness.models.backends.engine import Engine
+from harness.models.backends.base import Availability, OnText, Reply, Request, Token
 from harness.models.backends.engine_http import EnginePort
-from harness.models.backends.generation import Watch, token_text
+from harness.models.backends.generation import GenerationState, token_text
 from harness.models.backends.stream_worker import Emit, relay
-from harness.models.schema import ServeEntry
 from harness.models.weights import FileStore
 
+if TYPE_CHECKING:
+    from harness.models.schema import ServeEntry
+
 GRAMMAR_HEADER = "%llguidance {}\n"
-"""Without it the engine takes a grammar for GBNF."""
+"""Marks an LLGuidance grammar; without it the engine parses GBNF."""
 
 
 class LlamaCppBackend:
-    """GGUF files of the registry, with a LoRA adapter where the entry names one."""
+    """GGUF files of the registry, with a LoRA adapter if the entry names one."""
 
     name = "llamacpp"
 
@@ -46,31 +47,31 @@ class LlamaCppBackend:
         return Availability(True, f"{to_fetch / 1e6:.0f} MB to download" if to_fetch else "")
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> LlamaCppModel:
-        named = _file_ids(entry)
-        paths = {role: self._files.ensure(file_id) for role, file_id in named.items()}
-        digests = {role: self._files.digest(file_id) for role, file_id in named.items()}
+        file_ids = _file_ids(entry)
+        paths = {role: self._files.ensure(file_id) for role, file_id in file_ids.items()}
+        digests = {role: self._files.digest(file_id) for role, file_id in file_ids.items()}
         if entry.merge:
             try:
-                paths = {"gguf": self._files.merged(named["gguf"], named["adapter"])}
+                paths = {"gguf": self._files.merged(file_ids["gguf"], file_ids["adapter"])}
                 digests["merged"] = self._files.digest_of(paths["gguf"])
-            except ModelUnavailable as exc:  # the engine takes both, and says what is wrong of them
-                self._files.notify(f"{entry.where} are not merged, and slower so: {exc.message}")
+            except ModelUnavailable as exc:  # the engine can load both files
+                self._files.notify(f"{entry.where}: not merged, which is slower: {exc.message}")
         slots = slots or entry.slots or engine.SLOTS
         return LlamaCppModel(engine.start(paths, entry.context, slots), digests, slots)
 
 
 class LlamaCppModel:
-    """A model in this process, with as many generations at once as it has slots.
+    """A model in this process, with one concurrent generation for each slot.
 
-    A request gives the same text in every slot, alone and beside others, as far as `engine._kept`
-    can see to it. So it is with `logprobs`: in 18 prompts of 79 to 564 tokens, read anew and kept
-    whole but for one token (8 of them also but for the last 20), all were equal to the last digit.
+    A request gives the same text in every slot, alone and beside others (`engine.cache_settings`),
+    and the same `logprobs`: they were identical in 18 prompts of 79 to 564 tokens, evaluated from
+    the beginning and with all but one token cached (for 8 of them also all but the last 20).
     """
 
     takes_grammar = True
     takes_tools = False
 
-    def __init__(self, running: Engine, digests: Mapping[str, str], slots: int = 1) -> None:
+    def __init__(self, running: engine.Engine, digests: Mapping[str, str], slots: int = 1) -> None:
         self._server = running.server
         self._port = EnginePort(running.server.listening_address, running.key)
         self._context: int | None = None
@@ -94,11 +95,13 @@ class LlamaCppModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate as `base.Model.generate` says; the same request gives the same text."""
-        if request.slot is not None and request.slot >= self.slots:  # the engine takes any other
+        """Generate; see `base.Model.generate`. The same request gives the same text."""
+        if request.slot is not None and request.slot >= self.slots:  # the engine would use another
             raise ValueError(f"there is no slot {request.slot}: the model has {self.slots}")
         server, body = self._running(), _body(request)
-        answer = _Answer(Watch(request, cancel, on_text))
+        state = GenerationState(request, cancel, on_text)
+        finish: list[str] = []
+        usage: dict[str, Any] = {}
 
         def produce(emit: Emit[Any]) -> None:
             try:
@@ -108,8 +111,23 @@ class LlamaCppModel:
             if returned:
                 emit(returned)
 
-        relay(produce, answer.take, answer.watch)
-        return answer.reply()
+        def take(chunk: Mapping[str, Any]) -> None:
+            if "error" in chunk:
+                raise _engine_error(chunk["error"], state.text)
+            for choice in chunk.get("choices", ()):
+                _add_choice(choice, state)
+                finish.extend(filter(None, [choice["finish_reason"]]))
+            usage.update(chunk.get("usage") or {})
+
+        relay(produce, take, state)
+        if not finish:
+            raise GenerationFailed("the engine's answer has no end", partial=state.text)
+        return state.reply(
+            "length" if finish[-1] == "length" else "stop",
+            usage.get("prompt_tokens", 0),
+            usage.get("completion_tokens", 0),
+            usage.get("prompt_tokens_details", {}).get("cached_tokens", 0),
+        )
 
     def close(self) -> None:
         self._server = None
@@ -121,40 +139,13 @@ class LlamaCppModel:
         return self._server
 
 
-class _Answer:
-    """What the engine's chunks add up to."""
-
-    def __init__(self, watch: Watch) -> None:
-        self.watch = watch
-        self._finish: FinishReason | None = None
-        self._usage: Mapping[str, Any] = {}
-
-    def take(self, chunk: Mapping[str, Any]) -> None:
-        if "error" in chunk:
-            raise _engine_error(chunk["error"], self.watch.text)
-        for choice in chunk.get("choices", ()):
-            self.watch.add(choice["delta"].get("content") or "")
-            for token in (choice.get("logprobs") or {}).get("content", ()):
-                self.watch.tell(
-                    Token(*_told(token)), (_told(other) for other in token["top_logprobs"])
-                )
-            if choice["finish_reason"]:
-                self._finish = "length" if choice["finish_reason"] == "length" else "stop"
-        self._usage = chunk.get("usage") or self._usage
-
-    def reply(self) -> Reply:
-        if self._finish is None:
-            raise GenerationFailed("the engine ended without an end", partial=self.watch.text)
-        details = self._usage.get("prompt_tokens_details", {})
-        return self.watch.reply(
-            self._finish,
-            self._usage.get("prompt_tokens", 0),
-            self._usage.get("completion_tokens", 0),
-            details.get("cached_tokens", 0),
-        )
+def _add_choice(choice: Mapping[str, Any], state: GenerationState) -> None:
+    state.add(choice["delta"].get("content") or "")
+    for token in (choice.get("logprobs") or {}).get("content", ()):
+        state.add_token(Token(*_pair(token)), map(_pair, token["top_logprobs"]))
 
 
-def _told(token: Mapping[str, Any]) -> tuple[str, float]:
+def _pair(token: Mapping[str, Any]) -> tuple[str, float]:
     return token_text(token["token"], token["bytes"]), token["logprob"]
 
 
@@ -164,10 +155,9 @@ def _file_ids(entry: ServeEntry) -> dict[str, str]:
 
 
 def _prompt(request: Request) -> dict[str, Any]:
-    """The part of the body that the chat template turns into the prompt.
+    """Return the part of the body that the chat template turns into the prompt.
 
-    A last message of the assistant is gone on from, and repeated only in answers that do not
-    stream: there is nothing to take off, and "ha" may well be followed by "ha".
+    A final message of the assistant is continued; streamed answers do not repeat it.
     """
     return {
         "messages": [{"role": m.role, "content": m.content} for m in request.conversation],
@@ -184,7 +174,7 @@ def _body(request: Request) -> dict[str, Any]:
         "stop": list(request.stop),
         "stream": True,
         "stream_options": {"include_usage": True},
-        # A chunk after each batch of the prompt: a chance to stop before the first token.
+        # A chunk after each batch of the prompt allows stopping before the first token.
         "return_progress": True,
     }
     if request.top_logprobs:
@@ -198,9 +188,9 @@ def _body(request: Request) -> dict[str, Any]:
 
 
 def _grammar(request: Request) -> str | None:
-    """The LLGuidance grammar of a request, checked.
+    """Return the LLGuidance grammar of a request.
 
-    The engine itself goes on without any constraint where it cannot compile a grammar.
+    It is validated here, since the engine silently ignores a grammar that it cannot compile.
 
     Raises:
         SkillFailed: the grammar or schema cannot be compiled.
@@ -217,19 +207,17 @@ def _grammar(request: Request) -> str | None:
 
     is_error, messages = LLMatcher.validate_grammar_with_warnings(grammar)
     if is_error:
-        what = "grammar" if request.json_schema is None else "JSON schema"
-        why = " ".join(
-            messages[0].partition("\n   1 | ")[0].split()
-        )  # then comes the grammar itself
+        kind = "grammar" if request.json_schema is None else "JSON schema"
+        reason = " ".join(messages[0].partition("\n   1 | ")[0].split())
         raise SkillFailed(
-            f"the engine cannot follow the {what}: {why}",
-            hint="Nothing was generated. Leave out what it does not know.",
+            f"the engine cannot follow the {kind}: {reason}",
+            hint="Nothing was generated. Remove what is not supported.",
         )
     return grammar
 
 
 def _schema_grammar(schema: Mapping[str, Any]) -> str:
-    """A grammar for compact JSON under `schema`: free white space can run on for ever."""
+    """Return a grammar for compact JSON; optional white space could be generated endlessly."""
     guidance = {**schema.get("x-guidance", {}), "whitespace_flexible": False}
     try:
         return str(engine.module().json_schema_to_grammar({**schema, "x-guidance": guidance}))
@@ -248,5 +236,5 @@ def _engine_error(error: Mapping[str, Any], partial: str) -> HarnessError:
     if error.get("code") == 400:
         return SkillFailed(f"the engine refuses the request: {message}")
     return GenerationFailed(
-        f"the engine broke off: {message}", partial=partial, hint="Run it again."
+        f"the engine stopped with an error: {message}", partial=partial, hint="Run it again."
     )

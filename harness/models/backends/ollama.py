@@ -19,38 +19,45 @@ from harness.models.backends.base import (
     Token,
     ToolCall,
 )
-from harness.models.backends.generation import Watch
+from harness.models.backends.generation import GenerationState
 from harness.models.backends.ollama_server import (
     START,
     capabilities,
-    client_of,
     full_name,
     host_of,
     list_models,
+    open_client,
 )
 from harness.models.backends.openai_tools import as_tool
-from harness.models.backends.remote import Plug, Recent, broken_off, connection_lost, refusal
+from harness.models.backends.remote import (
+    ConnectionHandle,
+    TTLCache,
+    connection_error,
+    status_error,
+    stream_error,
+)
 from harness.models.backends.stream_worker import Emit, relay
-from harness.models.schema import ServeEntry
 
 if TYPE_CHECKING:
     import ollama
 
+    from harness.models.schema import ServeEntry
+
 TOP_LOGPROBS = 20
-"""The server refuses to tell more alternatives of a token."""
+"""The server's limit of alternatives for a token."""
 REFUSES_TOOLS = 400
-"""The server's status where a model's template has no place for tools, among other things."""
+"""The status for a model without support for tools, among other errors."""
 MID_STREAM = -1
-"""The client's status for an error line inside an answer that had begun with 200."""
+"""The client's status for an error line inside an answer that began with 200."""
 
 
 class OllamaBackend:
-    """Ollama at an entry's `url`, else at OLLAMA_HOST, else on its own port of this machine."""
+    """Ollama at an entry's `url`, else at OLLAMA_HOST, else at the default port of this machine."""
 
     name = "ollama"
 
     def __init__(self) -> None:
-        self._pulled: Recent[Mapping[str, str]] = Recent()
+        self._models: TTLCache[Mapping[str, str]] = TTLCache()
 
     def probe(self, entry: ServeEntry) -> Availability:
         try:
@@ -65,25 +72,24 @@ class OllamaBackend:
 
     def _digest(self, entry: ServeEntry) -> str:
         host = host_of(entry)
-        pulled = self._pulled.get(host, lambda: list_models(host))
+        models = self._models.get(host, lambda: list_models(host))
         name = full_name(str(entry.model))
-        if name not in pulled:
+        if name not in models:
             raise ModelUnavailable(
-                f"Ollama has no {entry.model}", hint="`ollama list` shows what it has."
+                f"Ollama has no {entry.model}", hint="`ollama list` shows its models."
             )
-        return pulled[name]
+        return models[name]
 
 
 class OllamaModel:
-    """One model of an Ollama server. It has no `Request.grammar`: its `format` is JSON alone.
+    """One model of an Ollama server. Grammars are not supported: Ollama's `format` is JSON only.
 
-    `context` is what is sent as num_ctx: the server gives it to each generation, and cuts a longer
-    prompt without a word. A model's own stop texts hold as long as a request has none; those of a
-    request replace them. A last message of the assistant is gone on from and not repeated. Servers
-    before 0.12.11 do not know logprobs and tell none.
+    `context` is sent as num_ctx; the server allocates it for each generation and silently truncates
+    a longer prompt. The stop texts of a request replace those of the model. A final message of the
+    assistant is continued and not repeated. Servers before 0.12.11 report no logprobs.
 
-    Whether the model takes tools is asked once; a server too old to say is asked for an answer with
-    them, and without where it refuses.
+    The server is asked once whether the model supports tools. If it is too old to report this, a
+    request is sent with them, and without them if it is refused.
     """
 
     takes_grammar = False
@@ -101,12 +107,12 @@ class OllamaModel:
     @property
     def takes_tools(self) -> bool:
         if self._takes_tools is None:
-            told = capabilities(self._host, self._name)
-            self._takes_tools = told is None or "tools" in told
+            found = capabilities(self._host, self._name)
+            self._takes_tools = found is None or "tools" in found
         return self._takes_tools
 
     def count_tokens(self, request: Request) -> None:
-        """None: the protocol has no question for it."""
+        """Return None: the protocol has no endpoint for it."""
 
     def generate(
         self,
@@ -114,32 +120,30 @@ class OllamaModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate as `base.Model.generate` says; `request.grammar` is ignored."""
-        watch, plug = Watch(request, cancel, on_text), Plug()
+        """Generate; see `base.Model.generate`. `request.grammar` is ignored."""
+        state, handle = GenerationState(request, cancel, on_text), ConnectionHandle()
         last: list[Any] = []
         calls: list[ToolCall] = []
 
         def take(part: Any) -> None:
-            watch.add(part.message.content or "")
+            state.add(part.message.content or "")
             calls.extend(
                 ToolCall(call.function.name, json.dumps(dict(call.function.arguments)))
                 for call in part.message.tool_calls or ()
             )
             for token in part.logprobs or ():
-                watch.tell(
+                state.add_token(
                     Token(token.token, token.logprob),
                     ((other.token, other.logprob) for other in token.top_logprobs or ()),
                 )
             if part.done:
                 last.append(part)
 
-        relay(lambda emit: self._stream(watch, plug, emit), take, watch, plug.pull)
+        relay(lambda emit: self._stream(state, handle, emit), take, state, handle.close)
         if not last:
-            failure = broken_off(self._server, "the stream ended without its last line")
-            failure.partial = watch.text
-            raise failure
-        # A count of 0 is left out on the wire.
-        return watch.reply(
+            raise stream_error(self._server, "the stream ended without its last line", state.text)
+        # A count of 0 is omitted from the message.
+        return state.reply(
             "length" if last[0].done_reason == "length" else "stop",
             last[0].prompt_eval_count or 0,
             last[0].eval_count or 0,
@@ -147,36 +151,36 @@ class OllamaModel:
         )
 
     def close(self) -> None:
-        """Nothing to free: the server keeps its models as it sees fit."""
+        """Do nothing: the server manages its models."""
 
-    def _stream(self, watch: Watch, plug: Plug, emit: Emit[Any]) -> None:
+    def _stream(self, state: GenerationState, handle: ConnectionHandle, emit: Emit[Any]) -> None:
         import httpx
         import ollama
 
         began = False
         try:
             with (
-                client_of(self._host, watch.remaining + 1, plug) as client,
-                contextlib.closing(self._begin(client, watch.request)) as parts,
+                open_client(self._host, state.remaining + 1, handle) as client,
+                contextlib.closing(self._begin(client, state.request)) as parts,
             ):
                 for part in parts:
                     began = True
                     if emit(part):
                         return
         except ollama.ResponseError as exc:
-            raise self._refused(exc) from exc
+            raise self._error(exc) from exc
         except httpx.HTTPError as exc:
             timed_out = isinstance(exc, httpx.TimeoutException)
-            raise connection_lost(
-                self._server, plug=plug, began=began, timed_out=timed_out, start=START
+            raise connection_error(
+                self._server, handle=handle, began=began, timed_out=timed_out, start=START
             ) from exc
         except ValueError as exc:
-            raise broken_off(self._server, "a line of it is no valid JSON message") from exc
+            raise stream_error(self._server, "a line of it is not a valid JSON message") from exc
 
     def _begin(self, client: ollama.Client, request: Request) -> Generator[Any, None, None]:
-        """The parts of an answer, without the tools where the server refuses them.
+        """Yield the parts of an answer, without tools if the server refuses them.
 
-        That it was the tools shows when the same request goes through without.
+        A refusal was due to the tools if the same request succeeds without them.
         """
         import ollama
 
@@ -207,7 +211,7 @@ class OllamaModel:
             options["stop"] = list(request.stop)
         alternatives = min(request.top_logprobs, TOP_LOGPROBS)
         if alternatives and not request.temperature:
-            # Some versions tell what sampling leaves over; the greedy choice stays the same.
+            # Some versions report only tokens that sampling keeps; the greedy choice is the same.
             options |= {"top_k": 0, "top_p": 1.0}
         stream = client.chat(
             model=self._name,
@@ -222,24 +226,24 @@ class OllamaModel:
         )
         return cast("Generator[Any, None, None]", stream)
 
-    def _refused(self, exc: ollama.ResponseError) -> HarnessError:
+    def _error(self, exc: ollama.ResponseError) -> HarnessError:
         if exc.status_code == MID_STREAM:
-            return broken_off(self._server, exc.error)
+            return stream_error(self._server, exc.error)
         if exc.status_code == 404:
             return ModelUnavailable(
                 f"{self._server} has no model {self._name!r}: {exc.error}",
-                hint=f"`ollama pull {self._name}` fetches it.",
+                hint=f"`ollama pull {self._name}` downloads it.",
             )
-        return refusal(exc.status_code, exc.error, self._server)
+        return status_error(exc.status_code, exc.error, self._server)
 
 
 def _message(message: Message) -> dict[str, Any]:
-    written: dict[str, Any] = {"role": message.role, "content": message.content}
+    body: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
-        written["tool_calls"] = [
+        body["tool_calls"] = [
             {"function": {"name": call.name, "arguments": dict(call.sendable)}}
             for call in message.tool_calls
         ]
     if message.answers is not None:
-        written["tool_name"] = message.answers.name
-    return written
+        body["tool_name"] = message.answers.name
+    return body

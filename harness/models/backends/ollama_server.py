@@ -1,4 +1,4 @@
-"""An Ollama server: its address, and what it says of its models."""
+"""An Ollama server: its address, its models and their capabilities."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from harness.errors import ModelUnavailable
-from harness.models.backends.remote import CONNECT_SECONDS, PROBE_SECONDS, Plug, is_local
-from harness.models.schema import ServeEntry
+from harness.models.backends.remote import (
+    CONNECT_SECONDS,
+    PROBE_SECONDS,
+    ConnectionHandle,
+    is_local,
+)
 
 if TYPE_CHECKING:
     import ollama
+
+    from harness.models.schema import ServeEntry
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
 START = "Start it with `ollama serve`; OLLAMA_HOST names another address."
@@ -25,11 +31,11 @@ def full_name(name: str) -> str:
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
-def client_of(host: str, seconds: float, plug: Plug) -> ollama.Client:
-    """A client whose reads last `seconds` at most.
+def open_client(host: str, seconds: float, handle: ConnectionHandle) -> ollama.Client:
+    """Return a client with a read timeout of `seconds`.
 
     Raises:
-        ModelUnavailable: `host` is no address. The client reads OLLAMA_HOST when it is imported.
+        ModelUnavailable: `host` is not an address; the client also reads OLLAMA_HOST on import.
     """
     import httpx
 
@@ -38,24 +44,24 @@ def client_of(host: str, seconds: float, plug: Plug) -> ollama.Client:
 
         timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
         return ollama.Client(
-            host=host, timeout=timeout, event_hooks=plug.hooks, trust_env=not is_local(host)
+            host=host, timeout=timeout, event_hooks=handle.hooks, trust_env=not is_local(host)
         )
     except (ValueError, httpx.InvalidURL) as exc:
         raise ModelUnavailable(
             f"{host!r} is not the address of an Ollama server",
-            hint=f"Correct OLLAMA_HOST or the registry; the usual one is {DEFAULT_HOST}.",
+            hint=f"Correct OLLAMA_HOST or the registry; the default is {DEFAULT_HOST}.",
         ) from exc
 
 
 def list_models(host: str) -> Mapping[str, str]:
-    """The digests of what is pulled at `host`, by full name.
+    """Return the digests of the models on the server, by full name.
 
     Raises:
-        ModelUnavailable: no Ollama answers there.
+        ModelUnavailable: no Ollama server answers at `host`.
     """
     import httpx
 
-    with client_of(host, PROBE_SECONDS, Plug()) as client:
+    with open_client(host, PROBE_SECONDS, ConnectionHandle()) as client:
         import ollama
 
         try:
@@ -68,24 +74,24 @@ def list_models(host: str) -> Mapping[str, str]:
             ) from exc
         except ollama.ResponseError as exc:
             raise ModelUnavailable(
-                f"{host} answers {exc.status_code}", hint="Is that Ollama's address?"
+                f"{host} answers {exc.status_code}", hint="Check that this is Ollama's address."
             ) from exc
         except (httpx.HTTPError, ValueError) as exc:
             raise ModelUnavailable(
-                f"what answers at {host} is not Ollama", hint="OLLAMA_HOST names its address."
+                f"the server at {host} is not Ollama", hint="Set OLLAMA_HOST to its address."
             ) from exc
     return {full_name(model.model): model.digest or "" for model in models if model.model}
 
 
 def capabilities(host: str, model: str) -> Collection[str] | None:
-    """What Ollama says the model can do; None where it does not say."""
+    """Return the capabilities of a model, or None if the server does not report them."""
     import httpx
 
-    with client_of(host, PROBE_SECONDS, Plug()) as client:
+    with open_client(host, PROBE_SECONDS, ConnectionHandle()) as client:
         import ollama
 
         try:
-            told: Collection[str] | None = client.show(model).capabilities
+            found: Collection[str] | None = client.show(model).capabilities
         except (ConnectionError, ollama.ResponseError, httpx.HTTPError, ValueError):
             return None
-        return told
+        return found

@@ -1,4 +1,4 @@
-"""Models of any server that speaks OpenAI's protocol: vLLM, llama-server, LM Studio, OpenAI."""
+"""Models of any server with OpenAI's protocol: vLLM, llama-server, LM Studio, OpenAI."""
 
 from __future__ import annotations
 
@@ -8,101 +8,85 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, InputError, ModelUnavailable
 from harness.models.backends.base import Availability, FinishReason, OnText, Reply, Request, Token
-from harness.models.backends.generation import Watch, token_text
-from harness.models.backends.openai_server import START, OpenAIServer, Silent, said
-from harness.models.backends.openai_tools import CallPieces, as_message, as_tool
+from harness.models.backends.generation import GenerationState, token_text
+from harness.models.backends.openai_server import START, OpenAIServer, server_message
+from harness.models.backends.openai_tools import CallCollector, as_message, as_tool
 from harness.models.backends.remote import (
-    PROBE_SECONDS,
-    Plug,
-    Recent,
-    Unrepeated,
-    broken_off,
-    connection_lost,
+    ConnectionHandle,
+    PrefillStripper,
+    TTLCache,
+    connection_error,
+    stream_error,
 )
 from harness.models.backends.stream_worker import Emit, relay
-from harness.models.schema import ServeEntry
 
 if TYPE_CHECKING:
     import openai
 
+    from harness.models.schema import ServeEntry
+
 NAME = "Correct the model's name in the registry."
-URL = f"Does the url end in /v1, as that of most servers does? {NAME}"
-LIST_SECONDS = 10.0
-"""A server far away may take longer to list its models than a probe may."""
+URL = f"Check that the url ends in /v1, as for most servers. {NAME}"
 TOO_LONG = frozenset({"context_length_exceeded", "exceed_context_size_error"})
-"""How OpenAI and llama-server name, in an error's code or type, a prompt that does not fit."""
+"""Code or type of the error for a prompt that is too long, of OpenAI and llama-server."""
 MAY_REFUSE_TOOLS = frozenset({400, 404, 422, 500, 501})
 TOP_LOGPROBS = 20
-"""OpenAI, and vLLM as it is started by default, refuse to tell more alternatives of a token."""
-CONTINUES = {"continue_final_message": True, "add_generation_prompt": False}
-"""Without them vLLM refuses a last message of the assistant; OpenAI refuses fields like these."""
+"""The limit of alternatives for a token of OpenAI, and of vLLM by default."""
+CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
+"""vLLM requires these fields to continue a message; OpenAI refuses unknown fields."""
 CONTINUING = frozenset({"vllm", "sglang"})
-"""Servers that take them, as they name themselves in the `owned_by` of their models."""
+"""Servers that accept these fields, by the `owned_by` of their models."""
 
 
 class OpenAIBackend:
     """A server at an entry's `url`, else at OPENAI_BASE_URL, else OpenAI's own.
 
-    The key comes from the environment variable that `api_key_env` names, else OPENAI_API_KEY.
+    The key is read from the environment variable `api_key_env`, else OPENAI_API_KEY.
     """
 
     name = "openai"
 
     def __init__(self) -> None:
-        self._listed: Recent[Mapping[str, str] | None] = Recent()
+        self._models: TTLCache[Mapping[str, str] | None] = TTLCache()
 
     def probe(self, entry: ServeEntry) -> Availability:
         try:
-            self._check(OpenAIServer(entry), str(entry.model))
-        except Silent:
-            return Availability(True, "slow to list its models")
+            owner = self._owner(OpenAIServer(entry), str(entry.model))
         except ModelUnavailable as exc:
             return Availability(False, exc.message)
-        return Availability(True)
+        return Availability(True, "" if owner is not None else "its models are not listed")
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> OpenAIModel:
         server = OpenAIServer(entry)
-        owner = self._check(server, str(entry.model), patient=True)
+        owner = self._owner(server, str(entry.model))
         return OpenAIModel(entry, server, slots or entry.slots or 1, owner)
 
-    def _check(self, server: OpenAIServer, model: str, *, patient: bool = False) -> str | None:
-        """Who owns the model, "" where the server does not tell; None where it lists no models.
-
-        Args:
-            patient: a server that is silent is asked once more, and given more time.
-        """
-        try:
-            listed = self._listed.get(
-                (server.url, server.key), lambda: server.models(PROBE_SECONDS)
-            )
-        except Silent:
-            if not patient:
-                raise
-            listed = server.models(LIST_SECONDS)
-        if listed is not None and model not in listed:
-            has = ", ".join(sorted(listed)[:5]) or "none"
+    def _owner(self, server: OpenAIServer, model: str) -> str | None:
+        """Return the owner of the model, "" if not stated, or None if models are not listed."""
+        models = self._models.get((server.url, server.key), server.models)
+        if models is None:
+            return None
+        if model not in models:
+            names = ", ".join(sorted(models)[:5]) or "none"
             raise ModelUnavailable(
-                f"no model {model!r} at {server.url}, which has {has}",
-                hint=NAME,
+                f"no model {model!r} at {server.url}, which has {names}", hint=NAME
             )
-        return listed[model] if listed is not None else None
+        return models[model]
 
 
 class OpenAIModel:
-    """One model of a server. `digests` is empty: the protocol does not tell what is served.
+    """One model of a server. `digests` is empty: the protocol does not report what is served.
 
-    `context` is known only where the registry entry sets it: the protocol does not tell the
-    server's own. A schema is sent as a strict `response_format`; `Request.grammar` has no place in
-    the protocol.
+    `context` is known only if the registry entry sets it. A schema is sent as a strict
+    `response_format`; the protocol has no place for `Request.grammar`.
 
-    A prefill is a last message of the assistant. llama-server goes on from it, and vLLM and SGLang
-    do where they are asked in their own way, which happens where a model is `owned_by` them. OpenAI
-    answers anew, as if that message were finished; others may refuse it. An answer that repeats the
-    prefill has it taken off. A server that refuses to tell logprobs is asked again without, and so
-    is one that refuses tools: the protocol does not tell beforehand whether a model takes them.
+    A prefill is sent as a final message of the assistant. llama-server continues it, vLLM and
+    SGLang do so with fields of their own, and OpenAI starts a new answer; a prefill that the answer
+    repeats is removed. If a server refuses logprobs or tools, the request is sent again without
+    them: the protocol does not report in advance whether a model supports them.
 
     Args:
-        owner: who owns the model, as the server lists it; None where it lists no models.
+        owner: the owner of the model, as listed by the server; None if models are not listed.
     """
 
     takes_grammar = False
@@ -121,7 +105,7 @@ class OpenAIModel:
         self.digests: Mapping[str, str] = {}
 
     def count_tokens(self, request: Request) -> None:
-        """None: the protocol has no question for it."""
+        """Return None: the protocol has no endpoint for it."""
 
     def generate(
         self,
@@ -129,46 +113,45 @@ class OpenAIModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate as `base.Model.generate` says; `request.grammar` is ignored."""
-        watch, plug = Watch(request, cancel, on_text), Plug()
+        """Generate; see `base.Model.generate`. `request.grammar` is ignored."""
+        state, handle = GenerationState(request, cancel, on_text), ConnectionHandle()
         finish: list[str] = []
         usage: list[Any] = []
-        calls = CallPieces()
-        answer = Unrepeated("" if self._continues else request.prefill)
+        calls = CallCollector()
+        answer = PrefillStripper("" if self._continues else request.prefill)
 
         def take(chunk: Any) -> None:
             for choice in chunk.choices or ():
-                watch.add(answer.take((choice.delta and choice.delta.content) or ""))
-                _tell(watch, choice)
+                state.add(answer.feed((choice.delta and choice.delta.content) or ""))
+                for token in (choice.logprobs and choice.logprobs.content) or ():
+                    state.add_token(Token(*_pair(token)), map(_pair, token.top_logprobs or ()))
                 for piece in (choice.delta and choice.delta.tool_calls) or ():
-                    calls.take(piece)
+                    calls.add(piece)
                 if choice.finish_reason:
                     finish.append(choice.finish_reason)
             if chunk.usage:
                 usage.append(chunk.usage)
 
-        relay(lambda emit: self._stream(watch, plug, emit), take, watch, plug.pull)
-        watch.add(answer.rest())
+        relay(lambda emit: self._stream(state, handle, emit), take, state, handle.close)
+        state.add(answer.flush())
         reason = finish[-1] if finish else None
         if reason not in ("stop", "length", "tool_calls"):
             how = f"with finish_reason {reason!r}" if reason else "without a finish_reason"
-            failure = broken_off(self._server.url, f"the stream ended {how}")
-            failure.partial = watch.text
-            raise failure
+            raise stream_error(self._server.url, f"the stream ended {how}", state.text)
         ended: FinishReason = "length" if reason == "length" else "stop"
-        return watch.reply(ended, *_counts(usage), tool_calls=calls.calls())
+        return state.reply(ended, *_counts(usage), tool_calls=calls.calls())
 
     def close(self) -> None:
-        """Nothing to free: the model is the server's."""
+        """Do nothing: the server manages its models."""
 
-    def _stream(self, watch: Watch, plug: Plug, emit: Emit[Any]) -> None:
+    def _stream(self, state: GenerationState, handle: ConnectionHandle, emit: Emit[Any]) -> None:
         import openai
 
         began = False
         try:
             with (
-                self._server.client(watch.remaining + 1, plug) as client,
-                self._begin(client, watch.request) as chunks,
+                self._server.client(state.remaining + 1, handle) as client,
+                self._begin(client, state.request) as chunks,
             ):
                 for chunk in chunks:
                     began = True
@@ -176,47 +159,43 @@ class OpenAIModel:
                         return
         except openai.APIConnectionError as exc:
             timed_out = isinstance(exc, openai.APITimeoutError)
-            raise connection_lost(
-                self._server.url, plug=plug, began=began, timed_out=timed_out, start=START
+            raise connection_error(
+                self._server.url, handle=handle, began=began, timed_out=timed_out, start=START
             ) from exc
         except openai.APIStatusError as exc:
-            raise self._refused(exc) from exc
+            raise self._error(exc) from exc
         except openai.APIError as exc:
-            raise broken_off(self._server.url, exc.message) from exc
+            raise stream_error(self._server.url, exc.message) from exc
         except ValueError as exc:
-            raise broken_off(self._server.url, "a line of it is no valid JSON") from exc
+            raise stream_error(self._server.url, "a line of it is not valid JSON") from exc
 
     def _begin(self, client: openai.OpenAI, request: Request) -> Any:
-        """The chunks of an answer, without the tools where the server refuses them.
+        """Return the chunks of an answer, without tools if the server refuses them.
 
-        It refuses in many words, and with 400, 404, 422 or 500. That it was the tools shows when
-        the same request goes through without.
+        Servers use several statuses and messages for this. A refusal was due to the tools if the
+        same request succeeds without them.
         """
         import openai
 
         if not (request.tools and self.takes_tools):
-            return self._told(client, request)
+            return self._create(client, request)
         body = self._body(request) | {"tools": [as_tool(tool) for tool in request.tools]}
         try:
             return client.chat.completions.create(**body)
         except openai.APIStatusError as exc:
             if exc.status_code not in MAY_REFUSE_TOOLS or TOO_LONG & {exc.code, exc.type}:
                 raise
-            chunks = self._told(client, request)
-            self.takes_tools, self.tools_refused = False, said(exc)
+            chunks = self._create(client, request)
+            self.takes_tools, self.tools_refused = False, server_message(exc)
             return chunks
 
-    def _told(self, client: openai.OpenAI, request: Request) -> Any:
-        """The chunks of an answer, without logprobs where the server refuses to tell them.
-
-        Servers refuse in many words and with several statuses. That it was the logprobs shows when
-        the same request goes through without.
-        """
+    def _create(self, client: openai.OpenAI, request: Request) -> Any:
+        """Return the chunks of an answer, without logprobs if the server refuses them."""
         import openai
 
         body = self._body(request)
-        alternatives = min(request.top_logprobs, TOP_LOGPROBS)
-        if alternatives:
+        if request.top_logprobs:
+            alternatives = min(request.top_logprobs, TOP_LOGPROBS)
             try:
                 return client.chat.completions.create(
                     **body, logprobs=True, top_logprobs=alternatives
@@ -245,34 +224,29 @@ class OpenAIModel:
             schema = {"name": "reply", "strict": True, "schema": dict(request.json_schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         if request.prefill and self._continues:
-            body["extra_body"] = CONTINUES
+            body["extra_body"] = CONTINUE
         return body
 
-    def _refused(self, exc: openai.APIStatusError) -> HarnessError:
+    def _error(self, exc: openai.APIStatusError) -> HarnessError:
         if TOO_LONG & {exc.code, exc.type}:
             return InputError(
-                f"the prompt does not fit the context of {self._name}: {said(exc)}",
+                f"the prompt does not fit the context of {self._name}: {server_message(exc)}",
                 hint="Shorten the input, or start the server with a larger context.",
             )
         if exc.status_code == 404:
             return ModelUnavailable(
-                f"no model {self._name!r} at {self._server.url}: {said(exc)}",
+                f"no model {self._name!r} at {self._server.url}: {server_message(exc)}",
                 hint=NAME if self._owner is not None else URL,
             )
-        return self._server.refused(exc)
+        return self._server.error(exc)
 
 
-def _tell(watch: Watch, choice: Any) -> None:
-    for token in (choice.logprobs and choice.logprobs.content) or ():
-        watch.tell(Token(*_told(token)), map(_told, token.top_logprobs or ()))
-
-
-def _told(token: Any) -> tuple[str, float]:
+def _pair(token: Any) -> tuple[str, float]:
     return token_text(token.token, token.bytes), token.logprob
 
 
 def _counts(usage: list[Any]) -> tuple[int, int, int]:
-    """Prompt, completion and cached tokens; 0 where the server does not count."""
+    """Return the prompt, completion and cached tokens; 0 if the server reports none."""
     if not usage:
         return 0, 0, 0
     last = usage[-1]

@@ -1,16 +1,13 @@
-"""What the backends that talk to a server share: cutting a connection, remembering, classifying."""
+"""What the backends for servers share: closing connections, caching, and errors by status."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import socket
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
-from ipaddress import ip_address
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
 
 from harness.errors import (
     DeadlineExceeded,
@@ -25,12 +22,13 @@ T = TypeVar("T")
 
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 1.0
-"""Each for the connection and for the answer, so that a probe ends within two seconds."""
+"""Time limit of a probe, for the connection and again for the answer."""
 
 
 def is_local(address: str) -> bool:
-    """Whether an address, with or without a scheme, is one of this machine: no proxy of the
-    environment leads there."""
+    """Return True for an address of this machine, which is reached without a proxy."""
+    from ipaddress import ip_address
+    from urllib.parse import urlsplit
 
     parts = urlsplit(address if "://" in address else f"//{address}")
     host = parts.hostname or "localhost"
@@ -41,32 +39,33 @@ def is_local(address: str) -> bool:
     return known.is_loopback or known.is_unspecified
 
 
-class Plug:
-    """Cuts the connection of an HTTP client from another thread.
+class ConnectionHandle:
+    """Closes the connection of an HTTP client from another thread.
 
     Closing a client or its socket does not wake a thread that reads from it; a shutdown does.
     """
 
     def __init__(self) -> None:
         self._streams: list[Any] = []
-        self._pulled = False
+        self._closed = False
 
     @property
     def connected(self) -> bool:
-        """Whether the server has ever taken the connection."""
+        """Whether the server has ever accepted the connection."""
         return bool(self._streams)
 
     @property
     def hooks(self) -> Mapping[str, list[Callable[[Any], None]]]:
-        """The `event_hooks` of the client, which is one of httpx or of its successor httpx2."""
+        """The `event_hooks` for the httpx client."""
         return {"request": [self._on_request]}
 
-    def pull(self) -> None:
-        """Cut what is connected, and what will be."""
-        self._pulled = True
+    def close(self) -> None:
+        """Shut down the present connection and any later one."""
+        import socket
+
+        self._closed = True
         for stream in list(self._streams):
-            # Already closed, or detached because TLS was laid over it.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # already closed, or detached for TLS
                 stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     def _on_request(self, request: Any) -> None:
@@ -75,90 +74,90 @@ class Plug:
     def _on_event(self, event: str, info: Mapping[str, Any]) -> None:
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._streams.append(info["return_value"])
-            if self._pulled:
-                self.pull()
+            if self._closed:
+                self.close()
 
 
-class Unrepeated:
-    """Takes a prefill off the beginning of an answer that repeats it, as the pieces come.
+class PrefillStripper:
+    """Removes a prefill from the start of a streamed answer that repeats it.
 
-    llama-server did so once, and a server that does not go on from a prefill begins anew, often
-    with the same words.
+    A server that does not continue a prefill starts anew, often with the same words.
     """
 
     def __init__(self, prefill: str) -> None:
         self._prefill = prefill
         self._held = ""
 
-    def take(self, piece: str) -> str:
-        """What of the text so far can be handed on."""
+    def feed(self, piece: str) -> str:
+        """Add a piece and return the text that is now known to belong to the answer."""
         if not self._prefill:
             return piece
         self._held += piece
         if len(self._held) < len(self._prefill) and self._prefill.startswith(self._held):
             return ""
         prefill, self._prefill = self._prefill, ""
-        return self.rest().removeprefix(prefill)
+        return self.flush().removeprefix(prefill)
 
-    def rest(self) -> str:
-        """What was held back when the answer ended."""
+    def flush(self) -> str:
+        """Return the text held back at the end of the answer."""
         held, self._held = self._held, ""
         return held
 
 
-class Recent(Generic[T]):
-    """What servers said a moment ago, refusals included: probing ten models asks a server once."""
+class TTLCache(Generic[T]):
+    """Results of recent calls, including ModelUnavailable errors.
+
+    Probing ten models of a server sends one request.
+    """
 
     def __init__(self, seconds: float = 2.0) -> None:
         self._seconds = seconds
-        self._known: dict[Hashable, tuple[float, T | ModelUnavailable]] = {}
+        self._results: dict[Hashable, tuple[float, T | ModelUnavailable]] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, ask: Callable[[], T]) -> T:
-        """Return `ask()`, or what it returned or raised for `key` within the last seconds.
+    def get(self, key: Hashable, call: Callable[[], T]) -> T:
+        """Return `call()`, or its recent result for `key`.
 
         Raises:
-            ModelUnavailable: `ask` raised it.
+            ModelUnavailable: `call` raised it.
         """
         with self._lock:
-            known = self._known.get(key)
+            known = self._results.get(key)
             if known is None or time.monotonic() - known[0] > self._seconds:
-                outcome = _outcome(ask)  # first: a slow answer is as new as any
-                known = self._known[key] = (time.monotonic(), outcome)
+                result: T | ModelUnavailable
+                try:
+                    result = call()
+                except ModelUnavailable as exc:
+                    result = exc
+                known = self._results[key] = (time.monotonic(), result)
         if isinstance(known[1], ModelUnavailable):
             raise known[1]
         return known[1]
 
 
-def _outcome(ask: Callable[[], T]) -> T | ModelUnavailable:
-    try:
-        return ask()
-    except ModelUnavailable as exc:
-        return exc
-
-
-def refusal(status: int, message: str, server: str, retry_after: str | None = None) -> HarnessError:
-    """The error for an HTTP status, 400 or more, that `server` gave instead of an answer.
+def status_error(
+    status: int, message: str, server: str, retry_after: str | None = None
+) -> HarnessError:
+    """Return the error for an HTTP status of 400 or more.
 
     Args:
-        retry_after: its header of that name.
+        retry_after: the header of that name.
     """
-    said = f"{server} answers {status}: {message}"
+    text = f"{server} answers {status}: {message}"
     if status in (429, 503):
         hint = "Its queue is full: try again in a moment."
-        return ModelBusy(said, hint=hint, wait=_seconds(retry_after))
-    if status in (408, 502, 504):  # of what stands before the server, most often
-        return ModelBusy(said, hint="Try again in a moment.", wait=_seconds(retry_after))
+        return ModelBusy(text, hint=hint, wait=_seconds(retry_after))
+    if status in (408, 502, 504):  # usually from a proxy in front of the server
+        return ModelBusy(text, hint="Try again in a moment.", wait=_seconds(retry_after))
     if status in (400, 413, 422):
         return SkillFailed(
-            said, hint="The server does not take this request; asking again will not help."
+            text, hint="The server does not accept this request; a retry will not help."
         )
-    return ModelUnavailable(said, hint="The server's own log says more.")
+    return ModelUnavailable(text, hint="See the server's own log.")
 
 
 def _seconds(retry_after: str | None) -> float:
-    """Seconds to wait. A date, which the header may also hold, counts as none: our own waits will
-    do."""
+    """Parse a number of seconds; a date, which the header may also hold, counts as 0."""
     try:
         seconds = float(retry_after or 0)
     except ValueError:
@@ -166,27 +165,30 @@ def _seconds(retry_after: str | None) -> float:
     return seconds if math.isfinite(seconds) else 0.0
 
 
-def connection_lost(
-    server: str, *, plug: Plug, began: bool, timed_out: bool, start: str
+def connection_error(
+    server: str, *, handle: ConnectionHandle, began: bool, timed_out: bool, start: str
 ) -> HarnessError:
-    """The error for a connection that could not be made, was cut, or fell silent.
+    """Return the error for a connection that failed, was closed, or timed out.
 
     Args:
-        began: whether any of the answer had come.
-        start: what to do where there is no server.
+        began: part of the answer had arrived.
+        start: how to start the server, as a hint.
     """
-    if timed_out and plug.connected:
+    if timed_out and handle.connected:
         return DeadlineExceeded(
-            f"{server} fell silent", hint="Allow it more time, or use a smaller model."
+            f"{server} stopped responding", hint="Allow it more time, or use a smaller model."
         )
     if not began:
         return ModelUnavailable(f"{server} cannot be reached", hint=start)
-    return broken_off(server)
+    return stream_error(server)
 
 
-def broken_off(server: str, message: str = "the connection was cut") -> GenerationFailed:
-    """The error for an answer that began and has no proper end."""
+def stream_error(
+    server: str, message: str = "the connection was closed", partial: str = ""
+) -> GenerationFailed:
+    """Return the error for an answer that began and did not end properly."""
     return GenerationFailed(
-        f"{server} broke off its answer: {message}",
-        hint="Run it again; if that fails too, the server's own log says more.",
+        f"{server} interrupted its answer: {message}",
+        partial=partial,
+        hint="Run it again; if that fails too, see the server's own log.",
     )

@@ -1,7 +1,7 @@
-"""A generation runs in a worker thread; the thread that asked waits where it can be interrupted.
+"""Running a generation in a worker thread, while the calling thread can be interrupted.
 
-Neither an engine in C++ nor a socket can be relied on to notice Ctrl-C, a deadline or a cancelled
-run while it waits for its next token. The thread that asked never waits for longer than `TICK`.
+Neither the C++ engine nor a socket notices Ctrl-C, a deadline or a cancellation while it waits for
+the next token. The calling thread never waits longer than `TICK`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from harness.errors import GenerationFailed
-from harness.models.backends.generation import Watch
+from harness.models.backends.generation import GenerationState
 
 T = TypeVar("T")
 Emit = Callable[[T], bool]
 
 TICK = 0.05
-"""Seconds until a deadline, a cancelled run or Ctrl-C is noticed at the latest."""
+"""Maximum delay, in seconds, before a deadline, a cancellation or Ctrl-C is noticed."""
 JOIN = 5.0
-"""Seconds that an interrupted worker is waited for; one that is later ends by itself."""
+"""Seconds to wait for an interrupted worker thread to end."""
 
 _END = object()
 
@@ -28,20 +28,20 @@ _END = object()
 def relay(
     produce: Callable[[Emit[T]], None],
     take: Callable[[T], None],
-    watch: Watch,
+    state: GenerationState,
     interrupt: Callable[[], None] | None = None,
 ) -> None:
-    """Run `produce(emit)` in a worker thread and `take` in this one, for each item it emits.
+    """Run `produce(emit)` in a worker thread and call `take` in this one for each item emitted.
 
     Args:
-        produce: calls `emit(item)` for each item and returns soon after `emit` has returned True.
-        take: may raise, which ends the work.
-        interrupt: wakes a `produce` that waits for something; called in any case.
+        produce: calls `emit(item)` for each item, and returns soon after `emit` returned True.
+        take: may raise an exception, which ends the generation.
+        interrupt: wakes up a blocked `produce`; called in any case.
 
     Raises:
-        DeadlineExceeded, Interrupted: what `watch` says.
-        KeyboardInterrupt: Ctrl-C, once the work has been told to end.
-        Whatever `produce` or `take` raises; a GenerationFailed gets the text so far.
+        DeadlineExceeded, Interrupted: raised by `state.check`.
+        KeyboardInterrupt: Ctrl-C, after the worker was asked to stop.
+        Exception: whatever `produce` or `take` raises; a GenerationFailed gets the text so far.
     """
     items: SimpleQueue[Any] = SimpleQueue()
     stop = threading.Event()
@@ -54,7 +54,7 @@ def relay(
     def work() -> None:
         try:
             produce(emit)
-        except BaseException as exc:  # noqa: BLE001  raised again in the thread that asked
+        except BaseException as exc:  # noqa: BLE001  raised again in the calling thread
             failures.append(exc)
         finally:
             items.put(_END)
@@ -62,7 +62,7 @@ def relay(
     worker = threading.Thread(target=work, name="generation", daemon=True)
     worker.start()
     try:
-        while (item := _next(items, watch)) is not _END:
+        while (item := _next(items, state)) is not _END:
             take(item)
     finally:
         stop.set()
@@ -72,13 +72,13 @@ def relay(
     if failures:
         failure = failures.pop()
         if isinstance(failure, GenerationFailed):
-            failure.partial = watch.text
+            failure.partial = state.text
         raise failure
 
 
-def _next(items: SimpleQueue[Any], watch: Watch) -> Any:
+def _next(items: SimpleQueue[Any], state: GenerationState) -> Any:
     while True:
-        watch.check()
+        state.check()
         try:
             return items.get(timeout=TICK)
         except Empty:

@@ -20,16 +20,14 @@ NAME = "corpus.db"
 BUSY_SECONDS = 30.0
 """Timeout for the transaction of another process."""
 _OTHER_FILE = "--db selects another file, which is created if it does not exist."
-_LOCKED = "Another process is writing to it: try again when it has finished."
-_HINTS = {
-    sqlite3.SQLITE_BUSY: _LOCKED,
-    sqlite3.SQLITE_LOCKED: _LOCKED,
-    sqlite3.SQLITE_FULL: "The disk is full: make room, or select a file elsewhere with --db.",
-    sqlite3.SQLITE_IOERR: "The disk is full or failing; --db selects a file elsewhere.",
-    sqlite3.SQLITE_READONLY: "You need write permission for the file and its folder; --db selects "
-    "another file.",
-    sqlite3.SQLITE_CANTOPEN: "Is it a folder, or another user's? --db selects another file.",
-}
+_UNUSABLE = (
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL),
+    *(sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
+)
+_UNUSABLE_HINT = (
+    "Is another process writing to it, is its disk full, or do you lack write permission for it or "
+    "its folder? --db selects another file."
+)
 
 
 def default_path(settings: Settings) -> Path:
@@ -149,8 +147,10 @@ def _file_error(exc: sqlite3.Error, path: Path, *, opening: bool) -> HarnessErro
             where=str(path),
             hint="Restore a copy; `sqlite3 FILE .recover` reads what is left of it.",
         )
-    if code in _HINTS:
-        return OutputError(f"the corpus cannot be used: {exc}", where=str(path), hint=_HINTS[code])
+    if code in _UNUSABLE:
+        return OutputError(
+            f"the corpus cannot be used: {exc}", where=str(path), hint=_UNUSABLE_HINT
+        )
     if opening or code == sqlite3.SQLITE_NOTADB:
         return InputError(f"is not a corpus database: {exc}", where=str(path), hint=_OTHER_FILE)
     return None

@@ -1,18 +1,18 @@
-"""The tables of the corpus database, as numbered migrations that are only ever added to.
+"""Define the tables of the corpus database as numbered, append-only migrations.
 
-    papers        an abstract and what is known of it
-    annotations   the stored form of one annotation of a paper, and whether it is the current one
-    moves         the same in long form, one row a move, with its checks; full text in moves_fts
+    papers        an abstract with its metadata
+    annotations   the record of an annotation of a paper, and whether it is the current one
+    moves         the same in long form, one row per move, with its checks; full text in moves_fts
     failures      papers whose annotation failed, with reason and raw reply, until it succeeds
-    runs          one row each time a job was started
-    ballots       an annotation or a probe that /curate put to a panel, or why that failed
-    votes         each persona's score on a ballot, and how it counted last
-    verdicts      what a run of /curate decided about a row of its input
-    judge_forms   how a judge is asked for its one token, as it was measured
-    calibrations  thresholds that were set for a judge by --calibrate
+    runs          one row for each start of a job
+    ballots       the judgement of an annotation or probe by a panel of /curate, or its failure
+    votes         each persona's score on a ballot, and whether it passed
+    verdicts      the decision of a run of /curate on a row of its input
+    judge_forms   the measured question form of a judge
+    calibrations  thresholds of a judge set by --calibrate
 
-Every key is an explicit INTEGER PRIMARY KEY, since an implicit rowid changes with VACUUM and the
-full-text tables point at it.
+Every key is an explicit INTEGER PRIMARY KEY, since VACUUM changes an implicit rowid, which the
+full-text tables refer to.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from skills.corpus.db.schema_curation import m006_ballots, m007_verdicts
 
 
 def m001_papers(db: sqlite3.Connection) -> None:
-    """A paper is its id together with its abstract: ids such as "12" mean nothing elsewhere."""
+    """Create papers, identified by id and abstract: an id such as "12" is not unique."""
     db.execute(
         """
         CREATE TABLE papers (
@@ -45,7 +45,7 @@ def m001_papers(db: sqlite3.Connection) -> None:
     )
     db.execute("CREATE INDEX papers_year ON papers(year)")
     db.execute("CREATE INDEX papers_category ON papers(category)")
-    # In the order of the rows, as annotations_paper is, and without their long abstracts.
+    # In row order, like annotations_paper, and without the long abstracts.
     db.execute("CREATE INDEX papers_facets ON papers(id, year, category, categories)")
     _full_text(db, "papers", "title", "abstract")
 
@@ -71,13 +71,13 @@ def m002_runs(db: sqlite3.Connection) -> None:
 
 
 def m003_annotations(db: sqlite3.Connection) -> None:
-    """Of a paper's annotations by one framework, the one made or asked for last is current.
+    """Create annotations and moves; the last made or requested annotation of a paper is current.
 
-    What is asked for often is written down where it is asked: a move has its annotation's framework
-    and flag, and the words of its facets for the full-text index (facets.py); an annotation has the
-    names of the moves it states, in order and parted by blanks, their mean support, and how many
-    numbers and names of theirs the abstract does not hold. Records and abstracts are long, so the
-    statistics and filters read indexes alone: papers_facets, annotations_paper, moves_current.
+    Values that are often queried are denormalized: a move has its annotation's framework and flag,
+    and the words of its facets for the full-text index (facets.py); an annotation has the names of
+    its stated moves in order, separated by blanks, their mean support, and the number of their
+    numbers and names that are not in the abstract. Records and abstracts are long, so statistics
+    and filters read only indexes: papers_facets, annotations_paper, moves_current.
     """
     _annotations(db)
     _moves(db)
@@ -186,18 +186,18 @@ def _moves(db: sqlite3.Connection) -> None:
         "CREATE INDEX moves_current ON moves(framework, move, stated, support,"
         " unsupported_numbers, unsupported_names) WHERE current = 1"
     )
-    # "Not stated." is no text of the abstract: "state" would find it in every second paper.
+    # "Not stated." is not indexed: a search for "state" would find every second paper.
     _full_text(db, "moves", "text", "facets", only="stated")
 
 
 def _full_text(db: sqlite3.Connection, table: str, *columns: str, only: str = "") -> None:
-    """Give `table` an external-content FTS5 index TABLE_fts, kept true by triggers.
+    """Create an external-content FTS5 index TABLE_fts of `table`, updated by triggers.
 
-    The name of the table is in double quotes since datasette finds its index by them. The update
-    trigger fires for these columns alone: a flag that changes costs no indexing.
+    The name of the table is in double quotes, by which datasette finds the index. The update
+    trigger fires only for these columns: changing a flag does not index the row again.
 
     Args:
-        only: the column that says whether a row is indexed at all.
+        only: a column that is 1 for the rows to index.
     """
     named = ", ".join(columns)
     new, old = (", ".join(f"{row}.{column}" for column in columns) for row in ("new", "old"))

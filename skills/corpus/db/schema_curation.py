@@ -1,4 +1,4 @@
-"""The migrations of the tables in which /curate keeps its work."""
+"""Define the migrations of the tables of /curate."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import sqlite3
 
 
 def m006_ballots(db: sqlite3.Connection) -> None:
-    """Votes hang on a ballot, which is found again by its content key.
+    """Create ballots, which are found by their content key, and their votes.
 
-    A ballot names the annotation by the digests of its moves and of its abstract, since what is
-    curated need not be in the corpus, and a probe never is; `annotation_id` is set where it is.
-    Nothing had written the table `votes` before.
+    A ballot identifies the annotation by the digests of its moves and abstract, since it need not
+    be in the corpus, and a probe never is; `annotation_id` is set if it is. The earlier table
+    `votes` was never written.
     """
     db.execute("DROP TABLE votes")
     db.execute(

@@ -125,9 +125,8 @@ def _move(name: str, op: str, value: str, framework: Framework) -> Condition:
         )
     state = _unquoted(value).casefold()
     if op not in ("=", "!=") or state not in ("stated", "unstated"):
-        raise InputError(
-            f"{name}{op}{value} is not a condition on a move",
-            hint=f"Write {name}=stated, {name}=unstated, {name}~word or {name}!~word.",
+        raise _invalid(
+            f"{name}{op}{value}", f"{name}=stated, {name}=unstated, {name}~word or {name}!~word"
         )
     negated = "NOT " if (op == "=") == (state == "unstated") else ""
     # The names of the stated moves, separated by blanks.
@@ -135,20 +134,14 @@ def _move(name: str, op: str, value: str, framework: Framework) -> Condition:
 
 
 def _year(op: str, value: str) -> Condition:
-    if op in ("<", "<=", ">", ">="):
-        year = parse_years(value)
-        if year.first is None or year.first != year.last:
-            raise InputError(
-                f"{value!r} is not a year", hint="Write year>=2024, or year=2023..2025."
-            )
-        return Condition(f"year {op} ?", (year.first,), "year")
     years = parse_years(value)
-    between = "year BETWEEN ? AND ?"
-    return Condition(
-        f"NOT {between}" if _equal(op, "year", value) == "!=" else between,
-        (years.first or 0, years.last or 9999),
-        "year",
-    )
+    if op in ("=", "!="):
+        negated = "NOT " if op == "!=" else ""
+        limits = (years.first or 0, years.last or 9999)
+        return Condition(f"{negated}year BETWEEN ? AND ?", limits, "year")
+    if op in ("~", "!~") or years.first is None or years.first != years.last:
+        raise _invalid(f"year{op}{value}", "year>=2024 or year=2023..2025")
+    return Condition(f"year {op} ?", (years.first,), "year")
 
 
 def _category(op: str, value: str) -> Condition:
@@ -161,16 +154,13 @@ def _model(op: str, value: str) -> Condition:
 
 
 def _number(name: str, op: str, value: str) -> Condition:
-    if op in ("~", "!~"):
-        raise InputError(
-            f"{name}{op}{value} does not compare a number", hint=f"Write {name}<{value}."
-        )
     try:
-        return Condition(f"{NUMBERS[name]} {op} ?", (float(value),), NUMBERS[name])
+        number: float | None = float(value)
     except ValueError:
-        raise InputError(
-            f"{value!r} is not a number", where=f"{name}{op}{value}", hint=f"Write {name}<0.5."
-        ) from None
+        number = None
+    if number is None or op in ("~", "!~"):
+        raise _invalid(f"{name}{op}{value}", f"{name}<0.5")
+    return Condition(f"{NUMBERS[name]} {op} ?", (number,), NUMBERS[name])
 
 
 _FIELDS: Mapping[str, Callable[[str, str], Condition]] = {
@@ -183,11 +173,12 @@ _FIELDS: Mapping[str, Callable[[str, str], Condition]] = {
 
 def _equal(op: str, name: str, value: str) -> str:
     if op not in ("=", "!="):
-        raise InputError(
-            f"{name}{op}{value} is not a condition",
-            hint=f"Write {name}={value} or {name}!={value}.",
-        )
+        raise _invalid(f"{name}{op}{value}", f"{name}={value} or {name}!={value}")
     return op
+
+
+def _invalid(condition: str, example: str) -> InputError:
+    return InputError(f"{condition} is not a valid condition", hint=f"Write {example}.")
 
 
 def _unquoted(value: str) -> str:

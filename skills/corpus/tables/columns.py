@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections import Counter
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
@@ -124,15 +124,8 @@ def find_columns(
         moves: names of moves, whose columns are read where present, with the provenance.
 
     Raises:
-        InputError: a column is missing, ambiguous, or used twice.
+        InputError: a column is missing or ambiguous.
     """
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise InputError(
-            f"two columns are named {_short(repeated[0])!r}",
-            where=where,
-            hint="Rename one of them.",
-        )
     header = _Header(tuple(names), where)
     provenance = header.find(PROVENANCE) if moves else None
     ids = _id_columns(header, columns.id, several=provenance is not None)
@@ -149,7 +142,6 @@ def find_columns(
         PROVENANCE: provenance,
     }
     read = tuple(Column(role, name, _kind(role)) for role, name in found.items() if name)
-    _refuse_double_use(read, where)
     return Layout(
         read,
         id_column=next(iter(ids.values()), None),
@@ -172,22 +164,28 @@ def as_text(value: object, kind: Kind) -> str | None:
     if kind != "loose":
         return None
     if isinstance(value, list):
-        items = (_item(item) for item in value)
-        return ", ".join(item for item in items if item)
+        names = (item.get("name") if isinstance(item, Mapping) else item for item in value)
+        return ", ".join(name.strip() for name in names if isinstance(name, str) and name.strip())
     if isinstance(value, datetime.date):  # a datetime is a date, too
         return value.isoformat()
     return "" if isinstance(value, (bool, bytes, Mapping)) or value != value else str(value)
 
 
+def not_text(value: object, column: Column, where: str) -> InputError:
+    """Return the error for a value that `as_text` cannot convert."""
+    names = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}
+    return InputError(
+        f"{column.name!r} is {names.get(type(value), type(value).__name__)}, not text",
+        where=where,
+        hint="Save ids as text: as a number, 2405.10 is 2405.1."
+        if column.kind == "id"
+        else "Save it as text.",
+    )
+
+
 def fold(name: str) -> str:
     """Return a column name in the form in which names are compared."""
     return name.strip().casefold()
-
-
-def _item(value: Any) -> str:
-    if isinstance(value, Mapping):
-        value = value.get("name")
-    return value.strip() if isinstance(value, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +195,7 @@ class _Header:
 
     def find(self, name: str, option: str = "") -> str | None:
         """Return the column of this name, else the only one that differs in case alone."""
-        if name in self.names:
+        if self.names.count(name) == 1:
             return name
         alike = [column for column in self.names if fold(column) == fold(name)]
         if len(alike) > 1:
@@ -240,18 +238,6 @@ def _id_columns(header: _Header, given: str | None, *, several: bool) -> dict[Id
     return present if several else dict(itertools.islice(present.items(), 1))
 
 
-def _refuse_double_use(read: Sequence[Column], where: str) -> None:
-    roles: dict[str, str] = {}
-    for role, name, _ in read:
-        if name in roles:
-            raise InputError(
-                f"the column {_short(name)!r} cannot be both {roles[name]} and {role}",
-                where=where,
-                hint="Name another column.",
-            )
-        roles[name] = role
-
-
 def _kind(role: str) -> Kind:
     if role in ID_FIELDS:
         return "id"
@@ -262,5 +248,4 @@ def _kind(role: str) -> Kind:
 
 def _short(name: str) -> str:
     """Shorten a name: a file without a header has its first paper in place of names."""
-    flat = flatten(name)
-    return flat if len(flat) <= SHOWN_CHARS else f"{flat[: SHOWN_CHARS - 3]}..."
+    return textwrap.shorten(flatten(name), SHOWN_CHARS, placeholder="...")

@@ -10,12 +10,11 @@ from typing import Any
 
 from harness.errors import InputError
 from harness.support.text_input import place, shown, text_lines
-from skills.corpus.tables.columns import Column, Record, as_text
+from skills.corpus.tables.columns import Column, Record, as_text, not_text
 
 HEADER_ROWS = 100
 """Rows whose keys are the header: a writer may omit a key without a value."""
 _HINT = "Write one JSON object per line."
-_NAMES = {list: "a list", dict: "an object", bool: "true or false", str: "a string or number"}
 
 
 class JsonlReader:
@@ -37,23 +36,16 @@ class JsonlReader:
         has_objects = any(column.kind == "object" for column in columns)
         for number, line, row in self._rows():
             whole = json.loads(line) if has_objects else {}
-            values = (
-                whole.get(column.name)
-                if column.kind == "object"
-                else self._text(row.get(column.name), column, number)
-                for column in columns
-            )
+            values = []
+            for column in columns:
+                value = whole.get(column.name)
+                if column.kind != "object":
+                    value = as_text(row.get(column.name), column.kind)
+                    if value is None:
+                        where = place(self._path, self.unit, number)
+                        raise not_text(row[column.name], column, where)
+                values.append(value)
             yield Record(number, tuple(values))
-
-    def _text(self, value: Any, column: Column, number: int) -> str:
-        text = as_text(value, column.kind)
-        if text is None:
-            raise InputError(
-                f"{column.name!r} is {_NAMES.get(type(value), 'not text')}, not text",
-                where=place(self._path, self.unit, number),
-                hint="Write it as a string.",
-            )
-        return text
 
     def _rows(self) -> Iterator[tuple[int, str, dict[str, Any]]]:
         """Yield the number, text and object of each line; numbers in it stay text."""
@@ -69,32 +61,13 @@ class JsonlReader:
                 parse_int=str,  # an id is text: 2405.10 is not 2405.1
                 parse_float=str,
                 parse_constant=lambda _: None,  # NaN, which pandas writes for a missing value
-                object_pairs_hook=_without_repeats,
             )
         except json.JSONDecodeError as exc:
             raise InputError(
                 f"is not JSON ({exc.msg})", where=f"{where}, column {exc.colno}", hint=_HINT
             ) from exc
-        except _RepeatedKey as exc:
-            raise InputError(
-                f"the key {exc.args[0]!r} is repeated", where=where, hint="Remove one."
-            ) from exc
         except RecursionError as exc:
             raise InputError("is nested too deeply", where=where, hint=_HINT) from exc
         if not isinstance(found, dict):
-            what = _NAMES.get(type(found), "a single value")
-            raise InputError(f"is {what}, not an object", where=where, hint=_HINT)
+            raise InputError("is not a JSON object", where=where, hint=_HINT)
         return found
-
-
-class _RepeatedKey(Exception):
-    """A key that an object has twice: the parser itself would drop one value."""
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _RepeatedKey(key)
-        found[key] = value
-    return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from harness.support.text_input import place, shown
-from skills.corpus.tables.columns import Column, Kind, Record, as_text
+from skills.corpus.tables.columns import Column, Record, as_text, not_text
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -44,11 +44,9 @@ class ParquetReader:
         row = 0
         try:
             with self._open() as file:
-                for column in columns:
-                    self._check_type(file.schema_arrow.field(column.name).type, column)
                 names = [column.name for column in columns]
                 for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
-                    values = (_values(batch.column(name), kind) for _, name, kind in columns)
+                    values = [self._values(batch.column(c.name), c, row) for c in columns]
                     for record in zip(*values, strict=True):
                         row += 1
                         yield Record(row, record)
@@ -64,35 +62,21 @@ class ParquetReader:
 
         return pq.ParquetFile(self._path, buffer_size=BUFFER_BYTES, pre_buffer=False)
 
-    def _check_type(self, kind: pa.DataType, column: Column) -> None:
-        from pyarrow import types
+    def _values(self, array: pa.Array, column: Column, row: int) -> list[Any]:
+        import pyarrow as pa
 
-        if types.is_dictionary(kind):
-            kind = kind.value_type
-        is_text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-        if column.kind in ("loose", "object") or is_text or types.is_null(kind):
-            return
-        if column.kind == "id" and types.is_integer(kind):
-            return
-        is_number = column.kind == "id" and types.is_floating(kind)
-        raise InputError(
-            f"the column {column.name!r} is {kind}, not text",
-            where=shown(self._path),
-            hint="Save ids as text: as a number, 2405.10 is 2405.1."
-            if is_number
-            else "Save it as text.",
-        )
-
-
-def _values(column: pa.Array, kind: Kind) -> list[Any]:
-    import pyarrow as pa
-
-    if kind == "object":
-        return list(column.to_pylist())
-    if pa.types.is_timestamp(column.type):
-        # Whole seconds of UTC: what Python's own datetime holds, without time zone rules.
-        column = column.cast(pa.timestamp("s"), safe=False)
-    return [as_text(value, kind) or "" for value in column.to_pylist()]
+        if column.kind == "object":
+            return list(array.to_pylist())
+        if pa.types.is_timestamp(array.type):
+            # Whole seconds of UTC: what Python's own datetime holds, without time zone rules.
+            array = array.cast(pa.timestamp("s"), safe=False)
+        texts = []
+        for number, value in enumerate(array.to_pylist(), start=row + 1):
+            text = as_text(value, column.kind)
+            if text is None:
+                raise not_text(value, column, place(self._path, self.unit, number))
+            texts.append(text)
+        return texts
 
 
 def _first_line(exc: Exception) -> str:

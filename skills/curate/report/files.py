@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import IO, Any
 
 from skills.corpus.tables.writers import csv_row
@@ -81,9 +82,7 @@ def _log_line(verdict: Verdict) -> dict[str, Any]:
         **({"probe": item.probe, "changed": item.changed} if item.probe else {}),
         "decision": verdict.decision,
         "reasons": list(verdict.reasons),
-        "findings": [
-            {"code": one.code, "move": one.move, "detail": one.detail} for one in item.findings
-        ],
+        "findings": [asdict(one) for one in item.findings],
         "for": verdict.votes if verdict.ballot else None,
         "mean": verdict.mean,
         "votes": list(_votes(verdict)),
@@ -95,16 +94,10 @@ def _votes(verdict: Verdict) -> Iterator[dict[str, Any]]:
     for vote, passed, threshold in verdict.cast:
         assert verdict.ballot is not None
         yield {
-            "persona": vote.persona,
-            "score": vote.score,
+            **asdict(vote),
             "threshold": threshold,
             "passed": passed,
-            "mass": vote.mass,
-            "answers": dict(vote.answers),
             "entropy": _entropy(vote.answers.values()),
-            "prompt_tokens": vote.prompt_tokens,
-            "cached_tokens": vote.cached_tokens,
-            "seconds": vote.seconds,
             "explanation": verdict.ballot.explanations.get(vote.persona),
         }
 

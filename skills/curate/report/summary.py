@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
@@ -83,17 +83,12 @@ def of_run(run: Run) -> dict[str, Any]:
 def _judge(run: Run) -> dict[str, Any]:
     model: dict[str, Any] = {"model": None}
     if run.judge:
-        form, resolution = run.judge.form, run.judge.model.resolution
+        resolution = run.judge.model.resolution
         model = {
             "model": resolution.resolved,
             "served": resolution.chosen.serve.label,
             "digests": dict(run.judge.model.digests),
-            "form": {
-                "kind": form.kind,
-                "prefill": form.prefill,
-                "mass": form.mass,
-                "measured": dict(form.measured),
-            },
+            "form": asdict(run.judge.form),
         }
     return {
         **model,

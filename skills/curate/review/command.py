@@ -1,8 +1,7 @@
-"""/curate --review: a person looks at annotations one by one, and what is accepted is gold."""
+"""/curate --review: a person reviews annotations one by one, and accepts them as gold."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,16 +29,16 @@ def review(
     keys: Input | None = None,
     terminal: Output | None = None,
 ) -> Result:
-    """Show the annotations of `path` that are not decided on yet, and keep what is decided.
+    """Show the undecided annotations of `path`, and store the decisions.
 
     Args:
         target: the gold table. It is written after each decision, and so is its journal.
-        keys, terminal: prompt_toolkit's, for tests; else the real terminal.
+        keys, terminal: of prompt_toolkit, for tests; by default the real terminal.
 
     Raises:
         UsageError: there is no terminal, or another process reviews for the same table.
-        InputError: the annotations, or the gold that is there already, cannot be used.
-        OutputError: a decision cannot be kept.
+        InputError: the annotations or the existing gold table cannot be used.
+        OutputError: a decision cannot be stored.
     """
     options = call.options
     framework = selected_framework(options.framework, call.frameworks)
@@ -60,39 +59,39 @@ def review(
 
 
 def _remarks(papers: Candidates, log: ReviewLog) -> Iterator[str]:
-    """What is to be known before the first paper is shown."""
-    for reason in papers.lost[:SHOWN_LOST]:
-        yield f"not shown: {reason}"
-    if len(papers.lost) > SHOWN_LOST:
-        yield f"not shown: {len(papers.lost) - SHOWN_LOST} more (--json has all)"
-    if papers.without_moves:
-        yield f"not shown: {papers.without_moves} without any move"
-    if papers.repeats:
-        yield f"not shown: {papers.repeats} about a paper of an earlier row"
+    """Yield what the user has to know before the first paper."""
+    hidden = [
+        *papers.lost[:SHOWN_LOST],
+        *[f"{len(papers.lost) - SHOWN_LOST} more (--json has all)"]
+        * (len(papers.lost) > SHOWN_LOST),
+        *[f"{papers.without_moves} without any move"] * bool(papers.without_moves),
+        *[f"{papers.repeats} about a paper of an earlier row"] * bool(papers.repeats),
+    ]
+    yield from (f"not shown: {what}" for what in hidden)
     if log.restored:
         yield (
-            f"{log.gold.target.name} lacked {log.restored} of the rows that were accepted, as "
-            f"{log.journal.name} tells; it has them again"
+            f"{log.restored} accepted rows were missing from {log.gold.target.name}, and were "
+            f"restored from {log.journal.name}"
         )
 
 
 def _result(call: Call, done: Review, path: Path) -> Result:
     counts, log, papers = done.counts(), done.log, done.papers
-    edited = f" ({counts.edited} edited)" if counts.edited else ""
-    parts = [f"{counts.accepted} accepted{edited}", f"{counts.rejected} rejected"]
-    parts += [f"{counts.in_gold} in gold before"] * bool(counts.in_gold)
-    parts += [f"{counts.to_do} to do"]
+    edited = f" ({counts['edited']} edited)" if counts["edited"] else ""
+    parts = [f"{counts['accepted']} accepted{edited}", f"{counts['rejected']} rejected"]
+    parts += [f"{counts['in_gold']} in gold before"] * bool(counts["in_gold"])
+    parts += [f"{counts['to_do']} to do"]
     parts += [f"{len(papers.lost)} without an abstract"] * bool(papers.lost)
     rows = len(log.gold.rows)
     text = f"{', '.join(parts)}; {log.gold.target} has {rows} {'row' if rows == 1 else 'rows'}"
-    if call.targets:  # then the harness says no more than that it was saved
+    if call.targets:  # then the harness only reports that it was saved
         call.screen.notice(text)
     summary: dict[str, Any] = {
         "input": str(path),
         "gold": str(log.gold.target),
         "journal": str(log.journal),
         "papers": len(papers.items),
-        **dataclasses.asdict(counts),
+        **counts,
         "gold_rows": rows,
         "lost": list(papers.lost),
         "without_moves": papers.without_moves,

@@ -1,7 +1,7 @@
-"""The gold table that a review grows: a CSV file with a row for each paper.
+"""The gold table of a review: a CSV file with a row for each accepted paper.
 
-A new one has the columns that `corpus.writers.write_csv` gives a table. One that is there already
-keeps its columns, rows and their order.
+A new table has the columns of `skills.corpus.tables.writers.write_csv`. An existing one keeps its
+columns, its rows and their order.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from skills.nanda.text import flatten
 
 @dataclass(slots=True)
 class GoldTable:
-    """The table in memory, each row as its line of CSV.
+    """The table in memory, each row as a line of CSV.
 
     Attributes:
         columns: the header.
-        roles: what the columns hold: a field of `Paper`, or a move.
-        rows: by the key of the paper's id, or by their number where they repeat one.
+        roles: the content of each column: a field of `Paper`, or a move.
+        rows: by the key of the paper's id; rows that repeat an id, by their number.
     """
 
     target: Path
@@ -39,7 +39,7 @@ class GoldTable:
     rows: dict[str | int, bytes] = field(default_factory=dict)
 
     def line(self, paper: Paper, moves: Mapping[str, str]) -> bytes:
-        """The row of an annotated paper. A column that nothing is known of stays empty."""
+        """Return the row of an annotated paper; unknown columns are empty."""
         values = {
             "id": paper.id,
             "title": paper.title,
@@ -52,16 +52,16 @@ class GoldTable:
         return csv_row(values.get(self.roles.get(name, ""), "") for name in self.columns)
 
     def write(self, about_to: Callable[[str], None]) -> None:
-        """Put the table in place, whole or not at all.
+        """Replace the file atomically.
 
-        All of it is written after each decision: a reader, or a process that is killed, then always
-        has a whole table, and 5,000 rows (12 MB) take 0.15 s.
+        The whole table is written after each decision, so that the file is always complete; 5,000
+        rows (12 MB) take 0.15 s.
 
         Args:
-            about_to: told the sha256 of the file just before.
+            about_to: called with the SHA-256 of the new file before it is put in place.
 
         Raises:
-            OutputError: it cannot be written; it is as it was.
+            OutputError: it cannot be written; the old file is unchanged.
         """
         targets.write(self.target, self.write_to, about_to)
 
@@ -72,24 +72,24 @@ class GoldTable:
 
 
 def read_gold(target: Path, framework: Framework, id_column: str) -> GoldTable:
-    """The table at `target`, or an empty one where there is no file.
+    """Read the table at `target`, or return an empty one if there is no file.
 
     Args:
-        id_column: what a new table calls its ids.
+        id_column: the id column of a new table.
 
     Raises:
-        UsageError: it is no .csv file.
-        InputError: there is a file that is no table of gold.
-        OutputError: there is no folder for it.
+        UsageError: the suffix is not .csv.
+        InputError: the file is not a gold table.
+        OutputError: the folder does not exist.
     """
     where = shown(target)
     if target.suffix.lower() != ".csv":
-        raise UsageError("gold is kept in a .csv file", where=where)
+        raise UsageError("a gold table is a .csv file", where=where)
     if target.exists():
         return _existing(target, framework)
     if not target.resolve().parent.is_dir():
         raise OutputError(
-            f"there is no folder {target.resolve().parent}", where=where, hint="Make it first."
+            f"there is no folder {target.resolve().parent}", where=where, hint="Create it first."
         )
     names = ("title", "abstract", *framework.names)
     id_name = "id" if id_column.casefold() in names else id_column
@@ -101,7 +101,7 @@ def _existing(target: Path, framework: Framework) -> GoldTable:
     reader = CsvReader(regular_file(target))
     columns = reader.header()
     layout = find_columns(columns, Columns(), framework.names, shown(target))
-    _refuse_other_tables(layout, framework, target)
+    _check_columns(layout, framework, target)
     table = GoldTable(target, columns, _roles(layout))
     for number, values in enumerate(_values(reader, columns)):
         by_role = {
@@ -117,19 +117,18 @@ def _roles(layout: Layout) -> dict[str, str]:
     return {**roles, str(layout.id_column): "id"}
 
 
-def _refuse_other_tables(layout: Layout, framework: Framework, target: Path) -> None:
+def _check_columns(layout: Layout, framework: Framework, target: Path) -> None:
     lacks = [repr(name) for name in framework.names if name not in layout.moves]
     if layout.id_column is None:
         lacks.insert(0, f"of ids ({', '.join(ID_FIELDS)})")
     if lacks:
         raise InputError(
-            f"is no table that gold can be added to: it has no column {lacks[0]}",
+            f"is not a gold table: it has no column {lacks[0]}",
             where=shown(target),
-            hint="Name another file for the gold.",
+            hint="Name another file for the gold table.",
         )
 
 
 def _values(reader: CsvReader, columns: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """All cells of each row."""
     for record in reader.records(tuple(Column(name, name, "text") for name in columns)):
         yield record.values

@@ -1,7 +1,7 @@
-"""What there is to review: the annotations of a table, each with its paper's abstract.
+"""The annotations to review, each with its paper's abstract.
 
-The abstract stands in the table itself, or is looked up by id: in a table of papers, then in the
-corpus. Where the annotation says which abstract it was made from, it must be that one.
+The abstract is in the table itself, or is looked up by id: in a table of papers, then in the
+corpus. If the annotation stores the digest of its abstract, only that abstract is used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Candidate:
 
     Attributes:
         where: its row, for people.
-        moves: every move of the framework, in its order; "" where the table has none.
+        moves: every move of the framework, in its order; "" if it has no text.
     """
 
     where: str
@@ -38,12 +38,12 @@ class Candidate:
 
     @property
     def key(self) -> str:
-        """What names the paper, however its id is written."""
+        """The id in the form by which papers are compared."""
         return paper_key(self.paper.id)
 
     @cached_property
     def digests(self) -> tuple[str, str]:
-        """sha256 of the abstract and of the moves: what a decision is about."""
+        """SHA-256 of the abstract and of the moves: they identify what was decided on."""
         return self.paper.sha256, sha256_of(dict(self.moves))
 
 
@@ -52,10 +52,10 @@ class Candidates:
     """The annotations of a table.
 
     Attributes:
-        id_column: what the table calls its ids.
-        lost: the rows whose abstract cannot be found, each with its place and the reason.
-        without_moves: how many rows have no move at all, so that there is nothing to review.
-        repeats: how many rows are about a paper that an earlier row is about.
+        id_column: the table's name of its id column.
+        lost: the rows whose abstract cannot be found, with the reason.
+        without_moves: number of rows without any move.
+        repeats: number of rows about the paper of an earlier row.
     """
 
     items: Sequence[Candidate]
@@ -68,11 +68,11 @@ class Candidates:
 def read(
     path: Path, framework: Framework, columns: Columns, abstracts: Path | None, corpus: Path
 ) -> Candidates:
-    """Read a table, and look up the abstracts that it has not.
+    """Read a table, and look up missing abstracts.
 
     Args:
-        columns: hold for the table and for `abstracts`, each where it has them.
-        abstracts: a table of papers.
+        columns: names of columns, in the table or in `abstracts`.
+        abstracts: a table of papers, or None.
         corpus: the corpus database, which need not exist.
 
     Raises:
@@ -90,11 +90,11 @@ def read(
     rows = list(table.rows())
     full = [row for row in rows if row.has_moves]
     if not full:
-        raise InputError("no row has any move, so there is nothing to review", where=where)
+        raise InputError("no row has any move", where=where)
     library = _Library({paper_key(row.paper.id) for row in full if not row.paper.abstract})
     if abstracts is not None:
-        library.take_table(abstracts, columns)
-    library.take_corpus(corpus)
+        library.search_table(abstracts, columns)
+    library.search_corpus(corpus)
     items: dict[str, Candidate] = {}
     lost, repeats = [], 0
     for row in full:
@@ -119,22 +119,27 @@ def read(
 def _open(
     path: Path, columns: Columns, moves: Sequence[str] = (), abstract_by: AbstractBy = "column"
 ) -> Table:
-    """Open a table; the options that name none of its columns may be meant for the other one."""
+    """Open a table, ignoring options that name columns of the other table."""
     present = columns.present_in(read_header(path))
     return open_table(path, present, moves=moves, abstract_by=abstract_by)
 
 
 @dataclass(slots=True)
 class _Library:
-    """The papers whose abstracts are wanted, by the keys of their ids."""
+    """The papers with missing abstracts, as found in other places.
+
+    Attributes:
+        wanted: the keys of their ids.
+        given, stored: papers of the table and of the corpus, by key.
+        places: where was searched, for messages.
+    """
 
     wanted: set[str]
     given: dict[str, Paper] = field(default_factory=dict)
-    kept: dict[str, list[Paper]] = field(default_factory=dict)
+    stored: dict[str, list[Paper]] = field(default_factory=dict)
     places: list[str] = field(default_factory=list)
 
-    def take_table(self, path: Path, columns: Columns) -> None:
-        """Look for them in a table of papers, which has one abstract for an id."""
+    def search_table(self, path: Path, columns: Columns) -> None:
         if not self.wanted:
             return
         self.places.append(shown(path))
@@ -143,21 +148,21 @@ class _Library:
             if key in self.wanted and row.paper.abstract:
                 self.given.setdefault(key, row.paper)
 
-    def take_corpus(self, path: Path) -> None:
-        """Look for them in the corpus, which keeps every abstract that an id has had."""
+    def search_corpus(self, path: Path) -> None:
+        """Search the corpus, which may have several abstracts for an id."""
         if not self.wanted or not path.is_file():
             return
         self.places.append("the corpus")
         with open_corpus(path, must_exist=True) as db:
             for key in self.wanted:
                 rows = db.conn.execute("SELECT * FROM papers WHERE source_id = ?", [key])
-                self.kept[key] = [paper_of(row) for row in rows.fetchall()]
+                self.stored[key] = [paper_of(row) for row in rows.fetchall()]
 
     def find(self, row: TableRow) -> Paper | str:
-        """The paper of a row with its abstract, or why there is none."""
+        """Return the paper of a row with its abstract, or the reason why it is not found."""
         key = paper_key(row.paper.id)
-        kept = self.kept.get(key, [])
-        known = [self.given[key], *kept] if key in self.given else kept
+        given = [self.given[key]] if key in self.given else []
+        known = [*given, *self.stored.get(key, [])]
         named = f"paper {row.paper.id}" if row.paper.id else "a paper without an id"
         if not known:
             return f"no abstract of {named} in {' or '.join(self.places) or 'the table'}"
@@ -165,7 +170,7 @@ class _Library:
             known = [paper for paper in known if paper.sha256 == row.abstract_sha256]
             if not known:
                 return f"the abstract of {named} has changed since it was annotated"
-        elif key not in self.given and len({paper.sha256 for paper in known}) > 1:
+        elif not given and len({paper.sha256 for paper in known}) > 1:
             return f"the corpus has several abstracts of {named}"
         return replace(
             known[0],

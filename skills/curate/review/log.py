@@ -1,9 +1,9 @@
-"""What a review has decided: a journal of every decision, from which the gold table follows.
+"""The decisions of a review: a journal, from which the gold table is derived.
 
-The journal GOLD_review.jsonl stands beside the table. A decision is appended to it and synced
-before the table is written, so that a process that is killed in between loses nothing: the next one
-brings the table up to date. What the journal never said of a row is a person's own: such rows stay
-as they are, and their papers count as decided.
+The journal GOLD_review.jsonl is beside the table. A decision is appended and synced before the
+table is written: if the process is killed in between, the next one updates the table. Rows of the
+table that do not come from the journal are a person's own: they are never changed, and their papers
+count as decided.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Decision(BaseModel):
     """One line of the journal.
 
     Attributes:
-        what: "edit" changes moves of a paper that is not decided on yet; "undo" takes the paper's
-            last decision back.
+        what: "edit" changes moves of a paper before it is decided on; "undo" reverts the paper's
+            last decision.
         at: the time, UTC, to the second.
-        abstract_sha256, shown_sha256: of the abstract and the moves that were to be reviewed.
-        moves: as they are after it.
-        changed: which of them are others than those that were to be reviewed.
-        reason: why the paper was rejected, where somebody said so.
+        abstract_sha256, shown_sha256: of the abstract and the moves under review.
+        moves: the moves after the decision.
+        changed: the names of the moves that differ from those under review.
+        reason: why the paper was rejected, if a reason was given.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,25 +56,25 @@ class Decision(BaseModel):
         return paper_key(self.paper.id)
 
     def is_about(self, candidate: Candidate) -> bool:
-        """Whether the paper's annotation is still the one that this was decided on."""
+        """Return True if the decision was about this very annotation."""
         return (self.abstract_sha256, self.shown_sha256) == candidate.digests
 
 
 @dataclass(slots=True)
 class ReviewLog:
-    """The decisions on the papers of one gold table. `open_log` makes it.
+    """The decisions on the papers of one gold table, created by `open_log`.
 
     Attributes:
-        wrote: told the sha256 of the table just before it is put in place, each time.
-        own: the keys of rows that no review wrote.
-        restored: how many rows of the journal the table lacked.
+        wrote: called with the SHA-256 of the table before it is put in place.
+        own: the keys of rows that were not written by a review.
+        restored: number of accepted rows that were missing from the table.
     """
 
     gold: GoldTable
     wrote: Callable[[str], None]
     own: set[str] = field(default_factory=set)
     restored: int = 0
-    _standing: dict[str, list[Decision]] = field(default_factory=lambda: defaultdict(list))
+    _decided: dict[str, list[Decision]] = field(default_factory=lambda: defaultdict(list))
     _order: list[Decision] = field(default_factory=list)
     _drafts: dict[str, Decision] = field(default_factory=dict)
 
@@ -83,26 +83,26 @@ class ReviewLog:
         return journal_of(self.gold.target)
 
     def decision(self, candidate: Candidate) -> Decision | None:
-        """What was decided on this very annotation."""
+        """Return the decision about this very annotation, or None."""
         last = self._last(candidate.key)
         return last if last is not None and last.is_about(candidate) else None
 
     def is_decided(self, candidate: Candidate) -> bool:
-        """Whether there is nothing to decide: it was done, or the gold table has the paper."""
+        """Return True if there is a decision, or the gold table has the paper from elsewhere."""
         return candidate.key in self.own or self.decision(candidate) is not None
 
     def was_decided(self, candidate: Candidate) -> bool:
-        """Whether the paper was decided on with another annotation or abstract."""
+        """Return True if the decision was about another annotation or abstract of the paper."""
         last = self._last(candidate.key)
         return last is not None and not last.is_about(candidate)
 
     def moves(self, candidate: Candidate) -> dict[str, str]:
-        """The moves of a paper with the edits made so far."""
+        """Return the moves of a paper with the edits made so far."""
         draft = self._drafts.get(candidate.key)
         return dict(draft.moves if draft and draft.is_about(candidate) else candidate.moves)
 
     def last_of(self, candidates: Mapping[str, Candidate]) -> Candidate | None:
-        """The one of these, by their keys, that was decided on last."""
+        """Return the candidate that was decided on last, or None."""
         for decision in reversed(self._order):
             candidate = candidates.get(decision.key)
             if candidate and candidate.key not in self.own and decision.is_about(candidate):
@@ -110,33 +110,33 @@ class ReviewLog:
         return None
 
     def record(self, decision: Decision) -> None:
-        """Keep a decision and bring the gold table up to date.
+        """Append a decision to the journal and update the gold table.
 
         Raises:
-            OutputError: the journal or the table cannot be written. What the journal has is kept.
+            OutputError: the journal or the table cannot be written.
         """
         self._append(decision)
         self._apply(decision)
-        if self._place(decision.key):
+        if self._update_row(decision.key):
             self.gold.write(self.wrote)
 
     def replay(self, decisions: Iterator[Decision]) -> None:
-        """Take up what the journal holds, and write the table where it is not what follows."""
-        said: defaultdict[str, set[bytes]] = defaultdict(set)
+        """Apply the decisions of the journal, and write the table if it differs from them."""
+        accepted: defaultdict[str, set[bytes]] = defaultdict(set)
         for decision in decisions:
             self._apply(decision)
             if decision.what == "accept":
-                said[decision.key].add(self.gold.line(decision.paper, decision.moves))
+                accepted[decision.key].add(self.gold.line(decision.paper, decision.moves))
         rows = self.gold.rows
-        self.own = {key for key in rows if isinstance(key, str) and rows[key] not in said[key]}
+        self.own = {key for key in rows if isinstance(key, str) and rows[key] not in accepted[key]}
         before = set(rows)
-        differs = [key for key in list(said) if self._place(key)]
+        differs = [key for key in list(accepted) if self._update_row(key)]
         self.restored = len(rows.keys() - before)
         if differs:
             self.gold.write(self.wrote)
 
     def _last(self, key: str) -> Decision | None:
-        standing = self._standing.get(key)
+        standing = self._decided.get(key)
         return standing[-1] if standing else None
 
     def _apply(self, decision: Decision) -> None:
@@ -144,16 +144,16 @@ class ReviewLog:
         if decision.what == "edit":
             self._drafts[key] = decision
         elif decision.what == "undo":
-            taken_back = self._standing[key].pop()
-            self._order.remove(taken_back)
-            self._drafts[key] = taken_back  # an edit is not lost with the decision
+            reverted = self._decided[key].pop()
+            self._order.remove(reverted)
+            self._drafts[key] = reverted  # keeps the edit of the decision
         else:
-            self._standing[key].append(decision)
+            self._decided[key].append(decision)
             self._order.append(decision)
             self._drafts.pop(key, None)
 
-    def _place(self, key: str) -> bool:
-        """Give a paper the row that its last decision asks for; whether that changes the table."""
+    def _update_row(self, key: str) -> bool:
+        """Set the row of a paper by its last decision; return True if that changes the table."""
         if key in self.own:
             return False
         rows, last = self.gold.rows, self._last(key)
@@ -165,7 +165,7 @@ class ReviewLog:
         return rows.get(key) != before
 
     def _append(self, decision: Decision) -> None:
-        """Add a line to the journal; it is on the disk when this returns."""
+        """Append a line to the journal and sync it to the disk."""
         end = self.journal.stat().st_size if self.journal.exists() else 0
         try:
             with self.journal.open("ab") as file:
@@ -176,29 +176,29 @@ class ReviewLog:
             with contextlib.suppress(OSError):
                 os.truncate(self.journal, end)
             raise OutputError(
-                f"the decision is not kept: {exc.strerror or exc}",
+                f"the decision is not stored: {exc.strerror or exc}",
                 where=shown(self.journal),
-                hint="Those before it are kept; the same line goes on from there.",
+                hint="Those before it are stored; the same command continues from there.",
             ) from exc
 
 
 def journal_of(target: Path) -> Path:
-    """The journal of a gold table."""
+    """Return the path of the journal of a gold table."""
     return target.with_name(f"{target.stem}_review.jsonl")
 
 
 def open_log(
     target: Path, framework: Framework, id_column: str, wrote: Callable[[str], None]
 ) -> ReviewLog:
-    """Take up the review of a gold table where it was left, or begin one.
+    """Continue the review of a gold table, or begin one.
 
     Args:
-        id_column: what a new table calls its ids.
+        id_column: the id column of a new table.
         wrote: as in `ReviewLog`.
 
     Raises:
-        UsageError, InputError: the target is no table of gold, or its journal is damaged.
-        OutputError: the table has to be brought up to date and cannot be.
+        UsageError, InputError: the target is not a gold table, or its journal is damaged.
+        OutputError: the table cannot be updated.
     """
     log = ReviewLog(read_gold(target, framework, id_column), wrote)
     log.replay(_decisions(log.journal, framework))
@@ -206,7 +206,7 @@ def open_log(
 
 
 def _decisions(journal: Path, framework: Framework) -> Iterator[Decision]:
-    """The lines of a journal. One that was not written to its end is cut off: it was never kept."""
+    """Yield the lines of a journal; an incomplete last line is removed."""
     if not journal.exists():
         return
     try:
@@ -216,17 +216,17 @@ def _decisions(journal: Path, framework: Framework) -> Iterator[Decision]:
             os.truncate(journal, len(text))
     except OSError as exc:
         raise unreadable(journal, exc) from exc
-    standing: defaultdict[str, int] = defaultdict(int)
+    decided: defaultdict[str, int] = defaultdict(int)
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             decision = Decision.model_validate_json(line)
         except ValidationError as exc:
-            raise _damaged(journal, number, "is no decision of a review") from exc
+            raise _damaged(journal, number, "is not a decision of a review") from exc
         if set(decision.moves) != set(framework.names):
             raise _damaged(journal, number, f"has other moves than the framework {framework.name}")
-        standing[decision.key] += {"undo": -1, "edit": 0}.get(decision.what, 1)
-        if standing[decision.key] < 0:
-            raise _damaged(journal, number, "takes back what was never decided")
+        decided[decision.key] += {"undo": -1, "edit": 0}.get(decision.what, 1)
+        if decided[decision.key] < 0:
+            raise _damaged(journal, number, "reverts what was never decided")
         yield decision
 
 
@@ -234,6 +234,5 @@ def _damaged(journal: Path, number: int, what: str) -> InputError:
     return InputError(
         what,
         where=place(journal, "line", number),
-        hint="Mend the line, or move the file away: the rows of the gold table then stay as "
-        "they are.",
+        hint="Repair the line, or move the file away: the gold table then stays as it is.",
     )

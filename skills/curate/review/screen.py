@@ -1,6 +1,6 @@
-"""How a paper looks in a review, and the keys that are read: rich draws, prompt_toolkit listens.
+"""The screen of a review: rich draws the paper, prompt_toolkit reads the keys.
 
-Everything goes to stderr, since stdout has the result alone.
+Everything is written to stderr, since stdout is reserved for the result.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten
 
 LOW_SUPPORT = 0.6
-"""Share of a move's words in the abstract below which it is pointed out. Of the 3,581 moves of
+"""Share of a move's words in the abstract below which a finding is shown. Of the 3,581 moves of
 gold_train.csv and gold_dev.csv, 12 are below it."""
 WEAK_SOURCE = 0.25
-"""Likeness of a move to its nearest sentence below which the sentence is marked with "?". Of the
-same moves, one in a hundred is below it."""
+"""Similarity of a move to its nearest sentence below which the sentence is marked with "?". Of the
+same moves, 1% are below it."""
 _COLOURS = ("cyan", "green", "magenta", "yellow", "bright_blue", "red", "bright_cyan", "bright_red")
-_NO_TERMINAL = "Run it where both stdin and stderr are one."
+_NO_TERMINAL = "Run it where both stdin and stderr are a terminal."
 
 
 class Terminal:
-    """One person at a terminal. `opened` makes it."""
+    """The user's terminal, created by `opened`."""
 
     def __init__(self, screen: Screen) -> None:
         self._console = Console(file=screen.err, highlight=False, emoji=False, markup=False)
 
     def show(self, what: RenderableType, style: str = "") -> None:
-        """Draw a paper, or say a line."""
+        """Print a paper or a line."""
         self._console.print(what, style=style)
 
     def key(self, message: str, keys: str) -> str:
-        """Wait for one of `keys`, in either case. Ctrl-C and Ctrl-D are "q"."""
+        """Wait for one of `keys`, in upper or lower case. Ctrl-C and Ctrl-D return "q"."""
         bindings = KeyBindings()
         for key in keys:
             for written in {key, key.upper()}:
@@ -73,8 +73,8 @@ class Terminal:
         return pressed
 
     def line(self, message: str, text: str = "") -> str | None:
-        """Let a line be typed, or `text` be changed, until Enter. Ctrl-C and Ctrl-D give None."""
-        dumb = is_dumb_terminal()  # what is there to be changed cannot be shown in such a one
+        """Read a line, or edit `text`, until Enter. Ctrl-C and Ctrl-D return None."""
+        dumb = is_dumb_terminal()  # it cannot show a text to be edited
         session: PromptSession[str] = PromptSession()
         try:
             typed = session.prompt(f"{message} ", default="" if dumb else text)
@@ -87,18 +87,18 @@ class Terminal:
 def opened(
     screen: Screen, keys: Input | None = None, terminal: Output | None = None
 ) -> Iterator[Terminal]:
-    """The terminal of this process.
+    """Open the terminal of this process.
 
     Args:
-        keys, terminal: prompt_toolkit's, for tests; else stdin and stderr.
+        keys, terminal: of prompt_toolkit, for tests; by default stdin and stderr.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no terminal.
     """
     if keys is None:
         if sys.stdin is None or not sys.stdin.isatty() or not screen.err.isatty():
             raise UsageError("a review needs a terminal", hint=_NO_TERMINAL)
-        # Named here, since stdout is not the terminal's while a skill runs.
+        # Given explicitly, since stdout is redirected while a skill runs.
         keys = create_input(sys.stdin)
         stream = cast("TextIO", screen.err)
         terminal = PlainTextOutput(stream) if is_dumb_terminal() else create_output(stream)
@@ -112,12 +112,12 @@ def _ignore(event: KeyPressEvent) -> None:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is shown of a paper.
+    """The view of a paper.
 
     Attributes:
-        head: how far the review is.
+        head: the progress of the review.
         moves: with the edits made so far.
-        faults: of the moves that cannot be accepted, why.
+        faults: why moves cannot be accepted, by their names.
     """
 
     candidate: Candidate
@@ -127,7 +127,7 @@ class View:
     faults: Mapping[str, str]
 
     def drawn(self) -> RenderableType:
-        """The paper for a screen of any width, with or without colours."""
+        """Return the paper for a screen of any width, with or without colours."""
         paper = self.candidate.paper
         given = {name: text for name, text in self.moves.items() if text}
         stated = {name: t for name, t in given.items() if t != self.framework.not_stated}
@@ -144,7 +144,7 @@ class View:
         )
 
     def _abstract(self, checks: Mapping[str, Any]) -> Text:
-        """The abstract, with the moves that come from a sentence in brackets behind it."""
+        """Return the abstract, with the moves that come from a sentence in brackets after it."""
         sources = defaultdict(list)
         for number, move in enumerate(self.framework.moves):
             if source := checks["source"].get(move.name):
@@ -156,7 +156,7 @@ class View:
             for number, label, score in found:
                 mark = "?" if score < WEAK_SOURCE else ""
                 text.append(" ")
-                # Without a blank, so that it stays on one line.
+                # Without a blank, so that it is not wrapped.
                 text.append(f"[{number + 1}:{label.replace(' ', '-')}{mark}]", _mark(number))
             text.append(" ")
         return text
@@ -181,22 +181,22 @@ class View:
         return table
 
     def _findings(self, name: str, checks: Mapping[str, Any]) -> Iterator[str]:
-        """What the checks have found in a move, in words."""
+        """Yield the findings of the checks in a move."""
         if name in self.faults:
             yield self.faults[name]
         for what in ("numbers", "names"):
             if found := checks[f"unsupported_{what}"].get(name):
-                yield f"{what} that the abstract lacks: {', '.join(found)}"
+                yield f"{what} that are not in the abstract: {', '.join(found)}"
         if (share := checks["support"].get(name, 1.0)) < LOW_SUPPORT:
             yield f"few of its words are in the abstract ({share:.0%})"
         labels = {move.name: move.label for move in self.framework.moves}
         for one, other, _ in checks["duplicate_moves"]:
             if name in (one, other):
-                yield f"says the same as {labels[other if name == one else one]}"
+                yield f"has the same content as {labels[other if name == one else one]}"
 
 
 def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:
-    """Why moves cannot be gold, by their names: what the framework's annotation model refuses."""
+    """Return why moves are not valid for the framework's annotation model, by their names."""
     try:
         framework.annotation_model().model_validate(moves)
     except ValidationError as exc:
@@ -207,8 +207,8 @@ def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:
 
 def _fault(framework: Framework, text: str) -> str:
     if not text:
-        return f"empty; what the abstract does not say is {framework.not_stated!r}"
-    return f"{len(text)} characters, and {framework.max_chars} at most"
+        return f"empty; use {framework.not_stated!r} if the abstract does not state it"
+    return f"{len(text)} characters, more than {framework.max_chars}"
 
 
 def _colour(number: int) -> str:

@@ -1,9 +1,10 @@
-"""A review at work: what each key does, and which paper is shown next."""
+"""The review session: what each key does, and which paper is shown next."""
 
 from __future__ import annotations
 
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,6 +16,7 @@ from skills.curate.review.log import Decision, ReviewLog
 from skills.curate.review.screen import Terminal, View, faults
 from skills.nanda.framework import Framework, Move
 
+COUNTS = ("accepted", "edited", "rejected", "in_gold", "to_do")
 KEYS = "a accept  e edit  r reject  s skip  u undo  q quit  ? help"
 HELP = """\
 a  accept: the paper becomes a row of the gold table
@@ -23,34 +25,18 @@ e  edit a move: by its number, or by the first letters of its name; the keys
 r  reject: the paper is not shown again; a reason can be given
 s  skip: it is shown again at the end, and next time
 u  undo the last decision, and show its paper again
-q  quit, as Ctrl-C and Ctrl-D do: the same line goes on from here
-[1:Claim] behind a sentence: the move comes from it, by the likeness of their
-words; with "?" it is a faint one. "!" is what the checks found in a move.
+q  quit, as Ctrl-C and Ctrl-D do: the same command continues from here
+[1:Claim] after a sentence: the move comes from it, by the similarity of their
+words; "?" marks a weak similarity. "!" marks findings of the checks.
 """
 
 
 @dataclass(slots=True)
-class Counts:
-    """Where the papers of a review stand.
-
-    Attributes:
-        edited: how many of the accepted ones were changed first.
-        in_gold: how many the gold table had from elsewhere.
-    """
-
-    accepted: int = 0
-    edited: int = 0
-    rejected: int = 0
-    in_gold: int = 0
-    to_do: int = 0
-
-
-@dataclass(slots=True)
 class Review:
-    """One review.
+    """A review session.
 
-    A key's method takes the number of the paper that is shown, and gives that of the paper to show
-    next: the same one to show it anew, None to leave the screen as it is.
+    The method of a key takes the index of the shown paper and returns that of the paper to show
+    next: the same index to redraw it, None to leave the screen as it is.
     """
 
     framework: Framework
@@ -61,30 +47,34 @@ class Review:
     stop: StopToken = field(default_factory=StopToken)
 
     def run(self) -> None:
-        """Show one paper after the other until all are decided on or the person has had enough."""
+        """Show one paper after the other until all are decided on or the user quits."""
         at = self._next(0)
         while not self.stop.is_set():
             at = self._end() if at == len(self.papers.items) else self._paper(at)
 
-    def counts(self) -> Counts:
-        """Count what the log says now."""
-        found = Counts()
-        for candidate in self.papers.items:
-            decision = self.log.decision(candidate)
-            if candidate.key in self.log.own:
-                found.in_gold += 1
-            elif decision is None:
-                found.to_do += 1
-            elif decision.what == "accept":
-                found.accepted += 1
-                found.edited += bool(decision.changed)
-            else:
-                found.rejected += 1
-        return found
+    def counts(self) -> dict[str, int]:
+        """Count the papers by decision.
+
+        Returns:
+            accepted, edited (accepted after an edit), rejected, in_gold (in the gold table from
+            elsewhere) and to_do.
+        """
+        found = Counter(map(self._status, self.papers.items))
+        found["accepted"] += found["edited"]
+        return {name: found[name] for name in COUNTS}
+
+    def _status(self, candidate: Candidate) -> str:
+        decision = self.log.decision(candidate)
+        if candidate.key in self.log.own:
+            return "in_gold"
+        if decision is None:
+            return "to_do"
+        if decision.what != "accept":
+            return "rejected"
+        return "edited" if decision.changed else "accepted"
 
     def _next(self, start: int) -> int:
-        """The next paper to decide on, from `start` and then from the first; their number at the
-        end."""
+        """Return the next undecided paper from `start`, then from the first, or their number."""
         count = len(self.papers.items)
         for number in itertools.chain(range(start, count), range(start)):
             if number not in self.skipped and not self.log.is_decided(self.papers.items[number]):
@@ -92,7 +82,7 @@ class Review:
         return count
 
     def _paper(self, at: int) -> int:
-        """Show a paper, and act on keys until another one is to be shown."""
+        """Show a paper, and handle keys until another one is to be shown."""
         self._show(at)
         acts: dict[str, Callable[[int], int | None]] = {
             "a": self._accept,
@@ -114,8 +104,8 @@ class Review:
     def _show(self, at: int) -> None:
         candidate, counts = self.papers.items[at], self.counts()
         parts = [f"{at + 1} of {len(self.papers.items)}"]
-        parts += [f"{counts.accepted} accepted", f"{counts.rejected} rejected"]
-        parts += [f"{counts.in_gold} in gold before"] * bool(counts.in_gold)
+        parts += [f"{counts['accepted']} accepted", f"{counts['rejected']} rejected"]
+        parts += [f"{counts['in_gold']} in gold before"] * bool(counts["in_gold"])
         parts += ["decided before, and changed since"] * self.log.was_decided(candidate)
         moves = self.log.moves(candidate)
         view = View(
@@ -124,7 +114,7 @@ class Review:
         self.terminal.show(view.drawn())
 
     def _end(self) -> int:
-        """Say that nothing is left, while something can still be done about it."""
+        """Offer to undo or to show skipped papers once nothing is left."""
         undoes = self.log.last_of(self._by_key()) is not None
         if not undoes and not self.skipped:
             self.stop.request_stop()
@@ -183,14 +173,14 @@ class Review:
         return None
 
     def _asked_text(self, move: Move, moves: dict[str, str]) -> str | None:
-        """The move's new text, which the framework takes; None where it stays as it is."""
+        """Ask for the new text of a move until it is valid; return None to keep the old one."""
         typed = self.terminal.line(f"{move.label}:", moves[move.name])
         while typed is not None:
             text = self.framework.canonical(typed)
             fault = faults(self.framework, {**moves, move.name: text}).get(move.name)
             if fault is None:
                 return text
-            self.terminal.show(f"Not taken: it is {fault}. Ctrl-C leaves it as it was.", "yellow")
+            self.terminal.show(f"Not valid: it is {fault}. Ctrl-C keeps the old text.", "yellow")
             typed = self.terminal.line(f"{move.label}:", text)
         return None
 
@@ -227,7 +217,7 @@ class Review:
         moves: dict[str, str] | None = None,
         reason: str = "",
     ) -> None:
-        """Keep a decision; without `moves`, on the moves with the edits made so far."""
+        """Store a decision, by default about the moves with the edits made so far."""
         kept = moves or self.log.moves(candidate)
         abstract_sha256, shown_sha256 = candidate.digests
         self.log.record(
@@ -245,7 +235,7 @@ class Review:
 
 
 def _named(asked: str, moves: tuple[Move, ...]) -> list[Move]:
-    """The moves that a person may mean: the one of this number, or those that begin like this."""
+    """Return the moves that the user may mean: by number, or by the beginning of the label."""
     if asked.isdecimal():
         return [move for number, move in enumerate(moves, start=1) if number == int(asked)]
     begins = [m for m in moves if m.label.casefold().startswith(asked.casefold())]

@@ -11,7 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from skills.reporting.statistics import EQUAL, bootstrap_weights, percentile_interval, rounded
+from skills.reporting.statistics import (
+    EQUAL,
+    bootstrap_weights,
+    figures,
+    percentile_interval,
+    rounded,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,14 +62,7 @@ class Agreement:
         return "tentative" if self.value >= TENTATIVE else "unreliable"
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "value": rounded(self.value),
-            "low": rounded(self.low),
-            "high": rounded(self.high),
-            "units": self.units,
-            "reading": self.reading,
-            "why": self.why,
-        }
+        return {**figures(self), "reading": self.reading}
 
 
 def alpha(table: Table, level: Level, *, resamples: int = RESAMPLES, seed: int = 0) -> Agreement:

@@ -9,7 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 from skills.curate.statistics.decisions import decide
-from skills.reporting.statistics import Share, rounded
+from skills.reporting.statistics import Share, figures, rounded
 
 _Z = NormalDist().inv_cdf(0.975)
 
@@ -36,14 +36,7 @@ class Auroc:
         return self.low is not None and self.high is not None and self.low <= 0.5 <= self.high
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "value": rounded(self.value),
-            "low": rounded(self.low),
-            "high": rounded(self.high),
-            "n_good": self.n_good,
-            "n_bad": self.n_bad,
-            "at_chance": self.at_chance,
-        }
+        return {**figures(self), "at_chance": self.at_chance}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +77,8 @@ class Line:
         return None if caught is None or cost is None else caught - cost
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "who": self.who,
-            "caught": self.caught.as_dict(),
-            "cost": self.cost.as_dict(),
-            "alone": self.alone,
-            "no_vote": self.no_vote,
-            "edge": rounded(self.edge),
-        }
+        shares = {"caught": self.caught.as_dict(), "cost": self.cost.as_dict()}
+        return {**figures(self), **shares, "edge": rounded(self.edge)}
 
 
 def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:

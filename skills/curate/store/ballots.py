@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
@@ -26,7 +26,7 @@ from skills.corpus.db.rows import Row, insert, now, one
 from skills.curate.curator import Judge, Vote
 from skills.curate.inputs.items import Item
 from skills.curate.store.judges import judge_id
-from skills.curate.store.verdicts import Ballot, Criteria, Refused, Verdict
+from skills.curate.store.verdicts import Ballot, Refused, Verdict
 from skills.nanda.framework import sha256_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Ballots:
 
     db: Database
     judge: Judge
-    run_id: int | None = None
+    run_id: int = 0
 
     def find(self, item: Item) -> Ballot | Refused | None:
         """Return the votes on an item, or why there are none; None if it was not judged yet."""
@@ -98,13 +98,8 @@ class Ballots:
             return
         with transaction(self.db):
             row = self._row(item)
-            if row is not None and row["status"] == "done":
-                return
-            ballot_id = row["id"] if row else self._replace(item, status="begun")
-            self.db.conn.execute(
-                "DELETE FROM votes WHERE ballot_id = ? AND persona = ?", [ballot_id, vote.persona]
-            )
-            self._insert(ballot_id, vote)
+            if row is None or row["status"] != "done":
+                self._insert(row["id"] if row else self._replace(item, status="begun"), vote)
 
     def save_failure(self, item: Item, error: Exception) -> None:
         """Store why an item could not be judged, unless another process has its votes."""
@@ -135,31 +130,33 @@ class Ballots:
 
     def _replace(self, item: Item, **ended: Any) -> int:
         """Insert a ballot, or replace one of the same key that is incomplete or failed."""
-        before, known = self._row(item), None
+        known = None
         if not item.probe:
             known = reads.with_moves(self.db, item.paper, item.moves, self.judge.framework)
         columns = {
             "key": key_of(item, self.judge),
             "annotation_id": known and known[0],
-            "run_id": self.run_id,
+            "run_id": self.run_id or None,
             "source_id": item.paper.id,
             "input_sha256": item.paper.sha256,
             "moves_sha256": item.moves_sha256,
             "probe": item.probe or None,
             "model": self.judge.model.resolution.resolved,
-            "attempts": (before["attempts"] if before else 0) + (ended["status"] != "begun"),
+            "attempts": int(ended["status"] != "begun"),
             "created_at": now(),
             **dict.fromkeys(("error_type", "reason", "retryable", "raw_reply")),
             **ended,
         }
-        if before is None:
-            return insert(self.db, "ballots", **columns)
-        assigned = ", ".join(f"{name} = ?" for name in columns)
+        updates = ", ".join(f"{name} = excluded.{name}" for name in columns if name != "attempts")
         self.db.conn.execute(
-            f"UPDATE ballots SET {assigned} WHERE id = ?",  # noqa: S608  names are ours
-            [*columns.values(), before["id"]],
+            f"INSERT INTO ballots ({', '.join(columns)})"  # noqa: S608  names are ours
+            f" VALUES ({', '.join('?' * len(columns))}) ON CONFLICT (key) DO UPDATE"
+            f" SET {updates}, attempts = attempts + excluded.attempts",
+            list(columns.values()),
         )
-        return int(before["id"])
+        row = self._row(item)
+        assert row is not None
+        return int(row["id"])
 
     def _votes(self, ballot_id: int) -> list[Row]:
         rows = self.db.conn.execute(
@@ -168,53 +165,39 @@ class Ballots:
         return rows.fetchall()
 
     def _insert(self, ballot_id: int, vote: Vote) -> None:
-        columns = {name: getattr(vote, name) for name in _VOTE_COLUMNS}
-        columns["answers"] = json.dumps(dict(vote.answers))
+        self.db.conn.execute(
+            "DELETE FROM votes WHERE ballot_id = ? AND persona = ?", [ballot_id, vote.persona]
+        )
+        columns = {**asdict(vote), "answers": json.dumps(dict(vote.answers))}
         insert(self.db, "votes", ballot_id=ballot_id, **columns)
 
 
-_VOTE_COLUMNS = tuple(Vote.__dataclass_fields__)
-
-
 def _vote(row: Row) -> Vote:
-    return Vote(
-        **{name: row[name] for name in _VOTE_COLUMNS} | {"answers": json.loads(row["answers"])}
-    )
+    columns = {name: row[name] for name in Vote.__dataclass_fields__}
+    return Vote(**{**columns, "answers": json.loads(row["answers"])})
 
 
-def save_verdicts(
-    db: Database, run_id: int, verdicts: Sequence[Verdict], criteria: Criteria
-) -> None:
+def save_verdicts(db: Database, run_id: int, verdicts: Sequence[Verdict]) -> None:
     """Store the decisions of a run, and how its votes counted."""
     with transaction(db):
         db.conn.execute("DELETE FROM verdicts WHERE run_id = ?", [run_id])
         for verdict in verdicts:
-            ballot = verdict.ballot
-            for vote, threshold, passed in zip(
-                ballot.votes if ballot else (),
-                criteria.thresholds,
-                verdict.passes,
-                strict=ballot is not None,
-            ):
+            ballot_id = verdict.ballot.id if verdict.ballot else None
+            for vote, passed, threshold in verdict.cast:
                 db.conn.execute(
                     "UPDATE votes SET threshold = ?, passed = ?"
                     " WHERE ballot_id = ? AND persona = ?",
-                    [
-                        threshold,
-                        None if passed is None else int(passed),
-                        ballot.id if ballot else None,
-                        vote.persona,
-                    ],
+                    [threshold, passed, ballot_id, vote.persona],
                 )
             insert(
                 db,
                 "verdicts",
                 run_id=run_id,
-                ballot_id=ballot.id if ballot else None,
+                ballot_id=ballot_id,
                 source_id=verdict.item.paper.id,
                 probe=verdict.item.probe or None,
                 decision=verdict.decision,
-                votes=verdict.votes if ballot else None,
+                votes=verdict.votes if verdict.ballot else None,
                 mean=verdict.mean,
                 reasons=" ".join(verdict.reasons),
             )

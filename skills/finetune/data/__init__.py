@@ -1,1 +1,1 @@
-"""The data set: made of annotation tables, with a word on every row."""
+"""Build the training set from tables of annotations, accounting for every row."""

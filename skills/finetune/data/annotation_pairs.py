@@ -1,8 +1,7 @@
-"""What a model is trained to read and to write: what `/annotate` sends and reads in tagged form.
+"""Training prompts and completions: what `/annotate` sends and parses in the tagged form.
 
-Both are made by `reply_formats.TaggedForm`, so that training and use cannot drift apart. The
-texts stand without a chat template: that is the base model's, and is put around them by whoever
-trains, as the engine puts it around them in use.
+Both are written by `reply_formats.TaggedForm`, so that training and use cannot diverge. The texts
+contain no chat template: the stage `prepare` adds that of the base, as the engine does in use.
 """
 
 from __future__ import annotations
@@ -19,27 +18,26 @@ from skills.nanda.sanitize import sanitize
 
 
 def format_annotation_prompt(abstract: str, framework: Framework | None = None) -> str:
-    """What the user says: the abstract on one line, its special tokens and tags broken."""
+    """Return the user message: the abstract on one line, special tokens and tags broken up."""
     return _messages(abstract, framework)[-1].content
 
 
 def format_annotation_system(framework: Framework | None = None) -> str:
-    """What stands before it as the system's message; the same for every abstract."""
+    """Return the system message, which is the same for every abstract."""
     return _messages("", framework)[0].content
 
 
 def format_annotation_output(moves: Mapping[str, Any], framework: Framework | None = None) -> str:
-    """The completion: `<annotation>`, a line for each move, `</annotation>`; no end token.
+    """Return the completion: `<annotation>`, a line per move, `</annotation>`; no end token.
 
-    Special tokens and tags within a move are broken as they are in the prompt, for a trainer's
-    tokenizer would take "<|im_end|>" in one for the end of the answer. Every other move is what
-    `TaggedForm.parse` reads back.
+    Special tokens and tags in a move are broken up as in the prompt, since a tokenizer would take
+    "<|im_end|>" for the end of the answer. `TaggedForm.parse` returns all other moves unchanged.
 
     Args:
-        moves: the moves by name; other keys, such as the columns of a table, are not looked at.
+        moves: the moves by name; other keys, such as the columns of a table, are ignored.
 
     Raises:
-        InputError: a move is missing, empty, too long, or cannot stand on one line of it.
+        InputError: a move is missing, empty, too long, or cannot be written on one line.
     """
     framework = framework or nanda()
     return completion_of(framework.valid_moves(moves), framework)
@@ -49,7 +47,7 @@ def completion_of(valid: Mapping[str, str], framework: Framework) -> str:
     """Return the completion of moves that are valid already.
 
     Raises:
-        InputError: a move cannot stand on one line of it.
+        InputError: a move cannot be written on one line.
     """
     try:
         return TaggedForm(framework).completion({name: sanitize(valid[name]) for name in valid})
@@ -58,7 +56,7 @@ def completion_of(valid: Mapping[str, str], framework: Framework) -> str:
 
 
 def chat_messages(row: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The messages of a row of the data set, for a chat template: what `/annotate` would send."""
+    """Return the messages of a row of the data set, for a chat template, as `/annotate` sends."""
     return [
         {"role": "system", "content": row["system"]},
         {"role": "user", "content": row["prompt"]},

@@ -1,4 +1,4 @@
-"""`/finetune dataset`: from the options of a line to a data set, its manifest and its summary."""
+"""The subcommand `/finetune dataset`: build a data set, its manifest and its summary."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def make_dataset(call: Call) -> Result:
     """Run `/finetune dataset`.
 
     Raises:
-        UsageError: there is text, which means nothing here; or a table would be written over.
-        InputError: a table or an option cannot be used.
+        UsageError: there is text, or an input table would be overwritten.
+        InputError: a table or an option is invalid.
     """
     options = call.options
     if call.text.strip():
         raise UsageError(
-            f"/finetune dataset takes no text, but found {call.text.strip()[:40]!r}",
-            hint="`--gold FILE`, `--agent FILE` and `--curated FILE` name the tables.",
+            f"/finetune dataset does not accept text: {call.text.strip()[:40]!r}",
+            hint="Name tables with `--gold FILE`, `--agent FILE` and `--curated FILE`.",
         )
     for target in call.targets:
         refuse_inputs((target, manifest_path(target)), options)
     framework = selected_framework(options.framework, call.frameworks)
-    with call.screen.progress("making the data set") as tick:
+    with call.screen.progress("building the data set") as tick:
         dataset = build_dataset(
             options.gold,
             options.agent,
@@ -58,19 +58,15 @@ def make_dataset(call: Call) -> Result:
 
 
 def refuse_inputs(written: Iterable[Path], options: DatasetOptions) -> None:
-    """Refuse to write over a table that is read: people have made the gold.
-
-    Raises:
-        UsageError: naming the file.
-    """
+    """Raise UsageError if an input table, perhaps annotated by people, would be overwritten."""
     read = {path.resolve() for path in options.inputs}
     for path in written:
         if path.resolve() in read:
-            raise UsageError("is an input itself", where=str(path), hint="Save to another file.")
+            raise UsageError("is also an input", where=str(path), hint="Save to another file.")
 
 
 def choices(options: DatasetOptions) -> Choices:
-    """The choices that options stand for."""
+    """Return the choices that the options express."""
     return Choices(
         options.curated_only,
         options.max_similarity,
@@ -84,10 +80,10 @@ def choices(options: DatasetOptions) -> Choices:
 
 
 def result(call: Call, dataset: Dataset, options: DatasetOptions) -> Result:
-    """Count the tokens of a data set and say what is in it.
+    """Count the tokens of a data set and summarize it.
 
-    Returns: what is saved as .jsonl, with the companion "manifest" (`dataset_manifest`), which is
-        also what `--json` prints.
+    Returns: the data set, saved as .jsonl, with its manifest as the companion "manifest" and as
+        the output of `--json`.
     """
     screen = call.screen
     with (
@@ -96,11 +92,17 @@ def result(call: Call, dataset: Dataset, options: DatasetOptions) -> Result:
             options.tokenizer, call.models.registry, call.settings.cache_dir, screen.notice
         ) as counter,
     ):
-        made = manifest(dataset, histogram(counter, dataset.examples(), tick))
+        pairs = []
+        for number, example in enumerate(dataset.examples(), start=1):
+            pairs.append(counter.count(example))
+            if number % 100 == 0:
+                tick(f"{number:,} rows counted")
+        tokens = histogram(counter.name, counter.sha256, counter.counts, pairs)
+    made = manifest(dataset, tokens)
     for line in notices(dataset):
         screen.notice(line)
     if not call.targets:
-        screen.notice("nothing is saved: `save to FILE.jsonl` does that")
+        screen.notice("the data set is not saved: add `save to FILE.jsonl`")
     else:
         screen.notice(in_words(made))
     return Result(

@@ -1,4 +1,4 @@
-"""A data set: its rows, and what became of all others."""
+"""A data set: its rows, and those that were left out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skills.nanda.framework import Framework
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file that went in: as what, its path as it was given, and its sha256."""
+    """An input file: its role, its path as given, and its SHA-256."""
 
     role: str
     path: str
@@ -32,13 +32,13 @@ def _weights() -> dict[Source, float]:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """How a data set is made.
+    """How a data set is built.
 
     Attributes:
-        curated_only: annotations of models that the curated ones lack are left out.
-        max_similarity: two abstracts more alike than this count as one, 0.5 to 1.
-        weights: what a row of each source counts in training.
-        rare_weight: times so much counts a row that states a move which most rows do not.
+        curated_only: leave out agent annotations that were not curated.
+        max_similarity: more similar abstracts count as one, 0.5 to 1.
+        weights: the training weight of a row of each source.
+        rare_weight: factor for rows that state a move which most rows do not.
     """
 
     curated_only: bool = False
@@ -49,13 +49,13 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What a model is trained on.
+    """The training set.
 
     Attributes:
-        rows: one a paper: gold, then curated, then agent, each in the order of its files.
-        left_out: every other row that was read, in the same order.
-        read: how many rows each source had.
-        choices, held_out, inputs: what it was made with.
+        rows: one per paper: gold, then curated, then agent, each in the order of its files.
+        left_out: all other rows that were read, in the same order.
+        read: the number of rows of each source.
+        choices, held_out, inputs: what it was built with.
     """
 
     framework: Framework
@@ -68,7 +68,7 @@ class Dataset:
 
     @property
     def counts(self) -> dict[Source, dict[str, int]]:
-        """Of each source the rows read, left out by reason, and written, which add up."""
+        """The rows read, left out by reason, and written, for each source; they add up."""
         out = Counter((left.source, left.why) for left in self.left_out)
         written = Counter(row.source for row in self.rows)
         return {
@@ -82,7 +82,7 @@ class Dataset:
 
     @property
     def rare(self) -> dict[str, int]:
-        """The moves that fewer than half of the rows state, and how many do."""
+        """The moves that fewer than half of the rows state, with the number that do."""
         stated = Counter(name for row in self.rows for name in self._stated(row))
         return {
             name: stated[name]
@@ -91,10 +91,10 @@ class Dataset:
         }
 
     def examples(self) -> Iterator[dict[str, Any]]:
-        """The lines of the file.
+        """Yield the lines of the file.
 
-        prompt, completion and system are texts without a chat template; id stands in the source
-        under the name id_field; sha256 is of the abstract on one line.
+        prompt, completion and system contain no chat template; id_field is the name of id in the
+        source; sha256 is that of the abstract on one line.
         """
         system, rare = format_annotation_system(self.framework), set(self.rare)
         for row in self.rows:
@@ -115,17 +115,17 @@ class Dataset:
         return self.framework.stated(dict(row.moves))
 
     def lines(self) -> Iterator[bytes]:
-        """The file: one JSON object a line, in UTF-8."""
+        """Yield the lines of the file as JSON in UTF-8."""
         for example in self.examples():
             yield json.dumps(example, ensure_ascii=False).encode() + b"\n"
 
     def write(self, file: IO[bytes]) -> None:
-        """Write it as .jsonl."""
+        """Write the data set as .jsonl."""
         file.writelines(self.lines())
 
     @property
     def sha256(self) -> str:
-        """Of what `write` writes."""
+        """The SHA-256 of the file that `write` writes."""
         digest = hashlib.sha256()
         for line in self.lines():
             digest.update(line)

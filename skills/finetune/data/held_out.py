@@ -1,8 +1,8 @@
-"""Papers that are kept out of training: those of the development and test sets, and their copies.
+"""Papers held out of training: those of the development and test sets, and their copies.
 
-A row is kept out by its id, by its abstract, or by an abstract that is nearly the same. What is
-kept out leads to its own copies too: a set given as ids alone has abstracts as soon as a row with
-such an id is found, and the same paper under another id then goes with it.
+A row is held out by its id, its abstract, or a nearly identical abstract. Each row that is held out
+is then searched for as well: a set given as ids has abstracts as soon as a row with such an id is
+found, and the same paper under another id is then held out too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.support.text_input import place, regular_file, shown, text_lines
 from skills.corpus.tables.reader import SUFFIXES, paper_key
-from skills.finetune.data.near_duplicates import NearDuplicates, Sketches
+from skills.finetune.data.near_duplicates import AbstractIndex, Sketches
 from skills.finetune.data.rows import (
     AnnotationRow,
     LeftOut,
@@ -23,20 +23,19 @@ from skills.finetune.data.rows import (
     Split,
     read_papers,
 )
-from skills.nanda.paper import abstract_digest
 
 IDS_SUFFIX = ".txt"
 _PATH = re.compile(r"[~./]|.*\.[A-Za-z]\w*\Z|.*\s", re.DOTALL)
-"""What is meant for a file, so that a name that is mistyped is not taken for an id."""
+"""Values meant as a file, so that a mistyped name is not taken for an id."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOutSet:
-    """What one option names.
+    """The papers that one option names.
 
     Attributes:
-        path: its file; None where the option is ids.
-        papers: id, abstract and place of each; the abstract is "" where only the id is known.
+        path: its file, or None if the option is a list of ids.
+        papers: id, abstract and place of each; the abstract is "" if only the id is known.
     """
 
     split: Split
@@ -45,7 +44,7 @@ class HeldOutSet:
 
 
 def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
-    """The papers that the value of an option names: a table, a .txt of ids, or ids.
+    """Read the papers that an option names: a table, a .txt file of ids, or ids.
 
     Raises:
         InputError: the file cannot be read, or names no paper.
@@ -64,12 +63,14 @@ def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
         raise InputError(
             "is neither a table nor a list of ids",
             where=shown(path),
-            hint=f"Tables are {', '.join(SUFFIXES)}; ids stand in a {IDS_SUFFIX} file, one a line.",
+            hint=f"Tables are {', '.join(SUFFIXES)}; a {IDS_SUFFIX} file has one id per line.",
         )
     else:
         papers = [(word, "", f"--{split}") for word in given.split(",") if word]
     if not papers:
-        raise InputError("names no paper", where=shown(path) if given.strip() else f"--{split}")
+        raise InputError(
+            "does not name a paper", where=shown(path) if given.strip() else f"--{split}"
+        )
     known = path if suffix in (*SUFFIXES, IDS_SUFFIX) else None
     return HeldOutSet(split, known, tuple(papers))
 
@@ -77,13 +78,13 @@ def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # many ids are too long for a name
+    except OSError:  # a list of ids may be too long for a file name
         return False
 
 
 @dataclass(frozen=True, slots=True)
 class _Paper:
-    """A paper that is kept out, and where it is named."""
+    """A held-out paper, and where it is named."""
 
     split: Split
     id: str
@@ -91,52 +92,45 @@ class _Paper:
 
 
 class HeldOut:
-    """All papers that are kept out, by id and by abstract."""
+    """All held-out papers, by id and by abstract."""
 
     def __init__(
         self, sets: Iterable[HeldOutSet], sketches: Sketches, max_similarity: float
     ) -> None:
-        self._sketches = sketches
         self._ids: dict[str, _Paper] = {}
-        self._abstracts: dict[str, _Paper] = {}
-        self._near = NearDuplicates(max_similarity)
+        self._abstracts: AbstractIndex[_Paper] = AbstractIndex(sketches, max_similarity)
         for held in sets:
             for paper_id, abstract, where in held.papers:
                 self._add(_Paper(held.split, paper_id, where), abstract)
 
     def split_off(self, rows: Sequence[AnnotationRow]) -> tuple[list[AnnotationRow], list[LeftOut]]:
-        """Part the rows into those that may be trained on and those kept out.
+        """Separate the rows that may be trained on from the held-out ones.
 
-        It goes on until nothing more is found, since each row that is found is looked for too.
+        This repeats until nothing is found, since each row that is found is held out as well.
         """
         kept, out = list(rows), list[LeftOut]()
         while True:
             matches = [(row, self._match(row)) for row in kept]
             kept = [row for row, match in matches if match is None]
-            found = [(row, match[0], match[1]) for row, match in matches if match is not None]
+            found = [(row, *match) for row, match in matches if match is not None]
             if not found:
                 return kept, out
-            for row, paper, left_out in found:
+            for row, paper, excluded in found:
                 self._add(_Paper(paper.split, row.paper.id, row.where), row.paper.abstract)
-                out.append(left_out)
+                out.append(excluded)
 
     def _add(self, paper: _Paper, abstract: str) -> None:
         self._ids.setdefault(paper_key(paper.id), paper)
-        digest = abstract_digest(abstract)
-        if abstract and digest not in self._abstracts:
-            self._abstracts[digest] = paper
-            self._near.add(digest, abstract, self._sketches.of(abstract))
+        self._abstracts.add(abstract, paper)
 
     def _match(self, row: AnnotationRow) -> tuple[_Paper, LeftOut] | None:
-        """The paper that a row is, among those kept out; None if it is none of them."""
-        abstract, similarity = row.paper.abstract, None
+        """Return the held-out paper of a row, or None."""
+        similarity = None
         if (paper := self._ids.get(row.key)) is not None:
             what = "id is that"
-        elif (paper := self._abstracts.get(row.paper.sha256)) is not None:
-            what, similarity = "abstract is that", 1.0
-        elif (near := self._near.nearest(abstract, self._sketches.of(abstract))) is not None:
-            paper = self._abstracts[near.name]
-            what, similarity = "abstract is nearly that", round(near.similarity, 4)
+        elif (match := self._abstracts.find(row.paper.abstract)) is not None:
+            paper, similarity = match.value, round(match.similarity, 4)
+            what = "abstract is that" if match.exact else "abstract is nearly that"
         else:
             return None
         return paper, LeftOut(

@@ -1,4 +1,4 @@
-"""What is said of a data set beside it: where its rows come from, and which rows it lacks."""
+"""The manifest of a data set: where its rows come from, and which rows were left out."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from skills.finetune.data.rows import SOURCES, WHYS, LeftOut
 
 VERSION = 1
 SHOWN = 5
-"""Rows that are named where all would be too many; the manifest has all."""
+"""Rows named on stderr; the manifest lists all."""
 
 
 def manifest_path(target: Path) -> Path:
-    """Where the manifest of a data set is: "train.manifest.json" beside "train.jsonl"."""
+    """Return the path of a manifest: "train.manifest.json" beside "train.jsonl"."""
     return target.with_suffix(".manifest.json")
 
 
 def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
-    """All that is known of a data set, ready for JSON; the same for the same inputs.
+    """Return the manifest, ready for JSON; it is the same for the same inputs.
 
     Args:
         tokens: `token_counts.histogram` of its rows.
 
-    Returns: manifest (the version of this form), rows, sha256 (of the .jsonl), counts of each
-        source (read = the sum of the others), options, framework, harness, inputs, held_out,
-        tokens, rare (how many rows state each move that most do not), and left_out: each row that
-        is not in it with file and row (`where`) and reason. Rows that another source overrides with
-        the same abstract, and such as were not curated, are counted alone.
+    Returns: manifest (its version), rows, sha256 (of the .jsonl), counts for each source (read is
+        the sum of the others), options, framework, harness, inputs, held_out, tokens, rare (the
+        number of rows for each move that most do not state), and left_out: each other row with its
+        place (`where`) and reason. Rows overridden by another source with the same abstract, and
+        rows that were not curated, are only counted.
     """
     framework, choices = dataset.framework, dataset.choices
     return {
@@ -71,7 +71,7 @@ def write_manifest(file: IO[bytes], made: Mapping[str, Any]) -> None:
 
 
 def in_words(made: Mapping[str, Any]) -> str:
-    """A manifest for a person: counts, and lengths."""
+    """Format a manifest for people: counts and lengths."""
     counts, tokens = made["counts"], made["tokens"]
     names = [why for why in WHYS if any(counts[source][why] for source in SOURCES)]
     headers = ["source", "read", *(name.replace("_", " ") for name in names), "written", "weight"]
@@ -93,36 +93,36 @@ def in_words(made: Mapping[str, Any]) -> str:
         (
             f"{made['rows']:,} rows",
             table(headers, rows),
-            *_of_rare(made),
-            *[f"Papers kept out of training: {', '.join(kept_out)}."] * bool(kept_out),
+            *_rare_moves(made),
+            *[f"Papers held out of training: {', '.join(kept_out)}."] * bool(kept_out),
             table(["tokens", "p50", "p95", "max"], lengths),
             f"Counted by {tokens['tokenizer']['name']}: {tokens['tokenizer']['counts']}.",
         )
     )
 
 
-def _of_rare(made: Mapping[str, Any]) -> Iterator[str]:
+def _rare_moves(made: Mapping[str, Any]) -> Iterator[str]:
     times = made["options"]["rare_weight"]
     if times != 1 and made["rare"]:
         moves = ", ".join(
             f"{name} ({count:,} of {made['rows']:,})" for name, count in made["rare"].items()
         )
-        yield f"A row that states what few do counts {times:g} times: {moves}."
+        yield f"Rows that state a rare move have {times:g} times the weight: {moves}."
 
 
 def notices(dataset: Dataset) -> Iterator[str]:
-    """What should be seen: the first rows left out for what they are, ids that no row has."""
+    """Yield what to show: the first rows left out for their content, and unknown ids."""
     for why, what in (
         ("rejected", "rejected"),
-        ("excluded", "kept out of training"),
-        ("near_duplicate", "left out for an abstract that another paper has, or nearly"),
+        ("excluded", "held out of training"),
+        ("near_duplicate", "left out: another paper has the same abstract, or nearly"),
     ):
         those = [left for left in dataset.left_out if left.why == why]
         for left in those[:SHOWN]:
             of = "" if left.of is None else f" ({left.of}, {left.of_where})"
             yield f"{left.where}: {left.reason}{of}"
         if those:
-            more = f", {SHOWN} of them named here" if len(those) > SHOWN else ""
+            more = f", {SHOWN} of them shown here" if len(those) > SHOWN else ""
             rows = "1 row is" if len(those) == 1 else f"{len(those):,} rows are"
             yield f"{rows} {what}{more}; the manifest lists them"
     found = {paper_key(left.id) for left in dataset.left_out}
@@ -133,7 +133,7 @@ def notices(dataset: Dataset) -> Iterator[str]:
 
 
 def _is_listed(left: LeftOut) -> bool:
-    """Whether a row is named in the manifest, and not only counted."""
+    """Return True if a row is listed in the manifest, and not only counted."""
     if left.why == "overridden":
         return "another abstract" in left.reason
     return left.why != "not_curated"

@@ -1,4 +1,4 @@
-"""The options of a data set, for every command that makes one."""
+"""The options of a data set, shared by all commands that build one."""
 
 from __future__ import annotations
 
@@ -10,52 +10,51 @@ from harness.api.skill import SkillOptions
 from skills.finetune.data.near_duplicates import LEAST_MAX_SIMILARITY, MAX_SIMILARITY
 
 GOLD_WEIGHT, CURATED_WEIGHT, AGENT_WEIGHT = 1.0, 0.75, 0.5
-"""What a row counts in training, against the others: one that nobody looked at half of one that a
-person wrote, and one that a panel let pass in between. A choice, and not a measurement."""
+"""Relative weights in training: an unreviewed row has half the weight of one that a person wrote,
+and a row accepted by the panel one in between. These are choices, not measurements."""
 
 
 class DatasetOptions(SkillOptions):
-    """What makes a data set, whoever brings the annotations of models."""
+    """How a data set is built, wherever the annotations of models come from."""
 
     gold: tuple[Path, ...] = Field((), description="a table annotated by people; may be repeated")
     curated_only: bool = Field(
-        False, description="leave out annotations that the curated ones lack"
+        False, description="leave out agent annotations that were not curated"
     )
     dev: tuple[str, ...] = Field(
         (),
-        description="a table, a .txt of ids, or ids with commas between, whose papers "
-        "are kept out of training; may be repeated",
+        description="a table, a .txt file of ids, or comma-separated ids, whose papers "
+        "are held out of training; may be repeated",
     )
-    test: tuple[str, ...] = Field((), description="as --dev, for the test")
+    test: tuple[str, ...] = Field((), description="as --dev, for the test set")
     gold_weight: float = Field(
-        GOLD_WEIGHT, gt=0, le=100, description="what a row of gold counts in training"
+        GOLD_WEIGHT, gt=0, le=100, description="the training weight of a gold row"
     )
     curated_weight: float = Field(
-        CURATED_WEIGHT, gt=0, le=100, description="the same of a curated row"
+        CURATED_WEIGHT, gt=0, le=100, description="the training weight of a curated row"
     )
     agent_weight: float = Field(
-        AGENT_WEIGHT, gt=0, le=100, description="the same of a row nobody looked at"
+        AGENT_WEIGHT, gt=0, le=100, description="the training weight of a row that was not curated"
     )
     rare_weight: float = Field(
         1.0,
         gt=0,
         le=100,
-        description="how often a row counts that states a move which most do not",
+        description="factor on the weight of rows that state a move which most rows do not",
     )
     max_similarity: float = Field(
         MAX_SIMILARITY,
         ge=LEAST_MAX_SIMILARITY,
         le=1,
-        description="two abstracts more alike than this count as one",
+        description="abstracts more similar than this count as one",
     )
     tokenizer: Path | None = Field(
         None,
-        description="the tokenizer.json that tokens are counted with, or its folder; "
-        "else the embedded model counts, if it is there",
+        description="a tokenizer.json, or its folder, to count tokens with; "
+        "default: the embedded model, if available",
     )
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        """The files that are read, which must not be written over; ids are among them, and harm
-        nothing there."""
+        """The input files, which must not be overwritten; ids among them are harmless."""
         return (*self.gold, *map(Path, (*self.dev, *self.test)))

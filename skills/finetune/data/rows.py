@@ -1,4 +1,4 @@
-"""The rows a data set is made of: read from tables, held to the schema, or left out by name."""
+"""The rows of a data set: read from tables and validated, or left out with a reason."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from skills.nanda.paper import Paper
 
 Source = Literal["gold", "curated", "agent"]
 SOURCES: tuple[Source, ...] = ("gold", "curated", "agent")
-"""The first of them that has a paper gives its row."""
+"""In order of precedence."""
 Split = Literal["dev", "test"]
 Why = Literal["rejected", "repeated", "excluded", "overridden", "not_curated", "near_duplicate"]
 WHYS: tuple[Why, ...] = (
     *("rejected", "repeated", "excluded"),
     *("overridden", "not_curated", "near_duplicate"),
 )
-"""Why a row is not in the data set, in the order in which that is asked."""
+"""Why a row is not in the data set, in the order of the checks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Reading:
     """How tables are read.
 
     Attributes:
-        columns: names of columns, for all tables; they are found by name otherwise.
-        corpus: the database that has the abstracts of annotations saved as .jsonl without them,
-            None for the user's own; it is not opened for other files.
+        columns: names of columns, for all tables; otherwise they are recognized by name.
+        corpus: the database with the abstracts of annotations saved as .jsonl without them, None
+            for the user's own; it is not opened for other files.
     """
 
     framework: Framework = field(default_factory=nanda)
@@ -47,7 +47,7 @@ class AnnotationRow:
     Attributes:
         where: the row for people: "gold.csv, line 7".
         moves: on one line each, in the framework's order.
-        completion: the same in the form that is trained.
+        completion: the moves in the form that is trained.
     """
 
     source: Source
@@ -58,7 +58,7 @@ class AnnotationRow:
 
     @property
     def key(self) -> str:
-        """What two rows of one paper have in common."""
+        """The key that identifies the paper."""
         return paper_key(self.paper.id)
 
 
@@ -67,9 +67,9 @@ class LeftOut:
     """A row that is not in the data set, and why.
 
     Attributes:
-        of, of_where: the id and the row that stand for it, or are kept apart from it.
-        similarity: of the two abstracts, 0 to 1, where that is the reason.
-        split: what it is kept apart for.
+        of, of_where: the id and the place of the row that is used instead, or that is held out.
+        similarity: of the two abstracts, 0 to 1, if that is the reason.
+        split: the set it is held out for.
     """
 
     source: Source
@@ -83,17 +83,13 @@ class LeftOut:
     split: Split | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON, without what is not known."""
+        """Return the known values, ready for JSON."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRows:
-    """What one source brings.
-
-    Attributes:
-        read: how many rows it has: `rows` and `left_out` together.
-    """
+    """The rows of one source."""
 
     source: Source
     rows: tuple[AnnotationRow, ...]
@@ -101,6 +97,7 @@ class SourceRows:
 
     @property
     def read(self) -> int:
+        """The number of rows read."""
         return len(self.rows) + len(self.left_out)
 
 
@@ -174,13 +171,31 @@ def _valid(source: Source, entry: TableRow, framework: Framework) -> AnnotationR
     return AnnotationRow(source, entry.where, entry.paper, moves, completion)
 
 
+def left_out(
+    row: AnnotationRow,
+    why: Why,
+    reason: str,
+    over: AnnotationRow | None = None,
+    similarity: float | None = None,
+) -> LeftOut:
+    """Return a valid row that is left out, in favour of the row `over`."""
+    return LeftOut(
+        row.source,
+        row.where,
+        row.paper.id,
+        why,
+        reason,
+        of=over.paper.id if over else None,
+        of_where=over.where if over else None,
+        similarity=None if similarity is None else round(similarity, 4),
+    )
+
+
 def _repeated(row: AnnotationRow, first: AnnotationRow) -> LeftOut:
     if row.paper.sha256 != first.paper.sha256:
-        reason = "the paper stands before, with another abstract"
+        reason = "the paper occurs before, with another abstract"
     elif row.moves != first.moves:
-        reason = "the paper stands before, with other moves"
+        reason = "the paper occurs before, with other moves"
     else:
-        reason = "the same row stands before"
-    return LeftOut(
-        row.source, row.where, row.paper.id, "repeated", reason, first.paper.id, first.where
-    )
+        reason = "the same row occurs before"
+    return left_out(row, "repeated", reason, first)

@@ -1,79 +1,50 @@
-"""How many tokens the rows of a data set have, counted without torch.
+"""Count the tokens of the rows of a data set, without torch.
 
-With a tokenizer.json, by the tokenizers library that llguidance brings; without one, by the
-embedded model, if its file is on this machine already. Where nobody can count it is estimated, and
-the manifest names that as what it is.
+With a tokenizer.json, the tokenizers library in llguidance counts; without one, the embedded model,
+if its file is already on this machine. Otherwise the number is estimated, and the manifest says so.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from harness.errors import InputError, ModelError
 from harness.models.backends.base import Message, Model, Request
 from harness.models.pool import BYTES_PER_TOKEN
-from harness.models.registry import Registry, candidates
+from harness.models.registry import Registry
+from harness.models.resolution import candidates
 from harness.models.schema import ServeEntry
 from harness.models.weights import FileStore
 from harness.runs import targets
 
 CONTEXT = 256
-"""Of the engine that counts: it generates nothing, and longer texts are counted all the same."""
+"""Context of the engine: it generates nothing, and longer texts are counted too."""
 TEXTS_ALONE = "the texts alone, without a chat template"
 RENDERED = "the prompt in the model's chat template, the completion without its end token"
+BIN = 128
+"""Tokens per bin of a histogram."""
 
-
-class TokenCounter(Protocol):
-    """What counts."""
-
-    @property
-    def name(self) -> str:
-        """Who counts, for the manifest."""
-
-    @property
-    def sha256(self) -> str | None:
-        """Of its file; None where it has none."""
-
-    @property
-    def counts(self) -> str:
-        """What is counted."""
-
-    def count(self, example: Mapping[str, Any]) -> tuple[int, int]:
-        """The tokens of a row's prompt, system text included, and of its completion."""
+Example = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
-    """Counts text by text."""
+class TokenCounter:
+    """Counts the tokens of rows.
+
+    Attributes:
+        name, sha256: of the tokenizer, for the manifest; None without a file.
+        counts: what is counted, in words.
+        count: returns the tokens of a row's prompt, system text included, and of its completion.
+    """
 
     name: str
     sha256: str | None
-    of_text: Callable[[str], int]
-    counts: str = TEXTS_ALONE
-
-    def count(self, example: Mapping[str, Any]) -> tuple[int, int]:
-        prompt = self.of_text(example["system"]) + self.of_text(example["prompt"])
-        return prompt, self.of_text(example["completion"])
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """Counts with the embedded engine: the prompt is what it would be sent."""
-
-    name: str
-    sha256: str | None
-    model: Model
-    counts: str = RENDERED
-
-    def count(self, example: Mapping[str, Any]) -> tuple[int, int]:
-        said = Message("system", example["system"]), Message("user", example["prompt"])
-        prompt = self.model.count_tokens(Request(said)) or 0
-        whole = self.model.count_tokens(Request(said, prefill=example["completion"])) or 0
-        return prompt, whole - prompt
+    counts: str
+    count: Callable[[Example], tuple[int, int]]
 
 
 @contextlib.contextmanager
@@ -83,11 +54,11 @@ def open_counter(
     cache_dir: Path,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Iterator[TokenCounter]:
-    """Who counts, for the time of the block.
+    """Provide a token counter for the time of the block.
 
     Args:
         tokenizer: a tokenizer.json or a folder with one; None for the model that annotates.
-        notify: told in one line if it is an estimate.
+        notify: called with a message if the numbers are estimated.
 
     Raises:
         InputError: `tokenizer` cannot be read.
@@ -98,52 +69,47 @@ def open_counter(
     files = FileStore(registry.files, cache_dir, notify)
     for gguf in _embedded(registry):
         if files.missing(gguf) is None and not files.to_fetch(gguf):
+            entry = ServeEntry(backend="llamacpp", gguf=gguf, context=CONTEXT)
             try:
-                model = _load(files, gguf)
+                model = _load(files, entry)
             except ModelError as exc:
                 notify(f"{gguf} cannot count tokens: {exc}")
                 continue
             try:
-                yield Embedded(gguf, files.digest(gguf), model)
+                yield TokenCounter(gguf, files.digest(gguf), RENDERED, _of_model(model))
             finally:
                 model.close()
             return
     notify(
-        f"no tokenizer is at hand, so tokens are estimated at {BYTES_PER_TOKEN} bytes each; "
-        "`--tokenizer FILE` names one"
+        f"no tokenizer is available, so tokens are estimated at {BYTES_PER_TOKEN} bytes each; "
+        "name one with `--tokenizer FILE`"
     )
-    yield Texts(f"estimate: {BYTES_PER_TOKEN} bytes a token", None, _estimate)
+    count = _of_texts(lambda text: -(-len(text.encode()) // BYTES_PER_TOKEN))
+    yield TokenCounter(f"estimate: {BYTES_PER_TOKEN} bytes a token", None, TEXTS_ALONE, count)
 
 
 def histogram(
-    counter: TokenCounter,
-    examples: Iterable[Mapping[str, Any]],
-    tick: Callable[[str], None] = lambda _: None,
+    name: str, sha256: str | None, counts: str, pairs: Sequence[tuple[int, int]]
 ) -> dict[str, Any]:
-    """How long the rows are, ready for JSON.
+    """Return the distribution of row lengths, ready for JSON.
 
-    Returns: tokenizer (name, sha256, counts), and of prompt, completion and total: p50 and p95 (the
-        smallest count that so many per cent of the rows do not exceed), max, sum, and bins: rows
-        by length, the first with 0 to 127 tokens, the next with 128 to 255, and so on.
+    Args:
+        name, sha256, counts: as in `TokenCounter`.
+        pairs: the tokens of each row's prompt and completion.
+
+    Returns: tokenizer (name, sha256, counts), and for prompt, completion and total: p50 and p95
+        (nearest-rank percentiles), max, sum, and bins: the number of rows with 0 to 127 tokens,
+        with 128 to 255, and so on.
     """
-    pairs = []
-    for number, example in enumerate(examples, start=1):
-        pairs.append(counter.count(example))
-        if number % 100 == 0:
-            tick(f"{number:,} rows counted")
     return {
-        "tokenizer": {"name": counter.name, "sha256": counter.sha256, "counts": counter.counts},
-        "prompt": _spread([prompt for prompt, _ in pairs]),
-        "completion": _spread([completion for _, completion in pairs]),
-        "total": _spread([prompt + completion for prompt, completion in pairs]),
+        "tokenizer": {"name": name, "sha256": sha256, "counts": counts},
+        "prompt": _distribution([prompt for prompt, _ in pairs]),
+        "completion": _distribution([completion for _, completion in pairs]),
+        "total": _distribution([prompt + completion for prompt, completion in pairs]),
     }
 
 
-BIN = 128
-"""Tokens of a bin."""
-
-
-def _spread(counts: list[int]) -> dict[str, Any]:
+def _distribution(counts: list[int]) -> dict[str, Any]:
     counts = sorted(counts)
     bins = [0] * (counts[-1] // BIN + 1)
     for count in counts:
@@ -159,15 +125,28 @@ def _spread(counts: list[int]) -> dict[str, Any]:
 
 
 def _percentile(counts: list[int], percent: int) -> int:
-    """By the nearest-rank method."""
     return counts[-(-len(counts) * percent // 100) - 1]
 
 
-def _estimate(text: str) -> int:
-    return -(-len(text.encode()) // BYTES_PER_TOKEN)
+def _of_texts(tokens: Callable[[str], int]) -> Callable[[Example], tuple[int, int]]:
+    def count(example: Example) -> tuple[int, int]:
+        prompt = tokens(example["system"]) + tokens(example["prompt"])
+        return prompt, tokens(example["completion"])
+
+    return count
 
 
-def _from_file(path: Path) -> Texts:
+def _of_model(model: Model) -> Callable[[Example], tuple[int, int]]:
+    def count(example: Example) -> tuple[int, int]:
+        messages = Message("system", example["system"]), Message("user", example["prompt"])
+        prompt = model.count_tokens(Request(messages)) or 0
+        whole = model.count_tokens(Request(messages, prefill=example["completion"])) or 0
+        return prompt, whole - prompt
+
+    return count
+
+
+def _from_file(path: Path) -> TokenCounter:
     from llguidance import LLTokenizer
 
     from harness.support.text_input import regular_file, shown
@@ -178,22 +157,22 @@ def _from_file(path: Path) -> Texts:
         tokenizer = LLTokenizer(str(path.resolve()), slices=[])
     except ValueError as exc:
         raise InputError(
-            f"is no tokenizer that can be read ({exc})",
+            f"the tokenizer cannot be read ({exc})",
             where=shown(path),
-            hint="It is the tokenizer.json of a model in the Hugging Face format.",
+            hint="Name the tokenizer.json of a model in the Hugging Face format.",
         ) from exc
-    return Texts(shown(path), targets.digest(path), lambda text: len(tokenizer.tokenize_str(text)))
+    count = _of_texts(lambda text: len(tokenizer.tokenize_str(text)))
+    return TokenCounter(shown(path), targets.digest(path), TEXTS_ALONE, count)
 
 
 def _embedded(registry: Registry) -> list[str]:
-    """The weights in this process that serve annotation, best first."""
+    """Return the local weights that serve annotation, best first."""
     found = [candidate.serve for candidate in candidates(registry, "annotate")]
     ggufs = [serve.gguf for serve in found if serve.backend == "llamacpp" and serve.gguf]
     return list(dict.fromkeys(ggufs))
 
 
-def _load(files: FileStore, gguf: str) -> Model:
+def _load(files: FileStore, entry: ServeEntry) -> Model:
     from harness.models.backends.llamacpp import LlamaCppBackend
 
-    entry = ServeEntry(backend="llamacpp", gguf=gguf, context=CONTEXT)
     return LlamaCppBackend(files).load(entry, 1)

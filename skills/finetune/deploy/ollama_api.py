@@ -25,8 +25,8 @@ from harness.errors import (
     SkillFailed,
     UsageError,
 )
-from harness.models.backends.ollama_server import DEFAULT_HOST, client_of, full_name
-from harness.models.backends.remote import CONNECT_SECONDS, Plug, broken_off
+from harness.models.backends.ollama_server import DEFAULT_HOST, full_name, open_client
+from harness.models.backends.remote import CONNECT_SECONDS, ConnectionHandle, stream_error
 
 LONG_SECONDS = 1800.0
 """Read timeout: the server may send nothing while it quantizes, checks or loads gigabytes."""
@@ -76,7 +76,7 @@ class Ollama:
 
     def __init__(self, host: str) -> None:
         try:
-            self._client: Any = client_of(host.strip(), LONG_SECONDS, Plug())
+            self._client: Any = open_client(host.strip(), LONG_SECONDS, ConnectionHandle())
         except ModelUnavailable as exc:
             raise UsageError(exc.message, hint=exc.hint) from exc
         self.host = str(self._client._client.base_url).rstrip("/")
@@ -150,9 +150,9 @@ class Ollama:
                     share = f" {100 * (line.completed or 0) // line.total}%" if line.total else ""
                     on_status(f"{last}{share}")
             except ValueError as exc:
-                raise broken_off(self._name, "a line of it is not valid JSON") from exc
+                raise stream_error(self._name, "a line of it is not valid JSON") from exc
         if last != "success":
-            raise broken_off(self._name, f"its last status was {last!r} instead of 'success'")
+            raise stream_error(self._name, f"its last status was {last!r} instead of 'success'")
 
     def show(self, model: str) -> Mapping[str, Any]:
         """Return the answer of /api/show: `details`, `parameters` (text), `template`, `system`.
@@ -207,7 +207,7 @@ class Ollama:
         except httpx.TimeoutException as exc:
             raise ModelUnavailable(f"{self._name} does not answer", hint="Restart it.") from exc
         except httpx.HTTPError as exc:
-            raise broken_off(self._name) from exc
+            raise stream_error(self._name) from exc
         except ValueError as exc:
             raise self._not_ollama() from exc
 

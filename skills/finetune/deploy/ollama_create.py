@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -203,12 +201,7 @@ def _create(ollama: Ollama, request: dict[str, Any], screen: Screen) -> None:
 
 
 def _expected(context: StageContext, plan: Plan, version: str) -> Expected:
-    trained_with = None
-    with suppress(OSError, ValueError):
-        prepared = json.loads(
-            (context.run_dir.prepared / "prepared.json").read_text(encoding="utf-8")
-        )
-        trained_with = prepared.get("template_sha256")
+    trained_with = context.run_dir.prepared_facts().get("template_sha256")
     return Expected(plan.model, version, plan.file_type, plan.gguf, plan.modelfile, trained_with)
 
 

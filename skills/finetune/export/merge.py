@@ -1,9 +1,9 @@
-"""The stage `merge`: the base with the adapter in it, as transformers would have saved it.
+"""The stage `merge`: merge the adapter into the base, and save as transformers would.
 
-Into the base's own 16-bit weights, or into what NF4 makes of them (`export.merge_base`): the first
-is what is published, the second is what the adapter was trained on. Which is better differs from
-model to model, so both can be had and measured. Never into weights that are held in 4 bits, which
-would be quantized anew.
+The adapter is merged into the base's own 16-bit weights, which is what is published, or into their
+NF4 round trip (`export.merge_base`), which is what the adapter was trained on. Which is better
+differs between models, so both are available. It is never merged into weights stored in 4 bits,
+which would be quantized a second time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, SkillFailed, UsageError
@@ -19,7 +18,7 @@ from harness.support.optional_deps import require
 from skills.finetune.export.artifact_files import digest_of, need_disk
 from skills.finetune.export.merged_texts import copy_texts
 from skills.finetune.formats.lora_adapter import CONFIG, WEIGHTS, LoraAdapter, read_adapter
-from skills.finetune.formats.stored_weights import (
+from skills.finetune.formats.safetensors_files import (
     FLOATS,
     PACKED,
     Stored,
@@ -36,19 +35,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BLOCK = 64
-"""Weights that share a scale under NF4: the default of bitsandbytes and transformers."""
+"""Weights that share a scale in NF4: the default of bitsandbytes and transformers."""
 
 RoundTrip = Callable[["Tensor"], "Tensor"]
 
 
 @dataclass(slots=True)
-class Merged:
-    """What a merge has done to the weights.
+class Changes:
+    """Statistics of a merge.
 
     Attributes:
-        layers: tensors that the adapter has a matrix for.
-        changed, weights: of their numbers, those that are now others, and all.
-        wanted, lost: sums of squares of what the adapter adds, and of what rounding took or gave.
+        layers: tensors that the adapter changes.
+        changed, weights: the number of changed weights in them, and of all their weights.
+        wanted, lost: sums of squares of what the adapter adds, and of the rounding error.
     """
 
     layers: int = 0
@@ -74,24 +73,24 @@ class Merged:
 
 
 def inputs(context: StageContext) -> Mapping[str, Any]:
-    """The adapter's and the base's digests, and how they are merged.
+    """Return the digests of adapter and base, and the settings of the merge.
 
     Raises:
-        UsageError: the finetune extra is missing, or the recipe's `merge_base` does not fit it.
-        InputError: there is no adapter, it is more than plain LoRA, or does not fit the base.
+        UsageError: the finetune extra is missing, or `merge_base` does not fit the recipe.
+        InputError: there is no adapter, it is not plain LoRA, or it does not fit the base.
     """
     require("torch", "safetensors", "transformers")
     recipe = context.recipe
     if recipe.export.merge_base == "nf4":
         if recipe.quantization.kind != "nf4":
             raise UsageError(
-                "export.merge_base is nf4, and the adapter is trained on weights that are not "
+                "export.merge_base is nf4, but the adapter is trained on weights that are not "
                 "quantized (quantization.kind none)",
                 hint="Merge into the base's own weights: merge_base 16bit.",
             )
         require("bitsandbytes")
     adapter, base = read_adapter(context.run_dir.adapter), open_base(context)
-    _check_prepared(context.run_dir.prepared / "prepared.json", base)
+    _check_prepared(context, base)
     _check_fit(adapter, read_weights(base.folder), base)
     quantization = recipe.quantization.model_dump(mode="json")
     return {
@@ -107,96 +106,66 @@ def perform(context: StageContext) -> Done:
     """Merge.
 
     Raises:
-        OutputError: there is no room on the disk, or it cannot be written.
-        SkillFailed: the adapter changes nothing.
-        Interrupted: a stop was requested.
+        OutputError: the disk is too small, or a file cannot be written.
+        SkillFailed: the adapter changes no weight.
+        Interrupted: the run was cancelled.
     """
-    base, adapter, run_dir = (
-        open_base(context),
-        read_adapter(context.run_dir.adapter),
-        context.run_dir,
-    )
+    base, adapter, out = open_base(context), read_adapter(context.run_dir.adapter), context.run_dir
     weights = read_weights(base.folder)
-    need_disk(run_dir.folder, weights.size, "the merged model")
+    need_disk(out.folder, weights.size, "the merged model")
     rounded = _round_trips(context, base, weights)
-    with context.call.screen.progress("merging") as tick, partial(run_dir.merged) as folder:
+    with context.call.screen.progress("merging") as tick, partial(out.merged) as folder:
         tick("copying the base")
         copied = weights.copied(folder)
         copy_texts(base.folder, folder)
-        merged = Merged()
-        for number, name in enumerate(sorted({*rounded, *map(_weight, adapter.shapes)}), start=1):
+        changes = Changes()
+        names = sorted({*rounded, *(f"{layer}.weight" for layer in adapter.shapes)})
+        for number, name in enumerate(names, start=1):
             context.call.cancel.check()
-            tick(f"tensor {number}: {name}")
-            _merge_one(copied.tensors[name], adapter, rounded.get(name), merged)
-        if not merged.changed:
+            tick(f"tensor {number} of {len(names)}: {name}")
+            _merge_one(copied.tensors[name], adapter, rounded.get(name), changes)
+        if not changes.changed:
             raise SkillFailed(
                 "the adapter changes no weight of the base",
-                where=str(adapter.folder),
-                hint="It was trained for too few steps, or at too small a learning rate.",
+                where=str(adapter.path),
+                hint="It was trained for too few steps, or with too small a learning rate.",
             )
+    config = json.loads((base.folder / "config.json").read_text(encoding="utf-8"))
+    tied = bool(config.get("tie_word_embeddings")) and "lm_head.weight" not in weights.tensors
     facts = {
-        **merged.facts,
+        **changes.facts,
         "merge_base": context.recipe.export.merge_base,
         "scale": adapter.scale,
-        "tied": _is_tied(base.folder, weights),
+        "tied": tied,
         "bytes": weights.size,
     }
-    return Done([run_dir.merged], facts)
-
-
-def merged_weight(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-    """W + scale * B A in float32 (Hu et al. 2021, arXiv 2106.09685), for who rounds it then.
-
-    Args:
-        weight: (outputs, inputs), of any float type.
-        a: (r, inputs).
-        b: (outputs, r).
-    """
-    return weight.float() + scale * (b.float() @ a.float())
-
-
-def nf4_round_trip(quantization: Quantization) -> RoundTrip:
-    """What a weight is once it was held as the recipe says, in the type that is computed in.
-
-    Done as the layer of bitsandbytes does it, from weights that were loaded in that type.
-    """
-    import torch
-    from bitsandbytes import functional
-
-    def round_trip(weight: Tensor) -> Tensor:
-        compute = weight.to(getattr(torch, quantization.compute))
-        packed, state = functional.quantize_4bit(
-            compute, blocksize=BLOCK, quant_type="nf4", compress_statistics=quantization.double
-        )
-        held: Tensor = functional.dequantize_4bit(packed, state)
-        return held
-
-    return round_trip
+    return Done([out.merged], facts)
 
 
 def _merge_one(
-    place: Stored, adapter: LoraAdapter, round_trip: RoundTrip | None, merged: Merged
+    place: Stored, adapter: LoraAdapter, round_trip: RoundTrip | None, changes: Changes
 ) -> None:
-    """Write one tensor: the base's, perhaps as NF4 has it, with the adapter's part if it has one.
+    """Overwrite one tensor with its NF4 round trip, if any, plus the adapter's part, if any.
 
-    It is rounded once, to the base's type, and to even where it stands between two values.
+    The sum W + scale * B A (Hu et al. 2021, arXiv 2106.09685) is computed in float32 and rounded
+    once to the base's type, to nearest even.
     """
     before = place.read()
-    held = before if round_trip is None else round_trip(before)
+    base = before if round_trip is None else round_trip(before)
+    after = unchanged = base.to(before.dtype)
     layer = place.name.removesuffix(".weight")
     if layer in adapter.shapes:
-        exact = merged_weight(held, *adapter.matrices(layer), adapter.scale)
+        a, b = adapter.matrices(layer)
+        exact = base.float() + adapter.scale * (b.float() @ a.float())
         after = exact.to(before.dtype)
-        merged.add(held.to(before.dtype), exact, after)
-    else:
-        after = held.to(before.dtype)
+        changes.add(unchanged, exact, after)
     put(place, after)
 
 
 def _round_trips(context: StageContext, base: Base, weights: Weights) -> dict[str, RoundTrip]:
-    """The tensors that training held as NF4, with what that makes of them; none for 16bit.
+    """Return the NF4 round trip of each tensor that training quantized; {} for 16bit.
 
-    They are those that transformers replaces: every linear layer but the output.
+    These are the tensors that transformers replaces: every linear layer but the output.
     """
     if context.recipe.export.merge_base == "16bit":
         return {}
@@ -209,65 +178,65 @@ def _round_trips(context: StageContext, base: Base, weights: Weights) -> dict[st
         model = AutoModelForCausalLM.from_config(config)
     kept = set(get_keys_to_not_convert(model))
     linear = {
-        _weight(name)
+        f"{name}.weight"
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and name not in kept
     }
-    round_trip = nf4_round_trip(context.recipe.quantization)
+    round_trip = _nf4_round_trip(context.recipe.quantization)
     return {name: round_trip for name in linear if name in weights.tensors}
 
 
-def _check_prepared(path: Path, base: Base) -> None:
-    """Refuse another base than the adapter's, of the same shapes: only its digest tells them apart.
+def _nf4_round_trip(quantization: Quantization) -> RoundTrip:
+    """Return a function that quantizes and dequantizes a weight, as the layer of bitsandbytes."""
+    import torch
+    from bitsandbytes import functional
 
-    Raises:
-        InputError: the rows that it was trained on were prepared for another one.
+    def round_trip(weight: Tensor) -> Tensor:
+        compute = weight.to(getattr(torch, quantization.compute))
+        packed, state = functional.quantize_4bit(
+            compute, blocksize=BLOCK, quant_type="nf4", compress_statistics=quantization.double
+        )
+        unpacked: Tensor = functional.dequantize_4bit(packed, state)
+        return unpacked
+
+    return round_trip
+
+
+def _check_prepared(context: StageContext, base: Base) -> None:
+    """Raise InputError if the training rows were prepared for a base with another digest.
+
+    A base of the same shapes can only be distinguished by its digest. An adapter from elsewhere has
+    no prepared rows.
     """
-    try:
-        prepared = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # an adapter from elsewhere, in a folder without its rows
-        return
+    prepared = context.run_dir.prepared_facts()
     if prepared.get("base_digest", base.digest) != base.digest:
         raise InputError(
-            f"the adapter was trained on {prepared.get('base')}, which is not {base.name} as it "
-            "is now",
-            where=str(path.parent.parent),
+            f"the adapter was trained on {prepared.get('base')}, which is not {base.name} in its "
+            "current state",
+            where=str(context.run_dir.folder),
             hint="Merge with the recipe it was trained with.",
         )
 
 
 def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
-    """Refuse a base that the adapter does not belong to, or whose weights are no whole numbers.
-
-    Raises:
-        InputError: naming the layer, or the tensor.
-    """
+    """Raise InputError for a quantized base, or one that the adapter does not fit."""
     where = str(base.folder)
     for tensor in weights.tensors.values():
         if tensor.dtype in PACKED:
             raise InputError(
-                f"holds quantized weights ({tensor.name} is {tensor.dtype})",
+                f"contains quantized weights ({tensor.name} is {tensor.dtype})",
                 where=where,
                 hint="An adapter is merged into 16-bit weights: name the base they were made from.",
             )
     for layer, shape in adapter.shapes.items():
-        found = weights.tensors.get(_weight(layer))
+        found = weights.tensors.get(f"{layer}.weight")
         if found is None or found.shape != shape or found.dtype not in FLOATS:
-            has = "none of that name" if found is None else f"{found.shape} of {found.dtype}"
+            actual = "missing" if found is None else f"{found.shape} of {found.dtype}"
             raise InputError(
-                f"is not the base of this adapter: {layer} should be {shape}, it has {has}",
+                f"is not the base of this adapter: {layer} should be {shape}, and is {actual}",
                 where=where,
                 hint="Merge into the base that the adapter was trained on.",
             )
-
-
-def _is_tied(base: Path, weights: Weights) -> bool:
-    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
-    return bool(config.get("tie_word_embeddings")) and "lm_head.weight" not in weights.tensors
-
-
-def _weight(layer: str) -> str:
-    return f"{layer}.weight"
 
 
 STAGE = Stage("merge", "merge the adapter into the base's 16-bit weights", inputs, perform)

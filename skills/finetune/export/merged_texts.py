@@ -1,4 +1,4 @@
-"""What a merged model has besides weights: settings, tokenizer and chat template of its base."""
+"""Copy settings, tokenizer and chat template of a base to the merged model."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ COPIED = (
     "chat_template.jinja",
     "model.safetensors.index.json",
 )
-"""What a merged model has of its base as it is. transformers 5 would name another tokenizer class
-if it saved the tokenizer anew, and converters know tokenizers by what they make of a text."""
+"""Files copied unchanged. transformers 5 would name another tokenizer class if it saved the
+tokenizer again, and converters recognize tokenizers by their output."""
 
 
 def copy_texts(base: Path, folder: Path) -> None:
-    """Copy what is no weight: settings, tokenizer, chat template."""
+    """Copy everything except the weights."""
     for name in COPIED:
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)
@@ -35,13 +35,13 @@ def copy_texts(base: Path, folder: Path) -> None:
     template = chat_template(base)
     settings = folder / "tokenizer_config.json"
     if template and settings.is_file():
-        # transformers 5 writes it to chat_template.jinja alone, where older converters do not look.
-        told = json.loads(settings.read_text(encoding="utf-8"))
-        _write_json(settings, {**told, "chat_template": template})
+        # transformers 5 only writes it to chat_template.jinja, which older converters do not read.
+        content = json.loads(settings.read_text(encoding="utf-8"))
+        _write_json(settings, {**content, "chat_template": template})
 
 
 def _without_quantization(value: Any) -> Any:
-    """`quantization_config` taken out at every depth: converters refuse what names it."""
+    """Remove `quantization_config` at every depth: converters reject it."""
     if not isinstance(value, dict):
         return value
     return {

@@ -1,9 +1,8 @@
-"""The stage `quantize`: the GGUF in fewer bits, by llama.cpp's own library.
+"""The stage `quantize`: quantize the GGUF with llama.cpp's own library.
 
-The converter knows no Q4_K_M, whatever tutorials say of its --outtype. A mix as Q4_K_M needs rows
-of a multiple of 256 weights; a tensor with others gets a larger type instead (src/llama-quant.cpp),
-which for a small model may be most of them. So tensors are counted by their types, and the file is
-called by what was asked for.
+The converter cannot write Q4_K_M. A mix such as Q4_K_M needs rows of a multiple of 256 weights; a
+tensor with other rows gets a larger type instead (src/llama-quant.cpp), which for a small model may
+be most of them. So the manifest counts the tensors by type, and the file is named by the request.
 """
 
 from __future__ import annotations
@@ -16,30 +15,30 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import SkillFailed
+from harness.models.gguf_file import GgufFile, open_gguf
 from harness.support.cpu import available_cores
 from harness.support.optional_deps import require
 from skills.finetune.export import readback
 from skills.finetune.export.artifact_files import digest_of, need_disk
 from skills.finetune.export.llama_cpp import library_version, run_program
-from skills.finetune.export.readback import Readback
 from skills.finetune.run.run_dir import Done
 from skills.finetune.run.stage import Stage, StageContext
 
 WORKER = Path(__file__).with_name("quantize_worker.py")
 FALLBACKS = re.compile(r"(\d+) of (\d+) tensor\(s\) required fallback quantization")
 LARGEST = 0.6
-"""Bytes of the result for one of the source's at most: Q8_0, the largest type and the last of the
-fallbacks for rows of a multiple of 32, has 8.5 bits a weight of 16."""
+"""Upper bound of the result's size relative to the 16-bit source: Q8_0, the largest type and the
+last fallback for rows of a multiple of 32, has 8.5 bits per weight."""
 
 
 def inputs(context: StageContext) -> Mapping[str, Any]:
-    """The digest of the f16 GGUF, the type, and the library.
+    """Return the digest of the f16 GGUF, the type, and the library.
 
     Raises:
         UsageError: the finetune extra is missing.
         InputError: there is no f16 GGUF.
     """
-    require("gguf", "cffi")
+    require("cffi")
     return {
         "library": library_version(),
         "f16": digest_of(context.run_dir, "gguf", context.run_dir.f16),
@@ -48,43 +47,36 @@ def inputs(context: StageContext) -> Mapping[str, Any]:
 
 
 def perform(context: StageContext) -> Done:
-    """Quantize, read back, and put in place.
+    """Quantize, read back, and move into place.
 
     Raises:
         SkillFailed: the library failed, or changed more than the weights.
-        OutputError: there is no room on the disk, or it cannot be written.
-        Interrupted: the work was called off.
+        OutputError: the disk is too small, or the file cannot be written.
+        Interrupted: the run was cancelled.
     """
-    run_dir, kind = context.run_dir, context.recipe.export.quantize
-    source, target = run_dir.f16, run_dir.quantized(kind)
-    need_disk(run_dir.folder, int(source.stat().st_size * LARGEST), f"the {kind} GGUF")
-    before = readback.read(source)
-    with tempfile.TemporaryDirectory(prefix=".quantize-", dir=run_dir.folder) as temporary:
+    out, kind = context.run_dir, context.recipe.export.quantize
+    source, target = out.f16, out.quantized(kind)
+    need_disk(out.folder, int(source.stat().st_size * LARGEST), f"the {kind} GGUF")
+    before = readback.identity_of(open_gguf(source))
+    with tempfile.TemporaryDirectory(prefix=".quantize-", dir=out.folder) as temporary:
         written = Path(temporary) / target.name
-        said = _run(context, source, written)
-        after = readback.read(written, "general.file_type")
-        readback.check(after, before.identity, source.name)
+        log = _run(context, source, written)
+        after = open_gguf(written)
+        readback.check(after, before, source.name)
         _check_type(after, kind)
-        fallbacks = FALLBACKS.search(said)
+        fallbacks = FALLBACKS.search(log)
         facts = {
             "library": library_version(),
-            **after.facts,
+            **readback.facts_of(after),
             "fallbacks": int(fallbacks[1]) if fallbacks else 0,
         }
         written.replace(target)
     return Done([target], facts)
 
 
-def file_type(kind: str) -> int:
-    """The number of a type in enum llama_ftype of llama.h."""
-    from gguf import LlamaFileType
-
-    return int(LlamaFileType[f"MOSTLY_{kind}"])
-
-
 def _run(context: StageContext, source: Path, target: Path) -> str:
     kind = context.recipe.export.quantize
-    command = [sys.executable, "-P", WORKER, source, target, file_type(kind), available_cores()]
+    command = [sys.executable, "-P", WORKER, source, target, _file_type(kind), available_cores()]
     doing = f"quantizing to {kind}"
     with context.call.screen.progress(doing) as tick:
         return run_program(
@@ -96,14 +88,16 @@ def _run(context: StageContext, source: Path, target: Path) -> str:
         )
 
 
-def _check_type(found: Readback, kind: str) -> None:
-    """Raises SkillFailed where the file says that it is of another type."""
-    told = found.extra["general.file_type"]
-    if told != file_type(kind):
-        raise SkillFailed(
-            f"general.file_type is {told}, and {file_type(kind)} was asked for ({kind})",
-            where=str(found.path),
-        )
+def _file_type(kind: str) -> int:
+    """Return the number of a type in enum llama_ftype of llama.h."""
+    from gguf import LlamaFileType
+
+    return int(LlamaFileType[f"MOSTLY_{kind}"])
 
 
-STAGE = Stage("quantize", "write the model in fewer bits", inputs, perform)
+def _check_type(gguf: GgufFile, kind: str) -> None:
+    if gguf.file_type != kind:
+        raise SkillFailed(f"its type is {gguf.file_type}, not {kind}", where=str(gguf.path))
+
+
+STAGE = Stage("quantize", "quantize the model", inputs, perform)

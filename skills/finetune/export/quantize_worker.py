@@ -1,8 +1,8 @@
-"""One quantization in a process of its own: the library writes to C's stderr, and may abort.
+"""Quantize one file in a separate process: the library writes to stderr, and may abort.
 
     python -P quantize_worker.py SOURCE TARGET FTYPE THREADS
 
-It imports nothing of this package, so that it runs as a file, wherever the package is.
+It imports nothing of this package, so it runs as a file, wherever the package is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 
 
 def main(arguments: list[str]) -> int:
-    """Quantize as llama.h's `llama_model_quantize` does; FTYPE is a number of enum llama_ftype."""
+    """Call `llama_model_quantize` of llama.h; FTYPE is a number of enum llama_ftype."""
     from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
 
     source, target, ftype, threads = arguments

@@ -1,14 +1,13 @@
-"""Whether a GGUF says what the model it was made of says: greedy, prompt by prompt, token by token.
+"""Compare the greedy answers of a GGUF with those of its source model, token by token.
 
-What "the same" means here. Two programs that add up the same numbers in another order, or round
-them at other places, get logits that differ a little; where two tokens are almost as likely, the
-greedy choice may fall on either, and from there on the texts part for good without either being
-wrong. So texts are not compared as wholes. The engine writes its greedy text; transformers reads it
-and says at each token which one it would have taken after what stands before. If that is always the
-engine's, the greedy texts are equal, token for token. If it is another one, the two part there, and
-it is a near tie where transformers finds the engine's token less likely by no more than `NEAR_TIE`
-in logits. A parting that is no near tie is a fault of the conversion: a wrong template, tokenizer,
-scale, or a permuted matrix gives gaps of whole logits.
+Two programs that add the same numbers in another order, or round at other places, compute slightly
+different logits; if two tokens are almost equally likely, the greedy choice may be either, and from
+there on the texts differ without either being wrong. So whole texts are not compared. The engine
+generates greedily; transformers reads the result and reports, at each token, which token it would
+have chosen after the same text. If that is always the engine's token, the greedy texts are equal.
+Otherwise it is a near tie if transformers' logit for the engine's token is at most `NEAR_TIE`
+below that of its own choice. A larger gap is a conversion fault: a wrong template, tokenizer or
+scale, or a permuted matrix, gives gaps of whole logits.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Any
 
 from harness.errors import SkillFailed
 from skills.finetune.data.annotation_pairs import format_annotation_prompt, format_annotation_system
-from skills.finetune.formats.stored_weights import FLOATS, read_weights
+from skills.finetune.formats.safetensors_files import read_weights
 from skills.finetune.run.hardware import available_memory
 from skills.finetune.run.stage import StageContext
 from skills.nanda.framework import Framework
@@ -34,23 +33,25 @@ ABSTRACTS = (
     "It is unknown why ice on power lines breaks off all at once. We film 60 spans in a wind "
     "tunnel and show that torsion, not weight, comes first.",
 )
-"""Invented."""
+"""Invented abstracts."""
 TOKENS = 48
-"""Of each answer."""
+"""Tokens of each answer."""
 CONTEXT = 2048
 NEAR_TIE = 0.25
-"""Logits. SmolLM2 in float32 and its f16 GGUF differed by 0.01 at most in the logarithm of
-probability of 144 tokens; where transformers computes in bfloat16 it is more."""
+"""In logits. SmolLM2 in float32 and its f16 GGUF differed by at most 0.01 in the log probability of
+144 tokens; the difference is larger where transformers computes in bfloat16."""
+CONTINUATION = 8
+"""Tokens shown of either text where they differ."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parting:
-    """Where transformers would have gone on otherwise.
+class Divergence:
+    """A point at which transformers would have continued differently.
 
     Attributes:
-        prompt, token: which prompt, and which token of its answer, from 0.
-        gap: by how many logits transformers prefers its own token.
-        engine, transformers: how either goes on.
+        prompt, token: the numbers of the prompt and of the answer's token, from 0.
+        gap: difference of the logits of the two tokens.
+        engine, transformers: the continuations.
     """
 
     prompt: int
@@ -62,36 +63,30 @@ class Parting:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How two ways of running a model compare.
+    """The result of a comparison.
 
     Attributes:
-        tokens: that the engine has written.
-        equal: share of them that transformers would have written as well.
-        largest_gap: of all partings, in logits; 0 without any.
-        largest_difference: between the two logarithms of probability of a token that the engine
-            has written: how near the numbers are, where the texts are equal.
-        first: the first parting of the prompt with the largest one; None without any.
-        dtype: what transformers computed in.
-        skipped: why nothing was compared; "" if it was.
+        tokens: the number of tokens that the engine generated.
+        equal: the share of them that transformers would have chosen too.
+        largest_gap: of all divergences, in logits; 0 without any.
+        largest_difference: between the two log probabilities of a generated token.
+        first: the first divergence of the prompt with the largest gap.
+        dtype: the type in which transformers computed.
+        skipped: why nothing was compared, or "".
     """
 
     tokens: int = 0
     equal: float = 0.0
     largest_gap: float = 0.0
     largest_difference: float = 0.0
-    first: Parting | None = None
+    first: Divergence | None = None
     dtype: str = ""
     skipped: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the engine has written.
-
-    Attributes:
-        prompt, tokens: of the prompt and of the answer.
-        logprobs: natural logarithm of the probability of each token of the answer.
-    """
+    """The tokens of a prompt and of the engine's answer, with the answer's log probabilities."""
 
     prompt: list[int]
     tokens: list[int]
@@ -102,29 +97,29 @@ def compare(context: StageContext, merged: Path, gguf: Path) -> Comparison:
     """Compare a merged model with its f16 GGUF on fixed prompts.
 
     Raises:
-        SkillFailed: they part where it is no near tie, or count a prompt's tokens otherwise.
+        SkillFailed: they differ by more than a near tie, or tokenize a prompt differently.
         ModelUnavailable: the engine cannot load the GGUF.
     """
     dtype = fitting_dtype(merged, available_memory())
     if dtype is None:
-        return Comparison(skipped="the memory does not hold the model twice")
-    with context.call.screen.progress("comparing the GGUF with what it was made of") as tick:
-        tick("the engine writes")
-        answers = _answers(merged, gguf, prompts(context.framework))
-        tick("transformers reads")
+        return Comparison(skipped="not enough memory for two copies of the model")
+    with context.call.screen.progress("comparing the GGUF with the merged model") as tick:
+        tick("generating with the engine")
+        answers = _generate(merged, gguf, prompts(context.framework))
+        tick("reading with transformers")
         found = read_along(merged, answers, dtype)
     if found.largest_gap > NEAR_TIE and found.first is not None:
         raise SkillFailed(
-            f"the GGUF goes on with {found.first.engine!r} where transformers goes on with "
-            f"{found.first.transformers!r}, by {found.largest_gap:.2f} logits",
+            f"the GGUF continues with {found.first.engine!r} where transformers continues with "
+            f"{found.first.transformers!r}, a gap of {found.largest_gap:.2f} logits",
             where=str(gguf),
-            hint="The conversion has changed the model; another --llama-cpp may know it better.",
+            hint="The conversion changed the model; try a newer llama.cpp with --llama-cpp.",
         )
     return found
 
 
 def prompts(framework: Framework) -> list[list[dict[str, str]]]:
-    """The conversations that are compared: what /annotate would send."""
+    """Return the conversations that are compared, as /annotate would send them."""
     return [
         [
             {"role": "system", "content": format_annotation_system(framework)},
@@ -135,13 +130,12 @@ def prompts(framework: Framework) -> list[list[dict[str, str]]]:
 
 
 def fitting_dtype(merged: Path, memory: int | None) -> str | None:
-    """What transformers can compute in, beside the engine: float32, or else the model's own type.
+    """Return "float32" or "auto" (the model's own type), whichever fits beside the engine.
 
     Args:
-        memory: bytes that can be had; None: unknown, and taken to be enough.
+        memory: available bytes; None is taken to be enough.
     """
-    stored = read_weights(merged).tensors.values()
-    weights = sum((one.end - one.start) // FLOATS.get(one.dtype, 2) for one in stored)
+    weights = read_weights(merged).count
     for dtype, size in (("float32", 4), ("auto", 2)):
         if memory is None or (size + 2) * weights * 1.2 < memory:
             return dtype
@@ -149,7 +143,7 @@ def fitting_dtype(merged: Path, memory: int | None) -> str | None:
 
 
 def read_along(folder: Path, answers: Sequence[Answer], dtype: str) -> Comparison:
-    """What transformers would have written at each token of these answers."""
+    """Compare answers with the choices of transformers at each of their tokens."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
@@ -158,27 +152,26 @@ def read_along(folder: Path, answers: Sequence[Answer], dtype: str) -> Compariso
     tokens = equal = 0
     largest, difference, first = 0.0, 0.0, None
     for number, answer in enumerate(answers):
-        gaps, logprobs = _judged(model, answer)
-        parted = [index for index, gap in enumerate(gaps) if gap > 0]
+        gaps, logprobs = _evaluate(model, answer)
+        diverged = [index for index, gap in enumerate(gaps) if gap > 0]
         tokens += len(answer.tokens)
-        equal += len(answer.tokens) - len(parted)
+        equal += len(answer.tokens) - len(diverged)
         pairs = zip(logprobs, answer.logprobs, strict=True)
-        difference = max([difference, *(abs(theirs - its) for theirs, its in pairs)])
-        if parted and max(gaps) > largest:
-            largest, at = max(gaps), parted[0]
-            own = _continuation(model, answer.prompt + answer.tokens[:at])
-            its = answer.tokens[at : at + len(own)]
-            first = Parting(
-                number, at, round(gaps[at], 4), tokenizer.decode(its), tokenizer.decode(own)
+        difference = max([difference, *(abs(one - other) for one, other in pairs)])
+        if diverged and max(gaps) > largest:
+            largest, at = max(gaps), diverged[0]
+            ours = _continue(model, answer.prompt + answer.tokens[:at], CONTINUATION)
+            engines = answer.tokens[at : at + CONTINUATION]
+            first = Divergence(
+                number, at, round(gaps[at], 4), tokenizer.decode(engines), tokenizer.decode(ours)
             )
     share = round(equal / tokens, 4) if tokens else 0.0
     computed = str(model.dtype).removeprefix("torch.")
     return Comparison(tokens, share, round(largest, 4), round(difference, 4), first, computed)
 
 
-def _judged(model: Any, answer: Answer) -> tuple[list[float], list[float]]:
-    """For each token of an answer: by how many logits another one is the best, 0 where it is the
-    best itself; and the logarithm of its probability."""
+def _evaluate(model: Any, answer: Answer) -> tuple[list[float], list[float]]:
+    """Return, for each token of an answer, the gap to the best logit and the log probability."""
     import torch
 
     whole, written = torch.tensor([answer.prompt + answer.tokens]), torch.tensor(answer.tokens)
@@ -189,8 +182,8 @@ def _judged(model: Any, answer: Answer) -> tuple[list[float], list[float]]:
     return gaps.tolist(), (own - logits.logsumexp(dim=-1)).tolist()
 
 
-def _continuation(model: Any, ids: list[int], count: int = 8) -> list[int]:
-    """The next tokens, greedily; each by a whole forward pass, since there are few."""
+def _continue(model: Any, ids: list[int], count: int) -> list[int]:
+    """Generate greedily, with a whole forward pass for each token."""
     import torch
 
     found = list(ids)
@@ -200,18 +193,20 @@ def _continuation(model: Any, ids: list[int], count: int = 8) -> list[int]:
     return found[len(ids) :]
 
 
-def _answers(
+def _generate(
     merged: Path, gguf: Path, conversations: Sequence[list[dict[str, str]]]
 ) -> list[Answer]:
-    """The engine's greedy answers to the prompts that transformers' template makes.
+    """Return the engine's greedy answers to prompts rendered with transformers' template.
 
     Raises:
-        SkillFailed: the engine splits a prompt into other tokens, with its own template or with
-            that of transformers.
+        SkillFailed: the engine tokenizes a prompt differently, with its own template or with that
+            of transformers.
     """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(merged, local_files_only=True)
+    thinking = {"chat_template_kwargs": {"enable_thinking": False}}
+    generation = {"n_predict": TOKENS, "temperature": 0, "n_probs": 1, "cache_prompt": False}
     answers = []
     with _engine(gguf) as (server, port):
         for conversation in conversations:
@@ -219,29 +214,19 @@ def _answers(
                 conversation, tokenize=False, add_generation_prompt=True, enable_thinking=False
             )
             ids = tokenizer.encode(prompt, add_special_tokens=False)
-            thinking = {"chat_template_kwargs": {"enable_thinking": False}}
             own = port.count_tokens({"messages": conversation, **thinking})
-            told = server.handle_completions(
-                {
-                    "prompt": prompt,
-                    "n_predict": TOKENS,
-                    "temperature": 0,
-                    "n_probs": 1,
-                    "cache_prompt": False,
-                }
-            )
-            for how, count in (("its own", own), ("that", told["usage"]["prompt_tokens"])):
+            reply = server.handle_completions({"prompt": prompt, **generation})
+            for which, count in (("its own", own), ("that", reply["usage"]["prompt_tokens"])):
                 if count != len(ids):
                     raise SkillFailed(
-                        f"a prompt of {len(ids)} tokens has {count} for the engine, under {how} "
+                        f"a prompt of {len(ids)} tokens has {count} in the engine, with {which} "
                         "chat template",
                         where=str(gguf),
-                        hint="Tokenizer or chat template of the GGUF are not those of the base.",
+                        hint="Tokenizer or chat template of the GGUF differ from the base's.",
                     )
-            (choice,) = told["choices"]
-            told = choice["logprobs"]["content"]
-            tokens = [one["id"] for one in told]
-            answers.append(Answer(ids, tokens, [one["logprob"] for one in told]))
+            written = reply["choices"][0]["logprobs"]["content"]
+            tokens = [one["id"] for one in written]
+            answers.append(Answer(ids, tokens, [one["logprob"] for one in written]))
     return answers
 
 

@@ -1,7 +1,7 @@
-"""The model that is tuned: found where the recipe says, checked, and known by a digest.
+"""Find and check the base of a recipe, and compute the digest that identifies it.
 
 A recipe names a folder as transformers saves it, a model of the hub that is in the local cache, or
-a GGUF of the registry. The last is unpacked into such a folder once, in the cache of the harness.
+a GGUF of the registry, which is unpacked once into such a folder in the cache of the harness.
 """
 
 from __future__ import annotations
@@ -17,25 +17,18 @@ from harness.models.schema import FileEntry, ServeEntry
 from harness.models.weights import FileStore
 from harness.runs import targets
 from harness.support.optional_deps import require
-from skills.finetune.model import shapes as base_shapes
-from skills.finetune.model.facts import BaseFacts
-from skills.finetune.model.folder import (
-    AS_SAVED,
-    blob_name,
-    chat_template,
-    is_whole,
-    template_sha256,
-    weight_files,
-)
+from skills.finetune.formats.safetensors_files import AS_SAVED, read_weights
+from skills.finetune.model.facts import BaseFacts, of_config, of_gguf
+from skills.finetune.model.folder import chat_template, is_whole, read_config, template_sha256
 from skills.finetune.model.gguf_folder import FORMAT, differing, unpack
 from skills.finetune.run.run_dir import partial
 from skills.finetune.run.stage import StageContext
 from skills.nanda.framework import sha256_of
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
-SMALL = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
+SMALL_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 CONTEXT = 512
-"""Of the engine that counts the tokens of probes."""
+"""Context of the engine that counts the tokens of the probes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +36,10 @@ class Base:
     """A base that is ready to be loaded.
 
     Attributes:
-        folder: config.json, weights as .safetensors, tokenizer.json, a chat template.
-        name: as the recipe names it.
-        digest: sha256 that changes with anything that is read of it; of a GGUF, with its bytes.
-        source: where it is from, as a clause for people.
+        folder: with config.json, weights as .safetensors, tokenizer.json and a chat template.
+        name: as in the recipe.
+        digest: SHA-256 of all files that are read; for a GGUF, of its bytes.
+        source: where it comes from, as a clause for people.
     """
 
     folder: Path
@@ -56,63 +49,64 @@ class Base:
 
 
 def open_base(context: StageContext) -> Base:
-    """The base of the recipe, unpacked where it is a GGUF.
+    """Return the base of the recipe, unpacking it if it is a GGUF.
 
     Raises:
-        InputError: it is not on this machine, lacks a file, or is of a kind that cannot be tuned.
-        ModelError: it is a file of the registry that cannot be fetched or is another one.
+        InputError: it is not on this machine, lacks a file, or its type cannot be tuned.
+        ModelError: it is a file of the registry that cannot be fetched or has another digest.
         UsageError: it must be unpacked, and the finetune extra is not installed.
     """
     name = context.recipe.base
     if name in context.call.models.registry.files:
-        return _from_gguf(context, name)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+        return _open_gguf_base(context, name)
+    if (folder := _folder_of(name)) is None:
+        raise InputError(
+            f"the base {name!r} is not on this machine",
+            hint=_download_hint(name)
+            if HUB_ID.match(name)
+            else "`base` is a folder, a model of the hub (owner/name), or a file of the registry.",
+        )
+    if Path(name).expanduser().is_dir():
         return Base(folder, name, _checked_digest(context, folder), f"the folder {folder}")
-    snapshot = _snapshot(name)
-    if snapshot is None:
-        raise _absent(name)
-    digest = _checked_digest(context, snapshot, _fetching(name))
-    return Base(snapshot, name, digest, f"the hub, revision {snapshot.name[:12]}")
+    digest = _checked_digest(context, folder, _download_hint(name))
+    return Base(folder, name, digest, f"the hub, revision {folder.name[:12]}")
 
 
 def describe(context: StageContext) -> BaseFacts | None:
-    """The shapes of the recipe's base, without torch; None where it is not on this machine.
+    """Return the shapes of the recipe's base without torch, or None if it is not on this machine.
 
-    Nothing is fetched, and its weights need not be there.
+    Nothing is fetched, and the weights need not be present.
 
     Raises:
-        InputError: it is there and cannot be a base.
+        InputError: it exists and cannot be a base.
     """
     name = context.recipe.base
     if name in context.call.models.registry.files:
-        return _describe_gguf(context, name)
-    folder, source = Path(name).expanduser(), "its config.json"
-    if not folder.is_dir():
-        snapshot = _snapshot(name)
-        if snapshot is None:
+        if (unpacked := _unpacked_folder_of(context, name)) is None:
             return None
-        folder, source = snapshot, "its config.json in the hub's cache"
-    config = base_shapes.read_config(folder)
-    return base_shapes.of_config(config, name, source, str(folder / "config.json"))
+        if not (unpacked / "config.json").is_file():
+            return of_gguf(context.files.path(name), name, "its GGUF")
+        return of_config(read_config(unpacked), name, "its GGUF", str(unpacked))
+    if (folder := _folder_of(name)) is None:
+        return None
+    is_local = Path(name).expanduser().is_dir()
+    source = "its config.json" if is_local else "its config.json in the hub's cache"
+    return of_config(read_config(folder), name, source, str(folder / "config.json"))
 
 
-def at_hand(context: StageContext) -> Path | None:
-    """The folder that the tokenizer of the recipe's base can be read from; None where there is none
-    on this machine yet. Nothing is fetched or unpacked."""
-    name, registry = context.recipe.base, context.call.models.registry
-    folder: Path | None = Path(name).expanduser()
-    if name in registry.files:
-        files = FileStore(registry.files, context.cache, context.call.screen.notice)
-        there = files.missing(name) is None and not files.to_fetch(name)
-        folder = unpacked_folder(context.cache, files.digest(name)) if there else None
-    elif folder is None or not folder.is_dir():
-        folder = _snapshot(name)
+def tokenizer_folder(context: StageContext) -> Path | None:
+    """Return the folder with the tokenizer of the recipe's base, or None if there is none yet.
+
+    Nothing is fetched or unpacked.
+    """
+    name = context.recipe.base
+    is_gguf = name in context.call.models.registry.files
+    folder = _unpacked_folder_of(context, name) if is_gguf else _folder_of(name)
     return folder if folder is not None and (folder / "tokenizer.json").is_file() else None
 
 
-def open_tokenizer(base: Base) -> Any:
-    """The tokenizer of a base, as transformers has it; torch is not needed.
+def open_tokenizer(folder: Path) -> Any:
+    """Load the tokenizer of a base with transformers; torch is not needed.
 
     Raises:
         UsageError: transformers is not installed.
@@ -120,26 +114,54 @@ def open_tokenizer(base: Base) -> Any:
     require("transformers")
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(base.folder, local_files_only=True)
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def unpacked_folder(cache: Path, digest: str) -> Path:
+    """Return the folder into which `open_base` unpacks the GGUF with this SHA-256."""
+    return cache / "bases" / f"{digest[:16]}-{FORMAT}"
+
+
+def _folder_of(name: str) -> Path | None:
+    """Return the folder that a base names, its snapshot in the hub's cache, or None."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if not HUB_ID.match(name) or importlib.util.find_spec("huggingface_hub") is None:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json")
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _unpacked_folder_of(context: StageContext, file_id: str) -> Path | None:
+    """Return the folder of a GGUF of the registry, unpacked or not; None if it is not here."""
+    files = context.files
+    if files.missing(file_id) is not None or files.to_fetch(file_id):
+        return None
+    return unpacked_folder(context.cache, files.digest(file_id))
 
 
 def _checked_digest(context: StageContext, folder: Path, hint: str = AS_SAVED) -> str:
-    """The digest of a folder that has all that a base needs.
+    """Return the digest of a folder that has all files a base needs.
 
     Raises:
-        InputError: it has not, or its weights are damaged.
+        InputError: a file is missing, or the weights are damaged.
     """
-    base_shapes.read_config(folder)
-    weights = weight_files(folder, hint)
+    read_config(folder)
+    weights = read_weights(folder, hint).files
     if not (folder / "tokenizer.json").is_file():
         raise InputError("has no tokenizer.json", where=str(folder), hint=hint)
     if not chat_template(folder):
         raise InputError(
             "has no chat template",
             where=str(folder),
-            hint="Take the model that was tuned to chat: its name mostly ends in -Instruct.",
+            hint="Use the model that was tuned to chat: its name usually ends in -Instruct.",
         )
-    known = {name: targets.digest(folder / name) for name in SMALL if (folder / name).is_file()}
+    known = {
+        name: targets.digest(folder / name) for name in SMALL_FILES if (folder / name).is_file()
+    }
     known["chat template"] = template_sha256(folder)
     store = FileStore(
         {path.name: FileEntry(path=str(path.resolve())) for path in weights},
@@ -149,25 +171,26 @@ def _checked_digest(context: StageContext, folder: Path, hint: str = AS_SAVED) -
     with context.call.screen.progress("reading the base") as tick:
         for path in weights:
             tick(path.name)
-            known[path.name] = blob_name(path) or store.digest(path.name)
+            real = path.resolve()
+            is_blob = real.parent.name == "blobs" and len(real.name) == 64  # named by its SHA-256
+            known[path.name] = real.name if is_blob else store.digest(path.name)
     return sha256_of(known)
 
 
-def _from_gguf(context: StageContext, file_id: str) -> Base:
+def _open_gguf_base(context: StageContext, file_id: str) -> Base:
     from filelock import FileLock
 
-    screen = context.call.screen
+    files, screen = context.files, context.call.screen
     entry = context.call.models.registry.files[file_id]
     if entry.sha256 is None or not is_whole(unpacked_folder(context.cache, entry.sha256)):
-        require("torch", "transformers", "gguf")  # before anything is fetched
-    files = FileStore(context.call.models.registry.files, context.cache, screen.notice)
+        require("torch", "transformers")  # before anything is fetched
     gguf, digest = files.ensure(file_id), files.digest(file_id)
     folder = unpacked_folder(context.cache, digest)
     if not is_whole(folder):
-        base_shapes.of_gguf(gguf, file_id, "")  # refuses what cannot be a base
+        of_gguf(gguf, file_id, "")  # refuses what cannot be a base
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")), screen.progress(f"unpacking {file_id}"):
-            if not is_whole(folder):  # another process has done it while this one waited
+            if not is_whole(folder):  # another process may have unpacked it meanwhile
                 with partial(folder) as temporary:
                     unpack(gguf, temporary)
                     _check_tokenizer(files, file_id, temporary)
@@ -175,23 +198,16 @@ def _from_gguf(context: StageContext, file_id: str) -> Base:
     return Base(folder, file_id, identity, f"the GGUF {file_id}, sha256 {digest[:12]}")
 
 
-def unpacked_folder(cache: Path, digest: str) -> Path:
-    """Where `open_base` keeps what it unpacked of the GGUF of this sha256."""
-    return cache / "bases" / f"{digest[:16]}-{FORMAT}"
-
-
 def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
-    """Hold the unpacked tokenizer and template against the engine, which answers with the GGUF's.
+    """Compare the unpacked tokenizer and template with those of the engine.
 
     Raises:
-        InputError: the engine would read a prompt otherwise than it was trained on.
+        InputError: the engine tokenizes a prompt differently than training would.
     """
-    from transformers import AutoTokenizer
-
     from harness.models.backends.base import Message, Request
     from harness.models.backends.llamacpp import LlamaCppBackend
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = open_tokenizer(folder)
 
     def unpacked(text: str) -> int:
         prompt = tokenizer.apply_chat_template(
@@ -202,8 +218,9 @@ def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
         )
         return len(tokenizer.encode(prompt, add_special_tokens=False))
 
-    entry = ServeEntry(backend="llamacpp", gguf=file_id, context=CONTEXT)
-    model = LlamaCppBackend(files).load(entry)
+    model = LlamaCppBackend(files).load(
+        ServeEntry(backend="llamacpp", gguf=file_id, context=CONTEXT)
+    )
     try:
         text = differing(
             unpacked, lambda text: model.count_tokens(Request((Message("user", text),)))
@@ -212,43 +229,11 @@ def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
         model.close()
     if text is not None:
         raise InputError(
-            f"its tokenizer cannot be unpacked: the engine splits {text[:30]!r} otherwise",
+            f"its tokenizer cannot be unpacked: the engine splits {text[:30]!r} differently",
             where=file_id,
-            hint="Take the same model as a folder of transformers.",
+            hint="Use the same model as a folder of transformers.",
         )
 
 
-def _describe_gguf(context: StageContext, file_id: str) -> BaseFacts | None:
-    files = FileStore(context.call.models.registry.files, context.cache, context.call.screen.notice)
-    if files.missing(file_id) is not None or files.to_fetch(file_id):
-        return None
-    folder = unpacked_folder(context.cache, files.digest(file_id))
-    if (folder / "config.json").is_file():
-        config = base_shapes.read_config(folder)
-        return base_shapes.of_config(config, file_id, "its GGUF", str(folder))
-    if importlib.util.find_spec("gguf") is None:
-        return None
-    return base_shapes.of_gguf(files.path(file_id), file_id, "its GGUF")
-
-
-def _snapshot(name: str) -> Path | None:
-    """The folder of a model in the hub's cache on this machine; None if it is not there."""
-    if not HUB_ID.match(name) or importlib.util.find_spec("huggingface_hub") is None:
-        return None
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(name, "config.json")
-    return Path(found).parent if isinstance(found, str) else None
-
-
-def _absent(name: str) -> InputError:
-    if HUB_ID.match(name):
-        return InputError(f"the base {name} is not on this machine", hint=_fetching(name))
-    return InputError(
-        f"there is no base {name!r}",
-        hint="`base` is a folder, a model of the hub (owner/name), or a file of the registry.",
-    )
-
-
-def _fetching(name: str) -> str:
-    return f"`hf download {name}` fetches it into the local cache."
+def _download_hint(name: str) -> str:
+    return f"`hf download {name}` downloads it into the local cache."

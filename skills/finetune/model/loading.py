@@ -1,4 +1,4 @@
-"""The base as it is trained over: quantized, frozen, and with a fresh adapter."""
+"""Load the base for training: quantized, frozen, and with a new adapter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skills.finetune.run.recipe import Recipe, overridden
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Leave out what torch, transformers, peft and bitsandbytes warn of: no user can act on it."""
+    """Hide warnings of torch, transformers, peft and bitsandbytes that users cannot act on."""
     logger = logging.getLogger("bitsandbytes")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -28,53 +28,52 @@ def quiet() -> Iterator[None]:
 
 
 def device_kind() -> str:
-    """Where it is computed: "cuda" where there is a GPU, else "cpu"."""
+    """Return "cuda" if there is a GPU, else "cpu"."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def settled(recipe: Recipe, notify: Callable[[str], None]) -> Recipe:
-    """The recipe with a type that this machine computes in at a bearable speed.
+    """Return the recipe with a compute type that is fast on this machine.
 
-    A CPU without AVX-512 has no bfloat16: oneDNN leaves it to plain loops, which took 9 times as
-    long as float32 forwards and 47 times backwards (400 x 576 by 576 x 1536, an EPYC with AVX2).
+    On a CPU without AVX-512, oneDNN computes bfloat16 in plain loops, which took 9 times as long
+    as float32 forwards and 47 times backwards (400 x 576 by 576 x 1536, an EPYC with AVX2).
 
     Args:
-        notify: told of a change.
+        notify: called with a message if the type is changed.
     """
     import torch
 
     wanted = recipe.quantization.compute
     if torch.cuda.is_available():
         can = wanted != "bfloat16" or torch.cuda.is_bf16_supported(including_emulation=False)
-        other, lacking = "float16", "this GPU has no bfloat16"
+        other, lacking = "float16", "this GPU does not support bfloat16"
     else:
         fast = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
         can = wanted == "float32" or (wanted == "bfloat16" and fast)
-        other, lacking = "float32", f"this CPU has no {wanted}"
+        other, lacking = "float32", f"this CPU does not support {wanted} efficiently"
     if can:
         return recipe
-    notify(f"{lacking}, so that it is computed in {other}")
+    notify(f"{lacking}: computing in {other}")
     return overridden(recipe, {"quantization.compute": other})
 
 
 @quiet()
 def load_model(folder: Path, recipe: Recipe, *, adapted: bool = True) -> Any:
-    """The base with an adapter that changes nothing yet; only the adapter is trained.
+    """Load the base with an adapter whose output is still zero; only the adapter is trainable.
 
-    What peft's `prepare_model_for_kbit_training` does is done here but for one thing: it also casts
-    every weight that is not quantized to float32. For a 7B model those are two matrices of the
-    vocabulary, 4.4 GB instead of 2.2. The norms compute in float32 in any case, and the adapter's
-    own weights are float32.
+    This does what peft's `prepare_model_for_kbit_training` does, except that weights which are not
+    quantized are not cast to float32: for a 7B model these are two matrices of the vocabulary,
+    4.4 GB instead of 2.2. Norms compute in float32 in any case, and the adapter is float32.
 
     The adapter's weights are drawn from torch's generator, which is seeded here.
 
     Args:
-        adapted: with the adapter; else the base alone.
+        adapted: False to load the base alone.
 
     Raises:
-        InputError: there is no such layer as the recipe names, or the folder holds no model.
+        InputError: a layer that the recipe names does not exist, or the folder has no model.
     """
     import torch
     from transformers import AutoModelForCausalLM, set_seed
@@ -98,7 +97,7 @@ def load_model(folder: Path, recipe: Recipe, *, adapted: bool = True) -> Any:
     model.config.use_cache = False
     model.requires_grad_(False)
     if recipe.training.checkpointing:
-        # The first is the newer name. Without reentrance no input needs a gradient.
+        # The first is the newer name. Non-reentrant: no input needs a gradient.
         enable = getattr(model, "activation_checkpointing_enable", None)
         (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
     set_seed(recipe.training.seed)
@@ -106,7 +105,7 @@ def load_model(folder: Path, recipe: Recipe, *, adapted: bool = True) -> Any:
 
 
 def _quantization(recipe: Recipe) -> Any:
-    """None, or NF4 with all its settings: bitsandbytes' own are fp4 and float32."""
+    """Return None, or NF4 with all its settings: the defaults are fp4 and float32."""
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -121,10 +120,10 @@ def _quantization(recipe: Recipe) -> Any:
 
 
 def _unpack(model: Any, compute: Any) -> None:
-    """Put what NF4 made of each linear layer's weights in the layer's place.
+    """Replace each NF4 layer with a linear layer that has its dequantized weights.
 
-    bitsandbytes gives these very weights to every matrix product, so no number changes. What
-    transformers and peft know a quantized model by is taken off: to them it is a 16-bit one.
+    bitsandbytes passes the same weights to every matrix product, so no number changes. The marks of
+    a quantized model are removed, so that transformers and peft treat it as a 16-bit one.
     """
     import torch
     from bitsandbytes.functional import dequantize_4bit
@@ -146,7 +145,7 @@ def _with_adapter(model: Any, recipe: Recipe) -> Any:
 
     adapter = recipe.adapter
     targets = adapter.targets
-    # A whole number where it is one: converters read it as such.
+    # An integer if possible: converters expect one.
     alpha: Any = int(adapter.alpha) if adapter.alpha == int(adapter.alpha) else adapter.alpha
     config = LoraConfig(
         r=adapter.r,

@@ -30,7 +30,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from skills.finetune.model.adapter_layers import targets
 from skills.finetune.model.facts import BaseFacts
 from skills.finetune.run.recipe import Adapter, Quantization, Recipe
 
@@ -146,7 +145,7 @@ def _weights(facts: BaseFacts, recipe: Recipe) -> Iterator[Item]:
     which = "parameters of embedding, output, norms and biases" if packed else "parameters"
     yield Item(f"base in {compute}", rest * width, f"{rest:,} {which} x {width} bytes", held=True)
     size = facts.layers * sum(adapter_matrices(facts, recipe.adapter))
-    names = ", ".join(targets(facts, recipe.adapter))
+    names = ", ".join(facts.targets(recipe.adapter.targets))
     formula = f"{size:,} values (r {recipe.adapter.r} on {names} of {facts.layers} layers)"
     yield Item("adapter", size * TRAINED, f"{formula} x {TRAINED} bytes", held=True)
     yield Item("gradients", size * TRAINED, f"values of the adapter x {TRAINED} bytes", held=True)
@@ -177,7 +176,7 @@ def activations(
         layer += (4 * facts.hidden + queries + facts.intermediate) * width
     else:
         mask = 0 if not recipe.adapter.dropout else 1 if place == "gpu" else 4
-        names = targets(facts, recipe.adapter)
+        names = facts.targets(recipe.adapter.targets)
         layer += sum(facts.linear[name][0] for name in names) * (width + mask)
         layer += len(names) * recipe.adapter.r * width
     shape = f"{batch.rows} rows x {batch.length:,} tokens"
@@ -211,7 +210,7 @@ def adapter_matrices(facts: BaseFacts, adapter: Adapter) -> tuple[int, ...]:
     Raises:
         UsageError: the adapter names a layer that the base does not have.
     """
-    shapes = [facts.linear[name] for name in targets(facts, adapter)]
+    shapes = [facts.linear[name] for name in facts.targets(adapter.targets)]
     return tuple(adapter.r * size for shape in shapes for size in shape)
 
 

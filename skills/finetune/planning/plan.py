@@ -157,7 +157,7 @@ def plan(
     """
     machine = machine or hardware.find()
     recipe, facts = context.recipe, _facts(context)
-    start_from.opened(context, facts)
+    start_from.open_start(context, facts)
     rows = rows_of(context)
     steps = schedule(rows.count, recipe.training)
     saved = checkpoints(steps.last, recipe.training)

@@ -12,7 +12,7 @@ from harness.errors import UsageError
 from harness.runs import targets
 from harness.support.text_input import regular_file
 from skills.finetune.data.token_counts import RENDERED, open_counter
-from skills.finetune.model.bases import Base, at_hand, open_tokenizer
+from skills.finetune.model.bases import open_tokenizer, tokenizer_folder
 from skills.finetune.model.folder import chat_template, end_tokens
 from skills.finetune.planning.memory import Batch
 from skills.finetune.preparation.batches import read_prepared
@@ -114,13 +114,13 @@ def sample_of(context: StageContext, row: Example) -> Sample:
     Raises:
         InputError: the base's chat template does not fit the row.
     """
-    folder = at_hand(context)
+    folder = tokenizer_folder(context)
     installed = all(importlib.util.find_spec(name) for name in ("transformers", "jinja2"))
     if folder is None or not installed or not chat_template(folder):
         given = "".join(f"{message['content']}\n" for message in row.messages)
         return Sample(((given, False), (row.completion, True)), decoded=False)
-    renderer = Renderer(open_tokenizer(Base(folder, folder.name, "", "")), end_tokens(folder))
-    return Sample(tuple(renderer.pieces(renderer.tokens_of(row))))
+    renderer = Renderer(open_tokenizer(folder), end_tokens(folder))
+    return Sample(tuple(renderer.pieces(renderer.row_of(row))))
 
 
 def _prepared(context: StageContext) -> Rows | None:
@@ -147,7 +147,7 @@ def _prepared(context: StageContext) -> Rows | None:
         return None
     return Rows(
         tuple(len(row.input_ids) for row in prepared.train),
-        tuple(len(row.input_ids) - row.start for row in prepared.train),
+        tuple(len(row.input_ids) - row.completion_start for row in prepared.train),
         len(prepared.dev),
         0,
         f"as prepared in {context.run_dir.prepared}",
@@ -197,5 +197,5 @@ def _texts(row: Example) -> Mapping[str, str]:
 def _tokenizer(context: StageContext) -> Path | None:
     """Return the base's tokenizer.json; the embedded engine counts for a GGUF of the registry."""
     is_gguf = context.recipe.base in context.call.models.registry.files
-    folder = None if is_gguf else at_hand(context)
+    folder = None if is_gguf else tokenizer_folder(context)
     return folder and folder / "tokenizer.json"

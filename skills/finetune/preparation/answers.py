@@ -1,4 +1,4 @@
-"""Whether what a data set teaches is what `/annotate` reads: seen before hours are spent on it."""
+"""Check before training that completions have the form that `/annotate` reads."""
 
 from __future__ import annotations
 
@@ -13,24 +13,20 @@ from skills.nanda.reply_formats import TaggedForm, UnusableReply
 
 
 def check_answers(rows: Sequence[Example]) -> None:
-    """Refuse completions without the tag at which a model is stopped in use.
-
-    Raises:
-        InputError: naming the first.
-    """
+    """Raise InputError for a completion without the tag at which generation stops in use."""
     for row in rows:
         if not row.completion.rstrip().endswith(CLOSE_TAG):
             raise InputError(
-                f"its completion does not end with {CLOSE_TAG}, at which a model is stopped in use",
+                f"its completion does not end with {CLOSE_TAG}, at which generation stops in use",
                 where=row.where,
                 hint="`/finetune dataset` writes completions as `/annotate` reads them.",
             )
 
 
-def unread(rows: Sequence[Example], framework: Framework) -> Iterator[str]:
-    """A sentence about completions that `/annotate` would not take for an annotation, if any.
+def unreadable(rows: Sequence[Example], framework: Framework) -> Iterator[str]:
+    """Yield a sentence about completions that `/annotate` would not accept, if there are any.
 
-    They are no error: a recipe may have other lines between the tags.
+    They are not an error: a recipe may use other lines between the tags.
     """
     form, model = TaggedForm(framework), framework.annotation_model()
     found = []
@@ -45,6 +41,6 @@ def unread(rows: Sequence[Example], framework: Framework) -> Iterator[str]:
     if found:
         (first, why), number = found[0], len(found)
         yield (
-            f"{number:,} of the {len(rows):,} completions {'is' if number == 1 else 'are'} no "
-            f"annotation that /annotate takes; the first is {first.where} ({why})"
+            f"/annotate would not accept {number:,} of the {len(rows):,} completions; the first is "
+            f"{first.where} ({why})"
         )

@@ -1,8 +1,8 @@
-"""The prepared rows, and which of them stand together in a batch.
+"""Prepared rows, and how they are grouped into batches.
 
-Rows of like length share a batch, so that little of it is padding. The order follows from seed and
-epoch alone: a run that is resumed in the midst of an epoch goes on in the same order, however it
-got there (what transformers #40690 was about).
+Rows of similar length share a batch, so that there is little padding. The order depends only on
+seed and epoch: a run that is resumed within an epoch continues in the same order (transformers
+#40690 was about this).
 """
 
 from __future__ import annotations
@@ -14,41 +14,50 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from harness.errors import InputError
 from harness.runs import targets
+from skills.finetune.data.rows import Source
 
 GROUP = 50
-"""Batches that are sorted by length together: more of them leave less padding, and less chance."""
+"""Batches sorted by length together: more of them mean less padding, and less randomness."""
 IGNORED = -100
-"""The label of a position that no loss is taken of."""
+"""The label of a position without loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One example as tokens.
+    """One example as tokens; the loss is on `input_ids[completion_start:]`.
 
     Attributes:
-        input_ids: prompt and completion under the base's chat template, the end token last.
-        start: where the completion begins; 1 at least.
-        weight: what its tokens count in the loss against those of other rows.
-        decisions: of each token that decides whether a move is stated, its place in `input_ids`,
-            what the decision counts, and the token that says it is not.
+        input_ids: prompt and completion under the base's chat template. The last token is the end
+            token, which occurs nowhere else in the completion.
+        weight: of its tokens in the loss, relative to other rows.
+        decisions: of each token that decides whether a move is stated: its position in
+            `input_ids`, the weight of the decision (`Decisions` of the recipe), and the token that
+            means "not stated".
     """
 
     id: str
     input_ids: tuple[int, ...]
-    start: int
+    completion_start: int
     weight: float
     decisions: tuple[tuple[int, float, int], ...] = ()
+    source: Source = "gold"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.completion_start < len(self.input_ids):
+            raise ValueError(f"{self.id} has no completion")
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the stage `prepare` has left.
+    """The result of the stage `prepare`.
 
     Attributes:
         facts: prepared.json.
-        digests: sha256 of train.jsonl and dev.jsonl.
+        digests: SHA-256 of train.jsonl and dev.jsonl.
     """
 
     train: tuple[Row, ...]
@@ -62,7 +71,7 @@ class Prepared:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """sha256 of each file of the prepared data.
+    """Return the SHA-256 of each file of the prepared data.
 
     Raises:
         InputError: there is none.
@@ -74,15 +83,15 @@ def digests(folder: Path) -> dict[str, str]:
         raise InputError(
             f"there is no prepared data: {exc.strerror or exc}",
             where=str(folder),
-            hint="`/finetune prepare` makes it.",
+            hint="`/finetune prepare` writes it.",
         ) from exc
 
 
 def read_prepared(folder: Path) -> Prepared:
-    """Read the rows.
+    """Read the prepared data.
 
     Raises:
-        InputError: there are none, or one of them cannot be trained on.
+        InputError: there is none, or a row cannot be trained on.
     """
     found = digests(folder)
     path = folder / "prepared.json"
@@ -91,7 +100,7 @@ def read_prepared(folder: Path) -> Prepared:
         int(facts["pad_token_id"])
     except (ValueError, KeyError, TypeError) as exc:
         raise InputError(
-            f"cannot be read: {exc!r}", where=str(path), hint="`/finetune prepare` makes it anew."
+            f"cannot be read: {exc!r}", where=str(path), hint="`/finetune prepare` writes it again."
         ) from exc
     train = tuple(_rows(folder / "train.jsonl"))
     if not train:
@@ -100,17 +109,17 @@ def read_prepared(folder: Path) -> Prepared:
 
 
 def order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[list[int]]:
-    """The batches of an epoch, as numbers of rows.
+    """Return the batches of an epoch, as row numbers.
 
-    The rows are shuffled, sorted by length within groups of `GROUP` batches, cut into batches, and
-    the batches shuffled. The heaviest batch of the first epoch comes first, so that memory that
-    does not suffice is found at once and not after hours.
+    The rows are shuffled, sorted by length within groups of `GROUP` batches and cut into batches,
+    which are shuffled. The largest batch of the first epoch comes first, so that too little memory
+    is found at once and not after hours.
 
     Args:
         lengths: tokens of each row.
-        batch: rows in a batch; one batch may have fewer.
+        batch: rows per batch; one batch may have fewer.
     """
-    chance = random.Random(f"{seed}:{epoch}")  # noqa: S311 - shuffles, and keeps no secret
+    chance = random.Random(f"{seed}:{epoch}")  # noqa: S311 - not used for secrets
     rows = list(range(len(lengths)))
     chance.shuffle(rows)
     size = GROUP * batch
@@ -126,8 +135,16 @@ def order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[lis
     return batches
 
 
+def padding(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> int:
+    """Return the number of padding tokens in batches of rows."""
+    return sum(
+        max(lengths[row] for row in rows) * len(rows) - sum(lengths[row] for row in rows)
+        for rows in batches
+    )
+
+
 class Batches:
-    """A batch sampler: the batches of `epoch`, which whoever trains sets before each one."""
+    """A batch sampler for the batches of `epoch`, which the trainer sets."""
 
     def __init__(self, rows: Sequence[Row], batch: int, seed: int) -> None:
         self.lengths = [len(row.input_ids) for row in rows]
@@ -144,25 +161,24 @@ class Batches:
     @property
     def padding(self) -> float:
         """The share of padding in the batches of the first epoch."""
-        batches = order(self.lengths, self.batch, self.seed, 0)
-        cells = sum(max(self.lengths[row] for row in rows) * len(rows) for rows in batches)
-        return 1 - sum(self.lengths) / cells
+        wasted = padding(order(self.lengths, self.batch, self.seed, 0), self.lengths)
+        return wasted / (wasted + sum(self.lengths))
 
 
 def by_length(rows: Sequence[Row], batch: int) -> list[list[int]]:
-    """Batches for measuring, where the order does not matter."""
+    """Return batches for evaluation, where the order does not matter."""
     ordered = sorted(range(len(rows)), key=lambda row: len(rows[row].input_ids))
     return [ordered[begin : begin + batch] for begin in range(0, len(ordered), batch)]
 
 
 def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
-    """A batch of B rows as tensors, padded on the right to the longest, T tokens.
+    """Return B rows as tensors, padded on the right to the longest, T tokens.
 
-    Labels go by position, so that `pad` may be the end token.
+    Labels depend on the position, so that `pad` may be the end token.
 
     Returns: input_ids, attention_mask and labels, int64 of B x T; weights, float32 of B x T, 0
-        where there is no label; deciding, float32 of B x T, what a decision counts, 0 where there
-        is none; and not_stated, int64 of B x T, the token that says so.
+        without a label; deciding, float32 of B x T, the weight of a decision, 0 without one; and
+        not_stated, int64 of B x T, the token that means so.
     """
     import torch
 
@@ -177,8 +193,8 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
         tokens = torch.tensor(row.input_ids)
         input_ids[place, :length] = tokens
         attention_mask[place, :length] = 1
-        labels[place, row.start : length] = tokens[row.start :]
-        weights[place, row.start : length] = row.weight
+        labels[place, row.completion_start : length] = tokens[row.completion_start :]
+        weights[place, row.completion_start : length] = row.weight
         for position, weight, token in row.decisions:
             deciding[place, position] = row.weight * weight
             not_stated[place, position] = token
@@ -193,32 +209,16 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
 
 
 def _rows(path: Path) -> Iterator[Row]:
+    adapter = TypeAdapter(Row)
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
-            yield _row(line, f"{path}:{number}")
-
-
-def _row(line: str, where: str) -> Row:
-    try:
-        found = json.loads(line)
-        row = Row(
-            str(found["id"]),
-            tuple(found["input_ids"]),
-            int(found["completion_start"]),
-            float(found["weight"]),
-            tuple(
-                (int(place), float(weight), int(token))
-                for place, weight, token in found.get("decisions", ())
-            ),
-        )
-    except (ValueError, KeyError, TypeError) as exc:
-        raise InputError(
-            f"is no prepared row: {exc!r}", where=where, hint="`/finetune prepare` makes it anew."
-        ) from exc
-    if not 1 <= row.start < len(row.input_ids):
-        raise InputError(f"{row.id} has no completion", where=where)
-    if row.weight <= 0:
-        raise InputError(f"{row.id} has the weight {row.weight:g}", where=where)
-    if any(not row.start <= place < len(row.input_ids) for place, *_ in row.decisions):
-        raise InputError(f"{row.id} has a decision outside its completion", where=where)
-    return row
+            try:
+                yield adapter.validate_json(line)
+            except ValidationError as exc:
+                error = exc.errors()[0]
+                name = ".".join(map(str, error["loc"]))
+                raise InputError(
+                    f"is not a prepared row: {name} {error['msg']}",
+                    where=f"{path}:{number}",
+                    hint="`/finetune prepare` writes it again.",
+                ) from exc

@@ -1,9 +1,9 @@
-"""Where a completion decides whether a move is stated: the first token of each move's text.
+"""Find where a completion decides whether a move is stated: the first token of each move's text.
 
-These are eight tokens of some two hundred, and most of the loss of each is which word a text begins
-with. So a recipe can weigh the decision itself (`recipe.Decisions`): of the token
-that "Not stated." begins with, or not. A stated move whose text begins with that token too ("Not
-much was known ...") is left out: whether it is stated is then decided by a later token.
+These are eight tokens of about two hundred, and most of the loss of each is which word a text
+starts with. So a recipe can weight the decision itself (`skills.finetune.run.recipe.Decisions`):
+whether the token is the first one of "Not stated." or another. A stated move whose text also starts
+with that token ("Not much was known ...") is left out, since a later token decides there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Decider:
     """Finds the decisions in completions.
 
     Raises:
-        UsageError: `decisions` names a move that the framework lacks.
+        UsageError: `decisions` names a move that the framework does not have.
     """
 
     framework: Framework
@@ -31,14 +31,15 @@ class Decider:
         for name in self.decisions.stated:
             if name not in self.framework.names:
                 raise UsageError(
-                    f"decisions.stated names {name!r}, which is no move of {self.framework.name}",
+                    f"decisions.stated names {name!r}, which is not a move of "
+                    f"{self.framework.name}",
                     hint=f"The moves are {', '.join(self.framework.names)}.",
                 )
 
     def places(self, completion: str) -> list[tuple[int, float, bool]]:
-        """The first characters of the moves' texts, what each decision counts, and if it is stated.
+        """Return each move's text position, the decision's weight, and whether it is stated.
 
-        There are none in a completion that is no annotation, or where the recipe weighs none.
+        There are none in a completion that is not an annotation, or with a weight of 0.
         """
         form = TaggedForm(self.framework)
         try:
@@ -47,7 +48,7 @@ class Decider:
             return []
         found = []
         for name, place in form.places(completion).items():
-            text = moves.get(name)  # there is none of a label that stands before the tags
+            text = moves.get(name)  # None for a label before the tags
             stated = text != self.framework.not_stated
             if text and (weight := self._weight(name, stated)):
                 found.append((place, weight, stated))

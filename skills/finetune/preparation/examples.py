@@ -1,33 +1,75 @@
-"""The rows of a data set, read from a file of whoever made it.
+"""Read the rows of a data set, whichever tool wrote it.
 
-A line is a JSON object of one of these, the first being what `/finetune dataset` writes:
+Each line is a JSON object in one of these forms; `/finetune dataset` writes the first:
 
     {"prompt": "...", "completion": "...", "system": "...", "id": ..., "source": ..., ...}
     {"prompt": [{"role": ..., "content": ...}, ...], "completion": [{"role": "assistant", ...}]}
     {"messages": [{"role": ..., "content": ...}, ..., {"role": "assistant", "content": ...}]}
 
-What a row does not say is taken to be: no system text, source gold, weight 1, and for an id the
-beginning of the digest of what the user says. Other keys are not looked at.
+Defaults: no system text, source gold, weight 1, and as id the start of the digest of the user's
+message. Other keys are ignored.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
 
 from harness.errors import InputError
 from harness.support.text_input import place, regular_file, text_lines
 from skills.corpus.tables.reader import paper_key
-from skills.finetune.data.annotation_pairs import chat_messages
-from skills.finetune.data.rows import SOURCES, Source
+from skills.finetune.data.rows import Source
 from skills.nanda.paper import abstract_digest, own_id
 
-ROLES = ("system", "user", "assistant")
 Messages = list[dict[str, str]]
+_Text = Annotated[str, StringConstraints(pattern=r"\S")]
+
+
+class _Message(BaseModel):
+    role: Literal["system", "user", "assistant"]
+    content: _Text
+
+
+def _as_messages(role: str) -> BeforeValidator:
+    """Accept a text for a list with one message of `role`."""
+    return BeforeValidator(
+        lambda value: [{"role": role, "content": value}] if isinstance(value, str) else value
+    )
+
+
+class _Line(BaseModel):
+    """A line of a data set."""
+
+    prompt: Annotated[list[_Message] | None, _as_messages("user")] = None
+    completion: Annotated[list[_Message] | None, _as_messages("assistant")] = None
+    system: _Text | None = None
+    messages: list[_Message] | None = None
+    id: str | int | float | None = None
+    source: Source | None = None
+    weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+    sha256: str | None = None
+
+    def conversation(self) -> list[_Message]:
+        """Return all messages, the system text first and the completion last.
+
+        Raises:
+            ValueError: there is no prompt or no completion, or too many.
+        """
+        if self.messages is not None and self.prompt is None and self.completion is None:
+            found = self.messages
+        elif self.messages is None and self.prompt and self.completion:
+            if len(self.completion) > 1:
+                raise ValueError("its completion has more than one message")
+            before = [_Message(role="system", content=self.system)] if self.system else []
+            found = [*before, *self.prompt, *self.completion]
+        else:
+            raise ValueError("it needs prompt and completion, or messages")
+        if [message.role for message in found[-2:]] != ["user", "assistant"]:
+            raise ValueError("it does not end with messages of the user and the assistant")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +77,8 @@ class Example:
     """A row.
 
     Attributes:
-        sha256: of the abstract, or of what the user says, on one line.
-        messages: what the model is told, for a chat template.
+        sha256: of the abstract, or of the user's message, on one line.
+        messages: the input of the model, for a chat template.
         where: file and line.
     """
 
@@ -50,122 +92,54 @@ class Example:
 
     @property
     def key(self) -> str:
-        """The paper, as papers are told apart."""
+        """The key that identifies the paper."""
         return paper_key(self.id)
 
 
 def read_examples(path: Path) -> list[Example]:
-    """All rows of a data set.
+    """Read all rows of a data set.
 
     Raises:
-        InputError: naming file and line: the line is no JSON object, or none of the forms; a part
-            is missing or empty; or there is no row.
+        InputError: a line has none of the forms, with its number; or there are no rows.
     """
-    rows = []
-    for number, line in enumerate(text_lines(regular_file(path)), start=1):
-        if line.strip():
-            where = place(path, "line", number)
-            rows.append(_example(_object(line, where), where))
+    rows = [
+        _example(line, place(path, "line", number))
+        for number, line in enumerate(text_lines(regular_file(path)), start=1)
+        if line.strip()
+    ]
     if not rows:
         raise InputError(
-            "has no rows", where=str(path), hint="`/finetune dataset ... save to FILE` makes some."
+            "has no rows", where=str(path), hint="`/finetune dataset ... save to FILE` writes some."
         )
     return rows
 
 
-def _object(line: str, where: str) -> Mapping[str, Any]:
+def _example(text: str, where: str) -> Example:
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError) as exc:
-        raise InputError(f"is no JSON: {exc}", where=where) from exc
-    if not isinstance(found, dict):
-        raise InputError(f"is no JSON object but a {type(found).__name__}", where=where)
-    return found
-
-
-def _example(row: Mapping[str, Any], where: str) -> Example:
-    messages, completion = _conversation(row, where)
-    said = messages[-1]["content"]
-    source, weight = row.get("source") or "gold", row.get("weight", 1.0)
-    if source not in SOURCES:
-        raise InputError(
-            f"has the source {source!r}", where=where, hint=f"It is one of {', '.join(SOURCES)}."
-        )
-    number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-    if not number or not math.isfinite(weight) or weight <= 0:
-        raise InputError(f"has the weight {weight!r}", where=where, hint="It is a number above 0.")
-    own = row.get("id")
-    sha256 = row.get("sha256")
+        line = _Line.model_validate_json(text)
+        *messages, completion = line.conversation()
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        name = ".".join(map(str, error["loc"])) or "it"
+        raise _invalid(f"{name}: {error['msg']}", where) from exc
+    except ValueError as exc:
+        raise _invalid(str(exc), where) from exc
+    prompt = messages[-1].content
+    written: list[dict[str, Any]] = [message.model_dump() for message in messages]
     return Example(
-        own_id(said) if own is None or own == "" else str(own),
-        cast("Source", source),
-        float(weight),
-        sha256 if isinstance(sha256, str) and sha256 else abstract_digest(said),
-        messages,
-        completion,
+        own_id(prompt) if line.id in (None, "") else str(line.id),
+        line.source or "gold",
+        line.weight,
+        line.sha256 or abstract_digest(prompt),
+        written,
+        completion.content,
         where,
     )
 
 
-def _conversation(row: Mapping[str, Any], where: str) -> tuple[Messages, str]:
-    """What the model is told, and what it should answer."""
-    if "messages" in row and not {"prompt", "completion"} & row.keys():
-        *messages, last = _messages(row["messages"], "messages", where)
-        completion = [last]
-    elif "prompt" not in row or "completion" not in row or "messages" in row:
-        raise _untold(row, where)
-    elif isinstance(row["prompt"], str) and isinstance(row["completion"], str):
-        return _texts(row, where), _filled(row["completion"], "completion", where)
-    else:
-        messages = _messages(row["prompt"], "prompt", where)
-        completion = _messages(row["completion"], "completion", where)
-    if len(completion) != 1 or completion[0]["role"] != "assistant":
-        raise InputError("does not end with one message of the assistant", where=where)
-    if not messages or messages[-1]["role"] != "user":
-        raise InputError("has no message of the user before the assistant's", where=where)
-    return messages, completion[0]["content"]
-
-
-def _untold(row: Mapping[str, Any], where: str) -> InputError:
-    lacking = [name for name in ("prompt", "completion") if name not in row]
-    keys = ", ".join(map(str, row))[:120] or "none"
-    one = len(lacking) == 1 and "messages" not in row
+def _invalid(reason: str, where: str) -> InputError:
     return InputError(
-        f"has no {lacking[0]}"
-        if one
-        else f"has the keys {keys}, of which no prompt and completion can be told",
+        f"is not a row of a data set: {reason}",
         where=where,
         hint="A row has prompt and completion, or messages that end with the assistant's.",
     )
-
-
-def _texts(row: Mapping[str, Any], where: str) -> Messages:
-    prompt = _filled(row["prompt"], "prompt", where)
-    if row.get("system") is None:
-        return [{"role": "user", "content": prompt}]
-    return chat_messages({"system": _filled(row["system"], "system", where), "prompt": prompt})
-
-
-def _messages(found: object, name: str, where: str) -> Messages:
-    if not isinstance(found, list) or not found:
-        raise InputError(f"its {name} is neither a text nor a list of messages", where=where)
-    return [_message(one, name, where) for one in found]
-
-
-def _message(found: object, name: str, where: str) -> dict[str, str]:
-    if not isinstance(found, dict) or found.get("role") not in ROLES:
-        raise InputError(
-            f"its {name} holds what is no message",
-            where=where,
-            hint=f"A message has content and a role: {', '.join(ROLES)}.",
-        )
-    content = _filled(found.get("content"), f"message in {name}", where)
-    return {"role": str(found["role"]), "content": content}
-
-
-def _filled(text: object, name: str, where: str) -> str:
-    if not isinstance(text, str):
-        raise InputError(f"its {name} is no text but a {type(text).__name__}", where=where)
-    if not text.strip():
-        raise InputError(f"its {name} is empty", where=where)
-    return text

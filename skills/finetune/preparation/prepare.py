@@ -1,17 +1,17 @@
-"""The stage `prepare`: a data set parted, rendered and tokenized for one base.
+"""The stage `prepare`: split, render and tokenize a data set for one base.
 
-    OUT/prepared/train.jsonl, dev.jsonl    a row a line, as `tokens.Tokens` has it
-    OUT/prepared/prepared.json             what was found on the way
+    OUT/prepared/train.jsonl, dev.jsonl    one `batches.Row` per line
+    OUT/prepared/prepared.json             facts about the rows
 
-Nothing is ever cut off: a row that is too long is refused by its id.
+Nothing is truncated: a row that is too long is refused by its id.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +22,27 @@ from harness.support.text_input import regular_file
 from skills.finetune.data.token_counts import histogram
 from skills.finetune.model.bases import Base, open_base, open_tokenizer
 from skills.finetune.model.folder import end_tokens, template_sha256
-from skills.finetune.preparation.answers import check_answers, unread
-from skills.finetune.preparation.batches import order
+from skills.finetune.preparation.answers import check_answers, unreadable
+from skills.finetune.preparation.batches import Row, order, padding
 from skills.finetune.preparation.decisions import Decider
 from skills.finetune.preparation.examples import Example, read_examples
 from skills.finetune.preparation.split import Split, split
-from skills.finetune.preparation.tokens import Renderer, Tokens
+from skills.finetune.preparation.tokens import Renderer
 from skills.finetune.run.run_dir import Done, partial
 from skills.finetune.run.stage import Stage, StageContext
 
 FORMAT = 2
-"""Of the files this stage writes."""
+"""Version of the files that this stage writes."""
 NAMED = 10
-"""Rows that a sentence names; of more it says how many there are."""
-Tick = Callable[[str], None]
+"""Rows named in a sentence; of more only the number is given."""
+COUNTS = "the row as it is trained, its end token with the completion"
 
 
 def inputs(context: StageContext) -> Mapping[str, Any]:
-    """All that the prepared rows depend on.
+    """Return all that the prepared rows depend on.
 
-    Without a data set, those that were prepared before count as given, so that later stages can be
-    done with the folder alone.
+    Without a data set, the one that was prepared before is assumed, so that later stages can run
+    with the folder alone.
 
     Raises:
         InputError: the data set or the base cannot be used.
@@ -71,7 +71,7 @@ def inputs(context: StageContext) -> Mapping[str, Any]:
 
 
 def perform(context: StageContext) -> Done:
-    """Part, render and tokenize the rows; write them and what was found.
+    """Split, render and tokenize the rows; write them and the facts.
 
     Raises:
         InputError: a row cannot be used, naming it; or none is left.
@@ -81,47 +81,46 @@ def perform(context: StageContext) -> Done:
     if context.data is None:
         raise _no_data()
     context.run_dir.make()
-    base = open_base(context)
-    rows = split(
+    base, recipe = open_base(context), context.recipe
+    examples = split(
         read_examples(context.data),
         read_examples(context.dev) if context.dev else None,
-        context.recipe.dev_share,
-        context.recipe.training.seed,
+        recipe.dev_share,
+        recipe.training.seed,
     )
-    check_answers([*rows.train, *rows.dev])
-    decider = Decider(context.framework, context.recipe.decisions)
-    renderer = Renderer(open_tokenizer(base), end_tokens(base.folder), decider)
+    all_examples = [*examples.train, *examples.dev]
+    check_answers(all_examples)
+    decider = Decider(context.framework, recipe.decisions)
+    renderer = Renderer(open_tokenizer(base.folder), end_tokens(base.folder), decider)
     with context.call.screen.progress("preparing") as tick:
-        train = list(_tokenized(rows.train, renderer, tick))
-        dev = list(_tokenized(rows.dev, renderer, tick))
-    _check_lengths([*rows.train, *rows.dev], [*train, *dev], context.recipe.training.max_length)
-    facts = _facts(context, base, renderer, rows, train, dev)
-    for notice in _notices(context, rows):
+        rows = list(_tokenized(all_examples, renderer, tick))
+    _check_lengths(all_examples, rows, recipe.training.max_length)
+    train, dev = rows[: len(examples.train)], rows[len(examples.train) :]
+    facts = _facts(context, base, renderer, examples, train, dev)
+    for notice in _notices(context, examples):
         context.call.screen.notice(notice)
     with partial(context.run_dir.prepared) as folder:
-        _write(folder / "train.jsonl", (row.as_dict() for row in train))
-        _write(folder / "dev.jsonl", (row.as_dict() for row in dev))
+        _write(folder / "train.jsonl", train)
+        _write(folder / "dev.jsonl", dev)
         text = json.dumps(facts, ensure_ascii=False, indent=2)
         (folder / "prepared.json").write_text(text, encoding="utf-8")
     return Done([context.run_dir.prepared], {"rows": facts["rows"], "padding": facts["padding"]})
 
 
-STAGE = Stage("prepare", "part the rows and turn them into tokens", inputs, perform)
+STAGE = Stage("prepare", "split the rows and tokenize them", inputs, perform)
 
 
-def _tokenized(rows: Sequence[Example], renderer: Renderer, tick: Tick) -> Iterator[Tokens]:
-    for number, row in enumerate(rows, start=1):
-        yield renderer.tokens_of(row)
+def _tokenized(
+    examples: Sequence[Example], renderer: Renderer, tick: Callable[[str], None]
+) -> Iterator[Row]:
+    for number, example in enumerate(examples, start=1):
+        yield renderer.row_of(example)
         if number % 100 == 0:
-            tick(f"{number:,} of {len(rows):,} rows")
+            tick(f"{number:,} of {len(examples):,} rows")
 
 
-def _check_lengths(examples: Sequence[Example], rows: Sequence[Tokens], limit: int) -> None:
-    """Refuse rows that training would have to cut off.
-
-    Raises:
-        InputError: naming them.
-    """
+def _check_lengths(examples: Sequence[Example], rows: Sequence[Row], limit: int) -> None:
+    """Raise InputError naming the rows that training would have to truncate."""
     long = [
         (example.where, f"{row.id} ({len(row.input_ids):,})")
         for example, row in zip(examples, rows, strict=True)
@@ -132,33 +131,28 @@ def _check_lengths(examples: Sequence[Example], rows: Sequence[Tokens], limit: i
         raise InputError(
             f"{these} more than {limit:,} tokens: {_some([name for _, name in long])}",
             where=long[0][0],
-            hint="Raise training.max_length of the recipe, or leave them out: nothing is cut off.",
+            hint="Raise training.max_length of the recipe, or leave them out: no row is truncated.",
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Counter:
-    """Counts rows that are tokens already, for `token_counts.histogram`."""
-
-    name: str
-    sha256: str | None
-    counts: str = "the row as it is trained, its end token with the completion"
-
-    def count(self, example: Mapping[str, Any]) -> tuple[int, int]:
-        start = example["completion_start"]
-        return start, len(example["input_ids"]) - start
 
 
 def _facts(
     context: StageContext,
     base: Base,
     renderer: Renderer,
-    rows: Split,
-    train: Sequence[Tokens],
-    dev: Sequence[Tokens],
+    examples: Split,
+    train: Sequence[Row],
+    dev: Sequence[Row],
 ) -> dict[str, Any]:
-    tokenizer = targets.digest(base.folder / "tokenizer.json")
+    tokenizer, training = targets.digest(base.folder / "tokenizer.json"), context.recipe.training
     pad, end = renderer.tokenizer.pad_token_id, train[0].input_ids[-1]
+    lengths = [len(row.input_ids) for row in train]
+    in_order = [
+        list(range(begin, min(begin + training.batch, len(train))))
+        for begin in range(0, len(train), training.batch)
+    ]
+    pairs = [
+        (row.completion_start, len(row.input_ids) - row.completion_start) for row in (*train, *dev)
+    ]
     return {
         "format": FORMAT,
         "base": base.name,
@@ -168,60 +162,41 @@ def _facts(
         "eos_token_id": end,
         "eos_token": renderer.text([end]),
         "pad_token_id": end if pad is None else pad,
-        "max_length": context.recipe.training.max_length,
+        "max_length": training.max_length,
         "rows": {
             "train": len(train),
             "dev": len(dev),
             "dev_from": "a file" if context.dev else f"{context.recipe.dev_share:g} of gold",
             "sources": _by_source(train),
-            "kept_out": [row.id for row in rows.kept_out],
+            "kept_out": [example.id for example in examples.kept_out],
         },
-        "tokens": histogram(
-            _Counter(base.name, tokenizer), (row.as_dict() for row in (*train, *dev))
-        ),
-        "padding": _padding(train, context.recipe.training.batch, context.recipe.training.seed),
+        "tokens": histogram(base.name, tokenizer, COUNTS, pairs),
+        "padding": {
+            "batch": training.batch,
+            "tokens": sum(lengths),
+            "grouped": padding(order(lengths, training.batch, training.seed, 0), lengths),
+            "ungrouped": padding(in_order, lengths),
+        },
         "sample": renderer.pieces(train[0]),
     }
 
 
-def _by_source(rows: Sequence[Tokens]) -> dict[str, Any]:
-    """Of each source of training rows, how many there are and what weights they have."""
+def _by_source(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the number and the weights of the training rows of each source."""
     count = Counter(row.source for row in rows)
     weights = {name: sorted({row.weight for row in rows if row.source == name}) for name in count}
     return {name: {"rows": count[name], "weights": weights[name]} for name in sorted(count)}
 
 
-def _padding(rows: Sequence[Tokens], batch: int, seed: int) -> dict[str, int]:
-    """Tokens of padding in the first epoch: as the batches are made, and in the order of rows.
-
-    Returns: batch (rows), tokens (of all rows), grouped and ungrouped (padding).
-    """
-    lengths = [len(row.input_ids) for row in rows]
-    numbers = range(len(rows))
-    ungrouped = [list(numbers[begin : begin + batch]) for begin in numbers[::batch]]
-
-    def padding(batches: Sequence[Sequence[int]]) -> int:
-        return sum(
-            max(lengths[row] for row in one) * len(one) - sum(lengths[row] for row in one)
-            for one in batches
-        )
-
-    return {
-        "batch": batch,
-        "tokens": sum(lengths),
-        "grouped": padding(order(lengths, batch, seed, 0)),
-        "ungrouped": padding(ungrouped),
-    }
-
-
-def _notices(context: StageContext, rows: Split) -> Iterator[str]:
-    if rows.kept_out:
-        names = _some([row.id for row in rows.kept_out])
-        yield f"{len(rows.kept_out):,} rows are not trained on, being papers of dev: {names}"
-    if not rows.dev:
+def _notices(context: StageContext, examples: Split) -> Iterator[str]:
+    if examples.kept_out:
+        names = _some([example.id for example in examples.kept_out])
+        number = len(examples.kept_out)
+        yield f"{number:,} rows are not trained on, since their papers are in dev: {names}"
+    if not examples.dev:
         why = "dev_share is 0" if not context.recipe.dev_share else "there are too few gold rows"
-        yield f"no row measures the training ({why}); `--dev FILE` names some"
-    yield from unread([*rows.train, *rows.dev], context.framework)
+        yield f"there are no dev rows to evaluate on ({why}); `--dev FILE` names some"
+    yield from unreadable([*examples.train, *examples.dev], context.framework)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -229,13 +204,13 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def _write(path: Path, rows: Iterator[Mapping[str, Any]]) -> None:
+def _write(path: Path, rows: Iterable[Row]) -> None:
     with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
 
 
 def _no_data() -> UsageError:
     return UsageError(
         "there is no data set to prepare",
-        hint="Name the one that `/finetune dataset` made: `/finetune prepare train.jsonl`.",
+        hint="Name the one that `/finetune dataset` wrote: `/finetune prepare train.jsonl`.",
     )

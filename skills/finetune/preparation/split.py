@@ -1,7 +1,8 @@
-"""Which rows are trained on, and which measure the training.
+"""Split the rows into training and development rows.
 
-The dev rows are a file of their own or, without one, a share of the gold rows: those whose paper
-has a small hash together with the seed. So a row stays on its side whatever rows come and go.
+The dev rows come from a separate file or, without one, are a share of the gold rows: those whose
+paper has a small hash together with the seed. So a row stays on its side if rows are added or
+removed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class Split:
     """The two sides, in the order of their files; no paper is on both.
 
     Attributes:
-        kept_out: rows that could have been trained on, but are a paper of the dev rows.
+        kept_out: rows excluded from training because their paper is among the dev rows.
     """
 
     train: list[Example]
@@ -28,14 +29,14 @@ class Split:
 
 
 def split(rows: Sequence[Example], dev: Sequence[Example] | None, share: float, seed: int) -> Split:
-    """Part the rows.
+    """Split the rows.
 
     Args:
-        dev: rows of a file of their own; None to take `share` of the gold rows.
-        share: 0 to below 1; small sets have more or less of it.
+        dev: rows of a separate file; None to use `share` of the gold rows.
+        share: from 0 to below 1, approximate for small sets.
 
     Raises:
-        InputError: a dev row is no gold row, or no row is left to train on.
+        InputError: a dev row is not a gold row, or no row is left to train on.
     """
     if dev is None:
         dev = [row for row in rows if row.source == "gold" and _draw(row.key, seed) < share]
@@ -47,26 +48,29 @@ def split(rows: Sequence[Example], dev: Sequence[Example] | None, share: float, 
             raise InputError(
                 f"is a dev row of the source {row.source}",
                 where=row.where,
-                hint="What is measured on is gold: written or accepted by a person.",
+                hint="Dev rows must be gold: written or accepted by a person.",
             )
-    train, kept_out = _apart(rest, dev)
+    train, kept_out = _separate(rest, dev)
     if not train:
         raise InputError(
-            f"no row is left to train on: {len(dev)} measure, {len(kept_out)} are the same papers",
+            f"no row is left to train on: {len(dev)} are dev rows, {len(kept_out)} the same papers",
             hint="Give more rows, a smaller dev_share, or another --dev.",
         )
     return Split(train, list(dev), kept_out)
 
 
 def _draw(key: str, seed: int) -> float:
-    """A number of a paper, 0 to below 1, the same wherever and with whatever it stands."""
+    """Return a number from 0 to below 1 that depends only on paper and seed."""
     digest = hashlib.sha256(f"{seed}\n{key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _apart(rows: list[Example], dev: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-    """The rows that are no paper of `dev`, and those that are: by id, by abstract, or by both in
-    turn, since a row with a dev row's id leads to all others with its abstract."""
+def _separate(rows: list[Example], dev: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """Separate the rows whose paper is in `dev`, by id or abstract.
+
+    This repeats until nothing is found: a row with the id of a dev row may have another abstract,
+    which then identifies further rows.
+    """
     known = {name for row in dev for name in (row.key, row.sha256)}
     train, kept_out = rows, list[Example]()
     while True:

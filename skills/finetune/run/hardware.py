@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.support.cpu import available_cores, giving_way
+from harness.support.cpu import available_cores, low_spin_openmp
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def find() -> Machine:
     return Machine(available_memory(), gpus, available_cores(), unused)
 
 
-@giving_way()
+@low_spin_openmp()
 def _gpus() -> tuple[tuple[Gpu, ...], str]:
     if importlib.util.find_spec("torch") is None:
         return (), ""

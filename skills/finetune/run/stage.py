@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.api.skill import Call
-from harness.support.cpu import giving_way
+from harness.models.weights import FileStore
+from harness.support.cpu import low_spin_openmp
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.run.run_dir import Done, Entry, RunDir
 from skills.nanda.framework import Framework
@@ -52,6 +53,11 @@ class StageContext:
         """The folder for files that can be made again, such as unpacked bases."""
         return self.call.settings.cache_dir
 
+    @property
+    def files(self) -> FileStore:
+        """The files of the registry, as they are found or fetched on this machine."""
+        return FileStore(self.call.models.registry.files, self.cache, self.call.screen.notice)
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -75,7 +81,7 @@ def find(name: str) -> Stage:
     return stage
 
 
-@giving_way()  # this is where torch is first imported
+@low_spin_openmp()  # this is where torch is first imported
 def perform(context: StageContext, stage: Stage) -> Entry:
     """Perform a stage, unless its inputs and outputs are unchanged; return its manifest entry.
 

@@ -1,1 +1,1 @@
-"""From rows to an adapter: tokens, batches, loss, checkpoints."""
+"""Train an adapter on the prepared rows."""

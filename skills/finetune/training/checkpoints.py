@@ -1,8 +1,8 @@
-"""Checkpoints: each is whole, or is seen not to be.
+"""Checkpoints, each with the digests of its files.
 
-A checkpoint is written under another name, then checkpoint.json with the sha256 of each of its
-files, and then it gets its name. A process that is killed leaves the ones before it, and one that
-was damaged later is found by its digests.
+A checkpoint is written under another name, then checkpoint.json with the SHA-256 of each file, and
+then it is renamed. A process that is killed leaves the earlier ones, and later damage is detected
+by the digests.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from harness.errors import InputError, OutputError
 from harness.runs import targets
@@ -21,21 +21,20 @@ from skills.finetune.run.run_dir import partial
 
 SEAL = "checkpoint.json"
 STAGING = ".saving"
-"""Where the trainer writes, within the folder of the run."""
+"""The folder within the run's in which the trainer writes."""
 STATE = "trainer_state.json"
 ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 UNWANTED = ("README.md", "training_args.bin")
-"""What peft and transformers leave besides: neither is read again."""
+"""Files that peft and transformers write as well: neither is read again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint that is whole.
+    """A valid checkpoint.
 
     Attributes:
-        guard: what its run was begun with.
-        best: the step with the smallest dev loss until then, and that loss; None if none was
-            measured.
+        guard: the settings its run was started with.
+        best: the step with the smallest dev loss so far, and that loss; None if not evaluated.
     """
 
     path: Path
@@ -45,12 +44,12 @@ class Checkpoint:
 
 
 def seal(staged: Path, folder: Path, step: int, guard: Mapping[str, Any], base: str) -> Path:
-    """Finish a checkpoint and give it its name.
+    """Finish a checkpoint and move it into place.
 
     Args:
-        staged: where the trainer has written it, on the same disk.
-        folder: of the run.
-        base: the name of the base, for the adapter's config; a path on this machine stands there.
+        staged: where the trainer wrote it, on the same disk.
+        folder: the folder of the run.
+        base: the name of the base for the adapter's config, in place of a path of this machine.
 
     Raises:
         OutputError: the disk is full, or the like.
@@ -58,14 +57,14 @@ def seal(staged: Path, folder: Path, step: int, guard: Mapping[str, Any], base: 
     try:
         for name in UNWANTED:
             (staged / name).unlink(missing_ok=True)
-        _rewrite(staged / "adapter_config.json", {"base_model_name_or_path": base})
-        _rewrite(staged / STATE, {"best_model_checkpoint": None})
+        _update(staged / "adapter_config.json", {"base_model_name_or_path": base})
+        _update(staged / STATE, {"best_model_checkpoint": None})
         files = {
             path.name: {"sha256": targets.digest(path), "size": path.stat().st_size}
             for path in sorted(staged.iterdir())
         }
         content = {"format": 1, "step": step, "guard": dict(guard), "files": files}
-        _write(staged / SEAL, content)
+        targets.write_text(staged / SEAL, json.dumps(content, indent=2))
         target = folder / f"checkpoint-{step}"
         shutil.rmtree(target, ignore_errors=True)
         return staged.replace(target)
@@ -76,62 +75,59 @@ def seal(staged: Path, folder: Path, step: int, guard: Mapping[str, Any], base: 
 
 
 def steps(folder: Path) -> list[int]:
-    """The steps that there are checkpoints of, whole or not, the first one first."""
-    return sorted(step for step, _ in _numbered(folder))
+    """Return the steps that have a checkpoint, valid or not, in ascending order."""
+    names = (path.name for path in folder.glob("checkpoint-*") if path.is_dir())
+    return sorted(int(name[11:]) for name in names if re.fullmatch(r"checkpoint-\d+", name))
 
 
-def newest_good(folder: Path, notify: Callable[[str], None]) -> Path | None:
-    """The newest checkpoint that is whole.
-
-    Args:
-        notify: told of each newer one that is not.
-    """
-    for _, path in sorted(_numbered(folder), reverse=True):
+def newest_valid(folder: Path, notify: Callable[[str], None]) -> Path | None:
+    """Return the newest valid checkpoint; call `notify` for each newer one that is damaged."""
+    for step in reversed(steps(folder)):
+        path = _path(folder, step)
         if (damage := damage_of(path)) is None:
             return path
-        notify(f"{path.name} is passed over: {damage}")
+        notify(f"{path.name} is skipped: {damage}")
     return None
 
 
 def damage_of(path: Path) -> str | None:
-    """What is wrong with a checkpoint, as a clause; None if it is whole."""
+    """Describe the damage of a checkpoint as a clause; return None if it is valid."""
     try:
         found = json.loads((path / SEAL).read_text(encoding="utf-8"))
         if not {*ADAPTER, STATE} <= set(found["files"]):
-            return f"its {SEAL} does not name all of its files"
+            return f"its {SEAL} does not list all files"
         for name, kept in found["files"].items():
             file = path / name
             if not file.is_file():
                 return f"{name} is missing"
             if file.stat().st_size != kept["size"] or targets.digest(file) != kept["sha256"]:
-                return f"{name} is not what was saved"
+                return f"{name} was changed"
         if path.name != f"checkpoint-{found['step']}":
             return f"it is of step {found['step']}"
-        if not isinstance(found["guard"], dict):
-            return f"its {SEAL} does not say what the run was begun with"
+        dict(found["guard"])
     except FileNotFoundError:
-        return f"it has no {SEAL}, so that it was not saved to its end"
+        return f"it has no {SEAL}, so it was not completely saved"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         return f"its {SEAL} cannot be read ({exc})"
     return None
 
 
-def opened(path: Path, folder: Path) -> Checkpoint:
-    """A checkpoint of the run in `folder`.
+def load(path: Path, folder: Path) -> Checkpoint:
+    """Return a checkpoint of the run in `folder`.
 
     Raises:
-        InputError: it is of another run, is damaged, or is not there.
+        InputError: it is missing, damaged or of another run.
     """
     if not path.is_dir():
-        raise InputError("there is no such checkpoint", where=str(path), hint=_there(folder))
+        raise InputError("the checkpoint does not exist", where=str(path), hint=_valid(folder))
     if path.resolve().parent != folder.resolve():
         raise InputError(
-            f"is no checkpoint of the run in {folder}",
+            f"is not a checkpoint of the run in {folder}",
             where=str(path),
-            hint="`--out` names the folder that it lies in.",
+            hint="Name the folder that contains it with `--out`.",
         )
     if (damage := damage_of(path)) is not None:
-        raise InputError(f"is damaged: {damage}", where=str(path), hint=_there(folder))
+        raise InputError(f"is damaged: {damage}", where=str(path), hint=_valid(folder))
     found = json.loads((path / SEAL).read_text(encoding="utf-8"))
     state = json.loads((path / STATE).read_text(encoding="utf-8"))
     step, loss = state.get("best_global_step"), state.get("best_metric")
@@ -142,65 +138,63 @@ def opened(path: Path, folder: Path) -> Checkpoint:
 def to_resume(
     folder: Path, resume: Path | bool | None, notify: Callable[[str], None]
 ) -> Checkpoint | None:
-    """The checkpoint to go on from; None to begin at the beginning.
+    """Return the checkpoint to resume from, or None to start at step 0.
 
     Args:
-        resume: a checkpoint; True for the newest one that is whole; None or False for none.
+        resume: a checkpoint; True for the newest valid one; None or False for none.
 
     Raises:
-        InputError: the checkpoint cannot be gone on from, or the folder has some that would be
-            written over.
+        InputError: the checkpoint cannot be used, or there are some that would be overwritten.
     """
     if resume is None or resume is False:
-        if there := sorted(_numbered(folder)):
+        if existing := steps(folder):
             raise InputError(
-                f"{there[-1][1].name} of an earlier run is there",
+                f"there is a checkpoint-{existing[-1]} of an earlier run",
                 where=str(folder),
-                hint="`--resume` goes on from it, --force or another `--out` begins anew.",
+                hint="`--resume` continues it; --force or another `--out` starts again.",
             )
         return None
-    path = newest_good(folder, notify) if resume is True else resume
+    path = newest_valid(folder, notify) if resume is True else resume
     if path is None:
-        notify(f"{folder} has no checkpoint to go on from, so that training begins at step 0")
+        notify(f"{folder} has no checkpoint to resume from: training starts at step 0")
         return None
-    return opened(path, folder)
+    return load(path, folder)
 
 
 def best(folder: Path, newest: int, notify: Callable[[str], None]) -> Checkpoint:
-    """The checkpoint to be used: that with the smallest dev loss until step `newest`, else this.
+    """Return the checkpoint with the smallest dev loss up to step `newest`, else the newest.
 
     Args:
-        notify: told if it is damaged, and the newest one taken for it.
+        notify: called if it is damaged, and the newest one used instead.
 
     Raises:
         InputError: `newest` is damaged.
     """
-    last = opened(folder / f"checkpoint-{newest}", folder)
+    last = load(_path(folder, newest), folder)
     if last.best is None:
         return last
-    path = folder / f"checkpoint-{last.best[0]}"
+    path = _path(folder, last.best[0])
     if (damage := damage_of(path)) is not None:
-        notify(f"{path.name}, the best one, is passed over for {last.path.name}: {damage}")
+        notify(f"{path.name}, the best one, is skipped in favour of {last.path.name}: {damage}")
         return last
-    return opened(path, folder)
+    return load(path, folder)
 
 
 def rotate(folder: Path, newest: int, keep: int | None, best: int | None) -> None:
-    """Delete all but the newest `keep` checkpoints until step `newest`; never the best one.
+    """Delete all but the newest `keep` checkpoints up to step `newest`; never the best one.
 
-    Those of later steps stay and do not count: a run that was gone on with from before them, some
-    of them perhaps damaged, has not come to them yet.
+    Those of later steps are kept and do not count: a run that was resumed from an earlier step has
+    not reached them yet.
     """
     if keep is None:
         return
-    until = sorted(found for found in _numbered(folder) if found[0] <= newest)
-    for step, path in until[:-keep]:
+    for step in [step for step in steps(folder) if step <= newest][:-keep]:
         if step != best:
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(_path(folder, step), ignore_errors=True)
 
 
 def keep_adapter(checkpoint: Path, target: Path) -> None:
-    """Put the adapter of a checkpoint where it is used from.
+    """Copy the adapter of a checkpoint to `target`.
 
     Raises:
         OutputError: the disk is full, or the like.
@@ -211,29 +205,20 @@ def keep_adapter(checkpoint: Path, target: Path) -> None:
 
 
 def clean(folder: Path) -> None:
-    """Remove what a killed process was writing."""
+    """Remove the incomplete files of a process that was killed."""
     shutil.rmtree(folder / STAGING, ignore_errors=True)
 
 
-def _numbered(folder: Path) -> Iterator[tuple[int, Path]]:
-    for path in folder.glob("checkpoint-*"):
-        if path.is_dir() and (number := re.fullmatch(r"checkpoint-(\d+)", path.name)):
-            yield int(number[1]), path
+def _path(folder: Path, step: int) -> Path:
+    return folder / f"checkpoint-{step}"
 
 
-def _there(folder: Path) -> str:
-    names = [path.name for _, path in sorted(_numbered(folder)) if damage_of(path) is None]
-    return f"Whole are {', '.join(names)}." if names else "There is none that is whole."
+def _valid(folder: Path) -> str:
+    paths = [_path(folder, step) for step in steps(folder)]
+    names = [path.name for path in paths if damage_of(path) is None]
+    return f"Valid are {', '.join(names)}." if names else "There is no valid checkpoint."
 
 
-def _rewrite(path: Path, changes: Mapping[str, Any]) -> None:
-    _write(path, {**json.loads(path.read_text(encoding="utf-8")), **changes})
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=2).encode()
-
-    def write(file: IO[bytes]) -> None:
-        file.write(text)
-
-    targets.write(path, write)
+def _update(path: Path, changes: Mapping[str, Any]) -> None:
+    content = {**json.loads(path.read_text(encoding="utf-8")), **changes}
+    targets.write_text(path, json.dumps(content, indent=2))

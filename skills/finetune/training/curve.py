@@ -1,4 +1,4 @@
-"""The loss curve as a picture."""
+"""Draw the loss curve."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ NAME = "loss.png"
 
 
 def draw(lines: Sequence[Mapping[str, Any]], target: Path, best: int | None = None) -> None:
-    """Draw the loss in training and on the dev rows over the steps.
+    """Draw the training loss and the dev loss over the steps.
 
     Args:
-        lines: of metrics.jsonl.
-        best: the step whose adapter is kept; it is marked where its dev loss is among the lines.
+        lines: the lines of metrics.jsonl.
+        best: the step whose adapter is kept; it is marked if `lines` contain its dev loss.
 
     Raises:
         OutputError: the file cannot be written.

@@ -1,16 +1,16 @@
-"""The loss: of the completions alone, weighted.
+"""The weighted loss of the completions.
 
 For the completion tokens t of all rows of one step, each with its row's weight w, and the decisions
 d whether a move is stated, each with its row's weight times that of the recipe's `Decisions`,
 
     loss = (sum_t w_t -log p(t) + sum_d w_d -log q(d)) / (sum_t w_t + sum_d w_d)
 
-where p is the probability after what stands before, and q(d), where the move is not stated, that of
-the token which says so, and 1 less that where it is stated; a stated move whose text begins with
-that token is no decision (`decisions`). The sums go over all batches of the
-step, so that accumulation gives what one large batch would (what `num_items_in_batch` of
-transformers is for). With equal weights and no decisions it is the mean over the step's completion
-tokens.
+where p(t) is the probability of the token given the text before it. If the move is not stated, q(d)
+is the probability of the token that means so; if it is stated, it is 1 minus that probability. A
+stated move whose text starts with that token has no decision (`decisions`). The sums run over all
+batches of the step, so accumulation gives the same result as one large batch (as with
+`num_items_in_batch` of transformers). With equal weights and no decisions, the loss is the mean
+over the step's completion tokens.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 
 def completion_losses(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """The negative log likelihood of each completion token of a batch, then of each decision.
+    """Return the negative log likelihood of each completion token, then of each decision.
 
-    The model's own forward pass runs, whatever its architecture does to its logits; they are
-    computed for the positions that predict a completion token and for no other, since over a large
-    vocabulary they are most of the memory. The sums are taken in float32.
+    The model's own forward pass is used, including any scaling of the logits. Logits are computed
+    only for positions that predict a completion token, since over a large vocabulary they take most
+    of the memory. The losses are computed in float32.
 
     Args:
         model: a causal model of transformers, with or without an adapter of peft.
-        batch: as `batches.collate` makes it, B x T.
+        batch: of `batches.collate`, B x T.
 
-    Returns: the losses and their weights, each float32 of tokens and decisions together.
+    Returns: the losses and their weights, each float32, for tokens and decisions together.
     """
     import torch
 
@@ -59,15 +59,15 @@ def completion_losses(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, 
 
 
 def decision_losses(logits: Tensor, not_stated: Tensor, stated: Tensor) -> Tensor:
-    """-log q of decisions: the binary cross-entropy of one token against all others.
+    """Return -log q of decisions: the binary cross-entropy of one token against all others.
 
-    The log-odds of a token are its logit less the log of the sum of exp of all others, so that
-    nothing is lost where one of the two is nearly certain.
+    The log-odds of a token are its logit minus the logsumexp of all others, so that precision is
+    kept where one of the two is nearly certain.
 
     Args:
         logits: n x vocabulary.
-        not_stated: of each decision the token that says so, int64 of n.
-        stated: what is right, bool of n.
+        not_stated: the token that means "not stated" for each decision, int64 of n.
+        stated: whether the move is stated, bool of n.
 
     Returns: float32 of n.
     """
@@ -81,17 +81,17 @@ def decision_losses(logits: Tensor, not_stated: Tensor, stated: Tensor) -> Tenso
 
 
 def weighted_loss(losses: Tensor, weights: Tensor, total: Tensor) -> Tensor:
-    """A batch's share of the step's loss; the shares of a step add up to it.
+    """Return a batch's share of the step's loss; the shares of a step add up to it.
 
     Args:
         losses, weights: of `completion_losses`.
-        total: of the step, from `total_weight`.
+        total: the `total_weight` of the step.
     """
     return (losses * weights).sum() / total
 
 
 def total_weight(batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
-    """The sum of the weights of all completion tokens and decisions; a float32 scalar."""
+    """Return the total weight of all completion tokens and decisions, a float32 scalar."""
     import torch
 
     sums = [batch[name].sum() for batch in batches for name in ("weights", "deciding")]
@@ -100,7 +100,7 @@ def total_weight(batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
 
 @contextmanager
 def only(model: Any, keep: Tensor) -> Iterator[None]:
-    """Have the model compute logits for these positions alone, as n x vocabulary.
+    """Make the model compute logits for these positions only, as n x vocabulary.
 
     Args:
         keep: bool of B x T.

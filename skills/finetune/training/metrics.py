@@ -1,9 +1,9 @@
-"""metrics.jsonl: what a training run has measured, a line at a time.
+"""metrics.jsonl: the measurements of a training run, one per line.
 
-A line of training has step, epoch, loss, learning_rate, grad_norm; tokens (of prompts and
-completions, without padding) and seconds since the line before, without the time for measuring and
-saving; tokens_per_second; and peak_bytes, the most memory until then: on a GPU what torch has
-allocated there, else the process's resident set. A line of measuring has step, epoch and dev_loss.
+A training line has step, epoch, loss, learning_rate, grad_norm; tokens (of prompts and completions,
+without padding) and seconds since the line before, without evaluation and saving;
+tokens_per_second; and peak_bytes, the peak memory so far: on a GPU that allocated by torch, else
+the process's resident set. An evaluation line has step, epoch and dev_loss.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from harness.errors import OutputError
 from harness.runs import targets
@@ -27,7 +27,7 @@ class Metrics:
     path: Path
 
     def read(self) -> list[dict[str, Any]]:
-        """The lines; one that a killed process has left unfinished is passed over."""
+        """Return the lines, without one that a killed process left incomplete."""
         try:
             text = self.path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -43,21 +43,16 @@ class Metrics:
         return lines
 
     def cut(self, step: int) -> None:
-        """Take back what came after `step`, which will be trained again.
+        """Remove the lines after `step`, which will be trained again.
 
         Raises:
             OutputError: the file cannot be written.
         """
-        kept = [line for line in self.read() if line["step"] <= step]
-        text = "".join(_line(line) for line in kept).encode()
-
-        def write(file: IO[bytes]) -> None:
-            file.write(text)
-
-        targets.write(self.path, write)
+        kept = [_line(line) for line in self.read() if line["step"] <= step]
+        targets.write_text(self.path, "".join(kept))
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Append a line; it is with the system when this returns.
+        """Append a line, and flush it to the operating system.
 
         Raises:
             OutputError: the disk is full, or the like.
@@ -70,7 +65,7 @@ class Metrics:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has had: see above."""
+    """Return the peak memory of this process, as described above."""
     import sys
 
     import torch
@@ -79,7 +74,7 @@ def peak_bytes() -> int:
         return int(torch.cuda.max_memory_allocated())
     try:
         import resource
-    except ImportError:  # there is none on Windows
+    except ImportError:  # Windows
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

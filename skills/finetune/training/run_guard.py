@@ -1,7 +1,7 @@
-"""What a run was begun with, so that it is gone on with in the same way or not at all.
+"""The settings a run was started with, which must be the same when it is resumed.
 
-On resume transformers compares the batch size and how often is logged, measured and saved, and of
-those it only warns; other data, another learning rate or another seed pass unnoticed.
+On resume, transformers compares the batch size and the intervals of logging, evaluation and saving,
+and only warns; other data, another learning rate or another seed are not noticed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from skills.finetune.run.recipe import Recipe
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 PREPARED = ("base_digest", "tokenizer_sha256", "template_sha256", "eos_token_id", "pad_token_id")
 FREE = frozenset({"max_steps", "keep", "start_from"})
-"""Settings that may be others on resume. The learning rate's schedule goes by `epochs`, and
-`max_steps` only cuts it short; `keep` only deletes; of `start_from` the digest is kept instead. How
-often is logged, measured and saved may not: transformers would go on with the old numbers."""
+"""Settings that may change on resume. The learning rate's schedule depends on `epochs`, which
+`max_steps` only cuts short; `keep` only deletes; for `start_from` the digest is compared. The
+intervals of logging, evaluation and saving may not: transformers would continue with the old
+ones."""
 
 
 def guard(
@@ -27,52 +28,50 @@ def guard(
     digests: Mapping[str, str],
     start: str | None = None,
 ) -> dict[str, Any]:
-    """All that decides what the steps of a run are, by name.
+    """Return everything that determines the steps of a run, by name.
 
     Args:
-        prepared: prepared.json, which has all of PREPARED.
-        digests: sha256 of the prepared rows; the split into training and dev is in them.
-        start: sha256 of the adapter that the recipe goes on from.
+        prepared: prepared.json, with all of PREPARED.
+        digests: SHA-256 of the prepared rows, which include the split into training and dev.
+        start: SHA-256 of the adapter that the recipe continues from.
     """
     from skills.finetune.model.loading import device_kind
 
     found: dict[str, Any] = {f"data.{name}": digests[name] for name in ("train.jsonl", "dev.jsonl")}
-    for name in PREPARED:
-        found[name] = prepared.get(name)
+    found |= {name: prepared.get(name) for name in PREPARED}
     settings = recipe.model_dump(mode="json", include={"quantization", "adapter", "training"})
     for part, values in settings.items():
         found |= {f"{part}.{name}": value for name, value in values.items() if name not in FREE}
-    found["adapter.start_sha256"] = start
-    found["device"] = device_kind()
+    found |= {"adapter.start_sha256": start, "device": device_kind()}
     return found | {f"version.{name}": _version(name) for name in PACKAGES}
 
 
 def check(before: Mapping[str, Any] | None, now: Mapping[str, Any], where: str) -> None:
-    """Refuse to go on with anything else than a run was begun with.
+    """Compare the settings of a resumed run with those it was started with.
 
     Args:
-        before: None where a run is begun.
+        before: None for a new run.
 
     Raises:
-        InputError: naming each field that differs, with both values.
+        InputError: naming each difference, with both values.
     """
     if before is None:
         return
     names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
     if names:
-        changes = (f"{name} was {_said(before, name)}, is {_said(now, name)}" for name in names)
+        changes = (f"{name} was {_shown(before, name)}, is {_shown(now, name)}" for name in names)
         raise InputError(
-            f"the run was begun with something else: {'; '.join(changes)}",
+            f"the run was started with other settings: {'; '.join(changes)}",
             where=where,
-            hint="Go on with what it was begun with, or begin anew with another `--out`.",
+            hint="Resume with the same settings, or start again with another `--out`.",
         )
 
 
-def _said(values: Mapping[str, Any], name: str) -> str:
+def _shown(values: Mapping[str, Any], name: str) -> str:
     value = values.get(name)
     if isinstance(value, str) and len(value) == 64:
         return value[:12]
-    return "not known" if value is None else str(value)
+    return "unknown" if value is None else str(value)
 
 
 def _version(package: str) -> str | None:

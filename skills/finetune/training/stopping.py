@@ -1,4 +1,4 @@
-"""How a training run ends before its time: asked to, or out of memory, or with a full disk."""
+"""How a training run ends early: on request, out of memory, or with a full disk."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from skills.finetune.run.recipe import Training
 from skills.finetune.training.watch import Watch
 
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.I)
-"""What torch says in a plain RuntimeError where it is no OutOfMemoryError."""
+"""Messages of torch in a plain RuntimeError, where it does not raise OutOfMemoryError."""
 NOT_WRITTEN = re.compile(r"PytorchStreamWriter|No space left|I/O error", re.I)
-"""The same for a disk that is full."""
+"""The same for a full disk."""
 
 
 @contextlib.contextmanager
 def stopped_by_signals(call: Call) -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM end a run after its step, saved; a second one ends it at once.
+    """Stop on Ctrl-C and SIGTERM after the current step; on a second signal, at once.
 
     Raises:
-        Interrupted: it was ended at once.
+        Interrupted: the run was stopped at once.
     """
 
     def notify() -> None:
-        call.screen.notice("stopping after this step, which will be saved; once more stops at once")
+        call.screen.notice("stopping after this step, which is saved; press again to stop at once")
 
     try:
         with call.cancel.on_signals(signal.SIGTERM, notify=notify):
             yield
     except KeyboardInterrupt as exc:
         raise Interrupted(
-            "stopped at once", hint="`--resume` goes on from the last checkpoint."
+            "stopped at once", hint="`--resume` continues from the last checkpoint."
         ) from exc
 
 
 @contextlib.contextmanager
 def explained(training: Training, watch: Watch) -> Iterator[None]:
-    """Turn what torch raises into a sentence, and keep its warnings away.
+    """Translate errors of torch, and hide its warnings.
 
     Raises:
         SkillFailed: there is not enough memory.
@@ -69,7 +69,7 @@ def _not_written(reason: str, watch: Watch) -> OutputError:
     return OutputError(
         f"a checkpoint was not written: {reason}",
         where=str(watch.folder),
-        hint="`--resume` goes on from the one before, once there is room.",
+        hint="Free some space; `--resume` continues from the checkpoint before.",
     )
 
 
@@ -80,12 +80,12 @@ def _too_little_memory(training: Training, watch: Watch) -> SkillFailed:
         less = next(size for size in range(batch // 2, 0, -1) if batch % size == 0)
         hint = (
             f"training.batch {less} instead of {batch}, with training.accumulation "
-            f"{batch * accumulation // less} instead of {accumulation}, has as many rows a step."
+            f"{batch * accumulation // less} instead of {accumulation}, has as many rows per step."
         )
     elif not training.checkpointing:
-        hint = "training.checkpointing computes activations again instead of keeping them."
+        hint = "training.checkpointing recomputes activations instead of storing them."
     else:
-        hint = f"Leave rows of nearly {longest} tokens out of the data set, or take a smaller base."
+        hint = f"Leave rows of nearly {longest} tokens out of the data set, or use a smaller base."
     return SkillFailed(
         f"there is not enough memory for a batch of {batch} rows of up to {longest} tokens",
         hint=hint,

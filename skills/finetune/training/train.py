@@ -1,7 +1,7 @@
-"""The stage `train`: an adapter is trained on the prepared rows.
+"""The stage `train`: train an adapter on the prepared rows.
 
-In the folder of the run it leaves checkpoint-N/, adapter/ (that of the checkpoint with the smallest
-dev loss, or of the last one where nothing was measured), metrics.jsonl, loss.png and run.json.
+It writes checkpoint-N/, adapter/ (from the checkpoint with the smallest dev loss, or the last one
+without dev rows), metrics.jsonl, loss.png and run.json to the folder of the run.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, Interrupted
 from harness.runs import progress, targets
@@ -32,17 +32,17 @@ MODULES = ("torch", "transformers", "peft", "accelerate", "matplotlib")
 
 
 def train(context: StageContext, resume: Path | bool | None = None) -> Done:
-    """Train, or go on training.
+    """Train, or resume training.
 
     Args:
-        resume: a checkpoint of this run to go on from; True for the newest one that is whole.
+        resume: a checkpoint of this run to resume from; True for the newest valid one.
 
     Raises:
         UsageError: a package is missing, or this machine cannot train with the recipe.
         InputError: the prepared rows, the base or the checkpoint cannot be used.
-        SkillFailed: the loss is no number any more, or there is not enough memory.
+        SkillFailed: the loss is not finite, or there is not enough memory.
         OutputError: a checkpoint cannot be written.
-        Interrupted: it was stopped, and has saved what it had.
+        Interrupted: it was stopped, after saving a checkpoint.
     """
     folder, screen = context.run_dir.folder, context.call.screen
     base, prepared, recipe = _ready(context)
@@ -51,8 +51,9 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
     run_guard.check(None if checkpoint is None else checkpoint.guard, guard, str(folder))
     begun = 0 if checkpoint is None else checkpoint.step
     log = metrics.Metrics(folder / metrics.NAME)
-    log.cut(begun or -1)  # what was measured before the first step is so again
-    _write(folder / RUN, {"guard": guard, "recipe": recipe.model_dump(mode="json")})
+    log.cut(begun or -1)  # an evaluation before the first step is repeated
+    run = {"guard": guard, "recipe": recipe.model_dump(mode="json")}
+    targets.write_text(folder / RUN, json.dumps(run, indent=2, ensure_ascii=False))
 
     order = batches.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
     steps = schedule(len(prepared.train), recipe.training)
@@ -72,31 +73,30 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
     if (reached := max(begun, watch.saved)) < steps.last:
         raise Interrupted(
             f"stopped after step {reached} of {steps.last}, which is saved",
-            hint="`--resume` goes on from there.",
+            hint="`--resume` continues from there.",
         )
     return _finished(context, watch, reached)
 
 
 def inputs(context: StageContext) -> Mapping[str, Any]:
-    """All that the adapter depends on.
+    """Return all that the adapter depends on.
 
     Raises:
-        InputError: nothing is prepared, or the adapter that the recipe goes on from is not there,
-            or does not fit.
-        ModelError: that is a file of the registry, and not what the registry says.
+        InputError: nothing is prepared, or the adapter to continue from is missing or does not fit.
+        ModelError: that adapter is a file of the registry that is missing or was changed.
     """
     parts = {"quantization", "adapter", "training"}
     found: dict[str, Any] = dict(batches.digests(context.run_dir.prepared))
     found |= context.recipe.model_dump(mode="json", include=parts)
     if context.recipe.adapter.start_from is None:
         return found
-    start_from.opened(context, _facts_of_base(context))
-    del found["adapter"]["start_from"]  # its digest says it, and it may have another name tomorrow
+    start_from.open_start(context, _facts_of_base(context))
+    del found["adapter"]["start_from"]  # the digest identifies it under any name
     return found | {"start": start_from.digest(context)}
 
 
 def perform(context: StageContext) -> Done:
-    """`train`, gone on with as the options `checkpoint` and `resume` of the call say."""
+    """Run `train` with the options `checkpoint` and `resume` of the call."""
     options = context.call.options
     return train(context, getattr(options, "checkpoint", None) or getattr(options, "resume", None))
 
@@ -105,10 +105,10 @@ STAGE = Stage("train", "train an adapter on the prepared rows", inputs, perform)
 
 
 def _ready(context: StageContext) -> tuple[Base, batches.Prepared, Recipe]:
-    """The base, the rows, and the recipe as this machine can follow it.
+    """Return the base, the rows, and the recipe adapted to this machine.
 
     Raises:
-        HarnessError: something that training needs is not there, or does not fit.
+        HarnessError: something that training needs is missing, or does not fit.
     """
     require(*MODULES, *(["bitsandbytes"] if _needs_bitsandbytes(context.recipe) else []))
     from skills.finetune.model.bases import open_base
@@ -119,9 +119,9 @@ def _ready(context: StageContext) -> tuple[Base, batches.Prepared, Recipe]:
     if base.digest != prepared.facts.get("base_digest"):
         raise InputError(
             f"the rows were prepared for {prepared.facts.get('base')}, which is not "
-            f"{base.name} as it is now",
+            f"{base.name} in its current state",
             where=str(context.run_dir.prepared),
-            hint="`/finetune prepare` makes them anew.",
+            hint="`/finetune prepare` writes them again.",
         )
     return base, prepared, settled(context.recipe, context.call.screen.notice)
 
@@ -136,11 +136,11 @@ def _trainer(
     from skills.finetune.model.loading import load_model
     from skills.finetune.training.trainer import make_trainer
 
-    begins_from = start_from.opened(context, _facts_of_base(context))
+    begins_from = start_from.open_start(context, _facts_of_base(context))
     with context.call.screen.progress("loading the base"):
         model = load_model(base.folder, recipe)
         if begins_from is not None:
-            start_from.put_into(model, begins_from)
+            start_from.load_into(model, begins_from)
     return make_trainer(model, recipe, prepared, watch)
 
 
@@ -148,12 +148,12 @@ def _facts_of_base(context: StageContext) -> BaseFacts:
     from skills.finetune.model.bases import describe
 
     found = describe(context)
-    assert found is not None, "rows are prepared with the base"
+    assert found is not None  # the rows were prepared with it
     return found
 
 
 def _finished(context: StageContext, watch: Watch, reached: int) -> Done:
-    """Keep the best adapter, and draw how it went."""
+    """Keep the best adapter, and draw the loss curve."""
     folder, log = context.run_dir.folder, watch.metrics
     kept = checkpoints.best(folder, reached, context.call.screen.notice)
     checkpoints.keep_adapter(kept.path, context.run_dir.adapter)
@@ -167,18 +167,18 @@ def _finished(context: StageContext, watch: Watch, reached: int) -> Done:
 def _judge(
     context: StageContext, kept: checkpoints.Checkpoint, lines: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Say so where the adapter that was gone on from was no worse."""
+    """Report if the dev loss did not improve on the adapter that training started from."""
     before = _loss_before(lines)
     if before is not None and kept.best is not None and kept.best[1] >= before:
         context.call.screen.notice(
             f"train: the dev loss is {kept.best[1]:.4f}, and of "
-            f"{context.recipe.adapter.start_from}, which it went on from, {before:.4f}: "
-            "nothing is gained"
+            f"{context.recipe.adapter.start_from}, from which it started, {before:.4f}: "
+            "no improvement"
         )
 
 
 def _loss_before(lines: Sequence[Mapping[str, Any]]) -> float | None:
-    """The dev loss before the first step."""
+    """Return the dev loss before the first step."""
     return next((line["dev_loss"] for line in lines if line["step"] == 0), None)
 
 
@@ -202,12 +202,3 @@ def _facts(
         "padding": round(watch.order.padding, 4),
         "device": watch.guard["device"],
     }
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False).encode()
-
-    def write(file: IO[bytes]) -> None:
-        file.write(text)
-
-    targets.write(path, write)

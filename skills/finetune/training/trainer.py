@@ -1,4 +1,4 @@
-"""The trainer of transformers, with our batches and our loss."""
+"""The trainer of transformers with the batches and the loss of this package."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def make_trainer(model: Any, recipe: Recipe, prepared: Prepared, watch: Watch) -> Any:
-    """A trainer whose `train(resume_from_checkpoint=...)` does the work.
+    """Return a trainer, to be started with `train(resume_from_checkpoint=...)`.
 
     Args:
-        model: of `base.model.load_model`.
+        model: of `loading.load_model`.
     """
     from transformers import PrinterCallback, Trainer, TrainerCallback
 
@@ -36,8 +36,8 @@ def make_trainer(model: Any, recipe: Recipe, prepared: Prepared, watch: Watch) -
         args=_arguments(
             recipe,
             watch.folder / STAGING,
-            measured=bool(prepared.dev),
-            begun=watch.pace.done > 0,
+            evaluates=bool(prepared.dev),
+            resumed=watch.pace.done > 0,
         ),
         train_dataset=list(prepared.train),
         eval_dataset=list(prepared.dev) or None,
@@ -49,10 +49,10 @@ def make_trainer(model: Any, recipe: Recipe, prepared: Prepared, watch: Watch) -
 
 
 class _Completions:
-    """What differs from the trainer of transformers, which is the other half."""
+    """The overrides of the trainer of transformers."""
 
     loss_is_scaled_for_ga: bool | None = True
-    """By what `get_batch_samples` hands on: it must not be divided by the batches again."""
+    """The loss is divided by the total of `get_batch_samples`, not by the number of batches."""
     recipe: Recipe
     prepared: Prepared
     watch: Watch
@@ -69,7 +69,7 @@ class _Completions:
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: Any
     ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
-        """The batches of a step, and what its loss is divided by."""
+        """Return the batches of a step, and the divisor of its loss."""
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         return batches, total_weight(batches).to(device) if batches else None
 
@@ -86,7 +86,7 @@ class _Completions:
         return loss
 
     def losses(self: Any, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """`completion_losses` in the type that the recipe computes in."""
+        """Return `completion_losses` in the recipe's compute type."""
         import torch
 
         compute = getattr(torch, self.recipe.quantization.compute)
@@ -100,7 +100,7 @@ class _Completions:
         ignore_keys: Any = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """The mean loss over the completion tokens of the dev rows, whatever their weights."""
+        """Return the mean loss over the completion tokens of the dev rows, without weights."""
         import torch
 
         dev = [replace(row, decisions=()) for row in self.prepared.dev]
@@ -121,10 +121,10 @@ class _Completions:
         return metrics
 
 
-def _arguments(recipe: Recipe, staging: Path, *, measured: bool, begun: bool) -> Any:
-    """The settings of transformers; only what is not its default, since names come and go.
+def _arguments(recipe: Recipe, staging: Path, *, evaluates: bool, resumed: bool) -> Any:
+    """Return the settings of transformers that differ from its defaults.
 
-    `max_steps` is none of them: it would change the learning rate's schedule.
+    `max_steps` is not among them: it would change the learning rate's schedule.
     """
     from transformers import TrainingArguments
 
@@ -137,19 +137,19 @@ def _arguments(recipe: Recipe, staging: Path, *, measured: bool, begun: bool) ->
         gradient_accumulation_steps=training.accumulation,
         learning_rate=training.learning_rate,
         lr_scheduler_type=training.schedule,
-        warmup_steps=training.warmup,  # below 1 a share of all steps, since transformers 5
+        warmup_steps=training.warmup,  # below 1: a share of all steps (transformers 5)
         weight_decay=training.weight_decay,
         max_grad_norm=training.max_grad_norm,
         optim=training.optimizer,
         fp16=recipe.quantization.compute == "float16",
         logging_steps=training.log_steps,
         logging_nan_inf_filter=False,
-        eval_strategy="steps" if measured else "no",
-        eval_steps=training.eval_steps if measured else None,
-        # What an adapter that was trained before is worth, so that one sees what is gained.
-        eval_on_start=measured and not begun and recipe.adapter.start_from is not None,
-        metric_for_best_model="eval_loss" if measured else None,
-        greater_is_better=False if measured else None,
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=training.eval_steps if evaluates else None,
+        # The loss of the adapter that training continues from, for comparison.
+        eval_on_start=evaluates and not resumed and recipe.adapter.start_from is not None,
+        metric_for_best_model="eval_loss" if evaluates else None,
+        greater_is_better=False if evaluates else None,
         save_strategy="steps",
         save_steps=training.save_steps,
         seed=training.seed,
@@ -159,5 +159,5 @@ def _arguments(recipe: Recipe, staging: Path, *, measured: bool, begun: bool) ->
         use_cpu=device_kind() == "cpu",
         remove_unused_columns=False,
     )
-    args._n_gpu = min(args.n_gpu, 1)  # several would each get a copy of the model
+    args._n_gpu = min(args.n_gpu, 1)  # with several, each gets a copy of the model
     return args

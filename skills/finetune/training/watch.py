@@ -1,6 +1,6 @@
-"""What is done between the steps of a training run: log, measure, save, show, and stop.
+"""Callbacks between the steps of a training run: log, evaluate, save, show progress, stop.
 
-The trainer of transformers calls the methods `on_...` and looks at the flags of `control` after.
+The trainer of transformers calls the methods `on_...` and then reads the flags of `control`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from skills.finetune.training.metrics import Metrics, peak_bytes
 
 @dataclass(slots=True)
 class Steps(ProgressEstimate):
-    """How far training is; a step is a row of the pace.
+    """The progress of training; a step counts as a row.
 
     Attributes:
         loss: of the newest step.
@@ -31,21 +31,19 @@ class Steps(ProgressEstimate):
     loss: float | None = None
 
     def __str__(self) -> str:
-        # Not super(): a dataclass with slots is another class than the one that it would name.
-        pace = ProgressEstimate.__str__(self)
-        return (
-            pace if self.loss is None else ", ".join(filter(None, (f"loss {self.loss:.3f}", pace)))
-        )
+        pace = ProgressEstimate.__str__(self)  # super() does not work in a dataclass with slots
+        loss = "" if self.loss is None else f"loss {self.loss:.3f}"
+        return ", ".join(filter(None, (loss, pace)))
 
 
 @dataclass(slots=True)
 class Schedule:
-    """How many steps there are.
+    """The number of steps.
 
     Attributes:
-        per_epoch: steps of an epoch.
-        total: of all epochs; the learning rate's schedule goes by it.
-        last: where training ends: `total`, or before it for `max_steps`.
+        per_epoch: in one epoch.
+        total: in all epochs; the learning rate's schedule depends on it.
+        last: the last step: `total`, or fewer with `max_steps`.
     """
 
     per_epoch: int
@@ -54,7 +52,7 @@ class Schedule:
 
 
 def schedule(rows: int, training: Training) -> Schedule:
-    """How many steps `rows` rows give; an epoch's last step may have fewer rows."""
+    """Return the number of steps for `rows` rows; an epoch's last step may have fewer rows."""
     batches = math.ceil(rows / training.batch)
     per_epoch = math.ceil(batches / training.accumulation)
     total = math.ceil(training.epochs * per_epoch)
@@ -63,15 +61,15 @@ def schedule(rows: int, training: Training) -> Schedule:
 
 @dataclass
 class Watch:
-    """One run.
+    """The state of one run, and its callbacks.
 
     Attributes:
         folder: of the run.
-        guard: what the run was begun with; it goes into each checkpoint.
+        guard: the settings the run was started with, stored in each checkpoint.
         base: the name of the base.
-        keep: checkpoints to keep.
+        keep: number of checkpoints to keep.
         stop_requested: returns True if the run must end after this step.
-        update: shows the pace anew.
+        update: refreshes the progress display.
     """
 
     folder: Path
@@ -93,12 +91,12 @@ class Watch:
     _logged: tuple[int, float] = (0, 0.0)
 
     def count(self, loss: Any, tokens: int) -> None:
-        """Note a batch: its share of the step's loss, and its tokens without padding."""
+        """Record a batch: its share of the step's loss, and its tokens without padding."""
         self._step_loss.append(loss.detach())
         self._step_tokens += tokens
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """The epoch follows from the step, so that a resumed run has the order it had."""
+        """Set the epoch from the step, so that a resumed run has the same order."""
         self.order.epoch = state.global_step // self.schedule.per_epoch
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -109,16 +107,12 @@ class Watch:
     def on_pre_optimizer_step(
         self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
     ) -> None:
-        """Stop before a loss that is no number spoils the weights.
-
-        Raises:
-            SkillFailed: it is none.
-        """
+        """Raise SkillFailed before a loss or gradient that is not finite changes the weights."""
         import torch
 
         self.pace.loss = float(sum(self._step_loss))
         grads = [weight.grad for weight in model.parameters() if weight.grad is not None]
-        # Float16 is scaled so that it overflows now and then; its scaler skips such a step.
+        # With float16, the scaler causes an overflow now and then, and skips such a step.
         sound = args.fp16 or bool(torch.isfinite(torch.stack([one.sum() for one in grads])).all())
         if not math.isfinite(self.pace.loss):
             raise self._diverged("the loss", state.global_step + 1)
@@ -134,10 +128,10 @@ class Watch:
             control.should_training_stop = control.should_save = True
             control.should_evaluate = args.eval_strategy == "steps"
         elif self.stop_requested():
-            # A step that is measured is so even then: nobody would come back to it.
+            # A due evaluation still runs: it would not be repeated on resume.
             control.should_training_stop = control.should_save = True
         if control.should_save or control.should_evaluate:
-            # The loss since the last log is no part of a checkpoint, and would be lost with it.
+            # The loss since the last log is not part of a checkpoint, and would be lost.
             control.should_log = True
 
     def on_log(
@@ -164,15 +158,15 @@ class Watch:
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Mapping[str, float], **_: Any
     ) -> None:
-        """Save what is better than all before it, so that the best can be kept.
+        """Save each checkpoint that is better than all before it.
 
         Raises:
-            SkillFailed: the dev loss is no number.
+            SkillFailed: the dev loss is not finite.
         """
         if not math.isfinite(loss := metrics["eval_loss"]):
             raise self._diverged("the dev loss", state.global_step)
         if state.global_step == 0:
-            return  # the adapter that training goes on from: there is nothing to save
+            return  # the adapter that training continues from: there is nothing to save
         if state.best_metric is None or loss < state.best_metric:
             control.should_save = True
         if self.stop_requested():
@@ -186,8 +180,8 @@ class Watch:
         checkpoints.rotate(self.folder, step, self.keep, state.best_global_step)
 
     def _diverged(self, what: str, step: int) -> SkillFailed:
-        before = f"checkpoint-{self.saved} is the last before it. " if self.saved else ""
+        before = f"The last checkpoint is checkpoint-{self.saved}. " if self.saved else ""
         return SkillFailed(
-            f"{what} is no number any more at step {step}",
-            hint=f"{before}A lower training.learning_rate or some training.warmup avoids it.",
+            f"{what} is not finite at step {step}",
+            hint=f"{before}Use a lower training.learning_rate or some training.warmup.",
         )

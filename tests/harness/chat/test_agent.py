@@ -438,7 +438,7 @@ def test_an_answer_that_was_cut_says_so(make: Make) -> None:
     desk = make(Reply("And so", "length", 1, 1024, 0.1))
     assert desk.give("tell me all") == 0
     assert desk.out == "And so\n"
-    assert "the answer is cut at the limit of 1,024 tokens" in desk.said
+    assert "the answer was cut off at the limit of 1,024 tokens" in desk.said
 
 
 # Limits

@@ -269,10 +269,10 @@ def test_where_it_cannot_be_kept_the_adapter_is_used_beside_the_base(
     model = LlamaCppBackend(other.files).load(place)
     assert set(model.digests) == {"gguf", "adapter"}
     model.close()
-    assert "base + lora are not merged, and slower so" in other.said[-1]
+    assert "base + lora: not merged, which is slower" in other.said[-1]
     assert "No space left on device" in other.said[-1]
 
 
 def test_an_entry_that_has_nothing_to_merge_is_refused() -> None:
-    with pytest.raises(ValidationError, match="`merge` is for a gguf file and its adapter"):
+    with pytest.raises(ValidationError, match="`merge` needs a gguf file and an adapter"):
         ServeEntry(backend="llamacpp", gguf="base", merge=True)

@@ -1,4 +1,4 @@
-"""The job runner: slots kept busy, results kept as they come, errors that stop and that do not."""
+"""Jobs: parallel tasks, results stored at once, and errors that do or do not stop them."""
 
 from __future__ import annotations
 
@@ -20,27 +20,42 @@ from harness.errors import (
     ModelUnavailable,
     OutputError,
 )
-from harness.runs.jobs import AHEAD, ATTEMPTS, LONGEST_ASKED, Job
+from harness.runs.jobs import AHEAD, ATTEMPTS, LONGEST_REQUESTED, Job
 from harness.support.stop_token import StopToken
 
 
+class RecordedToken(StopToken):
+    """Records waits instead of waiting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout or 0)
+        return self.is_set()
+
+    def block(self) -> None:
+        """Wait for a stop after all."""
+        super().wait(10)
+
+
 class Kept:
-    """A job over numbers that notes what it is handed; `faults` are raised in turn, by number."""
+    """A job over numbers that records its results; `faults` are raised in turn, by number."""
 
     def __init__(self, slots: int = 2, **faults: list[Exception]) -> None:
         self.faults = {int(name.removeprefix("n")): list(errors) for name, errors in faults.items()}
         self.done: list[tuple[int, str]] = []
         self.failed: list[tuple[int, Exception]] = []
         self.attempts: list[int] = []
-        self.waits: list[float] = []
-        self.cancel = StopToken()
+        self.stop = RecordedToken()
+        self.waits = self.stop.waits
         self.job = Job[int, str](
             self.perform,
             lambda number, result: self.done.append((number, result)),
             lambda number, error: self.failed.append((number, error)),
             slots,
-            self.cancel,
-            self.waits.append,
+            self.stop,
         )
 
     def perform(self, number: int) -> str:
@@ -54,7 +69,7 @@ class Kept:
         return sorted(number for number, _ in self.done)
 
 
-def test_every_task_is_done_once_and_kept_in_the_thread_that_called() -> None:
+def test_every_task_is_done_once_and_kept_by_the_caller() -> None:
     kept, threads = Kept(), set()
     kept.job.keep = lambda number, result: threads.add(threading.current_thread())
     tally = kept.job.run(range(20))
@@ -63,14 +78,14 @@ def test_every_task_is_done_once_and_kept_in_the_thread_that_called() -> None:
     assert threads == {threading.current_thread()}
 
 
-def test_all_slots_are_in_work_at_once() -> None:
+def test_all_slots_are_used() -> None:
     barrier = threading.Barrier(4, timeout=10)
     kept = Kept(slots=4)
     kept.job.perform = lambda number: str(barrier.wait())  # returns when four are there
     assert kept.job.run(range(8)).done == 8
 
 
-def test_tasks_are_taken_up_only_as_slots_come_free() -> None:
+def test_tasks_are_started_as_slots_become_free() -> None:
     taken = itertools.count()
     last = 0
 
@@ -87,7 +102,7 @@ def test_tasks_are_taken_up_only_as_slots_come_free() -> None:
     assert max(most) <= 3 * AHEAD
 
 
-def test_a_task_that_fails_takes_no_other_along() -> None:
+def test_a_failed_task_does_not_affect_others() -> None:
     kept = Kept(n3=[InvalidReply("no")], n5=[ZeroDivisionError("a fault of ours")])
     tally = kept.job.run(range(8))
     assert (tally.done, tally.failed, tally.stopped) == (6, 2, None)
@@ -98,7 +113,7 @@ def test_a_task_that_fails_takes_no_other_along() -> None:
     assert kept.waits == []
 
 
-def test_errors_that_can_pass_are_tried_again_with_longer_and_longer_waits() -> None:
+def test_retryable_errors_are_retried_with_growing_waits() -> None:
     kept = Kept(slots=1, n1=[ModelBusy("full"), GenerationFailed("cut"), ModelBusy("full")])
     assert kept.job.run(range(3)).done == 3
     assert kept.attempts == [0, 1, 1, 1, 1, 2]
@@ -106,15 +121,15 @@ def test_errors_that_can_pass_are_tried_again_with_longer_and_longer_waits() -> 
     assert kept.waits == sorted(kept.waits)
 
 
-def test_a_server_is_left_alone_for_as_long_as_it_asks_within_reason() -> None:
+def test_a_wait_that_the_server_requests_has_a_limit() -> None:
     busy = [ModelBusy("full", wait=seconds) for seconds in (20, 86_400, -3)]
     kept = Kept(slots=1, n1=[*busy])
     assert kept.job.run(range(3)).done == 3
-    assert kept.waits[:2] == [20, LONGEST_ASKED]
+    assert kept.waits[:2] == [20, LONGEST_REQUESTED]
     assert 4 <= kept.waits[2] <= 5
 
 
-def test_an_error_that_does_not_pass_is_the_tasks_failure_in_the_end() -> None:
+def test_the_last_attempt_decides() -> None:
     kept = Kept(n1=[ModelBusy(f"full {i}") for i in range(ATTEMPTS)])
     tally = kept.job.run(range(3))
     assert (tally.done, tally.failed) == (2, 1)
@@ -124,7 +139,7 @@ def test_an_error_that_does_not_pass_is_the_tasks_failure_in_the_end() -> None:
 @pytest.mark.parametrize(
     "error", [ModelUnavailable("gone"), Interrupted("off")], ids=lambda e: type(e).__name__
 )
-def test_what_no_other_task_can_pass_stops_the_job(error: HarnessError) -> None:
+def test_an_error_that_affects_all_tasks_stops_the_job(error: HarnessError) -> None:
     kept = Kept(slots=1, n4=[error])
     tally = kept.job.run(range(1000))
     assert tally.stopped is error
@@ -133,7 +148,7 @@ def test_what_no_other_task_can_pass_stops_the_job(error: HarnessError) -> None:
     assert kept.failed == []
 
 
-def test_a_result_that_cannot_be_kept_stops_the_job() -> None:
+def test_a_result_that_cannot_be_stored_stops_the_job() -> None:
     kept = Kept(slots=1)
 
     def keep(number: int, result: str) -> None:
@@ -146,7 +161,7 @@ def test_a_result_that_cannot_be_kept_stops_the_job() -> None:
     assert len(kept.attempts) <= 1 + AHEAD
 
 
-def test_ctrl_c_keeps_what_is_done_and_ends_what_is_in_work() -> None:
+def test_ctrl_c_keeps_results_and_cancels_running_tasks() -> None:
     kept = Kept(slots=2)
     ended = []
 
@@ -155,7 +170,7 @@ def test_ctrl_c_keeps_what_is_done_and_ends_what_is_in_work() -> None:
             return f"result {number}"
         if number == 4:
             _thread.interrupt_main()
-        kept.cancel.wait(10)
+        kept.stop.block()
         ended.append(number)
         raise Interrupted("interrupted")
 
@@ -169,7 +184,7 @@ def test_ctrl_c_keeps_what_is_done_and_ends_what_is_in_work() -> None:
     assert len(ended) <= 2
 
 
-def test_ctrl_c_waits_until_what_is_being_kept_is_kept() -> None:
+def test_ctrl_c_does_not_interrupt_storing() -> None:
     kept = Kept(slots=1)
     whole = []
 
@@ -186,7 +201,7 @@ def test_ctrl_c_waits_until_what_is_being_kept_is_kept() -> None:
     assert 2 <= tally.done <= 1 + 2 * AHEAD
 
 
-def test_a_second_ctrl_c_does_not_wait() -> None:
+def test_a_second_ctrl_c_interrupts_storing() -> None:
     kept = Kept(slots=1)
 
     def keep(number: int, result: str) -> None:
@@ -199,13 +214,13 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
         kept.job.run(range(100))
 
 
-def test_after_a_job_ctrl_c_is_what_it_was() -> None:
+def test_the_signal_handler_is_restored() -> None:
     before = signal.getsignal(signal.SIGINT)
     Kept().job.run(range(3))
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_what_was_done_while_the_job_was_being_stopped_is_kept_too() -> None:
+def test_results_that_complete_during_a_stop_are_kept() -> None:
     kept = Kept(slots=2, n0=[ModelUnavailable("gone")])
     begun = threading.Event()
 
@@ -214,7 +229,7 @@ def test_what_was_done_while_the_job_was_being_stopped_is_kept_too() -> None:
             begun.wait(10)
             raise ModelUnavailable("gone")
         begun.set()
-        kept.cancel.wait(10)
+        kept.stop.block()
         return "late and whole"
 
     kept.job.perform = perform
@@ -224,14 +239,14 @@ def test_what_was_done_while_the_job_was_being_stopped_is_kept_too() -> None:
     assert tally.done == 1
 
 
-def test_a_try_cut_off_by_the_stop_is_no_failure() -> None:
+def test_an_attempt_cut_off_by_the_stop_is_not_a_failure() -> None:
     kept = Kept(slots=2)
 
     def perform(number: int) -> str:
         if number == 0:
             time.sleep(0.1)
             raise ModelUnavailable("gone")
-        kept.cancel.wait(10)
+        kept.stop.block()
         raise GenerationFailed("the connection was cut")
 
     kept.job.perform = perform
@@ -239,9 +254,9 @@ def test_a_try_cut_off_by_the_stop_is_no_failure() -> None:
     assert (tally.done, tally.failed, kept.failed) == (0, 0, [])
 
 
-def test_a_wait_before_another_attempt_ends_when_the_job_does() -> None:
+def test_a_wait_ends_when_the_job_stops() -> None:
     kept = Kept(slots=2, n0=[ModelBusy("full")] * ATTEMPTS)
-    kept.job.pause = None
+    kept.job.stop = StopToken()
 
     def perform(number: int) -> str:
         if number == 1:
@@ -255,7 +270,7 @@ def test_a_wait_before_another_attempt_ends_when_the_job_does() -> None:
     assert time.monotonic() - started < 0.9  # the first wait alone is a second
 
 
-def test_tasks_that_cannot_be_read_stop_the_job_after_what_is_done_was_kept() -> None:
+def test_an_error_of_the_tasks_stops_the_job() -> None:
     def tasks() -> Iterator[int]:
         yield from range(3)
         raise UnicodeError("row 4")
@@ -266,5 +281,5 @@ def test_tasks_that_cannot_be_read_stop_the_job_after_what_is_done_was_kept() ->
     assert kept.numbers == [0, 1, 2]
 
 
-def test_nothing_to_do_is_done_at_once() -> None:
+def test_a_job_without_tasks() -> None:
     assert Kept().job.run([]).done == 0

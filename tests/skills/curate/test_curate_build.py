@@ -64,8 +64,8 @@ def test_it_is_the_training_set_that_finetune_makes_of_the_same_tables(desk: Des
     [
         ("--build train.csv", "train.csv: a training set is a .jsonl file"),
         ("--build agent_curation_log.jsonl", "is written by `save to agent_curated.csv` already"),
-        ("--build gold.jsonl --gold gold.jsonl", "gold.jsonl: is an input itself"),
-        ("--build agent.jsonl --dev agent_rejected.csv", "agent_rejected.csv: is an input itself"),
+        ("--build gold.jsonl --gold gold.jsonl", "gold.jsonl: is also an input"),
+        ("--build agent.jsonl --dev agent_rejected.csv", "agent_rejected.csv: is also an input"),
     ],
 )
 def test_nothing_is_written_over(desk: Desk, options: str, said: str) -> None:

@@ -203,7 +203,7 @@ def test_a_second_process_is_refused_and_the_first_saves_what_is_judged_at_ctrl_
     desk.wait_until_judged(4)
     code, _, said = desk.run(LINE.replace("agent.csv", "./agent.csv"))
     assert code == 2
-    assert f"process {first.pid} is at work on the curation of {tmp_path / 'agent.csv'}" in said
+    assert f"the curation of {tmp_path / 'agent.csv'} is locked by process {first.pid}" in said
     first.send_signal(signal.SIGINT)
     _, said = first.communicate(timeout=20)
     model.go.set()

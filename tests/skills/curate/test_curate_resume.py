@@ -37,6 +37,7 @@ from harness.errors import (
 )
 from harness.models.pool import ServedModel
 from harness.runs.process_lock import job_lock
+from harness.support.stop_token import StopToken
 from harness.testing import fake_models
 from skills.corpus.db.connection import locks, open_corpus
 from skills.curate import curator
@@ -312,7 +313,7 @@ def test_an_invalid_vote_of_a_ballot_that_is_cut_off_is_asked_for_again(desk: De
 def test_an_attempt_after_an_error_that_passes_asks_for_no_vote_twice(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.runs.jobs.Job._sleep", lambda *_: None)
+    monkeypatch.setattr(StopToken, "wait", lambda *_, **__: True)
     desk.rows(1)
     desk = desk.again(Stopping(4, GenerationFailed("500")))
     assert desk.curate().result.code == 0
@@ -402,7 +403,7 @@ def test_errors_that_can_pass_are_tried_again(desk: Desk, monkeypatch: pytest.Mo
         if errors:
             raise errors.pop()
 
-    monkeypatch.setattr("harness.runs.jobs.Job._sleep", lambda *_: None)
+    monkeypatch.setattr(StopToken, "wait", lambda *_, **__: True)
     desk.rows(1)
     desk.judge.faults[1] = twice
     assert desk.curate().result.code == 0
@@ -412,7 +413,7 @@ def test_errors_that_can_pass_are_tried_again(desk: Desk, monkeypatch: pytest.Mo
 def test_an_error_that_does_not_pass_is_given_up(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.runs.jobs.Job._sleep", lambda *_: None)
+    monkeypatch.setattr(StopToken, "wait", lambda *_, **__: True)
     desk.rows(1, 2)
     desk.judge.faults[1] = fault(GenerationFailed("server error 500", partial="4"))
     assert desk.curate().result.code == 1
@@ -462,7 +463,7 @@ def test_another_process_on_the_same_input_is_refused(desk: Desk) -> None:
     name = f"the curation of {desk.table.resolve()}"
     with (
         job_lock(locks(desk.corpus), name),
-        pytest.raises(UsageError, match=r"process .* is at work on"),
+        pytest.raises(UsageError, match="is locked by process"),
     ):
         desk.curate(table="agent.csv")
     assert desk.judge.requests == []

@@ -83,8 +83,8 @@ def test_the_framework_refuses_empty_and_long_texts_and_unifies_others(desk: Des
     keys = f"3{CLEARED}{ENTER}{'x' * 321}{ENTER}{CLEARED}not stated{ENTER}aq"
     desk.review(keys)
     assert read_rows(desk.gold) == [row(1, method="Not stated.")]
-    assert "Not taken: it is empty" in desk.said
-    assert "Not taken: it is 321 characters, and 320 at most" in desk.said
+    assert "Not valid: it is empty" in desk.said
+    assert "Not valid: it is 321 characters, more than 320" in desk.said
 
 
 @pytest.mark.parametrize("keys", [f"3{CLEARED}Lost", "e", f"em{ENTER}{CLEARED}Lost"])
@@ -216,7 +216,7 @@ def test_one_review_at_a_time_for_a_gold_table(desk: Desk) -> None:
     locks = desk.call().settings.data_dir / "reviews"
     with (
         job_lock(locks, str(desk.gold)),
-        pytest.raises(UsageError, match="is at work on"),
+        pytest.raises(UsageError, match="is locked by process"),
     ):
         desk.review("aq")
     assert not desk.gold.exists()

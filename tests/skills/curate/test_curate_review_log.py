@@ -33,7 +33,7 @@ def test_a_process_killed_before_the_table_was_written_loses_nothing(desk: Desk)
     desk.gold.write_bytes(before)
     summary = desk.review("q")
     assert (summary["accepted"], desk.ids()) == (2, ["1", "2"])
-    assert "gold.csv lacked 1 of the rows that were accepted" in desk.said
+    assert "1 accepted rows were missing from gold.csv" in desk.said
 
 
 def test_a_decision_that_was_undone_does_not_come_back(desk: Desk) -> None:
@@ -43,7 +43,7 @@ def test_a_decision_that_was_undone_does_not_come_back(desk: Desk) -> None:
     desk.gold.write_bytes(before)
     assert desk.review("q")["accepted"] == 1
     assert desk.ids() == ["1"]
-    assert "lacked" not in desk.said
+    assert "missing" not in desk.said
 
 
 def test_the_table_is_made_anew_from_the_journal(desk: Desk) -> None:
@@ -69,8 +69,8 @@ def test_a_line_of_the_journal_that_was_cut_off_was_never_decided(desk: Desk) ->
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda text: text.replace('"what":"accept"', '"what":"maybe"', 1), "is no decision"),
-        (lambda text: "{}\n" + text, "is no decision"),
+        (lambda text: text.replace('"what":"accept"', '"what":"maybe"', 1), "is not a decision"),
+        (lambda text: "{}\n" + text, "is not a decision"),
         (lambda text: text.replace('"novelty"', '"news"'), "has other moves than the framework"),
         (lambda text: text.replace('"what":"accept"', '"what":"undo"', 1), "was never decided"),
     ],
@@ -99,7 +99,7 @@ def test_a_full_disk_ends_the_review_and_keeps_what_was_decided(
         patched.setattr(os, "fsync", full)
         error = refused(desk, "aq")
     assert isinstance(error, OutputError)
-    assert error.message == "the decision is not kept: No space left on device"
+    assert error.message == "the decision is not stored: No space left on device"
     assert desk.journal.read_bytes() == before
     assert desk.review("aq")["accepted"] == 2
 

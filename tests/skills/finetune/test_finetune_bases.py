@@ -14,9 +14,8 @@ from harness import settings
 from harness.errors import InputError, ModelUnavailable
 from skills.finetune.model import bases
 from skills.finetune.model.bases import describe, open_base, open_tokenizer
-from skills.finetune.model.facts import published
+from skills.finetune.model.facts import of_config, of_gguf, published
 from skills.finetune.model.folder import chat_template, end_tokens
-from skills.finetune.model.shapes import of_config, of_gguf
 from skills.finetune.run.stage import StageContext
 
 HUB = "someone/Tiny-1B-Instruct"
@@ -40,24 +39,24 @@ def edit(path: Path, **changes: Any) -> None:
 
 @pytest.mark.train
 def test_a_folder_is_a_base_known_by_all_that_is_read_of_it(base: Path, tmp_path: Path) -> None:
-    context = work_over(tmp_path, base)
-    first = open_base(context)
+    work = work_over(tmp_path, base)
+    first = open_base(work)
     assert (first.folder, first.name) == (base, str(base))
     assert str(base) in first.source
-    assert open_base(context) == first
+    assert open_base(work) == first
     digests = {first.digest}
     template = base / "chat_template.jinja"
     template.write_text(template.read_text() + " ")
-    digests.add(open_base(context).digest)
+    digests.add(open_base(work).digest)
     edit(base / "config.json", rope_theta=1)
-    digests.add(open_base(context).digest)
+    digests.add(open_base(work).digest)
     weights = base / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    digests.add(open_base(context).digest)
+    digests.add(open_base(work).digest)
     edit(base / "tokenizer.json", version="1.0", padding={"strategy": "BatchLongest"})
-    digests.add(open_base(context).digest)
+    digests.add(open_base(work).digest)
     assert len(digests) == 5
 
 
@@ -98,15 +97,15 @@ def adapter(folder: Path) -> None:
         (lacks("model.safetensors"), "has no model.safetensors"),
         (lacks("tokenizer.json"), "has no tokenizer.json"),
         (lacks("chat_template.jinja"), "has no chat template"),
-        (cut_short, "model.safetensors: is damaged or cut short"),
-        (of_no_weights, "model.safetensors: is damaged or cut short"),
+        (cut_short, "model.safetensors: is damaged or truncated"),
+        (of_no_weights, "model.safetensors: is damaged or truncated"),
         (sharded, "has no model-2.safetensors"),
-        (adapter, "is an adapter, and no model"),
+        (adapter, "is an adapter, not a model"),
         (lambda folder: (folder / "config.json").write_text("{"), "config.json: cannot be read"),
-        (lambda folder: edit(folder / "config.json", model_type="gpt2"), "of the kind 'gpt2'"),
+        (lambda folder: edit(folder / "config.json", model_type="gpt2"), "of the type 'gpt2'"),
         (
             lambda folder: edit(folder / "config.json", quantization_config={"bits": 4}),
-            "quantized already",
+            "already quantized",
         ),
     ],
 )
@@ -140,7 +139,7 @@ def test_end_tokens_are_those_of_either_configuration(base: Path) -> None:
 
 
 def test_a_base_that_is_nowhere_is_refused_with_what_it_may_be(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no base 'no-such-thing'"):
+    with pytest.raises(InputError, match="the base 'no-such-thing' is not on this machine"):
         open_base(work_over(tmp_path, "no-such-thing"))
     assert describe(work_over(tmp_path, "no-such-thing")) is None
 
@@ -161,21 +160,21 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_model_of_the_hub_that_is_not_here_is_named_with_how_to_fetch_it(
     hub: Path, tmp_path: Path
 ) -> None:
-    context = work_over(tmp_path, HUB)
-    with pytest.raises(InputError, match=f"{HUB} is not on this machine. `hf download {HUB}`"):
-        open_base(context)
-    assert describe(context) is None
+    work = work_over(tmp_path, HUB)
+    with pytest.raises(InputError, match=f"'{HUB}' is not on this machine. `hf download {HUB}`"):
+        open_base(work)
+    assert describe(work) is None
 
 
 @pytest.mark.train
 def test_a_model_of_the_hubs_cache_is_a_base(made: Path, hub: Path, tmp_path: Path) -> None:
     shutil.copytree(made, hub)
-    context = work_over(tmp_path, HUB)
-    base = open_base(context)
+    work = work_over(tmp_path, HUB)
+    base = open_base(work)
     assert base.folder == hub
     assert base.source == "the hub, revision aaaaaaaaaaaa"
     assert base.digest == open_base(work_over(tmp_path, made)).digest
-    facts = describe(context)
+    facts = describe(work)
     assert facts is not None
     assert facts.hidden == HIDDEN
 
@@ -201,10 +200,10 @@ def test_a_model_that_the_hub_has_brought_in_part_is_refused(
 ) -> None:
     shutil.copytree(made, hub)
     (hub / "model.safetensors").unlink()
-    context = work_over(tmp_path, HUB)
+    work = work_over(tmp_path, HUB)
     with pytest.raises(InputError, match=f"has no model.safetensors. `hf download {HUB}`"):
-        open_base(context)
-    assert describe(context) is not None
+        open_base(work)
+    assert describe(work) is not None
 
 
 @pytest.mark.train
@@ -234,7 +233,9 @@ def test_the_parameters_are_those_that_transformers_builds(kind: str, tied: bool
 
 
 def test_a_configuration_without_its_numbers_is_refused() -> None:
-    with pytest.raises(InputError, match=r"config\.json: lacks a number: 'num_attention_heads'"):
+    with pytest.raises(
+        InputError, match=r"config\.json: a number is missing: 'num_attention_heads'"
+    ):
         of_config({"model_type": "llama", "hidden_size": 8}, "x", "y", "config.json")
 
 
@@ -251,10 +252,10 @@ def test_a_folder_is_described_without_its_weights(base: Path, tmp_path: Path) -
 def over_gguf(tmp_path: Path) -> StageContext:
     """A run over SmolLM2's GGUF, in a cache of its own that has it but nothing unpacked."""
     gguf = smollm2()
-    context = work_over(tmp_path, SMOLLM2)
-    (context.cache / "models").mkdir(parents=True)
-    (context.cache / "models" / gguf.name).symlink_to(gguf)
-    return context
+    work = work_over(tmp_path, SMOLLM2)
+    (work.cache / "models").mkdir(parents=True)
+    (work.cache / "models" / gguf.name).symlink_to(gguf)
+    return work
 
 
 def test_a_gguf_is_described_by_its_own_numbers(over_gguf: StageContext) -> None:
@@ -269,9 +270,9 @@ def test_a_gguf_is_described_by_its_own_numbers(over_gguf: StageContext) -> None
 
 
 def test_a_gguf_that_is_not_here_is_neither_described_nor_fetched(tmp_path: Path) -> None:
-    context = work_over(tmp_path, SMOLLM2)
-    assert describe(context) is None
-    assert not context.cache.exists()
+    work = work_over(tmp_path, SMOLLM2)
+    assert describe(work) is None
+    assert not work.cache.exists()
 
 
 def test_an_adapter_of_the_registry_is_no_base(tmp_path: Path) -> None:
@@ -284,9 +285,9 @@ def test_an_adapter_of_the_registry_is_no_base(tmp_path: Path) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
-    with pytest.raises(InputError, match="is an adapter, and no model"):
+    with pytest.raises(InputError, match="is an adapter, not a model"):
         of_gguf(path, "x", "y")
-    with pytest.raises(InputError, match="is no GGUF that can be read"):
+    with pytest.raises(InputError, match="cannot be read as GGUF"):
         of_gguf(Path(__file__), "x", "y")
 
 
@@ -294,12 +295,12 @@ def test_an_adapter_of_the_registry_is_no_base(tmp_path: Path) -> None:
 def test_a_file_of_the_registry_that_is_gone_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = work_over(tmp_path, "nanda-annotator-lora")
-    files = context.call.models.registry.files
+    work = work_over(tmp_path, "nanda-annotator-lora")
+    files = work.call.models.registry.files
     gone = files["nanda-annotator-lora"].model_copy(update={"path": "nowhere.gguf"})
     monkeypatch.setitem(files, "nanda-annotator-lora", gone)
     with pytest.raises(ModelUnavailable):
-        open_base(context)
+        open_base(work)
 
 
 @pytest.mark.train
@@ -351,13 +352,13 @@ def test_the_real_base_answers_as_it_did_before_it_was_unpacked(tmp_path: Path) 
     from transformers import AutoModelForCausalLM
 
     smollm2()
-    context = work_over(tmp_path, SMOLLM2)
+    work = work_over(tmp_path, SMOLLM2)
     shared = settings.from_environment().cache_dir
-    context.cache.parent.mkdir(parents=True, exist_ok=True)
+    work.cache.parent.mkdir(parents=True, exist_ok=True)
     shared.mkdir(parents=True, exist_ok=True)
-    context.cache.symlink_to(shared)  # unpacked once on a machine
-    base = open_base(context)
-    tokenizer = open_tokenizer(base)
+    work.cache.symlink_to(shared)  # unpacked once on a machine
+    base = open_base(work)
+    tokenizer = open_tokenizer(base.folder)
     model = AutoModelForCausalLM.from_pretrained(base.folder)
     assert model.dtype == torch.bfloat16
     assert model.num_parameters() == 134_515_008

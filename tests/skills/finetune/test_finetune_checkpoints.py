@@ -35,7 +35,7 @@ def test_a_sealed_checkpoint_is_whole_and_names_no_path_of_this_machine(tmp_path
     path = saved(tmp_path, 20, best=(20, 1.5))
     assert path == tmp_path / "checkpoint-20"
     assert checkpoints.damage_of(path) is None
-    found = checkpoints.opened(path, tmp_path)
+    found = checkpoints.load(path, tmp_path)
     assert (found.step, found.guard, found.best) == (20, GUARD, (20, 1.5))
     assert "/a/path" not in "".join(file.read_text() for file in path.glob("*.json"))
     assert json.loads((path / "adapter_config.json").read_text())["r"] == 4
@@ -67,9 +67,9 @@ def _garbled(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (_cut, "optimizer.pt is not what was saved"),
-        (_flipped, "adapter_model.safetensors is not what was saved"),
-        (_unsealed, "was not saved to its end"),
+        (_cut, "optimizer.pt was changed"),
+        (_flipped, "adapter_model.safetensors was changed"),
+        (_unsealed, "was not completely saved"),
         (_lost, "trainer_state.json is missing"),
         (_garbled, "cannot be read"),
     ],
@@ -78,17 +78,17 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_a_sentence(
     tmp_path: Path, damage: Callable[[Path], None], said: str
 ) -> None:
     older, newest = saved(tmp_path, 9), saved(tmp_path, 100)
-    heard: list[str] = []
-    assert checkpoints.newest_good(tmp_path, heard.append) == newest
-    assert heard == []
+    notices: list[str] = []
+    assert checkpoints.newest_valid(tmp_path, notices.append) == newest
+    assert notices == []
     damage(newest)
-    assert checkpoints.newest_good(tmp_path, heard.append) == older
-    assert len(heard) == 1
-    assert heard[0].startswith("checkpoint-100 is passed over: ")
-    assert said in heard[0]
+    assert checkpoints.newest_valid(tmp_path, notices.append) == older
+    assert len(notices) == 1
+    assert notices[0].startswith("checkpoint-100 is skipped: ")
+    assert said in notices[0]
     with pytest.raises(InputError, match="is damaged") as caught:
-        checkpoints.to_resume(tmp_path, newest, heard.append)
-    assert caught.value.hint == "Whole are checkpoint-9."
+        checkpoints.to_resume(tmp_path, newest, notices.append)
+    assert caught.value.hint == "Valid are checkpoint-9."
 
 
 def test_a_checkpoint_under_another_number_is_none(tmp_path: Path) -> None:
@@ -97,11 +97,11 @@ def test_a_checkpoint_under_another_number_is_none(tmp_path: Path) -> None:
 
 
 def test_where_there_is_no_checkpoint_training_begins_at_the_beginning(tmp_path: Path) -> None:
-    heard: list[str] = []
-    assert checkpoints.to_resume(tmp_path, True, heard.append) is None
-    assert "begins at step 0" in heard[0]
-    assert checkpoints.to_resume(tmp_path, None, heard.append) is None
-    assert len(heard) == 1
+    notices: list[str] = []
+    assert checkpoints.to_resume(tmp_path, True, notices.append) is None
+    assert "starts at step 0" in notices[0]
+    assert checkpoints.to_resume(tmp_path, None, notices.append) is None
+    assert len(notices) == 1
 
 
 def test_checkpoints_are_not_written_over_by_a_run_that_does_not_go_on(tmp_path: Path) -> None:
@@ -115,9 +115,9 @@ def test_checkpoints_are_not_written_over_by_a_run_that_does_not_go_on(tmp_path:
 def test_a_checkpoint_of_another_folder_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "one", 20)
     (tmp_path / "other").mkdir()
-    with pytest.raises(InputError, match="no checkpoint of the run"):
+    with pytest.raises(InputError, match="not a checkpoint of the run"):
         checkpoints.to_resume(tmp_path / "other", path, print)
-    with pytest.raises(InputError, match="no such checkpoint"):
+    with pytest.raises(InputError, match="does not exist"):
         checkpoints.to_resume(tmp_path / "one", tmp_path / "one" / "checkpoint-7", print)
 
 
@@ -151,9 +151,9 @@ def test_a_damaged_best_checkpoint_gives_way_to_the_newest(tmp_path: Path) -> No
     best = saved(tmp_path, 10, best=(10, 1.0))
     saved(tmp_path, 20, best=(10, 1.0))
     _cut(best)
-    heard: list[str] = []
-    assert checkpoints.best(tmp_path, 20, heard.append).step == 20
-    assert "checkpoint-10, the best one, is passed over for checkpoint-20" in heard[0]
+    notices: list[str] = []
+    assert checkpoints.best(tmp_path, 20, notices.append).step == 20
+    assert "checkpoint-10, the best one, is skipped in favour of checkpoint-20" in notices[0]
 
 
 def test_a_step_that_was_saved_before_is_saved_anew(tmp_path: Path) -> None:
@@ -175,9 +175,9 @@ def test_what_differs_is_refused_by_name_with_both_values() -> None:
         run_guard.check(GUARD, now, "checkpoint-20")
     assert caught.value.where == "checkpoint-20"
     assert caught.value.message == (
-        "the run was begun with something else: "
+        "the run was started with other settings: "
         "base_digest was aaaaaaaaaaaa, is bbbbbbbbbbbb; "
-        "new was not known, is 1; "
+        "new was unknown, is 1; "
         "training.learning_rate was 0.0002, is 0.0001"
     )
 

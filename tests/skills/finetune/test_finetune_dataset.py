@@ -133,7 +133,7 @@ def test_else_by_its_paper_id_and_else_by_its_abstract(made: Make) -> None:
     assert {example["id_field"] for example in dataset.examples()} == {"paper_id"}
     nameless = build_dataset(None, made("nameless", [without_id(row(n)) for n in (1, 1, 2)]))
     assert [example["id_field"] for example in nameless.examples()] == ["id", "id"]
-    assert [each["reason"] for each in left(nameless, "repeated")] == ["the same row stands before"]
+    assert [each["reason"] for each in left(nameless, "repeated")] == ["the same row occurs before"]
 
 
 def test_a_row_says_where_it_comes_from_and_what_it_counts(made: Make) -> None:
@@ -176,7 +176,7 @@ def test_several_tables_of_a_source_are_one_and_the_first_stands(made: Make) -> 
     )
     assert written(dataset)["gold"] == 5
     [twice] = left(dataset, "repeated")
-    assert twice["reason"] == "the paper stands before, with other moves"
+    assert twice["reason"] == "the paper occurs before, with other moves"
     assert twice["where"].endswith("two.csv, line 2")
     assert twice["of_where"].endswith("one.csv, line 4")
 
@@ -310,8 +310,8 @@ def test_annotations_of_another_framework_are_rejected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tables", "choices", "message"),
     [
-        ({}, {}, "there are no annotations to make training data of"),
-        ({"agent_csv": "rows"}, {"curated_only": True}, "--curated-only needs curated"),
+        ({}, {}, "there are no annotations to build training data from"),
+        ({"agent_csv": "rows"}, {"curated_only": True}, "--curated-only requires curated"),
         ({"gold_csv": "missing"}, {}, "there is no such file"),
         ({"gold_csv": "twice", "agent_csv": "missing"}, {}, "there is no such file"),
         ({"gold_csv": "lacking"}, {}, "has no column limitation, novelty"),

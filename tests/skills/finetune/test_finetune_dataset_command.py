@@ -19,7 +19,7 @@ from harness.models.backends.base import Message, Model, Request
 from harness.models.weights import FileStore
 from harness.testing import assert_refuses, fake_app
 from skills.finetune.build_finetune_from_annotations import build_dataset, main
-from skills.finetune.data.token_counts import Embedded, Texts, histogram, open_counter
+from skills.finetune.data.token_counts import RENDERED, histogram, open_counter
 from skills.nanda.framework import nanda
 
 LINE = "/finetune dataset --gold gold.csv --agent agent.csv"
@@ -57,7 +57,7 @@ def manifest_of(path: str = "train.manifest.json") -> Any:
 def test_what_is_read_is_never_written_over(app: App, options: str) -> None:
     Path("own.jsonl").write_text(json.dumps(row(11)) + "\n")
     line = f"/finetune dataset {options} --force save to own.jsonl"
-    assert_refuses(app, line, "own.jsonl: is an input itself. Save to another file.")
+    assert_refuses(app, line, "own.jsonl: is also an input. Save to another file.")
 
 
 def test_a_data_set_is_saved_with_its_manifest(app: App) -> None:
@@ -122,9 +122,9 @@ def test_what_is_left_out_is_told(app: App) -> None:
         "agent.csv, line 8: its abstract is that of a paper kept for dev"
         " (2499.00001, dev.csv, line 2)" in lines
     )
-    assert "2 rows are kept out of training; the manifest lists them" in lines
+    assert "2 rows are held out of training; the manifest lists them" in lines
     assert "--test: no row has the id no-such-id" in lines
-    assert "Papers kept out of training: 1 for dev, 2 for test." in lines
+    assert "Papers held out of training: 1 for dev, 2 for test." in lines
     made = manifest_of()
     assert made["held_out"] == [
         {"split": "dev", "path": "dev.csv", "papers": 1},
@@ -137,7 +137,7 @@ def test_of_many_rows_left_out_the_first_are_named(app: App) -> None:
     table(Path("wrong.csv"), [row(0), *(row(n, scope="") for n in range(1, 9))])
     app.dispatch("/finetune dataset --gold wrong.csv save to train.jsonl")
     assert told(app).count("scope is empty") == 5
-    assert "8 rows are rejected, 5 of them named here; the manifest lists them" in told(app)
+    assert "8 rows are rejected, 5 of them shown here; the manifest lists them" in told(app)
     assert len(manifest_of()["left_out"]) == 8
 
 
@@ -157,7 +157,7 @@ def test_without_a_file_it_says_what_would_be_saved(app: App) -> None:
     outcome = app.dispatch(LINE)
     first, *_ = outcome.result.text.splitlines()
     assert first == "10 rows"
-    assert "nothing is saved" in told(app)
+    assert "the data set is not saved" in told(app)
     as_json = json.loads(app.dispatch(f"{LINE} --json").result.as_json())
     assert as_json["rows"] == 10
     assert sorted(path.name for path in Path().iterdir() if path.is_file()) == [
@@ -175,7 +175,7 @@ def test_weights_can_be_chosen(app: App) -> None:
 def test_rare_moves_are_told_with_what_their_rows_count(app: App) -> None:
     table(Path("gold.csv"), [*rows(range(3)), row(3, limitation="It is slow.")])
     result = app.dispatch("/finetune dataset --gold gold.csv --rare-weight 3").result
-    assert "states what few do counts 3 times: limitation (1 of 4)." in result.text
+    assert "state a rare move have 3 times the weight: limitation (1 of 4)." in result.text
     assert "what few do" not in app.dispatch("/finetune dataset --gold gold.csv").result.text
 
 
@@ -184,14 +184,14 @@ def test_rare_moves_are_told_with_what_their_rows_count(app: App) -> None:
     [
         ("/finetune", UsageError, "/finetune needs a training set or a subcommand"),
         ("/finetune datasets", UsageError, "/finetune has no subcommand 'datasets'"),
-        ("/finetune dataset gold.csv", UsageError, "takes no text, but found 'gold.csv'"),
+        ("/finetune dataset gold.csv", UsageError, "does not accept text: 'gold.csv'"),
         ("/finetune dataset", InputError, "there are no annotations"),
-        (f"{LINE} --curated-only", InputError, "--curated-only needs curated annotations"),
+        (f"{LINE} --curated-only", InputError, "--curated-only requires curated annotations"),
         (f"{LINE} --rare-weight 0", UsageError, "--rare-weight: '0' should be greater than 0"),
         (f"{LINE} --agent-weight 0", UsageError, "--agent-weight: '0' should be greater than 0"),
         (f"{LINE} --max-similarity 0.2", UsageError, "--max-similarity: '0.2' should be greater"),
         (f"{LINE} --tokenizer none.json", InputError, "none.json: there is no such file"),
-        (f"{LINE} --tokenizer gold.csv", InputError, "gold.csv: is no tokenizer that can be read"),
+        (f"{LINE} --tokenizer gold.csv", InputError, "gold.csv: the tokenizer cannot be read"),
         (f"{LINE} --dev none.csv", InputError, "none.csv: there is no such file"),
         (f"{LINE} save to train.csv", UsageError, "/finetune cannot save to the suffix .csv"),
     ],
@@ -248,24 +248,16 @@ def test_where_nobody_can_count_it_is_an_estimate_by_name(app: App) -> None:
     app.dispatch(f"{LINE} save to train.jsonl")
     tokens = manifest_of()["tokens"]
     assert tokens["tokenizer"]["name"] == "estimate: 3 bytes a token"
-    assert "no tokenizer is at hand" in told(app)
+    assert "no tokenizer is available" in told(app)
     example = json.loads(Path("train.jsonl").read_text().splitlines()[0])
     system, prompt = (-(-len(example[part].encode()) // 3) for part in ("system", "prompt"))
-    [only] = [histogram(_counter_of(app), [example])]
-    assert only["prompt"]["max"] == system + prompt
-
-
-def _counter_of(app: App) -> Texts:
     with open_counter(None, app.pool.registry, app.settings.cache_dir) as counter:
-        assert isinstance(counter, Texts)
-        return counter
+        assert counter.count(example)[0] == system + prompt
 
 
 def test_how_long_rows_are() -> None:
-    counter = Texts("words", None, lambda text: len(text.split()))
-    lengths = [0, *range(1, 100), 300]
-    examples = [{"system": "", "prompt": "w " * n, "completion": "w"} for n in lengths]
-    made = histogram(counter, examples)
+    pairs = [(length, 1) for length in (0, *range(1, 100), 300)]
+    made = histogram("words", None, "words", pairs)
     assert made["prompt"] == {
         "p50": 50,
         "p95": 95,
@@ -276,7 +268,7 @@ def test_how_long_rows_are() -> None:
     }
     assert made["completion"]["bins"] == [101]
     assert made["total"]["max"] == 301
-    [single] = [histogram(counter, examples[5:6])]
+    single = histogram("words", None, "words", pairs[5:6])
     assert (single["prompt"]["p50"], single["prompt"]["p95"]) == (5, 5)
 
 
@@ -288,7 +280,7 @@ def test_the_embedded_model_counts_what_it_would_be_sent(
     configured = settings.from_environment()
     shipped = registry.load(configured.shipped_registry)
     with open_counter(None, shipped, configured.cache_dir) as counter:
-        assert isinstance(counter, Embedded)
+        assert counter.counts == RENDERED
         prompt, completion = counter.count(example)
         longer = counter.count({**example, "completion": example["completion"] + " end"})
     said = Message("system", example["system"]), Message("user", example["prompt"])
@@ -309,7 +301,7 @@ def test_nothing_is_fetched_for_counting(tmp_path: Path, monkeypatch: pytest.Mon
     shipped = registry.load(settings.from_environment().shipped_registry)
     with open_counter(None, shipped, tmp_path / "cache", told.append) as counter:
         assert counter.name == "estimate: 3 bytes a token"
-    assert [line.partition(",")[0] for line in told] == ["no tokenizer is at hand"]
+    assert [line.partition(",")[0] for line in told] == ["no tokenizer is available"]
 
 
 def test_python_m_does_the_same(app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from harness.errors import InputError
 from skills.finetune.build_finetune_from_annotations import Dataset, build_dataset
 from skills.finetune.data.near_duplicates import (
     MAX_SIMILARITY,
-    NearDuplicates,
+    AbstractIndex,
     Sketches,
     jaccard,
 )
@@ -120,8 +120,8 @@ def test_an_id_leads_to_its_abstract_and_that_to_its_other_ids(tmp_path: Path) -
         ("gold_dev.cvs", "is neither a table nor a list of ids"),
         ("./dev", "is neither a table nor a list of ids"),
         ("two words", "is neither a table nor a list of ids"),
-        ("notes.txt", "names no paper"),
-        (",", "names no paper"),
+        ("notes.txt", "does not name a paper"),
+        (",", "does not name a paper"),
     ],
 )
 def test_what_is_no_set_of_papers(
@@ -142,17 +142,17 @@ def test_how_alike_two_abstracts_are() -> None:
 
 
 def test_the_nearest_of_several_is_found() -> None:
-    sketches, near = Sketches(), NearDuplicates()
+    index: AbstractIndex[str] = AbstractIndex(Sketches())
     words = TEXT.split()
     for name, text in (
         *(("near", CHANGED), ("far", " ".join(words[:80]))),
         *(("again", CHANGED), ("other", abstract(2))),
     ):
-        near.add(name, text, sketches.of(text))
-    found = near.nearest(TEXT, sketches.of(TEXT))
+        index.add(text, name)
+    found = index.find(TEXT)
     assert found is not None
-    assert (found.name, found.similarity) == ("near", jaccard(TEXT, CHANGED))
-    assert near.nearest("...", sketches.of("...")) is None
+    assert (found.value, found.similarity) == ("near", jaccard(TEXT, CHANGED))
+    assert index.find("...") is None
 
 
 def test_no_two_abstracts_of_the_shared_data_are_taken_for_one() -> None:
@@ -163,12 +163,12 @@ def test_no_two_abstracts_of_the_shared_data_are_taken_for_one() -> None:
     for name in names:
         with (DATA / name).open(encoding="utf-8-sig", newline="") as file:
             abstracts += [line["abstract"] for line in csv.DictReader(file)]
-    sketches, near = Sketches(), NearDuplicates(0.3)
+    index: AbstractIndex[str] = AbstractIndex(Sketches(), 0.3)
     alike = []
     for text in abstracts:
-        if (found := near.nearest(text, sketches.of(text))) is not None:
+        if (found := index.find(text)) is not None:
             alike.append(found.similarity)
-        near.add(text, text, sketches.of(text))
+        index.add(text, text)
     assert len(abstracts) == 2149
     assert [round(similarity, 2) for similarity in alike] == [0.38]
     assert max(alike) < MAX_SIMILARITY - 0.2

@@ -54,8 +54,8 @@ def test_with_force_it_is_moved_aside_whole(context: StageContext) -> None:
         assert not (folder / name).exists()
         assert (folder / "earlier-1" / name).read_text() == text
     assert context.run_dir.entry("train") is None, "nothing is trained here now"
-    assert "(checkpoint-2 to checkpoint-10) is moved to" in said(context)
-    assert "earlier-1; delete that if you do not want it" in said(context)
+    assert "(checkpoint-2 to checkpoint-10) was moved to" in said(context)
+    assert "earlier-1; delete it if you do not need it" in said(context)
     left_in(folder)
     earlier.settle(context, done=False)
     assert (folder / "earlier-1" / "run.json").exists()
@@ -67,13 +67,13 @@ def test_an_adapter_whose_checkpoints_were_deleted_is_not_written_over(
 ) -> None:
     for checkpoint in context.run_dir.folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
-    with pytest.raises(UsageError, match=r"of other rows or settings \(adapter\)"):
+    with pytest.raises(UsageError, match=r"other rows or settings here \(adapter\)"):
         earlier.settle(context, done=False)
     context.call.force = True
     earlier.settle(context, done=False)
     moved = context.run_dir.folder / "earlier-1" / "adapter" / "adapter_model.safetensors"
     assert moved.read_text() == "kept"
-    assert "(adapter) is moved to" in said(context)
+    assert "(adapter) was moved to" in said(context)
 
 
 def test_force_moves_nothing_where_nothing_is_to_be_trained(context: StageContext) -> None:
@@ -98,13 +98,15 @@ def test_what_is_gone_on_with_stays_whatever_force_says(
 
 def test_without_force_it_is_refused(context: StageContext) -> None:
     earlier.refuse_unfinished(context)
-    with pytest.raises(UsageError, match=r"of other rows or settings \(checkpoint-10\)"):
+    with pytest.raises(UsageError, match=r"other rows or settings here \(checkpoint-10\)"):
         earlier.settle(context, done=False)
     context.run_dir.forget("train")
     for refused in (earlier.refuse_unfinished, lambda context: earlier.settle(context, done=False)):
-        with pytest.raises(UsageError, match=r"has not ended \(checkpoint-10\)") as caught:
+        with pytest.raises(
+            UsageError, match=r"unfinished training here \(checkpoint-10\)"
+        ) as caught:
             refused(context)
-        assert "--force begins anew and moves it to out/earlier-1" in str(caught.value)
+        assert "--force starts again and moves it to out/earlier-1" in str(caught.value)
     assert all((context.run_dir.folder / name).exists() for name in LEFT)
 
 
@@ -119,7 +121,7 @@ def test_a_line_that_is_refused_changes_nothing_of_the_run(
     before = {"recipe": context.recipe.model_dump(mode="json"), "data": "old.jsonl", "dev": None}
     out = type(context.run_dir).of(Path("ft"), context.recipe)
     out.remember(before)
-    with pytest.raises(UsageError, match="has not ended"):
+    with pytest.raises(UsageError, match="unfinished training"):
         fake_app(tmp_path).dispatch(line)
     assert out.run == before
 
@@ -130,7 +132,7 @@ def test_a_checkpoint_that_is_not_there_is_refused_even_where_all_is_trained(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     context.run_dir.remember({"recipe": context.recipe.model_dump(mode="json")})
-    with pytest.raises(InputError, match="no such checkpoint"):
+    with pytest.raises(InputError, match="does not exist"):
         fake_app(tmp_path).dispatch(f"{line} --checkpoint out/checkpoint-9")
 
 
@@ -161,7 +163,7 @@ def test_the_same_line_typed_again_is_refused_while_the_first_is_at_work(
             with pytest.raises(UsageError) as caught:
                 fake_app(tmp_path).dispatch(second)
             folder = Path("ft").resolve()
-            assert f"process {os.getpid()} is at work on {folder}" in str(caught.value)
+            assert f"{folder} is locked by process {os.getpid()}" in str(caught.value)
             assert list(Path("ft").rglob("*")) == before
         raise InputError("that is enough")
 

@@ -15,6 +15,7 @@ from finetune_base import smollm2, tiny_base
 
 from harness.errors import InputError, Interrupted, OutputError, SkillFailed
 from harness.models.backends import engine
+from harness.models.gguf_file import open_gguf
 from harness.runs import targets
 from harness.support.stop_token import StopToken
 from skills.finetune.export import gguf, llama_cpp, merge, readback, same_text
@@ -44,17 +45,17 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def made(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[StageContext, Done]:
     """A run whose model is merged and converted."""
-    context = work_in(tmp_path_factory.mktemp("made"), base=base)
-    random_adapter(base, context.run_dir.adapter)
-    return context, carried(context)
+    work = work_in(tmp_path_factory.mktemp("made"), base=base)
+    random_adapter(base, work.run_dir.adapter)
+    return work, carried(work)
 
 
-def carried(context: StageContext) -> Done:
+def carried(work: StageContext) -> Done:
     """Merge and convert, with the entries of the manifest."""
     for stage in (merge.STAGE, gguf.STAGE):
-        inputs = stage.inputs(context)
-        done = stage.perform(context)
-        context.run_dir.record(stage.name, inputs, done, 1)
+        inputs = stage.inputs(work)
+        done = stage.perform(work)
+        work.run_dir.record(stage.name, inputs, done, 1)
     return done
 
 
@@ -79,10 +80,10 @@ def likely(paths: Mapping[str, Path]) -> dict[int, float]:
 def test_what_is_written_says_that_it_is_the_bases_model(
     made: tuple[StageContext, Done], base: Path
 ) -> None:
-    context, done = made
+    work, done = made
     found = done.facts["f16"]
 
-    assert done.outputs == [context.run_dir.f16, context.run_dir.lora]
+    assert done.outputs == [work.run_dir.f16, work.run_dir.lora]
     assert found["general.architecture"] == "llama"
     assert found["tokenizer.ggml.pre"] == "smollm"
     assert found["tokenizer.ggml.eos_token_id"] == 2
@@ -90,7 +91,7 @@ def test_what_is_written_says_that_it_is_the_bases_model(
     assert found["tokenizer.chat_template"] == targets.digest(base / "chat_template.jinja")
     assert found["types"] == {"F16": 15, "F32": 5}
     assert found["bits_per_weight"] == pytest.approx(16, abs=0.1)
-    assert not [path.name for path in context.run_dir.folder.iterdir() if path.name.startswith(".")]
+    assert not [path.name for path in work.run_dir.folder.iterdir() if path.name.startswith(".")]
 
 
 def test_it_answers_as_transformers_does(made: tuple[StageContext, Done]) -> None:
@@ -106,11 +107,11 @@ def test_it_answers_as_transformers_does(made: tuple[StageContext, Done]) -> Non
 def test_the_adapter_on_the_base_is_the_merged_model(
     made: tuple[StageContext, Done], base: Path, tmp_path: Path
 ) -> None:
-    context, _ = made
+    work, _ = made
     whole = converted(base, tmp_path / "base.gguf")
 
-    both = likely({"gguf": whole, "adapter": context.run_dir.lora})
-    merged = likely({"gguf": context.run_dir.f16})
+    both = likely({"gguf": whole, "adapter": work.run_dir.lora})
+    merged = likely({"gguf": work.run_dir.f16})
 
     shared = both.keys() & merged.keys()
     assert len(shared) > 15
@@ -122,10 +123,10 @@ def test_the_adapter_on_the_base_is_the_merged_model(
 def test_the_adapter_is_kept_to_the_last_bit(made: tuple[StageContext, Done]) -> None:
     from safetensors.torch import load_file
 
-    context, done = made
+    work, done = made
     ours, theirs = (
-        tensors(context.run_dir.lora),
-        load_file(context.run_dir.adapter / "adapter_model.safetensors"),
+        tensors(work.run_dir.lora),
+        load_file(work.run_dir.adapter / "adapter_model.safetensors"),
     )
 
     for side in ("a", "b"):
@@ -137,25 +138,25 @@ def test_the_adapter_is_kept_to_the_last_bit(made: tuple[StageContext, Done]) ->
 def test_an_adapter_may_be_kept_in_half_the_size(
     made: tuple[StageContext, Done], base: Path
 ) -> None:
-    context, done = made
-    half = work_in(context.run_dir.folder.parent, base=base, lora_type="f16")
-    assert gguf.inputs(half) == {**gguf.inputs(context), "lora_type": "f16"}
+    work, done = made
+    half = work_in(work.run_dir.folder.parent, base=base, lora_type="f16")
+    assert gguf.inputs(half) == {**gguf.inputs(work), "lora_type": "f16"}
 
-    (context.run_dir.folder / "half").mkdir()
-    making = gguf._Making(
-        half, llama_cpp.find_converters(), open_base(half), context.run_dir.folder / "half"
+    (work.run_dir.folder / "half").mkdir()
+    making = gguf._Conversion(
+        half, llama_cpp.find_converters(), open_base(half), work.run_dir.folder / "half"
     )
     found = making.lora()
-    assert found.types == {"F16": 28}
+    assert found.tensor_types == {"F16": 28}
     assert found.path.stat().st_size < 0.7 * done.facts["lora"]["bytes"]
 
 
 def test_an_adapter_that_lost_something_on_the_way_is_named(
     made: tuple[StageContext, Done],
 ) -> None:
-    context, done = made
-    found = readback.read(context.run_dir.lora, "general.type", "adapter.lora.alpha")
-    adapter = read_adapter(context.run_dir.adapter)
+    work, done = made
+    found = open_gguf(work.run_dir.lora)
+    adapter = read_adapter(work.run_dir.adapter)
     expected = done.facts["f16"]
     gguf._check_lora(found, adapter, expected)
 
@@ -173,43 +174,44 @@ def test_an_adapter_that_lost_something_on_the_way_is_named(
 
 @pytest.mark.parametrize("key", readback.KEYS)
 def test_a_field_that_is_not_the_bases_is_named(made: tuple[StageContext, Done], key: str) -> None:
-    found = readback.read(made[0].run_dir.f16)
+    found = open_gguf(made[0].run_dir.f16)
+    identity = readback.identity_of(found)
 
-    readback.check(found, found.identity)
+    readback.check(found, identity)
     with pytest.raises(SkillFailed, match=f"{key} is .*, and other in the base"):
-        readback.check(found, {**found.identity, key: "other"})
+        readback.check(found, {**identity, key: "other"})
 
 
 def test_a_merged_model_with_another_template_is_not_put_in_place(
     made: tuple[StageContext, Done], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = work_in(tmp_path, base=base)
-    shutil.copytree(made[0].run_dir.adapter, context.run_dir.adapter)
-    shutil.copytree(made[0].run_dir.merged, context.run_dir.merged)
-    settings = context.run_dir.merged / "tokenizer_config.json"
+    work = work_in(tmp_path, base=base)
+    shutil.copytree(made[0].run_dir.adapter, work.run_dir.adapter)
+    shutil.copytree(made[0].run_dir.merged, work.run_dir.merged)
+    settings = work.run_dir.merged / "tokenizer_config.json"
     told = json.loads(settings.read_text())
     settings.write_text(json.dumps({**told, "chat_template": "{{ messages[0].content }}"}))
     expected = {key: made[1].facts["f16"][key] for key in readback.KEYS}
-    monkeypatch.setattr(gguf._Making, "of_base", lambda _: expected)
+    monkeypatch.setattr(gguf._Conversion, "base_identity", lambda _: expected)
 
     with pytest.raises(SkillFailed, match=r"tokenizer\.chat_template is \w+, and \w+ in the base"):
-        gguf.perform(context)
-    assert not context.run_dir.f16.exists()
-    assert not list(context.run_dir.folder.glob(".gguf-*"))
+        gguf.perform(work)
+    assert not work.run_dir.f16.exists()
+    assert not list(work.run_dir.folder.glob(".gguf-*"))
 
 
 def test_a_base_whose_end_token_the_converter_takes_otherwise_is_named(
     made: tuple[StageContext, Done], base: Path, tmp_path: Path
 ) -> None:
-    found = readback.read(made[0].run_dir.f16)
-    assert readback.of_base(found, base) == found.identity
+    found = open_gguf(made[0].run_dir.f16)
+    assert readback.identity_of_base(found, base) == readback.identity_of(found)
 
     other = shutil.copytree(base, tmp_path / "other")
     for name in ("config.json", "generation_config.json"):
         told = json.loads((other / name).read_text())
         (other / name).write_text(json.dumps({**told, "eos_token_id": 7}))
     with pytest.raises(SkillFailed, match="eos_token_id is 2, and 7 in the files of the base"):
-        readback.of_base(found, other)
+        readback.identity_of_base(found, other)
 
 
 def test_reading_back_is_what_the_packages_own_reader_finds(
@@ -218,8 +220,8 @@ def test_reading_back_is_what_the_packages_own_reader_finds(
     from gguf import GGUFReader
 
     path = made[0].run_dir.lora
-    theirs, ours = GGUFReader(path), readback._open(path)
-    assert ours.fields.keys() == theirs.fields.keys()
+    theirs, ours = GGUFReader(path), open_gguf(path)
+    assert all(ours.values[name] == theirs.fields[name].contents() for name in ours.values)
     for one, other in zip(ours.tensors, theirs.tensors, strict=True):
         assert (one.name, one.tensor_type) == (other.name, other.tensor_type)
         assert one.data.tobytes() == other.data.tobytes()
@@ -227,29 +229,29 @@ def test_reading_back_is_what_the_packages_own_reader_finds(
 
 def test_a_damaged_gguf_is_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.gguf").write_bytes(b"GGUF" + bytes(3))
-    with pytest.raises(InputError, match="no GGUF file that can be read"):
-        readback.read(tmp_path / "x.gguf")
+    with pytest.raises(InputError, match="cannot be read as GGUF"):
+        open_gguf(tmp_path / "x.gguf")
 
 
 def test_inputs_follow_the_merged_model_and_do_not_read_it_again_while_it_is_untouched(
     made: tuple[StageContext, Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context, _ = made
-    inputs = gguf.inputs(context)
-    assert context.run_dir.is_current("gguf", inputs)
+    work, _ = made
+    inputs = gguf.inputs(work)
+    assert work.run_dir.is_current("gguf", inputs)
 
     read: list[str] = []
     digest = targets.digest
     monkeypatch.setattr(targets, "digest", lambda path: read.append(path.name) or digest(path))
-    gguf.inputs(context)
-    merged = {path.name for path in context.run_dir.merged.iterdir()}
+    gguf.inputs(work)
+    merged = {path.name for path in work.run_dir.merged.iterdir()}
     assert "model.safetensors" in merged
     assert "model.safetensors" not in read
 
-    settings = context.run_dir.merged / "generation_config.json"
+    settings = work.run_dir.merged / "generation_config.json"
     before = settings.read_bytes()
     settings.write_bytes(before + b"\n")
-    changed = gguf.inputs(context)
+    changed = gguf.inputs(work)
     settings.write_bytes(before)
     assert {name for name in inputs if inputs[name] != changed[name]} == {"merged"}
 
@@ -257,22 +259,22 @@ def test_inputs_follow_the_merged_model_and_do_not_read_it_again_while_it_is_unt
 def test_without_a_merged_model_the_stage_that_makes_one_is_named(
     base: Path, tmp_path: Path
 ) -> None:
-    context = work_in(tmp_path, base=base)
+    work = work_in(tmp_path, base=base)
     with pytest.raises(
-        InputError, match=r"merged: is not there\. `/finetune merge .*out` makes it"
+        InputError, match=r"merged: does not exist\. `/finetune merge .*out` writes it"
     ):
-        gguf.inputs(context)
+        gguf.inputs(work)
 
 
 def test_a_folder_of_llama_cpp_without_the_script_is_refused(
     made: tuple[StageContext, Done], base: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "llama").mkdir()
-    context = work_in(tmp_path, base=base, llama_cpp=tmp_path / "llama")
-    shutil.copytree(made[0].run_dir.merged, context.run_dir.merged)
+    work = work_in(tmp_path, base=base, llama_cpp=tmp_path / "llama")
+    shutil.copytree(made[0].run_dir.merged, work.run_dir.merged)
 
     with pytest.raises(InputError, match=r"llama: has no convert_hf_to_gguf\.py\. --llama-cpp"):
-        gguf.inputs(context)
+        gguf.inputs(work)
 
 
 def test_a_disk_too_small_is_refused_before_anything_is_converted(
@@ -280,7 +282,9 @@ def test_a_disk_too_small_is_refused_before_anything_is_converted(
 ) -> None:
     usage = shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000)  # type: ignore[attr-defined]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(OutputError, match=r"the GGUF of the merged model needs 70\.\d MB of disk"):
+    with pytest.raises(
+        OutputError, match=r"the GGUF of the merged model needs 70\.\d MB of disk space"
+    ):
         gguf.perform(made[0])
 
 
@@ -358,8 +362,8 @@ def answers_of(folder: Path, count: int) -> list[Answer]:
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     prompt = [504, 3575, 282, 4649, 314]
-    answer = Answer(prompt, same_text._continuation(model, prompt, count), [])
-    _, logprobs = same_text._judged(model, answer)
+    answer = Answer(prompt, same_text._continue(model, prompt, count), [])
+    _, logprobs = same_text._evaluate(model, answer)
     return [Answer(prompt, answer.tokens, logprobs)]
 
 
@@ -394,7 +398,7 @@ def test_a_gguf_of_another_model_does_not_say_the_same(
     random_adapter(base, other.run_dir.adapter, strength=5)
     merge.perform(other)
 
-    with pytest.raises(SkillFailed, match=r"the GGUF goes on with .* by \d+\.\d\d logits"):
+    with pytest.raises(SkillFailed, match=r"the GGUF continues with .* a gap of \d+\.\d\d logits"):
         same_text.compare(other, other.run_dir.merged, made[0].run_dir.f16)
 
 
@@ -405,7 +409,7 @@ def test_a_gguf_that_makes_another_prompt_of_a_conversation_is_found_out(
     template = merged / "chat_template.jinja"
     template.write_text(template.read_text().replace("'<|im_start|>'", "'### <|im_start|>'"))
 
-    with pytest.raises(SkillFailed, match=r"for the engine, under its own chat template"):
+    with pytest.raises(SkillFailed, match=r"in the engine, with its own chat template"):
         same_text.compare(made[0], merged, made[0].run_dir.f16)
 
 
@@ -426,11 +430,11 @@ def test_smollm2_with_an_adapter_says_the_same_as_a_gguf(tmp_path: Path) -> None
     folder = tmp_path / "smollm2"
     folder.mkdir()
     unpack(smollm2(), folder)
-    context = work_in(tmp_path, base=folder)
-    random_adapter(folder, context.run_dir.adapter, strength=0.02)
-    merge.perform(context)
+    work = work_in(tmp_path, base=folder)
+    random_adapter(folder, work.run_dir.adapter, strength=0.02)
+    merge.perform(work)
 
-    found = gguf.perform(context).facts["same_text"]
+    found = gguf.perform(work).facts["same_text"]
     assert found["equal"] > 0.9
     assert found["largest_gap"] < same_text.NEAR_TIE
     assert found["largest_difference"] < 0.1

@@ -62,8 +62,8 @@ def test_a_base_is_known_only_by_its_name() -> None:
     assert (QWEN.hidden, QWEN.layers, QWEN.heads, QWEN.kv_heads) == (3584, 28, 28, 4)
     assert (QWEN.intermediate, QWEN.vocab, QWEN.tied) == (18944, 152064, False)
     assert QWEN.parameters == 7_615_616_512
-    assert published("Qwen/Qwen2.5-7B") is QWEN
-    assert published("qwen2.5-7b-instruct") is QWEN
+    assert published("Qwen/Qwen2.5-7B") == QWEN
+    assert published("qwen2.5-7b-instruct") == QWEN
     smollm = published("smollm2-135m-instruct")
     assert smollm is not None
     assert smollm.parameters == 134_515_008
@@ -105,8 +105,8 @@ def test_an_unknown_layer_is_refused_by_name() -> None:
     with pytest.raises(UsageError) as caught:
         adapter_matrices(TINY, Adapter(targets=("q_proj", "qkv_proj")))
     assert str(caught.value) == (
-        "adapter.targets: tiny has no layer 'qkv_proj'. It has q_proj, k_proj, v_proj, o_proj, "
-        "gate_proj, up_proj, down_proj; all-linear takes all of them."
+        "adapter.targets: tiny does not have a layer 'qkv_proj'. It has q_proj, k_proj, v_proj, "
+        "o_proj, gate_proj, up_proj, down_proj; all-linear selects all of them."
     )
 
 

@@ -14,7 +14,7 @@ from finetune_base import tiny_base
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from skills.finetune.export import merge
-from skills.finetune.formats.stored_weights import read_weights
+from skills.finetune.formats.safetensors_files import read_weights
 
 torch = pytest.importorskip("torch", reason="needs the finetune extra")
 peft = pytest.importorskip("peft", reason="needs the finetune extra")
@@ -64,26 +64,26 @@ def test_a_merged_model_says_what_peft_says_with_the_adapter_beside_the_base(
     base: Path, tmp_path: Path
 ) -> None:
     exact = as_float32(base, tmp_path / "exact")
-    context = work_in(tmp_path, base=exact)
-    random_adapter(exact, context.run_dir.adapter)
+    work = work_in(tmp_path, base=exact)
+    random_adapter(exact, work.run_dir.adapter)
 
-    merge.perform(context)
+    merge.perform(work)
 
-    expected = logits(with_adapter(exact, context.run_dir.adapter))
-    torch.testing.assert_close(logits(load(context.run_dir.merged)), expected, atol=2e-5, rtol=1e-4)
+    expected = logits(with_adapter(exact, work.run_dir.adapter))
+    torch.testing.assert_close(logits(load(work.run_dir.merged)), expected, atol=2e-5, rtol=1e-4)
     assert not torch.allclose(expected, logits(load(exact)), atol=1e-2)
 
 
 def test_the_weights_are_those_of_merge_and_unload_in_float32_rounded_once(
     base: Path, tmp_path: Path
 ) -> None:
-    context = work_in(tmp_path, base=base)
-    random_adapter(base, context.run_dir.adapter)
+    work = work_in(tmp_path, base=base)
+    random_adapter(base, work.run_dir.adapter)
 
-    merge.perform(context)
+    merge.perform(work)
 
-    theirs = with_adapter(base, context.run_dir.adapter).merge_and_unload().state_dict()
-    ours = load(context.run_dir.merged, dtype="auto").state_dict()
+    theirs = with_adapter(base, work.run_dir.adapter).merge_and_unload().state_dict()
+    ours = load(work.run_dir.merged, dtype="auto").state_dict()
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         assert tensor.dtype == torch.bfloat16, name
@@ -96,12 +96,12 @@ def test_a_merge_into_what_nf4_makes_of_the_base_is_what_the_adapter_was_trained
 ) -> None:
     pytest.importorskip("bitsandbytes", reason="needs the finetune extra")
     exact = as_float32(base, tmp_path / "exact")
-    context = work_in(
+    work = work_in(
         tmp_path, base=exact, export={"merge_base": "nf4"}, quantization={"compute": "float32"}
     )
-    random_adapter(exact, context.run_dir.adapter)
+    random_adapter(exact, work.run_dir.adapter)
 
-    facts = merge.perform(context).facts
+    facts = merge.perform(work).facts
 
     quantized = transformers.BitsAndBytesConfig(
         load_in_4bit=True,
@@ -109,15 +109,13 @@ def test_a_merge_into_what_nf4_makes_of_the_base_is_what_the_adapter_was_trained
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.float32,
     )
-    model = with_adapter(exact, context.run_dir.adapter, quantization_config=quantized)
+    model = with_adapter(exact, work.run_dir.adapter, quantization_config=quantized)
     for name, layer in model.named_modules():
         if name.endswith("_proj.base_layer"):
             layer.train()  # else bitsandbytes computes in bfloat16 where a CPU has it (AVX512-BF16)
     trained = logits(model)
-    torch.testing.assert_close(logits(load(context.run_dir.merged)), trained, atol=2e-5, rtol=1e-4)
-    assert not torch.allclose(
-        trained, logits(with_adapter(exact, context.run_dir.adapter)), atol=1e-2
-    )
+    torch.testing.assert_close(logits(load(work.run_dir.merged)), trained, atol=2e-5, rtol=1e-4)
+    assert not torch.allclose(trained, logits(with_adapter(exact, work.run_dir.adapter)), atol=1e-2)
     assert facts["merge_base"] == "nf4"
 
 
@@ -127,12 +125,12 @@ def test_only_what_training_held_in_4_bits_makes_the_round_trip(base: Path, tmp_
     model = load(base, dtype="auto", tie_word_embeddings=False)
     model.lm_head.weight.data = model.model.embed_tokens.weight.data * 2
     model.save_pretrained(untied)
-    context = work_in(tmp_path, base=untied, export={"merge_base": "nf4"})
-    random_adapter(base, context.run_dir.adapter)
+    work = work_in(tmp_path, base=untied, export={"merge_base": "nf4"})
+    random_adapter(base, work.run_dir.adapter)
 
-    facts = merge.perform(context).facts
+    facts = merge.perform(work).facts
 
-    before, after = read_weights(untied).tensors, read_weights(context.run_dir.merged).tensors
+    before, after = read_weights(untied).tensors, read_weights(work.run_dir.merged).tensors
     changed = {name for name in before if not torch.equal(before[name].read(), after[name].read())}
     assert changed == {name for name in before if name.endswith("proj.weight")}
     assert "lm_head.weight" in before
@@ -142,17 +140,17 @@ def test_only_what_training_held_in_4_bits_makes_the_round_trip(base: Path, tmp_
 def test_tied_weights_stay_tied_and_nothing_is_written_but_what_the_base_has(
     base: Path, tmp_path: Path
 ) -> None:
-    context = work_in(tmp_path, base=base)
-    random_adapter(base, context.run_dir.adapter)
+    work = work_in(tmp_path, base=base)
+    random_adapter(base, work.run_dir.adapter)
 
-    facts = merge.perform(context).facts
+    facts = merge.perform(work).facts
 
-    merged = read_weights(context.run_dir.merged).tensors
+    merged = read_weights(work.run_dir.merged).tensors
     assert merged.keys() == read_weights(base).tensors.keys()
     assert "lm_head.weight" not in merged
     assert {tensor.dtype for tensor in merged.values()} == {"BF16"}
     assert facts["tied"] is True
-    model = load(context.run_dir.merged)
+    model = load(work.run_dir.merged)
     assert model.lm_head.weight.data_ptr() == model.model.embed_tokens.weight.data_ptr()
 
 
@@ -165,25 +163,25 @@ def test_what_says_that_the_base_was_quantized_is_taken_out_at_every_depth(
     # A base that names a method at the top is refused as a base; leftovers are not.
     changed = {**config, "quantization_config": {}, "inner": {"a": 1, "quantization_config": told}}
     (marked / "config.json").write_text(json.dumps(changed))
-    context = work_in(tmp_path, base=marked)
-    random_adapter(base, context.run_dir.adapter)
+    work = work_in(tmp_path, base=marked)
+    random_adapter(base, work.run_dir.adapter)
 
-    merge.perform(context)
+    merge.perform(work)
 
-    assert config_of(context.run_dir.merged) == {**config, "inner": {"a": 1}}
+    assert config_of(work.run_dir.merged) == {**config, "inner": {"a": 1}}
 
 
 def test_the_tokenizer_is_the_bases_own_and_old_converters_find_the_template_too(
     base: Path, tmp_path: Path
 ) -> None:
-    context = work_in(tmp_path, base=base)
-    random_adapter(base, context.run_dir.adapter)
+    work = work_in(tmp_path, base=base)
+    random_adapter(base, work.run_dir.adapter)
 
-    merge.perform(context)
+    merge.perform(work)
 
     for name in ("tokenizer.json", "chat_template.jinja"):
-        assert (context.run_dir.merged / name).read_bytes() == (base / name).read_bytes()
-    told = json.loads((context.run_dir.merged / "tokenizer_config.json").read_text())
+        assert (work.run_dir.merged / name).read_bytes() == (base / name).read_bytes()
+    told = json.loads((work.run_dir.merged / "tokenizer_config.json").read_text())
     assert told["chat_template"] == (base / "chat_template.jinja").read_text()
     del told["chat_template"]
     assert told == json.loads((base / "tokenizer_config.json").read_text())
@@ -195,9 +193,9 @@ def test_a_base_in_several_files_is_merged_file_by_file(base: Path, tmp_path: Pa
     load(base, dtype="auto").save_pretrained(sharded, max_shard_size="100KB")
     assert len(list(sharded.glob("*.safetensors"))) > 2
     whole, parts = work_in(tmp_path / "1", base=base), work_in(tmp_path / "2", base=sharded)
-    for context in (whole, parts):
-        random_adapter(base, context.run_dir.adapter)
-        merge.perform(context)
+    for work in (whole, parts):
+        random_adapter(base, work.run_dir.adapter)
+        merge.perform(work)
 
     one = load(whole.run_dir.merged, dtype="auto").state_dict()
     for name, tensor in load(parts.run_dir.merged, dtype="auto").state_dict().items():
@@ -207,11 +205,11 @@ def test_a_base_in_several_files_is_merged_file_by_file(base: Path, tmp_path: Pa
 def test_facts_say_how_much_has_changed_and_what_rounding_took_of_it(
     base: Path, tmp_path: Path
 ) -> None:
-    context = work_in(tmp_path, base=base)
-    random_adapter(base, context.run_dir.adapter, strength=0.5)
-    strong = merge.perform(context).facts
-    random_adapter(base, context.run_dir.adapter, strength=0.001)
-    weak = merge.perform(context).facts
+    work = work_in(tmp_path, base=base)
+    random_adapter(base, work.run_dir.adapter, strength=0.5)
+    strong = merge.perform(work).facts
+    random_adapter(base, work.run_dir.adapter, strength=0.001)
+    weak = merge.perform(work).facts
 
     assert strong["layers"] == 14  # two layers of seven
     assert strong["scale"] == 2
@@ -226,20 +224,20 @@ def test_facts_say_how_much_has_changed_and_what_rounding_took_of_it(
         ("use_dora", True, "DoRA"),
         ("modules_to_save", ["lm_head"], "whole layers"),
         ("alpha_pattern", {"q_proj": 8}, "scales that differ"),
-        ("bias", "all", "biases of the base"),
+        ("bias", "all", "trained biases of the base"),
         ("peft_type", "IA3", "IA3"),
-        ("init_lora_weights", "pissa", "the base was changed"),
+        ("init_lora_weights", "pissa", "a changed base"),
     ],
 )
 def test_an_adapter_that_is_more_than_plain_lora_is_refused_by_name(
     base: Path, tmp_path: Path, setting: str, value: object, meaning: str
 ) -> None:
-    context = work_in(tmp_path, base=base)
-    random_adapter(base, context.run_dir.adapter)
-    change_config(context.run_dir.adapter, {setting: value})
+    work = work_in(tmp_path, base=base)
+    random_adapter(base, work.run_dir.adapter)
+    change_config(work.run_dir.adapter, {setting: value})
 
     with pytest.raises(InputError, match=setting) as caught:
-        merge.inputs(context)
+        merge.inputs(work)
     assert meaning in str(caught.value)
 
 
@@ -249,27 +247,27 @@ def change_config(adapter: Path, changes: Mapping[str, Any]) -> None:
 
 
 def test_an_adapter_of_another_base_is_refused_by_the_layer(base: Path, tmp_path: Path) -> None:
-    context = work_in(tmp_path, base=base)
-    random_adapter(base, context.run_dir.adapter, hidden=32)
+    work = work_in(tmp_path, base=base)
+    random_adapter(base, work.run_dir.adapter, hidden=32)
 
     with pytest.raises(InputError, match=r"model\.layers\.0\.\S+ should be"):
-        merge.inputs(context)
+        merge.inputs(work)
 
 
 def test_a_base_of_the_same_shapes_that_the_rows_were_not_prepared_for_is_refused(
     base: Path, tmp_path: Path
 ) -> None:
-    context = work_in(tmp_path, base=base)
-    random_adapter(base, context.run_dir.adapter)
-    digest = merge.inputs(context)["base"]
-    context.run_dir.prepared.mkdir()
-    prepared = context.run_dir.prepared / "prepared.json"
+    work = work_in(tmp_path, base=base)
+    random_adapter(base, work.run_dir.adapter)
+    digest = merge.inputs(work)["base"]
+    work.run_dir.prepared.mkdir()
+    prepared = work.run_dir.prepared / "prepared.json"
     prepared.write_text(json.dumps({"base": "one", "base_digest": digest}))
-    assert merge.inputs(context)["base"] == digest
+    assert merge.inputs(work)["base"] == digest
 
     prepared.write_text(json.dumps({"base": "another", "base_digest": "0" * 64}))
     with pytest.raises(InputError, match="the adapter was trained on another, which is not"):
-        merge.inputs(context)
+        merge.inputs(work)
 
 
 def test_a_base_that_is_held_in_4_bits_is_refused(base: Path, tmp_path: Path) -> None:
@@ -280,11 +278,11 @@ def test_a_base_that_is_held_in_4_bits_is_refused(base: Path, tmp_path: Path) ->
     name = "model.layers.0.mlp.up_proj.weight"
     tensors[name] = torch.zeros((4096, 1), dtype=torch.uint8)
     save_file(tensors, packed / "model.safetensors", metadata={"format": "pt"})
-    context = work_in(tmp_path, base=packed)
-    random_adapter(base, context.run_dir.adapter)
+    work = work_in(tmp_path, base=packed)
+    random_adapter(base, work.run_dir.adapter)
 
-    with pytest.raises(InputError, match=f"holds quantized weights .*{name} is U8"):
-        merge.inputs(context)
+    with pytest.raises(InputError, match=f"contains quantized weights .*{name} is U8"):
+        merge.inputs(work)
 
 
 def test_without_an_adapter_the_stage_that_makes_one_is_named(base: Path, tmp_path: Path) -> None:
@@ -293,66 +291,66 @@ def test_without_an_adapter_the_stage_that_makes_one_is_named(base: Path, tmp_pa
 
 
 def test_a_damaged_adapter_is_refused_in_a_sentence(base: Path, tmp_path: Path) -> None:
-    context = work_in(tmp_path, base=base)
-    random_adapter(base, context.run_dir.adapter)
-    weights = context.run_dir.adapter / "adapter_model.safetensors"
+    work = work_in(tmp_path, base=base)
+    random_adapter(base, work.run_dir.adapter)
+    weights = work.run_dir.adapter / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
 
-    with pytest.raises(InputError, match="no adapter that can be read"):
-        merge.inputs(context)
+    with pytest.raises(InputError, match="the adapter cannot be read"):
+        merge.inputs(work)
 
 
 def test_nf4_is_refused_for_an_adapter_that_was_not_trained_on_it(
     base: Path, tmp_path: Path
 ) -> None:
-    context = work_in(
-        tmp_path, base=base, export={"merge_base": "nf4"}, quantization={"kind": "none"}
-    )
-    random_adapter(base, context.run_dir.adapter)
+    work = work_in(tmp_path, base=base, export={"merge_base": "nf4"}, quantization={"kind": "none"})
+    random_adapter(base, work.run_dir.adapter)
 
     with pytest.raises(UsageError, match="merge_base"):
-        merge.inputs(context)
+        merge.inputs(work)
 
 
 def test_an_adapter_that_changes_nothing_is_no_success(base: Path, tmp_path: Path) -> None:
-    context = work_in(tmp_path, base=base)
-    random_adapter(base, context.run_dir.adapter, strength=0)
+    work = work_in(tmp_path, base=base)
+    random_adapter(base, work.run_dir.adapter, strength=0)
 
     with pytest.raises(SkillFailed, match="changes no weight"):
-        merge.perform(context)
-    assert not context.run_dir.merged.exists()
+        merge.perform(work)
+    assert not work.run_dir.merged.exists()
 
 
 def test_a_disk_too_small_is_refused_before_anything_is_written(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = work_in(tmp_path, base=base)
-    random_adapter(base, context.run_dir.adapter)
+    work = work_in(tmp_path, base=base)
+    random_adapter(base, work.run_dir.adapter)
     usage = shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000)  # type: ignore[attr-defined]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 
-    with pytest.raises(OutputError, match=r"the merged model needs 6\.\d MB of disk, and 1 kB"):
-        merge.perform(context)
+    with pytest.raises(
+        OutputError, match=r"the merged model needs 6\.\d MB of disk space, and 1 kB"
+    ):
+        merge.perform(work)
 
 
 def test_inputs_change_with_the_adapter_the_base_and_how_they_are_merged(
     base: Path, tmp_path: Path
 ) -> None:
-    context = work_in(tmp_path, base=base)
-    random_adapter(base, context.run_dir.adapter)
-    first = merge.inputs(context)
-    assert merge.inputs(context) == first
+    work = work_in(tmp_path, base=base)
+    random_adapter(base, work.run_dir.adapter)
+    first = merge.inputs(work)
+    assert merge.inputs(work) == first
 
     nf4 = merge.inputs(work_in(tmp_path, base=base, export={"merge_base": "nf4"}))
     assert differing(first, nf4) == {"merge_base", "quantization"}
 
-    random_adapter(base, context.run_dir.adapter, seed=1)
-    assert differing(first, merge.inputs(context)) == {"adapter"}
+    random_adapter(base, work.run_dir.adapter, seed=1)
+    assert differing(first, merge.inputs(work)) == {"adapter"}
 
     other = shutil.copytree(base, tmp_path / "other")
     template = other / "chat_template.jinja"
     template.write_text(template.read_text() + " ")
-    assert differing(merge.inputs(context), merge.inputs(work_in(tmp_path, base=other))) == {"base"}
+    assert differing(merge.inputs(work), merge.inputs(work_in(tmp_path, base=other))) == {"base"}
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:

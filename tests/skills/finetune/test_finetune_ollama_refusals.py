@@ -84,7 +84,7 @@ def test_a_type_that_ollama_lacks_is_refused_before_anything_is_sent(
             GenerationFailed,
             "last status was 'writing manifest' instead of",
         ),
-        ("cut", GenerationFailed, "the connection was cut"),
+        ("cut", GenerationFailed, "the connection was closed"),
         ("garbage", GenerationFailed, "a line of it is not valid JSON"),
     ],
 )

@@ -71,19 +71,17 @@ def saved(folder: Path, rows: Sequence[Mapping[str, Any]], name: str = "train.js
 
 
 def prepared(
-    context: StageContext,
+    work: StageContext,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
-    STAGE.inputs(context)
-    done = STAGE.perform(context)
-    assert list(done.outputs) == [context.run_dir.prepared]
-    return left(context)
+    STAGE.inputs(work)
+    done = STAGE.perform(work)
+    assert list(done.outputs) == [work.run_dir.prepared]
+    return left(work)
 
 
-def left(
-    context: StageContext,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
+def left(work: StageContext) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
     """What prepare has left: train, dev and facts."""
-    folder = context.run_dir.prepared
+    folder = work.run_dir.prepared
     sides = [
         [json.loads(line) for line in (folder / name).read_text().splitlines()]
         for name in ("train.jsonl", "dev.jsonl")
@@ -108,9 +106,9 @@ def test_a_row_is_the_bases_own_chat_with_the_loss_on_answer_and_end(
     base: Path, tmp_path: Path
 ) -> None:
     rows = [row(number) for number in range(8)]
-    context = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
-    train, dev, facts = prepared(context)
-    tokenizer = open_tokenizer(open_base(context))
+    work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
+    train, dev, facts = prepared(work)
+    tokenizer = open_tokenizer(open_base(work).folder)
     assert [one["id"] for one in train] == [one["id"] for one in rows]
     assert dev == []
     for given, one in zip(rows, train, strict=True):
@@ -137,7 +135,7 @@ def test_what_decides_is_the_first_token_of_each_moves_text(base: Path, tmp_path
     rows = [row(number, completion=text) for number, text in enumerate((rare, usual, other))]
     changes = {"dev_share": 0, "decisions.weight": 4, "decisions.stated": {"limitation": 2.5}}
     train, _, _ = prepared(work_over(tmp_path, base, changes, saved(tmp_path, rows)))
-    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base, changes)))
+    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base, changes)).folder)
     labels = [f"{move.label}:" for move in nanda().moves]
     for one, (text, weight) in zip(train, ((rare, 10), (usual, 4)), strict=False):
         places = [place for place, *_ in one["decisions"]]
@@ -161,7 +159,7 @@ def test_a_move_is_not_trained_as_not_stated_for_the_word_that_its_text_begins_w
     rows = [row(0, completion=format_annotation_output({**moves, **stated}))]
     changes = {"dev_share": 0, "decisions.weight": 4}
     train, _, _ = prepared(work_over(tmp_path, base, changes, saved(tmp_path, rows)))
-    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base, changes)))
+    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base, changes)).folder)
     ids, decisions = train[0]["input_ids"], train[0]["decisions"]
     before = [tokenizer.decode(ids[:place]).rpartition("\n")[2] for place, *_ in decisions]
     assert before == [f"{move.label}:" for move in nanda().moves if move.name != "comparison"]
@@ -182,13 +180,13 @@ def test_without_weights_there_are_no_decisions_and_a_move_that_is_none_is_refus
     base: Path, tmp_path: Path
 ) -> None:
     data = saved(tmp_path, [row(number) for number in range(3)])
-    context = work_over(tmp_path, base, {"dev_share": 0}, data)
-    train, _, _ = prepared(context)
+    work = work_over(tmp_path, base, {"dev_share": 0}, data)
+    train, _, _ = prepared(work)
     assert [one["decisions"] for one in train] == [[], [], []]
     changed = work_over(tmp_path, base, {"dev_share": 0, "decisions.weight": 2}, data)
-    assert STAGE.inputs(changed) != STAGE.inputs(context)
+    assert STAGE.inputs(changed) != STAGE.inputs(work)
     wrong = work_over(tmp_path, base, {"decisions.stated": {"limits": 2}}, data)
-    with pytest.raises(UsageError, match="names 'limits', which is no move of nanda"):
+    with pytest.raises(UsageError, match="names 'limits', which is not a move of nanda"):
         STAGE.perform(wrong)
 
 
@@ -199,9 +197,9 @@ def test_facts_say_what_the_rows_are_made_with_and_how_long_they_are(
     rows = [row(number) for number in range(6)]
     rows += [row(number, source="agent", weight=0.5) for number in range(6, 9)]
     changes = {"dev_share": 0, "training.batch": 2}
-    context = work_over(tmp_path, base, changes, saved(tmp_path, rows))
-    train, _, facts = prepared(context)
-    opened = open_base(context)
+    work = work_over(tmp_path, base, changes, saved(tmp_path, rows))
+    train, _, facts = prepared(work)
+    opened = open_base(work)
     assert facts["base"] == str(base)
     assert facts["base_digest"] == opened.digest
     assert (facts["eos_token_id"], facts["pad_token_id"], facts["eos_token"]) == (2, 2, END)
@@ -237,8 +235,8 @@ def test_prompts_are_token_for_token_what_the_engine_makes_of_what_annotate_send
     base: Path, tmp_path: Path, running: httpx.Client
 ) -> None:
     rows = [row(number) for number in range(5)]
-    context = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
-    train, _, _ = prepared(context)
+    work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
+    train, _, _ = prepared(work)
     for number, one in enumerate(train):
         sent = TaggedForm(nanda()).messages(Paper("id", "", "", abstract(number)))
         body = {
@@ -258,15 +256,15 @@ def test_a_row_that_is_too_long_is_refused_by_its_id_and_nothing_is_written(
     rows = [row(number) for number in range(15)]
     for number in range(2, 14):
         rows[number]["prompt"] += " and so on" * 600
-    context = work_over(tmp_path, base, {"training.max_length": 1024}, saved(tmp_path, rows))
+    work = work_over(tmp_path, base, {"training.max_length": 1024}, saved(tmp_path, rows))
     with pytest.raises(InputError) as refused:
-        STAGE.perform(context)
+        STAGE.perform(work)
     text = str(refused.value)
     assert "train.jsonl, line 3: this row and 11 others have more than 1,024 tokens" in text
     assert "2 more" in text
     assert text.count("2401.") == 10
     assert "training.max_length" in text
-    assert not context.run_dir.prepared.exists()
+    assert not work.run_dir.prepared.exists()
 
 
 @pytest.mark.train
@@ -288,29 +286,29 @@ def test_a_row_that_is_too_long_is_told_by_its_own_file_and_line(
     data = saved(tmp_path, [row(0)])
     long = row(8, prompt=row(8)["prompt"] + " and so on" * 600)
     dev = saved(tmp_path, [row(7), long], "dev.jsonl")
-    context = work_over(tmp_path, base, {"training.max_length": 1024}, data, dev)
+    work = work_over(tmp_path, base, {"training.max_length": 1024}, data, dev)
     with pytest.raises(
         InputError, match=r"dev\.jsonl, line 2: this row has more than 1,024 tokens"
     ):
-        STAGE.perform(context)
+        STAGE.perform(work)
 
 
 @pytest.mark.train
 def test_a_completion_with_a_special_token_is_refused(base: Path, tmp_path: Path) -> None:
     early = f"<annotation>\nClaim: it ends {END} early\n</annotation>"
     data = saved(tmp_path, [row(0), row(1, completion=early)])
-    context = work_over(tmp_path, base, {"dev_share": 0}, data)
+    work = work_over(tmp_path, base, {"dev_share": 0}, data)
     with pytest.raises(InputError, match=r"train.jsonl, line 2: .*completion.*<\|im_end\|>"):
-        STAGE.perform(context)
+        STAGE.perform(work)
 
 
 @pytest.mark.train
 def test_a_row_that_has_a_template_around_it_is_refused(base: Path, tmp_path: Path) -> None:
     rendered = f"<|im_start|>user\n{row(1)['prompt']}{END}\n<|im_start|>assistant\n"
     data = saved(tmp_path, [row(0), row(1, prompt=rendered)])
-    context = work_over(tmp_path, base, {"dev_share": 0}, data)
-    with pytest.raises(InputError, match=r"train.jsonl, line 2: its prompt holds .*<\|im_"):
-        STAGE.perform(context)
+    work = work_over(tmp_path, base, {"dev_share": 0}, data)
+    with pytest.raises(InputError, match=r"train.jsonl, line 2: its prompt contains .*<\|im_"):
+        STAGE.perform(work)
 
 
 @pytest.mark.train
@@ -318,10 +316,10 @@ def test_a_completion_at_whose_end_no_model_would_be_stopped_is_refused(
     base: Path, tmp_path: Path
 ) -> None:
     bare = row(1)["completion"].removesuffix("</annotation>")
-    context = work_over(tmp_path, base, {}, saved(tmp_path, [row(0), row(1, completion=bare)]))
+    work = work_over(tmp_path, base, {}, saved(tmp_path, [row(0), row(1, completion=bare)]))
     with pytest.raises(InputError, match=r"line 2: its completion does not end with </annotation>"):
-        STAGE.perform(context)
-    assert not context.run_dir.prepared.exists()
+        STAGE.perform(work)
+    assert not work.run_dir.prepared.exists()
 
 
 @pytest.mark.train
@@ -331,12 +329,12 @@ def test_it_is_said_which_completions_are_no_annotations(base: Path, tmp_path: P
         row(1, completion="<annotation>\nClaim: a\n</annotation>"),
         row(2, completion="<annotation>\nThoughts: none\n</annotation>"),
     ]
-    context = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
-    train, _, _ = prepared(context)
+    work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
+    train, _, _ = prepared(work)
     assert len(train) == 3
-    (told,) = [line for line in said(context).splitlines() if "/annotate" in line]
-    assert told.startswith("2 of the 3 completions are no annotation that /annotate takes; the")
-    assert "train.jsonl, line 2 (evidence: " in told
+    (notice,) = [line for line in said(work).splitlines() if "/annotate" in line]
+    assert notice.startswith("/annotate would not accept 2 of the 3 completions; the first is")
+    assert "train.jsonl, line 2 (evidence: " in notice
 
 
 THINKING = """{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}\
@@ -350,11 +348,11 @@ THINKING = """{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}\
 
 @pytest.mark.train
 def test_a_template_that_thinks_is_told_not_to(base: Path, tmp_path: Path) -> None:
-    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base)))
+    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base)).folder)
     tokenizer.chat_template = THINKING
     one = read_examples(saved(tmp_path, [row(0)]))[0]
     renderer = Renderer(tokenizer)
-    tokens = renderer.tokens_of(one)
+    tokens = renderer.row_of(one)
     (given, _), (answer, _) = renderer.pieces(tokens)
     assert given.endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
     assert answer == one.completion + END
@@ -365,10 +363,13 @@ def test_a_template_that_thinks_is_told_not_to(base: Path, tmp_path: Path) -> No
     ("template", "complaint"),
     [
         ("{% for m in messages %}{{ m.content }}{% endfor %}", "writes nothing after an answer"),
-        ("{% for m in messages %}{{ m.content + '\n' }}{% endfor %}", "which stops no model"),
+        (
+            "{% for m in messages %}{{ m.content + '\n' }}{% endfor %}",
+            "which does not stop generation",
+        ),
         (
             "{% for m in messages %}{{ m.content | upper + '<|im_end|>' }}{% endfor %}",
-            "does not write a prompt and its answer as they are",
+            "changes a prompt or its answer",
         ),
         ("{{ raise_exception('System role not supported') }}", "System role not supported"),
     ],
@@ -376,11 +377,11 @@ def test_a_template_that_thinks_is_told_not_to(base: Path, tmp_path: Path) -> No
 def test_a_template_that_cannot_be_trained_with_is_refused(
     base: Path, tmp_path: Path, template: str, complaint: str
 ) -> None:
-    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base)))
+    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base)).folder)
     tokenizer.chat_template = template
     one = read_examples(saved(tmp_path, [row(0)]))[0]
     with pytest.raises(InputError, match="base's chat template") as refused:
-        Renderer(tokenizer).tokens_of(one)
+        Renderer(tokenizer).row_of(one)
     assert complaint in str(refused.value)
 
 
@@ -388,16 +389,16 @@ def test_a_template_that_cannot_be_trained_with_is_refused(
 def test_prompt_tokens_stay_as_in_use_where_the_answer_would_join_them(
     base: Path, tmp_path: Path
 ) -> None:
-    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base)))
+    tokenizer = open_tokenizer(open_base(work_over(tmp_path, base)).folder)
     tokenizer.chat_template = (
         "{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}"
         "{{ '<|im_end|>' }}{% endif %}{% endfor %}"
     )
     one = read_examples(saved(tmp_path, [{"prompt": "an inter", "completion": "nation"}]))[0]
-    tokens = Renderer(tokenizer).tokens_of(one)
+    tokens = Renderer(tokenizer).row_of(one)
     given = tokenizer.encode("an inter", add_special_tokens=False)
     assert tokenizer.encode("an international", add_special_tokens=False)[: len(given)] != given
-    assert tokens.input_ids[: tokens.completion_start] == given
+    assert list(tokens.input_ids[: tokens.completion_start]) == given
 
 
 @pytest.mark.train
@@ -406,26 +407,26 @@ def test_the_stage_is_current_until_something_it_depends_on_changes(
 ) -> None:
     rows = [row(number) for number in range(5)]
     data = saved(tmp_path, rows)
-    context = work_over(tmp_path, base, {"dev_share": 0}, data)
-    inputs = STAGE.inputs(context)
-    context.run_dir.record("prepare", inputs, STAGE.perform(context), 1.0)
-    assert context.run_dir.is_current("prepare", STAGE.inputs(context))
+    work = work_over(tmp_path, base, {"dev_share": 0}, data)
+    inputs = STAGE.inputs(work)
+    work.run_dir.record("prepare", inputs, STAGE.perform(work), 1.0)
+    assert work.run_dir.is_current("prepare", STAGE.inputs(work))
     without_data = work_over(tmp_path, base, {"dev_share": 0})
-    assert context.run_dir.is_current("prepare", STAGE.inputs(without_data))
+    assert work.run_dir.is_current("prepare", STAGE.inputs(without_data))
     seeded = work_over(tmp_path, base, {"dev_share": 0, "training.seed": 7}, data)
-    assert context.run_dir.changed("prepare", STAGE.inputs(seeded)) == ("seed",)
+    assert work.run_dir.changed("prepare", STAGE.inputs(seeded)) == ("seed",)
     saved(tmp_path, [*rows, row(5)])
-    assert context.run_dir.changed("prepare", STAGE.inputs(context)) == ("data",)
+    assert work.run_dir.changed("prepare", STAGE.inputs(work)) == ("data",)
     dev = work_over(tmp_path, base, {"dev_share": 0}, data, saved(tmp_path, [row(9)], "dev.jsonl"))
-    assert context.run_dir.changed("prepare", STAGE.inputs(dev)) == ("data", "dev", "dev_share")
+    assert work.run_dir.changed("prepare", STAGE.inputs(dev)) == ("data", "dev", "dev_share")
 
 
 @pytest.mark.train
 def test_without_a_data_set_there_is_nothing_to_prepare(base: Path, tmp_path: Path) -> None:
-    context = work_over(tmp_path, base)
+    work = work_over(tmp_path, base)
     for step in (STAGE.inputs, STAGE.perform):
         with pytest.raises(UsageError, match="no data set"):
-            step(context)
+            step(work)
 
 
 @pytest.mark.train
@@ -452,8 +453,8 @@ def test_papers_of_the_dev_file_are_not_trained_on_and_named(base: Path, tmp_pat
     rows = [row(number) for number in range(4)]
     rows.append(row(5, sha256=rows[1]["sha256"], source="agent"))
     dev = saved(tmp_path, [row(1), row(8)], "dev.jsonl")
-    context = work_over(tmp_path, base, data=saved(tmp_path, rows), dev=dev)
-    train, measured, facts = prepared(context)
+    work = work_over(tmp_path, base, data=saved(tmp_path, rows), dev=dev)
+    train, measured, facts = prepared(work)
     assert [one["id"] for one in train] == ["2401.00000", "2401.00002", "2401.00003"]
     assert [one["id"] for one in measured] == ["2401.00001", "2401.00008"]
     assert facts["rows"]["kept_out"] == ["2401.00001", "2401.00005"]
@@ -461,8 +462,8 @@ def test_papers_of_the_dev_file_are_not_trained_on_and_named(base: Path, tmp_pat
     assert facts["tokens"]["total"]["sum"] == sum(
         len(one["input_ids"]) for one in (*train, *measured)
     )
-    assert "2 rows are not trained on" in said(context)
-    assert "2401.00001, 2401.00005" in said(context)
+    assert "2 rows are not trained on" in said(work)
+    assert "2401.00001, 2401.00005" in said(work)
 
 
 def test_a_share_of_gold_alone_measures_and_stays_as_rows_come_and_go() -> None:
@@ -509,9 +510,9 @@ def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:
 
 @pytest.mark.train
 def test_it_is_said_when_nothing_measures_the_training(base: Path, tmp_path: Path) -> None:
-    context = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, [row(1)]))
-    prepared(context)
-    assert "no row measures the training (dev_share is 0)" in said(context)
+    work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, [row(1)]))
+    prepared(work)
+    assert "there are no dev rows to evaluate on (dev_share is 0)" in said(work)
 
 
 MESSAGES = [{"role": "user", "content": "Say it."}, {"role": "assistant", "content": "It."}]
@@ -550,25 +551,21 @@ def test_what_is_said_before_stays_and_a_system_text_comes_first(tmp_path: Path)
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("{", "is no JSON"),
-        ("[1]", "is no JSON object but a list"),
-        ('{"prompt": "a"}', "line 3: has no completion"),
-        ('{"completion": "a", "id": 1}', "line 3: has no prompt"),
-        ('{"text": "a"}', "has the keys text, of which no prompt and completion can be told"),
-        ('{"text": "a b"}', "has the keys text"),
-        ('{"prompt": "a", "completion": "b", "messages": []}', "has the keys"),
-        ('{"prompt": "a", "completion": " "}', "its completion is empty"),
-        ('{"prompt": "", "completion": "b"}', "its prompt is empty"),
-        ('{"prompt": "a", "completion": "b", "system": ""}', "its system is empty"),
-        ('{"prompt": "a", "completion": null}', "neither a text nor a list"),
-        ('{"prompt": ["a"], "completion": "b"}', "its prompt holds what is no message"),
-        ('{"messages": [{"role": "robot", "content": "a"}]}', "holds what is no message"),
-        ('{"messages": [{"role": "user", "content": "a"}]}', "does not end with one message"),
-        ('{"messages": [{"role": "assistant", "content": "a"}]}', "no message of the user"),
-        ('{"prompt": "a", "completion": "b", "source": "silver"}', "has the source 'silver'"),
-        ('{"prompt": "a", "completion": "b", "weight": 0}', "has the weight 0"),
-        ('{"prompt": "a", "completion": "b", "weight": true}', "has the weight True"),
-        ('{"prompt": "a", "completion": "b", "weight": NaN}', "has the weight nan"),
+        ("{", "it: Invalid JSON"),
+        ("[1]", "it: Input should be an object"),
+        ('{"prompt": "a"}', "it needs prompt and completion, or messages"),
+        ('{"text": "a"}', "it needs prompt and completion, or messages"),
+        ('{"prompt": "a", "completion": "b", "messages": []}', "it needs prompt and completion"),
+        ('{"prompt": "a", "completion": " "}', "completion.0.content: String should match"),
+        ('{"prompt": "", "completion": "b"}', "prompt.0.content: String should match"),
+        ('{"prompt": "a", "completion": "b", "system": ""}', "system: String should match"),
+        ('{"prompt": ["a"], "completion": "b"}', "prompt.0: Input should be an object"),
+        ('{"messages": [{"role": "robot", "content": "a"}]}', "messages.0.role: Input should be"),
+        ('{"messages": [{"role": "user", "content": "a"}]}', "it does not end with messages"),
+        ('{"messages": [{"role": "assistant", "content": "a"}]}', "it does not end with messages"),
+        ('{"prompt": "a", "completion": "b", "source": "silver"}', "source: Input should be"),
+        ('{"prompt": "a", "completion": "b", "weight": 0}', "weight: Input should be greater"),
+        ('{"prompt": "a", "completion": "b", "weight": NaN}', "weight: Input should be"),
     ],
 )
 def test_a_line_that_is_no_row_is_refused_with_its_place(

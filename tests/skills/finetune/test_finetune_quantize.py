@@ -11,6 +11,7 @@ from finetune_base import tiny_base
 
 from harness.errors import InputError, OutputError, SkillFailed
 from harness.models.backends import engine
+from harness.models.gguf_file import open_gguf
 from skills.finetune.export import quantize, readback
 from skills.finetune.run.stage import StageContext
 
@@ -32,26 +33,26 @@ def f16(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def work_with(f16: Path, base: Path, folder: Path, kind: str = "Q4_K_M") -> StageContext:
-    context = work_in(folder, base=base, export={"quantize": kind})
-    shutil.copyfile(f16, context.run_dir.f16)
-    return context
+    work = work_in(folder, base=base, export={"quantize": kind})
+    shutil.copyfile(f16, work.run_dir.f16)
+    return work
 
 
 def test_tensors_are_counted_by_type_and_those_that_could_not_be_had_are_told(
     f16: Path, base: Path, tmp_path: Path
 ) -> None:
-    context = work_with(f16, base, tmp_path)
+    work = work_with(f16, base, tmp_path)
 
-    done = quantize.perform(context)
+    done = quantize.perform(work)
 
-    assert done.outputs == [context.run_dir.folder / "nanda-annotator.Q4_K_M.gguf"]
+    assert done.outputs == [work.run_dir.folder / "nanda-annotator.Q4_K_M.gguf"]
     # Rows of 64 and 128 weights are none of 256: all 15 but the embedding's are named, and it too
     # is kept in what Q6_K falls back to.
     assert done.facts["fallbacks"] == 14
     assert done.facts["types"] == {"Q5_0": 12, "F32": 5, "Q8_0": 3}
     assert 8 < done.facts["bits_per_weight"] < 8.6
-    assert "14 of 20 tensor(s)" in (context.run_dir.folder / "quantize.log").read_text()
-    assert not list(context.run_dir.folder.glob(".quantize-*"))
+    assert "14 of 20 tensor(s)" in (work.run_dir.folder / "quantize.log").read_text()
+    assert not list(work.run_dir.folder.glob(".quantize-*"))
 
 
 def test_a_type_that_all_rows_can_have_needs_no_fallback(
@@ -67,32 +68,32 @@ def test_a_type_that_all_rows_can_have_needs_no_fallback(
 def test_what_is_quantized_is_still_the_same_model_and_answers(
     f16: Path, base: Path, tmp_path: Path
 ) -> None:
-    context = work_with(f16, base, tmp_path)
-    (target,) = quantize.perform(context).outputs
+    work = work_with(f16, base, tmp_path)
+    (target,) = quantize.perform(work).outputs
 
-    assert readback.read(target).identity == readback.read(f16).identity
+    assert readback.identity_of(open_gguf(target)) == readback.identity_of(open_gguf(f16))
     running = engine.start({"gguf": target}, 256)
     told = running.server.handle_completions({"prompt": "The", "n_predict": 4, "temperature": 0})
     assert told["usage"]["completion_tokens"] == 4
 
 
 def test_a_file_of_another_type_than_was_asked_for_is_no_success(f16: Path) -> None:
-    found = readback.read(f16, "general.file_type")
-    with pytest.raises(SkillFailed, match=r"general\.file_type is 1, and 15 .*\(Q4_K_M\)"):
+    found = open_gguf(f16)
+    with pytest.raises(SkillFailed, match="its type is F16, not Q4_K_M"):
         quantize._check_type(found, "Q4_K_M")
 
 
 def test_what_the_library_cannot_read_is_quoted_and_nothing_is_left(
     f16: Path, base: Path, tmp_path: Path
 ) -> None:
-    context = work_with(f16, base, tmp_path)
-    with context.run_dir.f16.open("r+b") as file:
-        file.truncate(context.run_dir.f16.stat().st_size // 2)
+    work = work_with(f16, base, tmp_path)
+    with work.run_dir.f16.open("r+b") as file:
+        file.truncate(work.run_dir.f16.stat().st_size // 2)
 
     with pytest.raises((SkillFailed, InputError)):
-        quantize.perform(context)
-    assert not context.run_dir.quantized("Q4_K_M").exists()
-    assert not list(context.run_dir.folder.glob(".quantize-*"))
+        quantize.perform(work)
+    assert not work.run_dir.quantized("Q4_K_M").exists()
+    assert not list(work.run_dir.folder.glob(".quantize-*"))
 
 
 def test_a_library_that_aborts_takes_nobody_along(
@@ -118,28 +119,32 @@ def test_the_library_finds_no_module_of_ours_under_the_name_of_another(
 
 
 def test_without_the_f16_gguf_the_stage_that_makes_it_is_named(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"f16\.gguf: is not there\. `/finetune gguf .*` makes it"):
+    with pytest.raises(
+        InputError, match=r"f16\.gguf: does not exist\. `/finetune gguf .*` writes it"
+    ):
         quantize.inputs(work_in(tmp_path, base=base))
 
 
 def test_inputs_follow_the_file_and_the_type(f16: Path, base: Path, tmp_path: Path) -> None:
-    context = work_with(f16, base, tmp_path)
-    first = quantize.inputs(context)
+    work = work_with(f16, base, tmp_path)
+    first = quantize.inputs(work)
     assert quantize.inputs(work_in(tmp_path, base=base)) == first
 
     other = quantize.inputs(work_in(tmp_path, base=base, export={"quantize": "Q8_0"}))
     assert {name for name in first if first[name] != other[name]} == {"quantize"}
 
-    with context.run_dir.f16.open("ab") as file:
+    with work.run_dir.f16.open("ab") as file:
         file.write(b"\0")
-    assert quantize.inputs(context)["f16"] != first["f16"]
+    assert quantize.inputs(work)["f16"] != first["f16"]
 
 
 def test_a_disk_too_small_is_refused(
     f16: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = work_with(f16, base, tmp_path)
+    work = work_with(f16, base, tmp_path)
     usage = shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000)  # type: ignore[attr-defined]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(OutputError, match=r"the Q4_K_M GGUF needs 4\.\d MB of disk, and 1 kB are"):
-        quantize.perform(context)
+    with pytest.raises(
+        OutputError, match=r"the Q4_K_M GGUF needs 4\.\d MB of disk space, and 1 kB are"
+    ):
+        quantize.perform(work)

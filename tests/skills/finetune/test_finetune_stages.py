@@ -73,4 +73,4 @@ def test_an_unfinished_training_is_not_overwritten(
     (tmp_path / "t.jsonl").write_text("{}\n")
     (tmp_path / "ft" / "checkpoint-3").mkdir(parents=True)
     line = "/finetune t.jsonl --out ft"
-    assert_refuses(fake_app(tmp_path), line, "has not ended (checkpoint-3)", "--resume")
+    assert_refuses(fake_app(tmp_path), line, "unfinished training here (checkpoint-3)", "--resume")

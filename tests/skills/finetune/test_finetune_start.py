@@ -88,10 +88,10 @@ def first(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["nanda-annotator", "nanda-annotator-lora"])
 def test_the_model_that_ships_is_gone_on_from_by_its_name(tmp_path: Path, name: str) -> None:
-    context = over_smollm2(tmp_path, name)
+    work = over_smollm2(tmp_path, name)
     ships = CODE_ROOT / "models" / "nanda-annotator" / "nanda-annotator-lora.gguf"
-    assert start_from.find(context) == ships
-    found = start_from.opened(context, smollm2_facts())
+    assert start_from.find(work) == ships
+    found = start_from.open_start(work, smollm2_facts())
     assert found is not None
     assert (found.r, found.alpha, len(found.shapes)) == (16, 32.0, 7 * 30)
     assert found.shapes["model.layers.29.mlp.down_proj"] == (576, 1536)
@@ -100,10 +100,10 @@ def test_the_model_that_ships_is_gone_on_from_by_its_name(tmp_path: Path, name: 
 
 
 def test_without_a_name_it_is_a_fresh_one(tmp_path: Path) -> None:
-    context = work_over(tmp_path, SMOLLM2)
-    assert start_from.find(context) is None
-    assert start_from.digest(context) is None
-    assert start_from.opened(context, smollm2_facts()) is None
+    work = work_over(tmp_path, SMOLLM2)
+    assert start_from.find(work) is None
+    assert start_from.digest(work) is None
+    assert start_from.open_start(work, smollm2_facts()) is None
 
 
 @pytest.mark.parametrize(
@@ -121,25 +121,25 @@ def test_an_adapter_of_another_size_is_refused(
     tmp_path: Path, changes: Mapping[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        start_from.opened(over_smollm2(tmp_path, "nanda-annotator", **changes), smollm2_facts())
+        start_from.open_start(over_smollm2(tmp_path, "nanda-annotator", **changes), smollm2_facts())
 
 
 def test_an_adapter_of_another_base_is_refused(tmp_path: Path) -> None:
     wider = published("HuggingFaceTB/SmolLM2-360M-Instruct")
     assert wider is not None
     with pytest.raises(
-        InputError, match=r"has 1536 to 576 for model\.layers\..*-360M-Instruct 2560 to 960"
+        InputError, match=r"has 1536 to 576 for model\.layers\..*-360M-Instruct has 2560 to 960"
     ):
-        start_from.opened(over_smollm2(tmp_path, "nanda-annotator"), wider)
+        start_from.open_start(over_smollm2(tmp_path, "nanda-annotator"), wider)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("producer", "the model producer has no adapter"),
-        ("nanda-anotator", "there is no adapter 'nanda-anotator' to go on from"),
-        ("no/such/folder", "there is no adapter 'no/such/folder' to go on from"),
-        ("~nobody-here/ft", "there is no adapter '~nobody-here/ft' to go on from"),
+        ("producer", "the model producer does not have an adapter"),
+        ("nanda-anotator", "there is no adapter 'nanda-anotator' to continue from"),
+        ("no/such/folder", "there is no adapter 'no/such/folder' to continue from"),
+        ("~nobody-here/ft", "there is no adapter '~nobody-here/ft' to continue from"),
         ("a" * 300, "there is no adapter 'a"),
     ],
 )
@@ -151,28 +151,30 @@ def test_what_is_not_there_is_refused(tmp_path: Path, name: str, message: str) -
 def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
     text = tmp_path / "text.gguf"
     text.write_text("no GGUF")
-    with pytest.raises(InputError, match="no adapter that can be read: cannot be read as GGUF"):
-        start_from.opened(over_smollm2(tmp_path, text), smollm2_facts())
+    with pytest.raises(InputError, match="the adapter cannot be read: cannot be read as GGUF"):
+        start_from.open_start(over_smollm2(tmp_path, text), smollm2_facts())
     (empty := tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"there is no adapter '.*empty' to go on from"):
+    with pytest.raises(InputError, match=r"there is no adapter '.*empty' to continue from"):
         start_from.digest(over_smollm2(tmp_path, empty))
 
 
 def test_an_adapter_with_a_layer_that_no_base_has_is_refused(tmp_path: Path) -> None:
     lora = write_adapter(tmp_path / "odd.gguf", {"blk.0.attn_odd.weight": (32, 3)})
-    with pytest.raises(InputError, match=r"has 32 to 3 for blk\.0\.attn_odd\..*, and .* nothing"):
-        start_from.opened(over_smollm2(tmp_path, lora), smollm2_facts())
+    with pytest.raises(
+        InputError, match=r"has 32 to 3 for blk\.0\.attn_odd\..*, and .* has nothing"
+    ):
+        start_from.open_start(over_smollm2(tmp_path, lora), smollm2_facts())
 
 
 def test_what_the_run_itself_would_move_is_refused(tmp_path: Path) -> None:
-    context = over_smollm2(tmp_path, tmp_path / "out")
+    work = over_smollm2(tmp_path, tmp_path / "out")
     for name in ("adapter", "earlier-1/adapter"):
-        (context.run_dir.folder / name).mkdir(parents=True)
-        (context.run_dir.folder / name / "adapter_config.json").touch()
+        (work.run_dir.folder / name).mkdir(parents=True)
+        (work.run_dir.folder / name / "adapter_config.json").touch()
     for name in ("out", "out/adapter"):
-        with pytest.raises(InputError, match="lies in the folder of the run"):
+        with pytest.raises(InputError, match="is in the folder of the run"):
             start_from.find(over_smollm2(tmp_path, tmp_path / name))
-    earlier = context.run_dir.folder / "earlier-1"
+    earlier = work.run_dir.folder / "earlier-1"
     assert start_from.find(over_smollm2(tmp_path, earlier)) == earlier / "adapter"
 
 
@@ -181,15 +183,15 @@ def test_an_adapter_that_has_not_one_r_is_refused(
     tmp_path: Path, ranks: Sequence[int], found: str
 ) -> None:
     path = written(tmp_path / "lora.gguf", ranks)
-    with pytest.raises(InputError, match=rf"its layers have r {found}\. Training goes on"):
-        start_from.opened(over_smollm2(tmp_path, path), smollm2_facts())
+    with pytest.raises(InputError, match=rf"its layers have r {found}\. Training continues"):
+        start_from.open_start(over_smollm2(tmp_path, path), smollm2_facts())
 
 
 @pytest.mark.parametrize(("r", "alpha"), [(4, 22.6), (49, 32.0)])
 def test_a_gguf_has_its_alpha_over_r_and_in_32_bits(tmp_path: Path, r: int, alpha: float) -> None:
     path = written(tmp_path / "lora.gguf", [r] * 30, alpha)
-    context = over_smollm2(tmp_path, path, r=r, alpha=alpha, targets=("q_proj",))
-    found = start_from.opened(context, smollm2_facts())
+    work = over_smollm2(tmp_path, path, r=r, alpha=alpha, targets=("q_proj",))
+    found = start_from.open_start(work, smollm2_facts())
     assert found is not None
     assert found.alpha == pytest.approx(alpha)
 
@@ -204,8 +206,8 @@ def test_a_path_is_remembered_absolute_and_a_name_as_it_is(
         ("nanda-annotator", "nanda-annotator"),
         ("nowhere", "nowhere"),
     ):
-        context = over_smollm2(tmp_path, given)
-        anchored = start_from.anchored(context.recipe, context.call.models.registry)
+        work = over_smollm2(tmp_path, given)
+        anchored = start_from.anchored(work.recipe, work.call.models.registry)
         assert anchored.adapter.start_from == kept
 
 
@@ -221,12 +223,12 @@ def test_a_recipe_without_it_has_the_digest_it_had() -> None:
 def test_the_place_of_what_it_goes_on_from_is_not_taken_by_a_stage_alone(
     tmp_path: Path, name: str
 ) -> None:
-    context = over_smollm2(tmp_path, name)
-    context.run_dir.make()
-    context.run_dir.record("train", {}, Done([], {"steps": 4, "steps_of_all_epochs": 4}), 1.0)
-    with pytest.raises(UsageError, match="would take the place of nanda-annotator"):
-        name_of(context)
-    named = replace(context, call=replace(context.call, options=SimpleNamespace(as_name="mine")))
+    work = over_smollm2(tmp_path, name)
+    work.run_dir.make()
+    work.run_dir.record("train", {}, Done([], {"steps": 4, "steps_of_all_epochs": 4}), 1.0)
+    with pytest.raises(UsageError, match="would replace nanda-annotator"):
+        name_of(work)
+    named = replace(work, call=replace(work.call, options=SimpleNamespace(as_name="mine")))
     assert name_of(named) == "mine"
 
 
@@ -246,7 +248,7 @@ def test_a_line_names_it_and_a_plan_shows_it_and_refuses_a_misfit(tmp_path: Path
         "--start-from nanda-annotator --set adapter.targets=all-linear"
     )
     assert "starting from nanda-annotator" in dispatched(tmp_path, given)
-    assert "going on" not in dispatched(tmp_path, f"{given} --set adapter.start_from=null")
+    assert "starting from" not in dispatched(tmp_path, f"{given} --set adapter.start_from=null")
     with pytest.raises(InputError, match="has r 16, and the recipe 8"):
         dispatched(tmp_path, f"{given} --set adapter.r=8")
 
@@ -275,7 +277,7 @@ def test_a_gguf_holds_what_peft_has_saved(base: Path, tmp_path: Path, family: st
     ]
     facts = describe(works[0])
     assert facts is not None
-    of_gguf, of_peft = (start_from.opened(context, facts) for context in works)
+    of_gguf, of_peft = (start_from.open_start(work, facts) for work in works)
     assert of_gguf is not None
     assert of_peft is not None
     assert dict(of_gguf.shapes) == dict(of_peft.shapes)
@@ -296,24 +298,24 @@ def test_training_begins_where_the_other_one_ended(
     )
     changes = {"adapter.dropout": 0.0, "adapter.start_from": str(name)}
     before = dev_losses(first)
-    context = run_in(tmp_path / "run", base, changes)
+    work = run_in(tmp_path / "run", base, changes)
     after = dev_losses(tmp_path / "run")
     assert set(after) == {0, 2, 4, 6}
     assert after[0] == pytest.approx(before[6], abs=1e-3 if form == "bf16" else 1e-5)
     assert before[2] - before[6] > 5e-3, "another adapter has another loss"
     assert not (tmp_path / "run" / "checkpoint-0").exists()
     is_worse = min(after[step] for step in (2, 4, 6)) >= after[0]
-    assert ("nothing is gained" in said(context)) == is_worse
+    assert ("no improvement" in said(work)) == is_worse
 
 
 @pytest.mark.train
 def test_it_is_said_where_nothing_is_gained(base: Path, first: Path, tmp_path: Path) -> None:
     no_step = 1e-30
     changes = {"adapter.start_from": str(first), "training.learning_rate": no_step}
-    context = run_in(tmp_path / "run", base, changes)
+    work = run_in(tmp_path / "run", base, changes)
     losses = dev_losses(tmp_path / "run")
     assert losses[6] == losses[0]
-    assert f"of {first}, which it went on from, {losses[0]:.4f}: nothing is gained" in said(context)
+    assert f"of {first}, from which it started, {losses[0]:.4f}: no improvement" in said(work)
 
 
 @pytest.mark.train
@@ -327,7 +329,7 @@ def test_a_resumed_run_is_not_measured_anew_and_not_gone_on_with_from_another_ad
     lines = Metrics(tmp_path / "run" / "metrics.jsonl").read()
     assert [line["step"] for line in lines if "dev_loss" in line] == [0, 2, 4, 6]
     random_adapter(base, own, seed=1)
-    with pytest.raises(InputError, match=r"begun with something else: adapter\.start_sha256 was"):
+    with pytest.raises(InputError, match=r"started with other settings: adapter\.start_sha256 was"):
         run_in(tmp_path / "run", base, changes, resume=True)
 
 
@@ -338,13 +340,13 @@ def test_what_was_measured_before_a_training_that_came_to_nothing_is_forgotten(
     folder = tmp_path / "run"
     folder.mkdir()
     Metrics(folder / "metrics.jsonl").add({"step": 0, "dev_loss": 1.0})
-    context = run_in(folder, base, {"adapter.start_from": str(first)})
+    work = run_in(folder, base, {"adapter.start_from": str(first)})
     assert dev_losses(folder)[0] == pytest.approx(dev_losses(first)[6], abs=1e-5)
-    assert "nothing is gained" not in said(context) or min(dev_losses(folder).values()) > 1
+    assert "no improvement" not in said(work) or min(dev_losses(folder).values()) > 1
     shutil.rmtree(folder)
     folder.mkdir()
     Metrics(folder / "metrics.jsonl").add({"step": 0, "dev_loss": 1.0})
-    assert "nothing is gained" not in said(run_in(folder, base))
+    assert "no improvement" not in said(run_in(folder, base))
     assert 0 not in dev_losses(folder)
 
 
@@ -374,6 +376,6 @@ def test_an_adapter_that_does_not_fit_is_refused_before_the_base_is_loaded(
 
     monkeypatch.setattr(loading, "load_model", lambda *_: pytest.fail("the base was loaded"))
     changes = {"adapter.start_from": str(first), "adapter.r": 8}
-    context = prepared_in(training_in(tmp_path / "run", base, changes), rows_of(4))
+    work = prepared_in(training_in(tmp_path / "run", base, changes), rows_of(4))
     with pytest.raises(InputError, match="has r 4, and the recipe 8"):
-        train(context)
+        train(work)

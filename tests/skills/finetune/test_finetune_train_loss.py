@@ -58,7 +58,7 @@ def by_hand(model: Any, rows: Sequence[Row]) -> tuple[float, float]:
     for row in rows:
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([row.input_ids])).logits[0].double()
-        for position in range(row.start, len(row.input_ids)):
+        for position in range(row.completion_start, len(row.input_ids)):
             chances = torch.log_softmax(logits[position - 1], dim=-1)
             above -= row.weight * float(chances[row.input_ids[position]])
             below += row.weight
@@ -98,7 +98,7 @@ def test_logits_are_computed_for_completion_positions_alone(model: Any) -> None:
     )
     losses, weights = completion_losses(model, collate(rows, PAD))
     handle.remove()
-    wanted = [len(row.input_ids) - row.start for row in rows]
+    wanted = [len(row.input_ids) - row.completion_start for row in rows]
     assert seen[0][0] == len(losses) == sum(wanted)
     assert weights.tolist() == [
         row.weight for row, number in zip(rows, wanted, strict=True) for _ in range(number)
@@ -109,9 +109,9 @@ def test_logits_are_computed_for_completion_positions_alone(model: Any) -> None:
 
 def test_a_row_of_twice_the_weight_counts_twice(model: Any) -> None:
     one, other = made(rows_of(2))
-    heavy = Row(one.id, one.input_ids, one.start, 2 * other.weight)
+    heavy = Row(one.id, one.input_ids, one.completion_start, 2 * other.weight)
     batch, thrice = collate([heavy, other], PAD), collate([heavy, heavy, other], PAD)
-    half = Row(one.id, one.input_ids, one.start, other.weight)
+    half = Row(one.id, one.input_ids, one.completion_start, other.weight)
     twice = collate([half, half, other], PAD)
     assert float(total_weight([batch])) == float(total_weight([twice]))
     assert step(model, batch) == pytest.approx(step(model, twice), abs=1e-5)
@@ -125,7 +125,7 @@ def step(model: Any, batch: Any) -> float:
 def test_a_decision_counts_as_much_as_the_recipe_says_beside_its_token(model: Any) -> None:
     one, other = made(rows_of(2))
     end = len(one.input_ids) - 1
-    decisions = ((one.start, 8.0, one.input_ids[one.start]), (end, 2.5, 17))
+    decisions = ((one.completion_start, 8.0, one.input_ids[one.completion_start]), (end, 2.5, 17))
     deciding = replace(one, decisions=decisions)
     batch = collate([deciding, other], PAD)
     losses, weights = losses_of(model, batch)
@@ -222,8 +222,8 @@ def test_a_cpu_computes_in_a_type_that_it_has(
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    heard: list[str] = []
+    notices: list[str] = []
     recipe = overridden(Recipe(), {"quantization.compute": wanted})
-    assert settled(recipe, heard.append).quantization.compute == computed
-    said = [f"this CPU has no {wanted}, so that it is computed in {computed}"]
-    assert heard == (said if wanted != computed else [])
+    assert settled(recipe, notices.append).quantization.compute == computed
+    expected = [f"this CPU does not support {wanted} efficiently: computing in {computed}"]
+    assert notices == (expected if wanted != computed else [])

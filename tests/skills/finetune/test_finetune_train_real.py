@@ -35,11 +35,11 @@ def test_two_steps_under_nf4_lower_the_loss(tmp_path: Path) -> None:
 
     torch.set_num_threads(1)  # several wait for each other where the cores are busy
     smollm2()
-    context = work_in(tmp_path / "run", tmp_path, CHANGES | {"base": SMOLLM2})
+    work = work_in(tmp_path / "run", tmp_path, CHANGES | {"base": SMOLLM2})
     configured = settings.from_environment()
-    context.call.models = Models(ModelPool(registry.load(configured.shipped_registry), {}))
-    context.call.settings = configured  # for its cache, where the base is unpacked already
-    tokenizer = open_tokenizer(open_base(context))
+    work.call.models = Models(ModelPool(registry.load(configured.shipped_registry), {}))
+    work.call.settings = configured  # for its cache, where the base is unpacked already
+    tokenizer = open_tokenizer(open_base(work).folder)
     prompt = tokenizer.encode("Give the claim of this abstract: we tally ledgers by lantern light.")
     completion = tokenizer.encode("<annotation>\nClaim: ledgers can be tallied by lantern light")
     row = {
@@ -49,10 +49,10 @@ def test_two_steps_under_nf4_lower_the_loss(tmp_path: Path) -> None:
         "input_ids": [*prompt, *completion, tokenizer.eos_token_id],
         "completion_start": len(prompt),
     }
-    done = train(prepared_in(context, [{**row, "id": str(n)} for n in range(4)], [row]))
-    lines = Metrics(context.run_dir.folder / "metrics.jsonl").read()
+    done = train(prepared_in(work, [{**row, "id": str(n)} for n in range(4)], [row]))
+    lines = Metrics(work.run_dir.folder / "metrics.jsonl").read()
     first, second = (line for line in lines if "loss" in line)
-    assert second["loss"] < first["loss"], said(context)
+    assert second["loss"] < first["loss"], said(work)
     assert first["tokens"] == 2 * len(row["input_ids"])
     assert first["peak_bytes"] > 100e6
     assert done.facts["step"] == done.facts["steps"] == 2
@@ -60,6 +60,6 @@ def test_two_steps_under_nf4_lower_the_loss(tmp_path: Path) -> None:
 
     from safetensors.numpy import load_file
 
-    weights = load_file(context.run_dir.adapter / "adapter_model.safetensors")
+    weights = load_file(work.run_dir.adapter / "adapter_model.safetensors")
     assert len(weights) == 30 * 2 * 2, "A and B for q_proj and v_proj of 30 layers"
     assert all(name.split(".")[-3] in ("q_proj", "v_proj") for name in weights)

@@ -75,7 +75,7 @@ def test_a_killed_run_loses_no_more_than_the_steps_since_the_last_checkpoint(
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert (folder / checkpoints.STAGING).exists()
-    assert checkpoints.newest_good(folder, print) == folder / f"checkpoint-{left}"
+    assert checkpoints.newest_valid(folder, print) == folder / f"checkpoint-{left}"
     run_in(folder, base, resume=True)
     assert losses(folder) == losses(whole)
     assert last(folder) == last(whole)
@@ -109,7 +109,7 @@ def test_a_run_that_is_asked_to_end_measures_first_where_it_is_a_step_for_that(
     with pytest.raises(Interrupted, match="stopped after step 2 of 6"):
         run_in(folder, base)
     assert [step for step, _ in losses(folder, "dev_loss")] == [2]
-    best = checkpoints.opened(folder / "checkpoint-2", folder).best
+    best = checkpoints.load(folder / "checkpoint-2", folder).best
     assert best == (2, losses(folder, "dev_loss")[0][1])
     run_in(folder, base, resume=True)
     assert losses(folder, "dev_loss") == losses(whole, "dev_loss")
@@ -156,8 +156,8 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_are_spoilt(
     monkeypatch.setattr(trainer, "completion_losses", spoilt)
     with pytest.raises(SkillFailed) as caught:
         run_in(tmp_path / "run", base)
-    assert "the loss is no number any more at step 3" in str(caught.value)
-    assert "checkpoint-2 is the last before it" in str(caught.value)
+    assert "the loss is not finite at step 3" in str(caught.value)
+    assert "The last checkpoint is checkpoint-2" in str(caught.value)
     assert "learning_rate" in str(caught.value)
 
 
@@ -242,7 +242,7 @@ def test_a_run_is_not_gone_on_with_otherwise(base: Path, whole: Path) -> None:
     assert "adapter.dropout was 0.1, is 0.2; training.learning_rate was 0.01, is 0.02" in str(
         caught.value
     )
-    with pytest.raises(InputError, match="checkpoint-6 of an earlier run is there"):
+    with pytest.raises(InputError, match="checkpoint-6 of an earlier run"):
         run_in(whole, base)
 
 

@@ -1,0 +1,88 @@
+"""The parts that backends share: requests, collected replies, prefills and addresses."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from backend_requests import judge
+
+from harness.models.backends.base import Token
+from harness.models.backends.generation import GenerationState, token_text
+from harness.models.backends.remote import PrefillStripper, is_local
+from harness.testing import FakeModel
+
+
+@pytest.mark.parametrize("fields", [{"slot": -1}, {"top_logprobs": -1}])
+def test_negative_numbers_are_value_errors(fields: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must not be negative"):
+        judge(**fields)
+
+
+def test_alternatives_of_the_same_text_are_added() -> None:
+    state = GenerationState(judge())
+    four = Token("4", math.log(0.3))
+    state.add_token(four, [("4", math.log(0.3)), ("5", math.log(0.4)), ("4", math.log(0.2))])
+    state.add_token(Token(" of", -1.0), [])
+    (told,) = state.reply("stop", 1, 1).logprobs
+    assert state.reply("stop", 1, 1).tokens == (four, Token(" of", -1.0))
+    assert list(told) == ["4", "5"]
+    assert told == pytest.approx({"4": math.log(0.5), "5": math.log(0.4)})
+    state.add_token(Token("a", -9999.0), [("a", -9999.0), ("a", -9999.0)])
+    assert state.logprobs[-1]["a"] == pytest.approx(-9999.0 + math.log(2))
+
+
+def test_text_of_a_token_from_its_bytes() -> None:
+    assert token_text(" ", [32]) == " "
+    assert token_text(" ", [32, 226]) == " \ufffd"
+    assert token_text("é", None) == "é"
+    assert token_text("", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("prefill", "pieces", "passed_on"),
+    [
+        ("Rating: ", ["Rating: 4", " of 5"], ["4", " of 5"]),
+        ("Rating: ", ["Ra", "", "ting: ", "4", "Rating: "], ["", "", "", "4", "Rating: "]),
+        ("Rating: ", ["Rat", "her 4"], ["", "Rather 4"]),
+        ("Rating: ", ["4", "Rating: "], ["4", "Rating: "]),
+        ("", ["", "4"], ["", "4"]),
+    ],
+)
+def test_repeated_prefill_is_removed_from_any_pieces(
+    prefill: str, pieces: list[str], passed_on: list[str]
+) -> None:
+    answer = PrefillStripper(prefill)
+    assert [answer.feed(piece) for piece in pieces] == passed_on
+    assert answer.flush() == ""
+
+
+def test_answer_within_its_prefill_is_kept() -> None:
+    answer = PrefillStripper("Rating: ")
+    assert answer.feed("Rat") == ""
+    assert answer.flush() == "Rat"
+
+
+def test_prefill_counts_as_prompt() -> None:
+    assert FakeModel().count_tokens(judge(prefill="one two")) == (
+        FakeModel().count_tokens(judge(prefill="")) + 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        ("http://127.0.0.1:11434", True),
+        ("127.0.0.2", True),
+        ("localhost:11434", True),
+        (":11434", True),
+        ("0.0.0.0", True),
+        ("[::1]:11434", True),
+        ("https://LOCALHOST/v1", True),
+        ("https://api.openai.com/v1", False),
+        ("192.168.0.7:11434", False),
+        ("localhost.example.org", False),
+    ],
+)
+def test_addresses_of_this_machine(address: str, local: bool) -> None:
+    assert is_local(address) == local
