@@ -120,14 +120,6 @@ class Catalogue:
     framework: frozenset[str] = frozenset()
     remarks: list[str] = field(default_factory=list)
 
-    def shown(near: str) -> str:
-            return f"/{near}" + f" (disabled; `/skills enable {near}`)" * (near in self.disabled)
-
-        known = sorted({*self.skills, *self.disabled, *self.untrusted})
-        names = ", ".join(f"/{n}" for n in sorted(self.skills))
-        hint = f"{did_you_mean(name, known, shown, cutoff=0.5)} There are {names}.".lstrip()
-        return UnknownSkill(f"there is no skill /{name}", hint=hint)
-
     def formats_for(self, skill: Skill) -> dict[str, FoundFormat]:
         """Return the plugin formats that this skill's records can be saved in, by suffix."""
         return {
