@@ -17,7 +17,7 @@ from harness.agent_skills import skill_md
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.cli.app import App
 from harness.cli.repl import Repl
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app, fake_settings
@@ -157,7 +157,7 @@ def test_a_shipped_skill_with_a_fault_is_left_out(tmp_path):
     settings = dataclasses.replace(
         fake_settings(tmp_path), strict_plugins=False, shipped_skills=shipped
     )
-    app = App(settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
+    app = App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     [failure] = app.catalogue.failures
     assert "unknown field 'licence'" in failure.reason
     assert "corpus" not in app.catalogue.skills

@@ -22,7 +22,7 @@ from harness.agent_skills import scaffold, skill_md
 from harness.cli.app import App
 from harness.cli.repl import Repl
 from harness.errors import NotTrusted, OutputError, UsageError
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app, folder_skill
@@ -374,4 +374,4 @@ def test_trust_is_for_what_was_made_and_no_more(tmp_path):
     (tmp_path / "skills" / "gist" / "more.py").write_text("x = 1")
     settings = dataclasses.replace(app.settings)
     with pytest.raises(NotTrusted):
-        App(settings, Door("test"), Screen()).dispatch("/gist A text.")
+        App(settings, Frontend("test"), Screen()).dispatch("/gist A text.")

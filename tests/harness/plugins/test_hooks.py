@@ -159,7 +159,7 @@ def test_a_skills_own_suffix_wins_and_a_broken_format_is_named(tmp_path):
     assert app.dispatch("/help ask").result.data["saves"] == [".txt", ".bib"]
     own = assert_saves(app, "/ask x", tmp_path / "x.txt")
     assert own.read_text() == "An answer\n"
-    with pytest.raises(SkillFailed, match=r"format \.txt \(built in\) broke: ValueError: no luck"):
+    with pytest.raises(SkillFailed, match=r"format \.txt \(built in\) failed: ValueError: no luck"):
         app.dispatch(f"/models save to {tmp_path}/m.txt")
     assert not (tmp_path / "m.txt").exists()
     assert_refuses(app, "/skills save to s.txt", "cannot save to the suffix .txt")
