@@ -13,6 +13,7 @@ from harness.api.skill import Needs, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.plugins.checks import SUFFIX
 
+
 def check_skill(skill: Any, *, schema: bool = True) -> None:
     """Refuse a skill that the harness could not use.
 
