@@ -23,7 +23,7 @@ from harness.errors import (
     RegistryError,
     UsageError,
 )
-from harness.models.pool import Choice, ModelPool, Models
+from harness.models.pool import ModelPool
 from harness.models.resolution import Resolution
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
@@ -77,7 +77,8 @@ class App:
         self._discover()
 
     @cached_property
-    def _toolbox(self) -> Toolbox:
+    def toolbox(self) -> Toolbox:
+        """The skills as tools of the chat model."""
         from harness.chat.toolbox import Toolbox
 
         return Toolbox(self)
@@ -87,7 +88,7 @@ class App:
         """The skill /chat."""
         from harness.chat.skill import Chat
 
-        return Chat(self._toolbox)
+        return Chat(self.toolbox)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -193,9 +194,10 @@ class App:
             raise InternalError(exc) from exc
 
     def _dispatch(self, line: str) -> Outcome:
+        from harness.cli import intent
         from harness.runs import grammar
 
-        name, rest = grammar.split_command(line) or self._plain_text(line)
+        name, rest = grammar.split_command(line) or intent.command_for(self, line)
         trusted = bool(self.general.get("trust")) or grammar.trusts(rest)
         skill = self._skill(name, trusted=trusted)
         invocation = grammar.parse(skill, rest, self.general)
@@ -209,7 +211,7 @@ class App:
         general = invocation.general
         if invocation.help:
             return self._dispatch(f"/help {'--json ' * general.as_json}{skill.name}")
-        self._use_registry(general.registry)
+        self.use_registry(general.registry)
         settings = self.settings
         if self._registry_path is not None:  # for skills that write to the registry
             settings = replace(settings, user_registry=self._registry_path, registry_required=True)
@@ -255,36 +257,6 @@ class App:
         if self._pool is not None:
             self._pool.close()
 
-    def _plain_text(self, line: str) -> tuple[str, str]:
-        """Return the skill that plain text clearly requests and its text, or a turn of chat."""
-        from harness.cli import intent
-
-        if match := intent.triggered(self.catalogue.skills, line):
-            self.screen.notice(f"-> /{match[0]} (auto)")
-            return match
-        fitting = intent.described(self.catalogue.skills, line)
-        if fitting and self._chat_tools().isdisjoint(fitting):  # else the model may call it
-            if len(fitting) == 1:
-                self.screen.notice(f"-> /{fitting[0]} (auto)")
-                return fitting[0], line.strip()
-            names = " and ".join(f"/{name}" for name in fitting)
-            self.screen.notice(f"{names} would fit; name one to use it")
-        return self.chat.name, f"-- {line}"  # what looks like an option is text
-
-    def _chat_tools(self) -> set[str]:
-        """Return the skills that the chat model can call, which is known once it is loaded."""
-        from harness.api.options import GeneralOptions, build
-        from harness.chat.tool_loop import tools_for
-
-        general = build(GeneralOptions, self.general)
-        self._use_registry(general.registry)
-        models = Models(self.pool, Choice(general.model, fallback=not general.no_fallback))
-        try:
-            tools = models.run("chat", lambda model: tools_for(model, self._toolbox))
-        except HarnessError:  # the run itself reports it
-            return set()
-        return {tool.name for tool in tools}
-
     def _skill(self, name: str, *, trusted: bool) -> Skill:
         if name in self.catalogue.skills:
             return self.catalogue.skills[name].skill
@@ -304,7 +276,7 @@ class App:
             raise UsageError(f"the plugin {name} has no skill /{name}", hint="`/skills`")
         return self.catalogue.skills[name].skill
 
-    def _use_registry(self, path: Path | None) -> None:
+    def use_registry(self, path: Path | None) -> None:
         """Switch to the registry of this line, if it differs from that of the last one."""
         if path != self._registry_path:
             before, self._registry_path = self._registry_path, path
