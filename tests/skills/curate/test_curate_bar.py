@@ -48,7 +48,7 @@ def notes(summary: dict[str, Any]) -> str:
 # The bar
 
 
-def test_without_calibration_the_fixed_bar_applies_and_the_report_says_so(desk: Desk) -> None:
+def test_without_calibration_defaults_apply_and_are_noted(desk: Desk) -> None:
     graded(desk)
     summary = desk.summary(desk.curate())
     assert summary["kept"] == len(ROWS)
@@ -57,7 +57,7 @@ def test_without_calibration_the_fixed_bar_applies_and_the_report_says_so(desk: 
     assert "! uncalibrated" in desk.said
 
 
-def test_calibrated_the_quota_is_rejected_and_called_one(desk: Desk) -> None:
+def test_calibrated_thresholds_reject_the_quota(desk: Desk) -> None:
     graded(desk)
     outcome = desk.curate("--calibrate --reject-rate 0.4")
     summary = desk.summary(outcome)
@@ -71,14 +71,14 @@ def test_calibrated_the_quota_is_rejected_and_called_one(desk: Desk) -> None:
     assert json.loads(known["thresholds"]) == pytest.approx([3.9] * 5)
 
 
-def test_what_the_gates_reject_counts_towards_the_quota(desk: Desk) -> None:
+def test_gate_rejections_count_towards_the_quota(desk: Desk) -> None:
     graded(desk)
     write_table(desk.table, *map(row, range(8)), gated(8), gated(9))
     summary = desk.summary(desk.curate("--calibrate"))  # of 0.3
     assert (summary["gated"], summary["rejected"]) == (2, 3)
 
 
-def test_the_next_run_of_the_same_judge_uses_the_bar_and_asks_nothing_again(desk: Desk) -> None:
+def test_later_runs_use_calibrated_thresholds_without_requests(desk: Desk) -> None:
     graded(desk)
     desk.curate(save="")
     first = desk.again()
@@ -115,7 +115,7 @@ def another_bar(monkeypatch: pytest.MonkeyPatch) -> tuple[Judge, str, VoteForm |
 
 
 @pytest.mark.parametrize("other", [another_judge, another_panel, another_form, another_bar])
-def test_another_one_is_uncalibrated(
+def test_another_judge_panel_form_or_min_votes_is_uncalibrated(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, other: Any
 ) -> None:
     graded(desk)
@@ -129,7 +129,7 @@ def test_another_one_is_uncalibrated(
     assert summary["kept"] == len(ROWS)
 
 
-def test_calibration_works_without_a_target_and_may_be_done_again(desk: Desk) -> None:
+def test_calibration_works_without_a_target_and_again(desk: Desk) -> None:
     graded(desk)
     outcome = desk.curate("--calibrate --reject-rate 0.2", save="")
     assert (outcome.result.code, outcome.saved) == (0, ())
@@ -148,23 +148,21 @@ def test_calibration_works_without_a_target_and_may_be_done_again(desk: Desk) ->
         ("--calibrate --reject-rate 30", "reject-rate"),
     ],
 )
-def test_a_rate_that_does_nothing_or_cannot_be_is_refused(
-    desk: Desk, options: str, said: str
-) -> None:
+def test_invalid_or_unused_rates_are_refused(desk: Desk, options: str, said: str) -> None:
     desk.rows(1)
     with pytest.raises(UsageError, match=said):
         desk.curate(options)
     assert desk.judge.requests == []
 
 
-def test_there_is_nothing_to_calibrate_on_where_the_gates_reject_all(desk: Desk) -> None:
+def test_calibration_needs_annotations_that_pass_the_gates(desk: Desk) -> None:
     write_table(desk.table, gated(1))
     with pytest.raises(InputError, match="no judged annotation to calibrate on"):
         desk.curate("--calibrate")
     assert calibrations(desk) == []
 
 
-def test_few_annotations_make_a_poor_bar_which_is_said(desk: Desk) -> None:
+def test_few_annotations_calibrate_poorly_which_is_noted(desk: Desk) -> None:
     graded(desk)
     summary = desk.summary(desk.curate("--calibrate"))
     assert "set on 10 judged annotations, too few to generalise" in notes(summary)
@@ -173,7 +171,7 @@ def test_few_annotations_make_a_poor_bar_which_is_said(desk: Desk) -> None:
 # Reasons
 
 
-def test_a_reason_is_asked_once_for_each_rejected_row_and_kept(desk: Desk) -> None:
+def test_each_rejected_row_is_explained_once(desk: Desk) -> None:
     write_table(desk.table, row(1), row(2), gated(3))
     desk.judge.scores |= {(2, ""): 2.0, (2, "gamma"): 1.5}
     desk.curate()
@@ -197,7 +195,7 @@ def test_a_reason_is_asked_once_for_each_rejected_row_and_kept(desk: Desk) -> No
     assert last.rejected()[ids(2)[0]]["explanation"] == "gamma: Because it is not in it."
 
 
-def test_the_reason_is_asked_of_a_persona_that_did_not_pass_it(desk: Desk) -> None:
+def test_the_explaining_persona_did_not_pass_the_row(desk: Desk) -> None:
     thresholds = {**dict.fromkeys(NAMES, 3.0), "alpha": 1.0}
     data = PANEL.model_dump()
     data["personas"] = [{**one, "threshold": thresholds[one["name"]]} for one in data["personas"]]
@@ -210,7 +208,7 @@ def test_the_reason_is_asked_of_a_persona_that_did_not_pass_it(desk: Desk) -> No
     assert desk.rejected()[ids(1)[0]]["explanation"].startswith("delta: ")
 
 
-def test_a_reason_that_cannot_be_had_takes_nothing_along(desk: Desk) -> None:
+def test_a_failed_explanation_affects_nothing_else(desk: Desk) -> None:
     class Silent(Judge):
         def generate(self, request: Any, *rest: Any) -> Any:
             if "As " not in request.messages[-1].content.rpartition("</annotation>")[2]:
@@ -226,7 +224,7 @@ def test_a_reason_that_cannot_be_had_takes_nothing_along(desk: Desk) -> None:
     assert "line 3: not explained: it says nothing" in desk.said
 
 
-def test_an_empty_reason_is_not_asked_for_for_ever(desk: Desk) -> None:
+def test_an_empty_explanation_is_not_requested_again(desk: Desk) -> None:
     desk.rows(1)
     desk.judge.scores[1, ""] = 2.0
     desk.judge.reason = "  "

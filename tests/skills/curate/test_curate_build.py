@@ -24,7 +24,7 @@ def manifest(desk: Desk) -> Any:
     return json.loads((desk.folder / "train.manifest.json").read_text(encoding="utf-8"))
 
 
-def test_gold_stands_over_what_is_kept_and_that_over_the_input(desk: Desk) -> None:
+def test_gold_takes_precedence_over_curated_over_agent(desk: Desk) -> None:
     write_table(desk.table, row(1), row(2), row(3), gated(4))
     desk.judge.scores[3, ""] = 2.0
     write_table(desk.folder / "gold.csv", row(1), row(5))
@@ -39,14 +39,14 @@ def test_gold_stands_over_what_is_kept_and_that_over_the_input(desk: Desk) -> No
     assert [found["role"] for found in manifest(desk)["inputs"]] == ["gold", "agent"]
 
 
-def test_with_curated_only_what_the_panel_rejects_is_left_out(desk: Desk) -> None:
+def test_curated_only_leaves_out_what_the_panel_rejects(desk: Desk) -> None:
     write_table(desk.table, row(1), row(2), gated(3))
     desk.judge.scores[2, ""] = 2.0
     desk.curate("--build train.jsonl --curated-only")
     assert built(desk) == {ids(1)[0]: "curated"}
 
 
-def test_it_is_the_training_set_that_finetune_makes_of_the_same_tables(desk: Desk) -> None:
+def test_build_equals_finetune_dataset_of_the_same_tables(desk: Desk) -> None:
     write_table(desk.table, row(1), row(2), gated(3))
     desk.judge.scores[2, ""] = 2.0
     write_table(desk.folder / "gold.csv", row(4))
@@ -68,7 +68,7 @@ def test_it_is_the_training_set_that_finetune_makes_of_the_same_tables(desk: Des
         ("--build agent.jsonl --dev agent_rejected.csv", "agent_rejected.csv: is also an input"),
     ],
 )
-def test_nothing_is_written_over(desk: Desk, options: str, said: str) -> None:
+def test_build_overwrites_no_input(desk: Desk, options: str, said: str) -> None:
     desk.rows(1)
     write_table(desk.folder / "agent_rejected.csv", row(2))
     (desk.folder / "gold.jsonl").write_text(json.dumps(row(3)) + "\n")
@@ -81,7 +81,7 @@ def test_nothing_is_written_over(desk: Desk, options: str, said: str) -> None:
 
 @pytest.mark.parametrize("options", ["--gold {}", "--dev {}", "--test {}"])
 @pytest.mark.parametrize("name", ["missing.csv", "bare.csv"])
-def test_what_it_is_made_of_is_read_before_the_work(desk: Desk, options: str, name: str) -> None:
+def test_tables_of_the_training_set_are_read_first(desk: Desk, options: str, name: str) -> None:
     desk.rows(1)
     Path("bare.csv").write_text("arxiv_id,title\n2401.00001,Paper\n")
     with pytest.raises(InputError, match=name):
@@ -89,7 +89,7 @@ def test_what_it_is_made_of_is_read_before_the_work(desk: Desk, options: str, na
     assert desk.judge.requests == []
 
 
-def test_where_no_row_is_left_what_was_judged_is_saved_all_the_same(desk: Desk) -> None:
+def test_without_training_rows_the_other_files_are_saved(desk: Desk) -> None:
     desk.rows(1)
     desk.judge.scores[1, ""] = 2.0
     outcome = desk.curate("--build train.jsonl --curated-only")

@@ -81,7 +81,7 @@ def saved(name: str) -> Callable[..., str]:
 @pytest.mark.parametrize(
     "kind", [csv_of, jsonl_of, saved("a.jsonl"), saved("a.parquet"), saved("corpus")]
 )
-def test_each_kind_of_input_comes_to_the_same(desk: Desk, kind: Callable[..., str]) -> None:
+def test_all_kinds_of_input_give_the_same_result(desk: Desk, kind: Callable[..., str]) -> None:
     desk.judge.scores[2, ""] = 2.0
     outcome = desk.curate(table=kind(desk, 1, 2, 3))
     assert desk.summary(outcome)["annotations"] == 3
@@ -93,14 +93,14 @@ def test_each_kind_of_input_comes_to_the_same(desk: Desk, kind: Callable[..., st
     assert list(desk.rejected()) == ids(2)
 
 
-def test_a_saved_jsonl_has_its_abstracts_from_the_corpus_alone(desk: Desk) -> None:
+def test_a_saved_jsonl_needs_the_abstracts_of_the_corpus(desk: Desk) -> None:
     name = saved("a.jsonl")(desk, 1)
     assert "abstract" not in jsonl(desk.folder / name)[0]
     with pytest.raises(InputError, match=r"a.jsonl, line 1: the corpus has no paper 2401.00001"):
         desk.curate("--db other.db", table=name)
 
 
-def test_rows_without_abstract_or_annotation_and_repeats_are_left_out_and_counted(
+def test_rows_left_out_are_counted_by_reason(
     desk: Desk,
 ) -> None:
     nothing = dict.fromkeys(moves(1), "")
@@ -149,7 +149,7 @@ def without_abstract() -> dict[str, str]:
         ([row(1), row(1, abstract="Another one of other words.")], "line 3: has the id"),
     ],
 )
-def test_a_table_that_cannot_be_curated_is_refused_before_a_model_loads(
+def test_unusable_tables_are_refused_before_a_model_loads(
     desk: Desk, content: str | list[dict[str, str]], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def loads(*_: Any) -> None:
@@ -165,7 +165,7 @@ def test_a_table_that_cannot_be_curated_is_refused_before_a_model_loads(
     assert not (desk.folder / "agent_rejected.csv").exists()
 
 
-def test_what_is_no_table_is_refused(desk: Desk) -> None:
+def test_other_inputs_are_refused(desk: Desk) -> None:
     (desk.folder / "agent.docx").write_text("x")
     for table, said in (
         ("nowhere.csv", "nowhere.csv"),
@@ -176,7 +176,7 @@ def test_what_is_no_table_is_refused(desk: Desk) -> None:
             desk.curate(table=table)
 
 
-def test_columns_of_other_names_are_named(desk: Desk) -> None:
+def test_columns_are_named_by_options(desk: Desk) -> None:
     renamed = {"doi": "10/a", "text": abstract(1), **moves(1)}
     write_table(desk.table, renamed)
     desk.judge.scores[1, ""] = 2.0
@@ -186,7 +186,7 @@ def test_columns_of_other_names_are_named(desk: Desk) -> None:
     assert found["doi"] == "10/a"
 
 
-def test_not_stated_in_other_words_is_the_exact_words(desk: Desk) -> None:
+def test_variants_of_not_stated_are_unified(desk: Desk) -> None:
     write_table(desk.table, row(1, limitation="not stated"))
     desk.curate()
     # The judge knows no such annotation and rejects it.
@@ -216,7 +216,7 @@ def test_every_suffix_is_written_with_the_kept_rows_alone(desk: Desk) -> None:
     assert list(desk.rejected("a_rejected.csv")) == ids(1)
 
 
-def test_what_is_kept_has_the_provenance_that_the_corpus_knows(desk: Desk) -> None:
+def test_kept_rows_have_the_provenance_of_the_corpus(desk: Desk) -> None:
     name = saved("a.jsonl")(desk, 1, 2)
     known = provenances(desk)
     desk.curate(table="agent.csv", save="save to b_curated.jsonl")
@@ -227,7 +227,7 @@ def test_what_is_kept_has_the_provenance_that_the_corpus_knows(desk: Desk) -> No
         assert verify(found[ids(1)[0]], abstract(1)) == []
 
 
-def test_what_is_kept_has_the_provenance_that_the_file_brings(desk: Desk) -> None:
+def test_kept_rows_have_the_provenance_of_the_file(desk: Desk) -> None:
     saved("a.parquet")(desk, 1)
     known = provenances(desk)
     desk.curate("--db other.db", table="a.parquet", save="save to b_curated.jsonl")
@@ -235,7 +235,7 @@ def test_what_is_kept_has_the_provenance_that_the_file_brings(desk: Desk) -> Non
     assert found["provenance"] == known[ids(1)[0]]
 
 
-def test_of_a_plain_table_what_is_kept_is_marked_as_imported(desk: Desk) -> None:
+def test_kept_rows_of_a_plain_table_are_marked_as_imported(desk: Desk) -> None:
     desk.rows(1)
     desk.curate(save="save to b_curated.jsonl")
     [found] = jsonl(desk.folder / "b_curated.jsonl")
@@ -246,7 +246,7 @@ def test_of_a_plain_table_what_is_kept_is_marked_as_imported(desk: Desk) -> None
     assert verify(found, abstract(1)) == []
 
 
-def test_what_was_rejected_says_why_and_can_be_curated_again(desk: Desk) -> None:
+def test_rejected_rows_have_reasons_and_can_be_curated_again(desk: Desk) -> None:
     write_table(desk.table, row(1), gated(2), row(3))
     desk.judge.scores |= {(1, "alpha"): 4.0, (1, "beta"): 2.25} | {
         (1, name): 2.5 for name in NAMES[2:]
@@ -266,7 +266,7 @@ def test_what_was_rejected_says_why_and_can_be_curated_again(desk: Desk) -> None
     assert desk.summary(outcome)["rows"] == 2
 
 
-def test_the_log_has_the_run_and_every_vote_of_every_row_and_probe(desk: Desk) -> None:
+def test_the_log_has_the_run_and_all_votes(desk: Desk) -> None:
     write_table(desk.table, row(1), gated(2))
     desk.curate()
     [run] = desk.log("run")
@@ -300,7 +300,7 @@ def test_the_files_beside_a_target_are_named_after_it(desk: Desk, target: str, s
     }
 
 
-def test_lines_that_could_not_be_read_again_are_told_of(desk: Desk) -> None:
+def test_a_jsonl_that_cannot_be_read_again_is_reported(desk: Desk) -> None:
     desk.rows(1, 2)
     desk.curate(save="save to agent_curated.csv")
     assert "not in the corpus" not in desk.said
@@ -315,7 +315,7 @@ def test_lines_that_could_not_be_read_again_are_told_of(desk: Desk) -> None:
     later.app.dispatch("/finetune dataset --curated agent_curated.jsonl save to train.jsonl")
 
 
-def test_without_a_target_the_report_is_shown_and_nothing_is_written(desk: Desk) -> None:
+def test_without_a_target_only_the_report_is_shown(desk: Desk) -> None:
     desk.rows(1)
     outcome = desk.curate(save="")
     assert outcome.saved == ()
@@ -326,7 +326,7 @@ def test_without_a_target_the_report_is_shown_and_nothing_is_written(desk: Desk)
 @pytest.mark.parametrize(
     "name", ["agent_rejected.csv", "agent_curation_log.jsonl", "agent_curated.csv"]
 )
-def test_a_file_of_somebody_else_is_in_the_way_before_the_work(desk: Desk, name: str) -> None:
+def test_existing_files_are_refused_before_the_work(desk: Desk, name: str) -> None:
     desk.rows(1)
     (desk.folder / name).write_text("mine")
     assert_refuses(desk.app, desk.line(), f"{name}: exists already", code=4)
@@ -354,7 +354,7 @@ def test_the_same_job_replaces_its_own_files(desk: Desk) -> None:
         ("agent.csv", "own_curated.csv -o own_rejected.csv", "is written beside own_curated.csv"),
     ],
 )
-def test_what_is_read_is_never_written_over(desk: Desk, table: str, save: str, said: str) -> None:
+def test_inputs_are_never_overwritten(desk: Desk, table: str, save: str, said: str) -> None:
     write_table(desk.folder / table, row(1))
     before = (desk.folder / table).read_bytes()
     with pytest.raises(UsageError, match=said):
@@ -376,7 +376,7 @@ def test_a_run_that_fails_writes_nothing(desk: Desk) -> None:
 # Doors
 
 
-def test_json_is_one_object_with_what_was_saved(desk: Desk) -> None:
+def test_json_output_is_one_object(desk: Desk) -> None:
     write_table(desk.table, row(1), gated(2))
     outcome = desk.curate("--json")
     found = json.loads(outcome.result.as_json())
@@ -386,7 +386,7 @@ def test_json_is_one_object_with_what_was_saved(desk: Desk) -> None:
     assert found["notes"][0].startswith("uncalibrated")
 
 
-def test_a_session_curates_as_well(desk: Desk) -> None:
+def test_the_repl_curates(desk: Desk) -> None:
     desk.rows(1, 2)
     desk.judge.scores[2, ""] = 2.0
     with create_pipe_input() as keys:
@@ -396,7 +396,7 @@ def test_a_session_curates_as_well(desk: Desk) -> None:
     assert "2 annotations: 1 kept, 1 rejected (0 by the gates, 1 by the panel)" in desk.said
 
 
-def test_stdin_is_no_table(desk: Desk) -> None:
+def test_stdin_is_refused(desk: Desk) -> None:
     desk.app.close()
     desk.app = fake_app(desk.folder, desk.judge, door=Door("test", stdin=io.BytesIO(b"a,b\n1,2\n")))
     assert_refuses(desk.app, "/curate save to agent_curated.csv", "stdin is not read")

@@ -42,7 +42,7 @@ KINDS = (*probes.KINDS, *probes.SUBTLE)
 # Decisions
 
 
-def test_what_three_of_five_pass_is_kept_in_the_order_of_the_input(desk: Desk) -> None:
+def test_three_of_five_votes_keep_in_input_order(desk: Desk) -> None:
     desk.rows(5, 0, 4, 3, 2, 1)
     for number in range(6):
         votes_for(desk.judge, number, passing=number)
@@ -59,7 +59,7 @@ def test_what_three_of_five_pass_is_kept_in_the_order_of_the_input(desk: Desk) -
 
 
 @pytest.mark.parametrize(("votes", "kept"), [(1, [1, 2, 3, 4, 5]), (5, [5])])
-def test_min_votes_moves_the_bar(desk: Desk, votes: int, kept: list[int]) -> None:
+def test_min_votes_is_applied(desk: Desk, votes: int, kept: list[int]) -> None:
     desk.rows(1, 2, 3, 4, 5)
     for number in range(1, 6):
         votes_for(desk.judge, number, passing=number)
@@ -124,7 +124,7 @@ def test_what_a_gate_rejects_costs_no_request(desk: Desk) -> None:
     assert found["details"] == "claim: the number 777 is not in the abstract"
 
 
-def test_where_the_gates_reject_everything_no_model_is_loaded(
+def test_no_model_is_loaded_if_the_gates_reject_all(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeBackend, "load", lambda *_: pytest.fail("a model was loaded"))
@@ -146,9 +146,7 @@ def test_where_the_gates_reject_everything_no_model_is_loaded(
     ("rest", "said"),
     [("--calibrate", "no judged annotation to calibrate on"), ("--model nobody", "nobody")],
 )
-def test_what_cannot_be_is_refused_although_nothing_is_left_to_judge(
-    desk: Desk, rest: str, said: str
-) -> None:
+def test_options_are_checked_with_nothing_left_to_judge(desk: Desk, rest: str, said: str) -> None:
     write_table(desk.table, gated(1))
     with pytest.raises(UsageError, match=said):
         desk.curate(rest)
@@ -185,7 +183,7 @@ def test_probes_are_judged_and_logged_and_never_kept(desk: Desk) -> None:
     assert desk.summary(outcome)["annotations"] == 3
 
 
-def test_probes_show_the_panel_apart_from_the_gates(desk: Desk) -> None:
+def test_probes_measure_the_panel_without_the_gates(desk: Desk) -> None:
     desk.rows(1, 2, 3, 4)
     summary = desk.summary(desk.curate("--probes 2"))
     for found in (*summary["probes"]["kinds"].values(), summary["probes"]["all"]):
@@ -197,7 +195,7 @@ def test_probes_show_the_panel_apart_from_the_gates(desk: Desk) -> None:
         assert (found["gates"]["share"], found["panel"]["share"]) == (0.0, 1.0)
 
 
-def test_a_probe_that_fails_is_said(desk: Desk) -> None:
+def test_a_failed_probe_is_reported(desk: Desk) -> None:
     class Broken(Judge):
         def generate(self, request: Any, *rest: Any) -> Any:
             reply = super().generate(request, *rest)
@@ -248,7 +246,7 @@ def test_the_form_is_measured_once_and_kept(unmeasured: Path) -> None:
     assert {r.prefill for r in later.judge.requests} == {CHOSEN}
 
 
-def test_a_judge_without_probabilities_is_asked_for_json(unmeasured: Path) -> None:
+def test_a_judge_without_probabilities_votes_as_json(unmeasured: Path) -> None:
     judge = Judge()
     judge.tells = False
     judge.scores[2, ""] = 2.0
@@ -261,7 +259,7 @@ def test_a_judge_without_probabilities_is_asked_for_json(unmeasured: Path) -> No
     assert [vote["mass"] for vote in desk.log("annotation")[0]["votes"]] == [None] * 5
 
 
-def test_json_that_is_none_makes_invalid_votes(unmeasured: Path) -> None:
+def test_unusable_json_makes_invalid_votes(unmeasured: Path) -> None:
     judge = Judge()
     judge.says = '{"answer": 9}'
     desk = Desk(unmeasured, judge, form=VoteForm("json"))
@@ -280,7 +278,7 @@ def test_a_form_that_could_not_be_measured_is_not_kept(unmeasured: Path) -> None
     assert rows_of(desk, "SELECT * FROM judge_forms") == []
 
 
-def test_of_two_that_measure_at_once_the_first_form_holds(unmeasured: Path) -> None:
+def test_the_first_of_two_measured_forms_is_used(unmeasured: Path) -> None:
     judge = Judge()
     desk = Desk(unmeasured, judge, form=None)
     desk.rows(1)
@@ -300,7 +298,7 @@ def test_ctrl_c_while_the_form_is_measured_keeps_none(unmeasured: Path) -> None:
     assert not (unmeasured / "agent_curated.csv").exists()
 
 
-def test_a_framework_that_lacks_what_the_panel_asks_about_is_refused(desk: Desk) -> None:
+def test_a_framework_without_a_quoted_move_is_refused(desk: Desk) -> None:
     text = (CODE_ROOT / "skills" / "nanda" / "nanda.yaml").read_text(encoding="utf-8")
     (desk.folder / "own.yaml").write_text(text.replace("name: claim", "name: thesis"))
     desk.rows(1)
@@ -312,7 +310,7 @@ def test_a_framework_that_lacks_what_the_panel_asks_about_is_refused(desk: Desk)
 # What is noted
 
 
-def test_limit_takes_the_first_rows_and_a_larger_one_goes_on(desk: Desk) -> None:
+def test_a_larger_limit_continues(desk: Desk) -> None:
     desk.rows(1, 2, 3)
     desk.curate("--limit 2")
     assert desk.kept() == ids(1, 2)
@@ -337,7 +335,7 @@ def test_each_start_is_a_row_in_runs(desk: Desk) -> None:
     assert votes == []
 
 
-def test_a_run_that_breaks_says_so_in_runs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_run_is_recorded_as_failed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> None:
         raise InputError("broken")
 
@@ -349,7 +347,7 @@ def test_a_run_that_breaks_says_so_in_runs(desk: Desk, monkeypatch: pytest.Monke
     assert (run["status"], json.loads(run["summary"])) == ("failed", {"error": "broken"})
 
 
-def test_a_ballot_of_a_known_annotation_points_to_it(desk: Desk) -> None:
+def test_a_ballot_references_a_stored_annotation(desk: Desk) -> None:
     desk.rows(1)
     desk.app.dispatch("/corpus add agent.csv")
     desk.curate()

@@ -194,7 +194,7 @@ def test_killed_nothing_is_lost_and_nothing_judged_twice(
     assert 0 <= asked_again(desk, model) <= WORKERS * 2 * PERSONAS
 
 
-def test_a_second_process_is_refused_and_the_first_saves_what_is_judged_at_ctrl_c(
+def test_a_second_process_is_refused_and_ctrl_c_saves(
     tmp_path: Path, model: Slow, server: ProtocolServer
 ) -> None:
     desk = Desk(tmp_path, server)
@@ -215,7 +215,7 @@ def test_a_second_process_is_refused_and_the_first_saves_what_is_judged_at_ctrl_
     assert "annotations and probes are judged, and their votes are stored; the same" in said
 
 
-def test_by_ollamas_protocol_a_killed_process_is_gone_on_from_and_prints_one_object(
+def test_a_killed_process_is_continued_with_ollama(
     tmp_path: Path, model: Slow, server: ProtocolServer
 ) -> None:
     desk = Desk(tmp_path, server, "ollama")

@@ -20,7 +20,7 @@ def notes(summary: dict[str, Any]) -> str:
     return "\n".join(summary["notes"])
 
 
-def test_a_judge_near_chance_is_called_that(desk: Desk) -> None:
+def test_a_judge_near_chance_is_noted(desk: Desk) -> None:
     class Blind(Judge):
         """Scores by the persona alone."""
 
@@ -34,13 +34,13 @@ def test_a_judge_near_chance_is_called_that(desk: Desk) -> None:
     assert "is near chance, and only the gates are useful" in notes(summary)
 
 
-def test_a_good_judge_is_not(desk: Desk) -> None:
+def test_a_good_judge_has_no_such_note(desk: Desk) -> None:
     desk.rows(1, 2, 3, 4, 5)
     summary = desk.summary(desk.curate("--probes 3"))
     assert summary["notes"] == [note for note in summary["notes"] if note.startswith("uncal")]
 
 
-def test_with_few_rows_nothing_is_said_of_the_judge(desk: Desk) -> None:
+def test_with_few_rows_the_judge_is_not_assessed(desk: Desk) -> None:
     desk.rows(1)
     summary = desk.summary(desk.curate())
     assert "too few annotations were judged to know whether" in notes(summary)
@@ -58,14 +58,14 @@ def test_with_few_rows_nothing_is_said_of_the_judge(desk: Desk) -> None:
         (0.7, 0.6, 0.8, ""),
     ],
 )
-def test_what_is_said_of_a_judge(value: float, low: float, high: float, said: str) -> None:
+def test_the_note_about_the_judge(value: float, low: float, high: float, said: str) -> None:
     auroc = {"value": value, "low": low, "high": high, "at_chance": low <= 0.5 <= high}
     found = "".join(of_judge({"probes": {"all": {"auroc": auroc}}}))
     assert said in found
     assert bool(said) == bool(found)
 
 
-def test_of_a_run_without_known_bad_annotations_the_panels_worth_is_not_known(desk: Desk) -> None:
+def test_without_probes_the_panel_is_not_assessed(desk: Desk) -> None:
     write_table(desk.table, gated(1))
     summary = desk.summary(desk.curate())
     assert summary["probes"] is None
@@ -81,7 +81,7 @@ def test_of_a_run_without_known_bad_annotations_the_panels_worth_is_not_known(de
         ((0, 0), (2, 58), ""),
     ],
 )
-def test_a_panel_that_is_not_shown_to_add_to_the_gates_is_called_that(
+def test_a_panel_that_may_add_nothing_is_noted(
     bad: tuple[int, int], good: tuple[int, int], said: str
 ) -> None:
     line = {"who": "panel", "caught": Share(*bad).as_dict(), "cost": Share(*good).as_dict()}
@@ -90,7 +90,7 @@ def test_a_panel_that_is_not_shown_to_add_to_the_gates_is_called_that(
     assert bool(said) == bool(found)
 
 
-def test_an_agreement_of_few_says_that_it_has_no_interval(desk: Desk) -> None:
+def test_an_agreement_of_few_has_no_interval(desk: Desk) -> None:
     desk.rows(1, 2)
     desk.judge.scores |= {(1, "alpha"): 2.0, (2, ""): 2.5}
     assert "(no interval from fewer than 10 annotations)" in desk.curate(save="").result.text
@@ -115,7 +115,7 @@ def test_the_judges_own_annotations_are_counted(desk: Desk) -> None:
     assert "own weights" not in notes(desk.summary(desk.again(other).curate()))
 
 
-def test_many_invalid_votes_are_said(desk: Desk) -> None:
+def test_many_invalid_votes_are_noted(desk: Desk) -> None:
     desk.rows(1, 2)
     desk.judge.scores |= {(1, name): None for name in NAMES[:3]}
     outcome = desk.curate()
@@ -147,7 +147,7 @@ def test_the_report_shows_each_persona_and_what_it_adds(desk: Desk) -> None:
         assert said in text
 
 
-def test_borderline_rows_are_named_for_a_human(desk: Desk) -> None:
+def test_borderline_rows_are_listed(desk: Desk) -> None:
     desk.rows(1, 2, 3)
     desk.judge.scores[2, ""] = 2.95
     outcome = desk.curate()

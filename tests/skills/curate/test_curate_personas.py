@@ -21,7 +21,7 @@ def write_panel(desk: Desk, *names: str, ask: str = "") -> None:
     (desk.folder / "own.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
 
 
-def test_three_of_ones_own_judge_instead_of_the_five_that_ship(desk: Desk) -> None:
+def test_three_own_personas_replace_the_shipped_five(desk: Desk) -> None:
     desk.rows(1, 2)
     write_panel(desk, *NAMES[:3])
     desk.judge.scores[2, "gamma"] = 1.0
@@ -56,7 +56,7 @@ def test_a_panel_too_small_for_the_votes_is_refused(desk: Desk) -> None:
         ("version: '1'\nshred: x\n", "own.yaml:2: shred: unknown key"),
     ],
 )
-def test_a_file_that_is_no_panel_is_refused(desk: Desk, text: str | None, said: str) -> None:
+def test_other_files_are_refused(desk: Desk, text: str | None, said: str) -> None:
     desk.rows(1)
     if text is not None:
         (desk.folder / "own.yaml").write_text(text)
@@ -65,7 +65,7 @@ def test_a_file_that_is_no_panel_is_refused(desk: Desk, text: str | None, said: 
     assert desk.judge.requests == []
 
 
-def test_another_framework_is_judged_by_a_panel_that_asks_about_its_moves(desk: Desk) -> None:
+def test_another_framework_needs_a_panel_for_its_moves(desk: Desk) -> None:
     desk.rows(1)
     framework = yaml.safe_load(NANDA.read_text(encoding="utf-8"))
     framework["moves"] = [one for one in framework["moves"] if one["name"] != "claim"]

@@ -53,7 +53,7 @@ __all__ = ["a_desk"]
 KINDS = (*probes.KINDS, *probes.SUBTLE)
 
 
-def test_what_has_been_judged_is_not_asked_again(desk: Desk) -> None:
+def test_stored_votes_are_not_requested_again(desk: Desk) -> None:
     desk.rows(1, 2)
     desk.curate()
     before = desk.log("probe")
@@ -65,7 +65,7 @@ def test_what_has_been_judged_is_not_asked_again(desk: Desk) -> None:
     assert later.log("probe") == before
 
 
-def test_the_same_annotations_in_another_file_are_not_asked_again(desk: Desk) -> None:
+def test_annotations_in_another_file_are_not_judged_again(desk: Desk) -> None:
     desk.rows(1, 2)
     desk.curate()
     later = desk.again()
@@ -75,7 +75,7 @@ def test_the_same_annotations_in_another_file_are_not_asked_again(desk: Desk) ->
     assert later.kept("other_curated.csv") == ids(2, 1)
 
 
-def test_a_grown_input_asks_for_the_new_rows_alone(desk: Desk) -> None:
+def test_only_new_rows_of_a_grown_input_are_judged(desk: Desk) -> None:
     desk.rows(1, 2)
     desk.curate()
     before = desk.judge.probed
@@ -88,7 +88,7 @@ def test_a_grown_input_asks_for_the_new_rows_alone(desk: Desk) -> None:
     assert later.kept() == ids(3, 1, 2, 4)
 
 
-def test_the_same_row_twice_is_asked_once(desk: Desk) -> None:
+def test_the_same_row_twice_is_judged_once(desk: Desk) -> None:
     write_table(desk.table, row(1), row(2), row(1))
     outcome = desk.curate()
     assert asked_once(desk.judge, 1, 2)
@@ -96,16 +96,14 @@ def test_the_same_row_twice_is_asked_once(desk: Desk) -> None:
     assert desk.summary(outcome)["filtered"] == {"repeats an earlier row": 1}
 
 
-def test_the_same_annotation_of_two_ids_is_asked_once_and_kept_for_both(desk: Desk) -> None:
+def test_one_annotation_of_two_ids_is_judged_once(desk: Desk) -> None:
     write_table(desk.table, row(1), row(1, arxiv_id="2402.00001"))
     desk.curate()
     assert asked_once(desk.judge, 1)
     assert desk.kept() == [*ids(1), "2402.00001"]
 
 
-def test_another_judge_another_panel_and_another_annotation_are_new_work(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_judge_or_panel_judges_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.rows(1)
     desk.curate()
     other = Judge()
@@ -120,7 +118,7 @@ def test_another_judge_another_panel_and_another_annotation_are_new_work(
     assert asked_once(strict.judge, 1)
 
 
-def test_ctrl_c_saves_what_is_done_and_the_same_line_completes_it(desk: Desk) -> None:
+def test_ctrl_c_saves_and_the_same_command_completes(desk: Desk) -> None:
     def interrupted() -> None:
         _thread.interrupt_main()
         threading.Event().wait(0.3)
@@ -158,9 +156,7 @@ def undated(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**line, "where": line["where"].partition(", ")[2]} for line in lines]
 
 
-def test_ctrl_c_before_anything_is_asked_asks_nothing(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_before_the_first_request(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     announce = CurateJob._announce
 
     def interrupted(job: CurateJob, due: int) -> None:
@@ -173,9 +169,7 @@ def test_ctrl_c_before_anything_is_asked_asks_nothing(
     assert desk.judge.requests == []
 
 
-def test_ctrl_c_between_votes_and_reasons_asks_for_no_reason(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_between_votes_and_explanations(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     explain = CurateJob.explain
 
     def interrupted(job: CurateJob, verdicts: Any) -> Any:
@@ -190,7 +184,7 @@ def test_ctrl_c_between_votes_and_reasons_asks_for_no_reason(
     assert desk.kept() == ids(2)
 
 
-def test_a_judge_that_goes_away_stops_the_job_and_says_how_to_go_on(desk: Desk) -> None:
+def test_a_lost_judge_stops_the_job(desk: Desk) -> None:
     class Leaving(Judge):
         """Is gone once it has judged one annotation."""
 
@@ -231,7 +225,7 @@ models:
 """
 
 
-def test_a_judge_that_is_gone_before_it_has_judged_anything_may_be_replaced(desk: Desk) -> None:
+def test_a_judge_lost_before_any_vote_is_replaced(desk: Desk) -> None:
     errors: list[HarnessError] = [ModelUnavailable("it is not there")]
 
     def gone_at_first() -> None:
@@ -266,9 +260,7 @@ class Stopping(Judge):
 
 
 @pytest.mark.parametrize("error", [ModelUnavailable("gone"), Interrupted("off")])
-def test_no_vote_of_a_ballot_that_is_cut_off_is_asked_for_again(
-    desk: Desk, error: Exception
-) -> None:
+def test_votes_of_an_interrupted_ballot_are_kept(desk: Desk, error: Exception) -> None:
     desk.rows(1, 2)
     desk = desk.again(Stopping(3, error))
     desk.judge.scores[1, "alpha"] = 2.0
@@ -289,7 +281,7 @@ def test_no_vote_of_a_ballot_that_is_cut_off_is_asked_for_again(
     assert statuses == [{"status": "done", "attempts": 1}]
 
 
-def test_a_ballot_that_failed_at_its_third_vote_is_asked_for_the_rest(desk: Desk) -> None:
+def test_a_retry_requests_only_missing_votes(desk: Desk) -> None:
     desk.rows(1)
     desk = desk.again(Stopping(3, InvalidReply("no")))
     desk.curate()
@@ -299,7 +291,7 @@ def test_a_ballot_that_failed_at_its_third_vote_is_asked_for_the_rest(desk: Desk
     assert later.kept() == ids(1)
 
 
-def test_an_invalid_vote_of_a_ballot_that_is_cut_off_is_asked_for_again(desk: Desk) -> None:
+def test_invalid_votes_of_an_interrupted_ballot_are_repeated(desk: Desk) -> None:
     desk.rows(1)
     desk = desk.again(Stopping(3, ModelUnavailable("gone")))
     desk.judge.scores[1, "beta"] = None
@@ -310,7 +302,7 @@ def test_an_invalid_vote_of_a_ballot_that_is_cut_off_is_asked_for_again(desk: De
     assert later.judge.asked == {(1, name): 1 for name in NAMES if name != "alpha"}
 
 
-def test_an_attempt_after_an_error_that_passes_asks_for_no_vote_twice(
+def test_a_repeated_attempt_requests_only_missing_votes(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StopToken, "wait", lambda *_, **__: True)
@@ -320,7 +312,7 @@ def test_an_attempt_after_an_error_that_passes_asks_for_no_vote_twice(
     assert desk.judge.asked == {(1, name): 1 + (name == NAMES[3]) for name in NAMES}
 
 
-def test_another_judge_that_goes_on_says_that_it_begins_anew(desk: Desk) -> None:
+def test_another_judge_is_reported(desk: Desk) -> None:
     def gone() -> None:
         raise ModelUnavailable("gone")
 
@@ -347,7 +339,7 @@ def test_another_judge_that_goes_on_says_that_it_begins_anew(desk: Desk) -> None
 # What fails
 
 
-def test_a_failed_ballot_takes_no_other_along_and_keeps_its_reply(desk: Desk) -> None:
+def test_a_failed_ballot_keeps_its_reply(desk: Desk) -> None:
     desk.rows(1, 2, 3)
     desk.judge.faults[2] = fault(InvalidReply("it said nothing", raw="<half"))
     outcome = desk.curate()
@@ -362,7 +354,7 @@ def test_a_failed_ballot_takes_no_other_along_and_keeps_its_reply(desk: Desk) ->
     assert [run["status"] for run in rows_of(desk, "SELECT status FROM runs")] == ["failed"]
 
 
-def test_a_fault_of_ours_is_a_failed_ballot(desk: Desk) -> None:
+def test_an_internal_error_is_a_failed_ballot(desk: Desk) -> None:
     desk.rows(1, 2)
     desk.judge.faults[1] = fault(ZeroDivisionError("surprise"))
     assert desk.curate().result.code == 1
@@ -370,7 +362,7 @@ def test_a_fault_of_ours_is_a_failed_ballot(desk: Desk) -> None:
     assert desk.rejected()[ids(1)[0]]["details"] == "ZeroDivisionError: surprise"
 
 
-def test_failed_ballots_are_redone_only_when_asked_for_and_then_alone(desk: Desk) -> None:
+def test_retry_failed_retries_failed_ballots_alone(desk: Desk) -> None:
     desk.rows(1, 2)
     desk.judge.faults[2] = fault(InvalidReply("no"))
     desk.curate()
@@ -387,7 +379,7 @@ def test_failed_ballots_are_redone_only_when_asked_for_and_then_alone(desk: Desk
     assert rows_of(desk, "SELECT * FROM ballots WHERE status = 'failed'") == []
 
 
-def test_a_ballot_that_fails_again_says_how_often(desk: Desk) -> None:
+def test_attempts_are_counted(desk: Desk) -> None:
     desk.rows(1)
     desk.judge.faults[1] = fault(InvalidReply("no"))
     desk.curate()
@@ -396,7 +388,7 @@ def test_a_ballot_that_fails_again_says_how_often(desk: Desk) -> None:
     assert failed["attempts"] == 2
 
 
-def test_errors_that_can_pass_are_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_errors_are_retried(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     errors: list[HarnessError] = [ModelBusy("full"), GenerationFailed("500")]
 
     def twice() -> None:
@@ -410,9 +402,7 @@ def test_errors_that_can_pass_are_tried_again(desk: Desk, monkeypatch: pytest.Mo
     assert desk.kept() == ids(1)
 
 
-def test_an_error_that_does_not_pass_is_given_up(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lasting_error_is_a_failed_ballot(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StopToken, "wait", lambda *_, **__: True)
     desk.rows(1, 2)
     desk.judge.faults[1] = fault(GenerationFailed("server error 500", partial="4"))
@@ -423,7 +413,7 @@ def test_an_error_that_does_not_pass_is_given_up(
     assert desk.kept() == ids(2)
 
 
-def test_as_many_at_once_as_the_model_has_slots_and_each_in_a_slot_of_its_own(
+def test_annotations_are_judged_in_parallel_slots(
     desk: Desk,
 ) -> None:
     meeting = threading.Barrier(3, timeout=10)
@@ -469,7 +459,7 @@ def test_another_process_on_the_same_input_is_refused(desk: Desk) -> None:
     assert desk.judge.requests == []
 
 
-def test_what_another_process_has_judged_is_not_taken_back_by_a_failure(desk: Desk) -> None:
+def test_a_failure_does_not_replace_votes_of_another_process(desk: Desk) -> None:
     """Two tables share an annotation, and the second process fails at it."""
 
     def other() -> None:

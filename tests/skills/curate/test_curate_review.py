@@ -23,7 +23,7 @@ def desk(tmp_path: Path) -> Desk:
     return made
 
 
-def test_what_is_accepted_is_a_row_of_gold(desk: Desk) -> None:
+def test_an_accepted_annotation_is_a_row_of_gold(desk: Desk) -> None:
     result = desk.result("aq")
     assert read_rows(desk.gold) == [row(1)]
     assert desk.gold.read_bytes().split(b"\n")[0].decode() == ",".join(HEADER)
@@ -65,7 +65,7 @@ def test_a_move_is_chosen_by_number_or_first_letters(desk: Desk, keys: str, move
     assert read_rows(desk.gold) == [row(1, **{move: "Another text."})]
 
 
-def test_an_ambiguous_beginning_is_told(desk: Desk) -> None:
+def test_an_ambiguous_name_is_reported(desk: Desk) -> None:
     """What is asked again is typed by the person, so it is looked for in a terminal's output."""
     screen = desk.folder / "screen.txt"
     with screen.open("w", encoding="utf-8") as file:
@@ -79,7 +79,7 @@ def test_enter_keeps_a_move_as_it_is(desk: Desk) -> None:
     assert read_rows(desk.gold) == [row(1)]
 
 
-def test_the_framework_refuses_empty_and_long_texts_and_unifies_others(desk: Desk) -> None:
+def test_edited_texts_are_validated_and_unified(desk: Desk) -> None:
     keys = f"3{CLEARED}{ENTER}{'x' * 321}{ENTER}{CLEARED}not stated{ENTER}aq"
     desk.review(keys)
     assert read_rows(desk.gold) == [row(1, method="Not stated.")]
@@ -107,13 +107,13 @@ def test_a_rejection_keeps_its_reason(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("key", ["q", CTRL_C, CTRL_D, ""])
-def test_whatever_ends_a_review_keeps_what_is_decided(desk: Desk, key: str) -> None:
+def test_every_way_to_quit_keeps_the_decisions(desk: Desk, key: str) -> None:
     """With no key at all the terminal goes away."""
     assert desk.review(f"a{key}")["accepted"] == 1
     assert desk.ids() == ["1"]
 
 
-def test_the_same_line_goes_on_with_the_first_undecided_paper(desk: Desk) -> None:
+def test_a_review_continues_with_the_first_undecided_paper(desk: Desk) -> None:
     desk.review(f"ar{ENTER}q")
     summary = desk.review("aq")
     assert desk.shown()[0].startswith("3 of 3 · 1 accepted · 1 rejected ")
@@ -121,7 +121,7 @@ def test_the_same_line_goes_on_with_the_first_undecided_paper(desk: Desk) -> Non
     assert desk.ids() == ["1", "3"]
 
 
-def test_undo_takes_the_last_decision_back_and_shows_its_paper(desk: Desk) -> None:
+def test_undo_reverts_the_last_decision(desk: Desk) -> None:
     summary = desk.review(f"ar{ENTER}uuq")
     assert (summary["accepted"], summary["rejected"], summary["to_do"]) == (0, 0, 3)
     assert [head[:1] for head in desk.shown()] == ["1", "2", "3", "2", "1"]
@@ -129,7 +129,7 @@ def test_undo_takes_the_last_decision_back_and_shows_its_paper(desk: Desk) -> No
     assert "Undone: 2405.00001 is no longer accepted." in desk.said
 
 
-def test_undo_reaches_into_an_earlier_session_and_keeps_the_edit(desk: Desk) -> None:
+def test_undo_works_across_sessions_and_keeps_the_edit(desk: Desk) -> None:
     desk.review(f"3{CLEARED}Better.{ENTER}aq")
     desk.review("uq")
     assert desk.ids() == []
@@ -178,7 +178,7 @@ def test_a_changed_annotation_is_shown_again(desk: Desk) -> None:
     assert read_rows(desk.gold) == [row(1), row(2, claim="Another one.")]
 
 
-def test_a_grown_table_goes_on_with_what_is_new(desk: Desk) -> None:
+def test_a_grown_table_continues_with_new_rows(desk: Desk) -> None:
     desk.review("aaaq")
     desk.annotations(row(4), row(1), row(2), row(3))
     assert desk.review("aq")["accepted"] == 4
@@ -200,7 +200,7 @@ def test_other_keys_and_pasted_text_decide_nothing(desk: Desk) -> None:
     assert not desk.journal.exists()
 
 
-def test_help_tells_every_key(desk: Desk) -> None:
+def test_help_lists_every_key(desk: Desk) -> None:
     desk.review("?q")
     for key in "aersuq":
         assert f"\n{key}  " in desk.said
@@ -222,7 +222,7 @@ def test_one_review_at_a_time_for_a_gold_table(desk: Desk) -> None:
     assert not desk.gold.exists()
 
 
-def test_a_framework_of_ones_own(desk: Desk) -> None:
+def test_another_framework(desk: Desk) -> None:
     own = desk.folder / "own.yaml"
     moves = "\n".join(
         f"  - {{name: {name}, label: {label}, definition: D, write: W}}"
@@ -240,7 +240,7 @@ def test_a_framework_of_ones_own(desk: Desk) -> None:
     assert "We aim. [1:Aim] A gap. [2:Aim-not-met]" in desk.said
 
 
-def test_the_summary_is_data(desk: Desk) -> None:
+def test_the_summary_is_json(desk: Desk) -> None:
     data = json.loads(desk.result("aq").as_json())
     assert data["gold"] == str(desk.gold)
     assert data["journal"] == str(desk.journal)

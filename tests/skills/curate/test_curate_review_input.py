@@ -53,7 +53,7 @@ def test_tables_with_abstracts(desk: Desk, suffix: str) -> None:
     assert read_rows(desk.gold) == [row(1), row(2)]
 
 
-def test_parquet_as_it_is_saved_here(desk: Desk) -> None:
+def test_saved_parquet_is_reviewed(desk: Desk) -> None:
     path = saved(desk.folder / "agent.parquet", item(1), item(2))
     assert desk.review("aaq", path)["accepted"] == 2
     assert read_rows(desk.gold) == [row(1), row(2)]
@@ -129,14 +129,14 @@ def test_empty_cells_are_looked_up_too(desk: Desk) -> None:
     assert read_rows(desk.gold) == [row(1), row(2)]
 
 
-def test_ids_of_arxiv_meet_however_they_are_written(desk: Desk) -> None:
+def test_arxiv_ids_match_in_every_notation(desk: Desk) -> None:
     desk.annotations(without(row(1, arxiv_id="2405.00001v3"), "abstract"))
     given = write_rows(desk.folder / "p.csv", without(row(1, arxiv_id="arXiv:2405.00001"), *MOVES))
     desk.review("aq", from_=given)
     assert read_rows(desk.gold) == [row(1)]
 
 
-def test_a_corpus_with_several_abstracts_needs_to_be_told_which(desk: Desk) -> None:
+def test_several_abstracts_in_the_corpus_are_ambiguous(desk: Desk) -> None:
     db = corpus_of(desk.folder / "c.db", [item(1), item(1, ABSTRACT.format(7))])
     desk.annotations(without(row(1), "abstract"), without(row(2), "abstract"))
     with pytest.raises(InputError, match="the corpus has several abstracts of paper"):

@@ -26,7 +26,7 @@ def refused(desk: Desk, keys: str = "q") -> HarnessError:
     return caught.value
 
 
-def test_a_process_killed_before_the_table_was_written_loses_nothing(desk: Desk) -> None:
+def test_a_killed_process_loses_no_decision(desk: Desk) -> None:
     desk.review("aq")
     before = desk.gold.read_bytes()
     desk.review("aq")
@@ -46,7 +46,7 @@ def test_a_decision_that_was_undone_does_not_come_back(desk: Desk) -> None:
     assert "missing" not in desk.said
 
 
-def test_the_table_is_made_anew_from_the_journal(desk: Desk) -> None:
+def test_the_table_is_rebuilt_from_the_journal(desk: Desk) -> None:
     desk.review(f"3{CLEARED}Better.{ENTER}aaq")
     before = desk.gold.read_bytes()
     desk.gold.unlink()
@@ -54,7 +54,7 @@ def test_the_table_is_made_anew_from_the_journal(desk: Desk) -> None:
     assert desk.gold.read_bytes() == before
 
 
-def test_a_line_of_the_journal_that_was_cut_off_was_never_decided(desk: Desk) -> None:
+def test_an_incomplete_journal_line_is_removed(desk: Desk) -> None:
     desk.review("aaq")
     whole = desk.journal.read_bytes()
     desk.journal.write_bytes(whole[:-30])
@@ -104,7 +104,7 @@ def test_a_full_disk_ends_the_review_and_keeps_what_was_decided(
     assert desk.review("aq")["accepted"] == 2
 
 
-def test_a_table_that_cannot_be_written_is_brought_up_to_date_next_time(
+def test_a_table_that_was_not_written_is_updated_later(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -118,7 +118,7 @@ def test_a_table_that_cannot_be_written_is_brought_up_to_date_next_time(
     assert desk.ids() == ["1"]
 
 
-def test_gold_from_elsewhere_is_kept_with_its_columns_and_counts_as_decided(desk: Desk) -> None:
+def test_existing_gold_is_kept_and_counts_as_decided(desk: Desk) -> None:
     theirs = row(2, claim="Theirs.", authors="Ada", note="by hand")
     write_rows(desk.gold, theirs, row(9, authors="", note=""))
     before = desk.gold.read_bytes()
@@ -135,7 +135,7 @@ def test_gold_from_elsewhere_is_kept_with_its_columns_and_counts_as_decided(desk
     ]
 
 
-def test_a_row_that_a_person_has_changed_stays_as_it_is(desk: Desk) -> None:
+def test_rows_changed_by_hand_are_kept(desk: Desk) -> None:
     desk.review("aaq")
     by_hand = row(1, claim="By hand.")
     write_rows(desk.gold, by_hand, row(2))
@@ -147,21 +147,21 @@ def test_a_row_that_a_person_has_changed_stays_as_it_is(desk: Desk) -> None:
     assert "2405.00001 is no longer" not in desk.said
 
 
-def test_rows_keep_the_order_that_somebody_gave_them(desk: Desk) -> None:
+def test_rows_keep_their_order(desk: Desk) -> None:
     desk.review("aaq")
     write_rows(desk.gold, row(2), row(1))
     desk.review("aq")
     assert desk.ids() == ["2", "1", "3"]
 
 
-def test_gold_may_repeat_a_paper_and_write_its_id_otherwise(desk: Desk) -> None:
+def test_gold_may_repeat_a_paper(desk: Desk) -> None:
     named = row(1, arxiv_id="arXiv:2405.00001v2")
     write_rows(desk.gold, named, named)
     assert desk.review("aq")["in_gold"] == 1
     assert read_rows(desk.gold) == [named, named, row(2)]
 
 
-def test_line_breaks_within_an_abstract_come_back_as_they_are(desk: Desk) -> None:
+def test_line_breaks_in_abstracts_are_preserved(desk: Desk) -> None:
     odd = row(1, abstract='Plans break.\r\nWe say "why".\rThey, too.', title='"Why", we say')
     desk.annotations(odd)
     desk.review("aq")
@@ -178,7 +178,7 @@ def test_line_breaks_within_an_abstract_come_back_as_they_are(desk: Desk) -> Non
         ("abstract", "abstract"),
     ],
 )
-def test_another_table_is_no_gold(desk: Desk, drop: str, message: str) -> None:
+def test_other_tables_are_refused_as_gold(desk: Desk, drop: str, message: str) -> None:
     write_rows(desk.gold, {name: value for name, value in row(7).items() if name != drop})
     before = desk.gold.read_bytes()
     error = refused(desk, "aq")
@@ -187,7 +187,7 @@ def test_another_table_is_no_gold(desk: Desk, drop: str, message: str) -> None:
     assert desk.gold.read_bytes() == before
 
 
-def test_gold_is_a_csv_file_in_a_folder_that_is_there(
+def test_gold_is_a_csv_file_in_an_existing_folder(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Desk, "gold", desk.folder / "gold.jsonl")
@@ -198,7 +198,7 @@ def test_gold_is_a_csv_file_in_a_folder_that_is_there(
     assert "there is no folder" in error.message
 
 
-def test_each_table_written_is_told_before_it_is_in_place(desk: Desk) -> None:
+def test_each_written_table_is_logged_before(desk: Desk) -> None:
     """So that the run log knows it as this job's own, also after the process was killed."""
     from hashlib import sha256
 
@@ -217,7 +217,7 @@ def test_each_table_written_is_told_before_it_is_in_place(desk: Desk) -> None:
     assert log.made(desk.gold, sha256(desk.gold.read_bytes()).hexdigest(), "j")
 
 
-def test_a_new_table_calls_its_ids_as_the_input_does(desk: Desk) -> None:
+def test_a_new_table_has_the_id_column_of_the_input(desk: Desk) -> None:
     rows = [{"Paper_ID": "p1", **row(1)}]
     del rows[0]["arxiv_id"]
     desk.annotations(*rows)

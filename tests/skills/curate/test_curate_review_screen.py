@@ -70,7 +70,7 @@ def test_the_source_sentence_of_each_move_is_marked() -> None:
     assert "5 Limitation Not stated. 6 Comparison Not stated. 7" in text  # and no sentence
 
 
-def test_a_faint_source_is_told_from_a_sure_one() -> None:
+def test_a_weak_source_is_marked() -> None:
     assert "[8:Novelty?]" in drawn(novelty="Some completely different words altogether.")
 
 
@@ -85,14 +85,14 @@ def test_a_faint_source_is_told_from_a_sure_one() -> None:
         ("plan " * 70, "350 characters, more than 320"),
     ],
 )
-def test_findings_stand_below_their_move_in_words(text: str, finding: str) -> None:
+def test_findings_are_below_their_move(text: str, finding: str) -> None:
     shown = drawn(evidence=text)
     before, after = shown.split(f"! {finding}")
     assert "2 Evidence" in before
     assert "3 Method" in after or "same content" in after
 
 
-def test_a_sound_annotation_has_no_findings() -> None:
+def test_a_good_annotation_has_no_findings() -> None:
     assert "!" not in drawn()
 
 
@@ -127,7 +127,7 @@ def test_without_colours_the_marks_are_enough(monkeypatch: pytest.MonkeyPatch) -
     assert "[1:Claim]" in text
 
 
-def test_what_a_table_holds_does_not_command_the_terminal() -> None:
+def test_control_characters_are_not_sent_to_the_terminal() -> None:
     text = drawn(paper_id="x\x1b]0;owned\x07\u202ey", claim="[bold]Plans[/bold] :smile:")
     assert "\x1b" not in text
     assert "\u202e" not in text
@@ -147,7 +147,7 @@ def test_a_dumb_terminal_shows_no_text_to_change(
     assert "a accept  e edit" in screen.getvalue()
 
 
-def test_the_thresholds_are_where_the_gold_says() -> None:
+def test_the_thresholds_fit_the_gold() -> None:
     if not DATA.is_dir():
         pytest.skip("the shared data is not there")
     shares, scores = [], []
