@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html.parser import HTMLParser
 from typing import Any
 
-from curate_desk import NAMES, PANEL, item, moves
+from curate_workspace import NAMES, PANEL, item, moves
 
 from harness.models.pool import ServedModel
 from harness.testing import FakeModel, fake_models

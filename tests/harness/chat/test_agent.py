@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from agent_desk import AgentDesk, Producer, consistent
-from curate_desk import PANEL, read_table
+from curate_workspace import PANEL, read_table
 from protocol_server import ProtocolServer
 
 from harness import Call, Result, Skill
@@ -222,7 +222,7 @@ def test_no_means_no_and_the_model_is_told(make: Make, tmp_path: Path) -> None:
         (tool_call("corpus", subcommand="add", text="papers.csv"), "/corpus takes papers and anno"),
         (tool_call("annotate", text="papers.csv", db="x.db"), "/annotate writes into the database"),
         (tool_call("corpus", subcommand="page"), "/corpus writes corpus.html. Allow"),
-        (tool_call("curate", text="papers.csv", review=True), "/curate has you review annotations"),
+        (tool_call("curate", text="papers.csv", review=True), "/curate lets you review annotations"),
         (tool_call("silent", text="x"), "/silent does not say what it changes. Allow it?"),
     ],
 )

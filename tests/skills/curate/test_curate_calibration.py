@@ -1,4 +1,4 @@
-"""Thresholds at one common quantile: against trying every quantile, and where they cannot help."""
+"""Calibration: compared with trying every quantile, and its limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Rows = list[tuple[float | None, ...]]
 def panel(
     n: int, seed: int, personas: int = 5, *, steps: int | None = None, invalid: float = 0.0
 ) -> Rows:
-    """Scores of 1 to 5 that have something in common; whole `steps` of a point make ties."""
+    """Return correlated scores of 1 to 5; `steps` per point make ties."""
     chance = random.Random(seed)
     rows: Rows = []
     for _ in range(n):
@@ -34,7 +34,7 @@ def not_kept(rows: Rows, thresholds: Sequence[float], min_votes: int) -> int:
 
 
 def at(quantile: float, rows: Rows) -> tuple[float, ...]:
-    """Each persona's lowest score such that more than `quantile` of its scores are at most it."""
+    """Return each persona's lowest score that more than `quantile` of its scores do not exceed."""
     found = []
     for column in zip(*rows, strict=True):
         scores = [score for score in column if score is not None]

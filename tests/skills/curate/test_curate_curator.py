@@ -1,4 +1,4 @@
-"""One persona, one token: how a vote comes of probabilities, and how a judge is best asked."""
+"""Votes from token probabilities, and the choice of how a judge votes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from curate_desk import CHOSEN, NAMES, PANEL, PREFILLS, Judge, alternatives, item, panel_of
+from curate_workspace import CHOSEN, NAMES, PANEL, PREFILLS, Judge, alternatives, item, panel_of
 
 from harness.errors import GenerationFailed, InputError, InvalidReply, ModelUnavailable
 from harness.models.backends.base import Reply
@@ -35,14 +35,14 @@ def judge_of(model: FakeModel, form: VoteForm = LOGPROBS, panel: Panel = PANEL) 
 
 
 def vote(told: dict[str, float]) -> Vote:
-    """What comes of these probabilities."""
+    """Return the vote of these probabilities."""
     logprobs = {token: math.log(p) for token, p in told.items()}
     model = FakeModel(Reply("x", "stop", 100, 1, 0.25, 60, (logprobs,)))
     return judge_of(model).votes(item(1))[0]
 
 
-def said(text: str) -> Vote:
-    """What comes of this answer as JSON."""
+def json_vote(text: str) -> Vote:
+    """Return the vote of this JSON answer."""
     return judge_of(FakeModel(text), JSON).votes(item(1))[0]
 
 
@@ -125,7 +125,7 @@ def test_json_is_requested_under_a_schema() -> None:
     ['{"answer": "6"}', '{"answer": 4}', '{"answer": "4', "4", "[]", "null", "", "[" * 9999],
 )
 def test_other_json_is_an_invalid_vote(text: str) -> None:
-    assert said(text).score is None
+    assert json_vote(text).score is None
 
 
 def test_a_reason_is_one_line() -> None:
@@ -157,7 +157,7 @@ def test_few_annotations_are_measured() -> None:
 
 def test_a_server_without_probabilities_votes_as_json() -> None:
     model = Judge()
-    model.tells = False
+    model.has_logprobs = False
     assert form_of(model, item(1), item(2)) == VoteForm("json")
     assert len(model.requests) == len(PREFILLS)
 
@@ -172,7 +172,7 @@ def test_what_is_too_long_is_not_measured() -> None:
 
 
 def fails(error: Exception, *, at: int = 1) -> Any:
-    """A fault from the `at`-th request on."""
+    """Return a fault that raises from the `at`-th request on."""
     calls: list[int] = []
 
     def fault() -> None:
@@ -239,7 +239,6 @@ def test_without_digests_the_place_identifies_a_judge() -> None:
 
 
 def test_the_fake_judge_returns_its_scores() -> None:
-    """Of the tests' own judge."""
     for score in (1.0, 3.0, 3.25, 5.0):
         told = {token: math.exp(p) for token, p in alternatives(score).items()}
         assert vote(told).score == pytest.approx(score, abs=1e-5)

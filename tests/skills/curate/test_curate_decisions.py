@@ -1,4 +1,4 @@
-"""What the votes of a panel decide, and which rows a human should look at."""
+"""The decisions of a panel, and the borderline rows."""
 
 from __future__ import annotations
 

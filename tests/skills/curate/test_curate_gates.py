@@ -1,4 +1,4 @@
-"""The gates: each finds its own fault and no other, and the gold passes them."""
+"""The gates: each finds its own fault only, and gold annotations pass."""
 
 from __future__ import annotations
 

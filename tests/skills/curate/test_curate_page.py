@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from curate_desk import NAMES, PANEL, item
+from curate_workspace import NAMES, PANEL, item
 from curation_report import (
     BAR,
     FACTS,

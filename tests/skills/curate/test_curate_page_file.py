@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from curate_desk import PANEL, Desk, a_desk, item, panel_of
+from curate_workspace import PANEL, Workspace, item, panel_of
 from curation_report import (
     BAR,
     FACTS,
@@ -40,8 +40,6 @@ from skills.curate.store.verdicts import Verdict
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
-
-__all__ = ["a_desk"]
 
 # Annotations
 
@@ -233,11 +231,11 @@ def test_it_is_plain_html_before_any_program(mark: str) -> None:
     assert before.count(mark.encode()) >= 5
 
 
-def test_curate_writes_it_beside_the_target(desk: Desk) -> None:
-    desk.rows(*range(6))
-    desk.judge.scores[2, ""] = 1.0
-    desk.curate()
-    page = Elements((desk.folder / "agent_curation_report.html").read_bytes())
+def test_curate_writes_it_beside_the_target(workspace: Workspace) -> None:
+    workspace.rows(*range(6))
+    workspace.judge.scores[2, ""] = 1.0
+    workspace.curate()
+    page = Elements((workspace.folder / "agent_curation_report.html").read_bytes())
     assert page.texts["title"] == "Curation of agent.csv"
     found = page.table("What became of the annotations")
     assert (found["kept"]["Annotations"], found["all"]["Annotations"]) == ("5", "6")

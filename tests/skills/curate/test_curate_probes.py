@@ -222,10 +222,10 @@ def test_the_gates_do_not_contain_the_filler() -> None:
     for phrase in phrases().stock:
         assert not any(f" {phrase} " in f" {clause} " for clause in clauses)
     runs = [
-        " ".join(said[i : i + PHRASE])
+        " ".join(tokens[i : i + PHRASE])
         for clause in clauses
-        for said in [clause.split()]
-        for i in range(len(said) - PHRASE + 1)
+        for tokens in [clause.split()]
+        for i in range(len(tokens) - PHRASE + 1)
     ]
     assert len(set(runs)) == len(runs), "no two clauses share a phrase"
 

@@ -1,4 +1,4 @@
-"""What a person sees in a review: marks, findings, any width, with colours and without."""
+"""The screen of a review: marks, findings, widths and colours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from prompt_toolkit.output.plain_text import PlainTextOutput
 from repository import SHARED
-from reviewing import ABSTRACT, ENTER, MOVES, Desk, read_rows, row
+from reviewing import ABSTRACT, ENTER, MOVES, Workspace, read_rows, row
 
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
@@ -37,7 +37,7 @@ class Tty(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wide terminal with colours, whatever the tests run in."""
+    """Set the environment of a wide terminal with colours."""
     for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -45,7 +45,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def drawn(stream: io.StringIO | None = None, paper_id: str = "2405.00001", **moves: str) -> str:
-    """What is shown of an annotation of the paper 1."""
+    """Return what is shown for an annotation of paper 1."""
     paper = Paper("arxiv_id", paper_id, "Ledger 1", ABSTRACT.format(1))
     texts = {**MOVES, **moves}
     candidate = Candidate("agent.csv, line 2", paper, texts)
@@ -137,13 +137,13 @@ def test_control_characters_are_not_sent_to_the_terminal() -> None:
 def test_a_dumb_terminal_shows_no_text_to_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There, an empty line keeps the move, and what is typed replaces it."""
+    """An empty line keeps the move, and a typed text replaces it."""
     monkeypatch.setenv("TERM", "dumb")
-    desk, screen = Desk(tmp_path), io.StringIO()
-    desk.annotations(row(1))
-    desk.review(f"3{ENTER}1Plans break.{ENTER}aq", terminal=PlainTextOutput(screen))
-    assert read_rows(desk.gold) == [row(1, claim="Plans break.")]
-    assert "\x1b" not in screen.getvalue() + desk.said
+    workspace, screen = Workspace(tmp_path), io.StringIO()
+    workspace.annotations(row(1))
+    workspace.review(f"3{ENTER}1Plans break.{ENTER}aq", terminal=PlainTextOutput(screen))
+    assert read_rows(workspace.gold) == [row(1, claim="Plans break.")]
+    assert "\x1b" not in screen.getvalue() + workspace.stderr
     assert "a accept  e edit" in screen.getvalue()
 
 
@@ -163,13 +163,13 @@ def test_the_thresholds_fit_the_gold() -> None:
 
 
 READY = b"\x1b[?2004h"
-"""What prompt_toolkit says as soon as it reads keys."""
+"""What prompt_toolkit writes when it begins to read keys."""
 
 
 def test_a_session_at_a_real_terminal(tmp_path: Path) -> None:
-    """/curate --review within the REPL: both read the keys of one terminal, each in its turn."""
-    desk = Desk(tmp_path)
-    desk.annotations(row(1), row(2))
+    """/curate --review within the REPL: both read keys from one terminal, in turn."""
+    workspace = Workspace(tmp_path)
+    workspace.annotations(row(1), row(2))
     folders = {f"HARNESS_{name}": str(tmp_path / name) for name in ("DATA", "CONFIG")}
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -194,11 +194,11 @@ def test_a_session_at_a_real_terminal(tmp_path: Path) -> None:
         finally:
             process.kill()
             os.close(ours)
-    assert read_rows(desk.gold) == [row(1)]
+    assert read_rows(workspace.gold) == [row(1)]
 
 
 def _until(terminal: int, expected: bytes, seen: bytes = b"", seconds: float = 60.0) -> bytes:
-    """Read on after `seen` until the terminal has shown `expected`; returns what came after it."""
+    """Read after `seen` until the terminal shows `expected`; return what follows."""
     end = time.monotonic() + seconds
     while expected not in seen:
         ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))

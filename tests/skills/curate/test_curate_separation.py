@@ -1,4 +1,4 @@
-"""How well scores tell good from bad, and what personas add to the gates."""
+"""AUROC of scores, and what personas add to the gates."""
 
 from __future__ import annotations
 
