@@ -22,6 +22,7 @@ from skills.corpus.tables.columns import (
     Columns,
     Layout,
     Reader,
+    as_text,
     find_columns,
 )
 from skills.corpus.tables.csv_reader import CsvReader
@@ -118,12 +119,12 @@ class Table:
     @property
     def has_abstracts(self) -> bool:
         """False if they must be looked up elsewhere."""
-        return self._layout.has("abstract")
+        return "abstract" in self._layout.columns
 
     @property
     def missing_moves(self) -> tuple[str, ...]:
         """The moves without a column."""
-        return tuple(move for move in self.moves if move not in self._layout.moves)
+        return tuple(move for move in self.moves if move not in self._layout.columns)
 
     def require_moves(self) -> None:
         """Raise an InputError unless each move has a column."""
@@ -143,23 +144,28 @@ class Table:
         Raises:
             InputError: a row cannot be read, or its id was used for another abstract.
         """
-        roles = [column.role for column in self._layout.columns]
+        columns = self._layout.columns
         seen: dict[str, tuple[int, bytes]] = {}
-        records = itertools.islice(self._reader.records(self._layout.columns), self._limit)
-        for number, record in enumerate(records, start=1):
-            values = dict(zip(roles, record.values, strict=True))
-            provenance = _object(values.get(PROVENANCE))
-            paper = self._paper(values, number, provenance is not None)
+        rows = itertools.islice(self._reader.rows(list(columns.values())), self._limit)
+        for number, (position, row) in enumerate(rows, start=1):
+            where = place(self.path, self._reader.unit, position)
+            texts = {
+                role: as_text(row.get(name), role, name, where)
+                for role, name in columns.items()
+                if role != PROVENANCE
+            }
+            provenance = _object(row.get(columns.get(PROVENANCE, "")))
+            paper = self._paper(texts, number, provenance is not None)
             yield TableRow(
-                where=place(self.path, self._reader.unit, record.position),
+                where=where,
                 paper=paper,
-                moves={move: values[move] for move in self._layout.moves},
+                moves={move: texts[move] for move in self.moves if move in columns},
                 provenance=provenance,
                 number=number,
-                repeat=bool(paper.abstract) and self._is_repeat(paper, record.position, seen),
+                repeat=bool(paper.abstract) and self._is_repeat(paper, position, seen),
             )
 
-    def _paper(self, values: Mapping[str, Any], number: int, saved: bool) -> Paper:
+    def _paper(self, values: Mapping[str, str], number: int, saved: bool) -> Paper:
         texts = {role: flatten(values.get(role, "")) for role in _FLAT}
         abstract = _storable(values.get("abstract", ""))
         id_field = self._id_field(texts)

@@ -25,7 +25,7 @@ from prompt_toolkit.output import DummyOutput
 
 from harness.cli.repl import Repl
 from harness.errors import InputError, ModelUnavailable, UsageError
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.testing import assert_refuses, fake_app
 from skills.corpus.content_key import verify
 from skills.corpus.db.connection import open_corpus
@@ -408,6 +408,6 @@ def test_the_repl_curates(workspace: Workspace) -> None:
 def test_stdin_is_refused(workspace: Workspace) -> None:
     workspace.app.close()
     workspace.app = fake_app(
-        workspace.folder, workspace.judge, door=Door("test", stdin=io.BytesIO(b"a,b\n1,2\n"))
+        workspace.folder, workspace.judge, door=Frontend("test", stdin=io.BytesIO(b"a,b\n1,2\n"))
     )
     assert_refuses(workspace.app, "/curate save to agent_curated.csv", "stdin is not read")
