@@ -15,7 +15,7 @@ from protocol_server import ProtocolServer
 
 from harness.cli import main
 from harness.models.backends.base import Message, OnText, Reply, Request
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.testing import FakeModel
 
 LACKING = 4
@@ -80,7 +80,7 @@ class AgentDesk(Desk):
 
     def enter(self, confirm: Callable[[str], bool] | None = None, **general: Any) -> None:
         """Come in by the one-shot's door, or by the session's where somebody can be asked."""
-        self.app.door = Door("repl" if confirm else "one-shot", confirm)
+        self.app.frontend = Frontend("repl" if confirm else "one-shot", confirm)
         self.app.general = dict(general)
 
     def give(self, line: str) -> int:

@@ -1,4 +1,4 @@
-"""Examples that a model's entry of the registry shows it before the paper."""
+"""Few-shot examples from the table that a registry entry names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ABSTRACT = "We sort parcels by hand."
 
 
 def app_with(folder: Path, model: FakeModel, examples: str, form: str = "json") -> App:
-    """An application whose producer has examples."""
+    """Return an application whose producer has examples."""
     (folder / "config").mkdir(parents=True, exist_ok=True)
     app = fake_app(folder, model)
     entry = f"  producer:\n    form: {form}\n    examples: {examples}\n"

@@ -26,7 +26,7 @@ from prompt_toolkit.output import DummyOutput
 
 from harness.cli.repl import Repl
 from harness.errors import InputError, ModelUnavailable, UsageError
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.testing import assert_refuses, fake_app
 from skills.corpus.content_key import verify
 from skills.corpus.db.connection import open_corpus
@@ -398,5 +398,7 @@ def test_a_session_curates_as_well(desk: Desk) -> None:
 
 def test_stdin_is_no_table(desk: Desk) -> None:
     desk.app.close()
-    desk.app = fake_app(desk.folder, desk.judge, door=Door("test", stdin=io.BytesIO(b"a,b\n1,2\n")))
+    desk.app = fake_app(
+        desk.folder, desk.judge, door=Frontend("test", stdin=io.BytesIO(b"a,b\n1,2\n"))
+    )
     assert_refuses(desk.app, "/curate save to agent_curated.csv", "stdin is not read")
