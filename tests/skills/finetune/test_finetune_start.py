@@ -21,7 +21,7 @@ from lora_gguf import write_adapter
 
 from harness.cli.app import App
 from harness.errors import InputError, UsageError
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
@@ -234,7 +234,7 @@ def test_the_place_of_what_it_goes_on_from_is_not_taken_by_a_stage_alone(
 
 def dispatched(folder: Path, line: str) -> str:
     """What /finetune answers to a line, with the shipped registry and files of its own."""
-    app = App(fake_settings(folder), Door("test"), Screen(io.StringIO(), io.StringIO()))
+    app = App(fake_settings(folder), Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     try:
         return app.dispatch(f"/finetune {line}").result.text
     finally:
