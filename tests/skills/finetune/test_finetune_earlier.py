@@ -80,7 +80,7 @@ def test_force_moves_nothing_where_nothing_is_to_be_trained(context: StageContex
     """It also registers a run that was cut short under the recipe's name."""
     context.call.force = True
     earlier.settle(context, done=True)
-    earlier.refuse_unfinished(context)
+    earlier.check(context)
     assert all((context.run_dir.folder / name).exists() for name in LEFT)
 
 
@@ -91,17 +91,16 @@ def test_what_is_gone_on_with_stays_whatever_force_says(
     context.call.force = True
     vars(context.call.options).update(options)
     context.run_dir.forget("train")
-    earlier.refuse_unfinished(context)
     earlier.settle(context, done=False)
     assert all((context.run_dir.folder / name).exists() for name in LEFT)
 
 
 def test_without_force_it_is_refused(context: StageContext) -> None:
-    earlier.refuse_unfinished(context)
+    earlier.check(context)
     with pytest.raises(UsageError, match=r"other rows or settings here \(checkpoint-10\)"):
         earlier.settle(context, done=False)
     context.run_dir.forget("train")
-    for refused in (earlier.refuse_unfinished, lambda context: earlier.settle(context, done=False)):
+    for refused in (earlier.check, lambda context: earlier.settle(context, done=False)):
         with pytest.raises(
             UsageError, match=r"unfinished training here \(checkpoint-10\)"
         ) as caught:
@@ -140,7 +139,7 @@ def test_a_checkpoint_that_is_not_there_is_refused_even_where_all_is_trained(
     ("line", "within"),
     [
         ("/finetune new.jsonl --out ft", "skills.finetune.pipeline.check"),
-        ("/finetune train ft", "skills.finetune.training.earlier.refuse_checkpoint"),
+        ("/finetune train ft", "skills.finetune.training.earlier.check"),
         ("/finetune prepare ft", "skills.finetune.run.stage.perform"),
         ("/finetune merge ft", "skills.finetune.run.stage.perform"),
     ],

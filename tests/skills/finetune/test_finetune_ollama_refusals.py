@@ -62,7 +62,6 @@ def test_one_that_hides_its_version_says_so_itself(adapted: Folder, server: Olla
     error = adapted.refused()
     assert isinstance(error, SkillFailed)
     assert "LoRA adapters are no longer supported" in str(error)
-    assert "leave out --adapter" in str(error)
 
 
 def test_a_type_that_ollama_lacks_is_refused_before_anything_is_sent(
