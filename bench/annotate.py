@@ -1,24 +1,24 @@
-"""The job runner against the bare engine, in one run, with the same model and the same requests.
+"""Compare the job runner with the bare engine: same model, same requests, one run.
 
     python bench/annotate.py [--rows 64] [--block 16] [--slots N] [--table FILE]
     python bench/annotate.py --server URL
     python bench/annotate.py --memory
 
 (a) the job: /annotate TABLE save to FILE, through the application, with its database
-(b) a loop that keeps as many requests of the same engine in work, and writes nothing
+(b) a loop that keeps as many requests of the same engine running, and writes nothing
 (c) the same requests, one after another
-(b) and (c) repeat the requests that (a) has made, repairs included. Blocks of rows take turns, so
-that a machine whose speed drifts slows all alike. Loading the model is not counted. Prints papers a
-minute, completion tokens a second, the ratio to (b), what (a) takes over (b) for a row, and the
-peak memory.
+(b) and (c) repeat the requests of (a), repairs included. The three alternate by block of rows, so
+that a drift in the speed of the machine affects all of them. Loading the model is not counted.
+Prints papers per minute, completion tokens per second, the ratio to (b), the overhead of (a) per
+row, and the peak memory.
 
 --server compares the embedded engine with an OpenAI-compatible server at URL (".../v1") that has
-the same weights, such as llama.cpp's llama-server built for this machine's own CPU: the requests of
-eight rows through both backends, in as many threads as the engine has slots, 96 tokens each, under
-the JSON schema and without it.
+the same weights, such as llama.cpp's llama-server built for this CPU: the requests of eight rows
+through both backends, in as many threads as the engine has slots, 96 tokens each, with and without
+the JSON schema.
 
---memory runs jobs of 100, 1,000 and 10,000 invented rows in processes of their own, with a model
-that answers at once, and prints the peak memory and the time of each.
+--memory runs jobs of 100, 1,000 and 10,000 invented rows in separate processes, with a model that
+answers at once, and prints the peak memory and the time of each.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ SIZES = (100, 1_000, 10_000)
 
 @dataclass(slots=True)
 class Arm:
-    """What one way of doing the work has taken so far."""
+    """The totals of one way to do the work."""
 
     name: str
     seconds: float = 0.0
@@ -75,7 +75,7 @@ class Arm:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="the job runner against the bare engine")
+    parser = argparse.ArgumentParser(description="compare the job runner with the bare engine")
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--block", type=int, default=16)
     parser.add_argument("--slots", type=int)
@@ -102,7 +102,7 @@ def compare_speed(options: argparse.Namespace) -> None:
         bench = Bench(Path(folder), options.slots)
         for number, start in enumerate(range(0, len(rows), options.block)):
             block = rows[start : start + options.block]
-            bench.asked.clear()
+            bench.sent.clear()
             ways = [
                 lambda block=block: bench.job(block),
                 lambda: bench.bare(bench.slots),
@@ -118,7 +118,7 @@ def compare_speed(options: argparse.Namespace) -> None:
 
 
 class Bench:
-    """The application with a loaded model, in a folder of its own."""
+    """The application with a loaded model, in a temporary folder."""
 
     def __init__(self, folder: Path, slots: int | None) -> None:
         settings = replace(
@@ -132,15 +132,15 @@ class Bench:
         self.app = App(settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
         models = Models(self.app.pool)
         served = models.run("annotate", lambda model: model, slots=slots)
-        assert isinstance(served.model, LlamaCppModel), "only the embedded engine can be bare"
+        assert isinstance(served.model, LlamaCppModel), "not the embedded engine"
         self.model, self.slots = served.model, served.slots
         print(f"{served.resolution.resolved}, {served.resolution.chosen.serve.label}, ", end="")
-        self.asked: list[Request] = []
+        self.sent: list[Request] = []
         self.workers = f"--workers {self.slots} "
         print(f"{self.slots} slots")
 
     def requests(self, block: list[dict[str, str]]) -> list[Request]:
-        """What /annotate asks for these rows, unless an answer needs a repair."""
+        """Return the requests of /annotate for these rows, without repairs."""
         from skills.annotate.generate import prepare
         from skills.nanda.paper import Paper
 
@@ -160,13 +160,13 @@ class Bench:
             writer.writerows(block)
         generate = self.model.generate
 
-        def noted(request: Request, *others: Any) -> Reply:
-            self.asked.append(request)
+        def recorded(request: Request, *others: Any) -> Reply:
+            self.sent.append(request)
             return generate(request, *others)
 
         with (
             tempfile.TemporaryDirectory() as corpus,
-            mock.patch.object(self.model, "generate", noted),
+            mock.patch.object(self.model, "generate", recorded),
         ):
             how = f"{self.workers}--db {corpus}/corpus.db --force"
             outcome = self.app.dispatch(f"/annotate {table} {how} save to {target}")
@@ -177,7 +177,7 @@ class Bench:
         return int(summary["tokens"]["completion"])
 
     def bare(self, slots: int) -> int:
-        """Send what the job has asked from as many threads, straight to the engine."""
+        """Send the requests of the job directly to the engine, from `slots` threads."""
         server = self.model._running()
 
         def ask(request: Request) -> int:
@@ -187,7 +187,7 @@ class Bench:
             return int(server.handle_chat_completions(body)["usage"]["completion_tokens"])
 
         with ThreadPoolExecutor(slots) as executor:
-            return sum(executor.map(ask, self.asked))
+            return sum(executor.map(ask, self.sent))
 
 
 def compare_server(options: argparse.Namespace) -> None:
@@ -230,7 +230,7 @@ def show(arms: list[Arm], slots: int) -> None:
 
 
 class Instant(FakeModel):
-    """Answers at once with an annotation in the words of the abstract."""
+    """Answers at once with the words of the abstract."""
 
     def generate(
         self,
@@ -256,8 +256,8 @@ def run_fake(rows: int) -> None:
         started = time.perf_counter()
         app.dispatch(f"/annotate {table} save to {folder}/out.jsonl -o {folder}/out.csv")
         seconds = time.perf_counter() - started
-        said: Any = app.screen.err
-        assert f"{rows:,} done" in said.getvalue(), said.getvalue()
+        stderr: Any = app.screen.err
+        assert f"{rows:,} done" in stderr.getvalue(), stderr.getvalue()
         print(json.dumps({"rows": rows, "MB": peak(), "seconds": seconds}))
 
 
@@ -272,7 +272,7 @@ def compare_memory() -> None:
 
 
 def peak() -> float:
-    """Megabytes of resident memory at most so far."""
+    """Return the peak resident memory in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -1,8 +1,10 @@
-"""The harness: skills over local models, behind a command line and a session.
+"""A harness for skills over local models, with a command line and an interactive session.
 
-What the author of a plugin needs is importable from here; `harness.testing` has what the tests of
-one need, and `harness.api.hookspecs` says what a plugin can be.
+Everything the author of a plugin needs can be imported from here; `harness.testing` provides what
+its tests need, and `harness.api.hookspecs` lists the hooks of a plugin.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from harness._version import __version__
 from harness.api.events import RunFinished, RunStarted
@@ -46,9 +48,11 @@ from harness.models.backends.base import (
     ToolCall,
 )
 from harness.models.pool import Models, ServedModel
-from harness.models.schema import ServeEntry
 from harness.models.weights import FileStore
 from harness.terminal.console import Screen
+
+if TYPE_CHECKING:
+    from harness.models.schema import ServeEntry
 
 __all__ = [
     "API_VERSION",
@@ -96,3 +100,12 @@ __all__ = [
     "__version__",
     "hookimpl",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `ServeEntry` on first use, since its pydantic model slows down the start."""
+    if name != "ServeEntry":
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")
+    from harness.models.schema import ServeEntry
+
+    return ServeEntry

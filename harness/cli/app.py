@@ -10,7 +10,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import harness.plugins.builtin_backends as shipped_backends
 from harness.api.skill import Skill
@@ -25,12 +25,10 @@ from harness.errors import (
     InternalError,
     NotTrusted,
     RegistryError,
-    UnknownSkill,
     UsageError,
 )
-from harness.models import registry as registries
 from harness.models.pool import Choice, ModelPool, Models
-from harness.models.registry import Registry, Resolution
+from harness.models.resolution import Resolution
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import Discovery
@@ -38,8 +36,10 @@ from harness.runs import grammar
 from harness.runs.run_log import RunLog
 from harness.runs.runner import Door, Execution, Outcome
 from harness.settings import Settings
-from harness.support.suggestions import did_you_mean
 from harness.terminal.console import Screen
+
+if TYPE_CHECKING:
+    from harness.models.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +259,7 @@ class App:
         if name in self.catalogue.skills:
             return self.catalogue.skills[name].skill
         if name not in self.catalogue.untrusted:
-            raise self.unknown(name)
+            raise self.catalogue.unknown(name)
         folder = self.catalogue.untrusted[name].folder
         asked = bool(self.general.get("trust")) or grammar.trusts(rest)
         question = f"/{name} is a plugin of this project ({folder}). Run its code?"
@@ -274,26 +274,6 @@ class App:
             raise UsageError(f"the plugin {name} brings no skill /{name}", hint="`/skills`")
         return self.catalogue.skills[name].skill
 
-    def unknown(self, name: str) -> UnknownSkill:
-        """The error for a name that no skill has, which may be disabled."""
-        disabled, untrusted = self.catalogue.disabled, self.catalogue.untrusted
-        if name in disabled:
-            return UnknownSkill(f"/{name} is disabled", hint=f"`/skills enable {name}`")
-        if name in untrusted:
-            return UnknownSkill(
-                f"/{name} is not trusted",
-                where=str(untrusted[name].folder),
-                hint=f"Read it, then `/skills trust {name}`.",
-            )
-
-        def shown(near: str) -> str:
-            return f"/{near}" + f" (disabled; `/skills enable {near}`)" * (near in disabled)
-
-        known = sorted({*self.catalogue.skills, *disabled, *untrusted})
-        names = ", ".join(f"/{n}" for n in sorted(self.catalogue.skills))
-        hint = f"{did_you_mean(name, known, shown, cutoff=0.5)} There are {names}.".lstrip()
-        return UnknownSkill(f"there is no skill /{name}", hint=hint)
-
     def _use_registry(self, path: Path | None) -> None:
         """Change to the registry this line asks for, and back again on the next one."""
         if path != self._registry_path:
@@ -305,9 +285,11 @@ class App:
                 raise
 
     def _read_registry(self) -> Registry:
+        from harness.models.registry import load
+
         path = self._registry_path
         required = path is not None or self.settings.registry_required
         user = path or self.settings.user_registry
         if required and not user.is_file():
             raise RegistryError("there is no such registry file", where=str(user))
-        return registries.load(self.settings.shipped_registry, user)
+        return load(self.settings.shipped_registry, user)

@@ -1,4 +1,4 @@
-"""The answers of a model to people: how long they may be, and whether they are any."""
+"""Checks of a model's answers to people."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MAX_TOKENS = 1024
 
 
 def check(answer: Reply, notify: Callable[[str], None]) -> None:
-    """Say of an answer that it is cut.
+    """Report an answer that was cut off.
 
     Raises:
-        InvalidReply: it says nothing.
+        InvalidReply: the answer is empty.
     """
     if answer.finish_reason == "length":
-        notify(f"the answer is cut at {MAX_TOKENS:,} tokens, the most it may have")
+        notify(f"the answer was cut off at the limit of {MAX_TOKENS:,} tokens")
     if not answer.text.strip():
-        raise InvalidReply("the model gave no answer", hint="Ask in other words.", raw=answer.text)
+        raise InvalidReply("the model gave no answer", hint="Rephrase the text.", raw=answer.text)

@@ -1,8 +1,8 @@
-"""Who serves a task, here and now: probing, loading, falling back, and counting tokens.
+"""Running work with the best available model: probing, loading, fallback, token counts.
 
-`Models.run(task, work)` is what a skill calls. It resolves the task, loads the model and hands it
-to `work`; a model that turns out to be absent or unreachable is passed over, in the open, and
-`work` starts again with the next one. A bad answer is never a reason to change the model.
+A skill calls `Models.run(task, work)`. It resolves the task, loads the model and passes it to
+`work`. If the model turns out to be unavailable, this is reported and `work` starts again with the
+next candidate. A bad answer never changes the model.
 """
 
 from __future__ import annotations
@@ -11,23 +11,26 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import HarnessError, InputError, ModelUnavailable
 from harness.models.backends.base import Availability, Backend, Model, OnText, Reply, Request
-from harness.models.registry import Candidate, Registry, Resolution, candidates, resolve
-from harness.models.schema import ModelEntry
+from harness.models.resolution import Candidate, Resolution, candidates, resolve
+
+if TYPE_CHECKING:
+    from harness.models.registry import Registry
+    from harness.models.schema import ModelEntry
 
 T = TypeVar("T")
 
 BYTES_PER_TOKEN = 3
-"""UTF-8 bytes, where nobody counts: prose has more to a token, figures and other scripts about so
-many, so that the estimate is rather too high than too low."""
+"""UTF-8 bytes for each token of an estimate, which is rather too high than too low: prose has more,
+numbers and other scripts have about as many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the user said about the model: `--model NAME`, `--no-fallback`."""
+    """The user's choice of model: `--model NAME`, `--no-fallback`."""
 
     model: str | None = None
     fallback: bool = True
@@ -35,7 +38,7 @@ class Choice:
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens and seconds of all generations of one run; those at the same time each count whole."""
+    """The tokens and seconds of all generations of a run; concurrent ones are added up."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -44,7 +47,7 @@ class Usage:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, reply: Reply) -> None:
-        """Count a reply; threads may do so at the same time."""
+        """Add a reply; thread-safe."""
         with self._lock:
             self.prompt_tokens += reply.prompt_tokens
             self.completion_tokens += reply.completion_tokens
@@ -54,10 +57,10 @@ class Usage:
 
 @dataclass(slots=True)
 class ServedModel:
-    """A loaded model together with why it was chosen; what `work` is given.
+    """A loaded model and why it was chosen; the argument of `work`.
 
     Attributes:
-        slots: how many generations `work` does best to ask for at the same time, from threads.
+        slots: the number of generations that `work` should run concurrently, in threads.
     """
 
     resolution: Resolution
@@ -69,7 +72,7 @@ class ServedModel:
 
     @property
     def context(self) -> int:
-        """Tokens that a prompt and its answer may have together, as far as the registry tells."""
+        """The context for prompt and answer together, in tokens, from the registry."""
         return self.resolution.chosen.serve.context
 
     @property
@@ -78,12 +81,12 @@ class ServedModel:
 
     @property
     def takes_tools(self) -> bool:
-        """Whether it can call tools. A stranger's backend may say nothing of it."""
+        """Whether the model can call tools; False if its backend does not state it."""
         return getattr(self.model, "takes_tools", False)
 
     @property
     def tools_refused(self) -> str:
-        """The words in which a server refused them, or ""."""
+        """The message of a server that refused tools, or ""."""
         return str(getattr(self.model, "tools_refused", ""))
 
     @property
@@ -91,21 +94,20 @@ class ServedModel:
         return self.model.digests
 
     def generate(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Generate and count; raises what `backends.base.Model.generate` raises."""
+        """Generate and count tokens; raises what `backends.base.Model.generate` raises."""
         reply = self.model.generate(request, on_text, self.cancel)
         self.usage.add(reply)
         return reply
 
     def check_fits(self, request: Request) -> None:
-        """Refuse a request whose prompt and whole answer do not fit into the model's context.
+        """Refuse a request whose prompt and answer do not fit into the model's context.
 
-        The prompt is counted where the model can tell, else estimated at `BYTES_PER_TOKEN`; where
-        the context is not known either, nothing is refused. A server may cut what is too long
-        without a word, so this is asked first.
+        The prompt is counted if the model can, else estimated with `BYTES_PER_TOKEN`. If the
+        context is unknown, nothing is refused. Servers may silently truncate a longer prompt.
 
         Raises:
-            InputError: it cannot fit.
-            SkillFailed, GenerationFailed: as `backends.base.Model.count_tokens` says.
+            InputError: it does not fit.
+            SkillFailed, GenerationFailed: raised by `backends.base.Model.count_tokens`.
         """
         context = self.model.context
         if context is None:
@@ -121,22 +123,22 @@ class ServedModel:
             )
 
     def request(self, **fields: Any) -> Request:
-        """A request with the registry's default options for this model under `fields`."""
+        """Return a request with these fields and the model's default options."""
         return Request(**{**self.entry.options.model_dump(exclude_none=True), **fields})
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model of the pool, and how many generations at once were asked for or are best."""
+    """A model of the pool, and the number of concurrent generations to use."""
 
     model: Model
     slots: int
 
 
 class ModelPool:
-    """The loaded models of a process: each place is loaded once and kept until closed.
+    """The loaded models of a process, each loaded once and kept until closed.
 
-    It is loaded anew, by `load`, only where more slots are wanted than it has.
+    A model is loaded again only if `load` requests more slots than it has.
     """
 
     def __init__(self, registry: Registry, backends: Mapping[str, Backend]) -> None:
@@ -144,10 +146,10 @@ class ModelPool:
         self.backends = backends
         self.last: Resolution | None = None
         self._loaded: dict[Candidate, Loaded] = {}
-        self._best: dict[Candidate, int] = {}
+        self._best_slots: dict[Candidate, int] = {}
 
     def probe(self, candidate: Candidate) -> Availability:
-        """Whether `candidate` could serve now; one that is loaded needs no asking."""
+        """Return whether `candidate` could serve now; a loaded one is not probed."""
         if candidate in self._loaded:
             return Availability(True, "loaded")
         backend = self.backends.get(candidate.serve.backend)
@@ -155,30 +157,27 @@ class ModelPool:
             return Availability(False, f"there is no backend {candidate.serve.backend!r}")
         try:
             return backend.probe(candidate.serve)
-        except Exception as exc:  # noqa: BLE001  a plugin's backend may raise anything
+        except Exception as exc:  # noqa: BLE001  the backend of a plugin may raise anything
             return Availability(False, f"the probe failed: {type(exc).__name__}: {exc}")
 
     def load(self, candidate: Candidate, slots: int | None = 1) -> Loaded:
-        """Make `candidate` ready for that many generations at once.
+        """Load `candidate`, or return the loaded model if it has enough slots.
 
         Args:
-            slots: 1 or more; None: as many as the place is good for.
-
-        Returns: the model, which may have more, and the number to use: `slots` or, for None, what
-            the place is good for.
+            slots: number of concurrent generations, 1 or more; None for the best number.
 
         Raises:
-            ModelUnavailable: it cannot be, for whatever reason.
-            ChecksumMismatch: a file is not the one the registry names.
+            ModelUnavailable: it cannot be loaded, for any reason.
+            ChecksumMismatch: a file does not match the SHA-256 in the registry.
         """
         loaded = self._loaded.get(candidate)
-        wanted = self._best.get(candidate) if slots is None else slots
+        wanted = self._best_slots.get(candidate) if slots is None else slots
         if loaded is None or wanted is None or wanted > loaded.slots:
-            self.drop(candidate)  # first: two at once may be too much for the memory
+            self.drop(candidate)  # first, since both may not fit into the memory
             model = self._load(candidate, slots)
             wanted = model.slots if slots is None else slots
             if slots is None:
-                self._best[candidate] = wanted
+                self._best_slots[candidate] = wanted
             loaded = self._loaded[candidate] = Loaded(model, wanted)
         return Loaded(loaded.model, wanted)
 
@@ -191,22 +190,24 @@ class ModelPool:
             raise ModelUnavailable(f"cannot be loaded: {type(exc).__name__}: {exc}") from exc
 
     def drop(self, candidate: Candidate) -> None:
+        """Free the model of `candidate`, if it is loaded."""
         loaded = self._loaded.pop(candidate, None)
         if loaded is not None:
             loaded.model.close()
 
     def close(self) -> None:
+        """Free all models."""
         for candidate in list(self._loaded):
             self.drop(candidate)
 
 
 @dataclass(slots=True)
 class Models:
-    """The models as one run sees them.
+    """The models, as one run may use them.
 
     Args:
-        notice: told in one line when another model than the one asked for serves.
-        on_resolved: told each resolution that is about to be used, for the run log.
+        notice: receives one line if another model than the requested one serves.
+        on_resolved: receives each resolution before it is used, for the run log.
     """
 
     pool: ModelPool
@@ -221,20 +222,20 @@ class Models:
         return self.pool.registry
 
     def candidates(self, task: str) -> list[Candidate]:
-        return list(
-            candidates(self.registry, task, model=self.choice.model, fallback=self.choice.fallback)
-        )
+        """Return the candidates for `task`, best first."""
+        chosen = self.choice
+        return list(candidates(self.registry, task, model=chosen.model, fallback=chosen.fallback))
 
     def run(self, task: str, work: Callable[[ServedModel], T], *, slots: int | None = 1) -> T:
-        """Return `work(model)` of the best model that can be loaded and reached for `task`.
+        """Return `work(model)` with the best model for `task` that can be loaded and reached.
 
         Args:
-            slots: how many generations `work` will ask for at once, 1 or more; None: as many as
-                the place is good for, which `ServedModel.slots` then tells.
+            slots: the number of generations that `work` runs concurrently, 1 or more; None for the
+                best number, which is then `ServedModel.slots`.
 
         Raises:
-            ModelUnavailable: nobody can serve; every candidate is named with its reason.
-            Whatever `work` raises, except ModelUnavailable while candidates are left.
+            ModelUnavailable: no candidate can serve; the message names each with its reason.
+            Exception: whatever `work` raises, except ModelUnavailable while candidates remain.
         """
         unavailable: dict[Candidate, str] = {}
         while True:
@@ -246,20 +247,20 @@ class Models:
             except ModelUnavailable as exc:
                 self.pool.drop(resolution.chosen)
                 if self.cancel is not None:
-                    self.cancel.clear()  # a job whose model has gone calls off its own work by it
+                    self.cancel.clear()  # a job sets it to stop its own threads
                 unavailable[resolution.chosen] = exc.message
 
     def again(self, served: ServedModel) -> ServedModel:
-        """The same model once more, after other runs: one of them may have had it loaded anew.
+        """Return the same model after other runs, one of which may have reloaded it.
 
         Raises:
-            ModelUnavailable, ChecksumMismatch: as `ModelPool.load` says.
+            ModelUnavailable, ChecksumMismatch: raised by `ModelPool.load`.
         """
         resolution = self.pool.last = served.resolution
         return self._served(resolution, self.pool.load(resolution.chosen))
 
     def _resolve(self, task: str, unavailable: dict[Candidate, str]) -> Resolution:
-        """Probe candidates, best first, until one is available; note why the others are not."""
+        """Probe the candidates until one is available, recording why the others are not."""
         for candidate in self.candidates(task):
             if candidate in unavailable:
                 continue
@@ -267,13 +268,8 @@ class Models:
             if availability.available:
                 break
             unavailable[candidate] = availability.reason
-        return resolve(
-            self.registry,
-            task,
-            unavailable,
-            model=self.choice.model,
-            fallback=self.choice.fallback,
-        )
+        model, fallback = self.choice.model, self.choice.fallback
+        return resolve(self.registry, task, unavailable, model=model, fallback=fallback)
 
     def _announce(self, resolution: Resolution) -> None:
         self.pool.last = resolution
@@ -285,6 +281,8 @@ class Models:
             )
 
     def _served(self, resolution: Resolution, loaded: Loaded) -> ServedModel:
+        from harness.models.schema import ModelEntry
+
         entry = self.registry.models.get(resolution.resolved) or ModelEntry(
             tasks=(resolution.task,), serve=(resolution.chosen.serve,)
         )

@@ -1,14 +1,12 @@
-"""Which models exist, what they are for, where they are served, and who serves a task.
+"""The registry: the models, their tasks, and the backends that serve them.
 
 `load` reads models/registry.yaml and overlays the user's own registry and the models that
 `/finetune register` added, entry by entry.
-`resolve` is pure: registry and probed availability in, the choice and all it passed over out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -35,15 +33,15 @@ class Registry(Strict):
     files: Mapping[str, FileEntry] = {}
 
     def overlaid(self, other: Registry) -> Registry:
-        """This registry with the models and files of `other` added or put in their place.
+        """Return this registry with the models and files of `other` added or replaced.
 
-        A task is asked of the overlaid registry's own models first.
+        The models of `other` come first for every task.
         """
         models = {**other.models, **{k: v for k, v in self.models.items() if k not in other.models}}
         return Registry(models=models, files={**self.files, **other.files})
 
     def chain(self, model_id: str) -> tuple[str, ...]:
-        """`model_id` and its fallbacks, in order."""
+        """Return `model_id` and its fallbacks, in order."""
         ids: list[str] = []
         current: str | None = model_id
         while current is not None and current not in ids:
@@ -52,19 +50,27 @@ class Registry(Strict):
         return tuple(ids)
 
     def serving(self, task: str) -> str:
-        """The id of the first model that serves `task`."""
+        """Return the id of the first model that serves `task`.
+
+        Raises:
+            ModelUnavailable: there is none.
+        """
         for model_id, entry in self.models.items():
             if task in entry.tasks:
                 return model_id
         raise ModelUnavailable(
             f"no model in the registry serves the task {task!r}",
-            hint="Add it to a model's tasks in your registry.yaml",
+            hint="Add it to the tasks of a model in your registry.yaml.",
         )
 
     def named(self, name: str) -> tuple[str, tuple[ServeEntry, ...]]:
-        """What `--model NAME` means: a model's id, one of its servers' names, or BACKEND/NAME.
+        """Return the model id and the entries that `--model NAME` refers to.
 
-        Returns: the id it is recorded under, and the entries that may serve it.
+        Args:
+            name: a model's id, the name of one of its entries, or BACKEND/NAME.
+
+        Raises:
+            UsageError: the name is unknown.
         """
         if name in self.models:
             return name, self.models[name].serve
@@ -139,96 +145,3 @@ def _check_references(registry: Registry, model_id: str, path: Path) -> None:
                     f"{model_id} is served from {file_id!r}, which is not in files",
                     where=yaml_models.where(path, "models", model_id, "serve", i, role),
                 )
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One place that could serve one model."""
-
-    model_id: str
-    serve: ServeEntry
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    candidate: Candidate
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """Who serves a task, and everyone passed over on the way.
-
-    `requested` is the model the task asked for and `chosen` the place that serves it. `fell_back`
-    tells whether that is another model, and `reason` then says why.
-    """
-
-    task: str
-    requested: str
-    chosen: Candidate
-    skipped: tuple[Skipped, ...] = ()
-
-    @property
-    def resolved(self) -> str:
-        return self.chosen.model_id
-
-    @property
-    def fell_back(self) -> bool:
-        return self.requested != self.resolved
-
-    @property
-    def reason(self) -> str:
-        """Why the requested model does not serve, or "" if it does."""
-        own = [s for s in self.skipped if s.candidate.model_id == self.requested]
-        if not self.fell_back:
-            return ""
-        return "; ".join(f"{s.candidate.serve.label}: {s.reason}" for s in own)
-
-
-def candidates(
-    registry: Registry, task: str, *, model: str | None = None, fallback: bool = True
-) -> Iterator[Candidate]:
-    """Every place that may serve `task`, best first.
-
-    An explicit `model` is never replaced by another one; `fallback=False` asks for the same of the
-    task's own model.
-    """
-    if model is not None:
-        model_id, entries = registry.named(model)
-        yield from (Candidate(model_id, entry) for entry in entries)
-        return
-    chain = registry.chain(registry.serving(task))
-    for model_id in chain if fallback else chain[:1]:
-        yield from (Candidate(model_id, entry) for entry in registry.models[model_id].serve)
-
-
-def resolve(
-    registry: Registry,
-    task: str,
-    unavailable: Mapping[Candidate, str],
-    *,
-    model: str | None = None,
-    fallback: bool = True,
-) -> Resolution:
-    """Choose who serves `task`: the first candidate that is not in `unavailable`.
-
-    Args:
-        unavailable: the candidates that cannot serve, each with its reason.
-
-    Raises:
-        ModelUnavailable: nobody can; the message lists every candidate with its reason.
-        UsageError: `model` names nothing.
-    """
-    skipped: list[Skipped] = []
-    requested = ""
-    for candidate in candidates(registry, task, model=model, fallback=fallback):
-        requested = requested or candidate.model_id
-        if candidate not in unavailable:
-            return Resolution(task, requested, candidate, tuple(skipped))
-        skipped.append(Skipped(candidate, unavailable[candidate]))
-    reasons = "; ".join(
-        f"{s.candidate.model_id} ({s.candidate.serve.label}): {s.reason}" for s in skipped
-    )
-    raise ModelUnavailable(
-        f"no model could serve {task}: {reasons}", hint="`/models` shows what is available."
-    )

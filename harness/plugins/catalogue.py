@@ -10,8 +10,9 @@ from harness.agent_skills.skill_md import SkillFile
 from harness.api.events import Listener
 from harness.api.formats import Format
 from harness.api.skill import Skill
-from harness.errors import UsageError
+from harness.errors import UnknownSkill, UsageError
 from harness.models.backends.base import Backend
+from harness.support.suggestions import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,26 @@ class Catalogue:
             and suffix not in skill.saves
             and (not found.format.skills or skill.name in found.format.skills)
         }
+
+    def unknown(self, name: str) -> UnknownSkill:
+        """Return the error for a name that no loaded skill has."""
+        disabled, untrusted = self.disabled, self.untrusted
+        if name in disabled:
+            return UnknownSkill(f"/{name} is disabled", hint=f"`/skills enable {name}`")
+        if name in untrusted:
+            return UnknownSkill(
+                f"/{name} is not trusted",
+                where=str(untrusted[name].folder),
+                hint=f"Read it, then `/skills trust {name}`.",
+            )
+
+        def shown(near: str) -> str:
+            return f"/{near}" + f" (disabled; `/skills enable {near}`)" * (near in disabled)
+
+        known = sorted({*self.skills, *disabled, *untrusted})
+        names = ", ".join(f"/{n}" for n in sorted(self.skills))
+        hint = f"{did_you_mean(name, known, shown, cutoff=0.5)} There are {names}.".lstrip()
+        return UnknownSkill(f"there is no skill /{name}", hint=hint)
 
     def add(self, plugin: Contributions, disabled: frozenset[str]) -> None:
         """Add all contributions of a plugin, or none of them.

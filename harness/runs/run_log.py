@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from harness._version import __version__
 from harness.models.pool import Usage
-from harness.models.registry import Resolution
+from harness.models.resolution import Resolution
 from harness.support.sqlite_migrations import migrate
 
 Status = Literal["running", "done", "failed", "interrupted"]

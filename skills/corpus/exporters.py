@@ -31,7 +31,7 @@ def writers(
     from skills.corpus.tables import writers as tables
 
     def html(file: IO[bytes]) -> None:
-        from skills.corpus import page
+        from skills.corpus.report import page
 
         page.write_html(
             file,

@@ -134,26 +134,45 @@ def of_corpus(db: Database, framework: Framework) -> Stats:
 def of_items(
     items: Iterable[Annotated], failures: Iterable[Failure], framework: Framework
 ) -> Stats:
-    """Return the statistics of these annotations and failures; `items` is iterated once."""
-    facets: Counter[_Facets] = Counter()
-    models: Counter[str] = Counter()
-    sums: _Sums = Counter()
+    """Return the statistics of these annotations and failures alone, in one pass."""
+    tally = Tally(framework)
     for item in items:
-        checks = item.record["checks"]
-        stated = framework.stated({name: item.record[name] for name in framework.names})
-        facets[first_category(item.paper), item.paper.year, frozenset(stated)] += 1
-        models[item.record["provenance"]["resolved"]] += 1
+        tally.add(item)
+    return tally.stats(failures)
+
+
+class Tally:
+    """Counts annotations one by one, for their statistics."""
+
+    def __init__(self, framework: Framework) -> None:
+        self._framework = framework
+        self._facets: Counter[_Facets] = Counter()
+        self._models: Counter[str] = Counter()
+        self._sums: _Sums = Counter()
+
+    def add(self, item: Annotated) -> None:
+        names, checks = self._framework.names, item.record["checks"]
+        stated = self._framework.stated({name: item.record[name] for name in names})
+        self._facets[first_category(item.paper), item.paper.year, frozenset(stated)] += 1
+        self._models[item.record["provenance"]["resolved"]] += 1
         for move in stated:
             support = checks["support"].get(move)
-            sums[move, "supports"] += support is not None
-            sums[move, "support"] += support or 0
-            sums[move, "numbers"] += bool(checks["unsupported_numbers"].get(move))
-            sums[move, "names"] += bool(checks["unsupported_names"].get(move))
-    failed = Counter(failure.error_type for failure in failures)
-    papers = facets.total() + failed.total()
-    return _stats(
-        framework, papers=papers, models=models, facets=facets, sums=sums, failures=failed
-    )
+            self._sums[move, "supports"] += support is not None
+            self._sums[move, "support"] += support or 0
+            self._sums[move, "numbers"] += bool(checks["unsupported_numbers"].get(move))
+            self._sums[move, "names"] += bool(checks["unsupported_names"].get(move))
+
+    def stats(self, failures: Iterable[Failure]) -> Stats:
+        """Return the statistics of what was added, and of these failures."""
+        failed = Counter(failure.error_type for failure in failures)
+        return _stats(
+            self._framework,
+            papers=self._facets.total() + failed.total(),
+            models=self._models,
+            facets=self._facets,
+            sums=self._sums,
+            failures=failed,
+        )
 
 
 _Facets = tuple[str, int | None, frozenset[str]]

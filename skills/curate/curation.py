@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call, Result
-from harness.errors import ModelUnavailable
+from harness.errors import HarnessError, ModelUnavailable
 from harness.models.pool import ServedModel
 from harness.runs.grammar import as_path
-from harness.runs.jobs import Tally
 from harness.runs.process_lock import job_lock
 from skills.corpus.db import runs
 from skills.corpus.db.connection import default_path, locks, open_corpus
@@ -54,14 +53,12 @@ def curate(call: Call, framework: Framework) -> Result:
             source = _source(call, table, db, framework)
             good = [(item.paper, item.moves) for item in source.items if not item.findings]
             known_bad = tuple(probes.make(good, framework, options.probes, SEED))
-        curation = Curation(call, framework, own_panel, source, known_bad, path)
+        curation = Curation(call, framework, own_panel, source, known_bad, db, path)
         job = f"the curation of {source.path.resolve() if source.path else source.name}"
         with job_lock(locks(path), job):
             if all(item.findings for item in source.items):
-                return curation.decide_by_gates(db)
-            return call.models.run(
-                "judge", lambda model: curation.judge_by(model, db), slots=options.workers
-            )
+                return curation.decide_by_gates()
+            return call.models.run("judge", curation.judge_by, slots=options.workers)
 
 
 def _source(call: Call, table: Path | None, db: Database, framework: Framework) -> Input:
@@ -74,16 +71,21 @@ def _source(call: Call, table: Path | None, db: Database, framework: Framework) 
 
 @dataclass(frozen=True, slots=True)
 class Curation:
-    """One run of /curate."""
+    """One run of /curate.
+
+    Attributes:
+        path: the corpus database that `db` is connected to.
+    """
 
     call: Call
     framework: Framework
     panel: Panel
     source: Input
     probes: tuple[Item, ...]
+    db: Database
     path: Path
 
-    def decide_by_gates(self, db: Database) -> Result:
+    def decide_by_gates(self) -> Result:
         """Report an input that the gates reject completely; no model is loaded.
 
         Raises:
@@ -94,63 +96,61 @@ class Curation:
         if options.calibrate:
             calibration.calibrate((), 0, options.reject_rate, options.min_votes)
         run_id = 0
-        with runs.recorded(db, lambda: run_id):
-            run_id = self._start(db)
+        with runs.recorded(self.db, lambda: run_id):
+            run_id = self._start(None)
             self.call.screen.notice(
                 f"{self.source.name}: {len(self.source.items):,} annotations, all rejected by the "
                 "gates: nothing is left to judge, and no model is loaded"
             )
             criteria = Criteria(self.panel.thresholds, options.min_votes)
             found = [decide(item, None, criteria) for item in self.source.items]
-            return self._finish(db, run_id, None, criteria, found, None, started)
+            return self._finish(run_id, None, criteria, found, None, started)
 
-    def judge_by(self, model: ServedModel, db: Database) -> Result:
+    def judge_by(self, model: ServedModel) -> Result:
         """Judge the input by a model, and report.
 
         Raises:
             ModelUnavailable: the model went away before it had judged anything.
         """
-        judge = Judge(self.panel, model, self.framework, self._form(model, db))
-        ballots = Ballots(db, judge)
+        judge = Judge(self.panel, model, self.framework, self._form(model))
+        ballots = Ballots(self.db, judge)
         job = CurateJob(self.call, self.source, self.probes, ballots)
-        with self.call.cancel.on_signals(), runs.recorded(db, lambda: ballots.run_id or 0):
-            ballots.run_id = self._start(db, judge)
+        with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: ballots.run_id):
+            ballots.run_id = self._start(judge)
             started = time.monotonic()
             tally = job.run()
             if isinstance(tally.stopped, ModelUnavailable) and not tally.done:
                 raise tally.stopped
-            criteria = self._criteria(job, tally)
+            criteria = self._criteria(job, is_complete=tally.stopped is None)
             found = job.verdicts(criteria)
             if self.call.options.explain and tally.stopped is None:
                 tally = job.explain(found)
                 found = job.verdicts(criteria)
-            return self._finish(db, ballots.run_id, judge, criteria, found, tally.stopped, started)
+            return self._finish(ballots.run_id, judge, criteria, found, tally.stopped, started)
 
-    def _form(self, model: ServedModel, db: Database) -> VoteForm:
+    def _form(self, model: ServedModel) -> VoteForm:
         """Return how the judge votes: measured once, then stored."""
-        known = judges.load_form(db, model, self.panel)
-        if known is not None:
+        if known := judges.load_form(self.db, model, self.panel):
             return known
         passed = [item for item in self.source.items if not item.findings]
         with self.call.screen.progress("measuring how the judge votes"):
             form = choose_form(self.panel, model, self.framework, passed)
-        return judges.save_form(db, model, self.panel, form) if form.is_settled else form
+        return judges.save_form(self.db, model, self.panel, form) if form.is_settled else form
 
-    def _start(self, db: Database, judge: Judge | None = None) -> int:
+    def _start(self, judge: Judge | None) -> int:
+        name = ""
         settings: dict[str, Any] = {
             "framework": self.framework.digest,
             "panel": self.panel.digest,
             "min_votes": self.call.options.min_votes,
         }
-        name = ""
         if judge is not None:
             model = judge.model
             name, served = model.resolution.resolved, model.resolution.chosen.serve.label
-            before = judges.previous_judge(db, self.source.name)
-            if before is not None and before.judge != judges.judge_id(model):
+            if before := judges.other_judge(self.db, self.source.name, model):
                 self.call.screen.notice(
-                    f"{self.source.name} was judged by {before.model} ({before.served}) before; "
-                    f"{name} ({served}) is another judge, whose votes are all requested anew"
+                    f"{self.source.name} was judged by {before} before; {name} ({served}) is "
+                    "another judge, whose votes are all requested anew"
                 )
             settings |= {
                 "judge": judges.judge_id(model),
@@ -158,53 +158,41 @@ class Curation:
                 "served": served,
                 "slots": model.slots,
             }
-        return runs.start(
-            db, skill="curate", source=self.source.name, model=name, settings=settings
-        )
+        source = self.source.name
+        return runs.start(self.db, skill="curate", source=source, model=name, settings=settings)
 
     def _finish(
         self,
-        db: Database,
         run_id: int,
         judge: Judge | None,
         criteria: Criteria,
         found: list[Verdict],
-        stopped: Any,
+        stopped: HarnessError | None,
         started: float,
     ) -> Result:
         of_input = len(self.source.items)
-        run = Run(
-            self.source,
-            self.framework,
-            self.panel,
-            judge,
-            criteria,
-            found[:of_input],
-            found[of_input:],
-        )
-        context = results.RunContext(self.call, db, self.path, run_id)
+        own, bad = found[:of_input], found[of_input:]
+        run = Run(self.source, self.framework, self.panel, judge, criteria, own, bad)
+        context = results.RunContext(self.call, self.db, self.path, run_id)
         return results.finish(context, run, stopped, time.monotonic() - started)
 
-    def _criteria(self, job: CurateJob, tally: Tally) -> Criteria:
+    def _criteria(self, job: CurateJob, *, is_complete: bool) -> Criteria:
         """Return the criteria: calibrated now or in an earlier run, or the defaults."""
-        options, db = self.call.options, job.ballots.db
-        criteria = judges.load_criteria(db, job.judge, options.min_votes)
-        if not options.calibrate or tally.stopped is not None:
+        options = self.call.options
+        criteria = judges.load_criteria(self.db, job.judge, options.min_votes)
+        if not options.calibrate or not is_complete:
             return criteria
         of_input = job.verdicts(criteria)[: len(self.source.items)]
         scores = [verdict.scores for verdict in of_input if verdict.scores]
         gated = sum(bool(item.findings) for item in self.source.items)
         found = calibration.calibrate(scores, gated, options.reject_rate, options.min_votes)
-        criteria = Criteria(
-            found.thresholds,
-            options.min_votes,
-            {
-                "input": self.source.name,
-                "reject_rate": options.reject_rate,
-                "achieved": round(found.achieved, 4),
-                "annotations": len(scores) + gated,
-                "why": found.why,
-            },
-        )
-        judges.save_criteria(db, job.judge, criteria)
+        calibrated = {
+            "input": self.source.name,
+            "reject_rate": options.reject_rate,
+            "achieved": round(found.achieved, 4),
+            "annotations": len(scores) + gated,
+            "why": found.why,
+        }
+        criteria = Criteria(found.thresholds, options.min_votes, calibrated)
+        judges.save_criteria(self.db, job.judge, criteria)
         return criteria

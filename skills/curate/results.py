@@ -17,9 +17,9 @@ from skills.corpus.db.connection import open_corpus
 from skills.corpus.records import Annotated
 from skills.curate import building
 from skills.curate.inputs import items
-from skills.curate.page.document import write_html
 from skills.curate.report import files, notes, summary
 from skills.curate.report import text as report
+from skills.curate.report.page import write_html
 from skills.curate.report.summary import Run
 from skills.curate.store.ballots import save_verdicts
 
@@ -77,9 +77,7 @@ def finish(context: RunContext, run: Run, stopped: HarnessError | None, seconds:
         companions={
             "rejected": lambda file: files.write_rejected(file, run),
             "log": lambda file: files.write_log(file, run, summed),
-            "report": lambda file: write_html(
-                file, summed, [*run.verdicts, *run.probes], run.framework, run.panel
-            ),
+            "report": lambda file: write_html(file, run, summed),
             **dataset,
         },
         summary=summed,

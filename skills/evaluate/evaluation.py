@@ -12,11 +12,11 @@ from harness.runs.process_lock import job_lock
 from harness.support.optional_deps import require
 from skills.corpus.db.connection import default_path, locks, open_corpus
 from skills.corpus.tables.columns import Columns
-from skills.evaluate import comparison, inputs, page
+from skills.evaluate import comparison, inputs
 from skills.evaluate.annotators import FINDINGS, Annotator
 from skills.evaluate.inputs import Subject
 from skills.evaluate.metrics import labels
-from skills.evaluate.report import plot
+from skills.evaluate.report import page, plot
 from skills.evaluate.report import text as report
 from skills.evaluate.running import Runner, models_of
 from skills.nanda.framework import Framework
@@ -42,10 +42,12 @@ def evaluate(call: Call, framework: Framework) -> Result:
         text,
         data=found,
         renderers={
-            ".html": lambda: page.as_html(found, subject),
             ".json": lambda: json.dumps(found, ensure_ascii=False, indent=2) + "\n",
         },
-        writers={".png": lambda file: plot.draw(found, file)},
+        writers={
+            ".html": lambda file: page.write_html(file, found, subject),
+            ".png": lambda file: plot.draw(found, file),
+        },
         summary=found,
         exit_code=1 if _broken(models) else 0,
     )

@@ -48,20 +48,16 @@ def with_gold(path: Path, columns: Columns, framework: Framework, limit: int | N
         InputError: the table cannot be used, lacks a move's column, or an abstract is too long, or
             a move empty or too long, naming row and column.
     """
-    source = sources.from_table(path, columns, limit)
-    table = open_table(path, columns, moves=framework.names, limit=source.rows)
-    gold: dict[tuple[str, str], Moves] = {}
-    places: dict[tuple[str, str], str] = {}
+    table = open_table(path, columns, moves=framework.names, limit=limit)
     table.require_moves()
-    for row in table.rows():
-        if row.paper.abstract and not row.repeat:
-            identity = row.paper.id, row.paper.sha256
-            gold[identity] = row.valid_moves(framework)
-            places[identity] = row.where
-    papers = source.papers
-    for paper in papers:
-        _check(paper, places[paper.id, paper.sha256], framework)
-    return Subject(source, papers, [gold[paper.id, paper.sha256] for paper in papers])
+    rows = list(table.rows())
+    source = sources.from_rows(table, rows)
+    by_paper = {(row.paper.id, row.paper.sha256): row for row in reversed(rows)}
+    annotated = [by_paper[paper.id, paper.sha256] for paper in source.papers]
+    gold = [row.valid_moves(framework) for row in annotated]
+    for row in annotated:
+        _check(row.paper, row.where, framework)
+    return Subject(source, source.papers, gold)
 
 
 def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:

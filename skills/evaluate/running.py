@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.api.skill import Call
 from harness.errors import ModelUnavailable, UsageError
 from harness.models.pool import Choice, Models, ServedModel
-from harness.models.registry import candidates, resolve
+from harness.models.resolution import candidates, resolve
 from skills.annotate.table import sources
 from skills.annotate.table.job import PlannedRow
 from skills.annotate.table.result import finish

@@ -1,1 +1,1 @@
-"""From annotations to a model: the training data, and what is made of it."""
+"""The skill /finetune: training data, training, export and registration of a model."""

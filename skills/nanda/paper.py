@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from skills.nanda.arxiv_id import ID as ARXIV_ID
 from skills.nanda.text import flatten
 
 IdField = Literal["arxiv_id", "paper_id", "id"]
@@ -52,6 +53,11 @@ class Paper:
         """The year of `published`."""
         digits = self.published[:4]
         return int(digits) if len(digits) == 4 and digits.isdecimal() else None
+
+    @property
+    def is_arxiv(self) -> bool:
+        """True if the id is an arXiv id."""
+        return self.id_field == "arxiv_id" and bool(re.fullmatch(ARXIV_ID, self.id, re.IGNORECASE))
 
 
 def iso_date(published: str) -> str:

@@ -37,15 +37,15 @@ def a_browser() -> Iterator[Browser]:
 
 @contextmanager
 def watched(browser: Browser, viewport: ViewportSize) -> Iterator[Page]:
-    """A page that may ask nothing of a network and say nothing on the console."""
+    """Open a page; check that it requests nothing and logs nothing to the console."""
     opened = browser.new_page(viewport=viewport)
     opened.set_default_timeout(5000)
-    asked: list[str] = []
-    said: list[str] = []
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
+    requested: list[str] = []
+    logged: list[str] = []
+    opened.on("request", lambda request: requested.append(request.url))
+    opened.on("console", lambda message: logged.append(message.text))
+    opened.on("pageerror", lambda error: logged.append(str(error)))
     yield opened
     opened.close()
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    assert said == []
+    assert [url for url in requested if not url.startswith(("file:", "data:"))] == []
+    assert logged == []

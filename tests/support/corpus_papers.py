@@ -1,4 +1,4 @@
-"""Annotated papers for the tests of the corpus: invented, checked, with a key that verifies."""
+"""Invented annotated papers for the tests of the corpus, with checks and valid keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from skills.nanda.paper import IdField, Paper
 
 
 def paper(number: int, abstract: str = "", id_field: IdField = "arxiv_id", **known: str) -> Paper:
-    """Paper `number` of 2024, in cs.CL and cs.IR unless said otherwise."""
+    """Return paper `number` of 2024, by default in cs.CL and cs.IR."""
     known = {"title": f"Paper {number}", "published": "2024-05-17", **known}
     known.setdefault("categories", "cs.CL, cs.IR")
     given = abstract or f"We test ledger {number}. It finds faults in plans. It needs no oracle."
@@ -26,7 +26,7 @@ def paper(number: int, abstract: str = "", id_field: IdField = "arxiv_id", **kno
 def annotated(
     of: Paper, model: str = "annotator", framework: Framework | None = None, **moves: str
 ) -> Annotated:
-    """Its annotation: the given moves, and a sentence for each of the others."""
+    """Return an annotation with the given moves, and a sentence for each of the others."""
     framework = framework or nanda()
     texts = {name: moves.get(name, f"Something about the {name}.") for name in framework.names}
     provenance: dict[str, Any] = {
@@ -63,7 +63,7 @@ def annotated(
 
 
 def corpus_of(path: Path, items: Iterable[Annotated]) -> Path:
-    """Write them into the corpus at `path`, which is made if need be."""
+    """Write annotations to the corpus at `path`, which is created if needed."""
     with open_corpus(path) as db:
         for item in items:
             store.save(db, item, nanda())

@@ -4,23 +4,22 @@ and no model."""
 from __future__ import annotations
 
 import io
-import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from html.parser import HTMLParser
 from typing import Any
 
 from curate_desk import NAMES, PANEL, item, moves
+from page_elements import Elements
 
 from harness.models.pool import ServedModel
 from harness.testing import FakeModel, fake_models
 from skills.curate.curator import Judge, Vote
 from skills.curate.inputs import gates, probes
 from skills.curate.inputs.items import Input, Item
-from skills.curate.page.document import write_html
 from skills.curate.panel.panel import Panel
 from skills.curate.panel.vote_mode import VoteForm
 from skills.curate.report import summary
+from skills.curate.report.page import write_html
 from skills.curate.report.summary import Run
 from skills.curate.store import verdicts
 from skills.curate.store.verdicts import Ballot, Criteria, Refused, Verdict
@@ -102,11 +101,13 @@ def a_run(
     bar: Criteria = BAR,
     form: VoteForm = FORM,
     panel: Panel = PANEL,
+    framework: Framework | None = None,
     name: str = "data/agent.csv",
 ) -> Run:
     items = tuple(one.item for one in own)
     source = Input(name, items, "arxiv_id", len(items) + 2, {"no abstract": 2})
-    return Run(source, nanda(), panel, Judge(panel, served(), nanda(), form), bar, own, bad)
+    framework = framework or nanda()
+    return Run(source, framework, panel, Judge(panel, served(), framework, form), bar, own, bad)
 
 
 def summed(run: Run, *notes: str) -> dict[str, Any]:
@@ -121,70 +122,10 @@ def summed(run: Run, *notes: str) -> dict[str, Any]:
     }
 
 
-def written(
-    run: Run, facts: Mapping[str, Any] | None = None, framework: Framework | None = None
-) -> bytes:
+def written(run: Run, facts: Mapping[str, Any] | None = None) -> bytes:
     file = io.BytesIO()
-    everyone = [*run.verdicts, *run.probes]
-    write_html(file, facts or summed(run), everyone, framework or nanda(), run.panel)
+    write_html(file, run, facts or summed(run))
     return file.getvalue()
-
-
-class Elements(HTMLParser):
-    """The elements of a page: tables by their caption, facts by their name, data by its id."""
-
-    def __init__(self, page: bytes) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.tables: dict[str, list[list[str]]] = {}
-        self.facts: dict[str, str] = {}
-        self.texts: dict[str, str] = {}
-        self.policy = self.shown = ""
-        self._name = self._cell = ""
-        self._rows: list[list[str]] = []
-        self.feed(page.decode())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.tags.append(tag)
-        self.attributes += attrs
-        if given.get("http-equiv") == "Content-Security-Policy":
-            self.policy = given["content"] or ""
-        if tag in ("script", "style", "title"):
-            self._name = given.get("id") or tag
-        if tag in ("td", "th", "dt", "dd", "caption"):
-            self._cell = ""
-        if tag == "table":
-            self._rows = []
-        if tag == "tr":
-            self._rows.append([])
-
-    def handle_endtag(self, tag: str) -> None:
-        self._name = ""
-        if tag in ("td", "th"):
-            self._rows[-1].append(self._cell)
-        elif tag == "caption":
-            self.tables[self._cell] = self._rows
-        elif tag == "dt":
-            self._term = self._cell
-        elif tag == "dd":
-            self.facts[self._term] = self._cell
-
-    def handle_data(self, data: str) -> None:
-        self._cell += data
-        if self._name:
-            self.texts[self._name] = self.texts.get(self._name, "") + data
-        else:
-            self.shown += data
-
-    def data(self, name: str) -> Any:
-        return json.loads(self.texts[name])
-
-    def table(self, caption: str) -> dict[str, dict[str, str]]:
-        """The rows of a table by their first cell, each by the heads of its columns."""
-        head, *rows = self.tables[caption]
-        return {row[0]: dict(zip(head, row, strict=True)) for row in rows}
 
 
 OWN = mixed()

@@ -1,7 +1,7 @@
-"""The whole of /finetune on SmolLM2-135M: rows that are soon learnt, and the lines of a run.
+"""A complete /finetune run with SmolLM2-135M on rows that are learnt quickly.
 
-What is learnt is always the same short annotation, so that a few steps are enough to have it said
-without any grammar; the abstracts are invented.
+All rows have the same short annotation, so that a few steps are enough to generate it without a
+grammar; the abstracts are invented.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ABSTRACT = (
     "drift shows who was right about it. Clocks are everywhere, and few are looked at while they "
     "run; of those that are, most are right."
 )
-"""A paper that is none of the rows."""
+"""A paper that is not in the rows."""
 DEV_ROWS, BATCH, EPOCHS = 2, 2, 2
 STEPS = EPOCHS * math.ceil((len(THINGS) * len(FAULTS) - DEV_ROWS) / BATCH)
 OPTIONS = (
@@ -58,21 +58,21 @@ OPTIONS = (
     "--set training.log_steps=1 --set training.keep=1 --set export.num_predict=160"
 )
 NOBODY = "http://127.0.0.1:9"
-"""Where no Ollama answers."""
+"""An address without an Ollama server."""
 SCRIPT = CODE_ROOT / "skills" / "finetune" / "finetune_annotate.py"
 
 
 def as_learnt(record: Mapping[str, Any]) -> int:
-    """How many moves of an annotation are to the letter what all rows say, which nobody else says.
+    """Return how many moves of an annotation equal those of the rows.
 
-    Of all eight that is too much to ask: other processors round otherwise.
+    Not all eight have to: results differ in rounding between processors.
     """
-    return sum(record[name] == said for name, said in LEARNT.items() if said != "Not stated.")
+    return sum(record[name] == text for name, text in LEARNT.items() if text != "Not stated.")
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch computes in one: several wait for each other where the cores are busy."""
+    """Limit torch to one thread: several wait for each other on busy cores."""
     import torch
 
     before = torch.get_num_threads()
@@ -85,7 +85,7 @@ def one_thread() -> Iterator[None]:
 
 @dataclass
 class Chain:
-    """A user with folders of their own, but for the cache, where the base is unpacked already."""
+    """A user with separate folders, except for the cache, which has the unpacked base."""
 
     folder: Path
     app: App = field(init=False)
@@ -112,34 +112,34 @@ class Chain:
         return file_of(self.app.settings.user_registry, "nanda-annotator")
 
     def run(self, line: str) -> tuple[Outcome, str]:
-        """Dispatch a line; what came of it, and what it said on stderr."""
+        """Dispatch a line; return its outcome and its messages."""
         self.app.screen.err = io.StringIO()
         outcome = self.app.dispatch(line)
         return outcome, self.app.screen.err.getvalue()
 
     def stages(self, line: str) -> tuple[dict[str, Any], str]:
-        """Dispatch a run of stages; their facts, and what it said."""
-        outcome, said = self.run(line)
-        assert outcome.result.code == 0, said
+        """Dispatch a line that performs stages; return their facts and the messages."""
+        outcome, messages = self.run(line)
+        assert outcome.result.code == 0, messages
         found: dict[str, Any] = outcome.result.data["stages"]
-        return found, said
+        return found, messages
 
     def steps(self) -> list[int]:
-        """The steps that metrics.jsonl has a loss of."""
+        """Return the steps with a loss in metrics.jsonl."""
         return [line["step"] for line in Metrics(self.out / METRICS).read() if "loss" in line]
 
     def manifest(self, stage: str) -> dict[str, Any]:
-        """The entry of a stage in the folder's manifest."""
+        """Return the entry of a stage in the manifest."""
         entry: dict[str, Any] = json.loads((self.out / MANIFEST).read_text())["stages"][stage]
         return entry
 
     @property
     def begin(self) -> str:
-        """The line that begins the run."""
+        """The line that starts the run."""
         return f'/finetune "{self.data}" --dev "{self.dev}" {OPTIONS} --out "{self.out}"'
 
     def make_data(self) -> None:
-        """The data set and the rows that measure, by /finetune dataset."""
+        """Write the data set and the dev rows with /finetune dataset."""
         rows = [_row(thing, fault) for thing in THINGS for fault in FAULTS]
         for path, some in ((self.dev, rows[:DEV_ROWS]), (self.data, rows[DEV_ROWS:])):
             table = path.with_suffix(".csv")
@@ -147,16 +147,16 @@ class Chain:
                 writer = csv.DictWriter(file, [*rows[0]])
                 writer.writeheader()
                 writer.writerows(some)
-            # They are much alike, and each is a paper of its own here.
+            # The abstracts are similar, but each counts as a separate paper here.
             outcome, _ = self.run(
                 f'/finetune dataset --gold "{table}" --max-similarity 1 save to "{path}"'
             )
             assert outcome.result.summary["rows"] == len(some)
 
     def kill_at(self, checkpoint: str, seconds: float = 300) -> str:
-        """Train by the lesson's command in a process of its own, and kill that once it has saved.
+        """Train with the lesson's script in another process, and kill it after a checkpoint.
 
-        Returns: what the process said.
+        Returns: the output of the process.
         """
         words = [str(self.data), "--dev", str(self.dev), "--out", str(self.out), *OPTIONS.split()]
         own = self.app.settings
@@ -192,7 +192,7 @@ class Chain:
 
 
 def _row(thing: str, fault: str) -> dict[str, str]:
-    """An annotated paper."""
+    """Return an annotated paper."""
     abstract = (
         f"We look at {thing} that fail by {fault}. A ledger of {thing} records what they do, and a "
         f"study of {fault} shows who was right about it."

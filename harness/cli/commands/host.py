@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Protocol
 
 from harness.chat.skill import Chat
-from harness.errors import UnknownSkill
 from harness.models.pool import ModelPool
 from harness.plugins.catalogue import Catalogue
 from harness.runs.run_log import RunLog
@@ -34,9 +33,6 @@ class Host(Protocol):
 
     def enable(self, name: str) -> None:
         """Undo `disable`."""
-
-    def unknown(self, name: str) -> UnknownSkill:
-        """The error for a name that no skill has, which may be disabled."""
 
     def names(self) -> frozenset[str]:
         """The names that plugins and skills have, as far as can be told without importing any."""

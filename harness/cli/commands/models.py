@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.cli.commands.host import Host
-from harness.models.registry import Candidate
+from harness.models.resolution import Candidate
 from harness.terminal.tables import table
 
 

@@ -28,7 +28,7 @@ class Help(Skill):
             commands = [{"name": f.name, "summary": f.summary} for f in found.values()]
             return Result(help_texts.overview(found.values()), {"commands": commands})
         if name not in found:
-            raise self._host.unknown(name)
+            raise self._host.catalogue.unknown(name)
         skill = found[name].skill
         formats = list(self._host.catalogue.formats_for(skill))
         data = {

@@ -113,7 +113,8 @@ class ArxivApi:
             filter_fn=_has_papers,
         )
         session.cache.delete(expired=True)
-        session.mount(self.url, _Adapter(self))
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, _Adapter(self))
         return session
 
     def check(self, response: requests.Response) -> None:

@@ -1,4 +1,4 @@
-"""Papers that share a term, put together under it: no model, and the same groups every time."""
+"""Group papers by the terms they share, without a model and deterministically."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from skills.nanda.text import STOP_WORDS, WORD, content_words, stem
 
 FEWEST = 6
-"""Papers from which on groups help more than they scatter."""
+"""The minimum number of papers that are grouped."""
 _MANY_TIMES = {1: 3, 2: 2}
-"""How often a term of one or two words must occur in title and abstract to be what a paper is
-about, where it stands in the claim but not in the title."""
+"""How often a term of one or two words must occur in the abstract to be a subject of the paper, if
+it occurs in the claim but not in the title."""
 
 _GENERIC_WORDS = """
     ability accuracy achieve advance agent agentic ai aim analysis application approach area
@@ -37,8 +37,8 @@ _GENERIC_WORDS = """
     world
 """
 _GENERIC = frozenset(map(stem, _GENERIC_WORDS.split()))
-"""Stems of what stands in abstracts of any subject. Taken from the words that both gold_train.csv
-and csabstruct_dev.jsonl have in more than a few of a hundred abstracts."""
+"""Stems of words that occur in abstracts on any subject: those in more than a few percent of the
+abstracts of both gold_train.csv and csabstruct_dev.jsonl."""
 
 _INNER_CAPITAL = re.compile(r"[^\W\d_][A-Z]")
 
@@ -47,7 +47,7 @@ Term = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The texts of a paper in which terms are looked for."""
+    """The texts of a paper that are searched for terms."""
 
     title: str
     claim: str
@@ -56,34 +56,34 @@ class Wording:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Papers, by their place in the input, and the term they share; "" where they share none."""
+    """Papers by their index in the input, and the term they share ("" for the other papers)."""
 
     term: str
     members: tuple[int, ...]
 
 
 def grouped(topic: str, papers: Sequence[Wording]) -> list[Group]:
-    """The papers in groups, larger ones first and those that share nothing last.
+    """Return the papers in groups, larger ones first, and those without a group last.
 
-    Greedy: the term that most of the papers left are about takes them, until no two of them share
-    one. Words of the topic, which all papers share, and words of any subject make no group, nor
-    does what more than half of the papers are about.
+    Greedy: the term that most of the remaining papers share becomes a group, until no two papers
+    share one. Words of the topic, generic words, and terms of more than half of the papers are not
+    used.
 
-    Returns: nothing where fewer than half of the papers find a group, or all the same one.
+    Returns: nothing if fewer than half of the papers have a group, or all have the same one.
     """
-    about = [_terms(paper) for paper in papers] if len(papers) >= FEWEST else []
+    subjects = [_terms(paper) for paper in papers] if len(papers) >= FEWEST else []
     known = _GENERIC | set(content_words(topic))
-    common = Counter(term for terms in about for term in terms)
+    common = Counter(term for terms in subjects for term in terms)
     usable = {
         term
         for term, count in common.items()
         if 2 <= count <= len(papers) // 2 and term[0] not in _GENERIC and not known.issuperset(term)
     }
     groups: list[Group] = []
-    left = set(range(len(about)))
-    while best := _largest(about, left, usable):
-        members = tuple(i for i in sorted(left) if best in about[i])
-        groups.append(Group(_as_written([about[i][best] for i in members]), members))
+    left = set(range(len(subjects)))
+    while best := _largest(subjects, left, usable):
+        members = tuple(i for i in sorted(left) if best in subjects[i])
+        groups.append(Group(_spelling([subjects[i][best] for i in members]), members))
         left -= set(members)
     if len(groups) < 2 or 2 * len(left) > len(papers):
         return []
@@ -91,18 +91,20 @@ def grouped(topic: str, papers: Sequence[Wording]) -> list[Group]:
     return [*groups, *([Group("", tuple(sorted(left)))] if left else [])]
 
 
-def _largest(about: Sequence[Mapping[Term, str]], left: set[int], usable: set[Term]) -> Term | None:
-    """The term that most of the papers left share; of equal ones a longer one, then by alphabet."""
+def _largest(
+    subjects: Sequence[Mapping[Term, str]], left: set[int], usable: set[Term]
+) -> Term | None:
+    """The term that most of the remaining papers share; the longer one of two, then by alphabet."""
     sharing: dict[Term, int] = defaultdict(int)
     for i in left:
-        for term in about[i].keys() & usable:
+        for term in subjects[i].keys() & usable:
             sharing[term] += 1
     candidates = [(-count, -len(term), term) for term, count in sharing.items() if count >= 2]
     return min(candidates)[2] if candidates else None
 
 
 def _terms(paper: Wording) -> dict[Term, str]:
-    """What a paper is about, each term with how it is written."""
+    """The subjects of a paper: each term, and how it is written."""
     title, claim, abstract = map(_occurrences, (paper.title, paper.claim, paper.abstract))
     found = {}
     for term in {**title, **claim}:
@@ -113,9 +115,9 @@ def _terms(paper: Wording) -> dict[Term, str]:
 
 
 def _occurrences(text: str) -> dict[Term, list[str]]:
-    """Words and pairs of neighbouring words, by their stems; all places where each stands.
+    """Words and pairs of adjacent words by their stems, with all their spellings.
 
-    A word joined to another by a hyphen counts only within its pair: "multi" is no term.
+    A word joined to another by a hyphen counts only within its pair: "multi" is not a term.
     """
     found: dict[Term, list[str]] = defaultdict(list)
     for term, written in _terms_in(text):
@@ -138,7 +140,7 @@ def _terms_in(text: str) -> Iterator[tuple[Term, str]]:
         previous = stemmed, start, end
 
 
-def _as_written(written: Sequence[str]) -> str:
-    """The most frequent way to write a term, of equal ones the first: "LoRA", "multi-agent"."""
+def _spelling(written: Sequence[str]) -> str:
+    """The most frequent spelling of a term, or the first one: "LoRA", "multi-agent"."""
     kept = (word if _INNER_CAPITAL.search(word) else word.casefold() for word in written)
     return Counter(kept).most_common(1)[0][0]

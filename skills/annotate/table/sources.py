@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import InputError
 from skills.annotate.papers import FEWEST_WORDS
-from skills.corpus.tables.reader import Columns, open_table
+from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
 from skills.nanda.paper import Paper
 
 _REASONS = ("no abstract", f"fewer than {FEWEST_WORDS} words", "repeats an earlier row")
@@ -46,10 +46,15 @@ def from_table(path: Path, columns: Columns, limit: int | None) -> Source:
         InputError: the table cannot be read, or no paper is left.
     """
     table = open_table(path, columns, limit=limit)
+    return from_rows(table, table.rows())
+
+
+def from_rows(table: Table, table_rows: Iterable[TableRow]) -> Source:
+    """Return the papers of a table's rows, as `from_table` does."""
     counts = dict.fromkeys(_REASONS, 0)
     papers: list[Paper] = []
     rows, id_field = 0, "id"
-    for rows, row in enumerate(table.rows(), start=1):
+    for rows, row in enumerate(table_rows, start=1):
         id_field = row.paper.id_field if rows == 1 else id_field
         if reason := _reason_to_leave_out(row.paper, repeat=row.repeat):
             counts[reason] += 1
@@ -57,10 +62,12 @@ def from_table(path: Path, columns: Columns, limit: int | None) -> Source:
             papers.append(row.paper)
     if not papers:
         raise InputError(
-            "no row has an abstract" if rows else "has no rows below its header", where=str(path)
+            "no row has an abstract" if rows else "has no rows below its header",
+            where=str(table.path),
         )
     filtered = {reason: count for reason, count in counts.items() if count}
-    return Source(str(path), papers, table.id_column or id_field, rows, filtered, path)
+    id_column = table.id_column or id_field
+    return Source(str(table.path), papers, id_column, rows, filtered, table.path)
 
 
 def from_papers(topic: str, papers: Sequence[Paper]) -> Source:

@@ -213,18 +213,20 @@ def _meaning_turned(draft: Draft) -> str:
     return f"{move}: {found.group()!r} became {opposite!r}"
 
 
-KINDS = ("other-paper", "number-changed", "move-emptied", "copied", "padded")
-SUBTLE = ("moves-swapped", "number-misplaced", "meaning-turned")
-MAKERS: Mapping[str, Maker] = {
+PLAIN_MAKERS: Mapping[str, Maker] = {
     "other-paper": _other_paper,
     "number-changed": _number_changed,
     "move-emptied": _move_emptied,
     "copied": _copied,
     "padded": _padded,
+}
+SUBTLE_MAKERS: Mapping[str, Maker] = {
     "moves-swapped": _moves_swapped,
     "number-misplaced": _number_misplaced,
     "meaning-turned": _meaning_turned,
 }
+MAKERS = {**PLAIN_MAKERS, **SUBTLE_MAKERS}
+KINDS, SUBTLE = tuple(PLAIN_MAKERS), tuple(SUBTLE_MAKERS)
 
 
 def _item(draft: Draft) -> Item | None:

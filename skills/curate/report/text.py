@@ -65,12 +65,13 @@ def _outcome(summary: Mapping[str, Any]) -> Iterator[str]:
         yield "judge: none was needed, since the gates left nothing to judge"
         return
     yield (
-        f"judge: {judge['model']} ({judge['served']}), {_form(judge['form'])}; "
+        f"judge: {judge['model']} ({judge['served']}), {form_text(judge['form'])}; "
         f"{judge['min_votes']} of {len(judge['thresholds'])} votes keep"
     )
 
 
-def _form(form: Mapping[str, Any]) -> str:
+def form_text(form: Mapping[str, Any]) -> str:
+    """Return how the votes were given, such as "votes as JSON"."""
     if form["kind"] == "json":
         return "votes as JSON"
     after = f"after {form['prefill']!r}" if form["prefill"] else "at once"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,10 +77,10 @@ def _remarks(papers: Candidates, log: ReviewLog) -> Iterator[str]:
 
 def _result(call: Call, done: Review, path: Path) -> Result:
     counts, log, papers = done.counts(), done.log, done.papers
-    edited = f" ({counts.edited} edited)" if counts.edited else ""
-    parts = [f"{counts.accepted} accepted{edited}", f"{counts.rejected} rejected"]
-    parts += [f"{counts.in_gold} in gold before"] * bool(counts.in_gold)
-    parts += [f"{counts.to_do} to do"]
+    edited = f" ({counts['edited']} edited)" if counts["edited"] else ""
+    parts = [f"{counts['accepted']} accepted{edited}", f"{counts['rejected']} rejected"]
+    parts += [f"{counts['in_gold']} in gold before"] * bool(counts["in_gold"])
+    parts += [f"{counts['to_do']} to do"]
     parts += [f"{len(papers.lost)} without an abstract"] * bool(papers.lost)
     rows = len(log.gold.rows)
     text = f"{', '.join(parts)}; {log.gold.target} has {rows} {'row' if rows == 1 else 'rows'}"
@@ -92,7 +91,7 @@ def _result(call: Call, done: Review, path: Path) -> Result:
         "gold": str(log.gold.target),
         "journal": str(log.journal),
         "papers": len(papers.items),
-        **dataclasses.asdict(counts),
+        **counts,
         "gold_rows": rows,
         "lost": list(papers.lost),
         "without_moves": papers.without_moves,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,6 +16,7 @@ from skills.curate.review.log import Decision, ReviewLog
 from skills.curate.review.screen import Terminal, View, faults
 from skills.nanda.framework import Framework, Move
 
+COUNTS = ("accepted", "edited", "rejected", "in_gold", "to_do")
 KEYS = "a accept  e edit  r reject  s skip  u undo  q quit  ? help"
 HELP = """\
 a  accept: the paper becomes a row of the gold table
@@ -27,22 +29,6 @@ q  quit, as Ctrl-C and Ctrl-D do: the same command continues from here
 [1:Claim] after a sentence: the move comes from it, by the similarity of their
 words; "?" marks a weak similarity. "!" marks findings of the checks.
 """
-
-
-@dataclass(slots=True)
-class Counts:
-    """The progress of a review.
-
-    Attributes:
-        edited: accepted papers that were edited before.
-        in_gold: papers that the gold table has from elsewhere.
-    """
-
-    accepted: int = 0
-    edited: int = 0
-    rejected: int = 0
-    in_gold: int = 0
-    to_do: int = 0
 
 
 @dataclass(slots=True)
@@ -66,21 +52,26 @@ class Review:
         while not self.stop.is_set():
             at = self._end() if at == len(self.papers.items) else self._paper(at)
 
-    def counts(self) -> Counts:
-        """Count the decisions of the log."""
-        found = Counts()
-        for candidate in self.papers.items:
-            decision = self.log.decision(candidate)
-            if candidate.key in self.log.own:
-                found.in_gold += 1
-            elif decision is None:
-                found.to_do += 1
-            elif decision.what == "accept":
-                found.accepted += 1
-                found.edited += bool(decision.changed)
-            else:
-                found.rejected += 1
-        return found
+    def counts(self) -> dict[str, int]:
+        """Count the papers by decision.
+
+        Returns:
+            accepted, edited (accepted after an edit), rejected, in_gold (in the gold table from
+            elsewhere) and to_do.
+        """
+        found = Counter(map(self._status, self.papers.items))
+        found["accepted"] += found["edited"]
+        return {name: found[name] for name in COUNTS}
+
+    def _status(self, candidate: Candidate) -> str:
+        decision = self.log.decision(candidate)
+        if candidate.key in self.log.own:
+            return "in_gold"
+        if decision is None:
+            return "to_do"
+        if decision.what != "accept":
+            return "rejected"
+        return "edited" if decision.changed else "accepted"
 
     def _next(self, start: int) -> int:
         """Return the next undecided paper from `start`, then from the first, or their number."""
@@ -113,8 +104,8 @@ class Review:
     def _show(self, at: int) -> None:
         candidate, counts = self.papers.items[at], self.counts()
         parts = [f"{at + 1} of {len(self.papers.items)}"]
-        parts += [f"{counts.accepted} accepted", f"{counts.rejected} rejected"]
-        parts += [f"{counts.in_gold} in gold before"] * bool(counts.in_gold)
+        parts += [f"{counts['accepted']} accepted", f"{counts['rejected']} rejected"]
+        parts += [f"{counts['in_gold']} in gold before"] * bool(counts["in_gold"])
         parts += ["decided before, and changed since"] * self.log.was_decided(candidate)
         moves = self.log.moves(candidate)
         view = View(

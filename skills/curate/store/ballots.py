@@ -58,7 +58,7 @@ class Ballots:
 
     db: Database
     judge: Judge
-    run_id: int | None = None
+    run_id: int = 0
 
     def find(self, item: Item) -> Ballot | Refused | None:
         """Return the votes on an item, or why there are none; None if it was not judged yet."""
@@ -136,7 +136,7 @@ class Ballots:
         columns = {
             "key": key_of(item, self.judge),
             "annotation_id": known and known[0],
-            "run_id": self.run_id,
+            "run_id": self.run_id or None,
             "source_id": item.paper.id,
             "input_sha256": item.paper.sha256,
             "moves_sha256": item.moves_sha256,

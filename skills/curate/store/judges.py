@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.models.pool import ServedModel
@@ -25,22 +24,8 @@ def judge_id(model: ServedModel) -> str:
     return sha256_of(dict(model.digests) or f"{serve.backend}/{serve.where}")
 
 
-@dataclass(frozen=True, slots=True)
-class PreviousJudge:
-    """The judge of an earlier run.
-
-    Attributes:
-        judge: as returned by `judge_id`.
-        model, served: its name in the registry, and where it was served.
-    """
-
-    judge: str
-    model: str
-    served: str
-
-
-def previous_judge(db: Database, source: str) -> PreviousJudge | None:
-    """Return the judge of the last run on this input that had votes."""
+def other_judge(db: Database, source: str, model: ServedModel) -> str | None:
+    """Return the judge of the last run on this input that had votes, if it is not `model`."""
     row = one(
         db,
         "SELECT model, settings FROM runs WHERE skill = 'curate' AND input = ? AND ("
@@ -49,10 +34,10 @@ def previous_judge(db: Database, source: str) -> PreviousJudge | None:
         " ORDER BY id DESC LIMIT 1",
         [source],
     )
-    if row is None:
+    settings = json.loads(row["settings"]) if row else {}
+    if row is None or settings.get("judge", "") == judge_id(model):
         return None
-    settings = json.loads(row["settings"])
-    return PreviousJudge(settings.get("judge", ""), row["model"], settings["served"])
+    return f"{row['model']} ({settings['served']})"
 
 
 def load_form(db: Database, model: ServedModel, panel: Panel) -> VoteForm | None:

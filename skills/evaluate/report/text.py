@@ -1,4 +1,4 @@
-"""The comparison in words and tables, for a terminal."""
+"""The comparison as text and tables, for a terminal."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ NAMES = {
     "label_lift": "precision less prior",
     "false_fill": "false fill",
 }
-"""What a metric is called where there is room for more than its key."""
+"""Names of metrics in reports, if not their keys."""
 TOKENS = frozenset({"prompt_tokens", "completion_tokens"})
 FIRST = ("rouge_l", "placed", "valid", "valid_freely")
-"""Metrics that come first in the table of all moves."""
+"""Metrics at the top of the table of all moves."""
 BY_MOVE = (
     *("rouge_l", "kappa", "label_precision", "label_prior", "label_lift", "background"),
     *("abstention", "false_fill"),
 )
 """Metrics with a table by move."""
 DIFFERENCES = ("kappa", "label_precision", "background", "abstention", "false_fill")
-"""Metrics whose differences are told by move as well."""
+"""Metrics whose differences are shown by move as well."""
 LESS = {
     "overlap": "moves alike",
     "background": "background",
@@ -52,13 +52,15 @@ LESS = {
     "prompt_tokens": "tokens",
 }
 NEITHER = {"stated": "moves stated", "copied": "copied", "floor": "support by chance"}
-"""Metrics of which more is not better, in words."""
+"""Descriptive metrics, which are neither better nor worse."""
 OF_GOLD = ("stated", "support", "floor", "copied", "overlap")
-"""Metrics of the gold that those of a model are read beside."""
+"""Metrics of the gold itself, as a reference for those of the models."""
+
+Figure = Mapping[str, Any]
 
 
 def text(found: Mapping[str, Any]) -> str:
-    """All of `comparison.of_models` that fits a screen; --json has every figure."""
+    """Return the figures of `comparison.of_models` that fit a screen; --json has all."""
     blocks = ["\n".join(_head(found)), _overall(found)]
     blocks += [_gold(found["gold"])] if found["gold"] else []
     blocks += [_by_move(found, metric) for metric in BY_MOVE if metric in found["metrics"]]
@@ -66,26 +68,44 @@ def text(found: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
-def name_of(metric: str, *, by_move: bool = False) -> str:
-    """What a metric is called: over all moves, or of single ones."""
+def name_of(metric: str, move: str = OVERALL, *, by_move: bool = False) -> str:
+    """Return the name of a metric over all moves, of one move, or (`by_move`) of each move."""
     name = NAMES.get(metric, metric)
-    return name.removesuffix(" (macro)").removesuffix(", all moves") if by_move else name
+    if by_move or move != OVERALL:
+        name = name.removesuffix(" (macro)").removesuffix(", all moves")
+    return name if move == OVERALL else f"{name}: {move}"
+
+
+def figures_of(
+    metrics: Sequence[Mapping[str, Any]], metric: str, move: str = OVERALL
+) -> list[Figure | None] | None:
+    """Return the figure of each annotator, or None if none of them has one."""
+    figures = [one.get(metric, {}).get(move) for one in metrics]
+    return figures if any(figures) else None
+
+
+def difference_rows(
+    found: Mapping[str, Any], one: Mapping[str, Any], by_move: Sequence[str]
+) -> Iterator[tuple[str, str, Figure]]:
+    """Yield label, metric and figure of each difference, those in `by_move` by move as well."""
+    for metric in found["metrics"]:
+        moves = one["metrics"].get(metric, {})
+        for move in (OVERALL, *(found["framework"]["moves"] if metric in by_move else ())):
+            if move in moves and moves[move]["value"] is not None:
+                yield name_of(metric, move), metric, moves[move]
 
 
 def directions(found: Mapping[str, Any]) -> str:
-    """Of which of its metrics more is not better."""
+    """Return for which of the metrics more is not better."""
     less, neither = (
-        [name for metric, name in names.items() if metric in found["metrics"]]
+        ", ".join(name for metric, name in names.items() if metric in found["metrics"])
         for names in (LESS, NEITHER)
     )
-    return (
-        f"Less is better for {', '.join(less)}; {', '.join(neither)} are no merit and no fault, "
-        "but help to read the rest."
-    )
+    return f"Less is better for {less}; {neither} are descriptive."
 
 
-def figure(one: Mapping[str, Any] | None, metric: str = "", *, signed: bool = False) -> str:
-    """ "0.71 (0.60 to 0.80)"; without interval where there is none; "" where there is no value."""
+def figure(one: Figure | None, metric: str = "", *, signed: bool = False) -> str:
+    """Return "0.71 (0.60 to 0.80)", "0.71" without an interval, or "n/a"."""
     if one is None:
         return ""
     if one["value"] is None:
@@ -96,86 +116,85 @@ def figure(one: Mapping[str, Any] | None, metric: str = "", *, signed: bool = Fa
     return f"{one['value']:{form}} ({one['low']:{form}} to {one['high']:{form}})"
 
 
-def papers_of(one: Mapping[str, Any] | None, found: Mapping[str, Any]) -> str:
-    """ " n=10": of how many papers a figure is, where it is not of all."""
+def papers_of(one: Figure | None, found: Mapping[str, Any]) -> str:
+    """Return " n=10", the number of papers of a figure, or "" if it is about all papers."""
     return "" if one is None or one["papers"] == found["papers"] else f" n={one['papers']:,}"
 
 
-def faults_of(found: Mapping[str, Any]) -> str:
-    """What is to be said of papers that no model could do anything about; "" where there are none.
+def excludes_zero(one: Figure) -> bool:
+    """Return True if 0 lies outside the interval."""
+    return one["low"] is not None and (one["low"] > 0 or one["high"] < 0)
 
-    A finding about a model, such as an invalid answer, is told beside it.
-    """
+
+def faults_of(found: Mapping[str, Any]) -> str:
+    """Return a warning about answers that failed through no fault of a model, or ""."""
     models = [one for one in found["annotators"] if one["kind"] == "model"]
     count = sum(n for one in models for kind, n in one["failed"].items() if kind not in FINDINGS)
     if not count:
         return ""
     return (
-        f"{count:,} {'answer' if count == 1 else 'answers'} failed by a fault of the run and no "
-        "fault of the model, and count against it: --retry-failed asks again"
+        f"{count:,} {'answer' if count == 1 else 'answers'} failed by a fault of the run, not of "
+        "the model, and count against it: retry with --retry-failed"
     )
 
 
-def _head(found: Mapping[str, Any]) -> Iterator[str]:
+def model_facts(one: Mapping[str, Any]) -> str:
+    """Return where a model is served, its failures, speed and memory."""
+    parts = [f"{one['served']}, {one['form']} form, {one['slots']} at a time"]
+    parts += [f"{count:,} failed: {kind}" for kind, count in one["failed"].items()]
+    speed = one["speed"]
+    if speed["papers_per_minute"] is not None:
+        parts.append(f"{speed['papers_per_minute']:.1f} papers a minute over {speed['papers']:,}")
+    if speed["memory"] is not None:
+        parts.append(f"{speed['memory'] / 1e6:,.0f} MB of memory, including this program")
+    return "; ".join(parts)
+
+
+def size_of(found: Mapping[str, Any]) -> str:
+    """Return the number of papers, those left out, and what they are compared with."""
     left_out = "".join(f", {n:,} left out ({why})" for why, n in found["filtered"].items())
-    yield f"{found['input']}: {found['papers']:,} papers{left_out}, held against {found['against']}"
+    return f"{found['papers']:,} papers{left_out}, compared with {found['against']}"
+
+
+def _head(found: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{found['input']}: {size_of(found)}"
     for one in found["annotators"]:
         if one["kind"] == "model":
-            yield _model(one)
+            yield f"{one['name']}: {model_facts(one)}"
     if faults := faults_of(found):
         yield textwrap.fill(f"! {faults}", WIDTH, subsequent_indent="  ")
     yield textwrap.fill(
-        "In brackets: 95% intervals, Wilson's of a share of papers, else those of "
+        "In brackets: 95% intervals, Wilson's for a share of papers, else those of "
         f"{found['resamples']:,} bootstrap samples of the papers; * marks a difference whose "
         f"interval excludes 0. {directions(found)}",
         WIDTH,
     )
 
 
-def _model(one: Mapping[str, Any]) -> str:
-    parts = [f"{one['name']} ({one['served']}, {one['form']})"]
-    parts += [f"{count:,} failed: {kind}" for kind, count in one["failed"].items()]
-    speed = one["speed"]
-    if speed["papers_per_minute"] is not None:
-        parts.append(
-            f"{speed['papers_per_minute']:.1f} papers/min over {speed['papers']:,}, "
-            f"{one['slots']} at a time"
-        )
-    if speed["memory"] is not None:
-        parts.append(f"{speed['memory'] / 1e6:,.0f} MB")
-    return "; ".join(parts)
-
-
 def _overall(found: Mapping[str, Any]) -> str:
     every = [*metrics.METRICS, *consistency.METRICS, *labels.METRICS]
-    order = [*FIRST, *(metric for metric in every if metric not in FIRST)]
     rows = []
-    for metric in order:
-        figures = [one["metrics"].get(metric, {}).get(OVERALL) for one in found["annotators"]]
-        if any(figures):
+    for metric in dict.fromkeys((*FIRST, *every)):
+        if figures := figures_of(_metrics(found), metric):
             shown = (figure(one, metric) + papers_of(one, found) for one in figures)
             rows.append((name_of(metric), *shown))
     return table(("all moves", *_names(found)), rows)
 
 
 def _gold(gold: Mapping[str, Any]) -> str:
-    told = [(name_of(metric), gold[metric][OVERALL]) for metric in OF_GOLD if metric in gold]
-    figures = "; ".join(f"{name} {figure(one)}" for name, one in told)
+    figures = "; ".join(
+        f"{name_of(metric)} {figure(gold[metric][OVERALL])}" for metric in OF_GOLD if metric in gold
+    )
     return textwrap.fill(f"the gold itself: {figures}", WIDTH, subsequent_indent="  ")
 
 
 def _by_move(found: Mapping[str, Any], metric: str) -> str:
     rows = []
     for move in found["framework"]["moves"]:
-        figures = [one["metrics"].get(metric, {}).get(move) for one in found["annotators"]]
-        if any(figures):
+        if figures := figures_of(_metrics(found), metric, move):
             papers = " / ".join(str(one["papers"]) if one else "" for one in figures)
-            rows.append((move, *(figure(one) for one in figures), papers))
+            rows.append((move, *map(figure, figures), papers))
     return table((name_of(metric, by_move=True), *_names(found), "papers"), rows)
-
-
-def _names(found: Mapping[str, Any]) -> Sequence[str]:
-    return [one["name"] for one in found["annotators"]]
 
 
 def _difference(found: Mapping[str, Any], one: Mapping[str, Any]) -> str:
@@ -184,18 +203,16 @@ def _difference(found: Mapping[str, Any], one: Mapping[str, Any]) -> str:
         f"{one['first']} - {one['other']}: by paper ({papers['score']}) {papers['win']:,} won, "
         f"{papers['tie']:,} tied, {papers['loss']:,} lost"
     )
-    rows = []
-    for metric in found["metrics"]:
-        moves = one["metrics"].get(metric, {})
-        wanted = [OVERALL, *(found["framework"]["moves"] if metric in DIFFERENCES else ())]
-        for move in wanted:
-            if move in moves and moves[move]["value"] is not None:
-                of_move = f"{name_of(metric, by_move=True)}: {move}"
-                label = name_of(metric) if move == OVERALL else of_move
-                rows.append((label, figure(moves[move], metric, signed=True), _mark(moves[move])))
+    rows = [
+        (label, figure(value, metric, signed=True), "*" if excludes_zero(value) else "")
+        for label, metric, value in difference_rows(found, one, DIFFERENCES)
+    ]
     return f"{head}\n{table(('difference', '95% interval', ''), rows)}"
 
 
-def _mark(one: Mapping[str, Any]) -> str:
-    """Whether the interval excludes 0."""
-    return "*" if one["low"] is not None and (one["low"] > 0 or one["high"] < 0) else ""
+def _names(found: Mapping[str, Any]) -> Sequence[str]:
+    return [one["name"] for one in found["annotators"]]
+
+
+def _metrics(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [one["metrics"] for one in found["annotators"]]

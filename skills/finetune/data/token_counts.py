@@ -15,7 +15,8 @@ from typing import Any
 from harness.errors import InputError, ModelError
 from harness.models.backends.base import Message, Model, Request
 from harness.models.pool import BYTES_PER_TOKEN
-from harness.models.registry import Registry, candidates
+from harness.models.registry import Registry
+from harness.models.resolution import candidates
 from harness.models.schema import ServeEntry
 from harness.models.weights import FileStore
 from harness.runs import targets

@@ -1,1 +1,1 @@
-"""What a run takes, before any weight is loaded."""
+"""Plan of a run: rows, steps, memory, disk and time, before any weight is loaded."""

@@ -1,1 +1,1 @@
-"""A fine-tuning run: recipe, run folder, stages, pipeline."""
+"""A fine-tuning run: its recipe, folder, stages and hardware."""

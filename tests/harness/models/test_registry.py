@@ -6,7 +6,7 @@ import pytest
 
 from harness.errors import ModelUnavailable, RegistryError, UsageError
 from harness.models import registry
-from harness.models.registry import Candidate, resolve
+from harness.models.resolution import Candidate, resolve
 from harness.settings import CODE_ROOT
 
 SHIPPED = CODE_ROOT / "models" / "registry.yaml"
@@ -138,7 +138,7 @@ files:
         (
             "models:\n  a:\n    tasks: [x]\n    serve:\n      - {backend: ollama}\n",
             5,
-            "an ollama entry names its model",
+            "an ollama entry needs a model",
         ),
         (
             "models:\n  a:\n    tasks: [x]\n    serve: [{backend: llamacpp, gguf: g}]\n"
@@ -166,7 +166,7 @@ files:
             "'g', which is not in files",
         ),
         ("files:\n  g: {path: x, sha256: abc}\n", 2, "sha256"),
-        ("files:\n  g: {pypi: x==1}\n", 2, "names its member and its sha256"),
+        ("files:\n  g: {pypi: x==1}\n", 2, "needs a member and a sha256"),
         ("models:\n  a: {trained_on: {date: 2025-02-30}}\n", 2, "'2025-02-30' is not a valid"),
         ("models:\n  a: !!int abc\n", 2, "'abc' is not a valid int"),
         ("models:\n  a: !!bool abc\n", 2, "'abc' is not a valid bool"),

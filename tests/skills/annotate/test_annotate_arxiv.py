@@ -42,14 +42,14 @@ from skills.nanda.paper import Paper
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ArxivServer]:
-    """A server, and an environment whose cache is a folder of this test's own."""
+    """A server, and an environment with a cache in a temporary folder."""
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     with arxiv_server.running() as arxiv:
         yield arxiv
 
 
 def api_of(server: ArxivServer, **options: Any) -> ArxivApi:
-    """Access to `server` without pauses, cached in a folder of the test's own."""
+    """Return access to `server` without pauses."""
     folder = Path(os.environ["HARNESS_CACHE"]) / "arxiv"
     return ArxivApi(
         folder, url=server.url, **{"timeout": 5, "delay": 0, "wait": [].append, **options}

@@ -1,4 +1,4 @@
-"""Examples that a model's entry of the registry shows it before the paper."""
+"""Few-shot examples from the table that a registry entry names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ABSTRACT = "We sort parcels by hand."
 
 
 def app_with(folder: Path, model: FakeModel, examples: str, form: str = "json") -> App:
-    """An application whose producer has examples."""
+    """Return an application whose producer has examples."""
     (folder / "config").mkdir(parents=True, exist_ok=True)
     app = fake_app(folder, model)
     entry = f"  producer:\n    form: {form}\n    examples: {examples}\n"
@@ -45,7 +45,7 @@ def line(tmp_path: Path) -> str:
     return f"/annotate {paper} --model producer"
 
 
-def test_a_model_sees_the_examples_of_its_entry_beside_the_registry(tmp_path: Path) -> None:
+def test_a_model_receives_the_examples_of_its_entry(tmp_path: Path) -> None:
     model = FakeModel(GOOD)
     (tmp_path / "config").mkdir()
     shown = {**MOVES, "limitation": "n/a"}
@@ -80,7 +80,7 @@ def test_the_example_of_the_repository_can_be_shown(tmp_path: Path) -> None:
         ([{"id": "1", "abstract": "", **MOVES}], "line 2.* has no abstract"),
     ],
 )
-def test_examples_that_are_none_are_refused_before_the_model_is_asked(
+def test_invalid_examples_are_refused(
     tmp_path: Path, rows: list[dict[str, str]], problem: str
 ) -> None:
     model = FakeModel(GOOD)
@@ -92,7 +92,7 @@ def test_examples_that_are_none_are_refused_before_the_model_is_asked(
     assert model.requests == []
 
 
-def test_a_missing_table_is_refused_and_so_are_examples_of_a_tuned_model(tmp_path: Path) -> None:
+def test_unusable_examples_in_the_registry_are_refused(tmp_path: Path) -> None:
     model = FakeModel(GOOD)
     app = app_with(tmp_path, model, "none.csv")
     with pytest.raises(InputError, match=r"none\.csv"):

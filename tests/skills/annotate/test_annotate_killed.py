@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from annotate_workspace import paper, write_table
 from protocol_server import ProtocolServer
-from test_annotate_job import paper, write_table
 
 from harness.models.backends.base import OnText, Reply, Request
 from harness.settings import CODE_ROOT
@@ -28,12 +28,12 @@ WORKERS = 2
 
 
 class Slow(FakeModel):
-    """Annotates in `seconds`; `asked` counts the complete answers."""
+    """Annotates in `seconds`; `counts` counts the complete answers."""
 
     def __init__(self) -> None:
         super().__init__(slots=WORKERS)
         self.seconds = 0.1
-        self.asked: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
 
     def generate(
         self,
@@ -47,12 +47,12 @@ class Slow(FakeModel):
         if on_text:
             on_text(text)
         with self._arriving:
-            self.asked[number] += 1
+            self.counts[number] += 1
         return Reply(text, "stop", 100, 50, 0.1)
 
 
-class Desk:
-    """A folder with a table, and the command in it."""
+class Workspace:
+    """A folder with a table, and processes that annotate it."""
 
     def __init__(self, folder: Path, server: ProtocolServer, model: Slow) -> None:
         self.folder = folder
@@ -121,30 +121,30 @@ ALL = [paper(number)["arxiv_id"] for number in range(ROWS)]
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
     model = Slow()
     with ProtocolServer(model) as server:
-        yield Desk(tmp_path, server, model)
+        yield Workspace(tmp_path, server, model)
 
 
-def test_a_killed_job_loses_and_repeats_nothing(desk: Desk) -> None:
+def test_a_killed_job_loses_and_repeats_nothing(workspace: Workspace) -> None:
     kills = 0
     for kept in (1, 7, 15):
-        process = desk.start()
-        desk.wait_until_kept(kept)
+        process = workspace.start()
+        workspace.wait_until_kept(kept)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         kills += 1
-        assert not (desk.folder / "out.jsonl").exists()
-    before = desk.kept()
-    code, said = desk.run()
+        assert not (workspace.folder / "out.jsonl").exists()
+    before = workspace.kept()
+    code, said = workspace.run()
     assert code == 0, said
-    assert desk.ids() == ALL
+    assert workspace.ids() == ALL
     assert f"{before} done before" in said
     # Only the requests that were running when the process died were repeated.
-    again = sum(desk.model.asked.values()) - ROWS
+    again = sum(workspace.model.counts.values()) - ROWS
     assert 0 <= again <= kills * WORKERS * 2
-    db = sqlite3.connect(desk.folder / "data" / "corpus.db")
+    db = sqlite3.connect(workspace.folder / "data" / "corpus.db")
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert db.execute("SELECT count(*), count(DISTINCT key) FROM annotations").fetchone() == (
         ROWS,
@@ -154,56 +154,56 @@ def test_a_killed_job_loses_and_repeats_nothing(desk: Desk) -> None:
     db.close()
 
 
-def test_ctrl_c_saves_and_the_same_line_continues(desk: Desk) -> None:
-    process = desk.start()
-    desk.wait_until_kept(5)
+def test_ctrl_c_saves_and_the_same_line_continues(workspace: Workspace) -> None:
+    process = workspace.start()
+    workspace.wait_until_kept(5)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "Traceback" not in said
-    done = len(desk.ids())
+    done = len(workspace.ids())
     assert 5 <= done < ROWS
-    assert desk.ids() == [i for i in ALL if i in desk.ids()]
+    assert workspace.ids() == [i for i in ALL if i in workspace.ids()]
     assert said.endswith(
         f"Interrupted. {done} of {ROWS} are done and kept; the same line goes on from there.\n"
     )
-    code, said = desk.run()
-    assert (code, desk.ids()) == (0, ALL)
+    code, said = workspace.run()
+    assert (code, workspace.ids()) == (0, ALL)
     assert f"{done} done before" in said
 
 
-def test_a_second_process_on_a_table_is_refused(desk: Desk) -> None:
-    desk.model.seconds = 0.5
-    first = desk.start()
-    desk.wait_until_kept(1)
-    code, said = desk.run()
+def test_a_second_process_on_a_table_is_refused(workspace: Workspace) -> None:
+    workspace.model.seconds = 0.5
+    first = workspace.start()
+    workspace.wait_until_kept(1)
+    code, said = workspace.run()
     assert code == 2
     assert f"is locked by process {first.pid}" in said
     assert first.communicate(timeout=60)[1]
     assert first.returncode == 0
-    assert desk.ids() == ALL
-    assert max(desk.model.asked.values()) == 1
+    assert workspace.ids() == ALL
+    assert max(workspace.model.counts.values()) == 1
 
 
-def test_two_processes_on_two_tables_share_a_corpus(desk: Desk) -> None:
+def test_two_processes_share_a_corpus(workspace: Workspace) -> None:
     other = (paper(number) for number in range(ROWS // 2, ROWS + 8))
-    write_table(desk.folder / "other.csv", *other)
-    first, second = desk.start(), desk.start("/annotate other.csv save to other.jsonl")
+    write_table(workspace.folder / "other.csv", *other)
+    first, second = workspace.start(), workspace.start("/annotate other.csv save to other.jsonl")
     for process in (first, second):
         said = process.communicate(timeout=60)[1]
         assert process.returncode == 0, said
-    assert desk.ids() == ALL
-    assert desk.kept() == ROWS + 8
+    assert workspace.ids() == ALL
+    assert workspace.kept() == ROWS + 8
 
 
 def test_a_job_stops_when_its_server_goes_away(tmp_path: Path) -> None:
     model = Slow()
     with ProtocolServer(model) as server:
-        desk = Desk(tmp_path, server, model)
-        process = desk.start()
-        desk.wait_until_kept(4)
+        workspace = Workspace(tmp_path, server, model)
+        process = workspace.start()
+        workspace.wait_until_kept(4)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 3, said
     assert "cannot be reached" in said
     assert "the same line goes on from there" in said
-    assert 4 <= len(desk.ids()) < ROWS
+    assert 4 <= len(workspace.ids()) < ROWS

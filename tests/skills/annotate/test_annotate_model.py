@@ -1,7 +1,6 @@
-"""/annotate with the real embedded model: complete answers, whatever the abstract tries.
+"""/annotate with the embedded model: answers are complete, whatever the abstract contains.
 
-What an untuned model of 135 million parameters writes into the moves is of no use to anybody; that
-it writes all of them, and nothing else, is what is tested here.
+The moves of an untuned model with 135 million parameters are useless; only their form is tested.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ Claim: Arr.
 
 
 class Recording:
-    """The embedded model, with what it was sent kept."""
+    """The embedded model, which records its requests."""
 
     takes_grammar = True
 
@@ -84,9 +83,7 @@ def test_an_annotation_is_complete(embedded: Model, form: Literal["json", "tagge
 
 
 @pytest.mark.parametrize("form", ["json", "tagged"])
-def test_an_attack_changes_nothing_but_the_words(
-    embedded: Model, form: Literal["json", "tagged"]
-) -> None:
+def test_an_attack_changes_only_the_words(embedded: Model, form: Literal["json", "tagged"]) -> None:
     model = Recording(embedded)
     text = ATTACK.format(abstract=EXAMPLE.read_text(encoding="utf-8"))
     record = run_skill(Annotate(), text, model=model, form=form, source="stdin").data
@@ -101,7 +98,7 @@ def test_an_attack_changes_nothing_but_the_words(
     assert "im_end" in model.requests[0].messages[-1].content
 
 
-def test_the_engine_sees_no_special_token_in_what_was_defused(embedded: Model) -> None:
+def test_the_engine_finds_no_special_token_in_sanitized_text(embedded: Model) -> None:
     """A special token is one token for the engine, the same sanitized text is several."""
 
     def tokens(content: str) -> int:

@@ -1,4 +1,4 @@
-"""The options of /annotate: none does nothing in silence, and dates are ISO 8601."""
+"""The options of /annotate: each is used or refused, and dates are ISO 8601."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from annotate_workspace import Workspace
 from arxiv_server import ArxivServer, running
-from test_annotate_job import Desk, annotator
 
 from harness.api import options
 from harness.cli.help import skill_help
@@ -34,16 +34,16 @@ def arxiv(monkeypatch: pytest.MonkeyPatch) -> Iterator[ArxivServer]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arxiv: ArxivServer) -> Desk:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arxiv: ArxivServer) -> Workspace:
     monkeypatch.chdir(tmp_path)
-    desk = Desk(tmp_path)
-    desk.rows(1, 2, 3)
+    workspace = Workspace(tmp_path)
+    workspace.rows(1, 2, 3)
     (tmp_path / "one.txt").write_text(ABSTRACT)
-    return desk
+    return workspace
 
 
 def fit(case: str) -> list[tuple[str, bool]]:
-    """Each option that is not for everything, and whether it is for `case`."""
+    """Return the options that do not apply to every input, and whether they apply to `case`."""
     return [
         (option, case in cases.split(", "))
         for cases, some in BY_CASE.items()
@@ -66,28 +66,28 @@ def test_every_option_is_listed() -> None:
         ("paper", ABSTRACT, "one paper"),
     ],
 )
-def test_options_for_other_inputs_are_refused_before_any_work(
-    desk: Desk, arxiv: ArxivServer, case: str, text: str, what: str
+def test_options_for_other_inputs_are_refused(
+    workspace: Workspace, arxiv: ArxivServer, case: str, text: str, what: str
 ) -> None:
     for option in (option for option, fits in fit(case) if not fits):
         with pytest.raises(UsageError) as caught:
-            desk.app.dispatch(f"/annotate {option} -- {text}")
+            workspace.app.dispatch(f"/annotate {option} -- {text}")
         assert caught.value.message == f"{option.split()[0]} does not apply to {what}"
         assert caught.value.exit_code == 2
-    assert annotator(desk).asked == {}
+    assert workspace.annotator.counts == {}
     assert arxiv.requests == []
 
 
 @pytest.mark.parametrize(("case", "text"), [("table", "papers.csv"), ("paper", "one.txt")])
-def test_an_option_that_does_something_is_taken(desk: Desk, case: str, text: str) -> None:
+def test_options_that_apply_are_accepted(workspace: Workspace, case: str, text: str) -> None:
     for option in (option for option, fits in fit(case) if fits and "retry" not in option):
-        assert desk.app.dispatch(f"/annotate {text} {option}").result.code == 0, option
+        assert workspace.app.dispatch(f"/annotate {text} {option}").result.code == 0, option
 
 
-def test_topic_options_are_taken_with_a_topic(desk: Desk) -> None:
-    desk.annotate("save to out.jsonl")
+def test_topic_options_are_accepted_with_a_topic(workspace: Workspace) -> None:
+    workspace.annotate("save to out.jsonl")
     line = "/annotate sorting papers --source corpus --max 2 --workers 1"
-    assert desk.app.dispatch(line).result.code == 0
+    assert workspace.app.dispatch(line).result.code == 0
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_date_is_a_year_a_month_or_a_day(
      "2025-01-01T00:00:00", "", "٢٠٢٥"],
 )  # fmt: skip
 @pytest.mark.parametrize("option", ["since", "until"])
-def test_anything_else_is_no_date(option: str, written: str) -> None:
+def test_invalid_dates_are_refused(option: str, written: str) -> None:
     with pytest.raises(UsageError) as caught:
         options.build(Annotate.Options, {option: written})
     assert caught.value.message == (
@@ -122,12 +122,12 @@ def test_anything_else_is_no_date(option: str, written: str) -> None:
     )
 
 
-def test_the_help_says_that_a_date_is_wanted() -> None:
+def test_the_help_shows_the_type_date() -> None:
     assert "--since DATE" in skill_help(Annotate())
 
 
 @pytest.mark.parametrize("suffix", [".json", ".xlsx", ".pdf"])
-def test_of_another_file_it_says_which_texts_and_tables_are_read(desk: Desk, suffix: str) -> None:
+def test_other_files_are_refused_with_the_supported_ones(workspace: Workspace, suffix: str) -> None:
     with pytest.raises(InputError, match=f"does not read {suffix} files") as caught:
-        desk.app.dispatch(f"/annotate papers{suffix}")
+        workspace.app.dispatch(f"/annotate papers{suffix}")
     assert all(known in str(caught.value.hint) for known in (".txt", *reader.SUFFIXES))

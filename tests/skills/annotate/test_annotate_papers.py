@@ -228,7 +228,7 @@ def test_stdin_is_the_abstract_whatever_it_looks_like() -> None:
     assert "the stdin" in str(refused("one", source="stdin"))
 
 
-def test_an_abstract_that_ends_like_a_file_is_an_abstract() -> None:
+def test_an_abstract_may_end_with_a_path() -> None:
     assert read(f"{ABSTRACT} The data are in ./data.txt").source == {"kind": "text"}
 
 

@@ -1,4 +1,4 @@
-"""What an annotation looks like as a file."""
+"""Annotations as files: JSON and a Markdown page."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def page(**changes: Any) -> str:
     return render.as_markdown(record(**changes), nanda())
 
 
-def test_make_annotate_says_which_model_it_was(tmp_path: Path) -> None:
+def test_make_annotate_prints_the_model(tmp_path: Path) -> None:
     [recipe] = re.findall(
         r"^\t@(sed .*) out/abstract.md$", (CODE_ROOT / "Makefile").read_text(), re.M
     )
@@ -104,7 +104,7 @@ def test_a_page_without_title_and_one_of_arxiv() -> None:
         ("~~gone~~", "\\~\\~gone\\~\\~"),
     ],
 )
-def test_what_markdown_would_act_on_is_escaped(text: str, shown: str) -> None:
+def test_markdown_in_values_is_escaped(text: str, shown: str) -> None:
     assert f"| Claim | {shown} |" in page(claim=text)
     assert page(title=text).startswith(f"# {shown}\n")
 
@@ -144,7 +144,7 @@ def test_a_page_where_nothing_is_stated() -> None:
     assert "states none of the moves" in page(support={}, copied={}, source={})
 
 
-def test_provenance_in_words() -> None:
+def test_the_provenance_section() -> None:
     text = page()
     assert "- Model: producer (llamacpp, smollm2)" in text
     assert "- Requested was nanda-annotator, which could not be served" in text

@@ -1,4 +1,4 @@
-"""/annotate from a call to its result, with models that say what they are told."""
+"""/annotate from a call to its result, with fake models."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_stored_form() -> None:
     assert list(record["checks"]["support"]) == list(nanda().names)
 
 
-def test_whatever_the_order_of_the_answer_the_record_is_in_order() -> None:
+def test_the_record_has_the_order_of_the_framework() -> None:
     backwards = json.dumps(dict(reversed(MOVES.items())))
     assert list(annotated(FakeModel(backwards))) == list(annotated(FakeModel(GOOD)))
 
@@ -83,7 +83,7 @@ def test_not_stated_moves_are_not_checked() -> None:
     assert "limitation" not in record["checks"]["support"]
 
 
-def test_provenance_says_who_and_how() -> None:
+def test_provenance() -> None:
     model = FakeModel(Reply(GOOD, "stop", 300, 90, 1.5, cached_tokens=40))
     found = annotated(model)["provenance"]
     request = model.requests[0]
@@ -162,7 +162,7 @@ def test_a_bad_answer_is_repaired_once(bad: str | Reply, problem: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "tagged"])
-def test_two_bad_answers_are_an_honest_failure(form: Any) -> None:
+def test_two_bad_answers_are_a_failure(form: Any) -> None:
     model = FakeModel("first", "second", GOOD)
     with pytest.raises(InvalidReply, match="fake-model gave no usable annotation") as caught:
         annotated(model, form)
@@ -171,12 +171,12 @@ def test_two_bad_answers_are_an_honest_failure(form: Any) -> None:
     assert len(model.requests) == 2
 
 
-def test_an_answer_cut_at_the_limit_is_never_taken_for_a_short_one() -> None:
+def test_a_truncated_answer_is_not_a_short_one() -> None:
     with pytest.raises(InvalidReply, match="cut off"):
         annotated(FakeModel(LONG))
 
 
-def test_a_repair_that_does_not_fit_is_a_bad_answer_not_bad_input() -> None:
+def test_a_repair_that_does_not_fit_is_a_bad_answer() -> None:
     model = FakeModel("nonsense", InputError("the prompt does not fit"))
     with pytest.raises(InvalidReply, match="not JSON") as caught:
         annotated(model)
@@ -189,7 +189,7 @@ def test_errors_of_the_first_answer_pass_through(error: Exception) -> None:
         annotated(FakeModel(error))
 
 
-def test_a_model_that_goes_away_is_replaced_and_the_work_done_again() -> None:
+def test_a_model_that_goes_away_is_replaced() -> None:
     entries = tuple(ServeEntry(backend=name, model=name) for name in ("one", "two"))
     registry = Registry(models={"m": ModelEntry(tasks=("annotate",), serve=entries)})
     gone, there = FakeModel("nonsense", ModelUnavailable("went away")), FakeModel(GOOD)
@@ -208,7 +208,7 @@ def test_the_result_of_the_skill() -> None:
     assert result.renderers[".md"]().startswith("# Rehearse Before You Act")
 
 
-def test_the_same_abstract_by_every_way_in() -> None:
+def test_the_same_abstract_from_every_source() -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     for given, source in ((text, "line"), (text, "stdin"), (str(EXAMPLE), "line")):
         model = FakeModel(GOOD)
@@ -218,7 +218,7 @@ def test_the_same_abstract_by_every_way_in() -> None:
         assert model.requests[0].messages[-1].content.count("ShellTasks") == 1
 
 
-def test_stdin_is_an_abstract_even_if_it_reads_like_a_topic() -> None:
+def test_stdin_is_never_a_topic() -> None:
     text = "We present one small planner."
     assert run_skill(Annotate(), text, model=FakeModel(GOOD), source="stdin").data["claim"]
 
@@ -252,12 +252,12 @@ def test_options(tmp_path: Path) -> None:
         (f"{EXAMPLE} --max-tokens 2", "--max-tokens: '2' should be greater than or equal"),
     ],
 )
-def test_bad_options_and_inputs_ask_no_model(tmp_path: Path, line: str, said: str) -> None:
+def test_bad_options_and_inputs_are_refused(tmp_path: Path, line: str, said: str) -> None:
     assert_refuses(fake_app(tmp_path, FakeModel(GOOD)), f"/annotate {line}", said)
 
 
 @pytest.mark.parametrize("suffix", Annotate.saves)
-def test_it_saves_what_it_says(tmp_path: Path, suffix: str) -> None:
+def test_every_declared_suffix_is_saved(tmp_path: Path, suffix: str) -> None:
     app = fake_app(tmp_path, FakeModel(GOOD))
     saved = assert_saves(app, f"/annotate {EXAMPLE}", tmp_path / f"one{suffix}")
     assert MOVES["claim"].encode() in saved.read_bytes()
@@ -281,7 +281,7 @@ def test_an_abstract_cannot_reach_beyond_its_prompt() -> None:
 
 
 def trigger(line: str) -> str | None:
-    """What a line would be annotated as, found as the application does."""
+    """Return the text that a line activates the skill with, or None."""
     for pattern in Annotate.triggers:
         if match := re.match(pattern, line.strip(), re.IGNORECASE | re.DOTALL):
             return match.group("text")
@@ -307,7 +307,7 @@ def trigger(line: str) -> str | None:
         ("please annotate 2405.12345 save to a.md", "2405.12345 save to a.md"),
     ],
 )
-def test_plain_text_that_asks_for_it(line: str, text: str) -> None:
+def test_plain_text_that_activates_the_skill(line: str, text: str) -> None:
     assert trigger(line) == text
 
 
@@ -326,7 +326,7 @@ def test_plain_text_that_asks_for_it(line: str, text: str) -> None:
         "annotate papers.csv",
     ],
 )
-def test_plain_text_that_does_not(line: str) -> None:
+def test_plain_text_that_does_not_activate_it(line: str) -> None:
     assert trigger(line) is None
 
 
@@ -342,6 +342,6 @@ def test_loading_the_plugin_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_example_states_every_move_and_is_of_usual_length() -> None:
+def test_the_example_has_a_usual_length() -> None:
     assert 120 <= len(paper().abstract.split()) <= 200
     assert paper().title

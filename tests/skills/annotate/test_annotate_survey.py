@@ -1,4 +1,4 @@
-"""The page of a topic, as Markdown and as what a renderer makes of it."""
+"""The survey of a topic, as Markdown and rendered."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def survey(
 
 
 def section(page: str, heading: str) -> str:
-    """What stands under a heading, up to the next one of its level or above."""
+    """Return the text below a heading, up to the next one of its level or above."""
     level = heading.split()[0]
     found = re.search(
         rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", page, re.M | re.S
@@ -132,14 +132,14 @@ def test_the_facts_come_first() -> None:
     )
 
 
-def test_the_facts_of_one_place_and_papers_without_a_date() -> None:
+def test_the_facts_with_one_source_and_undated_papers() -> None:
     facts = survey(annotated(paper(1)), annotated(paper(2, published="")))
     assert "2 papers from arXiv, published 2024 (1 without a date)." in facts
     assert "1 paper from arXiv." in survey(annotated(paper(1, published="")))
     assert "1 paper from files." in survey(annotated(paper(1, published="", source={})))
 
 
-def test_a_fallback_is_told() -> None:
+def test_a_fallback_is_reported() -> None:
     fell = {"resolved": "producer", "reason": "the file | is missing"}
     assert (
         "nanda-annotator was requested and could not be served (the file \\| is missing); "
@@ -150,7 +150,7 @@ def test_a_fallback_is_told() -> None:
     assert "nanda-annotator was requested for 1 paper and could not be served" in mixed
 
 
-def test_few_papers_stand_in_order_of_their_date_and_are_numbered_so() -> None:
+def test_few_papers_are_numbered_by_date() -> None:
     assert section(survey(*TWO), "## The papers by claim").splitlines() == [
         "The oldest paper first.",
         "",
@@ -160,7 +160,7 @@ def test_few_papers_stand_in_order_of_their_date_and_are_numbered_so() -> None:
     assert survey(*TWO) == survey(*reversed(TWO))
 
 
-def test_the_matrix_shows_who_states_what() -> None:
+def test_the_matrix() -> None:
     lines = section(survey(*TWO), "## The eight moves across the papers").splitlines()
     assert lines[0] == "✓ stated, - not stated."
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:7]]
@@ -188,18 +188,18 @@ def test_gaps() -> None:
     assert section(gaps, "### Not supported by the abstract").startswith("Nothing: ")
 
 
-def test_papers_that_state_everything_leave_no_gap() -> None:
+def test_no_gaps() -> None:
     moves = dict.fromkeys(nanda().names, "Sieve 1 filters answers.")
     assert "Every abstract states every move." in survey(annotated(paper(1), moves))
 
 
-def test_many_papers_in_one_cell_are_cut_short() -> None:
+def test_long_lists_of_citations_are_shortened() -> None:
     page = survey(*(annotated(paper(number)) for number in range(1, 29)))
     assert "| 28 of 28 | [1], " in page
     assert "[20] and 8 more |" in page
 
 
-def test_what_the_abstract_does_not_bear_out_is_marked() -> None:
+def test_unsupported_moves_are_marked() -> None:
     page = survey(
         annotated(
             paper(1),
@@ -222,7 +222,7 @@ def test_what_the_abstract_does_not_bear_out_is_marked() -> None:
     ]
 
 
-def test_papers_that_failed_are_listed_with_their_reasons() -> None:
+def test_failed_papers_are_listed_with_reasons() -> None:
     failure = Failure(paper(9), "InvalidReply", "it was cut off. `--model NAME`", False, "raw |")
     page = survey(*TWO, failures=(failure,))
     assert "1 paper could not be annotated." in page
@@ -233,13 +233,13 @@ def test_papers_that_failed_are_listed_with_their_reasons() -> None:
     assert "raw" not in page
 
 
-def test_nothing_but_failures() -> None:
+def test_a_survey_of_failures_only() -> None:
     page = survey(failures=(Failure(paper(9), "InvalidReply", "it was cut off", False),))
     assert "No paper could be annotated." in page
     assert headings(page) == ["# Survey of sieves", "## Without an annotation: 1 paper"]
 
 
-def test_papers_are_numbered_by_date_however_it_is_written() -> None:
+def test_papers_are_numbered_by_dates_in_any_format() -> None:
     dates = ("2024/11/02", "2024-12-01", "20241015", "n.d.", "2024-01-05")
     items = [annotated(paper(n, published=date)) for n, date in enumerate(dates, start=1)]
     titles = re.findall(r"\*Sieve (\d)\*", section(survey(*items), "## References"))
@@ -273,11 +273,11 @@ def test_references_link_to_arxiv_where_there_is_a_page() -> None:
         ("", "2024"),
     ],
 )
-def test_authors_in_short(authors: str, short: str) -> None:
+def test_authors_and_year(authors: str, short: str) -> None:
     assert authors_and_year(paper(1, authors=authors)) == short
 
 
-def test_of_many_authors_the_first_are_named() -> None:
+def test_long_lists_of_authors_are_shortened() -> None:
     authors = ", ".join(f"A. Name{number}" for number in range(1, 12))
     said = section(survey(annotated(paper(1, authors=authors))), "## References")
     assert "A. Name8 et al. *Sieve 1*. 2024." in said
@@ -294,7 +294,7 @@ def rendered(page: str) -> str:
     return MarkdownIt("commonmark").enable("table").enable("strikethrough").render(page)
 
 
-def test_no_text_acts_as_markdown() -> None:
+def test_text_is_escaped_for_markdown() -> None:
     calm = survey(annotated(paper(1), dict.fromkeys(nanda().names, "Calm.")))
     hostile = paper(1, title=HOSTILE, authors=f"{HOSTILE}; B; C", abstract=HOSTILE)
     page = survey(annotated(hostile, dict.fromkeys(nanda().names, HOSTILE)), topic=HOSTILE)
@@ -307,13 +307,13 @@ def test_no_text_acts_as_markdown() -> None:
     assert links == {"https://arxiv.org/abs/2401.00001"}
 
 
-def test_a_renderer_makes_every_citation_a_link() -> None:
+def test_every_citation_is_rendered_as_a_link() -> None:
     html = rendered(survey(*TWO))
     assert html.count('<a href="https://arxiv.org/abs/2401.00002">2</a>') == 10
     assert "[2]:" not in html
 
 
-def test_other_moves_make_another_page() -> None:
+def test_the_page_of_another_framework() -> None:
     moves = [("aim", "Aim"), ("risk", "Risk")]
     other = Framework(
         name="short",
@@ -345,7 +345,7 @@ def wording(subject: str) -> Wording:
     return Wording(f"A {subject} that works", f"It offers {subject}.", about)
 
 
-def test_papers_that_share_a_term_stand_under_it() -> None:
+def test_papers_are_grouped_by_shared_terms() -> None:
     subjects = ["reranking", "weather", "graph walks", "graph walks", "reranking", "reranking"]
     groups = grouped("sieves", [wording(subject) for subject in subjects])
     assert [(group.term, group.members) for group in groups] == [
@@ -365,23 +365,23 @@ def test_papers_that_share_a_term_stand_under_it() -> None:
         ("reranking of walks", ["reranking", "reranking", "walks", "walks", "walk", "rerank"]),
     ],
 )  # fmt: skip
-def test_there_are_no_groups_where_they_would_say_nothing(topic: str, subjects: list[str]) -> None:
+def test_uninformative_groups_are_dropped(topic: str, subjects: list[str]) -> None:
     assert grouped(topic, [wording(subject) for subject in subjects]) == []
 
 
-def test_part_of_a_hyphened_word_is_no_term() -> None:
+def test_part_of_a_hyphenated_word_is_not_a_term() -> None:
     subjects = ["graph walks"] * 3 + ["multi-hop", "multi-hop", "multi-lingual"]
     groups = grouped("sieves", [wording(subject) for subject in subjects])
     assert [group.term for group in groups] == ["graph walks", "multi-hop", ""]
 
 
-def test_a_word_of_any_subject_starts_no_term() -> None:
+def test_a_generic_word_does_not_start_a_term() -> None:
     subjects = ["graph walks"] * 3 + ["large reranking"] * 3
     groups = grouped("sieves", [wording(subject) for subject in subjects])
     assert [group.term for group in groups] == ["graph walks", "reranking"]
 
 
-def test_groups_are_headings_and_numbers_run_through_them() -> None:
+def test_groups_are_headings_with_consecutive_numbers() -> None:
     def item(number: int, subject: str) -> Annotated:
         said = wording(subject)
         return annotated(

@@ -1,4 +1,4 @@
-"""What the database keeps, what is current, and that its indexes follow."""
+"""Test the database: contents, current annotations, indexes, errors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from harness.errors import InputError, OutputError
 from harness.settings import CODE_ROOT
 from skills.corpus import content_key, stats
 from skills.corpus.content_key import key_of, verify
-from skills.corpus.db import connection, facets, papers, store
-from skills.corpus.db import reads as listing
+from skills.corpus.db import connection, facets, papers, reads, store
 from skills.corpus.db.connection import open_corpus, transaction
 from skills.corpus.db.verify import verify_all
 from skills.corpus.records import Failure
@@ -48,48 +47,48 @@ def moves_with(db: Database, match: str) -> list[str]:
     )
 
 
-def test_an_annotation_comes_back_as_it_was_kept(db: Database) -> None:
+def test_annotation_round_trip(db: Database) -> None:
     item = annotated(paper(1, authors="A. Turing"), limitation="Not stated.")
     store.save(db, item, nanda())
-    [back] = listing.annotated(db, nanda(), listing.current_ids(db, nanda()))
+    [back] = reads.annotated(db, nanda(), reads.current_ids(db, nanda()))
     assert back.record == item.record
     assert back.paper.source == {"kind": "table", "path": "papers.csv", "row": "1"}
     assert (back.paper.authors, back.paper.abstract) == ("A. Turing", item.paper.abstract)
 
 
-def test_the_newest_annotation_is_the_current_one(db: Database) -> None:
+def test_newest_annotation_is_current(db: Database) -> None:
     first, second = annotated(paper(1)), annotated(paper(1), "other")
     old, new = (store.save(db, item, nanda()) for item in (first, second))
     assert column(db, "SELECT current FROM annotations ORDER BY id") == [0, 1]
     assert set(column(db, "SELECT current FROM moves WHERE annotation_id = ?", old)) == {0}
-    assert listing.current_ids(db, nanda()) == [new]
+    assert reads.current_ids(db, nanda()) == [new]
     assert store.save(db, first, nanda()) == old, "the same work is not written twice"
-    assert listing.current_ids(db, nanda()) == [old]
+    assert reads.current_ids(db, nanda()) == [old]
 
 
-def test_a_new_version_at_arxiv_takes_the_place_of_the_old_one(db: Database) -> None:
+def test_new_arxiv_version_replaces_old_one(db: Database) -> None:
     store.save(db, annotated(paper(1)), nanda())
     store.save(db, annotated(paper(1, "We rewrote all of this abstract.")), nanda())
     assert column(db, "SELECT current FROM annotations ORDER BY id") == [0, 1]
 
 
-def test_the_same_number_in_two_tables_is_two_papers(db: Database) -> None:
+def test_same_id_with_other_abstract_is_another_paper(db: Database) -> None:
     for abstract in ("We count cats.", "We count dogs."):
         store.save(db, annotated(paper(1, abstract, id_field="id")), nanda())
     assert column(db, "SELECT current FROM annotations") == [1, 1]
 
 
-def test_the_current_annotation_is_found_whatever_a_table_calls_the_id(db: Database) -> None:
+def test_current_annotation_is_found_by_any_id_field(db: Database) -> None:
     for number in (1, 2):
         store.save(db, annotated(paper(number)), nanda())
     for id_field in get_args(IdField):
-        found = listing.current(db, paper(2, id_field=id_field), nanda())
+        found = reads.current(db, paper(2, id_field=id_field), nanda())
         assert found is not None
         assert found.record["arxiv_id"] == paper(2).id
-    assert listing.current(db, paper(2, "Another abstract.", id_field="id"), nanda()) is None
+    assert reads.current(db, paper(2, "Another abstract.", id_field="id"), nanda()) is None
 
 
-def test_what_is_not_stated_is_not_in_the_full_text(db: Database) -> None:
+def test_unstated_moves_are_not_in_full_text(db: Database) -> None:
     store.save(
         db, annotated(paper(1), limitation="Not stated.", claim="The state is kept."), nanda()
     )
@@ -103,7 +102,7 @@ def test_what_is_not_stated_is_not_in_the_full_text(db: Database) -> None:
     db.conn.execute("INSERT INTO moves_fts(moves_fts) VALUES ('integrity-check')")
 
 
-def test_what_is_learnt_of_a_paper_reaches_its_facets(db: Database) -> None:
+def test_new_metadata_updates_facets(db: Database) -> None:
     store.save(db, annotated(paper(1, published="", categories="")), nanda())
     assert len(moves_with(db, facets.word("year", ""))) == 8
     papers.save(db, paper(1, published="2023", categories="cs.SE cs.AI", title=""))
@@ -114,7 +113,7 @@ def test_what_is_learnt_of_a_paper_reaches_its_facets(db: Database) -> None:
     assert len(moves_with(db, match)) == 8
 
 
-def test_an_annotation_of_a_known_paper_has_the_facets_of_all_that_is_known(db: Database) -> None:
+def test_facets_use_all_known_metadata(db: Database) -> None:
     papers.save(db, paper(1))
     store.save(db, annotated(paper(1, published="", categories="")), nanda())
     assert len(moves_with(db, facets.word("year", 2024))) == 8
@@ -131,12 +130,12 @@ def test_an_annotation_of_a_known_paper_has_the_facets_of_all_that_is_known(db: 
         ("", []),
     ],
 )
-def test_categories_are_parted_as_they_are_written(text: str, parts: list[str]) -> None:
+def test_categories_are_split(text: str, parts: list[str]) -> None:
     assert facets.categories(text) == parts
     assert facets.first_category(paper(1, categories=text)) == (parts or [""])[0]
 
 
-def test_the_words_of_facets_differ_as_their_values_do() -> None:
+def test_facet_words_are_distinct() -> None:
     values = ["a_b", "ab", "a.b", "a b", "z", "zz", "", "ä", "0"]
     made = {facets.word("category", value) for value in values}
     assert len(made) == len(values)
@@ -144,18 +143,18 @@ def test_the_words_of_facets_differ_as_their_values_do() -> None:
     assert facets.word("move", "x") != facets.word("category", "x")
 
 
-def test_failures_are_those_of_papers_without_an_annotation(db: Database) -> None:
+def test_failures_of_papers_without_annotation(db: Database) -> None:
     for number in (1, 2):
         failure = Failure(paper(number), "InvalidReply", "no use", False, "raw")
         store.fail(db, failure, f"key {number}", request={})
     store.save(db, annotated(paper(1), "other"), nanda())
     newer = Failure(paper(2), "GenerationFailed", "broke off", True)
     store.fail(db, newer, "other key", request={})
-    [left] = listing.failures(db)
+    [left] = reads.failures(db)
     assert (left.paper.id, left.error_type, left.retryable) == (paper(2).id, newer.error_type, True)
 
 
-def test_a_transaction_within_another_is_part_of_it(db: Database) -> None:
+def test_nested_transaction_is_part_of_outer_one(db: Database) -> None:
     def two_papers_and_a_fault() -> None:
         with transaction(db):
             for number in (1, 2):
@@ -168,7 +167,7 @@ def test_a_transaction_within_another_is_part_of_it(db: Database) -> None:
     assert not db.conn.in_transaction
 
 
-def test_a_key_follows_from_its_provenance(db: Database) -> None:
+def test_key_is_computed_from_provenance(db: Database) -> None:
     item = annotated(paper(1))
     provenance = item.record["provenance"]
     assert verify(item.record, item.paper.abstract) == []
@@ -179,12 +178,12 @@ def test_a_key_follows_from_its_provenance(db: Database) -> None:
         assert key_of({**provenance, rest: "other"}) == provenance["key"], rest
 
 
-def test_the_key_is_documented_as_it_is_computed() -> None:
+def test_documented_key_parts() -> None:
     page = (CODE_ROOT / "docs" / "corpus.md").read_text(encoding="utf-8")
-    item, asked = annotated(paper(1)), {}
+    item, parts_of_key = annotated(paper(1)), {}
 
     def remember(parts: dict[str, Any]) -> str:
-        asked.update(parts)
+        parts_of_key.update(parts)
         return ""
 
     with pytest.MonkeyPatch.context() as patched:
@@ -193,10 +192,10 @@ def test_the_key_is_documented_as_it_is_computed() -> None:
     for text in (page, content_key.__doc__ or ""):
         parts = text.split("canonical JSON of", 1)[1].split("Canonical JSON has", 1)[0]
         named = re.findall(r"^ {8}(\w+) +\S", parts, re.M)
-        assert named == list(asked)
+        assert named == list(parts_of_key)
 
 
-def test_verifying_finds_what_was_changed(db: Database) -> None:
+def test_verify_finds_changes(db: Database) -> None:
     ids = [store.save(db, annotated(paper(number)), nanda()) for number in range(1, 5)]
     assert verify_all(db) == (4, [])
     change = "UPDATE annotations SET record = json_set(record, ?, ?) WHERE id = ?"
@@ -206,22 +205,22 @@ def test_verifying_finds_what_was_changed(db: Database) -> None:
     db.conn.execute("UPDATE annotations SET record = '{' WHERE id = ?", [ids[3]])
     checked, wrong = verify_all(db)
     assert (checked, [one.annotation for one in wrong]) == (4, ids)
-    told = [" ".join(one.reasons) for one in wrong]
+    reasons = [" ".join(one.reasons) for one in wrong]
     for part, text in zip(
-        ("key does not", "abstract", "another key", "damaged"), told, strict=True
+        ("key does not", "abstract", "another key", "damaged"), reasons, strict=True
     ):
         assert part in text
 
 
-def test_an_annotation_with_other_moves_is_left_out_of_lists(db: Database) -> None:
+def test_annotation_with_missing_move_is_left_out(db: Database) -> None:
     store.save(db, annotated(paper(1)), nanda())
     more = nanda().model_copy(
         update={"moves": (*nanda().moves, nanda().moves[0].model_copy(update={"name": "cost"}))}
     )
-    assert list(listing.annotated(db, more, listing.current_ids(db, more))) == []
+    assert list(reads.annotated(db, more, reads.current_ids(db, more))) == []
 
 
-def test_files_that_are_no_corpus(tmp_path: Path) -> None:
+def test_files_that_are_not_a_corpus(tmp_path: Path) -> None:
     with (
         pytest.raises(InputError, match="no corpus yet"),
         open_corpus(tmp_path / "none.db", must_exist=True),
@@ -238,7 +237,7 @@ def test_files_that_are_no_corpus(tmp_path: Path) -> None:
         pass
 
 
-def test_a_foreign_database_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+def test_foreign_database_is_rejected_unchanged(tmp_path: Path) -> None:
     others = {
         "run log": ("CREATE TABLE _migrations (name, applied_at)", "CREATE TABLE runs (id)"),
         "strange log": ("CREATE TABLE _migrations (version)",),
@@ -257,7 +256,7 @@ def test_a_foreign_database_is_refused_and_left_as_it_was(tmp_path: Path) -> Non
         assert [*tmp_path.glob(f"{name}*")] == [path]
 
 
-def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+def test_database_of_newer_version_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "corpus.db"
     with open_corpus(path) as db:
         db.conn.execute("INSERT INTO _migrations VALUES ('m999_later', '')")
@@ -265,7 +264,7 @@ def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         open_corpus(path).__enter__()
 
 
-def test_an_empty_file_becomes_a_corpus(tmp_path: Path) -> None:
+def test_empty_file_becomes_a_corpus(tmp_path: Path) -> None:
     (tmp_path / "empty.db").touch()
     with open_corpus(tmp_path / "empty.db") as db:
         assert column(db, "SELECT count(*) FROM papers") == [0]
@@ -274,13 +273,13 @@ def test_an_empty_file_becomes_a_corpus(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "fault", [FileNotFoundError(2, "No such file", "/some/table"), sqlite3.ProgrammingError("bug")]
 )
-def test_faults_of_others_are_not_blamed_on_the_corpus(tmp_path: Path, fault: Exception) -> None:
+def test_unrelated_errors_pass_through(tmp_path: Path, fault: Exception) -> None:
     with pytest.raises(type(fault)) as caught, open_corpus(tmp_path / "corpus.db"):
         raise fault
     assert caught.value is fault
 
 
-def test_faults_of_a_statement_are_not_blamed_on_the_file(db: Database, tmp_path: Path) -> None:
+def test_statement_errors_pass_through(db: Database, tmp_path: Path) -> None:
     insert = (
         "INSERT INTO verdicts (run_id, source_id, decision, reasons) VALUES (9, 'p', 'kept', '')"
     )
@@ -292,7 +291,7 @@ def test_faults_of_a_statement_are_not_blamed_on_the_file(db: Database, tmp_path
             again.conn.execute(sql)
 
 
-def test_a_locked_database_names_another_process(
+def test_locked_database_is_reported(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write() -> None:
@@ -314,7 +313,7 @@ def test_a_locked_database_names_another_process(
         ("query_only = 1", "readonly database"),
     ],
 )
-def test_a_full_disk_and_a_file_that_may_not_be_written(
+def test_full_disk_and_read_only_file_are_reported(
     tmp_path: Path, limit: str, message: str
 ) -> None:
     def write() -> None:
@@ -326,7 +325,7 @@ def test_a_full_disk_and_a_file_that_may_not_be_written(
         write()
 
 
-def test_a_damaged_database_is_called_so(tmp_path: Path) -> None:
+def test_damaged_database_is_reported(tmp_path: Path) -> None:
     path = corpus_of(tmp_path / "corpus.db", [annotated(paper(n)) for n in range(1, 30)])
     data = path.read_bytes()
     path.write_bytes(data[:8192] + b"\xff" * (len(data) - 8192))
@@ -334,17 +333,17 @@ def test_a_damaged_database_is_called_so(tmp_path: Path) -> None:
         verify_all(db)
 
 
-def test_the_statistics_and_filters_read_indexes_alone(db: Database) -> None:
-    asked: list[str] = []
-    db.conn.set_trace_callback(asked.append)
+def test_statistics_and_filters_use_covering_indexes(db: Database) -> None:
+    statements: list[str] = []
+    db.conn.set_trace_callback(statements.append)
     stats.of_corpus(db, nanda())
     conditions = filters.parse("year=2024 category=cs.CL support<1 model=m claim=stated", nanda())
     filters.select(db, conditions, nanda())
     db.conn.set_trace_callback(None)
-    asked = [sql for sql in asked if "annotations" in sql or "moves" in sql]
-    asked = [sql for sql in asked if "failures" not in sql]
-    assert len(asked) == 6
-    for sql in asked:
+    statements = [sql for sql in statements if "annotations" in sql or "moves" in sql]
+    statements = [sql for sql in statements if "failures" not in sql]
+    assert len(statements) == 6
+    for sql in statements:
         plan = [row["detail"] for row in db.conn.execute(f"EXPLAIN QUERY PLAN {sql}")]
         reads = [step for step in plan if step.startswith(("SCAN", "SEARCH"))]
         assert reads

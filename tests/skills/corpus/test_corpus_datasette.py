@@ -1,4 +1,4 @@
-"""The database opens in datasette as it is."""
+"""Test that datasette serves the database."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ask(corpus: Path, *paths: str) -> list[Any]:
-    """What datasette answers to these, JSON read."""
+    """Return the JSON responses of datasette to these requests."""
     datasette = pytest.importorskip("datasette.app", reason="datasette is not installed")
 
     async def answers() -> list[Any]:
@@ -38,7 +38,7 @@ def ask(corpus: Path, *paths: str) -> list[Any]:
     return asyncio.run(answers())
 
 
-def test_tables_are_listed_with_their_full_text(corpus: Path) -> None:
+def test_tables_are_listed_with_full_text(corpus: Path) -> None:
     [listed] = ask(corpus, "/corpus.json")
     tables = {table["name"]: table for table in listed["tables"] if not table["hidden"]}
     assert set(tables) == {

@@ -1,4 +1,4 @@
-"""Conditions on annotations: how they are written, and what meets them."""
+"""Test filter conditions: syntax and matches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNSTATED = nanda().not_stated
 
 @pytest.fixture(scope="module")
 def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """Five papers, 1 to 5, and an older annotation of the first that states everything."""
+    """Return a corpus of papers 1 to 5, with an older annotation of the first that states all."""
     with open_corpus(tmp_path_factory.mktemp("corpus") / "corpus.db") as opened:
         for item in (
             annotated(paper(1), limitation="An old one on baselines."),
@@ -40,7 +40,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 
 def meet(db: Database, text: str) -> str:
-    """The numbers of the papers that meet the conditions, in order."""
+    """Return the numbers of the papers that meet the conditions, in order."""
     selected = filters.select(db, filters.parse(text, nanda()), nanda())
     items = reads.annotated(db, nanda(), selected.ids)
     return "".join(item.paper.id[-1] for item in items)
@@ -83,17 +83,17 @@ def meet(db: Database, text: str) -> str:
         ("support>1", ""),
     ],
 )
-def test_what_meets_a_condition(db: Database, text: str, numbers: str) -> None:
+def test_conditions(db: Database, text: str, numbers: str) -> None:
     assert meet(db, text) == numbers
 
 
-def test_those_of_which_too_little_is_known_are_counted(db: Database) -> None:
+def test_papers_with_unknown_values_are_counted(db: Database) -> None:
     selected = filters.select(db, filters.parse("year=2024 support<2", nanda()), nanda())
     assert selected.unknown == {"year": 1, "support": 1}
     assert filters.select(db, filters.parse("claim=stated", nanda()), nanda()).unknown == {}
 
 
-def test_a_move_is_not_taken_for_one_with_a_longer_name(tmp_path: Path) -> None:
+def test_move_name_is_not_matched_as_prefix(tmp_path: Path) -> None:
     longer = nanda().moves[0].model_copy(update={"name": "claims", "label": "Claims"})
     framework = nanda().model_copy(update={"moves": (nanda().moves[0], longer)})
     with open_corpus(tmp_path / "corpus.db") as db:
@@ -129,7 +129,7 @@ def test_a_move_is_not_taken_for_one_with_a_longer_name(tmp_path: Path) -> None:
         ("support~0.5", "support~0.5 is not a valid condition", "support<0.5"),
     ],
 )
-def test_what_is_no_condition(text: str, message: str, hint: str) -> None:
+def test_invalid_conditions(text: str, message: str, hint: str) -> None:
     with pytest.raises(InputError) as caught:
         filters.parse(text, nanda())
     assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""/corpus add: papers and annotations from files, and what is refused."""
+"""Test /corpus add."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def db(tmp_path: Path) -> Iterator[Database]:
 
 
 def table(path: Path, *rows: Mapping[str, str]) -> Path:
-    """A .csv of these rows, with id, title, abstract and moves unless a row says otherwise."""
+    """Write a .csv of these rows, with a default id, title, abstract and moves."""
     filled = [
         {"arxiv_id": f"2405.{n:05}", "title": f"T{n}", "abstract": f"Abstract {n}.", **MOVES, **row}
         for n, row in enumerate(rows, start=1)
@@ -55,7 +55,7 @@ def current(db: Database) -> list[Annotated]:
     return list(reads.annotated(db, nanda(), reads.current_ids(db, nanda())))
 
 
-def test_a_table_with_all_moves_is_papers_and_annotations(db: Database, tmp_path: Path) -> None:
+def test_table_with_all_moves_adds_annotations(db: Database, tmp_path: Path) -> None:
     path = table(tmp_path / "gold.csv", {}, {"limitation": "not  specified"})
     assert importer.add(db, path, nanda()) == Added(papers=2, annotations=2)
     first, second = current(db)
@@ -80,7 +80,7 @@ def test_a_table_with_all_moves_is_papers_and_annotations(db: Database, tmp_path
     assert verify_all(db) == (2, [])
 
 
-def test_the_same_file_again_changes_nothing(db: Database, tmp_path: Path) -> None:
+def test_adding_same_file_again_changes_nothing(db: Database, tmp_path: Path) -> None:
     path = table(tmp_path / "gold.csv", {}, {})
     importer.add(db, path, nanda())
     before = list(db.conn.iterdump())
@@ -90,9 +90,7 @@ def test_the_same_file_again_changes_nothing(db: Database, tmp_path: Path) -> No
     assert importer.add(db, path.rename(tmp_path / "copy.csv"), nanda()) == again
 
 
-def test_importing_again_does_not_push_a_newer_annotation_aside(
-    db: Database, tmp_path: Path
-) -> None:
+def test_importing_again_keeps_newer_annotation_current(db: Database, tmp_path: Path) -> None:
     path = table(tmp_path / "gold.csv", {})
     importer.add(db, path, nanda())
     newer = annotated(paper(1, "Abstract 1."))
@@ -110,7 +108,7 @@ def test_importing_again_does_not_push_a_newer_annotation_aside(
         ("some time", ["newer"]),
     ],
 )
-def test_what_was_made_earlier_does_not_become_the_current_one(
+def test_older_annotation_does_not_become_current(
     db: Database, tmp_path: Path, created: str, models: list[str]
 ) -> None:
     corpus_of(tmp_path / "corpus.db", [annotated(paper(1), "newer")])
@@ -126,9 +124,7 @@ def test_what_was_made_earlier_does_not_become_the_current_one(
     assert verify_all(db) == (2, [])
 
 
-def test_a_corpus_whose_papers_call_their_ids_differently_comes_back_once(
-    db: Database, tmp_path: Path
-) -> None:
+def test_round_trip_of_corpus_with_several_id_fields(db: Database, tmp_path: Path) -> None:
     other = replace(paper(2, id_field="paper_id"), id="7")
     items = [annotated(paper(1)), annotated(other)]
     corpus_of(tmp_path / "corpus.db", items)
@@ -156,18 +152,18 @@ def test_a_corpus_whose_papers_call_their_ids_differently_comes_back_once(
         assert len(current(new)) == 2
 
 
-def test_the_versions_of_a_paper_in_tables_are_one_paper(db: Database, tmp_path: Path) -> None:
+def test_arxiv_versions_in_tables_are_one_paper(db: Database, tmp_path: Path) -> None:
     for number, arxiv_id in enumerate(("2405.00001v1", "2405.00001v2", "arXiv:2405.00001")):
         moves = {"claim": f"Claim {number}.", "abstract": f"Version {number}."}
         importer.add(db, table(tmp_path / "t.csv", {"arxiv_id": arxiv_id, **moves}), nanda())
         [item] = current(db)
         assert (item.paper.id, item.record["claim"]) == ("2405.00001", f"Claim {number}.")
         assert item.record["provenance"]["input"]["arxiv_id"] == arxiv_id
-    for asked in ("2405.00001", "2405.00001v1"):
-        assert len(reads.find(db, asked)) == 3
+    for wanted in ("2405.00001", "2405.00001v1"):
+        assert len(reads.find(db, wanted)) == 3
 
 
-def test_the_checks_are_computed_before_the_lock_is_taken(
+def test_checks_are_computed_outside_the_transaction(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held, check = [], checks.check
@@ -196,7 +192,7 @@ def test_the_checks_are_computed_before_the_lock_is_taken(
         ),
     ],
 )
-def test_a_file_without_any_abstract_is_refused(
+def test_file_without_any_abstract_is_rejected(
     db: Database, tmp_path: Path, name: str, text: str, message: str
 ) -> None:
     (tmp_path / name).write_text(text)
@@ -214,7 +210,7 @@ def test_other_moves_are_another_annotation(db: Database, tmp_path: Path) -> Non
     assert len(verify_all(db)[1]) == 2, "an import's key covers its moves"
 
 
-def test_rows_without_moves_abstract_or_anything_new(db: Database, tmp_path: Path) -> None:
+def test_counts_of_skipped_rows(db: Database, tmp_path: Path) -> None:
     empty = dict.fromkeys(MOVES, "")
     path = table(tmp_path / "t.csv", {}, empty, {"abstract": " "}, {})
     with path.open("a", encoding="utf-8") as file:
@@ -224,16 +220,14 @@ def test_rows_without_moves_abstract_or_anything_new(db: Database, tmp_path: Pat
     )
 
 
-def test_a_table_of_papers_alone(db: Database, tmp_path: Path) -> None:
+def test_table_of_papers_alone(db: Database, tmp_path: Path) -> None:
     path = tmp_path / "papers.csv"
     path.write_text("id,abstract,year\n7,About owls.,2020\n8,About cats.,2020\n")
     assert importer.add(db, path, nanda()) == Added(papers=2, without_moves=2)
     assert importer.add(db, path, nanda(), limit=1) == Added(known_papers=1, without_moves=1)
 
 
-def test_a_table_that_lacks_a_move_is_papers_alone_and_says_so(
-    db: Database, tmp_path: Path
-) -> None:
+def test_table_that_lacks_a_move_adds_papers_only(db: Database, tmp_path: Path) -> None:
     path = tmp_path / "papers.csv"
     path.write_text("abstract,claim,method\nAbout owls.,Owls see.,We look.\n")
     added = importer.add(db, path, nanda())
@@ -248,7 +242,7 @@ def test_a_table_that_lacks_a_move_is_papers_alone_and_says_so(
         ("claim", "x" * 321, "claim is longer than 320 characters"),
     ],
 )
-def test_a_row_at_fault_leaves_the_corpus_as_it_was(
+def test_invalid_row_leaves_corpus_unchanged(
     db: Database, tmp_path: Path, move: str, text: str, message: str
 ) -> None:
     path = table(tmp_path / "t.csv", {}, {move: text})
@@ -277,7 +271,7 @@ def saved(path: Path, items: list[Annotated]) -> Path:
 
 
 @pytest.mark.parametrize("name", ["all.parquet", "all.jsonl"])
-def test_what_was_saved_here_keeps_its_provenance(db: Database, tmp_path: Path, name: str) -> None:
+def test_saved_file_keeps_provenance(db: Database, tmp_path: Path, name: str) -> None:
     items = [annotated(paper(1), limitation="Not stated."), annotated(paper(2), "other")]
     path = saved(tmp_path / name, items)
     if name == "all.jsonl":  # which has no abstracts: the corpus must know them
@@ -297,7 +291,7 @@ def test_what_was_saved_here_keeps_its_provenance(db: Database, tmp_path: Path, 
     assert verify_all(db) == (2, [])
 
 
-def test_a_line_that_was_saved_twice_counts_once(db: Database, tmp_path: Path) -> None:
+def test_repeated_saved_line_counts_once(db: Database, tmp_path: Path) -> None:
     item = annotated(paper(1))
     corpus_of(tmp_path / "corpus.db", [item])
     path = saved(tmp_path / "t.jsonl", [item, item])
@@ -326,7 +320,7 @@ def with_abstract(item: Annotated, **provenance: Any) -> str:
         {"digests": 3},
     ],
 )
-def test_a_provenance_that_does_not_agree_is_not_believed(
+def test_inconsistent_provenance_is_discarded(
     db: Database, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     path = tmp_path / "t.jsonl"
@@ -338,7 +332,7 @@ def test_a_provenance_that_does_not_agree_is_not_believed(
     assert verify_all(db) == (2, [])
 
 
-def test_an_annotation_by_another_framework_is_refused(db: Database, tmp_path: Path) -> None:
+def test_annotation_of_other_framework_is_rejected(db: Database, tmp_path: Path) -> None:
     other = nanda().model_copy(update={"name": "another"})
     path = tmp_path / "t.jsonl"
     path.write_text(with_abstract(annotated(paper(1), framework=other)) + "\n")
@@ -366,9 +360,7 @@ def test_an_annotation_by_another_framework_is_refused(db: Database, tmp_path: P
         ),
     ],
 )
-def test_saved_lines_that_are_no_annotations(
-    db: Database, tmp_path: Path, line: str, message: str
-) -> None:
+def test_invalid_saved_lines(db: Database, tmp_path: Path, line: str, message: str) -> None:
     item = annotated(paper(1))
     corpus_of(tmp_path / "corpus.db", [item])
     path = saved(tmp_path / "t.jsonl", [item] * 100)

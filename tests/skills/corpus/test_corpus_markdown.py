@@ -1,4 +1,4 @@
-"""Lists of papers kept as markdown, and how they are told from one abstract."""
+"""Test Markdown lists of papers, and how they differ from one abstract."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_each_section_with_an_abstract_is_a_paper(papers: list[Paper]) -> None:
     ]  # fmt: skip
 
 
-def test_an_abstract_ends_where_something_else_begins(papers: list[Paper]) -> None:
+def test_end_of_abstract(papers: list[Paper]) -> None:
     assert [paper.abstract for paper in papers] == [
         "We present Ledger,\nwhich books **every** call where a <b and c> d.\n"
         "Date: no label here.\n\n"
@@ -99,7 +99,7 @@ def test_an_abstract_ends_where_something_else_begins(papers: list[Paper]) -> No
     ]
 
 
-def test_the_other_labels(papers: list[Paper]) -> None:
+def test_other_labels(papers: list[Paper]) -> None:
     assert [(paper.authors, paper.published, paper.categories) for paper in papers] == [
         ("A. One, B. Two", "2024-05-17", "cs.AI, cs.CL"),
         ("", "2001", ""),
@@ -108,7 +108,7 @@ def test_the_other_labels(papers: list[Paper]) -> None:
     ]
 
 
-def test_a_row_is_named_by_the_line_of_its_heading(tmp_path: Path) -> None:
+def test_row_position_is_the_line_of_its_heading(tmp_path: Path) -> None:
     found = rows(tmp_path, LIST)
     lines = [int(row.where.rpartition(", line ")[2]) for row in found]
     headings = [LIST.splitlines()[line - 1] for line in lines]
@@ -120,7 +120,7 @@ def test_a_row_is_named_by_the_line_of_its_heading(tmp_path: Path) -> None:
     assert sum(bool(row.paper.abstract) for row in table.rows()) == 4
 
 
-def test_lists_as_programs_write_them(tmp_path: Path) -> None:
+def test_generated_lists(tmp_path: Path) -> None:
     text = """\
 # Latest papers
 **update at 2025-05-24 16:11:32**
@@ -173,41 +173,41 @@ def test_lists_as_programs_write_them(tmp_path: Path) -> None:
      "_Abstract_:", "**ABSTRACT.**", "***Abstract:***", "Abstract:", "abstract :", "* Abstract:",
      "**Abstract**\n\n", "Abstract\n", "**Abstract** \u2014", "> **Abstract:**", "### Abstract\n"],
 )  # fmt: skip
-def test_ways_to_write_the_label(tmp_path: Path, label: str, end: str) -> None:
+def test_spellings_of_abstract_label(tmp_path: Path, label: str, end: str) -> None:
     entry = f"## T\n{label} We present Ledger.\n\n"
     (one, _) = rows(tmp_path, (entry + entry.replace("Ledger", "Quarry")).replace("\n", end))
     assert (one.paper.title, one.paper.abstract) == ("T", "We present Ledger.")
 
 
 @pytest.mark.parametrize("date", ["2024-05-17", "2024/05/17", "20240517", "on 2024/05/17, v2"])
-def test_a_date_keeps_its_day(tmp_path: Path, date: str) -> None:
+def test_date_keeps_its_day(tmp_path: Path, date: str) -> None:
     (one, _) = rows(
         tmp_path, f"## T\n**Published:** {date}\n\nAbstract: One.\n## U\nAbstract: Two."
     )
     assert one.paper.published == "2024-05-17"
 
 
-def test_a_line_of_glued_addresses_is_read_in_one_go(tmp_path: Path) -> None:
+def test_line_of_joined_urls_is_read_in_linear_time(tmp_path: Path) -> None:
     glued = "https://x.org/a" * 60  # tried in every way to part them, this takes for ever
     found = rows(tmp_path, f"# L\n## T\n**Abstract:** One.\n{glued} and text\n## U\nAbstract: Two.")
     assert found[0].paper.abstract == f"One.\n{glued} and text"
 
 
-def test_a_paper_without_an_abstract_is_a_row_without_one(tmp_path: Path) -> None:
+def test_paper_without_abstract(tmp_path: Path) -> None:
     bare = "## [Bare](https://arxiv.org/abs/2403.00003)\n"
     other = "## Other\n**Authors:** F\n## Notes\nx\n"
     found = rows(tmp_path, f"{LIST}\n{bare}{other}")[4:]
     assert [(row.paper.title, row.paper.abstract) for row in found] == [("Bare", ""), ("Other", "")]
 
 
-def test_two_abstracts_under_one_heading_are_refused(tmp_path: Path) -> None:
+def test_two_abstracts_under_one_heading_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         rows(tmp_path, "# L\n## T\n**Abstract:** One.\n---\n**Abstract:** Two.\n")
     assert str(caught.value.where).endswith("list.md, line 2")
     assert caught.value.message == "two abstracts under this heading"
 
 
-def test_markdown_that_is_no_list_is_refused(tmp_path: Path) -> None:
+def test_markdown_that_is_not_a_list_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         rows(tmp_path, "# Notes\n\nNo papers here.\n")
     assert caught.value.message == "is not a list of papers"
@@ -228,7 +228,7 @@ def test_markdown_that_is_no_list_is_refused(tmp_path: Path) -> None:
         "# Ledger\n## Abstract\nWe present Ledger.\n## Authors\nA",
     ],
 )
-def test_one_abstract_is_no_list(text: str, tmp_path: Path) -> None:
+def test_one_abstract_is_not_a_list(text: str, tmp_path: Path) -> None:
     assert not is_list(text)
     (tmp_path / "one.md").write_text(text)
     assert not is_list(tmp_path / "one.md")
@@ -245,13 +245,13 @@ def test_one_abstract_is_no_list(text: str, tmp_path: Path) -> None:
         "## [A](https://arxiv.org/abs/2405.12345)\n\nAbstract: One.",
     ],
 )
-def test_lists_are_told_from_it(text: str, tmp_path: Path) -> None:
+def test_lists_are_recognized(text: str, tmp_path: Path) -> None:
     assert is_list(text)
     (tmp_path / "list.md").write_text(text)
     assert is_list(tmp_path / "list.md")
 
 
-def test_what_cannot_be_read_is_no_list(tmp_path: Path) -> None:
+def test_unreadable_file_is_not_a_list(tmp_path: Path) -> None:
     (tmp_path / "latin.md").write_bytes(LIST.encode() + b"\xe9")
     for name in ("latin.md", "none.md", "."):
         assert not is_list(tmp_path / name)
@@ -285,5 +285,5 @@ def test_arxiv_ids_in_text(text: str, found: str | None) -> None:
         ("https://doi.org/10.1/2405.12345", None),
     ],
 )
-def test_arxiv_ids_that_stand_alone(text: str, found: str | None) -> None:
+def test_bare_arxiv_ids(text: str, found: str | None) -> None:
     assert find_arxiv_id(text, alone=True) == found

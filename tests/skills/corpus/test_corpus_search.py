@@ -1,4 +1,4 @@
-"""Search: what is a word, what a hit is, in which order, and what is left out."""
+"""Test search: queries, hits, ranking, narrowing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_words_and_phrases_of_a_query(text: str, found: list[str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  ", "* - :", '""', "''", "\x00"])
-def test_a_query_without_a_word_is_refused(text: str) -> None:
+def test_query_without_a_word_is_rejected(text: str) -> None:
     with pytest.raises(InputError, match="contains no word"):
         tokens(text)
 
@@ -74,7 +74,7 @@ def test_a_query_without_a_word_is_refused(text: str) -> None:
         "\ud800a",
     ],
 )
-def test_signs_of_the_query_language_are_text(db: Database, text: str) -> None:
+def test_fts5_operators_are_text(db: Database, text: str) -> None:
     store.save(
         db,
         annotated(paper(1), claim=f"It says {text.encode('ascii', 'ignore').decode()}."),
@@ -87,7 +87,7 @@ def test_signs_of_the_query_language_are_text(db: Database, text: str) -> None:
             search(db, text, nanda())
 
 
-def test_all_words_stand_in_one_move_with_any_ending(db: Database) -> None:
+def test_all_words_must_be_in_one_move(db: Database) -> None:
     store.save(db, annotated(paper(1), method="Retrieved passages rank plans."), nanda())
     store.save(db, annotated(paper(2), method="A plan.", claim="Retrieval works."), nanda())
     assert ids(db, "retrieval plan") == ["1"]
@@ -97,13 +97,13 @@ def test_all_words_stand_in_one_move_with_any_ending(db: Database) -> None:
     assert ids(db, "plans rank") == ["1"]
 
 
-def test_the_words_of_facets_are_no_text(db: Database) -> None:
+def test_facet_words_are_not_text(db: Database) -> None:
     store.save(db, annotated(paper(1)), nanda())
     assert ids(db, word("year", 2024)) == []
     assert ids(db, 'ledger"s') == [], "a quote within a word is text, too"
 
 
-def test_the_best_match_comes_first_and_is_marked(db: Database) -> None:
+def test_best_match_comes_first_and_is_marked(db: Database) -> None:
     long = "Long talk of a great many other things mentions retrieval once."
     store.save(db, annotated(paper(1), method="Retrieval over retrieval."), nanda())
     store.save(db, annotated(paper(2), method=long), nanda())
@@ -121,7 +121,7 @@ def test_the_best_match_comes_first_and_is_marked(db: Database) -> None:
     assert "id_field" not in first.as_dict()
 
 
-def test_only_current_annotations_of_the_framework_are_found(db: Database) -> None:
+def test_only_current_annotations_are_found(db: Database) -> None:
     store.save(db, annotated(paper(1), claim="An older ledger."), nanda())
     store.save(db, annotated(paper(1), "other", claim="Nothing of it."), nanda())
     assert ids(db, "ledger") == []
@@ -130,7 +130,7 @@ def test_only_current_annotations_of_the_framework_are_found(db: Database) -> No
     assert ids(db, "ledger") == []
 
 
-def test_a_search_is_narrowed(db: Database) -> None:
+def test_narrowed_search(db: Database) -> None:
     known = [("2022-01-01", "cs.CL"), ("2023", "cs.SE, cs.CL"), ("2024-05", "cs.AI"), ("", "cs.CL")]
     for number, (published, categories) in enumerate(known, start=1):
         of = paper(number, published=published, categories=categories)
@@ -162,13 +162,13 @@ def test_ranges_of_years(text: str, first: int | None, last: int | None) -> None
 @pytest.mark.parametrize(
     "text", ["", "..", "24", "2024-2025", "2024...2025", "2025..2024", "..x", "20242025"]
 )
-def test_what_is_no_range_of_years(text: str) -> None:
+def test_invalid_ranges_of_years(text: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_years(text)
     assert caught.value.hint
 
 
-def test_papers_about_a_topic_hold_as_many_of_its_words_as_asked(db: Database) -> None:
+def test_papers_about_a_topic_by_number_of_words(db: Database) -> None:
     for number, title in enumerate(("Agents", "Tool agents", "Tool using agents plan", "Cats"), 1):
         save(db, paper(number, f"Abstract {number}.", title=title))
     assert papers_about(db, ["tool", "agents", "using", "nets"], 10) == []
@@ -182,7 +182,7 @@ def test_papers_about_a_topic_hold_as_many_of_its_words_as_asked(db: Database) -
     assert papers_about(db, ["*"], 10) == []
 
 
-def test_papers_that_hold_all_words_come_first(db: Database) -> None:
+def test_papers_with_all_words_come_first(db: Database) -> None:
     save(db, paper(1, "Ledger ledger ledger ledger.", title="Ledger"))
     save(db, paper(2, f"{'Many other words stand here. ' * 20} A ledger of oracles.", title="Long"))
     assert [of.title for of in papers_about(db, ["ledger", "oracle"], 5, fewest=1)] == [
@@ -206,7 +206,7 @@ def test_papers_about_a_topic_by_date(db: Database) -> None:
     assert found(None, date(2023, 12, 31)) == {"2023-12-31"}
 
 
-def test_dates_of_an_older_corpus_are_compared_as_dates(db: Database) -> None:
+def test_other_date_formats_are_compared_as_dates(db: Database) -> None:
     for number, published in enumerate(("2024/05/17", "20240517", "2024.0", "2024-5-7"), 1):
         save(db, paper(number, f"Ledger {number}.", published=published))
 
@@ -220,14 +220,14 @@ def test_dates_of_an_older_corpus_are_compared_as_dates(db: Database) -> None:
     assert found(date(2025, 1, 1), None) == ""
 
 
-def test_an_abstract_under_several_ids_is_one_of_the_papers_asked_for(db: Database) -> None:
+def test_abstract_under_several_ids_is_one_paper(db: Database) -> None:
     for number in range(1, 4):
         save(db, paper(number, "A ledger.", title="Ledger"))
     save(db, paper(4, "Another ledger, of some more words."))
     assert [of.id for of in papers_about(db, ["ledger"], 2)] == [paper(1).id, paper(4).id]
 
 
-def test_of_two_versions_of_a_paper_the_later_one_is_about_a_topic(db: Database) -> None:
+def test_later_arxiv_version_is_found_by_topic(db: Database) -> None:
     for abstract in ("A ledger, first version.", "A ledger, second version."):
         save(db, paper(1, abstract))
         save(db, paper(2, f"{abstract} Elsewhere.", id_field="id"))

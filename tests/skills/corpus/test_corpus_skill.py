@@ -1,4 +1,4 @@
-"""/corpus through the application: what is shown, saved and refused."""
+"""Test /corpus through the application."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
     made.close()
 
 
-def told(app: App) -> str:
+def notices(app: App) -> str:
     return app.screen.err.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
@@ -51,7 +51,7 @@ def data(app: App, line: str) -> Any:
     return json.loads(app.dispatch(line).result.as_json())
 
 
-def test_a_search_shows_hits_with_their_marks(app: App) -> None:
+def test_search_shows_marked_hits(app: App) -> None:
     outcome = app.dispatch('/corpus search "retrieval" --move method --year 2024..')
     head, *lines = outcome.result.text.splitlines()
     assert head.split() == ["paper", "year", "title", "move", "text"]
@@ -69,13 +69,13 @@ def test_a_search_shows_hits_with_their_marks(app: App) -> None:
         "method",
         "Dense retrieval of plans.",
     )
-    assert "left out" not in told(app)
+    assert "left out" not in notices(app)
 
 
-def test_a_search_says_what_it_left_out(app: App) -> None:
+def test_search_reports_papers_left_out(app: App) -> None:
     assert len(data(app, "/corpus search something --limit 3")["hits"]) == 3
     data(app, "/corpus search something --year 2022")
-    assert "1 matching paper is left out, since the year is unknown" in told(app)
+    assert "1 matching paper is left out, since the year is unknown" in notices(app)
 
 
 @pytest.mark.parametrize(
@@ -112,17 +112,17 @@ def test_a_search_says_what_it_left_out(app: App) -> None:
         ("/corpus stats --db none.db", InputError, "none.db: there is no corpus yet"),
     ],
 )
-def test_what_is_refused(app: App, line: str, error: type[HarnessError], message: str) -> None:
+def test_rejected_commands(app: App, line: str, error: type[HarnessError], message: str) -> None:
     code = 1 if error is NothingFound else 2
     assert isinstance(assert_refuses(app, line, message, code=code), error)
 
 
-def test_a_phrase_that_is_not_found_may_stand_apart(app: App) -> None:
+def test_hint_for_a_phrase_without_hits(app: App) -> None:
     assert_refuses(app, '/corpus search "plans retrieval"', "must be adjacent", code=1)
     assert data(app, "/corpus search 'plans retrieval'")["hits"]
 
 
-def test_a_filter_lists_papers(app: App) -> None:
+def test_filter_lists_papers(app: App) -> None:
     outcome = app.dispatch("/corpus filter limitation=stated year=2022..")
     lines = outcome.result.text.splitlines()
     assert lines[0].split() == ["paper", "year", "categories", "stated", "title"]
@@ -130,14 +130,14 @@ def test_a_filter_lists_papers(app: App) -> None:
         ["2405.00002", "2022", "cs.CL,", "cs.IR", "8", "of", "8", "Paper", "2"]
     ]
     assert outcome.result.data == {"found": 1, "papers": [ITEMS[1].record]}
-    assert "1 matching paper is left out, since the year is unknown" in told(app)
+    assert "1 matching paper is left out, since the year is unknown" in notices(app)
 
 
-def test_a_filter_shows_some_and_saves_all(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_filter_shows_some_and_saves_all(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "SHOWN", 1)
     found = data(app, "/corpus filter claim=stated")
     assert (found["found"], len(found["papers"])) == (3, 1)
-    assert "3 papers; the first 1 are shown (--limit N)" in told(app)
+    assert "3 papers; the first 1 are shown (--limit N)" in notices(app)
     assert len(data(app, "/corpus filter claim=stated --limit 2")["papers"]) == 2
     app.dispatch("/corpus filter claim=stated save to all.jsonl")
     assert len(Path("all.jsonl").read_text().splitlines()) == 3
@@ -150,7 +150,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_what_is_found_is_saved_in_the_order_of_its_rank(app: App) -> None:
+def test_hits_are_saved_in_rank_order(app: App) -> None:
     outcome: Outcome = app.dispatch("/corpus search retrieval save to found.csv -o found.md")
     assert [path.name for path in outcome.saved] == ["found.csv", "found.md"]
     assert outcome.result.summary == {
@@ -169,7 +169,7 @@ def test_what_is_found_is_saved_in_the_order_of_its_rank(app: App) -> None:
 
 
 @pytest.mark.parametrize("suffix", Corpus.saves)
-def test_all_is_exported_in_each_format(app: App, suffix: str) -> None:
+def test_export_in_each_format(app: App, suffix: str) -> None:
     outcome = app.dispatch(f"/corpus export all{suffix}")
     [path] = outcome.saved
     content = path.read_bytes()
@@ -186,7 +186,7 @@ def test_all_is_exported_in_each_format(app: App, suffix: str) -> None:
     assert path.read_bytes() == content
 
 
-def test_a_page_has_a_name_of_its_own_and_the_failures(app: App) -> None:
+def test_page_has_default_name_and_failures(app: App) -> None:
     with open_corpus(default_path(app.settings)) as db:
         failure = Failure(paper(9), "InvalidReply", "It was of no use at all.", False)
         store.fail(db, failure, "a key", request={})
@@ -195,7 +195,7 @@ def test_a_page_has_a_name_of_its_own_and_the_failures(app: App) -> None:
     assert "It was of no use at all." in path.read_text(encoding="utf-8")
 
 
-def test_ids_of_several_kinds_share_a_column(app: App) -> None:
+def test_several_id_fields_share_a_column(app: App) -> None:
     other = annotated(paper(4, id_field="paper_id"))
     corpus_of(default_path(app.settings), [other])
     app.dispatch("/corpus export all.csv")
@@ -204,7 +204,7 @@ def test_ids_of_several_kinds_share_a_column(app: App) -> None:
     ]
 
 
-def test_the_statistics(app: App) -> None:
+def test_statistics(app: App) -> None:
     outcome = app.dispatch("/corpus stats")
     text = outcome.result.text
     assert text.startswith("3 papers, 3 annotations by the framework nanda (by annotator 3)")
@@ -214,7 +214,7 @@ def test_the_statistics(app: App) -> None:
     assert [group["name"] for group in outcome.result.data["years"]] == ["2022", "2024", "unknown"]
 
 
-def test_the_statistics_of_an_empty_corpus(app: App, tmp_path: Path) -> None:
+def test_statistics_of_an_empty_corpus(app: App, tmp_path: Path) -> None:
     with open_corpus(tmp_path / "empty.db"):
         pass
     outcome = app.dispatch("/corpus stats --db empty.db")
@@ -222,7 +222,7 @@ def test_the_statistics_of_an_empty_corpus(app: App, tmp_path: Path) -> None:
     assert_refuses(app, "/corpus export all.csv --db empty.db", code=1)
 
 
-def test_a_paper_is_shown_with_its_annotation(app: App) -> None:
+def test_paper_is_shown_with_its_annotation(app: App) -> None:
     text = app.dispatch(f"/corpus show {paper(2).id}").result.text
     assert text.startswith("arxiv_id 2405.00002 (paper 2)\nPaper 2\n2022-01-01; cs.CL, cs.IR\n")
     assert "We test ledger 2." in text
@@ -242,7 +242,7 @@ def test_all_papers_with_an_id_are_shown(app: App) -> None:
     assert "There is no annotation." in app.dispatch(f"/corpus show {paper(2).id}").result.text
 
 
-def test_a_failure_is_shown_with_its_reason(app: App) -> None:
+def test_failure_is_shown_with_its_reason(app: App) -> None:
     with open_corpus(default_path(app.settings)) as db:
         store.fail(db, Failure(paper(9), "InvalidReply", "no use", False, "raw"), "k", request={})
     assert "The annotation failed: no use" in app.dispatch("/corpus show 2405.00009").result.text
@@ -256,15 +256,15 @@ def test_a_failure_is_shown_with_its_reason(app: App) -> None:
 
 
 @pytest.mark.parametrize("page", ["docs/corpus.md", "skills/corpus/SKILL.md"])
-def test_the_lines_of_the_documents_are_understood(page: str) -> None:
+def test_documented_commands_are_valid(page: str) -> None:
     text = (CODE_ROOT / page).read_text(encoding="utf-8")
     lines = re.findall(r"^    (/corpus .+)$", text, re.M)
     assert {line.split()[1] for line in lines} >= {*Corpus.subcommands} - {"verify"}
     for line in lines:
-        asked = grammar.parse(Corpus(), line.removeprefix("/corpus"))
-        assert asked.subcommand
-        if asked.subcommand == "filter":
-            assert filters.parse(asked.text, nanda())
+        invocation = grammar.parse(Corpus(), line.removeprefix("/corpus"))
+        assert invocation.subcommand
+        if invocation.subcommand == "filter":
+            assert filters.parse(invocation.text, nanda())
     if page.startswith("docs"):
         conditions = re.findall(
             r"`([^`]+)`", text.split("| condition")[1].split("All conditions")[0]
@@ -275,7 +275,7 @@ def test_the_lines_of_the_documents_are_understood(page: str) -> None:
                 assert filters.parse(condition, nanda())
 
 
-def test_verifying(app: App) -> None:
+def test_verify(app: App) -> None:
     outcome = app.dispatch("/corpus verify")
     assert outcome.result.text == "3 annotations checked: all match their keys."
     assert outcome.result.code == 0
@@ -287,7 +287,7 @@ def test_verifying(app: App) -> None:
     assert outcome.result.data["checked"] == 3
 
 
-def test_files_are_added_by_their_names(app: App, tmp_path: Path) -> None:
+def test_files_are_added(app: App, tmp_path: Path) -> None:
     path = tmp_path / "more papers.csv"
     path.write_text("id,abstract,claim\n1,About owls.,Owls see.\n2,,\n")
     outcome = app.dispatch('/corpus add "more papers.csv" --db other.db')
@@ -297,11 +297,11 @@ def test_files_are_added_by_their_names(app: App, tmp_path: Path) -> None:
         "Skipped without an abstract: 1 row.",
     ]
     assert outcome.result.data["papers"] == 1
-    assert "no annotations were read: there is no column evidence, method" in told(app)
+    assert "no annotations were read: there is no column evidence, method" in notices(app)
     assert app.dispatch("/corpus stats --db other.db").result.data["papers"] == 1
 
 
-def test_another_framework_has_annotations_of_its_own(app: App, tmp_path: Path) -> None:
+def test_other_framework_has_its_own_annotations(app: App, tmp_path: Path) -> None:
     text = (ROOT / "skills/nanda/nanda.yaml").read_text(encoding="utf-8")
     (tmp_path / "own.yaml").write_text(text.replace("name: nanda\n", "name: own\n"))
     assert data(app, "/corpus stats --framework own.yaml")["annotations"] == 0

@@ -1,4 +1,4 @@
-"""Statistics: the same from the database and from the annotations themselves."""
+"""Test statistics of the database and of annotations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ITEMS = [
 FAILURES = [Failure(paper(number), "InvalidReply", "no use", False) for number in (7, 8)]
 
 
-def test_the_database_and_its_annotations_give_the_same_numbers(tmp_path: Path) -> None:
+def test_of_corpus_equals_of_items(tmp_path: Path) -> None:
     with open_corpus(tmp_path / "corpus.db") as db:
         assert of_corpus(db, nanda()) == of_items([], [], nanda())
         older = annotated(paper(1), "older", **dict.fromkeys(nanda().names, UNSTATED))
@@ -40,7 +40,7 @@ def test_the_database_and_its_annotations_give_the_same_numbers(tmp_path: Path) 
     assert found.failures == {"InvalidReply": 2}
 
 
-def test_the_numbers_of_moves() -> None:
+def test_statistics_of_moves() -> None:
     by_name = {move.move: move for move in of_items(ITEMS, [], nanda()).moves}
     assert tuple(by_name) == nanda().names
     assert by_name["claim"].stated == Share(3, 4)
@@ -51,7 +51,7 @@ def test_the_numbers_of_moves() -> None:
     assert by_name["claim"].support == pytest.approx(sum(supports) / 3)
 
 
-def test_groups_are_by_first_category_and_by_year() -> None:
+def test_groups_by_first_category_and_year() -> None:
     found = of_items(ITEMS, [], nanda())
     assert [(group.name, group.papers) for group in found.categories] == [
         ("cs.CL", 2),
@@ -91,10 +91,10 @@ def test_rare_categories_are_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
         (1, 29, 0.0061, 0.1718),
     ],
 )
-def test_the_interval_is_that_of_wilson(count: int, of: int, low: float, high: float) -> None:
+def test_wilson_interval(count: int, of: int, low: float, high: float) -> None:
     assert Share(count, of).interval == pytest.approx((low, high), abs=5e-5)
 
 
-def test_a_share_of_nothing() -> None:
+def test_share_of_nothing() -> None:
     assert Share(0, 0).value is None
     assert Share(0, 0).as_dict() == {"count": 0, "of": 0, "share": None, "low": 0.0, "high": 1.0}

@@ -1,4 +1,4 @@
-"""Which of a paper's annotations is its current one."""
+"""Test which annotation of a paper becomes current."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def db(tmp_path: Path) -> Iterator[Database]:
 
 
 def current(db: Database) -> set[str]:
-    """The models whose annotations are current; their moves say the same."""
+    """Return the models of the current annotations, and check the flags of their moves."""
     rows = db.conn.execute("SELECT id, model FROM annotations WHERE current").fetchall()
     moves = db.conn.execute("SELECT DISTINCT annotation_id FROM moves WHERE current")
     assert {row["annotation_id"] for row in moves} == {row["id"] for row in rows}
     return {row["model"] for row in rows}
 
 
-def test_unless_any_makes_current_only_what_a_paper_has_none_of(db: Database) -> None:
+def test_unless_any_keeps_current_annotation(db: Database) -> None:
     store.save(db, annotated(paper(1), "first"), nanda(), unless_any=True)
     assert current(db) == {"first"}
     kept = store.save(db, annotated(paper(1), "second"), nanda(), unless_any=True)
@@ -42,7 +42,7 @@ def test_unless_any_makes_current_only_what_a_paper_has_none_of(db: Database) ->
     assert current(db) == {"second"}
 
 
-def test_unless_any_leaves_what_another_version_of_the_paper_has(db: Database) -> None:
+def test_unless_any_keeps_annotation_of_other_version(db: Database) -> None:
     store.save(db, annotated(paper(1), "first"), nanda())
     other = paper(1, "We rewrote all of this abstract.")
     store.save(db, annotated(other, "second"), nanda(), unless_any=True)

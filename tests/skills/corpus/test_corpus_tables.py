@@ -1,4 +1,4 @@
-"""Tables of papers: what is read from each format, and every way in which one can be bad."""
+"""Test tables of papers: all formats, and invalid files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NASTY = (
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str | bytes], Path]:
-    """Write a file into the working directory and give back its relative path."""
+    """Return a function that writes a file to the working directory and returns its path."""
     monkeypatch.chdir(tmp_path)
 
     def make(name: str, content: str | bytes) -> Path:
@@ -71,7 +71,7 @@ def refused(path: Path, columns: Columns | None = None) -> InputError:
 
 
 @pytest.mark.parametrize("name", ["gold_dev.csv", "gold_train_cs.csv", "pool.csv"])
-def test_the_lessons_tables_are_read_as_the_csv_module_reads_them(name: str) -> None:
+def test_lesson_tables_equal_csv_module(name: str) -> None:
     path = DATA / name
     if not path.exists():
         pytest.skip(f"{path} is not here")
@@ -87,7 +87,7 @@ def test_the_lessons_tables_are_read_as_the_csv_module_reads_them(name: str) -> 
     assert not any(row.repeat for row in found)
 
 
-def test_a_row_holds_the_paper_and_where_it_stands(write: Write) -> None:
+def test_row_has_paper_and_position(write: Write) -> None:
     path = write(
         "papers.csv",
         "Notes, Title ,ABSTRACT,arXiv_ID,id,Authors,published,categories,claim\n"
@@ -117,7 +117,7 @@ def test_a_row_holds_the_paper_and_where_it_stands(write: Write) -> None:
         ("doi,abstract", None, "id"),
     ],
 )
-def test_the_id_is_the_first_of_three_columns(
+def test_id_is_first_of_three_columns(
     write: Write, header: str, id_column: str | None, id_field: str
 ) -> None:
     cells = [f"{name}-1" for name in header.split(",")[:-1]]
@@ -127,7 +127,7 @@ def test_the_id_is_the_first_of_three_columns(
     assert row.paper.id == (f"{id_column}-1" if id_column else own_id(row.paper.abstract))
 
 
-def test_columns_named_by_option_come_first(write: Write) -> None:
+def test_columns_named_by_option_take_precedence(write: Write) -> None:
     path = write("t.csv", f'abstract,id,title,Summary,DOI,name\nno,no,no,"{ONE}",10.1/x,Ledger\n')
     table = open_table(path, Columns(abstract="summary", id="doi", title="name"))
     (row,) = table.rows()
@@ -145,7 +145,7 @@ def test_columns_named_by_option_come_first(write: Write) -> None:
         (Columns(abstract="body", title="name"), "'name'", "--title-column"),
     ],
 )
-def test_a_missing_column_is_named_with_those_present(
+def test_missing_column_is_reported_with_those_present(
     write: Write, columns: Columns, missing: str, option: str
 ) -> None:
     error = refused(write("t.csv", f'paper_id,body\n1,"{ONE}"\n'), columns)
@@ -154,7 +154,7 @@ def test_a_missing_column_is_named_with_those_present(
     assert error.where == "t.csv"
 
 
-def test_a_first_paper_in_place_of_a_header_is_not_shown_whole(write: Write) -> None:
+def test_long_names_are_shortened_in_messages(write: Write) -> None:
     names = ",".join(f"c{i}" for i in range(30))
     error = refused(write("t.csv", f'"{ONE * 9}",{names}\n'))
     assert len(str(error)) < 250
@@ -162,24 +162,24 @@ def test_a_first_paper_in_place_of_a_header_is_not_shown_whole(write: Write) -> 
 
 
 @pytest.mark.parametrize(
-    ("header", "says"),
+    ("header", "message"),
     [
         ("abstract,id,id", "both 'id' and 'id' match the column id"),
         ("Abstract,ABSTRACT,id", "both 'Abstract' and 'ABSTRACT' match the column abstract"),
     ],
 )
-def test_columns_that_cannot_be_told_apart(write: Write, header: str, says: str) -> None:
-    assert says in refused(write("t.csv", f"{header}\na,b,c\n")).message
+def test_ambiguous_columns_are_rejected(write: Write, header: str, message: str) -> None:
+    assert message in refused(write("t.csv", f"{header}\na,b,c\n")).message
 
 
-def test_a_column_in_lower_case_is_preferred(write: Write) -> None:
+def test_exact_column_name_takes_precedence(write: Write) -> None:
     assert abstracts(write("t.csv", f'Abstract,abstract\nno,"{ONE}"\n')) == [ONE]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_line_ends_separators_and_the_byte_order_mark(
+def test_line_ends_separators_and_byte_order_mark(
     write: Write, end: str, separator: str, mark: str
 ) -> None:
     lines = [
@@ -195,20 +195,20 @@ def test_line_ends_separators_and_the_byte_order_mark(
     assert abstracts(path) == [ONE, f"{OTHER}{end}{ONE}"]
 
 
-def test_a_comma_in_quotes_does_not_hide_the_semicolons(write: Write) -> None:
+def test_quoted_comma_does_not_hide_semicolons(write: Write) -> None:
     path = write("t.csv", f'"note, long";abstract;id\nx;{ONE};1\n')
     assert [row.paper.id for row in rows(path)] == ["1"]
     assert abstracts(write("t.tsv", f"abstract\n{ONE}; and, more\n")) == [f"{ONE}; and, more"]
 
 
-def test_blank_lines_before_the_header_and_columns_without_a_name(write: Write) -> None:
+def test_blank_lines_and_unnamed_columns(write: Write) -> None:
     path = write("t.csv", f'\n\n,abstract,\n0,"{ONE}",\n')
     table = open_table(path)
     assert table.columns == ("abstract",)
     assert [row.where for row in table.rows()] == ["t.csv, line 4"]
 
 
-def test_whatever_a_cell_holds_comes_back(write: Write) -> None:
+def test_csv_cells_round_trip(write: Write) -> None:
     draw = random.Random(7)
     expected = [
         (str(number), "".join(draw.choices(NASTY, k=5)), "".join(draw.choices(NASTY, k=3)))
@@ -224,13 +224,13 @@ def test_whatever_a_cell_holds_comes_back(write: Write) -> None:
         ]
 
 
-def test_a_long_abstract_is_read(write: Write) -> None:
+def test_long_abstract_is_read(write: Write) -> None:
     text = "word " * 60_000 + "end"
     assert abstracts(write("t.csv", f"id,abstract\n1,{text}\n")) == [text]
 
 
 @pytest.mark.parametrize(
-    ("content", "where", "says"),
+    ("content", "where", "message"),
     [
         ("id,abstract\n1,a\n2,b,c\n", "t.csv, line 3", "has 3 fields, and the header has 2"),
         ('id,abstract,x\n1,"a\nb",x\n2\n', "t.csv, line 4", "has 1 field, and the header has 3"),
@@ -250,18 +250,18 @@ def test_a_long_abstract_is_read(write: Write) -> None:
         ("id,abstract\n1,a\n".encode("utf-16-le"), "t.csv, line 1", "is a binary file"),
     ],
 )
-def test_csv_that_is_refused(write: Write, content: str | bytes, where: str, says: str) -> None:
+def test_invalid_csv(write: Write, content: str | bytes, where: str, message: str) -> None:
     error = refused(write("t.csv", content))
     assert error.where == where
-    assert says in error.message
+    assert message in error.message
 
 
 @pytest.mark.parametrize("content", ["id,abstract\n", "id,abstract"])
-def test_a_header_alone_is_a_table_of_no_rows(write: Write, content: str) -> None:
+def test_header_without_rows(write: Write, content: str) -> None:
     assert rows(write("t.csv", content)) == []
 
 
-def test_a_bad_byte_is_found_however_far_into_the_file_it_is(write: Write) -> None:
+def test_invalid_byte_far_into_the_file_is_located(write: Write) -> None:
     lines = [f"{i},an abstract with some words in it\n".encode() for i in range(2000)]
     error = refused(write("t.csv", b"id,abstract\n" + b"".join(lines) + b"x,\xff\n"))
     assert error.where == "t.csv, line 2002"
@@ -271,7 +271,7 @@ def test_a_bad_byte_is_found_however_far_into_the_file_it_is(write: Write) -> No
 # Files
 
 
-def test_files_that_are_no_tables(write: Write, tmp_path: Path) -> None:
+def test_files_that_are_not_tables(write: Write, tmp_path: Path) -> None:
     Path("folder.csv").mkdir()
     assert refused(Path("folder.csv")).message == "is a folder"
     assert refused(Path("none.csv")).message == "there is no such file"
@@ -283,13 +283,13 @@ def test_files_that_are_no_tables(write: Write, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(write: Write) -> None:
+def test_file_without_read_permission(write: Write) -> None:
     path = write("t.csv", "id,abstract\n1,a\n")
     path.chmod(0)
     assert "cannot be read (Permission denied)" in refused(path).message
 
 
-def test_the_suffix_may_be_in_capitals_and_the_path_in_the_home_folder(
+def test_suffix_in_capitals_and_home_folder(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write("T.CSV", f'abstract\n"{ONE}"\n')
@@ -300,13 +300,13 @@ def test_the_suffix_may_be_in_capitals_and_the_path_in_the_home_folder(
 # Ids and repeats
 
 
-def test_rows_without_an_id_get_their_own(write: Write) -> None:
+def test_rows_without_id_get_an_id_from_the_abstract(write: Write) -> None:
     first, second = rows(write("t.csv", f'arxiv_id,abstract\n,"{ONE}"\n2405.1,"{OTHER}"\n'))
     assert (first.paper.id_field, first.paper.id) == ("id", own_id(ONE))
     assert (second.paper.id_field, second.paper.id) == ("arxiv_id", "2405.1")
 
 
-def test_an_own_id_that_was_written_to_a_table_is_still_one(write: Write) -> None:
+def test_id_from_abstract_round_trip(write: Write) -> None:
     (row,) = rows(write("t.csv", f'arxiv_id,abstract\n{own_id(ONE)},"{ONE}"\n'))
     assert (row.paper.id_field, row.paper.id) == ("id", own_id(ONE))
 
@@ -323,7 +323,7 @@ def test_repeats_and_empty_rows_are_marked(write: Write) -> None:
         assert [row.number for row in table.rows() if not row.paper.abstract] == [2, 5, 6]
 
 
-def test_one_id_for_two_abstracts_is_refused_with_both_rows(write: Write) -> None:
+def test_one_id_for_two_abstracts_is_rejected(write: Write) -> None:
     path = write("t.csv", f'id,abstract\n1,\n1,"{ONE}"\n2,"{ONE}"\n1,"{OTHER}"\n')
     error = refused(path)
     assert (error.where, error.message) == (
@@ -352,7 +352,7 @@ def test_one_id_for_two_abstracts_is_refused_with_both_rows(write: Write) -> Non
         ("10.1/x", "10.1/x"),
     ],
 )
-def test_an_arxiv_id_is_read_without_its_version(write: Write, written: str, read: str) -> None:
+def test_arxiv_id_is_read_without_version(write: Write, written: str, read: str) -> None:
     (row,) = rows(write("t.csv", f'arxiv_id,abstract\n{written},"{ONE}"\n'))
     assert (row.paper.id_field, row.paper.id) == ("arxiv_id", read)
     assert row.paper.source.get("arxiv_id", read) == written
@@ -379,7 +379,7 @@ def test_an_arxiv_id_is_read_without_its_version(write: Write, written: str, rea
         ("", ""),
     ],
 )
-def test_a_date_is_read_as_far_as_it_is_told(write: Write, written: str, read: str) -> None:
+def test_partial_dates(write: Write, written: str, read: str) -> None:
     (row,) = rows(write("t.csv", f'published,abstract\n{written},"{ONE}"\n'))
     assert row.paper.published == read
 
@@ -396,7 +396,7 @@ def test_two_versions_in_one_table_are_one_paper(write: Write) -> None:
     assert "Versions of a paper at arXiv count as one" in str(error.hint)
 
 
-def test_the_limit_counts_rows_and_nothing_is_read_beyond_it(write: Write) -> None:
+def test_limit_counts_rows_and_stops_reading(write: Write) -> None:
     path = write("t.csv", f'id,abstract\n1,\n2,"{ONE}"\n3,"{OTHER}",ragged\n')
     assert abstracts(path, limit=2) == ["", ONE]
     assert refused(path).where == "t.csv, line 4"
@@ -442,7 +442,7 @@ def test_json_lines(write: Write) -> None:
     assert (three.paper.categories, three.paper.title) == ("", "")
 
 
-def test_whatever_a_json_string_holds_comes_back(write: Write) -> None:
+def test_json_strings_round_trip(write: Write) -> None:
     for ascii_only in (True, False):
         lines = (
             json.dumps({"id": str(i), "abstract": f"x{text}x"}, ensure_ascii=ascii_only)
@@ -452,7 +452,7 @@ def test_whatever_a_json_string_holds_comes_back(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "where", "says"),
+    ("line", "where", "message"),
     [
         ('{"abstract": "x"', "t.jsonl, line 2, column 17", "is not JSON"),
         (' {"abstract": x}', "t.jsonl, line 2, column 15", "is not JSON"),
@@ -465,13 +465,13 @@ def test_whatever_a_json_string_holds_comes_back(write: Write) -> None:
         ("[" * 100_000, "t.jsonl, line 2", "is nested too deeply"),
     ],
 )
-def test_json_lines_that_are_refused(write: Write, line: str, where: str, says: str) -> None:
+def test_invalid_json_lines(write: Write, line: str, where: str, message: str) -> None:
     error = refused(write("t.jsonl", f'{{"id": 1, "abstract": "a"}}\n{line}\n'))
     assert error.where == where
-    assert says in error.message
+    assert message in error.message
 
 
-def test_json_that_is_one_list_is_refused_with_what_is_wanted(write: Write) -> None:
+def test_json_list_is_rejected_with_a_hint(write: Write) -> None:
     error = refused(write("t.jsonl", '[\n{"abstract": "x"}\n]\n'))
     assert error.where == "t.jsonl, line 1, column 2"
     assert error.hint == "Write one JSON object per line."
@@ -490,7 +490,7 @@ def parquet(columns: dict[str, Any], **options: Any) -> Path:
 @pytest.mark.parametrize(
     "kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())]
 )
-def test_parquet_in_every_kind_of_text(write: Write, kind: pa.DataType) -> None:
+def test_parquet_string_types(write: Write, kind: pa.DataType) -> None:
     texts = [f"{text} {number}" for number in range(30) for text in NASTY]
     path = parquet(
         {
@@ -539,7 +539,7 @@ def test_parquet_lists_and_dates_become_text(write: Write) -> None:
         assert row.paper.year == (2024 if text else None)
 
 
-def test_parquet_ids_that_are_floats_are_refused(write: Write) -> None:
+def test_parquet_columns_that_are_not_text(write: Write) -> None:
     error = refused(parquet({"abstract": [ONE], "arxiv_id": [2405.10]}))
     assert error.message == "'arxiv_id' is a decimal number, not text"
     assert error.where == "t.parquet, row 1"
@@ -548,7 +548,7 @@ def test_parquet_ids_that_are_floats_are_refused(write: Write) -> None:
     assert error.message == "'abstract' is a list, not text"
 
 
-def test_parquet_that_is_none_or_damaged(write: Write) -> None:
+def test_invalid_and_damaged_parquet(write: Write) -> None:
     assert "is not a Parquet file" in refused(write("t.parquet", "PAR1 and not more")).message
     whole = parquet({"abstract": [f"{ONE} {i}" for i in range(3000)]}, row_group_size=1000)
     data = whole.read_bytes()
@@ -561,7 +561,7 @@ def test_parquet_that_is_none_or_damaged(write: Write) -> None:
     assert rows(parquet({"abstract": pa.array([], pa.string())})) == []
 
 
-def test_parquet_text_that_is_not_utf8_is_refused(write: Write) -> None:
+def test_parquet_text_that_is_not_utf8_is_rejected(write: Write) -> None:
     bad = pa.Array.from_buffers(
         pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
     )
@@ -569,7 +569,7 @@ def test_parquet_text_that_is_not_utf8_is_refused(write: Write) -> None:
     assert error.where == "t.parquet, row 1"
 
 
-def test_rows_are_read_as_they_are_asked_for(write: Write) -> None:
+def test_rows_are_read_lazily(write: Write) -> None:
     lines = itertools.chain(["id,abstract\n"], (f'{i},"{ONE}"\n' for i in range(9000)))
     path = write("t.csv", "".join(lines) + "ragged\n")
     found = open_table(path).rows()

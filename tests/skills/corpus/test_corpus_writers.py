@@ -1,4 +1,4 @@
-"""Annotations as tables: what is written, and that it is read back as it was."""
+"""Test writers of tables, and that readers return what was written."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def as_csv(items: tuple[Annotated, ...], id_column: str = "arxiv_id") -> bytes:
     return file.getvalue()
 
 
-def test_a_list_links_to_arxiv_what_is_there_and_escapes_the_rest() -> None:
+def test_markdown_links_to_arxiv_and_escapes_text() -> None:
     file, (item, *_) = io.BytesIO(), ITEMS
     for arxiv_id in ("2405.12345v1 [cs.CL]", "none | <b>"):
         odd = replace(item.paper, id=arxiv_id, published="*May* 2024")
@@ -94,7 +94,7 @@ def test_csv_has_the_columns_of_the_lesson() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_what_was_written_is_read_back(tmp_path: Path, suffix: str) -> None:
+def test_written_tables_round_trip(tmp_path: Path, suffix: str) -> None:
     unnamed = replace(ITEMS[0].paper, id_field="id", id=own_id("No id."), abstract="No id.")
     items = (*ITEMS, Annotated(unnamed, ITEMS[0].record))
     path = tmp_path / f"out{suffix}"
@@ -109,7 +109,7 @@ def test_what_was_written_is_read_back(tmp_path: Path, suffix: str) -> None:
         assert row.moves == {name: item.record[name] for name in NANDA.names}
 
 
-def test_a_table_that_was_read_is_written_back_byte_for_byte(tmp_path: Path) -> None:
+def test_table_is_written_back_byte_for_byte(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     path.write_bytes(as_csv(ITEMS))
     again = tuple(
@@ -122,17 +122,17 @@ def test_a_table_that_was_read_is_written_back_byte_for_byte(tmp_path: Path) -> 
     ("given", "written"),
     [("DOI", "DOI"), ("title", "id"), ("Claim", "id"), ("abstract", "id")],
 )
-def test_the_id_column_keeps_its_name_unless_another_has_it(given: str, written: str) -> None:
+def test_id_column_keeps_its_name_unless_taken(given: str, written: str) -> None:
     assert as_csv(ITEMS, given).decode().partition(",")[0] == written
     assert parquet_schema(NANDA, given).names[0] == written
 
 
-def test_in_parquet_more_names_are_taken() -> None:
+def test_more_names_are_taken_in_parquet() -> None:
     assert as_csv((), "provenance").startswith(b"provenance,title,")
     assert parquet_schema(NANDA, "provenance").names[0] == "id"
 
 
-def test_json_lines_hold_the_records_as_they_are() -> None:
+def test_json_lines_contain_the_records() -> None:
     file = io.BytesIO()
     write_jsonl(file, ITEMS)
     lines = file.getvalue().decode().removesuffix("\n").split("\n")
@@ -141,7 +141,7 @@ def test_json_lines_hold_the_records_as_they_are() -> None:
     assert "中文" in lines[1]
 
 
-def test_parquet_has_the_schema_it_declares(tmp_path: Path) -> None:
+def test_parquet_schema(tmp_path: Path) -> None:
     for items in (ITEMS, ()):
         table = pq.read_table(as_parquet(items))
         assert table.schema.equals(parquet_schema(NANDA, "arxiv_id"), check_metadata=True)
@@ -153,7 +153,7 @@ def test_parquet_has_the_schema_it_declares(tmp_path: Path) -> None:
     assert table.schema.metadata[b"framework_version"] == NANDA.version.encode()
 
 
-def test_parquet_holds_checks_and_provenance_as_json() -> None:
+def test_parquet_has_checks_and_provenance_as_json() -> None:
     rows = pq.read_table(as_parquet(ITEMS)).to_pylist()
     for row, item in zip(rows, ITEMS, strict=True):
         assert json.loads(row["checks"]) == item.record["checks"]
@@ -162,7 +162,7 @@ def test_parquet_holds_checks_and_provenance_as_json() -> None:
         assert row["support"] == dict.fromkeys(NANDA.names) | {"claim": claimed}
 
 
-def test_another_framework_has_its_own_columns() -> None:
+def test_other_framework_has_its_own_columns() -> None:
     other = other_framework()
     record = {**ITEMS[0].record, "a": "One.", "b": "Two.", "checks": {"support": {"a": 1.0}}}
     item = Annotated(ITEMS[0].paper, record)
@@ -174,7 +174,7 @@ def test_another_framework_has_its_own_columns() -> None:
     assert (row["a"], row["b"], row["support"]) == ("One.", "Two.", {"a": 1.0, "b": None})
 
 
-def test_the_file_stays_open_for_who_opened_it(tmp_path: Path) -> None:
+def test_file_stays_open(tmp_path: Path) -> None:
     with (tmp_path / "out.parquet").open("wb") as file:
         write_parquet(file, ITEMS, NANDA, "arxiv_id")
         assert not file.closed
@@ -182,7 +182,7 @@ def test_the_file_stays_open_for_who_opened_it(tmp_path: Path) -> None:
 
 
 class Full(io.BytesIO):
-    """A disk with room for 2 kB."""
+    """A file on a disk with 2 kB of free space."""
 
     def write(self, data: Any) -> int:
         if self.tell() + len(data) > 2000:
@@ -190,7 +190,7 @@ class Full(io.BytesIO):
         return super().write(data)
 
 
-def test_a_full_disk_is_the_callers_matter() -> None:
+def test_full_disk_error_is_not_caught() -> None:
     many = tuple(annotated(number, ABSTRACTS[0]) for number in range(100))
     for write in (write_csv, write_parquet):
         with pytest.raises(OSError, match="No space left"):

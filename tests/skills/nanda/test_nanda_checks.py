@@ -1,4 +1,4 @@
-"""The deterministic checks: what an abstract bears out, and what it does not."""
+"""Test the checks of moves against abstracts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ABSTRACT = (
         "three shells", "GPT-4o wins", "seven things", "no figures", "Llama-3.1-8B at 58.9.",
     ],
 )  # fmt: skip
-def test_numbers_that_the_abstract_holds(text: str) -> None:
+def test_supported_numbers(text: str) -> None:
     assert unsupported_numbers(ABSTRACT, text) == []
 
 
@@ -54,11 +54,11 @@ def test_numbers_that_the_abstract_holds(text: str) -> None:
         ("32 shells", ["32"]),
     ],
 )
-def test_numbers_that_it_does_not(text: str, found: list[str]) -> None:
+def test_unsupported_numbers(text: str, found: list[str]) -> None:
     assert unsupported_numbers(ABSTRACT, text) == found
 
 
-def test_numbers_as_tokenized_corpora_write_them() -> None:
+def test_numbers_in_tokenized_text() -> None:
     assert unsupported_numbers("over 80, 000 images and 70\u202f000 more", "80,000 and 70000") == []
     assert unsupported_numbers("93{,}000 lines", "93,000 lines") == []
 
@@ -71,7 +71,7 @@ def test_numbers_as_tokenized_corpora_write_them() -> None:
         "The LLMs' plans; DryRun's gain.", "All lower case here.", "Success in 4x4 grids.",
     ],
 )  # fmt: skip
-def test_names_that_the_abstract_holds(text: str) -> None:
+def test_supported_names(text: str) -> None:
     assert unsupported_names(ABSTRACT, text) == []
 
 
@@ -88,22 +88,20 @@ def test_names_that_the_abstract_holds(text: str) -> None:
         ("Some Node.js tools.", ["Node.js"]),
     ],
 )
-def test_names_that_it_does_not(text: str, found: list[str]) -> None:
+def test_unsupported_names(text: str, found: list[str]) -> None:
     assert unsupported_names(ABSTRACT, text) == found
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 @pytest.mark.parametrize("of_abstract", ["NFC", "NFD"])
-def test_how_accents_and_soft_hyphens_are_written_is_no_difference(
-    form: str, of_abstract: str
-) -> None:
+def test_accents_and_soft_hyphens_are_normalized(form: str, of_abstract: str) -> None:
     abstract = (
         "We let Gödel ma\u00adchines re\u00adhearse café plans by rein\u00adforcement learning."
     )
     abstract = unicodedata.normalize(of_abstract, abstract)
     text = unicodedata.normalize(form, "It lets the Gödel machines rehearse café plans by RL.")
     assert unsupported_names(abstract, text) == []
-    assert support(abstract, text) == round(6 / 7, 3), "of RL alone the letters are there"
+    assert support(abstract, text) == round(6 / 7, 3), "only the letters of RL are present"
     assert copied(abstract, text) == round(6 / 10, 3)
     assert source_sentence(abstract, text)["score"] == round(7 / 10, 3)
 
@@ -123,7 +121,7 @@ def test_copied_counts_runs_of_five_words() -> None:
     assert copied(ABSTRACT, "...") == 0.0
 
 
-def test_the_source_is_the_sentence_that_shares_most_in_order() -> None:
+def test_source_is_the_sentence_with_most_words_in_order() -> None:
     found = source_sentence(ABSTRACT, "DryRun raised the success to 58.9%")
     assert found["index"] == 2
     assert found["text"].startswith("On ShellTasks, DryRun raises")
@@ -142,7 +140,7 @@ def test_duplicates_are_found_in_any_order_of_words() -> None:
     assert duplicate_moves(moves) == [["claim", "method", 1.0]]
 
 
-def test_all_checks_together_are_flat_json() -> None:
+def test_all_checks_are_flat_json() -> None:
     moves = {"claim": "DryRun beats GPT-9 by 77%.", "scope": "LLMs in shells."}
     found = check(ABSTRACT, moves)
     assert json.loads(json.dumps(found)) == found
@@ -158,7 +156,7 @@ def test_all_checks_together_are_flat_json() -> None:
 
 
 @pytest.mark.skipif(not GOLD.exists(), reason="the gold stands in ../shared, which is not here")
-def test_the_checks_bear_out_the_gold() -> None:
+def test_checks_of_the_gold_data() -> None:
     with GOLD.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     found = [check(row["abstract"], nanda().stated(row)) for row in rows]
@@ -173,7 +171,7 @@ def test_the_checks_bear_out_the_gold() -> None:
         for row, other in zip(rows, others, strict=True)
         for share in check(other["abstract"], nanda().stated(row))["support"].values()
     ]
-    assert sum(strange) / len(strange) < 0.35, "another paper's abstract bears a move out far less"
+    assert sum(strange) / len(strange) < 0.35, "another abstract supports a move far less"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +182,7 @@ def test_the_checks_bear_out_the_gold() -> None:
         ("processes", "process"), ("running", "runs"), ("called", "calls"), ("boxes", "box"),
     ],
 )  # fmt: skip
-def test_inflections_meet(one: str, other: str) -> None:
+def test_stems_of_inflections_are_equal(one: str, other: str) -> None:
     assert stem(one) == stem(other)
 
 
@@ -195,7 +193,7 @@ def test_inflections_meet(one: str, other: str) -> None:
         ("analysis", "analysi"), ("4", "4s"), ("bus", "bu"), ("1.0", "1"),
     ],
 )  # fmt: skip
-def test_other_words_stay_apart(one: str, other: str) -> None:
+def test_stems_of_other_words_differ(one: str, other: str) -> None:
     assert stem(one) != stem(other)
 
 
@@ -205,7 +203,7 @@ def test_content_words() -> None:
     ]  # fmt: skip
 
 
-def test_flatten_is_the_same_with_and_without_other_letters() -> None:
+def test_flatten_ascii_and_unicode_agree() -> None:
     assert flatten(" a\r\n\tb\x00c\x7f ") == "a b c"
     assert flatten(" ä\r\n\tb\x00c\x7f ") == "ä b c"
 
@@ -236,5 +234,5 @@ def test_sentences(text: str, count: int) -> None:
     assert len(split_sentences(text)) == count
 
 
-def test_sentences_lose_nothing() -> None:
+def test_sentences_keep_all_text() -> None:
     assert " ".join(split_sentences(ABSTRACT)) == ABSTRACT

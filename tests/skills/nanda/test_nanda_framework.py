@@ -1,4 +1,4 @@
-"""A framework is data: what its model, schema and grammar let through, and what a file may hold."""
+"""Test frameworks: annotation model, schema, grammar, files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def framework_file(folder: Path, text: str = THREE) -> Path:
 
 
 def accepts(grammar: str, text: str) -> bool:
-    """Whether LLGuidance takes `text` as a whole sentence of `grammar`."""
+    """Return True if LLGuidance accepts `text` as a complete sentence of `grammar`."""
     tokenizer = llguidance.LLTokenizer("byte")
     matcher = llguidance.LLMatcher(tokenizer, grammar)
     tokens = tokenizer.tokenize_str(text)
@@ -53,10 +53,10 @@ def test_the_eight_moves_in_order() -> None:
     assert nanda().names == EIGHT
     assert tuple(Annotation.model_fields) == EIGHT
     assert nanda().not_stated == "Not stated."
-    assert nanda().max_chars >= 279, "the longest move of the gold"
+    assert nanda().max_chars >= 279, "the longest move of the gold data"
 
 
-def test_an_annotation_is_put_in_order() -> None:
+def test_annotation_has_moves_in_order() -> None:
     backwards = dict(reversed(GOOD.items()))
     assert list(Annotation.model_validate(backwards).model_dump()) == list(EIGHT)
 
@@ -64,14 +64,14 @@ def test_an_annotation_is_put_in_order() -> None:
 @pytest.mark.parametrize(
     "value", ["not stated", "Not stated", "NOT STATED.", " Not\nstated . ", "N/A", "n/a", "N/A."]
 )
-def test_what_means_not_stated_says_so_exactly(value: str) -> None:
+def test_variants_of_not_stated_are_normalized(value: str) -> None:
     assert Annotation.model_validate({**GOOD, "limitation": value}).limitation == "Not stated."  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
     "value", ["It is not stated.", "N/A values are filled in.", "Not stated by prior work."]
 )
-def test_what_only_contains_it_is_a_statement(value: str) -> None:
+def test_text_that_contains_not_stated_is_kept(value: str) -> None:
     assert Annotation.model_validate({**GOOD, "claim": value}).claim == value  # type: ignore[attr-defined]
 
 
@@ -83,19 +83,19 @@ def test_values_are_one_plain_line() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "  \n ", "\x00", None, 3, ["a"], "x" * 321])
-def test_values_that_are_no_move(value: object) -> None:
+def test_invalid_values(value: object) -> None:
     with pytest.raises(ValidationError):
         Annotation.model_validate({**GOOD, "method": value})
 
 
-def test_a_missing_or_a_strange_move_is_refused() -> None:
+def test_missing_and_unknown_moves_are_rejected() -> None:
     with pytest.raises(ValidationError, match="novelty"):
         Annotation.model_validate({k: v for k, v in GOOD.items() if k != "novelty"})
     with pytest.raises(ValidationError, match="verdict"):
         Annotation.model_validate({**GOOD, "verdict": "Good."})
 
 
-def test_the_schema_holds_to_the_moves() -> None:
+def test_schema_requires_the_moves() -> None:
     schema = nanda().json_schema()
     jsonschema.validate(GOOD, schema)
     assert list(schema["properties"]) == list(EIGHT)
@@ -105,7 +105,7 @@ def test_the_schema_holds_to_the_moves() -> None:
             jsonschema.validate(value, schema)
 
 
-def test_the_schema_uses_only_what_engines_enforce() -> None:
+def test_schema_has_only_enforced_keywords() -> None:
     compiled = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(nanda().json_schema()))
     assert llguidance.LLMatcher.validate_grammar_with_warnings(compiled) == (False, [])
     keywords = {"type", "properties", "required", "minLength", "maxLength", "additionalProperties"}
@@ -115,7 +115,7 @@ def test_the_schema_uses_only_what_engines_enforce() -> None:
 
 
 @pytest.mark.parametrize("three", [False, True])
-def test_the_grammar_takes_complete_annotations(tmp_path: Path, three: bool) -> None:
+def test_grammar_accepts_complete_annotations(tmp_path: Path, three: bool) -> None:
     framework = load(framework_file(tmp_path)) if three else nanda()
     grammar = framework.grammar()
     assert llguidance.LLMatcher.validate_grammar_with_warnings(grammar) == (False, [])
@@ -139,7 +139,7 @@ def test_the_grammar_takes_complete_annotations(tmp_path: Path, three: bool) -> 
         assert not accepts(grammar, broken)
 
 
-def test_another_set_of_moves_needs_no_code(tmp_path: Path) -> None:
+def test_other_framework_needs_no_code(tmp_path: Path) -> None:
     framework = load(framework_file(tmp_path))
     assert framework.names == ("problem", "idea", "proof")
     moves = {"proof": "K. A.", "idea": " An idea. ", "problem": "A problem."}
@@ -156,7 +156,7 @@ def test_one_framework_has_one_model(tmp_path: Path) -> None:
     assert load(path).annotation_model() is not nanda().annotation_model()
 
 
-def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
+def test_digest_is_of_the_content(tmp_path: Path) -> None:
     before = load(framework_file(tmp_path)).digest
     assert load(framework_file(tmp_path, "# a remark\n" + THREE)).digest == before
     assert load(framework_file(tmp_path, THREE.replace("what helps", "what aids"))).digest != before
@@ -181,7 +181,7 @@ def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
         ("moves:", "moves: [", 9, "not YAML"),
     ],
 )
-def test_a_broken_file_is_named_with_its_line(
+def test_invalid_file_is_reported_with_its_line(
     tmp_path: Path, old: str, new: str, line: int, complaint: str
 ) -> None:
     path = framework_file(tmp_path, THREE.replace(old, new, 1))
@@ -193,11 +193,11 @@ def test_a_broken_file_is_named_with_its_line(
         assert caught.value.where == f"{path}:{line}"
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         load(tmp_path / "none.yaml")
 
 
-def test_the_file_that_ships_is_the_one_in_use() -> None:
+def test_built_in_framework_is_in_use() -> None:
     assert load(NANDA) == nanda()
     assert isinstance(nanda(), Framework)

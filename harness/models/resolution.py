@@ -1,0 +1,108 @@
+"""Choosing the model for a task: candidates in order, and the result with what was skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import ModelUnavailable
+
+if TYPE_CHECKING:
+    from harness.models.registry import Registry
+    from harness.models.schema import ServeEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model together with one of the entries that could serve it."""
+
+    model_id: str
+    serve: ServeEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    candidate: Candidate
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The model chosen for a task, and the candidates that were skipped.
+
+    Attributes:
+        requested: the id of the model that the task asks for.
+        chosen: the candidate that serves it.
+    """
+
+    task: str
+    requested: str
+    chosen: Candidate
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def resolved(self) -> str:
+        return self.chosen.model_id
+
+    @property
+    def fell_back(self) -> bool:
+        return self.requested != self.resolved
+
+    @property
+    def reason(self) -> str:
+        """Why the requested model does not serve, or "" if it does."""
+        if not self.fell_back:
+            return ""
+        own = [s for s in self.skipped if s.candidate.model_id == self.requested]
+        return "; ".join(f"{s.candidate.serve.label}: {s.reason}" for s in own)
+
+
+def candidates(
+    registry: Registry, task: str, *, model: str | None = None, fallback: bool = True
+) -> Iterator[Candidate]:
+    """Yield the candidates for `task`, best first.
+
+    Args:
+        model: yield only the candidates of this model.
+        fallback: include the fallbacks of the task's model.
+    """
+    if model is not None:
+        model_id, entries = registry.named(model)
+        yield from (Candidate(model_id, entry) for entry in entries)
+        return
+    chain = registry.chain(registry.serving(task))
+    for model_id in chain if fallback else chain[:1]:
+        yield from (Candidate(model_id, entry) for entry in registry.models[model_id].serve)
+
+
+def resolve(
+    registry: Registry,
+    task: str,
+    unavailable: Mapping[Candidate, str],
+    *,
+    model: str | None = None,
+    fallback: bool = True,
+) -> Resolution:
+    """Choose the first candidate for `task` that is not in `unavailable`.
+
+    Args:
+        unavailable: the candidates that cannot serve, each with the reason.
+
+    Raises:
+        ModelUnavailable: there is none; the message lists every candidate with its reason.
+        UsageError: `model` is unknown.
+    """
+    skipped: list[Skipped] = []
+    requested = ""
+    for candidate in candidates(registry, task, model=model, fallback=fallback):
+        requested = requested or candidate.model_id
+        if candidate not in unavailable:
+            return Resolution(task, requested, candidate, tuple(skipped))
+        skipped.append(Skipped(candidate, unavailable[candidate]))
+    reasons = "; ".join(
+        f"{s.candidate.model_id} ({s.candidate.serve.label}): {s.reason}" for s in skipped
+    )
+    raise ModelUnavailable(
+        f"no model could serve {task}: {reasons}", hint="`/models` shows what is available."
+    )

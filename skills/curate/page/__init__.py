@@ -1,1 +1,0 @@
-"""The report of /curate as one HTML page that needs nothing else."""

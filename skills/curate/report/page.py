@@ -1,0 +1,160 @@
+"""The report of a run as a page: figures, charts, and the annotations that need attention."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from skills.curate.inputs.gates import REASONS
+from skills.curate.panel.panel import Panel
+from skills.curate.report import files, text
+from skills.curate.report.summary import Run
+from skills.curate.statistics.agreement import RELIABLE, TENTATIVE
+from skills.curate.store.verdicts import INVALID, Verdict
+from skills.nanda.checks import source_sentence
+from skills.nanda.framework import Framework, Move
+from skills.nanda.sentences import split_sentences
+from skills.reporting.page import ANNOTATIONS, write_page
+
+FOLDER = Path(__file__).parent
+SCRIPTS = (ANNOTATIONS, FOLDER / "page.js")
+FAILED = "failed"
+"""The reason of an annotation that could not be judged."""
+BINS = 20
+
+
+def write_html(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
+    """Write the report to a binary file; equal input gives equal bytes.
+
+    Args:
+        summary: the summary of `run`, with notes, tokens, seconds, database and run.
+    """
+    refused = [one for one in run.verdicts if one.decision not in ("kept", "pending")]
+    counts = Counter(reason for one in refused for reason in reasons_of(one))
+    write_page(
+        file,
+        FOLDER / "page.html",
+        *SCRIPTS,
+        title=f"Curation of {Path(summary['input']).name}",
+        run=run,
+        summary=summary,
+        outcomes=list(_outcomes(summary)),
+        gates=dict.fromkeys(REASONS, 0) | dict(summary["gates"]),
+        meanings=REASONS,
+        judge=list(_judge(summary, run.panel)),
+        text=text,
+        levels=(RELIABLE, TENTATIVE),
+        histograms=list(_histograms(run, summary)),
+        points=[(_words(one), one.mean) for one in run.judged if one.mean is not None],
+        examples={one.item.probe: one.item.changed for one in reversed(run.probes)},
+        borderline=list(_borderline(run, summary)),
+        refused=refused,
+        reasons={code: (counts[code], why) for code, why in _reasons(run.panel) if counts[code]},
+        reasons_of=reasons_of,
+        entries=lambda one: [_entry(move, one, run.framework) for move in run.framework.moves],
+        split_sentences=split_sentences,
+        details=files.details,
+    )
+
+
+def reasons_of(verdict: Verdict) -> tuple[str, ...]:
+    """Return the codes of the gates, or the personas that did not pass an annotation."""
+    return tuple(verdict.reasons) or ((FAILED,) if verdict.decision == FAILED else ())
+
+
+def _outcomes(summary: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
+    """Yield class, count and name of each outcome; the first three are always shown."""
+    yield "kept", summary["kept"], "kept"
+    yield "gated", summary["gated"], "rejected by the gates"
+    yield "voted", summary["rejected"] - summary["gated"], "rejected by the panel"
+    for kind, name in (
+        ("undecided", "undecided: depends on invalid votes"),
+        ("failed", "failed: could not be judged"),
+        ("pending", "not judged yet"),
+    ):
+        if summary[kind]:
+            yield kind, summary[kind], name
+
+
+def _judge(summary: Mapping[str, Any], panel: Panel) -> Iterator[tuple[str, str]]:
+    judge, tokens = summary["judge"], summary["tokens"]
+    if judge["model"] is None:
+        yield "Judge", "not needed: the gates left nothing to judge"
+    else:
+        yield "Judge", f"{judge['model']} ({judge['served']})"
+        for role, digest in judge["digests"].items():
+            yield f"Weights ({role})", f"sha256 `{digest}`"
+        yield "Vote", text.form_text(judge["form"])
+    yield "Panel", f"version {panel.version}, {len(panel.personas)} personas"
+    yield "Prompts", f"sha256 `{judge['panel']}`"
+    yield "Votes to keep", f"{judge['min_votes']} of {len(judge['thresholds'])}"
+    yield "Thresholds", ", ".join(f"{n} {t:.3f}" for n, t in judge["thresholds"].items())
+    yield "Source of the thresholds", _calibration(judge["calibrated"])
+    yield "Tokens", f"{tokens['prompt']:,} in prompts, {tokens['completion']:,} in answers"
+    yield "Time", f"{summary['seconds']:,.1f} s"
+    yield "Run", f"{summary['run']} in {summary['database']}"
+    yield "Input", summary["input"]
+
+
+def _calibration(calibrated: Mapping[str, Any] | None) -> str:
+    if calibrated is None:
+        return "the fixed defaults of the panel: uncalibrated"
+    when = f" on {calibrated['created_at'][:10]}" if calibrated.get("created_at") else ""
+    against = f"; {calibrated['why']}" if calibrated.get("why") else ""
+    return (
+        f"calibrated{when} on {calibrated['input']} ({calibrated['annotations']:,} annotations) "
+        f"to reject {calibrated['reject_rate']:.0%}; {calibrated['achieved']:.1%} achieved{against}"
+    )
+
+
+def _histograms(run: Run, summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield each persona with the counts of its scores of the input and of the probes."""
+    low, high = run.panel.scale
+    for place, persona in enumerate(summary["panel"]["personas"] if summary["panel"] else ()):
+        counts = []
+        for verdicts in (run.verdicts, run.probes):
+            bins = [0] * BINS
+            for score in (one.scores[place] for one in verdicts if one.ballot):
+                if score is not None:
+                    at = int((score - low) / (high - low) * BINS + 1e-9)
+                    bins[min(max(at, 0), BINS - 1)] += 1
+            counts.append(bins)
+        threshold = (persona["threshold"] - low) / (high - low)
+        yield {"persona": persona, "own": counts[0], "probes": counts[1], "threshold": threshold}
+
+
+def _borderline(run: Run, summary: Mapping[str, Any]) -> Iterator[tuple[Verdict, float]]:
+    """Yield the annotations close to the thresholds with their distance, the closest first."""
+    by_place = {(one.item.where, one.item.paper.id): one for one in run.verdicts}
+    for one in summary["panel"]["borderline"]["closest"] if summary["panel"] else ():
+        yield by_place[one["where"], one["id"]], one["distance"]
+
+
+def _reasons(panel: Panel) -> Iterator[tuple[str, str]]:
+    yield from REASONS.items()
+    for persona in panel.personas:
+        yield persona.name, f"Not passed: {persona.criterion}"
+    yield INVALID, "Its invalid votes could change the outcome."
+    yield FAILED, "The panel could not be asked, or its answer could not be used."
+
+
+def _entry(move: Move, verdict: Verdict, framework: Framework) -> dict[str, Any]:
+    text = verdict.item.moves.get(move.name, "")
+    found = {"index": -1, "score": 0.0}
+    if text not in ("", framework.not_stated):
+        found = source_sentence(verdict.item.paper.abstract, text)
+    source = found["index"] if found["score"] else -1
+    nearest = f"Nearest is sentence {source + 1} ({found['score']:.0%} of its words, in order)."
+    return {
+        "move": move,
+        "pieces": None if text == framework.not_stated else [text or "(empty)"],
+        "source": source,
+        "flags": [(one.code, one.detail) for one in verdict.item.findings if one.move == move.name],
+        "checks": nearest if source >= 0 else "No sentence of the abstract is near.",
+    }
+
+
+def _words(verdict: Verdict) -> int:
+    return sum(len(text.split()) for text in verdict.item.moves.values())

@@ -1,0 +1,58 @@
+"""The comparison as a page: every figure, by move too, and the worst papers of the first model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from skills.evaluate.inputs import Subject
+from skills.evaluate.report import text
+from skills.nanda.sentences import split_sentences
+from skills.reporting.page import write_page
+
+
+def write_html(file: IO[bytes], found: Mapping[str, Any], subject: Subject) -> None:
+    """Write the page; equal input gives equal bytes.
+
+    Args:
+        found: the comparison by `comparison.of_models` on `subject`.
+    """
+    columns = {one["name"]: one["metrics"] for one in found["annotators"]}
+    if found["gold"]:
+        columns["the gold itself"] = found["gold"]
+    write_page(
+        file,
+        Path(__file__).with_name("page.html"),
+        title=f"Evaluation on {Path(found['input']).name}",
+        found=found,
+        columns=columns,
+        facts=list(_facts(found)),
+        text=text,
+        figures_of=lambda *key: text.figures_of(list(columns.values()), *key),
+        difference_rows=lambda one: text.difference_rows(found, one, text.BY_MOVE),
+        subject=subject,
+        sentences=lambda index: _sentences(index, subject),
+    )
+
+
+def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "Input", found["input"]
+    yield "Papers", text.size_of(found)
+    for one in found["annotators"]:
+        if one["kind"] == "model":
+            yield one["name"], text.model_facts(one)
+            for role, digest in one["digests"].items():
+                yield f"Weights ({role})", f"sha256 `{digest}`"
+    yield "Framework", f"{found['framework']['name']} {found['framework']['version']}"
+    libraries = ", ".join(f"{name} {version}" for name, version in found["libraries"].items())
+    yield "Computed with", f"nanda-harness {found['harness']}, {libraries}"
+
+
+def _sentences(index: int, subject: Subject) -> list[str]:
+    """Return the sentences of an abstract, with their labels if they have any."""
+    if subject.labelled is None:
+        return split_sentences(subject.papers[index].abstract)
+    given = subject.labelled[index]
+    pairs = zip(given.labels, given.sentences, strict=True)
+    return [f"[{label}] {sentence}" for label, sentence in pairs]
