@@ -46,7 +46,7 @@ def said(context: StageContext) -> str:
     return context.call.screen.err.getvalue()
 
 
-def test_with_force_it_is_moved_aside_whole(context: StageContext) -> None:
+def test_force_moves_the_earlier_training_aside(context: StageContext) -> None:
     context.call.force = True
     earlier.settle(context, done=False)
     folder = context.run_dir.folder
@@ -62,7 +62,7 @@ def test_with_force_it_is_moved_aside_whole(context: StageContext) -> None:
     assert (folder / "earlier-2" / "run.json").exists()
 
 
-def test_an_adapter_whose_checkpoints_were_deleted_is_not_written_over(
+def test_adapter_without_checkpoints_is_not_overwritten(
     context: StageContext,
 ) -> None:
     for checkpoint in context.run_dir.folder.glob("checkpoint-*"):
@@ -76,7 +76,7 @@ def test_an_adapter_whose_checkpoints_were_deleted_is_not_written_over(
     assert "(adapter) was moved to" in said(context)
 
 
-def test_force_moves_nothing_where_nothing_is_to_be_trained(context: StageContext) -> None:
+def test_force_moves_nothing_if_training_is_done(context: StageContext) -> None:
     """It also registers a run that was cut short under the recipe's name."""
     context.call.force = True
     earlier.settle(context, done=True)
@@ -85,7 +85,7 @@ def test_force_moves_nothing_where_nothing_is_to_be_trained(context: StageContex
 
 
 @pytest.mark.parametrize("options", [{"resume": True}, {"checkpoint": Path("checkpoint-2")}])
-def test_what_is_gone_on_with_stays_whatever_force_says(
+def test_resume_moves_nothing_even_with_force(
     context: StageContext, options: dict[str, object]
 ) -> None:
     context.call.force = True
@@ -95,7 +95,7 @@ def test_what_is_gone_on_with_stays_whatever_force_says(
     assert all((context.run_dir.folder / name).exists() for name in LEFT)
 
 
-def test_without_force_it_is_refused(context: StageContext) -> None:
+def test_earlier_training_is_refused_without_force(context: StageContext) -> None:
     earlier.check(context)
     with pytest.raises(UsageError, match=r"other rows or settings here \(checkpoint-10\)"):
         earlier.settle(context, done=False)
@@ -110,7 +110,7 @@ def test_without_force_it_is_refused(context: StageContext) -> None:
 
 
 @pytest.mark.parametrize("line", ["/finetune new.jsonl --out ft", "/finetune train ft --epochs 1"])
-def test_a_line_that_is_refused_changes_nothing_of_the_run(
+def test_refused_command_does_not_change_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -126,7 +126,7 @@ def test_a_line_that_is_refused_changes_nothing_of_the_run(
 
 
 @pytest.mark.parametrize("line", ["/finetune out", "/finetune train out"])
-def test_a_checkpoint_that_is_not_there_is_refused_even_where_all_is_trained(
+def test_missing_checkpoint_is_refused_after_training(
     context: StageContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -144,7 +144,7 @@ def test_a_checkpoint_that_is_not_there_is_refused_even_where_all_is_trained(
         ("/finetune merge ft", "skills.finetune.run.stage.perform"),
     ],
 )
-def test_the_same_line_typed_again_is_refused_while_the_first_is_at_work(
+def test_same_command_is_refused_while_the_first_one_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, within: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

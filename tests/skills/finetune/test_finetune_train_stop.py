@@ -60,7 +60,7 @@ def losses(folder: Path, name: str = "loss") -> list[tuple[int, float]]:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("dying", "left"), [("step:3", 2), ("save:4", 2)])
-def test_a_killed_run_loses_no_more_than_the_steps_since_the_last_checkpoint(
+def test_killed_run_resumes_from_the_last_checkpoint(
     base: Path, whole: Path, tmp_path: Path, dying: str, left: int
 ) -> None:
     """In a step, and while a checkpoint is written."""
@@ -101,7 +101,7 @@ def test_a_run_that_is_asked_to_end_saves_first(
     assert last(tmp_path / "run") == last(whole)
 
 
-def test_a_run_that_is_asked_to_end_measures_first_where_it_is_a_step_for_that(
+def test_stop_request_runs_a_due_evaluation_first(
     base: Path, whole: Path, tmp_path: Path, patched: Callable[..., None]
 ) -> None:
     folder = tmp_path / "run"
@@ -143,7 +143,7 @@ def test_a_cancelled_call_ends_after_its_step(base: Path, tmp_path: Path) -> Non
         train(context)
 
 
-def test_a_loss_that_is_no_number_stops_before_the_weights_are_spoilt(
+def test_non_finite_loss_stops_before_the_update(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, calls = trainer.completion_losses, []
@@ -184,7 +184,7 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_are_spoilt(
         ),
     ],
 )
-def test_too_little_memory_names_the_knob(
+def test_out_of_memory_names_the_setting(
     base: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -203,7 +203,7 @@ def test_too_little_memory_names_the_knob(
 
 
 @pytest.mark.parametrize("name", ["torch.OutOfMemoryError", "MemoryError"])
-def test_too_little_memory_is_told_by_any_of_its_errors(
+def test_out_of_memory_is_recognized_in_any_form(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """But for that of a CPU, which is raised for real above."""
@@ -222,7 +222,7 @@ def test_too_little_memory_is_told_by_any_of_its_errors(
 @pytest.mark.parametrize(
     "error", [OSError(28, "No space left on device"), RuntimeError("PytorchStreamWriter failed")]
 )
-def test_a_full_disk_is_an_error_of_writing(
+def test_full_disk_is_an_output_error(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     import torch
@@ -236,7 +236,7 @@ def test_a_full_disk_is_an_error_of_writing(
     assert "--resume" in str(caught.value.hint)
 
 
-def test_a_run_is_not_gone_on_with_otherwise(base: Path, whole: Path) -> None:
+def test_resume_with_other_settings_is_refused(base: Path, whole: Path) -> None:
     with pytest.raises(InputError) as caught:
         run_in(whole, base, {"training.learning_rate": 0.02, "adapter.dropout": 0.2}, resume=True)
     assert "adapter.dropout was 0.1, is 0.2; training.learning_rate was 0.01, is 0.02" in str(
@@ -289,9 +289,7 @@ def test_bad_input_is_refused_before_the_base_is_loaded(
     refused('pip install "nanda-harness[finetune]"')
 
 
-def test_the_inputs_of_the_stage_change_with_what_decides_the_adapter(
-    base: Path, tmp_path: Path
-) -> None:
+def test_stage_inputs_change_with_training_settings(base: Path, tmp_path: Path) -> None:
     before = inputs(prepared_in(work_in(tmp_path / "run", base), rows_of(4)))
     same = inputs(work_in(tmp_path / "run", base, {"export.name": "another"}))
     assert same == before

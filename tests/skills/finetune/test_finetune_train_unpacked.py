@@ -61,9 +61,7 @@ def test_losses_and_gradients_are_those_of_packed_weights(
             assert weight.grad.abs().sum() > 0
 
 
-def test_nothing_of_the_base_is_packed_any_more_and_none_of_it_trained(
-    base: Path, tmp_path: Path
-) -> None:
+def test_unpacked_base_is_dense_and_frozen(base: Path, tmp_path: Path) -> None:
     from bitsandbytes.nn import Linear4bit
 
     packed, _ = trained_a_little(base, tmp_path, {})
