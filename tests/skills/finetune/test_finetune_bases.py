@@ -1,4 +1,4 @@
-"""The base of a run: where it is found, what it must have, and what it is known by."""
+"""Bases: finding, checking, describing and unpacking them, and their digest."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_unknown_base_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the hub; the folder that a revision of `HUB` would be in."""
+    """The folder for a revision of `HUB` in an empty hub cache."""
     constants = pytest.importorskip("huggingface_hub.constants", reason="needs the extra")
     cache = tmp_path / "hub"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
@@ -246,7 +246,7 @@ def test_a_folder_is_described_without_its_weights(base: Path, tmp_path: Path) -
 
 @pytest.fixture
 def over_gguf(tmp_path: Path) -> StageContext:
-    """A run over SmolLM2's GGUF, in a cache of its own that has it but nothing unpacked."""
+    """A run over SmolLM2's GGUF, with a cache in which nothing is unpacked."""
     gguf = smollm2()
     work = work_over(tmp_path, SMOLLM2)
     (work.cache / "models").mkdir(parents=True)

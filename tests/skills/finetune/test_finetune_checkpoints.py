@@ -1,4 +1,4 @@
-"""Checkpoints: damaged ones are seen, the best one stays, and a run goes on as it was begun."""
+"""Checkpoints: detecting damage, keeping the best, and the guard of a resumed run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GUARD = {"training.learning_rate": 2e-4, "base_digest": "a" * 64, "training.seed
 
 
 def saved(folder: Path, step: int, best: tuple[int, float] | None = None) -> Path:
-    """A sealed checkpoint, with files as the trainer leaves them."""
+    """A sealed checkpoint, with files as the trainer writes them."""
     staged = folder / checkpoints.STAGING / f"checkpoint-{step}"
     staged.mkdir(parents=True)
     (staged / "adapter_model.safetensors").write_bytes(bytes([step % 256]) * 100)
@@ -134,7 +134,7 @@ def test_rotation_keeps_the_best_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damaged", [True, False])
 def test_rotation_ignores_checkpoints_of_later_steps(tmp_path: Path, damaged: bool) -> None:
-    """It was gone on with from 300: 400 is damaged, or another checkpoint was named."""
+    """The run was resumed from 300: 400 is damaged, or another checkpoint was named."""
     for step in (200, 300, 400):
         saved(tmp_path, step)
     if damaged:

@@ -1,4 +1,4 @@
-"""Training data from gold, agent and curated annotations: what is written, and what is left out."""
+"""Building training data from gold, agent and curated annotations."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Make = Callable[[str, Iterable[Mapping[str, str]]], Path]
 
 @pytest.fixture(scope="module")
 def lesson(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """718 gold rows and 2,400 of an agent, disjoint, of which a panel kept 70%."""
+    """718 gold rows and 2,400 disjoint agent rows, of which the panel accepted 70%."""
     folder = tmp_path_factory.mktemp("lesson")
     return {
         "gold": table(folder / "gold.csv", rows(GOLD)),
@@ -52,7 +52,7 @@ def made(tmp_path: Path) -> Make:
 
 
 def written(dataset: Dataset) -> dict[str, int]:
-    """Rows of each source, after a look whether all that was read is accounted for."""
+    """Return the rows of each source, after checking that every row read is accounted for."""
     for source in SOURCES:
         counts = dict(dataset.counts[source])
         assert counts.pop("read") == sum(counts.values())

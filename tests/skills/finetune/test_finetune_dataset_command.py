@@ -1,4 +1,4 @@
-"""`/finetune dataset` and `python -m`: what is saved, shown and refused; tokens; the manifest."""
+"""`/finetune dataset` and `python -m`: files, messages, token counts and the manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Papers of the development and test sets stay out of training, whatever they are called there."""
+"""Papers of the development and test sets are held out of training, under any id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was trained in a folder is gone on with, moved aside or in the way; never lost."""
+"""An earlier training in a folder is resumed, moved aside or refused, never lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def left_in(folder: Path) -> None:
 
 @pytest.fixture
 def context(tmp_path: Path) -> StageContext:
-    """A run with a training in its folder that was done."""
+    """A run with a finished training in its folder."""
     context = work_in(tmp_path, base=tmp_path, resume=False, checkpoint=None)
     left_in(context.run_dir.folder)
     context.run_dir.record("train", {"rows": 1}, Done([context.run_dir.adapter]), 1.0)
@@ -77,7 +77,7 @@ def test_adapter_without_checkpoints_is_not_overwritten(
 
 
 def test_force_moves_nothing_if_training_is_done(context: StageContext) -> None:
-    """It also registers a run that was cut short under the recipe's name."""
+    """--force also registers a shortened run under the recipe's name."""
     context.call.force = True
     earlier.settle(context, done=True)
     earlier.check(context)

@@ -1,4 +1,4 @@
-"""The model and its adapter as GGUF: written by llama.cpp's converters, read back, and asked."""
+"""The stage `gguf`: conversion by llama.cpp, reading back, and comparing answers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def tensors(path: Path) -> dict[str, Any]:
 
 
 def likely(paths: Mapping[str, Path]) -> dict[int, float]:
-    """The 20 likeliest first tokens after `PROMPT` with their logarithms of probability."""
+    """Return the 20 most likely first tokens after `PROMPT` with their log probabilities."""
     running = engine.start(paths, 256)
     body = {"prompt": PROMPT, "n_predict": 1, "temperature": 0, "n_probs": 20}
     (choice,) = running.server.handle_completions(body)["choices"]
@@ -279,7 +279,7 @@ def test_conversion_is_refused_if_the_disk_is_too_small(
 
 
 def checkout(folder: Path, script: str) -> llama_cpp.Converters:
-    """What looks like a checkout of llama.cpp, with a script of ours."""
+    """Write a folder that resembles a checkout of llama.cpp, with a given script."""
     (folder / "gguf-py" / "gguf").mkdir(parents=True)
     (folder / "gguf-py" / "gguf" / "__init__.py").write_text("mine = True\n")
     for name in (llama_cpp.MODEL_SCRIPT, llama_cpp.LORA_SCRIPT):
@@ -347,7 +347,7 @@ def test_converter_is_killed_on_cancellation(tmp_path: Path) -> None:
 
 
 def answers_of(folder: Path, count: int) -> list[Answer]:
-    """A greedy answer by transformers itself, with the probabilities of one forward pass."""
+    """Return a greedy answer of transformers, with the log probabilities of one forward pass."""
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()

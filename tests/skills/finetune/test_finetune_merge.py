@@ -1,4 +1,4 @@
-"""The merge: what it writes is what peft computes, in files that are the base's own."""
+"""The stage `merge`: its weights equal those of peft, in copies of the base's files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def with_adapter(base: Path, adapter: Path, **options: Any) -> Any:
 
 
 def as_float32(base: Path, folder: Path) -> Path:
-    """The base in a type in which a merge loses nothing by rounding."""
+    """Save the base in float32, in which a merge needs no rounding."""
     shutil.copytree(base, folder)
     (folder / "model.safetensors").unlink()
     load(base).save_pretrained(folder)
@@ -83,7 +83,7 @@ def test_merged_weights_equal_merge_and_unload_rounded_once(base: Path, tmp_path
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         assert tensor.dtype == torch.bfloat16, name
-        # Half a step of bfloat16, and the order in which r products are added up.
+        # Half a step of bfloat16, and the order in which r products are added.
         torch.testing.assert_close(tensor.float(), theirs[name], atol=1e-6, rtol=2**-8, msg=name)
 
 
@@ -150,7 +150,7 @@ def test_quantization_config_is_removed_at_every_depth(base: Path, tmp_path: Pat
     marked = shutil.copytree(base, tmp_path / "marked")
     config = config_of(base)
     told = {"quant_method": "bitsandbytes", "load_in_4bit": True}
-    # A base that names a method at the top is refused as a base; leftovers are not.
+    # A base with a quantization method at the top level is refused; leftovers are not.
     changed = {**config, "quantization_config": {}, "inner": {"a": 1, "quantization_config": told}}
     (marked / "config.json").write_text(json.dumps(changed))
     work = work_in(tmp_path, base=marked)

@@ -1,4 +1,4 @@
-"""metrics.jsonl, which a killed process must not spoil, and the curve drawn of it."""
+"""metrics.jsonl, which must survive a killed process, and the loss curve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Modelfile: what is written is read back, and what cannot be written is refused."""
+"""The Modelfile: writing, parsing, and the stage `modelfile`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage `ollama`, over real sockets: what is made, and what is found wrong with it."""
+"""The stage `ollama` over real sockets: creating a model, and verifying it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from skills.finetune.run.recipe import overridden
 pytest_plugins = ("ollama_fixtures",)
 
 
-# The whole way
+# Success
 
 
 def test_a_model_is_created_verified_and_answers(
@@ -133,7 +133,7 @@ def test_a_base_in_16_bits_is_not_quantized_under_an_adapter(
     assert "quantize" not in server.bodies("/api/create")[0]
 
 
-# What is found wrong is told
+# Findings
 
 
 def problems(run: Folder) -> str:

@@ -1,4 +1,4 @@
-"""The stage `ollama`: versions, addresses, and a server that refuses or breaks off."""
+"""The stage `ollama`: versions, addresses, and servers that fail."""
 
 from __future__ import annotations
 

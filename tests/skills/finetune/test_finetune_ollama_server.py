@@ -1,4 +1,4 @@
-"""The test server for Ollama, by Ollama's own client; GGUF heads and prompts, by their makers."""
+"""The Ollama test server compared with Ollama's client; GGUF metadata and prompts."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_test_server_refuses_what_ollama_refuses(client: ollama.Client, gguf
             list(client.create("one", stream=True, **body))  # type: ignore[call-overload]
 
 
-# What the stages stand on
+# GGUF metadata and prompts
 
 
 def test_the_head_of_a_gguf_is_what_the_package_reads(ggufs: Path) -> None:

@@ -1,4 +1,4 @@
-"""The stage `prepare`: rows of a data set as the tokens a base is trained on."""
+"""The stage `prepare`: reading, splitting, rendering and tokenizing rows."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def prepared(
 
 
 def left(work: StageContext) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
-    """What prepare has left: train, dev and facts."""
+    """Return the train rows, the dev rows and the facts that `prepare` wrote."""
     folder = work.run_dir.prepared
     sides = [
         [json.loads(line) for line in (folder / name).read_text().splitlines()]
@@ -212,7 +212,7 @@ def test_facts_describe_base_sources_and_lengths(base: Path, tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[httpx.Client]:
-    """The engine with SmolLM2-135M-Instruct, at its own port."""
+    """A client of the engine with SmolLM2-135M-Instruct."""
     started = engine.start({"gguf": smollm2()}, 512)
     headers = {"Authorization": f"Bearer {started.key}"}
     with httpx.Client(
@@ -329,7 +329,7 @@ THINKING = """{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}\
 {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}\
 {% if enable_thinking is defined and enable_thinking is false %}\
 {{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"""
-"""As Qwen3's: an answer without thoughts still has the tags of them."""
+"""As in Qwen3: an answer without thoughts still has the tags."""
 
 
 @pytest.mark.train

@@ -1,4 +1,4 @@
-"""The GGUF in fewer bits: by llama.cpp's library, counted by types, and still the same model."""
+"""The stage `quantize`: types, fallbacks, and reading back."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_tensors_are_counted_by_type_with_fallbacks(f16: Path, base: Path, tmp_p
     done = quantize.perform(work)
 
     assert done.outputs == [work.run_dir.folder / "nanda-annotator.Q4_K_M.gguf"]
-    # Rows of 64 and 128 weights are none of 256: all 15 but the embedding's are named, and it too
-    # is kept in what Q6_K falls back to.
+    # Rows of 64 and 128 weights are not multiples of 256: all 15 but the embedding are reported,
+    # and the embedding is stored in the fallback of Q6_K.
     assert done.facts["fallbacks"] == 14
     assert done.facts["types"] == {"Q5_0": 12, "F32": 5, "Q8_0": 3}
     assert 8 < done.facts["bits_per_weight"] < 8.6

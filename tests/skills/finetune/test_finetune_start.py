@@ -1,4 +1,4 @@
-"""An adapter that training goes on from: found, read as peft or as GGUF, checked, and used."""
+"""`start_from`: finding, reading, checking and loading the adapter training continues from."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from skills.finetune.training.train import inputs, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 SHIPPED = {"adapter.r": 16, "adapter.alpha": 32, "adapter.targets": "all-linear"}
-"""What models/nanda-annotator was trained with."""
+"""The settings of models/nanda-annotator."""
 
 
 def smollm2_facts() -> BaseFacts:
@@ -47,7 +47,7 @@ def smollm2_facts() -> BaseFacts:
 
 
 def over_smollm2(folder: Path, name: str | Path, **changes: Any) -> StageContext:
-    """A run that goes on from an adapter of SmolLM2; no weight of the base is needed."""
+    """A run that continues from an adapter of SmolLM2, without the weights of the base."""
     named = {f"adapter.{key}": value for key, value in changes.items()}
     return work_over(folder, SMOLLM2, {**SHIPPED, **named, "adapter.start_from": str(name)})
 
@@ -229,7 +229,7 @@ def test_stage_alone_does_not_replace_the_start_model(tmp_path: Path, name: str)
 
 
 def dispatched(folder: Path, line: str) -> str:
-    """What /finetune answers to a line, with the shipped registry and files of its own."""
+    """Return the text that /finetune prints, with the shipped registry."""
     app = App(fake_settings(folder), Door("test"), Screen(io.StringIO(), io.StringIO()))
     try:
         return app.dispatch(f"/finetune {line}").result.text
@@ -252,7 +252,7 @@ def test_plan_shows_the_start_adapter_and_refuses_a_misfit(tmp_path: Path) -> No
 @pytest.mark.train
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 def test_gguf_adapter_equals_the_peft_adapter(base: Path, tmp_path: Path, family: str) -> None:
-    """llama.cpp's converter puts the rows of queries and keys of a llama in another order."""
+    """llama.cpp's converter reorders the rows of queries and keys of a llama."""
     from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
     if family == "qwen2":

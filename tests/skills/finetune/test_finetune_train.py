@@ -1,4 +1,4 @@
-"""Training: the loss, the order of the rows, and that a resumed run is the run it was."""
+"""Training: losses, the order of the rows, and resuming."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of six steps in two epochs, in one go."""
+    """The folder of an uninterrupted run of six steps in two epochs."""
     folder = tmp_path_factory.mktemp("run") / "whole"
     run_in(folder, base)
     return folder
@@ -46,7 +46,7 @@ def weights(folder: Path) -> bytes:
 def test_resumed_run_equals_an_uninterrupted_one(
     base: Path, whole: Path, tmp_path: Path, after: int
 ) -> None:
-    """Within an epoch (2, 4) and between two (3); with dropout, and two batches to a step."""
+    """Within an epoch (2, 4) and between two (3); with dropout, and two batches per step."""
     assert SMALL["adapter.dropout"] > 0
     assert SMALL["training.accumulation"] == 2
     run_in(tmp_path / "run", base, {"training.max_steps": after})
@@ -126,7 +126,7 @@ def test_best_checkpoint_is_saved_and_logged_between_intervals(
 
 
 def test_dev_loss_is_the_unweighted_mean_over_tokens(base: Path, tmp_path: Path) -> None:
-    """A step so small changes nothing, so that the loss is the base's own."""
+    """With so small a step, the loss remains that of the base."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -149,7 +149,7 @@ def test_dev_loss_is_the_unweighted_mean_over_tokens(base: Path, tmp_path: Path)
 
 
 def test_logged_loss_is_weighted_over_the_whole_step(base: Path, whole: Path) -> None:
-    """A fresh adapter changes nothing, so that the first step's loss is the base's own."""
+    """A new adapter changes nothing, so the first loss is that of the base."""
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -1,4 +1,4 @@
-"""The loss on completions alone, and the batches it is taken of."""
+"""The loss on completions, and the batches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from skills.finetune.training.watch import schedule
 
 pytestmark = pytest.mark.train
 PAD = 2
-"""The end token as well: labels go by position."""
+"""Also the end token: labels depend on the position."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def losses_of(model: Any, batch: Any) -> tuple[Any, Any]:
 
 
 def by_hand(model: Any, rows: Sequence[Row]) -> tuple[float, float]:
-    """The numerator and the denominator of the loss, each row alone, all logits computed."""
+    """Compute the numerator and denominator of the loss row by row, with all logits."""
     import torch
 
     above, below = 0.0, 0.0
@@ -156,7 +156,7 @@ def test_labels_go_by_position_and_the_end_token_is_among_them() -> None:
 
 
 def test_a_decision_that_is_nearly_certain_keeps_its_gradient() -> None:
-    """1 - p of a token rounds to 0 where its logit is far above all others."""
+    """1 - p rounds to 0 if a logit is far above all others."""
     import torch
 
     logits = torch.tensor([[0.0, 0.0, 0.0, 60.0], [0.0, 0.0, 0.0, -60.0]], requires_grad=True)

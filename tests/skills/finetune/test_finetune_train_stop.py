@@ -1,4 +1,4 @@
-"""How training ends before its time, and what is left then."""
+"""How training ends early, and what it leaves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of six steps in one go."""
+    """The folder of an uninterrupted run of six steps."""
     folder = tmp_path_factory.mktemp("run") / "whole"
     run_in(folder, base)
     return folder
@@ -63,7 +63,7 @@ def losses(folder: Path, name: str = "loss") -> list[tuple[int, float]]:
 def test_killed_run_resumes_from_the_last_checkpoint(
     base: Path, whole: Path, tmp_path: Path, dying: str, left: int
 ) -> None:
-    """In a step, and while a checkpoint is written."""
+    """Killed in a step, and while a checkpoint is written."""
     folder = tmp_path / "run"
     ended = subprocess.run(
         [sys.executable, "tests/support/finetune_training.py", str(base), str(folder), "{}", dying],
@@ -206,7 +206,7 @@ def test_out_of_memory_names_the_setting(
 def test_out_of_memory_is_recognized_in_any_form(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """But for that of a CPU, which is raised for real above."""
+    """The error of a CPU is tested above."""
     import torch
 
     error = torch.OutOfMemoryError("CUDA") if name.startswith("torch") else MemoryError()

@@ -1,4 +1,4 @@
-"""Weights that NF4 packed and that are kept unpacked: the same numbers, nothing left of packing."""
+"""`quantization.unpacked`: NF4 weights in dense layers give the same numbers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained_a_little(base: Path, folder: Path, changes: Mapping[str, Any]) -> Any:
-    """A model with gradients, of a batch whose adapters are not zero any more."""
+    """A model with gradients, whose adapter is not zero."""
     import torch
 
     from skills.finetune.model.loading import load_model
