@@ -92,7 +92,7 @@ def test_a_run_that_is_asked_to_end_saves_first(
         run_in(tmp_path / "run", base)
     assert caught.value.exit_code == 130
     assert str(caught.value) == (
-        "stopped after step 3 of 6, which is saved. `--resume` goes on from there."
+        "stopped after step 3 of 6, which is saved. `--resume` continues from there."
     )
     assert signal.getsignal(number) is before
     assert not (tmp_path / "run" / "adapter").exists()
@@ -176,11 +176,11 @@ def test_non_finite_loss_stops_before_the_update(
         ),
         (
             {"training.batch": 1},
-            "training.checkpointing computes activations again instead of keeping them.",
+            "training.checkpointing recomputes activations instead of storing them.",
         ),
         (
             {"training.batch": 1, "training.checkpointing": True},
-            f"Leave rows of nearly {LONGEST} tokens out of the data set, or take a smaller base.",
+            f"Leave rows of nearly {LONGEST} tokens out of the data set, or use a smaller base.",
         ),
     ],
 )
@@ -270,13 +270,10 @@ def test_bad_input_is_refused_before_the_base_is_loaded(
     with pytest.raises(InputError, match="there is no prepared data"):
         inputs(context)
     prepared_in(context, [{**rows_of(1)[0], "completion_start": 99}])
-    refused("train.jsonl:1: row-0 has no completion")
-    prepared_in(context, [{**rows_of(1)[0], "decisions": [[0, 2.0, 9]]}])
-    refused("row-0 has a decision outside its completion")
-    prepared_in(context, [{**rows_of(1)[0], "weight": 0}])
-    refused("row-0 has the weight 0")
+    refused("train.jsonl:1: is not a prepared row")
+    refused("row-0 has no completion")
     prepared_in(context, [{"id": "row-0"}])
-    refused("is no prepared row")
+    refused("is not a prepared row")
     prepared_in(context, [])
     refused("there is no row to train on")
     prepared_in(context, rows_of(4))
