@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 from harness import settings as settings_module  # noqa: E402
 from harness.cli.app import App  # noqa: E402
 from harness.models.pool import Choice, Models, ServedModel  # noqa: E402
-from harness.runs.runner import Door  # noqa: E402
+from harness.runs.runner import Frontend  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 from skills.corpus.db.connection import open_corpus  # noqa: E402
 from skills.corpus.tables.columns import Columns  # noqa: E402
@@ -93,7 +93,7 @@ def main() -> None:
 def opened(folder: Path, options: argparse.Namespace) -> tuple[Judge, list[Item]]:
     """The judge in one slot, and annotations that pass the gates."""
     settings = replace(settings_module.from_environment(), data_dir=folder)
-    app = App(settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
+    app = App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     models = Models(app.pool, Choice(options.model))
     model: ServedModel = models.run("judge", lambda model: model)
     with open_corpus(folder / "corpus.db") as db:

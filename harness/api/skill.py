@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Render = Callable[[], str]
 Write = Callable[[IO[bytes]], object]
 Needs = Literal["required", "optional", "none"]
-UNTOLD = "does not say what it changes"
+UNKNOWN_EFFECTS = "may change anything"
 """What `Skill.effects` gives where a skill does not override it."""
 
 
@@ -255,7 +255,7 @@ class Skill(ABC):
         The producer model may call the skill without confirmation if this is "" and no file is
         written; otherwise the user is asked first. By default, the user is always asked.
         """
-        return UNTOLD
+        return UNKNOWN_EFFECTS
 
     @abstractmethod
     def run(self, call: Call) -> Result:

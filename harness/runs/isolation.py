@@ -1,4 +1,4 @@
-"""Calling a skill, which is a stranger here: it may raise anything, and its prints go to stderr."""
+"""Isolation of plugin code: prints go to stderr, and any exception becomes SkillFailed."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ RESULT_FIELDS: dict[str, tuple[tuple[Any, ...], str]] = {
 
 @contextlib.contextmanager
 def isolated(who: str, screen: Screen, run: Run) -> Iterator[None]:
-    """Run a stranger's code: its prints go to stderr, and it fails in one way only.
+    """Run plugin code: its prints go to stderr, and other errors become SkillFailed.
 
     Args:
-        who: whose code it is, for the error.
+        who: the owner of the code, for messages.
 
     Raises:
         HarnessError: what the code raised; anything else it raises becomes SkillFailed.
@@ -40,18 +40,18 @@ def isolated(who: str, screen: Screen, run: Run) -> Iterator[None]:
             yield
     except (HarnessError, KeyboardInterrupt):
         raise
-    except BaseException as exc:  # a stranger's code may raise anything
+    except BaseException as exc:  # plugin code may raise anything
         raise SkillFailed(
-            f"{who} broke: {type(exc).__name__}: {exc}",
+            f"{who} failed: {type(exc).__name__}: {exc}",
             hint=f"`/logs {run.id}` has the traceback." if run.id else None,
         ) from exc
 
 
 def call_isolated(skill: Skill, call: Call, formats: Container[str] = ()) -> Result:
-    """Call `skill.run` so that nothing it does wrong goes further than this run.
+    """Call `skill.run` and check its result.
 
     Args:
-        formats: the suffixes that the result's records can be saved with besides its own.
+        formats: suffixes of plugins' formats for the result's records.
 
     Raises:
         HarnessError: what the skill raised, or SkillFailed.
@@ -74,10 +74,10 @@ def call_isolated(skill: Skill, call: Call, formats: Container[str] = ()) -> Res
 
 
 def _wrong(result: Result) -> str | None:
-    """What the door would trip over when it shows the result."""
+    """Return what is wrong with the types of a result, or None."""
     for name, (kind, what) in RESULT_FIELDS.items():
         if not isinstance(getattr(result, name), kind):
-            return f"{name} is no {what}"
+            return f"{name} is not a {what}"
     if not 0 <= result.exit_code <= MAX_EXIT_CODE:
-        return f"exit_code is no number from 0 to {MAX_EXIT_CODE}"
+        return f"exit_code is not a number from 0 to {MAX_EXIT_CODE}"
     return None

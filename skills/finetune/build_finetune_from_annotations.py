@@ -8,6 +8,7 @@ The same as `/finetune dataset ... save to train.jsonl`, with the same options a
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from harness.errors import InputError, UsageError
 from harness.runs import targets as output
+from harness.runs.grammar import from_words
+from harness.runs.invocation import Invocation
 from harness.support.text_input import regular_file, shown
 from skills.corpus.tables.reader import TableRow
 from skills.finetune.data.annotation_pairs import (
@@ -27,7 +30,6 @@ from skills.finetune.data.dataset import Choices, Dataset, InputFile
 from skills.finetune.data.held_out import read_held_out
 from skills.finetune.data.merging import merge
 from skills.finetune.data.rows import SOURCES, Reading, Source, read_annotations, rows_of
-from skills.finetune.run import shell
 
 __all__ = [
     "Choices",
@@ -139,35 +141,23 @@ def build_from_entries(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `/finetune dataset` with these options; return its exit code.
+    """Run `/finetune dataset` with the arguments as options; return its exit code.
 
     The data set is saved to `--out PATH` or `-o PATH`.
     """
-    return shell.run(_as_line, argv)
+    from harness.cli.main import run_script
+
+    return run_script(_invocation, argv)
 
 
-def _as_line(words: list[str]) -> str:
-    """Convert shell arguments to a line of the harness, with every value in quotes.
+def _invocation(words: list[str]) -> Invocation:
+    from skills.finetune.plugin import Finetune
 
-    Raises:
-        UsageError: `--out` is missing, or an argument cannot be quoted.
-    """
-    if "--help" in words or "-h" in words:
-        return "/help finetune"
-    options, targets = [], []
-    waiting = iter(words)
-    for word in waiting:
-        name, given, value = word.partition("=")
-        if name in ("--out", "-o"):
-            targets.append(value if given else next(waiting, ""))
-        elif name.startswith("--"):
-            options.append(f"{name}={shell.quoted(value)}" if given else name)
-        else:
-            options.append(shell.quoted(word))
-    if not any(targets):
-        raise UsageError("--out is missing", hint="`--out train.jsonl`")
-    saved = " ".join(f"-o {shell.quoted(target)}" for target in targets)
-    return " ".join(("/finetune dataset", *options, saved))
+    renamed = [re.sub(r"\A--out(?==|\Z)", "-o", word) for word in words]
+    parsed = from_words(Finetune(), renamed, "dataset")
+    if not parsed.help and not parsed.targets:
+        raise UsageError("no file to save to is given", hint="`--out train.jsonl`")
+    return parsed
 
 
 def _paths(given: Paths) -> tuple[Path, ...]:

@@ -21,7 +21,7 @@ from lora_gguf import write_adapter
 
 from harness.cli.app import App
 from harness.errors import InputError, UsageError
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
@@ -230,7 +230,7 @@ def test_stage_alone_does_not_replace_the_start_model(tmp_path: Path, name: str)
 
 def dispatched(folder: Path, line: str) -> str:
     """Return the text that /finetune prints, with the shipped registry."""
-    app = App(fake_settings(folder), Door("test"), Screen(io.StringIO(), io.StringIO()))
+    app = App(fake_settings(folder), Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     try:
         return app.dispatch(f"/finetune {line}").result.text
     finally:

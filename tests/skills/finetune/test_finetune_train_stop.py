@@ -167,12 +167,12 @@ def test_non_finite_loss_stops_before_the_update(
         (
             {"training.batch": 4, "training.accumulation": 4},
             "training.batch 2 instead of 4, with training.accumulation 8 instead of 4, has as many "
-            "rows a step.",
+            "rows per step.",
         ),
         (
             {"training.batch": 3, "training.accumulation": 1},
             "training.batch 1 instead of 3, with training.accumulation 3 instead of 1, has as many "
-            "rows a step.",
+            "rows per step.",
         ),
         (
             {"training.batch": 1},
