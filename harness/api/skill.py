@@ -168,7 +168,7 @@ class Call:
         models: runs work with the model that serves a task (`models.run`).
         screen: `notice` and `progress` write to stderr, `emit` prints a piece of the result early.
         log: this run's row of the run log.
-        cancel: set when the work must stop; see `StopToken.check`.
+        cancel: set when the work must stop; then `cancel.check()` raises Interrupted.
         force: `--force` was given: existing results may be replaced.
         frameworks: YAML files that plugins have registered, by name.
     """
