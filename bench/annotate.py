@@ -50,7 +50,7 @@ from harness.models.backends.llamacpp import LlamaCppModel, _body  # noqa: E402
 from harness.models.backends.openai import OpenAIBackend  # noqa: E402
 from harness.models.pool import Models  # noqa: E402
 from harness.models.schema import ServeEntry  # noqa: E402
-from harness.runs.runner import Door  # noqa: E402
+from harness.runs.runner import Frontend  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 from harness.testing import FakeModel, fake_app  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
@@ -129,7 +129,7 @@ class Bench:
             registry_required=False,
         )
         self.folder = folder
-        self.app = App(settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
+        self.app = App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
         models = Models(self.app.pool)
         served = models.run("annotate", lambda model: model, slots=slots)
         assert isinstance(served.model, LlamaCppModel), "not the embedded engine"

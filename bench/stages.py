@@ -40,7 +40,7 @@ from harness import settings as settings_module  # noqa: E402
 from harness.cli.app import App  # noqa: E402
 from harness.models.registry import load  # noqa: E402
 from harness.runs import targets  # noqa: E402
-from harness.runs.runner import Door  # noqa: E402
+from harness.runs.runner import Frontend  # noqa: E402
 from harness.settings import Settings  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 from skills.evaluate.report.text import figure  # noqa: E402
@@ -87,7 +87,7 @@ def evaluate(options: argparse.Namespace, forms: tuple[str, ...], screen: Any) -
         registry.write_text(yaml.safe_dump(forms_of), encoding="utf-8")
         app = App(
             settings,
-            Door("test"),
+            Frontend("test"),
             Screen(io.StringIO(), screen),
             {"registry": str(registry)},
             {"stages": Plugin()},

@@ -24,8 +24,8 @@ from prompt_toolkit.output import DummyOutput
 from harness import settings
 from harness.cli import repl
 from harness.cli.app import App
-from harness.runs.runner import Door
-app = App(settings.from_environment(), Door("repl"))
+from harness.runs.runner import Frontend
+app = App(settings.from_environment(), Frontend("repl"))
 with create_pipe_input() as keys:
     keys.send_text("\\x04")
     repl.Repl(app, keys, DummyOutput()).run()

@@ -22,7 +22,7 @@ from snippets import fill  # noqa: E402
 
 from harness.cli.app import App  # noqa: E402
 from harness.cli.help import program_help, skill_help  # noqa: E402
-from harness.runs.runner import Door  # noqa: E402
+from harness.runs.runner import Frontend  # noqa: E402
 from harness.settings import Settings  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 
@@ -40,7 +40,7 @@ def page() -> str:
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         settings = Settings(here, here, here, here / "registry.yaml", here, strict_plugins=True)
-        app = App(settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
+        app = App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     found = app.catalogue.skills.values()  # what else is installed here is no part of the program
     skills = sorted((f.skill for f in found if f.origin == "built in"), key=lambda s: s.name)
     parts = [HEAD, "## agent.py --help\n", _block(program_help(skills))]

@@ -1,54 +1,51 @@
-"""The one error tree. Each class carries the exit code of the command; what to do is in `hint`.
+"""Exception classes with the exit codes of the command.
 
     HarnessError                     1
     ├── UsageError                   2   the line, an option or the input is wrong
-    │   ├── UnknownSkill                 no skill of that name
+    │   ├── UnknownSkill                 there is no skill of that name
     │   ├── InputError                   missing, empty, unreadable or unsuitable input
     │   ├── RegistryError                models/registry.yaml cannot be used
-    │   ├── NotTrusted                   a project's plugin that is not trusted as it is
+    │   ├── NotTrusted                   a project's plugin that is not trusted in its current state
     │   └── NotAllowed                   a model's call that the user has not allowed
     ├── SkillFailed                  1   the skill ran and has no result
-    │   ├── InvalidReply                 the model's answer is not usable, after repair
-    │   ├── NothingFound                 the thing asked for does not exist
-    │   └── GenerationFailed             the model broke off mid-answer        (retryable)
-    │       └── DeadlineExceeded         it took longer than allowed, and would again
+    │   ├── InvalidReply                 the model's answer is invalid, after repair
+    │   ├── NothingFound                 the search has no results
+    │   └── GenerationFailed             the model stopped in mid-answer       (retryable)
+    │       └── DeadlineExceeded         it exceeded the time limit
     ├── ModelError                   3
     │   ├── ModelUnavailable             absent, or cannot be loaded or reached: may fall back
-    │   ├── ModelBusy                    there, but not now: its queue is full  (retryable)
-    │   └── ChecksumMismatch             a file is not the one the registry names
+    │   ├── ModelBusy                    its queue is full                      (retryable)
+    │   └── ChecksumMismatch             a file differs from the one in the registry
     ├── OutputError                  4   a requested file, or stdout, was not written
     ├── InternalError                1   a fault of the harness itself
     ├── ReaderGone                   0   a closed pipe (`| head`) ends quietly
     └── Interrupted                130   Ctrl-C, or a cancelled generation
 
-Errors are told apart by type, never by their text.
+Code distinguishes errors by type, never by their text.
 """
 
 from __future__ import annotations
 
 
 class HarnessError(Exception):
-    """What happened, where, and what to do about it.
+    """An error with its location and a hint.
 
     Args:
-        message: one clause saying what happened, without a final full stop.
-        where: file and line, row and column, URL: whatever locates it.
+        message: what happened, in one clause without a full stop.
+        where: location, such as file and line, row and column, or URL.
         hint: what the user can do, as a sentence.
     """
 
     exit_code = 1
     retryable = False
+    reply = ""
+    """The model's answer so far."""
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.where = where
         self.hint = hint
-
-    @property
-    def reply(self) -> str:
-        """What the model had answered by then; "" where it was not asked, or had said nothing."""
-        return ""
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
@@ -84,17 +81,13 @@ class SkillFailed(HarnessError):
 
 
 class InvalidReply(SkillFailed):
-    """The model's answer failed validation. `raw` is the last answer, kept for the log."""
+    """The model's answer failed validation. `raw` is the last answer, for the log."""
 
     def __init__(
         self, message: str, *, raw: str = "", where: str | None = None, hint: str | None = None
     ) -> None:
         super().__init__(message, where=where, hint=hint)
-        self.raw = raw
-
-    @property
-    def reply(self) -> str:
-        return self.raw
+        self.raw = self.reply = raw
 
 
 class NothingFound(SkillFailed):
@@ -110,11 +103,7 @@ class GenerationFailed(SkillFailed):
         self, message: str, *, partial: str = "", where: str | None = None, hint: str | None = None
     ) -> None:
         super().__init__(message, where=where, hint=hint)
-        self.partial = partial
-
-    @property
-    def reply(self) -> str:
-        return self.partial
+        self.partial = self.reply = partial
 
 
 class DeadlineExceeded(GenerationFailed):
@@ -130,7 +119,7 @@ class ModelUnavailable(ModelError):
 
 
 class ModelBusy(ModelError):
-    """The server cannot serve now. `wait` is the seconds it asks to be left alone, if any."""
+    """The server cannot serve now. `wait` is its Retry-After in seconds, or 0."""
 
     retryable = True
 
@@ -150,12 +139,12 @@ class OutputError(HarnessError):
 
 
 class InternalError(HarnessError):
-    """A bug. The door shows the traceback of its cause."""
+    """A fault of the harness. The frontend prints the traceback of its cause."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(
-            f"the harness broke: {type(cause).__name__}: {cause}",
-            hint="That is a fault of its own: please report it with what stands here.",
+            f"internal error: {type(cause).__name__}: {cause}",
+            hint="Please report it with the traceback.",
         )
         self.__cause__ = cause
 

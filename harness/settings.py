@@ -1,11 +1,11 @@
-"""Where things are on this machine, and what the environment says about them.
+"""Paths and switches, from the platform's conventions and environment variables.
 
-HARNESS_CACHE     models and other files that can be fetched again
+HARNESS_CACHE     models and other files that can be downloaded again
 HARNESS_DATA      the run log, input history
-HARNESS_CONFIG    the user's registry, skills, and what is trusted and disabled
+HARNESS_CONFIG    the user's registry and skills, and trusted and disabled plugins
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
-HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load, else it is left out (20)
+HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (20)
 HARNESS_ARXIV_URL the arXiv API's query address
 """
 
@@ -20,7 +20,7 @@ from harness.errors import UsageError
 
 APP_NAME = "nanda-harness"
 CODE_ROOT = Path(__file__).resolve().parent.parent
-"""The folder that holds harness/, skills/ and models/: what ships is found beside the code."""
+"""Folder of harness/, skills/ and models/."""
 
 
 PLUGIN_DEADLINE = 20.0
@@ -29,12 +29,12 @@ MAX_SECONDS = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Paths and switches, read once at the door.
+    """Paths and switches, read once at the start.
 
     Attributes:
-        project_dir: where the command was started; its skills/ and .agents/skills/ are searched.
-        plugin_deadline: seconds that a plugin from elsewhere may take to load.
-        registry_required: the user named a registry, so it is an error if there is none.
+        project_dir: the working folder; its skills/ and .agents/skills/ are searched.
+        plugin_deadline: seconds that a plugin that does not ship may take to load.
+        registry_required: the user named a registry, so it must exist.
     """
 
     cache_dir: Path
@@ -66,18 +66,18 @@ class Settings:
 
     @property
     def own_skills(self) -> Path:
-        """The user's own skills, which count as trusted."""
+        """The user's own skills, which are trusted."""
         return self.config_dir / "skills"
 
     @property
     def skill_folders(self) -> tuple[Path, ...]:
-        """Folders that may hold skills, in the order in which they win a name."""
+        """Folders of skills; for skills of one name, the first folder wins."""
         project = self.project_dir
         return project / "skills", project / ".agents" / "skills", self.own_skills
 
     @property
-    def obeyed(self) -> tuple[Path, ...]:
-        """The folders and files that the harness goes by: skills, registries, what is trusted."""
+    def protected(self) -> tuple[Path, ...]:
+        """Files and folders that control the harness: skills, registries, trust."""
         own = self.user_registry
         registries = own, registry_folder(own), self.shipped_registry
         return (self.config_dir, *self.skill_folders, self.shipped_skills, *registries)
@@ -96,7 +96,7 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
     """
     try:
         return _read(os.environ if environ is None else environ)
-    except (OSError, RuntimeError) as exc:  # the working folder is gone, or ~nobody
+    except (OSError, RuntimeError) as exc:  # the working folder was deleted, or ~nobody
         raise UsageError(f"the environment cannot be used: {exc}") from exc
 
 

@@ -1,9 +1,8 @@
-"""The files of a new skill, made from harness/templates and put in place whole or not at all."""
+"""The files of a new skill, created from templates completely or not at all."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import secrets
 import shutil
@@ -21,7 +20,7 @@ Kind = Literal["plugin", "prompt", "package"]
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 LONGEST_NAME = skill_md.LIMITS["name"]
 
-_IN_A_FOLDER = {
+_FOLDER = {
     "imports": """\
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from harness import InputError, InvalidReply, UsageError
 from harness.testing import FakeModel, folder_skill, run_skill""",
     "skill": "folder_skill(Path(__file__).parent)",
 }
-_IN_A_PACKAGE = {
+_PACKAGE = {
     "imports": """\
 from pathlib import Path
 
@@ -44,10 +43,10 @@ from $package.plugin import $class_name""",
 
 
 def check_name(name: str) -> None:
-    """Refuse what the Agent Skills specification allows no skill to be called.
+    """Refuse a name that the Agent Skills specification does not allow.
 
     Raises:
-        UsageError: with the nearest name that it allows, if there is one.
+        UsageError: with a similar name that is allowed.
     """
     if skill_md.NAME.fullmatch(name) and len(name) <= LONGEST_NAME:
         return
@@ -61,7 +60,7 @@ def check_name(name: str) -> None:
 
 
 def files(name: str, kind: Kind) -> dict[str, str]:
-    """The files of a skill that summarizes, until its author changes it, by their paths."""
+    """Return the files of a skill that summarizes texts, by path."""
     module = name.replace("-", "_")
     package = f"harness_{module}"
     if kind == "prompt":
@@ -89,8 +88,8 @@ def files(name: str, kind: Kind) -> dict[str, str]:
         "distribution": f"harness-{name}",
         "version": __version__,
     }
-    places = _IN_A_PACKAGE if kind == "package" else _IN_A_FOLDER
-    words |= {key: Template(text).substitute(words) for key, text in places.items()}
+    parts = _PACKAGE if kind == "package" else _FOLDER
+    words |= {key: Template(text).substitute(words) for key, text in parts.items()}
     return {path: _filled(source, words) for path, source in sources.items()}
 
 
@@ -100,37 +99,33 @@ def _filled(source: str, words: Mapping[str, str]) -> str:
 
 
 def check_place(folder: Path) -> None:
-    """Refuse a folder that is there already, or that cannot be made.
+    """Refuse a folder that exists.
 
     Raises:
-        OutputError: naming it.
+        OutputError: with its path.
     """
     try:
-        if folder.is_symlink() or folder.exists():
-            raise OutputError(
-                "exists already", where=str(folder), hint="Choose another name, or move it away."
-            )
-        parent = next(p for p in folder.absolute().parents if p.exists())
+        exists = folder.is_symlink() or folder.exists()
     except (OSError, RuntimeError) as exc:
-        raise _not_made(folder, exc) from exc
-    if not parent.is_dir():
-        raise OutputError(f"{parent} is no folder", where=str(folder))
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"the folder {parent} is not writable", where=str(folder))
+        raise _not_created(folder, exc) from exc
+    if exists:
+        raise OutputError(
+            "exists already", where=str(folder), hint="Choose another name, or move it away."
+        )
 
 
-def make(folder: Path, contents: Mapping[str, str], placed: Callable[[Path], None]) -> None:
-    """Make the folder with these files; where anything fails, nothing of it stays.
+def make(folder: Path, contents: Mapping[str, str], finish: Callable[[Path], None]) -> None:
+    """Create the folder with these files; if anything fails, nothing is left of it.
 
     Args:
-        placed: what is still to be done once the folder is in its place.
+        finish: called after the folder is in place.
 
     Raises:
         OutputError: it cannot be written.
-        Whatever `placed` raises.
+        Exception: whatever `finish` raises.
     """
     parents = [parent for parent in folder.parents if not parent.exists()]
-    # The dot keeps a discovery that runs meanwhile from finding half of it.
+    # Discovery skips folders whose name begins with a dot.
     temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.tmp")
     try:
         for name, text in contents.items():
@@ -139,20 +134,20 @@ def make(folder: Path, contents: Mapping[str, str], placed: Callable[[Path], Non
             path.write_text(text, encoding="utf-8", newline="\n")
         temporary.rename(folder)
         try:
-            placed(folder)
+            finish(folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
     except BaseException as exc:
         shutil.rmtree(temporary, ignore_errors=True)
         for parent in parents:
-            with contextlib.suppress(OSError):  # not made, or somebody has put something there
+            with contextlib.suppress(OSError):  # not created, or not empty
                 parent.rmdir()
         if isinstance(exc, OSError):
-            raise _not_made(folder, exc) from exc
+            raise _not_created(folder, exc) from exc
         raise
 
 
-def _not_made(folder: Path, exc: Exception) -> OutputError:
+def _not_created(folder: Path, exc: Exception) -> OutputError:
     reason = exc.strerror if isinstance(exc, OSError) else exc
-    return OutputError(f"cannot be made: {reason}", where=str(folder))
+    return OutputError(f"cannot be created: {reason}", where=str(folder))

@@ -1,12 +1,11 @@
 """SKILL.md of the public Agent Skills specification: front matter and a body of instructions.
 
-Two ways to read one. Others' files are read leniently, as the specification asks of clients: one is
-refused only if its front matter cannot be read, or gives no description or no usable name; every
-other fault is a diagnostic that is kept and shown. What ships is read strictly: any fault is an
-error.
+Users' files are read leniently, as the specification requires of clients: a file is refused only if
+its front matter cannot be read, or has no description or usable name; all other faults are kept and
+shown as problems. Shipped files are read strictly: any fault is an error.
 
-At the start the front matter alone is read, so that a long body costs nothing; `SkillFile.body`
-reads the file again when the skill is used.
+At start-up only the front matter is read; `SkillFile.body` reads the file again when the skill is
+used.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.agent_skills.front_matter import FrontMatter, parse
-from harness.agent_skills.resources import is_inside
 from harness.errors import UsageError
 
 FILE = "SKILL.md"
@@ -26,11 +24,11 @@ FIELDS = ("name", "description", "license", "compatibility", "metadata", "allowe
 LIMITS = {"name": 64, "description": 1024, "compatibility": 500}
 NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 HEAD = 64 * 1024
-"""Bytes in which the front matter must end."""
+"""Maximum size of the front matter, in bytes."""
 BODY = 256 * 1024
-"""Bytes of a whole file that is read as instructions: far more than any model takes."""
+"""Maximum size of a file whose body is used as instructions, in bytes."""
 _FRONT_MATTER = re.compile(
-    # Whole lines of three hyphens alone end it: a "---" inside a value is a value.
+    # Only a line of exactly three hyphens ends it; "---" may be part of a value.
     rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)",
     re.S | re.M,
 )
@@ -38,13 +36,13 @@ _FRONT_MATTER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SkillFile:
-    """A SKILL.md that can be used.
+    """A usable SKILL.md.
 
     Attributes:
         name: the slash command, from the front matter or else the folder.
         description: what the skill does and when to use it, in one line.
         fields: the front matter, as text.
-        problems: what does not follow the specification.
+        problems: deviations from the specification.
     """
 
     path: Path
@@ -59,83 +57,79 @@ class SkillFile:
 
     @property
     def body(self) -> str:
-        """The instructions as they are now.
+        """The present instructions.
 
         Raises:
-            UsageError: they cannot be read, are no text, or far too long.
+            UsageError: they cannot be read, are not text, or are too long.
         """
-        try:
-            size = self.path.stat().st_size
-            if size > BODY:
-                raise UsageError(
-                    f"has {size} bytes, which is more than {BODY}", where=str(self.path)
-                )
-            content = self.path.read_bytes()
-            match = _FRONT_MATTER.match(content)
-            return content[match.end() if match else 0 :].decode().strip()
-        except OSError as exc:
-            raise UsageError(f"cannot be read: {exc.strerror}", where=str(self.path)) from exc
-        except UnicodeDecodeError as exc:
-            raise UsageError(f"cannot be read: {exc}", where=str(self.path)) from exc
+        content = _read_bytes(self.path, BODY + 1)
+        if len(content) > BODY:
+            raise UsageError(f"has more than {BODY // 1024} KB", where=str(self.path))
+        match = _FRONT_MATTER.match(content)
+        return _decode(content[match.end() if match else 0 :], self.path).strip()
 
 
 def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> SkillFile:
     """Read the front matter of a SKILL.md.
 
     Args:
-        instructs: whether its body is all there is to the skill; None where that is so if no
-            plugin.py lies beside it.
+        instructs: whether the skill consists of the body only; by default, if there is no plugin.py
+            beside it.
 
     Raises:
-        UsageError: it cannot be read, has no front matter or description, or no usable name; or,
-            if `strict`, it does not follow the specification in whatever way.
+        UsageError: it cannot be read, or has no front matter, description or usable name; with
+            `strict`, it deviates from the specification in any way.
     """
     if not strict and path.is_symlink() and not is_inside(path.parent, path):
         raise UsageError("is a link out of the skill's folder", where=str(path))
-    head = _head(path)
+    head = _read_bytes(path, HEAD)
     match = _FRONT_MATTER.match(head)
     if match is None:
         within = f" within its first {HEAD // 1024} KB" if len(head) == HEAD else ""
         raise UsageError(f"has no front matter between two lines of ---{within}", where=str(path))
-    try:
-        text = match[1].decode()
-    except UnicodeDecodeError as exc:
-        raise UsageError(f"cannot be read: {exc}", where=str(path)) from exc
-    front = parse(text, path, lenient=not strict)
+    front = parse(_decode(match[1], path), path, lenient=not strict)
     name, name_problems = _name(front, path)
-    description, description_problems = _description(front, path)
-    problems = [*front.problems, *name_problems, *description_problems, *_others(front, path)]
-    empty = not head[match.end() :].strip() and len(head) < HEAD
-    if empty and (not _is_plugin(path) if instructs is None else instructs):
+    description, description_problems = _description(front)
+    problems = [*front.problems, *name_problems, *description_problems, *_problems(front, path)]
+    if instructs is None:
+        instructs = not (path.parent / "plugin.py").is_file()
+    if instructs and not head[match.end() :].strip() and len(head) < HEAD:
         problems.append("there are no instructions below the front matter")
     if strict and problems:
-        raise UsageError(
-            "; ".join(problems),
-            where=str(path),
-            hint="Correct it: only what does not ship is taken as it is.",
-        )
+        raise UsageError("; ".join(problems), where=str(path), hint="Correct the file.")
     return SkillFile(path, name, description, front.fields, tuple(problems))
 
 
-def _head(path: Path) -> bytes:
-    """The beginning of the file."""
+def is_inside(folder: Path, path: Path) -> bool:
+    """Return True if the file, with all links resolved, is in the folder."""
+    try:
+        return path.resolve(strict=True).is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a broken link, or a cycle
+        return False
+
+
+def _read_bytes(path: Path, limit: int) -> bytes:
+    """Return the first `limit` bytes of the file."""
     try:
         if not path.is_file():
-            raise UsageError("is no file", where=str(path))
+            raise UsageError("is not a file", where=str(path))
         with path.open("rb") as file:
-            return file.read(HEAD)
+            return file.read(limit)
     except OSError as exc:
         raise UsageError(f"cannot be read: {exc.strerror}", where=str(path)) from exc
 
 
-def _is_plugin(path: Path) -> bool:
-    return (path.parent / "plugin.py").is_file()
+def _decode(content: bytes, path: Path) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"cannot be read: {exc}", where=str(path)) from exc
 
 
 def _name(front: FrontMatter, path: Path) -> tuple[str, list[str]]:
-    """The name that the skill has here, and what is wrong with the one it gives itself."""
+    """Return the name of the skill, and the problems of the name in the front matter."""
     given, folder = front.text("name"), path.parent.resolve().name
-    linked = path.parent.name  # the name that a link gives the folder counts as well
+    linked = path.parent.name  # the name of a link to the folder is accepted too
     if given and NAME.fullmatch(given):
         if given in (folder, linked):
             return given, _too_long("name", given)
@@ -151,35 +145,33 @@ def _name(front: FrontMatter, path: Path) -> tuple[str, list[str]]:
     return linked, [f"{wrong}; the folder's is used"]
 
 
-def _description(front: FrontMatter, path: Path) -> tuple[str, list[str]]:
-    """The description in one line, without what a terminal would obey, and its faults."""
+def _description(front: FrontMatter) -> tuple[str, list[str]]:
+    """Return the description in one line, without control characters, and its problems."""
     given = front.text("description")
-    if not given:
+    printable = "".join(c for c in given if c.isprintable() or c.isspace())
+    line = " ".join(printable.split())
+    if not line:
         kind = front.kind("description")
         raise UsageError(
             f"its description is a {kind}, not text" if kind else "has no description",
             where=front.where("description"),
         )
-    shown = "".join(c for c in given if c.isprintable() or c.isspace())
-    problems = [] if shown == given else ["the description has characters that cannot be printed"]
-    shown = " ".join(shown.split())
-    if not shown:
-        raise UsageError("has no description", where=front.where("description"))
-    limit = LIMITS["description"]
-    return shown[:limit], problems + _too_long("description", given)
+    problems = [] if printable == given else ["the description has unprintable characters"]
+    return line[: LIMITS["description"]], problems + _too_long("description", given)
 
 
-def _others(front: FrontMatter, path: Path) -> list[str]:
+def _problems(front: FrontMatter, path: Path) -> list[str]:
+    """Return the problems of all other fields."""
     problems = [f"unknown field {key!r}" for key in front.fields if key not in FIELDS]
     for key in ("name", "license", "compatibility", "allowed-tools"):
         if (kind := front.kind(key)) is not None:
             problems.append(f"{key} is a {kind}, not text")
     problems += _too_long("compatibility", front.text("compatibility"))
-    if "compatibility" in front.fields and front.fields["compatibility"] == "":
+    if front.fields.get("compatibility") == "":
         problems.append("compatibility is empty")
     metadata = front.fields.get("metadata", {})
     if not isinstance(metadata, dict):
-        problems.append("metadata is no mapping")
+        problems.append("metadata is not a mapping")
     elif not all(isinstance(value, str) for value in metadata.values()):
         problems.append("metadata has values that are not text")
     if path.name != FILE:

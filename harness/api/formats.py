@@ -1,4 +1,4 @@
-"""A file format that a plugin brings: any skill's records, under a suffix of its own."""
+"""A file format registered by a plugin, for the records of any skill."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import IO, Any, ClassVar
 
 
 class Format(ABC):
-    """What writes the results of skills to files with one suffix.
+    """Writes the results of skills to files with one suffix.
 
     Attributes:
-        suffix: with its full stop, in lower case: ".bib". A skill that saves this suffix by itself
-            goes on doing so.
+        suffix: in lower case, with its full stop: ".bib". A skill that itself saves this suffix
+            continues to do so.
         summary: one line, shown by /skills.
-        skills: the names of the skills whose records it can write; none means all of them.
+        skills: the names of the skills whose records it can write; empty for all of them.
     """
 
     suffix: ClassVar[str]
@@ -23,9 +23,9 @@ class Format(ABC):
 
     @abstractmethod
     def write(self, records: Iterator[Any], file: IO[bytes]) -> None:
-        """Write to an open file, which stays open.
+        """Write the records to an open file, without closing it.
 
         Args:
-            records: `Result.records` of the skill: what `--json` would print of each one. They come
-                one at a time, and there may be more of them than memory holds.
+            records: `Result.records` of the skill, each as `--json` would print it. They arrive one
+                at a time, and there may be more of them than fit into memory.
         """

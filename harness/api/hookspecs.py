@@ -1,14 +1,14 @@
-"""What a plugin can give the harness, and what it is told. This page is the table of contents.
+"""The hooks of plugins. This page is the table of contents.
 
     register_skills      commands
-    register_backends    what models are served by
-    register_frameworks  named YAML files that tell a skill what to look for
-    register_formats     files that results can be saved in
-    run_started          a command begins
-    run_finished         it has ended, well or not
+    register_backends    engines and servers that run models
+    register_frameworks  named YAML files that define what a skill looks for
+    register_formats     file formats for results
+    run_started          a run has started
+    run_finished         a run has ended, with whatever status
 
-The `register_` hooks are called once, when the plugin is loaded. A plugin may take fewer arguments
-than stand here, never others. docs/hooks.md says what may change in which version.
+The `register_` hooks are called once, when the plugin is loaded. An implementation may take fewer
+arguments than listed here, but no others. docs/hooks.md states what may change in which version.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from harness.models.weights import FileStore
 
 API_VERSION = "1.0"
-"""The version of these hooks and of what `harness` exports; a plugin states the one it was written
-for as `harness_api`, and is left out where the first number differs."""
+"""The version of these hooks and of what `harness` exports. A plugin states the version it was
+written for as `harness_api`; it is left out if the major version differs."""
 PROJECT = "harness"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -52,37 +52,38 @@ class RegisterFormat(Protocol):
 
 @hookspec
 def register_skills(register: RegisterSkill) -> None:
-    """Call `register(skill)` for each skill the plugin brings."""
+    """Call `register(skill)` for each skill of the plugin."""
 
 
 @hookspec
 def register_backends(register: RegisterBackend, files: FileStore) -> None:
-    """Call `register(backend)` for each backend; `files` finds and verifies files of weights."""
+    """Call `register(backend)` for each backend; `files` locates and verifies files of weights."""
 
 
 @hookspec
 def register_frameworks(register: RegisterFramework) -> None:
-    """Call `register(name, path)` for each framework: a YAML file that skills are given by name.
+    """Call `register(name, path)` for each framework, a YAML file that skills can use by name.
 
-    The harness keeps name and path; the skill that is asked for it reads the file, and says what is
-    wrong with it. `/annotate --framework NAME` is one such skill.
+    The harness stores name and path; the skill reads the file and reports errors in it.
+    `/annotate --framework NAME` is one such skill.
     """
 
 
 @hookspec
 def register_formats(register: RegisterFormat) -> None:
-    """Call `register(format)` for each format: a suffix that `save to PATH` may then have."""
+    """Call `register(format)` for each format, which `save to PATH` then accepts by its suffix."""
 
 
 @hookspec
 def run_started(run: RunStarted) -> None:
-    """A run begins: its line was understood, and its input and targets were not refused.
+    """Receive the start of a run, after its line, input and targets were accepted.
 
-    Runs that are kept out of the run log are kept from here as well. What a hook raises costs one
-    notice and never the run; it is not called again before `/reload`. It should return at once.
+    Runs that are not logged are not reported here either. An exception raised by a hook is shown as
+    one notice and never affects the run; the plugin's hooks are not called again before `/reload`.
+    A hook should return at once.
     """
 
 
 @hookspec
 def run_finished(run: RunFinished) -> None:
-    """The run has ended: done, failed or interrupted. Under the same terms as `run_started`."""
+    """Receive the end of a run: done, failed or interrupted. The rules of `run_started` apply."""

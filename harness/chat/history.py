@@ -1,4 +1,4 @@
-"""A conversation as it is sent to a model: as much of it as fits, and in a form the model takes."""
+"""Shortening and conversion of a conversation before it is sent to a model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ LEFT_OUT = "(left out: the conversation is too long)"
 CUT = "... (cut: the conversation is too long)"
 
 
-def fit(turns: Sequence[Message], tokens: int) -> tuple[Message, ...]:
-    """The newest turns that fit into about `tokens`, each from the user's message on.
+def fit(messages: Sequence[Message], tokens: int) -> tuple[Message, ...]:
+    """Return the newest turns within about `tokens`, each starting with the user's message.
 
-    The last turn is kept in any case; of its results of tools the oldest are left out, and then the
-    newest is cut, where it is too long by itself.
+    The last turn is always kept. If it is too long by itself, its oldest tool results are replaced
+    first, and then the newest one is cut.
     """
     room = tokens * BYTES_PER_TOKEN
-    *earlier, last = _turns(turns)
+    *earlier, last = _turns(messages)
     last = _shortened(last, room)
     room -= _size(last)
     kept: list[Message] = []
@@ -31,21 +31,20 @@ def fit(turns: Sequence[Message], tokens: int) -> tuple[Message, ...]:
     return (*kept, *last)
 
 
-def without_tools(turns: Sequence[Message]) -> list[Message]:
-    """What was said, for a model that knows no tools: no calls, and no results of them."""
-    said: list[Message] = []
-    for message in turns:
+def without_tools(messages: Sequence[Message]) -> list[Message]:
+    """Return the conversation without tool calls and results, for a model without tools."""
+    kept: list[Message] = []
+    for message in messages:
         if message.role == "tool" or not (message.content or message.role == "user"):
             continue
-        if said and said[-1].role == message.role == "assistant":  # before a call, and after it
-            said[-1] = Message("assistant", f"{said[-1].content}\n{message.content}")
+        if kept and kept[-1].role == message.role == "assistant":  # before and after a call
+            kept[-1] = Message("assistant", f"{kept[-1].content}\n{message.content}")
         else:
-            said.append(Message(message.role, message.content))
-    return said
+            kept.append(Message(message.role, message.content))
+    return kept
 
 
 def _turns(messages: Sequence[Message]) -> list[list[Message]]:
-    """The messages, parted before each of the user's."""
     turns: list[list[Message]] = []
     for message in messages:
         if message.role == "user" or not turns:
@@ -61,11 +60,11 @@ def _shortened(turn: list[Message], room: int) -> list[Message]:
         if _size(turn) <= room:
             break
         turn[i] = replace(turn[i], content=LEFT_OUT)
-    over = _size(turn) - room
-    if results and over > 0:
+    excess = _size(turn) - room
+    if results and excess > 0:
         newest = turn[results[-1]]
-        told = newest.content.encode()
-        kept = told[: max(0, len(told) - over - len(CUT))].decode(errors="ignore")
+        content = newest.content.encode()
+        kept = content[: max(0, len(content) - excess - len(CUT))].decode(errors="ignore")
         turn[results[-1]] = replace(newest, content=kept + CUT)
     return turn
 

@@ -1,4 +1,4 @@
-"""A turn of chat with the producer model; the conversation lives as long as the process."""
+"""/chat: conversation with the producer model, kept for the life of the process."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from harness.models.pool import ServedModel
 
 
 class Chat(Skill):
-    """Plain text goes here; `/chat` does too.
+    """Runs `/chat` and plain text.
 
     Args:
-        toolbox: the skills that the model may call; None for none.
+        toolbox: the skills that the model may call, or None.
     """
 
     name = "chat"
     summary = "Talk to the producer model; plain text without a slash does the same"
     details = (
-        "A model that can call tools may call the other commands to do what is asked. Each call\n"
-        "is shown as the line it amounts to; one that writes files, trains or changes anything\n"
-        "else is asked about first (--yes allows it)."
+        "A model that supports tools may call the other commands. Each call is shown as a line.\n"
+        "Before a call that writes files, trains or makes other lasting changes, the user is\n"
+        "asked (--yes allows all)."
     )
     text = "optional"
     saves = (".md", ".txt")
@@ -33,13 +33,13 @@ class Chat(Skill):
     class Options(SkillOptions):
         new: bool = Field(False, description="forget the conversation so far")
         steps: int = Field(
-            10, ge=0, description="how often the model may call commands before it has to answer"
+            10, ge=0, description="maximum number of steps with calls before the model answers"
         )
 
     def __init__(self, toolbox: Toolbox | None = None) -> None:
         self._toolbox = toolbox
         self._turns: list[Message] = []
-        self._told: set[str] = set()
+        self._notices: set[str] = set()
 
     def run(self, call: Call) -> Result:
         if call.options.new:
@@ -47,23 +47,23 @@ class Chat(Skill):
         if not call.text.strip():
             if call.options.new:
                 return Result("The conversation is forgotten.")
-            raise UsageError("there is nothing to say", hint="/chat TEXT")
+            raise UsageError("there is no text", hint="/chat TEXT")
         turns: list[Turn] = []
 
         def answer(model: ServedModel) -> str:
             turn = Turn(call, model, tuple(self._turns), self._toolbox, call.options.steps)
             turns.append(turn)
-            self._tell(call, model)
+            self._explain_tools(call, model)
             try:
                 return turn.run()
             finally:
-                self._tell(call, model)
+                self._explain_tools(call, model)
 
         try:
             text = call.models.run("chat", answer).strip()
-        finally:  # an interrupted answer stays in the conversation as far as it came
+        finally:  # an interrupted answer is part of the conversation
             if turns:
-                self._turns += turns[-1].said()
+                self._turns += turns[-1].conversation()
         turn = turns[-1]
         return Result(
             text,
@@ -73,26 +73,24 @@ class Chat(Skill):
             stopped=turn.stopped,
         )
 
-    def _tell(self, call: Call, model: ServedModel) -> None:
-        """Say, once each, which skills this model does not call, and why."""
+    def _explain_tools(self, call: Call, model: ServedModel) -> None:
+        """Print once which skills this model cannot call, and why."""
         if self._toolbox is None or not call.options.steps:
             return
-        who = f"{model.resolution.resolved} ({model.resolution.chosen.serve.label})"
-        if model.takes_tools:
-            left = self._toolbox.left_out(tools_for(model, self._toolbox))
-            names = " and ".join(f"/{name}" for name in left)
-            said = (
-                f"{who} is not told of {names}: a context of {model.context:,} tokens has no room "
-                "for them; `context` in the registry sets it"
-                if left
-                else ""
-            )
-        else:
+        name = f"{model.resolution.resolved} ({model.resolution.chosen.serve.label})"
+        notice = ""
+        if not model.takes_tools:
             refused = f" ({model.tools_refused})" if model.tools_refused else ""
-            said = (
-                f"{who} calls no skills by itself{refused}: "
-                "give their commands, or words that one of them knows"
+            notice = (
+                f"{name} cannot call skills{refused}: use their commands, or words that one of "
+                "them recognizes"
             )
-        if said and said not in self._told:
-            self._told.add(said)
-            call.screen.notice(said)
+        elif left := self._toolbox.left_out(tools_for(model, self._toolbox)):
+            names = " and ".join(f"/{skill}" for skill in left)
+            notice = (
+                f"{name} cannot call {names}: a context of {model.context:,} tokens has no room "
+                "for them; `context` in the registry sets it"
+            )
+        if notice and notice not in self._notices:
+            self._notices.add(notice)
+            call.screen.notice(notice)

@@ -1,7 +1,7 @@
-"""A turn of the producer model: it answers, or calls skills until it can.
+"""One turn of chat: the producer model answers, or calls skills until it can.
 
-Each call is shown, run as the line it amounts to, and answered with what came of it. The messages
-of a turn are kept whole whatever ends it: servers refuse a call without a result ever after.
+Each call is shown as a line, run, and answered with its result. The messages of a turn are always
+complete, also after an error: servers refuse a conversation with a call that has no result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from harness.models.pool import BYTES_PER_TOKEN, ServedModel
 from harness.terminal.console import Screen
 
 SHARE = 3
-"""The tools may take the context's third part."""
+"""The tools may use a third of the context."""
 SYSTEM = """\
 You are the agent of a command line. Its commands are your tools: call them to do what the user
 asks, one after the other where one needs what another made, and answer in a few words once it is
@@ -39,13 +39,17 @@ NO_ANSWER = "(no answer)"
 
 
 def tools_for(model: ServedModel, toolbox: Toolbox) -> tuple[Tool, ...]:
-    """The tools that this model is told of."""
+    """Return the tools that fit into the model's context."""
     return toolbox.tools(model.context * BYTES_PER_TOKEN // SHARE) if model.takes_tools else ()
 
 
-class Speech:
-    """What the model says, shown as it comes or, where stdout is to have the answer alone, kept
-    until it is known to be the answer and not what is said before a call."""
+class AnswerText:
+    """Text of the model, printed as it arrives.
+
+    Args:
+        kept: print it only once it is known to be the answer and not a remark before a call, since
+            stdout is reserved for the answer.
+    """
 
     def __init__(self, screen: Screen, *, kept: bool) -> None:
         self._screen, self._kept = screen, kept
@@ -56,16 +60,16 @@ class Speech:
         if not self._kept:
             self._screen.emit(piece)
 
-    def before_calls(self) -> None:
-        """What was said is no answer yet."""
-        said, self.pieces = "".join(self.pieces), []
-        if self._kept and said.strip():
-            self._screen.notice(said.strip())
-        elif said and not said.endswith("\n"):
+    def start_calls(self) -> None:
+        """Treat the text so far as a remark before calls."""
+        text, self.pieces = "".join(self.pieces), []
+        if self._kept and text.strip():
+            self._screen.notice(text.strip())
+        elif text and not text.endswith("\n"):
             self._screen.emit("\n")
 
     def end(self) -> str:
-        """The answer."""
+        """Return the answer."""
         if self._kept:
             self._screen.emit("".join(self.pieces))
         return "".join(self.pieces)
@@ -73,16 +77,16 @@ class Speech:
 
 @dataclass(slots=True)
 class Turn:
-    """One message of the user's and all that follows from it.
+    """One message of the user and the model's calls and answer.
 
     Args:
         earlier: the conversation so far.
-        toolbox: the skills it may call; None for none.
-        steps: how often it may call skills, some at once, before it has to answer.
+        toolbox: the skills the model may call, or None.
+        steps: maximum number of replies with calls before the model has to answer.
 
     Attributes:
-        messages: those of this turn, in order.
-        calls: the lines that were run, each with its exit code.
+        messages: messages of this turn, in order.
+        calls: lines of the calls with their exit codes.
     """
 
     call: Call
@@ -94,18 +98,17 @@ class Turn:
     calls: list[dict[str, Any]] = field(default_factory=list)
     stopped: HarnessError | None = None
     _codes: dict[str, int] = field(default_factory=dict)
-    _speech: Speech = field(init=False)
+    _answer: AnswerText = field(init=False)
 
     def __post_init__(self) -> None:
         self.messages.append(Message("user", self.call.text))
         screen = self.call.screen
         piped = screen.quiet_results or screen.out is None or not screen.out.isatty()
-        self._speech = Speech(screen, kept=piped and self._has_tools)
+        self._answer = AnswerText(screen, kept=piped and self._has_tools)
 
     @property
     def code(self) -> int:
-        """The exit code: of the last skill that failed, or was called in a way in which it could
-        not be run, and was not called again with success."""
+        """Exit code of the last skill that failed and did not succeed when called again."""
         failed = [code for code in self._codes.values() if code]
         return failed[-1] if failed else 0
 
@@ -114,12 +117,12 @@ class Turn:
         return self.toolbox is not None and self.steps > 0 and self.model.takes_tools
 
     def run(self) -> str:
-        """The answer.
+        """Return the answer.
 
         Raises:
-            What `ServedModel.generate` raises; once a skill has run, GenerationFailed instead of
-                ModelUnavailable, since another model could not go on from there.
-            Interrupted: a skill was stopped.
+            Errors of `ServedModel.generate`; but GenerationFailed instead of ModelUnavailable once
+                a skill has run, since another model could not continue.
+            Interrupted: a skill was interrupted.
         """
         ended = False
         tools = self._tools()
@@ -141,14 +144,14 @@ class Turn:
             except InvalidReply as exc:
                 self.stopped = self.stopped or exc
             ended = True
-            return self._speech.end()
+            return self._answer.end()
         finally:
             if not ended:
-                self._speech.end()
+                self._answer.end()
 
-    def said(self) -> list[Message]:
-        """The messages as they are kept in the conversation; none where nothing was said."""
-        answer = "".join(self._speech.pieces)
+    def conversation(self) -> list[Message]:
+        """Return the messages of this turn for later turns; none if the model wrote nothing."""
+        answer = "".join(self._answer.pieces)
         if len(self.messages) == 1 and not answer:
             return []
         return [*self.messages, Message("assistant", answer or NO_ANSWER)]
@@ -177,21 +180,21 @@ class Turn:
             return self._send(request)
         except ModelUnavailable as exc:
             raise GenerationFailed(
-                f"in the middle of the work, {exc.message}", hint=exc.hint
+                f"the model became unavailable after a call: {exc.message}", hint=exc.hint
             ) from exc
 
     def _send(self, request: Request) -> Reply:
-        self.model.check_fits(request)  # a server may cut what is too long without a word
-        return self.model.generate(request, self._speech.add)
+        self.model.check_fits(request)  # servers may cut a long request without an error
+        return self.model.generate(request, self._answer.add)
 
     def _run_all(self, reply: Reply) -> None:
-        """Run the calls of a reply, and give every one of them an answer."""
+        """Run the calls of a reply, and add a result message for each of them."""
         number = len(self.earlier) + len(self.messages)
         calls = [
             call if call.id else replace(call, id=f"call_{number}_{place}")
             for place, call in enumerate(reply.tool_calls)
         ]
-        self._speech.before_calls()
+        self._answer.start_calls()
         self.messages.append(Message("assistant", reply.text, tuple(calls)))
         answered = 0
         try:
@@ -208,6 +211,6 @@ class Turn:
         if answer.line:
             self.calls.append({"line": answer.line, "exit_code": answer.code})
         if answer.skill:
-            self._codes.pop(answer.skill, None)  # the last one that failed stands last
+            self._codes.pop(answer.skill, None)  # keeps the order of the last calls
             self._codes[answer.skill] = answer.code
         return answer.content

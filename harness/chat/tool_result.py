@@ -1,4 +1,4 @@
-"""What comes of a call as the model is told it: one JSON object of a limited length."""
+"""Result of a tool call as the model receives it: one JSON object of limited length."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from harness.runs.runner import Outcome
 
 CHARACTERS = 4000
 _LIMITS = ((50, 1000), (20, 400), (8, 200), (3, 100))
-"""Items of a list or object, and characters of a text, that are told: fewer until it fits."""
+"""Limits of items per list or object, and of characters per text, tried until the result fits."""
 
 
 def of_outcome(outcome: Outcome) -> str:
-    """The exit code, what was saved, and the result: its summary or its data.
+    """Return the exit code, the saved files, and the summary or data of an outcome.
 
     Raises:
-        SkillFailed: the data is no JSON.
+        SkillFailed: the data cannot be written as JSON.
     """
     result = outcome.result
-    told: dict[str, Any] = {"exit_code": result.code}
+    content: dict[str, Any] = {"exit_code": result.code}
     if outcome.saved:
-        told["saved"] = [str(path) for path in outcome.saved]
+        content["saved"] = [str(path) for path in outcome.saved]
     if result.stopped is not None:
-        told["error"] = str(result.stopped)
-    return compact({**told, "result": shortened(json.loads(result.as_json()))})
+        content["error"] = str(result.stopped)
+    return compact({**content, "result": shortened(json.loads(result.as_json()))})
 
 
 def of_error(error: HarnessError) -> str:
-    """What happened, where, and what to do."""
-    told = {"exit_code": error.exit_code, "error": error.message}
-    told |= {"where": error.where} if error.where else {}
-    return compact(told | ({"what_to_do": error.hint} if error.hint else {}))
+    """Return the exit code, message, location and hint of an error."""
+    content = {"exit_code": error.exit_code, "error": error.message}
+    content |= {"where": error.where} if error.where else {}
+    return compact(content | ({"what_to_do": error.hint} if error.hint else {}))
 
 
 def shortened(data: Any, characters: int = CHARACTERS) -> Any:
-    """`data` with its long lists, objects and texts cut, each saying by how much."""
+    """Return `data` with long lists, objects and texts cut; each cut states how much is missing."""
     if len(compact(data)) <= characters:
         return data
     smaller = data
@@ -49,6 +49,7 @@ def shortened(data: Any, characters: int = CHARACTERS) -> Any:
 
 
 def compact(data: Any) -> str:
+    """Serialize without blanks between the items."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -1,4 +1,4 @@
-"""The skills in a model's hands: which there are, and what comes of a call."""
+"""Skills that a model may call, and the execution of its calls."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Protocol
 
 from harness.api.skill import Skill
 from harness.chat import tool_result
-from harness.chat.tool_call import line_of
+from harness.chat.tool_call import invocation_of
 from harness.chat.tool_schema import tools_of
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.models.backends.base import Tool, ToolCall
 from harness.plugins.catalogue import Catalogue
 from harness.runs import consent
-from harness.runs.render import print_error, tell
+from harness.runs.invocation import Invocation, render_line
+from harness.runs.render import print_error, show_saved
 from harness.runs.runner import Outcome
 from harness.terminal.console import Screen
 
@@ -22,25 +23,24 @@ LINE = 160
 """Characters of a line that are shown."""
 
 
-class Runner(Protocol):
-    """What runs lines: `harness.cli.app.App`."""
+class Dispatcher(Protocol):
+    """Runs invocations for a model; implemented by `harness.cli.app.App`."""
 
     @property
     def catalogue(self) -> Catalogue: ...
 
-    def dispatch_called(self, line: str) -> Outcome:
-        """Run a line that a model made."""
+    def run_called(self, invocation: Invocation, line: str) -> Outcome: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a call.
+    """Result of a tool call.
 
     Attributes:
-        content: what the model is told, a JSON object.
-        skill: what was called; "" where there is no such skill.
-        line: what was run; "" where the call amounts to no line.
-        code: its exit code.
+        content: the message for the model, a JSON object.
+        skill: the skill that was called; "" if there is no such skill.
+        line: the line shown for the call; "" if its arguments are invalid.
+        code: exit code.
     """
 
     content: str
@@ -50,53 +50,54 @@ class Answer:
 
 
 class Toolbox:
-    """The skills of a `Runner`."""
+    """The skills of a `Dispatcher` as tools."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
 
-    def tools(self, characters: int) -> tuple[Tool, ...]:
-        """What a model is told of the skills it may call, in so many characters."""
-        return tools_of(self._skills.values(), characters)
+    def tools(self, size: int) -> tuple[Tool, ...]:
+        """Return the tools for a model, within a size in bytes."""
+        return tools_of(self._skills.values(), size)
 
-    def left_out(self, told: Sequence[Tool]) -> list[str]:
-        """The skills that a model may call and is not told of, for want of room."""
-        return sorted(self._skills.keys() - {tool.name for tool in told})
+    def left_out(self, tools: Sequence[Tool]) -> list[str]:
+        """Return the callable skills that are not among `tools`."""
+        return sorted(self._skills.keys() - {tool.name for tool in tools})
 
-    def call(self, asked: ToolCall, screen: Screen) -> Answer:
-        """Run what `asked` amounts to, show what is run, and give the answer for the model.
+    def call(self, call: ToolCall, screen: Screen) -> Answer:
+        """Run a tool call, show its line, and return the answer for the model.
 
         Raises:
-            Interrupted: the skill was stopped.
-            ReaderGone: nobody reads the output any more.
-            InternalError: the harness itself broke.
+            Interrupted: the skill was interrupted.
+            ReaderGone: stdout is closed by its reader.
+            InternalError: the harness itself failed.
         """
         line = ""
         try:
-            line = line_of(self._called(asked.name), asked)
+            skill = self._skill(call.name)
+            invocation = invocation_of(skill, call)
+            line = render_line(skill, invocation)
             screen.notice(f"-> {consent.in_one_line(line, LINE)}")
-            outcome = self._runner.dispatch_called(line)
+            outcome = self._dispatcher.run_called(invocation, line)
             content = tool_result.of_outcome(outcome)
         except (Interrupted, ReaderGone, InternalError):
             raise
         except HarnessError as error:
             if not line:
-                screen.notice(f"-> {consent.in_one_line(asked.name, LINE)}: not run")
+                screen.notice(f"-> {consent.in_one_line(call.name, LINE)}: not run")
             print_error(error, screen)
-            skill = asked.name if asked.name in self._skills else ""
-            return Answer(tool_result.of_error(error), skill, line, error.exit_code)
-        tell(outcome, screen)
+            name = call.name if call.name in self._skills else ""
+            return Answer(tool_result.of_error(error), name, line, error.exit_code)
+        show_saved(outcome, screen)
         if isinstance(outcome.result.stopped, (Interrupted, ReaderGone)):
             raise outcome.result.stopped
-        return Answer(content, asked.name, line, outcome.result.code)
+        return Answer(content, call.name, line, outcome.result.code)
 
     @property
     def _skills(self) -> dict[str, Skill]:
-        """Those that a model may call, by name."""
-        known = self._runner.catalogue.skills.items()
+        known = self._dispatcher.catalogue.skills.items()
         return {name: found.skill for name, found in known if found.skill.tool}
 
-    def _called(self, name: str) -> Skill:
+    def _skill(self, name: str) -> Skill:
         if name not in self._skills:
             hint = f"There are {', '.join(self._skills)}."
             raise UsageError(f"there is no tool {name!r}", hint=hint)

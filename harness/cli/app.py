@@ -1,18 +1,20 @@
-"""The application: settings, registry, skills, models and run log wired together.
+"""The application: settings, registry, skills, models and run log, and the dispatch of lines.
 
-`App.dispatch(line)` is the only way in. One-shot, REPL and tests call it, and it hands back an
-`Outcome` or raises an error of `harness.errors` once the run has been closed in the log.
+All frontends use `App.dispatch`, which returns an `Outcome` or raises an error of `harness.errors`.
+In both cases, the run is closed in the run log.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import harness.plugins.builtin_backends as shipped_backends
+from harness.api import options as opts
+from harness.api.options import GeneralOptions
 from harness.api.skill import Skill
 from harness.chat.skill import Chat
 from harness.chat.tool_loop import tools_for
@@ -33,8 +35,9 @@ from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import Discovery
 from harness.runs import grammar
+from harness.runs.invocation import Invocation, render_line
 from harness.runs.run_log import RunLog
-from harness.runs.runner import Door, Execution, Outcome
+from harness.runs.runner import Frontend, Outcome, Runner
 from harness.settings import Settings
 from harness.terminal.console import Screen
 
@@ -42,28 +45,20 @@ if TYPE_CHECKING:
     from harness.models.registry import Registry
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """The way in that a line takes, and the general options that hold there."""
-
-    door: Door
-    screen: Screen
-    general: Mapping[str, Any]
-
-
 class App:
-    """Everything a line needs.
+    """All services that lines need, and their dispatch.
 
     Args:
         general: general options given before the line, by key.
-        plugins: plugin objects to load besides what is found, by name.
-        bare: load the framework's own commands alone: what must work although a plugin does not.
+        plugins: plugin objects to load besides those found, by name.
+        bare: load only the framework's own commands, for commands that must work although a plugin
+            does not.
     """
 
     def __init__(
         self,
         settings: Settings,
-        door: Door,
+        frontend: Frontend,
         screen: Screen | None = None,
         general: Mapping[str, Any] | None = None,
         plugins: Mapping[str, object] | None = None,
@@ -71,7 +66,7 @@ class App:
         bare: bool = False,
     ) -> None:
         self.settings = settings
-        self.door = door
+        self.frontend = frontend
         self.screen = screen or Screen()
         self.general = dict(general or {})
         self._plugins = dict(plugins or {})
@@ -79,17 +74,16 @@ class App:
         self.run_log = RunLog(settings.run_log, self.screen.notice)
         self._toolbox = Toolbox(self)
         self.chat = Chat(self._toolbox)
-        self._under_way: Mapping[str, Any] = {}
-        asked = self.general.get("registry")
-        # As the option itself does: `--registry=~/x` comes from the shell as it is.
-        self._registry_path = Path(asked).expanduser() if asked else None
+        self._current_general = GeneralOptions()
+        path = self.general.get("registry")
+        self._registry_path = Path(path).expanduser() if path else None
         self._registry: Registry | None = None
         self._pool: ModelPool | None = None
         self._discover()
 
     @property
     def catalogue(self) -> Catalogue:
-        return self._discovery.catalogue
+        return self.discovery.catalogue
 
     @property
     def registry(self) -> Registry:
@@ -118,10 +112,10 @@ class App:
         """Read the registry and find the skills again; loaded models are freed.
 
         Raises:
-            RegistryError: everything stays as it was.
+            RegistryError: the application is unchanged.
         """
         found = self._read_registry()
-        self._discovery.forget()
+        self.discovery.forget()
         self.close()
         self._registry, self._pool = found, None
         self._discover()
@@ -131,7 +125,7 @@ class App:
         builtins = {"backends": shipped_backends, "commands": Commands(self), **self._plugins}
         discovery = Discovery(self.settings, files, builtins)
         discovery.run(bare=self._bare)
-        self._discovery = discovery
+        self.discovery = discovery
         for failure in self.catalogue.failures:
             self.screen.notice(
                 f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
@@ -140,142 +134,131 @@ class App:
             self.screen.notice(remark)
 
     def dispatch(self, line: str) -> Outcome:
-        """Run one line and return what came of it.
+        """Run one line and return its outcome.
 
         Raises:
             HarnessError: with its exit code; the run is closed in the log.
         """
-        return self._run(line, _Way(self.door, self.screen, self.general))
+        return self._guarded(line, lambda: self._dispatch(line))
 
-    def dispatch_called(self, line: str) -> Outcome:
-        """Run a line that the model made, under the general options of the user's own line.
+    def run(self, invocation: Invocation) -> Outcome:
+        """Run an invocation that a script has made of its arguments. Raises as `dispatch`."""
 
-        It reads no stdin and puts nothing on stdout, and the user is asked first where it would
-        change anything.
+        def work() -> Outcome:
+            skill = self._skill(invocation.name, trusted=invocation.general.trust)
+            line = render_line(skill, invocation)
+            return self._run(skill, invocation, line, self.frontend, self.screen)
 
-        Raises:
-            HarnessError: as `dispatch` does; NotAllowed where the user does not let it run.
+        return self._guarded("", work)
+
+    def run_called(self, invocation: Invocation, line: str) -> Outcome:
+        """Run an invocation of a model, with the general options of the user's own line.
+
+        It cannot read stdin or write to stdout, and the user is asked before it changes anything.
+        Raises as `dispatch`, and NotAllowed if the user refuses.
         """
-        door = Door("model", self.door.confirm, asks_first=True)
-        return self._run(line, _Way(door, Screen(io.StringIO(), self.screen.err), self._under_way))
+        skill = self.catalogue.skills[invocation.name].skill
+        allowed = replace(invocation, general=self._current_general)
+        frontend = Frontend("model", self.frontend.confirm, is_model=True)
+        screen = Screen(io.StringIO(), self.screen.err)
+        return self._guarded(line, lambda: self._run(skill, allowed, line, frontend, screen))
 
-    def _run(self, line: str, way: _Way) -> Outcome:
+    def _guarded(self, line: str, work: Callable[[], Outcome]) -> Outcome:
+        """Do the work; any other error than a HarnessError becomes an InternalError."""
         try:
             line.encode()
-        except UnicodeEncodeError as exc:  # bytes of the terminal or a pipe that are no UTF-8
+        except UnicodeEncodeError as exc:  # undecodable bytes of the terminal or a pipe
             raise InputError(f"the line is not UTF-8 text (character {exc.start})") from exc
         try:
-            return self._dispatch(line, way)
+            return work()
         except (HarnessError, KeyboardInterrupt):
             raise
         except Exception as exc:
             raise InternalError(exc) from exc
 
-    def _dispatch(self, line: str, way: _Way) -> Outcome:
-        name, rest = grammar.split_command(line) or self._plain_text(line, way)
-        skill = self._skill(name, rest)
-        parsed = grammar.parse(skill, rest, way.general)
-        if parsed.help:
-            as_json = "--json " if parsed.general.as_json else ""
-            return self._dispatch(f"/help {as_json}{name}", way)
-        self._use_registry(parsed.general.registry)
+    def _dispatch(self, line: str) -> Outcome:
+        name, rest = grammar.split_command(line) or self._plain_text(line)
+        trusted = bool(self.general.get("trust")) or grammar.trusts(rest)
+        skill = self._skill(name, trusted=trusted)
+        invocation = grammar.parse(skill, rest, self.general)
+        return self._run(skill, invocation, line, self.frontend, self.screen)
+
+    def _run(
+        self, skill: Skill, invocation: Invocation, line: str, frontend: Frontend, screen: Screen
+    ) -> Outcome:
+        general = invocation.general
+        if invocation.help:
+            return self._dispatch(f"/help {'--json ' * general.as_json}{skill.name}")
+        self._use_registry(general.registry)
         settings = self.settings
-        if self._registry_path is not None:  # a skill that writes the registry writes this one
+        if self._registry_path is not None:  # for skills that write to the registry
             settings = replace(settings, user_registry=self._registry_path, registry_required=True)
-        if not way.door.asks_first:
-            self._under_way = parsed.general.model_dump(
-                by_alias=True, exclude_defaults=True, exclude={"as_json", "trust"}
-            )
-        execution = Execution(
+        if not frontend.is_model:
+            off = {"as_json": False, "trust": False}
+            self._current_general = general.model_copy(update=off)
+        return Runner(
             settings,
-            way.door,
-            way.screen,
+            frontend,
+            screen,
             self.run_log,
             self.pool,
             self.catalogue,
             skill,
-            parsed,
+            invocation,
             line,
-        )
-        return execution.execute()
-
-    def trust(self, name: str) -> None:
-        """Trust the project's plugin `name` as it is now, and load it.
-
-        Raises:
-            UsageError: it cannot be loaded.
-        """
-        self._discovery.trust(name)
-
-    def disable(self, name: str) -> None:
-        """Disable all that has this name, and read everything anew without it.
-
-        Raises:
-            OutputError: the decision cannot be stored.
-        """
-        self._discovery.disabled.add(name)
-        self.reload()
-
-    def enable(self, name: str) -> None:
-        """Undo `disable`. Raises as it does."""
-        self._discovery.disabled.remove(name)
-        self.reload()
-
-    def names(self) -> frozenset[str]:
-        """The names that plugins and skills have, as far as can be told without importing any."""
-        return self._discovery.names()
+        ).run_skill()
 
     def close(self) -> None:
         """Free the loaded models."""
         if self._pool is not None:
             self._pool.close()
 
-    def _plain_text(self, line: str, way: _Way) -> tuple[str, str]:
-        """What a line without a slash means: a skill it clearly asks for, or a turn of chat."""
-        if asked := intent.triggered(self.catalogue.skills, line):
-            self.screen.notice(f"-> /{asked[0]} (auto)")
-            return asked
+    def _plain_text(self, line: str) -> tuple[str, str]:
+        """Return the skill that plain text clearly requests and its text, or a turn of chat."""
+        if match := intent.triggered(self.catalogue.skills, line):
+            self.screen.notice(f"-> /{match[0]} (auto)")
+            return match
         fitting = intent.described(self.catalogue.skills, line)
-        if fitting and self._chat_calls(way).isdisjoint(fitting):  # else the model sees to it
+        if fitting and self._chat_tools().isdisjoint(fitting):  # else the model may call it
             if len(fitting) == 1:
                 self.screen.notice(f"-> /{fitting[0]} (auto)")
                 return fitting[0], line.strip()
             names = " and ".join(f"/{name}" for name in fitting)
             self.screen.notice(f"{names} would fit; name one to use it")
-        return self.chat.name, f"-- {line}"  # what looks like an option is part of what is said
+        return self.chat.name, f"-- {line}"  # what looks like an option is text
 
-    def _chat_calls(self, way: _Way) -> set[str]:
-        """The skills that the model of a chat could call by itself, which it tells once loaded."""
-        general = grammar.parse(self.chat, "-- ", way.general).general
+    def _chat_tools(self) -> set[str]:
+        """Return the skills that the chat model can call, which is known once it is loaded."""
+        general = opts.build(GeneralOptions, self.general)
         self._use_registry(general.registry)
         models = Models(self.pool, Choice(general.model, fallback=not general.no_fallback))
         try:
             tools = models.run("chat", lambda model: tools_for(model, self._toolbox))
-        except HarnessError:  # the run itself will say so
+        except HarnessError:  # the run itself reports it
             return set()
         return {tool.name for tool in tools}
 
-    def _skill(self, name: str, rest: str) -> Skill:
+    def _skill(self, name: str, *, trusted: bool) -> Skill:
         if name in self.catalogue.skills:
             return self.catalogue.skills[name].skill
         if name not in self.catalogue.untrusted:
             raise self.catalogue.unknown(name)
         folder = self.catalogue.untrusted[name].folder
-        asked = bool(self.general.get("trust")) or grammar.trusts(rest)
+        confirm = self.frontend.confirm
         question = f"/{name} is a plugin of this project ({folder}). Run its code?"
-        if not asked and not (self.door.confirm and self.door.confirm(question)):
+        if not trusted and not (confirm and confirm(question)):
             raise NotTrusted(
-                f"/{name} is a plugin of this project that is not trusted as it is now",
+                f"/{name} is a plugin of this project that is not trusted in its current state",
                 where=str(folder),
                 hint=f"Read it, then add --trust once, right after /{name}.",
             )
-        self.trust(name)
+        self.discovery.trust(name)
         if name not in self.catalogue.skills:
-            raise UsageError(f"the plugin {name} brings no skill /{name}", hint="`/skills`")
+            raise UsageError(f"the plugin {name} has no skill /{name}", hint="`/skills`")
         return self.catalogue.skills[name].skill
 
     def _use_registry(self, path: Path | None) -> None:
-        """Change to the registry this line asks for, and back again on the next one."""
+        """Switch to the registry of this line, if it differs from that of the last one."""
         if path != self._registry_path:
             before, self._registry_path = self._registry_path, path
             try:

@@ -1,14 +1,14 @@
-"""What a line without a slash asks for: a skill that clearly is meant, or nothing.
+"""Recognizes the skill that a line without a slash clearly requests.
 
-Two ways, both certain enough to need no question, and both said on stderr (`-> /name (auto)`):
+There are two ways, both reported on stderr (`-> /name (auto)`):
 
-    triggers     regular expressions that the author of a plugin has written for that purpose
-    description  of a prompt skill: every word of the request stands in the skill's own name and
-                 description, and the request begins with something that the skill says it does
+    triggers     regular expressions of a plugin
+    description  of a prompt skill: every word of the request occurs in the skill's name and
+                 description, and the request begins with a verb of the description
 
 The request is the line up to its first colon or line break. A question, a negation, a word that the
-skill does not know, or two skills that fit equally, and nothing is activated: chat answers, and the
-user can name the skill. Plugins are never activated by their description: they may write files.
+skill does not have, or two skills that match, activate nothing: the line is a turn of chat. Plugins
+are never activated by their description, since they may write files.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from harness.agent_skills.prompt_skill import PromptSkill
 from harness.plugins.catalogue import Found
 
 LEAST = 3
-"""Words that must agree: two are found together by chance too often."""
+"""Minimum number of words: two occur together by chance too often."""
 MOST = 25
-"""Words of a request; what is longer is a text."""
+"""Maximum number of words of a request; longer lines are text."""
 LENGTH = 300
-"""Characters of one: a long line is not searched for words."""
+"""Maximum characters of a request."""
 _POLITE = re.compile(
     r"(?:(?:please|kindly|now|can you|could you|would you|will you|i want you to|"
     r"i need you to|i would like you to|i'd like you to|let's)[\s,]+)+",
@@ -52,7 +52,7 @@ _STOP = frozenset(_COMMON.split())
 
 
 def triggered(skills: Mapping[str, Found], line: str) -> tuple[str, str] | None:
-    """The skill whose trigger fits the line, and its text."""
+    """Return the skill whose trigger matches the line, and its text."""
     for name, found in skills.items():
         for trigger in found.triggers:
             match = re.match(trigger, line.strip(), re.IGNORECASE | re.DOTALL)
@@ -62,7 +62,7 @@ def triggered(skills: Mapping[str, Found], line: str) -> tuple[str, str] | None:
 
 
 def described(skills: Mapping[str, Found], line: str) -> list[str]:
-    """The prompt skills whose description says that they do what the line asks for."""
+    """Return the prompt skills whose description matches the line."""
     request = _request(line)
     if request is None:
         return []
@@ -72,37 +72,38 @@ def described(skills: Mapping[str, Found], line: str) -> list[str]:
         for name, found in skills.items()
         if isinstance(skill := found.source, PromptSkill)
         and not _declines(skill)
-        and first in _deeds(skill.file.description)
+        and first in _verbs(skill.file.description)
         and terms <= _terms(f"{name.replace('-', ' ')} {skill.file.description}")
     ]
 
 
 def _request(line: str) -> tuple[str, frozenset[str]] | None:
-    """What the request begins with and all its words, as stems; None where it is no request."""
+    """Return the stems of the first and of all words of a request, or None."""
     head = re.split(r":\s|:\Z|\n", _SAVE.sub("", line.strip()), maxsplit=1)[0]
     if len(head) > LENGTH:
         return None
-    asked = _POLITE.sub("", head, count=1) if _POLITE.match(head) else head
-    polite = asked != head
-    if (asked.endswith("?") and not polite) or _QUESTION.match(asked) or _NEGATION.search(asked):
+    request = _POLITE.sub("", head, count=1) if _POLITE.match(head) else head
+    polite = request != head
+    question = (request.endswith("?") and not polite) or _QUESTION.match(request)
+    if question or _NEGATION.search(request):
         return None
-    words = _WORD.findall(_OBJECT.sub(" ", asked))
+    words = _WORD.findall(_OBJECT.sub(" ", request))
     terms = frozenset(_stem(word) for word in words if word.lower() not in _STOP)
     if not words or len(words) > MOST or len(terms) < LEAST:
         return None
     first = words[0].lower()
     if first in _STOP or first.endswith(("ing", "ed")) or re.search("[^s]s$", first):
-        return None  # no imperative
+        return None  # not an imperative
     return _stem(first), terms
 
 
 def _declines(skill: PromptSkill) -> bool:
-    """Whether the author has said so, in the field that other clients have for it."""
+    """Return True if SKILL.md disables activation, in the field that other clients use."""
     return str(skill.file.fields.get("disable-model-invocation", "")).strip().lower() == "true"
 
 
-def _deeds(description: str) -> set[str]:
-    """The stems that clauses begin with: "Extracts text, fills forms" -> extract, fill."""
+def _verbs(description: str) -> set[str]:
+    """Return the stems of the first words of clauses."""
     firsts = (_WORD.search(clause) for clause in _CLAUSE.split(description))
     return {_stem(first[0]) for first in firsts if first and first[0].lower() not in _STOP}
 
@@ -112,7 +113,7 @@ def _terms(text: str) -> set[str]:
 
 
 def _stem(word: str) -> str:
-    """One form for "writes", "writing" and "write"; good enough to compare words of one subject."""
+    """Return one form of "writes", "writing" and "write"."""
     word = word.lower().removesuffix("'s").strip("'")
     for ending in ("ing", "ed", "es", "s", "e"):
         if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):

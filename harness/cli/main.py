@@ -1,10 +1,11 @@
-"""The command-line door: `agent.py [OPTION ...] [LINE]`, its streams and its exit codes."""
+"""Command line: `agent.py [OPTION ...] [LINE]`, its streams and exit codes."""
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import IO
 
 from harness import settings as settings_module
@@ -14,30 +15,46 @@ from harness.cli.commands.skills import needs_no_plugins
 from harness.cli.help import program_help
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.runs.grammar import parse_general
+from harness.runs.invocation import Invocation
 from harness.runs.render import print_error, show
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend, Outcome
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
 from harness.terminal.shutdown import leave
 
+MakeInvocation = Callable[[list[str]], Invocation]
 
-def command(argv: Sequence[str] | None = None) -> int:
-    """`main` for a process that is all its own: stdout has results alone, and it does end."""
+
+def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:
+    """Console entry point: reserve stdout for results and guarantee that the process exits."""
     stdout_guard.set_apart()
-    return leave(main(argv))
+    return leave(main(argv, make))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one line, or a session where there is none; return the exit code."""
+def run_script(make: MakeInvocation, argv: Sequence[str] | None = None) -> int:
+    """Run the invocation that a script makes of its arguments; return the exit code.
+
+    Args:
+        argv: the arguments; None for those of this process, which then ends with the script.
+    """
+    return command(None, make) if argv is None else main(argv, make)
+
+
+def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:
+    """Run one line, or a session if there is none; return the exit code.
+
+    Args:
+        make: parses the arguments of a script that runs one command, instead of a line.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(words)
+        return _run(words) if make is None else _run_script(make(words))
     except KeyboardInterrupt:
         return Interrupted.exit_code
     except HarnessError as error:
         print_error(error, Screen())
         return error.exit_code
-    except Exception as exc:  # noqa: BLE001  the last resort: say that it is our own fault
+    except Exception as exc:  # noqa: BLE001  reported as a fault of the harness
         print_error(InternalError(exc), Screen())
         return InternalError.exit_code
 
@@ -47,10 +64,9 @@ def _run(words: list[str]) -> int:
     if rest[:1] == ["--version"]:
         Screen().result(__version__)
         return 0
-    asks_for_help = rest[:1] in (["--help"], ["-h"])
     settings = settings_module.from_environment()
-    if asks_for_help:
-        app = App(settings, Door("one-shot"), general=general)
+    if rest[:1] in (["--help"], ["-h"]):
+        app = App(settings, Frontend("one-shot"), general=general)
         Screen().result(program_help(app.catalogue.skills.values()))
         return 0
     if not rest and sys.stdin is not None and sys.stdin.isatty():
@@ -58,28 +74,39 @@ def _run(words: list[str]) -> int:
 
         return repl.run(settings, general)
     line = " ".join(rest)
-    door = Door("one-shot", stdin=_piped_stdin() if rest else None)
-    app = App(settings, door, general=general, bare=needs_no_plugins(line))
+    frontend = Frontend("one-shot", stdin=_piped_stdin() if rest else None)
+    app = App(settings, frontend, general=general, bare=needs_no_plugins(line))
     try:
-        if rest and not line.strip():  # an empty shell variable, most likely
-            raise UsageError("the line is empty", hint="`--help` tells what it may be.")
+        if rest and not line.strip():  # probably an empty shell variable
+            raise UsageError("the line is empty", hint="`--help` describes lines.")
         return run_lines(app, [line] if rest else _piped_lines())
     finally:
         app.close()
 
 
-def run_lines(app: App, lines: Sequence[str] | IO[str]) -> int:
-    """Run lines in turn; the exit code is that of the last one that failed."""
+def _run_script(invocation: Invocation) -> int:
+    app = App(settings_module.from_environment(), Frontend("one-shot", stdin=_piped_stdin()))
+    try:
+        return _run_each(app, [partial(app.run, invocation)])
+    finally:
+        app.close()
+
+
+def run_lines(app: App, lines: Iterable[str]) -> int:
+    """Run lines one after the other; return the exit code of the last one that failed."""
+    dispatched = (line.removesuffix("\n") for line in lines if line.strip())
+    return _run_each(app, (partial(app.dispatch, line) for line in dispatched))
+
+
+def _run_each(app: App, runs: Iterable[Callable[[], Outcome]]) -> int:
     code = 0
-    for line in lines:
-        if not line.strip():
-            continue
+    for run in runs:
         try:
-            outcome = app.dispatch(line.removesuffix("\n"))
+            outcome = run()
             show(outcome, app.screen)
         except HarnessError as error:
             print_error(error, app.screen)
-            code = error.exit_code or code  # of a reader that has gone it is 0
+            code = error.exit_code or code  # it is 0 for ReaderGone
             if isinstance(error, (Interrupted, ReaderGone)):
                 break
             continue
@@ -90,7 +117,7 @@ def run_lines(app: App, lines: Sequence[str] | IO[str]) -> int:
 
 
 def _piped_lines() -> IO[str] | tuple[()]:
-    """The lines of stdin; one that is not UTF-8 is left for `dispatch` to refuse."""
+    """Return the lines of stdin; `App.dispatch` refuses those that are not UTF-8."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     return sys.stdin or ()

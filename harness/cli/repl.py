@@ -1,6 +1,6 @@
-"""The interactive door: a prompt with history and completion over `App.dispatch`.
+"""Interactive session: a prompt with history and completion for `App.dispatch`.
 
-Ctrl-C stops the work, or clears the line, and keeps the session; Ctrl-D leaves.
+Ctrl-C interrupts the work or clears the line; Ctrl-D ends the session.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from harness.cli.app import App
 from harness.cli.completion import LineCompleter
 from harness.errors import HarnessError
 from harness.runs.render import print_error, show
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.settings import Settings
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
 
 WELCOME = f"""\
 nanda-harness {__version__}. Type /help for the commands, or plain text for the producer model.
-Ctrl-C stops what is running, Ctrl-D leaves."""
+Ctrl-C stops the current work, Ctrl-D ends the session."""
 
 
 def run(settings: Settings, general: Mapping[str, Any]) -> int:
-    """Run a session on the terminal until the user leaves; return the exit code."""
-    app = App(settings, Door("repl", confirm=_ask), general=general)
+    """Run a session on the terminal; return the exit code."""
+    app = App(settings, Frontend("repl", confirm=_confirm), general=general)
     try:
         # The prompt is written where results go, which is not sys.stdout (terminal/stdout_guard).
         with create_app_session(
@@ -49,10 +49,10 @@ def run(settings: Settings, general: Mapping[str, Any]) -> int:
 
 
 class Repl:
-    """One session.
+    """Interactive session.
 
     Args:
-        terminal_input, terminal_output: prompt-toolkit's, for tests; else the real terminal.
+        terminal_input, terminal_output: of prompt-toolkit, for tests; default: the terminal.
     """
 
     def __init__(
@@ -78,28 +78,28 @@ class Repl:
         while True:
             try:
                 line = self.session.prompt()
-            except KeyboardInterrupt:  # at the prompt it clears the line
+            except KeyboardInterrupt:  # clears the line
                 continue
             except EOFError:
                 return
-            if line.strip() and self._turn(line):
+            if line.strip() and self._run_line(line):
                 return
 
-    def _turn(self, line: str) -> bool:
-        """Run one line; True if it ends the session."""
+    def _run_line(self, line: str) -> bool:
+        """Run one line; return True if it ends the session."""
         try:
             outcome = self.app.dispatch(line)
             show(outcome, self.app.screen)
         except HarnessError as error:
             print_error(error, self.app.screen)
             return False
-        except KeyboardInterrupt:  # it came between two steps of the work
+        except KeyboardInterrupt:  # outside of a run
             self.app.screen.notice("Interrupted.")
             return False
         return outcome.result.leave
 
     def status(self) -> str:
-        """The line below the prompt: the model in use."""
+        """Return the text below the prompt: the model in use."""
         last = self.app.last_resolution
         if last is None:
             return " no model in use yet | /models shows what is available"
@@ -108,19 +108,19 @@ class Repl:
 
 
 def open_history(path: Path, screen: Screen) -> History:
-    """The file of earlier lines, readable by its owner alone, or none if it cannot be kept."""
+    """Open the history file, readable only by its owner; in memory if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600))
         path.chmod(0o600)
     except OSError as exc:
-        screen.notice(f"the input history cannot be kept: {exc.strerror} ({path})")
+        screen.notice(f"the input history cannot be stored: {exc.strerror} ({path})")
         return InMemoryHistory()
     return FileHistory(str(path))
 
 
-def _ask(question: str) -> bool:
-    """Ask on the terminal; Ctrl-D means no, and Ctrl-C stops the work that asks."""
+def _confirm(question: str) -> bool:
+    """Ask on the terminal; Ctrl-D means no, Ctrl-C interrupts the work."""
     sys.stderr.flush()
     try:
         return confirm(question)

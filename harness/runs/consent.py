@@ -1,7 +1,7 @@
-"""The question before a line that a model made changes anything that stays.
+"""Confirmation by the user before a model's call changes anything.
 
-A model does what it reads, and it reads papers: an abstract may tell it to write a file. Whatever
-it is told, no file is written and nothing is trained unless the user says yes to that very call.
+A model follows instructions in the text it reads, such as an abstract. So no file is written and
+nothing is trained for a model unless the user confirms that call.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from harness.api.skill import UNTOLD
+from harness.api.skill import UNKNOWN_EFFECTS
 from harness.errors import NotAllowed
 
 
 def changes(effects: str, files: Sequence[Path]) -> str:
-    """What a run changes, in words; "" if nothing.
+    """Describe the changes of a run; "" if there are none.
 
     Args:
-        effects: what `Skill.effects` says; a stranger's may have forgotten to return anything.
-        files: what would be written.
+        effects: result of `Skill.effects`; a plugin may return None by mistake.
+        files: files that would be written.
     """
-    effects = effects if isinstance(effects, str) else UNTOLD
+    effects = effects if isinstance(effects, str) else UNKNOWN_EFFECTS
     written = ", ".join(
         f"{in_one_line(str(path))}{' (which exists)' if path.exists() else ''}" for path in files
     )
@@ -29,10 +29,10 @@ def changes(effects: str, files: Sequence[Path]) -> str:
 
 
 def ask(name: str, changed: str, confirm: Callable[[str], bool] | None) -> None:
-    """Ask whether the skill `name`, which changes so much, may run.
+    """Ask the user whether the skill `name` may make these changes.
 
     Raises:
-        NotAllowed: it may not, or there is nobody to ask.
+        NotAllowed: they refuse, or there is nobody to ask.
     """
     if confirm is None:
         raise NotAllowed(
@@ -43,31 +43,27 @@ def ask(name: str, changed: str, confirm: Callable[[str], bool] | None) -> None:
         raise NotAllowed(f"/{name} {changed}, and the user did not allow that")
 
 
-def refuse_obeyed(name: str, given: Iterable[Path], obeyed: Iterable[Path]) -> None:
-    """Refuse to give the skill `name` a path to what the harness goes by, or into a folder of that.
+def refuse_protected(name: str, given: Iterable[Path], protected: Iterable[Path]) -> None:
+    """Refuse paths to files and folders that control the harness, even with `--yes`.
 
-    No yes allows that: what a paper has a model write there, trust or the instructions of a skill,
-    would be followed from then on.
+    A paper could make a model write trust decisions or instructions of a skill there.
 
     Raises:
         NotAllowed: naming the path.
     """
-    kept = [path.resolve() for path in obeyed]
+    places = [path.resolve() for path in protected]
     for path in given:
-        if any(_leads_into(path.resolve(), place) for place in kept):
+        if any(_is_within(path.resolve(), place) for place in places):
             raise NotAllowed(
-                f"a model may not give /{name} {in_one_line(str(path))}: the harness goes by what "
-                "stands there",
-                hint="Name another place.",
+                f"a model may not give /{name} {in_one_line(str(path))}: files there control the "
+                "harness",
+                hint="Use another folder.",
             )
 
 
-def _leads_into(path: Path, place: Path) -> bool:
-    """Whether `path` is `place` or lies within it, by whatever name.
-
-    A disk that does not tell capitals apart finds `skills` under `Skills` too.
-    """
-    if not place.exists():
+def _is_within(path: Path, place: Path) -> bool:
+    """Return True if `path` is `place` or below it, also under another name of the same file."""
+    if not place.exists():  # file systems may ignore case
         return Path(str(path).casefold()).is_relative_to(str(place).casefold())
     return path.is_relative_to(place) or any(_same(above, place) for above in (path, *path.parents))
 
@@ -75,13 +71,15 @@ def _leads_into(path: Path, place: Path) -> bool:
 def _same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
-    except OSError:  # one of them is not there, or may not be looked at
+    except OSError:  # one of them does not exist or is not readable
         return False
 
 
 def in_one_line(text: str, most: int | None = None) -> str:
-    """Text of a model's for the terminal: without line breaks and control characters, and cut in
-    the middle, since files to write stand at the end."""
+    """Return text of a model without control characters, shortened in the middle.
+
+    The end is kept, since the files to write are named there.
+    """
     shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     if most is None or len(shown) <= most:
         return shown

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from harness.api import options as opts
 from harness.api.options import Flag, GeneralOptions
 from harness.api.skill import Skill, SkillOptions
 from harness.errors import UsageError
+from harness.runs.invocation import Invocation
 from harness.support.suggestions import did_you_mean
 
 _NAME = skill_md.NAME.pattern
@@ -40,21 +41,6 @@ _SAVE_UNQUOTED = re.compile(
 _FLAG_AT_END = re.compile(
     rf"(?:\A|\s)(?P<flag>--{_NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
 )
-_LIKE_OPTIONS = re.compile(r"\A\s|(?:\A|\s)(?:-|save\s+to\s)|\s\Z", re.IGNORECASE)
-_BARE = re.compile(r"(?!--)[^\s\"'][^\s]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """One use of a command: its text, options, general options and targets."""
-
-    name: str
-    subcommand: str
-    text: str
-    options: SkillOptions
-    general: GeneralOptions
-    targets: tuple[Path, ...] = ()
-    help: bool = False
 
 
 def split_command(line: str) -> tuple[str, str] | None:
@@ -139,38 +125,6 @@ def trusts(rest: str) -> bool:
     return "--trust" in leading + trailing
 
 
-def render(skill: Skill, invocation: Invocation) -> str:
-    """Return the line that a user would type for an invocation, for display and the run log."""
-    text = invocation.text
-    words = [*_rendered_options(skill, invocation.options)]
-    targets = [_quoted(str(target)) for target in invocation.targets]
-    head = [f"/{skill.name}", invocation.subcommand]
-    first = text.split(maxsplit=1)[:1]
-    if _LIKE_OPTIONS.search(text) or (first and first[0] in skill.subcommands):
-        parts = [*head, *words, *(f"-o {target}" for target in targets), f"-- {text}"]
-    else:
-        saves = [f"{'-o' if i else 'save to'} {target}" for i, target in enumerate(targets)]
-        parts = [*head, text, *words, *saves]
-    return " ".join(filter(None, parts))
-
-
-def _rendered_options(skill: Skill, options: SkillOptions) -> Iterator[str]:
-    given = options.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    for flag in opts.flags(skill.Options).values():
-        value = given.get(flag.key)
-        if flag.sets is not None and value == flag.sets:
-            yield flag.name
-        elif flag.sets is None and value is not None:
-            for one in value if isinstance(value, list) else [value]:
-                yield f"{flag.name} {_quoted(str(one))}"
-
-
-def _quoted(value: str) -> str:
-    if _BARE.fullmatch(value):
-        return value
-    return f"'{value}'" if '"' in value else f'"{value}"'
-
-
 @dataclass(slots=True)
 class _Parser:
     command: str
@@ -242,8 +196,11 @@ class _Parser:
     def take_words(self, words: Sequence[str]) -> list[str]:
         """Parse the options at the start of a list of words; return the other words."""
         left = list(words)
-        while left and not self.verbatim and (left[0].startswith("--") or left[0] in ("-o", "-h")):
-            name, equals, given = left.pop(0).partition("=")
+        while left and not self.verbatim:
+            name, equals, given = left[0].partition("=")
+            if not name.startswith("--") and name not in ("-o", "-h"):
+                break
+            left.pop(0)
             value = given if equals else None
             if name == "--":
                 self.verbatim = True

@@ -1,6 +1,4 @@
-"""One run as the log and the plugins that listen see it: opened before any work, and closed as what
-it was, whatever happens.
-"""
+"""Reports the start and end of a run to the log and to listening plugins, in any case."""
 
 from __future__ import annotations
 
@@ -18,11 +16,7 @@ from harness.runs.run_log import Run
 
 @dataclass(slots=True)
 class Recording:
-    """A run that is going on.
-
-    Args:
-        listeners: told of its end.
-    """
+    """A run in progress."""
 
     call: Call
     run: Run
@@ -37,7 +31,7 @@ class Recording:
             self._close("failed" if result.code else "done", result.code)
 
     def fail(self, error: HarnessError) -> None:
-        """Close the run as one that `error` has ended."""
+        """Close the run with the error that ended it."""
         stopped = isinstance(error, (Interrupted, ReaderGone))
         cause = error.__cause__
         self._close(
@@ -69,7 +63,7 @@ class Recording:
 
 @contextlib.contextmanager
 def recorded(recording: Recording) -> Iterator[Recording]:
-    """Tell that a run begins, and close it if the work raises.
+    """Report the start of a run, and its end if the work raises.
 
     Raises:
         Interrupted: Ctrl-C; the call's `cancel` is set.

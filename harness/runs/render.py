@@ -1,4 +1,4 @@
-"""How an outcome or an error is shown, the same at every door."""
+"""Output of results and errors, the same for all frontends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.terminal.console import Screen
 
 
 def show(outcome: Outcome, screen: Screen) -> None:
-    """Put the result on stdout, and what was saved, and why it is not all, on stderr."""
+    """Print the result to stdout; print saved files and the error of a partial result to stderr."""
     result, saved = outcome.result, [str(path) for path in outcome.saved]
     if outcome.general.as_json and saved:
         summary = json.loads(result.as_json()) if result.summary is not None else {}
@@ -22,11 +22,11 @@ def show(outcome: Outcome, screen: Screen) -> None:
         screen.result("\n")
     elif not saved:
         screen.result(result.text)
-    tell(outcome, screen)
+    show_saved(outcome, screen)
 
 
-def tell(outcome: Outcome, screen: Screen) -> None:
-    """Say on stderr what was saved, and why it is not all."""
+def show_saved(outcome: Outcome, screen: Screen) -> None:
+    """Print saved files and the error of a partial result to stderr."""
     for path in outcome.saved:
         screen.notice(f"Saved to {path}")
     if outcome.result.stopped is not None:
@@ -34,7 +34,7 @@ def tell(outcome: Outcome, screen: Screen) -> None:
 
 
 def print_error(error: HarnessError, screen: Screen) -> None:
-    """Say on stderr what happened, where, and what to do."""
+    """Print an error to stderr; an internal error with its traceback."""
     if isinstance(error, ReaderGone):
         return
     if isinstance(error, InternalError) and error.__cause__ is not None:

@@ -1,8 +1,8 @@
-"""The log of every run: opened before any generation, closed as done, failed or interrupted.
+"""SQLite log of every run: opened before any generation, closed as done, failed or interrupted.
 
-A run whose process died keeps the status "running" until the next process opens the log and finds
-its pid gone. The log holds what users typed, so the file is theirs alone (0600). A log that cannot
-be written costs one notice, never a run.
+A run whose process died has the status "running" until the next process opens the log and finds
+that the pid is gone. The log contains user input, so only the user may read it (mode 0600). If the
+log cannot be written, runs continue after one notice.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ MIGRATIONS = (m001_runs, m002_outputs)
 
 @dataclass(slots=True)
 class Run:
-    """One run's row; without a log it only keeps time, who serves, and what is written."""
+    """Row of one run. Without a log, it only keeps the time, the model and the written files."""
 
     log: RunLog | None = None
     id: int | None = None
@@ -86,7 +86,7 @@ class Run:
     written: list[Path] = field(default_factory=list)
 
     def resolved(self, resolution: Resolution) -> None:
-        """Note who serves; called again when another model had to take over."""
+        """Record the model that serves; called again if another model takes over."""
         self.resolution = resolution
         self._update(
             requested=resolution.requested,
@@ -96,7 +96,7 @@ class Run:
         )
 
     def wrote(self, path: Path, sha256: str) -> None:
-        """Note a target that is about to be in place, so that its job may replace it unasked."""
+        """Record a target before it is put in place, so that its job may replace it later."""
         if self.log is not None and self.id is not None:
             self.log.execute(
                 "INSERT INTO outputs (run_id, path, sha256) VALUES (?, ?, ?)",
@@ -104,7 +104,7 @@ class Run:
             )
 
     def close(self, status: Status, exit_code: int, usage: Usage, **error: str | None) -> None:
-        """Close the row. `error` may hold error_type, error, raw_reply and traceback."""
+        """Close the row. `error` may have error_type, error, raw_reply and traceback."""
         self._update(
             status=status,
             exit_code=exit_code,
@@ -125,11 +125,11 @@ class Run:
 
 
 class RunLog:
-    """The runs of one user, in one SQLite file.
+    """Run log of one user, in one SQLite file.
 
     Args:
-        path: created with its folder if need be.
-        notice: told once if the log cannot be written.
+        path: created with its folder if it does not exist.
+        notice: called once with a message if the log cannot be written.
     """
 
     def __init__(self, path: Path, notice: Callable[[str], None]) -> None:
@@ -175,11 +175,11 @@ class RunLog:
         )
 
     def recent(self, limit: int) -> list[dict[str, Any]]:
-        """The newest runs first."""
+        """Return the newest runs, newest first."""
         return self.query("SELECT * FROM runs ORDER BY id DESC LIMIT ?", [limit])
 
     def get(self, run_id: int) -> dict[str, Any] | None:
-        """One run with its outputs."""
+        """Return one run with its outputs."""
         rows = self.query("SELECT * FROM runs WHERE id = ?", [run_id])
         if not rows:
             return None
@@ -187,7 +187,7 @@ class RunLog:
         return {**rows[0], "outputs": outputs}
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Rows as dicts; none if there is no log to read."""
+        """Return rows as dictionaries; none if the log cannot be read."""
         try:
             with closing(self._connect()) as db:
                 db.row_factory = sqlite3.Row
@@ -197,7 +197,7 @@ class RunLog:
             return []
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> int | None:
-        """Write in a transaction of its own; returns the new row's id."""
+        """Execute in a transaction of its own; return the id of the new row."""
         if self._broken:
             return None
         try:
@@ -230,8 +230,7 @@ class RunLog:
 
 
 def _storable(parameters: Sequence[Any]) -> list[Any]:
-    """The parameters without what SQLite refuses: half a character of a name that is no UTF-8, or
-    of a reply."""
+    """Escape lone surrogates of file names and replies, which SQLite refuses."""
     return [
         value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
         for value in parameters
@@ -248,6 +247,6 @@ def _close_dead_runs(db: sqlite3.Connection) -> None:
 
 
 def _alive(pid: int) -> bool:
-    import psutil  # only where a run seems under way, which most lines do not see
+    import psutil  # rarely needed, and slow to import
 
     return psutil.pid_exists(pid)  # os.kill(pid, 0) ends the process on Windows

@@ -1,7 +1,7 @@
-"""Where a result goes: checked before any work, written whole or not at all.
+"""Target files: checked before any work, and written atomically.
 
-A file is written beside its target, synced, and put in place by one rename, so that a reader sees
-the old file or the new one and a crash leaves the old one.
+A file is written beside its target, synced, and renamed to it, so that readers see either the old
+or the new file, and a crash leaves the old one.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ def check(
     companions: Sequence[Path] = (),
     formats: Sequence[str] = (),
 ) -> None:
-    """Refuse, before any work is done, what could not be written afterwards.
+    """Check before any work that the targets can be written.
 
     Args:
-        may_replace: asked about a target that exists.
-        companions: files beside the targets, whose suffixes are the skill's affair.
-        formats: suffixes that can be saved besides the skill's own.
+        may_replace: decides whether an existing target may be replaced.
+        companions: files beside the targets, with any suffix.
+        formats: suffixes of plugins' formats.
 
     Raises:
-        UsageError: the skill saves nothing, or not in the format of the suffix.
+        UsageError: the skill cannot save to a file of that suffix.
         OutputError: the folder is missing or not writable, or the target may not be replaced.
     """
     for target in targets:
@@ -42,21 +42,21 @@ def check(
     for target in (*targets, *companions):
         try:
             _check_place(target, may_replace)
-        except (OSError, RuntimeError) as exc:  # a name too long, links in a circle
+        except (OSError, RuntimeError) as exc:  # a name too long, a loop of links
             reason = exc.strerror if isinstance(exc, OSError) else exc
             raise OutputError(f"cannot be written: {reason}", where=str(target)) from exc
 
 
 def _check_place(target: Path, may_replace: Callable[[Path], bool]) -> None:
     with contextlib.suppress(FileNotFoundError):
-        target.stat()  # raises for what no call below does on every Python: links in a circle
+        target.stat()  # raises for a loop of links
     folder = target.resolve().parent
     if not folder.is_dir():
-        raise OutputError(f"there is no folder {folder}", where=str(target), hint="Make it first.")
+        raise OutputError(f"there is no folder {folder}", where=str(target), hint="Create it.")
     if target.is_dir():
         raise OutputError("is a folder", where=str(target))
     if target.exists() and not target.is_file():  # a device or a pipe would be replaced
-        raise OutputError("is no regular file", where=str(target))
+        raise OutputError("is not a regular file", where=str(target))
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"the folder {folder} is not writable", where=str(target))
     if target.exists() and not may_replace(target):
@@ -78,7 +78,7 @@ def _check_suffix(target: Path, skill: Skill, saves: Sequence[str]) -> None:
 
 
 def digest(path: Path) -> str:
-    """The file's sha256."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -86,31 +86,30 @@ def digest(path: Path) -> str:
 def write(
     target: Path,
     produce: Write,
-    about_to: Callable[[str], None] = lambda _: None,
+    before_replacing: Callable[[str], None] = lambda _: None,
     may_replace: Callable[[str], bool] | None = None,
 ) -> None:
-    """Put what `produce` writes to an open file into `target`.
+    """Write the output of `produce` to `target` atomically; on errors the target is unchanged.
 
     Args:
-        about_to: told the content's sha256 just before it is put in place, so that a process that
-            is killed then has said whose file it is.
-        may_replace: told the sha256 of a file that stands there when the content is ready: somebody
-            may have written it since `check`. Without it, any file is replaced.
+        before_replacing: called with the content's SHA-256 just before it is put in place, so that
+            the owner of the file is known even if the process is killed then.
+        may_replace: called with the SHA-256 of a file that exists when the content is ready, since
+            it may have been written after `check`. Without it, any file is replaced.
 
     Raises:
-        OutputError: a file stands there that may not be replaced; the disk is full, the folder has
-            gone, or the like; the target is as it was.
-        Whatever `produce` raises; the target is as it was.
+        OutputError: an existing file may not be replaced, the disk is full, or the like.
+        Any error of `produce`.
     """
-    real = target.resolve()  # a symbolic link stays, and what it points to is replaced
-    # Short, since the target's own name may be as long as a name can be.
+    real = target.resolve()  # a symbolic link is kept, and its target replaced
+    # Short, since the name of the target may have the maximum length.
     temporary = real.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
             produce(file)
             file.flush()
             os.fsync(file.fileno())
-        about_to(digest(temporary))
+        before_replacing(digest(temporary))
         try:
             _put(temporary, real, may_replace)
         except FileExistsError as exc:
@@ -141,37 +140,19 @@ def write_text(target: Path, text: str) -> None:
 
 
 def _put(temporary: Path, real: Path, may_replace: Callable[[str], bool] | None) -> None:
-    """Put the temporary file in place.
-
-    Raises:
-        FileExistsError: a file stands there that may not be replaced.
-    """
+    """Rename the temporary file; raise FileExistsError if an existing file may not be replaced."""
     if real.exists():
         if may_replace is not None and not may_replace(digest(real)):
             raise FileExistsError
         temporary.chmod(stat.S_IMODE(real.stat().st_mode))
-    elif may_replace is not None:
-        try:
-            real.hardlink_to(temporary)  # a rename would replace what appears at the last moment
-        except FileExistsError:
-            raise
-        except OSError:  # a disk without links
-            real.open("xb").close()
-        else:
-            temporary.unlink()
-            return
     temporary.replace(real)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system lets a folder be opened."""
-    try:
+    """Make the rename durable, on systems that can open folders."""
+    with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:  # some network file systems refuse it for folders
-        return
-    finally:
-        os.close(handle)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,4 +1,4 @@
-"""The packages that one part of the program needs and no other does, and that an extra installs."""
+"""Optional dependencies, which an extra installs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from harness.errors import UsageError
 
 
 def require(*modules: str, extra: str = "finetune") -> None:
-    """Refuse to go on without these modules.
+    """Check that these modules are installed.
 
     Raises:
-        UsageError: naming those that are missing, and the command that installs them.
+        UsageError: with the missing ones and the command that installs them.
     """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:

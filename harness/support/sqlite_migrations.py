@@ -1,4 +1,4 @@
-"""Append-only numbered migrations of a SQLite file: functions, each applied once, in order."""
+"""Migrations of a SQLite file: functions that are each applied once, in order."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ Migration = Callable[[sqlite3.Connection], None]
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
-    """Apply those of `migrations` that the file has not had yet, all or none.
+    """Apply the migrations that the file has not had yet, all or none.
 
-    The function's name is the key, so a migration is never renamed, changed or taken out.
+    The function name is the key: migrations must not be renamed, changed or removed.
     """
-    connection.execute("BEGIN IMMEDIATE")  # a second process waits here and then finds them done
+    connection.execute("BEGIN IMMEDIATE")  # a second process waits here
     try:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS _migrations (name TEXT PRIMARY KEY, applied_at TEXT)"

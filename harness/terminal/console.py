@@ -1,4 +1,4 @@
-"""The two streams: stdout carries results alone, stderr all that is said about the work."""
+"""Output streams: results go to stdout, notices and progress to stderr."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ CONTROLS = {
     0x7F: 0x2421,
     **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
 }
-"""Control characters, and what stands for them on a terminal: their pictures, where there are."""
+"""Replacements of control characters on a terminal: their Unicode pictures, if they have one."""
 
 
 class Ticker(Protocol):
-    """A running piece of work that can say how far it is."""
+    """Updates the status of work in progress."""
 
     def __call__(self, status: str) -> None: ...
 
 
 class Screen:
-    """Where a run shows what it has and what it is doing.
+    """Output of a run.
 
     Args:
-        out: takes results.
-        err: takes notices and progress.
-        quiet_results: results are kept from `emit` because the door prints them as one JSON object.
+        out: stream of results.
+        err: stream of notices and progress.
+        quiet_results: make `emit` do nothing, since the result is printed or saved as a whole.
     """
 
     def __init__(
@@ -44,13 +44,13 @@ class Screen:
         self.emitted = False
 
     def emit(self, piece: str) -> None:
-        """Show a piece of the result as soon as it is there."""
+        """Print a piece of the result."""
         if not self.quiet_results and piece:
             self.emitted = True
             self._write(piece)
 
     def result(self, text: str) -> None:
-        """Show a whole result, ended by one line feed."""
+        """Print a whole result, ended by one line feed."""
         if text:
             self._write(text if text.endswith("\n") else text + "\n")
 
@@ -58,8 +58,8 @@ class Screen:
         """Write to stdout.
 
         Raises:
-            ReaderGone: whoever read it has stopped.
-            OutputError: it is closed, or what it leads to is full.
+            ReaderGone: the pipe is closed by its reader.
+            OutputError: stdout is closed, or the disk is full.
         """
         if self.out is None:
             raise OutputError("stdout is closed")
@@ -67,33 +67,33 @@ class Screen:
             self.out.write(shown_on(self.out, text))
             self.out.flush()
         except BrokenPipeError as exc:
-            self._let_go()
-            raise ReaderGone("nobody reads stdout any more") from exc
+            self._discard_output()
+            raise ReaderGone("the reader of stdout has closed it") from exc
         except OSError as exc:
-            self._let_go()
+            self._discard_output()
             raise OutputError(f"stdout cannot be written: {exc.strerror or exc}") from exc
-        except ValueError as exc:  # a character that its encoding lacks, or it was closed
+        except ValueError as exc:  # an unencodable character, or a closed stream
             raise OutputError(f"stdout cannot be written: {exc}") from exc
 
-    def _let_go(self) -> None:
-        """Keep Python from trying again, and complaining, when it ends."""
+    def _discard_output(self) -> None:
+        """Prevent another failure when Python flushes stdout at exit."""
         if self.out is not None and self.out is stdout_guard.terminal():
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
 
     def notice(self, text: str) -> None:
-        """Say one line about the work; where nobody listens it is lost, and no reason to stop."""
+        """Print one line about the work to stderr; errors are ignored."""
         with contextlib.suppress(OSError, ValueError):
             self.err.write(shown_on(self.err, text) + "\n")
             self.err.flush()
 
     @property
     def prints(self) -> IO[str]:
-        """Takes what a skill prints: it goes where notices go, and is lost like them."""
+        """Stream for the prints of skills, which go to stderr."""
         return stdout_guard.prints(self.err)
 
     @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[Ticker]:
-        """Show, on a terminal, that work goes on; the ticker changes what is said of it."""
+        """Show progress on a terminal; the ticker updates the status."""
         if not self.err.isatty() or os.environ.get("TERM") == "dumb":
             yield lambda status: None
             return
@@ -107,9 +107,8 @@ class Screen:
 
 
 def shown_on(stream: IO[str], text: str) -> str:
-    """The text as this stream takes it.
+    """Return text without control characters if the stream is a terminal.
 
-    A terminal would obey what papers, models and names of files hold: move the cursor, hide what
-    was said, set its title. Files and pipes get it as it is.
+    Papers, models and file names may contain control sequences, which move the cursor or hide text.
     """
     return text.translate(CONTROLS) if stream.isatty() else text

@@ -1,4 +1,4 @@
-"""The end of the process: it comes although a plugin has left threads behind that do not end."""
+"""Exit of the process, even if a plugin has left threads running."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import time
 from harness.terminal.console import Screen
 
 GRACE = 2.0
-"""Seconds that threads are given: those of a library end by themselves once Python asks them to."""
+"""Seconds for threads to end: those of libraries end by themselves at exit."""
 
 
 def leave(code: int) -> int:
-    """Return the exit code, and see to it that the process ends with it."""
+    """Return the exit code, and guarantee that the process exits with it."""
     if _left():
-        threading.Thread(target=_end, args=(code,), name="leaving", daemon=True).start()
+        threading.Thread(target=_end, args=(code,), name="shutdown", daemon=True).start()
     return code
 
 
 def _left() -> list[str]:
-    """The threads that Python waits for before it ends."""
+    """Return the names of threads that Python waits for at exit."""
     main = threading.main_thread()
     return [t.name for t in threading.enumerate() if not t.daemon and t is not main]
 
 
 def _end(code: int) -> None:
-    """End the process after a while, unless it has ended by then."""
+    """Exit after the grace period if threads are still running."""
     time.sleep(GRACE)
     if not (names := _left()):
         return
     screen = Screen()
-    screen.notice(f"ends without the threads that a plugin has left behind: {', '.join(names)}")
+    screen.notice(f"exiting although threads of a plugin are still running: {', '.join(names)}")
     for stream in (screen.out, sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()  # type: ignore[union-attr]  # a closed one is None

@@ -1,8 +1,8 @@
-"""stdout kept for results: whatever else is printed, by whomever and whenever, goes to stderr.
+"""Reserves stdout for results: all other prints go to stderr.
 
-Replacing `sys.stdout` while a plugin's code runs does not do: a thread that it left behind prints
-later, a process that it starts writes to the descriptor, and one that closes stdout closes it for
-all. So results have a descriptor of their own, and the one that everybody knows leads to stderr.
+Replacing `sys.stdout` while plugin code runs is not enough: its threads print later, its child
+processes write to the descriptor, and it may close stdout. So results have a descriptor of their
+own, and descriptor 1 leads to stderr.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _own: IO[str] | None = None
 
 
 class Prints(io.TextIOWrapper):
-    """A text stream over another one, which no write can break and nobody can close."""
+    """Text stream that wraps another one, ignores its errors, and cannot be closed."""
 
     def __init__(self, stream: IO[str] | None) -> None:
         super().__init__(io.BytesIO(), write_through=True)
@@ -42,10 +42,10 @@ _used: deque[Prints] = deque(maxlen=16)
 
 
 def prints(stream: IO[str] | None) -> Prints:
-    """A `Prints` over the stream: the same one each time, kept although nothing refers to it.
+    """Return the `Prints` for a stream: always the same one, which is kept alive.
 
-    The interpreter does not hold on to `sys.stdout` while it prints, and crashes where that is
-    replaced and freed meanwhile: by a `redirect_stdout` that ends while a thread goes on printing.
+    CPython crashes if `sys.stdout` is replaced and freed while a thread prints, which happens when
+    a `redirect_stdout` ends.
     """
     for used in _used:
         if stream is not None and used.over is stream:
@@ -55,28 +55,28 @@ def prints(stream: IO[str] | None) -> Prints:
 
 
 def results() -> IO[str] | None:
-    """Where results go; None where stdout is closed."""
+    """Return the stream of results; None if stdout is closed."""
     return _own or sys.stdout
 
 
 def terminal() -> IO[str] | None:
-    """The stream that tells whether results are looked at, whatever stands for stdout now."""
+    """Return the stream that shows whether results go to a terminal."""
     return _own or sys.__stdout__
 
 
 def set_apart() -> None:
-    """Give results a descriptor of their own, until the process ends; all else goes to stderr."""
+    """Give results a descriptor of their own, and let descriptor 1 lead to stderr."""
     global _own
     real = sys.__stdout__
     if real is None or sys.stdout is not real or real.fileno() != STDOUT:
-        return  # closed, or somebody has taken it already: a test, or a program around this one
+        return  # closed, or replaced by a test or an embedding program
     _own = os.fdopen(os.dup(STDOUT), "w", encoding=real.encoding, errors=real.errors)
     to_stderr()
     sys.stdout = prints(sys.stderr)
 
 
 def to_stderr() -> None:
-    """Let the descriptor that everybody knows lead to stderr, or nowhere where that is closed."""
+    """Let descriptor 1 lead to stderr, or to the null device if that is closed."""
     try:
         os.dup2(STDERR, STDOUT)
     except OSError:

@@ -1,4 +1,4 @@
-"""Plain tables for results: aligned columns, no frames, no colours in a pipe."""
+"""Plain tables for results: aligned columns without frames and colours."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ UNLIMITED = 10_000
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Rows under headers: as wide as the terminal, or as they are where stdout is none.
+    """Return a table, as wide as the terminal, or of unlimited width if stdout is not one.
 
-    Nothing is cut off: what is too long for its column goes on in the next line.
+    Long cells are continued in the next line.
     """
     from rich.console import Console
     from rich.table import Table
@@ -25,7 +25,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         drawn.add_column(header, overflow="fold")
     for row in rows:
         drawn.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    stream = stdout_guard.terminal()  # not sys.stdout, which is stderr while a skill runs
+    stream = stdout_guard.terminal()  # sys.stdout is stderr while a skill runs
     seen = stream is not None and stream.isatty()
     width = shutil.get_terminal_size().columns if seen else UNLIMITED
     console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)

@@ -1,5 +1,5 @@
-"""For the tests of plugins: models that say what they are told, one call of a skill, an application
-in a folder of its own, and what to assert of it.
+"""Test utilities for plugins: fake models, single calls of a skill, applications in a temporary
+folder, and assertions.
 
 model = FakeModel('{"mood": "calm"}')
 result = run_skill(MySkill(), "some text", model=model)

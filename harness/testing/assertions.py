@@ -1,4 +1,4 @@
-"""What a skill owes its user, as assertions."""
+"""Assertions on the behaviour of skills."""
 
 from __future__ import annotations
 
@@ -13,41 +13,40 @@ if TYPE_CHECKING:
 
 
 def assert_refuses(app: App, line: str, *words: str, code: int = 2) -> HarnessError:
-    """Assert that `line` is refused before any work: no model is asked and no file is touched.
+    """Assert that `line` is refused before any work: without model requests and file changes.
 
     Args:
-        words: what the error says, in this order.
-        code: the exit code.
+        words: parts of the error message, in this order.
+        code: the expected exit code.
 
     Returns: the error.
     """
-    asked, files = _asked(app), _files(app)
+    requests, files = _requests(app), _files(app)
     error = _error(app, line)
-    said, place = str(error), 0
-    assert error.exit_code == code, f"exit code {error.exit_code}, not {code}: {said}"
+    message, place = str(error), 0
+    assert error.exit_code == code, f"exit code {error.exit_code}, not {code}: {message}"
     for word in words:
-        found = said.find(word, place)
-        assert found >= 0, f"{word!r} is not in {said[place:]!r}"
+        found = message.find(word, place)
+        assert found >= 0, f"{word!r} is not in {message[place:]!r}"
         place = found + len(word)
-    assert _asked(app) == asked, f"{line!r} asked a model before it was refused: {said}"
-    touched = sorted(str(path) for path, _ in _files(app) ^ files)
-    assert not touched, f"{line!r} touched {', '.join(touched)} before it was refused: {said}"
+    assert _requests(app) == requests, f"{line!r} was refused after a model request: {message}"
+    changed = sorted(str(path) for path, _ in _files(app) ^ files)
+    assert not changed, f"{line!r} was refused after changing {', '.join(changed)}: {message}"
     return error
 
 
 def assert_saves(app: App, line: str, path: Path) -> Path:
-    """Assert that `line`, with `path` as its target, writes that file and leaves nothing beside it
-    that is not a file of the skill's own.
+    """Assert that `line` saves to `path` and leaves no temporary file.
 
-    Returns: the path, for a look into it.
+    Returns: the path.
     """
     outcome = app.dispatch(f'{line} save to "{path}"')
     assert outcome.result.code == 0, f"exit code {outcome.result.code}: {outcome.result.stopped}"
     assert path in outcome.saved, f"saved {[str(p) for p in outcome.saved]}, not {path}"
-    assert path.is_file(), f"{path} is not there"
+    assert path.is_file(), f"{path} does not exist"
     assert path.stat().st_size, f"{path} is empty"
     left = [found.name for found in path.parent.glob(".*.tmp")]
-    assert not left, f"left behind: {', '.join(left)}"
+    assert not left, f"temporary files left: {', '.join(left)}"
     return path
 
 
@@ -59,15 +58,15 @@ def _error(app: App, line: str) -> HarnessError:
     raise AssertionError(f"{line!r} was not refused")
 
 
-def _asked(app: App) -> int:
-    """How often the fake models of the application were asked."""
+def _requests(app: App) -> int:
+    """Return the number of requests to the fake models of the application."""
     backends = (b for b in app.pool.backends.values() if isinstance(b, FakeBackend))
     models = (b.model for b in backends if isinstance(b.model, FakeModel))
     return sum(len(model.requests) for model in models)
 
 
 def _files(app: App) -> set[tuple[Path, int]]:
-    """The files of the project with their times of change, without those the harness keeps."""
+    """Return the files of the project with their times of change, without those of the harness."""
     settings = app.settings
     own = (settings.cache_dir, settings.data_dir, settings.config_dir)
     return {

@@ -1,4 +1,4 @@
-"""Lines as a user gives them: to the command, and to the session."""
+"""Lines run through the frontends: the one-shot command and the session."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a user sees: `out` is stdout, `err` is stderr; `code` is a command's exit code."""
+    """Output of lines: `out` is stdout, `err` is stderr; `code` is a command's exit code."""
 
     out: str
     err: str
@@ -20,34 +20,34 @@ class Shown:
 
 
 def one_shot(app: App, *lines: str) -> Shown:
-    """Run lines as `agent.py` does, one after the other."""
+    """Run lines one after the other, as `agent.py` does."""
     from harness.cli import main
 
-    _listen(app)
+    _capture(app)
     code = main.run_lines(app, lines)
-    return _heard(app, code)
+    return _shown(app, code)
 
 
 def session(app: App, *lines: str) -> Shown:
-    """Type lines into a session, then leave it."""
+    """Type lines into a session, then end it."""
     from prompt_toolkit.input import create_pipe_input
     from prompt_toolkit.output import DummyOutput
 
     from harness.cli.repl import Repl
 
-    _listen(app)
+    _capture(app)
     with create_pipe_input() as keys:
-        # A paste, so that a line may hold line breaks.
+        # Pasted, so that a line may contain line breaks.
         keys.send_text("".join(f"\x1b[200~{line}\x1b[201~\r" for line in lines) + "\x04")
         Repl(app, keys, DummyOutput()).run()
-    return _heard(app)
+    return _shown(app)
 
 
-def _listen(app: App) -> None:
+def _capture(app: App) -> None:
     app.screen.out, app.screen.err = io.StringIO(), io.StringIO()
 
 
-def _heard(app: App, code: int = 0) -> Shown:
+def _shown(app: App, code: int = 0) -> Shown:
     out, err = app.screen.out, app.screen.err
     assert isinstance(out, io.StringIO)
     assert isinstance(err, io.StringIO)

@@ -1,4 +1,4 @@
-"""Models, backends and applications that do as they are told."""
+"""Fake models, backends and applications."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from harness.models.weights import FileStore
 from harness.plugins.importer import import_folder
 from harness.plugins.loader import PluginHost
 from harness.runs.run_log import Run
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.settings import PLUGIN_DEADLINE, Settings
 from harness.terminal.console import Screen
 from harness.testing.registries import FAKE_REGISTRY
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 
 
 class FakeModel:
-    """A model of prepared replies, given in turn; the last one is repeated.
+    """Model with prepared replies, returned in turn; the last one is repeated.
 
-    A reply is a text, a whole `Reply`, an exception to raise, or a function that makes one of these
-    of the request; `calling` makes one that calls tools. `requests` keeps what was asked, in the
-    order of arrival; several threads may ask at once. A word is a token.
+    A reply is a text, a `Reply`, an exception to raise, or a function that returns one of these for
+    the request; `calling` makes one that calls tools. `requests` records the requests in order of
+    arrival, also from several threads. A word is a token.
 
     Args:
-        takes_tools: whether it is told of tools.
-        slots: how many generations at once it is good for; an explicit number is served as well.
-        context: tokens that a prompt and its answer may have together, or None for no limit known.
+        takes_tools: whether requests may contain tools.
+        slots: number of parallel generations.
+        context: maximum tokens of a prompt and its answer, or None if unknown.
     """
 
     takes_grammar = False
@@ -100,17 +100,17 @@ class FakeModel:
 
 
 def calling(*calls: ToolCall, text: str = "") -> Reply:
-    """A reply that calls tools, with what is said before."""
+    """Return a reply that calls tools after some text."""
     return Reply(text, "stop", 1, 1, 0.0, tool_calls=calls)
 
 
 def tool_call(name: str, **arguments: Any) -> ToolCall:
-    """A call of the tool `name`."""
+    """Return a call of the tool `name`."""
     return ToolCall(name, json.dumps(arguments))
 
 
 class FakeBackend:
-    """The backend "fake", which serves one given model, or says why it does not."""
+    """The backend "fake", which serves the given model, or is unavailable for a given reason."""
 
     def __init__(self, model: Model, unavailable: str = "", name: str = "fake") -> None:
         self.name = name
@@ -130,14 +130,14 @@ def fake_models(
     form: Literal["json", "tagged"] = "json",
     model_id: str = "fake-model",
 ) -> Models:
-    """Models in which `model` serves `tasks`."""
+    """Return models of which `model` serves `tasks`."""
     serve = (ServeEntry(backend="fake", model=model_id),)
     registry = Registry(models={model_id: ModelEntry(tasks=tasks, serve=serve, form=form)})
     return Models(ModelPool(registry, {"fake": FakeBackend(model)}))
 
 
 def fake_settings(folder: Path) -> Settings:
-    """Settings whose every folder lies in `folder`."""
+    """Return settings with all folders inside of `folder`."""
     return Settings(
         cache_dir=folder / "cache",
         data_dir=folder / "data",
@@ -149,7 +149,7 @@ def fake_settings(folder: Path) -> Settings:
 
 
 class FakePlugin:
-    """A plugin that brings the given skills, and a backend "fake" that serves `model`."""
+    """Plugin with the given skills and backend."""
 
     def __init__(self, *skills: Skill, backend: FakeBackend | None = None) -> None:
         self._skills = skills
@@ -170,18 +170,18 @@ def fake_app(
     folder: Path,
     model: Model | None = None,
     *skills: Skill,
-    door: Door | None = None,
+    door: Frontend | None = None,
     unavailable: str = "",
     plugins: Mapping[str, object] | None = None,
     registry: Path | None = None,
 ) -> App:
-    """An application whose every file lies in `folder`, with `model` behind every task.
+    """Return an application with all files in `folder`, in which `model` serves every task.
 
     Args:
-        skills: more skills than those that ship.
-        unavailable: why the model cannot serve, for tests of that.
-        plugins: plugins to load besides those that ship, by name.
-        registry: the user's registry, in whose stead `FAKE_REGISTRY` is written.
+        skills: additional skills.
+        unavailable: reason why the model cannot serve, for tests of that.
+        plugins: additional plugins, by name.
+        registry: the user's registry; default: a file with `FAKE_REGISTRY`.
     """
     from harness.cli.app import App
 
@@ -194,7 +194,7 @@ def fake_app(
     backend = FakeBackend(model or FakeModel(), unavailable)
     return App(
         settings,
-        door or Door("test"),
+        door or Frontend("test"),
         Screen(io.StringIO(), io.StringIO()),
         plugins={"fake": FakePlugin(*skills, backend=backend), **(plugins or {})},
     )
@@ -212,9 +212,9 @@ def run_skill(
     settings: Settings | None = None,
     frameworks: Mapping[str, Path] | None = None,
 ) -> Result:
-    """Run `skill` once with `model` (else an empty `FakeModel`) serving every task.
+    """Run `skill` once with `model`, or an empty `FakeModel`, and return the result.
 
-    Raises whatever the skill raises. `options` are the fields of the skill's `Options`.
+    `options` are fields of the skill's `Options`. Errors of the skill are raised.
     """
     models = fake_models(model or FakeModel(), "annotate", "chat", "judge", form=form)
     call = Call(
@@ -233,26 +233,26 @@ def run_skill(
 
 
 def folder_skill(folder: Path) -> Skill:
-    """The skill of a folder with a plugin.py, loaded and checked as the harness does it.
+    """Load and check the skill of a folder with a plugin.py, as the harness does.
 
-    For a test that lies in that folder: what pytest compiles would keep the folder from being
-    trusted, so from here on nothing is compiled into files, and what pytest has left is deleted.
+    For a test in that folder: compiled files of pytest would change the folder, so that it is not
+    trusted any more. They are deleted, and compilation to files is switched off.
 
     Raises:
-        UsageError: the folder brings no skill of the name that its SKILL.md says.
-        Whatever the plugin raises.
+        UsageError: the plugin has no skill of the name in SKILL.md.
+        Errors of the plugin.
     """
     sys.dont_write_bytecode = True
     for compiled in folder.glob("__pycache__/*-pytest-*.pyc"):
         compiled.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # it is not there, or holds something else
+    with contextlib.suppress(OSError):  # it does not exist, or is not empty
         (folder / "__pycache__").rmdir()
     file = skill_md.read(folder / skill_md.FILE)
     name = file.name
     host = PluginHost(FileStore({}, folder, print), deadline=PLUGIN_DEADLINE, strict=True)
     host.load(name, str(folder), partial(import_folder, folder), file)
     if name not in host.catalogue.skills:
-        raise UsageError(f"the plugin brings no skill /{name}", where=str(folder))
+        raise UsageError(f"the plugin has no skill /{name}", where=str(folder))
     return host.catalogue.skills[name].skill
 
 

@@ -1,4 +1,4 @@
-"""Registries of models for tests."""
+"""Model registries for tests."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ models:
 
 @contextlib.contextmanager
 def temporary_registry(models: Mapping[str, Any] | None = None) -> Iterator[Path]:
-    """A registry file that is gone afterwards, for `--registry FILE` or `fake_app(registry=FILE)`.
+    """Create a temporary registry file for `--registry FILE` or `fake_app(registry=FILE)`.
 
     Args:
-        models: as they stand in a registry, by id; else those of `FAKE_REGISTRY`.
+        models: entries by id; default: those of `FAKE_REGISTRY`.
 
     Raises:
-        RegistryError: they cannot stand in a registry.
+        RegistryError: an entry is invalid.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "registry.yaml"

@@ -48,12 +48,12 @@ def read_paper(
         InputError: the input is none of the supported kinds, or cannot be read.
         NothingFound, SkillFailed: `fetch` raised it.
     """
-    asked = text.strip()
+    given = text.strip()
     if source == "stdin":
         paper = _from_text(text, "stdin")
-    elif not is_file(asked) and (arxiv_id := arxiv_id_in(asked)):
+    elif not is_file(given) and (arxiv_id := arxiv_id_in(given)):
         paper = fetch(arxiv_id)
-    elif path := _path(asked):
+    elif path := _path(given):
         title_found, abstract = text_files.title_and_abstract(text_files.read(path))
         made_from = {"kind": "file", "path": shown(path)}
         paper = Paper("id", own_id(abstract), title_found, abstract, made_from)
@@ -77,8 +77,8 @@ def is_topic(text: str) -> bool:
     Raises:
         InputError: see `arxiv_id_in`.
     """
-    asked = text.strip()
-    return not (_is_long(asked) or path_in(asked) or arxiv_id_in(asked))
+    given = text.strip()
+    return not (_is_long(given) or path_in(given) or arxiv_id_in(given))
 
 
 def arxiv_id_in(text: str) -> str | None:

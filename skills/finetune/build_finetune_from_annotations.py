@@ -8,13 +8,16 @@ The same as `/finetune dataset ... save to train.jsonl`, with the same options a
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import InputError, UsageError
 from harness.runs import targets as output
+from harness.runs.grammar import from_words
+from harness.runs.invocation import Invocation
 from harness.support.text_input import regular_file, shown
 from skills.corpus.tables.reader import TableRow
 from skills.finetune.data.annotation_pairs import (
@@ -27,7 +30,6 @@ from skills.finetune.data.dataset import Choices, Dataset, InputFile
 from skills.finetune.data.held_out import read_held_out
 from skills.finetune.data.merging import merge
 from skills.finetune.data.rows import SOURCES, Reading, Source, read_annotations, rows_of
-from skills.finetune.run import shell
 
 __all__ = [
     "Choices",
@@ -76,15 +78,20 @@ def build_dataset(
     choices, reading = choices or Choices(), reading or Reading()
     if curated_only:
         choices = replace(choices, curated_only=True)
-    tables: dict[Source, tuple[Path, ...]] = {
-        "gold": _paths(gold_csv),
-        "agent": _paths(agent_csv),
-        "curated": _paths(curated_csv),
-    }
-    _check(tables, choices)
-    entries = {source: read_annotations(paths, reading) for source, paths in tables.items()}
-    files = [(source, path) for source in SOURCES for path in tables[source]]
-    return _merged(entries, files, dev, test, choices, reading, tick)
+    agent, curated = _paths(agent_csv), _paths(curated_csv)
+    _check((*_paths(gold_csv), *agent, *curated), curated, choices)
+    return build_from_entries(
+        gold_csv,
+        read_annotations(agent, reading),
+        read_annotations(curated, reading),
+        agent_csv=agent,
+        curated_csv=curated,
+        dev=dev,
+        test=test,
+        choices=choices,
+        reading=reading,
+        tick=tick,
+    )
 
 
 def build_from_entries(
@@ -92,7 +99,8 @@ def build_from_entries(
     agent: Iterable[TableRow],
     curated: Iterable[TableRow],
     *,
-    agent_csv: Path | None = None,
+    agent_csv: Paths = None,
+    curated_csv: Paths = None,
     dev: Sequence[str] = (),
     test: Sequence[str] = (),
     choices: Choices | None = None,
@@ -102,7 +110,7 @@ def build_from_entries(
     """Build a data set from agent and curated annotations that are already read, as in /curate.
 
     Args:
-        agent_csv: the table they were read from, for the manifest.
+        agent_csv, curated_csv: the tables they were read from, for the manifest.
 
     Raises:
         InputError: as `build_dataset`.
@@ -113,20 +121,7 @@ def build_from_entries(
         "agent": agent,
         "curated": curated,
     }
-    files: list[tuple[Source, Path]] = [("gold", path) for path in gold]
-    files += [("agent", path) for path in _paths(agent_csv)]
-    return _merged(entries, files, dev, test, choices or Choices(), reading, tick)
-
-
-def _merged(
-    entries: Mapping[Source, Iterable[TableRow]],
-    files: Sequence[tuple[Source, Path]],
-    dev: Sequence[str],
-    test: Sequence[str],
-    choices: Choices,
-    reading: Reading,
-    tick: Callable[[str], None],
-) -> Dataset:
+    files = {"gold": gold, "curated": _paths(curated_csv), "agent": _paths(agent_csv)}
     held_out = [
         *(read_held_out("dev", given, reading) for given in dev),
         *(read_held_out("test", given, reading) for given in test),
@@ -137,43 +132,32 @@ def _merged(
         sources.append(rows_of(source, entries[source], reading.framework))
     tick("comparing abstracts")
     held_files = [(held.split, held.path) for held in held_out if held.path is not None]
+    tables = [(source, path) for source, paths in files.items() for path in paths]
     inputs = [
         InputFile(role, shown(path), output.digest(path.expanduser()))
-        for role, path in (*files, *held_files)
+        for role, path in (*tables, *held_files)
     ]
     return merge(sources, held_out, choices, reading.framework, inputs)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `/finetune dataset` with these options; return its exit code.
+    """Run `/finetune dataset` with the arguments as options; return its exit code.
 
     The data set is saved to `--out PATH` or `-o PATH`.
     """
-    return shell.run(_as_line, argv)
+    from harness.cli.main import run_script
+
+    return run_script(_invocation, argv)
 
 
-def _as_line(words: list[str]) -> str:
-    """Convert shell arguments to a line of the harness, with every value in quotes.
+def _invocation(words: list[str]) -> Invocation:
+    from skills.finetune.plugin import Finetune
 
-    Raises:
-        UsageError: `--out` is missing, or an argument cannot be quoted.
-    """
-    if "--help" in words or "-h" in words:
-        return "/help finetune"
-    options, targets = [], []
-    waiting = iter(words)
-    for word in waiting:
-        name, given, value = word.partition("=")
-        if name in ("--out", "-o"):
-            targets.append(value if given else next(waiting, ""))
-        elif name.startswith("--"):
-            options.append(f"{name}={shell.quoted(value)}" if given else name)
-        else:
-            options.append(shell.quoted(word))
-    if not any(targets):
-        raise UsageError("--out is missing", hint="`--out train.jsonl`")
-    saved = " ".join(f"-o {shell.quoted(target)}" for target in targets)
-    return " ".join(("/finetune dataset", *options, saved))
+    renamed = [re.sub(r"\A--out(?==|\Z)", "-o", word) for word in words]
+    parsed = from_words(Finetune(), renamed, "dataset")
+    if not parsed.help and not parsed.targets:
+        raise UsageError("no file to save to is given", hint="`--out train.jsonl`")
+    return parsed
 
 
 def _paths(given: Paths) -> tuple[Path, ...]:
@@ -182,18 +166,18 @@ def _paths(given: Paths) -> tuple[Path, ...]:
     return tuple(map(Path, [given] if isinstance(given, (str, Path)) else given))
 
 
-def _check(given: Mapping[Source, Sequence[Path]], choices: Choices) -> None:
+def _check(tables: Sequence[Path], curated: Sequence[Path], choices: Choices) -> None:
     """Raise InputError for missing tables, before any table is read."""
-    if not any(given.values()):
+    if not tables:
         raise InputError(
             "there are no annotations to build training data from",
             hint="Name tables of annotations with `--gold FILE` and `--agent FILE`.",
         )
-    if choices.curated_only and not given["curated"]:
+    if choices.curated_only and not curated:
         raise InputError(
             "--curated-only requires curated annotations", hint="Name them with `--curated FILE`."
         )
-    for path in (path for paths in given.values() for path in paths):
+    for path in tables:
         regular_file(path)
 
 

@@ -3,10 +3,10 @@
     python -m skills.finetune.finetune_annotate [TRAIN.jsonl] [--resume [CHECKPOINT]] [OPTION ...]
     python skills/finetune/finetune_annotate.py --resume finetune_output/checkpoint-300
 
-The same as `/finetune TRAIN.jsonl`, with its options and exit codes. `--resume` goes on from the
-newest checkpoint that is whole, `--resume CHECKPOINT` from that one, in the folder that it lies in.
-Without TRAIN.jsonl it is the training set that the run in the folder was begun with, and where none
-was begun, train.jsonl of the working folder.
+The same as `/finetune TRAIN.jsonl`, with its options and exit codes. `--resume` continues from the
+newest complete checkpoint, `--resume CHECKPOINT` from that one, in its folder. Without TRAIN.jsonl,
+the stored training set of the run in the folder is used; if there is no run, train.jsonl of the
+working directory.
 """
 
 from __future__ import annotations
@@ -14,81 +14,54 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.runs.invocation import Invocation
 
 DEFAULT_DATA = "train.jsonl"
-"""What the documents save a data set as."""
+"""Training set that is used if none is given."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `/finetune` with these words; return its exit code."""
-    from skills.finetune.run import shell
+    """Run `/finetune` with the arguments; return its exit code."""
+    from harness.cli.main import run_script
 
-    return shell.run(as_line, argv)
+    return run_script(invocation, argv)
 
 
-def as_line(words: list[str]) -> str:
-    """The words of a shell as a line of the harness, every value in quotes.
+def invocation(words: list[str]) -> Invocation:
+    """Return the invocation of /finetune for the arguments.
 
     Raises:
-        UsageError: there is no training set, or more than one; an option lacks its value; or a word
-            cannot be quoted.
+        UsageError: an option is invalid, or there is no training set, or more than one.
         InputError: the folder's manifest cannot be read.
     """
-    from harness.errors import UsageError
-    from skills.finetune.run.shell import quoted
-
-    if "--help" in words or "-h" in words:
-        return "/help finetune"
-    options, given = _parted(words)
-    if len(given) > 1:
-        raise UsageError(
-            f"there are {len(given)} training sets: {', '.join(given)}"[:200],
-            hint='Name one. A stage alone is `python agent.py "/finetune STAGE FOLDER"`.',
-        )
-    if not given and (data := _default(options)) is not None:
-        given = [data]
-    said = [name if value is None else f"{name} {quoted(value)}" for name, value in options]
-    return " ".join(("/finetune", *said, *map(quoted, given)))
-
-
-def _parted(words: list[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
-    """The options, each with its value if it takes one, and what is none.
-
-    Raises:
-        UsageError: an option lacks its value.
-    """
-    from harness.api.options import GeneralOptions, flags
-    from harness.errors import UsageError
+    from harness.runs.grammar import from_words
     from skills.finetune.plugin import Finetune
 
-    known = flags(Finetune.Options, GeneralOptions).values()
-    takes = {flag.name for flag in known if flag.sets is None}
-    options: list[tuple[str, str | None]] = []
-    rest = []
-    waiting = deque(words)
-    while waiting:
-        word = waiting.popleft()
-        name, has_value, value = word.partition("=")
-        if name == "--resume":
-            if not has_value and waiting and _is_checkpoint(waiting[0]):
-                value = waiting.popleft()
-            options.append(("--checkpoint", value) if value else (name, None))
-        elif not word.startswith("--") and word != "-o":
-            rest.append(word)
-        elif has_value:
-            options.append((name, value))
-        elif name in takes or name == "-o":
-            if not waiting:
-                raise UsageError(f"{name} needs a value")
-            options.append((name, waiting.popleft()))
-        else:
-            options.append((name, None))  # one that there is not is refused with all others
-    return options, rest
+    parsed = from_words(Finetune(), _with_checkpoint(words))
+    if parsed.help or parsed.text:
+        return parsed
+    return replace(parsed, text=_default(parsed.options))
+
+
+def _with_checkpoint(words: list[str]) -> list[str]:
+    """Replace `--resume CHECKPOINT` by `--checkpoint=CHECKPOINT`."""
+    left, expanded = deque(words), []
+    while left:
+        word = left.popleft()
+        name, equals, value = word.partition("=")
+        if name == "--resume" and (equals or (left and _is_checkpoint(left[0]))):
+            word = f"--checkpoint={value if equals else left.popleft()}"
+        expanded.append(word)
+    return expanded
 
 
 def _is_checkpoint(word: str) -> bool:
-    """Whether a word after --resume is no option, no data set and no folder of a run."""
+    """Return True if a word after --resume is not an option, a data set or the folder of a run."""
     from skills.finetune.run.run_dir import MANIFEST
 
     path = Path(word).expanduser()
@@ -96,8 +69,8 @@ def _is_checkpoint(word: str) -> bool:
     return not is_data
 
 
-def _default(options: list[tuple[str, str | None]]) -> str | None:
-    """The data set where none is named; None where the run in the folder remembers its own.
+def _default(options: Any) -> str:
+    """Return the default training set; "" if the run in the folder has its own.
 
     Raises:
         UsageError: there is none.
@@ -105,29 +78,22 @@ def _default(options: list[tuple[str, str | None]]) -> str | None:
     """
     from harness.errors import UsageError
     from harness.terminal.console import Screen
-    from skills.finetune.plugin import Finetune
     from skills.finetune.run.run_dir import RunDir
 
-    named = {name: value for name, value in options if value is not None}
-    folder = Path(str(Finetune.Options.model_fields["out"].default))
-    if (out := named.get("--out")) is not None:
-        folder = Path(out)
-    elif (checkpoint := named.get("--checkpoint")) is not None:
-        folder = Path(checkpoint).parent
-    if RunDir(folder.expanduser(), "").run:
-        return None
+    if RunDir(options.run_folder, "").run:
+        return ""
     if not Path(DEFAULT_DATA).is_file():
         raise UsageError(
-            f"no training set is named, no run was begun in {folder}, "
-            f"and here is no {DEFAULT_DATA}",
+            f"no training set is given, {options.run_folder} has no run, and there is no "
+            f"{DEFAULT_DATA} here",
             hint=f"Name one; `/finetune dataset --gold FILE save to {DEFAULT_DATA}` makes it.",
         )
-    Screen().notice(f"no training set is named: {DEFAULT_DATA} is taken")
+    Screen().notice(f"no training set is given: using {DEFAULT_DATA}")
     return DEFAULT_DATA
 
 
 if __name__ == "__main__":
-    if not __package__:  # started by its path: its own folder is no place to find modules in
+    if not __package__:  # started by its path: import modules from the checkout
         sys.path[0] = str(Path(__file__).resolve().parents[2])
         import agent
 

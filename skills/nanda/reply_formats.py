@@ -145,7 +145,7 @@ class JsonForm(Form):
         """Parse one JSON object, which some servers wrap in a fenced block."""
         fenced = re.fullmatch(r"\s*```\w*\n(.*?)\n?```\s*", text, re.DOTALL)
         try:
-            found = json.loads(fenced[1] if fenced else text, object_pairs_hook=_without_repeats)
+            found = json.loads(fenced[1] if fenced else text)
         except json.JSONDecodeError as exc:
             raise UnusableReply(
                 f"it is not JSON ({exc.msg} at line {exc.lineno}, column {exc.colno})"
@@ -222,12 +222,3 @@ def _instructions(framework: Framework) -> str:
     rules = (f"- {rule}" for rule in framework.rules)
     parts = [framework.instructions.strip(), "\n".join(("The moves:", *moves))]
     return "\n\n".join(parts + ["\n".join(("The rules:", *rules))] * bool(framework.rules))
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise UnusableReply(f"the key {twice!r} stands twice")
-    return found

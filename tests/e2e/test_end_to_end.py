@@ -9,7 +9,7 @@ from protocol_server import ProtocolServer
 from harness import GenerationFailed, ModelUnavailable
 from harness.cli.app import App
 from harness.errors import ModelBusy
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_settings
@@ -25,7 +25,7 @@ LINE = f"/annotate {CODE_ROOT / 'examples' / 'abstract.txt'}"
 
 @pytest.fixture
 def app(tmp_path):
-    app = App(fake_settings(tmp_path), Door("test"), Screen(io.StringIO(), io.StringIO()))
+    app = App(fake_settings(tmp_path), Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     yield app
     app.close()
 

@@ -16,7 +16,7 @@ from harness.cli.app import App
 from harness.models import registry
 from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.weights import FileStore
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
@@ -254,7 +254,7 @@ def test_the_recipe_is_one_and_says_what_the_card_says() -> None:
 def app_in(folder: Path) -> App:
     """The application with the user's cache, where the base and what is merged are kept."""
     own = replace(fake_settings(folder), cache_dir=settings.from_environment().cache_dir)
-    return App(own, Door("test"), Screen(io.StringIO(), io.StringIO()))
+    return App(own, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
 
 
 @pytest.mark.model

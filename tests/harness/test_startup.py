@@ -11,7 +11,7 @@ import pytest
 
 from harness.cli.app import App
 from harness.plugins.skill_checks import check_skill
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_app, fake_settings
@@ -45,8 +45,8 @@ from prompt_toolkit.output import DummyOutput
 from harness import settings
 from harness.cli import repl
 from harness.cli.app import App
-from harness.runs.runner import Door
-app = App(settings.from_environment(), Door("repl"))
+from harness.runs.runner import Frontend
+app = App(settings.from_environment(), Frontend("repl"))
 with create_pipe_input() as keys:
     keys.send_text("\\x04")
     repl.Repl(app, keys, DummyOutput()).run()
@@ -118,7 +118,7 @@ def start(tmp_path, shipped, monkeypatch):
         for name in [n for n in sys.modules if n.partition(".")[0] == "skills"]:
             monkeypatch.delitem(sys.modules, name)
         settings = dataclasses.replace(fake_settings(tmp_path), shipped_skills=shipped)
-        return App(settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
+        return App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
 
     return started
 

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from curate_desk import Desk, Judge, abstract, moves, write_table
+from curate_workspace import Judge, Workspace, abstract, moves, write_table
 from protocol_server import ProtocolServer
 
 from harness.cli import main
 from harness.models.backends.base import Message, OnText, Reply, Request
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.testing import FakeModel
 
 LACKING = 4
@@ -58,8 +58,12 @@ class Worker(Judge):
         return Reply(json.dumps({**moves(number), **changed}), "stop", 100, 50, 0.1)
 
 
-class AgentDesk(Desk):
+class AgentDesk(Workspace):
     """An application whose producer is at `server`, and a table of four papers."""
+
+    @property
+    def said(self) -> str:
+        return self.stderr
 
     def __init__(self, folder: Path, server: ProtocolServer, protocol: str, context: int) -> None:
         super().__init__(folder, Worker())
@@ -80,7 +84,7 @@ class AgentDesk(Desk):
 
     def enter(self, confirm: Callable[[str], bool] | None = None, **general: Any) -> None:
         """Come in by the one-shot's door, or by the session's where somebody can be asked."""
-        self.app.door = Door("repl" if confirm else "one-shot", confirm)
+        self.app.frontend = Frontend("repl" if confirm else "one-shot", confirm)
         self.app.general = dict(general)
 
     def give(self, line: str) -> int:

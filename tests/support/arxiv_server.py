@@ -30,13 +30,13 @@ KNOWN = {
 BUSY, CUT_OFF, SHORTENED, WEB_PAGE, HANGING, UNDATED, BARE = (
     f"2401.{number:05}" for number in (503, 1, 2, 3, 4, 5, 6)
 )
-"""Ids that are answered badly: HTTP 503, less than announced, ill-formed, no feed, not at all, with
-an entry the package cannot read, and with one without an abstract."""
+"""Ids with bad responses: HTTP 503, a truncated body, malformed XML, another document, no response,
+an entry without a date, and one without an abstract."""
 
 
 @dataclass(frozen=True)
 class Invented:
-    """A paper that a search can find."""
+    """A paper for searches."""
 
     id: str
     title: str
@@ -48,7 +48,7 @@ class Invented:
         return set(re.findall(r"\w+", f"{self.title} {self.abstract}".casefold()))
 
     def found_by(self, query: str) -> bool:
-        """Whether the query, of the few forms we send, finds this paper."""
+        """Return True if a query of the forms that we send finds this paper."""
         asked = [word.strip('"').casefold() for word in re.findall(r'all:("[^"]*"|\w+)', query)]
         hits = [word in self.words for word in asked]
         dates = re.search(r"submittedDate:\[(\d{8})0000 TO (\d{8})2359\]", query)
@@ -97,7 +97,7 @@ SHELF = (
 
 @dataclass(frozen=True)
 class Hiccup:
-    """A bad answer that is given once, before the good ones."""
+    """A bad response that is sent once, before the good ones."""
 
     status: int = 200
     body: bytes = b""
@@ -106,7 +106,7 @@ class Hiccup:
 
 
 def feed(entries: str, total: int, start: int = 0) -> bytes:
-    """A page of results."""
+    """Return a page of results."""
     namespace = 'xmlns:opensearch="http://a9.com/-/spec/opensearch/1.1/"'
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <feed xmlns="http://www.w3.org/2005/Atom">
@@ -123,13 +123,13 @@ EMPTY_PAGE = Hiccup(body=feed("", 3))
 
 
 class ArxivServer:
-    """A running server: `url` for HARNESS_ARXIV_URL, and what was asked, in order.
+    """A running server; `url` is for HARNESS_ARXIV_URL.
 
     Attributes:
-        asked: the id or the query of each request.
-        requests: all parameters of each request, and its user agent under "agent".
-        shelf: the papers a search looks through.
-        hiccups: answers given before all others, and used up.
+        asked: the id or the query of each request, in order.
+        requests: the parameters of each request, and its user agent as "agent".
+        shelf: the papers that a search can find.
+        hiccups: responses that are sent first, each once.
     """
 
     def __init__(self, port: int) -> None:
@@ -141,13 +141,13 @@ class ArxivServer:
         self.released = threading.Event()
 
     def search(self, query: str, start: int, count: int) -> bytes:
-        """The page of a search."""
+        """Return a page of search results."""
         found = [paper for paper in self.shelf if paper.found_by(query)]
         entries = "".join(paper.entry for paper in found[start : start + count])
         return feed(entries, len(found), start)
 
     def answer(self, arxiv_id: str) -> tuple[int, bytes, int]:
-        """Status, body and announced length of the answer for one id."""
+        """Return status, body and Content-Length of the response for an id."""
         page = (PAGES / KNOWN.get(arxiv_id, "empty.xml")).read_bytes()
         whole = (PAGES / KNOWN["2405.12345"]).read_bytes()
         if arxiv_id == BUSY:

@@ -23,7 +23,7 @@ from typing import Any
 
 from harness import settings
 from harness.cli.app import App
-from harness.runs.runner import Door, Outcome
+from harness.runs.runner import Frontend, Outcome
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
@@ -92,7 +92,7 @@ class Chain:
 
     def __post_init__(self) -> None:
         own = replace(fake_settings(self.folder), cache_dir=settings.from_environment().cache_dir)
-        self.app = App(own, Door("test"), Screen(io.StringIO(), io.StringIO()))
+        self.app = App(own, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
 
     @property
     def data(self) -> Path:

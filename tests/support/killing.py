@@ -1,4 +1,4 @@
-"""A process that is killed in the middle of its work: nothing of Python's own ending runs in it."""
+"""Kill a copy of this process, so that no Python cleanup runs."""
 
 import os
 import signal
@@ -11,13 +11,13 @@ def kill() -> None:
 
 
 def assert_killed(work: Callable[[], object]) -> None:
-    """Do the work in a copy of this process, which `kill` ends in the middle of it."""
+    """Run `work`, which calls `kill`, in a copy of this process."""
     child = os.fork()
     if child == 0:
         try:
             work()
         finally:
-            os._exit(1)  # it should not have come this far, and must not run the other tests
+            os._exit(1)  # `kill` was not called; the copy must not run the other tests
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status)
     assert os.WTERMSIG(status) == signal.SIGKILL

@@ -5,7 +5,7 @@ import io
 import textwrap
 
 from harness.cli.app import App
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
 
@@ -54,4 +54,4 @@ def lenient(tmp_path, *, bare=False, deadline=20.0, **how):
         fake_settings(tmp_path), strict_plugins=False, plugin_deadline=deadline
     )
     screen = Screen(io.StringIO(), io.StringIO())
-    return App(settings, Door("test", **how), screen, bare=bare)
+    return App(settings, Frontend("test", **how), screen, bare=bare)

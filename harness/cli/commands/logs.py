@@ -7,34 +7,29 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.api.skill import Call, Result, Skill, SkillOptions
-from harness.cli.commands.host import Host
+from harness.api.skill import Call, Result, SkillOptions
+from harness.cli.commands.base import AppCommand
 from harness.errors import NothingFound, UsageError
 from harness.terminal.tables import table
 
 SHOWN = 60
-"""Characters of a line shown in the list."""
+"""Characters of a line in the list."""
 
 
-class Logs(Skill):
-    """The run log, newest first, or one run in full."""
+class Logs(AppCommand):
+    """Shows the run log, newest first, or one run."""
 
     name = "logs"
-    summary = "Show the newest runs, or all about one"
+    summary = "List the newest runs, or show one in full"
     usage = "RUN"
     text = "optional"
-    logged = False
-    tool = False
-    subcommands = {"path": "print where the run log is"}
+    subcommands = {"path": "print the path of the run log"}
 
     class Options(SkillOptions):
-        limit: int = Field(20, ge=1, description="how many runs to list")
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
+        limit: int = Field(20, ge=1, description="number of runs to list")
 
     def run(self, call: Call) -> Result:
-        log = self._host.run_log
+        log = self._app.run_log
         if call.subcommand == "path":
             return Result(str(log.path), {"path": str(log.path)})
         number = call.text.strip()
@@ -42,7 +37,7 @@ class Logs(Skill):
             runs = log.recent(call.options.limit)
             return Result(_list(runs) if runs else "No runs yet.", {"runs": runs})
         if not number.isdigit():
-            raise UsageError(f"{number!r} is no run's number", hint="`/logs` lists them.")
+            raise UsageError(f"{number!r} is not the number of a run", hint="`/logs` lists them.")
         run = log.get(int(number))
         if run is None:
             raise NothingFound(f"there is no run {number}", hint="`/logs` lists them.")

@@ -1,31 +1,28 @@
-"""/models: who could serve, and why the others could not."""
+"""/models: the models, and whether each can be served."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from harness.api.skill import Call, Result, Skill, SkillOptions
-from harness.cli.commands.host import Host
+from harness.api.skill import Call, Result, SkillOptions
+from harness.cli.commands.base import AppCommand
 from harness.models.resolution import Candidate
 from harness.terminal.tables import table
 
 
-class ModelsCommand(Skill):
-    """Probes every candidate of the registry; loads none."""
+class ModelsCommand(AppCommand):
+    """Probes every serve entry of the registry without loading any."""
 
     name = "models"
     summary = "Show every model, where it could be served, and whether it can be now"
     text = "none"
-    logged = False
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    tool = True
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         return ""
 
     def run(self, call: Call) -> Result:
-        models = [self._describe(model_id) for model_id in self._host.pool.registry.models]
+        models = [self._describe(model_id) for model_id in self._app.pool.registry.models]
         rows = [
             (
                 "" if i else model["id"],
@@ -42,10 +39,10 @@ class ModelsCommand(Skill):
         return Result(table(headers, rows), {"models": models})
 
     def _describe(self, model_id: str) -> dict[str, Any]:
-        entry = self._host.pool.registry.models[model_id]
+        entry = self._app.pool.registry.models[model_id]
         places = []
         for serve in entry.serve:
-            found = self._host.pool.probe(Candidate(model_id, serve))
+            found = self._app.pool.probe(Candidate(model_id, serve))
             places.append(
                 {
                     "backend": serve.backend,

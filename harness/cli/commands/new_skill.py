@@ -1,4 +1,4 @@
-"""/new-skill: from nothing to a skill that works."""
+"""/new-skill: create a working skill from a template."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pydantic import Field
 
 from harness.agent_skills import scaffold
 from harness.agent_skills.scaffold import Kind
-from harness.api.skill import Call, Result, Skill, SkillOptions
-from harness.cli.commands.host import Host
+from harness.api.skill import Call, Result, SkillOptions
+from harness.cli.commands.base import AppCommand
 from harness.errors import UsageError
 from harness.plugins.trust import TrustStore
 from harness.settings import Settings
@@ -21,31 +21,26 @@ from harness.settings import Settings
 EXAMPLE = Path("examples", "abstract.txt")
 
 
-class NewSkill(Skill):
-    """Made from templates; what it makes runs, and passes its own test, as it is."""
+class NewSkill(AppCommand):
+    """Creates skills from templates, which run and pass their own test."""
 
     name = "new-skill"
-    summary = "Make a new skill that works, with its test, for you to change"
+    summary = "Create a working skill with its test, for you to change"
     usage = "NAME"
     details = """\
-    The skill summarizes a text or a file until you change it. It is made as ./skills/NAME, and is
-    trusted as it is then; after an edit, `--trust` or `/skills trust NAME` does that again. A
-    package is made as ./NAME, for pip to install."""
-    logged = False
-    tool = False
+    The new skill summarizes a text or a file. It is created as ./skills/NAME and trusted in that
+    state; after an edit, trust it again with `--trust` or `/skills trust NAME`. A package is
+    created as ./NAME, for pip to install."""
 
     class Options(SkillOptions):
         prompt_only: bool = Field(
-            False, description="make a SKILL.md alone: a text that instructs the producer model"
+            False, description="create only a SKILL.md with instructions for the producer model"
         )
-        package: bool = Field(False, description="make a project that pip installs")
+        package: bool = Field(False, description="create a project for pip")
         own: bool = Field(
-            False, description="make it in your configuration folder, for every project"
+            False, description="create it in your configuration folder, for all projects"
         )
-        folder: Path | None = Field(None, description="make it in this folder instead")
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
+        folder: Path | None = Field(None, description="create it in this folder")
 
     def run(self, call: Call) -> Result:
         name = call.text.strip().removeprefix("/")
@@ -63,7 +58,7 @@ class NewSkill(Skill):
 
         scaffold.make(folder, contents, trust)
         steps = _steps(name, kind, folder, call.settings)
-        text = _told(name, folder, list(contents), steps, call.settings, trusted=asks_trust)
+        text = _report(name, folder, list(contents), steps, call.settings, trusted=asks_trust)
         data = {
             "name": name,
             "kind": kind,
@@ -74,11 +69,11 @@ class NewSkill(Skill):
         return Result(text, data)
 
     def _check_free(self, name: str, kind: Kind) -> None:
-        """Refuse a name that a skill has, except to a package of a skill that lies in a folder."""
-        catalogue = self._host.catalogue
+        """Raise UsageError for a taken name, except for a package of an existing folder skill."""
+        catalogue = self._app.catalogue
         if name in catalogue.disabled:
             raise UsageError(
-                f"the name /{name} is disabled, so nothing of that name would be loaded",
+                f"the name /{name} is disabled, so the skill would not be loaded",
                 hint=f"`/skills enable {name}`, or choose another name.",
             )
         origin = ""
@@ -110,7 +105,7 @@ def _parent(options: NewSkill.Options, settings: Settings) -> Path:
 
 
 def _steps(name: str, kind: Kind, folder: Path, settings: Settings) -> list[tuple[str, str]]:
-    """What to do next, each with the command that does it."""
+    """Return the next steps with their commands."""
     python, where = _python(settings), shlex.quote(_shown(folder, settings))
     example = EXAMPLE if (settings.project_dir / EXAMPLE).is_file() else "FILE"
     steps = [("Run it", f'{_program(python, settings)} "/{name} {example}"')]
@@ -122,7 +117,7 @@ def _steps(name: str, kind: Kind, folder: Path, settings: Settings) -> list[tupl
     return steps
 
 
-def _told(
+def _report(
     name: str,
     folder: Path,
     made: list[str],
@@ -131,27 +126,27 @@ def _told(
     *,
     trusted: bool,
 ) -> str:
-    lines = [f"Made {_shown(folder, settings)}: {', '.join(made)}."]
+    lines = [f"Created {_shown(folder, settings)}: {', '.join(made)}."]
     lines += [f"{f'{what}:':<12}{command}" for what, command in steps]
-    lines.append("In a session, /reload comes first.")
+    lines.append("In a session, run /reload first.")
     if trusted:
         again = f"add --trust once, or `/skills trust {name}`"
-        lines.append(f"It is trusted as it is now. After an edit, {again}.")
+        lines.append(f"It is trusted in its current state. After an edit, {again}.")
     searched = any(folder.resolve().is_relative_to(f.resolve()) for f in settings.skill_folders)
     if not searched and "Install it" not in dict(steps):
-        lines.append(f"It is found once its folder lies in {settings.skill_folders[0]}.")
+        lines.append(f"It is found once its folder is in {settings.skill_folders[0]}.")
     return "\n".join(lines)
 
 
 def _shown(path: Path, settings: Settings) -> str:
-    """The path as the user would type it."""
+    """Return a path as the user would type it."""
     if path.is_relative_to(settings.project_dir):
         return str(path.relative_to(settings.project_dir))
     return str(path)
 
 
 def _python(settings: Settings) -> str:
-    """This Python, as the user would type it."""
+    """Return the command of this Python as the user would type it."""
     found = shutil.which("python")
     if found and Path(found) == Path(sys.executable):
         return "python"
@@ -159,7 +154,7 @@ def _python(settings: Settings) -> str:
 
 
 def _program(python: str, settings: Settings) -> str:
-    """This program, as the user has started it."""
+    """Return the command of this program as the user started it."""
     started = Path(sys.argv[0])
     if started.name != "agent.py":
         return "nanda"

@@ -1,33 +1,37 @@
-"""The plugin that brings the framework's own commands."""
+"""Plugin with the framework's own commands."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from harness.api.hookspecs import RegisterSkill, hookimpl
-from harness.cli.commands.host import Host
 from harness.cli.commands.logs import Logs
 from harness.cli.commands.models import ModelsCommand
 from harness.cli.commands.new_skill import NewSkill
 from harness.cli.commands.session import Exit, Help, Reload
 from harness.cli.commands.skills import Skills
 
+if TYPE_CHECKING:
+    from harness.cli.app import App
+
 
 class Commands:
-    """Built with the application, which the commands show and change."""
+    """Registers the commands of an application."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, app: App) -> None:
+        self._app = app
 
     @hookimpl
     def register_skills(self, register: RegisterSkill) -> None:
-        host = self._host
+        app = self._app
         for skill in (
-            Help(host),
-            Skills(host),
-            NewSkill(host),
-            ModelsCommand(host),
-            Reload(host),
-            Logs(host),
-            Exit(),
-            host.chat,
+            Help(app),
+            Skills(app),
+            NewSkill(app),
+            ModelsCommand(app),
+            Reload(app),
+            Logs(app),
+            Exit(app),
+            app.chat,
         ):
             register(skill)

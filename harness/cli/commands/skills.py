@@ -1,12 +1,13 @@
-"""/skills: what was found, what was left out and why; trust; what is disabled."""
+"""/skills: loaded, untrusted, disabled and failed plugins."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
-from harness.api.skill import Call, Result, Skill
-from harness.cli.commands.host import Host
+from harness.api.skill import Call, Result
+from harness.cli.commands.base import AppCommand
 from harness.errors import UsageError
 from harness.plugins.catalogue import Catalogue, Found
 from harness.runs import grammar
@@ -14,26 +15,21 @@ from harness.support.suggestions import did_you_mean
 from harness.terminal.tables import table
 
 BARE = ("disable", "enable")
-"""The subcommands that must work although a plugin cannot be loaded, or ends the process."""
+"""Subcommands that must work although a plugin cannot be loaded, or ends the process."""
 
 
-class Skills(Skill):
-    """The catalogue, with every failure in full."""
+class Skills(AppCommand):
+    """Shows the catalogue, and changes which plugins are loaded."""
 
     name = "skills"
-    summary = "Show every skill and where it comes from, and every plugin that was left out"
+    summary = "List skills with their origin, and plugins that were not loaded"
     usage = "NAME"
     text = "optional"
-    logged = False
-    tool = False
     subcommands = {
-        "trust": "trust a project's plugin as it is now, and load it",
-        "disable": "load nothing of this name any more, be it a plugin or a skill",
-        "enable": "load it again",
+        "trust": "trust a project's plugin in its current state, and load it",
+        "disable": "do not load plugins and skills of this name any more",
+        "enable": "undo disable",
     }
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
 
     def run(self, call: Call) -> Result:
         name = call.text.strip().removeprefix("/")
@@ -45,46 +41,50 @@ class Skills(Skill):
             ](name, call)
         if name:
             raise UsageError(f"/skills has no subcommand {name!r}", hint="`/help skills`")
-        data = describe(self._host.catalogue)
+        data = describe(self._app.catalogue)
         rows = [(f"/{s['name']}", s["origin"], s["summary"]) for s in data["skills"]]
         return Result("\n".join([table(("skill", "from", ""), rows), *_remarks(data)]), data)
 
     def _trust(self, name: str, call: Call) -> Result:
-        if name in self._host.catalogue.skills:  # a session has it as it was before the last edit
-            self._host.reload()
-        if name not in self._host.catalogue.untrusted:
-            waiting = ", ".join(sorted(self._host.catalogue.untrusted)) or "none"
-            raise UsageError(f"no plugin {name!r} waits for trust", hint=f"Waiting: {waiting}.")
-        self._host.trust(name)
-        return Result(f"/{name} is trusted as it is now.", {"trusted": name})
+        if name in self._app.catalogue.skills:  # loaded before the last edit
+            self._app.reload()
+        if name not in self._app.catalogue.untrusted:
+            waiting = ", ".join(sorted(self._app.catalogue.untrusted)) or "none"
+            raise UsageError(
+                f"there is no untrusted plugin {name!r}", hint=f"Untrusted: {waiting}."
+            )
+        self._app.discovery.trust(name)
+        return Result(f"/{name} is trusted in its current state.", {"trusted": name})
 
     def _disable(self, name: str, call: Call) -> Result:
         if not grammar.is_name(name):
-            raise UsageError(f"{name!r} is no name of a skill or a plugin", hint="`/skills`")
-        if name in self._host.catalogue.framework:
-            raise UsageError(f"/{name} belongs to the harness itself and cannot be disabled")
-        if name not in (known := self._host.names()):
+            raise UsageError(f"{name!r} is not a valid name", hint="`/skills`")
+        if name in self._app.catalogue.framework:
+            raise UsageError(f"/{name} is part of the harness and cannot be disabled")
+        if name not in (known := self._app.discovery.names()):
             near = did_you_mean(name, sorted(known))
-            call.screen.notice(f"nothing is called {name}, as far as is known. {near}".rstrip())
-        self._host.disable(name)
+            call.screen.notice(f"no plugin or skill named {name} is known. {near}".rstrip())
+        self._app.discovery.disabled.add(name)
+        self._app.reload()
         return Result(f"{name} is disabled. `/skills enable {name}` undoes it.", {"disabled": name})
 
     def _enable(self, name: str, call: Call) -> Result:
-        if name not in (disabled := self._host.catalogue.disabled):
+        if name not in (disabled := self._app.catalogue.disabled):
             names = ", ".join(sorted(disabled)) or "none"
             raise UsageError(f"{name!r} is not disabled", hint=f"Disabled: {names}.")
-        self._host.enable(name)
+        self._app.discovery.disabled.remove(name)
+        self._app.reload()
         return Result(f"{name} is enabled.", {"enabled": name})
 
 
 def needs_no_plugins(line: str) -> bool:
-    """Whether the line is for a plugin that is not to be loaded: `/skills disable NAME`."""
+    """Return True for lines that must run without plugins: `/skills disable NAME`."""
     name, rest = grammar.split_command(line) or ("", "")
     return name == Skills.name and bool(set(rest.split()[:1]) & set(BARE))
 
 
 def describe(catalogue: Catalogue) -> dict[str, Any]:
-    """All that was found, for `--json`."""
+    """Return the catalogue as data, for `--json`."""
     return {
         "skills": [_described(found) for found in catalogue.skills.values()],
         "frameworks": [
@@ -108,15 +108,7 @@ def describe(catalogue: Catalogue) -> dict[str, Any]:
         "disabled": [
             {"name": name, "origin": origin} for name, origin in sorted(catalogue.disabled.items())
         ],
-        "failures": [
-            {
-                "name": failure.name,
-                "origin": failure.origin,
-                "reason": failure.reason,
-                "traceback": failure.traceback,
-            }
-            for failure in catalogue.failures
-        ],
+        "failures": [asdict(failure) for failure in catalogue.failures],
         "remarks": catalogue.remarks,
     }
 
@@ -135,7 +127,7 @@ def _described(found: Found) -> dict[str, Any]:
 
 
 def _remarks(data: dict[str, Any]) -> Iterator[str]:
-    """What there is to say below the table."""
+    """Yield the lines below the table."""
     for skill in (*data["skills"], *data["untrusted"]):
         yield from (f"/{skill['name']}: {problem}" for problem in skill["problems"])
     for waiting in data["untrusted"]:
@@ -148,10 +140,10 @@ def _remarks(data: dict[str, Any]) -> Iterator[str]:
     for one in data["formats"]:
         yield f"format {one['suffix']} ({one['origin']}): {one['summary']}"
     for one in data["listeners"]:
-        yield f"told of runs: {one['name']} ({one['origin']})"
+        yield f"listens to runs: {one['name']} ({one['origin']})"
     for off in data["disabled"]:
         name = off["name"]
-        origin = off["origin"] or "nothing of that name is there"
+        origin = off["origin"] or "not found"
         yield f"{name} ({origin}) is disabled; `/skills enable {name}`"
     yield from data["remarks"]
     for failure in data["failures"]:

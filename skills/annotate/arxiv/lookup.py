@@ -76,9 +76,9 @@ def search(
     """
     import arxiv
 
-    asked = query(words, operator, since, until)
-    wanted = arxiv.Search(query=asked, max_results=limit, sort_by=arxiv.SortCriterion.Relevance)
-    found = api.results(wanted, min(limit, PAGE))
+    terms, by_relevance = query(words, operator, since, until), arxiv.SortCriterion.Relevance
+    request = arxiv.Search(query=terms, max_results=limit, sort_by=by_relevance)
+    found = api.results(request, min(limit, PAGE))
     if any("/api/errors" in result.entry_id for result in found):
         raise api.failed(f"it cannot read the query ({found[0].summary.strip()})")
     return [paper for paper in map(_paper, found) if paper.abstract]

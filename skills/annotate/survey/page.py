@@ -78,6 +78,6 @@ def as_markdown(
 
 
 def _heading(topic: str) -> str:
-    asked = flatten(topic)
-    is_title = re.match(r"(?:an?\s|the\s)?\W*(?:survey|review|overview)\b", asked, re.IGNORECASE)
-    return asked[:1].upper() + asked[1:] if is_title else f"Survey: {asked}"
+    title = flatten(topic)
+    is_title = re.match(r"(?:an?\s|the\s)?\W*(?:survey|review|overview)\b", title, re.IGNORECASE)
+    return title[:1].upper() + title[1:] if is_title else f"Survey: {title}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -57,7 +56,7 @@ def save(
             return int(known["id"])
         paper = papers.stored(db, paper_id)
         before = _current(db, paper, framework)
-        newer = any(_moment(row["created_at"]) > _moment(created) for row in before)
+        newer = any(row["created_at"] > created for row in before)  # ISO 8601 in UTC
         is_current = not ((unless_any and before) or (unless_newer and newer))
         if is_current:
             for row in before:
@@ -204,15 +203,6 @@ def _current(db: Database, paper: Paper, framework: Framework) -> Sequence[Row]:
         [paper.id, paper.id_field, paper.sha256, framework.name],
     ).fetchall()
     return rows
-
-
-def _moment(created: str) -> datetime:
-    """Parse the time of an annotation; invalid text counts as the earliest."""
-    try:
-        made = datetime.fromisoformat(created)
-    except ValueError:
-        return datetime.min.replace(tzinfo=UTC)
-    return made if made.tzinfo else made.replace(tzinfo=UTC)
 
 
 def _set_current(db: Database, annotation_id: int, current: bool) -> None:

@@ -7,22 +7,20 @@ import itertools
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 from harness.errors import InputError
 from skills.nanda.paper import ID_FIELDS, IdField
 from skills.nanda.text import flatten
 
-Kind = Literal["text", "id", "loose", "object"]
-"""What a typed column may hold: text; text or whole numbers; anything that can be converted to
-text; an object or its JSON (a column of another kind is read as missing values)."""
 AbstractBy = Literal["column", "provenance", "id"]
 """What a table must have: the abstracts, or else a column by which they can be looked up."""
 
 EXTRAS = ("authors", "published", "categories")
 PROVENANCE = "provenance"
-SHOWN_NAMES = 20
-SHOWN_CHARS = 40
+_TYPES = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}
+SHOWN_CHARS = 300
+"""Characters of a header in messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +38,11 @@ class Columns:
         return Columns(*(name if name and fold(name) in present else None for name in given))
 
 
-class Column(NamedTuple):
-    """A column to read.
-
-    Attributes:
-        role: the field of a paper, the move, or `PROVENANCE` that it holds.
-        name: its name in the table.
-        kind: what it may hold.
-    """
-
-    role: str
-    name: str
-    kind: Kind
-
-
-class Record(NamedTuple):
-    """A row.
-
-    Attributes:
-        position: the line or row, from 1, where it begins.
-        values: the text of each column that is read; of kind "object", its value.
-    """
-
-    position: int
-    values: tuple[Any, ...]
-
-
 class Reader(Protocol):
     """Reader of one format.
 
     Attributes:
-        unit: what the position of a record counts, "line" or "row".
+        unit: what the position of a row counts, "line" or "row".
     """
 
     unit: str
@@ -82,8 +54,8 @@ class Reader(Protocol):
             InputError: the file is not of this format.
         """
 
-    def records(self, columns: tuple[Column, ...]) -> Iterator[Record]:
-        """Yield all rows from the beginning of the file, without keeping them in memory.
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """Yield the position, from 1, and at least these columns of each row, read lazily.
 
         Raises:
             InputError: a line or row cannot be read.
@@ -95,19 +67,18 @@ class Layout:
     """The columns of a table that are read.
 
     Attributes:
-        id_column: the table's name of its id column, None if it has none.
-        id_fields: the roles of the id columns, in order of preference: the names under which ids
-            are stored.
-        moves: the requested moves that have a column.
+        columns: the table's names of columns by what they contain: a field of a paper, a move, or
+            `PROVENANCE`.
+        id_fields: those of the id columns, in order of preference.
     """
 
-    columns: tuple[Column, ...]
-    id_column: str | None
+    columns: Mapping[str, str]
     id_fields: tuple[IdField, ...]
-    moves: tuple[str, ...]
 
-    def has(self, role: str) -> bool:
-        return any(column.role == role for column in self.columns)
+    @property
+    def id_column(self) -> str | None:
+        """The table's name of its id column, None if it has none."""
+        return self.columns[self.id_fields[0]] if self.id_fields else None
 
 
 def find_columns(
@@ -141,19 +112,16 @@ def find_columns(
         **{role: header.find(role) for role in (*EXTRAS, *moves)},
         PROVENANCE: provenance,
     }
-    read = tuple(Column(role, name, _kind(role)) for role, name in found.items() if name)
-    return Layout(
-        read,
-        id_column=next(iter(ids.values()), None),
-        id_fields=tuple(ids),
-        moves=tuple(move for move in moves if found[move]),
-    )
+    return Layout({role: name for role, name in found.items() if name}, tuple(ids))
 
 
-def as_text(value: object, kind: Kind) -> str | None:
-    """Convert a value of a table to text, null to ""; None if a column of this kind cannot hold it.
+def as_text(value: object, role: str, name: str, where: str) -> str:
+    """Convert a value of the column `name` to text, null to "".
 
-    A list in a loose column becomes "one, other", with the "name" of each object in it.
+    `EXTRAS` accept any value: a list becomes "one, other", with the "name" of each object in it.
+
+    Raises:
+        InputError: the value is not text.
     """
     if value is None:
         return ""
@@ -161,26 +129,20 @@ def as_text(value: object, kind: Kind) -> str | None:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if kind != "loose":
-        return None
+    if role not in EXTRAS:
+        raise InputError(
+            f"{name!r} is {_TYPES.get(type(value), type(value).__name__)}, not text",
+            where=where,
+            hint="Save ids as text: as a number, 2405.10 is 2405.1."
+            if role in ID_FIELDS
+            else "Save it as text.",
+        )
     if isinstance(value, list):
         names = (item.get("name") if isinstance(item, Mapping) else item for item in value)
         return ", ".join(name.strip() for name in names if isinstance(name, str) and name.strip())
     if isinstance(value, datetime.date):  # a datetime is a date, too
         return value.isoformat()
     return "" if isinstance(value, (bool, bytes, Mapping)) or value != value else str(value)
-
-
-def not_text(value: object, column: Column, where: str) -> InputError:
-    """Return the error for a value that `as_text` cannot convert."""
-    names = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}
-    return InputError(
-        f"{column.name!r} is {names.get(type(value), type(value).__name__)}, not text",
-        where=where,
-        hint="Save ids as text: as a number, 2405.10 is 2405.1."
-        if column.kind == "id"
-        else "Save it as text.",
-    )
 
 
 def fold(name: str) -> str:
@@ -200,7 +162,7 @@ class _Header:
         alike = [column for column in self.names if fold(column) == fold(name)]
         if len(alike) > 1:
             raise InputError(
-                f"both {_short(alike[0])!r} and {_short(alike[1])!r} match the column {name}",
+                f"both {alike[0]!r} and {alike[1]!r} match the column {name}",
                 where=self.where,
                 hint=f"`{option} NAME` selects one." if option else "Rename one of them.",
             )
@@ -213,11 +175,10 @@ class _Header:
         return found
 
     def missing(self, name: str, option: str) -> InputError:
-        listed = ", ".join(_short(name) for name in self.names[:SHOWN_NAMES])
-        more = len(self.names) - SHOWN_NAMES
-        listed += f" and {more} more" if more > 0 else ""
+        # A file without a header has its first paper in place of names.
+        listed = textwrap.shorten(flatten(", ".join(self.names)), SHOWN_CHARS, placeholder=" ...")
         return InputError(
-            f"has no column {_short(name)!r}",
+            f"has no column {name!r}",
             where=self.where,
             hint=f"Its columns are {listed}; `{option} NAME` selects one.",
         )
@@ -236,16 +197,3 @@ def _id_columns(header: _Header, given: str | None, *, several: bool) -> dict[Id
     found = ((name, header.find(name, "--id-column")) for name in ID_FIELDS)
     present: dict[IdField, str] = {name: column for name, column in found if column}
     return present if several else dict(itertools.islice(present.items(), 1))
-
-
-def _kind(role: str) -> Kind:
-    if role in ID_FIELDS:
-        return "id"
-    if role == PROVENANCE:
-        return "object"
-    return "loose" if role in EXTRAS else "text"
-
-
-def _short(name: str) -> str:
-    """Shorten a name: a file without a header has its first paper in place of names."""
-    return textwrap.shorten(flatten(name), SHOWN_CHARS, placeholder="...")

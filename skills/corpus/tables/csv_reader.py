@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.errors import InputError
 from harness.support.text_input import place, shown, text_lines
-from skills.corpus.tables.columns import Column, Record
 
 MAX_FIELD = 2**31 - 1
 """Characters of a field at most. The csv module's own limit is 128 kB; some platforms do not accept
@@ -25,7 +24,7 @@ class CsvReader:
 
     def header(self) -> tuple[str, ...]:
         """Return the names, "" for a column without one, such as the index that pandas writes."""
-        _, row = next(self._rows(), (0, [""]))
+        _, row = next(self._records(), (0, [""]))
         names = tuple(name.strip() for name in row)
         if not any(names):
             raise InputError(
@@ -33,23 +32,22 @@ class CsvReader:
             )
         return names
 
-    def records(self, columns: tuple[Column, ...]) -> Iterator[Record]:
-        rows = self._rows()
-        names = [name.strip() for name in next(rows)[1]]
-        indexes = [names.index(column.name) for column in columns]
-        for line, row in rows:
-            if len(row) != len(names):
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+        records = self._records()
+        header = [name.strip() for name in next(records)[1]]
+        for line, row in records:
+            if len(row) != len(header):
                 if len(row) == 1 and not row[0].strip():
                     continue  # a line of blanks
                 raise InputError(
                     f"has {len(row)} {'field' if len(row) == 1 else 'fields'}, "
-                    f"and the header has {len(names)}",
+                    f"and the header has {len(header)}",
                     where=place(self._path, self.unit, line),
                     hint='Quote a field that contains a separator or a line break: "a, b".',
                 )
-            yield Record(line, tuple(row[index] for index in indexes))
+            yield line, dict(zip(header, row, strict=True))
 
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+    def _records(self) -> Iterator[tuple[int, list[str]]]:
         """Yield each row that is not empty with its first line; the header comes first."""
         csv.field_size_limit(MAX_FIELD)
         lines = text_lines(self._path)

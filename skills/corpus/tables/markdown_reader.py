@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.errors import InputError
 from harness.support.text_input import place, shown, text_lines
-from skills.corpus.tables.columns import Column, Record
 from skills.nanda.arxiv_id import find_arxiv_id
 
 if TYPE_CHECKING:
@@ -69,7 +68,6 @@ _TAG = re.compile(
 )
 _STRONG = re.compile(r"<(strong|b)>(?P<text>.+?)</\1>", re.IGNORECASE)
 _NUMBER = re.compile(r"^(?:\d{1,4}[.)]|paper \d{1,4}:)[ \t]+", re.IGNORECASE)
-_DATE = re.compile(r"\b\d{4}(?:[-/]\d\d(?:[-/]\d\d(?:T[\d:.]+Z?)?)?)?\b")
 _LINK = re.compile(r"!?\[[^\]]*\]\([^()\s]*\)|https?://\S+")
 
 
@@ -118,11 +116,9 @@ class _Section:
     def value(self, name: str) -> str:
         text = "\n".join(self.fields.get(name, ()))
         if name == "arxiv_id":
-            return find_arxiv_id(text, alone=True) or self.heading_id or self.linked_id or ""
+            return find_arxiv_id(text, allow_bare=True) or self.heading_id or self.linked_id or ""
         if name == "abstract":
             return text
-        if name == "published" and (date := _DATE.search(text)):
-            return date.group()
         if name == "title":
             return _title(text or self.heading)
         return _plain(text)
@@ -185,9 +181,9 @@ class MarkdownReader:
             )
         return COLUMNS
 
-    def records(self, columns: tuple[Column, ...]) -> Iterator[Record]:
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
         for section in self._papers:
-            yield Record(section.line, tuple(section.value(column.name) for column in columns))
+            yield section.line, {name: section.value(name) for name in names}
 
 
 def is_list(source: str | Path) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from harness.support.text_input import place, shown
-from skills.corpus.tables.columns import Column, Record, as_text, not_text
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -38,22 +37,21 @@ class ParquetReader:
                 hint="Is it complete, and is its suffix right?",
             ) from exc
 
-    def records(self, columns: tuple[Column, ...]) -> Iterator[Record]:
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         import pyarrow as pa
 
-        row = 0
+        position = 0
         try:
             with self._open() as file:
-                names = [column.name for column in columns]
-                for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
-                    values = [self._values(batch.column(c.name), c, row) for c in columns]
-                    for record in zip(*values, strict=True):
-                        row += 1
-                        yield Record(row, record)
+                for batch in file.iter_batches(BATCH_ROWS, columns=list(names), use_threads=False):
+                    columns = [_values(column) for column in batch.columns]
+                    for values in zip(*columns, strict=True):
+                        position += 1
+                        yield position, dict(zip(batch.schema.names, values, strict=True))
         except (pa.ArrowException, OSError, ValueError, OverflowError) as exc:
             raise InputError(
                 f"some of the rows from here on cannot be read ({_first_line(exc)})",
-                where=place(self._path, self.unit, row + 1),
+                where=place(self._path, self.unit, position + 1),
                 hint="Is the file complete? Write it again.",
             ) from exc
 
@@ -62,21 +60,14 @@ class ParquetReader:
 
         return pq.ParquetFile(self._path, buffer_size=BUFFER_BYTES, pre_buffer=False)
 
-    def _values(self, array: pa.Array, column: Column, row: int) -> list[Any]:
-        import pyarrow as pa
 
-        if column.kind == "object":
-            return list(array.to_pylist())
-        if pa.types.is_timestamp(array.type):
-            # Whole seconds of UTC: what Python's own datetime holds, without time zone rules.
-            array = array.cast(pa.timestamp("s"), safe=False)
-        texts = []
-        for number, value in enumerate(array.to_pylist(), start=row + 1):
-            text = as_text(value, column.kind)
-            if text is None:
-                raise not_text(value, column, place(self._path, self.unit, number))
-            texts.append(text)
-        return texts
+def _values(column: pa.Array) -> list[Any]:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type):
+        # Whole seconds of UTC: what Python's own datetime holds, without time zone rules.
+        column = column.cast(pa.timestamp("s"), safe=False)
+    return list(column.to_pylist())
 
 
 def _first_line(exc: Exception) -> str:

@@ -22,6 +22,7 @@ from skills.corpus.tables.columns import (
     Columns,
     Layout,
     Reader,
+    as_text,
     find_columns,
 )
 from skills.corpus.tables.csv_reader import CsvReader
@@ -56,7 +57,6 @@ class TableRow:
         paper: its abstract is "" if the row has none.
         moves: the moves that have a column, as the file writes them; "" for an empty cell.
         provenance: the stored provenance of the annotation, if the row has one.
-        number: from 1, in file order; empty and repeated rows count.
         repeat: an earlier row has the same id and the same abstract.
     """
 
@@ -64,7 +64,6 @@ class TableRow:
     paper: Paper
     moves: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] | None = None
-    number: int = 0
     repeat: bool = False
 
     @property
@@ -99,12 +98,10 @@ class Table:
     """A table whose header has been read.
 
     Attributes:
-        columns: the names of all columns, as the table writes them.
         moves: the moves to read.
     """
 
     path: Path
-    columns: tuple[str, ...]
     moves: tuple[str, ...]
     _reader: Reader
     _layout: Layout
@@ -118,12 +115,12 @@ class Table:
     @property
     def has_abstracts(self) -> bool:
         """False if they must be looked up elsewhere."""
-        return self._layout.has("abstract")
+        return "abstract" in self._layout.columns
 
     @property
     def missing_moves(self) -> tuple[str, ...]:
         """The moves without a column."""
-        return tuple(move for move in self.moves if move not in self._layout.moves)
+        return tuple(move for move in self.moves if move not in self._layout.columns)
 
     def require_moves(self) -> None:
         """Raise an InputError unless each move has a column."""
@@ -143,23 +140,27 @@ class Table:
         Raises:
             InputError: a row cannot be read, or its id was used for another abstract.
         """
-        roles = [column.role for column in self._layout.columns]
+        columns = self._layout.columns
         seen: dict[str, tuple[int, bytes]] = {}
-        records = itertools.islice(self._reader.records(self._layout.columns), self._limit)
-        for number, record in enumerate(records, start=1):
-            values = dict(zip(roles, record.values, strict=True))
-            provenance = _object(values.get(PROVENANCE))
-            paper = self._paper(values, number, provenance is not None)
+        rows = itertools.islice(self._reader.rows(list(columns.values())), self._limit)
+        for number, (position, row) in enumerate(rows, start=1):
+            where = place(self.path, self._reader.unit, position)
+            texts = {
+                role: as_text(row.get(name), role, name, where)
+                for role, name in columns.items()
+                if role != PROVENANCE
+            }
+            provenance = _object(row.get(columns.get(PROVENANCE, "")))
+            paper = self._paper(texts, number, provenance is not None)
             yield TableRow(
-                where=place(self.path, self._reader.unit, record.position),
+                where=where,
                 paper=paper,
-                moves={move: values[move] for move in self._layout.moves},
+                moves={move: texts[move] for move in self.moves if move in columns},
                 provenance=provenance,
-                number=number,
-                repeat=bool(paper.abstract) and self._is_repeat(paper, record.position, seen),
+                repeat=bool(paper.abstract) and self._is_repeat(paper, position, seen),
             )
 
-    def _paper(self, values: Mapping[str, Any], number: int, saved: bool) -> Paper:
+    def _paper(self, values: Mapping[str, str], number: int, saved: bool) -> Paper:
         texts = {role: flatten(values.get(role, "")) for role in _FLAT}
         abstract = _storable(values.get("abstract", ""))
         id_field = self._id_field(texts)
@@ -211,7 +212,7 @@ _FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
 
 def bare_arxiv_id(text: str) -> str | None:
     """Return `text` without its version if it is an arXiv id (`arxiv_id.WHOLE`), else None."""
-    return find_arxiv_id(text, alone=True) if WHOLE.fullmatch(text) else None
+    return find_arxiv_id(text, allow_bare=True) if WHOLE.fullmatch(text) else None
 
 
 def paper_key(paper_id: str) -> str:
@@ -225,7 +226,7 @@ def read_header(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: the file cannot be read, or its suffix is not one of `SUFFIXES`.
     """
-    return tuple(name for name in _reader(path).header() if name)
+    return tuple(filter(None, _reader(path).header()))
 
 
 def open_table(
@@ -252,9 +253,9 @@ def open_table(
             missing.
     """
     reader = _reader(path)
-    names = tuple(name for name in reader.header() if name)
+    names = tuple(filter(None, reader.header()))
     layout = find_columns(names, columns or Columns(), moves, shown(path), abstract_by)
-    return Table(path, names, tuple(moves), reader, layout, limit)
+    return Table(path, tuple(moves), reader, layout, limit)
 
 
 def _reader(path: Path) -> Reader:

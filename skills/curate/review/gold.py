@@ -6,7 +6,7 @@ columns, its rows and their order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -14,7 +14,7 @@ from typing import IO
 from harness.errors import InputError, OutputError, UsageError
 from harness.runs import targets
 from harness.support.text_input import regular_file, shown
-from skills.corpus.tables.columns import Column, Columns, Layout, find_columns
+from skills.corpus.tables.columns import Columns, Layout, find_columns
 from skills.corpus.tables.csv_reader import CsvReader
 from skills.corpus.tables.reader import paper_key
 from skills.corpus.tables.writers import csv_row
@@ -102,23 +102,17 @@ def _existing(target: Path, framework: Framework) -> GoldTable:
     columns = reader.header()
     layout = find_columns(columns, Columns(), framework.names, shown(target))
     _check_columns(layout, framework, target)
-    table = GoldTable(target, columns, _roles(layout))
-    for number, values in enumerate(_values(reader, columns)):
-        by_role = {
-            table.roles.get(name): value for name, value in zip(columns, values, strict=True)
-        }
+    roles = {name: role for role, name in layout.columns.items()} | {str(layout.id_column): "id"}
+    table = GoldTable(target, columns, roles)
+    for number, (_, row) in enumerate(reader.rows(columns)):
+        by_role = {roles.get(name): value for name, value in row.items()}
         key = paper_key(flatten(by_role["id"]) or own_id(by_role["abstract"]))
-        table.rows[number if key in table.rows else key] = csv_row(values)
+        table.rows[number if key in table.rows else key] = csv_row(row.values())
     return table
 
 
-def _roles(layout: Layout) -> dict[str, str]:
-    roles = {column.name: column.role for column in layout.columns}
-    return {**roles, str(layout.id_column): "id"}
-
-
 def _check_columns(layout: Layout, framework: Framework, target: Path) -> None:
-    lacks = [repr(name) for name in framework.names if name not in layout.moves]
+    lacks = [repr(name) for name in framework.names if name not in layout.columns]
     if layout.id_column is None:
         lacks.insert(0, f"of ids ({', '.join(ID_FIELDS)})")
     if lacks:
@@ -127,8 +121,3 @@ def _check_columns(layout: Layout, framework: Framework, target: Path) -> None:
             where=shown(target),
             hint="Name another file for the gold table.",
         )
-
-
-def _values(reader: CsvReader, columns: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    for record in reader.records(tuple(Column(name, name, "text") for name in columns)):
-        yield record.values

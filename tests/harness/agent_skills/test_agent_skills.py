@@ -17,7 +17,7 @@ from harness.agent_skills import skill_md
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.cli.app import App
 from harness.cli.repl import Repl
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app, fake_settings
@@ -46,11 +46,11 @@ TABLE = [
     ("name-of-digits", NOTED, "the name '12' is not the folder's, 'name-of-digits'"),
     ("unknown-fields", NOTED, "unknown field 'argument-hint'"),
     ("long-description", NOTED, "the description has 1499 characters, 1024 are allowed"),
-    ("escape-codes", NOTED, "the description has characters that cannot be printed"),
+    ("escape-codes", NOTED, "the description has unprintable characters"),
     ("colon-in-text", NOTED, "description contains ': ' and is not quoted", "is not YAML"),
     ("list-of-tools", NOTED, "allowed-tools is a list, not text"),
     ("nested-metadata", NOTED, "metadata has values that are not text"),
-    ("text-metadata", NOTED, "metadata is no mapping"),
+    ("text-metadata", NOTED, "metadata is not a mapping"),
     ("long-compatibility", NOTED, "the compatibility has 501 characters, 500 are allowed"),
     ("key-twice", NOTED, "duplicate key 'description'; the last one is used"),
     ("empty-body", NOTED, "there are no instructions below the front matter"),
@@ -157,7 +157,7 @@ def test_a_shipped_skill_with_a_fault_is_left_out(tmp_path):
     settings = dataclasses.replace(
         fake_settings(tmp_path), strict_plugins=False, shipped_skills=shipped
     )
-    app = App(settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
+    app = App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     [failure] = app.catalogue.failures
     assert "unknown field 'licence'" in failure.reason
     assert "corpus" not in app.catalogue.skills
@@ -231,13 +231,13 @@ def test_a_body_names_no_file_outside_of_its_folder(tmp_path):
     assert said.splitlines() == [
         f"/reaches-out: not read: {name}"
         for name in (
-            "../minimal/SKILL.md: lies outside of the skill's folder",
-            "../complete/references/rules.md: lies outside of the skill's folder",
-            "/etc/passwd: lies outside of the skill's folder",
-            "~/.profile: lies outside of the skill's folder",
+            "../minimal/SKILL.md: is outside of the skill's folder",
+            "../complete/references/rules.md: is outside of the skill's folder",
+            "/etc/passwd: is outside of the skill's folder",
+            "~/.profile: is outside of the skill's folder",
             "references/outside.md: is a link out of the skill's folder",
-            "references/missing.md: is not there",
-            "assets/binary.dat: is no UTF-8 text",
+            "references/missing.md: does not exist",
+            "assets/binary.dat: is not UTF-8 text",
         )
     ]
 
@@ -246,7 +246,7 @@ def test_a_body_names_no_file_outside_of_its_folder(tmp_path):
     ("size", "reason"),
     [
         (65 * 1024, "has more than 64 KB"),
-        (40 * 1024, "the model's context has no room for it"),
+        (40 * 1024, "no room in the model's context"),
     ],
 )
 def test_a_file_that_is_too_long_is_left_out_and_that_is_said(tmp_path, size, reason):
@@ -322,7 +322,7 @@ def test_a_huge_body_is_not_read_at_the_start(tmp_path, monkeypatch):
     )
     app = fake_app(tmp_path)
     assert "minimal" in app.catalogue.skills
-    with pytest.raises(UsageError, match="more than 262144"):
+    with pytest.raises(UsageError, match="more than 256 KB"):
         app.dispatch("/minimal x")
 
 
@@ -352,7 +352,7 @@ def test_an_answer_that_is_cut_says_so(tmp_path):
     placed("complete", tmp_path / ".agents" / "skills")
     app = fake_app(tmp_path, FakeModel(Reply("Two wo", "length", 3, 1024, 0.1)))
     assert app.dispatch("/complete two words").result.text == "Two wo"
-    assert "cut at 1,024 tokens" in app.screen.err.getvalue()
+    assert "cut off at the limit of 1,024 tokens" in app.screen.err.getvalue()
 
 
 def test_a_skill_works_in_the_session(tmp_path):

@@ -1,4 +1,4 @@
-"""The producer model calls skills: over a socket, in both protocols, through both doors."""
+"""The producer model calls skills: over a socket, in both protocols, through both frontends."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_the_model_is_told_of_skills_and_of_nothing_that_is_the_users_own(make: 
     assert properties["category"]["items"]["type"] == "string"
     assert {"text", "save_to", "db"} <= set(properties)
     assert "force" not in properties
-    assert "calls no skills" not in desk.said
+    assert "cannot call skills" not in desk.said
 
 
 # What is asked for first
@@ -219,11 +219,14 @@ def test_no_means_no_and_the_model_is_told(make: Make, tmp_path: Path) -> None:
             "/finetune writes the model's files (write model and adapter for llama.cpp) and runs "
             "the code of theirs. Allow",
         ),
-        (tool_call("corpus", subcommand="add", text="papers.csv"), "/corpus takes papers and anno"),
+        (tool_call("corpus", subcommand="add", text="papers.csv"), "/corpus adds papers and anno"),
         (tool_call("annotate", text="papers.csv", db="x.db"), "/annotate writes into the database"),
         (tool_call("corpus", subcommand="page"), "/corpus writes corpus.html. Allow"),
-        (tool_call("curate", text="papers.csv", review=True), "/curate has you review annotations"),
-        (tool_call("silent", text="x"), "/silent does not say what it changes. Allow it?"),
+        (
+            tool_call("curate", text="papers.csv", review=True),
+            "/curate lets you review",
+        ),
+        (tool_call("silent", text="x"), "/silent may change anything. Allow it?"),
     ],
 )
 def test_what_changes_anything_is_asked_about(make: Make, call: ToolCall, question: str) -> None:
@@ -242,7 +245,7 @@ def test_a_skill_that_forgets_to_say_what_it_changes_is_asked_about(make: Make) 
     add(desk, Unsure(lambda: None))
     desk.enter(confirm=lambda q: bool(asked.append(q)))
     desk.give("do it")
-    assert asked == ["/unsure does not say what it changes. Allow it?"]
+    assert asked == ["/unsure may change anything. Allow it?"]
 
 
 def test_a_skill_that_breaks_over_what_it_changes_is_not_run_and_the_turn_goes_on(
@@ -256,7 +259,7 @@ def test_a_skill_that_breaks_over_what_it_changes_is_not_run_and_the_turn_goes_o
     desk.enter(yes=True)
     assert desk.give("do it") == 1
     assert desk.out == "It is broken.\n"
-    assert producer(desk).told()[0]["error"] == "/unsure broke: ValueError: no luck"
+    assert producer(desk).told()[0]["error"] == "/unsure failed: ValueError: no luck"
 
 
 def test_what_changes_nothing_is_not_asked_about(make: Make) -> None:
@@ -307,7 +310,7 @@ def test_nothing_that_the_harness_would_obey_is_written_for_a_model(
     assert not (tmp_path / place).exists()
     assert not desk.judge.requests
     error = producer(desk).told()[0]["error"]
-    assert error.startswith(f"a model may not give /annotate {place}: the harness goes by")
+    assert error.startswith(f"a model may not give /annotate {place}: files there control")
 
 
 def test_text_of_a_models_never_becomes_an_option_or_a_file(make: Make, tmp_path: Path) -> None:
@@ -351,7 +354,7 @@ def test_wrong_calls_go_back_to_the_model_and_it_goes_on(make: Make) -> None:
         "--limit: 'ten' should be a valid integer",
         "there is no option --colour",
         "/corpus has no subcommand 'burn'",
-        "text: 7 is no text",
+        "text: 7 is not text",
         "text is required: TEXT|FILE|TABLE|ARXIV_ID|TOPIC|-",
     ]
     assert producer(desk).told()[7]["where"] == "nowhere.csv"
@@ -365,7 +368,7 @@ def test_arguments_that_are_no_object(make: Make, arguments: str) -> None:
     desk = make(calling(ToolCall("corpus", arguments)), calling(STATS), "Sorry.")
     desk.give("count")
     told = producer(desk).told(1)[0]
-    assert told["error"].startswith("the arguments are no JSON")
+    assert told["error"].startswith("the arguments are not")
     [call] = desk.chats[1]["messages"][-2]["tool_calls"]
     assert call["function"]["arguments"] == "{}", "a server must not be told broken JSON"
 
@@ -427,7 +430,7 @@ def test_no_answer_is_a_failure(make: Make, script: tuple[Any, ...]) -> None:
     add(desk, Free(lambda call: Result("ok")))
     assert desk.give("hi") == 1
     assert desk.out.strip() == ""
-    assert "Error: the model gave no answer. Ask in other words." in desk.said
+    assert "Error: the model gave no answer. Rephrase the text." in desk.said
     assert consistent(desk.conversation)
 
 
@@ -435,7 +438,7 @@ def test_an_answer_that_was_cut_says_so(make: Make) -> None:
     desk = make(Reply("And so", "length", 1, 1024, 0.1))
     assert desk.give("tell me all") == 0
     assert desk.out == "And so\n"
-    assert "the answer is cut at 1,024 tokens" in desk.said
+    assert "the answer was cut off at the limit of 1,024 tokens" in desk.said
 
 
 # Limits
@@ -513,7 +516,7 @@ def test_skills_that_have_no_room_are_named_once(make: Make) -> None:
     told = {tool["function"]["name"] for tool in desk.chats[0]["tools"]}
     assert {"annotate", "corpus", "curate"} <= told
     assert "finetune" not in told
-    notice = "is not told of /evaluate and /finetune: a context of 2,048 tokens has no room"
+    notice = "cannot call /evaluate and /finetune: a context of 2,048 tokens has no room"
     assert desk.said.count(notice) == 1
     assert desk.give("/chat --steps 0 hi") == 0
 
@@ -527,7 +530,7 @@ def test_a_server_that_goes_in_the_middle(make: Make) -> None:
     add(desk, Free(lambda call: Result("ok")))
     desk.server.drop_at = 1
     assert desk.give("count") == 1
-    assert "in the middle of the work" in desk.said
+    assert "became unavailable after a call" in desk.said
     assert consistent(desk.conversation)
     desk.server.drop_at = None
     assert desk.give("and now?") == 0
@@ -542,7 +545,7 @@ def test_a_model_without_tools(make: Make, how: str) -> None:
     assert desk.give("hi again") == 0
     assert desk.out == "Hello.\nHello.\n"
     without = how != "untold"
-    assert desk.said.count("calls no skills by itself") == (1 if without else 0)
+    assert desk.said.count("cannot call skills") == (1 if without else 0)
     told_first = how == "refused" and desk.protocol == "ollama"
     with_tools = [bool(body.get("tools")) for body in desk.chats]
     if without:

@@ -1,4 +1,4 @@
-"""A model's call as a line: what it means is what the grammar reads, whatever stands in it."""
+"""Tool calls of a model: the invocation, the line shown for it, and the schema of tools."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import pytest
 from pydantic import Field
 
 from harness import Call, Result, Skill, UsageError
+from harness.api.options import GeneralOptions
 from harness.api.skill import SkillOptions
-from harness.chat.tool_call import line_of
+from harness.chat.tool_call import invocation_of
 from harness.chat.tool_schema import ALL, BARE, DETAILS, size, tool_of, tools_of
 from harness.models.backends.base import ToolCall
 from harness.runs import grammar
+from harness.runs.invocation import Invocation, render_line
 from harness.testing import fake_app, tool_call
 
 
@@ -46,8 +48,12 @@ class Needy(Sort):
         limit: int = 1
 
 
+def called(**arguments: Any) -> Invocation:
+    return invocation_of(Sort(), tool_call("sort", **arguments))
+
+
 def line(**arguments: Any) -> str:
-    return line_of(Sort(), tool_call("sort", **arguments))
+    return render_line(Sort(), called(**arguments))
 
 
 @pytest.mark.parametrize(
@@ -56,21 +62,21 @@ def line(**arguments: Any) -> str:
         ({}, "/sort"),
         ({"text": "a b"}, "/sort a b"),
         ({"text": "x", "limit": 3, "deep": True}, "/sort x --limit 3 --deep"),
-        ({"text": "x", "limit": 3.0, "deep": False, "colour": True}, "/sort x --limit 3.0"),
+        ({"text": "x", "limit": 3.0, "deep": False, "colour": True}, "/sort x --limit 3"),
         ({"text": "x", "colour": False, "limit": None}, "/sort x --no-colour"),
-        ({"text": "x", "tag": ["a", "b c"]}, "/sort x --tag a --tag 'b c'"),
+        ({"text": "x", "tag": ["a", "b c"]}, '/sort x --tag a --tag "b c"'),
         ({"text": "x", "tag": "a"}, "/sort x --tag a"),
         ({"text": "x", "from": "in.csv"}, "/sort x --from in.csv"),
         ({"subcommand": "by", "text": "x"}, "/sort by x"),
-        ({"text": "x", "save_to": "my out.txt"}, "/sort x save to 'my out.txt'"),
+        ({"text": "x", "save_to": "my out.txt"}, '/sort x save to "my out.txt"'),
         ({"text": "x", "save_to": ["a.txt", "b.csv"]}, "/sort x save to a.txt -o b.csv"),
-        ({"text": "a\n'b' \"c\"  "}, "/sort a\n'b' \"c\"  "),
+        ({"text": "a\n'b' \"c\""}, "/sort a\n'b' \"c\""),
     ],
 )
-def test_the_line_is_the_one_that_is_typed(arguments: dict[str, Any], expected: str) -> None:
-    assert line(**arguments).replace('"b c"', "'b c'").replace('"my out.txt"', "'my out.txt'") == (
-        expected
-    )
+def test_a_call_is_shown_as_the_line_a_user_would_type(
+    arguments: dict[str, Any], expected: str
+) -> None:
+    assert line(**arguments) == expected
 
 
 @pytest.mark.parametrize(
@@ -88,17 +94,19 @@ def test_the_line_is_the_one_that_is_typed(arguments: dict[str, Any], expected: 
         "/exit",
         "-- x",
         "a\nsave to b.txt",
+        "by x",
+        "blanks at the end  ",
     ],
 )
-def test_text_stays_text(text: str) -> None:
+def test_text_never_becomes_an_option_or_a_target(text: str) -> None:
     for more in ({}, {"limit": 2, "save_to": "z.txt"}):
+        invocation = called(text=text, **more)
         _, rest = grammar.split_command(line(text=text, **more)) or ("", "")
-        read = grammar.parse(Sort(), rest)
-        assert read.text == text
-        assert [str(t) for t in read.targets] == (["z.txt"] if more else [])
-        assert not read.general.force
-        assert not read.general.yes
-        assert not read.help
+        for read in (invocation, grammar.parse(Sort(), rest)):
+            assert (read.text, read.subcommand) == (text, "")
+            assert [str(t) for t in read.targets] == (["z.txt"] if more else [])
+            assert read.general == GeneralOptions()
+            assert not read.help
 
 
 @pytest.mark.parametrize(
@@ -109,19 +117,20 @@ def test_text_stays_text(text: str) -> None:
         ({"how": "sideways"}, "--how: 'sideways' should be"),
         ({"deep": "perhaps"}, "--deep: "),
         ({"force": True}, "there is no option --force"),
-        ({"save_to": 3}, "save_to: 3 is no path"),
-        ({"tag": ["both \" and '"]}, "cannot stand on a line"),
+        ({"save_to": 3}, "save_to: 3 is not a path"),
+        ({"subcommand": "burn"}, "has no subcommand 'burn'. It has by"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        line(text="x", **arguments)
+def test_invalid_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        called(text="x", **arguments)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("arguments", ["{", "[]", "3", '{"text": "' + "x" * 999])
-def test_arguments_that_are_no_object_are_refused_in_few_words(arguments: str) -> None:
-    with pytest.raises(UsageError, match="the arguments are no JSON") as caught:
-        line_of(Sort(), ToolCall("sort", arguments))
+def test_arguments_must_be_a_json_object(arguments: str) -> None:
+    with pytest.raises(UsageError, match="the arguments are not") as caught:
+        invocation_of(Sort(), ToolCall("sort", arguments))
     assert len(str(caught.value)) < 400
 
 
@@ -149,7 +158,7 @@ def test_a_schema_takes_what_the_options_take() -> None:
             jsonschema.validate(wrong, schema)
 
 
-def test_what_does_not_fit_is_told_in_fewer_words(tmp_path: Path) -> None:
+def test_tools_are_shortened_to_fit(tmp_path: Path) -> None:
     skills = callable_skills(tmp_path)
     least = sum(size(tool_of(skill, BARE)) for skill in skills)
     most = sum(size(tool_of(skill, ALL)) for skill in skills)
@@ -160,8 +169,8 @@ def test_what_does_not_fit_is_told_in_fewer_words(tmp_path: Path) -> None:
     assert len(tools_of(skills, least // 2)) < len(tools)
 
 
-def test_how_to_write_a_text_is_told_before_options_are(tmp_path: Path) -> None:
-    """Else a model of 8,192 tokens, whose third is this, cannot know of limitation=unstated."""
+def test_details_take_precedence_over_options(tmp_path: Path) -> None:
+    """A model with 8,192 tokens needs the details to know `limitation=unstated`."""
     skills = callable_skills(tmp_path)
     told = {tool.name: tool for tool in tools_of(skills, 8192)}
     for skill in skills:

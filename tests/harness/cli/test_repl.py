@@ -13,7 +13,7 @@ from prompt_toolkit.output import DummyOutput
 
 from harness.chat.skill import Chat
 from harness.cli.completion import LineCompleter
-from harness.cli.repl import Repl, _ask
+from harness.cli.repl import Repl, _confirm
 from harness.plugins.catalogue import Catalogue, Found
 from harness.testing import FakeModel, fake_app
 
@@ -84,7 +84,7 @@ def test_history_that_cannot_be_kept_costs_one_notice(tmp_path):
     app = fake_app(tmp_path, FakeModel("Hello."))
     app.settings.history.mkdir(parents=True)
     assert said(app, f"hi{ENTER}{CTRL_D}") == "Hello.\n"
-    assert app.screen.err.getvalue().count("history cannot be kept") == 1
+    assert app.screen.err.getvalue().count("history cannot be stored") == 1
 
 
 def test_the_status_line_shows_the_model_in_use(tmp_path):
@@ -99,11 +99,11 @@ def test_ctrl_c_at_a_question_stops_the_work_and_ctrl_d_means_no():
     with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
         keys.send_text(CTRL_C)
         with pytest.raises(KeyboardInterrupt):
-            _ask("Overwrite it?")
+            _confirm("Overwrite it?")
         keys.send_text(CTRL_D)
-        assert _ask("Overwrite it?") is False
+        assert _confirm("Overwrite it?") is False
         keys.send_text("y")
-        assert _ask("Overwrite it?") is True
+        assert _confirm("Overwrite it?") is True
 
 
 @pytest.mark.parametrize(
@@ -156,6 +156,6 @@ def test_completion_tells_what_an_option_does(tmp_path):
     app = fake_app(tmp_path)
     completer = LineCompleter(lambda: app.catalogue)
     [limit] = completer.get_completions(Document("/logs --lim"), CompleteEvent())
-    assert limit.display_meta_text == "N  how many runs to list"
+    assert limit.display_meta_text == "N  number of runs to list"
     [command] = completer.get_completions(Document("/logs"), CompleteEvent())
-    assert command.display_meta_text.startswith("Show the newest runs")
+    assert command.display_meta_text.startswith("List the newest runs")

@@ -15,6 +15,7 @@ from pydantic import model_validator
 from harness import Result, Skill, SkillFailed, SkillOptions
 from harness.cli import main
 from harness.cli.repl import Repl
+from harness.runs import grammar
 from harness.settings import CODE_ROOT
 from harness.testing import fake_app
 
@@ -271,15 +272,15 @@ def register_skills(register):
 @pytest.mark.parametrize(
     ("what", "code", "said"),
     [
-        ("no_luck", 1, "Error: /rogue broke: ValueError: no luck"),
-        ("leave", 1, "Error: /rogue broke: SystemExit: 0"),
-        ("cancelled", 1, "Error: /rogue broke: CancelledError"),
+        ("no_luck", 1, "Error: /rogue failed: ValueError: no luck"),
+        ("leave", 1, "Error: /rogue failed: SystemExit: 0"),
+        ("cancelled", 1, "Error: /rogue failed: CancelledError"),
         ("interrupt", 130, "Interrupted."),
         ("nothing", 1, "Error: /rogue returned NoneType, not a Result"),
-        ("number", 1, "Error: /rogue returned a Result whose text is no text"),
-        ("code", 1, "Error: /rogue returned a Result whose exit_code is no number from 0 to 255"),
-        ("stopped", 1, "Error: /rogue returned a Result whose stopped is no HarnessError"),
-        ("renderers", 1, "Error: /rogue returned a Result whose renderers is no mapping"),
+        ("number", 1, "Error: /rogue failed: ValidationError: text: Input should be"),
+        ("code", 1, "Error: /rogue failed: ValidationError: exit_code: Input should be"),
+        ("stopped", 1, "Error: /rogue failed: ValidationError: stopped: Input should be"),
+        ("renderers", 1, "Error: /rogue failed: ValidationError: renderers: Input should be"),
     ],
 )
 def test_a_skill_that_misbehaves_in_run_fails_alone_in_both_doors(home, what, code, said, capsys):
@@ -305,7 +306,7 @@ def test_a_skill_that_misbehaves_in_run_fails_alone_in_both_doors(home, what, co
         ("prints", "by print\nby __stdout__\nby write\nby a process\n"),
         ("closes", ""),
         ("pool", "\n"),
-        ("threads", "ends without the threads that a plugin has left behind: left-behind\n"),
+        ("threads", "exiting although threads of a plugin are still running: left-behind\n"),
     ],
 )
 def test_stdout_stays_usable_after_a_skill_misuses_it(home, what, said):
@@ -323,7 +324,7 @@ def test_a_thread_that_goes_on_printing_never_reaches_stdout(home):
     done = agent(home, "--json", "/rogue late")
     assert json.loads(done.stdout) == {"text": "done"}
     assert "much later" in done.stderr
-    assert "left behind: chatter" in done.stderr
+    assert "still running: chatter" in done.stderr
 
 
 LOADING = """
@@ -424,22 +425,22 @@ class Raising(Skill):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("/raising -o raises2.txt", "/raising broke: RuntimeError: no luck"),
-        ("/raising -o raises3.txt", "/raising broke: SystemExit: 0"),
-        ("/raising -o number.txt", "/raising broke: AttributeError"),
-        ("/raising --size 2", "the skill's options broke: RuntimeError: no luck"),
-        ("/raising --size 3", "the skill's options broke: SystemExit: 0"),
+        ("/raising -o raises2.txt", "/raising failed: RuntimeError: no luck"),
+        ("/raising -o raises3.txt", "/raising failed: SystemExit: 0"),
+        ("/raising -o number.txt", "/raising failed: AttributeError"),
+        ("/raising --size 2", "the skill's options failed: RuntimeError: no luck"),
+        ("/raising --size 3", "the skill's options failed: SystemExit: 0"),
     ],
 )
 def test_what_is_asked_of_a_skill_before_it_runs_fails_as_the_run_would(home, line, reason):
     app = fake_app(home, None, Raising())
     assert session(app, line, "/raising -o fine.txt", "/raising x") == "x\n"
     assert reason in app.screen.err.getvalue()
-    assert "harness broke" not in app.screen.err.getvalue()
+    assert "internal error" not in app.screen.err.getvalue()
     assert (home / "fine.txt.more").exists()
 
 
 def test_effects_that_break_are_no_leave(home):
     app = fake_app(home, None, Raising())
-    with pytest.raises(SkillFailed, match="/raising broke: SystemExit: 0"):
-        app.dispatch_called("/raising x")
+    with pytest.raises(SkillFailed, match="/raising failed: SystemExit: 0"):
+        app.run_called(grammar.parse(app.catalogue.skills["raising"].skill, "x"), "/raising x")

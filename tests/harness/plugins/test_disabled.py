@@ -108,7 +108,7 @@ def test_a_shipped_skill_can_be_disabled_and_its_name_is_nobodys(tmp_path):
 @pytest.mark.parametrize("name", ["skills", "help", "reload", "exit", "chat", "models", "logs"])
 def test_the_harness_itself_cannot_be_disabled(tmp_path, name):
     app = lenient(tmp_path)
-    with pytest.raises(UsageError, match=f"/{name} belongs to the harness itself"):
+    with pytest.raises(UsageError, match=f"/{name} is part of the harness"):
         app.dispatch(f"/skills disable {name}")
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "disabled.json").write_text(json.dumps([name]))
@@ -123,7 +123,7 @@ def test_the_harness_itself_cannot_be_disabled(tmp_path, name):
         ("/skills disable", "/skills disable needs a name"),
         ("/skills enable", "/skills enable needs a name"),
         ("/skills trust", "/skills trust needs a name"),
-        ("/skills disable Two Words", "no name of a skill"),
+        ("/skills disable Two Words", "not a valid name"),
         ("/skills enable echo", "'echo' is not disabled. Disabled: none."),
         ("/skills nosuch", "no subcommand 'nosuch'"),
     ],
@@ -136,13 +136,11 @@ def test_a_line_that_names_nothing_of_use_is_refused(tmp_path, line, message):
 def test_a_name_that_nothing_has_is_disabled_and_told_of(tmp_path):
     app = lenient(tmp_path)
     app.dispatch("/skills disable anotate")
-    assert "nothing is called anotate, as far as is known. Did you mean annotate?" in (
+    assert "no plugin or skill named anotate is known. Did you mean annotate?" in (
         app.screen.err.getvalue()
     )
     assert disabled(tmp_path) == ["anotate"]
-    assert "anotate (nothing of that name is there) is disabled" in (
-        app.dispatch("/skills").result.text
-    )
+    assert "anotate (not found) is disabled" in (app.dispatch("/skills").result.text)
 
 
 @pytest.mark.parametrize("damage", ["{", "[1, 2]", '{"a": 1}', ""])

@@ -86,7 +86,7 @@ def test_a_framework_that_nobody_brings_is_refused(tmp_path):
     assert_refuses(
         app_with(tmp_path),
         f"/annotate --framework nosuch {ABSTRACT}",
-        "no framework nosuch, and no such file",
+        "no framework or file nosuch",
         "Plugins provide nanda, two-moves.",
     )
 
@@ -94,7 +94,7 @@ def test_a_framework_that_nobody_brings_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["annotate", "corpus", "curate", "evaluate", "finetune"])
 def test_every_skill_takes_the_same_frameworks(tmp_path, name):
     properties = app_with(tmp_path).dispatch(f"/help {name}").result.data["options"]["properties"]
-    assert "that a plugin brings" in properties["framework"]["description"]
+    assert "a framework from a plugin" in properties["framework"]["description"]
 
 
 def test_a_format_of_the_plugin_saves_any_skills_records(tmp_path):
@@ -159,7 +159,7 @@ def test_a_skills_own_suffix_wins_and_a_broken_format_is_named(tmp_path):
     assert app.dispatch("/help ask").result.data["saves"] == [".txt", ".bib"]
     own = assert_saves(app, "/ask x", tmp_path / "x.txt")
     assert own.read_text() == "An answer\n"
-    with pytest.raises(SkillFailed, match=r"format \.txt \(built in\) broke: ValueError: no luck"):
+    with pytest.raises(SkillFailed, match=r"format \.txt \(built in\) failed: ValueError: no luck"):
         app.dispatch(f"/models save to {tmp_path}/m.txt")
     assert not (tmp_path / "m.txt").exists()
     assert_refuses(app, "/skills save to s.txt", "cannot save to the suffix .txt")

@@ -18,7 +18,7 @@ from harness.cli import main, repl
 from harness.cli.app import App
 from harness.cli.repl import Repl
 from harness.errors import NotTrusted, UnknownSkill
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app, fake_settings
 
@@ -74,20 +74,20 @@ def test_both_doors_want_trust(tmp_path, monkeypatch, capsys):
         keys.send_text("/theirs x\r/theirs x\r/theirs x\r\x04")
         Repl(app, keys, DummyOutput()).run()
     assert app.screen.out.getvalue() == "changed: x\n" * 2
-    assert "not trusted as it is now" in app.screen.err.getvalue()
+    assert "not trusted in its current state" in app.screen.err.getvalue()
 
 
 def test_the_session_asks_on_the_terminal(capsys):
     for typed, answer in (("y", True), ("n", False), ("\x04", False)):
         with create_pipe_input() as keys, create_app_session(keys, DummyOutput()):
             keys.send_text(typed)
-            assert repl._ask("Run its code?") is answer
+            assert repl._confirm("Run its code?") is answer
 
 
 def test_skills_trust_by_name(tmp_path):
     plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     app = lenient(tmp_path)
-    with pytest.raises(UsageError, match="Waiting: theirs"):
+    with pytest.raises(UsageError, match="Untrusted: theirs"):
         app.dispatch("/skills trust other")
     with pytest.raises(UnknownSkill, match=r"/theirs is not trusted. Read it, then `/"):
         app.dispatch("/help theirs")
@@ -193,7 +193,7 @@ def test_a_prompt_skill_beside_the_shipped_ones_is_found(tmp_path):
     settings = dataclasses.replace(
         fake_settings(tmp_path), shipped_skills=shipped, project_dir=tmp_path / "checkout"
     )
-    app = App(settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
+    app = App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     assert "hello" in app.catalogue.skills
 
 
@@ -283,7 +283,7 @@ def test_what_cannot_be_read_is_named_once(tmp_path, monkeypatch):
 
 def test_a_plugin_that_brings_another_name_than_its_folder_says(tmp_path):
     plugin(tmp_path / "skills", "theirs", GOOD.format(name="other"))
-    with pytest.raises(UsageError, match="brings no skill /theirs"):
+    with pytest.raises(UsageError, match="has no skill /theirs"):
         lenient(tmp_path).dispatch("/theirs --trust x")
 
 

@@ -11,7 +11,7 @@ from prompt_toolkit.output import DummyOutput
 from harness.cli.app import App
 from harness.cli.repl import Repl
 from harness.errors import Interrupted, UsageError
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app, fake_settings
 
@@ -134,7 +134,7 @@ def test_the_programs_own_modules_stay(tmp_path):
     settings = dataclasses.replace(
         fake_settings(tmp_path), project_dir=fake_settings(tmp_path).shipped_skills.parent
     )
-    app = App(settings, Door("test"), Screen())
+    app = App(settings, Frontend("test"), Screen())
     before = {n: m for n, m in sys.modules.items() if n.partition(".")[0] in ("harness", "skills")}
     app.dispatch("/reload")
     assert {n: sys.modules.get(n) for n in before} == before
@@ -144,7 +144,7 @@ def test_an_edited_projects_plugin_is_asked_about_again(tmp_path):
     folder = tmp_path / "skills" / "say"
     write_skill(folder)
     asked = []
-    door = Door("repl", confirm=lambda question: asked.append(question) or True)
+    door = Frontend("repl", confirm=lambda question: asked.append(question) or True)
     with session(fake_app(tmp_path, FakeModel(), door=door)) as typed:
         assert typed("/say") == "before\n"
         (folder / "words.py").write_text(word_file("after!"))
@@ -163,7 +163,7 @@ def test_what_stands_beside_the_shipped_skills_is_the_users(tmp_path):
     settings = dataclasses.replace(
         fake_settings(tmp_path), shipped_skills=shipped, project_dir=tmp_path / "checkout"
     )
-    app = App(settings, Door("test"), Screen())
+    app = App(settings, Frontend("test"), Screen())
     assert set(app.catalogue.untrusted) == {"say"}
     app.dispatch("/skills trust say")
     assert app.dispatch("/say").result.text == "before"
@@ -181,7 +181,7 @@ def test_trust_after_an_edit_needs_no_reload(tmp_path):
     (folder / "words.py").write_text(word_file("after!"))
     app.dispatch("/skills trust say")
     assert app.dispatch("/say").result.text == "after!"
-    with pytest.raises(UsageError, match="no plugin 'say' waits for trust"):
+    with pytest.raises(UsageError, match="there is no untrusted plugin 'say'"):
         app.dispatch("/skills trust say")
 
 

@@ -19,7 +19,7 @@ from harness import (
 )
 from harness.errors import InternalError, RegistryError, UnknownSkill
 from harness.runs.render import print_error, show
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.testing import FAKE_REGISTRY, FakeBackend, FakeModel, fake_app
 
 
@@ -50,8 +50,8 @@ class Ask(Skill):
         return Result(text, {"resolved": resolution.resolved, "reason": resolution.reason})
 
 
-def piped(data: bytes) -> Door:
-    return Door("test", stdin=io.BytesIO(data))
+def piped(data: bytes) -> Frontend:
+    return Frontend("test", stdin=io.BytesIO(data))
 
 
 def test_an_unknown_skill_is_refused_with_near_names(tmp_path):
@@ -127,7 +127,7 @@ def test_stdin_is_read_to_its_end_for_a_hyphen_or_missing_text(tmp_path, line):
 def test_stdin_is_left_alone_where_there_is_text(tmp_path):
     """`while read line; do agent.py "/echo x"; done` must not lose its input."""
     stdin = io.BytesIO(b"the next line")
-    app = fake_app(tmp_path, FakeModel("hi"), Echo(), door=Door("test", stdin=stdin))
+    app = fake_app(tmp_path, FakeModel("hi"), Echo(), door=Frontend("test", stdin=stdin))
     for line in ("/echo x", "/skills", "/chat --new", "hello"):
         app.dispatch(line)
     assert stdin.tell() == 0
@@ -139,10 +139,10 @@ def test_stdin_is_left_alone_where_there_is_text(tmp_path):
         (piped(b""), "/echo -", InputError, "stdin is empty"),
         (piped(b" \n"), "/echo", InputError, "stdin is empty"),
         (piped(b"ok \xff"), "/echo -", InputError, r"not UTF-8 text \(byte 3\)"),
-        (Door("test"), "/echo -", InputError, "no stdin"),
-        (Door("test"), "/echo", UsageError, "/echo needs TEXT"),
-        (Door("test"), "/models x", UsageError, "takes no text"),
-        (Door("test"), "/echo --model nosuch x", UsageError, "no model 'nosuch'"),
+        (Frontend("test"), "/echo -", InputError, "stdin is not available"),
+        (Frontend("test"), "/echo", UsageError, "/echo needs TEXT"),
+        (Frontend("test"), "/models x", UsageError, "takes no text"),
+        (Frontend("test"), "/echo --model nosuch x", UsageError, "no model 'nosuch'"),
     ],
 )
 def test_missing_or_unusable_text_is_refused(tmp_path, door, line, error, message):
@@ -306,7 +306,7 @@ def test_help_is_made_from_the_skills_options(tmp_path):
     assert "/echo" in app.dispatch("/help").result.text
     shown = app.dispatch("/help logs").result
     assert "--limit N" in shown.text
-    assert "how many runs to list (default: 20)" in shown.text
+    assert "number of runs to list (default: 20)" in shown.text
     assert shown.data["options"]["properties"]["limit"]["default"] == 20
     assert app.dispatch("/logs --help").result.text == shown.text
     with pytest.raises(UnknownSkill):
@@ -319,13 +319,13 @@ def test_exit_leaves(tmp_path):
 
 def test_a_fault_of_the_harness_says_so_and_shows_where(tmp_path, monkeypatch):
     app = fake_app(tmp_path, FakeModel("hi"))
-    monkeypatch.setattr(app, "_skill", lambda *_: 1 / 0)
+    monkeypatch.setattr(app, "_skill", lambda *_, **__: 1 / 0)
     with pytest.raises(InternalError) as caught:
         app.dispatch("/help")
     print_error(caught.value, app.screen)
     said = app.screen.err.getvalue()
     assert "Traceback" in said
-    assert said.splitlines()[-1].startswith("Error: the harness broke: ZeroDivisionError")
+    assert said.splitlines()[-1].startswith("Error: internal error: ZeroDivisionError")
 
 
 def test_an_error_says_where_and_what_to_do(tmp_path):

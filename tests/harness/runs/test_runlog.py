@@ -11,7 +11,7 @@ import pytest
 from harness import Call, GenerationFailed, HarnessError, Interrupted, InvalidReply, Result, Skill
 from harness.models.pool import Usage
 from harness.runs.run_log import MIGRATIONS, RunLog, m001_runs
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.support.sqlite_migrations import migrate
 from harness.testing import FakeModel, fake_app
 
@@ -171,7 +171,7 @@ def test_a_migration_that_fails_leaves_nothing(tmp_path):
 
 
 def test_logs_lists_and_tells_all_about_one(tmp_path):
-    app = fake_app(tmp_path, FakeModel("hi"), door=Door("test"))
+    app = fake_app(tmp_path, FakeModel("hi"), door=Frontend("test"))
     assert app.dispatch("/logs").result.text == "No runs yet."
     app.dispatch("hello there")
     app.dispatch("good-bye")
@@ -184,7 +184,7 @@ def test_logs_lists_and_tells_all_about_one(tmp_path):
     with pytest.raises(HarnessError, match="no run 99") as caught:
         app.dispatch("/logs 99")
     assert caught.value.exit_code == 1
-    with pytest.raises(HarnessError, match="'x' is no run's number"):
+    with pytest.raises(HarnessError, match="'x' is not the number of a run"):
         app.dispatch("/logs x")
 
 

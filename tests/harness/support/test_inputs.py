@@ -5,7 +5,7 @@ import io
 import pytest
 
 from harness import Call, InputError, Result, Skill
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.testing import FakeModel, fake_app, run_skill
 
 LONG = "word " * 40 + "and the end stands in notes.md"
@@ -46,7 +46,7 @@ def test_a_text_or_the_file_that_it_names(text, read):
 
 
 def test_what_comes_from_stdin_is_never_a_path(folder):
-    door = Door("test", stdin=io.BytesIO(b"a.txt"))
+    door = Frontend("test", stdin=io.BytesIO(b"a.txt"))
     assert fake_app(folder, None, Read(), door=door).dispatch("/read -").result.text == "a.txt"
 
 

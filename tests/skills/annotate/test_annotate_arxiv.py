@@ -42,14 +42,14 @@ from skills.nanda.paper import Paper
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ArxivServer]:
-    """A server, and an environment whose cache is a folder of this test's own."""
+    """A server, and an environment with a cache in a temporary folder."""
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     with arxiv_server.running() as arxiv:
         yield arxiv
 
 
 def api_of(server: ArxivServer, **options: Any) -> ArxivApi:
-    """Access to `server` without pauses, cached in a folder of the test's own."""
+    """Return access to `server` without pauses."""
     folder = Path(os.environ["HARNESS_CACHE"]) / "arxiv"
     return ArxivApi(
         folder, url=server.url, **{"timeout": 5, "delay": 0, "wait": [].append, **options}
@@ -277,11 +277,18 @@ def test_a_process_waits_for_another(server: ArxivServer, monkeypatch: pytest.Mo
     assert len(server.asked) == 1
 
 
-def test_a_cache_that_cannot_be_written_is_an_error(server: ArxivServer, tmp_path: Path) -> None:
+def test_an_unusable_cache_is_an_error(server: ArxivServer, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
-    with pytest.raises(OutputError, match="the cache cannot be written") as caught:
+    with pytest.raises(OutputError, match="the cache of arXiv pages cannot be used") as caught:
         fetch(server, "2405.12345")
     assert "HARNESS_CACHE" in str(caught.value.hint)
+
+
+def test_a_damaged_cache_is_an_error(server: ArxivServer, tmp_path: Path) -> None:
+    fetch(server, "2405.12345")
+    (tmp_path / "cache" / "arxiv" / "pages.sqlite").write_bytes(b"not a database" * 99)
+    with pytest.raises(OutputError, match="the cache of arXiv pages cannot be used"):
+        fetch(server, "2405.12345")
 
 
 def test_a_page_is_cached_for_a_day(server: ArxivServer, monkeypatch: pytest.MonkeyPatch) -> None:

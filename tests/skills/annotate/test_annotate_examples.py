@@ -1,4 +1,4 @@
-"""Examples that a model's entry of the registry shows it before the paper."""
+"""Few-shot examples from the table that a registry entry names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ABSTRACT = "We sort parcels by hand."
 
 
 def app_with(folder: Path, model: FakeModel, examples: str, form: str = "json") -> App:
-    """An application whose producer has examples."""
+    """Return an application whose producer has examples."""
     (folder / "config").mkdir(parents=True, exist_ok=True)
     app = fake_app(folder, model)
     entry = f"  producer:\n    form: {form}\n    examples: {examples}\n"
@@ -97,6 +97,6 @@ def test_unusable_examples_in_the_registry_are_refused(tmp_path: Path) -> None:
     app = app_with(tmp_path, model, "none.csv")
     with pytest.raises(InputError, match=r"none\.csv"):
         app.dispatch(line(tmp_path))
-    with pytest.raises(RegistryError, match="a tuned model has seen its own"):
+    with pytest.raises(RegistryError, match="only for the form json"):
         app_with(tmp_path / "other", model, "none.csv", form="tagged")
     assert model.requests == []

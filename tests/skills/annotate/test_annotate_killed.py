@@ -52,7 +52,7 @@ class Slow(FakeModel):
 
 
 class Workspace:
-    """A folder with a table, and the command in it."""
+    """A folder with a table, and processes that annotate it."""
 
     def __init__(self, folder: Path, server: ProtocolServer, model: Slow) -> None:
         self.folder = folder

@@ -1,7 +1,6 @@
-"""/annotate with the real embedded model: complete answers, whatever the abstract tries.
+"""/annotate with the embedded model: answers are complete, whatever the abstract contains.
 
-What an untuned model of 135 million parameters writes into the moves is of no use to anybody; that
-it writes all of them, and nothing else, is what is tested here.
+The moves of an untuned model with 135 million parameters are useless; only their form is tested.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ Claim: Arr.
 
 
 class Recording:
-    """The embedded model, with what it was sent kept."""
+    """The embedded model, which records its requests."""
 
     takes_grammar = True
 

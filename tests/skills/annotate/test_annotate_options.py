@@ -1,4 +1,4 @@
-"""The options of /annotate: none does nothing in silence, and dates are ISO 8601."""
+"""The options of /annotate: each is used or refused, and dates are ISO 8601."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arxiv: ArxivServe
 
 
 def fit(case: str) -> list[tuple[str, bool]]:
-    """Each option that is not for everything, and whether it is for `case`."""
+    """Return the options that do not apply to every input, and whether they apply to `case`."""
     return [
         (option, case in cases.split(", "))
         for cases, some in BY_CASE.items()

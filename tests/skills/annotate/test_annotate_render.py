@@ -1,4 +1,4 @@
-"""What an annotation looks like as a file."""
+"""Annotations as files: JSON and a Markdown page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/annotate from a call to its result, with models that say what they are told."""
+"""/annotate from a call to its result, with fake models."""
 
 from __future__ import annotations
 
@@ -281,7 +281,7 @@ def test_an_abstract_cannot_reach_beyond_its_prompt() -> None:
 
 
 def trigger(line: str) -> str | None:
-    """What a line would be annotated as, found as the application does."""
+    """Return the text that a line activates the skill with, or None."""
     for pattern in Annotate.triggers:
         if match := re.match(pattern, line.strip(), re.IGNORECASE | re.DOTALL):
             return match.group("text")

@@ -1,4 +1,4 @@
-"""The page of a topic, as Markdown and as what a renderer makes of it."""
+"""The survey of a topic, as Markdown and rendered."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def survey(
 
 
 def section(page: str, heading: str) -> str:
-    """What stands under a heading, up to the next one of its level or above."""
+    """Return the text below a heading, up to the next one of its level or above."""
     level = heading.split()[0]
     found = re.search(
         rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", page, re.M | re.S

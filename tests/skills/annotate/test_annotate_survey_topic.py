@@ -1,4 +1,4 @@
-"""/annotate with a topic, from the line to the survey: the corpus first, then arXiv."""
+"""/annotate TOPIC: papers from the corpus and arXiv, their annotations, and the survey."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def arxiv(monkeypatch: pytest.MonkeyPatch) -> Iterator[ArxivServer]:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A corpus that holds three annotated papers on sorting."""
+    """A corpus with three annotated papers on sorting."""
     monkeypatch.chdir(tmp_path)
     workspace = Workspace(tmp_path)
     workspace.rows(1, 2, 3)

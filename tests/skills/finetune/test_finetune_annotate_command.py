@@ -1,4 +1,4 @@
-"""The lesson's command: its words as a line of the harness, and the line it stands for."""
+"""The lesson's training script: its arguments as an invocation of /finetune."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.settings import CODE_ROOT
-from skills.finetune.finetune_annotate import as_line, main
+from skills.finetune.finetune_annotate import invocation, main
 from skills.finetune.run.run_dir import RunDir
 
 SCRIPT = CODE_ROOT / "skills" / "finetune" / "finetune_annotate.py"
@@ -30,61 +30,63 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("words", "line"),
+    ("words", "text", "options"),
     [
-        ("", "/finetune"),
-        ("rows.jsonl", '/finetune "rows.jsonl"'),
-        ("--resume", "/finetune --resume"),
-        ("rows.jsonl --resume", '/finetune --resume "rows.jsonl"'),
-        ("rows.jsonl --resume -o x.json", '/finetune --resume -o "x.json" "rows.jsonl"'),
-        ("--resume rows.jsonl", '/finetune --resume "rows.jsonl"'),
-        ("--resume ft", '/finetune --resume "ft"'),
-        (
-            "--resume finetune_output/checkpoint-300",
-            '/finetune --checkpoint "finetune_output/checkpoint-300"',
-        ),
-        ("--resume=ft/checkpoint-3", '/finetune --checkpoint "ft/checkpoint-3"'),
+        ("", "", {}),
+        ("rows.jsonl", "rows.jsonl", {}),
+        ("--resume", "", {"resume": True}),
+        ("rows.jsonl --resume", "rows.jsonl", {"resume": True}),
+        ("--resume rows.jsonl", "rows.jsonl", {"resume": True}),
+        ("--resume ft", "ft", {"resume": True}),
+        ("--resume finetune_output/c-3", "", {"checkpoint": Path("finetune_output/c-3")}),
+        ("--resume=ft/checkpoint-3", "", {"checkpoint": Path("ft/checkpoint-3")}),
         (
             "--resume --out ft --max-steps=4 rows.jsonl",
-            '/finetune --resume --out "ft" --max-steps "4" "rows.jsonl"',
+            "rows.jsonl",
+            {"resume": True, "out": Path("ft"), "max_steps": 4},
         ),
-        (
-            "--json --set training.warmup=0.1 rows.jsonl --force",
-            '/finetune --json --set "training.warmup=0.1" --force "rows.jsonl"',
-        ),
-        ("rows.jsonl -o x.jsonl", '/finetune -o "x.jsonl" "rows.jsonl"'),
-        ("--help", "/help finetune"),
+        ("--set training.warmup=0.1 rows.jsonl", "rows.jsonl", {"set": ("training.warmup=0.1",)}),
     ],
 )
-def test_words_become_a_line(words: str, line: str) -> None:
-    assert as_line(words.split()) == line
+def test_arguments_become_an_invocation(words: str, text: str, options: dict[str, object]) -> None:
+    parsed = invocation(words.split())
+    assert (parsed.name, parsed.subcommand, parsed.text) == ("finetune", "", text)
+    assert parsed.options.model_dump(exclude_unset=True) == options
 
 
-def test_blanks_and_quotes_of_a_path_pass() -> None:
-    line = as_line(["my rows.jsonl", "--out", 'the "best" run'])
-    assert line == """/finetune --out 'the "best" run' "my rows.jsonl\""""
+def test_general_options_targets_and_help_are_parsed() -> None:
+    parsed = invocation(["rows.jsonl", "--resume", "--json", "--force", "-o", "x.json"])
+    assert (parsed.general.as_json, parsed.general.force) == (True, True)
+    assert parsed.targets == (Path("x.json"),)
+    assert invocation(["--help"]).help
+
+
+def test_blanks_and_quotes_in_paths_are_kept() -> None:
+    parsed = invocation(["my rows.jsonl", "--out", 'the "best" run'])
+    assert parsed.text == "my rows.jsonl"
+    assert parsed.options.model_dump()["out"] == Path('the "best" run')
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("a.jsonl b.jsonl", "there are 2 training sets: a.jsonl, b.jsonl"),
+        ("a.jsonl b.jsonl", "expected one TRAIN.jsonl, got 2: a.jsonl, b.jsonl"),
         ("rows.jsonl --epochs", "--epochs needs a value"),
-        ("--out new", "no training set is named, no run was begun in new, and here is no train"),
-        ("--resume new/checkpoint-3", "no run was begun in new"),
+        ("--out new", "no training set is given, new has no run, and there is no train.jsonl"),
+        ("--resume new/checkpoint-3", "new has no run"),
     ],
 )
 def test_words_that_are_refused(words: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        as_line(words.split())
+        invocation(words.split())
     assert said in str(caught.value)
 
 
 def test_train_jsonl_is_taken_where_no_run_was_begun(capsys: pytest.CaptureFixture[str]) -> None:
     Path("train.jsonl").touch()
-    assert as_line(["--out", "new"]) == '/finetune --out "new" "train.jsonl"'
-    assert "train.jsonl is taken" in capsys.readouterr().err
-    assert as_line(["--out", "ft"]) == '/finetune --out "ft"', "the run there has its own"
+    assert invocation(["--out", "new"]).text == "train.jsonl"
+    assert "using train.jsonl" in capsys.readouterr().err
+    assert invocation(["--out", "ft"]).text == "", "the run there has its own"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_train_jsonl_is_taken_where_no_run_was_begun(capsys: pytest.CaptureFixtu
     [
         (["none.jsonl"], "none.jsonl: there is no such file"),
         (["--golden", "gold.csv"], "has no option --golden"),
-        (["plan"], "has no subcommand '\"plan\"'"),
+        (["plan"], "has no subcommand 'plan'"),
         (["rows.jsonl", "--preset", "none"], "there is no preset 'none'"),
     ],
 )
@@ -126,7 +128,7 @@ def test_a_python_without_the_dependencies_hands_over(here: Path) -> None:
     checkout = here / "checkout"
     checkout.mkdir()
     (checkout / "agent.py").write_text((CODE_ROOT / "agent.py").read_text())
-    for name in ("harness", "models"):
+    for name in ("harness", "models", "pyproject.toml"):
         (checkout / name).symlink_to(CODE_ROOT / name)
     script = checkout / "skills" / "finetune" / "finetune_annotate.py"
     script.parent.mkdir(parents=True)

@@ -22,7 +22,7 @@ from harness.models.backends.base import Message
 from harness.models.pool import ModelPool, Models
 from harness.models.weights import FileStore
 from harness.runs.run_log import Run
-from harness.runs.runner import Door
+from harness.runs.runner import Frontend
 from harness.settings import CODE_ROOT, Settings, registry_folder
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
@@ -482,7 +482,7 @@ def test_the_next_annotate_asks_the_registered_model(
     bench.trained(model_files.ensure("smollm2-135m-instruct"))
     cache = settings.from_environment().cache_dir
     bench.settings = replace(bench.settings, cache_dir=cache)
-    app = App(bench.settings, Door("test"), Screen(io.StringIO(), io.StringIO()))
+    app = App(bench.settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     try:
         assert _shown(app)["trained_on"] == {}
         bench.register()

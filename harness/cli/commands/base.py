@@ -1,0 +1,20 @@
+"""Base class of the framework's own commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.api.skill import Skill
+
+if TYPE_CHECKING:
+    from harness.cli.app import App
+
+
+class AppCommand(Skill):
+    """A command that shows or changes the application. It is not logged."""
+
+    logged = False
+    tool = False
+
+    def __init__(self, app: App) -> None:
+        self._app = app

@@ -1,0 +1,60 @@
+"""A parsed use of a command, and the line that a user would type for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.api import options as opts
+from harness.api.options import GeneralOptions
+from harness.api.skill import Skill, SkillOptions
+
+_LIKE_OPTIONS = re.compile(r"\A\s|(?:\A|\s)(?:-|save\s+to\s)|\s\Z", re.IGNORECASE)
+_BARE = re.compile(r"(?!--)[^\s\"'][^\s]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One use of a command: its text, options, general options and targets."""
+
+    name: str
+    subcommand: str
+    text: str
+    options: SkillOptions
+    general: GeneralOptions
+    targets: tuple[Path, ...] = ()
+    help: bool = False
+
+
+def render_line(skill: Skill, invocation: Invocation) -> str:
+    """Return the line that a user would type for an invocation, for display and the run log."""
+    text = invocation.text
+    words = [*_rendered_options(skill, invocation.options)]
+    targets = [_quoted(str(target)) for target in invocation.targets]
+    head = [f"/{skill.name}", invocation.subcommand]
+    first = text.split(maxsplit=1)[:1]
+    if _LIKE_OPTIONS.search(text) or (first and first[0] in skill.subcommands):
+        parts = [*head, *words, *(f"-o {target}" for target in targets), f"-- {text}"]
+    else:
+        saves = [f"{'-o' if i else 'save to'} {target}" for i, target in enumerate(targets)]
+        parts = [*head, text, *words, *saves]
+    return " ".join(filter(None, parts))
+
+
+def _rendered_options(skill: Skill, options: SkillOptions) -> Iterator[str]:
+    given = options.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    for flag in opts.flags(skill.Options).values():
+        value = given.get(flag.key)
+        if flag.sets is not None and value == flag.sets:
+            yield flag.name
+        elif flag.sets is None and value is not None:
+            for one in value if isinstance(value, list) else [value]:
+                yield f"{flag.name} {_quoted(str(one))}"
+
+
+def _quoted(value: str) -> str:
+    if _BARE.fullmatch(value):
+        return value
+    return f"'{value}'" if '"' in value else f'"{value}"'
