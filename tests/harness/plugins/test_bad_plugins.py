@@ -283,7 +283,7 @@ def register_skills(register):
         (
             "renderers",
             1,
-            "Error: /rogue failed: ValidationError: Result, renderers: Input should be",
+            "Error: /rogue failed: ValidationError: Result, renderers: ",
         ),
     ],
 )
