@@ -165,28 +165,14 @@ def _put(temporary: Path, real: Path, may_replace: Callable[[str], bool] | None)
         if may_replace is not None and not may_replace(digest(real)):
             raise FileExistsError
         temporary.chmod(stat.S_IMODE(real.stat().st_mode))
-    elif may_replace is not None:
-        try:
-            real.hardlink_to(temporary)  # unlike a rename, it never replaces a file
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without links
-            real.open("xb").close()
-        else:
-            temporary.unlink()
-            return
     temporary.replace(real)
 
 
 def _sync_folder(folder: Path) -> None:
     """Make the rename durable, on systems that can open folders."""
-    try:
+    with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:  # refused by some network file systems
-        return
-    finally:
-        os.close(handle)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

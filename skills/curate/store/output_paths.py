@@ -38,7 +38,7 @@ def check(call: Call, table: Path | None, corpus: Path) -> None:
     Raises:
         UsageError: naming the file.
     """
-    from skills.finetune.data.command import refuse_inputs
+    from skills.finetune.dataset_command import refuse_inputs
 
     targets = {target.resolve() for target in call.targets}
     built = dataset(call.options.build).values()
