@@ -179,7 +179,7 @@ class Finetune(Skill):
                 hint="--out names it.",
             )
         if case == "dataset":
-            from skills.finetune.data.command import make_dataset
+            from skills.finetune.dataset_command import make_dataset
 
             return make_dataset(call)
         if case == "unregister":
