@@ -31,7 +31,8 @@ def isolated(who: str, screen: Screen, run: Run) -> Iterator[None]:
     except BaseException as exc:  # plugin code may raise anything
         reason = str(exc)
         if isinstance(exc, ValidationError):
-            reason = "; ".join(f"{error['loc'][0]}: {error['msg']}" for error in exc.errors())
+            parts = [f"{error['loc'][0]}: {error['msg']}" for error in exc.errors()]
+            reason = f"{exc.title}, {'; '.join(parts)}"
         raise SkillFailed(
             f"{who} failed: {type(exc).__name__}: {reason}",
             hint=f"`/logs {run.id}` has the traceback." if run.id else None,

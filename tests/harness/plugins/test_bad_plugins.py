@@ -277,10 +277,14 @@ def register_skills(register):
         ("cancelled", 1, "Error: /rogue failed: CancelledError"),
         ("interrupt", 130, "Interrupted."),
         ("nothing", 1, "Error: /rogue returned NoneType, not a Result"),
-        ("number", 1, "Error: /rogue failed: ValidationError: text: Input should be"),
-        ("code", 1, "Error: /rogue failed: ValidationError: exit_code: Input should be"),
-        ("stopped", 1, "Error: /rogue failed: ValidationError: stopped: Input should be"),
-        ("renderers", 1, "Error: /rogue failed: ValidationError: renderers: Input should be"),
+        ("number", 1, "Error: /rogue failed: ValidationError: Result, 0: Input should be"),
+        ("code", 1, "Error: /rogue failed: ValidationError: Result, exit_code: Input should be"),
+        ("stopped", 1, "Error: /rogue failed: ValidationError: Result, stopped: Input should be"),
+        (
+            "renderers",
+            1,
+            "Error: /rogue failed: ValidationError: Result, renderers: ",
+        ),
     ],
 )
 def test_a_skill_that_misbehaves_in_run_fails_alone_in_both_doors(home, what, code, said, capsys):
