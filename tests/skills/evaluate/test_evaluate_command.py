@@ -207,7 +207,7 @@ def test_an_interrupted_run_can_be_resumed(space: Workspace) -> None:
         return json.dumps(gold(3))
 
     space.model.faults[3] = interrupt
-    with pytest.raises(Interrupted, match="the same line goes on from there"):
+    with pytest.raises(Interrupted, match="the same line continues the job"):
         space.evaluate()
     del space.model.faults[3]
     done = set(space.model.asked)
