@@ -92,7 +92,7 @@ class App:
 
     @property
     def catalogue(self) -> Catalogue:
-        return self._discovery.catalogue
+        return self.discovery.catalogue
 
     @property
     def registry(self) -> Registry:
@@ -124,7 +124,7 @@ class App:
             RegistryError: the application is unchanged.
         """
         found = self._read_registry()
-        self._discovery.forget()
+        self.discovery.forget()
         self.close()
         self._registry, self._pool = found, None
         self._discover()
@@ -134,7 +134,7 @@ class App:
         builtins = {"backends": shipped_backends, **self._plugins}
         discovery = Discovery(self.settings, files, self._commands, builtins)
         discovery.run(bare=self._bare)
-        self._discovery = discovery
+        self.discovery = discovery
         for failure in self.catalogue.failures:
             self.screen.notice(
                 f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
@@ -230,28 +230,6 @@ class App:
             line,
         ).run_skill()
 
-    def trust(self, name: str) -> None:
-        """Trust the project's plugin `name` in its current state, and load it.
-
-        Raises:
-            UsageError: it cannot be loaded.
-        """
-        self._discovery.trust(name)
-
-    def disable(self, name: str) -> None:
-        """Disable all plugins and skills of this name, and reload. Raises OutputError."""
-        self._discovery.disabled.add(name)
-        self.reload()
-
-    def enable(self, name: str) -> None:
-        """Undo `disable`. Raises OutputError."""
-        self._discovery.disabled.remove(name)
-        self.reload()
-
-    def names(self) -> frozenset[str]:
-        """Return the names of plugins and skills that are known without importing any."""
-        return self._discovery.names()
-
     def close(self) -> None:
         """Free the loaded models."""
         if self._pool is not None:
@@ -271,7 +249,7 @@ class App:
                 where=str(folder),
                 hint=f"Read it, then add --trust once, right after /{name}.",
             )
-        self.trust(name)
+        self.discovery.trust(name)
         if name not in self.catalogue.skills:
             raise UsageError(f"the plugin {name} has no skill /{name}", hint="`/skills`")
         return self.catalogue.skills[name].skill

@@ -21,7 +21,7 @@ from skills.corpus.content_key import IMPORT, key_of, verify
 from skills.corpus.db import papers, store
 from skills.corpus.db.connection import transaction
 from skills.corpus.records import Annotated
-from skills.corpus.tables.annotated_reader import complete_rows
+from skills.corpus.tables.abstract_lookup import complete_rows
 from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
 from skills.nanda.framework import Framework, sha256_of
 

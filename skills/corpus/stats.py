@@ -1,7 +1,7 @@
 """Count a corpus: stated moves by category and year, support by the abstracts, failures.
 
-`of_corpus` queries the database, `of_items` counts given annotations; both return the same `Stats`
-for the same annotations.
+`of_corpus` queries the database, `Tally` counts given annotations; both return the same `Stats` for
+the same annotations.
 """
 
 from __future__ import annotations
@@ -95,11 +95,66 @@ class Stats:
         }
 
 
+_Facets = tuple[str, int | None, frozenset[str]]
+"""First category, year, and stated moves."""
+_SUMS = ("supports", "support", "numbers", "names")
+"""The sums of the checks of a move over the annotations that state it; "supports" counts them."""
+
+
+class Tally:
+    """Counts annotations for their statistics."""
+
+    def __init__(self, framework: Framework) -> None:
+        self.framework = framework
+        self.facets: Counter[_Facets] = Counter()
+        self.models: Counter[str] = Counter()
+        self.sums: Counter[tuple[str, str]] = Counter()
+
+    def add(self, item: Annotated) -> None:
+        names, checks = self.framework.names, item.record["checks"]
+        stated = self.framework.stated({name: item.record[name] for name in names})
+        self.facets[first_category(item.paper), item.paper.year, frozenset(stated)] += 1
+        self.models[item.record["provenance"]["resolved"]] += 1
+        for move in stated:
+            support = checks["support"].get(move)
+            self.sums[move, "supports"] += support is not None
+            self.sums[move, "support"] += support or 0
+            self.sums[move, "numbers"] += bool(checks["unsupported_numbers"].get(move))
+            self.sums[move, "names"] += bool(checks["unsupported_names"].get(move))
+
+    def stats(self, failures: Iterable[Failure], papers: int | None = None) -> Stats:
+        """Return the statistics.
+
+        Args:
+            failures: those of papers without an annotation.
+            papers: the number of papers, unless each has an annotation or a failure.
+        """
+        failed = Counter(failure.error_type for failure in failures)
+        counted = ((stated, count) for (_, _, stated), count in self.facets.items())
+        everything = _group("", counted, self.framework)
+        moves = []
+        for name, stated in everything.stated.items():
+            supports, support, numbers, names = (self.sums[name, what] for what in _SUMS)
+            mean = support / supports if supports else None
+            shares = Share(numbers, stated.count), Share(names, stated.count)
+            moves.append(MoveStats(name, stated, mean, *shares))
+        return Stats(
+            framework=self.framework.name,
+            papers=everything.papers + failed.total() if papers is None else papers,
+            annotations=everything.papers,
+            models=dict(self.models.most_common()),
+            moves=tuple(moves),
+            categories=_by_category(self.facets, self.framework),
+            years=_by_year(self.facets, self.framework),
+            failures=dict(failed.most_common()),
+        )
+
+
 def of_corpus(db: Database, framework: Framework) -> Stats:
     """Return the statistics of the whole corpus."""
     from skills.corpus.db.reads import failures
 
-    facets: Counter[_Facets] = Counter()
+    tally = Tally(framework)
     # Both tables are read by covering indexes, since their rows are long.
     for category, year, stated, count in db.conn.execute(
         "SELECT category, year, stated, count(*)"
@@ -107,112 +162,22 @@ def of_corpus(db: Database, framework: Framework) -> Stats:
         " WHERE framework = ? AND current = 1 GROUP BY 1, 2, 3",
         [framework.name],
     ):
-        facets[category, year, frozenset(stated.split())] += count
-    sums: _Sums = Counter()
-    for move, *values in db.conn.execute(
+        tally.facets[category, year, frozenset(stated.split())] += count
+    for move, *sums in db.conn.execute(
         "SELECT move, count(support), total(support), sum(unsupported_numbers > 0),"
         " sum(unsupported_names > 0) FROM moves"
         " WHERE framework = ? AND current = 1 AND stated = 1 GROUP BY move",
         [framework.name],
     ):
-        sums.update({(move, what): value for what, value in zip(_SUMS, values, strict=True)})
-    models = db.conn.execute(
+        tally.sums.update({(move, what): value for what, value in zip(_SUMS, sums, strict=True)})
+    for model, count in db.conn.execute(
         "SELECT model, count(*) FROM annotations WHERE framework = ? AND current = 1"
         " GROUP BY model",
         [framework.name],
-    )
-    return _stats(
-        framework,
-        papers=db.conn.execute("SELECT count(*) FROM papers").fetchone()[0],
-        models=Counter(dict(map(tuple, models))),
-        facets=facets,
-        sums=sums,
-        failures=Counter(failure.error_type for failure in failures(db)),
-    )
-
-
-def of_items(
-    items: Iterable[Annotated], failures: Iterable[Failure], framework: Framework
-) -> Stats:
-    """Return the statistics of these annotations and failures alone, in one pass."""
-    tally = Tally(framework)
-    for item in items:
-        tally.add(item)
-    return tally.stats(failures)
-
-
-class Tally:
-    """Counts annotations one by one, for their statistics."""
-
-    def __init__(self, framework: Framework) -> None:
-        self._framework = framework
-        self._facets: Counter[_Facets] = Counter()
-        self._models: Counter[str] = Counter()
-        self._sums: _Sums = Counter()
-
-    def add(self, item: Annotated) -> None:
-        names, checks = self._framework.names, item.record["checks"]
-        stated = self._framework.stated({name: item.record[name] for name in names})
-        self._facets[first_category(item.paper), item.paper.year, frozenset(stated)] += 1
-        self._models[item.record["provenance"]["resolved"]] += 1
-        for move in stated:
-            support = checks["support"].get(move)
-            self._sums[move, "supports"] += support is not None
-            self._sums[move, "support"] += support or 0
-            self._sums[move, "numbers"] += bool(checks["unsupported_numbers"].get(move))
-            self._sums[move, "names"] += bool(checks["unsupported_names"].get(move))
-
-    def stats(self, failures: Iterable[Failure]) -> Stats:
-        """Return the statistics of what was added, and of these failures."""
-        failed = Counter(failure.error_type for failure in failures)
-        return _stats(
-            self._framework,
-            papers=self._facets.total() + failed.total(),
-            models=self._models,
-            facets=self._facets,
-            sums=self._sums,
-            failures=failed,
-        )
-
-
-_Facets = tuple[str, int | None, frozenset[str]]
-"""First category, year, and stated moves."""
-
-
-_SUMS = ("supports", "support", "numbers", "names")
-_Sums = Counter[tuple[str, str]]
-"""Sums of the checks of each move, over the annotations that state it; "supports" counts them."""
-
-
-def _stats(
-    framework: Framework,
-    *,
-    papers: int,
-    models: Counter[str],
-    facets: Counter[_Facets],
-    sums: _Sums,
-    failures: Counter[str],
-) -> Stats:
-    everything = _group(
-        "", [(stated, count) for (_, _, stated), count in facets.items()], framework
-    )
-    moves = []
-    for name in framework.names:
-        stated = everything.stated[name]
-        supports, support, numbers, names = (sums[name, what] for what in _SUMS)
-        mean = support / supports if supports else None
-        shares = Share(numbers, stated.count), Share(names, stated.count)
-        moves.append(MoveStats(name, stated, mean, *shares))
-    return Stats(
-        framework=framework.name,
-        papers=papers,
-        annotations=everything.papers,
-        models=dict(models.most_common()),
-        moves=tuple(moves),
-        categories=_by_category(facets, framework),
-        years=_by_year(facets, framework),
-        failures=dict(failures.most_common()),
-    )
+    ):
+        tally.models[model] = count
+    papers = db.conn.execute("SELECT count(*) FROM papers").fetchone()[0]
+    return tally.stats(failures(db), papers)
 
 
 def _by_category(facets: Counter[_Facets], framework: Framework) -> tuple[Group, ...]:

@@ -1,8 +1,8 @@
-"""The comparison as figures: what `--json` prints, and what text and page are made of."""
+"""The figures of a comparison: what `--json` prints, and what text, page and picture show."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness._version import __version__
@@ -14,6 +14,7 @@ from skills.evaluate.metrics.metrics import OVERALL, Key, Task
 from skills.evaluate.metrics.resampling import (
     RESAMPLES,
     SEED,
+    Estimate,
     Resamples,
     Sampled,
     Statistic,
@@ -26,17 +27,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Floats = NDArray[np.float64]
+
 TIE = 0.01
-"""Papers whose scores differ by no more than this are a tie."""
+"""Papers whose scores differ by no more than this are tied."""
 WORST = 10
-"""Papers that a report shows beside their abstracts."""
+"""The number of papers that a report shows beside their abstracts."""
 
 
 def baselines(
     subject: Subject, framework: Framework, models: Sequence[Annotator]
 ) -> list[Annotator]:
-    """What needs no model. Without gold, the first model's annotations are those that are given to
-    another paper; a single paper has no other."""
+    """Return the baselines. Without gold, "another paper's annotation" is the first model's."""
     found = [annotators.lead(subject.papers, framework)]
     if len(subject.papers) > 1:
         found.append(annotators.other(subject.gold or models[0].annotations))
@@ -46,23 +48,22 @@ def baselines(
 def of_models(
     subject: Subject, framework: Framework, models: Sequence[Annotator]
 ) -> dict[str, Any]:
-    """All figures of a comparison.
+    """Return all figures of a comparison.
 
-    Returns: input, papers, filtered, framework, resamples, seed, libraries; metrics, each with its
-        meaning; gold: the share of moves that it states, by move; annotators, models first, and
-        differences of the first to each other one, both as {metric: {move: estimate}}; worst: the
-        first model's worst papers, by id.
+    Figures are {metric: {move: estimate}}, for each of `annotators`, models first, for the gold,
+    and for the `differences` of the first annotator to each other one. `worst` has the papers with
+    the first model's lowest scores.
     """
     task = Task(subject.papers, framework, subject.gold)
     everyone = [*models, *baselines(subject, framework, models)]
     resamples = Resamples(len(subject.papers))
-    found = [_statistics(annotator, task, subject) for annotator in everyone]
-    sampled = [{key: resamples.of(one) for key, one in each.items()} for each in found]
-    score = "placed" if subject.labelled is not None else "agreement"
-    scores = [_by_paper(each[score, OVERALL]) for each in found]
+    statistics = [_statistics(annotator, task, subject) for annotator in everyone]
+    sampled = [_sampled(each, resamples) for each in statistics]
+    score = "agreement" if subject.labelled is None else "placed"
+    scores = [each[score, OVERALL].sums[:, 0] for each in statistics]
     return {
         "input": subject.source.name,
-        "against": "sentence labels" if subject.labelled is not None else "gold",
+        "against": "gold" if subject.labelled is None else "sentence labels",
         "papers": len(subject.papers),
         "filtered": dict(subject.source.filtered),
         "framework": {
@@ -75,10 +76,10 @@ def of_models(
         "seed": SEED,
         "harness": __version__,
         "libraries": similarity.versions(),
-        "metrics": dict(_meanings(sampled)),
+        "metrics": _meanings(sampled),
         "gold": _gold(subject, framework, resamples),
         "annotators": [
-            {**_told(annotator), **_anchored(annotator, task, subject), "metrics": _nested(each)}
+            {**_facts(annotator, task, subject), "metrics": _figures(each)}
             for annotator, each in zip(everyone, sampled, strict=True)
         ],
         "differences": [
@@ -86,7 +87,7 @@ def of_models(
                 "first": everyone[0].name,
                 "other": everyone[place].name,
                 "metrics": _differences(sampled[0], sampled[place]),
-                "papers": {"score": score, **_outcomes(scores[0], scores[place])},
+                "papers": {"score": score, **_outcomes(scores[0] - scores[place])},
             }
             for place in range(1, len(everyone))
         ],
@@ -96,20 +97,16 @@ def of_models(
 
 def _statistics(annotator: Annotator, task: Task, subject: Subject) -> dict[Key, Statistic]:
     found = metrics.statistics(annotator, task)
-    repeated = annotator.answers.repeated if annotator.answers else None
-    if repeated is not None:
+    if annotator.answers and (repeated := annotator.answers.repeated):
         for kind, runs in repeated.runs.items():
-            found |= consistency.statistics(kind, runs, repeated.asked, task.framework)
+            found |= consistency.statistics(kind, runs, repeated.included, task.framework)
     if subject.labelled is not None:
         found |= labels.statistics(annotator, task, subject.labelled)
     return found
 
 
-def _by_paper(statistic: Statistic) -> NDArray[np.float64]:
-    """n: the score of each paper, 0 to 1."""
-    import numpy as np
-
-    return np.asarray(statistic.sums[:, 0])
+def _sampled(statistics: Mapping[Key, Statistic], resamples: Resamples) -> dict[Key, Sampled]:
+    return {key: resamples.of(statistic) for key, statistic in statistics.items()}
 
 
 def _meanings(sampled: Sequence[Mapping[Key, Sampled]]) -> dict[str, str]:
@@ -122,36 +119,24 @@ def _meanings(sampled: Sequence[Mapping[Key, Sampled]]) -> dict[str, str]:
 def _gold(subject: Subject, framework: Framework, resamples: Resamples) -> dict[str, Any] | None:
     if subject.gold is None:
         return None
-    task = Task(subject.papers, framework)
-    found = metrics.statistics(Annotator("gold", subject.gold), task)
-    return _nested({key: resamples.of(one) for key, one in found.items()})
+    gold = Annotator("gold", subject.gold)
+    statistics = metrics.statistics(gold, Task(subject.papers, framework))
+    return _figures(_sampled(statistics, resamples))
 
 
-def _told(annotator: Annotator) -> dict[str, Any]:
+def _facts(annotator: Annotator, task: Task, subject: Subject) -> dict[str, Any]:
     answers = annotator.answers
-    if answers is None:
-        return {"name": annotator.name, "kind": "baseline"}
-    pace = answers.pace
-    rate = None if pace.per_minute is None else round(pace.per_minute, 1)
-    return {
-        "name": annotator.name,
-        "kind": "model",
-        **answers.about,
-        "failed": dict(answers.failed),
-        "speed": {"papers_per_minute": rate, "papers": pace.papers, "memory": pace.memory},
-    }
+    found: dict[str, Any] = {"name": annotator.name, "kind": "baseline"}
+    if answers is not None:
+        found |= {"kind": "model", **answers.about, "failed": dict(answers.failed)}
+        found["speed"] = dict(answers.speed)
+    if subject.labelled is not None:
+        found["anchors"] = labels.confusion(annotator, task, subject.labelled)
+    return found
 
 
-def _anchored(annotator: Annotator, task: Task, subject: Subject) -> dict[str, Any]:
-    if subject.labelled is None:
-        return {}
-    return {"anchors": labels.confusion(annotator, task, subject.labelled)}
-
-
-def _nested(sampled: Mapping[Key, Sampled]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for (metric, move), one in sampled.items():
-        found.setdefault(metric, {})[move] = estimate(one).as_dict()
+def _figures(sampled: Mapping[Key, Sampled]) -> dict[str, dict[str, Any]]:
+    found = _nested(sampled, lambda key: estimate(sampled[key]))
     for move in found.get("label_prior", {}):
         lift = difference(sampled["label_precision", move], sampled["label_prior", move])
         found.setdefault("label_lift", {})[move] = lift.as_dict()
@@ -161,28 +146,25 @@ def _nested(sampled: Mapping[Key, Sampled]) -> dict[str, dict[str, Any]]:
 def _differences(
     first: Mapping[Key, Sampled], other: Mapping[Key, Sampled]
 ) -> dict[str, dict[str, Any]]:
+    shared = [key for key in first if key in other and key[0] != "label_prior"]
+    return _nested(shared, lambda key: difference(first[key], other[key]))
+
+
+def _nested(keys: Iterable[Key], of: Callable[[Key], Estimate]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for key in first:
-        if key in other and key[0] != "label_prior":
-            metric, move = key
-            of_it = difference(first[key], other[key]).as_dict()
-            found.setdefault(metric, {})[move] = of_it
+    for metric, move in keys:
+        found.setdefault(metric, {})[move] = of((metric, move)).as_dict()
     return found
 
 
-def _outcomes(first: NDArray[np.float64], other: NDArray[np.float64]) -> dict[str, int]:
-    apart = first - other
-    return {
-        "win": int((apart > TIE).sum()),
-        "tie": int((abs(apart) <= TIE).sum()),
-        "loss": int((apart < -TIE).sum()),
-    }
+def _outcomes(differences: Floats) -> dict[str, int]:
+    """Count the papers that the first annotator wins, ties and loses."""
+    won, lost = int((differences > TIE).sum()), int((differences < -TIE).sum())
+    return {"win": won, "tie": len(differences) - won - lost, "loss": lost}
 
 
-def _worst(subject: Subject, model: Annotator, scores: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """The papers of the least score, the least first; equal ones in the order of the table."""
-    import numpy as np
-
+def _worst(subject: Subject, model: Annotator, scores: Floats) -> list[dict[str, Any]]:
+    """Return the papers with the lowest scores, the lowest first."""
     return [
         {
             "index": int(i),
@@ -190,5 +172,5 @@ def _worst(subject: Subject, model: Annotator, scores: NDArray[np.float64]) -> l
             "score": round(float(scores[i]), 4),
             "moves": model.annotations[i] and dict(model.annotations[i] or {}),
         }
-        for i in np.argsort(scores, kind="stable")[:WORST]
+        for i in scores.argsort(kind="stable")[:WORST]
     ]

@@ -1,37 +1,39 @@
-"""/evaluate from its line to its result: read, have the models annotate, measure, report."""
+"""/evaluate from its command to its result: read, annotate, measure, report."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from harness.api.skill import Call, Result
-from harness.errors import InputError, UsageError
+from harness.errors import InputError
 from harness.runs.grammar import as_path
 from harness.runs.process_lock import job_lock
+from harness.runs.targets import refuse_sources
 from harness.support.optional_deps import require
-from skills.corpus.db.connection import default_path, locks, open_corpus
+from skills.annotate.table.command import database
+from skills.corpus.db.connection import locks, open_corpus
 from skills.corpus.tables.columns import Columns
 from skills.evaluate import comparison, inputs
-from skills.evaluate.annotators import FINDINGS, Annotator
+from skills.evaluate.annotators import MODEL_ERRORS, Annotator
 from skills.evaluate.inputs import Subject
 from skills.evaluate.metrics import labels
 from skills.evaluate.report import page, plot
 from skills.evaluate.report import text as report
-from skills.evaluate.running import Runner, models_of
+from skills.evaluate.running import ModelRunner, models_of
 from skills.nanda.framework import Framework
 
 
 def evaluate(call: Call, framework: Framework) -> Result:
-    """Compare the models on the papers that the line names."""
+    """Compare the models on the papers of a command."""
     subject = _subject(call, framework)
-    path = call.options.db or default_path(call.settings)
-    _refuse_targets(call, subject, path)
-    names = models_of(call)
-    source = subject.source.path
+    path, source = database(call), subject.source.path
     assert source is not None
+    if any(target.suffix.lower() == ".png" for target in call.targets):
+        require(*plot.MODULES, extra="plots")
+    refuse_sources(call.targets, input=source, corpus=path)
+    names = models_of(call)
     with open_corpus(path) as db, job_lock(locks(path), str(source.resolve())):
-        runner = Runner(call, subject, framework, db, path)
+        runner = ModelRunner(call, subject, framework, db, path)
         models = [runner.run(name) for name in names]
     with call.screen.progress("measuring"):
         found = comparison.of_models(subject, framework, models)
@@ -63,28 +65,12 @@ def _subject(call: Call, framework: Framework) -> Subject:
         raise InputError(
             f"the framework {framework.name} has no move {', '.join(lacks)}",
             where=str(options.framework),
-            hint="--csabstruct holds these moves against the sentences' labels.",
+            hint="--csabstruct compares these moves with the labels of the sentences.",
         )
     return inputs.with_labels(options.csabstruct, framework, options.limit)
 
 
-def _refuse_targets(call: Call, subject: Subject, corpus: Path) -> None:
-    """Refuse to write over what is read, and what could not be written in the end.
-
-    Raises:
-        UsageError: a target is the input, or the corpus; or a picture, and its library is missing.
-    """
-    if any(target.suffix.lower() == ".png" for target in call.targets):
-        require(*plot.MODULES, extra="plots")
-    for target in call.targets:
-        for path, what in ((subject.source.path, "input"), (corpus, "corpus")):
-            if path is not None and target.resolve() == path.resolve():
-                raise UsageError(
-                    f"is the {what} itself", where=str(target), hint="Save to another file."
-                )
-
-
 def _broken(models: list[Annotator]) -> bool:
-    """Whether papers failed by a fault of the run, and not by one of the model."""
+    """Return True if papers failed by a fault of the run, not of a model."""
     kinds = {kind for model in models if model.answers for kind in model.answers.failed}
-    return bool(kinds - FINDINGS)
+    return bool(kinds - MODEL_ERRORS)

@@ -1,12 +1,11 @@
-"""What is evaluated on: a table of papers with gold, or abstracts whose sentences have labels."""
+"""Input: a table with gold annotations, or abstracts with labelled sentences."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -23,17 +22,15 @@ from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
 
-_ONE_A_LINE = (
-    "Each line is an object with paper_id, sentences, labels and, if there are any, confs: lists "
-    "of the same length."
+_FORMAT = (
+    "Each line is an object with paper_id, sentences and labels, two lists of the same length."
 )
-_Id = Annotated[str, Field(min_length=1)]
 _Sentence = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Papers to annotate, and what they are held against: gold or labels, in their order."""
+    """Papers to annotate, with their gold annotations or labels in the same order."""
 
     source: Source
     papers: Sequence[Paper]
@@ -42,11 +39,11 @@ class Subject:
 
 
 def with_gold(path: Path, columns: Columns, framework: Framework, limit: int | None) -> Subject:
-    """The papers of a table that has a column for each move.
+    """Read the papers of a table with a column for each move.
 
     Raises:
-        InputError: the table cannot be used, lacks a move's column, or an abstract is too long, or
-            a move empty or too long, naming row and column.
+        InputError: the table is unusable, a move's column is missing, an abstract is too long, or
+            a move is empty or too long.
     """
     table = open_table(path, columns, moves=framework.names, limit=limit)
     table.require_moves()
@@ -61,18 +58,17 @@ def with_gold(path: Path, columns: Columns, framework: Framework, limit: int | N
 
 
 def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
-    """The abstracts of a .jsonl file whose sentences have human labels, as CSAbstruct has them.
+    """Read the abstracts of a .jsonl file with human labels of their sentences, as in CSAbstruct.
 
     Raises:
-        InputError: it cannot be read, or an abstract is too short or too long, naming the line; or
-            it holds no abstract.
+        InputError: it is unreadable or empty, or an abstract is too short or too long.
     """
     if path.suffix.lower() != ".jsonl":
-        hint = f"They are read from .jsonl files. {_ONE_A_LINE}"
-        raise InputError("is no file of labelled sentences", where=shown(path), hint=hint)
+        hint = f"They are read from .jsonl files. {_FORMAT}"
+        raise InputError("is not a file of labelled sentences", where=shown(path), hint=hint)
     found = list(_labelled(path, framework, limit))
     if not found:
-        raise InputError("holds no abstracts", where=shown(path), hint=_ONE_A_LINE)
+        raise InputError("contains no abstracts", where=shown(path), hint=_FORMAT)
     papers = [paper for paper, _ in found]
     source = Source(str(path), papers, "paper_id", len(papers), path=path)
     return Subject(source, papers, labelled=[labelled for _, labelled in found])
@@ -89,19 +85,16 @@ def _check(paper: Paper, where: str, framework: Framework) -> None:
 class _Line(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
-    paper_id: _Id
+    paper_id: str = Field(min_length=1)
     sentences: list[_Sentence] = Field(min_length=1)
     labels: list[str]
-    confs: list[float] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> _Line:
         if len(self.labels) != len(self.sentences):
             raise ValueError(f"{len(self.sentences)} sentences have {len(self.labels)} labels")
-        if self.confs is not None and len(self.confs) != len(self.sentences):
-            raise ValueError(f"{len(self.sentences)} sentences have {len(self.confs)} confs")
         if strange := [label for label in self.labels if label not in LABELS]:
-            raise ValueError(f"{strange[0]!r} is no label; they are {', '.join(LABELS)}")
+            raise ValueError(f"{strange[0]!r} is not a label; they are {', '.join(LABELS)}")
         return self
 
 
@@ -120,7 +113,7 @@ def _labelled(
         if first != number:
             raise InputError(f"has the paper_id {line.paper_id} of line {first}", where=where)
         sentences = tuple(flatten(sentence) for sentence in line.sentences)
-        # An empty line ends a sentence for `split_sentences`, and is a blank in the prompt.
+        # An empty line ends a sentence for `split_sentences`; in the prompt it is a blank.
         abstract = "\n\n".join(sentences)
         given = {"kind": "table", "path": shown(path), "row": str(number)}
         paper = Paper("paper_id", line.paper_id, "", abstract, given)
@@ -130,12 +123,9 @@ def _labelled(
 
 def _line(text: str, where: str) -> _Line:
     try:
-        found: Any = json.loads(text)
-        return _Line.model_validate(found)
-    except (json.JSONDecodeError, RecursionError) as exc:
-        raise InputError(f"is not JSON ({exc})", where=where, hint=_ONE_A_LINE) from exc
+        return _Line.model_validate_json(text)
     except ValidationError as exc:
         error = exc.errors()[0]
         at = f"{error['loc'][0]}: " if error["loc"] else ""
         message = error["msg"].removeprefix("Value error, ")
-        raise InputError(f"{at}{message}", where=where, hint=_ONE_A_LINE) from exc
+        raise InputError(f"{at}{message}", where=where, hint=_FORMAT) from exc

@@ -1,4 +1,4 @@
-"""The skill /evaluate. Everything it needs to work is imported when it runs."""
+"""The skill /evaluate. Its dependencies are imported when it runs."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Evaluate(Skill):
     text = "optional"
     details = (
         "TABLE is a .csv, .tsv, .jsonl or .parquet file with a column of abstracts and one for\n"
-        "each move: the gold. Each model annotates the papers as /annotate does; every annotation\n"
-        "is kept in the corpus, so the same line goes on where it was stopped, and no work is\n"
-        "paid for twice. A model that is compared does not become the corpus's own.\n"
+        "each move: the gold. Each model annotates the papers as /annotate does. Annotations are\n"
+        "stored in the corpus, so that the same command continues where it was stopped, and they\n"
+        "do not replace the current annotations of the corpus.\n"
         "\n"
-        "Measured are validity, completeness, faithfulness to the abstract, agreement with the\n"
-        "gold, consistency, tokens and speed, with 95% intervals: Wilson's of shares of papers,\n"
-        "else those of a paired bootstrap over papers. Lead sentences and another paper's\n"
-        "annotation stand beside the models in every report.\n"
+        "The metrics are validity, completeness, faithfulness to the abstract, agreement with the\n"
+        "gold, consistency, tokens and speed, with 95% intervals: Wilson's for shares of papers,\n"
+        "else those of a paired bootstrap over papers. Two baselines, lead sentences and another\n"
+        "paper's annotation, are part of every report.\n"
         "\n"
-        "--csabstruct FILE holds the moves against human labels of the abstracts' sentences\n"
+        "--csabstruct FILE compares the moves with human labels of the abstracts' sentences\n"
         "instead: one object a line, with paper_id, sentences and labels."
     )
     saves = (".html", ".png", ".json")
@@ -73,17 +73,16 @@ class Evaluate(Skill):
     def run(self, call: Call) -> Result:
         from skills.evaluate.evaluation import evaluate
 
-        options, asked = call.options, call.text.strip()
-        if call.source == "stdin":  # a whole table, which is no path
+        options, table = call.options, call.text.strip()
+        if call.source == "stdin":
             raise UsageError("stdin is not read", hint="Give the name of a file.")
-        if not asked and options.csabstruct is None:
+        if not table and options.csabstruct is None:
             raise UsageError(
-                "/evaluate needs TABLE, or --csabstruct FILE", hint="`/help evaluate` tells more."
+                "/evaluate needs TABLE, or --csabstruct FILE", hint="See `/help evaluate`."
             )
-        if asked and options.csabstruct is not None:
+        if table and options.csabstruct is not None:
             raise UsageError(
-                "a table with gold and --csabstruct exclude each other",
-                hint="Evaluate on one after the other.",
+                "TABLE and --csabstruct exclude each other", hint="Evaluate on each in turn."
             )
         return evaluate(call, selected_framework(options.framework, call.frameworks))
 

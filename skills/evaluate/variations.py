@@ -1,4 +1,4 @@
-"""How a model is asked once more, to see whether it says the same: other seeds, other words."""
+"""Variations of a request, to measure the consistency of a model: other seeds, other wording."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ PARAPHRASES = (
         "Write the annotation of this abstract with the {title}.",
     ),
 )
-"""The instructions of a general model, and those of a tuned one, in other words."""
+"""Prompts: the instructions of a general model, and those of a tuned one, in other words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """One way of asking otherwise.
+    """One variation.
 
     Attributes:
-        framework: the one that is annotated by, with instructions in other words or with its own.
+        framework: the framework, possibly with reworded instructions.
         sampling: the fields of a request that differ.
     """
 
@@ -45,13 +45,13 @@ class Variation:
 
 
 def variations(framework: Framework) -> Iterator[Variation]:
-    """All of them: every seed, then every paraphrase."""
+    """Yield every seed, then every paraphrase."""
     for seed in SEEDS:
         yield Variation("seeds", framework, {"temperature": TEMPERATURE, "seed": seed})
     texts = framework.model_dump()
     for general, tuned in PARAPHRASES:
-        told = {
+        reworded = {
             "instructions": general.format(title=framework.title),
             "tuned_instructions": tuned.format(title=framework.title),
         }
-        yield Variation("prompts", Framework.model_validate({**texts, **told}))
+        yield Variation("prompts", Framework.model_validate({**texts, **reworded}))

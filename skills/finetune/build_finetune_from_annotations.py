@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,15 +78,20 @@ def build_dataset(
     choices, reading = choices or Choices(), reading or Reading()
     if curated_only:
         choices = replace(choices, curated_only=True)
-    tables: dict[Source, tuple[Path, ...]] = {
-        "gold": _paths(gold_csv),
-        "agent": _paths(agent_csv),
-        "curated": _paths(curated_csv),
-    }
-    _check(tables, choices)
-    entries = {source: read_annotations(paths, reading) for source, paths in tables.items()}
-    files = [(source, path) for source in SOURCES for path in tables[source]]
-    return _merged(entries, files, dev, test, choices, reading, tick)
+    agent, curated = _paths(agent_csv), _paths(curated_csv)
+    _check((*_paths(gold_csv), *agent, *curated), curated, choices)
+    return build_from_entries(
+        gold_csv,
+        read_annotations(agent, reading),
+        read_annotations(curated, reading),
+        agent_csv=agent,
+        curated_csv=curated,
+        dev=dev,
+        test=test,
+        choices=choices,
+        reading=reading,
+        tick=tick,
+    )
 
 
 def build_from_entries(
@@ -94,7 +99,8 @@ def build_from_entries(
     agent: Iterable[TableRow],
     curated: Iterable[TableRow],
     *,
-    agent_csv: Path | None = None,
+    agent_csv: Paths = None,
+    curated_csv: Paths = None,
     dev: Sequence[str] = (),
     test: Sequence[str] = (),
     choices: Choices | None = None,
@@ -104,7 +110,7 @@ def build_from_entries(
     """Build a data set from agent and curated annotations that are already read, as in /curate.
 
     Args:
-        agent_csv: the table they were read from, for the manifest.
+        agent_csv, curated_csv: the tables they were read from, for the manifest.
 
     Raises:
         InputError: as `build_dataset`.
@@ -115,20 +121,7 @@ def build_from_entries(
         "agent": agent,
         "curated": curated,
     }
-    files: list[tuple[Source, Path]] = [("gold", path) for path in gold]
-    files += [("agent", path) for path in _paths(agent_csv)]
-    return _merged(entries, files, dev, test, choices or Choices(), reading, tick)
-
-
-def _merged(
-    entries: Mapping[Source, Iterable[TableRow]],
-    files: Sequence[tuple[Source, Path]],
-    dev: Sequence[str],
-    test: Sequence[str],
-    choices: Choices,
-    reading: Reading,
-    tick: Callable[[str], None],
-) -> Dataset:
+    files = {"gold": gold, "curated": _paths(curated_csv), "agent": _paths(agent_csv)}
     held_out = [
         *(read_held_out("dev", given, reading) for given in dev),
         *(read_held_out("test", given, reading) for given in test),
@@ -139,9 +132,10 @@ def _merged(
         sources.append(rows_of(source, entries[source], reading.framework))
     tick("comparing abstracts")
     held_files = [(held.split, held.path) for held in held_out if held.path is not None]
+    tables = [(source, path) for source, paths in files.items() for path in paths]
     inputs = [
         InputFile(role, shown(path), output.digest(path.expanduser()))
-        for role, path in (*files, *held_files)
+        for role, path in (*tables, *held_files)
     ]
     return merge(sources, held_out, choices, reading.framework, inputs)
 
@@ -172,18 +166,18 @@ def _paths(given: Paths) -> tuple[Path, ...]:
     return tuple(map(Path, [given] if isinstance(given, (str, Path)) else given))
 
 
-def _check(given: Mapping[Source, Sequence[Path]], choices: Choices) -> None:
+def _check(tables: Sequence[Path], curated: Sequence[Path], choices: Choices) -> None:
     """Raise InputError for missing tables, before any table is read."""
-    if not any(given.values()):
+    if not tables:
         raise InputError(
             "there are no annotations to build training data from",
             hint="Name tables of annotations with `--gold FILE` and `--agent FILE`.",
         )
-    if choices.curated_only and not given["curated"]:
+    if choices.curated_only and not curated:
         raise InputError(
             "--curated-only requires curated annotations", hint="Name them with `--curated FILE`."
         )
-    for path in (path for paths in given.values() for path in paths):
+    for path in tables:
         regular_file(path)
 
 

@@ -63,7 +63,7 @@ def check(context: StageContext) -> None:
     """
     from harness.support.optional_deps import require
     from skills.finetune.deploy.ollama_api import Ollama
-    from skills.finetune.deploy.ollama_create import refuse_old
+    from skills.finetune.deploy.ollama_plan import refuse_old
     from skills.finetune.deploy.registered import check_name
     from skills.finetune.export.llama_cpp import chosen_converters, library_version
     from skills.finetune.model.bases import describe
@@ -91,8 +91,7 @@ def _lock(context: StageContext) -> AbstractContextManager[None]:
 def _perform_all(context: StageContext) -> dict[str, Entry]:
     from skills.finetune.training import earlier
 
-    earlier.refuse_checkpoint(context)
-    earlier.refuse_unfinished(context)
+    earlier.check(context)
     check(context)
     if not context.run_dir.run:
         _remember(context)
@@ -122,8 +121,7 @@ def _perform_one(context: StageContext, name: str) -> Entry:
     from skills.finetune.training import earlier
 
     if name == "train":
-        earlier.refuse_checkpoint(context)
-        earlier.refuse_unfinished(context)
+        earlier.check(context)
         earlier.settle(context, done=stage.is_done(context, "train"))
     starts = name in ("prepare", "train") and not earlier.resumes(context)
     if not context.run_dir.run or (starts and name == "train"):
@@ -162,13 +160,11 @@ def _context(call: Call) -> StageContext:
 
 def _paths(call: Call) -> tuple[Path | None, Path]:
     """Return the training set, if one is named, and the folder of the run."""
-    options, text = call.options, call.text.strip()
+    text = call.text.strip()
     given = as_path(text) if text else None
     if given is not None and (given.is_dir() or not given.suffix):
         return None, given
-    if options.checkpoint is not None and "out" not in options.model_fields_set:
-        return given, options.checkpoint.parent
-    return given, options.out
+    return given, call.options.run_folder
 
 
 def _path(text: Any) -> Path | None:

@@ -26,12 +26,12 @@ def page_address(text: str) -> str:
     return f"https://arxiv.org/abs/{found['id']}" if found else ""
 
 
-def find_arxiv_id(text: str, *, alone: bool = False) -> str | None:
+def find_arxiv_id(text: str, *, allow_bare: bool = False) -> str | None:
     """Return the first arXiv id in `text`, without its version.
 
     Args:
-        alone: accept a bare id. Otherwise, it needs an arxiv.org URL or "arXiv:" before it, since
+        allow_bare: accept a bare id. Otherwise, an arxiv.org URL or "arXiv:" must precede it, since
             "2405.12345" may be a number and "and/2000000" part of a sentence.
     """
-    found = (_ANYWHERE if alone else _IN_ADDRESS).search(text)
+    found = (_ANYWHERE if allow_bare else _IN_ADDRESS).search(text)
     return re.sub(r"v\d+$", "", found[found.lastgroup or 0]) if found else None

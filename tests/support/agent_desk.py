@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from curate_desk import Desk, Judge, abstract, moves, write_table
+from curate_workspace import Judge, Workspace, abstract, moves, write_table
 from protocol_server import ProtocolServer
 
 from harness.cli import main
@@ -58,8 +58,12 @@ class Worker(Judge):
         return Reply(json.dumps({**moves(number), **changed}), "stop", 100, 50, 0.1)
 
 
-class AgentDesk(Desk):
+class AgentDesk(Workspace):
     """An application whose producer is at `server`, and a table of four papers."""
+
+    @property
+    def said(self) -> str:
+        return self.stderr
 
     def __init__(self, folder: Path, server: ProtocolServer, protocol: str, context: int) -> None:
         super().__init__(folder, Worker())

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from curate_desk import NAMES, PANEL, item, moves
+from curate_workspace import NAMES, PANEL, item, moves
 from page_elements import Elements
 
 from harness.models.pool import ServedModel

@@ -1,4 +1,4 @@
-"""A run of /finetune that has got as far as its adapter, which is random.
+"""A run of /finetune with a random adapter.
 
 work = work_in(tmp_path, base=base)
 random_adapter(base, work.out.adapter)
@@ -34,7 +34,7 @@ def work_in(
     quantization: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> StageContext:
-    """A run in `folder`/out of the base in a folder."""
+    """Return a run in `folder`/out over a base folder."""
     changes = {f"export.{name}": value for name, value in (export or {}).items()}
     changes |= {f"quantization.{name}": value for name, value in (quantization or {}).items()}
     recipe = overridden(Recipe(), {"base": str(base), **changes})

@@ -1,4 +1,4 @@
-"""A base small enough to be trained in a test: random weights under SmolLM2's own tokenizer.
+"""A base small enough for training in a test: random weights with SmolLM2's tokenizer.
 
     @pytest.fixture(scope="module")
     def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -35,11 +35,11 @@ from skills.nanda.framework import nanda
 SMOLLM2 = "smollm2-135m-instruct"
 HIDDEN, LAYERS, HEADS, KV_HEADS, INTERMEDIATE = 64, 2, 4, 2, 128
 VERSION = 2
-"""Of what `tiny_base` makes; machines keep one of each."""
+"""Version of the output of `tiny_base`, which is cached."""
 
 
 def tiny_base(folder: Path) -> Path:
-    """A random llama as transformers saves it, bf16, tied embeddings; the same bytes every time.
+    """Copy a random llama as transformers saves it to `folder`; always the same bytes.
 
     It is made once on a machine, in the user's cache, and copied to `folder`, 10 MB.
     """
@@ -55,7 +55,7 @@ def tiny_base(folder: Path) -> Path:
 
 
 def smollm2() -> Path:
-    """The GGUF of SmolLM2-135M-Instruct in the user's cache, fetched; skips where it cannot be."""
+    """Return the GGUF of SmolLM2-135M-Instruct; skip if it cannot be downloaded."""
     configured = settings.from_environment()
     shipped = registry.load(configured.shipped_registry)
     try:
@@ -71,7 +71,7 @@ def work_over(
     data: Path | None = None,
     dev: Path | None = None,
 ) -> StageContext:
-    """The work of a run in `folder`/out with the shipped registry; its cache is in `folder` too."""
+    """Return a run in `folder`/out with the shipped registry and a cache in `folder`."""
     recipe = overridden(Recipe(), {"base": str(base), **(changes or {})})
     own = fake_settings(folder)
     call = Call(
@@ -86,7 +86,7 @@ def work_over(
 
 
 def said(context: StageContext) -> str:
-    """What a run has said on stderr."""
+    """Return the messages of a run on stderr."""
     assert isinstance(context.call.screen.err, io.StringIO)
     return context.call.screen.err.getvalue()
 

@@ -16,13 +16,13 @@ Row = dict[str, str]
 
 
 def abstract(number: int, words: int = 40) -> str:
-    """An abstract of invented words, like no other's."""
+    """Return a unique abstract of invented words."""
     chosen = random.Random(number)
     return f"Ledger {number} " + " ".join(chosen.choices(WORDS, k=words)) + "."
 
 
 def row(number: int, by: str = "gold", **changed: str) -> Row:
-    """Paper `number` as `by` annotated it."""
+    """Return paper `number` as annotated by `by`."""
     moves = {name: f"The {name} that {by} saw in {number}." for name in nanda().names}
     found = {
         "arxiv_id": f"24{number // 9999 + 1:02}.{number % 9999 + 1:05}",

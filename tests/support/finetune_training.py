@@ -1,4 +1,4 @@
-"""Runs of training over a tiny base: prepared rows, and the work of a run over them.
+"""Training runs over a tiny base: prepared rows, and a run over them.
 
 `python finetune_training.py BASE OUT CHANGES DYING` trains in a process of its own that ends itself
  by SIGKILL: DYING is "step:N" for the begin of a step, or "save:N" for when the files of a
@@ -47,13 +47,13 @@ SMALL: Mapping[str, Any] = {
     "training.eval_steps": 2,
     "training.log_steps": 1,
 }
-"""Of ten rows: five batches, three steps an epoch, the last of them of one batch; six steps."""
+"""Ten rows give five batches and three steps per epoch, the last with one batch; six steps."""
 
 
 def work_in(
     folder: Path, base: Path, changes: Mapping[str, Any] | None = None, err: Any = None
 ) -> StageContext:
-    """The work of a run in `folder`: the settings of SMALL, and others over them."""
+    """Return a run in `folder` with the settings of SMALL, overridden by `changes`."""
     recipe = overridden(Recipe(), {**SMALL, "base": str(base), **(changes or {})})
     out = RunDir.of(folder, recipe)
     out.make()
@@ -69,7 +69,7 @@ def work_in(
 
 
 def rows_of(number: int, seed: int = 0, longest: int = 40) -> list[dict[str, Any]]:
-    """Invented rows as `prepare` leaves them."""
+    """Return invented rows as `prepare` writes them."""
     chance = random.Random(seed)
     rows = []
     for place in range(number):
@@ -89,7 +89,7 @@ def rows_of(number: int, seed: int = 0, longest: int = 40) -> list[dict[str, Any
 def prepared_in(
     context: StageContext, rows: Sequence[Mapping[str, Any]], dev: Sequence[Any] = ()
 ) -> StageContext:
-    """`work` with these rows prepared."""
+    """Return the run with these rows prepared."""
     folder = context.run_dir.prepared
     folder.mkdir(parents=True, exist_ok=True)
     for name, kept in (("train", rows), ("dev", dev)):
@@ -114,7 +114,7 @@ def run_in(
     resume: Path | bool | None = None,
     dev: int = 3,
 ) -> StageContext:
-    """Train on ten rows in `folder`; the work of the run, for its files and what it said."""
+    """Train on ten rows in `folder`, and return the run."""
     import torch
 
     torch.set_num_threads(1)  # several wait for each other where the cores are busy
@@ -124,7 +124,7 @@ def run_in(
 
 
 def patched_at(hook: str, step: int, act: Callable[[], object]) -> None:
-    """Have training do something else just before what it does at a hook, at one step."""
+    """Run a function before a callback of the trainer, at one step."""
     original = getattr(Watch, hook)
 
     def patched(self: Watch, args: Any, state: Any, control: Any, **more: Any) -> Any:
@@ -136,7 +136,7 @@ def patched_at(hook: str, step: int, act: Callable[[], object]) -> None:
 
 
 def said(context: StageContext) -> str:
-    """What a run has said."""
+    """Return the messages of a run."""
     assert isinstance(context.call.screen.err, io.StringIO)
     return context.call.screen.err.getvalue()
 

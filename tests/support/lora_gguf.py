@@ -18,7 +18,7 @@ def write_adapter(
     shapes: dict[str, tuple[int, int]] = CHANGED,
     kind: gguf.GGMLQuantizationType | None = None,
 ) -> Path:
-    """A LoRA adapter that changes these weights by about a tenth of what they are.
+    """Write a LoRA adapter that changes these weights by about a tenth.
 
     Args:
         kind: of both matrices; None: A in float16 and B in float32.

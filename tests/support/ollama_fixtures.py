@@ -1,4 +1,4 @@
-"""What the tests of models at Ollama share; a plugin of pytest that they name."""
+"""Fixtures for tests with an Ollama server; a pytest plugin."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(tmp_path: Path, server: OllamaServer, ggufs: Path) -> Folder:
 
 @pytest.fixture
 def unquantized(run: Folder, ggufs: Path) -> Folder:
-    """A run with a model in 16 bits alone, which Ollama is to quantize."""
+    """A run with a 16-bit model, which the server has to quantize."""
     run.out.quantized("Q8_0").unlink()
     shutil.copy(ggufs / "f16.gguf", run.out.f16)
     run.recipe = overridden(run.recipe, {"export.quantize": "Q4_K_M"})

@@ -1,4 +1,4 @@
-"""The models of the test server for Ollama: made of blobs, quantized, rendered, and run."""
+"""The models of the Ollama test server: created from blobs, quantized, rendered, and run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GO_CHATML = (
 )
 PROMPT_ALONE = "{{ .Prompt }}"
 GUESSED_BELOW = 100
-"""Edits between the Jinja of a GGUF and one that Ollama knows, below which it takes its own."""
+"""Edit distance to a known template below which Ollama uses its own."""
 QUANTIZES = {"F16": 1, "BF16": 32, "F32": 0, "Q8_0": 7, "Q4_K_S": 14, "Q4_K_M": 15, "Q4_K": 15}
 QUANTIZE = """
 import sys
@@ -45,7 +45,7 @@ sys.exit(get_lib().llama_model_quantize(source.encode(), target.encode(), given)
 
 
 class CannotMake(Exception):
-    """What /api/create answers. `status` is that of an error line; None: it names none."""
+    """An error of /api/create. `status` is the status in the error line, if any."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -54,7 +54,7 @@ class CannotMake(Exception):
 
 @dataclass
 class Made:
-    """A model of the server: its files and what stands in its layers."""
+    """A model of the server: its files and layers."""
 
     gguf: GgufFile
     file_type: str
@@ -71,7 +71,7 @@ class Made:
 
 
 class Blobs:
-    """The files that were sent, by their sha256."""
+    """The uploaded files, by their SHA-256."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -81,7 +81,7 @@ class Blobs:
         return self.folder / digest.replace(":", "-")
 
     def keep(self, digest: str, pieces: Iterator[bytes]) -> bool:
-        """Whether they had the digest; if not they are gone."""
+        """Store an upload; return False, and delete it, if its digest differs."""
         partial, sha256 = self.folder / f"partial-{threading.get_ident()}", hashlib.sha256()
         with partial.open("wb") as file:
             for piece in pieces:
@@ -104,7 +104,7 @@ class Blobs:
 
 
 def quantized(gguf: GgufFile, kind: str, blobs: Blobs) -> GgufFile:
-    """The model in another type, by llama.cpp itself; Ollama runs its llama-quantize.
+    """Quantize a model with llama.cpp's library; Ollama runs llama-quantize.
 
     Raises:
         CannotMake: it is no type that Ollama takes, or the library is not installed.
@@ -125,7 +125,7 @@ def quantized(gguf: GgufFile, kind: str, blobs: Blobs) -> GgufFile:
 
 
 def guessed_template(gguf: GgufFile) -> str | None:
-    """The Go template that Ollama would take for the GGUF's own, of the one that this one knows."""
+    """Return the built-in Go template that Ollama would use for a GGUF, or None."""
     template = gguf.chat_template or ""
     near = template and Levenshtein.distance(template, CHATML) < GUESSED_BELOW
     return GO_CHATML if near else None
@@ -143,7 +143,7 @@ def make(
     *,
     rewrites: bool,
 ) -> Made:
-    """The model that is asked for, told of on the way.
+    """Create a model, reporting each step.
 
     Args:
         rewrites: a GGUF is copied through llama-quantize; here that is told and not done.
@@ -204,7 +204,7 @@ class Runner:
 
     @property
     def template(self) -> str | None:
-        """What is used instead of the GGUF's Jinja."""
+        """The template used in place of the GGUF's Jinja template."""
         return self._template
 
     def render(self, messages: tuple[Message, ...]) -> str:

@@ -1,4 +1,4 @@
-"""A run of /finetune with models that llama.cpp runs, and a server to make them at."""
+"""A run of /finetune with tiny models that llama.cpp can run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SAID = [{"role": "system", "content": "Annotate."}, {"role": "user", "content": 
 
 
 class Folder:
-    """A run's folder with the GGUF files that a test wants, and its stages."""
+    """The folder of a run with GGUF files, and its stages."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder, self.options = folder, options
@@ -52,12 +52,12 @@ class Folder:
         self.said, self.models = "", fake_models(FakeModel())
 
     def trained(self, steps: int) -> None:
-        """Have a training that did so many of 9 steps."""
+        """Record a training of `steps` of 9 steps."""
         facts = {"steps": steps, "steps_of_all_epochs": 9}
         self.out.record("train", {}, Done([], facts), 1.0)
 
     def take(self, gguf: Path) -> None:
-        """Have this file for the quantized model."""
+        """Use this file as the quantized model."""
         shutil.copy(gguf, self.out.quantized("Q8_0"))
 
     def context(self) -> StageContext:
@@ -76,7 +76,7 @@ class Folder:
         return perform(self.context(), MODELFILE)
 
     def create(self) -> Any:
-        """Do the stage, and return the facts of its entry."""
+        """Perform the stage, and return the facts of its entry."""
         context = self.context()
         try:
             return perform(context, OLLAMA).facts

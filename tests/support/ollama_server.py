@@ -1,4 +1,4 @@
-"""A test server that makes models as Ollama does, and answers from them with the real engine.
+"""A test server that creates models as Ollama does, and generates with the real engine.
 
     with OllamaServer(folder, version="0.33.0") as server:
         server.fail("busy")                   # every chat from now on: see protocol_server
@@ -159,7 +159,7 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
             self._send(403, b"", "text/plain")
 
     def _body(self) -> Iterator[bytes]:
-        """What was sent, whole or in chunks as the Python client sends a file."""
+        """Yield the request body, which the Python client may send in chunks."""
         if self.headers.get("Transfer-Encoding") != "chunked":
             left = int(self.headers.get("Content-Length") or 0)
             while left:
@@ -329,7 +329,7 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
 
 
 def _tell_nobody(status: str, **more: Any) -> None:
-    """A request that does not stream is told the last line alone."""
+    """Used for requests that do not stream: they only get the last line."""
 
 
 def _details(made: Made) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the tests of reviews share: invented annotations, and a person who types ahead."""
+"""Support for the tests of reviews: invented annotations, and typed keys."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HEADER = ["arxiv_id", "title", "abstract", *MOVES]
 
 
 def row(number: int, **values: str) -> dict[str, str]:
-    """Annotation `number`; `values` are other cells."""
+    """Return annotation `number`; `values` replaces cells."""
     return {
         "arxiv_id": f"2405.{number:05}",
         "title": f"Ledger {number}",
@@ -67,11 +67,11 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 @dataclass
-class Desk:
-    """A folder with agent.csv, gold.csv and the journal, and a person who reviews there."""
+class Workspace:
+    """A folder with agent.csv, gold.csv and the journal of a review."""
 
     folder: Path
-    said: str = ""
+    stderr: str = ""
 
     @property
     def agent(self) -> Path:
@@ -91,7 +91,7 @@ class Desk:
     def review(
         self, typed: str, path: Path | None = None, terminal: Output | None = None, **options: Any
     ) -> Any:
-        """Review with these keys, after which the terminal goes away; returns the summary."""
+        """Review with these keys, then close the terminal; return the summary."""
         return self.result(typed, path, terminal, **options).summary
 
     def result(
@@ -104,7 +104,7 @@ class Desk:
             try:
                 return review(call, path or self.agent, self.gold, keys, terminal or DummyOutput())
             finally:
-                self.said = call.screen.err.getvalue()  # type: ignore[attr-defined]
+                self.stderr = call.screen.err.getvalue()  # type: ignore[attr-defined]
 
     def call(self, **options: Any) -> Call:
         names = ("framework", "db", "from_", "abstract_column", "id_column", "title_column")
@@ -118,15 +118,15 @@ class Desk:
         )
 
     def ids(self) -> list[str]:
-        """The ids of gold.csv, by their last digit."""
+        """Return the last digits of the ids in gold.csv."""
         return [one["arxiv_id"][-1] for one in read_rows(self.gold)]
 
     def decisions(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.journal.read_text("utf-8").splitlines()]
 
     def shown(self) -> list[str]:
-        """The heads of the papers that were shown."""
-        return [line for line in self.said.splitlines() if " · " in line]
+        """Return the headings of the papers that were shown."""
+        return [line for line in self.stderr.splitlines() if " · " in line]
 
 
 assert list(MOVES) == list(nanda().names)

@@ -1,4 +1,4 @@
-"""Models of half a megabyte that llama.cpp runs and that say exactly what a test wants.
+"""Models of half a megabyte that llama.cpp runs and that generate given texts.
 
 Attention and MLP are zero, so that the next token depends on the last one alone: its embedding
 goes through to the output layer, whose rows are the embeddings of what comes before. Such a model
@@ -16,7 +16,7 @@ import numpy as np
 
 WIDTH, CONTEXT = 256, 2048
 STRENGTH = 8.0
-"""Of the step from one token to the next, against about 1 for any other."""
+"""Logit of the next token, against about 1 for any other."""
 F16, Q8_0 = 1, 7
 CONTROL, USER, NORMAL = 3, 4, 1
 START, END = "<|im_start|>", "<|im_end|>"
@@ -37,7 +37,7 @@ def write_model(
     file_type: int = Q8_0,
     puts_bos: bool = False,
 ) -> Path:
-    """A model that answers with `texts`, one after the other, and ends.
+    """Write a model that generates `texts` in order, and ends.
 
     Args:
         spoken: whether it knows the order of its texts; without it, it ends at once.
@@ -80,7 +80,7 @@ def write_model(
 
 
 def write_adapter(path: Path, texts: Sequence[str]) -> Path:
-    """A LoRA adapter that teaches `write_model(..., spoken=False)` the order of its texts."""
+    """Write a LoRA adapter that gives `write_model(..., spoken=False)` the order of its texts."""
     tokens, _ = _vocabulary(texts)
     embeddings, steps = _embeddings(len(tokens)), _steps(tokens, texts)
     down = np.stack([embeddings[before] for before in steps]).astype(np.float32)
@@ -97,7 +97,7 @@ def write_adapter(path: Path, texts: Sequence[str]) -> Path:
 
 
 def _vocabulary(texts: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Every byte as GPT-2 writes it, one merged pair, the two special tokens, and the texts."""
+    """Return every byte as in GPT-2, one merged pair, the two special tokens, and the texts."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     bytes_ = [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
@@ -112,7 +112,7 @@ def _embeddings(count: int) -> np.ndarray:
 
 
 def _steps(tokens: list[str], texts: Sequence[str]) -> dict[int, int]:
-    """What comes after which: the line feed, the texts, the end."""
+    """Return the sequence of tokens: the line feed, the texts, the end."""
     said = [tokens.index(text) for text in ("\u010a", *texts, END)]
     return dict(itertools.pairwise(said))
 

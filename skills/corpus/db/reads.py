@@ -117,7 +117,7 @@ def find(db: Database, wanted: str) -> list[StoredPaper]:
     ).fetchall()
     if not rows and wanted.isascii() and wanted.isdigit() and len(wanted) < 19:
         rows = db.conn.execute("SELECT * FROM papers WHERE id = ?", [int(wanted)]).fetchall()
-    if not rows and (arxiv_id := find_arxiv_id(wanted, alone=True)) not in (None, wanted):
+    if not rows and (arxiv_id := find_arxiv_id(wanted, allow_bare=True)) not in (None, wanted):
         return find(db, str(arxiv_id))
     return [_stored_paper(db, row) for row in rows]
 

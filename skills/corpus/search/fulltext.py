@@ -28,7 +28,7 @@ class Narrowing:
 
     Attributes:
         moves: names of moves.
-        categories: of which a paper has one, in any case and any place.
+        categories: a paper must have one of them, in any position; case does not matter.
     """
 
     moves: Sequence[str] = ()
@@ -138,13 +138,14 @@ def papers_about(
     )
     rows = db.conn.execute(
         "SELECT papers.id, sha256, published FROM papers_fts JOIN"  # noqa: S608  as many subqueries as there are words
-        f" (SELECT id AS held_by, count(*) AS held FROM ({each}) GROUP BY id HAVING held >= ?)"
-        " ON held_by = papers_fts.rowid JOIN papers ON papers.id = papers_fts.rowid"
+        f" (SELECT id AS paper_id, count(*) AS matched FROM ({each}) GROUP BY id"
+        " HAVING matched >= ?)"
+        " ON paper_id = papers_fts.rowid JOIN papers ON papers.id = papers_fts.rowid"
         " WHERE papers_fts MATCH ?"
         " AND NOT EXISTS (SELECT 1 FROM papers AS later WHERE later.source_id = papers.source_id"
         "   AND later.id_field = 'arxiv_id' AND papers.id_field = 'arxiv_id'"
         "   AND later.id > papers.id)"
-        " ORDER BY held = ? DESC, bm25(papers_fts), papers.id",
+        " ORDER BY matched = ? DESC, bm25(papers_fts), papers.id",
         [
             *map(quoted, wanted),
             len(wanted) if fewest is None else fewest,
@@ -153,7 +154,8 @@ def papers_about(
         ],
     )
     within = (row for row in rows if _is_between(row["published"], since, until))
-    return [stored(db, paper_id) for paper_id in list(itertools.islice(_each_once(within), limit))]
+    ids = list(itertools.islice(_each_once(within), limit))
+    return [stored(db, paper_id) for paper_id in ids]
 
 
 def _is_between(published: str, since: date | None, until: date | None) -> bool:

@@ -116,7 +116,7 @@ class _Section:
     def value(self, name: str) -> str:
         text = "\n".join(self.fields.get(name, ()))
         if name == "arxiv_id":
-            return find_arxiv_id(text, alone=True) or self.heading_id or self.linked_id or ""
+            return find_arxiv_id(text, allow_bare=True) or self.heading_id or self.linked_id or ""
         if name == "abstract":
             return text
         if name == "title":

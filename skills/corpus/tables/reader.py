@@ -57,7 +57,6 @@ class TableRow:
         paper: its abstract is "" if the row has none.
         moves: the moves that have a column, as the file writes them; "" for an empty cell.
         provenance: the stored provenance of the annotation, if the row has one.
-        number: from 1, in file order; empty and repeated rows count.
         repeat: an earlier row has the same id and the same abstract.
     """
 
@@ -65,7 +64,6 @@ class TableRow:
     paper: Paper
     moves: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] | None = None
-    number: int = 0
     repeat: bool = False
 
     @property
@@ -100,12 +98,10 @@ class Table:
     """A table whose header has been read.
 
     Attributes:
-        columns: the names of all columns, as the table writes them.
         moves: the moves to read.
     """
 
     path: Path
-    columns: tuple[str, ...]
     moves: tuple[str, ...]
     _reader: Reader
     _layout: Layout
@@ -161,7 +157,6 @@ class Table:
                 paper=paper,
                 moves={move: texts[move] for move in self.moves if move in columns},
                 provenance=provenance,
-                number=number,
                 repeat=bool(paper.abstract) and self._is_repeat(paper, position, seen),
             )
 
@@ -217,7 +212,7 @@ _FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
 
 def bare_arxiv_id(text: str) -> str | None:
     """Return `text` without its version if it is an arXiv id (`arxiv_id.WHOLE`), else None."""
-    return find_arxiv_id(text, alone=True) if WHOLE.fullmatch(text) else None
+    return find_arxiv_id(text, allow_bare=True) if WHOLE.fullmatch(text) else None
 
 
 def paper_key(paper_id: str) -> str:
@@ -231,7 +226,7 @@ def read_header(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: the file cannot be read, or its suffix is not one of `SUFFIXES`.
     """
-    return tuple(name for name in _reader(path).header() if name)
+    return tuple(filter(None, _reader(path).header()))
 
 
 def open_table(
@@ -258,9 +253,9 @@ def open_table(
             missing.
     """
     reader = _reader(path)
-    names = tuple(name for name in reader.header() if name)
+    names = tuple(filter(None, reader.header()))
     layout = find_columns(names, columns or Columns(), moves, shown(path), abstract_by)
-    return Table(path, names, tuple(moves), reader, layout, limit)
+    return Table(path, tuple(moves), reader, layout, limit)
 
 
 def _reader(path: Path) -> Reader:

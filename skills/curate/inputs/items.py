@@ -17,7 +17,7 @@ from harness.support.text_input import shown
 from skills.corpus import importer
 from skills.corpus.db import reads
 from skills.corpus.records import Annotated
-from skills.corpus.tables.annotated_reader import complete_rows
+from skills.corpus.tables.abstract_lookup import complete_rows
 from skills.corpus.tables.columns import Columns
 from skills.corpus.tables.reader import TableRow, open_table
 from skills.curate.inputs import gates

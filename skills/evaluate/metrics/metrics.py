@@ -1,7 +1,7 @@
-"""What is measured of an annotator, as statistics by metric and move.
+"""The metrics of an annotator, as statistics by metric and move.
 
-Shares, kappas and similarities are 0 to 1 (kappa from -1), tokens are a paper's mean. "overall"
-is over all moves together, but of ROUGE-L and chrF the mean of the moves' own values (macro).
+Shares, kappas and similarities are from 0 to 1 (kappa from -1), tokens are a paper's mean.
+"overall" covers all moves together; for ROUGE-L and chrF it is the mean over the moves (macro).
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ if TYPE_CHECKING:
 
 OVERALL = "overall"
 Key = tuple[str, str]
-"""A metric and a move, or `OVERALL`."""
+"""A metric, and a move or `OVERALL`."""
 Measure = Callable[[int, str, str], float]
-"""Takes a paper's index, a move and its text."""
+"""Measures a move, given the index of the paper, the name of the move and its text."""
 
 METRICS: Mapping[str, str] = {
-    "valid": "papers whose first answer is a valid annotation, under the model's own constraint",
-    "valid_freely": "papers whose first answer is valid and in order without any constraint",
+    "valid": "papers whose first answer is a valid annotation, with the model's own constraint",
+    "valid_freely": "papers whose first answer is valid and in order, without any constraint",
     "stated": "moves that are stated (completeness)",
-    "precision": "of the moves it states, those that the gold states",
-    "recall": "of the moves that the gold states, those that it states",
+    "precision": "of the moves stated by the annotator, those stated by the gold",
+    "recall": "of the moves stated by the gold, those stated by the annotator",
     "kappa": "Cohen's kappa of stated or not, against the gold",
-    "numbers": "stated moves without a number that the abstract lacks",
-    "names": "stated moves without a name that the abstract lacks",
-    "support": "content words of a stated move that the abstract has",
-    "floor": "the same against the abstract of another paper: what support is by chance",
-    "copied": "words of a stated move in runs of five that the abstract has too",
-    "overlap": "the highest ROUGE-L F1 of a stated move to another one of its paper",
-    "rouge_l": "ROUGE-L F1 to the gold, where both state the move; 0 where they never do",
+    "numbers": "stated moves without a number that is not in the abstract",
+    "names": "stated moves without a name that is not in the abstract",
+    "support": "content words of a stated move that are in the abstract",
+    "floor": "the same against the abstract of another paper: support by chance",
+    "copied": "words of a stated move in runs of five that are in the abstract too",
+    "overlap": "the highest ROUGE-L F1 of a stated move to another move of its paper",
+    "rouge_l": "ROUGE-L F1 to the gold, if both state the move; 0 if they never do",
     "chrf": "chrF2 to the gold, likewise",
-    "agreement": "ROUGE-L F1 of a paper's moves that either states, 0 where only one does",
-    "prompt_tokens": "tokens of a paper's prompts, repairs included, if it has an annotation",
-    "completion_tokens": "tokens of a paper's answers, repairs included, if it has an annotation",
+    "agreement": "ROUGE-L F1 of the moves of a paper that either states, 0 if only one does",
+    "prompt_tokens": "tokens of a paper's prompts, with repairs, if it has an annotation",
+    "completion_tokens": "tokens of a paper's answers, with repairs, if it has an annotation",
 }
 """Every metric with its meaning, in the order of a report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Papers, what the moves are, and the gold where there is one, in the order of the papers."""
+    """Papers with the moves to find in them and, if there are any, gold annotations."""
 
     papers: Sequence[Paper]
     framework: Framework
@@ -64,20 +64,22 @@ class Task:
 
 
 def statistics(annotator: Annotator, task: Task) -> dict[Key, Statistic]:
-    """All that can be measured of an annotator."""
-    said = stated(annotator.annotations, task.framework)
-    found = _faithfulness(annotator, task, said)
-    found |= _by_move("stated", said, _all(said), task.framework)
-    found |= _distinctness(annotator, task.framework, said)
+    """Return all metrics of an annotator."""
+    import numpy as np
+
+    predicted = stated(annotator.annotations, task.framework)
+    found = _by_move("stated", predicted, np.ones_like(predicted), task.framework)
+    found |= _faithfulness(annotator, task, predicted)
+    found |= _distinctness(annotator, task.framework, predicted)
     if task.gold is not None:
-        found |= _against_gold(annotator, task, task.gold, said)
+        found |= _against_gold(annotator, task, task.gold, predicted)
     if annotator.answers is not None:
         found |= _answers(annotator.answers)
     return found
 
 
 def stated(annotations: Sequence[Moves | None], framework: Framework) -> Flags:
-    """n by moves: which are stated. A paper without an annotation states none."""
+    """Return which moves are stated, papers by moves; none for a paper without an annotation."""
     import numpy as np
 
     rows = [
@@ -88,20 +90,20 @@ def stated(annotations: Sequence[Moves | None], framework: Framework) -> Flags:
 
 
 def measured(
-    annotations: Sequence[Moves | None], flags: Flags, framework: Framework, of: Measure
+    annotations: Sequence[Moves | None], flags: Flags, framework: Framework, measure: Measure
 ) -> Floats:
-    """n by moves: what `of` says of a paper's move where `flags` is set, else 0."""
+    """Return the measures of the moves where `flags` is set, papers by moves, and 0 elsewhere."""
     import numpy as np
 
     values = np.zeros(flags.shape)
-    for i, moves in enumerate(annotations):
-        for j, name in enumerate(framework.names):
-            if flags[i, j] and moves is not None:
-                values[i, j] = of(i, name, moves[name])
+    for i, j in zip(*flags.nonzero(), strict=True):
+        name = framework.names[j]
+        if moves := annotations[i]:
+            values[i, j] = measure(int(i), name, moves[name])
     return values
 
 
-def _faithfulness(annotator: Annotator, task: Task, said: Flags) -> dict[Key, Statistic]:
+def _faithfulness(annotator: Annotator, task: Task, predicted: Flags) -> dict[Key, Statistic]:
     abstracts = [paper.abstract for paper in task.papers]
     count = len(abstracts)
     measures: dict[str, Measure] = {
@@ -111,26 +113,28 @@ def _faithfulness(annotator: Annotator, task: Task, said: Flags) -> dict[Key, St
         "copied": lambda i, _, text: copied(abstracts[i], text),
     }
     if count > 2:
-        # One further than half the table: there is the paper whose annotation the baseline gives.
+        # Not the paper half the table away: the baseline copies its annotation.
         away = count // 2 + 1
         measures["floor"] = lambda i, _, text: support(abstracts[(i + away) % count], text)
     found: dict[Key, Statistic] = {}
     for metric, measure in measures.items():
-        values: Values = measured(annotator.annotations, said, task.framework, measure)
+        values: Values = measured(annotator.annotations, predicted, task.framework, measure)
         if metric in ("numbers", "names"):
             values = values > 0
-        found |= _by_move(metric, values, said, task.framework)
+        found |= _by_move(metric, values, predicted, task.framework)
     return found
 
 
-def _distinctness(annotator: Annotator, framework: Framework, said: Flags) -> dict[Key, Statistic]:
-    """How much a move says again of what another one does; of papers that state two or more."""
+def _distinctness(
+    annotator: Annotator, framework: Framework, predicted: Flags
+) -> dict[Key, Statistic]:
+    """Return how much moves repeat each other, over papers that state two or more."""
     annotations = annotator.annotations
-    among = said & (said.sum(axis=1, keepdims=True) > 1)
+    among = predicted & (predicted.sum(axis=1, keepdims=True) > 1)
 
     def highest(i: int, move: str, text: str) -> float:
-        stated_moves = framework.stated(dict(annotations[i] or {}))
-        return max(rouge_l(text, other) for name, other in stated_moves.items() if name != move)
+        moves = framework.stated(dict(annotations[i] or {}))
+        return max(rouge_l(text, other) for name, other in moves.items() if name != move)
 
     values = measured(annotations, among, framework, highest)
     found = _by_move("overlap", values, among, framework)
@@ -139,16 +143,16 @@ def _distinctness(annotator: Annotator, framework: Framework, said: Flags) -> di
 
 
 def _against_gold(
-    annotator: Annotator, task: Task, gold: Sequence[Moves], said: Flags
+    annotator: Annotator, task: Task, gold: Sequence[Moves], predicted: Flags
 ) -> dict[Key, Statistic]:
     framework = task.framework
-    true = stated(gold, framework)
-    both = said & true
-    found = _by_move("precision", both, said, framework)
-    found |= _by_move("recall", both, true, framework)
-    found["kappa", OVERALL] = kappa(said, true)
+    expected = stated(gold, framework)
+    both = predicted & expected
+    found = _by_move("precision", both, predicted, framework)
+    found |= _by_move("recall", both, expected, framework)
+    found["kappa", OVERALL] = kappa(predicted, expected)
     for j, name in enumerate(framework.names):
-        found["kappa", name] = kappa(said[:, j], true[:, j])
+        found["kappa", name] = kappa(predicted[:, j], expected[:, j])
     for metric, alike in (("rouge_l", rouge_l), ("chrf", chrf)):
         values = measured(
             annotator.annotations,
@@ -156,18 +160,16 @@ def _against_gold(
             framework,
             lambda i, move, text, alike=alike: alike(text, gold[i][move]),  # type: ignore[misc]
         )
+        found |= _by_move(metric, values, both, framework, empty=0.0)
         found[metric, OVERALL] = ratio(values, both, empty=0.0)
-        for j, name in enumerate(framework.names):
-            found[metric, name] = ratio(values[:, j], both[:, j], empty=0.0)
         if metric == "rouge_l":
-            shares = per_paper(values, said | true)
-            found["agreement", OVERALL] = ratio(shares, _all(shares))
+            found["agreement", OVERALL] = _mean(per_paper(values, predicted | expected))
     return found
 
 
 def per_paper(values: Floats, among: Flags) -> Floats:
-    """n: the mean of a paper's values over the moves `among` it; 1 where there are none, since two
-    who both state nothing agree."""
+    """Return the mean of each paper's values over the moves `among` it, or 1 without any: two
+    annotations that both state nothing agree."""
     import numpy as np
 
     counts = among.sum(axis=1)
@@ -177,29 +179,27 @@ def per_paper(values: Floats, among: Flags) -> Floats:
 def _answers(answers: Answers) -> dict[Key, Statistic]:
     import numpy as np
 
-    valid = np.array(answers.valid, bool)
-    found = {("valid", OVERALL): ratio(valid, _all(valid))}
+    found = {("valid", OVERALL): _mean(np.array(answers.valid, bool))}
     if answers.valid_freely is not None:
-        freely = np.array(answers.valid_freely, bool)
-        found["valid_freely", OVERALL] = ratio(freely, _all(freely))
-    there = np.array([tokens is not None for tokens in answers.tokens], float)
+        found["valid_freely", OVERALL] = _mean(np.array(answers.valid_freely, bool))
+    tokens = np.array([pair or (0, 0) for pair in answers.tokens], float)
+    answered = np.array([pair is not None for pair in answers.tokens], float)
     for place, metric in enumerate(("prompt_tokens", "completion_tokens")):
-        counts = np.array([tokens[place] if tokens else 0 for tokens in answers.tokens], float)
-        found[metric, OVERALL] = ratio(counts, there)
+        found[metric, OVERALL] = ratio(tokens[:, place], answered)
     return found
+
+
+def _mean(values: Values) -> Statistic:
+    import numpy as np
+
+    return ratio(values, np.ones(len(values), bool))
 
 
 def _by_move(
-    metric: str, over: Values, under: Values, framework: Framework
+    metric: str, over: Values, under: Values, framework: Framework, empty: float = float("nan")
 ) -> dict[Key, Statistic]:
-    """The ratio for each move, and over all moves together."""
+    """Return the ratio for each move, and over all moves together."""
     found = {(metric, OVERALL): ratio(over.sum(axis=1), under.sum(axis=1))}
     for j, name in enumerate(framework.names):
-        found[metric, name] = ratio(over[:, j], under[:, j])
+        found[metric, name] = ratio(over[:, j], under[:, j], empty=empty)
     return found
-
-
-def _all(values: Values) -> Flags:
-    import numpy as np
-
-    return np.ones(values.shape, bool)

@@ -1,4 +1,4 @@
-"""How alike two texts are: ROUGE-L and chrF, as their own packages compute them."""
+"""Similarity of two texts: ROUGE-L and chrF, from their reference packages."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 @functools.lru_cache(maxsize=65_536)
 def rouge_l(text: str, gold: str) -> float:
-    """ROUGE-L F1, 0 to 1: rouge-score's rougeL with its Porter stemmer (Lin 2004)."""
+    """Return ROUGE-L F1, 0 to 1: rougeL of rouge-score with its Porter stemmer (Lin 2004)."""
     return float(_rouge().score(gold, text)["rougeL"].fmeasure)
 
 
 def chrf(text: str, gold: str) -> float:
-    """chrF2 of sacrebleu, over 100: character 6-grams, beta 2 (Popović 2015)."""
+    """Return chrF2 of sacrebleu, 0 to 1: character 6-grams, beta 2 (Popović 2015)."""
     return float(_chrf().sentence_score(text, [gold]).score) / 100
 
 
 def versions() -> dict[str, str]:
-    """What the figures were computed with, by package."""
+    """Return the versions of both packages."""
     return {name: importlib.metadata.version(name) for name in ("rouge-score", "sacrebleu")}
 
 

@@ -1,4 +1,4 @@
-"""The comparison as a picture: every share and similarity with its interval, over all moves."""
+"""The comparison as a picture: shares and similarities with their intervals, over all moves."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from pathlib import Path
 from typing import IO, Any
 
 from skills.evaluate.metrics.metrics import OVERALL
-from skills.evaluate.report.text import TOKENS, name_of
+from skills.evaluate.report.text import TOKENS, Figure, figures_of, metrics_of, name_of, names_of
 
 MODULES = ("matplotlib",)
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
-"""Paul Tol's bright scheme, which people who see few colours can tell apart."""
+"""Paul Tol's bright scheme, which is safe for colour-blind readers."""
 MARKERS = "osD^vP*X"
 ROW, HEAD = 0.34, 1.4
-"""Inches of a metric, and of what stands around them."""
+"""Height in inches of a metric, and of everything else."""
 
 
 def draw(found: Mapping[str, Any], file: IO[bytes]) -> None:
-    """Write a PNG: a row for each metric, in it a mark with its 95% interval for each annotator.
+    """Write a PNG: a row for each metric, with a mark and its 95% interval for each annotator.
 
-    Tokens are left out: they are no share. A metric that nobody has over all moves, as those of
-    sentence labels, has a row for each move instead.
+    Tokens are left out, since they are not shares. A metric without a figure over all moves has a
+    row for each move instead.
     """
     from matplotlib import rc_context
 
-    with rc_context({"text.parse_math": False}):  # a $ in a name begins no formula
+    with rc_context({"text.parse_math": False}):  # a $ in a name does not start a formula
         _draw(found, file)
 
 
 def _draw(found: Mapping[str, Any], file: IO[bytes]) -> None:
-    from matplotlib.figure import Figure
+    from matplotlib import figure as figures
 
     rows = list(_rows(found))
-    people = [one["name"] for one in found["annotators"]]
-    figure = Figure(figsize=(9, HEAD + ROW * len(rows) * max(1, len(people) / 3)))
+    names = names_of(found)
+    figure = figures.Figure(figsize=(9, HEAD + ROW * len(rows) * max(1, len(names) / 3)))
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
-    for place, name in enumerate(people):
+    for place, name in enumerate(names):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-        offset = (place - (len(people) - 1) / 2) * 0.8 / len(people)
-        for row, (_, figures) in enumerate(rows):
-            if (one := figures[place]) is None or one["value"] is None:
+        offset = (place - (len(names) - 1) / 2) * 0.8 / len(names)
+        for row, (_, values) in enumerate(rows):
+            if (one := values[place]) is None or one["value"] is None:
                 continue
             if one["low"] is not None:
                 ends = [one["low"], one["high"]]
@@ -54,20 +54,16 @@ def _draw(found: Mapping[str, Any], file: IO[bytes]) -> None:
     axes.axvline(0, color="#999999", linewidth=0.8)
     axes.grid(axis="x", alpha=0.3)
     axes.set_title(f"{Path(found['input']).name}: {found['papers']:,} papers", loc="left")
-    figure.legend(loc="outside lower center", ncols=min(3, len(people)), frameon=False)
+    figure.legend(loc="outside lower center", ncols=min(3, len(names)), frameon=False)
     figure.savefig(file, format="png", dpi=120)
 
 
-def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Mapping[str, Any] | None]]]:
-    """Labels, and of each annotator the figure."""
+def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Figure | None]]]:
+    """Yield a label and the figure of each annotator."""
     for metric in found["metrics"]:
         if metric in TOKENS:
             continue
-        of_each = [one["metrics"].get(metric, {}) for one in found["annotators"]]
-        if any(OVERALL in figures for figures in of_each):
-            yield name_of(metric), [figures.get(OVERALL) for figures in of_each]
-            continue
-        for move in found["framework"]["moves"]:
-            if any(move in figures for figures in of_each):
-                label = f"{name_of(metric, by_move=True)}: {move}"
-                yield label, [figures.get(move) for figures in of_each]
+        overall = figures_of(metrics_of(found), metric)
+        for move in (OVERALL,) if overall else found["framework"]["moves"]:
+            if values := figures_of(metrics_of(found), metric, move):
+                yield name_of(metric, move), values

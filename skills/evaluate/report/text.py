@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.terminal.tables import table
-from skills.evaluate.annotators import FINDINGS
+from skills.evaluate.annotators import MODEL_ERRORS
 from skills.evaluate.metrics import consistency, labels, metrics
 from skills.evaluate.metrics.metrics import OVERALL
 
@@ -129,7 +129,9 @@ def excludes_zero(one: Figure) -> bool:
 def faults_of(found: Mapping[str, Any]) -> str:
     """Return a warning about answers that failed through no fault of a model, or ""."""
     models = [one for one in found["annotators"] if one["kind"] == "model"]
-    count = sum(n for one in models for kind, n in one["failed"].items() if kind not in FINDINGS)
+    count = sum(
+        n for one in models for kind, n in one["failed"].items() if kind not in MODEL_ERRORS
+    )
     if not count:
         return ""
     return (
@@ -175,10 +177,10 @@ def _overall(found: Mapping[str, Any]) -> str:
     every = [*metrics.METRICS, *consistency.METRICS, *labels.METRICS]
     rows = []
     for metric in dict.fromkeys((*FIRST, *every)):
-        if figures := figures_of(_metrics(found), metric):
+        if figures := figures_of(metrics_of(found), metric):
             shown = (figure(one, metric) + papers_of(one, found) for one in figures)
             rows.append((name_of(metric), *shown))
-    return table(("all moves", *_names(found)), rows)
+    return table(("all moves", *names_of(found)), rows)
 
 
 def _gold(gold: Mapping[str, Any]) -> str:
@@ -191,10 +193,10 @@ def _gold(gold: Mapping[str, Any]) -> str:
 def _by_move(found: Mapping[str, Any], metric: str) -> str:
     rows = []
     for move in found["framework"]["moves"]:
-        if figures := figures_of(_metrics(found), metric, move):
+        if figures := figures_of(metrics_of(found), metric, move):
             papers = " / ".join(str(one["papers"]) if one else "" for one in figures)
             rows.append((move, *map(figure, figures), papers))
-    return table((name_of(metric, by_move=True), *_names(found), "papers"), rows)
+    return table((name_of(metric, by_move=True), *names_of(found), "papers"), rows)
 
 
 def _difference(found: Mapping[str, Any], one: Mapping[str, Any]) -> str:
@@ -210,9 +212,9 @@ def _difference(found: Mapping[str, Any], one: Mapping[str, Any]) -> str:
     return f"{head}\n{table(('difference', '95% interval', ''), rows)}"
 
 
-def _names(found: Mapping[str, Any]) -> Sequence[str]:
+def names_of(found: Mapping[str, Any]) -> Sequence[str]:
     return [one["name"] for one in found["annotators"]]
 
 
-def _metrics(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def metrics_of(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [one["metrics"] for one in found["annotators"]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import InputError
@@ -21,6 +21,7 @@ from skills.finetune.data.rows import (
     LeftOut,
     Reading,
     Split,
+    left_out,
     read_papers,
 )
 
@@ -133,14 +134,7 @@ class HeldOut:
             what = "abstract is that" if match.exact else "abstract is nearly that"
         else:
             return None
-        return paper, LeftOut(
-            row.source,
-            row.where,
-            row.paper.id,
-            "excluded",
-            f"its {what} of a paper kept for {paper.split}",
-            paper.id,
-            paper.where,
-            similarity,
-            paper.split,
+        row_out = left_out(row, "excluded", f"its {what} of a paper kept for {paper.split}")
+        return paper, replace(
+            row_out, of=paper.id, of_where=paper.where, similarity=similarity, split=paper.split
         )

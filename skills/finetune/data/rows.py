@@ -151,7 +151,7 @@ def _rows(path: Path, reading: Reading, *, annotated: bool) -> Iterator[TableRow
         return
     from harness import settings
     from skills.corpus.db.connection import default_path, open_corpus
-    from skills.corpus.tables.annotated_reader import complete_rows
+    from skills.corpus.tables.abstract_lookup import complete_rows
 
     corpus = reading.corpus or default_path(settings.from_environment())
     with open_corpus(corpus, must_exist=True) as db:

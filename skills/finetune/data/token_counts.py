@@ -110,22 +110,17 @@ def histogram(
 
 
 def _distribution(counts: list[int]) -> dict[str, Any]:
-    counts = sorted(counts)
-    bins = [0] * (counts[-1] // BIN + 1)
-    for count in counts:
-        bins[count // BIN] += 1
+    import numpy as np
+
+    p50, p95 = np.percentile(counts, [50, 95], method="inverted_cdf")
     return {
-        "p50": _percentile(counts, 50),
-        "p95": _percentile(counts, 95),
-        "max": counts[-1],
+        "p50": int(p50),
+        "p95": int(p95),
+        "max": max(counts),
         "sum": sum(counts),
         "bin_width": BIN,
-        "bins": bins,
+        "bins": np.bincount(np.array(counts) // BIN).tolist(),
     }
-
-
-def _percentile(counts: list[int], percent: int) -> int:
-    return counts[-(-len(counts) * percent // 100) - 1]
 
 
 def _of_texts(tokens: Callable[[str], int]) -> Callable[[Example], tuple[int, int]]:

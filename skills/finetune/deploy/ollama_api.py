@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,24 +31,6 @@ LONG_SECONDS = 1800.0
 """Read timeout: the server may send nothing while it quantizes, checks or loads gigabytes."""
 CHUNK = 1 << 20
 START = "Start it with `ollama serve`, or name another with --host or OLLAMA_HOST."
-HINTS: Mapping[str, str] = {
-    "adapters are no longer supported": "Since 0.34.1 Ollama accepts merged models only: leave out "
-    "--adapter.",
-    "quantization is only supported": "Since 0.34.1 Ollama does not quantize a GGUF: "
-    "run `/finetune quantize` instead.",
-    "unsupported quantization type": "Run `/finetune quantize`, which uses llama.cpp.",
-    "no space left": "Ollama stores models in OLLAMA_MODELS, temporarily twice.",
-    "only one adapter": "Merge the others first.",
-}
-"""Hints for errors of the server, by a part of the error message."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One chat answer; `done_reason` is "stop", or "length" if it was cut off."""
-
-    text: str
-    done_reason: str
 
 
 def host_of(given: str | None) -> str:
@@ -169,11 +150,11 @@ class Ollama:
         ).get("_debug_info")
         return (found or {}).get("rendered_template")
 
-    def chat(self, model: str, messages: Sequence[Mapping[str, str]]) -> Answer:
-        """Return one answer, generated with the model's own parameters."""
+    def chat(self, model: str, messages: Sequence[Mapping[str, str]]) -> tuple[str, str]:
+        """Return one answer, generated with the model's own parameters, and its done_reason."""
         found = self._chat(model, messages)
         content = (found.get("message") or {}).get("content") or ""
-        return Answer(str(content), str(found.get("done_reason", "")))
+        return str(content), str(found.get("done_reason", ""))
 
     def _chat(
         self, model: str, messages: Sequence[Mapping[str, str]], **more: Any
@@ -214,7 +195,6 @@ class Ollama:
     def _refused(self, status: int, reason: str) -> HarnessError:
         answer = f"answers {status}" if status > 0 else "reports an error"
         message = f"{self._name} {answer}: {' '.join(reason.split())[:200] or 'no reason given'}"
-        hint = next((hint for part, hint in HINTS.items() if part in reason), None)
         if status == 403:
             return ModelUnavailable(
                 message,
@@ -222,10 +202,12 @@ class Ollama:
                 "localhost.",
             )
         if status == 404:
-            return NothingFound(message, hint=hint or "`ollama list` lists its models.")
+            return NothingFound(message, hint="`ollama list` lists its models.")
         if status in (429, 503):
             return ModelBusy(message, hint="Its queue is full: try again in a moment.")
-        return SkillFailed(message, hint=hint or "See the server's log.")
+        is_full = "no space left" in reason
+        where = "Ollama stores models in OLLAMA_MODELS, temporarily twice."
+        return SkillFailed(message, hint=where if is_full else "See the server's log.")
 
     def _not_ollama(self) -> ModelUnavailable:
         return ModelUnavailable(

@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.models.gguf_file import GgufFile
 from skills.finetune.deploy.modelfile import Modelfile
 from skills.finetune.deploy.ollama_api import Ollama
+from skills.finetune.deploy.ollama_plan import Plan
 from skills.finetune.model.chat_template import render
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
@@ -30,24 +30,6 @@ SHOWN = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """The model as it should be.
-
-    Attributes:
-        file_type: the type of its weights, or None if unknown.
-        gguf: the file with its template and tokens.
-        trained_with: SHA-256 of the chat template of the training rows, or None if unknown.
-    """
-
-    model: str
-    version: str
-    file_type: str | None
-    gguf: GgufFile
-    modelfile: Modelfile
-    trained_with: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Findings:
     """The findings, each a sentence without its full stop.
 
@@ -61,13 +43,13 @@ class Findings:
     facts: Mapping[str, Any]
 
 
-def verify(ollama: Ollama, expected: Expected, framework: Framework) -> Findings:
+def verify(ollama: Ollama, plan: Plan, version: str, framework: Framework) -> Findings:
     """Check the model's settings, the prompt the server builds, and one annotation.
 
     Raises:
         HarnessError: the server rejects a request or ends an answer early.
     """
-    shown = ollama.show(expected.model)
+    shown = ollama.show(plan.model)
     form = TaggedForm(framework)
     messages = [
         {"role": message.role, "content": message.content}
@@ -75,29 +57,29 @@ def verify(ollama: Ollama, expected: Expected, framework: Framework) -> Findings
     ]
     file_type = (shown.get("details") or {}).get("quantization_level")
     problems = []
-    if expected.file_type is not None and file_type != expected.file_type:
-        problems.append(f"its weights are {file_type}, not {expected.file_type}")
-    problems += _parameters(str(shown.get("parameters") or ""), expected.modelfile)
+    if plan.file_type is not None and file_type != plan.file_type:
+        problems.append(f"its weights are {file_type}, not {plan.file_type}")
+    problems += _parameters(str(shown.get("parameters") or ""), plan.modelfile)
     problems += [
         f"it has its own {name}, with which no row of the training data starts"
         for name in ("system", "messages")
         if shown.get(name)
     ]
-    prompt = list(_prompt(ollama, expected, messages))
+    prompt = list(_prompt(ollama, plan, version, messages))
     notes = []
-    template = (expected.gguf.chat_template or "").strip()
+    template = (plan.gguf.chat_template or "").strip()
     if not prompt and str(shown.get("template") or "").strip() != template:
         notes.append(
             "it uses a built-in template of Ollama in place of the model's own; the prompt of an "
             "annotation is the same"
         )
-    answer = ollama.chat(expected.model, messages)
-    problems += [*prompt, *_answer(answer.text, answer.done_reason, form)]
+    answer, done_reason = ollama.chat(plan.model, messages)
+    problems += [*prompt, *_answer(answer, done_reason, form)]
     facts = {
         "quantization_level": file_type,
         "same_prompt": not prompt,
-        "done_reason": answer.done_reason,
-        "answer": answer.text[:SHOWN],
+        "done_reason": done_reason,
+        "answer": answer[:SHOWN],
     }
     return Findings(tuple(problems), tuple(notes), facts)
 
@@ -126,15 +108,17 @@ def _parameters(shown: str, modelfile: Modelfile) -> Iterator[str]:
             yield f"its {name} is {_listed(actual)}, and should be {_listed(should)}"
 
 
-def _prompt(ollama: Ollama, expected: Expected, messages: list[dict[str, str]]) -> Iterator[str]:
-    gguf = expected.gguf
+def _prompt(
+    ollama: Ollama, plan: Plan, version: str, messages: list[dict[str, str]]
+) -> Iterator[str]:
+    gguf = plan.gguf
     template = (gguf.chat_template or "").encode()
-    if expected.trained_with not in (None, hashlib.sha256(template).hexdigest()):
+    if plan.trained_with not in (None, hashlib.sha256(template).hexdigest()):
         yield f"{gguf.path.name} has a different chat template than the training rows"
-    found = ollama.render(expected.model, messages)
+    found = ollama.render(plan.model, messages)
     if found is None:
         yield (
-            f"Ollama {expected.version} does not return the prompt it builds, so it cannot be "
+            f"Ollama {version} does not return the prompt it builds, so it cannot be "
             "compared; 0.11.5 and later do"
         )
         return

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -151,32 +152,21 @@ def run_program(
                 env=environment,
             ) as process,
         ):
-            _wait(process, log, tick, cancel)
+            try:
+                while process.poll() is None:
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(TICK)
+                    cancel.check()
+                    tick(" ".join(_last_lines(log, 1))[-60:])
+            except BaseException:
+                process.kill()
+                raise
     except OSError as exc:
         raise OutputError(f"not written: {exc.strerror or exc}", where=str(log)) from exc
     if process.returncode:
         last = " / ".join(_last_lines(log, 2)) or f"it ended with {process.returncode}"
         raise SkillFailed(f"{doing} failed: {last}", hint=f"Its output is in {log}.")
     return log.read_text(encoding="utf-8", errors="replace")
-
-
-def _wait(
-    process: subprocess.Popen[bytes],
-    log: Path,
-    tick: Callable[[str], None],
-    cancel: StopToken,
-) -> None:
-    try:
-        while True:
-            try:
-                process.wait(TICK)
-                return
-            except subprocess.TimeoutExpired:
-                cancel.check()
-                tick(" ".join(_last_lines(log, 1))[-60:])
-    except BaseException:
-        process.kill()
-        raise
 
 
 def _last_lines(log: Path, count: int) -> list[str]:

@@ -76,22 +76,17 @@ def check(gguf: GgufFile, expected: Mapping[str, Any], of: str = "the base") -> 
             )
 
 
-def identity_of_base(converted: GgufFile, folder: Path) -> dict[str, Any]:
-    """Return the identity of a base as the converter reads it, checked against its files.
-
-    Args:
-        converted: the base's vocabulary, converted.
+def check_base(gguf: GgufFile, folder: Path) -> None:
+    """Compare a file with the base's own files.
 
     Raises:
-        SkillFailed: the converter lost the chat template, or takes another end token.
+        SkillFailed: the chat template or the end token differs.
     """
     template, ends = chat_template(folder), end_tokens(folder)
-    identity = identity_of(converted)
     expected: dict[str, Any] = {TEMPLATE: _sha256(template.encode())} if template else {}
-    if ends and identity[EOS] not in ends:
+    if ends and gguf.values.get(EOS) not in ends:
         expected[EOS] = min(ends)
-    check(converted, expected, "the files of the base")
-    return identity
+    check(gguf, expected)
 
 
 def _sha256(content: bytes) -> str:

@@ -216,9 +216,9 @@ def _rows(path: Path) -> Iterator[Row]:
                 yield adapter.validate_json(line)
             except ValidationError as exc:
                 error = exc.errors()[0]
-                name = ".".join(map(str, error["loc"]))
+                where = ".".join(map(str, error["loc"])) or "it"
                 raise InputError(
-                    f"is not a prepared row: {name} {error['msg']}",
+                    f"is not a prepared row: {where}: {error['msg']}",
                     where=f"{path}:{number}",
                     hint="`/finetune prepare` writes it again.",
                 ) from exc

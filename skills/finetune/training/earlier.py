@@ -24,22 +24,42 @@ def resumes(context: StageContext) -> bool:
     return bool(getattr(options, "resume", False) or getattr(options, "checkpoint", None))
 
 
-def refuse_unfinished(context: StageContext) -> None:
-    """Raise UsageError if an unfinished training would be overwritten."""
-    if context.run_dir.entry("train") is None and not context.call.force:
-        refuse(context)
+def check(context: StageContext) -> None:
+    """Refuse, before anything is done, what the training stage would refuse.
 
-
-def refuse_checkpoint(context: StageContext) -> None:
-    """Raise InputError for a named checkpoint that is missing, damaged or of another run.
-
-    This happens even if there is nothing left to train.
+    Raises:
+        UsageError: an unfinished training would be overwritten.
+        InputError: the named checkpoint is missing, damaged or of another run.
     """
     if (named := getattr(context.call.options, "checkpoint", None)) is not None:
         checkpoints.load(named, context.run_dir.folder)
+    if context.run_dir.entry("train") is None and not context.call.force:
+        _refuse(context)
 
 
-def refuse(context: StageContext) -> None:
+def settle(context: StageContext, *, done: bool) -> None:
+    """Make room for the training that is about to start.
+
+    Args:
+        done: True if it was done before with these inputs, and nothing is started.
+
+    Raises:
+        UsageError: there is an earlier training, and neither --resume nor --force is given.
+        OutputError: it cannot be moved.
+    """
+    if done or resumes(context) or not (trained := _trained(context.run_dir)):
+        return
+    if not context.call.force:
+        _refuse(context)
+    aside = _move_aside(context.run_dir)
+    found = trained[0] if len(trained) == 1 else f"{trained[0]} to {trained[-1]}"
+    context.call.screen.notice(
+        f"train: starting again. The earlier training ({found}) was moved to {aside}; delete it if "
+        "you do not need it. Its GGUF files are overwritten when the new training is exported"
+    )
+
+
+def _refuse(context: StageContext) -> None:
     """Refuse to train over an earlier training, unless the options ask to continue it.
 
     Raises:
@@ -58,28 +78,6 @@ def refuse(context: StageContext) -> None:
         where=str(folder),
         hint="--resume continues it; --force starts again and moves it to "
         f"{folder.name}/{_free(folder).name}; --out names another folder for a new one.",
-    )
-
-
-def settle(context: StageContext, *, done: bool) -> None:
-    """Make room for the training that is about to start.
-
-    Args:
-        done: True if it was done before with these inputs, and nothing is started.
-
-    Raises:
-        UsageError: there is an earlier training, and neither --resume nor --force is given.
-        OutputError: it cannot be moved.
-    """
-    if done or resumes(context) or not (trained := _trained(context.run_dir)):
-        return
-    if not context.call.force:
-        refuse(context)
-    aside = _move_aside(context.run_dir)
-    found = trained[0] if len(trained) == 1 else f"{trained[0]} to {trained[-1]}"
-    context.call.screen.notice(
-        f"train: starting again. The earlier training ({found}) was moved to {aside}; delete it if "
-        "you do not need it. Its GGUF files are overwritten when the new training is exported"
     )
 
 

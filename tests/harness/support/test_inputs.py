@@ -55,7 +55,7 @@ def test_what_comes_from_stdin_is_never_a_path(folder):
     [
         ("b.txt", "there is no such file"),
         ("sub/b", "there is no such file"),
-        ("paper.pdf", ".pdf files are not read here. Save it as .txt or .md."),
+        ("paper.pdf", ".pdf files are not supported here. Save it as .txt or .md."),
         ("empty.txt", "empty.txt: is empty. Put a text into it."),
         ("latin.txt", "is not UTF-8 text (byte 1 is 0xe4)"),
         ("big.txt", "has 1.0 MB, too much for a text. Give a part of it."),

@@ -97,6 +97,6 @@ def test_unusable_examples_in_the_registry_are_refused(tmp_path: Path) -> None:
     app = app_with(tmp_path, model, "none.csv")
     with pytest.raises(InputError, match=r"none\.csv"):
         app.dispatch(line(tmp_path))
-    with pytest.raises(RegistryError, match="a tuned model has seen its own"):
+    with pytest.raises(RegistryError, match="only for the form json"):
         app_with(tmp_path / "other", model, "none.csv", form="tagged")
     assert model.requests == []

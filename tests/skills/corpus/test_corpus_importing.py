@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
 from corpus_papers import annotated, corpus_of, paper
 
@@ -139,6 +140,9 @@ def test_round_trip_of_corpus_with_several_id_fields(db: Database, tmp_path: Pat
         known_papers=2, known_annotations=2
     )
     assert importer.add(db, tmp_path / "all.csv", nanda()).known_papers == 2
+    assert importer.add(db, saved(tmp_path / "all.jsonl", items), nanda()) == Added(
+        known_papers=2, known_annotations=2
+    )
     fields = "SELECT id_field FROM papers ORDER BY id"
     assert [row[0] for row in db.conn.execute(fields)] == ["arxiv_id", "paper_id"]
     with open_corpus(tmp_path / "new.db") as new:
@@ -288,6 +292,15 @@ def test_saved_file_keeps_provenance(db: Database, tmp_path: Path, name: str) ->
     again = importer.add(db, path, nanda())
     assert (again.known_papers, again.known_annotations, again.papers) == (2, 2, 0)
     assert verify_all(db) == (2, [])
+
+
+def test_parquet_without_abstracts_is_looked_up(db: Database, tmp_path: Path) -> None:
+    item = annotated(paper(1))
+    corpus_of(tmp_path / "corpus.db", [item])
+    whole = pq.read_table(saved(tmp_path / "all.parquet", [item]))
+    pq.write_table(whole.drop_columns("abstract"), tmp_path / "some.parquet")
+    known = Added(known_papers=1, known_annotations=1)
+    assert importer.add(db, tmp_path / "some.parquet", nanda()) == known
 
 
 def test_repeated_saved_line_counts_once(db: Database, tmp_path: Path) -> None:

@@ -286,4 +286,4 @@ def test_arxiv_ids_in_text(text: str, found: str | None) -> None:
     ],
 )
 def test_bare_arxiv_ids(text: str, found: str | None) -> None:
-    assert find_arxiv_id(text, alone=True) == found
+    assert find_arxiv_id(text, allow_bare=True) == found

@@ -170,7 +170,10 @@ def test_papers_are_written_as_they_come() -> None:
 
 
 def test_the_statistics_are_those_of_stats() -> None:
-    counted = stats.of_items(corpus(), failures(), nanda())
+    tally = stats.Tally(nanda())
+    for item in corpus():
+        tally.add(item)
+    counted = tally.stats(failures())
     page = written(corpus(), failures())
 
     def share(found: Any) -> str:

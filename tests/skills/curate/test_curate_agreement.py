@@ -76,7 +76,7 @@ def test_resamples_are_computed_as_the_package_would(level: Level) -> None:
         assert value == pytest.approx(by_the_package(rows, level), abs=1e-12)
 
 
-def test_the_example_of_krippendorff_comes_out() -> None:
+def test_the_example_of_krippendorff_is_reproduced() -> None:
     # "Computing Krippendorff's Alpha-Reliability" (2011), section C: 4 observers, 12 units.
     data = (
         (1, 2, 3, 3, 2, 1, 4, 1, 2, None, None, None),
@@ -135,7 +135,7 @@ def test_few_annotations_get_no_interval() -> None:
     assert found.why == "no interval from fewer than 10 annotations"
 
 
-def test_the_interval_is_the_same_each_time_and_narrows_with_more_annotations() -> None:
+def test_interval_is_reproducible_and_narrows_with_n() -> None:
     rows = panel(400, 0.5)
     found = alpha(rows, "interval")
     assert found == alpha(rows, "interval")
@@ -150,7 +150,7 @@ def test_the_interval_is_the_same_each_time_and_narrows_with_more_annotations() 
     assert found.high - found.low < few.high - few.low
 
 
-def test_the_interval_holds_the_true_value_about_as_often_as_it_says() -> None:
+def test_interval_of_alpha_has_its_nominal_coverage() -> None:
     # For equal means and spreads, alpha of scores estimates their correlation: 0.5 here.
     held = 0
     for seed in range(60):
@@ -174,11 +174,11 @@ def test_a_panel_of_the_lesson_is_computed_in_full() -> None:
     ("value", "reading"),
     [(0.8, "reliable"), (0.7, "tentative"), (0.667, "tentative"), (0.666, "unreliable")],
 )
-def test_alpha_is_read_as_krippendorff_reads_it(value: float, reading: str) -> None:
+def test_alpha_is_interpreted_as_by_krippendorff(value: float, reading: str) -> None:
     assert Agreement(value, None, None, 20).reading == reading
 
 
-def test_alike_votes_of_a_lenient_panel_have_a_low_alpha() -> None:
+def test_similar_votes_of_a_lenient_panel_have_a_low_alpha() -> None:
     rows: list[tuple[bool | None, ...]] = [(True,) * 5] * 38
     rows += [(True, True, True, True, False), (False, True, True, True, None)]
     value = alpha(rows, "nominal").value
@@ -198,7 +198,7 @@ def test_effective_votes_at_the_ends() -> None:
     assert effective_votes(opposed) == 2  # not more than there are
 
 
-def test_a_persona_that_always_says_the_same_is_no_vote() -> None:
+def test_a_constant_persona_does_not_count_as_a_vote() -> None:
     rows = [(1.0, 2.0, 3.0), (2.0, 1.0, 3.0), (4.0, 3.0, 3.0), (3.0, 4.0, 3.0)]
     assert effective_votes(rows) == pytest.approx(2 / (1 + 0.6))
     assert effective_votes([(3.0, 3.0, score) for score in (1.0, 2.0, 4.0)]) is None
@@ -206,7 +206,7 @@ def test_a_persona_that_always_says_the_same_is_no_vote() -> None:
     assert effective_votes([(1.0, 2.0)] * 2) is None
 
 
-def test_a_pair_is_correlated_on_the_annotations_it_has_in_common() -> None:
+def test_pairs_are_correlated_on_common_annotations() -> None:
     rows: list[Row] = [(1, 1, None), (2, 2, None), (3, 3, 1), (4, 5, 2), (None, 1, 3)]
     r = float(np.corrcoef([1, 2, 3, 4], [1, 2, 3, 5])[0, 1])
     other = float(np.corrcoef([3, 5, 1], [1, 2, 3])[0, 1])

@@ -1,4 +1,4 @@
-"""Where the bar comes from, and the reasons that are asked for."""
+"""Calibrated thresholds, and explanations of rejections."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from curate_desk import (
+from curate_workspace import (
     NAMES,
     PANEL,
-    Desk,
     Judge,
-    a_desk,
+    Workspace,
     gated,
     ids,
     panel_of,
@@ -24,20 +23,18 @@ from skills.corpus.db.connection import open_corpus
 from skills.curate.panel import panel
 from skills.curate.panel.vote_mode import VoteForm
 
-__all__ = ["a_desk"]
-
 ROWS = range(10)
 
 
-def graded(desk: Desk) -> None:
-    """Ten rows, all of which pass the fixed bar; the higher the number, the better."""
-    desk.rows(*ROWS)
+def graded(workspace: Workspace) -> None:
+    """Write ten rows that pass the default thresholds; the higher the number, the better."""
+    workspace.rows(*ROWS)
     for number in ROWS:
-        desk.judge.scores[number, ""] = 3.5 + number / 10
+        workspace.judge.scores[number, ""] = 3.5 + number / 10
 
 
-def calibrations(desk: Desk) -> list[dict[str, Any]]:
-    with open_corpus(desk.corpus) as db:
+def calibrations(workspace: Workspace) -> list[dict[str, Any]]:
+    with open_corpus(workspace.corpus) as db:
         return list(db.query("SELECT * FROM calibrations"))
 
 
@@ -45,43 +42,43 @@ def notes(summary: dict[str, Any]) -> str:
     return "\n".join(summary["notes"])
 
 
-# The bar
+# Thresholds
 
 
-def test_without_calibration_the_fixed_bar_applies_and_the_report_says_so(desk: Desk) -> None:
-    graded(desk)
-    summary = desk.summary(desk.curate())
+def test_without_calibration_defaults_apply_and_are_noted(workspace: Workspace) -> None:
+    graded(workspace)
+    summary = workspace.summary(workspace.curate())
     assert summary["kept"] == len(ROWS)
     assert summary["judge"]["calibrated"] is None
     assert notes(summary).startswith("uncalibrated: the thresholds are defaults")
-    assert "! uncalibrated" in desk.said
+    assert "! uncalibrated" in workspace.stderr
 
 
-def test_calibrated_the_quota_is_rejected_and_called_one(desk: Desk) -> None:
-    graded(desk)
-    outcome = desk.curate("--calibrate --reject-rate 0.4")
-    summary = desk.summary(outcome)
+def test_calibrated_thresholds_reject_the_quota(workspace: Workspace) -> None:
+    graded(workspace)
+    outcome = workspace.curate("--calibrate --reject-rate 0.4")
+    summary = workspace.summary(outcome)
     assert summary["rejected"] == 4
-    assert desk.kept() == ids(*range(4, 10))
+    assert workspace.kept() == ids(*range(4, 10))
     [note, *_] = summary["notes"]
-    assert note.startswith(f"calibrated on {desk.table} (10 annotations)")
+    assert note.startswith(f"calibrated on {workspace.table} (10 annotations)")
     assert "reject 40% of them (reached: 40.0%): this rate is a quota" in note
-    [known] = calibrations(desk)
+    [known] = calibrations(workspace)
     assert (known["reject_rate"], known["achieved"], known["annotations"]) == (0.4, 0.4, 10)
     assert json.loads(known["thresholds"]) == pytest.approx([3.9] * 5)
 
 
-def test_what_the_gates_reject_counts_towards_the_quota(desk: Desk) -> None:
-    graded(desk)
-    write_table(desk.table, *map(row, range(8)), gated(8), gated(9))
-    summary = desk.summary(desk.curate("--calibrate"))  # of 0.3
+def test_gate_rejections_count_towards_the_quota(workspace: Workspace) -> None:
+    graded(workspace)
+    write_table(workspace.table, *map(row, range(8)), gated(8), gated(9))
+    summary = workspace.summary(workspace.curate("--calibrate"))  # of 0.3
     assert (summary["gated"], summary["rejected"]) == (2, 3)
 
 
-def test_the_next_run_of_the_same_judge_uses_the_bar_and_asks_nothing_again(desk: Desk) -> None:
-    graded(desk)
-    desk.curate(save="")
-    first = desk.again()
+def test_later_runs_use_calibrated_thresholds_without_requests(workspace: Workspace) -> None:
+    graded(workspace)
+    workspace.curate(save="")
+    first = workspace.again()
     assert first.summary(first.curate("--calibrate", save=""))["rejected"] == 3
     assert first.judge.requests == []
     later = first.again()
@@ -115,32 +112,32 @@ def another_bar(monkeypatch: pytest.MonkeyPatch) -> tuple[Judge, str, VoteForm |
 
 
 @pytest.mark.parametrize("other", [another_judge, another_panel, another_form, another_bar])
-def test_another_one_is_uncalibrated(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, other: Any
+def test_another_judge_panel_form_or_min_votes_is_uncalibrated(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, other: Any
 ) -> None:
-    graded(desk)
-    desk.curate("--calibrate", save="")
-    desk.app.close()
+    graded(workspace)
+    workspace.curate("--calibrate", save="")
+    workspace.app.close()
     judge, options, form = other(monkeypatch)
-    later = Desk(desk.folder, judge, form)
+    later = Workspace(workspace.folder, judge, form)
     graded(later)
     summary = later.summary(later.curate(options))
     assert summary["judge"]["calibrated"] is None
     assert summary["kept"] == len(ROWS)
 
 
-def test_calibration_works_without_a_target_and_may_be_done_again(desk: Desk) -> None:
-    graded(desk)
-    outcome = desk.curate("--calibrate --reject-rate 0.2", save="")
+def test_calibration_works_without_a_target_and_again(workspace: Workspace) -> None:
+    graded(workspace)
+    outcome = workspace.curate("--calibrate --reject-rate 0.2", save="")
     assert (outcome.result.code, outcome.saved) == (0, ())
-    summary = desk.summary(desk.curate("--calibrate --reject-rate 0.5"))
+    summary = workspace.summary(workspace.curate("--calibrate --reject-rate 0.5"))
     assert summary["rejected"] == 5
-    assert len(calibrations(desk)) == 2
-    assert desk.summary(desk.curate())["rejected"] == 5
+    assert len(calibrations(workspace)) == 2
+    assert workspace.summary(workspace.curate())["rejected"] == 5
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ("--reject-rate 0.3", "--reject-rate goes with --calibrate"),
         ("--calibrate --reject-rate 0", "reject-rate"),
@@ -148,37 +145,37 @@ def test_calibration_works_without_a_target_and_may_be_done_again(desk: Desk) ->
         ("--calibrate --reject-rate 30", "reject-rate"),
     ],
 )
-def test_a_rate_that_does_nothing_or_cannot_be_is_refused(
-    desk: Desk, options: str, said: str
+def test_invalid_or_unused_rates_are_refused(
+    workspace: Workspace, options: str, message: str
 ) -> None:
-    desk.rows(1)
-    with pytest.raises(UsageError, match=said):
-        desk.curate(options)
-    assert desk.judge.requests == []
+    workspace.rows(1)
+    with pytest.raises(UsageError, match=message):
+        workspace.curate(options)
+    assert workspace.judge.requests == []
 
 
-def test_there_is_nothing_to_calibrate_on_where_the_gates_reject_all(desk: Desk) -> None:
-    write_table(desk.table, gated(1))
+def test_calibration_needs_annotations_that_pass_the_gates(workspace: Workspace) -> None:
+    write_table(workspace.table, gated(1))
     with pytest.raises(InputError, match="no judged annotation to calibrate on"):
-        desk.curate("--calibrate")
-    assert calibrations(desk) == []
+        workspace.curate("--calibrate")
+    assert calibrations(workspace) == []
 
 
-def test_few_annotations_make_a_poor_bar_which_is_said(desk: Desk) -> None:
-    graded(desk)
-    summary = desk.summary(desk.curate("--calibrate"))
+def test_few_annotations_calibrate_poorly_which_is_noted(workspace: Workspace) -> None:
+    graded(workspace)
+    summary = workspace.summary(workspace.curate("--calibrate"))
     assert "set on 10 judged annotations, too few to generalise" in notes(summary)
 
 
-# Reasons
+# Explanations
 
 
-def test_a_reason_is_asked_once_for_each_rejected_row_and_kept(desk: Desk) -> None:
-    write_table(desk.table, row(1), row(2), gated(3))
-    desk.judge.scores |= {(2, ""): 2.0, (2, "gamma"): 1.5}
-    desk.curate()
-    assert desk.judge.explained == 0
-    later = desk.again()
+def test_each_rejected_row_is_explained_once(workspace: Workspace) -> None:
+    write_table(workspace.table, row(1), row(2), gated(3))
+    workspace.judge.scores |= {(2, ""): 2.0, (2, "gamma"): 1.5}
+    workspace.curate()
+    assert workspace.judge.explained == 0
+    later = workspace.again()
     later.judge.reason = "Because\nit is not in it."
     later.curate("--explain")
     assert (later.judge.explained, len(later.judge.requests)) == (1, 1)
@@ -197,41 +194,41 @@ def test_a_reason_is_asked_once_for_each_rejected_row_and_kept(desk: Desk) -> No
     assert last.rejected()[ids(2)[0]]["explanation"] == "gamma: Because it is not in it."
 
 
-def test_the_reason_is_asked_of_a_persona_that_did_not_pass_it(desk: Desk) -> None:
+def test_the_explaining_persona_did_not_pass_the_row(workspace: Workspace) -> None:
     thresholds = {**dict.fromkeys(NAMES, 3.0), "alpha": 1.0}
     data = PANEL.model_dump()
     data["personas"] = [{**one, "threshold": thresholds[one["name"]]} for one in data["personas"]]
     own = PANEL.model_validate(data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(panel, "shipped", lambda: own)
-        desk.rows(1)
-        desk.judge.scores |= {(1, ""): 2.0, (1, "alpha"): 1.5, (1, "delta"): 1.75}
-        desk.curate("--explain")
-    assert desk.rejected()[ids(1)[0]]["explanation"].startswith("delta: ")
+        workspace.rows(1)
+        workspace.judge.scores |= {(1, ""): 2.0, (1, "alpha"): 1.5, (1, "delta"): 1.75}
+        workspace.curate("--explain")
+    assert workspace.rejected()[ids(1)[0]]["explanation"].startswith("delta: ")
 
 
-def test_a_reason_that_cannot_be_had_takes_nothing_along(desk: Desk) -> None:
+def test_a_failed_explanation_affects_nothing_else(workspace: Workspace) -> None:
     class Silent(Judge):
         def generate(self, request: Any, *rest: Any) -> Any:
             if "As " not in request.messages[-1].content.rpartition("</annotation>")[2]:
                 raise InvalidReply("it says nothing")
             return super().generate(request, *rest)
 
-    desk.rows(1, 2)
-    desk = desk.again(Silent())
-    desk.judge.scores[2, ""] = 2.0
-    assert desk.curate("--explain").result.code == 0
-    assert desk.kept() == ids(1)
-    assert desk.rejected()[ids(2)[0]]["explanation"] == ""
-    assert "line 3: not explained: it says nothing" in desk.said
+    workspace.rows(1, 2)
+    workspace = workspace.again(Silent())
+    workspace.judge.scores[2, ""] = 2.0
+    assert workspace.curate("--explain").result.code == 0
+    assert workspace.kept() == ids(1)
+    assert workspace.rejected()[ids(2)[0]]["explanation"] == ""
+    assert "line 3: not explained: it says nothing" in workspace.stderr
 
 
-def test_an_empty_reason_is_not_asked_for_for_ever(desk: Desk) -> None:
-    desk.rows(1)
-    desk.judge.scores[1, ""] = 2.0
-    desk.judge.reason = "  "
-    desk.curate("--explain")
-    later = desk.again()
+def test_an_empty_explanation_is_not_requested_again(workspace: Workspace) -> None:
+    workspace.rows(1)
+    workspace.judge.scores[1, ""] = 2.0
+    workspace.judge.reason = "  "
+    workspace.curate("--explain")
+    later = workspace.again()
     later.curate("--explain")
-    assert (desk.judge.explained, later.judge.explained) == (1, 0)
+    assert (workspace.judge.explained, later.judge.explained) == (1, 0)
     assert later.rejected()[ids(1)[0]]["explanation"] == ""

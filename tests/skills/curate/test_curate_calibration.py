@@ -1,4 +1,4 @@
-"""Thresholds at one common quantile: against trying every quantile, and where they cannot help."""
+"""Calibration: compared with trying every quantile, and its limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Rows = list[tuple[float | None, ...]]
 def panel(
     n: int, seed: int, personas: int = 5, *, steps: int | None = None, invalid: float = 0.0
 ) -> Rows:
-    """Scores of 1 to 5 that have something in common; whole `steps` of a point make ties."""
+    """Return correlated scores of 1 to 5; `steps` per point make ties."""
     chance = random.Random(seed)
     rows: Rows = []
     for _ in range(n):
@@ -34,7 +34,7 @@ def not_kept(rows: Rows, thresholds: Sequence[float], min_votes: int) -> int:
 
 
 def at(quantile: float, rows: Rows) -> tuple[float, ...]:
-    """Each persona's lowest score such that more than `quantile` of its scores are at most it."""
+    """Return each persona's lowest score that more than `quantile` of its scores do not exceed."""
     found = []
     for column in zip(*rows, strict=True):
         scores = [score for score in column if score is not None]
@@ -77,7 +77,7 @@ def test_no_quantile_comes_nearer_to_the_rate(seed: int) -> None:
     assert found.achieved == (found.panel_rejected + gated) / total
 
 
-def test_the_lessons_share_is_met_to_the_annotation() -> None:
+def test_the_rate_is_met_to_the_annotation() -> None:
     rows = panel(2280, seed=1)
     found = calibrate(rows, 120, 0.3)
     assert found.panel_rejected == 600
@@ -85,7 +85,7 @@ def test_the_lessons_share_is_met_to_the_annotation() -> None:
     assert not_kept(rows, found.thresholds, 3) == 600
 
 
-def test_the_quantile_lies_between_that_of_independent_and_of_identical_votes() -> None:
+def test_quantile_is_between_independent_and_identical_votes() -> None:
     same: Rows = [(score,) * 5 for score in [index / 100 for index in range(100)]]
     assert calibrate(same, 0, 0.3).quantile == 0.3
     assert 0.3 < calibrate(panel(400, seed=2), 0, 0.3).quantile < 0.39
@@ -94,7 +94,7 @@ def test_the_quantile_lies_between_that_of_independent_and_of_identical_votes() 
     assert calibrate(independent, 0, 0.3).quantile == pytest.approx(0.39, abs=0.01)
 
 
-def test_gates_that_reject_as_much_leave_the_panel_nothing_to_reject() -> None:
+def test_gates_that_reject_enough_leave_nothing_to_the_panel() -> None:
     rows = panel(70, seed=4)
     for gated in (30, 50):
         found = calibrate(rows, gated, 0.3)
@@ -108,7 +108,7 @@ def test_gates_that_reject_as_much_leave_the_panel_nothing_to_reject() -> None:
     assert calibrate(rows, 29, 0.3).reachable
 
 
-def test_rows_without_enough_valid_votes_are_not_kept_at_any_threshold() -> None:
+def test_rows_with_too_few_valid_votes_are_never_kept() -> None:
     rows = [*panel(60, seed=5), *[(4.0, 4.0, None, None, None)] * 20]
     found = calibrate(rows, 20, 0.3)
     assert (found.panel_rejected, found.achieved, found.reachable) == (20, 0.4, False)
@@ -116,7 +116,7 @@ def test_rows_without_enough_valid_votes_are_not_kept_at_any_threshold() -> None
     assert calibrate(rows, 0, 0.5).panel_rejected == 40
 
 
-def test_a_row_left_open_by_invalid_votes_counts_as_not_kept() -> None:
+def test_an_undecided_row_counts_as_not_kept() -> None:
     rows: Rows = [(float(score),) * 3 for score in range(1, 10)]
     rows.append((9.0, 1.0, None))
     found = calibrate(rows, 0, 0.4, 2)
@@ -138,21 +138,21 @@ def test_ties_are_rejected_together_or_not_at_all() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_scores_that_all_differ_are_never_called_too_much_the_same(seed: int) -> None:
+def test_scores_without_ties_reach_the_rate(seed: int) -> None:
     for n in (20, 40, 100):
         found = calibrate(panel(n, seed), 0, 0.3)
         assert (found.reachable, found.why) == (True, "")
         assert abs(found.panel_rejected - 0.3 * n) <= 2.5
 
 
-def test_a_panel_that_says_the_same_of_all_rejects_nobody() -> None:
+def test_a_constant_panel_rejects_nothing() -> None:
     found = calibrate([(3.0,) * 5] * 50, 5, 0.3)
     assert (found.panel_rejected, found.reachable) == (0, False)
     assert found.thresholds == (3.0,) * 5
     assert "too many ties" in found.why
 
 
-def test_few_annotations_are_said_to_be_few() -> None:
+def test_few_annotations_are_noted() -> None:
     why = "set on 19 judged annotations, too few to generalise"
     assert calibrate(panel(19, seed=6), 0, 0.3).why == why
     assert calibrate(panel(20, seed=6), 0, 0.3).why == ""

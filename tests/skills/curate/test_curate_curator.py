@@ -1,4 +1,4 @@
-"""One persona, one token: how a vote comes of probabilities, and how a judge is best asked."""
+"""Votes from token probabilities, and the choice of how a judge votes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 from typing import Any
 
 import pytest
-from curate_desk import CHOSEN, NAMES, PANEL, PREFILLS, Judge, alternatives, item, panel_of
+from curate_workspace import CHOSEN, NAMES, PANEL, PREFILLS, Judge, alternatives, item, panel_of
 
 from harness.errors import GenerationFailed, InputError, InvalidReply, ModelUnavailable
-from harness.models.backends.base import Reply
+from harness.models.backends.base import Model, Reply, Request
 from harness.models.pool import ServedModel
 from harness.testing import FakeModel, fake_models
 from skills.curate import curator
 from skills.curate.curator import Vote
 from skills.curate.inputs.items import Item
-from skills.curate.panel import vote_mode
+from skills.curate.panel import panel, vote_mode
 from skills.curate.panel.panel import Panel
 from skills.curate.panel.vote_mode import VoteForm, choose_form
 from skills.curate.store.ballots import key_of
@@ -35,14 +35,14 @@ def judge_of(model: FakeModel, form: VoteForm = LOGPROBS, panel: Panel = PANEL) 
 
 
 def vote(told: dict[str, float]) -> Vote:
-    """What comes of these probabilities."""
+    """Return the vote of these probabilities."""
     logprobs = {token: math.log(p) for token, p in told.items()}
     model = FakeModel(Reply("x", "stop", 100, 1, 0.25, 60, (logprobs,)))
     return judge_of(model).votes(item(1))[0]
 
 
-def said(text: str) -> Vote:
-    """What comes of this answer as JSON."""
+def json_vote(text: str) -> Vote:
+    """Return the vote of this JSON answer."""
     return judge_of(FakeModel(text), JSON).votes(item(1))[0]
 
 
@@ -50,13 +50,13 @@ def form_of(model: FakeModel, *items: Item, panel: Panel = PANEL) -> VoteForm:
     return choose_form(panel, served(model), nanda(), items)
 
 
-def test_a_score_is_the_mean_of_the_answers_by_their_probability() -> None:
+def test_a_score_is_the_weighted_mean_of_the_answers() -> None:
     assert vote({"4": 0.5, "5": 0.25, "1": 0.25}).score == pytest.approx(3.5)
     assert vote({"4": 0.4, "5": 0.2, "The": 0.4}).score == pytest.approx(4 + 1 / 3, abs=1e-6)
     assert vote({"2": 1.0}).score == 2.0
 
 
-def test_a_vote_has_its_counts_and_the_probability_of_every_answer() -> None:
+def test_a_vote_has_token_counts_and_all_probabilities() -> None:
     found = vote({"4": 0.5, "5": 0.25, "The": 0.25})
     assert found == Vote(
         "alpha", found.score, 0.75, {"1": 0, "2": 0, "3": 0, "4": 0.5, "5": 0.25}, 100, 60, 0.25
@@ -75,7 +75,7 @@ def test_blanks_and_case_of_a_token_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize(("mass", "is_valid"), [(0.49, False), (0.5, True)])
-def test_with_little_on_the_answers_a_vote_counts_neither_way(mass: float, is_valid: bool) -> None:
+def test_a_vote_with_too_little_mass_is_invalid(mass: float, is_valid: bool) -> None:
     found = vote({"4": mass, "The": 1 - mass})
     assert found.mass == mass
     assert found.score == (4.0 if is_valid else None)
@@ -85,18 +85,18 @@ def test_an_end_at_once_is_an_invalid_vote() -> None:
     assert vote({"": 0.999, "3": 0.001}).score is None
 
 
-def test_a_token_of_which_nothing_is_told_is_an_invalid_vote() -> None:
+def test_a_token_without_probabilities_is_an_invalid_vote() -> None:
     told = Reply("4", "stop", 1, 1, 0.1, 0, ({"4": math.log(0.9)},))
     votes = judge_of(FakeModel("4", told)).votes(item(1))
     assert [vote.score is None for vote in votes] == [True, False, False, False, False]
 
 
-def test_a_judge_that_tells_nothing_of_any_token_has_failed() -> None:
+def test_a_judge_without_any_probability_has_failed() -> None:
     with pytest.raises(InvalidReply, match="returned no probability of an answer"):
         judge_of(FakeModel("4")).votes(item(1))
 
 
-def test_the_personas_are_asked_in_their_order_in_one_slot_for_one_token() -> None:
+def test_personas_vote_in_order_in_one_slot_by_one_token() -> None:
     model = Judge()
     votes = judge_of(model).votes(item(1), 3)
     assert tuple(found.persona for found in votes) == NAMES
@@ -107,7 +107,7 @@ def test_the_personas_are_asked_in_their_order_in_one_slot_for_one_token() -> No
         assert request.json_schema is None
 
 
-def test_json_is_asked_under_a_schema_of_the_answers() -> None:
+def test_json_is_requested_under_a_schema() -> None:
     model = Judge()
     model.scores[1, "beta"] = 2.0
     votes = judge_of(model, JSON).votes(item(1))
@@ -124,8 +124,8 @@ def test_json_is_asked_under_a_schema_of_the_answers() -> None:
     "text",
     ['{"answer": "6"}', '{"answer": 4}', '{"answer": "4', "4", "[]", "null", "", "[" * 9999],
 )
-def test_an_answer_that_is_no_such_json_is_an_invalid_vote(text: str) -> None:
-    assert said(text).score is None
+def test_other_json_is_an_invalid_vote(text: str) -> None:
+    assert json_vote(text).score is None
 
 
 def test_a_reason_is_one_line() -> None:
@@ -136,7 +136,7 @@ def test_a_reason_is_one_line() -> None:
     assert "what alpha looks at is right" in model.requests[0].messages[-1].content
 
 
-def test_the_beginning_with_most_on_the_answers_is_taken() -> None:
+def test_the_prefill_with_most_probable_answers_is_used() -> None:
     model = Judge()
     model.masses = {"": 0.25, "Rating:": 0.75, "Rating: ": 0.5}
     form = form_of(model, item(1), item(2))
@@ -145,7 +145,7 @@ def test_the_beginning_with_most_on_the_answers_is_taken() -> None:
     assert set(model.asked) == {(1, "alpha"), (2, "beta")}
 
 
-def test_of_equal_beginnings_the_panels_first_is_taken() -> None:
+def test_of_equal_prefills_the_first_is_used() -> None:
     assert form_of(Judge(), item(1)).prefill == PREFILLS[0]
 
 
@@ -155,9 +155,9 @@ def test_few_annotations_are_measured() -> None:
     assert model.numbers() == set(range(vote_mode.FORM_ITEMS))
 
 
-def test_a_server_that_tells_no_probabilities_is_asked_for_json() -> None:
+def test_a_server_without_probabilities_votes_as_json() -> None:
     model = Judge()
-    model.tells = False
+    model.has_logprobs = False
     assert form_of(model, item(1), item(2)) == VoteForm("json")
     assert len(model.requests) == len(PREFILLS)
 
@@ -172,7 +172,7 @@ def test_what_is_too_long_is_not_measured() -> None:
 
 
 def fails(error: Exception, *, at: int = 1) -> Any:
-    """A fault from the `at`-th request on."""
+    """Return a fault that raises from the `at`-th request on."""
     calls: list[int] = []
 
     def fault() -> None:
@@ -184,7 +184,7 @@ def fails(error: Exception, *, at: int = 1) -> Any:
 
 
 @pytest.mark.parametrize("error", [GenerationFailed("500"), InvalidReply("no"), InputError("long")])
-def test_an_annotation_that_fails_is_not_measured_and_takes_none_along(error: Exception) -> None:
+def test_a_failed_item_is_skipped_when_measuring(error: Exception) -> None:
     model = Judge()
     model.masses = {"": 0.9, "Rating:": 0.6, "Rating: ": 0.7}
     model.faults[1] = fails(error, at=2)
@@ -193,7 +193,7 @@ def test_an_annotation_that_fails_is_not_measured_and_takes_none_along(error: Ex
     assert (form.prefill, dict(form.measured)) == ("", model.masses)
 
 
-def test_a_judge_that_fails_at_all_that_is_measured_has_no_form() -> None:
+def test_a_judge_that_fails_at_all_items_has_no_form() -> None:
     model = Judge()
     model.faults = dict.fromkeys((1, 2), fails(GenerationFailed("500")))
     with pytest.raises(GenerationFailed):
@@ -201,7 +201,7 @@ def test_a_judge_that_fails_at_all_that_is_measured_has_no_form() -> None:
     assert model.numbers() == {1, 2}
 
 
-def test_a_judge_that_is_gone_is_not_measured() -> None:
+def test_an_unavailable_judge_is_not_measured() -> None:
     model = Judge()
     model.faults[1] = fails(ModelUnavailable("gone"))
     with pytest.raises(ModelUnavailable):
@@ -231,15 +231,35 @@ def test_a_ballot_is_found_by_its_content() -> None:
     assert key_of(item(1), judge_of(Judge(), panel=moved)) == key
 
 
-def test_of_a_server_without_digests_the_place_tells_one_judge_from_another() -> None:
+def test_without_digests_the_place_identifies_a_judge() -> None:
     one, other = Judge(), Judge()
     one.digests = other.digests = {}
     assert key_of(item(1), judge_of(one)) == key_of(item(1), judge_of(other))
     assert key_of(item(1), judge_of(one)) != key_of(item(1), judge_of(Judge()))
 
 
-def test_the_judge_that_is_told_scores_tells_them() -> None:
-    """Of the tests' own judge."""
+def test_the_fake_judge_returns_its_scores() -> None:
     for score in (1.0, 3.0, 3.25, 5.0):
         told = {token: math.exp(p) for token, p in alternatives(score).items()}
         assert vote(told).score == pytest.approx(score, abs=1e-5)
+
+
+class Embedded(FakeModel):
+    """The embedded model behind the registry of the tests."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def generate(self, request: Request, *rest: Any) -> Reply:
+        return self.model.generate(request, *rest)
+
+
+@pytest.mark.model
+def test_the_embedded_model_can_vote_in_the_shipped_panel(embedded: Model) -> None:
+    found, shipped = served(Embedded(embedded)), panel.shipped()
+    form = choose_form(shipped, found, nanda(), [item(1), item(2)])
+    assert (form.kind, form.prefill, form.can_answer) == ("logprobs", "Rating: ", True)
+    votes = curator.Judge(shipped, found, nanda(), form).votes(item(1), 0)
+    assert all(vote.score is not None and 1 < vote.score < 5 for vote in votes)
+    assert [vote.cached_tokens > 0.8 * vote.prompt_tokens for vote in votes[1:]] == [True] * 4

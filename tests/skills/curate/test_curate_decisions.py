@@ -1,4 +1,4 @@
-"""What the votes of a panel decide, and which rows a human should look at."""
+"""The decisions of a panel, and the borderline rows."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def votes(text: str) -> Votes:
     return tuple({"+": True, "-": False, "?": None}[sign] for sign in text)
 
 
-def test_a_vote_passes_from_the_threshold_of_its_own_persona_on() -> None:
+def test_a_vote_passes_from_its_personas_threshold_on() -> None:
     assert passes([(3.0, 2.9, 4.0), (None, 5.0, 1.0)], (3.0, 3.0, 4.1)) == [
         (True, False, False),
         (None, True, False),
     ]
 
 
-def test_a_score_that_is_no_number_is_an_invalid_vote() -> None:
+def test_nan_is_an_invalid_vote() -> None:
     assert passes([(float("nan"), 3.0)], (3.0, 3.0)) == [(None, True)]
 
 
@@ -56,9 +56,7 @@ def test_a_row_without_a_score_for_each_threshold_is_an_error() -> None:
         ("?????", None),
     ],
 )
-def test_invalid_votes_leave_a_row_open_only_where_they_could_keep_it(
-    row: str, kept: bool | None
-) -> None:
+def test_a_row_is_undecided_if_invalid_votes_could_keep_it(row: str, kept: bool | None) -> None:
     assert decide([votes(row)], 3) == [kept]
 
 
@@ -71,7 +69,7 @@ def test_a_number_of_votes_that_a_panel_cannot_give_is_refused(min_votes: int) -
     )
 
 
-def test_splits_name_every_count_and_set_invalid_votes_apart() -> None:
+def test_splits_list_every_count_and_invalid_votes() -> None:
     rows = [votes(row) for row in ("+++++", "+++--", "++-+-", "-----", "+++?+")]
     found = splits(rows)
     assert list(found.items()) == [
@@ -118,7 +116,7 @@ def test_each_persona_weighs_what_its_absence_would_change() -> None:
     assert weights([], 3) == []
 
 
-def test_where_all_must_pass_the_only_fail_is_what_holds_a_row_back() -> None:
+def test_the_only_fail_decides_where_all_must_pass() -> None:
     found = weights([votes("++++-"), votes("+++++")], 5)
     assert [each.gained for each in found] == [0, 0, 0, 0, 1]
     assert [each.lost for each in found] == [0] * 5
@@ -129,7 +127,7 @@ def test_without_its_only_persona_a_panel_keeps_nothing() -> None:
     assert weights([(True,), (False,)], 1) == [Weight(lost=1, gained=0, deciding=2, of=2)]
 
 
-def test_weights_are_those_of_the_panel_asked_again_without_the_persona() -> None:
+def test_weights_equal_decisions_without_the_persona() -> None:
     chance = random.Random(4)
     for _ in range(30):
         rows = [tuple(chance.choice((True, False, None)) for _ in range(5)) for _ in range(20)]
@@ -144,7 +142,7 @@ def test_weights_are_those_of_the_panel_asked_again_without_the_persona() -> Non
                 )
 
 
-def test_the_closest_rows_come_first_and_firm_ones_do_not_come() -> None:
+def test_borderline_lists_the_closest_rows_first() -> None:
     scores = [
         (5.0, 5.0, 5.0, 5.0, 5.0),  # firm
         (5.0, 5.0, 3.4, 1.0, 1.0),  # 3-2, to be turned by 0.4
@@ -173,7 +171,7 @@ def test_a_score_on_its_threshold_is_as_close_as_can_be() -> None:
     assert borderline([(3.0,)], (3.0,), 1) == [Borderline(0, 1, 0.0)]
 
 
-def test_moving_the_scores_by_the_distance_turns_the_decision_and_by_less_does_not() -> None:
+def test_the_distance_is_what_turns_a_decision() -> None:
     chance = random.Random(8)
     rows = [tuple(chance.uniform(1, 5) for _ in range(5)) for _ in range(300)]
     thresholds = tuple(chance.uniform(2, 4) for _ in range(5))

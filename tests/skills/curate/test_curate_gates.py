@@ -1,4 +1,4 @@
-"""The gates: each finds its own fault and no other, and the gold passes them."""
+"""The gates: each finds its own fault only, and gold annotations pass."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_missing_move_does_not_fit_the_schema() -> None:
     ]
 
 
-def test_claim_and_method_have_to_be_stated_in_whatever_words() -> None:
+def test_claim_and_method_must_be_stated() -> None:
     assert codes(claim="Not stated.", method="NOT SPECIFIED", scope="N/A") == [
         ("not-stated", "claim"), ("not-stated", "method"),
     ]  # fmt: skip
@@ -107,7 +107,7 @@ def test_a_move_has_the_length_of_a_sentence() -> None:
     assert codes(scope=" ".join(["a to of in on at by is"] * 6)) == [("length", "scope")]
 
 
-def test_two_moves_that_say_the_same() -> None:
+def test_two_moves_with_the_same_content() -> None:
     reordered = (
         "In a snapshot, rehearsing every command makes language agents that operate a shell "
     )
@@ -116,7 +116,7 @@ def test_two_moves_that_say_the_same() -> None:
     )
 
 
-def test_numbers_and_names_that_the_abstract_lacks() -> None:
+def test_numbers_and_names_missing_from_the_abstract() -> None:
     found = findings(scope="Language agents with an open 70B model in 95 shells of GPT-4 and 12.")
     assert [finding.detail for finding in found] == [
         "the number 70 is not in the abstract",
@@ -136,7 +136,7 @@ def test_the_text_of_another_paper() -> None:
     assert ("other-text", "implication") in codes(implication=bread)
 
 
-def test_an_annotation_is_another_texts_when_most_of_it_is() -> None:
+def test_mostly_foreign_text_is_another_text() -> None:
     bread = "Sourdough loaves of a village bakery rise overnight and taste better at dawn."
     swapped = {move: f"{bread} {move}" for move in ("claim", "evidence", "method", "scope")}
     assert ("other-text", "") in codes(**swapped)
@@ -151,7 +151,7 @@ def test_a_move_is_not_judged_by_a_handful_of_words() -> None:
     assert codes(scope="It is for those who have bread and what is to be with it.") == []
 
 
-def test_the_abstract_itself_is_no_annotation() -> None:
+def test_a_copied_abstract_is_rejected() -> None:
     sentences = PAPER.abstract.replace(", and halves", ". It halves").split(". ")
     copied = dict(zip(NANDA.names, [*sentences, *[UNSTATED] * 8], strict=False))
     (found,) = find(PAPER, copied, NANDA)
@@ -159,7 +159,7 @@ def test_the_abstract_itself_is_no_annotation() -> None:
     assert found.detail.endswith("of its words are in the abstract, in runs of 5 or more")
 
 
-def test_a_copied_move_among_others_and_a_short_copy_are_no_copy() -> None:
+def test_one_copied_move_or_a_short_copy_passes() -> None:
     verbatim = {
         "claim": "Language agents that operate a shell break things, since they cannot take a "
         "command back.",
@@ -187,7 +187,7 @@ def test_filler_in_three_moves() -> None:
 
 
 @pytest.mark.parametrize("spared", PADDED)
-def test_passages_of_own_words_in_two_moves_are_no_filler(spared: str) -> None:
+def test_foreign_passages_in_two_moves_are_not_filler(spared: str) -> None:
     assert codes(**{move: text for move, text in PADDED.items() if move != spared}) == []
 
 
@@ -216,7 +216,7 @@ def test_a_phrase_of_its_own_in_two_moves_is_filler() -> None:
     )
 
 
-def test_a_phrase_twice_in_one_move_is_none_in_two_moves() -> None:
+def test_a_phrase_twice_in_one_move_is_not_filler() -> None:
     text = (
         "Small teams rehearse commands in really exciting ways, and open shell agents operate "
         "machines in really exciting ways."

@@ -1,4 +1,4 @@
-"""/curate as a job: what is kept and what is not, what is asked, and how the judge is asked."""
+"""/curate as a job: decisions, probes, how the judge votes, and what is recorded."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from curate_desk import (
+from curate_workspace import (
     CHOSEN,
     NAMES,
     PANEL,
-    Desk,
     Judge,
-    a_desk,
+    Workspace,
     asked_once,
     fault,
     gated,
@@ -34,23 +33,21 @@ from skills.curate.inputs import probes
 from skills.curate.panel import panel
 from skills.curate.panel.vote_mode import VoteForm
 
-__all__ = ["a_desk"]
-
 KINDS = (*probes.KINDS, *probes.SUBTLE)
 
 
 # Decisions
 
 
-def test_what_three_of_five_pass_is_kept_in_the_order_of_the_input(desk: Desk) -> None:
-    desk.rows(5, 0, 4, 3, 2, 1)
+def test_three_of_five_votes_keep_in_input_order(workspace: Workspace) -> None:
+    workspace.rows(5, 0, 4, 3, 2, 1)
     for number in range(6):
-        votes_for(desk.judge, number, passing=number)
-    outcome = desk.curate()
+        votes_for(workspace.judge, number, passing=number)
+    outcome = workspace.curate()
     assert outcome.result.code == 0
-    assert desk.kept() == ids(5, 4, 3)
-    assert list(desk.rejected()) == ids(0, 2, 1)
-    summary = desk.summary(outcome)
+    assert workspace.kept() == ids(5, 4, 3)
+    assert list(workspace.rejected()) == ids(0, 2, 1)
+    summary = workspace.summary(outcome)
     assert (summary["kept"], summary["rejected"], summary["gated"]) == (3, 3, 0)
     assert summary["panel"]["splits"] == {
         **{f"{n}-{5 - n}": 1 for n in range(5, -1, -1)},
@@ -59,31 +56,31 @@ def test_what_three_of_five_pass_is_kept_in_the_order_of_the_input(desk: Desk) -
 
 
 @pytest.mark.parametrize(("votes", "kept"), [(1, [1, 2, 3, 4, 5]), (5, [5])])
-def test_min_votes_moves_the_bar(desk: Desk, votes: int, kept: list[int]) -> None:
-    desk.rows(1, 2, 3, 4, 5)
+def test_min_votes_is_applied(workspace: Workspace, votes: int, kept: list[int]) -> None:
+    workspace.rows(1, 2, 3, 4, 5)
     for number in range(1, 6):
-        votes_for(desk.judge, number, passing=number)
-    desk.curate(f"--min-votes {votes}")
-    assert desk.kept() == ids(*kept)
+        votes_for(workspace.judge, number, passing=number)
+    workspace.curate(f"--min-votes {votes}")
+    assert workspace.kept() == ids(*kept)
 
 
 @pytest.mark.parametrize("votes", [0, 6])
-def test_votes_that_the_panel_cannot_give_are_refused(desk: Desk, votes: int) -> None:
-    desk.rows(1)
+def test_votes_that_the_panel_cannot_give_are_refused(workspace: Workspace, votes: int) -> None:
+    workspace.rows(1)
     with pytest.raises(UsageError, match="votes"):
-        desk.curate(f"--min-votes {votes}")
-    assert not desk.judge.requests
+        workspace.curate(f"--min-votes {votes}")
+    assert not workspace.judge.requests
 
 
-def test_a_score_at_the_threshold_passes(desk: Desk) -> None:
-    desk.rows(1, 2)
-    desk.judge.scores |= {(1, ""): 3.0, (2, ""): 2.999}
-    desk.curate()
-    assert desk.kept() == ids(1)
-    assert desk.rejected()[ids(2)[0]]["alpha"] == "2.999"
+def test_a_score_at_the_threshold_passes(workspace: Workspace) -> None:
+    workspace.rows(1, 2)
+    workspace.judge.scores |= {(1, ""): 3.0, (2, ""): 2.999}
+    workspace.curate()
+    assert workspace.kept() == ids(1)
+    assert workspace.rejected()[ids(2)[0]]["alpha"] == "2.999"
 
 
-def test_an_invalid_vote_is_neither_a_pass_nor_a_fail(desk: Desk) -> None:
+def test_an_invalid_vote_is_neither_a_pass_nor_a_fail(workspace: Workspace) -> None:
     expected = {
         (3, 2): "kept",
         (2, 3): "undecided",
@@ -92,21 +89,21 @@ def test_an_invalid_vote_is_neither_a_pass_nor_a_fail(desk: Desk) -> None:
         (1, 1): "rejected",
         (2, 0): "rejected",
     }
-    desk.rows(*range(6))
+    workspace.rows(*range(6))
     for number, (passing, invalid) in enumerate(expected):
-        votes_for(desk.judge, number, passing, invalid)
-    outcome = desk.curate()
+        votes_for(workspace.judge, number, passing, invalid)
+    outcome = workspace.curate()
     assert outcome.result.code == 0
-    summary = desk.summary(outcome)
+    summary = workspace.summary(outcome)
     assert [summary[decision] for decision in ("kept", "undecided", "rejected")] == [1, 3, 2]
-    assert desk.kept() == ids(0)
+    assert workspace.kept() == ids(0)
     assert summary["panel"]["splits"]["with an invalid vote"] == 5
-    noted = [vote["passed"] for vote in desk.log("annotation")[1]["votes"]]
+    noted = [vote["passed"] for vote in workspace.log("annotation")[1]["votes"]]
     assert noted == [True, True, None, None, None]
     for number, ((passing, invalid), decision) in enumerate(expected.items()):
         if decision == "kept":
             continue
-        found = desk.rejected()[ids(number)[0]]
+        found = workspace.rejected()[ids(number)[0]]
         against = NAMES[passing + invalid :]
         reasons = ("invalid-votes", *against) if decision == "undecided" else against
         assert (found["decision"], found["reasons"].split()) == (decision, list(reasons))
@@ -114,80 +111,80 @@ def test_an_invalid_vote_is_neither_a_pass_nor_a_fail(desk: Desk) -> None:
         assert found["mean"] == ("" if invalid == 5 else found["mean"])
 
 
-def test_what_a_gate_rejects_costs_no_request(desk: Desk) -> None:
-    write_table(desk.table, row(1), gated(2), row(3))
-    desk.curate()
-    assert asked_once(desk.judge, 1, 3)
-    assert not any("777 times" in r.messages[-1].content for r in desk.judge.requests)
-    found = desk.rejected()[ids(2)[0]]
+def test_what_a_gate_rejects_costs_no_request(workspace: Workspace) -> None:
+    write_table(workspace.table, row(1), gated(2), row(3))
+    workspace.curate()
+    assert asked_once(workspace.judge, 1, 3)
+    assert not any("777 times" in r.messages[-1].content for r in workspace.judge.requests)
+    found = workspace.rejected()[ids(2)[0]]
     assert (found["decision"], found["reasons"], found["votes"]) == ("rejected", "number", "")
     assert found["details"] == "claim: the number 777 is not in the abstract"
 
 
-def test_where_the_gates_reject_everything_no_model_is_loaded(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+def test_no_model_is_loaded_if_the_gates_reject_all(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeBackend, "load", lambda *_: pytest.fail("a model was loaded"))
-    write_table(desk.table, gated(1), gated(2))
-    outcome = desk.curate("--explain")
+    write_table(workspace.table, gated(1), gated(2))
+    outcome = workspace.curate("--explain")
     assert outcome.result.code == 0
-    assert desk.kept() == []
-    assert list(desk.rejected()) == ids(1, 2)
-    summary = desk.summary(outcome)
+    assert workspace.kept() == []
+    assert list(workspace.rejected()) == ids(1, 2)
+    summary = workspace.summary(outcome)
     assert (summary["probes"], summary["panel"], summary["judge"]["model"]) == (None, None, None)
-    assert "nothing is left to judge, and no model is loaded" in desk.said
-    assert "judge: none was needed" in desk.said
-    assert "none was needed" in (desk.folder / "agent_curation_report.html").read_text()
-    [run] = rows_of(desk, "SELECT model, status FROM runs")
+    assert "nothing is left to judge, and no model is loaded" in workspace.stderr
+    assert "judge: none was needed" in workspace.stderr
+    assert "none was needed" in (workspace.folder / "agent_curation_report.html").read_text()
+    [run] = rows_of(workspace, "SELECT model, status FROM runs")
     assert run == {"model": "", "status": "done"}
 
 
 @pytest.mark.parametrize(
-    ("rest", "said"),
+    ("rest", "message"),
     [("--calibrate", "no judged annotation to calibrate on"), ("--model nobody", "nobody")],
 )
-def test_what_cannot_be_is_refused_although_nothing_is_left_to_judge(
-    desk: Desk, rest: str, said: str
+def test_options_are_checked_with_nothing_left_to_judge(
+    workspace: Workspace, rest: str, message: str
 ) -> None:
-    write_table(desk.table, gated(1))
-    with pytest.raises(UsageError, match=said):
-        desk.curate(rest)
-    assert rows_of(desk, "SELECT * FROM runs") == []
+    write_table(workspace.table, gated(1))
+    with pytest.raises(UsageError, match=message):
+        workspace.curate(rest)
+    assert rows_of(workspace, "SELECT * FROM runs") == []
 
 
 # Probes
 
 
-def test_probes_are_judged_and_logged_and_never_kept(desk: Desk) -> None:
-    desk.rows(1, 2, 3)
+def test_probes_are_judged_and_logged_and_never_kept(workspace: Workspace) -> None:
+    workspace.rows(1, 2, 3)
     original = Judge._recorded
 
     class Fooled(Judge):
-        """Finds everything good."""
+        """A judge that passes everything."""
 
         def _recorded(self, request: Any) -> tuple[int, str]:
             return 1, original(self, request)[1]
 
-    desk = desk.again(Fooled())
-    outcome = desk.curate("--probes 2 --min-votes 1")
-    assert desk.kept() == ids(1, 2, 3)
-    assert desk.rejected() == {}
+    workspace = workspace.again(Fooled())
+    outcome = workspace.curate("--probes 2 --min-votes 1")
+    assert workspace.kept() == ids(1, 2, 3)
+    assert workspace.rejected() == {}
     assert [
         tuple(one[name] for name in moves(1))
-        for one in read_table(desk.folder / "agent_curated.csv")
+        for one in read_table(workspace.folder / "agent_curated.csv")
     ] == [tuple(moves(number).values()) for number in (1, 2, 3)]
-    found = desk.log("probe")
+    found = workspace.log("probe")
     assert {one["probe"] for one in found} == set(KINDS)
     assert all(len(one["votes"]) == 5 and one["changed"] for one in found)
     for one in found:  # what a gate has found is rejected, whatever the panel says
         assert one["decision"] == ("rejected" if one["findings"] else "kept")
         assert one["for"] == 5
-    assert desk.summary(outcome)["annotations"] == 3
+    assert workspace.summary(outcome)["annotations"] == 3
 
 
-def test_probes_show_the_panel_apart_from_the_gates(desk: Desk) -> None:
-    desk.rows(1, 2, 3, 4)
-    summary = desk.summary(desk.curate("--probes 2"))
+def test_probes_measure_the_panel_without_the_gates(workspace: Workspace) -> None:
+    workspace.rows(1, 2, 3, 4)
+    summary = workspace.summary(workspace.curate("--probes 2"))
     for found in (*summary["probes"]["kinds"].values(), summary["probes"]["all"]):
         assert found["gates"]["share"] == found["panel"]["share"] == 1.0
         assert found["auroc"]["value"] == 1.0
@@ -197,7 +194,7 @@ def test_probes_show_the_panel_apart_from_the_gates(desk: Desk) -> None:
         assert (found["gates"]["share"], found["panel"]["share"]) == (0.0, 1.0)
 
 
-def test_a_probe_that_fails_is_said(desk: Desk) -> None:
+def test_a_failed_probe_is_reported(workspace: Workspace) -> None:
     class Broken(Judge):
         def generate(self, request: Any, *rest: Any) -> Any:
             reply = super().generate(request, *rest)
@@ -205,16 +202,16 @@ def test_a_probe_that_fails_is_said(desk: Desk) -> None:
                 raise InvalidReply("no answer", raw="?")
             return reply
 
-    desk.rows(1, 2)
-    desk = desk.again(Broken())
-    outcome = desk.curate("--probes 1")
+    workspace.rows(1, 2)
+    workspace = workspace.again(Broken())
+    outcome = workspace.curate("--probes 1")
     assert outcome.result.code == 1
-    assert desk.summary(outcome)["probes"]["failed"] == 1
-    assert "1 of the probes failed (--retry-failed retries them)" in desk.said
-    [failed] = [one for one in desk.log("probe") if one["error"]]
+    assert workspace.summary(outcome)["probes"]["failed"] == 1
+    assert "1 of the probes failed (--retry-failed retries them)" in workspace.stderr
+    [failed] = [one for one in workspace.log("probe") if one["error"]]
     assert (failed["probe"], failed["decision"]) == ("move-emptied", "rejected")
     assert failed["error"] == "InvalidReply: no answer"
-    again = desk.again()
+    again = workspace.again()
     assert again.curate("--retry-failed").result.code == 0
     assert (again.judge.asked.total(), again.judge.probed) == (0, len(NAMES))
 
@@ -224,7 +221,7 @@ def test_a_probe_that_fails_is_said(desk: Desk) -> None:
 
 @pytest.fixture
 def unmeasured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for a desk whose judge's form is not known."""
+    """A folder for a workspace whose judge has no stored form."""
     monkeypatch.setattr(panel, "shipped", lambda: PANEL)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -233,7 +230,7 @@ def unmeasured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_form_is_measured_once_and_kept(unmeasured: Path) -> None:
     judge = Judge()
     judge.masses = {"": 0.2, "Rating:": 0.6, "Rating: ": 0.9}
-    first = Desk(unmeasured, judge, form=None)
+    first = Workspace(unmeasured, judge, form=None)
     first.rows(1, 2)
     first.curate()
     [form] = rows_of(first, "SELECT * FROM judge_forms")
@@ -241,118 +238,124 @@ def test_the_form_is_measured_once_and_kept(unmeasured: Path) -> None:
     assert json.loads(form["measured"])["masses"] == judge.masses
     assert sum(judge.asked.values()) == 2 * len(PANEL.prefills) + 2 * len(NAMES)
     first.app.close()
-    later = Desk(unmeasured, Judge(), form=None)
+    later = Workspace(unmeasured, Judge(), form=None)
     later.rows(1, 2, 3)
     later.curate()
     assert asked_once(later.judge, 3)
     assert {r.prefill for r in later.judge.requests} == {CHOSEN}
 
 
-def test_a_judge_without_probabilities_is_asked_for_json(unmeasured: Path) -> None:
+def test_a_judge_without_probabilities_votes_as_json(unmeasured: Path) -> None:
     judge = Judge()
-    judge.tells = False
+    judge.has_logprobs = False
     judge.scores[2, ""] = 2.0
-    desk = Desk(unmeasured, judge, form=None)
-    desk.rows(1, 2)
-    outcome = desk.curate()
-    assert desk.kept() == ids(1)
-    assert desk.summary(outcome)["judge"]["form"]["kind"] == "json"
-    assert any("returns no token probabilities" in note for note in desk.summary(outcome)["notes"])
-    assert [vote["mass"] for vote in desk.log("annotation")[0]["votes"]] == [None] * 5
+    workspace = Workspace(unmeasured, judge, form=None)
+    workspace.rows(1, 2)
+    outcome = workspace.curate()
+    assert workspace.kept() == ids(1)
+    assert workspace.summary(outcome)["judge"]["form"]["kind"] == "json"
+    assert any(
+        "returns no token probabilities" in note for note in workspace.summary(outcome)["notes"]
+    )
+    assert [vote["mass"] for vote in workspace.log("annotation")[0]["votes"]] == [None] * 5
 
 
-def test_json_that_is_none_makes_invalid_votes(unmeasured: Path) -> None:
+def test_unusable_json_makes_invalid_votes(unmeasured: Path) -> None:
     judge = Judge()
-    judge.says = '{"answer": 9}'
-    desk = Desk(unmeasured, judge, form=VoteForm("json"))
-    desk.rows(1)
-    outcome = desk.curate()
-    assert desk.summary(outcome)["undecided"] == 1
-    assert any("votes are invalid" in note for note in desk.summary(outcome)["notes"])
+    judge.json_answer = '{"answer": 9}'
+    workspace = Workspace(unmeasured, judge, form=VoteForm("json"))
+    workspace.rows(1)
+    outcome = workspace.curate()
+    assert workspace.summary(outcome)["undecided"] == 1
+    assert any("votes are invalid" in note for note in workspace.summary(outcome)["notes"])
 
 
 def test_a_form_that_could_not_be_measured_is_not_kept(unmeasured: Path) -> None:
-    desk = Desk(unmeasured, Judge(context=100), form=None)
-    desk.rows(1)
-    outcome = desk.curate()
+    workspace = Workspace(unmeasured, Judge(context=100), form=None)
+    workspace.rows(1)
+    outcome = workspace.curate()
     assert outcome.result.code == 1
-    assert desk.rejected()[ids(1)[0]]["details"].startswith("InputError: the prompt has")
-    assert rows_of(desk, "SELECT * FROM judge_forms") == []
+    assert workspace.rejected()[ids(1)[0]]["details"].startswith("InputError: the prompt has")
+    assert rows_of(workspace, "SELECT * FROM judge_forms") == []
 
 
-def test_of_two_that_measure_at_once_the_first_form_holds(unmeasured: Path) -> None:
+def test_the_first_of_two_measured_forms_is_used(unmeasured: Path) -> None:
     judge = Judge()
-    desk = Desk(unmeasured, judge, form=None)
-    desk.rows(1)
-    judge.faults[1] = lambda: desk.settle(VoteForm("logprobs", "Rating:", 0.5))
-    desk.curate()
-    assert [form["prefill"] for form in rows_of(desk, "SELECT * FROM judge_forms")] == ["Rating:"]
+    workspace = Workspace(unmeasured, judge, form=None)
+    workspace.rows(1)
+    judge.faults[1] = lambda: workspace.settle(VoteForm("logprobs", "Rating:", 0.5))
+    workspace.curate()
+    assert [form["prefill"] for form in rows_of(workspace, "SELECT * FROM judge_forms")] == [
+        "Rating:"
+    ]
     assert judge.requests[-1].prefill == "Rating:"
 
 
 def test_ctrl_c_while_the_form_is_measured_keeps_none(unmeasured: Path) -> None:
-    desk = Desk(unmeasured, Judge(), form=None)
-    desk.rows(1)
-    desk.judge.faults[1] = fault(KeyboardInterrupt())
+    workspace = Workspace(unmeasured, Judge(), form=None)
+    workspace.rows(1)
+    workspace.judge.faults[1] = fault(KeyboardInterrupt())
     with pytest.raises(Interrupted):
-        desk.curate()
-    assert rows_of(desk, "SELECT * FROM judge_forms") == []
+        workspace.curate()
+    assert rows_of(workspace, "SELECT * FROM judge_forms") == []
     assert not (unmeasured / "agent_curated.csv").exists()
 
 
-def test_a_framework_that_lacks_what_the_panel_asks_about_is_refused(desk: Desk) -> None:
+def test_a_framework_without_a_quoted_move_is_refused(workspace: Workspace) -> None:
     text = (CODE_ROOT / "skills" / "nanda" / "nanda.yaml").read_text(encoding="utf-8")
-    (desk.folder / "own.yaml").write_text(text.replace("name: claim", "name: thesis"))
-    desk.rows(1)
+    (workspace.folder / "own.yaml").write_text(text.replace("name: claim", "name: thesis"))
+    workspace.rows(1)
     with pytest.raises(InputError, match="persona alpha asks about 'claim'"):
-        desk.curate("--framework own.yaml")
-    assert desk.judge.requests == []
+        workspace.curate("--framework own.yaml")
+    assert workspace.judge.requests == []
 
 
 # What is noted
 
 
-def test_limit_takes_the_first_rows_and_a_larger_one_goes_on(desk: Desk) -> None:
-    desk.rows(1, 2, 3)
-    desk.curate("--limit 2")
-    assert desk.kept() == ids(1, 2)
-    desk.curate()
-    assert asked_once(desk.judge, 1, 2, 3)
-    assert desk.kept() == ids(1, 2, 3)
+def test_a_larger_limit_continues(workspace: Workspace) -> None:
+    workspace.rows(1, 2, 3)
+    workspace.curate("--limit 2")
+    assert workspace.kept() == ids(1, 2)
+    workspace.curate()
+    assert asked_once(workspace.judge, 1, 2, 3)
+    assert workspace.kept() == ids(1, 2, 3)
 
 
-def test_each_start_is_a_row_in_runs(desk: Desk) -> None:
-    desk.rows(1, 2)
-    desk.curate()
-    [run] = rows_of(desk, "SELECT * FROM runs")
+def test_each_start_is_a_row_in_runs(workspace: Workspace) -> None:
+    workspace.rows(1, 2)
+    workspace.curate()
+    [run] = rows_of(workspace, "SELECT * FROM runs")
     assert (run["skill"], run["status"], run["model"]) == ("curate", "done", "producer")
     assert json.loads(run["summary"])["kept"] == 2
     assert json.loads(run["settings"])["panel"] == PANEL.digest
-    decided = rows_of(desk, "SELECT * FROM verdicts WHERE probe IS NULL")
+    decided = rows_of(workspace, "SELECT * FROM verdicts WHERE probe IS NULL")
     assert [(one["source_id"], one["decision"], one["votes"]) for one in decided] == [
         (ids(1)[0], "kept", 5),
         (ids(2)[0], "kept", 5),
     ]
-    votes = rows_of(desk, "SELECT * FROM votes WHERE threshold IS NULL OR passed IS NULL")
+    votes = rows_of(workspace, "SELECT * FROM votes WHERE threshold IS NULL OR passed IS NULL")
     assert votes == []
 
 
-def test_a_run_that_breaks_says_so_in_runs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_run_is_recorded_as_failed(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: Any) -> None:
         raise InputError("broken")
 
     monkeypatch.setattr(results.summary, "of_run", broken)
-    desk.rows(1)
+    workspace.rows(1)
     with pytest.raises(InputError, match="broken"):
-        desk.curate()
-    [run] = rows_of(desk, "SELECT * FROM runs")
+        workspace.curate()
+    [run] = rows_of(workspace, "SELECT * FROM runs")
     assert (run["status"], json.loads(run["summary"])) == ("failed", {"error": "broken"})
 
 
-def test_a_ballot_of_a_known_annotation_points_to_it(desk: Desk) -> None:
-    desk.rows(1)
-    desk.app.dispatch("/corpus add agent.csv")
-    desk.curate()
-    found = rows_of(desk, "SELECT annotation_id, probe FROM ballots")
+def test_a_ballot_references_a_stored_annotation(workspace: Workspace) -> None:
+    workspace.rows(1)
+    workspace.app.dispatch("/corpus add agent.csv")
+    workspace.curate()
+    found = rows_of(workspace, "SELECT annotation_id, probe FROM ballots")
     assert {one["annotation_id"] is None for one in found if one["probe"] is None} == {False}
     assert {one["annotation_id"] is None for one in found if one["probe"]} == {True}

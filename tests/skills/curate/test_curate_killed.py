@@ -1,4 +1,4 @@
-"""Processes that judge, killed and interrupted: real ones, with probabilities on the wire."""
+"""Real processes that judge by a server, killed and interrupted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from curate_desk import alternatives, gated, ids, read_table, row, write_table
+from curate_workspace import alternatives, gated, ids, read_table, row, write_table
 from protocol_server import ProtocolServer
 
 from harness.models.backends.base import OnText, Reply, Request
@@ -27,12 +27,12 @@ from skills.curate.panel.vote_mode import FORM_ITEMS
 
 ROWS, WORKERS, PERSONAS = 12, 2, len(panel.shipped().personas)
 GOOD = [number for number in range(ROWS) if number % 3]
-"""The annotations that the judge finds good; it rejects the others."""
+"""The annotations that the judge passes."""
 LINE = "/curate agent.csv --probes 1 save to agent_curated.csv"
 
 
 class Slow(FakeModel):
-    """Judges in some 0.02 s.
+    """A judge that takes 0.02 s for a vote.
 
     Attributes:
         asked: how many votes were given whole, by what was asked.
@@ -67,14 +67,14 @@ class Slow(FakeModel):
 
 
 def _answers(told: Mapping[str, float]) -> dict[str, float]:
-    """The five answers of the shipped panel in the place of "1" to "5"."""
+    """Replace "1" to "5" by the answers of the shipped panel."""
     answers = panel.shipped().answers
     named = dict(zip("12345", sorted(answers, key=lambda answer: answers[answer]), strict=True))
     return {named.get(token, token): p for token, p in told.items()}
 
 
-class Desk:
-    """A folder with a table, and the command in it.
+class Workspace:
+    """A folder with a table, in which the command is run.
 
     Args:
         backend: "openai" or "ollama".
@@ -114,10 +114,10 @@ models:
         )
 
     def run(self, line: str = LINE) -> tuple[int, str, str]:
-        """Run a line to its end: its exit code, its output, and what it said."""
+        """Run a command; return its exit code, stdout and stderr."""
         process = self.start(line)
-        shown, said = process.communicate(timeout=60)
-        return process.returncode, shown, said
+        shown, stderr = process.communicate(timeout=60)
+        return process.returncode, shown, stderr
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         path = self.folder / "data" / "corpus.db"
@@ -157,72 +157,72 @@ def server(model: Slow) -> Iterator[ProtocolServer]:
 
 
 def measured() -> int:
-    """How often is asked to measure the form."""
+    """Return the number of requests that measure the form."""
     return FORM_ITEMS * len(panel.shipped().prefills)
 
 
-def kill(desk: Desk, judged: int) -> None:
-    """Start the line, and kill it once so many are judged."""
-    process = desk.start()
-    desk.wait_until_judged(judged)
+def kill(workspace: Workspace, judged: int) -> None:
+    """Start the command, and kill it after so many ballots."""
+    process = workspace.start()
+    workspace.wait_until_judged(judged)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
 
 
-def asked_again(desk: Desk, model: Slow) -> int:
-    """The requests that were made besides those for which there is a vote."""
-    ballots = desk.judged()
-    assert desk.query("SELECT count(DISTINCT key) FROM ballots") == [(ballots,)]
-    assert desk.query("SELECT count(*) FROM votes") == [(ballots * PERSONAS,)]
-    assert desk.query("PRAGMA integrity_check") == [("ok",)]
+def asked_again(workspace: Workspace, model: Slow) -> int:
+    """Return the number of requests without a stored vote."""
+    ballots = workspace.judged()
+    assert workspace.query("SELECT count(DISTINCT key) FROM ballots") == [(ballots,)]
+    assert workspace.query("SELECT count(*) FROM votes") == [(ballots * PERSONAS,)]
+    assert workspace.query("PRAGMA integrity_check") == [("ok",)]
     return model.asked.total() - ballots * PERSONAS - measured()
 
 
 def test_killed_nothing_is_lost_and_nothing_judged_twice(
     tmp_path: Path, model: Slow, server: ProtocolServer
 ) -> None:
-    desk = Desk(tmp_path, server)
-    kill(desk, 8)
+    workspace = Workspace(tmp_path, server)
+    kill(workspace, 8)
     assert not (tmp_path / "agent_curated.csv").exists()
-    [(kind, mass)] = desk.query("SELECT kind, mass FROM judge_forms")
+    [(kind, mass)] = workspace.query("SELECT kind, mass FROM judge_forms")
     assert (kind, mass) == ("logprobs", pytest.approx(0.95))
-    code, _, said = desk.run()
-    assert code == 0, said
-    assert desk.ids() == ids(*GOOD)
-    assert desk.ids("agent_rejected.csv") == ids(*sorted({*range(ROWS + 1)} - {*GOOD}))
+    code, _, stderr = workspace.run()
+    assert code == 0, stderr
+    assert workspace.ids() == ids(*GOOD)
+    assert workspace.ids("agent_rejected.csv") == ids(*sorted({*range(ROWS + 1)} - {*GOOD}))
     # What was in work when a process died was paid for again, and nothing else.
-    assert 0 <= asked_again(desk, model) <= WORKERS * 2 * PERSONAS
+    assert 0 <= asked_again(workspace, model) <= WORKERS * 2 * PERSONAS
 
 
-def test_a_second_process_is_refused_and_the_first_saves_what_is_judged_at_ctrl_c(
+def test_a_second_process_is_refused_and_ctrl_c_saves(
     tmp_path: Path, model: Slow, server: ProtocolServer
 ) -> None:
-    desk = Desk(tmp_path, server)
+    workspace = Workspace(tmp_path, server)
     model.most = measured() + 6 * PERSONAS
-    first = desk.start()
-    desk.wait_until_judged(4)
-    code, _, said = desk.run(LINE.replace("agent.csv", "./agent.csv"))
+    first = workspace.start()
+    workspace.wait_until_judged(4)
+    code, _, stderr = workspace.run(LINE.replace("agent.csv", "./agent.csv"))
     assert code == 2
-    assert f"the curation of {tmp_path / 'agent.csv'} is locked by process {first.pid}" in said
+    assert f"the curation of {tmp_path / 'agent.csv'} is locked by process {first.pid}" in stderr
     first.send_signal(signal.SIGINT)
-    _, said = first.communicate(timeout=20)
+    _, stderr = first.communicate(timeout=20)
     model.go.set()
     assert first.returncode == 130
-    assert "Traceback" not in said
-    kept = desk.ids()
+    assert "Traceback" not in stderr
+    kept = workspace.ids()
     assert kept == [found for found in ids(*GOOD) if found in kept]
     assert 2 <= len(kept) < len(GOOD)
-    assert "annotations and probes are judged, and their votes are stored; the same" in said
+    assert "annotations and probes are judged, and their votes are stored; the same" in stderr
 
 
-def test_by_ollamas_protocol_a_killed_process_is_gone_on_from_and_prints_one_object(
+def test_a_killed_process_is_continued_with_ollama(
     tmp_path: Path, model: Slow, server: ProtocolServer
 ) -> None:
-    desk = Desk(tmp_path, server, "ollama")
-    kill(desk, 1)
-    code, shown, said = desk.run(LINE.replace("--probes", "--json --probes"))
-    assert code == 0, said
-    assert 0 <= asked_again(desk, model) <= WORKERS * 2 * PERSONAS
+    workspace = Workspace(tmp_path, server, "ollama")
+    kill(workspace, 1)
+    code, shown, stderr = workspace.run(LINE.replace("--probes", "--json --probes"))
+    assert code == 0, stderr
+    assert 0 <= asked_again(workspace, model) <= WORKERS * 2 * PERSONAS
     found = json.loads(shown)
     assert (found["kept"], found["rejected"]) == (len(GOOD), ROWS + 1 - len(GOOD))
     assert found["judge"]["form"]["kind"] == "logprobs"
@@ -232,4 +232,4 @@ def test_by_ollamas_protocol_a_killed_process_is_gone_on_from_and_prints_one_obj
         "agent_curation_log.jsonl",
         "agent_curation_report.html",
     ]
-    assert desk.ids() == ids(*GOOD)
+    assert workspace.ids() == ids(*GOOD)

@@ -1,4 +1,4 @@
-"""What a run says of itself: its notes, and what its report names."""
+"""The notes of a run, and its report in the terminal."""
 
 from __future__ import annotations
 
@@ -6,49 +6,47 @@ import json
 from typing import Any
 
 import pytest
-from curate_desk import NAMES, PANEL, Desk, Judge, a_desk, gated, ids, row, write_table
+from curate_workspace import NAMES, PANEL, Judge, Workspace, gated, ids, row, write_table
 
 from skills.corpus.db.connection import open_corpus
 from skills.curate.report.notes import _added as adds
 from skills.curate.report.notes import _judge as of_judge
 from skills.reporting.statistics import Share
 
-__all__ = ["a_desk"]
-
 
 def notes(summary: dict[str, Any]) -> str:
     return "\n".join(summary["notes"])
 
 
-def test_a_judge_near_chance_is_called_that(desk: Desk) -> None:
+def test_a_judge_near_chance_is_noted(workspace: Workspace) -> None:
     class Blind(Judge):
-        """Scores by the persona alone."""
+        """A judge whose score depends on the persona only."""
 
         def _recorded(self, request: Any) -> tuple[int, str]:
             return 1, super()._recorded(request)[1]
 
-    desk.rows(*range(1, 21))
-    desk = desk.again(Blind())
-    summary = desk.summary(desk.curate("--probes 7"))
+    workspace.rows(*range(1, 21))
+    workspace = workspace.again(Blind())
+    summary = workspace.summary(workspace.curate("--probes 7"))
     assert "does not separate known-bad annotations from yours" in notes(summary)
     assert "is near chance, and only the gates are useful" in notes(summary)
 
 
-def test_a_good_judge_is_not(desk: Desk) -> None:
-    desk.rows(1, 2, 3, 4, 5)
-    summary = desk.summary(desk.curate("--probes 3"))
+def test_a_good_judge_has_no_such_note(workspace: Workspace) -> None:
+    workspace.rows(1, 2, 3, 4, 5)
+    summary = workspace.summary(workspace.curate("--probes 3"))
     assert summary["notes"] == [note for note in summary["notes"] if note.startswith("uncal")]
 
 
-def test_with_few_rows_nothing_is_said_of_the_judge(desk: Desk) -> None:
-    desk.rows(1)
-    summary = desk.summary(desk.curate())
+def test_with_few_rows_the_judge_is_not_assessed(workspace: Workspace) -> None:
+    workspace.rows(1)
+    summary = workspace.summary(workspace.curate())
     assert "too few annotations were judged to know whether" in notes(summary)
     assert "chance" not in notes(summary)
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "high", "said"),
+    ("value", "low", "high", "message"),
     [
         (0.2, 0.1, 0.49, "this judge scores known-bad annotations above yours (AUROC 0.20, "),
         (0.5, 0.4, 0.6, "near chance"),
@@ -58,22 +56,22 @@ def test_with_few_rows_nothing_is_said_of_the_judge(desk: Desk) -> None:
         (0.7, 0.6, 0.8, ""),
     ],
 )
-def test_what_is_said_of_a_judge(value: float, low: float, high: float, said: str) -> None:
+def test_the_note_about_the_judge(value: float, low: float, high: float, message: str) -> None:
     auroc = {"value": value, "low": low, "high": high, "at_chance": low <= 0.5 <= high}
     found = "".join(of_judge({"probes": {"all": {"auroc": auroc}}}))
-    assert said in found
-    assert bool(said) == bool(found)
+    assert message in found
+    assert bool(message) == bool(found)
 
 
-def test_of_a_run_without_known_bad_annotations_the_panels_worth_is_not_known(desk: Desk) -> None:
-    write_table(desk.table, gated(1))
-    summary = desk.summary(desk.curate())
+def test_without_probes_the_panel_is_not_assessed(workspace: Workspace) -> None:
+    write_table(workspace.table, gated(1))
+    summary = workspace.summary(workspace.curate())
     assert summary["probes"] is None
     assert "quality of the panel is not known" in notes(summary)
 
 
 @pytest.mark.parametrize(
-    ("bad", "good", "said"),
+    ("bad", "good", "message"),
     [
         ((3, 24), (2, 58), "the panel rejects 3 of 24, of yours 2 of 58: this could be chance"),
         ((0, 24), (0, 58), "this could be chance"),
@@ -81,25 +79,25 @@ def test_of_a_run_without_known_bad_annotations_the_panels_worth_is_not_known(de
         ((0, 0), (2, 58), ""),
     ],
 )
-def test_a_panel_that_is_not_shown_to_add_to_the_gates_is_called_that(
-    bad: tuple[int, int], good: tuple[int, int], said: str
+def test_a_panel_that_may_add_nothing_is_noted(
+    bad: tuple[int, int], good: tuple[int, int], message: str
 ) -> None:
     line = {"who": "panel", "caught": Share(*bad).as_dict(), "cost": Share(*good).as_dict()}
     found = "".join(adds({"probes": {"added": [line]}}))
-    assert said in found
-    assert bool(said) == bool(found)
+    assert message in found
+    assert bool(message) == bool(found)
 
 
-def test_an_agreement_of_few_says_that_it_has_no_interval(desk: Desk) -> None:
-    desk.rows(1, 2)
-    desk.judge.scores |= {(1, "alpha"): 2.0, (2, ""): 2.5}
-    assert "(no interval from fewer than 10 annotations)" in desk.curate(save="").result.text
+def test_an_agreement_of_few_has_no_interval(workspace: Workspace) -> None:
+    workspace.rows(1, 2)
+    workspace.judge.scores |= {(1, "alpha"): 2.0, (2, ""): 2.5}
+    assert "(no interval from fewer than 10 annotations)" in workspace.curate(save="").result.text
 
 
-def test_the_judges_own_annotations_are_counted(desk: Desk) -> None:
-    desk.rows(1, 2, 3)
-    desk.app.dispatch("/corpus add agent.csv")
-    with open_corpus(desk.corpus) as db:
+def test_the_judges_own_annotations_are_counted(workspace: Workspace) -> None:
+    workspace.rows(1, 2, 3)
+    workspace.app.dispatch("/corpus add agent.csv")
+    with open_corpus(workspace.corpus) as db:
         db.conn.execute("BEGIN")
         for found in list(db.query("SELECT id, record FROM annotations WHERE id < 3")):
             record = json.loads(found["record"])
@@ -108,31 +106,31 @@ def test_the_judges_own_annotations_are_counted(desk: Desk) -> None:
                 "UPDATE annotations SET record = ? WHERE id = ?", [json.dumps(record), found["id"]]
             )
         db.conn.commit()
-    summary = desk.summary(desk.curate())
+    summary = workspace.summary(workspace.curate())
     assert "2 of 3 judged annotations were made by the judge's own weights" in notes(summary)
     other = Judge()
     other.digests = {"fake": "1" * 64}
-    assert "own weights" not in notes(desk.summary(desk.again(other).curate()))
+    assert "own weights" not in notes(workspace.summary(workspace.again(other).curate()))
 
 
-def test_many_invalid_votes_are_said(desk: Desk) -> None:
-    desk.rows(1, 2)
-    desk.judge.scores |= {(1, name): None for name in NAMES[:3]}
-    outcome = desk.curate()
-    assert "3 of 10 votes are invalid" in notes(desk.summary(outcome))
-    desk.judge.scores = {}
-    later = desk.again()
+def test_many_invalid_votes_are_noted(workspace: Workspace) -> None:
+    workspace.rows(1, 2)
+    workspace.judge.scores |= {(1, name): None for name in NAMES[:3]}
+    outcome = workspace.curate()
+    assert "3 of 10 votes are invalid" in notes(workspace.summary(outcome))
+    workspace.judge.scores = {}
+    later = workspace.again()
     later.rows(3, 4)
     assert "invalid" not in notes(later.summary(later.curate()))
 
 
-def test_the_report_shows_each_persona_and_what_it_adds(desk: Desk) -> None:
-    write_table(desk.table, row(1), row(2), gated(3))
-    desk.judge.scores[2, ""] = 2.0
-    outcome = desk.curate(save="")
+def test_the_report_shows_each_persona_and_what_it_adds(workspace: Workspace) -> None:
+    write_table(workspace.table, row(1), row(2), gated(3))
+    workspace.judge.scores[2, ""] = 2.0
+    outcome = workspace.curate(save="")
     text = outcome.result.text
     assert all(text.count(name) >= 2 for name in PANEL.names)
-    for said in (
+    for message in (
         "1 kept, 2 rejected (1 by the gates, 1 by the panel)",
         "votes by one token after 'Rating: ' (95% of the probability on answers)",
         "3 of 5 votes keep",
@@ -144,15 +142,15 @@ def test_the_report_shows_each_persona_and_what_it_adds(desk: Desk) -> None:
         "known-bad, rejected by",
         "what each adds to the gates",
     ):
-        assert said in text
+        assert message in text
 
 
-def test_borderline_rows_are_named_for_a_human(desk: Desk) -> None:
-    desk.rows(1, 2, 3)
-    desk.judge.scores[2, ""] = 2.95
-    outcome = desk.curate()
-    found = desk.summary(outcome)["panel"]["borderline"]
+def test_borderline_rows_are_listed(workspace: Workspace) -> None:
+    workspace.rows(1, 2, 3)
+    workspace.judge.scores[2, ""] = 2.95
+    outcome = workspace.curate()
+    found = workspace.summary(outcome)["panel"]["borderline"]
     assert found["of"] == 1
     [one] = found["closest"]
     assert (one["id"], one["votes"], one["distance"]) == (ids(2)[0], 0, 0.05)
-    assert f"1 near the threshold, first {ids(2)[0]} (0 votes, 0.050 off)" in desk.said
+    assert f"1 near the threshold, first {ids(2)[0]} (0 votes, 0.050 off)" in workspace.stderr

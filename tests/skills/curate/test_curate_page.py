@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from curate_desk import NAMES, PANEL, Desk, a_desk, item, panel_of
+from curate_workspace import NAMES, PANEL, Workspace, item, panel_of
 from curation_report import (
     BAR,
     FACTS,
@@ -38,8 +38,6 @@ from skills.curate.store.verdicts import Criteria, Verdict
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
-
-__all__ = ["a_desk"]
 
 
 def with_probes(**changed: Any) -> dict[str, Any]:
@@ -335,11 +333,11 @@ def test_equal_input_gives_equal_bytes() -> None:
     assert written(a_run(again, known_bad(again))) == written(RUN, summed(RUN))
 
 
-def test_curate_writes_it_beside_the_target(desk: Desk) -> None:
-    desk.rows(*range(6))
-    desk.judge.scores[2, ""] = 1.0
-    desk.curate()
-    page = Elements((desk.folder / "agent_curation_report.html").read_bytes())
+def test_curate_writes_it_beside_the_target(workspace: Workspace) -> None:
+    workspace.rows(*range(6))
+    workspace.judge.scores[2, ""] = 1.0
+    workspace.curate()
+    page = Elements((workspace.folder / "agent_curation_report.html").read_bytes())
     assert page.texts["title"] == ["Curation of agent.csv"]
     found = page.table("What became of the annotations")
     assert (found["kept"]["Annotations"], found["all"]["Annotations"]) == ("5", "6")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser_page import Browser, Page, a_browser, expect, watched
-from curate_desk import item
+from curate_workspace import item
 from curation_report import (
     FACTS,
     OWN,

@@ -85,7 +85,7 @@ def test_another_papers_moves() -> None:
     assert of_kind("other-paper", [ITEMS[0], again]) == [], "the same abstract is no other paper"
 
 
-def test_one_number_is_changed_to_a_near_one_that_the_abstract_lacks() -> None:
+def test_one_number_is_changed_to_a_near_one() -> None:
     for probe in of_kind("number-changed"):
         ((move, text),) = changes(probe).items()
         assert len(unsupported_numbers(probe.paper.abstract, text)) == 1
@@ -101,14 +101,14 @@ def test_one_number_is_changed_to_a_near_one_that_the_abstract_lacks() -> None:
             assert changed <= 100
 
 
-def test_numbers_of_names_and_a_text_without_numbers_are_left_alone() -> None:
+def test_numbers_in_names_are_not_changed() -> None:
     paper, moves = ITEMS[0]
     wordy = dict.fromkeys(moves, "GPT-4 and Llama-3.1-8B read TLS/1.3 lines of programs.")
     assert of_kind("number-changed", [(paper, wordy)]) == []
     assert of_kind("number-changed", [(paper, dict.fromkeys(moves, "Not stated."))]) == []
 
 
-def test_a_number_of_any_size_is_changed_in_its_own_form() -> None:
+def test_a_changed_number_keeps_its_format() -> None:
     paper = ITEMS[0][0]
     for shown in ("0.001", "1", "7" * 30, "1" * 30 + ".5", "12,345,678", "100%", "0", "1.0"):
         (probe,) = of_kind("number-changed", [(paper, {**NOTHING, "claim": f"It is {shown} now."})])
@@ -120,7 +120,7 @@ def test_a_number_of_any_size_is_changed_in_its_own_form() -> None:
     assert of_kind("number-changed", [(paper, {"claim": f"It is {'7' * 9999} now."})]) == []
 
 
-def test_a_number_whose_neighbours_the_abstract_holds_is_left_alone() -> None:
+def test_a_number_without_free_neighbours_is_not_changed() -> None:
     crowded = Paper("id", "crowded", "", "We count 1, 2, 3, 4, 5, six and seven.")
     assert of_kind("number-changed", [(crowded, {"claim": "It counts 4."})]) == []
 
@@ -137,7 +137,7 @@ def test_one_stated_move_is_emptied() -> None:
         assert probe.changed == f"{move} was emptied"
 
 
-def test_a_copy_is_made_of_the_abstracts_own_words_and_fits_the_schema() -> None:
+def test_a_copy_has_the_words_of_the_abstract() -> None:
     for probe in of_kind("copied"):
         assert all(text in probe.paper.abstract for text in probe.moves.values())
         assert all(0 < len(text) <= NANDA.max_chars for text in probe.moves.values())
@@ -156,7 +156,7 @@ def test_a_copy_cuts_a_sentence_that_is_longer_than_a_move() -> None:
     assert of_kind("copied", [(Paper("id", "none", "", ""), {"claim": "One claim."})]) == []
 
 
-def test_padding_stands_behind_every_stated_move_and_differs() -> None:
+def test_padding_follows_every_stated_move_and_differs() -> None:
     sparse = [(p, {**m, "limitation": "Not mentioned"}) for p, m in ITEMS]
     seen = set()
     for probe in of_kind("padded", sparse):
@@ -185,13 +185,13 @@ def test_padding_keeps_within_the_length_of_a_move() -> None:
     assert of_kind("padded", [(paper, dict.fromkeys(moves, full))]) == []
 
 
-def test_the_same_seed_gives_the_same_probes_and_another_others() -> None:
+def test_probes_depend_on_the_seed() -> None:
     assert make(ITEMS, NANDA, 5) == make(ITEMS, NANDA, 5)
     assert make(list(reversed(ITEMS)), NANDA, 5) == make(ITEMS, NANDA, 5)
     assert make(ITEMS, NANDA, 5, seed=1) != make(ITEMS, NANDA, 5)
 
 
-def test_further_items_push_probes_out_and_change_none() -> None:
+def test_more_annotations_replace_probes_and_change_none() -> None:
     few = [probe for probe in make(ITEMS[:6], NANDA, 99) if probe.probe != "other-paper"]
     many = make(ITEMS, NANDA, 99)
     assert all(probe in many for probe in few)
@@ -204,7 +204,7 @@ def test_an_abstract_that_comes_twice_counts_once() -> None:
     assert make([*ITEMS, again], NANDA, 99) == make(ITEMS, NANDA, 99)
 
 
-def test_a_probe_that_says_what_a_given_annotation_says_is_left_out() -> None:
+def test_a_probe_equal_to_an_annotation_is_left_out() -> None:
     paper, moves = ITEMS[0]
     (probe,) = of_kind("move-emptied", [(paper, moves)])
     assert of_kind("move-emptied", [(paper, moves), (paper, probe.moves)]) == []
@@ -216,16 +216,16 @@ def test_nothing_gives_nothing() -> None:
     assert make([(ITEMS[0][0], {})], NANDA, 5) == []
 
 
-def test_the_gates_do_not_know_the_filler_by_heart() -> None:
+def test_the_gates_do_not_contain_the_filler() -> None:
     clauses = [" ".join(words(clause)) for clause in FILLER]
     assert len(set(clauses)) == len(FILLER) >= 40
     for phrase in phrases().stock:
         assert not any(f" {phrase} " in f" {clause} " for clause in clauses)
     runs = [
-        " ".join(said[i : i + PHRASE])
+        " ".join(tokens[i : i + PHRASE])
         for clause in clauses
-        for said in [clause.split()]
-        for i in range(len(said) - PHRASE + 1)
+        for tokens in [clause.split()]
+        for i in range(len(tokens) - PHRASE + 1)
     ]
     assert len(set(runs)) == len(runs), "no two clauses share a phrase"
 

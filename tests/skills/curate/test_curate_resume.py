@@ -1,4 +1,4 @@
-"""What /curate has judged is judged for good: nothing is lost, and no vote is paid for twice."""
+"""Interrupted runs continue: no vote is lost, and none is requested twice."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import threading
 from typing import Any
 
 import pytest
-from curate_desk import (
+from curate_workspace import (
     FORM,
     NAMES,
     PANEL,
-    Desk,
     Judge,
-    a_desk,
+    Workspace,
     asked_once,
     fault,
     gated,
@@ -48,38 +47,36 @@ from skills.curate.panel import panel
 from skills.curate.store.ballots import Ballots
 from skills.nanda.framework import nanda
 
-__all__ = ["a_desk"]
-
 KINDS = (*probes.KINDS, *probes.SUBTLE)
 
 
-def test_what_has_been_judged_is_not_asked_again(desk: Desk) -> None:
-    desk.rows(1, 2)
-    desk.curate()
-    before = desk.log("probe")
-    later = desk.again()
+def test_stored_votes_are_not_requested_again(workspace: Workspace) -> None:
+    workspace.rows(1, 2)
+    workspace.curate()
+    before = workspace.log("probe")
+    later = workspace.again()
     later.curate()
     assert later.judge.requests == []
-    assert "0 to judge" in later.said
+    assert "0 to judge" in later.stderr
     assert later.kept() == ids(1, 2)
     assert later.log("probe") == before
 
 
-def test_the_same_annotations_in_another_file_are_not_asked_again(desk: Desk) -> None:
-    desk.rows(1, 2)
-    desk.curate()
-    later = desk.again()
-    other = write_table(desk.folder / "other.csv", row(2, title="Another"), row(1))
+def test_annotations_in_another_file_are_not_judged_again(workspace: Workspace) -> None:
+    workspace.rows(1, 2)
+    workspace.curate()
+    later = workspace.again()
+    other = write_table(workspace.folder / "other.csv", row(2, title="Another"), row(1))
     later.curate(save="save to other_curated.csv", table=other)
     assert later.judge.requests == []
     assert later.kept("other_curated.csv") == ids(2, 1)
 
 
-def test_a_grown_input_asks_for_the_new_rows_alone(desk: Desk) -> None:
-    desk.rows(1, 2)
-    desk.curate()
-    before = desk.judge.probed
-    later = desk.again()
+def test_only_new_rows_of_a_grown_input_are_judged(workspace: Workspace) -> None:
+    workspace.rows(1, 2)
+    workspace.curate()
+    before = workspace.judge.probed
+    later = workspace.again()
     later.rows(3, 1, 2, 4)
     later.curate()
     assert asked_once(later.judge, 3, 4)
@@ -88,29 +85,29 @@ def test_a_grown_input_asks_for_the_new_rows_alone(desk: Desk) -> None:
     assert later.kept() == ids(3, 1, 2, 4)
 
 
-def test_the_same_row_twice_is_asked_once(desk: Desk) -> None:
-    write_table(desk.table, row(1), row(2), row(1))
-    outcome = desk.curate()
-    assert asked_once(desk.judge, 1, 2)
-    assert desk.kept() == ids(1, 2)
-    assert desk.summary(outcome)["filtered"] == {"repeats an earlier row": 1}
+def test_the_same_row_twice_is_judged_once(workspace: Workspace) -> None:
+    write_table(workspace.table, row(1), row(2), row(1))
+    outcome = workspace.curate()
+    assert asked_once(workspace.judge, 1, 2)
+    assert workspace.kept() == ids(1, 2)
+    assert workspace.summary(outcome)["filtered"] == {"repeats an earlier row": 1}
 
 
-def test_the_same_annotation_of_two_ids_is_asked_once_and_kept_for_both(desk: Desk) -> None:
-    write_table(desk.table, row(1), row(1, arxiv_id="2402.00001"))
-    desk.curate()
-    assert asked_once(desk.judge, 1)
-    assert desk.kept() == [*ids(1), "2402.00001"]
+def test_one_annotation_of_two_ids_is_judged_once(workspace: Workspace) -> None:
+    write_table(workspace.table, row(1), row(1, arxiv_id="2402.00001"))
+    workspace.curate()
+    assert asked_once(workspace.judge, 1)
+    assert workspace.kept() == [*ids(1), "2402.00001"]
 
 
-def test_another_judge_another_panel_and_another_annotation_are_new_work(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+def test_another_judge_or_panel_judges_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk.rows(1)
-    desk.curate()
+    workspace.rows(1)
+    workspace.curate()
     other = Judge()
     other.digests = {"fake": "1" * 64}
-    later = desk.again(other)
+    later = workspace.again(other)
     later.curate()
     assert asked_once(other, 1)
     changed = panel_of(system="You are strict. Answer with one digit.")
@@ -120,36 +117,36 @@ def test_another_judge_another_panel_and_another_annotation_are_new_work(
     assert asked_once(strict.judge, 1)
 
 
-def test_ctrl_c_saves_what_is_done_and_the_same_line_completes_it(desk: Desk) -> None:
+def test_ctrl_c_saves_and_the_same_command_completes(workspace: Workspace) -> None:
     def interrupted() -> None:
         _thread.interrupt_main()
         threading.Event().wait(0.3)
         raise GenerationFailed("cut")
 
     numbers = (3, 1, 2, 5, 4, 6)
-    write_table(desk.table, *map(row, numbers), gated(8))
+    write_table(workspace.table, *map(row, numbers), gated(8))
     for number in (1, 5):
-        desk.judge.scores[number, ""] = 2.0
-    desk.judge.faults[2] = interrupted
-    outcome = desk.curate()
+        workspace.judge.scores[number, ""] = 2.0
+    workspace.judge.faults[2] = interrupted
+    outcome = workspace.curate()
     assert outcome.result.code == 130
     stopped = outcome.result.stopped
     assert isinstance(stopped, Interrupted)
     assert "annotations and probes are judged, and their votes are stored" in str(stopped.hint)
-    assert desk.kept() == ids(3)
-    assert list(desk.rejected()) == ids(1, 8)
-    assert [one["decision"] for one in desk.log("annotation")].count("pending") == 4
+    assert workspace.kept() == ids(3)
+    assert list(workspace.rejected()) == ids(1, 8)
+    assert [one["decision"] for one in workspace.log("annotation")].count("pending") == 4
 
-    later = desk.again()
-    later.judge.scores |= desk.judge.scores
+    later = workspace.again()
+    later.judge.scores |= workspace.judge.scores
     assert later.curate().result.code == 0
     assert asked_once(later.judge, 2, 5, 4, 6)
-    whole = Desk(desk.folder / "whole")
+    whole = Workspace(workspace.folder / "whole")
     write_table(whole.table, *map(row, numbers), gated(8))
-    whole.judge.scores |= desk.judge.scores
+    whole.judge.scores |= workspace.judge.scores
     whole.curate(save=f"save to {whole.folder / 'agent_curated.csv'}")
     for name in ("agent_curated.csv", "agent_rejected.csv"):
-        assert (desk.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+        assert (workspace.folder / name).read_bytes() == (whole.folder / name).read_bytes()
     assert undated(later.log("annotation")) == undated(whole.log("annotation"))
     assert undated(later.log("probe")) == undated(whole.log("probe"))
 
@@ -158,8 +155,8 @@ def undated(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**line, "where": line["where"].partition(", ")[2]} for line in lines]
 
 
-def test_ctrl_c_before_anything_is_asked_asks_nothing(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+def test_ctrl_c_before_the_first_request(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     announce = CurateJob._announce
 
@@ -168,13 +165,13 @@ def test_ctrl_c_before_anything_is_asked_asks_nothing(
         announce(job, due)
 
     monkeypatch.setattr(CurateJob, "_announce", interrupted)
-    desk.rows(1, 2)
-    assert desk.curate().result.code == 130
-    assert desk.judge.requests == []
+    workspace.rows(1, 2)
+    assert workspace.curate().result.code == 130
+    assert workspace.judge.requests == []
 
 
-def test_ctrl_c_between_votes_and_reasons_asks_for_no_reason(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+def test_ctrl_c_between_votes_and_explanations(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     explain = CurateJob.explain
 
@@ -183,38 +180,38 @@ def test_ctrl_c_between_votes_and_reasons_asks_for_no_reason(
         return explain(job, verdicts)
 
     monkeypatch.setattr(CurateJob, "explain", interrupted)
-    desk.rows(1, 2)
-    desk.judge.scores[1, ""] = 1.0
-    assert desk.curate("--explain").result.code == 130
-    assert desk.judge.explained == 0
-    assert desk.kept() == ids(2)
+    workspace.rows(1, 2)
+    workspace.judge.scores[1, ""] = 1.0
+    assert workspace.curate("--explain").result.code == 130
+    assert workspace.judge.explained == 0
+    assert workspace.kept() == ids(2)
 
 
-def test_a_judge_that_goes_away_stops_the_job_and_says_how_to_go_on(desk: Desk) -> None:
+def test_a_lost_judge_stops_the_job(workspace: Workspace) -> None:
     class Leaving(Judge):
-        """Is gone once it has judged one annotation."""
+        """A judge that is unavailable after one annotation."""
 
         def generate(self, request: Any, *rest: Any) -> Any:
             if len(self.requests) == len(NAMES) and request.top_logprobs:
                 raise ModelUnavailable("the server cannot be reached", hint="Start it.")
             return super().generate(request, *rest)
 
-    desk.rows(1, 2, 3)
-    desk = desk.again(Leaving())
-    desk.judge.scores[1, ""] = 2.0
-    outcome = desk.curate("--explain")  # which is left to the run that completes it
-    assert (outcome.result.code, desk.judge.explained) == (3, 0)
-    assert list(desk.rejected()) == ids(1)
+    workspace.rows(1, 2, 3)
+    workspace = workspace.again(Leaving())
+    workspace.judge.scores[1, ""] = 2.0
+    outcome = workspace.curate("--explain")  # which is left to the run that completes it
+    assert (outcome.result.code, workspace.judge.explained) == (3, 0)
+    assert list(workspace.rejected()) == ids(1)
     assert str(outcome.result.stopped) == (
         f"the server cannot be reached. Start it. 1 of {3 + len(KINDS)} annotations and probes are "
         "judged, and their votes are stored; the same command continues from there."
     )
-    later = desk.again()
+    later = workspace.again()
     later.curate("--explain")
     assert asked_once(later.judge, 2, 3)
     assert later.judge.explained == 1
     assert later.kept() == ids(2, 3)
-    statuses = [run["status"] for run in rows_of(desk, "SELECT status FROM runs ORDER BY id")]
+    statuses = [run["status"] for run in rows_of(workspace, "SELECT status FROM runs ORDER BY id")]
     assert statuses == ["failed", "done"]
 
 
@@ -231,28 +228,28 @@ models:
 """
 
 
-def test_a_judge_that_is_gone_before_it_has_judged_anything_may_be_replaced(desk: Desk) -> None:
+def test_a_judge_lost_before_any_vote_is_replaced(workspace: Workspace) -> None:
     errors: list[HarnessError] = [ModelUnavailable("it is not there")]
 
     def gone_at_first() -> None:
         if errors:
             raise errors.pop()
 
-    desk.app.settings.user_registry.write_text(FALLBACK, encoding="utf-8")
-    desk.app.dispatch("/reload")
-    desk.rows(1, 2)
-    desk.judge.faults[1] = gone_at_first
-    outcome = desk.curate()
+    workspace.app.settings.user_registry.write_text(FALLBACK, encoding="utf-8")
+    workspace.app.dispatch("/reload")
+    workspace.rows(1, 2)
+    workspace.judge.faults[1] = gone_at_first
+    outcome = workspace.curate()
     assert outcome.result.code == 0
-    assert desk.kept() == ids(1, 2)
-    assert desk.summary(outcome)["judge"]["model"] == "second"
-    assert "first unavailable" in desk.said
-    statuses = [run["status"] for run in rows_of(desk, "SELECT status FROM runs ORDER BY id")]
+    assert workspace.kept() == ids(1, 2)
+    assert workspace.summary(outcome)["judge"]["model"] == "second"
+    assert "first unavailable" in workspace.stderr
+    statuses = [run["status"] for run in rows_of(workspace, "SELECT status FROM runs ORDER BY id")]
     assert statuses == ["failed", "done"]
 
 
 class Stopping(Judge):
-    """Raises an error at a request that judges, counted from 1, and at none after it."""
+    """A judge that raises an error once, at the given request."""
 
     def __init__(self, at: int, error: Exception) -> None:
         super().__init__()
@@ -266,115 +263,113 @@ class Stopping(Judge):
 
 
 @pytest.mark.parametrize("error", [ModelUnavailable("gone"), Interrupted("off")])
-def test_no_vote_of_a_ballot_that_is_cut_off_is_asked_for_again(
-    desk: Desk, error: Exception
-) -> None:
-    desk.rows(1, 2)
-    desk = desk.again(Stopping(3, error))
-    desk.judge.scores[1, "alpha"] = 2.0
+def test_votes_of_an_interrupted_ballot_are_kept(workspace: Workspace, error: Exception) -> None:
+    workspace.rows(1, 2)
+    workspace = workspace.again(Stopping(3, error))
+    workspace.judge.scores[1, "alpha"] = 2.0
     with contextlib.suppress(ModelUnavailable):  # who is gone before a ballot is ended is replaced
-        assert desk.curate().result.code == 130
-    assert rows_of(desk, "SELECT status, attempts FROM ballots") == [
+        assert workspace.curate().result.code == 130
+    assert rows_of(workspace, "SELECT status, attempts FROM ballots") == [
         {"status": "begun", "attempts": 0}
     ]
-    later = desk.again()
+    later = workspace.again()
     outcome = later.curate()
     assert later.judge.asked == {
         **{(1, name): 1 for name in NAMES[2:]},
         **{(2, name): 1 for name in NAMES},
     }
-    assert desk.summary(outcome)["panel"]["splits"]["4-1"] == 1
+    assert workspace.summary(outcome)["panel"]["splits"]["4-1"] == 1
     assert [vote["persona"] for vote in later.log("annotation")[0]["votes"]] == list(NAMES)
     statuses = rows_of(later, "SELECT DISTINCT status, attempts FROM ballots")
     assert statuses == [{"status": "done", "attempts": 1}]
 
 
-def test_a_ballot_that_failed_at_its_third_vote_is_asked_for_the_rest(desk: Desk) -> None:
-    desk.rows(1)
-    desk = desk.again(Stopping(3, InvalidReply("no")))
-    desk.curate()
-    later = desk.again()
+def test_a_retry_requests_only_missing_votes(workspace: Workspace) -> None:
+    workspace.rows(1)
+    workspace = workspace.again(Stopping(3, InvalidReply("no")))
+    workspace.curate()
+    later = workspace.again()
     later.curate("--retry-failed")
     assert later.judge.asked == {(1, name): 1 for name in NAMES[2:]}
     assert later.kept() == ids(1)
 
 
-def test_an_invalid_vote_of_a_ballot_that_is_cut_off_is_asked_for_again(desk: Desk) -> None:
-    desk.rows(1)
-    desk = desk.again(Stopping(3, ModelUnavailable("gone")))
-    desk.judge.scores[1, "beta"] = None
+def test_invalid_votes_of_an_interrupted_ballot_are_repeated(workspace: Workspace) -> None:
+    workspace.rows(1)
+    workspace = workspace.again(Stopping(3, ModelUnavailable("gone")))
+    workspace.judge.scores[1, "beta"] = None
     with pytest.raises(ModelUnavailable):
-        desk.curate()
-    later = desk.again()
+        workspace.curate()
+    later = workspace.again()
     later.curate()
     assert later.judge.asked == {(1, name): 1 for name in NAMES if name != "alpha"}
 
 
-def test_an_attempt_after_an_error_that_passes_asks_for_no_vote_twice(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+def test_a_repeated_attempt_requests_only_missing_votes(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StopToken, "wait", lambda *_, **__: True)
-    desk.rows(1)
-    desk = desk.again(Stopping(4, GenerationFailed("500")))
-    assert desk.curate().result.code == 0
-    assert desk.judge.asked == {(1, name): 1 + (name == NAMES[3]) for name in NAMES}
+    workspace.rows(1)
+    workspace = workspace.again(Stopping(4, GenerationFailed("500")))
+    assert workspace.curate().result.code == 0
+    assert workspace.judge.asked == {(1, name): 1 + (name == NAMES[3]) for name in NAMES}
 
 
-def test_another_judge_that_goes_on_says_that_it_begins_anew(desk: Desk) -> None:
+def test_another_judge_is_reported(workspace: Workspace) -> None:
     def gone() -> None:
         raise ModelUnavailable("gone")
 
-    desk.rows(1, 2)
-    desk.judge.faults[2] = gone
-    assert desk.curate().result.code == 3
-    same = desk.again()
+    workspace.rows(1, 2)
+    workspace.judge.faults[2] = gone
+    assert workspace.curate().result.code == 3
+    same = workspace.again()
     same.curate()
-    assert "another judge" not in desk.said + same.said
+    assert "another judge" not in workspace.stderr + same.stderr
     other = Judge()
     other.digests = {"fake": "1" * 64}
     later = same.again(other)
     later.curate()
-    [line] = [line for line in later.said.splitlines() if "another judge" in line]
+    [line] = [line for line in later.stderr.splitlines() if "another judge" in line]
     assert line.endswith(
         "agent.csv was judged by producer (fake producer) before; producer (fake producer) is "
         "another judge, whose votes are all requested anew"
     )
     again = later.again(other)
     again.curate()
-    assert "another judge" not in again.said
+    assert "another judge" not in again.stderr
 
 
 # What fails
 
 
-def test_a_failed_ballot_takes_no_other_along_and_keeps_its_reply(desk: Desk) -> None:
-    desk.rows(1, 2, 3)
-    desk.judge.faults[2] = fault(InvalidReply("it said nothing", raw="<half"))
-    outcome = desk.curate()
+def test_a_failed_ballot_keeps_its_reply(workspace: Workspace) -> None:
+    workspace.rows(1, 2, 3)
+    workspace.judge.faults[2] = fault(InvalidReply("it was empty", raw="<half"))
+    outcome = workspace.curate()
     assert outcome.result.code == 1
-    assert desk.kept() == ids(1, 3)
-    found = desk.rejected()[ids(2)[0]]
-    assert (found["decision"], found["details"]) == ("failed", "InvalidReply: it said nothing")
-    [ballot] = rows_of(desk, "SELECT * FROM ballots WHERE status = 'failed'")
+    assert workspace.kept() == ids(1, 3)
+    found = workspace.rejected()[ids(2)[0]]
+    assert (found["decision"], found["details"]) == ("failed", "InvalidReply: it was empty")
+    [ballot] = rows_of(workspace, "SELECT * FROM ballots WHERE status = 'failed'")
     assert (ballot["raw_reply"], ballot["attempts"], ballot["retryable"]) == ("<half", 1, 0)
-    assert "1 failed (--retry-failed retries them)" in desk.said
-    assert "InvalidReply: it said nothing" in str(desk.log("annotation")[1]["error"])
-    assert [run["status"] for run in rows_of(desk, "SELECT status FROM runs")] == ["failed"]
+    assert "1 failed (--retry-failed retries them)" in workspace.stderr
+    assert "InvalidReply: it was empty" in str(workspace.log("annotation")[1]["error"])
+    assert [run["status"] for run in rows_of(workspace, "SELECT status FROM runs")] == ["failed"]
 
 
-def test_a_fault_of_ours_is_a_failed_ballot(desk: Desk) -> None:
-    desk.rows(1, 2)
-    desk.judge.faults[1] = fault(ZeroDivisionError("surprise"))
-    assert desk.curate().result.code == 1
-    assert desk.kept() == ids(2)
-    assert desk.rejected()[ids(1)[0]]["details"] == "ZeroDivisionError: surprise"
+def test_an_internal_error_is_a_failed_ballot(workspace: Workspace) -> None:
+    workspace.rows(1, 2)
+    workspace.judge.faults[1] = fault(ZeroDivisionError("surprise"))
+    assert workspace.curate().result.code == 1
+    assert workspace.kept() == ids(2)
+    assert workspace.rejected()[ids(1)[0]]["details"] == "ZeroDivisionError: surprise"
 
 
-def test_failed_ballots_are_redone_only_when_asked_for_and_then_alone(desk: Desk) -> None:
-    desk.rows(1, 2)
-    desk.judge.faults[2] = fault(InvalidReply("no"))
-    desk.curate()
-    later = desk.again()
+def test_retry_failed_retries_failed_ballots_alone(workspace: Workspace) -> None:
+    workspace.rows(1, 2)
+    workspace.judge.faults[2] = fault(InvalidReply("no"))
+    workspace.curate()
+    later = workspace.again()
     assert later.curate().result.code == 1
     assert later.judge.requests == []
     later.rows(1, 2, 3)
@@ -382,21 +377,23 @@ def test_failed_ballots_are_redone_only_when_asked_for_and_then_alone(desk: Desk
     assert outcome.result.code == 0
     assert asked_once(later.judge, 2)
     assert later.kept() == ids(1, 2)
-    assert desk.summary(outcome)["pending"] == 1
-    assert "1 not judged yet" in later.said
-    assert rows_of(desk, "SELECT * FROM ballots WHERE status = 'failed'") == []
+    assert workspace.summary(outcome)["pending"] == 1
+    assert "1 not judged yet" in later.stderr
+    assert rows_of(workspace, "SELECT * FROM ballots WHERE status = 'failed'") == []
 
 
-def test_a_ballot_that_fails_again_says_how_often(desk: Desk) -> None:
-    desk.rows(1)
-    desk.judge.faults[1] = fault(InvalidReply("no"))
-    desk.curate()
-    desk.curate("--retry-failed")
-    [failed] = rows_of(desk, "SELECT attempts FROM ballots WHERE status = 'failed'")
+def test_attempts_are_counted(workspace: Workspace) -> None:
+    workspace.rows(1)
+    workspace.judge.faults[1] = fault(InvalidReply("no"))
+    workspace.curate()
+    workspace.curate("--retry-failed")
+    [failed] = rows_of(workspace, "SELECT attempts FROM ballots WHERE status = 'failed'")
     assert failed["attempts"] == 2
 
 
-def test_errors_that_can_pass_are_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_errors_are_retried(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     errors: list[HarnessError] = [ModelBusy("full"), GenerationFailed("500")]
 
     def twice() -> None:
@@ -404,37 +401,37 @@ def test_errors_that_can_pass_are_tried_again(desk: Desk, monkeypatch: pytest.Mo
             raise errors.pop()
 
     monkeypatch.setattr(StopToken, "wait", lambda *_, **__: True)
-    desk.rows(1)
-    desk.judge.faults[1] = twice
-    assert desk.curate().result.code == 0
-    assert desk.kept() == ids(1)
+    workspace.rows(1)
+    workspace.judge.faults[1] = twice
+    assert workspace.curate().result.code == 0
+    assert workspace.kept() == ids(1)
 
 
-def test_an_error_that_does_not_pass_is_given_up(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+def test_a_lasting_error_is_a_failed_ballot(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StopToken, "wait", lambda *_, **__: True)
-    desk.rows(1, 2)
-    desk.judge.faults[1] = fault(GenerationFailed("server error 500", partial="4"))
-    assert desk.curate().result.code == 1
-    [failed] = rows_of(desk, "SELECT * FROM ballots WHERE status = 'failed'")
+    workspace.rows(1, 2)
+    workspace.judge.faults[1] = fault(GenerationFailed("server error 500", partial="4"))
+    assert workspace.curate().result.code == 1
+    [failed] = rows_of(workspace, "SELECT * FROM ballots WHERE status = 'failed'")
     assert (failed["error_type"], failed["raw_reply"]) == ("GenerationFailed", "4")
     assert failed["retryable"] == 1
-    assert desk.kept() == ids(2)
+    assert workspace.kept() == ids(2)
 
 
-def test_as_many_at_once_as_the_model_has_slots_and_each_in_a_slot_of_its_own(
-    desk: Desk,
+def test_annotations_are_judged_in_parallel_slots(
+    workspace: Workspace,
 ) -> None:
     meeting = threading.Barrier(3, timeout=10)
     judge = Judge(slots=3)
     for number in range(6):
         judge.faults[number] = lambda: meeting.wait() and None
-    desk.app.close()
-    desk = Desk(desk.folder, judge)
-    desk.rows(*range(6))
-    desk.curate()
-    assert desk.kept() == ids(*range(6))
+    workspace.app.close()
+    workspace = Workspace(workspace.folder, judge)
+    workspace.rows(*range(6))
+    workspace.curate()
+    assert workspace.kept() == ids(*range(6))
     assert {request.slot for request in judge.requests} == {0, 1, 2}
 
 
@@ -442,13 +439,13 @@ def texts_of(request: Any) -> str:
     return "\n".join(message.content for message in request.messages)
 
 
-def test_one_slot_serves_all_personas_of_an_annotation(desk: Desk) -> None:
-    desk.app.close()
-    desk = Desk(desk.folder, Judge(slots=3))
-    desk.rows(*range(6))
-    desk.curate()
+def test_one_slot_serves_all_personas_of_an_annotation(workspace: Workspace) -> None:
+    workspace.app.close()
+    workspace = Workspace(workspace.folder, Judge(slots=3))
+    workspace.rows(*range(6))
+    workspace.curate()
     slots: dict[str, set[int | None]] = {}
-    for request in desk.judge.requests:
+    for request in workspace.judge.requests:
         shared = texts_of(request).partition("</annotation>")[0]
         slots.setdefault(shared, set()).add(request.slot)
     assert len(slots) == 6 + len(KINDS)
@@ -458,23 +455,23 @@ def test_one_slot_serves_all_personas_of_an_annotation(desk: Desk) -> None:
 # Other processes
 
 
-def test_another_process_on_the_same_input_is_refused(desk: Desk) -> None:
-    desk.rows(1)
-    name = f"the curation of {desk.table.resolve()}"
+def test_another_process_on_the_same_input_is_refused(workspace: Workspace) -> None:
+    workspace.rows(1)
+    name = f"the curation of {workspace.table.resolve()}"
     with (
-        job_lock(locks(desk.corpus), name),
+        job_lock(locks(workspace.corpus), name),
         pytest.raises(UsageError, match="is locked by process"),
     ):
-        desk.curate(table="agent.csv")
-    assert desk.judge.requests == []
+        workspace.curate(table="agent.csv")
+    assert workspace.judge.requests == []
 
 
-def test_what_another_process_has_judged_is_not_taken_back_by_a_failure(desk: Desk) -> None:
+def test_a_failure_does_not_replace_votes_of_another_process(workspace: Workspace) -> None:
     """Two tables share an annotation, and the second process fails at it."""
 
     def other() -> None:
-        with open_corpus(desk.corpus) as db:
-            fake_models(desk.judge, "judge").run("judge", lambda served: judged(db, served))
+        with open_corpus(workspace.corpus) as db:
+            fake_models(workspace.judge, "judge").run("judge", lambda served: judged(db, served))
         raise InvalidReply("no")
 
     def judged(db: Any, served: ServedModel) -> None:
@@ -482,8 +479,10 @@ def test_what_another_process_has_judged_is_not_taken_back_by_a_failure(desk: De
         votes = [Vote(name, 4.0, 1.0, {"4": 1.0}, 9, 0, 0.1) for name in NAMES]
         Ballots(db, judge).save(item(1), votes)
 
-    desk.rows(1)
-    desk.judge.faults[1] = other
-    outcome = desk.curate()
-    assert (outcome.result.code, desk.kept()) == (0, ids(1))
-    assert rows_of(desk, "SELECT status FROM ballots WHERE probe IS NULL") == [{"status": "done"}]
+    workspace.rows(1)
+    workspace.judge.faults[1] = other
+    outcome = workspace.curate()
+    assert (outcome.result.code, workspace.kept()) == (0, ids(1))
+    assert rows_of(workspace, "SELECT status FROM ballots WHERE probe IS NULL") == [
+        {"status": "done"}
+    ]

@@ -1,4 +1,4 @@
-"""A review: what each key does, what is kept of it, and how it goes on."""
+"""A review: its keys, what is stored, and how it continues."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from prompt_toolkit.output.plain_text import PlainTextOutput
-from reviewing import CLEARED, CTRL_C, CTRL_D, ENTER, HEADER, MOVES, Desk, read_rows, row
+from reviewing import CLEARED, CTRL_C, CTRL_D, ENTER, HEADER, MOVES, Workspace, read_rows, row
 
 from harness.errors import UsageError
 from harness.runs.process_lock import job_lock
@@ -17,36 +17,36 @@ from skills.nanda.paper import abstract_digest
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    made = Desk(tmp_path)
+def workspace(tmp_path: Path) -> Workspace:
+    made = Workspace(tmp_path)
     made.annotations(row(1), row(2), row(3))
     return made
 
 
-def test_what_is_accepted_is_a_row_of_gold(desk: Desk) -> None:
-    result = desk.result("aq")
-    assert read_rows(desk.gold) == [row(1)]
-    assert desk.gold.read_bytes().split(b"\n")[0].decode() == ",".join(HEADER)
-    assert b"\r" not in desk.gold.read_bytes()
-    assert result.text == f"1 accepted, 0 rejected, 2 to do; {desk.gold} has 1 row"
-    [decision] = desk.decisions()
+def test_an_accepted_annotation_is_a_row_of_gold(workspace: Workspace) -> None:
+    result = workspace.result("aq")
+    assert read_rows(workspace.gold) == [row(1)]
+    assert workspace.gold.read_bytes().split(b"\n")[0].decode() == ",".join(HEADER)
+    assert b"\r" not in workspace.gold.read_bytes()
+    assert result.text == f"1 accepted, 0 rejected, 2 to do; {workspace.gold} has 1 row"
+    [decision] = workspace.decisions()
     assert (decision["what"], decision["changed"], decision["moves"]) == ("accept", [], MOVES)
     assert decision["abstract_sha256"] == abstract_digest(row(1)["abstract"])
 
 
-def test_upper_case_letters_are_the_same_keys(desk: Desk) -> None:
-    assert desk.review("AQ")["accepted"] == 1
+def test_upper_case_letters_are_the_same_keys(workspace: Workspace) -> None:
+    assert workspace.review("AQ")["accepted"] == 1
 
 
-def test_an_edit_is_prefilled_and_kept_with_the_decision(desk: Desk) -> None:
-    summary = desk.review(f"eme{ENTER} Twice.{ENTER}aq")
+def test_an_edit_is_prefilled_and_kept_with_the_decision(workspace: Workspace) -> None:
+    summary = workspace.review(f"eme{ENTER} Twice.{ENTER}aq")
     assert (summary["accepted"], summary["edited"]) == (1, 1)
-    [gold] = read_rows(desk.gold)
+    [gold] = read_rows(workspace.gold)
     assert gold == row(1, method="Ledger rehearses each plan. Twice.")
-    edit, accept = desk.decisions()
+    edit, accept = workspace.decisions()
     assert (edit["what"], accept["what"]) == ("edit", "accept")
     assert edit["changed"] == accept["changed"] == ["method"]
-    assert "was: Ledger rehearses each plan." in desk.said
+    assert "was: Ledger rehearses each plan." in workspace.stderr
 
 
 @pytest.mark.parametrize(
@@ -60,170 +60,176 @@ def test_an_edit_is_prefilled_and_kept_with_the_decision(desk: Desk) -> None:
         (f"e99{ENTER}n{ENTER}", "novelty"),
     ],
 )
-def test_a_move_is_chosen_by_number_or_first_letters(desk: Desk, keys: str, move: str) -> None:
-    desk.review(f"{keys}{CLEARED}Another text.{ENTER}aq")
-    assert read_rows(desk.gold) == [row(1, **{move: "Another text."})]
+def test_a_move_is_chosen_by_number_or_first_letters(
+    workspace: Workspace, keys: str, move: str
+) -> None:
+    workspace.review(f"{keys}{CLEARED}Another text.{ENTER}aq")
+    assert read_rows(workspace.gold) == [row(1, **{move: "Another text."})]
 
 
-def test_an_ambiguous_beginning_is_told(desk: Desk) -> None:
-    """What is asked again is typed by the person, so it is looked for in a terminal's output."""
-    screen = desk.folder / "screen.txt"
+def test_an_ambiguous_name_is_reported(workspace: Workspace) -> None:
+    """The repeated question is part of a prompt, so it is read from the terminal's output."""
+    screen = workspace.folder / "screen.txt"
     with screen.open("w", encoding="utf-8") as file:
-        desk.review(f"ec{ENTER}{CTRL_C}q", terminal=PlainTextOutput(file))
+        workspace.review(f"ec{ENTER}{CTRL_C}q", terminal=PlainTextOutput(file))
     assert "'c' is Claim or Comparison. Which move?" in screen.read_text()
 
 
-def test_enter_keeps_a_move_as_it_is(desk: Desk) -> None:
-    desk.review(f"3{ENTER}aq")
-    assert [d["what"] for d in desk.decisions()] == ["accept"]
-    assert read_rows(desk.gold) == [row(1)]
+def test_enter_keeps_a_move_as_it_is(workspace: Workspace) -> None:
+    workspace.review(f"3{ENTER}aq")
+    assert [d["what"] for d in workspace.decisions()] == ["accept"]
+    assert read_rows(workspace.gold) == [row(1)]
 
 
-def test_the_framework_refuses_empty_and_long_texts_and_unifies_others(desk: Desk) -> None:
+def test_edited_texts_are_validated_and_unified(workspace: Workspace) -> None:
     keys = f"3{CLEARED}{ENTER}{'x' * 321}{ENTER}{CLEARED}not stated{ENTER}aq"
-    desk.review(keys)
-    assert read_rows(desk.gold) == [row(1, method="Not stated.")]
-    assert "Not valid: it is empty" in desk.said
-    assert "Not valid: it is 321 characters, more than 320" in desk.said
+    workspace.review(keys)
+    assert read_rows(workspace.gold) == [row(1, method="Not stated.")]
+    assert "Not valid: it is empty" in workspace.stderr
+    assert "Not valid: it is 321 characters, more than 320" in workspace.stderr
 
 
 @pytest.mark.parametrize("keys", [f"3{CLEARED}Lost", "e", f"em{ENTER}{CLEARED}Lost"])
-def test_ctrl_c_in_an_edit_leaves_the_move(desk: Desk, keys: str) -> None:
-    assert desk.review(f"{keys}{CTRL_C}aq")["accepted"] == 1
-    assert read_rows(desk.gold) == [row(1)]
+def test_ctrl_c_in_an_edit_leaves_the_move(workspace: Workspace, keys: str) -> None:
+    assert workspace.review(f"{keys}{CTRL_C}aq")["accepted"] == 1
+    assert read_rows(workspace.gold) == [row(1)]
 
 
-def test_an_edit_outlives_the_session(desk: Desk) -> None:
-    desk.review(f"3{CLEARED}Better.{ENTER}q")
-    assert not desk.gold.exists()
-    assert desk.review("aq")["edited"] == 1
-    assert read_rows(desk.gold) == [row(1, method="Better.")]
+def test_an_edit_outlives_the_session(workspace: Workspace) -> None:
+    workspace.review(f"3{CLEARED}Better.{ENTER}q")
+    assert not workspace.gold.exists()
+    assert workspace.review("aq")["edited"] == 1
+    assert read_rows(workspace.gold) == [row(1, method="Better.")]
 
 
-def test_a_rejection_keeps_its_reason(desk: Desk) -> None:
-    summary = desk.review(f"rtoo thin{ENTER}r{ENTER}r{CTRL_C}q")
+def test_a_rejection_keeps_its_reason(workspace: Workspace) -> None:
+    summary = workspace.review(f"rtoo thin{ENTER}r{ENTER}r{CTRL_C}q")
     assert (summary["rejected"], summary["to_do"], summary["gold_rows"]) == (2, 1, 0)
-    assert [d["reason"] for d in desk.decisions()] == ["too thin", ""]
+    assert [d["reason"] for d in workspace.decisions()] == ["too thin", ""]
 
 
 @pytest.mark.parametrize("key", ["q", CTRL_C, CTRL_D, ""])
-def test_whatever_ends_a_review_keeps_what_is_decided(desk: Desk, key: str) -> None:
-    """With no key at all the terminal goes away."""
-    assert desk.review(f"a{key}")["accepted"] == 1
-    assert desk.ids() == ["1"]
+def test_every_way_to_quit_keeps_the_decisions(workspace: Workspace, key: str) -> None:
+    """Without a key, the terminal is closed."""
+    assert workspace.review(f"a{key}")["accepted"] == 1
+    assert workspace.ids() == ["1"]
 
 
-def test_the_same_line_goes_on_with_the_first_undecided_paper(desk: Desk) -> None:
-    desk.review(f"ar{ENTER}q")
-    summary = desk.review("aq")
-    assert desk.shown()[0].startswith("3 of 3 · 1 accepted · 1 rejected ")
+def test_a_review_continues_with_the_first_undecided_paper(workspace: Workspace) -> None:
+    workspace.review(f"ar{ENTER}q")
+    summary = workspace.review("aq")
+    assert workspace.shown()[0].startswith("3 of 3 · 1 accepted · 1 rejected ")
     assert (summary["accepted"], summary["rejected"], summary["to_do"]) == (2, 1, 0)
-    assert desk.ids() == ["1", "3"]
+    assert workspace.ids() == ["1", "3"]
 
 
-def test_undo_takes_the_last_decision_back_and_shows_its_paper(desk: Desk) -> None:
-    summary = desk.review(f"ar{ENTER}uuq")
+def test_undo_reverts_the_last_decision(workspace: Workspace) -> None:
+    summary = workspace.review(f"ar{ENTER}uuq")
     assert (summary["accepted"], summary["rejected"], summary["to_do"]) == (0, 0, 3)
-    assert [head[:1] for head in desk.shown()] == ["1", "2", "3", "2", "1"]
-    assert desk.ids() == []
-    assert "Undone: 2405.00001 is no longer accepted." in desk.said
+    assert [head[:1] for head in workspace.shown()] == ["1", "2", "3", "2", "1"]
+    assert workspace.ids() == []
+    assert "Undone: 2405.00001 is no longer accepted." in workspace.stderr
 
 
-def test_undo_reaches_into_an_earlier_session_and_keeps_the_edit(desk: Desk) -> None:
-    desk.review(f"3{CLEARED}Better.{ENTER}aq")
-    desk.review("uq")
-    assert desk.ids() == []
-    desk.review("aq")
-    assert read_rows(desk.gold) == [row(1, method="Better.")]
+def test_undo_works_across_sessions_and_keeps_the_edit(workspace: Workspace) -> None:
+    workspace.review(f"3{CLEARED}Better.{ENTER}aq")
+    workspace.review("uq")
+    assert workspace.ids() == []
+    workspace.review("aq")
+    assert read_rows(workspace.gold) == [row(1, method="Better.")]
 
 
-def test_after_an_undo_the_papers_before_it_are_not_forgotten(desk: Desk) -> None:
-    desk.review("saaq")
-    assert desk.review("uaaq")["to_do"] == 0
-    assert [head[:1] for head in desk.shown()] == ["1", "3", "1"]
+def test_after_an_undo_the_papers_before_it_are_not_forgotten(workspace: Workspace) -> None:
+    workspace.review("saaq")
+    assert workspace.review("uaaq")["to_do"] == 0
+    assert [head[:1] for head in workspace.shown()] == ["1", "3", "1"]
 
 
-def test_there_may_be_nothing_to_undo(desk: Desk) -> None:
-    desk.review("uq")
-    assert "There is no decision to undo." in desk.said
-    assert not desk.journal.exists()
+def test_there_may_be_nothing_to_undo(workspace: Workspace) -> None:
+    workspace.review("uq")
+    assert "There is no decision to undo." in workspace.stderr
+    assert not workspace.journal.exists()
 
 
-def test_after_the_last_paper_it_can_still_be_undone(desk: Desk) -> None:
-    assert desk.review("aaauq")["to_do"] == 1
-    assert "That was the last paper: all are decided on." in desk.said
-    assert desk.review("aq")["to_do"] == 0
-    assert desk.review("uq")["to_do"] == 1
+def test_after_the_last_paper_it_can_still_be_undone(workspace: Workspace) -> None:
+    assert workspace.review("aaauq")["to_do"] == 1
+    assert "That was the last paper: all are decided on." in workspace.stderr
+    assert workspace.review("aq")["to_do"] == 0
+    assert workspace.review("uq")["to_do"] == 1
 
 
-def test_skipped_papers_come_again_at_the_end_and_next_time(desk: Desk) -> None:
-    summary = desk.review("saasaq")
-    assert [head[:1] for head in desk.shown()] == ["1", "2", "3", "1"]
+def test_skipped_papers_come_again_at_the_end_and_next_time(workspace: Workspace) -> None:
+    summary = workspace.review("saasaq")
+    assert [head[:1] for head in workspace.shown()] == ["1", "2", "3", "1"]
     assert summary["to_do"] == 0
-    assert desk.ids() == ["2", "3", "1"]
-    desk.journal.unlink()
-    desk.gold.unlink()
-    assert desk.review("ssaq")["to_do"] == 2
-    desk.review("q")
-    assert desk.shown()[0].startswith("1 of 3 ")
+    assert workspace.ids() == ["2", "3", "1"]
+    workspace.journal.unlink()
+    workspace.gold.unlink()
+    assert workspace.review("ssaq")["to_do"] == 2
+    workspace.review("q")
+    assert workspace.shown()[0].startswith("1 of 3 ")
 
 
-def test_a_changed_annotation_is_shown_again(desk: Desk) -> None:
-    desk.review("aaaq")
-    desk.annotations(row(1), row(2, claim="Another one."), row(3, abstract="Another. Abstract."))
-    summary = desk.review(f"ar{ENTER}q")
-    assert all("decided before, and changed since" in head for head in desk.shown())
-    assert [head[:1] for head in desk.shown()] == ["2", "3"]
+def test_a_changed_annotation_is_shown_again(workspace: Workspace) -> None:
+    workspace.review("aaaq")
+    workspace.annotations(
+        row(1), row(2, claim="Another one."), row(3, abstract="Another. Abstract.")
+    )
+    summary = workspace.review(f"ar{ENTER}q")
+    assert all("decided before, and changed since" in head for head in workspace.shown())
+    assert [head[:1] for head in workspace.shown()] == ["2", "3"]
     assert summary["accepted"] == 2
-    assert read_rows(desk.gold) == [row(1), row(2, claim="Another one.")]
+    assert read_rows(workspace.gold) == [row(1), row(2, claim="Another one.")]
 
 
-def test_a_grown_table_goes_on_with_what_is_new(desk: Desk) -> None:
-    desk.review("aaaq")
-    desk.annotations(row(4), row(1), row(2), row(3))
-    assert desk.review("aq")["accepted"] == 4
-    assert desk.ids() == ["1", "2", "3", "4"]
+def test_a_grown_table_continues_with_new_rows(workspace: Workspace) -> None:
+    workspace.review("aaaq")
+    workspace.annotations(row(4), row(1), row(2), row(3))
+    assert workspace.review("aq")["accepted"] == 4
+    assert workspace.ids() == ["1", "2", "3", "4"]
 
 
-def test_a_move_without_text_must_be_edited_first(desk: Desk) -> None:
-    desk.annotations(row(1, scope=""))
-    summary = desk.review(f"a4Plans.{ENTER}aq")
-    assert "Not accepted: Scope is empty" in desk.said
+def test_a_move_without_text_must_be_edited_first(workspace: Workspace) -> None:
+    workspace.annotations(row(1, scope=""))
+    summary = workspace.review(f"a4Plans.{ENTER}aq")
+    assert "Not accepted: Scope is empty" in workspace.stderr
     assert summary["edited"] == 1
-    assert read_rows(desk.gold) == [row(1, scope="Plans.")]
+    assert read_rows(workspace.gold) == [row(1, scope="Plans.")]
 
 
-def test_other_keys_and_pasted_text_decide_nothing(desk: Desk) -> None:
+def test_other_keys_and_pasted_text_decide_nothing(workspace: Workspace) -> None:
     pasted = "\x1b[200~a rare area\x1b[201~"
-    assert desk.review(f"x{ENTER}\x1b[A{pasted} {CTRL_D}a")["to_do"] == 3
-    assert desk.review(f"{pasted}{CTRL_D}a")["to_do"] == 3  # Ctrl-D edits where there is a text
-    assert not desk.journal.exists()
+    assert workspace.review(f"x{ENTER}\x1b[A{pasted} {CTRL_D}a")["to_do"] == 3
+    assert (
+        workspace.review(f"{pasted}{CTRL_D}a")["to_do"] == 3
+    )  # Ctrl-D edits where there is a text
+    assert not workspace.journal.exists()
 
 
-def test_help_tells_every_key(desk: Desk) -> None:
-    desk.review("?q")
+def test_help_lists_every_key(workspace: Workspace) -> None:
+    workspace.review("?q")
     for key in "aersuq":
-        assert f"\n{key}  " in desk.said
+        assert f"\n{key}  " in workspace.stderr
 
 
-def test_a_review_needs_a_terminal(desk: Desk) -> None:
+def test_a_review_needs_a_terminal(workspace: Workspace) -> None:
     with pytest.raises(UsageError, match="a review needs a terminal"):
-        review(desk.call(), desk.agent, desk.gold)
-    assert not desk.gold.exists()
+        review(workspace.call(), workspace.agent, workspace.gold)
+    assert not workspace.gold.exists()
 
 
-def test_one_review_at_a_time_for_a_gold_table(desk: Desk) -> None:
-    locks = desk.call().settings.data_dir / "reviews"
+def test_one_review_at_a_time_for_a_gold_table(workspace: Workspace) -> None:
+    locks = workspace.call().settings.data_dir / "reviews"
     with (
-        job_lock(locks, str(desk.gold)),
+        job_lock(locks, str(workspace.gold)),
         pytest.raises(UsageError, match="is locked by process"),
     ):
-        desk.review("aq")
-    assert not desk.gold.exists()
+        workspace.review("aq")
+    assert not workspace.gold.exists()
 
 
-def test_a_framework_of_ones_own(desk: Desk) -> None:
-    own = desk.folder / "own.yaml"
+def test_another_framework(workspace: Workspace) -> None:
+    own = workspace.folder / "own.yaml"
     moves = "\n".join(
         f"  - {{name: {name}, label: {label}, definition: D, write: W}}"
         for name, label in (("aim", "Aim"), ("gap", "Aim not met"))
@@ -232,17 +238,19 @@ def test_a_framework_of_ones_own(desk: Desk) -> None:
         f"name: own\nversion: '1'\ntitle: Own\ninstructions: I\ntuned_instructions: T\n"
         f"moves:\n{moves}\n"
     )
-    desk.annotations({"id": "x1", "abstract": "We aim. A gap.", "aim": "We aim.", "gap": "A gap."})
-    desk.review(f"eaim{ENTER}{CLEARED}None.{ENTER}aq", framework=own)
-    assert read_rows(desk.gold) == [
+    workspace.annotations(
+        {"id": "x1", "abstract": "We aim. A gap.", "aim": "We aim.", "gap": "A gap."}
+    )
+    workspace.review(f"eaim{ENTER}{CLEARED}None.{ENTER}aq", framework=own)
+    assert read_rows(workspace.gold) == [
         {"id": "x1", "title": "", "abstract": "We aim. A gap.", "aim": "None.", "gap": "A gap."}
     ]
-    assert "We aim. [1:Aim] A gap. [2:Aim-not-met]" in desk.said
+    assert "We aim. [1:Aim] A gap. [2:Aim-not-met]" in workspace.stderr
 
 
-def test_the_summary_is_data(desk: Desk) -> None:
-    data = json.loads(desk.result("aq").as_json())
-    assert data["gold"] == str(desk.gold)
-    assert data["journal"] == str(desk.journal)
+def test_the_summary_is_json(workspace: Workspace) -> None:
+    data = json.loads(workspace.result("aq").as_json())
+    assert data["gold"] == str(workspace.gold)
+    assert data["journal"] == str(workspace.journal)
     assert (data["papers"], data["accepted"], data["lost"]) == (3, 1, [])
     assert nanda().names[0] not in data

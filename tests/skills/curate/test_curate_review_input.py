@@ -1,4 +1,4 @@
-"""What there is to review: tables of every kind, and abstracts from elsewhere."""
+"""The input of a review: tables of every kind, and abstracts from elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from corpus_papers import annotated, corpus_of
-from reviewing import ABSTRACT, MOVES, Desk, read_rows, row, write_rows
+from reviewing import ABSTRACT, MOVES, Workspace, read_rows, row, write_rows
 
 from harness.errors import InputError
 from skills.corpus.records import Annotated
@@ -16,12 +16,12 @@ from skills.nanda.paper import Paper
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
 
 
 def item(number: int, abstract: str = "") -> Annotated:
-    """Annotation `number` as /annotate makes it."""
+    """Return annotation `number` as made by /annotate."""
     given = row(number)
     paper = Paper("arxiv_id", given["arxiv_id"], given["title"], abstract or given["abstract"])
     return annotated(paper, **MOVES)
@@ -37,7 +37,7 @@ def saved(path: Path, *items: Annotated) -> Path:
 
 
 def papers(path: Path, *numbers: int) -> Path:
-    """A table of papers alone."""
+    """Write a table of papers without annotations."""
     rows = (row(number, authors=f"Ada {number}") for number in numbers)
     return write_rows(path, *({k: v for k, v in one.items() if k not in MOVES} for one in rows))
 
@@ -47,109 +47,111 @@ def without(one: dict[str, str], *names: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_tables_with_abstracts(desk: Desk, suffix: str) -> None:
-    path = write_rows(desk.folder / f"agent{suffix}", row(1), row(2))
-    assert desk.review("aaq", path)["accepted"] == 2
-    assert read_rows(desk.gold) == [row(1), row(2)]
+def test_tables_with_abstracts(workspace: Workspace, suffix: str) -> None:
+    path = write_rows(workspace.folder / f"agent{suffix}", row(1), row(2))
+    assert workspace.review("aaq", path)["accepted"] == 2
+    assert read_rows(workspace.gold) == [row(1), row(2)]
 
 
-def test_parquet_as_it_is_saved_here(desk: Desk) -> None:
-    path = saved(desk.folder / "agent.parquet", item(1), item(2))
-    assert desk.review("aaq", path)["accepted"] == 2
-    assert read_rows(desk.gold) == [row(1), row(2)]
+def test_saved_parquet_is_reviewed(workspace: Workspace) -> None:
+    path = saved(workspace.folder / "agent.parquet", item(1), item(2))
+    assert workspace.review("aaq", path)["accepted"] == 2
+    assert read_rows(workspace.gold) == [row(1), row(2)]
 
 
-def test_saved_annotations_find_their_abstracts_in_a_table(desk: Desk) -> None:
-    path = saved(desk.folder / "agent.jsonl", item(1), item(2))
-    summary = desk.review("aaq", path, from_=papers(desk.folder / "papers.csv", 2, 1, 3))
+def test_saved_annotations_find_their_abstracts_in_a_table(workspace: Workspace) -> None:
+    path = saved(workspace.folder / "agent.jsonl", item(1), item(2))
+    summary = workspace.review("aaq", path, from_=papers(workspace.folder / "papers.csv", 2, 1, 3))
     assert (summary["papers"], summary["lost"]) == (2, [])
-    assert read_rows(desk.gold) == [row(1), row(2)]
+    assert read_rows(workspace.gold) == [row(1), row(2)]
 
 
-def test_saved_annotations_find_their_abstracts_in_the_corpus(desk: Desk) -> None:
-    path = saved(desk.folder / "agent.jsonl", item(1), item(2, ABSTRACT.format(7)))
-    db = corpus_of(desk.folder / "c.db", [item(1), item(2), item(2, ABSTRACT.format(7))])
-    desk.review("aaq", path, db=db)
-    assert read_rows(desk.gold) == [row(1), row(2, abstract=ABSTRACT.format(7))]
+def test_saved_annotations_find_their_abstracts_in_the_corpus(workspace: Workspace) -> None:
+    path = saved(workspace.folder / "agent.jsonl", item(1), item(2, ABSTRACT.format(7)))
+    db = corpus_of(workspace.folder / "c.db", [item(1), item(2), item(2, ABSTRACT.format(7))])
+    workspace.review("aaq", path, db=db)
+    assert read_rows(workspace.gold) == [row(1), row(2, abstract=ABSTRACT.format(7))]
 
 
-def test_the_abstract_that_was_annotated_comes_first(desk: Desk) -> None:
-    """The table has another one by now; the corpus keeps the one that was annotated."""
-    path = saved(desk.folder / "agent.jsonl", item(1, ABSTRACT.format(7)))
-    db = corpus_of(desk.folder / "c.db", [item(1, ABSTRACT.format(7))])
-    desk.review("aq", path, db=db, from_=papers(desk.folder / "papers.csv", 1))
-    assert read_rows(desk.gold) == [row(1, abstract=ABSTRACT.format(7))]
+def test_the_abstract_that_was_annotated_comes_first(workspace: Workspace) -> None:
+    """The table has another abstract; the corpus has the one that was annotated."""
+    path = saved(workspace.folder / "agent.jsonl", item(1, ABSTRACT.format(7)))
+    db = corpus_of(workspace.folder / "c.db", [item(1, ABSTRACT.format(7))])
+    workspace.review("aq", path, db=db, from_=papers(workspace.folder / "papers.csv", 1))
+    assert read_rows(workspace.gold) == [row(1, abstract=ABSTRACT.format(7))]
 
 
-def test_rows_without_an_abstract_are_reported(desk: Desk) -> None:
-    path = saved(desk.folder / "agent.jsonl", item(1), item(2), item(3, "Other words."))
-    given = papers(desk.folder / "papers.csv", 1, 3)
-    result = desk.result("aq", path, from_=given)
+def test_rows_without_an_abstract_are_reported(workspace: Workspace) -> None:
+    path = saved(workspace.folder / "agent.jsonl", item(1), item(2), item(3, "Other words."))
+    given = papers(workspace.folder / "papers.csv", 1, 3)
+    result = workspace.result("aq", path, from_=given)
     lost = result.summary["lost"] if result.summary else []
     assert lost == [
         f"{path}, line 2: no abstract of paper 2405.00002 in {given}",
         f"{path}, line 3: the abstract of paper 2405.00003 has changed since it was annotated",
     ]
     for reason in lost:
-        assert f"not shown: {reason}" in desk.said
+        assert f"not shown: {reason}" in workspace.stderr
     assert "1 accepted, 0 rejected, 0 to do, 2 without an abstract" in result.text
 
 
-def test_many_lost_rows_are_counted(desk: Desk) -> None:
-    path = saved(desk.folder / "agent.jsonl", *map(item, range(1, 10)))
-    desk.review("q", path, from_=papers(desk.folder / "papers.csv", 1))
-    assert desk.said.count("not shown: ") == 6
-    assert "not shown: 3 more" in desk.said
+def test_many_lost_rows_are_counted(workspace: Workspace) -> None:
+    path = saved(workspace.folder / "agent.jsonl", *map(item, range(1, 10)))
+    workspace.review("q", path, from_=papers(workspace.folder / "papers.csv", 1))
+    assert workspace.stderr.count("not shown: ") == 6
+    assert "not shown: 3 more" in workspace.stderr
 
 
-def test_a_table_of_moves_alone(desk: Desk) -> None:
-    desk.annotations(without(row(1), "abstract", "title"))
-    desk.review("aq", from_=papers(desk.folder / "papers.csv", 1))
-    assert read_rows(desk.gold) == [row(1)]
+def test_a_table_of_moves_alone(workspace: Workspace) -> None:
+    workspace.annotations(without(row(1), "abstract", "title"))
+    workspace.review("aq", from_=papers(workspace.folder / "papers.csv", 1))
+    assert read_rows(workspace.gold) == [row(1)]
 
 
-def test_options_name_the_columns_of_either_table(desk: Desk) -> None:
+def test_options_name_the_columns_of_either_table(workspace: Workspace) -> None:
     moves = without(row(1), "abstract", "arxiv_id", "title")
-    desk.annotations({"key": "p1", "heading": "Mine", **moves})
+    workspace.annotations({"key": "p1", "heading": "Mine", **moves})
     given = {"key": "p1", "text": row(1)["abstract"], "abstract": "Not this one."}
-    desk.review(
+    workspace.review(
         "aq",
-        from_=write_rows(desk.folder / "papers.csv", given),
+        from_=write_rows(workspace.folder / "papers.csv", given),
         id_column="key",
         abstract_column="text",
         title_column="heading",
     )
-    [gold] = read_rows(desk.gold)
+    [gold] = read_rows(workspace.gold)
     assert gold == {"key": "p1", "title": "Mine", "abstract": row(1)["abstract"], **MOVES}
 
 
-def test_empty_cells_are_looked_up_too(desk: Desk) -> None:
-    desk.annotations(row(1), row(2, abstract=""))
-    desk.review("aaq", from_=papers(desk.folder / "papers.csv", 1, 2))
-    assert read_rows(desk.gold) == [row(1), row(2)]
+def test_empty_cells_are_looked_up_too(workspace: Workspace) -> None:
+    workspace.annotations(row(1), row(2, abstract=""))
+    workspace.review("aaq", from_=papers(workspace.folder / "papers.csv", 1, 2))
+    assert read_rows(workspace.gold) == [row(1), row(2)]
 
 
-def test_ids_of_arxiv_meet_however_they_are_written(desk: Desk) -> None:
-    desk.annotations(without(row(1, arxiv_id="2405.00001v3"), "abstract"))
-    given = write_rows(desk.folder / "p.csv", without(row(1, arxiv_id="arXiv:2405.00001"), *MOVES))
-    desk.review("aq", from_=given)
-    assert read_rows(desk.gold) == [row(1)]
+def test_arxiv_ids_match_in_every_notation(workspace: Workspace) -> None:
+    workspace.annotations(without(row(1, arxiv_id="2405.00001v3"), "abstract"))
+    given = write_rows(
+        workspace.folder / "p.csv", without(row(1, arxiv_id="arXiv:2405.00001"), *MOVES)
+    )
+    workspace.review("aq", from_=given)
+    assert read_rows(workspace.gold) == [row(1)]
 
 
-def test_a_corpus_with_several_abstracts_needs_to_be_told_which(desk: Desk) -> None:
-    db = corpus_of(desk.folder / "c.db", [item(1), item(1, ABSTRACT.format(7))])
-    desk.annotations(without(row(1), "abstract"), without(row(2), "abstract"))
+def test_several_abstracts_in_the_corpus_are_ambiguous(workspace: Workspace) -> None:
+    db = corpus_of(workspace.folder / "c.db", [item(1), item(1, ABSTRACT.format(7))])
+    workspace.annotations(without(row(1), "abstract"), without(row(2), "abstract"))
     with pytest.raises(InputError, match="the corpus has several abstracts of paper"):
-        desk.review("q", db=db)
+        workspace.review("q", db=db)
 
 
-def test_rows_with_nothing_to_review_are_counted(desk: Desk) -> None:
-    desk.annotations(row(1), row(2, **dict.fromkeys(MOVES, "")), row(1, claim="Another."))
-    summary = desk.review("aq")
+def test_rows_with_nothing_to_review_are_counted(workspace: Workspace) -> None:
+    workspace.annotations(row(1), row(2, **dict.fromkeys(MOVES, "")), row(1, claim="Another."))
+    summary = workspace.review("aq")
     assert (summary["papers"], summary["without_moves"], summary["repeats"]) == (1, 1, 1)
-    assert "not shown: 1 without any move" in desk.said
-    assert "not shown: 1 about a paper of an earlier row" in desk.said
-    assert read_rows(desk.gold) == [row(1)]
+    assert "not shown: 1 without any move" in workspace.stderr
+    assert "not shown: 1 about a paper of an earlier row" in workspace.stderr
+    assert read_rows(workspace.gold) == [row(1)]
 
 
 @pytest.mark.parametrize(
@@ -161,16 +163,18 @@ def test_rows_with_nothing_to_review_are_counted(desk: Desk) -> None:
         (without(row(1), "abstract"), "no row can be reviewed"),
     ],
 )
-def test_tables_that_cannot_be_reviewed(desk: Desk, one: dict[str, str], message: str) -> None:
-    desk.annotations(one)
+def test_tables_that_cannot_be_reviewed(
+    workspace: Workspace, one: dict[str, str], message: str
+) -> None:
+    workspace.annotations(one)
     with pytest.raises(InputError, match=message):
-        desk.review("q")
+        workspace.review("q")
 
 
-def test_other_files_are_refused(desk: Desk) -> None:
+def test_other_files_are_refused(workspace: Workspace) -> None:
     for name in ("a.md", "a.txt"):
-        (desk.folder / name).write_text("text")
+        (workspace.folder / name).write_text("text")
         with pytest.raises(InputError, match="annotations are not reviewed from"):
-            desk.review("q", desk.folder / name)
+            workspace.review("q", workspace.folder / name)
     with pytest.raises(InputError, match="there is no such file"):
-        desk.review("q", desk.folder / "nowhere.csv")
+        workspace.review("q", workspace.folder / "nowhere.csv")

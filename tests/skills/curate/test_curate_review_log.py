@@ -1,4 +1,4 @@
-"""The journal of a review and its gold table: nothing lost, and nobody's rows overwritten."""
+"""The journal and the gold table of a review: nothing is lost or overwritten."""
 
 from __future__ import annotations
 
@@ -8,62 +8,62 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reviewing import CLEARED, ENTER, HEADER, Desk, read_rows, row, write_rows
+from reviewing import CLEARED, ENTER, HEADER, Workspace, read_rows, row, write_rows
 
 from harness.errors import HarnessError, InputError, OutputError, UsageError
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    made = Desk(tmp_path)
+def workspace(tmp_path: Path) -> Workspace:
+    made = Workspace(tmp_path)
     made.annotations(row(1), row(2), row(3))
     return made
 
 
-def refused(desk: Desk, keys: str = "q") -> HarnessError:
+def refused(workspace: Workspace, keys: str = "q") -> HarnessError:
     with pytest.raises(HarnessError) as caught:
-        desk.review(keys)
+        workspace.review(keys)
     return caught.value
 
 
-def test_a_process_killed_before_the_table_was_written_loses_nothing(desk: Desk) -> None:
-    desk.review("aq")
-    before = desk.gold.read_bytes()
-    desk.review("aq")
-    desk.gold.write_bytes(before)
-    summary = desk.review("q")
-    assert (summary["accepted"], desk.ids()) == (2, ["1", "2"])
-    assert "1 accepted rows were missing from gold.csv" in desk.said
+def test_a_killed_process_loses_no_decision(workspace: Workspace) -> None:
+    workspace.review("aq")
+    before = workspace.gold.read_bytes()
+    workspace.review("aq")
+    workspace.gold.write_bytes(before)
+    summary = workspace.review("q")
+    assert (summary["accepted"], workspace.ids()) == (2, ["1", "2"])
+    assert "1 accepted rows were missing from gold.csv" in workspace.stderr
 
 
-def test_a_decision_that_was_undone_does_not_come_back(desk: Desk) -> None:
-    desk.review("aaq")
-    before = desk.gold.read_bytes()
-    desk.review("uq")
-    desk.gold.write_bytes(before)
-    assert desk.review("q")["accepted"] == 1
-    assert desk.ids() == ["1"]
-    assert "missing" not in desk.said
+def test_a_decision_that_was_undone_does_not_come_back(workspace: Workspace) -> None:
+    workspace.review("aaq")
+    before = workspace.gold.read_bytes()
+    workspace.review("uq")
+    workspace.gold.write_bytes(before)
+    assert workspace.review("q")["accepted"] == 1
+    assert workspace.ids() == ["1"]
+    assert "missing" not in workspace.stderr
 
 
-def test_the_table_is_made_anew_from_the_journal(desk: Desk) -> None:
-    desk.review(f"3{CLEARED}Better.{ENTER}aaq")
-    before = desk.gold.read_bytes()
-    desk.gold.unlink()
-    desk.review("q")
-    assert desk.gold.read_bytes() == before
+def test_the_table_is_rebuilt_from_the_journal(workspace: Workspace) -> None:
+    workspace.review(f"3{CLEARED}Better.{ENTER}aaq")
+    before = workspace.gold.read_bytes()
+    workspace.gold.unlink()
+    workspace.review("q")
+    assert workspace.gold.read_bytes() == before
 
 
-def test_a_line_of_the_journal_that_was_cut_off_was_never_decided(desk: Desk) -> None:
-    desk.review("aaq")
-    whole = desk.journal.read_bytes()
-    desk.journal.write_bytes(whole[:-30])
+def test_an_incomplete_journal_line_is_removed(workspace: Workspace) -> None:
+    workspace.review("aaq")
+    whole = workspace.journal.read_bytes()
+    workspace.journal.write_bytes(whole[:-30])
     first = whole[: whole.index(b"\n") + 1]
-    assert desk.review("q")["to_do"] == 1  # the row is in the table, and nobody's else
-    assert desk.journal.read_bytes() == first
-    desk.gold.unlink()
-    assert desk.review("aq")["accepted"] == 2
-    assert len(desk.decisions()) == 2
+    assert workspace.review("q")["to_do"] == 1  # the row is in the table, and nobody's else
+    assert workspace.journal.read_bytes() == first
+    workspace.gold.unlink()
+    assert workspace.review("aq")["accepted"] == 2
+    assert len(workspace.decisions()) == 2
 
 
 @pytest.mark.parametrize(
@@ -75,99 +75,101 @@ def test_a_line_of_the_journal_that_was_cut_off_was_never_decided(desk: Desk) ->
         (lambda text: text.replace('"what":"accept"', '"what":"undo"', 1), "was never decided"),
     ],
 )
-def test_a_damaged_journal_is_refused_by_line(desk: Desk, damage: Any, message: str) -> None:
-    desk.review("aq")
-    before = desk.gold.read_bytes()
-    desk.journal.write_text(damage(desk.journal.read_text()))
-    error = refused(desk)
+def test_a_damaged_journal_is_refused_by_line(
+    workspace: Workspace, damage: Any, message: str
+) -> None:
+    workspace.review("aq")
+    before = workspace.gold.read_bytes()
+    workspace.journal.write_text(damage(workspace.journal.read_text()))
+    error = refused(workspace)
     assert isinstance(error, InputError)
     assert message in error.message
-    assert error.where == f"{desk.journal}, line 1"
-    assert desk.gold.read_bytes() == before
+    assert error.where == f"{workspace.journal}, line 1"
+    assert workspace.gold.read_bytes() == before
 
 
 def test_a_full_disk_ends_the_review_and_keeps_what_was_decided(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk.review("aq")
-    before = desk.journal.read_bytes()
+    workspace.review("aq")
+    before = workspace.journal.read_bytes()
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        error = refused(desk, "aq")
+        error = refused(workspace, "aq")
     assert isinstance(error, OutputError)
     assert error.message == "the decision is not stored: No space left on device"
-    assert desk.journal.read_bytes() == before
-    assert desk.review("aq")["accepted"] == 2
+    assert workspace.journal.read_bytes() == before
+    assert workspace.review("aq")["accepted"] == 2
 
 
-def test_a_table_that_cannot_be_written_is_brought_up_to_date_next_time(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+def test_a_table_that_was_not_written_is_updated_later(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", full)
-        assert "not written" in refused(desk, "aq").message
-    assert not desk.gold.exists()
-    desk.review("q")
-    assert desk.ids() == ["1"]
+        assert "not written" in refused(workspace, "aq").message
+    assert not workspace.gold.exists()
+    workspace.review("q")
+    assert workspace.ids() == ["1"]
 
 
-def test_gold_from_elsewhere_is_kept_with_its_columns_and_counts_as_decided(desk: Desk) -> None:
+def test_existing_gold_is_kept_and_counts_as_decided(workspace: Workspace) -> None:
     theirs = row(2, claim="Theirs.", authors="Ada", note="by hand")
-    write_rows(desk.gold, theirs, row(9, authors="", note=""))
-    before = desk.gold.read_bytes()
-    desk.annotations(row(1, authors="Bo"), row(2, authors="Cy"), row(3, authors="Di"))
-    assert desk.review("sq")["in_gold"] == 1
-    assert desk.gold.read_bytes() == before  # no byte of it is touched before there is need
-    summary = desk.review("aq")
+    write_rows(workspace.gold, theirs, row(9, authors="", note=""))
+    before = workspace.gold.read_bytes()
+    workspace.annotations(row(1, authors="Bo"), row(2, authors="Cy"), row(3, authors="Di"))
+    assert workspace.review("sq")["in_gold"] == 1
+    assert workspace.gold.read_bytes() == before  # no byte of it is touched before there is need
+    summary = workspace.review("aq")
     assert (summary["accepted"], summary["in_gold"], summary["to_do"]) == (1, 1, 1)
     assert summary["gold_rows"] == 3
-    assert read_rows(desk.gold) == [
+    assert read_rows(workspace.gold) == [
         theirs,
         row(9, authors="", note=""),
         row(1, authors="Bo", note=""),
     ]
 
 
-def test_a_row_that_a_person_has_changed_stays_as_it_is(desk: Desk) -> None:
-    desk.review("aaq")
+def test_rows_changed_by_hand_are_kept(workspace: Workspace) -> None:
+    workspace.review("aaq")
     by_hand = row(1, claim="By hand.")
-    write_rows(desk.gold, by_hand, row(2))
-    summary = desk.review("aq")
+    write_rows(workspace.gold, by_hand, row(2))
+    summary = workspace.review("aq")
     assert (summary["accepted"], summary["in_gold"]) == (2, 1)
-    assert read_rows(desk.gold) == [by_hand, row(2), row(3)]
-    desk.review("uuuq")
-    assert read_rows(desk.gold) == [by_hand]
-    assert "2405.00001 is no longer" not in desk.said
+    assert read_rows(workspace.gold) == [by_hand, row(2), row(3)]
+    workspace.review("uuuq")
+    assert read_rows(workspace.gold) == [by_hand]
+    assert "2405.00001 is no longer" not in workspace.stderr
 
 
-def test_rows_keep_the_order_that_somebody_gave_them(desk: Desk) -> None:
-    desk.review("aaq")
-    write_rows(desk.gold, row(2), row(1))
-    desk.review("aq")
-    assert desk.ids() == ["2", "1", "3"]
+def test_rows_keep_their_order(workspace: Workspace) -> None:
+    workspace.review("aaq")
+    write_rows(workspace.gold, row(2), row(1))
+    workspace.review("aq")
+    assert workspace.ids() == ["2", "1", "3"]
 
 
-def test_gold_may_repeat_a_paper_and_write_its_id_otherwise(desk: Desk) -> None:
+def test_gold_may_repeat_a_paper(workspace: Workspace) -> None:
     named = row(1, arxiv_id="arXiv:2405.00001v2")
-    write_rows(desk.gold, named, named)
-    assert desk.review("aq")["in_gold"] == 1
-    assert read_rows(desk.gold) == [named, named, row(2)]
+    write_rows(workspace.gold, named, named)
+    assert workspace.review("aq")["in_gold"] == 1
+    assert read_rows(workspace.gold) == [named, named, row(2)]
 
 
-def test_line_breaks_within_an_abstract_come_back_as_they_are(desk: Desk) -> None:
+def test_line_breaks_in_abstracts_are_preserved(workspace: Workspace) -> None:
     odd = row(1, abstract='Plans break.\r\nWe say "why".\rThey, too.', title='"Why", we say')
-    desk.annotations(odd)
-    desk.review("aq")
-    with desk.gold.open(newline="") as file:
+    workspace.annotations(odd)
+    workspace.review("aq")
+    with workspace.gold.open(newline="") as file:
         assert odd["abstract"] in file.read().replace('""', '"')
-    assert desk.review("q")["in_gold"] == 0
+    assert workspace.review("q")["in_gold"] == 0
 
 
 @pytest.mark.parametrize(
@@ -178,28 +180,28 @@ def test_line_breaks_within_an_abstract_come_back_as_they_are(desk: Desk) -> Non
         ("abstract", "abstract"),
     ],
 )
-def test_another_table_is_no_gold(desk: Desk, drop: str, message: str) -> None:
-    write_rows(desk.gold, {name: value for name, value in row(7).items() if name != drop})
-    before = desk.gold.read_bytes()
-    error = refused(desk, "aq")
+def test_other_tables_are_refused_as_gold(workspace: Workspace, drop: str, message: str) -> None:
+    write_rows(workspace.gold, {name: value for name, value in row(7).items() if name != drop})
+    before = workspace.gold.read_bytes()
+    error = refused(workspace, "aq")
     assert isinstance(error, InputError)
     assert message in str(error)
-    assert desk.gold.read_bytes() == before
+    assert workspace.gold.read_bytes() == before
 
 
-def test_gold_is_a_csv_file_in_a_folder_that_is_there(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+def test_gold_is_a_csv_file_in_an_existing_folder(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Desk, "gold", desk.folder / "gold.jsonl")
-    assert isinstance(refused(desk), UsageError)
-    monkeypatch.setattr(Desk, "gold", desk.folder / "nowhere" / "gold.csv")
-    error = refused(desk)
+    monkeypatch.setattr(Workspace, "gold", workspace.folder / "gold.jsonl")
+    assert isinstance(refused(workspace), UsageError)
+    monkeypatch.setattr(Workspace, "gold", workspace.folder / "nowhere" / "gold.csv")
+    error = refused(workspace)
     assert isinstance(error, OutputError)
     assert "there is no folder" in error.message
 
 
-def test_each_table_written_is_told_before_it_is_in_place(desk: Desk) -> None:
-    """So that the run log knows it as this job's own, also after the process was killed."""
+def test_each_written_table_is_logged_before(workspace: Workspace) -> None:
+    """The run log then knows the file as this job's, even if the process is killed."""
     from hashlib import sha256
 
     from prompt_toolkit.input import create_pipe_input
@@ -208,18 +210,18 @@ def test_each_table_written_is_told_before_it_is_in_place(desk: Desk) -> None:
     from harness.runs.run_log import RunLog
     from skills.curate.review.command import review
 
-    call = desk.call()
-    log = RunLog(desk.folder / "runs.db", print)
+    call = workspace.call()
+    log = RunLog(workspace.folder / "runs.db", print)
     call.log = log.start(door="test", line="", skill="curate", options={}, job="j")
     with create_pipe_input() as keys:
         keys.send_text("aq")
-        review(call, desk.agent, desk.gold, keys, DummyOutput())
-    assert log.made(desk.gold, sha256(desk.gold.read_bytes()).hexdigest(), "j")
+        review(call, workspace.agent, workspace.gold, keys, DummyOutput())
+    assert log.made(workspace.gold, sha256(workspace.gold.read_bytes()).hexdigest(), "j")
 
 
-def test_a_new_table_calls_its_ids_as_the_input_does(desk: Desk) -> None:
+def test_a_new_table_has_the_id_column_of_the_input(workspace: Workspace) -> None:
     rows = [{"Paper_ID": "p1", **row(1)}]
     del rows[0]["arxiv_id"]
-    desk.annotations(*rows)
-    desk.review("aq")
-    assert list(read_rows(desk.gold)[0]) == ["Paper_ID", *HEADER[1:]]
+    workspace.annotations(*rows)
+    workspace.review("aq")
+    assert list(read_rows(workspace.gold)[0]) == ["Paper_ID", *HEADER[1:]]

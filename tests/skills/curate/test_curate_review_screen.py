@@ -1,4 +1,4 @@
-"""What a person sees in a review: marks, findings, any width, with colours and without."""
+"""The screen of a review: marks, findings, widths and colours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from prompt_toolkit.output.plain_text import PlainTextOutput
 from repository import SHARED
-from reviewing import ABSTRACT, ENTER, MOVES, Desk, read_rows, row
+from reviewing import ABSTRACT, ENTER, MOVES, Workspace, read_rows, row
 
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
@@ -37,7 +37,7 @@ class Tty(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wide terminal with colours, whatever the tests run in."""
+    """Set the environment of a wide terminal with colours."""
     for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -45,7 +45,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def drawn(stream: io.StringIO | None = None, paper_id: str = "2405.00001", **moves: str) -> str:
-    """What is shown of an annotation of the paper 1."""
+    """Return what is shown for an annotation of paper 1."""
     paper = Paper("arxiv_id", paper_id, "Ledger 1", ABSTRACT.format(1))
     texts = {**MOVES, **moves}
     candidate = Candidate("agent.csv, line 2", paper, texts)
@@ -70,7 +70,7 @@ def test_the_source_sentence_of_each_move_is_marked() -> None:
     assert "5 Limitation Not stated. 6 Comparison Not stated. 7" in text  # and no sentence
 
 
-def test_a_faint_source_is_told_from_a_sure_one() -> None:
+def test_a_weak_source_is_marked() -> None:
     assert "[8:Novelty?]" in drawn(novelty="Some completely different words altogether.")
 
 
@@ -85,14 +85,14 @@ def test_a_faint_source_is_told_from_a_sure_one() -> None:
         ("plan " * 70, "350 characters, more than 320"),
     ],
 )
-def test_findings_stand_below_their_move_in_words(text: str, finding: str) -> None:
+def test_findings_are_below_their_move(text: str, finding: str) -> None:
     shown = drawn(evidence=text)
     before, after = shown.split(f"! {finding}")
     assert "2 Evidence" in before
     assert "3 Method" in after or "same content" in after
 
 
-def test_a_sound_annotation_has_no_findings() -> None:
+def test_a_good_annotation_has_no_findings() -> None:
     assert "!" not in drawn()
 
 
@@ -127,7 +127,7 @@ def test_without_colours_the_marks_are_enough(monkeypatch: pytest.MonkeyPatch) -
     assert "[1:Claim]" in text
 
 
-def test_what_a_table_holds_does_not_command_the_terminal() -> None:
+def test_control_characters_are_not_sent_to_the_terminal() -> None:
     text = drawn(paper_id="x\x1b]0;owned\x07\u202ey", claim="[bold]Plans[/bold] :smile:")
     assert "\x1b" not in text
     assert "\u202e" not in text
@@ -137,17 +137,17 @@ def test_what_a_table_holds_does_not_command_the_terminal() -> None:
 def test_a_dumb_terminal_shows_no_text_to_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There, an empty line keeps the move, and what is typed replaces it."""
+    """An empty line keeps the move, and a typed text replaces it."""
     monkeypatch.setenv("TERM", "dumb")
-    desk, screen = Desk(tmp_path), io.StringIO()
-    desk.annotations(row(1))
-    desk.review(f"3{ENTER}1Plans break.{ENTER}aq", terminal=PlainTextOutput(screen))
-    assert read_rows(desk.gold) == [row(1, claim="Plans break.")]
-    assert "\x1b" not in screen.getvalue() + desk.said
+    workspace, screen = Workspace(tmp_path), io.StringIO()
+    workspace.annotations(row(1))
+    workspace.review(f"3{ENTER}1Plans break.{ENTER}aq", terminal=PlainTextOutput(screen))
+    assert read_rows(workspace.gold) == [row(1, claim="Plans break.")]
+    assert "\x1b" not in screen.getvalue() + workspace.stderr
     assert "a accept  e edit" in screen.getvalue()
 
 
-def test_the_thresholds_are_where_the_gold_says() -> None:
+def test_the_thresholds_fit_the_gold() -> None:
     if not DATA.is_dir():
         pytest.skip("the shared data is not there")
     shares, scores = [], []
@@ -163,13 +163,13 @@ def test_the_thresholds_are_where_the_gold_says() -> None:
 
 
 READY = b"\x1b[?2004h"
-"""What prompt_toolkit says as soon as it reads keys."""
+"""What prompt_toolkit writes when it begins to read keys."""
 
 
 def test_a_session_at_a_real_terminal(tmp_path: Path) -> None:
-    """/curate --review within the REPL: both read the keys of one terminal, each in its turn."""
-    desk = Desk(tmp_path)
-    desk.annotations(row(1), row(2))
+    """/curate --review within the REPL: both read keys from one terminal, in turn."""
+    workspace = Workspace(tmp_path)
+    workspace.annotations(row(1), row(2))
     folders = {f"HARNESS_{name}": str(tmp_path / name) for name in ("DATA", "CONFIG")}
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -194,11 +194,11 @@ def test_a_session_at_a_real_terminal(tmp_path: Path) -> None:
         finally:
             process.kill()
             os.close(ours)
-    assert read_rows(desk.gold) == [row(1)]
+    assert read_rows(workspace.gold) == [row(1)]
 
 
 def _until(terminal: int, expected: bytes, seen: bytes = b"", seconds: float = 60.0) -> bytes:
-    """Read on after `seen` until the terminal has shown `expected`; returns what came after it."""
+    """Read after `seen` until the terminal shows `expected`; return what follows."""
     end = time.monotonic() + seconds
     while expected not in seen:
         ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))

@@ -1,4 +1,4 @@
-"""How well scores tell good from bad, and what personas add to the gates."""
+"""AUROC of scores, and what personas add to the gates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BAD = [verdict(row) for row in ("gate", "gate", "gate", "--+", "-++", "++-", "++
 GOOD = [verdict(row) for row in ("gate", "+++", "+-+", "++?", "--+")]
 
 
-def test_the_area_is_the_share_of_pairs_in_the_right_order() -> None:
+def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:
     chance = random.Random(1)
     for _ in range(20):
         good = [chance.randrange(8) / 2 for _ in range(chance.randrange(1, 20))]
@@ -39,7 +39,7 @@ def test_the_area_is_the_share_of_pairs_in_the_right_order() -> None:
         assert 0 <= found.low <= won / (len(good) * len(bad)) <= found.high <= 1
 
 
-def test_an_empty_side_has_no_area() -> None:
+def test_an_empty_side_has_no_auroc() -> None:
     assert auroc([], [1.0]) == Auroc(None, None, None, 0, 1)
     assert auroc([2.0, 3.0], [None, float("nan")]) == Auroc(None, None, None, 2, 0)
     assert not auroc([], []).at_chance
@@ -83,7 +83,7 @@ def test_equal_scores_are_at_chance() -> None:
     assert json.loads(json.dumps(found.as_dict()))["at_chance"] is True
 
 
-def test_the_interval_holds_the_true_area_about_as_often_as_it_says() -> None:
+def test_interval_of_auroc_has_its_nominal_coverage() -> None:
     chance, held = random.Random(2), 0
     true = 0.7602  # of normal scores one standard deviation apart: Phi(1 / sqrt 2)
     for _ in range(200):
@@ -95,7 +95,7 @@ def test_the_interval_holds_the_true_area_about_as_often_as_it_says() -> None:
     assert 182 <= held <= 199
 
 
-def test_each_persona_is_measured_on_what_the_gates_let_through() -> None:
+def test_personas_are_measured_on_what_passes_the_gates() -> None:
     assert added(BAD, GOOD, NAMES, 2) == [
         Line("gates", Share(3, 9), Share(1, 5)),
         Line("facts", Share(2, 4), Share(1, 4), alone=1, no_vote=2),
@@ -106,7 +106,7 @@ def test_each_persona_is_measured_on_what_the_gates_let_through() -> None:
     ]
 
 
-def test_a_persona_that_rejects_without_looking_has_no_edge() -> None:
+def test_a_random_persona_has_no_edge() -> None:
     bad = [Outcome(False, (turn, False)) for turn in (True, False)] * 10
     good = [Outcome(False, (turn, True)) for turn in (True, False)] * 10
     _, *found, _, _ = added(bad, good, ("coin", "judge"), 1)

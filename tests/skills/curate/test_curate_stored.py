@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from curate_desk import (
+from curate_workspace import (
     CHOSEN,
     NAMES,
     PANEL,
-    Desk,
     Judge,
-    a_desk,
+    Workspace,
     gated,
     ids,
     item,
@@ -32,8 +31,6 @@ from skills.curate.panel.panel import Panel
 from skills.curate.panel.vote_mode import VoteForm
 from skills.curate.store.ballots import key_of
 from skills.nanda.framework import nanda
-
-__all__ = ["a_desk"]
 
 READS = {
     "alpha": ("claim", "evidence"),
@@ -84,16 +81,16 @@ def test_the_shipped_panel_keeps_its_digest() -> None:
 
 
 @pytest.fixture
-def old_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """A desk whose database has reading votes, and a judge that was measured to read."""
+def old_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace whose database has reading votes, and a judge that was measured to read."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(panel, "shipped", reading_panel)
-    desk = Desk(tmp_path)
+    workspace = Workspace(tmp_path)
     measured = {
         "masses": {CHOSEN: 0.95},
         "compared": {"reads": True, "pairs": 2, "asked": 0, "read": 2},
     }
-    with open_corpus(desk.corpus) as db:
+    with open_corpus(workspace.corpus) as db:
         db.conn.execute("UPDATE judge_forms SET measured = ?", [json.dumps(measured)])
         db.conn.execute(
             "INSERT INTO ballots (key, source_id, input_sha256, moves_sha256, model, status,"
@@ -107,47 +104,51 @@ def old_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
                 [name, json.dumps({"read": dict.fromkeys(READS[name], 1.5)})],
             )
         db.conn.commit()
-    return desk
+    return workspace
 
 
-def test_a_database_with_reading_votes_opens_and_its_form_holds(old_desk: Desk) -> None:
-    old_desk.rows(1)
-    outcome = old_desk.curate()
+def test_a_database_with_reading_votes_opens_and_its_form_holds(old_workspace: Workspace) -> None:
+    old_workspace.rows(1)
+    outcome = old_workspace.curate()
     assert outcome.result.code == 0
-    assert [one["panel"] for one in rows_of(old_desk, "SELECT * FROM judge_forms")] == [FORM_PANEL]
-    assert old_desk.summary(outcome)["judge"]["form"]["prefill"] == CHOSEN
-    assert old_desk.judge.asked == {(1, name): 1 for name in NAMES}, "reading votes do not count"
-    assert old_desk.kept() == ids(1)
-    stored = rows_of(old_desk, "SELECT * FROM votes WHERE ballot_id = 1")
+    assert [one["panel"] for one in rows_of(old_workspace, "SELECT * FROM judge_forms")] == [
+        FORM_PANEL
+    ]
+    assert old_workspace.summary(outcome)["judge"]["form"]["prefill"] == CHOSEN
+    assert old_workspace.judge.asked == {(1, name): 1 for name in NAMES}, (
+        "reading votes do not count"
+    )
+    assert old_workspace.kept() == ids(1)
+    stored = rows_of(old_workspace, "SELECT * FROM votes WHERE ballot_id = 1")
     assert {one["persona"]: json.loads(one["answers"]) for one in stored} == {
         name: {"read": dict.fromkeys(READS[name], 1.5)} for name in NAMES
     }
 
 
-def test_masses_that_were_stored_alone_are_read(desk: Desk) -> None:
-    with open_corpus(desk.corpus) as db:
+def test_masses_that_were_stored_alone_are_read(workspace: Workspace) -> None:
+    with open_corpus(workspace.corpus) as db:
         db.conn.execute("UPDATE judge_forms SET measured = ?", ['{"": 0.2, "Rating: ": 0.95}'])
         db.conn.commit()
-    desk.rows(1)
-    form = desk.summary(desk.curate())["judge"]["form"]
+    workspace.rows(1)
+    form = workspace.summary(workspace.curate())["judge"]["form"]
     assert form["measured"] == {"": 0.2, "Rating: ": 0.95}
-    assert len(rows_of(desk, "SELECT * FROM judge_forms")) == 1
+    assert len(rows_of(workspace, "SELECT * FROM judge_forms")) == 1
 
 
 # A judge that cannot answer
 
 
 @pytest.fixture
-def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """A desk whose judge has little probability on the answers, which is to be measured."""
+def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace whose judge has little probability on the answers, which is to be measured."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(panel, "shipped", lambda: PANEL)
     judge = Judge()
     judge.masses = dict.fromkeys(PANEL.prefills, 0.25)
-    return Desk(tmp_path, judge, form=None)
+    return Workspace(tmp_path, judge, form=None)
 
 
-def test_the_gates_decide_alone(silent: Desk) -> None:
+def test_the_gates_decide_alone(silent: Workspace) -> None:
     write_table(silent.table, row(1), gated(2), row(3))
     outcome = silent.curate("--probes 2 --explain")
     assert outcome.result.code == 0
@@ -161,22 +162,22 @@ def test_the_gates_decide_alone(silent: Desk) -> None:
     assert summary["probes"]["kinds"]["copied"]["panel"]["of"] == 0
     [note] = summary["notes"]
     assert note.startswith("the judge cannot answer: 25% of the probability lies on the answers")
-    assert "the gates alone decided" in silent.said.replace("\n  ", " ")
+    assert "the gates alone decided" in silent.stderr.replace("\n  ", " ")
     page = (silent.folder / "agent_curation_report.html").read_text(encoding="utf-8")
     assert "The judge cannot answer" in page
 
 
-def test_a_form_that_cannot_answer_is_measured_again(silent: Desk) -> None:
+def test_a_form_that_cannot_answer_is_measured_again(silent: Workspace) -> None:
     silent.rows(1)
     silent.curate()
     assert rows_of(silent, "SELECT * FROM judge_forms") == []
     silent.app.close()
-    later = Desk(silent.folder, Judge(), form=None)
+    later = Workspace(silent.folder, Judge(), form=None)
     later.curate()
     assert set(later.judge.asked) == {(1, name) for name in NAMES}
 
 
-def test_nothing_is_calibrated_by_it(silent: Desk) -> None:
+def test_nothing_is_calibrated_by_it(silent: Workspace) -> None:
     silent.rows(1)
     with pytest.raises(InputError, match="no judged annotation to calibrate on"):
         silent.curate("--calibrate")

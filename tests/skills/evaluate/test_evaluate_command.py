@@ -1,4 +1,4 @@
-"""/evaluate from line to report: nothing paid twice or refused late, the corpus left alone."""
+"""The command /evaluate: resuming, early refusals, and an unchanged corpus."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def row(number: int) -> dict[str, str]:
 
 
 class Annotator(FakeModel):
-    """Answers with the gold of each paper; `faults` has it do something else.
+    """Answers with the gold of each paper, or calls the function in `faults`.
 
-    `asked` counts the requests by paper and by whether they held it to a schema.
+    `asked` counts the requests by paper and by whether they had a schema.
     """
 
     def __init__(self) -> None:
@@ -75,8 +75,8 @@ class Annotator(FakeModel):
         return Reply(text, "stop", 100, 20, 0.01)
 
 
-class Desk:
-    """An application in a folder of its own, with a table of papers and their gold."""
+class Workspace:
+    """An application in its own folder, with a table of papers and their gold."""
 
     def __init__(self, folder: Path, rows: int = 6) -> None:
         self.folder = folder
@@ -104,10 +104,6 @@ class Desk:
         return str(error)
 
     @property
-    def said(self) -> str:
-        return str(self.app.screen.err.getvalue())  # type: ignore[attr-defined]
-
-    @property
     def corpus(self) -> Path:
         return self.app.settings.data_dir / "corpus.db"
 
@@ -117,18 +113,18 @@ def broken(request: Request) -> str:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.chdir(tmp_path)
-    return Desk(tmp_path)
+    return Workspace(tmp_path)
 
 
 def metric(outcome: Outcome, name: str, annotator: int = 0, move: str = "overall") -> Any:
     return outcome.result.data["annotators"][annotator]["metrics"][name][move]["value"]
 
 
-def test_a_model_is_measured_beside_two_baselines(desk: Desk) -> None:
-    outcome = desk.evaluate("--models producer save to report.json")
-    data = json.loads((desk.folder / "report.json").read_text(encoding="utf-8"))
+def test_a_model_is_measured_beside_two_baselines(space: Workspace) -> None:
+    outcome = space.evaluate("--models producer save to report.json")
+    data = json.loads((space.folder / "report.json").read_text(encoding="utf-8"))
     assert data == json.loads(json.dumps(outcome.result.data))
     assert outcome.result.code == 0
     assert [one["name"] for one in data["annotators"]] == ["producer", LEAD, OTHER]
@@ -144,162 +140,162 @@ def test_a_model_is_measured_beside_two_baselines(desk: Desk) -> None:
     assert f"producer - {LEAD}: by paper (agreement) 6 won, 0 tied, 0 lost" in outcome.result.text
 
 
-def test_the_same_line_asks_for_nothing_again(desk: Desk) -> None:
-    first = desk.evaluate("--models producer --unconstrained")
-    asked = dict(desk.model.asked)
+def test_repeating_a_command_sends_no_request(space: Workspace) -> None:
+    first = space.evaluate("--models producer --unconstrained")
+    asked = dict(space.model.asked)
     assert asked == {(n, held): 1 for n in range(1, 7) for held in (True, False)}
-    second = desk.evaluate("--models producer --unconstrained")
-    assert desk.model.asked == asked
+    second = space.evaluate("--models producer --unconstrained")
+    assert space.model.asked == asked
     assert second.result.data == first.result.data
 
 
-def test_a_model_is_asked_again_with_other_seeds_and_in_other_words(desk: Desk) -> None:
+def test_consistency_uses_other_seeds_and_reworded_prompts(space: Workspace) -> None:
     def other(request: Request) -> str:
         usual = request.messages[0].content.startswith(nanda().instructions.strip())
         return json.dumps({**gold(2), **({} if usual else {"comparison": "Heaps are slower."})})
 
-    desk.model.faults[2] = other
-    outcome = desk.evaluate("--models producer --consistency 2")
-    again = [one for one in desk.model.requests if one.temperature > 0]
+    space.model.faults[2] = other
+    outcome = space.evaluate("--models producer --consistency 2")
+    again = [one for one in space.model.requests if one.temperature > 0]
     assert sorted(one.seed for one in again) == [1, 1, 2, 2, 3, 3]
-    assert len({one.messages[0].content for one in desk.model.requests}) == 4
-    assert len(desk.model.requests) == 6 + 2 * 6
+    assert len({one.messages[0].content for one in space.model.requests}) == 4
+    assert len(space.model.requests) == 6 + 2 * 6
     assert metric(outcome, "seeds") == 1.0
     assert metric(outcome, "prompts") < 1.0
     assert metric(outcome, "prompts_stated") < 1.0
     papers = outcome.result.data["annotators"][0]["metrics"]["prompts"]["overall"]["papers"]
     assert papers == 2
     [shown] = [line for line in outcome.result.text.splitlines() if "alike by seeds" in line]
-    assert "n=2" in shown, "the head says that there are 6 papers"
+    assert "n=2" in shown, "the head has the number of papers, 6"
 
-    desk.evaluate("--models producer --consistency 2")
-    assert len(desk.model.requests) == 6 + 2 * 6
+    space.evaluate("--models producer --consistency 2")
+    assert len(space.model.requests) == 6 + 2 * 6
 
 
-def test_what_is_said_again_takes_no_place_in_the_corpus(desk: Desk) -> None:
-    desk.model.faults[1] = lambda r: "{}" if r.seed == 0 else json.dumps(gold(1))
-    outcome = desk.evaluate("--models producer --consistency 2")
-    assert len([one for one in desk.model.requests if one.seed]) == 3  # of the second paper
+def test_repeated_answers_do_not_become_current(space: Workspace) -> None:
+    space.model.faults[1] = lambda r: "{}" if r.seed == 0 else json.dumps(gold(1))
+    outcome = space.evaluate("--models producer --consistency 2")
+    assert len([one for one in space.model.requests if one.seed]) == 3  # of the second paper
     assert outcome.result.data["annotators"][0]["failed"] == {"InvalidReply": 1}
-    with open_corpus(desk.corpus) as db:
+    with open_corpus(space.corpus) as db:
         rows = db.conn.execute("SELECT paper_id, sum(current) AS n FROM annotations GROUP BY 1")
         assert [row["n"] for row in rows] == [1] * 5
         assert db.conn.execute("SELECT count(*) AS n FROM annotations").fetchone()["n"] == 5 + 6
 
 
-def test_a_fault_when_asked_again_fails_the_run(desk: Desk) -> None:
+def test_a_fault_in_a_repetition_fails_the_run(space: Workspace) -> None:
     def broken(request: Request) -> str:
         if request.seed == 2:
             raise RuntimeError("a wire came loose")
         return json.dumps(gold(1))
 
-    desk.model.faults[1] = broken
-    outcome = desk.evaluate("--models producer --consistency 1")
+    space.model.faults[1] = broken
+    outcome = space.evaluate("--models producer --consistency 1")
     assert outcome.result.code == 1
     assert outcome.result.data["annotators"][0]["failed"] == {"RuntimeError": 1}
 
 
-def test_what_annotate_has_done_is_not_done_again(desk: Desk) -> None:
-    desk.app.dispatch(f"/annotate {desk.table} --model producer save to out.jsonl")
-    desk.evaluate()
-    assert set(desk.model.asked.values()) == {1}
+def test_annotations_of_annotate_are_reused(space: Workspace) -> None:
+    space.app.dispatch(f"/annotate {space.table} --model producer save to out.jsonl")
+    space.evaluate()
+    assert set(space.model.asked.values()) == {1}
 
 
-def test_an_interrupted_run_goes_on(desk: Desk) -> None:
+def test_an_interrupted_run_can_be_resumed(space: Workspace) -> None:
     def interrupt(request: Request) -> str:
         _thread.interrupt_main()
         return json.dumps(gold(3))
 
-    desk.model.faults[3] = interrupt
-    with pytest.raises(Interrupted, match="the same line goes on from there"):
-        desk.evaluate()
-    del desk.model.faults[3]
-    done = set(desk.model.asked)
+    space.model.faults[3] = interrupt
+    with pytest.raises(Interrupted, match="the same line continues the job"):
+        space.evaluate()
+    del space.model.faults[3]
+    done = set(space.model.asked)
     assert 3 <= len(done) < 6
-    outcome = desk.evaluate()
+    outcome = space.evaluate()
     assert outcome.result.data["annotators"][0]["speed"]["papers"] == 6
-    assert desk.model.asked == dict.fromkeys([(n, True) for n in range(1, 7)], 1)
+    assert space.model.asked == dict.fromkeys([(n, True) for n in range(1, 7)], 1)
 
 
-def test_an_invalid_answer_is_a_finding(desk: Desk) -> None:
-    desk.model.faults[2] = lambda request: "Well, it sorts papers."
-    outcome = desk.evaluate("--models producer --unconstrained")
+def test_an_invalid_answer_is_a_finding(space: Workspace) -> None:
+    space.model.faults[2] = lambda request: "Well, it sorts papers."
+    outcome = space.evaluate("--models producer --unconstrained")
     assert outcome.result.code == 0
     assert outcome.result.data["annotators"][0]["failed"] == {"InvalidReply": 1}
     assert metric(outcome, "valid") == pytest.approx(5 / 6, abs=1e-4)
     assert metric(outcome, "recall") == pytest.approx(10 / 12, abs=1e-4)
-    assert desk.model.asked[2, True] == 2  # one repair
-    assert desk.model.asked[2, False] == 1  # and none where the first answer is what is measured
+    assert space.model.asked[2, True] == 2  # one repair
+    assert space.model.asked[2, False] == 1  # and none, since the first answer is measured
     assert outcome.result.data["worst"][0]["id"] == "2401.00002"
 
 
-def test_a_repaired_answer_was_not_valid_at_once(desk: Desk) -> None:
-    desk.model.faults[2] = lambda r: "{}" if len(r.messages) == 2 else json.dumps(gold(2))
-    outcome = desk.evaluate()
+def test_a_repaired_answer_is_not_valid_at_first(space: Workspace) -> None:
+    space.model.faults[2] = lambda r: "{}" if len(r.messages) == 2 else json.dumps(gold(2))
+    outcome = space.evaluate()
     assert metric(outcome, "valid") == pytest.approx(5 / 6, abs=1e-4)
     assert metric(outcome, "recall") == 1.0
     assert metric(outcome, "completion_tokens") == pytest.approx(140 / 6, abs=1e-3)
 
 
-def test_an_answer_out_of_order_is_valid_under_constraint_alone(desk: Desk) -> None:
-    desk.model.faults[2] = lambda r: json.dumps(dict(reversed(gold(2).items())))
-    outcome = desk.evaluate("--models producer --unconstrained")
+def test_an_answer_out_of_order_is_not_valid_without_constraint(space: Workspace) -> None:
+    space.model.faults[2] = lambda r: json.dumps(dict(reversed(gold(2).items())))
+    outcome = space.evaluate("--models producer --unconstrained")
     assert metric(outcome, "valid") == 1.0
     assert metric(outcome, "valid_freely") == pytest.approx(5 / 6, abs=1e-4)
 
 
-def test_a_fault_of_the_run_fails_it_and_is_done_again_on_request(desk: Desk) -> None:
-    desk.model.faults[2] = broken
-    outcome = desk.evaluate()
+def test_a_fault_of_the_run_fails_it_and_can_be_retried(space: Workspace) -> None:
+    space.model.faults[2] = broken
+    outcome = space.evaluate()
     assert outcome.result.code == 1
     assert outcome.result.data["annotators"][0]["failed"] == {"RuntimeError": 1}
     assert "1 answer failed by a fault of the run" in outcome.result.text
-    del desk.model.faults[2]
-    assert desk.evaluate("--models producer --retry-failed").result.code == 0
+    del space.model.faults[2]
+    assert space.evaluate("--models producer --retry-failed").result.code == 0
 
 
-def test_a_retry_also_asks_what_was_never_asked(desk: Desk) -> None:
-    desk.model.faults[2] = broken
-    desk.evaluate("--models producer --consistency 6")
-    del desk.model.faults[2]
-    outcome = desk.evaluate("--models producer --consistency 6 --unconstrained --retry-failed")
+def test_a_retry_includes_papers_that_were_never_sent(space: Workspace) -> None:
+    space.model.faults[2] = broken
+    space.evaluate("--models producer --consistency 6")
+    del space.model.faults[2]
+    outcome = space.evaluate("--models producer --consistency 6 --unconstrained --retry-failed")
     assert metric(outcome, "prompts") == metric(outcome, "seeds") == 1.0
     assert metric(outcome, "valid_freely") == 1.0
 
 
-def test_what_no_other_try_changes_is_no_fault_of_the_run(desk: Desk) -> None:
+def test_an_input_error_is_a_finding_about_the_model(space: Workspace) -> None:
     def too_long(request: Request) -> str:
         raise InputError("a prompt of 9,000 tokens does not fit the context of 8,192")
 
-    desk.model.faults[2] = too_long
-    outcome = desk.evaluate()
+    space.model.faults[2] = too_long
+    outcome = space.evaluate()
     assert outcome.result.code == 0
     assert outcome.result.data["annotators"][0]["failed"] == {"InputError": 1}
     assert "fault of the run" not in outcome.result.text
 
 
-def test_an_abstract_that_is_too_long_is_refused_by_its_row(desk: Desk) -> None:
-    desk.write([row(1), {**row(2), "abstract": "word " * 1501}])
-    told = desk.refused("", InputError)
-    assert "gold.csv, line 3: 1,501 words are too many" in told
+def test_an_abstract_that_is_too_long_is_refused_with_its_row(space: Workspace) -> None:
+    space.write([row(1), {**row(2), "abstract": "word " * 1501}])
+    message = space.refused("", InputError)
+    assert "gold.csv, line 3: 1,501 words are too many" in message
 
 
-def test_papers_that_failed_took_their_time_too(desk: Desk) -> None:
-    desk.model.faults[2] = lambda request: "{}"
-    outcome = desk.evaluate()
+def test_failed_papers_count_for_the_speed(space: Workspace) -> None:
+    space.model.faults[2] = lambda request: "{}"
+    outcome = space.evaluate()
     assert outcome.result.data["annotators"][0]["speed"]["papers"] == 6
 
 
-def test_the_current_annotation_stays_the_current_one(desk: Desk) -> None:
-    desk.app.dispatch(f"/corpus add {desk.table}")
-    desk.evaluate("--models producer --unconstrained")
-    with open_corpus(desk.corpus) as db:
+def test_the_current_annotation_stays_current(space: Workspace) -> None:
+    space.app.dispatch(f"/corpus add {space.table}")
+    space.evaluate("--models producer --unconstrained")
+    with open_corpus(space.corpus) as db:
         rows = db.conn.execute("SELECT model, sum(current) AS n FROM annotations GROUP BY model")
         assert {row["model"]: row["n"] for row in rows} == {"import": 6, "producer": 0}
 
 
-def test_a_kill_after_an_annotation_is_kept_leaves_the_current_one(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+def test_a_kill_leaves_the_current_annotation(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save = store.save
 
@@ -308,41 +304,41 @@ def test_a_kill_after_an_annotation_is_kept_leaves_the_current_one(
         kill()
         return 0
 
-    desk.app.dispatch(f"/corpus add {desk.table}")
+    space.app.dispatch(f"/corpus add {space.table}")
     monkeypatch.setattr(store, "save", killed)
-    assert_killed(desk.evaluate)
-    with open_corpus(desk.corpus) as db:
+    assert_killed(space.evaluate)
+    with open_corpus(space.corpus) as db:
         rows = db.conn.execute("SELECT model, sum(current) AS n FROM annotations GROUP BY model")
         assert {row["model"]: row["n"] for row in rows} == {"import": 6, "producer": 0}
 
 
-def test_a_picture(desk: Desk) -> None:
+def test_a_picture_is_drawn(space: Workspace) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra plots or finetune")
     from matplotlib.image import imread
 
-    one, two = desk.folder / "one.png", desk.folder / "two.PNG"
-    desk.evaluate("--models producer save to one.png")
-    desk.evaluate("save to two.PNG")
-    assert imread(two).shape[0] > imread(one).shape[0] > 500  # a fourth annotator needs room
+    one, two = space.folder / "one.png", space.folder / "two.PNG"
+    space.evaluate("--models producer save to one.png")
+    space.evaluate("save to two.PNG")
+    assert imread(two).shape[0] > imread(one).shape[0] > 500  # a fourth annotator needs space
 
 
-def test_a_picture_of_a_table_with_signs_of_a_formula_in_its_name(desk: Desk) -> None:
+def test_a_picture_of_a_table_with_dollars_in_its_name(space: Workspace) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra plots or finetune")
-    desk.table = desk.folder / "run_$5_to_$9%.csv"
-    desk.write([row(number) for number in range(1, 4)])
-    assert desk.evaluate("save to one.png").result.code == 0
+    space.table = space.folder / "run_$5_to_$9%.csv"
+    space.write([row(number) for number in range(1, 4)])
+    assert space.evaluate("save to one.png").result.code == 0
 
 
 def test_a_picture_that_cannot_be_drawn_is_refused_first(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("skills.evaluate.report.plot.MODULES", ("no_such_library",))
-    told = desk.refused("--models producer save to one.png")
-    assert "this needs no_such_library" in told
+    message = space.refused("--models producer save to one.png")
+    assert "this needs no_such_library" in message
 
 
 @pytest.mark.parametrize(
-    ("rest", "told"),
+    ("rest", "message"),
     [
         ("--models producr", "no model 'producr' in the registry"),
         ("--models producer,producer", "names producer twice"),
@@ -351,60 +347,62 @@ def test_a_picture_that_cannot_be_drawn_is_refused_first(
         ("--models producer save to gold.json --abstract-column nothing", "no column 'nothing'"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_a_model_is_asked(
-    desk: Desk, rest: str, told: str
+def test_a_wrong_command_is_refused_before_a_model_is_used(
+    space: Workspace, rest: str, message: str
 ) -> None:
-    assert told in desk.refused(rest)
+    assert message in space.refused(rest)
 
 
-def test_a_table_without_gold_is_refused(desk: Desk) -> None:
-    desk.write([{"abstract": ABSTRACT.format(1), "claim": "It sorts."}])
-    assert "has no column evidence, method" in desk.refused("", InputError)
+def test_a_table_without_gold_is_refused(space: Workspace) -> None:
+    space.write([{"abstract": ABSTRACT.format(1), "claim": "It sorts."}])
+    assert "has no column evidence, method" in space.refused("", InputError)
 
 
-def test_a_table_without_rows_is_refused(desk: Desk) -> None:
-    desk.table.write_text(",".join(row(1)) + "\n", encoding="utf-8")
-    assert "has no rows below its header" in desk.refused("", InputError)
+def test_a_table_without_rows_is_refused(space: Workspace) -> None:
+    space.table.write_text(",".join(row(1)) + "\n", encoding="utf-8")
+    assert "has no rows below its header" in space.refused("", InputError)
 
 
-def test_an_empty_move_is_named(desk: Desk) -> None:
-    desk.write([row(1), {**row(2), "scope": " "}])
-    told = desk.refused("", InputError)
-    assert "gold.csv, line 3: scope is empty" in told
+def test_an_empty_move_is_named(space: Workspace) -> None:
+    space.write([row(1), {**row(2), "scope": " "}])
+    message = space.refused("", InputError)
+    assert "gold.csv, line 3: scope is empty" in message
 
 
-def test_nothing_to_evaluate_on_is_refused(desk: Desk) -> None:
+def test_a_command_without_input_is_refused(space: Workspace) -> None:
     with pytest.raises(UsageError, match="needs TABLE, or --csabstruct FILE"):
-        desk.app.dispatch("/evaluate --models producer")
+        space.app.dispatch("/evaluate --models producer")
     with pytest.raises(UsageError, match="--id-column does not apply to --csabstruct"):
-        desk.app.dispatch("/evaluate --csabstruct x.jsonl --id-column id")
+        space.app.dispatch("/evaluate --csabstruct x.jsonl --id-column id")
 
 
-def test_a_model_that_is_not_there_is_told_before_another_works(
+def test_an_unavailable_model_is_reported_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    desk = Desk(tmp_path)
-    desk.app = fake_app(tmp_path, desk.model, unavailable="it is out")
-    assert "it is out" in desk.refused("--models producer", ModelUnavailable)
+    space = Workspace(tmp_path)
+    space.app = fake_app(tmp_path, space.model, unavailable="it is out")
+    assert "it is out" in space.refused("--models producer", ModelUnavailable)
 
 
-def test_the_task_s_own_models_are_compared_by_default(desk: Desk) -> None:
-    data = desk.evaluate("").result.data
+def test_the_models_of_annotate_are_the_default(space: Workspace) -> None:
+    data = space.evaluate("").result.data
     names = [one["name"] for one in data["annotators"] if one["kind"] == "model"]
     assert names == ["nanda-annotator", "producer"]
     assert [one["other"] for one in data["differences"]] == ["producer", LEAD, OTHER]
     assert data["differences"][0]["papers"]["tie"] == 6
 
 
-def test_a_table_of_one_paper_has_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_of_one_paper_has_one_baseline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    outcome = Desk(tmp_path, rows=1).evaluate()
+    outcome = Workspace(tmp_path, rows=1).evaluate()
     assert [one["name"] for one in outcome.result.data["annotators"]] == ["producer", LEAD]
     assert outcome.result.data["annotators"][0]["metrics"]["kappa"]["overall"]["low"] is None
 
 
-def test_labelled_sentences(desk: Desk) -> None:
+def test_labelled_sentences_are_compared(space: Workspace) -> None:
     lines = [
         {
             "paper_id": str(number),
@@ -416,12 +414,12 @@ def test_labelled_sentences(desk: Desk) -> None:
         }
         for number in range(1, 7)
     ]
-    file = desk.folder / "labels.jsonl"
+    file = space.folder / "labels.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    outcome = desk.app.dispatch(
+    outcome = space.app.dispatch(
         "/evaluate --csabstruct labels.jsonl --models producer --consistency 0"
     )
-    # The gold's method is worded as the result is, and no evidence is stated.
+    # The gold's method has the words of the result, and no evidence is stated.
     assert metric(outcome, "label_precision", move="method") == 0.0
     assert metric(outcome, "label_prior", move="method") == pytest.approx(1 / 3, abs=1e-4)
     assert metric(outcome, "label_lift", move="method") == pytest.approx(-1 / 3, abs=1e-4)
@@ -437,13 +435,13 @@ def test_the_embedded_model_is_measured(
     embedded: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    desk = Desk(tmp_path, rows=2)
+    space = Workspace(tmp_path, rows=2)
     short = {**nanda().model_dump(mode="json"), "max_chars": 60}
     short["moves"] = [move for move in short["moves"] if move["name"] in ("claim", "method")]
-    framework = tmp_path / "short.yaml"  # an untuned model fills each move to its end
+    framework = tmp_path / "short.yaml"  # an untuned model fills each move completely
     framework.write_text(json.dumps(short), encoding="utf-8")
     options = {"models": "fake-model", "framework": framework, "consistency": 1}
-    result = run_skill(Evaluate(), str(desk.table), model=embedded, form="tagged", options=options)
+    result = run_skill(Evaluate(), str(space.table), model=embedded, form="tagged", options=options)
     model = result.data["annotators"][0]
     valid = model["metrics"]["valid"]["overall"]
     assert (valid["value"], valid["papers"]) == (1.0, 2)
@@ -451,7 +449,7 @@ def test_the_embedded_model_is_measured(
     assert model["metrics"]["completion_tokens"]["overall"]["value"] > 20
 
 
-def test_an_error_that_passes_is_tried_again(desk: Desk) -> None:
+def test_a_transient_error_is_retried(space: Workspace) -> None:
     calls = iter([GenerationFailed("the stream broke off"), None])
 
     def once(request: Request) -> str:
@@ -459,5 +457,5 @@ def test_an_error_that_passes_is_tried_again(desk: Desk) -> None:
             raise error
         return json.dumps(gold(2))
 
-    desk.model.faults[2] = once
-    assert metric(desk.evaluate(), "valid") == 1.0
+    space.model.faults[2] = once
+    assert metric(space.evaluate(), "valid") == 1.0

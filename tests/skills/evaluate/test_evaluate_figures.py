@@ -45,13 +45,13 @@ def flags(text: str) -> np.ndarray:
     return np.array([char == "1" for char in text])
 
 
-def test_a_ratio_is_of_the_sums_and_not_the_mean_of_ratios():
+def test_a_ratio_is_the_ratio_of_sums():
     found = ratio(np.array([1.0, 0.5, 9.0]), np.array([1.0, 2.0, 0.0]))
     assert value_of(found) == pytest.approx(10.5 / 3)
     assert list(found.counted) == [True, True, False]
 
 
-def test_a_ratio_of_columns_is_their_mean_and_an_empty_column_has_its_own_value():
+def test_a_ratio_of_columns_is_the_mean_of_their_ratios():
     over = np.array([[0.5, 0.0], [0.3, 0.0]])
     under = np.array([[1, 0], [1, 0]])
     assert value_of(ratio(over, under, empty=0.0)) == pytest.approx(0.2)
@@ -59,17 +59,17 @@ def test_a_ratio_of_columns_is_their_mean_and_an_empty_column_has_its_own_value(
 
 
 @pytest.mark.parametrize(
-    ("said", "true", "expected"),
+    ("predicted", "gold", "expected"),
     [
-        # 20 and 15 of 50 said alike, 5 and 10 apart: Cohen's kappa is 0.4.
+        # 20 and 15 of 50 agree, 5 and 10 do not: Cohen's kappa is 0.4.
         ("1" * 20 + "1" * 5 + "0" * 10 + "0" * 15, "1" * 20 + "0" * 5 + "1" * 10 + "0" * 15, 0.4),
         ("1100", "1100", 1.0),
         ("1100", "0011", -1.0),
         ("1111", "1100", 0.0),
     ],
 )
-def test_kappa(said, true, expected):
-    assert value_of(kappa(flags(said), flags(true))) == pytest.approx(expected)
+def test_kappa(predicted, gold, expected):
+    assert value_of(kappa(flags(predicted), flags(gold))) == pytest.approx(expected)
 
 
 def test_kappa_is_undefined_where_both_always_say_the_same():
@@ -104,9 +104,9 @@ def test_a_difference_is_paired_by_paper():
     assert found.high == pytest.approx(0.1 + 1.96 * 0.01 / 40**0.5, abs=0.001)
 
 
-def test_a_difference_has_an_interval_where_both_sides_have_enough_papers():
-    draws, said = Resamples(9, 100), np.linspace(0, 1, 9)
-    many, five, four = (draws.of(ratio(said, np.arange(9) < n)) for n in (9, 5, 4))
+def test_a_difference_needs_enough_papers_on_both_sides():
+    draws, values = Resamples(9, 100), np.linspace(0, 1, 9)
+    many, five, four = (draws.of(ratio(values, np.arange(9) < n)) for n in (9, 5, 4))
     assert difference(many, five).low is not None
     for found in (difference(many, four), difference(four, many)):
         assert found.value is not None
@@ -135,10 +135,10 @@ def test_resamples_without_a_value_count_beyond_either_end():
     assert found.high == pytest.approx(974, abs=0.1)
 
 
-def test_a_kappa_that_depends_on_three_papers_is_not_said_to_differ_from_none():
-    draws, true = Resamples(60), flags("0" * 3 + "1" * 57)
-    model = draws.of(kappa(flags("0" * 8 + "1" * 52), true))
-    nothing = draws.of(kappa(flags("1" * 60), true))  # undefined where none of the three is drawn
+def test_a_kappa_of_three_papers_does_not_differ_from_none():
+    draws, gold = Resamples(60), flags("0" * 3 + "1" * 57)
+    model = draws.of(kappa(flags("0" * 8 + "1" * 52), gold))
+    nothing = draws.of(kappa(flags("1" * 60), gold))  # undefined where none of the three is drawn
     assert estimate(model).low == pytest.approx(0.0, abs=1e-9)
     found = difference(model, nothing)
     assert found.value == pytest.approx(0.51, abs=0.01)
@@ -146,7 +146,7 @@ def test_a_kappa_that_depends_on_three_papers_is_not_said_to_differ_from_none():
     assert "undefined in 4." in found.why
 
 
-def test_a_share_of_papers_has_an_interval_even_where_all_are_in_it():
+def test_a_share_of_all_papers_has_an_interval():
     found = estimate(Resamples(60).of(ratio(flags("1" * 60), flags("1" * 60))))
     assert (found.value, found.papers) == (1.0, 60)
     assert found.low == pytest.approx(60 / (60 + 1.96**2), abs=1e-4)  # Wilson's, of 60 of 60
@@ -237,7 +237,7 @@ def test_the_agreement_of_a_paper_counts_what_only_one_states(found):
     assert list(found["agreement", OVERALL].sums[:, 0]) == pytest.approx([first, second, 0.0])
 
 
-def test_two_that_state_nothing_agree():
+def test_two_annotations_that_state_nothing_agree():
     nothing = Task(TASK.papers[:1], nanda(), [moves()])
     of_it = statistics(Annotator("silent", [moves()]), nothing)
     assert value_of(of_it["agreement", OVERALL]) == 1.0
@@ -255,8 +255,8 @@ def test_faithfulness(found):
 def test_the_overlap_is_the_highest_of_a_move_to_another(found):
     texts = ("Bees dance.", "Bees dance quickly.", "Nests lie apart.")
     three = moves(claim=texts[0], method=texts[1], novelty=texts[2])
-    said = [three, moves(claim=texts[0]), moves()]
-    of_it = statistics(Annotator("three", said), Task(TASK.papers, nanda()))
+    three_papers = [three, moves(claim=texts[0]), moves()]
+    of_it = statistics(Annotator("three", three_papers), Task(TASK.papers, nanda()))
     assert value_of(of_it["overlap", "claim"]) == pytest.approx(4 / 5)  # 2 of 2 words and 2 of 3
     assert value_of(of_it["overlap", "novelty"]) == 0.0
     assert value_of(of_it["overlap", OVERALL]) == pytest.approx(4 / 5)
@@ -274,7 +274,7 @@ def test_consistency_is_the_mean_over_pairs_of_runs():
     assert list(of_it["seeds", OVERALL].counted) == [True, True, False]
 
 
-def test_answers_that_are_no_annotation_are_like_no_other():
+def test_a_missing_annotation_agrees_with_no_other():
     one = moves(claim="Bees dance.")
     runs = [[None, one], [None, one], [None, None]]
     of_it = consistency.statistics("seeds", runs, [True, True], nanda())
@@ -283,11 +283,11 @@ def test_answers_that_are_no_annotation_are_like_no_other():
 
 
 @pytest.mark.parametrize("count", [3, 4, 5, 60])
-def test_the_floor_is_not_of_the_paper_that_another_annotation_is_of(count):
+def test_the_floor_uses_another_paper_than_the_baseline(count):
     words = [f"word{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(count)]
     papers = [paper(f"We study {word} at length here.") for word in words]
-    said = [moves(claim=f"We study {word}.") for word in words]
-    for each in (said, other(said).annotations):
+    annotations = [moves(claim=f"We study {word}.") for word in words]
+    for each in (annotations, other(annotations).annotations):
         found = statistics(Annotator("one", each), Task(papers, nanda()))
         assert value_of(found["floor", "claim"]) == pytest.approx(0.5)  # "study" alone
 

@@ -1,4 +1,4 @@
-"""--csabstruct: a move's source sentence against the label that people gave it."""
+"""--csabstruct: the label of a move's source sentence."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_move_has_the_label_of_its_source_sentence():
     }
 
 
-def test_what_the_labels_tell():
+def test_the_metrics_of_labels():
     found = labels.statistics(ANNOTATOR, TASK, LABELLED)
     assert value_of(found["label_precision", "method"]) == pytest.approx(1 / 2)
     assert value_of(found["label_prior", "method"]) == pytest.approx(1 / 5)
@@ -96,7 +96,7 @@ def line(**other: object) -> dict[str, object]:
         "paper_id": "a",
         "sentences": list(SENTENCES[0]),
         "labels": ["background", "method", "result"],
-        "confs": [1, 0.5, 0.7],
+        "confs": [1, 0.5, 0.7],  # ignored
         **other,
     }
 
@@ -113,30 +113,29 @@ def test_a_file_of_labels_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"labels": ["method"]}, "3 sentences have 1 labels"),
-        ({"labels": ["background", "method", "nonsense"]}, "'nonsense' is no label"),
-        ({"confs": [1.0]}, "3 sentences have 1 confs"),
+        ({"labels": ["background", "method", "nonsense"]}, "'nonsense' is not a label"),
         ({"sentences": []}, "sentences: "),
         ({"paper_id": "a"}, "has the paper_id a of line 1"),
     ],
 )
-def test_a_line_at_fault_is_named(tmp_path, wrong, told):
+def test_a_wrong_line_is_refused_with_its_number(tmp_path, wrong, message):
     file = write(tmp_path / "labels.jsonl", line(), {**line(paper_id="b"), **wrong})
     with pytest.raises(InputError) as caught:
         inputs.with_labels(file, nanda(), None)
     assert "labels.jsonl, line 2" in str(caught.value)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_file_without_abstracts_is_refused(tmp_path):
     file = tmp_path / "labels.jsonl"
     file.write_text("\n\n")
-    with pytest.raises(InputError, match="holds no abstracts"):
+    with pytest.raises(InputError, match="contains no abstracts"):
         inputs.with_labels(file, nanda(), None)
     with pytest.raises(InputError, match=r"read from \.jsonl files"):
         inputs.with_labels(tmp_path / "labels.csv", nanda(), None)
     file.write_text("no json\n")
-    with pytest.raises(InputError, match="line 1: is not JSON"):
+    with pytest.raises(InputError, match="line 1: Invalid JSON"):
         inputs.with_labels(file, nanda(), None)

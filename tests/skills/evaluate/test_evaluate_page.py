@@ -1,4 +1,4 @@
-"""The page of /evaluate: all figures, the worst papers, and nothing that can break out of it."""
+"""The page of /evaluate: all figures, the worst papers, and no markup from data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from page_elements import Elements, assert_self_contained
 
 from skills.annotate.table import sources
 from skills.evaluate import comparison
-from skills.evaluate.annotators import Annotator, Answers, Pace
+from skills.evaluate.annotators import Annotator, Answers
 from skills.evaluate.inputs import Subject
 from skills.evaluate.metrics import consistency, labels, metrics
 from skills.evaluate.metrics.labels import Labelled
@@ -46,7 +46,7 @@ def model(subject: Subject, name: str = "a-model", wrong: int = -1) -> Annotator
         valid_freely=None,
         tokens=[(10, 5)] * count,
         failed={"InvalidReply": 1} if wrong >= 0 else {},
-        pace=Pace(12.0, count, 640_000_000),
+        speed={"papers_per_minute": 12.0, "papers": count, "memory": 640_000_000},
         about={"model": name, "served": "fake", "form": "json", "digests": {}, "slots": 2},
     )
     return Annotator(name, [m if i != wrong else None for i, m in enumerate(gold)], answers)

@@ -1,4 +1,4 @@
-"""The base of a run: where it is found, what it must have, and what it is known by."""
+"""Bases: finding, checking, describing and unpacking them, and their digest."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def edit(path: Path, **changes: Any) -> None:
 
 
 @pytest.mark.train
-def test_a_folder_is_a_base_known_by_all_that_is_read_of_it(base: Path, tmp_path: Path) -> None:
+def test_base_digest_changes_with_every_file_that_is_read(base: Path, tmp_path: Path) -> None:
     work = work_over(tmp_path, base)
     first = open_base(work)
     assert (first.folder, first.name) == (base, str(base))
@@ -61,7 +61,7 @@ def test_a_folder_is_a_base_known_by_all_that_is_read_of_it(base: Path, tmp_path
 
 
 @pytest.mark.train
-def test_the_digest_does_not_change_with_place_or_time(base: Path, tmp_path: Path) -> None:
+def test_base_digest_does_not_depend_on_path_or_time(base: Path, tmp_path: Path) -> None:
     first = open_base(work_over(tmp_path, base))
     moved = Path(shutil.copytree(base, tmp_path / "moved", copy_function=shutil.copyfile))
     assert open_base(work_over(tmp_path, moved)).digest == first.digest
@@ -109,7 +109,7 @@ def adapter(folder: Path) -> None:
         ),
     ],
 )
-def test_a_folder_that_lacks_something_is_refused(
+def test_incomplete_base_folder_is_refused(
     base: Path, tmp_path: Path, damage: Any, complaint: str
 ) -> None:
     damage(base)
@@ -121,7 +121,7 @@ def test_a_folder_that_lacks_something_is_refused(
 
 
 @pytest.mark.train
-def test_a_template_may_stand_in_the_tokenizers_configuration(base: Path) -> None:
+def test_chat_template_in_tokenizer_config_is_read(base: Path) -> None:
     template = chat_template(base)
     (base / "chat_template.jinja").unlink()
     edit(base / "tokenizer_config.json", chat_template=template)
@@ -132,13 +132,13 @@ def test_a_template_may_stand_in_the_tokenizers_configuration(base: Path) -> Non
 
 
 @pytest.mark.train
-def test_end_tokens_are_those_of_either_configuration(base: Path) -> None:
+def test_end_tokens_come_from_both_configs(base: Path) -> None:
     assert end_tokens(base) == {2}
     edit(base / "generation_config.json", eos_token_id=[5, 7])
     assert end_tokens(base) == {2, 5, 7}
 
 
-def test_a_base_that_is_nowhere_is_refused_with_what_it_may_be(tmp_path: Path) -> None:
+def test_unknown_base_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the base 'no-such-thing' is not on this machine"):
         open_base(work_over(tmp_path, "no-such-thing"))
     assert describe(work_over(tmp_path, "no-such-thing")) is None
@@ -146,7 +146,7 @@ def test_a_base_that_is_nowhere_is_refused_with_what_it_may_be(tmp_path: Path) -
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the hub; the folder that a revision of `HUB` would be in."""
+    """The folder for a revision of `HUB` in an empty hub cache."""
     constants = pytest.importorskip("huggingface_hub.constants", reason="needs the extra")
     cache = tmp_path / "hub"
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
@@ -157,9 +157,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.train
-def test_a_model_of_the_hub_that_is_not_here_is_named_with_how_to_fetch_it(
-    hub: Path, tmp_path: Path
-) -> None:
+def test_missing_hub_model_error_names_the_download_command(hub: Path, tmp_path: Path) -> None:
     work = work_over(tmp_path, HUB)
     with pytest.raises(InputError, match=f"'{HUB}' is not on this machine. `hf download {HUB}`"):
         open_base(work)
@@ -167,7 +165,7 @@ def test_a_model_of_the_hub_that_is_not_here_is_named_with_how_to_fetch_it(
 
 
 @pytest.mark.train
-def test_a_model_of_the_hubs_cache_is_a_base(made: Path, hub: Path, tmp_path: Path) -> None:
+def test_model_in_the_hub_cache_is_a_base(made: Path, hub: Path, tmp_path: Path) -> None:
     shutil.copytree(made, hub)
     work = work_over(tmp_path, HUB)
     base = open_base(work)
@@ -180,7 +178,7 @@ def test_a_model_of_the_hubs_cache_is_a_base(made: Path, hub: Path, tmp_path: Pa
 
 
 @pytest.mark.train
-def test_the_hubs_own_name_of_a_file_is_its_digest(made: Path, hub: Path, tmp_path: Path) -> None:
+def test_hub_blob_name_is_used_as_digest(made: Path, hub: Path, tmp_path: Path) -> None:
     shutil.copytree(made, hub)
     plain = open_base(work_over(tmp_path, HUB)).digest
     weights = hub / "model.safetensors"
@@ -195,9 +193,7 @@ def test_the_hubs_own_name_of_a_file_is_its_digest(made: Path, hub: Path, tmp_pa
 
 
 @pytest.mark.train
-def test_a_model_that_the_hub_has_brought_in_part_is_refused(
-    made: Path, hub: Path, tmp_path: Path
-) -> None:
+def test_incomplete_hub_download_is_refused(made: Path, hub: Path, tmp_path: Path) -> None:
     shutil.copytree(made, hub)
     (hub / "model.safetensors").unlink()
     work = work_over(tmp_path, HUB)
@@ -209,7 +205,7 @@ def test_a_model_that_the_hub_has_brought_in_part_is_refused(
 @pytest.mark.train
 @pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "qwen3"])
 @pytest.mark.parametrize("tied", [True, False])
-def test_the_parameters_are_those_that_transformers_builds(kind: str, tied: bool) -> None:
+def test_parameter_count_equals_transformers(kind: str, tied: bool) -> None:
     torch = pytest.importorskip("torch", reason="needs the finetune extra")
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -232,7 +228,7 @@ def test_the_parameters_are_those_that_transformers_builds(kind: str, tied: bool
     assert (facts.layers, facts.heads, facts.kv_heads, facts.tied) == (3, 6, 2, tied)
 
 
-def test_a_configuration_without_its_numbers_is_refused() -> None:
+def test_config_without_required_numbers_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"config\.json: a number is missing: 'num_attention_heads'"
     ):
@@ -250,7 +246,7 @@ def test_a_folder_is_described_without_its_weights(base: Path, tmp_path: Path) -
 
 @pytest.fixture
 def over_gguf(tmp_path: Path) -> StageContext:
-    """A run over SmolLM2's GGUF, in a cache of its own that has it but nothing unpacked."""
+    """A run over SmolLM2's GGUF, with a cache in which nothing is unpacked."""
     gguf = smollm2()
     work = work_over(tmp_path, SMOLLM2)
     (work.cache / "models").mkdir(parents=True)
@@ -269,13 +265,13 @@ def test_a_gguf_is_described_by_its_own_numbers(over_gguf: StageContext) -> None
     assert not (over_gguf.cache / "bases").exists()
 
 
-def test_a_gguf_that_is_not_here_is_neither_described_nor_fetched(tmp_path: Path) -> None:
+def test_missing_gguf_is_not_described_and_not_fetched(tmp_path: Path) -> None:
     work = work_over(tmp_path, SMOLLM2)
     assert describe(work) is None
     assert not work.cache.exists()
 
 
-def test_an_adapter_of_the_registry_is_no_base(tmp_path: Path) -> None:
+def test_adapter_gguf_is_not_a_base(tmp_path: Path) -> None:
     pytest.importorskip("gguf", reason="needs the dev or the finetune extra")
     from gguf import GGUFWriter
 
@@ -292,9 +288,7 @@ def test_an_adapter_of_the_registry_is_no_base(tmp_path: Path) -> None:
 
 
 @pytest.mark.train
-def test_a_file_of_the_registry_that_is_gone_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_registry_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = work_over(tmp_path, "nanda-annotator-lora")
     files = work.call.models.registry.files
     gone = files["nanda-annotator-lora"].model_copy(update={"path": "nowhere.gguf"})
@@ -304,7 +298,7 @@ def test_a_file_of_the_registry_that_is_gone_is_refused(
 
 
 @pytest.mark.train
-def test_a_gguf_is_unpacked_once_and_whole(
+def test_gguf_is_unpacked_once_and_completely(
     over_gguf: StageContext, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unpacked = []
@@ -331,7 +325,7 @@ def test_a_gguf_is_unpacked_once_and_whole(
 
 
 @pytest.mark.train
-def test_a_tokenizer_that_splits_otherwise_than_the_engine_is_not_kept(
+def test_tokenizer_that_differs_from_the_engine_is_refused(
     over_gguf: StageContext, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unpack(gguf: Path, folder: Path) -> None:
@@ -347,7 +341,7 @@ def test_a_tokenizer_that_splits_otherwise_than_the_engine_is_not_kept(
 
 
 @pytest.mark.train
-def test_the_real_base_answers_as_it_did_before_it_was_unpacked(tmp_path: Path) -> None:
+def test_unpacked_smollm2_answers_correctly(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="needs the finetune extra")
     from transformers import AutoModelForCausalLM
 

@@ -1,4 +1,4 @@
-"""Checkpoints: damaged ones are seen, the best one stays, and a run goes on as it was begun."""
+"""Checkpoints: detecting damage, keeping the best, and the guard of a resumed run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GUARD = {"training.learning_rate": 2e-4, "base_digest": "a" * 64, "training.seed
 
 
 def saved(folder: Path, step: int, best: tuple[int, float] | None = None) -> Path:
-    """A sealed checkpoint, with files as the trainer leaves them."""
+    """A sealed checkpoint, with files as the trainer writes them."""
     staged = folder / checkpoints.STAGING / f"checkpoint-{step}"
     staged.mkdir(parents=True)
     (staged / "adapter_model.safetensors").write_bytes(bytes([step % 256]) * 100)
@@ -31,7 +31,7 @@ def saved(folder: Path, step: int, best: tuple[int, float] | None = None) -> Pat
     return checkpoints.seal(staged, folder, step, GUARD, "smollm2")
 
 
-def test_a_sealed_checkpoint_is_whole_and_names_no_path_of_this_machine(tmp_path: Path) -> None:
+def test_sealed_checkpoint_is_valid_and_contains_no_local_path(tmp_path: Path) -> None:
     path = saved(tmp_path, 20, best=(20, 1.5))
     assert path == tmp_path / "checkpoint-20"
     assert checkpoints.damage_of(path) is None
@@ -74,7 +74,7 @@ def _garbled(path: Path) -> None:
         (_garbled, "cannot be read"),
     ],
 )
-def test_a_damaged_newest_checkpoint_is_passed_over_with_a_sentence(
+def test_damaged_newest_checkpoint_is_skipped_with_a_notice(
     tmp_path: Path, damage: Callable[[Path], None], said: str
 ) -> None:
     older, newest = saved(tmp_path, 9), saved(tmp_path, 100)
@@ -91,12 +91,12 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_a_sentence(
     assert caught.value.hint == "Valid are checkpoint-9."
 
 
-def test_a_checkpoint_under_another_number_is_none(tmp_path: Path) -> None:
+def test_renamed_checkpoint_is_damaged(tmp_path: Path) -> None:
     saved(tmp_path, 20).rename(tmp_path / "checkpoint-40")
     assert checkpoints.damage_of(tmp_path / "checkpoint-40") == "it is of step 20"
 
 
-def test_where_there_is_no_checkpoint_training_begins_at_the_beginning(tmp_path: Path) -> None:
+def test_without_checkpoints_training_starts_at_step_0(tmp_path: Path) -> None:
     notices: list[str] = []
     assert checkpoints.to_resume(tmp_path, True, notices.append) is None
     assert "starts at step 0" in notices[0]
@@ -104,7 +104,7 @@ def test_where_there_is_no_checkpoint_training_begins_at_the_beginning(tmp_path:
     assert len(notices) == 1
 
 
-def test_checkpoints_are_not_written_over_by_a_run_that_does_not_go_on(tmp_path: Path) -> None:
+def test_new_run_does_not_overwrite_checkpoints(tmp_path: Path) -> None:
     saved(tmp_path, 20)
     for resume in (None, False):
         with pytest.raises(InputError, match="checkpoint-20 of an earlier run") as caught:
@@ -121,7 +121,7 @@ def test_a_checkpoint_of_another_folder_is_refused(tmp_path: Path) -> None:
         checkpoints.to_resume(tmp_path / "one", tmp_path / "one" / "checkpoint-7", print)
 
 
-def test_the_best_checkpoint_outlives_the_newest_ones(tmp_path: Path) -> None:
+def test_rotation_keeps_the_best_checkpoint(tmp_path: Path) -> None:
     for step in (10, 20, 30, 40):
         saved(tmp_path, step, best=(10, 1.0))
     checkpoints.rotate(tmp_path, 40, None, 10)
@@ -133,10 +133,8 @@ def test_the_best_checkpoint_outlives_the_newest_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damaged", [True, False])
-def test_what_a_run_saves_outlives_checkpoints_that_it_has_not_come_to(
-    tmp_path: Path, damaged: bool
-) -> None:
-    """It was gone on with from 300: 400 is damaged, or another checkpoint was named."""
+def test_rotation_ignores_checkpoints_of_later_steps(tmp_path: Path, damaged: bool) -> None:
+    """The run was resumed from 300: 400 is damaged, or another checkpoint was named."""
     for step in (200, 300, 400):
         saved(tmp_path, step)
     if damaged:
@@ -147,7 +145,7 @@ def test_what_a_run_saves_outlives_checkpoints_that_it_has_not_come_to(
     assert checkpoints.damage_of(tmp_path / "checkpoint-350") is None
 
 
-def test_a_damaged_best_checkpoint_gives_way_to_the_newest(tmp_path: Path) -> None:
+def test_newest_checkpoint_replaces_a_damaged_best_one(tmp_path: Path) -> None:
     best = saved(tmp_path, 10, best=(10, 1.0))
     saved(tmp_path, 20, best=(10, 1.0))
     _cut(best)
@@ -156,19 +154,19 @@ def test_a_damaged_best_checkpoint_gives_way_to_the_newest(tmp_path: Path) -> No
     assert "checkpoint-10, the best one, is skipped in favour of checkpoint-20" in notices[0]
 
 
-def test_a_step_that_was_saved_before_is_saved_anew(tmp_path: Path) -> None:
+def test_sealing_a_step_again_replaces_its_checkpoint(tmp_path: Path) -> None:
     path = saved(tmp_path, 20)
     _cut(path)
     assert checkpoints.damage_of(saved(tmp_path, 20)) is None
 
 
-def test_a_checkpoint_that_cannot_be_finished_is_an_error_and_gets_no_name(tmp_path: Path) -> None:
+def test_checkpoint_that_cannot_be_sealed_is_not_renamed(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="checkpoint-5 was not written"):
         checkpoints.seal(tmp_path / "absent", tmp_path, 5, GUARD, "smollm2")
     assert not (tmp_path / "checkpoint-5").exists()
 
 
-def test_what_differs_is_refused_by_name_with_both_values() -> None:
+def test_changed_setting_is_refused_with_both_values() -> None:
     run_guard.check(GUARD, dict(GUARD), "checkpoint-20")
     now = {**GUARD, "training.learning_rate": 1e-4, "base_digest": "b" * 64, "new": 1}
     with pytest.raises(InputError) as caught:
@@ -183,7 +181,7 @@ def test_what_differs_is_refused_by_name_with_both_values() -> None:
 
 
 @pytest.mark.train
-def test_all_that_decides_the_steps_is_guarded_and_what_does_not_is_free() -> None:
+def test_guard_covers_settings_that_determine_the_steps() -> None:
     pytest.importorskip("torch", reason="needs the finetune extra")
     facts = {name: name for name in run_guard.PREPARED}
     digests = {"train.jsonl": "1", "dev.jsonl": "2", "prepared.json": "3"}

@@ -1,4 +1,4 @@
-"""Training data from gold, agent and curated annotations: what is written, and what is left out."""
+"""Building training data from gold, agent and curated annotations."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Make = Callable[[str, Iterable[Mapping[str, str]]], Path]
 
 @pytest.fixture(scope="module")
 def lesson(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """718 gold rows and 2,400 of an agent, disjoint, of which a panel kept 70%."""
+    """718 gold rows and 2,400 disjoint agent rows, of which the panel accepted 70%."""
     folder = tmp_path_factory.mktemp("lesson")
     return {
         "gold": table(folder / "gold.csv", rows(GOLD)),
@@ -52,7 +52,7 @@ def made(tmp_path: Path) -> Make:
 
 
 def written(dataset: Dataset) -> dict[str, int]:
-    """Rows of each source, after a look whether all that was read is accounted for."""
+    """Return the rows of each source, after checking that every row read is accounted for."""
     for source in SOURCES:
         counts = dict(dataset.counts[source])
         assert counts.pop("read") == sum(counts.values())
@@ -158,7 +158,7 @@ def test_a_row_says_where_it_comes_from_and_what_it_counts(made: Make) -> None:
     assert again["weight"] == 2.0
 
 
-def test_a_row_that_states_what_few_do_counts_more(made: Make) -> None:
+def test_rows_with_rare_moves_have_more_weight(made: Make) -> None:
     states = {"limitation": "It is slow."}
     table = made("gold", [*rows(range(3)), row(3, **states)])
     plain = build_dataset(table, None)
@@ -170,7 +170,7 @@ def test_a_row_that_states_what_few_do_counts_more(made: Make) -> None:
     assert build_dataset(half, None, choices=Choices(rare_weight=3)).rare == {}
 
 
-def test_several_tables_of_a_source_are_one_and_the_first_stands(made: Make) -> None:
+def test_first_row_wins_across_tables_of_a_source(made: Make) -> None:
     dataset = build_dataset(
         [made("one", rows(range(3))), made("two", rows(range(2, 5), "another"))], None
     )
@@ -181,7 +181,7 @@ def test_several_tables_of_a_source_are_one_and_the_first_stands(made: Make) -> 
     assert twice["of_where"].endswith("one.csv, line 4")
 
 
-def test_rows_that_do_not_fit_the_schema_are_listed_with_file_row_and_reason(made: Make) -> None:
+def test_invalid_rows_are_listed_with_place_and_reason(made: Make) -> None:
     wrong = [
         row(1, claim="  ", scope=""),
         row(2, abstract=""),
@@ -201,14 +201,14 @@ def test_rows_that_do_not_fit_the_schema_are_listed_with_file_row_and_reason(mad
     assert written(dataset)["gold"] == 2
 
 
-def test_a_row_that_is_rejected_leaves_its_paper_to_the_next_source(made: Make) -> None:
+def test_rejected_row_leaves_its_paper_to_the_next_source(made: Make) -> None:
     dataset = build_dataset(made("gold", [row(0, claim="")]), made("agent", [row(0, "agent")]))
     assert written(dataset) == {"gold": 0, "curated": 0, "agent": 1}
     again = build_dataset(made("twice", [row(0, claim=""), row(0)]), None)
     assert written(again)["gold"] == 1
 
 
-def test_abstracts_that_are_nearly_the_same_are_one_and_gold_stands(made: Make) -> None:
+def test_of_nearly_identical_abstracts_gold_is_kept(made: Make) -> None:
     text = abstract(7, words=100)
     changed = text.replace(text.split()[50], "other", 1)
     dataset = build_dataset(
@@ -229,13 +229,13 @@ def test_abstracts_that_are_nearly_the_same_are_one_and_gold_stands(made: Make) 
     ]
 
 
-def test_abstracts_without_a_word_are_alike_only_if_they_are_the_same(made: Make) -> None:
+def test_abstracts_without_words_match_only_exactly(made: Make) -> None:
     signs = [row(0, abstract="..."), row(1, abstract="!?"), row(2, abstract="...")]
     dataset = build_dataset(made("gold", signs), None)
     assert [each["id"] for each in left(dataset, "near_duplicate")] == [row(2)["arxiv_id"]]
 
 
-def test_how_alike_is_too_much_can_be_chosen(made: Make) -> None:
+def test_max_similarity_can_be_set(made: Make) -> None:
     text = abstract(7, words=100)
     changed = text.replace(text.split()[50], "other", 1)
     gold = made("gold", [row(0, abstract=text), row(1, abstract=changed)])
@@ -253,7 +253,7 @@ def test_the_same_tables_give_the_same_bytes(made: Make) -> None:
     assert [each[-1] for each in ids(one)] == ["1", "2", "3", "4", "5", "0", "9", "8", "7", "6"]
 
 
-def test_annotations_in_hand_are_put_together_as_tables_are(made: Make) -> None:
+def test_entries_and_tables_give_the_same_data_set(made: Make) -> None:
     gold, agent = made("gold", rows(range(3))), made("agent", rows(range(2, 9), "agent"))
     curated = made("curated", rows(range(2, 6), "curated"))
     choices = Choices(curated_only=True)
@@ -286,7 +286,7 @@ def test_what_annotate_saved_is_read(tmp_path: Path, suffix: str) -> None:
     assert ids(dataset) == [item.paper.id for item in items]
 
 
-def test_annotations_whose_abstract_is_nowhere_are_refused(tmp_path: Path) -> None:
+def test_annotations_without_abstracts_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "agent.jsonl"
     with path.open("wb") as file:
         write_jsonl(file, [annotated(paper(1))])

@@ -1,4 +1,4 @@
-"""`/finetune dataset` and `python -m`: what is saved, shown and refused; tokens; the manifest."""
+"""`/finetune dataset` and `python -m`: files, messages, token counts and the manifest."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def manifest_of(path: str = "train.manifest.json") -> Any:
         "--gold gold.csv --test ./own.jsonl",
     ],
 )
-def test_what_is_read_is_never_written_over(app: App, options: str) -> None:
+def test_inputs_are_not_overwritten(app: App, options: str) -> None:
     Path("own.jsonl").write_text(json.dumps(row(11)) + "\n")
     line = f"/finetune dataset {options} --force save to own.jsonl"
     assert_refuses(app, line, "own.jsonl: is also an input. Save to another file.")
@@ -97,7 +97,7 @@ def test_a_data_set_is_saved_with_its_manifest(app: App) -> None:
     assert (wrong["where"], wrong["reason"]) == ("agent.csv, line 9", "claim is empty")
 
 
-def test_the_same_line_gives_the_same_files_and_replaces_its_own(app: App) -> None:
+def test_same_command_writes_and_replaces_the_same_files(app: App) -> None:
     def saved() -> list[bytes]:
         app.dispatch(f"{LINE} save to train.jsonl")
         return [Path(name).read_bytes() for name in ("train.jsonl", "train.manifest.json")]
@@ -112,7 +112,7 @@ def test_a_manifest_of_others_is_refused_before_the_work(app: App) -> None:
     assert manifest_of()["rows"] == 10
 
 
-def test_what_is_left_out_is_told(app: App) -> None:
+def test_left_out_rows_are_reported(app: App) -> None:
     table(Path("dev.csv"), [{"arxiv_id": "2499.00001", "abstract": abstract(9)}])
     app.dispatch(f"{LINE} --dev dev.csv --test 2401.00001,no-such-id save to train.jsonl")
     lines = told(app).splitlines()
@@ -133,7 +133,7 @@ def test_what_is_left_out_is_told(app: App) -> None:
     assert made["rows"] == 8
 
 
-def test_of_many_rows_left_out_the_first_are_named(app: App) -> None:
+def test_only_the_first_left_out_rows_are_named(app: App) -> None:
     table(Path("wrong.csv"), [row(0), *(row(n, scope="") for n in range(1, 9))])
     app.dispatch("/finetune dataset --gold wrong.csv save to train.jsonl")
     assert told(app).count("scope is empty") == 5
@@ -141,7 +141,7 @@ def test_of_many_rows_left_out_the_first_are_named(app: App) -> None:
     assert len(manifest_of()["left_out"]) == 8
 
 
-def test_rows_that_are_only_overridden_are_counted_and_not_named(app: App) -> None:
+def test_overridden_rows_are_counted_but_not_listed(app: App) -> None:
     table(Path("curated.csv"), [row(3, "curated"), row(4, "curated", abstract=abstract(77))])
     app.dispatch(f"{LINE} --curated curated.csv --curated-only save to train.jsonl")
     made = manifest_of()
@@ -153,7 +153,7 @@ def test_rows_that_are_only_overridden_are_counted_and_not_named(app: App) -> No
     assert made["options"]["curated_only"] is True
 
 
-def test_without_a_file_it_says_what_would_be_saved(app: App) -> None:
+def test_without_a_target_a_summary_is_printed(app: App) -> None:
     outcome = app.dispatch(LINE)
     first, *_ = outcome.result.text.splitlines()
     assert first == "10 rows"
@@ -172,7 +172,7 @@ def test_weights_can_be_chosen(app: App) -> None:
     assert {each["source"]: each["weight"] for each in saved} == {"gold": 1.0, "agent": 0.25}
 
 
-def test_rare_moves_are_told_with_what_their_rows_count(app: App) -> None:
+def test_rare_moves_are_reported_with_their_weight(app: App) -> None:
     table(Path("gold.csv"), [*rows(range(3)), row(3, limitation="It is slow.")])
     result = app.dispatch("/finetune dataset --gold gold.csv --rare-weight 3").result
     assert "state a rare move have 3 times the weight: limitation (1 of 4)." in result.text
@@ -244,7 +244,7 @@ def test_tokens_are_counted_by_a_tokenizer_file(app: App, tmp_path: Path, as_fol
         assert counter.count(example) == (1 + 4, 3)
 
 
-def test_where_nobody_can_count_it_is_an_estimate_by_name(app: App) -> None:
+def test_token_counts_are_estimated_without_a_tokenizer(app: App) -> None:
     app.dispatch(f"{LINE} save to train.jsonl")
     tokens = manifest_of()["tokens"]
     assert tokens["tokenizer"]["name"] == "estimate: 3 bytes a token"
@@ -255,7 +255,7 @@ def test_where_nobody_can_count_it_is_an_estimate_by_name(app: App) -> None:
         assert counter.count(example)[0] == system + prompt
 
 
-def test_how_long_rows_are() -> None:
+def test_histogram_of_row_lengths() -> None:
     pairs = [(length, 1) for length in (0, *range(1, 100), 300)]
     made = histogram("words", None, "words", pairs)
     assert made["prompt"] == {
@@ -341,6 +341,6 @@ def test_python_m_has_the_exit_codes_of_the_harness(
     assert message in capsys.readouterr().err
 
 
-def test_python_m_tells_its_options(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_m_prints_its_options(app: App, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert "--curated-only" in capsys.readouterr().out

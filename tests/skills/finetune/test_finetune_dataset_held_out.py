@@ -1,4 +1,4 @@
-"""Papers of the development and test sets stay out of training, whatever they are called there."""
+"""Papers of the development and test sets are held out of training, under any id."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def numbers(found: list[dict[str, Any]]) -> list[int]:
     return [int(each["id"].partition(".")[2]) - 1 for each in found]
 
 
-def test_a_table_keeps_its_ids_out(gold: Path, tmp_path: Path) -> None:
+def test_held_out_table_excludes_its_ids(gold: Path, tmp_path: Path) -> None:
     papers = [{"arxiv_id": row(3)["arxiv_id"] + "v2", "abstract": "Quite another text."}]
     dataset = build_dataset(gold, None, dev=[dev_table(tmp_path, papers)])
     assert len(dataset.rows) == 9
@@ -58,7 +58,7 @@ def test_a_table_keeps_its_ids_out(gold: Path, tmp_path: Path) -> None:
         (CHANGED, "its abstract is nearly that of a paper kept for test", 0.9417),
     ],
 )
-def test_and_its_abstracts_under_any_id(
+def test_held_out_table_excludes_its_abstracts(
     tmp_path: Path, text: str, reason: str, similarity: float
 ) -> None:
     gold = table(tmp_path / "gold.csv", [row(1), row(2, abstract=text)])
@@ -69,7 +69,7 @@ def test_and_its_abstracts_under_any_id(
     assert numbers([found]) == [2]
 
 
-def test_a_list_of_ids_may_have_remarks(gold: Path, tmp_path: Path) -> None:
+def test_id_list_may_have_comments(gold: Path, tmp_path: Path) -> None:
     path = tmp_path / "ids.txt"
     first, second = row(1)["arxiv_id"], row(2)["arxiv_id"]
     path.write_text(f"# for the test\n\n{first}\narXiv:{second}v3  a remark\n", encoding="utf-8")
@@ -90,7 +90,7 @@ def test_ids_may_be_named_on_the_line(gold: Path) -> None:
     assert len(build_dataset(gold, None, dev=[many]).rows) == 1
 
 
-def test_no_source_brings_a_paper_back(tmp_path: Path) -> None:
+def test_held_out_paper_is_excluded_from_all_sources(tmp_path: Path) -> None:
     gold = table(tmp_path / "gold.csv", [row(1)])
     agent = table(tmp_path / "agent.csv", [row(1, "agent"), row(2, "agent")])
     curated = table(tmp_path / "curated.csv", [row(1, "curated")])
@@ -99,7 +99,7 @@ def test_no_source_brings_a_paper_back(tmp_path: Path) -> None:
     assert [example["id"] for example in dataset.examples()] == [row(2)["arxiv_id"]]
 
 
-def test_an_id_leads_to_its_abstract_and_that_to_its_other_ids(tmp_path: Path) -> None:
+def test_held_out_id_also_excludes_copies_of_its_abstract(tmp_path: Path) -> None:
     gold = table(tmp_path / "gold.csv", [row(1, abstract=TEXT), row(2)])
     agent = table(tmp_path / "agent.csv", [row(3, "agent", abstract=CHANGED), row(4, "agent")])
     curated = table(tmp_path / "curated.csv", [row(3, "curated", abstract="Told in new words.")])
@@ -124,7 +124,7 @@ def test_an_id_leads_to_its_abstract_and_that_to_its_other_ids(tmp_path: Path) -
         (",", "does not name a paper"),
     ],
 )
-def test_what_is_no_set_of_papers(
+def test_invalid_held_out_sets(
     gold: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -133,7 +133,7 @@ def test_what_is_no_set_of_papers(
         build_dataset(gold, None, dev=[given])
 
 
-def test_how_alike_two_abstracts_are() -> None:
+def test_similarity_of_two_abstracts() -> None:
     assert jaccard("One two three four.", "one, two; three FOUR") == 1.0
     assert jaccard("a b c d", "a b c e") == pytest.approx(1 / 3)
     assert jaccard("a b", "a b") == 1.0
@@ -155,7 +155,7 @@ def test_the_nearest_of_several_is_found() -> None:
     assert index.find("...") is None
 
 
-def test_no_two_abstracts_of_the_shared_data_are_taken_for_one() -> None:
+def test_shared_data_has_no_near_duplicates() -> None:
     names = ("gold_train.csv", "gold_train_cs.csv", "gold_dev.csv", "pool.csv")
     if not all((DATA / name).is_file() for name in names):
         pytest.skip("the shared data is not here")

@@ -1,4 +1,4 @@
-"""What was trained in a folder is gone on with, moved aside or in the way; never lost."""
+"""An earlier training in a folder is resumed, moved aside or refused, never lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def left_in(folder: Path) -> None:
 
 @pytest.fixture
 def context(tmp_path: Path) -> StageContext:
-    """A run with a training in its folder that was done."""
+    """A run with a finished training in its folder."""
     context = work_in(tmp_path, base=tmp_path, resume=False, checkpoint=None)
     left_in(context.run_dir.folder)
     context.run_dir.record("train", {"rows": 1}, Done([context.run_dir.adapter]), 1.0)
@@ -46,7 +46,7 @@ def said(context: StageContext) -> str:
     return context.call.screen.err.getvalue()
 
 
-def test_with_force_it_is_moved_aside_whole(context: StageContext) -> None:
+def test_force_moves_the_earlier_training_aside(context: StageContext) -> None:
     context.call.force = True
     earlier.settle(context, done=False)
     folder = context.run_dir.folder
@@ -62,7 +62,7 @@ def test_with_force_it_is_moved_aside_whole(context: StageContext) -> None:
     assert (folder / "earlier-2" / "run.json").exists()
 
 
-def test_an_adapter_whose_checkpoints_were_deleted_is_not_written_over(
+def test_adapter_without_checkpoints_is_not_overwritten(
     context: StageContext,
 ) -> None:
     for checkpoint in context.run_dir.folder.glob("checkpoint-*"):
@@ -76,32 +76,31 @@ def test_an_adapter_whose_checkpoints_were_deleted_is_not_written_over(
     assert "(adapter) was moved to" in said(context)
 
 
-def test_force_moves_nothing_where_nothing_is_to_be_trained(context: StageContext) -> None:
-    """It also registers a run that was cut short under the recipe's name."""
+def test_force_moves_nothing_if_training_is_done(context: StageContext) -> None:
+    """--force also registers a shortened run under the recipe's name."""
     context.call.force = True
     earlier.settle(context, done=True)
-    earlier.refuse_unfinished(context)
+    earlier.check(context)
     assert all((context.run_dir.folder / name).exists() for name in LEFT)
 
 
 @pytest.mark.parametrize("options", [{"resume": True}, {"checkpoint": Path("checkpoint-2")}])
-def test_what_is_gone_on_with_stays_whatever_force_says(
+def test_resume_moves_nothing_even_with_force(
     context: StageContext, options: dict[str, object]
 ) -> None:
     context.call.force = True
     vars(context.call.options).update(options)
     context.run_dir.forget("train")
-    earlier.refuse_unfinished(context)
     earlier.settle(context, done=False)
     assert all((context.run_dir.folder / name).exists() for name in LEFT)
 
 
-def test_without_force_it_is_refused(context: StageContext) -> None:
-    earlier.refuse_unfinished(context)
+def test_earlier_training_is_refused_without_force(context: StageContext) -> None:
+    earlier.check(context)
     with pytest.raises(UsageError, match=r"other rows or settings here \(checkpoint-10\)"):
         earlier.settle(context, done=False)
     context.run_dir.forget("train")
-    for refused in (earlier.refuse_unfinished, lambda context: earlier.settle(context, done=False)):
+    for refused in (earlier.check, lambda context: earlier.settle(context, done=False)):
         with pytest.raises(
             UsageError, match=r"unfinished training here \(checkpoint-10\)"
         ) as caught:
@@ -111,7 +110,7 @@ def test_without_force_it_is_refused(context: StageContext) -> None:
 
 
 @pytest.mark.parametrize("line", ["/finetune new.jsonl --out ft", "/finetune train ft --epochs 1"])
-def test_a_line_that_is_refused_changes_nothing_of_the_run(
+def test_refused_command_does_not_change_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -127,7 +126,7 @@ def test_a_line_that_is_refused_changes_nothing_of_the_run(
 
 
 @pytest.mark.parametrize("line", ["/finetune out", "/finetune train out"])
-def test_a_checkpoint_that_is_not_there_is_refused_even_where_all_is_trained(
+def test_missing_checkpoint_is_refused_after_training(
     context: StageContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -140,12 +139,12 @@ def test_a_checkpoint_that_is_not_there_is_refused_even_where_all_is_trained(
     ("line", "within"),
     [
         ("/finetune new.jsonl --out ft", "skills.finetune.pipeline.check"),
-        ("/finetune train ft", "skills.finetune.training.earlier.refuse_checkpoint"),
+        ("/finetune train ft", "skills.finetune.training.earlier.check"),
         ("/finetune prepare ft", "skills.finetune.run.stage.perform"),
         ("/finetune merge ft", "skills.finetune.run.stage.perform"),
     ],
 )
-def test_the_same_line_typed_again_is_refused_while_the_first_is_at_work(
+def test_same_command_is_refused_while_the_first_one_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, within: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The merge: what it writes is what peft computes, in files that are the base's own."""
+"""The stage `merge`: its weights equal those of peft, in copies of the base's files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def with_adapter(base: Path, adapter: Path, **options: Any) -> Any:
 
 
 def as_float32(base: Path, folder: Path) -> Path:
-    """The base in a type in which a merge loses nothing by rounding."""
+    """Save the base in float32, in which a merge needs no rounding."""
     shutil.copytree(base, folder)
     (folder / "model.safetensors").unlink()
     load(base).save_pretrained(folder)
@@ -60,9 +60,7 @@ def config_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_a_merged_model_says_what_peft_says_with_the_adapter_beside_the_base(
-    base: Path, tmp_path: Path
-) -> None:
+def test_merged_logits_equal_those_of_peft(base: Path, tmp_path: Path) -> None:
     exact = as_float32(base, tmp_path / "exact")
     work = work_in(tmp_path, base=exact)
     random_adapter(exact, work.run_dir.adapter)
@@ -74,9 +72,7 @@ def test_a_merged_model_says_what_peft_says_with_the_adapter_beside_the_base(
     assert not torch.allclose(expected, logits(load(exact)), atol=1e-2)
 
 
-def test_the_weights_are_those_of_merge_and_unload_in_float32_rounded_once(
-    base: Path, tmp_path: Path
-) -> None:
+def test_merged_weights_equal_merge_and_unload_rounded_once(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter)
 
@@ -87,13 +83,11 @@ def test_the_weights_are_those_of_merge_and_unload_in_float32_rounded_once(
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         assert tensor.dtype == torch.bfloat16, name
-        # Half a step of bfloat16, and the order in which r products are added up.
+        # Half a step of bfloat16, and the order in which r products are added.
         torch.testing.assert_close(tensor.float(), theirs[name], atol=1e-6, rtol=2**-8, msg=name)
 
 
-def test_a_merge_into_what_nf4_makes_of_the_base_is_what_the_adapter_was_trained_on(
-    base: Path, tmp_path: Path
-) -> None:
+def test_nf4_merge_equals_the_quantized_model_that_was_trained(base: Path, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes", reason="needs the finetune extra")
     exact = as_float32(base, tmp_path / "exact")
     work = work_in(
@@ -119,7 +113,7 @@ def test_a_merge_into_what_nf4_makes_of_the_base_is_what_the_adapter_was_trained
     assert facts["merge_base"] == "nf4"
 
 
-def test_only_what_training_held_in_4_bits_makes_the_round_trip(base: Path, tmp_path: Path) -> None:
+def test_nf4_merge_changes_only_quantized_tensors(base: Path, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes", reason="needs the finetune extra")
     untied = shutil.copytree(base, tmp_path / "untied")
     model = load(base, dtype="auto", tie_word_embeddings=False)
@@ -137,9 +131,7 @@ def test_only_what_training_held_in_4_bits_makes_the_round_trip(base: Path, tmp_
     assert facts["tied"] is False
 
 
-def test_tied_weights_stay_tied_and_nothing_is_written_but_what_the_base_has(
-    base: Path, tmp_path: Path
-) -> None:
+def test_tied_weights_stay_tied(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter)
 
@@ -154,13 +146,11 @@ def test_tied_weights_stay_tied_and_nothing_is_written_but_what_the_base_has(
     assert model.lm_head.weight.data_ptr() == model.model.embed_tokens.weight.data_ptr()
 
 
-def test_what_says_that_the_base_was_quantized_is_taken_out_at_every_depth(
-    base: Path, tmp_path: Path
-) -> None:
+def test_quantization_config_is_removed_at_every_depth(base: Path, tmp_path: Path) -> None:
     marked = shutil.copytree(base, tmp_path / "marked")
     config = config_of(base)
     told = {"quant_method": "bitsandbytes", "load_in_4bit": True}
-    # A base that names a method at the top is refused as a base; leftovers are not.
+    # A base with a quantization method at the top level is refused; leftovers are not.
     changed = {**config, "quantization_config": {}, "inner": {"a": 1, "quantization_config": told}}
     (marked / "config.json").write_text(json.dumps(changed))
     work = work_in(tmp_path, base=marked)
@@ -171,9 +161,7 @@ def test_what_says_that_the_base_was_quantized_is_taken_out_at_every_depth(
     assert config_of(work.run_dir.merged) == {**config, "inner": {"a": 1}}
 
 
-def test_the_tokenizer_is_the_bases_own_and_old_converters_find_the_template_too(
-    base: Path, tmp_path: Path
-) -> None:
+def test_tokenizer_is_copied_with_the_template_in_its_config(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter)
 
@@ -202,9 +190,7 @@ def test_a_base_in_several_files_is_merged_file_by_file(base: Path, tmp_path: Pa
         assert torch.equal(tensor, one[name]), name
 
 
-def test_facts_say_how_much_has_changed_and_what_rounding_took_of_it(
-    base: Path, tmp_path: Path
-) -> None:
+def test_facts_report_changed_weights_and_rounding_error(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter, strength=0.5)
     strong = merge.perform(work).facts
@@ -229,7 +215,7 @@ def test_facts_say_how_much_has_changed_and_what_rounding_took_of_it(
         ("init_lora_weights", "pissa", "a changed base"),
     ],
 )
-def test_an_adapter_that_is_more_than_plain_lora_is_refused_by_name(
+def test_unsupported_adapter_setting_is_refused_by_name(
     base: Path, tmp_path: Path, setting: str, value: object, meaning: str
 ) -> None:
     work = work_in(tmp_path, base=base)
@@ -246,7 +232,7 @@ def change_config(adapter: Path, changes: Mapping[str, Any]) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_an_adapter_of_another_base_is_refused_by_the_layer(base: Path, tmp_path: Path) -> None:
+def test_adapter_of_another_base_is_refused_by_layer(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter, hidden=32)
 
@@ -254,9 +240,7 @@ def test_an_adapter_of_another_base_is_refused_by_the_layer(base: Path, tmp_path
         merge.inputs(work)
 
 
-def test_a_base_of_the_same_shapes_that_the_rows_were_not_prepared_for_is_refused(
-    base: Path, tmp_path: Path
-) -> None:
+def test_base_with_another_digest_than_the_rows_is_refused(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter)
     digest = merge.inputs(work)["base"]
@@ -270,7 +254,7 @@ def test_a_base_of_the_same_shapes_that_the_rows_were_not_prepared_for_is_refuse
         merge.inputs(work)
 
 
-def test_a_base_that_is_held_in_4_bits_is_refused(base: Path, tmp_path: Path) -> None:
+def test_quantized_base_is_refused(base: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     packed = shutil.copytree(base, tmp_path / "packed")
@@ -285,12 +269,12 @@ def test_a_base_that_is_held_in_4_bits_is_refused(base: Path, tmp_path: Path) ->
         merge.inputs(work)
 
 
-def test_without_an_adapter_the_stage_that_makes_one_is_named(base: Path, tmp_path: Path) -> None:
+def test_missing_adapter_error_names_the_train_stage(base: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"there is no adapter.*finetune train"):
         merge.inputs(work_in(tmp_path, base=base))
 
 
-def test_a_damaged_adapter_is_refused_in_a_sentence(base: Path, tmp_path: Path) -> None:
+def test_damaged_adapter_is_refused(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter)
     weights = work.run_dir.adapter / "adapter_model.safetensors"
@@ -300,9 +284,7 @@ def test_a_damaged_adapter_is_refused_in_a_sentence(base: Path, tmp_path: Path) 
         merge.inputs(work)
 
 
-def test_nf4_is_refused_for_an_adapter_that_was_not_trained_on_it(
-    base: Path, tmp_path: Path
-) -> None:
+def test_nf4_merge_is_refused_for_unquantized_training(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base, export={"merge_base": "nf4"}, quantization={"kind": "none"})
     random_adapter(base, work.run_dir.adapter)
 
@@ -310,7 +292,7 @@ def test_nf4_is_refused_for_an_adapter_that_was_not_trained_on_it(
         merge.inputs(work)
 
 
-def test_an_adapter_that_changes_nothing_is_no_success(base: Path, tmp_path: Path) -> None:
+def test_adapter_without_effect_is_an_error(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter, strength=0)
 
@@ -333,9 +315,7 @@ def test_a_disk_too_small_is_refused_before_anything_is_written(
         merge.perform(work)
 
 
-def test_inputs_change_with_the_adapter_the_base_and_how_they_are_merged(
-    base: Path, tmp_path: Path
-) -> None:
+def test_inputs_change_with_adapter_base_and_merge_settings(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter)
     first = merge.inputs(work)

@@ -1,4 +1,4 @@
-"""metrics.jsonl, which a killed process must not spoil, and the curve drawn of it."""
+"""metrics.jsonl, which must survive a killed process, and the loss curve."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def test_lines_are_read_as_they_were_added(tmp_path: Path) -> None:
     assert Metrics(tmp_path / "absent.jsonl").read() == []
 
 
-def test_a_line_that_a_killed_process_left_unfinished_is_passed_over(tmp_path: Path) -> None:
+def test_incomplete_metrics_line_is_skipped(tmp_path: Path) -> None:
     metrics = filled(tmp_path / "metrics.jsonl")
     whole = metrics.path.read_bytes()
     metrics.path.write_bytes(whole[:-9] + b"\xc3")
     assert [line["step"] for line in metrics.read()] == [1, 2, 2, 3, 4, 4, 5, 6]
 
 
-def test_what_is_trained_again_is_cut_off(tmp_path: Path) -> None:
+def test_cut_removes_lines_after_a_step(tmp_path: Path) -> None:
     metrics = filled(tmp_path / "metrics.jsonl")
     metrics.path.write_bytes(metrics.path.read_bytes() + b'{"step": 7, "lo')
     metrics.cut(4)
@@ -45,7 +45,7 @@ def test_what_is_trained_again_is_cut_off(tmp_path: Path) -> None:
     assert metrics.path.read_bytes() == b""
 
 
-def test_a_line_that_cannot_be_written_is_an_error_with_the_path(tmp_path: Path) -> None:
+def test_metrics_write_error_names_the_path(tmp_path: Path) -> None:
     with pytest.raises(OutputError) as caught:
         Metrics(tmp_path / "absent" / "metrics.jsonl").add({"step": 1})
     assert caught.value.where == str(tmp_path / "absent" / "metrics.jsonl")
@@ -70,7 +70,7 @@ def test_the_curve_is_a_picture_with_and_without_dev_loss(tmp_path: Path) -> Non
 
 
 @pytest.mark.train
-def test_the_curve_says_that_its_two_lines_are_means_of_different_kinds(
+def test_curve_legend_distinguishes_the_two_losses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("matplotlib", reason="needs the finetune extra")

@@ -1,4 +1,4 @@
-"""The Modelfile: what is written is read back, and what cannot be written is refused."""
+"""The Modelfile: writing, parsing, and the stage `modelfile`."""
 
 from __future__ import annotations
 
@@ -95,13 +95,13 @@ TEMPLATE \"""{{ .Prompt }}
         ("FROM x\nLICENSE mine\n", "line 2", "LICENSE cannot be sent to a server"),
     ],
 )
-def test_a_modelfile_with_a_fault_is_refused_by_its_line(text: str, where: str, what: str) -> None:
+def test_invalid_modelfile_is_refused_with_its_line(text: str, where: str, what: str) -> None:
     said = refusal(text)
     assert where in said
     assert what in said
 
 
-def test_what_is_written_is_the_lesson_s_modelfile() -> None:
+def test_written_modelfile_text() -> None:
     parameters = {"stop": STOPS, "temperature": 0.1, "num_ctx": 4096}
     assert write(Modelfile("./m.Q4_K_M.gguf", None, parameters), ["why\nand how"]) == (
         "# why\n# and how\nFROM ./m.Q4_K_M.gguf\n"
@@ -120,7 +120,7 @@ def test_what_is_written_is_the_lesson_s_modelfile() -> None:
         Modelfile("m", None, {"temperature": 1e-07, "top_p": 1.0, "seed": -1}),
     ],
 )
-def test_what_is_written_is_read_back(modelfile: Modelfile) -> None:
+def test_written_modelfile_is_parsed_back(modelfile: Modelfile) -> None:
     assert parse(write(modelfile)) == modelfile
 
 
@@ -149,7 +149,7 @@ def test_the_modelfile_is_that_of_the_file_it_names(run: Folder) -> None:
     assert entry.facts["adapter"].startswith("none")
 
 
-def test_the_quantized_file_stands_over_the_other(unquantized: Folder, ggufs: Path) -> None:
+def test_modelfile_prefers_the_quantized_file(unquantized: Folder, ggufs: Path) -> None:
     text = unquantized.out.modelfile.read_text("utf-8")
     assert parse(text).base == "./nanda-annotator.f16.gguf"
     shutil.copy(ggufs / "native.gguf", unquantized.out.quantized("Q4_K_M"))
@@ -166,7 +166,7 @@ def test_the_quantized_file_stands_over_the_other(unquantized: Folder, ggufs: Pa
         ("Some/Base", None),
     ],
 )
-def test_the_adapter_stands_on_a_base_that_ollama_knows(
+def test_adapter_modelfile_names_a_base_of_the_library(
     run: Folder, ggufs: Path, base: str, named: str | None
 ) -> None:
     run.recipe = overridden(run.recipe, {"base": base})

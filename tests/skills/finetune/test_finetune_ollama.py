@@ -1,4 +1,4 @@
-"""The stage `ollama`, over real sockets: what is made, and what is found wrong with it."""
+"""The stage `ollama` over real sockets: creating a model, and verifying it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from skills.finetune.run.recipe import overridden
 pytest_plugins = ("ollama_fixtures",)
 
 
-# The whole way
+# Success
 
 
 def test_a_model_is_created_verified_and_answers(
@@ -98,9 +98,7 @@ def test_a_template_that_writes_the_first_token_is_right(run: Folder, puts_bos: 
     assert run.create()["problems"] == []
 
 
-def test_a_training_that_was_cut_short_does_not_take_the_name(
-    run: Folder, server: OllamaServer
-) -> None:
+def test_shortened_training_gets_another_name(run: Folder, server: OllamaServer) -> None:
     run.trained(steps=4)
     run.modelfile()
     name = run.create()["model"]
@@ -108,7 +106,7 @@ def test_a_training_that_was_cut_short_does_not_take_the_name(
     assert list(server.models) == [f"{name}:latest"]
 
 
-def test_a_guessed_template_that_says_the_same_is_noted(
+def test_equivalent_built_in_template_is_a_note(
     run: Folder, server: OllamaServer, ggufs: Path
 ) -> None:
     run.take(ggufs / "guessed.gguf")
@@ -135,7 +133,7 @@ def test_a_base_in_16_bits_is_not_quantized_under_an_adapter(
     assert "quantize" not in server.bodies("/api/create")[0]
 
 
-# What is found wrong is told
+# Findings
 
 
 def problems(run: Folder) -> str:
@@ -150,7 +148,7 @@ def test_an_answer_that_is_no_annotation_is_a_finding(run: Folder, ggufs: Path) 
     assert "its answer is not an annotation: missing or unusable: claim, " in problems(run)
 
 
-def test_a_run_that_was_not_found_good_is_done_again(run: Folder, ggufs: Path) -> None:
+def test_unverified_model_is_created_again(run: Folder, ggufs: Path) -> None:
     run.take(ggufs / "silent.gguf")
     run.modelfile()
     run.create()
@@ -188,21 +186,21 @@ def test_another_prompt_is_a_finding(run: Folder, tmp_path: Path, ggufs: Path) -
     assert "should have '<|im_start|>system" in found
 
 
-def test_a_server_that_runs_no_jinja_is_found_out(run: Folder, tmp_path: Path) -> None:
+def test_server_without_jinja_is_detected(run: Folder, tmp_path: Path) -> None:
     with OllamaServer(tmp_path / "old", version="0.29.9") as old:
         run.options["host"] = old.url
         run.modelfile()
         assert "the prompt it builds differs from the training's" in problems(run)
 
 
-def test_a_server_that_cannot_tell_its_prompt_is_found_out(run: Folder, tmp_path: Path) -> None:
+def test_server_that_cannot_render_is_detected(run: Folder, tmp_path: Path) -> None:
     with OllamaServer(tmp_path / "old", version="0.11.4") as old:
         run.options["host"] = old.url
         run.modelfile()
         assert "Ollama 0.11.4 does not return the prompt it builds" in problems(run)
 
 
-def test_what_stands_in_the_way_at_the_server_is_found(
+def test_unexpected_settings_on_the_server_are_found(
     run: Folder, server: OllamaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep = server.keep

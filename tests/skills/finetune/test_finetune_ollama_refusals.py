@@ -1,4 +1,4 @@
-"""The stage `ollama`: versions, addresses, and a server that refuses or breaks off."""
+"""The stage `ollama`: versions, addresses, and servers that fail."""
 
 from __future__ import annotations
 
@@ -57,15 +57,14 @@ def test_a_newer_ollama_is_not_asked_for_adapters(adapted: Folder, server: Ollam
     assert "does not support adapters" in str(adapted.refused())
 
 
-def test_one_that_hides_its_version_says_so_itself(adapted: Folder, server: OllamaServer) -> None:
+def test_server_without_a_version_rejects_adapters(adapted: Folder, server: OllamaServer) -> None:
     server.version, server.since = "0.0.0", lambda version: True  # type: ignore[method-assign]
     error = adapted.refused()
     assert isinstance(error, SkillFailed)
     assert "LoRA adapters are no longer supported" in str(error)
-    assert "leave out --adapter" in str(error)
 
 
-def test_a_type_that_ollama_lacks_is_refused_before_anything_is_sent(
+def test_unsupported_type_is_refused_before_sending(
     unquantized: Folder, server: OllamaServer
 ) -> None:
     unquantized.recipe = overridden(unquantized.recipe, {"export.quantize": "Q6_K"})
@@ -88,7 +87,7 @@ def test_a_type_that_ollama_lacks_is_refused_before_anything_is_sent(
         ("garbage", GenerationFailed, "a line of it is not valid JSON"),
     ],
 )
-def test_a_create_that_fails_is_told_in_a_sentence(
+def test_failed_create_is_reported(
     run: Folder, server: OllamaServer, how: str, kind: type[HarnessError], said: str
 ) -> None:
     run.modelfile()
@@ -109,7 +108,7 @@ def test_a_model_that_is_not_there_is_not_found(server: OllamaServer) -> None:
         client.show("x")
 
 
-def test_a_server_that_refuses_its_name_is_told(server: OllamaServer) -> None:
+def test_forbidden_host_name_is_reported(server: OllamaServer) -> None:
     port = server.url.rpartition(":")[2]
     with Ollama(f"127.1:{port}") as client, pytest.raises(ModelUnavailable) as caught:
         client.version()
@@ -118,7 +117,7 @@ def test_a_server_that_refuses_its_name_is_told(server: OllamaServer) -> None:
 
 
 @pytest.mark.parametrize("said", ["[]", "<html>", '{"version": 5}'])
-def test_what_answers_and_is_not_ollama_is_told(
+def test_other_servers_are_reported(
     run: Folder, server: OllamaServer, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
     handler = server._http.RequestHandlerClass
@@ -127,7 +126,7 @@ def test_what_answers_and_is_not_ollama_is_told(
     assert "is not Ollama" in str(run.refused())
 
 
-def test_where_nobody_answers_it_is_said(run: Folder, server: OllamaServer) -> None:
+def test_missing_server_is_reported(run: Folder, server: OllamaServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = f"127.0.0.1:{taken.getsockname()[1]}"
     run.options["host"] = free

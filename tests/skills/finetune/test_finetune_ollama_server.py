@@ -1,4 +1,4 @@
-"""The test server for Ollama, by Ollama's own client; GGUF heads and prompts, by their makers."""
+"""The Ollama test server compared with Ollama's client; GGUF metadata and prompts."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ def test_the_python_client_makes_models_of_files_and_of_models(
     assert [model.model for model in client.list().models] == ["two:latest"]
 
 
-def test_a_stop_that_is_no_list_is_kept_and_fails_every_chat(
-    client: ollama.Client, ggufs: Path
-) -> None:
+def test_stop_must_be_a_list(client: ollama.Client, ggufs: Path) -> None:
     digest = client.create_blob(ggufs / "native.gguf")
     client.create("one", files={"m.gguf": digest}, parameters={"stop": "</annotation>"})
     with pytest.raises(ollama.ResponseError, match='option "stop" must be of type'):
@@ -69,7 +67,7 @@ def test_the_test_server_refuses_what_ollama_refuses(client: ollama.Client, gguf
             list(client.create("one", stream=True, **body))  # type: ignore[call-overload]
 
 
-# What the stages stand on
+# GGUF metadata and prompts
 
 
 def test_the_head_of_a_gguf_is_what_the_package_reads(ggufs: Path) -> None:
@@ -83,7 +81,7 @@ def test_the_head_of_a_gguf_is_what_the_package_reads(ggufs: Path) -> None:
     assert open_gguf(ggufs / "lora.gguf").is_adapter
 
 
-def test_a_head_that_is_cut_off_within_its_last_text_is_refused(tmp_path: Path) -> None:
+def test_truncated_gguf_is_refused(tmp_path: Path) -> None:
     head = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q1sIIQQ", 1, b"a", 9, 8, 1, 4)
     path = tmp_path / "m.gguf"
     path.write_bytes(head + b"text")
@@ -93,7 +91,7 @@ def test_a_head_that_is_cut_off_within_its_last_text_is_refused(tmp_path: Path) 
         open_gguf(path)
 
 
-def test_the_end_of_the_turn_is_its_own_token_where_there_is_one() -> None:
+def test_end_of_turn_prefers_the_eot_token() -> None:
     values: dict[str, Any] = {"tokenizer.ggml.tokens": ["<end>", "<turn>"]}
     values["tokenizer.ggml.eos_token_id"] = 0
     assert GgufFile(Path(), values, {}).end_of_turn == "<end>"

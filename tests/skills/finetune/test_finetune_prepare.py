@@ -1,4 +1,4 @@
-"""The stage `prepare`: rows of a data set as the tokens a base is trained on."""
+"""The stage `prepare`: reading, splitting, rendering and tokenizing rows."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def prepared(
 
 
 def left(work: StageContext) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
-    """What prepare has left: train, dev and facts."""
+    """Return the train rows, the dev rows and the facts that `prepare` wrote."""
     folder = work.run_dir.prepared
     sides = [
         [json.loads(line) for line in (folder / name).read_text().splitlines()]
@@ -102,9 +102,7 @@ def example(number: int, source: str = "gold", **changes: Any) -> Example:
 
 
 @pytest.mark.train
-def test_a_row_is_the_bases_own_chat_with_the_loss_on_answer_and_end(
-    base: Path, tmp_path: Path
-) -> None:
+def test_row_uses_the_chat_template_and_masks_the_prompt(base: Path, tmp_path: Path) -> None:
     rows = [row(number) for number in range(8)]
     work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
     train, dev, facts = prepared(work)
@@ -127,7 +125,7 @@ def test_a_row_is_the_bases_own_chat_with_the_loss_on_answer_and_end(
 
 
 @pytest.mark.train
-def test_what_decides_is_the_first_token_of_each_moves_text(base: Path, tmp_path: Path) -> None:
+def test_decisions_are_the_first_tokens_of_the_moves(base: Path, tmp_path: Path) -> None:
     moves = {name: f"The {name} of it is 4%." for name in nanda().names}
     rare = format_annotation_output({**moves, "limitation": "It is slow: 3 s."})
     usual = format_annotation_output({**moves, "limitation": "Not stated."})
@@ -151,9 +149,7 @@ def test_what_decides_is_the_first_token_of_each_moves_text(base: Path, tmp_path
 
 
 @pytest.mark.train
-def test_a_move_is_not_trained_as_not_stated_for_the_word_that_its_text_begins_with(
-    base: Path, tmp_path: Path
-) -> None:
+def test_stated_move_with_ambiguous_first_token_has_no_decision(base: Path, tmp_path: Path) -> None:
     moves = {name: f"The {name} of it is 4%." for name in nanda().names}
     stated = {"comparison": "Not much was known of it.", "scope": "Nothing but towns."}
     rows = [row(0, completion=format_annotation_output({**moves, **stated}))]
@@ -176,9 +172,7 @@ def test_a_label_before_the_annotation_decides_nothing(base: Path, tmp_path: Pat
 
 
 @pytest.mark.train
-def test_without_weights_there_are_no_decisions_and_a_move_that_is_none_is_refused(
-    base: Path, tmp_path: Path
-) -> None:
+def test_decisions_need_a_weight_and_a_known_move(base: Path, tmp_path: Path) -> None:
     data = saved(tmp_path, [row(number) for number in range(3)])
     work = work_over(tmp_path, base, {"dev_share": 0}, data)
     train, _, _ = prepared(work)
@@ -191,9 +185,7 @@ def test_without_weights_there_are_no_decisions_and_a_move_that_is_none_is_refus
 
 
 @pytest.mark.train
-def test_facts_say_what_the_rows_are_made_with_and_how_long_they_are(
-    base: Path, tmp_path: Path
-) -> None:
+def test_facts_describe_base_sources_and_lengths(base: Path, tmp_path: Path) -> None:
     rows = [row(number) for number in range(6)]
     rows += [row(number, source="agent", weight=0.5) for number in range(6, 9)]
     changes = {"dev_share": 0, "training.batch": 2}
@@ -220,7 +212,7 @@ def test_facts_say_what_the_rows_are_made_with_and_how_long_they_are(
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[httpx.Client]:
-    """The engine with SmolLM2-135M-Instruct, at its own port."""
+    """A client of the engine with SmolLM2-135M-Instruct."""
     started = engine.start({"gguf": smollm2()}, 512)
     headers = {"Authorization": f"Bearer {started.key}"}
     with httpx.Client(
@@ -231,7 +223,7 @@ def running() -> Iterator[httpx.Client]:
 
 @pytest.mark.train
 @pytest.mark.model
-def test_prompts_are_token_for_token_what_the_engine_makes_of_what_annotate_sends(
+def test_prompt_tokens_equal_those_of_the_engine(
     base: Path, tmp_path: Path, running: httpx.Client
 ) -> None:
     rows = [row(number) for number in range(5)]
@@ -250,9 +242,7 @@ def test_prompts_are_token_for_token_what_the_engine_makes_of_what_annotate_send
 
 
 @pytest.mark.train
-def test_a_row_that_is_too_long_is_refused_by_its_id_and_nothing_is_written(
-    base: Path, tmp_path: Path
-) -> None:
+def test_too_long_rows_are_refused_by_id(base: Path, tmp_path: Path) -> None:
     rows = [row(number) for number in range(15)]
     for number in range(2, 14):
         rows[number]["prompt"] += " and so on" * 600
@@ -280,9 +270,7 @@ def test_a_row_of_exactly_max_length_is_kept_whole(base: Path, tmp_path: Path) -
 
 
 @pytest.mark.train
-def test_a_row_that_is_too_long_is_told_by_its_own_file_and_line(
-    base: Path, tmp_path: Path
-) -> None:
+def test_too_long_dev_row_error_names_file_and_line(base: Path, tmp_path: Path) -> None:
     data = saved(tmp_path, [row(0)])
     long = row(8, prompt=row(8)["prompt"] + " and so on" * 600)
     dev = saved(tmp_path, [row(7), long], "dev.jsonl")
@@ -312,9 +300,7 @@ def test_a_row_that_has_a_template_around_it_is_refused(base: Path, tmp_path: Pa
 
 
 @pytest.mark.train
-def test_a_completion_at_whose_end_no_model_would_be_stopped_is_refused(
-    base: Path, tmp_path: Path
-) -> None:
+def test_completion_without_closing_tag_is_refused(base: Path, tmp_path: Path) -> None:
     bare = row(1)["completion"].removesuffix("</annotation>")
     work = work_over(tmp_path, base, {}, saved(tmp_path, [row(0), row(1, completion=bare)]))
     with pytest.raises(InputError, match=r"line 2: its completion does not end with </annotation>"):
@@ -323,7 +309,7 @@ def test_a_completion_at_whose_end_no_model_would_be_stopped_is_refused(
 
 
 @pytest.mark.train
-def test_it_is_said_which_completions_are_no_annotations(base: Path, tmp_path: Path) -> None:
+def test_unreadable_completions_are_reported(base: Path, tmp_path: Path) -> None:
     rows = [
         row(0),
         row(1, completion="<annotation>\nClaim: a\n</annotation>"),
@@ -343,11 +329,11 @@ THINKING = """{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}\
 {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}\
 {% if enable_thinking is defined and enable_thinking is false %}\
 {{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"""
-"""As Qwen3's: an answer without thoughts still has the tags of them."""
+"""As in Qwen3: an answer without thoughts still has the tags."""
 
 
 @pytest.mark.train
-def test_a_template_that_thinks_is_told_not_to(base: Path, tmp_path: Path) -> None:
+def test_thinking_is_disabled(base: Path, tmp_path: Path) -> None:
     tokenizer = open_tokenizer(open_base(work_over(tmp_path, base)).folder)
     tokenizer.chat_template = THINKING
     one = read_examples(saved(tmp_path, [row(0)]))[0]
@@ -386,9 +372,7 @@ def test_a_template_that_cannot_be_trained_with_is_refused(
 
 
 @pytest.mark.train
-def test_prompt_tokens_stay_as_in_use_where_the_answer_would_join_them(
-    base: Path, tmp_path: Path
-) -> None:
+def test_prompt_tokens_do_not_join_with_the_answer(base: Path, tmp_path: Path) -> None:
     tokenizer = open_tokenizer(open_base(work_over(tmp_path, base)).folder)
     tokenizer.chat_template = (
         "{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}"
@@ -402,9 +386,7 @@ def test_prompt_tokens_stay_as_in_use_where_the_answer_would_join_them(
 
 
 @pytest.mark.train
-def test_the_stage_is_current_until_something_it_depends_on_changes(
-    base: Path, tmp_path: Path
-) -> None:
+def test_stage_is_current_until_an_input_changes(base: Path, tmp_path: Path) -> None:
     rows = [row(number) for number in range(5)]
     data = saved(tmp_path, rows)
     work = work_over(tmp_path, base, {"dev_share": 0}, data)
@@ -466,7 +448,7 @@ def test_papers_of_the_dev_file_are_not_trained_on_and_named(base: Path, tmp_pat
     assert "2401.00001, 2401.00005" in said(work)
 
 
-def test_a_share_of_gold_alone_measures_and_stays_as_rows_come_and_go() -> None:
+def test_dev_share_is_gold_only_and_stable() -> None:
     rows = [example(number) for number in range(400)]
     rows += [example(number, "agent") for number in range(400, 800)]
     parted = split(rows, None, 0.1, 42)
@@ -482,7 +464,7 @@ def test_a_share_of_gold_alone_measures_and_stays_as_rows_come_and_go() -> None:
     assert {one.id for one in split(rows, None, 0.1, 43).dev} != chosen
 
 
-def test_a_paper_is_never_on_both_sides_however_it_is_known() -> None:
+def test_a_paper_is_never_on_both_sides_of_the_split() -> None:
     dev = [example(1)]
     rows = [
         example(1),
@@ -509,7 +491,7 @@ def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:
 
 
 @pytest.mark.train
-def test_it_is_said_when_nothing_measures_the_training(base: Path, tmp_path: Path) -> None:
+def test_missing_dev_rows_are_reported(base: Path, tmp_path: Path) -> None:
     work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, [row(1)]))
     prepared(work)
     assert "there are no dev rows to evaluate on (dev_share is 0)" in said(work)
@@ -526,9 +508,7 @@ MESSAGES = [{"role": "user", "content": "Say it."}, {"role": "assistant", "conte
         {"messages": MESSAGES, "topic": "other keys are not looked at"},
     ],
 )
-def test_rows_of_other_makers_are_read_where_they_can_mean_one_thing(
-    tmp_path: Path, line: Mapping[str, Any]
-) -> None:
+def test_rows_of_other_tools_are_read(tmp_path: Path, line: Mapping[str, Any]) -> None:
     (one,) = read_examples(saved(tmp_path, [line]))
     assert one.messages == MESSAGES[:1]
     assert (one.completion, one.source, one.weight) == ("It.", "gold", 1.0)
@@ -536,7 +516,7 @@ def test_rows_of_other_makers_are_read_where_they_can_mean_one_thing(
     assert one.id == one.sha256[:12]
 
 
-def test_what_is_said_before_stays_and_a_system_text_comes_first(tmp_path: Path) -> None:
+def test_earlier_messages_are_kept_after_the_system_text(tmp_path: Path) -> None:
     system = {"role": "system", "content": "Be brief."}
     rows = [
         {"prompt": "Say it.", "completion": "It.", "system": "Be brief.", "id": 7},
@@ -568,9 +548,7 @@ def test_what_is_said_before_stays_and_a_system_text_comes_first(tmp_path: Path)
         ('{"prompt": "a", "completion": "b", "weight": NaN}', "weight: Input should be"),
     ],
 )
-def test_a_line_that_is_no_row_is_refused_with_its_place(
-    tmp_path: Path, line: str, complaint: str
-) -> None:
+def test_invalid_line_is_refused_with_its_place(tmp_path: Path, line: str, complaint: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(f"{json.dumps(row(0))}\n\n{line}\n", encoding="utf-8")
     with pytest.raises(InputError) as refused:

@@ -1,4 +1,4 @@
-"""The GGUF in fewer bits: by llama.cpp's library, counted by types, and still the same model."""
+"""The stage `quantize`: types, fallbacks, and reading back."""
 
 from __future__ import annotations
 
@@ -38,16 +38,14 @@ def work_with(f16: Path, base: Path, folder: Path, kind: str = "Q4_K_M") -> Stag
     return work
 
 
-def test_tensors_are_counted_by_type_and_those_that_could_not_be_had_are_told(
-    f16: Path, base: Path, tmp_path: Path
-) -> None:
+def test_tensors_are_counted_by_type_with_fallbacks(f16: Path, base: Path, tmp_path: Path) -> None:
     work = work_with(f16, base, tmp_path)
 
     done = quantize.perform(work)
 
     assert done.outputs == [work.run_dir.folder / "nanda-annotator.Q4_K_M.gguf"]
-    # Rows of 64 and 128 weights are none of 256: all 15 but the embedding's are named, and it too
-    # is kept in what Q6_K falls back to.
+    # Rows of 64 and 128 weights are not multiples of 256: all 15 but the embedding are reported,
+    # and the embedding is stored in the fallback of Q6_K.
     assert done.facts["fallbacks"] == 14
     assert done.facts["types"] == {"Q5_0": 12, "F32": 5, "Q8_0": 3}
     assert 8 < done.facts["bits_per_weight"] < 8.6
@@ -77,15 +75,13 @@ def test_what_is_quantized_is_still_the_same_model_and_answers(
     assert told["usage"]["completion_tokens"] == 4
 
 
-def test_a_file_of_another_type_than_was_asked_for_is_no_success(f16: Path) -> None:
+def test_result_of_another_type_is_an_error(f16: Path) -> None:
     found = open_gguf(f16)
     with pytest.raises(SkillFailed, match="its type is F16, not Q4_K_M"):
         quantize._check_type(found, "Q4_K_M")
 
 
-def test_what_the_library_cannot_read_is_quoted_and_nothing_is_left(
-    f16: Path, base: Path, tmp_path: Path
-) -> None:
+def test_unreadable_source_leaves_no_files(f16: Path, base: Path, tmp_path: Path) -> None:
     work = work_with(f16, base, tmp_path)
     with work.run_dir.f16.open("r+b") as file:
         file.truncate(work.run_dir.f16.stat().st_size // 2)
@@ -96,7 +92,7 @@ def test_what_the_library_cannot_read_is_quoted_and_nothing_is_left(
     assert not list(work.run_dir.folder.glob(".quantize-*"))
 
 
-def test_a_library_that_aborts_takes_nobody_along(
+def test_aborting_library_does_not_end_the_run(
     f16: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aborting = tmp_path / "aborting.py"
@@ -107,7 +103,7 @@ def test_a_library_that_aborts_takes_nobody_along(
         quantize.perform(work_with(f16, base, tmp_path))
 
 
-def test_the_library_finds_no_module_of_ours_under_the_name_of_another(
+def test_worker_imports_nothing_from_its_own_folder(
     f16: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "beside").mkdir()
@@ -118,7 +114,7 @@ def test_the_library_finds_no_module_of_ours_under_the_name_of_another(
     assert quantize.perform(work_with(f16, base, tmp_path)).facts["fallbacks"] == 14
 
 
-def test_without_the_f16_gguf_the_stage_that_makes_it_is_named(base: Path, tmp_path: Path) -> None:
+def test_missing_f16_gguf_error_names_the_gguf_stage(base: Path, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"f16\.gguf: does not exist\. `/finetune gguf .*` writes it"
     ):

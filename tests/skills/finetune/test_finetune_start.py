@@ -1,4 +1,4 @@
-"""An adapter that training goes on from: found, read as peft or as GGUF, checked, and used."""
+"""`start_from`: finding, reading, checking and loading the adapter training continues from."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from skills.finetune.training.train import inputs, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 SHIPPED = {"adapter.r": 16, "adapter.alpha": 32, "adapter.targets": "all-linear"}
-"""What models/nanda-annotator was trained with."""
+"""The settings of models/nanda-annotator."""
 
 
 def smollm2_facts() -> BaseFacts:
@@ -47,7 +47,7 @@ def smollm2_facts() -> BaseFacts:
 
 
 def over_smollm2(folder: Path, name: str | Path, **changes: Any) -> StageContext:
-    """A run that goes on from an adapter of SmolLM2; no weight of the base is needed."""
+    """A run that continues from an adapter of SmolLM2, without the weights of the base."""
     named = {f"adapter.{key}": value for key, value in changes.items()}
     return work_over(folder, SMOLLM2, {**SHIPPED, **named, "adapter.start_from": str(name)})
 
@@ -87,7 +87,7 @@ def first(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["nanda-annotator", "nanda-annotator-lora"])
-def test_the_model_that_ships_is_gone_on_from_by_its_name(tmp_path: Path, name: str) -> None:
+def test_start_from_the_shipped_model_by_name(tmp_path: Path, name: str) -> None:
     work = over_smollm2(tmp_path, name)
     ships = CODE_ROOT / "models" / "nanda-annotator" / "nanda-annotator-lora.gguf"
     assert start_from.find(work) == ships
@@ -99,7 +99,7 @@ def test_the_model_that_ships_is_gone_on_from_by_its_name(tmp_path: Path, name: 
     assert (a.shape, b.shape) == ((16, 576), (192, 16))
 
 
-def test_without_a_name_it_is_a_fresh_one(tmp_path: Path) -> None:
+def test_without_start_from_the_adapter_is_new(tmp_path: Path) -> None:
     work = work_over(tmp_path, SMOLLM2)
     assert start_from.find(work) is None
     assert start_from.digest(work) is None
@@ -143,12 +143,12 @@ def test_an_adapter_of_another_base_is_refused(tmp_path: Path) -> None:
         ("a" * 300, "there is no adapter 'a"),
     ],
 )
-def test_what_is_not_there_is_refused(tmp_path: Path, name: str, message: str) -> None:
+def test_missing_start_adapter_is_refused(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         start_from.find(over_smollm2(tmp_path, name))
 
 
-def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
+def test_file_that_is_not_an_adapter_is_refused(tmp_path: Path) -> None:
     text = tmp_path / "text.gguf"
     text.write_text("no GGUF")
     with pytest.raises(InputError, match="the adapter cannot be read: cannot be read as GGUF"):
@@ -158,7 +158,7 @@ def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
         start_from.digest(over_smollm2(tmp_path, empty))
 
 
-def test_an_adapter_with_a_layer_that_no_base_has_is_refused(tmp_path: Path) -> None:
+def test_adapter_with_an_unknown_layer_is_refused(tmp_path: Path) -> None:
     lora = write_adapter(tmp_path / "odd.gguf", {"blk.0.attn_odd.weight": (32, 3)})
     with pytest.raises(
         InputError, match=r"has 32 to 3 for blk\.0\.attn_odd\..*, and .* has nothing"
@@ -166,7 +166,7 @@ def test_an_adapter_with_a_layer_that_no_base_has_is_refused(tmp_path: Path) -> 
         start_from.open_start(over_smollm2(tmp_path, lora), smollm2_facts())
 
 
-def test_what_the_run_itself_would_move_is_refused(tmp_path: Path) -> None:
+def test_adapter_in_the_folder_of_the_run_is_refused(tmp_path: Path) -> None:
     work = over_smollm2(tmp_path, tmp_path / "out")
     for name in ("adapter", "earlier-1/adapter"):
         (work.run_dir.folder / name).mkdir(parents=True)
@@ -179,7 +179,7 @@ def test_what_the_run_itself_would_move_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("ranks", "found"), [((8, 4), "4, 8"), ((), "none")])
-def test_an_adapter_that_has_not_one_r_is_refused(
+def test_adapter_with_several_ranks_is_refused(
     tmp_path: Path, ranks: Sequence[int], found: str
 ) -> None:
     path = written(tmp_path / "lora.gguf", ranks)
@@ -188,7 +188,7 @@ def test_an_adapter_that_has_not_one_r_is_refused(
 
 
 @pytest.mark.parametrize(("r", "alpha"), [(4, 22.6), (49, 32.0)])
-def test_a_gguf_has_its_alpha_over_r_and_in_32_bits(tmp_path: Path, r: int, alpha: float) -> None:
+def test_gguf_alpha_has_32_bits(tmp_path: Path, r: int, alpha: float) -> None:
     path = written(tmp_path / "lora.gguf", [r] * 30, alpha)
     work = over_smollm2(tmp_path, path, r=r, alpha=alpha, targets=("q_proj",))
     found = start_from.open_start(work, smollm2_facts())
@@ -196,9 +196,7 @@ def test_a_gguf_has_its_alpha_over_r_and_in_32_bits(tmp_path: Path, r: int, alph
     assert found.alpha == pytest.approx(alpha)
 
 
-def test_a_path_is_remembered_absolute_and_a_name_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_start_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ft").mkdir()
     monkeypatch.chdir(tmp_path)
     for given, kept in (
@@ -211,7 +209,7 @@ def test_a_path_is_remembered_absolute_and_a_name_as_it_is(
         assert anchored.adapter.start_from == kept
 
 
-def test_a_recipe_without_it_has_the_digest_it_had() -> None:
+def test_recipe_without_start_from_keeps_its_digest() -> None:
     assert "start_from" not in Recipe().model_dump()["adapter"]
     named = overridden(Recipe(), {"adapter.start_from": "nanda-annotator"})
     assert named.model_dump()["adapter"]["start_from"] == "nanda-annotator"
@@ -220,9 +218,7 @@ def test_a_recipe_without_it_has_the_digest_it_had() -> None:
 
 
 @pytest.mark.parametrize("name", ["nanda-annotator", "nanda-annotator-lora"])
-def test_the_place_of_what_it_goes_on_from_is_not_taken_by_a_stage_alone(
-    tmp_path: Path, name: str
-) -> None:
+def test_stage_alone_does_not_replace_the_start_model(tmp_path: Path, name: str) -> None:
     work = over_smollm2(tmp_path, name)
     work.run_dir.make()
     work.run_dir.record("train", {}, Done([], {"steps": 4, "steps_of_all_epochs": 4}), 1.0)
@@ -233,7 +229,7 @@ def test_the_place_of_what_it_goes_on_from_is_not_taken_by_a_stage_alone(
 
 
 def dispatched(folder: Path, line: str) -> str:
-    """What /finetune answers to a line, with the shipped registry and files of its own."""
+    """Return the text that /finetune prints, with the shipped registry."""
     app = App(fake_settings(folder), Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     try:
         return app.dispatch(f"/finetune {line}").result.text
@@ -241,7 +237,7 @@ def dispatched(folder: Path, line: str) -> str:
         app.close()
 
 
-def test_a_line_names_it_and_a_plan_shows_it_and_refuses_a_misfit(tmp_path: Path) -> None:
+def test_plan_shows_the_start_adapter_and_refuses_a_misfit(tmp_path: Path) -> None:
     dispatched(tmp_path, f"dataset --gold {CODE_ROOT}/examples/gold.csv save to {tmp_path}/t.jsonl")
     given = (
         f"plan {tmp_path}/t.jsonl --out {tmp_path}/ft --base HuggingFaceTB/SmolLM2-135M-Instruct "
@@ -255,8 +251,8 @@ def test_a_line_names_it_and_a_plan_shows_it_and_refuses_a_misfit(tmp_path: Path
 
 @pytest.mark.train
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
-def test_a_gguf_holds_what_peft_has_saved(base: Path, tmp_path: Path, family: str) -> None:
-    """llama.cpp's converter puts the rows of queries and keys of a llama in another order."""
+def test_gguf_adapter_equals_the_peft_adapter(base: Path, tmp_path: Path, family: str) -> None:
+    """llama.cpp's converter reorders the rows of queries and keys of a llama."""
     from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
     if family == "qwen2":
@@ -288,7 +284,7 @@ def test_a_gguf_holds_what_peft_has_saved(base: Path, tmp_path: Path, family: st
 
 @pytest.mark.train
 @pytest.mark.parametrize("form", ["run", "f32", "bf16"])
-def test_training_begins_where_the_other_one_ended(
+def test_training_starts_at_the_loss_of_the_start_adapter(
     base: Path, first: Path, tmp_path: Path, form: str
 ) -> None:
     name = (
@@ -309,7 +305,7 @@ def test_training_begins_where_the_other_one_ended(
 
 
 @pytest.mark.train
-def test_it_is_said_where_nothing_is_gained(base: Path, first: Path, tmp_path: Path) -> None:
+def test_no_improvement_is_reported(base: Path, first: Path, tmp_path: Path) -> None:
     no_step = 1e-30
     changes = {"adapter.start_from": str(first), "training.learning_rate": no_step}
     work = run_in(tmp_path / "run", base, changes)
@@ -319,7 +315,7 @@ def test_it_is_said_where_nothing_is_gained(base: Path, first: Path, tmp_path: P
 
 
 @pytest.mark.train
-def test_a_resumed_run_is_not_measured_anew_and_not_gone_on_with_from_another_adapter(
+def test_resume_needs_the_same_start_adapter_and_skips_step_0(
     base: Path, first: Path, tmp_path: Path
 ) -> None:
     random_adapter(base, own := tmp_path / "own")
@@ -334,7 +330,7 @@ def test_a_resumed_run_is_not_measured_anew_and_not_gone_on_with_from_another_ad
 
 
 @pytest.mark.train
-def test_what_was_measured_before_a_training_that_came_to_nothing_is_forgotten(
+def test_metrics_of_a_run_without_steps_are_discarded(
     base: Path, first: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
@@ -351,9 +347,7 @@ def test_what_was_measured_before_a_training_that_came_to_nothing_is_forgotten(
 
 
 @pytest.mark.train
-def test_a_training_depends_on_it_and_one_without_as_before(
-    base: Path, first: Path, tmp_path: Path
-) -> None:
+def test_stage_inputs_include_the_start_adapter(base: Path, first: Path, tmp_path: Path) -> None:
     plain = prepared_in(training_in(tmp_path / "plain", base), rows_of(4))
     assert "start_from" not in inputs(plain)["adapter"]
     assert "start" not in inputs(plain)
@@ -369,7 +363,7 @@ def test_a_training_depends_on_it_and_one_without_as_before(
 
 
 @pytest.mark.train
-def test_an_adapter_that_does_not_fit_is_refused_before_the_base_is_loaded(
+def test_misfit_adapter_is_refused_before_loading_the_base(
     base: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from skills.finetune.model import loading

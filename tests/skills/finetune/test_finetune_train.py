@@ -1,4 +1,4 @@
-"""Training: the loss, the order of the rows, and that a resumed run is the run it was."""
+"""Training: losses, the order of the rows, and resuming."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of six steps in two epochs, in one go."""
+    """The folder of an uninterrupted run of six steps in two epochs."""
     folder = tmp_path_factory.mktemp("run") / "whole"
     run_in(folder, base)
     return folder
@@ -43,10 +43,10 @@ def weights(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("after", [2, 3, 4])
-def test_a_resumed_run_is_the_run_in_one_go(
+def test_resumed_run_equals_an_uninterrupted_one(
     base: Path, whole: Path, tmp_path: Path, after: int
 ) -> None:
-    """Within an epoch (2, 4) and between two (3); with dropout, and two batches to a step."""
+    """Within an epoch (2, 4) and between two (3); with dropout, and two batches per step."""
     assert SMALL["adapter.dropout"] > 0
     assert SMALL["training.accumulation"] == 2
     run_in(tmp_path / "run", base, {"training.max_steps": after})
@@ -73,7 +73,7 @@ def test_the_best_checkpoint_is_what_is_used(whole: Path) -> None:
     }
 
 
-def test_each_epoch_has_an_order_of_its_own_and_a_resumed_run_goes_on_in_it(
+def test_resumed_run_keeps_the_order_of_each_epoch(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[str]] = []
@@ -97,9 +97,7 @@ def test_each_epoch_has_an_order_of_its_own_and_a_resumed_run_goes_on_in_it(
     assert seen == wanted[7:]
 
 
-def test_without_dev_rows_the_last_checkpoint_is_used_and_few_are_kept(
-    base: Path, tmp_path: Path
-) -> None:
+def test_without_dev_rows_the_last_checkpoint_is_used(base: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run_in(folder, base, {"training.keep": 1}, dev=0)
     assert [path.name for path in folder.glob("checkpoint-*")] == ["checkpoint-6"]
@@ -111,7 +109,7 @@ def test_without_dev_rows_the_last_checkpoint_is_used_and_few_are_kept(
     assert sum(line["tokens"] for line in lines) == 2 * lengths, "without padding"
 
 
-def test_what_is_better_than_all_before_is_saved_and_logged_between_the_usual_steps(
+def test_best_checkpoint_is_saved_and_logged_between_intervals(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, measured = tmp_path / "run", iter((1.0, 1.0, 0.0, 0.0, 2.0, 2.0))
@@ -127,10 +125,8 @@ def test_what_is_better_than_all_before_is_saved_and_logged_between_the_usual_st
     assert [step for step, _ in losses(folder)] == [2, 4, 5, 6]
 
 
-def test_the_dev_loss_is_the_plain_mean_over_tokens_whatever_rows_and_decisions_weigh(
-    base: Path, tmp_path: Path
-) -> None:
-    """A step so small changes nothing, so that the loss is the base's own."""
+def test_dev_loss_is_the_unweighted_mean_over_tokens(base: Path, tmp_path: Path) -> None:
+    """With so small a step, the loss remains that of the base."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -152,8 +148,8 @@ def test_the_dev_loss_is_the_plain_mean_over_tokens_whatever_rows_and_decisions_
     assert measured == pytest.approx(sum(found) / len(found), abs=1e-5)
 
 
-def test_the_logged_loss_is_weighted_over_all_batches_of_the_step(base: Path, whole: Path) -> None:
-    """A fresh adapter changes nothing, so that the first step's loss is the base's own."""
+def test_logged_loss_is_weighted_over_the_whole_step(base: Path, whole: Path) -> None:
+    """A new adapter changes nothing, so the first loss is that of the base."""
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -1,4 +1,4 @@
-"""The loss on completions alone, and the batches it is taken of."""
+"""The loss on completions, and the batches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from skills.finetune.training.watch import schedule
 
 pytestmark = pytest.mark.train
 PAD = 2
-"""The end token as well: labels go by position."""
+"""Also the end token: labels depend on the position."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def losses_of(model: Any, batch: Any) -> tuple[Any, Any]:
 
 
 def by_hand(model: Any, rows: Sequence[Row]) -> tuple[float, float]:
-    """The numerator and the denominator of the loss, each row alone, all logits computed."""
+    """Compute the numerator and denominator of the loss row by row, with all logits."""
     import torch
 
     above, below = 0.0, 0.0
@@ -122,7 +122,7 @@ def step(model: Any, batch: Any) -> float:
     return float(weighted_loss(*losses_of(model, batch), total_weight([batch])))
 
 
-def test_a_decision_counts_as_much_as_the_recipe_says_beside_its_token(model: Any) -> None:
+def test_decision_loss_has_the_weight_of_the_recipe(model: Any) -> None:
     one, other = made(rows_of(2))
     end = len(one.input_ids) - 1
     decisions = ((one.completion_start, 8.0, one.input_ids[one.completion_start]), (end, 2.5, 17))
@@ -156,7 +156,7 @@ def test_labels_go_by_position_and_the_end_token_is_among_them() -> None:
 
 
 def test_a_decision_that_is_nearly_certain_keeps_its_gradient() -> None:
-    """1 - p of a token rounds to 0 where its logit is far above all others."""
+    """1 - p rounds to 0 if a logit is far above all others."""
     import torch
 
     logits = torch.tensor([[0.0, 0.0, 0.0, 60.0], [0.0, 0.0, 0.0, -60.0]], requires_grad=True)
@@ -167,7 +167,7 @@ def test_a_decision_that_is_nearly_certain_keeps_its_gradient() -> None:
     assert logits.grad[:, 3].tolist() == pytest.approx([1, -1])
 
 
-def test_the_order_follows_from_seed_and_epoch_and_has_each_row_once() -> None:
+def test_order_depends_on_seed_and_epoch_only() -> None:
     lengths = [(place * 37) % 101 + 8 for place in range(430)]
     for epoch in range(3):
         batches = order(lengths, 4, 42, epoch)
@@ -178,7 +178,7 @@ def test_the_order_follows_from_seed_and_epoch_and_has_each_row_once() -> None:
     assert order(lengths, 4, 42, 1) != order(lengths, 4, 43, 1)
 
 
-def test_rows_of_like_length_stand_together_and_the_heaviest_batch_is_first() -> None:
+def test_batches_group_by_length_with_the_largest_first() -> None:
     rows = [Row(str(place), (1,) * ((place * 37) % 101 + 8), 1, 1.0) for place in range(430)]
     batches = Batches(rows, 4, 42)
     assert len(batches) == len(list(batches)) == 108
@@ -214,7 +214,7 @@ def test_how_many_steps_there_are(
         ("AVX2", "float32", "float32"),
     ],
 )
-def test_a_cpu_computes_in_a_type_that_it_has(
+def test_compute_type_is_supported_by_the_cpu(
     monkeypatch: pytest.MonkeyPatch, capability: str, wanted: str, computed: str
 ) -> None:
     torch = pytest.importorskip("torch", reason="needs the finetune extra")

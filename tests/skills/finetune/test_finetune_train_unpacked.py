@@ -1,4 +1,4 @@
-"""Weights that NF4 packed and that are kept unpacked: the same numbers, nothing left of packing."""
+"""`quantization.unpacked`: NF4 weights in dense layers give the same numbers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained_a_little(base: Path, folder: Path, changes: Mapping[str, Any]) -> Any:
-    """A model with gradients, of a batch whose adapters are not zero any more."""
+    """A model with gradients, whose adapter is not zero."""
     import torch
 
     from skills.finetune.model.loading import load_model
@@ -61,9 +61,7 @@ def test_losses_and_gradients_are_those_of_packed_weights(
             assert weight.grad.abs().sum() > 0
 
 
-def test_nothing_of_the_base_is_packed_any_more_and_none_of_it_trained(
-    base: Path, tmp_path: Path
-) -> None:
+def test_unpacked_base_is_dense_and_frozen(base: Path, tmp_path: Path) -> None:
     from bitsandbytes.nn import Linear4bit
 
     packed, _ = trained_a_little(base, tmp_path, {})

@@ -1,5 +1,4 @@
-"""For the tests of /curate as a job: invented annotations, a panel, and a judge that is told how to
-score them."""
+"""Support for the tests of /curate: invented annotations, a panel and a judge."""
 
 from __future__ import annotations
 
@@ -12,8 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from harness.cli.app import App
 from harness.errors import Interrupted
@@ -40,16 +37,16 @@ TOPICS = (
     ("slabs of marble", "barges", "quarries", "sculptors"),
 )
 NAMES = ("alpha", "beta", "gamma", "delta", "epsilon")
-"""Of the personas."""
+"""Names of the personas."""
 PREFILLS = ("", "Rating:", "Rating: ")
 CHOSEN = "Rating: "
 MASS = 0.95
-"""The probability that the judge gives to the answers unless it is told otherwise."""
+"""The probability that the judge gives to the answers by default."""
 FORM = VoteForm("logprobs", CHOSEN, MASS)
 
 
 def panel_of(names: Iterable[str] = NAMES, **changed: Any) -> Panel:
-    """A panel of data of its own; the fixed threshold of each persona is 3."""
+    """Return a panel whose personas have the threshold 3; `changed` replaces fields."""
     personas = [
         {
             "name": name,
@@ -89,7 +86,7 @@ def abstract(number: int) -> str:
 
 
 def moves(number: int) -> dict[str, str]:
-    """An annotation that passes the gates."""
+    """Return an annotation that passes the gates."""
     goods, movers, places, users = TOPICS[number % len(TOPICS)]
     return {
         "claim": f"Grouping {goods} by weight first makes sorting them {number + 20} times faster.",
@@ -104,7 +101,7 @@ def moves(number: int) -> dict[str, str]:
 
 
 def row(number: int, **changed: str) -> dict[str, str]:
-    """A row of a table of annotations."""
+    """Return a row of a table of annotations."""
     return {
         "arxiv_id": f"2401.{number:05}",
         "title": f"Paper {number}",
@@ -119,7 +116,7 @@ def ids(*numbers: int) -> list[str]:
 
 
 def gated(number: int) -> dict[str, str]:
-    """A row that a gate rejects: its claim has a number that the abstract lacks."""
+    """Return a row that a gate rejects: its claim has a number that is not in the abstract."""
     return row(number, claim=moves(number)["claim"].replace(str(number + 20), "777"))
 
 
@@ -142,25 +139,25 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 class Judge(FakeModel):
-    """Gives an invented annotation 5 of 5 and any other 1, but for what it is told.
+    """A model that scores an invented annotation with 5 and any other with 1, by default.
 
     Attributes:
-        scores: by number of the paper and name of the persona; None for a vote without mass, and
-            with the name "" for all personas. It is for the invented annotations alone.
-        masses: what lies on the answers after a prefill.
-        tells: whether it tells probabilities.
-        says: the answer as JSON instead of the score's.
-        faults: what is done before an invented annotation of this number is judged.
-        asked: how often each persona was asked about each invented annotation.
-        probed: requests about other annotations; `explained` those for reasons.
+        scores: by number of the paper and name of the persona, for invented annotations; None is a
+            vote without mass, and the name "" stands for all personas.
+        masses: the probability of all answers after a prefill.
+        has_logprobs: whether it returns probabilities.
+        json_answer: the answer as JSON, instead of that of the score.
+        faults: called before an invented annotation of this number is judged.
+        asked: number of requests by invented annotation and persona.
+        probed: number of requests about other annotations; `explained`, of those for reasons.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.scores: dict[tuple[int, str], float | None] = {}
         self.masses: dict[str, float] = {}
-        self.tells = True
-        self.says = ""
+        self.has_logprobs = True
+        self.json_answer = ""
         self.reason = "Because it is not so."
         self.faults: dict[int, Callable[[], None]] = {}
         self.asked: Counter[tuple[int, str]] = Counter()
@@ -182,14 +179,14 @@ class Judge(FakeModel):
             if cancel is not None and cancel.is_set():
                 raise Interrupted("interrupted")
             score = self.scores.get((number, persona), self.scores.get((number, ""), 5.0))
-        if not request.top_logprobs or not self.tells:
-            said = self.says or json.dumps({"answer": str(round(score or 0))})
-            return Reply(said if request.json_schema else "5", "stop", 100, 5, 0.1)
+        if not request.top_logprobs or not self.has_logprobs:
+            text = self.json_answer or json.dumps({"answer": str(round(score or 0))})
+            return Reply(text if request.json_schema else "5", "stop", 100, 5, 0.1)
         mass = self.masses.get(request.prefill, MASS)
         return Reply("x", "stop", 100, 1, 0.1, 60, (alternatives(score, mass),))
 
     def _recorded(self, request: Request) -> tuple[int, str]:
-        """The number of an invented annotation, else -1; the persona, or "" of a reason."""
+        """Return the number of an invented annotation or -1, and the persona or ""."""
         content = next(m.content for m in reversed(request.messages) if m.role == "user")
         about = re.search(r"On (\d+) deliveries", content)
         number = int(about[1]) - 1000 if about else -1
@@ -207,7 +204,7 @@ class Judge(FakeModel):
         return number, asks[1] if asks else ""
 
     def numbers(self) -> set[int]:
-        """The invented annotations that were asked about."""
+        """Return the invented annotations that were judged."""
         return {number for number, _ in self.asked}
 
 
@@ -216,20 +213,20 @@ def shown(annotation: Mapping[str, str]) -> str:
 
 
 def alternatives(score: float | None, mass: float = MASS) -> dict[str, float]:
-    """What is told of a token with this mean over "1" to "5"; None: of one that is no answer."""
+    """Return token logprobs with this mean score over "1" to "5"; None: those of another token."""
     if score is None:
         return {"The": math.log(0.9), "3": math.log(0.1)}
     low = min(4, int(score))
     share = score - low
-    told = {str(low): mass * (1 - share), str(low + 1): mass * share, "The": 1 - mass}
-    return {token: math.log(p) for token, p in told.items() if p > 0}
+    found = {str(low): mass * (1 - share), str(low + 1): mass * share, "The": 1 - mass}
+    return {token: math.log(p) for token, p in found.items() if p > 0}
 
 
-class Desk:
-    """An application in a folder of its own, with a table of annotations.
+class Workspace:
+    """An application in its own folder, with a table of annotations.
 
     Args:
-        form: how the judge is asked, as if it had been measured before; None to measure it.
+        form: how the judge votes, as if measured before; None to measure it.
     """
 
     def __init__(
@@ -246,7 +243,7 @@ class Desk:
             self.settle(form)
 
     def settle(self, form: VoteForm) -> None:
-        """Have the judge's form known."""
+        """Store the judge's form."""
 
         def keep(served: ServedModel) -> None:
             with open_corpus(self.corpus) as db:
@@ -254,10 +251,10 @@ class Desk:
 
         fake_models(self.judge, "judge").run("judge", keep)
 
-    def again(self, judge: Judge | None = None) -> Desk:
-        """The same folder in another process, as it were."""
+    def again(self, judge: Judge | None = None) -> Workspace:
+        """Return a new application in the same folder, as another process would have."""
         self.app.close()
-        return Desk(self.folder, judge)
+        return Workspace(self.folder, judge)
 
     def rows(self, *numbers: int) -> Path:
         return write_table(self.table, *map(row, numbers))
@@ -268,7 +265,7 @@ class Desk:
         save: str = "save to agent_curated.csv",
         table: Path | str | None = None,
     ) -> Outcome:
-        """Give the line, with few probes unless `rest` says how many."""
+        """Run the command, with one probe of each kind by default."""
         return self.app.dispatch(self.line(rest, save, table))
 
     def line(
@@ -286,7 +283,7 @@ class Desk:
         return dict(outcome.result.summary)
 
     @property
-    def said(self) -> str:
+    def stderr(self) -> str:
         return str(self.app.screen.err.getvalue())  # type: ignore[attr-defined]
 
     @property
@@ -294,11 +291,11 @@ class Desk:
         return self.app.settings.data_dir / "corpus.db"
 
     def kept(self, name: str = "agent_curated.csv") -> list[str]:
-        """The ids in a target."""
+        """Return the ids in a target."""
         return [found["arxiv_id"] for found in read_table(self.folder / name)]
 
     def rejected(self, name: str = "agent_rejected.csv") -> dict[str, dict[str, str]]:
-        """What is not kept, by id."""
+        """Return the rows that are not kept, by id."""
         return {found["arxiv_id"]: found for found in read_table(self.folder / name)}
 
     def log(self, kind: str, name: str = "agent_curation_log.jsonl") -> list[dict[str, Any]]:
@@ -306,15 +303,8 @@ class Desk:
         return [found for found in map(json.loads, lines) if found["kind"] == kind]
 
 
-@pytest.fixture(name="desk")
-def a_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(panel, "shipped", lambda: PANEL)
-    return Desk(tmp_path)
-
-
 def votes_for(judge: Judge, number: int, passing: int, invalid: int = 0) -> None:
-    """Have so many personas pass a row, and so many cast no valid vote."""
+    """Set how many personas pass a row, and how many have an invalid vote."""
     for place, name in enumerate(NAMES):
         score = 4.0 if place < passing else None if place < passing + invalid else 2.0
         judge.scores[number, name] = score
@@ -327,16 +317,16 @@ def fault(error: BaseException) -> Callable[[], None]:
     return raised
 
 
-def rows_of(desk: Desk, sql: str) -> list[dict[str, Any]]:
-    with open_corpus(desk.corpus) as db:
+def rows_of(workspace: Workspace, sql: str) -> list[dict[str, Any]]:
+    with open_corpus(workspace.corpus) as db:
         return list(db.query(sql))
 
 
 def asked_once(judge: Judge, *numbers: int) -> bool:
-    """Whether each persona was asked once about each of these, and about no other."""
+    """Return True if each persona judged exactly these annotations, once each."""
     return judge.asked == {(number, name): 1 for number in numbers for name in NAMES}
 
 
 def texts(messages: Iterable[Message]) -> str:
-    """The messages as one text, in their order."""
+    """Return the messages as one text."""
     return "\n".join(f"{message.role}: {message.content}" for message in messages)
