@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_desk import AgentDesk, Producer, consistent
-from curate_desk import PANEL, read_table
+from chat_workspace import ChatWorkspace, Producer, consistent
+from curate_workspace import PANEL, read_table
 from protocol_server import ProtocolServer
 
 from harness import Call, Result, Skill
@@ -35,7 +35,7 @@ LINES = [
 ]
 STATS = tool_call("corpus", subcommand="stats")
 
-Make = Callable[..., AgentDesk]
+Make = Callable[..., ChatWorkspace]
 
 
 def found(request: Request) -> str:
@@ -54,21 +54,21 @@ def make(tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setattr(panel, "shipped", lambda: PANEL)
     with ProtocolServer(names=("smollm2",)) as server:
 
-        def made(*script: Any, context: int = 16384) -> AgentDesk:
+        def made(*script: Any, context: int = 16384) -> ChatWorkspace:
             server.model = Producer(*script)
-            desk = AgentDesk(tmp_path, server, protocol, context)
+            desk = ChatWorkspace(tmp_path, server, protocol, context)
             desk.enter()
             return desk
 
         yield made
 
 
-def producer(desk: AgentDesk) -> Producer:
+def producer(desk: ChatWorkspace) -> Producer:
     assert isinstance(desk.server.model, Producer)
     return desk.server.model
 
 
-def shown(desk: AgentDesk) -> list[str]:
+def shown(desk: ChatWorkspace) -> list[str]:
     return [line[3:] for line in desk.said.splitlines() if line.startswith("-> ")]
 
 
@@ -115,7 +115,7 @@ class Silent(Skill):
         return Result("done")
 
 
-def add(desk: AgentDesk, skill: Skill) -> None:
+def add(desk: ChatWorkspace, skill: Skill) -> None:
     desk.app.catalogue.skills[skill.name] = Found(skill, "test")
 
 

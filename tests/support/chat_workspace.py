@@ -58,7 +58,7 @@ class Worker(Judge):
         return Reply(json.dumps({**moves(number), **changed}), "stop", 100, 50, 0.1)
 
 
-class AgentDesk(Workspace):
+class ChatWorkspace(Workspace):
     """An application whose producer is at `server`, and a table of four papers."""
 
     @property
