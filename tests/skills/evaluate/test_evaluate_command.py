@@ -23,7 +23,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.models.backends.base import Model, OnText, Reply, Request
-from harness.runs.runner import Outcome
+from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, assert_refuses, fake_app, run_skill
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
