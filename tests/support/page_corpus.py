@@ -93,9 +93,7 @@ def failures() -> list[Failure]:
     """Three papers without an annotation, with two types of error."""
     papers = [Paper("paper_id", f"f{i}", f"Lost paper {i}", "It is lost.") for i in range(3)]
     return [
-        Failure(
-            papers[0], "InvalidReply", "The answer is cut off.", False, "Claim: <b>\nx"
-        ),
+        Failure(papers[0], "InvalidReply", "The answer is cut off.", False, "Claim: <b>\nx"),
         Failure(papers[1], "GenerationFailed", "The server went away.", True),
         Failure(papers[2], "InvalidReply", "A move is missing.", False),
     ]
