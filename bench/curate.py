@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 from harness import settings as settings_module  # noqa: E402
 from harness.cli.app import App  # noqa: E402
 from harness.models.pool import Choice, Models, ServedModel  # noqa: E402
-from harness.runs.runner import Frontend  # noqa: E402
+from harness.runs.frontend import Frontend  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 from skills.corpus.db.connection import open_corpus  # noqa: E402
 from skills.corpus.tables.columns import Columns  # noqa: E402

@@ -11,8 +11,7 @@ from harness.agent_skills import skill_md
 from harness.api.options import Flag, GeneralOptions, flags
 from harness.api.skill import Needs, Skill, SkillOptions
 from harness.errors import UsageError
-
-SUFFIX = re.compile(r"\.[a-z0-9]{1,16}")
+from harness.plugins.checks import SUFFIX
 
 
 def check_skill(skill: Any, *, schema: bool = True) -> None:

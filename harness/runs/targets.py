@@ -11,7 +11,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -45,6 +45,26 @@ def check(
         except (OSError, RuntimeError) as exc:  # a name too long, a loop of links
             reason = exc.strerror if isinstance(exc, OSError) else exc
             raise OutputError(f"cannot be written: {reason}", where=str(target)) from exc
+
+
+def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
+    """Refuse to write over a file that is read; the keywords are the names of such files.
+
+    Raises:
+        UsageError: an output is one of `sources`.
+    """
+    for path in outputs:
+        for name, source in sources.items():
+            if source is not None and _is_same(path, source):
+                raise UsageError(
+                    f"is the {name} itself", where=str(path), hint="Save to another file."
+                )
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    if path.exists() and other.exists():
+        return path.samefile(other)  # follows hard links as well
+    return path.resolve() == other.resolve()
 
 
 def _check_place(target: Path, may_replace: Callable[[Path], bool]) -> None:

@@ -16,7 +16,7 @@ from harness.cli.app import App
 from harness.models import registry
 from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.weights import FileStore
-from harness.runs.runner import Frontend
+from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings

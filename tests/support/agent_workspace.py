@@ -15,7 +15,7 @@ from protocol_server import ProtocolServer
 
 from harness.cli import main
 from harness.models.backends.base import Message, OnText, Reply, Request
-from harness.runs.runner import Frontend
+from harness.runs.frontend import Frontend
 from harness.testing import FakeModel
 
 LACKING = 4

@@ -18,8 +18,8 @@ from harness import (
     UsageError,
 )
 from harness.errors import InternalError, RegistryError, UnknownSkill
+from harness.runs.frontend import Frontend
 from harness.runs.render import print_error, show
-from harness.runs.runner import Frontend
 from harness.testing import FAKE_REGISTRY, FakeBackend, FakeModel, fake_app
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from harness import Call, GenerationFailed, HarnessError, Interrupted, InvalidReply, Result, Skill
 from harness.models.pool import Usage
+from harness.runs.frontend import Frontend
 from harness.runs.run_log import MIGRATIONS, RunLog, m001_runs
-from harness.runs.runner import Frontend
 from harness.support.sqlite_migrations import migrate
 from harness.testing import FakeModel, fake_app
 

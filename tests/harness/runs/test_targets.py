@@ -23,9 +23,9 @@ from harness import (
     UsageError,
 )
 from harness.runs import targets
+from harness.runs.frontend import Frontend
 from harness.runs.render import show
 from harness.runs.run_log import Run
-from harness.runs.runner import Frontend
 from harness.testing import fake_app
 
 

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from harness import Call, InputError, Result, Skill
-from harness.runs.runner import Frontend
+from harness.runs.frontend import Frontend
 from harness.testing import FakeModel, fake_app, run_skill
 
 LONG = "word " * 40 + "and the end stands in notes.md"
