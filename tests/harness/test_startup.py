@@ -27,6 +27,7 @@ HEAVY = (
     "arxiv",
     "requests",
     "httpx",
+    "jinja2",
     "rapidfuzz",
     "numpy",
     "scipy",
