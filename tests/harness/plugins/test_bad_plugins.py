@@ -80,7 +80,7 @@ BAD = {
             f"{OPTIONS}        top_n: int = 1\n"
             f"        n: int = {FIELD}(2, alias='top-n')\n\n    def run",
         ),
-        "two options have the name --top-n",
+        "two of the options have the same name",
     ),
     "option-without-a-schema": (
         good_with(
