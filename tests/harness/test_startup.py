@@ -31,7 +31,6 @@ HEAVY = (
     "numpy",
     "scipy",
     "krippendorff",
-    "datasketch",
     "pyarrow",
     "sqlite_utils",
     "rich",
