@@ -50,7 +50,7 @@ from harness.models.backends.llamacpp import LlamaCppModel, _body  # noqa: E402
 from harness.models.backends.openai import OpenAIBackend  # noqa: E402
 from harness.models.pool import Models  # noqa: E402
 from harness.models.schema import ServeEntry  # noqa: E402
-from harness.runs.runner import Frontend  # noqa: E402
+from harness.runs.frontend import Frontend  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 from harness.testing import FakeModel, fake_app  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402

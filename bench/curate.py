@@ -1,11 +1,11 @@
-"""What sharing the beginning of the prompt saves the panel, by the engine's own counts.
+"""Measure what the shared beginning of the prompt saves the panel, by the engine's counts.
 
     python bench/curate.py [--papers 12] [--block 4] [--table FILE] [--model NAME]
 
-(a) paper by paper: its five personas one after another in one slot, as /curate has them vote
-(b) persona by persona: the same requests in an order in which no paper's text is in the slot
-(b) is five separate prompts, but for the instructions that all prompts begin with. Blocks of papers
-take turns, so that a machine whose speed drifts slows both alike. Loading the model is not counted.
+(a) paper by paper: its five personas one after another in one slot, as in /curate
+(b) persona by persona: the same requests, so that the text of the paper is never in the slot
+(b) equals five separate prompts, except for the instructions that all prompts begin with. Blocks of
+papers alternate, so that changes in the machine's speed affect both orders. Loading is not counted.
 
 Prints the prompt tokens that each order had evaluated, of those sent, the tokens generated, and the
 seconds; (a) should evaluate 35% of the tokens sent at most, and take less time than 2.5 prompts of
@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 from harness import settings as settings_module  # noqa: E402
 from harness.cli.app import App  # noqa: E402
 from harness.models.pool import Choice, Models, ServedModel  # noqa: E402
-from harness.runs.runner import Frontend  # noqa: E402
+from harness.runs.frontend import Frontend  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 from skills.corpus.db.connection import open_corpus  # noqa: E402
 from skills.corpus.tables.columns import Columns  # noqa: E402
@@ -48,8 +48,8 @@ MOST_TOKENS, MOST_TIME = 0.35, 2.5
 
 
 @dataclass(slots=True)
-class Way:
-    """What one order of the requests has taken so far."""
+class Order:
+    """The totals of one order of the requests."""
 
     name: str
     sent: int = 0
@@ -78,7 +78,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         judge, found = opened(Path(folder), options)
-        ways = Way("(a) paper by paper"), Way("(b) persona by persona")
+        ways = Order("(a) paper by paper"), Order("(b) persona by persona")
         for number, start in enumerate(range(0, len(found), options.block)):
             block = found[start : start + options.block]
             for way in ways if number % 2 == 0 else reversed(ways):
@@ -118,7 +118,7 @@ def voted(judge: Judge, block: list[Item], *, by_paper: bool) -> list[Vote]:
     return [judge.vote(item, persona, 0) for persona in personas for item in block]
 
 
-def show(shared: Way, separate: Way) -> None:
+def show(shared: Order, separate: Order) -> None:
     head = (
         f"{'sent':>9}{'evaluated':>11}{'share':>7}{'generated':>11}{'seconds':>9}{'a prompt':>10}"
     )

@@ -40,7 +40,7 @@ from harness import settings as settings_module  # noqa: E402
 from harness.cli.app import App  # noqa: E402
 from harness.models.registry import load  # noqa: E402
 from harness.runs import targets  # noqa: E402
-from harness.runs.runner import Frontend  # noqa: E402
+from harness.runs.frontend import Frontend  # noqa: E402
 from harness.settings import Settings  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 from skills.evaluate.report.text import figure  # noqa: E402

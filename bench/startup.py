@@ -24,7 +24,7 @@ from prompt_toolkit.output import DummyOutput
 from harness import settings
 from harness.cli import repl
 from harness.cli.app import App
-from harness.runs.runner import Frontend
+from harness.runs.frontend import Frontend
 app = App(settings.from_environment(), Frontend("repl"))
 with create_pipe_input() as keys:
     keys.send_text("\\x04")

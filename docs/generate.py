@@ -22,7 +22,7 @@ from snippets import fill  # noqa: E402
 
 from harness.cli.app import App  # noqa: E402
 from harness.cli.help import program_help, skill_help  # noqa: E402
-from harness.runs.runner import Frontend  # noqa: E402
+from harness.runs.frontend import Frontend  # noqa: E402
 from harness.settings import Settings  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 

@@ -1,58 +1,60 @@
 """A harness for skills over local models, with a command line and an interactive session.
 
 Everything the author of a plugin needs can be imported from here; `harness.testing` provides what
-its tests need, and `harness.api.hookspecs` lists the hooks of a plugin.
+its tests need, and `harness.api.hookspecs` lists the hooks of a plugin. The names are imported on
+first use, so that the program starts quickly.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from harness._version import __version__
-from harness.api.events import RunFinished, RunStarted
-from harness.api.formats import Format
-from harness.api.hookspecs import (
-    API_VERSION,
-    RegisterBackend,
-    RegisterFormat,
-    RegisterFramework,
-    RegisterSkill,
-    hookimpl,
-)
-from harness.api.skill import Call, Result, Skill, SkillOptions
-from harness.errors import (
-    ChecksumMismatch,
-    DeadlineExceeded,
-    GenerationFailed,
-    HarnessError,
-    InputError,
-    Interrupted,
-    InvalidReply,
-    ModelBusy,
-    ModelError,
-    ModelUnavailable,
-    NothingFound,
-    OutputError,
-    SkillFailed,
-    UsageError,
-)
-from harness.models.backends.base import (
-    Availability,
-    Backend,
-    FinishReason,
-    Message,
-    Model,
-    OnText,
-    Reply,
-    Request,
-    Token,
-    Tool,
-    ToolCall,
-)
-from harness.models.pool import Models, ServedModel
-from harness.models.weights import FileStore
-from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
+    from harness.api.events import RunFinished, RunStarted
+    from harness.api.formats import Format
+    from harness.api.hookspecs import (
+        API_VERSION,
+        RegisterBackend,
+        RegisterFormat,
+        RegisterFramework,
+        RegisterSkill,
+        hookimpl,
+    )
+    from harness.api.skill import Call, Result, Skill, SkillOptions
+    from harness.errors import (
+        ChecksumMismatch,
+        DeadlineExceeded,
+        GenerationFailed,
+        HarnessError,
+        InputError,
+        Interrupted,
+        InvalidReply,
+        ModelBusy,
+        ModelError,
+        ModelUnavailable,
+        NothingFound,
+        OutputError,
+        SkillFailed,
+        UsageError,
+    )
+    from harness.models.backends.base import (
+        Availability,
+        Backend,
+        FinishReason,
+        Message,
+        Model,
+        OnText,
+        Reply,
+        Request,
+        Token,
+        Tool,
+        ToolCall,
+    )
+    from harness.models.pool import Models, ServedModel
     from harness.models.schema import ServeEntry
+    from harness.models.weights import FileStore
+    from harness.terminal.console import Screen
 
 __all__ = [
     "API_VERSION",
@@ -101,11 +103,26 @@ __all__ = [
     "hookimpl",
 ]
 
+_MODULES = (
+    "errors",
+    "models.backends.base",
+    "api.events",
+    "api.formats",
+    "api.hookspecs",
+    "models.pool",
+    "models.weights",
+    "models.schema",
+    "terminal.console",
+    "api.skill",
+)
+"""The modules that define the exported names; one that is slow to import comes later."""
+
 
 def __getattr__(name: str) -> Any:
-    """Import `ServeEntry` on first use, since its pydantic model slows down the start."""
-    if name != "ServeEntry":
-        raise AttributeError(f"module 'harness' has no attribute {name!r}")
-    from harness.models.schema import ServeEntry
-
-    return ServeEntry
+    if name in __all__:
+        for module in _MODULES:
+            found = getattr(importlib.import_module(f"harness.{module}"), name, None)
+            if found is not None:
+                globals()[name] = found
+                return found
+    raise AttributeError(f"module 'harness' has no attribute {name!r}")

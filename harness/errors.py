@@ -38,17 +38,14 @@ class HarnessError(Exception):
 
     exit_code = 1
     retryable = False
+    reply = ""
+    """The model's answer so far."""
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.where = where
         self.hint = hint
-
-    @property
-    def reply(self) -> str:
-        """The model's answer so far; "" if there is none."""
-        return ""
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
@@ -90,11 +87,7 @@ class InvalidReply(SkillFailed):
         self, message: str, *, raw: str = "", where: str | None = None, hint: str | None = None
     ) -> None:
         super().__init__(message, where=where, hint=hint)
-        self.raw = raw
-
-    @property
-    def reply(self) -> str:
-        return self.raw
+        self.raw = self.reply = raw
 
 
 class NothingFound(SkillFailed):
@@ -110,11 +103,7 @@ class GenerationFailed(SkillFailed):
         self, message: str, *, partial: str = "", where: str | None = None, hint: str | None = None
     ) -> None:
         super().__init__(message, where=where, hint=hint)
-        self.partial = partial
-
-    @property
-    def reply(self) -> str:
-        return self.partial
+        self.partial = self.reply = partial
 
 
 class DeadlineExceeded(GenerationFailed):

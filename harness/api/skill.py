@@ -19,9 +19,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic.dataclasses import dataclass as validated_dataclass
 
 from harness.errors import HarnessError, SkillFailed
 from harness.support import text_input
@@ -65,9 +66,9 @@ class SkillOptions(BaseModel):
         return value
 
 
-@dataclass(frozen=True, slots=True)
+@validated_dataclass(frozen=True, slots=True, config=ConfigDict(arbitrary_types_allowed=True))
 class Result:
-    """Result of one call of a skill.
+    """Result of one call of a skill. The types of its fields are validated.
 
     Attributes:
         text: the result for a person, printed to stdout.
@@ -91,7 +92,7 @@ class Result:
     writers: Mapping[str, Write] = field(default_factory=dict)
     companions: Mapping[str, Write] = field(default_factory=dict)
     summary: Mapping[str, Any] | None = None
-    exit_code: int = 0
+    exit_code: Annotated[int, Field(ge=0, le=255, strict=True)] = 0
     stopped: HarnessError | None = None
     leave: bool = False
     records: Callable[[], Iterable[Any]] | None = None

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.runs.runner import Outcome
+from harness.runs.frontend import Outcome
 
 CHARACTERS = 4000
 _LIMITS = ((50, 1000), (20, 400), (8, 200), (3, 100))

@@ -51,7 +51,7 @@ def tool_of(skill: Skill, level: int = ALL) -> Tool:
     parts = [skill.summary[:SUMMARY]]
     if level >= DETAILS and skill.details:
         parts.append(textwrap.dedent(skill.details).strip())
-    needed = _required(skill)
+    needed = [flag.key for flag in flags(skill.Options).values() if flag.required]
     properties = {**_own(skill), **_options(skill, level, needed)}
     parameters: dict[str, Any] = {"type": "object", "properties": properties}
     required = [TEXT] * (skill.text == "required") + needed
@@ -95,11 +95,6 @@ def _options(skill: Skill, level: int, needed: Sequence[str]) -> dict[str, Any]:
             parameter["description"] = "; ".join(descriptions[flag.key])
         found[flag.key] = parameter
     return found
-
-
-def _required(skill: Skill) -> list[str]:
-    fields = skill.Options.model_fields.items()
-    return [info.alias or name for name, info in fields if info.is_required()]
 
 
 def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone,
 from harness.models.backends.base import Tool, ToolCall
 from harness.plugins.catalogue import Catalogue
 from harness.runs import consent
+from harness.runs.frontend import Outcome
 from harness.runs.invocation import Invocation, render_line
 from harness.runs.render import print_error, show_saved
-from harness.runs.runner import Outcome
 from harness.terminal.console import Screen
 
 LINE = 160

@@ -1,7 +1,8 @@
 """The application: settings, registry, skills, models and run log, and the dispatch of lines.
 
 All frontends use `App.dispatch`, which returns an `Outcome` or raises an error of `harness.errors`.
-In both cases, the run is closed in the run log.
+In both cases, the run is closed in the run log. What only a run needs is imported when a line runs,
+so that the first prompt appears quickly.
 """
 
 from __future__ import annotations
@@ -9,18 +10,11 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import harness.plugins.builtin_backends as shipped_backends
-from harness.api import options as opts
-from harness.api.options import GeneralOptions
-from harness.api.skill import Skill
-from harness.chat.skill import Chat
-from harness.chat.tool_loop import tools_for
-from harness.chat.toolbox import Toolbox
-from harness.cli import intent
-from harness.cli.commands.plugin import Commands
 from harness.errors import (
     HarnessError,
     InputError,
@@ -29,20 +23,23 @@ from harness.errors import (
     RegistryError,
     UsageError,
 )
-from harness.models.pool import Choice, ModelPool, Models
+from harness.models.pool import ModelPool
 from harness.models.resolution import Resolution
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import Discovery
-from harness.runs import grammar
-from harness.runs.invocation import Invocation, render_line
+from harness.runs.frontend import Frontend, Outcome
 from harness.runs.run_log import RunLog
-from harness.runs.runner import Frontend, Outcome, Runner
 from harness.settings import Settings
 from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
+    from harness.api.options import GeneralOptions
+    from harness.api.skill import Skill
+    from harness.chat.skill import Chat
+    from harness.chat.toolbox import Toolbox
     from harness.models.registry import Registry
+    from harness.runs.invocation import Invocation
 
 
 class App:
@@ -72,18 +69,30 @@ class App:
         self._plugins = dict(plugins or {})
         self._bare = bare
         self.run_log = RunLog(settings.run_log, self.screen.notice)
-        self._toolbox = Toolbox(self)
-        self.chat = Chat(self._toolbox)
-        self._current_general = GeneralOptions()
+        self._current_general: GeneralOptions | None = None
         path = self.general.get("registry")
         self._registry_path = Path(path).expanduser() if path else None
         self._registry: Registry | None = None
         self._pool: ModelPool | None = None
         self._discover()
 
+    @cached_property
+    def toolbox(self) -> Toolbox:
+        """The skills as tools of the chat model."""
+        from harness.chat.toolbox import Toolbox
+
+        return Toolbox(self)
+
+    @cached_property
+    def chat(self) -> Chat:
+        """The skill /chat."""
+        from harness.chat.skill import Chat
+
+        return Chat(self.toolbox)
+
     @property
     def catalogue(self) -> Catalogue:
-        return self._discovery.catalogue
+        return self.discovery.catalogue
 
     @property
     def registry(self) -> Registry:
@@ -115,23 +124,28 @@ class App:
             RegistryError: the application is unchanged.
         """
         found = self._read_registry()
-        self._discovery.forget()
+        self.discovery.forget()
         self.close()
         self._registry, self._pool = found, None
         self._discover()
 
     def _discover(self) -> None:
         files = FileStore(lambda: self.registry.files, self.settings.cache_dir, self.screen.notice)
-        builtins = {"backends": shipped_backends, "commands": Commands(self), **self._plugins}
-        discovery = Discovery(self.settings, files, builtins)
+        builtins = {"backends": shipped_backends, **self._plugins}
+        discovery = Discovery(self.settings, files, self._commands, builtins)
         discovery.run(bare=self._bare)
-        self._discovery = discovery
+        self.discovery = discovery
         for failure in self.catalogue.failures:
             self.screen.notice(
                 f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
             )
         for remark in self.catalogue.remarks:
             self.screen.notice(remark)
+
+    def _commands(self) -> object:
+        from harness.cli.commands.plugin import Commands
+
+        return Commands(self)
 
     def dispatch(self, line: str) -> Outcome:
         """Run one line and return its outcome.
@@ -145,6 +159,8 @@ class App:
         """Run an invocation that a script has made of its arguments. Raises as `dispatch`."""
 
         def work() -> Outcome:
+            from harness.runs.invocation import render_line
+
             skill = self._skill(invocation.name, trusted=invocation.general.trust)
             line = render_line(skill, invocation)
             return self._run(skill, invocation, line, self.frontend, self.screen)
@@ -158,7 +174,8 @@ class App:
         Raises as `dispatch`, and NotAllowed if the user refuses.
         """
         skill = self.catalogue.skills[invocation.name].skill
-        allowed = replace(invocation, general=self._current_general)
+        general = self._current_general or invocation.general
+        allowed = replace(invocation, general=general)
         frontend = Frontend("model", self.frontend.confirm, is_model=True)
         screen = Screen(io.StringIO(), self.screen.err)
         return self._guarded(line, lambda: self._run(skill, allowed, line, frontend, screen))
@@ -177,7 +194,10 @@ class App:
             raise InternalError(exc) from exc
 
     def _dispatch(self, line: str) -> Outcome:
-        name, rest = grammar.split_command(line) or self._plain_text(line)
+        from harness.cli import intent
+        from harness.runs import grammar
+
+        name, rest = grammar.split_command(line) or intent.command_for(self, line)
         trusted = bool(self.general.get("trust")) or grammar.trusts(rest)
         skill = self._skill(name, trusted=trusted)
         invocation = grammar.parse(skill, rest, self.general)
@@ -186,10 +206,12 @@ class App:
     def _run(
         self, skill: Skill, invocation: Invocation, line: str, frontend: Frontend, screen: Screen
     ) -> Outcome:
+        from harness.runs.runner import Runner
+
         general = invocation.general
         if invocation.help:
             return self._dispatch(f"/help {'--json ' * general.as_json}{skill.name}")
-        self._use_registry(general.registry)
+        self.use_registry(general.registry)
         settings = self.settings
         if self._registry_path is not None:  # for skills that write to the registry
             settings = replace(settings, user_registry=self._registry_path, registry_required=True)
@@ -208,57 +230,10 @@ class App:
             line,
         ).run_skill()
 
-    def trust(self, name: str) -> None:
-        """Trust the project's plugin `name` in its current state, and load it.
-
-        Raises:
-            UsageError: it cannot be loaded.
-        """
-        self._discovery.trust(name)
-
-    def disable(self, name: str) -> None:
-        """Disable all plugins and skills of this name, and reload. Raises OutputError."""
-        self._discovery.disabled.add(name)
-        self.reload()
-
-    def enable(self, name: str) -> None:
-        """Undo `disable`. Raises OutputError."""
-        self._discovery.disabled.remove(name)
-        self.reload()
-
-    def names(self) -> frozenset[str]:
-        """Return the names of plugins and skills that are known without importing any."""
-        return self._discovery.names()
-
     def close(self) -> None:
         """Free the loaded models."""
         if self._pool is not None:
             self._pool.close()
-
-    def _plain_text(self, line: str) -> tuple[str, str]:
-        """Return the skill that plain text clearly requests and its text, or a turn of chat."""
-        if match := intent.triggered(self.catalogue.skills, line):
-            self.screen.notice(f"-> /{match[0]} (auto)")
-            return match
-        fitting = intent.described(self.catalogue.skills, line)
-        if fitting and self._chat_tools().isdisjoint(fitting):  # else the model may call it
-            if len(fitting) == 1:
-                self.screen.notice(f"-> /{fitting[0]} (auto)")
-                return fitting[0], line.strip()
-            names = " and ".join(f"/{name}" for name in fitting)
-            self.screen.notice(f"{names} would fit; name one to use it")
-        return self.chat.name, f"-- {line}"  # what looks like an option is text
-
-    def _chat_tools(self) -> set[str]:
-        """Return the skills that the chat model can call, which is known once it is loaded."""
-        general = opts.build(GeneralOptions, self.general)
-        self._use_registry(general.registry)
-        models = Models(self.pool, Choice(general.model, fallback=not general.no_fallback))
-        try:
-            tools = models.run("chat", lambda model: tools_for(model, self._toolbox))
-        except HarnessError:  # the run itself reports it
-            return set()
-        return {tool.name for tool in tools}
 
     def _skill(self, name: str, *, trusted: bool) -> Skill:
         if name in self.catalogue.skills:
@@ -274,12 +249,12 @@ class App:
                 where=str(folder),
                 hint=f"Read it, then add --trust once, right after /{name}.",
             )
-        self.trust(name)
+        self.discovery.trust(name)
         if name not in self.catalogue.skills:
             raise UsageError(f"the plugin {name} has no skill /{name}", hint="`/skills`")
         return self.catalogue.skills[name].skill
 
-    def _use_registry(self, path: Path | None) -> None:
+    def use_registry(self, path: Path | None) -> None:
         """Switch to the registry of this line, if it differs from that of the last one."""
         if path != self._registry_path:
             before, self._registry_path = self._registry_path, path

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from harness.api.options import Flag, GeneralOptions, flags, grouped
-from harness.api.skill import Skill
 from harness.plugins.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    from harness.api.options import Flag
+    from harness.api.skill import Skill
 
 
 class LineCompleter(Completer):
@@ -83,6 +86,8 @@ def _arguments(skill: Skill, rest: str) -> Iterator[Completion]:
 
 def _flags(skill: Skill, subcommand: str) -> dict[str, Flag]:
     """Return the options that apply to the subcommand, or all of them if there is none."""
+    from harness.api.options import GeneralOptions, flags, grouped
+
     known = flags(skill.Options, GeneralOptions)
     if subcommand in skill.subcommands and skill.variants:
         others = {f.name for cases, fs in grouped(skill).items() if cases for f in fs}

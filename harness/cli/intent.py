@@ -15,9 +15,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from harness.agent_skills.prompt_skill import PromptSkill
+from harness.api.options import GeneralOptions, build
+from harness.chat.tool_loop import tools_for
+from harness.errors import HarnessError
+from harness.models.pool import Choice, Models
 from harness.plugins.catalogue import Found
+
+if TYPE_CHECKING:
+    from harness.cli.app import App
 
 LEAST = 3
 """Minimum number of words: two occur together by chance too often."""
@@ -51,6 +59,34 @@ mentions whenever skill should
 _STOP = frozenset(_COMMON.split())
 
 
+def command_for(app: App, line: str) -> tuple[str, str]:
+    """Return the skill that plain text clearly requests and its text, or a turn of chat."""
+    skills = app.catalogue.skills
+    if match := triggered(skills, line):
+        app.screen.notice(f"-> /{match[0]} (auto)")
+        return match
+    fitting = described(skills, line)
+    if fitting and _chat_tools(app).isdisjoint(fitting):  # else the model may call it
+        if len(fitting) == 1:
+            app.screen.notice(f"-> /{fitting[0]} (auto)")
+            return fitting[0], line.strip()
+        names = " and ".join(f"/{name}" for name in fitting)
+        app.screen.notice(f"{names} would fit; name one to use it")
+    return app.chat.name, f"-- {line}"  # what looks like an option is text
+
+
+def _chat_tools(app: App) -> set[str]:
+    """Return the skills that the chat model can call, which is known once it is loaded."""
+    general = build(GeneralOptions, app.general)
+    app.use_registry(general.registry)
+    models = Models(app.pool, Choice(general.model, fallback=not general.no_fallback))
+    try:
+        tools = models.run("chat", lambda model: tools_for(model, app.toolbox))
+    except HarnessError:  # the run itself reports it
+        return set()
+    return {tool.name for tool in tools}
+
+
 def triggered(skills: Mapping[str, Found], line: str) -> tuple[str, str] | None:
     """Return the skill whose trigger matches the line, and its text."""
     for name, found in skills.items():
@@ -70,7 +106,7 @@ def described(skills: Mapping[str, Found], line: str) -> list[str]:
     return [
         name
         for name, found in skills.items()
-        if isinstance(skill := found.source, PromptSkill)
+        if isinstance(skill := found.imported, PromptSkill)
         and not _declines(skill)
         and first in _verbs(skill.file.description)
         and terms <= _terms(f"{name.replace('-', ' ')} {skill.file.description}")

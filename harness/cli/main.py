@@ -6,23 +6,22 @@ import io
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from harness import settings as settings_module
 from harness._version import __version__
 from harness.cli.app import App
-from harness.cli.commands.skills import needs_no_plugins
-from harness.cli.help import program_help
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
-from harness.runs.grammar import parse_general
-from harness.runs.invocation import Invocation
+from harness.runs.frontend import Frontend, Outcome
 from harness.runs.render import print_error, show
-from harness.runs.runner import Frontend, Outcome
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
 from harness.terminal.shutdown import leave
 
-MakeInvocation = Callable[[list[str]], Invocation]
+if TYPE_CHECKING:
+    from harness.runs.invocation import Invocation
+
+    MakeInvocation = Callable[[list[str]], Invocation]
 
 
 def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:
@@ -60,12 +59,19 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
 
 
 def _run(words: list[str]) -> int:
-    general, rest = parse_general(words)
+    general: dict[str, object] = {}
+    rest = words
+    if words:
+        from harness.runs.grammar import parse_general
+
+        general, rest = parse_general(words)
     if rest[:1] == ["--version"]:
         Screen().result(__version__)
         return 0
     settings = settings_module.from_environment()
     if rest[:1] in (["--help"], ["-h"]):
+        from harness.cli.help import program_help
+
         app = App(settings, Frontend("one-shot"), general=general)
         Screen().result(program_help(app.catalogue.skills.values()))
         return 0
@@ -73,6 +79,8 @@ def _run(words: list[str]) -> int:
         from harness.cli import repl
 
         return repl.run(settings, general)
+    from harness.cli.commands.skills import needs_no_plugins
+
     line = " ".join(rest)
     frontend = Frontend("one-shot", stdin=_piped_stdin() if rest else None)
     app = App(settings, frontend, general=general, bare=needs_no_plugins(line))

@@ -23,8 +23,8 @@ from harness._version import __version__
 from harness.cli.app import App
 from harness.cli.completion import LineCompleter
 from harness.errors import HarnessError
+from harness.runs.frontend import Frontend
 from harness.runs.render import print_error, show
-from harness.runs.runner import Frontend
 from harness.settings import Settings
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen

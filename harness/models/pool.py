@@ -239,7 +239,7 @@ class Models:
         """
         unavailable: dict[Candidate, str] = {}
         while True:
-            resolution = self._resolve(task, unavailable)
+            resolution = self.resolve(task, unavailable)
             try:
                 loaded = self.pool.load(resolution.chosen, slots)
                 self._announce(resolution)
@@ -259,8 +259,12 @@ class Models:
         resolution = self.pool.last = served.resolution
         return self._served(resolution, self.pool.load(resolution.chosen))
 
-    def _resolve(self, task: str, unavailable: dict[Candidate, str]) -> Resolution:
-        """Probe the candidates until one is available, recording why the others are not."""
+    def resolve(self, task: str, unavailable: dict[Candidate, str]) -> Resolution:
+        """Probe the candidates until one is available, recording why the others are not.
+
+        Raises:
+            ModelUnavailable: no candidate is available.
+        """
         for candidate in self.candidates(task):
             if candidate in unavailable:
                 continue

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.agent_skills.skill_md import SkillFile
-from harness.api.events import Listener
-from harness.api.formats import Format
-from harness.api.skill import Skill
 from harness.errors import UnknownSkill, UsageError
-from harness.models.backends.base import Backend
 from harness.support.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from harness.api.events import Listener
+    from harness.api.formats import Format
+    from harness.api.skill import Skill
+    from harness.models.backends.base import Backend
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +32,26 @@ class Found:
     """A skill and where it comes from.
 
     Attributes:
-        source: the skill, or a function that imports it on first use.
+        imported: the skill, or None before its first use.
         file: its SKILL.md, if it has one.
         problems: where that file deviates from the specification.
+        load: imports the skill.
         indexed: name, summary and triggers, known before the skill is imported.
     """
 
-    source: Skill | Callable[[], Skill]
+    imported: Skill | None
     origin: str
     problems: tuple[str, ...] = ()
     file: SkillFile | None = None
+    load: Callable[[], Skill] | None = None
     indexed: SkillSummary | None = None
 
     @property
     def skill(self) -> Skill:
-        if not isinstance(self.source, Skill):
-            self.source = self.source()
-        return self.source
+        if self.imported is None:
+            assert self.load is not None
+            self.imported = self.load()
+        return self.imported
 
     @property
     def name(self) -> str:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.agent_skills.skill_md import NAME
-from harness.api.formats import Format
 from harness.api.hookspecs import API_VERSION
 from harness.errors import UsageError
-from harness.plugins.skill_checks import SUFFIX
 
+SUFFIX = re.compile(r"\.[a-z0-9]{1,16}")
 _VERSION = re.compile(r"(\d+)(?:\.(\d+))?")
 
 
@@ -60,6 +59,8 @@ def check_format(found: Any) -> None:
     Raises:
         UsageError: with the attribute at fault.
     """
+    from harness.api.formats import Format
+
     if not isinstance(found, Format):
         raise UsageError(f"{type(found).__name__} is not a harness.Format")
     suffix = getattr(found, "suffix", None)

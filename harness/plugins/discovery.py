@@ -19,41 +19,47 @@ import contextlib
 import importlib
 import importlib.metadata
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 from harness.agent_skills import skill_md
-from harness.agent_skills.prompt_skill import PromptSkill
-from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.errors import UsageError
 from harness.models.weights import FileStore
-from harness.plugins.catalogue import Catalogue, duplicate
+from harness.plugins.catalogue import Catalogue, Contributions, Found, duplicate
 from harness.plugins.disabled import DisabledNames
 from harness.plugins.importer import forget, import_file, import_folder
 from harness.plugins.index import PluginIndex
 from harness.plugins.loader import PluginHost
 from harness.plugins.locations import beside, distribution, skill_files
 from harness.plugins.trust import TrustStore
-from harness.settings import Settings
+from harness.settings import CODE_ROOT, Settings
 
 ENTRY_POINTS = "harness.skills"
 BUILT_IN = "built in"
+COMMANDS = (CODE_ROOT / "harness" / "cli" / "commands", CODE_ROOT / "harness" / "chat")
+"""The folders of the framework's own commands."""
 
 
 class Discovery:
     """Loads plugins into a `Catalogue`.
 
     Args:
-        builtins: plugin objects of the framework itself, by name.
         files: passed to plugins that register backends.
+        commands: imports the plugin of the framework's own commands.
+        builtins: other plugin objects of the framework, by name.
     """
 
     def __init__(
-        self, settings: Settings, files: FileStore, builtins: Mapping[str, object]
+        self,
+        settings: Settings,
+        files: FileStore,
+        commands: Callable[[], object],
+        builtins: Mapping[str, object],
     ) -> None:
         self._settings = settings
+        self._commands = commands
         self._builtins = builtins
         self._trust = TrustStore(settings.trust_file)
         self.disabled = DisabledNames(settings.disabled_file)
@@ -72,12 +78,15 @@ class Discovery:
         Args:
             bare: load only the framework's own plugins.
         """
+        shipped = self._shipped()
+        index = PluginIndex(self._settings.cache_dir / "plugins.json", [*shipped, *COMMANDS])
+        self._load_own("commands", self._commands, index)
         for name, plugin in self._builtins.items():
             self._host.load(name, BUILT_IN, partial(_identity, plugin), ours=True)
         self.catalogue.framework = frozenset(self.catalogue.skills)
         disabled = self._host.disabled = self._disabled_names - self.catalogue.framework
         if not bare:
-            self._load_shipped()
+            self._load_shipped(shipped, index)
             self._load_entry_points()
             for root in self._settings.skill_folders:
                 for path in skill_files(root):
@@ -85,6 +94,7 @@ class Discovery:
             self._drop_untrusted_duplicates()
         for name in disabled:
             self.catalogue.disabled.setdefault(name, "")
+        index.save()
         return self.catalogue
 
     def names(self) -> frozenset[str]:
@@ -131,27 +141,34 @@ class Discovery:
         files = self._settings.shipped_skills.glob("*/plugin.py")
         return sorted(file.parent for file in files if _is_package(file.parent))
 
-    def _load_shipped(self) -> None:
-        folders = self._shipped()
-        index = PluginIndex(self._settings.cache_dir / "plugins.json", folders)
+    def _load_shipped(self, folders: list[Path], index: PluginIndex) -> None:
         for folder in folders:
-            name = folder.name
-            if self._is_disabled(BUILT_IN, name):
-                continue
-            load = partial(self._import_shipped, f"skills.{name}.plugin")
-            if (indexed := index.get(name, load, BUILT_IN)) is not None:
-                self._host.add(name, BUILT_IN, indexed)
-                continue
-            path = folder / skill_md.FILE
+            if not self._is_disabled(BUILT_IN, folder.name):
+                module = f"skills.{folder.name}.plugin"
+                self._load_own(module, partial(self._import_shipped, module), index, folder)
+
+    def _load_own(
+        self,
+        key: str,
+        load: Callable[[], object],
+        index: PluginIndex,
+        folder: Path | None = None,
+    ) -> None:
+        """Add a plugin of this program from the index, or load and index it."""
+        name = folder.name if folder else key
+        if (indexed := index.get(key, load, BUILT_IN)) is not None:
+            self._host.add(name, BUILT_IN, indexed)
+            return
+        file = None
+        if folder is not None and (path := folder / skill_md.FILE).exists():
             try:
-                file = skill_md.read(path, strict=True) if path.exists() else None
+                file = skill_md.read(path, strict=True)
             except UsageError as exc:
                 self._host.fail(name, BUILT_IN, exc, traced=False)
-                continue
-            found = self._host.load(name, BUILT_IN, load, file, ours=True)
-            if found is not None:
-                index.put(name, found, file)
-        index.save()
+                return
+        found = self._host.load(name, BUILT_IN, load, file, ours=True)
+        if found is not None:
+            index.put(key, found, file)
 
     def _import_shipped(self, module: str) -> ModuleType:
         """Import from skills/ beside the code, even if another `skills` is first on sys.path."""
@@ -195,7 +212,10 @@ class Discovery:
         if self._is_disabled(origin, file.name):
             return
         if not is_plugin:
-            self._host.load(file.name, origin, partial(_PromptPlugin, file), file, ours=True)
+            from harness.agent_skills.prompt_skill import PromptSkill
+
+            found = Found(PromptSkill(file), origin, file.problems, file)
+            self._host.add(file.name, origin, Contributions([found]))
         elif root == self._settings.own_skills or self._trust.trusts(folder):
             self._load_plugin_folder(file)
         elif (taken := self._owner(file.name)) is not None:
@@ -227,14 +247,3 @@ def _is_package(folder: Path) -> bool:
 
 def _identity(plugin: object) -> object:
     return plugin
-
-
-class _PromptPlugin:
-    """A folder with only a SKILL.md, as a plugin."""
-
-    def __init__(self, file: skill_md.SkillFile) -> None:
-        self._file = file
-
-    @hookimpl
-    def register_skills(self, register: RegisterSkill) -> None:
-        register(PromptSkill(self._file))

@@ -1,7 +1,7 @@
-"""A cache of what the shipped plugins register, so that start-up imports none of them.
+"""A cache of what the program's own plugins register, so that start-up imports none of them.
 
-It holds the name, summary and triggers of each shipped skill, its SKILL.md, and the frameworks. A
-change of any file of those plugins, of the program or of Python makes it invalid.
+It holds the name, summary and triggers of each skill, its SKILL.md, and the frameworks. A change of
+any file of those plugins, of the program or of Python makes it invalid.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness._version import __version__
 from harness.agent_skills.skill_md import SkillFile
-from harness.api.skill import Skill
 from harness.errors import OutputError
 from harness.plugins.catalogue import Contributions, Found, FoundFramework, SkillSummary
 from harness.support import json_state
+
+if TYPE_CHECKING:
+    from harness.api.skill import Skill
 
 LAYOUT = 1
 """Version of the layout of the cache file."""
@@ -56,8 +58,9 @@ class PluginIndex:
         skills = []
         for summary in stored["skills"]:
             known = SkillSummary(summary["name"], summary["summary"], tuple(summary["triggers"]))
-            source = partial(_import_skill, load, known.name)
-            skills.append(Found(source, origin, file.problems if file else (), file, known))
+            imports = partial(_import_skill, load, known.name)
+            problems = file.problems if file else ()
+            skills.append(Found(None, origin, problems, file, imports, known))
         frameworks = {n: FoundFramework(Path(p), origin) for n, p in stored["frameworks"].items()}
         return Contributions(skills=skills, frameworks=frameworks)
 

@@ -14,15 +14,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import pluggy
 
 from harness.agent_skills.skill_md import SkillFile
 from harness.api import hookspecs
 from harness.api.events import Hook, Listener, RunStarted
-from harness.api.formats import Format
-from harness.api.skill import Skill
 from harness.errors import UsageError
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import (
@@ -34,9 +32,12 @@ from harness.plugins.catalogue import (
     PluginFailure,
 )
 from harness.plugins.checks import check_api, check_format, check_framework
-from harness.plugins.skill_checks import check_skill
 from harness.support.timeouts import Overdue, Raised, within
 from harness.terminal.stdout_guard import prints
+
+if TYPE_CHECKING:
+    from harness.api.formats import Format
+    from harness.api.skill import Skill
 
 T = TypeVar("T")
 MAX_REASON = 300
@@ -151,6 +152,8 @@ class PluginHost:
         problems = file.problems if file else ()
 
         def add_skill(skill: Skill) -> None:
+            from harness.plugins.skill_checks import check_skill
+
             check_skill(skill, schema=not ours)
             found.skills.append(Found(skill, origin, problems, file))
 

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Container, Iterator, Mapping
-from types import NoneType
-from typing import Any
+from collections.abc import Container, Iterator
+
+from pydantic import ValidationError
 
 from harness.api.skill import Call, Result, Skill
 from harness.errors import HarnessError, SkillFailed
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
-
-MAX_EXIT_CODE = 255
-RESULT_FIELDS: dict[str, tuple[tuple[Any, ...], str]] = {
-    "text": ((str,), "text"),
-    "renderers": ((Mapping,), "mapping"),
-    "writers": ((Mapping,), "mapping"),
-    "companions": ((Mapping,), "mapping"),
-    "summary": ((Mapping, NoneType), "mapping"),
-    "exit_code": ((int,), "number"),
-    "records": ((Callable, NoneType), "function"),
-    "stopped": ((HarnessError, NoneType), "HarnessError"),
-}
 
 
 @contextlib.contextmanager
@@ -41,8 +29,12 @@ def isolated(who: str, screen: Screen, run: Run) -> Iterator[None]:
     except (HarnessError, KeyboardInterrupt):
         raise
     except BaseException as exc:  # plugin code may raise anything
+        reason = str(exc)
+        if isinstance(exc, ValidationError):
+            parts = [f"{error['loc'][0]}: {error['msg']}" for error in exc.errors()]
+            reason = f"{exc.title}, {'; '.join(parts)}"
         raise SkillFailed(
-            f"{who} failed: {type(exc).__name__}: {exc}",
+            f"{who} failed: {type(exc).__name__}: {reason}",
             hint=f"`/logs {run.id}` has the traceback." if run.id else None,
         ) from exc
 
@@ -60,8 +52,6 @@ def call_isolated(skill: Skill, call: Call, formats: Container[str] = ()) -> Res
         result = skill.run(call)
     if not isinstance(result, Result):
         raise SkillFailed(f"/{skill.name} returned {type(result).__name__}, not a Result")
-    if wrong := _wrong(result):
-        raise SkillFailed(f"/{skill.name} returned a Result whose {wrong}")
     missing = [
         target.suffix
         for target in call.targets
@@ -71,13 +61,3 @@ def call_isolated(skill: Skill, call: Call, formats: Container[str] = ()) -> Res
     if missing:
         raise SkillFailed(f"/{skill.name} has no result to save as {missing[0]}")
     return result
-
-
-def _wrong(result: Result) -> str | None:
-    """Return what is wrong with the types of a result, or None."""
-    for name, (kind, what) in RESULT_FIELDS.items():
-        if not isinstance(getattr(result, name), kind):
-            return f"{name} is not a {what}"
-    if not 0 <= result.exit_code <= MAX_EXIT_CODE:
-        return f"exit_code is not a number from 0 to {MAX_EXIT_CODE}"
-    return None

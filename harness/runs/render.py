@@ -6,7 +6,7 @@ import json
 import traceback
 
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
-from harness.runs.runner import Outcome
+from harness.runs.frontend import Outcome
 from harness.terminal.console import Screen
 
 

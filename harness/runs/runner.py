@@ -8,21 +8,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from harness.api import options as opts
 from harness.api.events import RunStarted
-from harness.api.options import GeneralOptions
 from harness.api.skill import Call, Result, Skill, Write
 from harness.errors import HarnessError, InputError, OutputError, UsageError
 from harness.models.pool import Choice, ModelPool, Models
 from harness.plugins.catalogue import Catalogue, FoundFormat
 from harness.runs import consent
 from harness.runs import targets as target_files
+from harness.runs.frontend import Frontend, Outcome
 from harness.runs.grammar import as_path
 from harness.runs.invocation import Invocation
 from harness.runs.isolation import call_isolated, isolated
@@ -30,38 +30,6 @@ from harness.runs.recording import Recording, recorded
 from harness.runs.run_log import Run, RunLog
 from harness.settings import Settings
 from harness.terminal.console import Screen
-
-
-@dataclass(frozen=True, slots=True)
-class Frontend:
-    """Where lines come from, and whether the user can be asked.
-
-    Attributes:
-        name: "one-shot", "repl", "model" or "test", for the run log.
-        confirm: asks the user a yes-or-no question; None if there is nobody to ask.
-        stdin: read for `-` and for missing text; None if it is missing or a terminal.
-        is_model: the invocations come from a model, so the user is asked before changes.
-    """
-
-    name: str
-    confirm: Callable[[str], bool] | None = None
-    stdin: IO[bytes] | None = None
-    is_model: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Result of a line for the frontend to show.
-
-    Attributes:
-        saved: the files written.
-        emitted: whether the result's text has already been printed piece by piece.
-    """
-
-    result: Result
-    general: GeneralOptions
-    saved: tuple[Path, ...] = ()
-    emitted: bool = False
 
 
 @dataclass(slots=True)

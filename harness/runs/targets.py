@@ -11,7 +11,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -45,6 +45,26 @@ def check(
         except (OSError, RuntimeError) as exc:  # a name too long, a loop of links
             reason = exc.strerror if isinstance(exc, OSError) else exc
             raise OutputError(f"cannot be written: {reason}", where=str(target)) from exc
+
+
+def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
+    """Refuse to write over a file that is read; the keywords are the names of such files.
+
+    Raises:
+        UsageError: an output is one of `sources`.
+    """
+    for path in outputs:
+        for name, source in sources.items():
+            if source is not None and _is_same(path, source):
+                raise UsageError(
+                    f"is the {name} itself", where=str(path), hint="Save to another file."
+                )
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    if path.exists() and other.exists():
+        return path.samefile(other)  # follows hard links as well
+    return path.resolve() == other.resolve()
 
 
 def _check_place(target: Path, may_replace: Callable[[Path], bool]) -> None:
@@ -145,28 +165,14 @@ def _put(temporary: Path, real: Path, may_replace: Callable[[str], bool] | None)
         if may_replace is not None and not may_replace(digest(real)):
             raise FileExistsError
         temporary.chmod(stat.S_IMODE(real.stat().st_mode))
-    elif may_replace is not None:
-        try:
-            real.hardlink_to(temporary)  # unlike a rename, it never replaces a file
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without links
-            real.open("xb").close()
-        else:
-            temporary.unlink()
-            return
     temporary.replace(real)
 
 
 def _sync_folder(folder: Path) -> None:
     """Make the rename durable, on systems that can open folders."""
-    try:
+    with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:  # refused by some network file systems
-        return
-    finally:
-        os.close(handle)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

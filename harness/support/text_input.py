@@ -1,4 +1,4 @@
-"""What a line gives a skill to read: its text, or the file that the text names."""
+"""Input of a skill: the text of a line, or the file that it names."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from harness.errors import InputError
 
 SUFFIXES = (".txt", ".md")
 TEXT_WORDS = 40
-"""From this length on, what stands on the line is a text, whatever it ends in."""
+"""Number of words from which input is always a text and not a file name."""
 MAX_BYTES = 1_000_000
-"""Some 150,000 words: whatever is larger is no text for a small model, and is not read."""
+"""Maximum size of a text file, about 150,000 words."""
 
 _OTHER_SUFFIX = re.compile(r"\S*\w\.[A-Za-z][A-Za-z0-9]{0,7}")
 _KNOWN_OTHERS = re.compile(
@@ -26,7 +26,7 @@ _UTF16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
 def given(text: str) -> str:
-    """`text` itself, or what stands in the text file that it names.
+    """Return `text`, or the content of the text file that it names.
 
     Raises:
         InputError: it names a file that cannot be read as text.
@@ -36,7 +36,7 @@ def given(text: str) -> str:
         return text
     if path.suffix and path.suffix.lower() not in SUFFIXES:
         raise InputError(
-            f"{path.suffix} files are not read here",
+            f"{path.suffix} files are not supported here",
             where=shown(path),
             hint=f"Save it as {' or '.join(SUFFIXES)}.",
         )
@@ -44,7 +44,7 @@ def given(text: str) -> str:
 
 
 def path_in(text: str) -> Path | None:
-    """The path that `text` is: by a suffix, a path separator without blanks, or a file there."""
+    """Return `text` as a path if it has a file suffix, a path separator, or names a file."""
     quoted = re.fullmatch(r"([\"'])([^\n]+)\1", text)
     name = quoted[2].strip() if quoted else text
     if not name or "\n" in name or "\0" in name:

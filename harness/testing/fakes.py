@@ -26,8 +26,8 @@ from harness.models.schema import ModelEntry, ServeEntry
 from harness.models.weights import FileStore
 from harness.plugins.importer import import_folder
 from harness.plugins.loader import PluginHost
+from harness.runs.frontend import Frontend
 from harness.runs.run_log import Run
-from harness.runs.runner import Frontend
 from harness.settings import PLUGIN_DEADLINE, Settings
 from harness.terminal.console import Screen
 from harness.testing.registries import FAKE_REGISTRY

@@ -19,6 +19,7 @@ from skills.nanda.framework import RESERVED, Framework
 from skills.reporting.statistics import Share
 
 WIDTH = 96
+_PAPER_FIELDS = ("title", "authors", "published", "categories", "abstract")
 _LEGEND = """\
 stated: percent of the annotations, with the 95% interval; support: mean share of a move's words
 found in the abstract; unsupported: percent of the stated moves with a number or name not in it"""
@@ -88,11 +89,7 @@ def stored_paper_json(found: StoredPaper) -> dict[str, Any]:
     return {
         "row": found.row_id,
         paper.id_field: paper.id,
-        "title": paper.title,
-        "authors": paper.authors,
-        "published": paper.published,
-        "categories": paper.categories,
-        "abstract": paper.abstract,
+        **{name: getattr(paper, name) for name in _PAPER_FIELDS},
         "annotations": [item.record for item in found.annotations],
         "failure": failure and {k: v for k, v in asdict(failure).items() if k != "paper"},
     }

@@ -8,8 +8,8 @@ from harness.api.skill import Call, Write
 from skills.corpus.db.connection import default_path
 from skills.corpus.tables.columns import Columns
 from skills.curate.report.summary import Run
+from skills.finetune import dataset_command
 from skills.finetune.build_finetune_from_annotations import build_from_entries
-from skills.finetune.data import command as dataset_command
 from skills.finetune.data.held_out import read_held_out
 from skills.finetune.data.rows import Reading, read_annotations, rows_of
 from skills.nanda.framework import Framework

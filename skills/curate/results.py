@@ -48,22 +48,13 @@ def finish(context: RunContext, run: Run, stopped: HarnessError | None, seconds:
     Args:
         stopped: why it ended early, or None; gets a hint on how to continue.
     """
-    call, db, path = context.call, context.db, context.path
-    save_verdicts(db, context.run_id, [*run.verdicts, *run.probes])
-    summed = summary.of_run(run)
-    judged = items.records(db, [verdict.item for verdict in run.judged], run.framework)
-    summed["notes"] = notes.of_run(run, summed, notes.made_by_the_judge(run, judged))
-    usage = run.judge.model.usage if run.judge else Usage()
-    summed |= {
-        "tokens": {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
-        "seconds": round(seconds, 1),
-        "database": str(path),
-        "run": context.run_id,
-    }
+    call, path = context.call, context.path
+    save_verdicts(context.db, context.run_id, [*run.verdicts, *run.probes])
+    summed = _summary(context, run, seconds)
     if stopped is not None:
         stopped.hint = _continuation(stopped, run)
     failed = summed["failed"] + (summed["probes"]["failed"] if summed["probes"] else 0)
-    runs.finish(db, context.run_id, runs.status_of(stopped, failed), summed)
+    runs.finish(context.db, context.run_id, runs.status_of(stopped, failed), summed)
     dataset, stopped = _dataset(call, run, stopped)
     text = report.text(summed)
     if call.targets:
@@ -72,7 +63,14 @@ def finish(context: RunContext, run: Run, stopped: HarnessError | None, seconds:
             call.screen.notice(line)
     return Result(
         text,
-        writers=_writers(run, path, summed),
+        writers=exporters.writers(
+            run.framework,
+            run.source.id_column,
+            lambda: _kept(run, path),
+            lambda: iter(()),
+            title=f"Curated: {run.source.name}",
+            about={"input": run.source.name, "kept": summed["kept"], "run": context.run_id},
+        ),
         records=lambda: (item.record for item in _kept(run, path)),
         companions={
             "rejected": lambda file: files.write_rejected(file, run),
@@ -84,6 +82,20 @@ def finish(context: RunContext, run: Run, stopped: HarnessError | None, seconds:
         exit_code=1 if failed else 0,
         stopped=stopped,
     )
+
+
+def _summary(context: RunContext, run: Run, seconds: float) -> dict[str, Any]:
+    summed = summary.of_run(run)
+    judged = items.records(context.db, [verdict.item for verdict in run.judged], run.framework)
+    usage = run.judge.model.usage if run.judge else Usage()
+    return {
+        **summed,
+        "notes": notes.of_run(run, summed, notes.made_by_the_judge(run, judged)),
+        "tokens": {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
+        "seconds": round(seconds, 1),
+        "database": str(context.path),
+        "run": context.run_id,
+    }
 
 
 def _without_abstracts(context: RunContext, run: Run) -> Iterator[str]:
@@ -104,17 +116,6 @@ def _kept(run: Run, path: Path) -> Iterator[Annotated]:
     kept = [verdict.item for verdict in run.verdicts if verdict.decision == "kept"]
     with open_corpus(path) as db:
         yield from items.records(db, kept, run.framework)
-
-
-def _writers(run: Run, path: Path, summed: Mapping[str, Any]) -> dict[str, Write]:
-    return exporters.writers(
-        run.framework,
-        run.source.id_column,
-        lambda: _kept(run, path),
-        lambda: iter(()),
-        title=f"Curated: {run.source.name}",
-        about={"input": run.source.name, "kept": summed["kept"], "run": summed["run"]},
-    )
 
 
 def _dataset(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from harness.api.skill import Call, Result
-from harness.errors import InputError, UsageError
+from harness.errors import InputError
 from harness.runs.grammar import as_path
 from harness.runs.process_lock import job_lock
+from harness.runs.targets import refuse_sources
 from harness.support.optional_deps import require
-from skills.corpus.db.connection import default_path, locks, open_corpus
+from skills.annotate.table.command import database
+from skills.corpus.db.connection import locks, open_corpus
 from skills.corpus.tables.columns import Columns
 from skills.evaluate import comparison, inputs
 from skills.evaluate.annotators import MODEL_ERRORS, Annotator
@@ -25,11 +26,12 @@ from skills.nanda.framework import Framework
 def evaluate(call: Call, framework: Framework) -> Result:
     """Compare the models on the papers of a command."""
     subject = _subject(call, framework)
-    path = call.options.db or default_path(call.settings)
-    _refuse_targets(call, subject, path)
-    names = models_of(call)
-    source = subject.source.path
+    path, source = database(call), subject.source.path
     assert source is not None
+    if any(target.suffix.lower() == ".png" for target in call.targets):
+        require(*plot.MODULES, extra="plots")
+    refuse_sources(call.targets, input=source, corpus=path)
+    names = models_of(call)
     with open_corpus(path) as db, job_lock(locks(path), str(source.resolve())):
         runner = ModelRunner(call, subject, framework, db, path)
         models = [runner.run(name) for name in names]
@@ -66,18 +68,6 @@ def _subject(call: Call, framework: Framework) -> Subject:
             hint="--csabstruct compares these moves with the labels of the sentences.",
         )
     return inputs.with_labels(options.csabstruct, framework, options.limit)
-
-
-def _refuse_targets(call: Call, subject: Subject, corpus: Path) -> None:
-    """Refuse a target that is the input or the corpus, or a picture without its library."""
-    if any(target.suffix.lower() == ".png" for target in call.targets):
-        require(*plot.MODULES, extra="plots")
-    for target in call.targets:
-        for path, what in ((subject.source.path, "input"), (corpus, "corpus")):
-            if path is not None and target.resolve() == path.resolve():
-                raise UsageError(
-                    f"is the {what} itself", where=str(target), hint="Save to another file."
-                )
 
 
 def _broken(models: list[Annotator]) -> bool:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call
 from harness.errors import ModelUnavailable, UsageError
-from harness.models.pool import Choice, Models, ServedModel
-from harness.models.resolution import candidates, resolve
+from harness.models.pool import Choice, ServedModel
 from skills.annotate.table import sources
 from skills.annotate.table.result import finish
 from skills.corpus.db import runs, store
@@ -54,17 +53,8 @@ def models_of(call: Call) -> tuple[str, ...]:
             raise UsageError(f"--models names {name} twice", hint="Name each model once.")
         registry.named(name)
     for name in names:
-        _probe(models, name)
+        replace(models, choice=Choice(name)).resolve(TASK, {})
     return names
-
-
-def _probe(models: Models, name: str) -> None:
-    unavailable = {}
-    for candidate in candidates(models.registry, TASK, model=name):
-        availability = models.pool.probe(candidate)
-        if not availability.available:
-            unavailable[candidate] = availability.reason
-    resolve(models.registry, TASK, unavailable, model=name)
 
 
 @dataclass(frozen=True, slots=True)

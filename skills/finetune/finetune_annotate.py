@@ -3,10 +3,10 @@
     python -m skills.finetune.finetune_annotate [TRAIN.jsonl] [--resume [CHECKPOINT]] [OPTION ...]
     python skills/finetune/finetune_annotate.py --resume finetune_output/checkpoint-300
 
-The same as `/finetune TRAIN.jsonl`, with its options and exit codes. `--resume` goes on from the
-newest checkpoint that is whole, `--resume CHECKPOINT` from that one, in the folder that it lies in.
-Without TRAIN.jsonl it is the training set that the run in the folder was begun with, and where none
-was begun, train.jsonl of the working folder.
+The same as `/finetune TRAIN.jsonl`, with its options and exit codes. `--resume` continues from the
+newest complete checkpoint, `--resume CHECKPOINT` from that one, in its folder. Without TRAIN.jsonl,
+the stored training set of the run in the folder is used; if there is no run, train.jsonl of the
+working directory.
 """
 
 from __future__ import annotations
@@ -80,13 +80,12 @@ def _default(options: Any) -> str:
     from harness.terminal.console import Screen
     from skills.finetune.run.run_dir import RunDir
 
-    in_checkpoint = options.checkpoint is not None and "out" not in options.model_fields_set
-    folder: Path = options.checkpoint.parent if in_checkpoint else options.out
-    if RunDir(folder, "").run:
+    if RunDir(options.run_folder, "").run:
         return ""
     if not Path(DEFAULT_DATA).is_file():
         raise UsageError(
-            f"no training set is given, {folder} has no run, and there is no {DEFAULT_DATA} here",
+            f"no training set is given, {options.run_folder} has no run, and there is no "
+            f"{DEFAULT_DATA} here",
             hint=f"Name one; `/finetune dataset --gold FILE save to {DEFAULT_DATA}` makes it.",
         )
     Screen().notice(f"no training set is given: using {DEFAULT_DATA}")
@@ -94,7 +93,7 @@ def _default(options: Any) -> str:
 
 
 if __name__ == "__main__":
-    if not __package__:  # started by its path: its own folder is no place to find modules in
+    if not __package__:  # started by its path: import modules from the checkout
         sys.path[0] = str(Path(__file__).resolve().parents[2])
         import agent
 

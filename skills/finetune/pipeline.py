@@ -160,13 +160,11 @@ def _context(call: Call) -> StageContext:
 
 def _paths(call: Call) -> tuple[Path | None, Path]:
     """Return the training set, if one is named, and the folder of the run."""
-    options, text = call.options, call.text.strip()
+    text = call.text.strip()
     given = as_path(text) if text else None
     if given is not None and (given.is_dir() or not given.suffix):
         return None, given
-    if options.checkpoint is not None and "out" not in options.model_fields_set:
-        return given, options.checkpoint.parent
-    return given, options.out
+    return given, call.options.run_folder
 
 
 def _path(text: Any) -> Path | None:

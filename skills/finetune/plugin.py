@@ -131,6 +131,13 @@ class Finetune(Skill):
             False, description="create the Ollama model from base and adapter, not merged"
         )
 
+        @property
+        def run_folder(self) -> Path:
+            """The folder of the run: that of --checkpoint, unless --out is given."""
+            if self.checkpoint is not None and "out" not in self.model_fields_set:
+                return self.checkpoint.parent
+            return self.out
+
     variants: ClassVar[dict[str, type[SkillOptions]]] = {
         "": RunOptions,
         "dataset": DataOptions,
@@ -172,7 +179,7 @@ class Finetune(Skill):
                 hint="--out names it.",
             )
         if case == "dataset":
-            from skills.finetune.data.command import make_dataset
+            from skills.finetune.dataset_command import make_dataset
 
             return make_dataset(call)
         if case == "unregister":

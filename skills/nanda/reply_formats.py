@@ -59,7 +59,7 @@ class Form(ABC):
     framework: Framework
     examples: tuple[Example, ...] = ()
     name: ClassVar[Literal["json", "tagged"]]
-    again: ClassVar[str]
+    retry: ClassVar[str]
 
     @abstractmethod
     def messages(self, paper: Paper) -> tuple[Message, ...]:
@@ -95,7 +95,7 @@ class Form(ABC):
         The reply may contain text that the abstract injected, so it is sanitized, too.
         """
         shown = sanitize(answer)[:QUOTED_CHARS] or "(nothing)"
-        complaint = f"That answer cannot be used: {sanitize(problem)}. {self.again}"
+        complaint = f"That answer cannot be used: {sanitize(problem)}. {self.retry}"
         return replace(
             request,
             messages=(
@@ -116,19 +116,19 @@ class JsonForm(Form):
     """JSON under a schema, for general models."""
 
     name = "json"
-    again = "Write the whole JSON object again, correctly, and nothing else."
+    retry = "Write the whole JSON object again, correctly, and nothing else."
 
     def messages(self, paper: Paper) -> tuple[Message, ...]:
         turns = [Message("system", _instructions(self.framework))]
         for example in self.examples:
             answer = {name: sanitize(example.moves[name]) for name in self.framework.names}
             turns += [
-                self._asked(example.abstract),
+                self._request_message(example.abstract),
                 Message("assistant", json.dumps(answer, ensure_ascii=False, separators=(",", ":"))),
             ]
-        return (*turns, self._asked(paper.abstract))
+        return (*turns, self._request_message(paper.abstract))
 
-    def _asked(self, abstract: str) -> Message:
+    def _request_message(self, abstract: str) -> Message:
         framework = self.framework
         return Message(
             "user",
@@ -161,7 +161,7 @@ class TaggedForm(Form):
     """The completion of a tuned model: one line for each move, between two tags."""
 
     name = "tagged"
-    again = "Write the whole annotation again, correctly, and nothing else."
+    retry = "Write the whole annotation again, correctly, and nothing else."
 
     def messages(self, paper: Paper) -> tuple[Message, ...]:
         return (

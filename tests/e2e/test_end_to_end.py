@@ -9,7 +9,7 @@ from protocol_server import ProtocolServer
 from harness import GenerationFailed, ModelUnavailable
 from harness.cli.app import App
 from harness.errors import ModelBusy
-from harness.runs.runner import Frontend
+from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_settings

@@ -16,7 +16,7 @@ from harness.cli.app import App
 from harness.models import registry
 from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.weights import FileStore
-from harness.runs.runner import Frontend
+from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
@@ -93,7 +93,7 @@ def test_the_adapter_is_the_registrys_and_the_one_that_was_measured(tmp_path: Pa
 def test_the_card_says_what_was_measured(line: str, name: str, move: str) -> None:
     found = measured()["metrics"][name][move]
     parts = ("value", "low", "high") if found["low"] is not None else ("value",)
-    assert are_rounded(figures_of("What it is worth", line), [found[part] for part in parts])
+    assert are_rounded(figures_of("Evaluation", line), [found[part] for part in parts])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from harness.cli.app import App
 from harness.plugins.skill_checks import check_skill
-from harness.runs.runner import Frontend
+from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_app, fake_settings
@@ -27,6 +27,7 @@ HEAVY = (
     "arxiv",
     "requests",
     "httpx",
+    "jinja2",
     "rapidfuzz",
     "numpy",
     "scipy",
@@ -44,7 +45,7 @@ from prompt_toolkit.output import DummyOutput
 from harness import settings
 from harness.cli import repl
 from harness.cli.app import App
-from harness.runs.runner import Frontend
+from harness.runs.frontend import Frontend
 app = App(settings.from_environment(), Frontend("repl"))
 with create_pipe_input() as keys:
     keys.send_text("\\x04")

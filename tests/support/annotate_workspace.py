@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.cli.app import App
 from harness.models.backends.base import OnText, Reply, Request
-from harness.runs.runner import Outcome
+from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, fake_app
 from skills.nanda.framework import nanda
 

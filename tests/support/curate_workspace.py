@@ -16,7 +16,7 @@ from harness.cli.app import App
 from harness.errors import Interrupted
 from harness.models.backends.base import Message, OnText, Reply, Request
 from harness.models.pool import ServedModel
-from harness.runs.runner import Outcome
+from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, fake_app, fake_models
 from skills.corpus.db.connection import open_corpus
 from skills.curate.inputs.items import Item

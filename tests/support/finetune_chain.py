@@ -23,7 +23,7 @@ from typing import Any
 
 from harness import settings
 from harness.cli.app import App
-from harness.runs.runner import Frontend, Outcome
+from harness.runs.frontend import Frontend, Outcome
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings

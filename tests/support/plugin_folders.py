@@ -5,7 +5,7 @@ import io
 import textwrap
 
 from harness.cli.app import App
-from harness.runs.runner import Frontend
+from harness.runs.frontend import Frontend
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
 

@@ -53,7 +53,7 @@ class Skills(AppCommand):
             raise UsageError(
                 f"there is no untrusted plugin {name!r}", hint=f"Untrusted: {waiting}."
             )
-        self._app.trust(name)
+        self._app.discovery.trust(name)
         return Result(f"/{name} is trusted in its current state.", {"trusted": name})
 
     def _disable(self, name: str, call: Call) -> Result:
@@ -61,17 +61,19 @@ class Skills(AppCommand):
             raise UsageError(f"{name!r} is not a valid name", hint="`/skills`")
         if name in self._app.catalogue.framework:
             raise UsageError(f"/{name} is part of the harness and cannot be disabled")
-        if name not in (known := self._app.names()):
+        if name not in (known := self._app.discovery.names()):
             near = did_you_mean(name, sorted(known))
             call.screen.notice(f"no plugin or skill named {name} is known. {near}".rstrip())
-        self._app.disable(name)
+        self._app.discovery.disabled.add(name)
+        self._app.reload()
         return Result(f"{name} is disabled. `/skills enable {name}` undoes it.", {"disabled": name})
 
     def _enable(self, name: str, call: Call) -> Result:
         if name not in (disabled := self._app.catalogue.disabled):
             names = ", ".join(sorted(disabled)) or "none"
             raise UsageError(f"{name!r} is not disabled", hint=f"Disabled: {names}.")
-        self._app.enable(name)
+        self._app.discovery.disabled.remove(name)
+        self._app.reload()
         return Result(f"{name} is enabled.", {"enabled": name})
 
 

@@ -80,7 +80,7 @@ class ArxivApi:
 
         Raises:
             SkillFailed: arXiv cannot be reached, refuses, or sends something else than papers.
-            OutputError: the cache folder cannot be written.
+            OutputError: the cache cannot be used.
         """
         client = arxiv.Client(page_size=page_size, delay_seconds=0, num_retries=RETRIES)
         client.query_url_format = f"{self.url}?{{}}"
@@ -94,9 +94,9 @@ class ArxivApi:
             raise self.failed(str(exc)) from exc
         except (OSError, sqlite3.Error) as exc:
             raise OutputError(
-                f"the cache cannot be written: {exc}",
+                f"the cache of arXiv pages cannot be used: {exc}",
                 where=str(self.folder),
-                hint="HARNESS_CACHE names another folder.",
+                hint="Delete the folder, or name another cache with HARNESS_CACHE.",
             ) from exc
 
     def failed(self, reason: str) -> SkillFailed:

@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 from harness.api.skill import Call, Result
-from harness.errors import ModelError, ModelUnavailable, UsageError
+from harness.errors import ModelError, ModelUnavailable
 from harness.models.pool import ServedModel
 from harness.runs.process_lock import job_lock
+from harness.runs.targets import refuse_sources
 from harness.support.text_input import regular_file
 from skills.annotate.table import sources
 from skills.annotate.table.job import AnnotateJob
@@ -25,9 +26,7 @@ def annotate_table(call: Call, path: Path, framework: Framework) -> Result:
     """Annotate the papers of a table."""
     path = regular_file(path)
     options = call.options
-    for target in call.targets:
-        if target.exists() and target.samefile(path):
-            raise UsageError("is the input itself", where=str(target), hint="Save to another file.")
+    refuse_sources(call.targets, input=path)
     columns = Columns(options.abstract_column, options.id_column, options.title_column)
     finished = annotate_source(call, sources.from_table(path, columns, options.limit), framework)
     if not call.targets:
@@ -44,11 +43,7 @@ def annotate_source(call: Call, source: Source, framework: Framework) -> Finishe
         ModelError: see `_refuse_to_start_over`.
     """
     path = database(call)
-    for target in call.targets:
-        if target.resolve() == path.resolve():
-            raise UsageError(
-                "is the corpus itself", where=str(target), hint="Save to another file."
-            )
+    refuse_sources(call.targets, corpus=path)
     name = str(source.path.resolve() if source.path else source.name)
 
     with open_corpus(path) as db, job_lock(locks(path), name):

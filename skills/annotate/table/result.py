@@ -148,6 +148,6 @@ def _memory(model: ServedModel) -> int | None:
 def _how_to_continue(stopped: HarnessError, summary: Mapping[str, Any]) -> str:
     done = summary["done"]
     total = done + summary["failed"] + summary["pending"]
-    kept = f"{done:,} of {total:,} are done and kept; the same line goes on from there."
+    kept = f"{done:,} of {total:,} are done and kept; the same line continues the job."
     before = "" if isinstance(stopped, Interrupted) or not stopped.hint else f"{stopped.hint} "
     return before + kept

@@ -137,7 +137,7 @@ def _pieces(text: str, checks: Mapping[str, Any], move: str) -> list[str]:
     numbers = checks["unsupported_numbers"].get(move, ())
     names = checks["unsupported_names"].get(move, ())
     text, pieces, done = flatten(text), list[str](), 0
-    without = without_names(text)  # digits of names are not numbers
+    without = without_names(text) if numbers else ""  # digits of names are not numbers
     patterns = [(_number(one), without) for one in numbers]
     patterns += [(rf"(?<![^\W_]){re.escape(one)}(?![^\W_])", text) for one in names]
     spans = {match.span() for pattern, of in patterns for match in re.finditer(pattern, of)}

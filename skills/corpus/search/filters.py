@@ -22,7 +22,7 @@ from skills.nanda.framework import Framework
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-NUMBERS = {"support": "support", "unsupported": "unsupported"}
+NUMBERS = ("support", "unsupported")
 """Columns of annotations: the mean support of the moves, 0 to 1; how many numbers and names in them
 are not in the abstract."""
 FIELDS = ("year", "category", "model", *NUMBERS)
@@ -75,7 +75,7 @@ def parse(text: str, framework: Framework) -> list[Condition]:
         if name in framework.names:
             conditions.append(_move(name, op, value, framework))
         elif name in FIELDS:
-            conditions.append(_FIELDS[name](op, _unquoted(value)))
+            conditions.append(_FIELDS[name](name, op, _unquoted(value)))
         else:
             raise unknown("move or field", name, (*framework.names, *FIELDS))
         at = match.end()
@@ -133,24 +133,24 @@ def _move(name: str, op: str, value: str, framework: Framework) -> Condition:
     return Condition(f"{negated}instr(' ' || stated || ' ', ?)", (f" {name} ",))
 
 
-def _year(op: str, value: str) -> Condition:
+def _year(name: str, op: str, value: str) -> Condition:
     years = parse_years(value)
     if op in ("=", "!="):
         negated = "NOT " if op == "!=" else ""
         limits = (years.first or 0, years.last or 9999)
-        return Condition(f"{negated}year BETWEEN ? AND ?", limits, "year")
+        return Condition(f"{negated}year BETWEEN ? AND ?", limits, name)
     if op in ("~", "!~") or years.first is None or years.first != years.last:
         raise _invalid(f"year{op}{value}", "year>=2024 or year=2023..2025")
-    return Condition(f"year {op} ?", (years.first,), "year")
+    return Condition(f"year {op} ?", (years.first,), name)
 
 
-def _category(op: str, value: str) -> Condition:
-    negated = "NOT " if _equal(op, "category", value) == "!=" else ""
+def _exact(name: str, op: str, value: str) -> Condition:
+    if op not in ("=", "!="):
+        raise _invalid(f"{name}{op}{value}", f"{name}={value} or {name}!={value}")
+    if name == "model":
+        return Condition(f"model {op} ?", (value,))
+    negated = "NOT " if op == "!=" else ""
     return Condition(f"{negated}has_category(categories, ?)", (value.casefold(),))
-
-
-def _model(op: str, value: str) -> Condition:
-    return Condition(f"model {_equal(op, 'model', value)} ?", (value,))
 
 
 def _number(name: str, op: str, value: str) -> Condition:
@@ -160,21 +160,15 @@ def _number(name: str, op: str, value: str) -> Condition:
         number = None
     if number is None or op in ("~", "!~"):
         raise _invalid(f"{name}{op}{value}", f"{name}<0.5")
-    return Condition(f"{NUMBERS[name]} {op} ?", (number,), NUMBERS[name])
+    return Condition(f"{name} {op} ?", (number,), name)
 
 
-_FIELDS: Mapping[str, Callable[[str, str], Condition]] = {
+_FIELDS: Mapping[str, Callable[[str, str, str], Condition]] = {
     "year": _year,
-    "category": _category,
-    "model": _model,
-    **{name: functools.partial(_number, name) for name in NUMBERS},
+    "category": _exact,
+    "model": _exact,
+    **dict.fromkeys(NUMBERS, _number),
 }
-
-
-def _equal(op: str, name: str, value: str) -> str:
-    if op not in ("=", "!="):
-        raise _invalid(f"{name}{op}{value}", f"{name}={value} or {name}!={value}")
-    return op
 
 
 def _invalid(condition: str, example: str) -> InputError:

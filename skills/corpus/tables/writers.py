@@ -78,16 +78,13 @@ def parquet_schema(framework: Framework, id_column: str) -> pa.Schema:
     """
     import pyarrow as pa
 
-    names = (*_COLUMNS, *framework.names, *_EXTRAS)
-    text = [_id_name(id_column, names), *_COLUMNS, *framework.names]
-    support = pa.struct([(name, pa.float64()) for name in framework.names])
+    names = (*_COLUMNS, *framework.names)
+    id_name = _id_name(id_column, (*names, *_EXTRAS))
+    types = {name: pa.string() for name in (id_name, *names)}
+    types["support"] = pa.struct([(name, pa.float64()) for name in framework.names])
+    types |= {name: pa.string() for name in ("checks", "provenance")}
     return pa.schema(
-        [pa.field(name, pa.string(), nullable=False) for name in text]
-        + [
-            pa.field("support", support, nullable=False),
-            pa.field("checks", pa.string(), nullable=False),
-            pa.field("provenance", pa.string(), nullable=False),
-        ],
+        [pa.field(name, kind, nullable=False) for name, kind in types.items()],
         metadata={
             "framework": framework.name,
             "framework_version": framework.version,
@@ -98,14 +95,10 @@ def parquet_schema(framework: Framework, id_column: str) -> pa.Schema:
 
 
 def _parquet_row(item: Annotated, framework: Framework, id_name: str) -> dict[str, Any]:
-    paper, record = item.paper, item.record
+    record = item.record
     return {
-        id_name: paper.id,
-        "title": paper.title,
-        "authors": paper.authors,
-        "published": paper.published,
-        "categories": paper.categories,
-        "abstract": paper.abstract,
+        id_name: item.paper.id,
+        **{name: getattr(item.paper, name) for name in _COLUMNS},
         **{name: record[name] for name in framework.names},
         "support": record["checks"]["support"],
         "checks": _json(record["checks"]),

@@ -136,8 +136,8 @@ class ReviewLog:
             self.gold.write(self.wrote)
 
     def _last(self, key: str) -> Decision | None:
-        standing = self._decided.get(key)
-        return standing[-1] if standing else None
+        decided = self._decided.get(key)
+        return decided[-1] if decided else None
 
     def _apply(self, decision: Decision) -> None:
         key = decision.key

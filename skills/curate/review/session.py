@@ -150,29 +150,29 @@ class Review:
         return self._next(at + 1)
 
     def _choose(self, at: int) -> int | None:
-        move = self._asked_move()
+        move = self._prompt_move()
         return None if move is None else self._edit(move, at)
 
     def _edit(self, move: Move, at: int) -> int | None:
         candidate = self.papers.items[at]
         moves = self.log.moves(candidate)
-        text = self._asked_text(move, moves)
+        text = self._prompt_text(move, moves)
         if text is None or text == moves[move.name]:
             return None
         self._record("edit", candidate, {**moves, move.name: text})
         return at
 
-    def _asked_move(self) -> Move | None:
-        asked = self.terminal.line(f"Edit which move? (1-{len(self.framework.moves)}, or a name)")
-        while asked:
-            found = _named(asked, self.framework.moves)
+    def _prompt_move(self) -> Move | None:
+        typed = self.terminal.line(f"Edit which move? (1-{len(self.framework.moves)}, or a name)")
+        while typed:
+            found = _named(typed, self.framework.moves)
             if len(found) == 1:
                 return found[0]
             which = " or ".join(move.label for move in found) or "no move"
-            asked = self.terminal.line(f"{asked!r} is {which}. Which move?")
+            typed = self.terminal.line(f"{typed!r} is {which}. Which move?")
         return None
 
-    def _asked_text(self, move: Move, moves: dict[str, str]) -> str | None:
+    def _prompt_text(self, move: Move, moves: dict[str, str]) -> str | None:
         """Ask for the new text of a move until it is valid; return None to keep the old one."""
         typed = self.terminal.line(f"{move.label}:", moves[move.name])
         while typed is not None:
@@ -234,10 +234,10 @@ class Review:
         )
 
 
-def _named(asked: str, moves: tuple[Move, ...]) -> list[Move]:
+def _named(typed: str, moves: tuple[Move, ...]) -> list[Move]:
     """Return the moves that the user may mean: by number, or by the beginning of the label."""
-    if asked.isdecimal():
-        return [move for number, move in enumerate(moves, start=1) if number == int(asked)]
-    begins = [m for m in moves if m.label.casefold().startswith(asked.casefold())]
-    exact = [move for move in begins if move.label.casefold() == asked.casefold()]
+    if typed.isdecimal():
+        return [move for number, move in enumerate(moves, start=1) if number == int(typed)]
+    begins = [m for m in moves if m.label.casefold().startswith(typed.casefold())]
+    exact = [move for move in begins if move.label.casefold() == typed.casefold()]
     return exact or begins

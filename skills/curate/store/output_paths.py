@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.api.skill import Call
 from harness.errors import UsageError
+from harness.runs.targets import refuse_sources
 
 SUFFIX = "_curated"
 """The optional end of a target's name, which the names of the files beside it lack."""
@@ -37,7 +38,7 @@ def check(call: Call, table: Path | None, corpus: Path) -> None:
     Raises:
         UsageError: naming the file.
     """
-    from skills.finetune.data.command import refuse_inputs
+    from skills.finetune.dataset_command import refuse_inputs
 
     targets = {target.resolve() for target in call.targets}
     built = dataset(call.options.build).values()
@@ -57,11 +58,6 @@ def check(call: Call, table: Path | None, corpus: Path) -> None:
                     where=str(path),
                     hint="Give --build another name.",
                 )
-        for name, read in (("input", table), ("corpus", corpus)):
-            for path in (*outputs, *built):
-                if read is not None and path.resolve() == read.resolve():
-                    raise UsageError(
-                        f"is the {name} itself", where=str(path), hint="Save to another file."
-                    )
+        refuse_sources((*outputs, *built), input=table, corpus=corpus)
         if built:
             refuse_inputs((*outputs, *built), call.options)

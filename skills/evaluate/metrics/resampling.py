@@ -78,13 +78,8 @@ class Estimate:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form, rounded to four decimals."""
-        return {
-            "value": rounded(self.value),
-            "low": rounded(self.low),
-            "high": rounded(self.high),
-            "papers": self.papers,
-            "why": self.why,
-        }
+        figures = {name: rounded(getattr(self, name)) for name in ("value", "low", "high")}
+        return {**figures, "papers": self.papers, "why": self.why}
 
 
 class Resamples:

@@ -17,7 +17,7 @@ from harness.agent_skills import skill_md
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.cli.app import App
 from harness.cli.repl import Repl
-from harness.runs.runner import Frontend
+from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app, fake_settings

@@ -22,7 +22,7 @@ from harness.agent_skills import scaffold, skill_md
 from harness.cli.app import App
 from harness.cli.repl import Repl
 from harness.errors import NotTrusted, OutputError, UsageError
-from harness.runs.runner import Frontend
+from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app, folder_skill

@@ -128,6 +128,34 @@ files:
     assert shipped_adapter == SHIPPED.parent / "nanda-annotator" / "nanda-annotator-lora.gguf"
 
 
+MODEL = "tasks: [annotate], serve: [{backend: ollama, model: m}]"
+
+
+def test_files_of_registry_d_overlay_both_and_the_newest_is_first(tmp_path):
+    own = write(tmp_path, f"models:\n  mine: {{{MODEL}}}\n  old: {{{MODEL}, form: json}}\n")
+    folder = tmp_path / "registry.d"
+    folder.mkdir()
+    for name, registered in (("new", 12), ("old", 11), ("by-hand", None)):
+        stamp = f"registered: 2026-11-{registered}T00:00:00Z\n" if registered else ""
+        text = f"{stamp}models:\n  {name}: {{{MODEL}, form: tagged}}\n"
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    laid = registry.load(SHIPPED, own)
+    assert list(laid.models)[:4] == ["new", "old", "by-hand", "mine"]
+    assert laid.models["old"].form == "tagged"
+    assert "new" not in registry.load(SHIPPED, own, without=folder / "new.yaml").models
+    own.unlink()
+    assert laid.serving("annotate") == registry.load(SHIPPED, own).serving("annotate") == "new"
+
+
+def test_a_broken_file_of_registry_d_is_named_with_its_line(tmp_path):
+    own = tmp_path / "registry.yaml"
+    broken = tmp_path / "registry.d" / "a.yaml"
+    broken.parent.mkdir()
+    broken.write_text(f"models:\n  a: {{{MODEL}, fallback: b}}\n", encoding="utf-8")
+    with pytest.raises(RegistryError, match=f"^{broken}:2: a falls back"):
+        registry.load(SHIPPED, own)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [

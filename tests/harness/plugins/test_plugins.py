@@ -18,7 +18,7 @@ from harness.cli import main, repl
 from harness.cli.app import App
 from harness.cli.repl import Repl
 from harness.errors import NotTrusted, UnknownSkill
-from harness.runs.runner import Frontend
+from harness.runs.frontend import Frontend
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app, fake_settings
 

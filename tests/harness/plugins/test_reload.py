@@ -11,7 +11,7 @@ from prompt_toolkit.output import DummyOutput
 from harness.cli.app import App
 from harness.cli.repl import Repl
 from harness.errors import Interrupted, UsageError
-from harness.runs.runner import Frontend
+from harness.runs.frontend import Frontend
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app, fake_settings
 

@@ -277,11 +277,18 @@ def test_a_process_waits_for_another(server: ArxivServer, monkeypatch: pytest.Mo
     assert len(server.asked) == 1
 
 
-def test_a_cache_that_cannot_be_written_is_an_error(server: ArxivServer, tmp_path: Path) -> None:
+def test_an_unusable_cache_is_an_error(server: ArxivServer, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
-    with pytest.raises(OutputError, match="the cache cannot be written") as caught:
+    with pytest.raises(OutputError, match="the cache of arXiv pages cannot be used") as caught:
         fetch(server, "2405.12345")
     assert "HARNESS_CACHE" in str(caught.value.hint)
+
+
+def test_a_damaged_cache_is_an_error(server: ArxivServer, tmp_path: Path) -> None:
+    fetch(server, "2405.12345")
+    (tmp_path / "cache" / "arxiv" / "pages.sqlite").write_bytes(b"not a database" * 99)
+    with pytest.raises(OutputError, match="the cache of arXiv pages cannot be used"):
+        fetch(server, "2405.12345")
 
 
 def test_a_page_is_cached_for_a_day(server: ArxivServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,8 +110,8 @@ def test_the_summary_object(workspace: Workspace) -> None:
     summary = outcome.result.summary
     assert summary is not None
     assert json.loads(outcome.result.as_json()) == summary
-    told = {key: summary[key] for key in ("rows", "done", "made", "failed", "errors", "pending")}
-    assert told == {
+    counts = {key: summary[key] for key in ("rows", "done", "made", "failed", "errors", "pending")}
+    assert counts == {
         "rows": 4,
         "done": 1,
         "made": 1,
@@ -273,8 +273,8 @@ def test_a_model_that_goes_away_stops_the_job(workspace: Workspace) -> None:
     assert outcome.result.code == 3
     assert workspace.ids() == ["2401.00001"]
     assert str(outcome.result.stopped) == (
-        "the server cannot be reached. Start it. 1 of 3 are done and kept; the same line goes on "
-        "from there."
+        "the server cannot be reached. Start it. 1 of 3 are done and kept; the same line continues "
+        "the job."
     )
     later = workspace.reopened()
     later.annotate()
@@ -304,7 +304,7 @@ def test_ctrl_c_saves_what_is_done(workspace: Workspace) -> None:
     assert outcome.result.code == 130
     assert workspace.ids()[:2] == ["2401.00001", "2401.00002"]
     assert outcome.result.stopped is not None
-    assert "of 6 are done and kept; the same line goes on" in str(outcome.result.stopped.hint)
+    assert "of 6 are done and kept; the same line continues" in str(outcome.result.stopped.hint)
     later = workspace.reopened()
     assert later.annotate().result.code == 0  # what was cut off had not failed
     assert later.ids() == [paper(n)["arxiv_id"] for n in range(1, 7)]
@@ -347,9 +347,11 @@ def test_a_fallback_does_not_repeat_annotated_papers(workspace: Workspace) -> No
     text = registry.read_text(encoding="utf-8").replace("backend: fake, model: annotator", GONE)
     registry.write_text(text, encoding="utf-8")
     later.app.dispatch("/reload")
-    with pytest.raises(ModelError, match="nanda-annotator has annotated 1 of these papers") as told:
+    with pytest.raises(
+        ModelError, match="nanda-annotator has annotated 1 of these papers"
+    ) as caught:
         later.annotate()
-    assert told.value.exit_code == 3
+    assert caught.value.exit_code == 3
     assert later.annotator.counts == {}
     later.annotate("--model producer save to other.jsonl")
     assert later.annotator.counts == {2: 1}  # the same weights have the same keys
@@ -432,7 +434,7 @@ def test_a_row_of_too_many_words_fails_alone(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("", "is empty"),
         ("arxiv_id,abstract\n", "no rows"),
@@ -443,10 +445,10 @@ def test_a_row_of_too_many_words_fails_alone(workspace: Workspace) -> None:
     ],
 )
 def test_bad_tables_are_refused_before_a_model_loads(
-    workspace: Workspace, content: str, said: str
+    workspace: Workspace, content: str, message: str
 ) -> None:
     workspace.table.write_text(content, encoding="utf-8")
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         workspace.annotate()
     assert not workspace.corpus.exists()
     assert "at a time" not in workspace.stderr

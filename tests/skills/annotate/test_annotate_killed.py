@@ -90,8 +90,8 @@ models:
     def run(self) -> tuple[int, str]:
         """Run the line to its end; returns the exit code and stderr."""
         process = self.start()
-        _, said = process.communicate(timeout=60)
-        return process.returncode, said
+        _, stderr = process.communicate(timeout=60)
+        return process.returncode, stderr
 
     def kept(self) -> int:
         """The number of stored annotations."""
@@ -137,10 +137,10 @@ def test_a_killed_job_loses_and_repeats_nothing(workspace: Workspace) -> None:
         kills += 1
         assert not (workspace.folder / "out.jsonl").exists()
     before = workspace.kept()
-    code, said = workspace.run()
-    assert code == 0, said
+    code, stderr = workspace.run()
+    assert code == 0, stderr
     assert workspace.ids() == ALL
-    assert f"{before} done before" in said
+    assert f"{before} done before" in stderr
     # Only the requests that were running when the process died were repeated.
     again = sum(workspace.model.counts.values()) - ROWS
     assert 0 <= again <= kills * WORKERS * 2
@@ -158,27 +158,27 @@ def test_ctrl_c_saves_and_the_same_line_continues(workspace: Workspace) -> None:
     process = workspace.start()
     workspace.wait_until_kept(5)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
     done = len(workspace.ids())
     assert 5 <= done < ROWS
     assert workspace.ids() == [i for i in ALL if i in workspace.ids()]
-    assert said.endswith(
-        f"Interrupted. {done} of {ROWS} are done and kept; the same line goes on from there.\n"
+    assert stderr.endswith(
+        f"Interrupted. {done} of {ROWS} are done and kept; the same line continues the job.\n"
     )
-    code, said = workspace.run()
+    code, stderr = workspace.run()
     assert (code, workspace.ids()) == (0, ALL)
-    assert f"{done} done before" in said
+    assert f"{done} done before" in stderr
 
 
 def test_a_second_process_on_a_table_is_refused(workspace: Workspace) -> None:
     workspace.model.seconds = 0.5
     first = workspace.start()
     workspace.wait_until_kept(1)
-    code, said = workspace.run()
+    code, stderr = workspace.run()
     assert code == 2
-    assert f"is locked by process {first.pid}" in said
+    assert f"is locked by process {first.pid}" in stderr
     assert first.communicate(timeout=60)[1]
     assert first.returncode == 0
     assert workspace.ids() == ALL
@@ -190,8 +190,8 @@ def test_two_processes_share_a_corpus(workspace: Workspace) -> None:
     write_table(workspace.folder / "other.csv", *other)
     first, second = workspace.start(), workspace.start("/annotate other.csv save to other.jsonl")
     for process in (first, second):
-        said = process.communicate(timeout=60)[1]
-        assert process.returncode == 0, said
+        stderr = process.communicate(timeout=60)[1]
+        assert process.returncode == 0, stderr
     assert workspace.ids() == ALL
     assert workspace.kept() == ROWS + 8
 
@@ -202,8 +202,8 @@ def test_a_job_stops_when_its_server_goes_away(tmp_path: Path) -> None:
         workspace = Workspace(tmp_path, server, model)
         process = workspace.start()
         workspace.wait_until_kept(4)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 3, said
-    assert "cannot be reached" in said
-    assert "the same line goes on from there" in said
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 3, stderr
+    assert "cannot be reached" in stderr
+    assert "the same line continues the job" in stderr
     assert 4 <= len(workspace.ids()) < ROWS

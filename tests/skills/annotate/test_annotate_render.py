@@ -61,8 +61,8 @@ def test_make_annotate_prints_the_model(tmp_path: Path) -> None:
     )
     file = tmp_path / "abstract.md"
     file.write_text(page(), encoding="utf-8")
-    said = subprocess.run([*shlex.split(recipe), file], capture_output=True, text=True, check=True)
-    assert said.stdout == "Annotated by producer (llamacpp, smollm2)\n"
+    done = subprocess.run([*shlex.split(recipe), file], capture_output=True, text=True, check=True)
+    assert done.stdout == "Annotated by producer (llamacpp, smollm2)\n"
 
 
 def test_json_is_the_object_itself() -> None:

@@ -245,15 +245,15 @@ def test_options(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("none.txt", "none.txt"),
         (f"{EXAMPLE} --framework none.yaml", "none.yaml: cannot be read"),
         (f"{EXAMPLE} --max-tokens 2", "--max-tokens: '2' should be greater than or equal"),
     ],
 )
-def test_bad_options_and_inputs_are_refused(tmp_path: Path, line: str, said: str) -> None:
-    assert_refuses(fake_app(tmp_path, FakeModel(GOOD)), f"/annotate {line}", said)
+def test_bad_options_and_inputs_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    assert_refuses(fake_app(tmp_path, FakeModel(GOOD)), f"/annotate {line}", message)
 
 
 @pytest.mark.parametrize("suffix", Annotate.saves)

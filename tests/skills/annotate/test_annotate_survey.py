@@ -48,12 +48,12 @@ def annotated(
     **provenance: Any,
 ) -> Annotated:
     framework = framework or nanda()
-    said = dict.fromkeys(framework.names, NOT_STATED) | dict(moves or {})
+    texts = dict.fromkeys(framework.names, NOT_STATED) | dict(moves or {})
     record = {
         paper.id_field: paper.id,
         "title": paper.title,
-        **said,
-        "checks": check(paper.abstract, framework.stated(said)),
+        **texts,
+        "checks": check(paper.abstract, framework.stated(texts)),
         "provenance": {**PROVENANCE, **provenance},
     }
     return Annotated(paper, record)
@@ -279,9 +279,9 @@ def test_authors_and_year(authors: str, short: str) -> None:
 
 def test_long_lists_of_authors_are_shortened() -> None:
     authors = ", ".join(f"A. Name{number}" for number in range(1, 12))
-    said = section(survey(annotated(paper(1, authors=authors))), "## References")
-    assert "A. Name8 et al. *Sieve 1*. 2024." in said
-    assert "Name9" not in said
+    references = section(survey(annotated(paper(1, authors=authors))), "## References")
+    assert "A. Name8 et al. *Sieve 1*. 2024." in references
+    assert "Name9" not in references
 
 
 HOSTILE = (
@@ -383,9 +383,9 @@ def test_a_generic_word_does_not_start_a_term() -> None:
 
 def test_groups_are_headings_with_consecutive_numbers() -> None:
     def item(number: int, subject: str) -> Annotated:
-        said = wording(subject)
+        texts = wording(subject)
         return annotated(
-            paper(number, title=said.title, abstract=said.abstract), {"claim": said.claim}
+            paper(number, title=texts.title, abstract=texts.abstract), {"claim": texts.claim}
         )
 
     subjects = ["weather", "LoRA", "reranking", "LoRA", "reranking", "reranking"]

@@ -16,7 +16,7 @@ from repository import ROOT
 from harness.cli.app import App
 from harness.errors import HarnessError, InputError, NothingFound, UsageError
 from harness.runs import grammar
-from harness.runs.runner import Outcome
+from harness.runs.frontend import Outcome
 from harness.settings import CODE_ROOT
 from harness.testing import assert_refuses, fake_app
 from skills.corpus import commands

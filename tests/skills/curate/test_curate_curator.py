@@ -9,13 +9,13 @@ import pytest
 from curate_workspace import CHOSEN, NAMES, PANEL, PREFILLS, Judge, alternatives, item, panel_of
 
 from harness.errors import GenerationFailed, InputError, InvalidReply, ModelUnavailable
-from harness.models.backends.base import Reply
+from harness.models.backends.base import Model, Reply, Request
 from harness.models.pool import ServedModel
 from harness.testing import FakeModel, fake_models
 from skills.curate import curator
 from skills.curate.curator import Vote
 from skills.curate.inputs.items import Item
-from skills.curate.panel import vote_mode
+from skills.curate.panel import panel, vote_mode
 from skills.curate.panel.panel import Panel
 from skills.curate.panel.vote_mode import VoteForm, choose_form
 from skills.curate.store.ballots import key_of
@@ -242,3 +242,24 @@ def test_the_fake_judge_returns_its_scores() -> None:
     for score in (1.0, 3.0, 3.25, 5.0):
         told = {token: math.exp(p) for token, p in alternatives(score).items()}
         assert vote(told).score == pytest.approx(score, abs=1e-5)
+
+
+class Embedded(FakeModel):
+    """The embedded model behind the registry of the tests."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def generate(self, request: Request, *rest: Any) -> Reply:
+        return self.model.generate(request, *rest)
+
+
+@pytest.mark.model
+def test_the_embedded_model_can_vote_in_the_shipped_panel(embedded: Model) -> None:
+    found, shipped = served(Embedded(embedded)), panel.shipped()
+    form = choose_form(shipped, found, nanda(), [item(1)])
+    assert (form.kind, form.prefill, form.can_answer) == ("logprobs", "Rating: ", True)
+    votes = curator.Judge(shipped, found, nanda(), form).votes(item(1), 0)
+    assert all(vote.score is not None and 1 < vote.score < 5 for vote in votes)
+    assert [vote.cached_tokens > 0.8 * vote.prompt_tokens for vote in votes[1:]] == [True] * 4

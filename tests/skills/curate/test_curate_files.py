@@ -25,7 +25,7 @@ from prompt_toolkit.output import DummyOutput
 
 from harness.cli.repl import Repl
 from harness.errors import InputError, ModelUnavailable, UsageError
-from harness.runs.runner import Frontend
+from harness.runs.frontend import Frontend
 from harness.testing import assert_refuses, fake_app
 from skills.corpus.content_key import verify
 from skills.corpus.db.connection import open_corpus

@@ -23,7 +23,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.models.backends.base import Model, OnText, Reply, Request
-from harness.runs.runner import Outcome
+from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, assert_refuses, fake_app, run_skill
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
@@ -207,7 +207,7 @@ def test_an_interrupted_run_can_be_resumed(space: Workspace) -> None:
         return json.dumps(gold(3))
 
     space.model.faults[3] = interrupt
-    with pytest.raises(Interrupted, match="the same line goes on from there"):
+    with pytest.raises(Interrupted, match="the same line continues the job"):
         space.evaluate()
     del space.model.faults[3]
     done = set(space.model.asked)

@@ -57,6 +57,6 @@ def test_with_the_base_it_equals_the_prepared_row(data: Path, tmp_path: Path) ->
 def test_a_template_that_does_not_fit_is_refused(data: Path, tmp_path: Path) -> None:
     base = tiny_base(tmp_path / "base")
     (base / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }} {% endfor %}")
-    with pytest.raises(InputError, match="which stops no model") as caught:
+    with pytest.raises(InputError, match="which does not stop generation") as caught:
         rows_of(work_over(tmp_path, base, {"dev_share": 0}, data))
     assert "train.jsonl, line 1" in str(caught.value)

@@ -39,7 +39,7 @@ def refused(app: App, line: str, error: type[HarnessError]) -> str:
 def test_a_folder_without_llama_cpp(app: App, tmp_path: Path) -> None:
     message = refused(app, f'{LINE} --llama-cpp "{tmp_path}"', InputError)
     assert message.startswith(
-        f"{tmp_path}: has no convert_hf_to_gguf.py. --llama-cpp names a checkout"
+        f"{tmp_path}: has no convert_hf_to_gguf.py. --llama-cpp must name a checkout"
     )
 
 
@@ -52,8 +52,8 @@ def test_an_invalid_name(app: App) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--start-from nanda-anotator", "there is no adapter 'nanda-anotator' to go on from"),
-        ("--start-from producer", "the model producer has no adapter"),
+        ("--start-from nanda-anotator", "there is no adapter 'nanda-anotator' to continue from"),
+        ("--start-from producer", "the model producer does not have an adapter"),
     ],
 )
 def test_a_missing_adapter_to_start_from(
@@ -66,8 +66,8 @@ def test_a_missing_adapter_to_start_from(
 def test_the_name_of_the_model_to_start_from_is_refused(app: App, options: str) -> None:
     name = "other-lora" if "other" in options else "nanda-annotator"
     message = refused(app, f"{LINE} --start-from {name} {options}", UsageError)
-    assert "would take the place of" in message
-    assert message.endswith("--as-name gives it a name of its own.")
+    assert "the new model would replace" in message
+    assert message.endswith("Give it another name with --as-name.")
 
 
 def test_a_named_server_that_does_not_answer(app: App) -> None:
@@ -112,6 +112,6 @@ def test_a_refused_command_does_not_change_the_run(app: App, stage: str) -> None
     out.make()
     out.remember({"recipe": recipe.model_dump(mode="json"), "data": "old.jsonl", "dev": None})
     before = out.run
-    with pytest.raises(InputError, match=r"base nobody/none is not on this|no prepared data"):
+    with pytest.raises(InputError, match=r"base 'nobody/none' is not on this|no prepared data"):
         app.dispatch(f"/finetune {stage}train.jsonl --out ft --base nobody/none")
     assert out.run == before

@@ -21,8 +21,8 @@ from harness.models import registry
 from harness.models.backends.base import Message
 from harness.models.pool import ModelPool, Models
 from harness.models.weights import FileStore
+from harness.runs.frontend import Frontend
 from harness.runs.run_log import Run
-from harness.runs.runner import Frontend
 from harness.settings import CODE_ROOT, Settings, registry_folder
 from harness.terminal.console import Screen
 from harness.testing import fake_settings

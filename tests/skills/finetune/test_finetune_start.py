@@ -21,7 +21,7 @@ from lora_gguf import write_adapter
 
 from harness.cli.app import App
 from harness.errors import InputError, UsageError
-from harness.runs.runner import Frontend
+from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
