@@ -171,7 +171,7 @@ def test_in_another_folder_and_what_that_means(tmp_path):
     app = fake_app(tmp_path)
     made = app.dispatch("/new-skill gist --folder elsewhere").result
     assert (tmp_path / "elsewhere" / "gist" / "plugin.py").is_file()
-    assert f"once its folder lies in {tmp_path / 'skills'}" in made.text
+    assert f"once its folder is in {tmp_path / 'skills'}" in made.text
     made = app.dispatch("/new-skill --folder .agents/skills gist").result
     assert "once its folder" not in made.text
 
