@@ -10,8 +10,8 @@ options of --dataset, such as further tables), an adapter is trained on it (`/fi
 rows have no influence), and the held-out rows are annotated with the adapter merged into the base's
 GGUF. On a small dev set a kappa may depend on three papers; on a whole training table it does not.
 
-Every line of the harness is printed before it runs. Results of an earlier run in FOLDER are used, so
-the same command resumes. Prints the figures of /evaluate for all papers together.
+Every line of the harness is printed before it runs. Results of an earlier run in FOLDER are used,
+so the same command resumes. Prints the figures of /evaluate for all papers together.
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
     python bench/train.py [DATA] [--rows 32] [--batch 4] [--rounds 2] [--preset smollm2-cpu]
         [--base NAME] [--set NAME=VALUE ...] [--only ARM ...]
 
-Needs the extras `finetune` and `bench`. DATA is a data set of `/finetune dataset`, or a table with
-gold that becomes one; by default gold_train. Each arm trains one epoch of the first rows in a process
-of its own. The arms alternate, so that changes in the machine's speed affect all of them:
+Needs the extras `finetune` and `bench`. DATA is a data set of `/finetune dataset`, or a table
+with gold that becomes one; by default gold_train. Each arm trains one epoch of the first rows in
+a process of its own. The arms alternate, so that changes in the machine's speed affect all of
+them:
 
     trl             SFTTrainer with the recipe's settings, on the same messages
     ours            /finetune train with the recipe
@@ -13,10 +14,11 @@ of its own. The arms alternate, so that changes in the machine's speed affect al
     ours, all logits        logits for prompts and padding too
     ours, no grouping       rows of any length share a batch
 
-SFTTrainer has none of what the last three omit. It computes its loss in chunks, again in the backward
-pass, and measures entropy and accuracy in every step. Tokens are those of prompts and completions,
-without padding; the first step is not counted. Peak memory is the resident set of the process, or what
-torch has allocated on a GPU; `over the base` excludes what was resident when the model was loaded.
+SFTTrainer has none of what the last three omit. It computes its loss in chunks, again in the
+backward pass, and measures entropy and accuracy in every step. Tokens are those of prompts and
+completions, without padding; the first step is not counted. Peak memory is the resident set of
+the process, or what torch has allocated on a GPU; `over the base` excludes what was resident when
+the model was loaded.
 """
 
 from __future__ import annotations

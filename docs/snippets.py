@@ -2,8 +2,8 @@
 
 A mark above a block names its source:
 
-    <!-- snippet: tests/data/writing/walkthrough.sh#make -->   the lines between `# -- start make --`
-                                                               and `# -- end make --` of that file
+    <!-- snippet: tests/data/writing/walkthrough.sh#make -->  the lines between `# -- start make --`
+                                                              and `# -- end make --` of that file
     <!-- snippet: tests/data/writing/session.txt -->           the whole file
     <!-- snippet: new-skill:package/pyproject.toml -->         a file that `/new-skill --package
                                                                summarize` creates
