@@ -112,7 +112,7 @@ class Job(Generic[T, R]):
         while not ended:
             ended, _ = wait(self._running, timeout=TICK, return_when=FIRST_COMPLETED)
             self._check()
-        for future in ended:
+        for future in [one for one in self._running if one in ended]:  # in their order
             self._settle(future)
 
     def _check(self) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import InputError
-from harness.support.text_input import place, regular_file, shown, text_lines
+from harness.support.text_input import place, regular_file, shown
 from skills.annotate.papers import check_length
 from skills.annotate.table import sources
 from skills.annotate.table.sources import Source
 from skills.corpus.tables.columns import Columns
+from skills.corpus.tables.jsonl_reader import JsonlReader
 from skills.corpus.tables.reader import open_table
 from skills.evaluate.annotators import Moves
 from skills.evaluate.metrics.labels import LABELS, Labelled
@@ -102,13 +103,11 @@ def _labelled(
     path: Path, framework: Framework, limit: int | None
 ) -> Iterator[tuple[Paper, Labelled]]:
     seen: dict[str, int] = {}
-    for number, text in enumerate(text_lines(regular_file(path)), start=1):
-        if not text.strip():
-            continue
+    for number, row in JsonlReader(regular_file(path)).rows(()):
         if limit is not None and len(seen) == limit:
             return
         where = place(path, "line", number)
-        line = _line(text, where)
+        line = _line(row, where)
         first = seen.setdefault(line.paper_id, number)
         if first != number:
             raise InputError(f"has the paper_id {line.paper_id} of line {first}", where=where)
@@ -121,9 +120,9 @@ def _labelled(
         yield paper, Labelled(sentences, tuple(line.labels))
 
 
-def _line(text: str, where: str) -> _Line:
+def _line(row: dict[str, Any], where: str) -> _Line:
     try:
-        return _Line.model_validate_json(text)
+        return _Line.model_validate(row)
     except ValidationError as exc:
         error = exc.errors()[0]
         at = f"{error['loc'][0]}: " if error["loc"] else ""

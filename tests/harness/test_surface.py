@@ -1,4 +1,4 @@
-"""The public surface is what `harness` exports, and the layers depend in one direction."""
+"""The public surface, and rules for all modules."""
 
 import ast
 import importlib
@@ -19,7 +19,7 @@ SHIPPED = (CODE_ROOT / "harness", *(p.parent for p in CODE_ROOT.glob("skills/*/_
 PYTHON = [path for place in SHIPPED for path in sorted(place.rglob("*.py"))]
 
 
-def test_what_is_exported_is_sorted_and_there():
+def test_exports_are_sorted_and_exist():
     assert list(harness.__all__) == sorted(harness.__all__)
     imported = {
         alias.name
@@ -34,14 +34,14 @@ def test_what_is_exported_is_sorted_and_there():
 
 
 def documented(exported):
-    """The docstrings of a class and of its methods, or of a function."""
+    """Return the docstrings of a class and its methods, or of a function."""
     found = vars(exported).items() if inspect.isclass(exported) else ()
     methods = [method for name, method in found if callable(method) and name[0] != "_"]
     return "\n".join(filter(None, map(inspect.getdoc, (exported, *methods))))
 
 
-def test_every_error_that_the_surface_speaks_of_can_be_imported_from_it():
-    """A backend that may raise ModelBusy has to find it."""
+def test_errors_in_docstrings_are_exported():
+    """A backend that raises ModelBusy must be able to import it."""
     known = {cls.__name__ for cls in _subclasses(errors.HarnessError)}
     for name in harness.__all__:
         said = set(re.findall(r"\b[A-Z]\w+\b", documented(getattr(harness, name))))
@@ -57,7 +57,7 @@ def imported(path):
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=lambda p: str(p.relative_to(CODE_ROOT)))
-def test_harness_knows_no_skill_and_nobody_prints(path):
+def test_modules_are_short_and_do_not_print(path):
     if path.is_relative_to(CODE_ROOT / "harness"):
         assert not [name for name in imported(path) if name.split(".")[0] == "skills"]
     assert path.read_text(encoding="utf-8").count("\n") <= 300
@@ -85,7 +85,7 @@ def _names(requirements):
     return {re.split(r"[<>=]", name)[0] for name in requirements}
 
 
-def test_every_error_has_its_exit_code_and_stands_in_the_drawing():
+def test_every_error_has_its_exit_code():
     tree = {
         errors.HarnessError: 1,
         errors.UsageError: 2,
@@ -107,7 +107,7 @@ def _subclasses(cls):
             yield from _subclasses(sub)
 
 
-def test_the_testing_helpers_are_exported_sorted_and_there():
+def test_testing_exports_are_sorted_and_exist():
     from harness import testing
 
     assert list(testing.__all__) == sorted(testing.__all__)
@@ -117,7 +117,7 @@ def test_the_testing_helpers_are_exported_sorted_and_there():
 
 
 def test_the_types_are_packaged():
-    """Without py.typed in the wheel, a plugin's type checker sees nothing of ours."""
+    """Type checkers of plugins need py.typed in the wheel."""
     tool = tomllib.loads((CODE_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
     assert (CODE_ROOT / "harness" / "py.typed").is_file()
     assert "py.typed" in tool["setuptools"]["package-data"]["*"]
@@ -133,7 +133,7 @@ def test_the_types_are_packaged():
     ],
     ids=["as-it-is", "another-signature", "untyped"],
 )
-def test_a_strangers_plugin_holds_under_strict_types(tmp_path, written, instead, code):
+def test_a_plugin_passes_strict_type_checks(tmp_path, written, instead, code):
     mypy = pytest.importorskip("mypy.api")
     example = CODE_ROOT / "tests" / "support" / "plugin_of_everything.py"
     source = example.read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from typing import Any
 
 import finetune_training
 import pytest
-from finetune_training import patched_at, prepared_in, rows_of, run_in, said, work_in
+from finetune_training import messages_of, patched_at, prepared_in, rows_of, run_in, work_in
 from repository import ROOT
 
 from harness.errors import HarnessError, InputError, Interrupted, OutputError, SkillFailed
@@ -246,7 +246,7 @@ def test_a_finished_run_is_resumed_without_a_step(base: Path, whole: Path) -> No
     context = run_in(whole, base, resume=True)
     assert (whole / "metrics.jsonl").read_bytes() == before
     assert (whole / "adapter" / "adapter_model.safetensors").read_bytes() == adapter
-    assert said(context) == ""
+    assert messages_of(context) == ""
 
 
 def test_bad_input_is_refused_before_the_base_is_loaded(

@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.support.text_input import place, regular_file, shown, text_lines
 from skills.corpus.tables.reader import SUFFIXES, paper_key
-from skills.finetune.data.near_duplicates import AbstractIndex, Sketches
+from skills.finetune.data.near_duplicates import AbstractIndex
 from skills.finetune.data.rows import (
     AnnotationRow,
     LeftOut,
@@ -95,11 +95,9 @@ class _Paper:
 class HeldOut:
     """All held-out papers, by id and by abstract."""
 
-    def __init__(
-        self, sets: Iterable[HeldOutSet], sketches: Sketches, max_similarity: float
-    ) -> None:
+    def __init__(self, sets: Iterable[HeldOutSet], max_similarity: float) -> None:
         self._ids: dict[str, _Paper] = {}
-        self._abstracts: AbstractIndex[_Paper] = AbstractIndex(sketches, max_similarity)
+        self._abstracts: AbstractIndex[_Paper] = AbstractIndex(max_similarity)
         for held in sets:
             for paper_id, abstract, where in held.papers:
                 self._add(_Paper(held.split, paper_id, where), abstract)

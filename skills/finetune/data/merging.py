@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.errors import InputError
 from skills.finetune.data.dataset import Choices, Dataset, InputFile
 from skills.finetune.data.held_out import HeldOut, HeldOutSet
-from skills.finetune.data.near_duplicates import AbstractIndex, Sketches
+from skills.finetune.data.near_duplicates import AbstractIndex
 from skills.finetune.data.rows import SOURCES, AnnotationRow, LeftOut, SourceRows, left_out
 from skills.nanda.framework import Framework, nanda
 
@@ -34,16 +34,16 @@ def merge(
     Raises:
         InputError: no row is left.
     """
-    choices, sketches = choices or Choices(), Sketches()
+    choices = choices or Choices()
     ordered = sorted(sources, key=lambda each: SOURCES.index(each.source))
     excluded = [left for each in ordered for left in each.left_out]
     rows = [row for each in ordered for row in each.rows]
-    index = HeldOut(held_out, sketches, choices.max_similarity)
+    index = HeldOut(held_out, choices.max_similarity)
     for step in (
         index.split_off,
         _first_of_each_paper,
         lambda rows: _curated(rows) if choices.curated_only else (rows, []),
-        lambda rows: _without_duplicates(rows, AbstractIndex(sketches, choices.max_similarity)),
+        lambda rows: _without_duplicates(rows, AbstractIndex(choices.max_similarity)),
     ):
         rows, out = step(rows)
         excluded += out

@@ -1,4 +1,4 @@
-"""The command itself, as a process: streams, exit codes, and the Python it is started by."""
+"""The command as a process: streams, exit codes, and the choice of the interpreter."""
 
 import json
 import os
@@ -82,7 +82,7 @@ def register_backends(register):
 
 @pytest.fixture
 def home(tmp_path):
-    """A user whose own skills bring a fake model, so that no process here loads a real one."""
+    """Home folder with a fake model, so that no process loads a real one."""
     folder = tmp_path / "config" / "skills" / "fakes"
     folder.mkdir(parents=True)
     (folder / "SKILL.md").write_text("---\nname: fakes\ndescription: fakes\n---\n")
@@ -164,7 +164,7 @@ def test_a_missing_file_is_refused_before_any_model(home):
     assert all(run["resolved"] is None for run in log)
 
 
-def test_a_broken_registry_names_file_and_line(home):
+def test_broken_registry_names_file_and_line(home):
     (home / "config" / "registry.yaml").write_text("models:\n  a: {colour: red}\n")
     done = agent(home, "/echo x")
     assert done.returncode == 2
@@ -178,7 +178,7 @@ def test_a_registry_at_home_is_found(home, monkeypatch):
     assert "general" in [model["id"] for model in shown["models"]]
 
 
-def test_nobody_can_serve(home):
+def test_no_available_model_is_an_error(home):
     (home / "config" / "registry.yaml").write_text(
         FAKE_REGISTRY.replace("backend: fake", "backend: nosuch")
     )
@@ -223,7 +223,7 @@ def test_a_broken_pipe_ends_quietly(home, line):
 
 
 @pytest.mark.parametrize("where", [">/dev/full", ">&-"])
-def test_a_result_that_stdout_does_not_take_is_an_output_error(home, where):
+def test_a_failed_write_to_stdout_is_an_output_error(home, where):
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} {AGENT} '/echo x' {where}"],
         stdin=subprocess.DEVNULL,
@@ -237,7 +237,7 @@ def test_a_result_that_stdout_does_not_take_is_an_output_error(home, where):
 
 
 @pytest.mark.parametrize("where", ["2>&1 | head -0", "2>/dev/full", "2>&-"])
-def test_a_notice_that_nobody_reads_is_no_failure(home, where):
+def test_a_closed_stderr_is_ignored(home, where):
     script = f"{sys.executable} {AGENT} '/echo -' {where}; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", script], input="x", capture_output=True, text=True, env=environment(home)
@@ -246,7 +246,7 @@ def test_a_notice_that_nobody_reads_is_no_failure(home, where):
     assert done.stderr == ""
 
 
-def test_a_reader_that_has_gone_does_not_make_a_failure_good(home):
+def test_a_closed_pipe_keeps_an_earlier_exit_code(home):
     script = (
         f"printf '/nosuch\\n/many\\n' | {sys.executable} {AGENT} | head -1; echo ${{PIPESTATUS[1]}}"
     )
@@ -256,7 +256,7 @@ def test_a_reader_that_has_gone_does_not_make_a_failure_good(home):
     assert done.stdout == "line\n2\n"
 
 
-def test_a_piped_line_that_is_not_utf8_costs_itself_alone(home):
+def test_a_piped_line_that_is_not_utf8_is_skipped(home):
     done = subprocess.run(
         [sys.executable, AGENT],
         input=b"/echo one\n/echo \xff\n/echo two\n",
@@ -267,7 +267,7 @@ def test_a_piped_line_that_is_not_utf8_costs_itself_alone(home):
     assert b"not UTF-8" in done.stderr
 
 
-def test_a_result_that_stdout_cannot_encode_costs_itself_alone(home):
+def test_an_unencodable_result_is_skipped(home):
     done = subprocess.run(
         [sys.executable, AGENT],
         input="/echo é\n/echo two\n".encode(),
@@ -277,7 +277,7 @@ def test_a_result_that_stdout_cannot_encode_costs_itself_alone(home):
     assert (done.returncode, done.stdout) == (4, b"two\n")
 
 
-def test_a_skill_whose_prints_nobody_reads_works_all_the_same(home):
+def test_prints_to_a_closed_stderr_are_ignored(home):
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} {AGENT} /prints 2>/dev/full"],
         stdin=subprocess.DEVNULL,
@@ -288,11 +288,11 @@ def test_a_skill_whose_prints_nobody_reads_works_all_the_same(home):
     assert (done.returncode, done.stdout) == (0, "done\n")
 
 
-def test_help_stands_after_other_options(home):
+def test_help_may_follow_other_options(home):
     assert "Usage: agent.py" in agent(home, "--json", "--help").stdout
 
 
-def test_a_loop_around_the_command_keeps_its_input(home):
+def test_stdin_of_a_shell_loop_is_not_read(home):
     script = f'while read word; do {sys.executable} {AGENT} "/echo $word"; done'
     done = subprocess.run(
         ["bash", "-c", script],
@@ -323,7 +323,7 @@ def test_registry_and_skills_are_found_beside_the_code(home, tmp_path):
     assert module.stdout == done.stdout, module.stderr
 
 
-def test_packages_that_are_looked_for_are_dependencies():
+def test_needed_packages_are_dependencies():
     text = (CODE_ROOT / "pyproject.toml").read_text(encoding="utf-8")
     wanted = tomllib.loads(text)["project"]["dependencies"]
     of_module = metadata.packages_distributions()
@@ -336,12 +336,12 @@ def normalized(distribution):
 
 
 def bare_python(folder: Path) -> Path:
-    """A Python that has no packages at all."""
+    """Create an environment without packages."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     return folder / "bin" / "python"
 
 
-def test_a_python_without_the_dependencies_hands_over_or_says_what_to_do(home, tmp_path):
+def test_a_python_without_dependencies_uses_the_venv(home, tmp_path):
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     (checkout / "agent.py").write_text(AGENT.read_text())

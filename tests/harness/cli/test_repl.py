@@ -28,7 +28,7 @@ def session(app, typed):
 
 
 def said(app, typed):
-    """What the session puts on stdout for what is typed."""
+    """Return the stdout of a session."""
     with session(app, typed) as repl:
         repl.run()
     return app.screen.out.getvalue()
@@ -39,12 +39,12 @@ def test_lines_are_dispatched_until_ctrl_d(tmp_path):
     assert said(app, f"hi{ENTER}{ENTER}good-bye{ENTER}{CTRL_D}") == "Hello.\nBye.\n"
 
 
-def test_exit_leaves(tmp_path):
+def test_exit_ends_the_session(tmp_path):
     app = fake_app(tmp_path, FakeModel("Hello."))
     assert said(app, f"/exit{ENTER}hi{ENTER}{CTRL_D}") == ""
 
 
-def test_an_error_leaves_the_session_alive(tmp_path):
+def test_an_error_does_not_end_the_session(tmp_path):
     app = fake_app(tmp_path, FakeModel("Hello."))
     assert said(app, f"/nosuch{ENTER}hi{ENTER}{CTRL_D}") == "Hello.\n"
     assert "no skill /nosuch" in app.screen.err.getvalue()
@@ -64,7 +64,7 @@ def test_ctrl_c_clears_the_line_and_stops_the_work(tmp_path):
     assert "Interrupted." in app.screen.err.getvalue()
 
 
-def test_pasted_lines_stay_one_text(tmp_path):
+def test_pasted_lines_are_one_text(tmp_path):
     model = FakeModel("Hello.")
     app = fake_app(tmp_path, model)
     pasted = "\x1b[200~first line\nsecond line\x1b[201~"
@@ -72,7 +72,7 @@ def test_pasted_lines_stay_one_text(tmp_path):
     assert model.requests[0].messages[-1].content == "first line\nsecond line"
 
 
-def test_history_is_kept_in_a_private_file(tmp_path):
+def test_history_is_stored_in_a_private_file(tmp_path):
     app = fake_app(tmp_path, FakeModel("Hello."))
     said(app, f"remember me{ENTER}{CTRL_D}")
     path = app.settings.history
@@ -80,7 +80,7 @@ def test_history_is_kept_in_a_private_file(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_history_that_cannot_be_kept_costs_one_notice(tmp_path):
+def test_unwritable_history_is_reported_once(tmp_path):
     app = fake_app(tmp_path, FakeModel("Hello."))
     app.settings.history.mkdir(parents=True)
     assert said(app, f"hi{ENTER}{CTRL_D}") == "Hello.\n"
@@ -95,7 +95,7 @@ def test_the_status_line_shows_the_model_in_use(tmp_path):
         assert repl.status() == " producer | fake producer"
 
 
-def test_ctrl_c_at_a_question_stops_the_work_and_ctrl_d_means_no():
+def test_ctrl_c_and_ctrl_d_at_a_question():
     with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
         keys.send_text(CTRL_C)
         with pytest.raises(KeyboardInterrupt):
@@ -143,8 +143,8 @@ def test_completion(tmp_path, typed, first, rest):
 
 
 @pytest.mark.parametrize("typed", ["/chat", "/cha"])
-def test_an_exact_match_and_a_beginning_win_over_the_alphabet(typed):
-    """`/chat` must never run `/a-chat`, though that one is listed first by name."""
+def test_exact_matches_and_prefixes_come_first(typed):
+    """`/chat` must not complete to `/a-chat`."""
     names = ("a-chat", "chat-all", "chat")
     found = {name: Found(Chat(), "a test") for name in names}
     completer = LineCompleter(lambda: Catalogue(skills=found))
@@ -152,7 +152,7 @@ def test_an_exact_match_and_a_beginning_win_over_the_alphabet(typed):
     assert found == ["/chat", "/chat-all", "/a-chat"]
 
 
-def test_completion_tells_what_an_option_does(tmp_path):
+def test_completion_shows_descriptions(tmp_path):
     app = fake_app(tmp_path)
     completer = LineCompleter(lambda: app.catalogue)
     [limit] = completer.get_completions(Document("/logs --lim"), CompleteEvent())

@@ -1,4 +1,4 @@
-"""`App.dispatch`: routing, fallback in the open, stdin, chat, Ctrl-C, and what the door shows."""
+"""`App.dispatch`: routing, fallback, stdin, chat, Ctrl-C and output."""
 
 import io
 import json
@@ -35,7 +35,7 @@ class Echo(Skill):
 
 
 class Ask(Skill):
-    """Asks the model for the task "annotate"."""
+    """Uses the model of the task "annotate"."""
 
     name = "ask"
     summary = "asks the tuned model"
@@ -54,7 +54,7 @@ def piped(data: bytes) -> Frontend:
     return Frontend("test", stdin=io.BytesIO(data))
 
 
-def test_an_unknown_skill_is_refused_with_near_names(tmp_path):
+def test_an_unknown_skill_is_refused_with_suggestions(tmp_path):
     with pytest.raises(UnknownSkill, match=r"no skill /halp.*mean /help.*There are ") as caught:
         fake_app(tmp_path).dispatch("/halp x")
     assert caught.value.exit_code == 2
@@ -67,7 +67,7 @@ def test_a_path_is_plain_text_for_the_producer(tmp_path):
     assert model.requests[0].messages[-1].content == "/usr/lib/python --json 'what' save to x.md"
 
 
-def test_chat_keeps_the_conversation_until_it_is_told_to_forget(tmp_path):
+def test_chat_keeps_the_conversation_until_new(tmp_path):
     model = FakeModel("Hello.", "You said hi.", "Who are you?")
     app = fake_app(tmp_path, model)
     app.dispatch("hi")
@@ -88,7 +88,7 @@ def test_a_long_conversation_drops_its_oldest_turns(tmp_path):
     assert sent[-1] == "tell me"
 
 
-def test_an_answer_is_shown_as_it_comes_and_once(tmp_path):
+def test_an_answer_is_shown_once_as_it_arrives(tmp_path):
     app = fake_app(tmp_path, FakeModel("one two three"))
     outcome = app.dispatch("count")
     assert app.screen.out.getvalue() == "one two three"
@@ -96,14 +96,14 @@ def test_an_answer_is_shown_as_it_comes_and_once(tmp_path):
     assert app.screen.out.getvalue() == "one two three\n"
 
 
-def test_json_is_one_object_even_where_text_is_streamed_and_warnings_are_given(tmp_path):
+def test_json_is_one_object_despite_streams_and_warnings(tmp_path):
     app = fake_app(tmp_path, FakeModel("one two"))
     app.screen.notice("a warning")
     show(app.dispatch("/chat --json count"), app.screen)
     assert json.loads(app.screen.out.getvalue()) == {"text": "one two"}
 
 
-def test_text_that_clearly_asks_for_a_skill_activates_it_and_says_so(tmp_path):
+def test_a_trigger_activates_its_skill(tmp_path):
     app = fake_app(tmp_path, FakeModel("chat"), Echo())
     assert app.dispatch("Echo this: What's up").result.text == "What's up"
     assert app.screen.err.getvalue() == "-> /echo (auto)\n"
@@ -117,14 +117,14 @@ def test_an_activated_skill_takes_options_like_a_command(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["/echo -", "/echo", "/echo  "])
-def test_stdin_is_read_to_its_end_for_a_hyphen_or_missing_text(tmp_path, line):
+def test_stdin_is_read_for_a_hyphen_or_missing_text(tmp_path, line):
     app = fake_app(tmp_path, None, Echo(), door=piped("é and more\n".encode() * 5000))
     result = app.dispatch(line).result
     assert result.data == {"text": "é and more\n" * 5000, "source": "stdin"}
     assert "reading stdin" in app.screen.err.getvalue()
 
 
-def test_stdin_is_left_alone_where_there_is_text(tmp_path):
+def test_stdin_is_not_read_if_there_is_text(tmp_path):
     """`while read line; do agent.py "/echo x"; done` must not lose its input."""
     stdin = io.BytesIO(b"the next line")
     app = fake_app(tmp_path, FakeModel("hi"), Echo(), door=Frontend("test", stdin=stdin))
@@ -152,7 +152,7 @@ def test_missing_or_unusable_text_is_refused(tmp_path, door, line, error, messag
 
 
 class TwoModels:
-    """A registry in which the tuned model and the producer fail or serve as told."""
+    """A registry in which the tuned model and the producer can fail."""
 
     def __init__(self, tuned: FakeModel, producer: FakeModel) -> None:
         self.models = {"annotator": tuned, "producer": producer}
@@ -176,7 +176,7 @@ def two_models(tmp_path, tuned, producer):
     return app, backend
 
 
-def test_a_model_that_is_absent_is_replaced_in_the_open(tmp_path):
+def test_fallback_from_an_absent_model_is_reported(tmp_path):
     app, backend = two_models(tmp_path, FakeModel("tuned"), FakeModel("general"))
     backend.down["annotator"] = "not pulled"
     result = app.dispatch("/ask x").result
@@ -194,7 +194,7 @@ def test_a_model_that_is_absent_is_replaced_in_the_open(tmp_path):
     )
 
 
-def test_a_model_that_turns_out_to_be_gone_is_replaced_too(tmp_path):
+def test_fallback_from_a_model_that_disappears(tmp_path):
     tuned = FakeModel(ModelUnavailable("connection refused"))
     app, backend = two_models(tmp_path, tuned, FakeModel("general"))
     result = app.dispatch("/ask x").result
@@ -205,7 +205,7 @@ def test_a_model_that_turns_out_to_be_gone_is_replaced_too(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["--no-fallback", "--model nanda-annotator", "--model annotator"])
-def test_no_other_model_is_used_where_the_user_forbids_it(tmp_path, how):
+def test_no_fallback_is_respected(tmp_path, how):
     app, backend = two_models(tmp_path, FakeModel("tuned"), FakeModel("general"))
     backend.down["annotator"] = "not pulled"
     with pytest.raises(ModelUnavailable, match="not pulled") as caught:
@@ -214,7 +214,7 @@ def test_no_other_model_is_used_where_the_user_forbids_it(tmp_path, how):
     assert backend.loaded == []
 
 
-def test_a_bad_answer_is_no_reason_to_change_the_model(tmp_path):
+def test_a_bad_answer_causes_no_fallback(tmp_path):
     tuned = FakeModel(GenerationFailed("cut off"))
     app, backend = two_models(tmp_path, tuned, FakeModel("general"))
     with pytest.raises(GenerationFailed):
@@ -223,7 +223,7 @@ def test_a_bad_answer_is_no_reason_to_change_the_model(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["probe", "load"])
-def test_a_backend_that_breaks_is_passed_over_like_one_that_is_absent(tmp_path, where, monkeypatch):
+def test_fallback_from_a_failing_backend(tmp_path, where, monkeypatch):
     app, backend = two_models(tmp_path, FakeModel("tuned"), FakeModel("general"))
     real = getattr(backend, where)
 
@@ -247,7 +247,7 @@ def test_a_model_stays_loaded_between_lines(tmp_path):
     assert backend.models["annotator"].closed
 
 
-def test_models_shows_each_candidate_with_its_reason(tmp_path):
+def test_models_shows_each_entry_with_its_reason(tmp_path):
     app, backend = two_models(tmp_path, FakeModel(), FakeModel())
     backend.down["annotator"] = "not pulled"
     result = app.dispatch("/models").result
@@ -276,7 +276,7 @@ def test_ctrl_c_ends_the_work_and_keeps_the_application(tmp_path):
     assert app.dispatch("/echo x").result.text == "x"
 
 
-def test_another_registry_for_one_line(tmp_path):
+def test_a_line_may_use_another_registry(tmp_path):
     app = fake_app(tmp_path, FakeModel("hi"))
     other = tmp_path / "other.yaml"
     other.write_text(FAKE_REGISTRY.replace("producer", "general"))
@@ -292,7 +292,7 @@ def test_another_registry_for_one_line(tmp_path):
     assert app.dispatch("hello").result.text == "hi"
 
 
-def test_a_registry_broken_before_reload_leaves_everything_as_it_was(tmp_path):
+def test_reload_with_a_broken_registry_changes_nothing(tmp_path):
     app = fake_app(tmp_path, FakeModel("hi", "hi"))
     assert app.dispatch("hello").result.text == "hi"
     app.settings.user_registry.write_text("models: 1")
@@ -301,7 +301,7 @@ def test_a_registry_broken_before_reload_leaves_everything_as_it_was(tmp_path):
     assert app.dispatch("hello").result.text == "hi"
 
 
-def test_help_is_made_from_the_skills_options(tmp_path):
+def test_help_is_generated_from_options(tmp_path):
     app = fake_app(tmp_path, None, Echo())
     assert "/echo" in app.dispatch("/help").result.text
     shown = app.dispatch("/help logs").result
@@ -313,11 +313,11 @@ def test_help_is_made_from_the_skills_options(tmp_path):
         app.dispatch("/help nosuch")
 
 
-def test_exit_leaves(tmp_path):
+def test_exit_ends_the_session(tmp_path):
     assert fake_app(tmp_path).dispatch("/exit").result.leave
 
 
-def test_a_fault_of_the_harness_says_so_and_shows_where(tmp_path, monkeypatch):
+def test_an_internal_error_has_a_traceback(tmp_path, monkeypatch):
     app = fake_app(tmp_path, FakeModel("hi"))
     monkeypatch.setattr(app, "_skill", lambda *_, **__: 1 / 0)
     with pytest.raises(InternalError) as caught:
@@ -328,7 +328,7 @@ def test_a_fault_of_the_harness_says_so_and_shows_where(tmp_path, monkeypatch):
     assert said.splitlines()[-1].startswith("Error: internal error: ZeroDivisionError")
 
 
-def test_an_error_says_where_and_what_to_do(tmp_path):
+def test_an_error_shows_location_and_hint(tmp_path):
     app = fake_app(tmp_path)
     error = HarnessError("is empty", where="a.txt:3", hint="Fill it.")
     print_error(error, app.screen)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -26,12 +25,6 @@ from skills.nanda.paper import IdField
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    with open_corpus(tmp_path / "corpus.db") as opened:
-        yield opened
 
 
 def column(db: Database, sql: str, *parameters: Any) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,12 +31,6 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 MOVES = {name: f"Something about the {name}." for name in nanda().names}
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    with open_corpus(tmp_path / "corpus.db") as opened:
-        yield opened
 
 
 def table(path: Path, *rows: Mapping[str, str]) -> Path:

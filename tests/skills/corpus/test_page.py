@@ -55,7 +55,7 @@ def test_the_source_of_a_move_is_the_sentence_of_the_checks() -> None:
         assert page.texts[".sentence"][int(sources[f"move.{name}"])] == found["text"]
 
 
-def test_a_source_is_searched_in_the_abstract_if_its_index_is_wrong() -> None:
+def test_a_source_with_a_wrong_index_is_searched() -> None:
     item = annotated(5)
     item.record["checks"]["source"]["claim"]["index"] = 3
     item.record["checks"]["source"]["method"]["text"] = "Another abstract contains this."

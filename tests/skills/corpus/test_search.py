@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +10,6 @@ from corpus_papers import annotated, paper
 
 from harness.errors import InputError
 from skills.corpus.db import store
-from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.facets import word
 from skills.corpus.db.papers import save
 from skills.corpus.search.fulltext import Narrowing, papers_about, search
@@ -21,12 +18,6 @@ from skills.nanda.framework import nanda
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    with open_corpus(tmp_path / "corpus.db") as opened:
-        yield opened
 
 
 def ids(db: Database, text: str, **narrowed: object) -> list[str]:

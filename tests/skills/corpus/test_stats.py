@@ -88,21 +88,3 @@ def test_rare_categories_are_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     groups = of_items(items[:5], []).categories
     assert [group.name for group in groups] == ["cs.AA", "cs.BB", "cs.CC"], "one is not many"
-
-
-@pytest.mark.parametrize(
-    ("count", "of", "low", "high"),
-    [  # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ],
-)
-def test_wilson_interval(count: int, of: int, low: float, high: float) -> None:
-    assert Share(count, of).interval == pytest.approx((low, high), abs=5e-5)
-
-
-def test_share_of_nothing() -> None:
-    assert Share(0, 0).value is None
-    assert Share(0, 0).as_dict() == {"count": 0, "of": 0, "share": None, "low": 0.0, "high": 1.0}

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from corpus_papers import annotated, paper
 
 from skills.corpus.db import store
-from skills.corpus.db.connection import open_corpus
 from skills.nanda.framework import nanda
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    with open_corpus(tmp_path / "corpus.db") as opened:
-        yield opened
 
 
 def current(db: Database) -> set[str]:

@@ -258,7 +258,7 @@ class Embedded(FakeModel):
 @pytest.mark.model
 def test_the_embedded_model_can_vote_in_the_shipped_panel(embedded: Model) -> None:
     found, shipped = served(Embedded(embedded)), panel.shipped()
-    form = choose_form(shipped, found, nanda(), [item(1), item(2)])
+    form = choose_form(shipped, found, nanda(), [item(1)])
     assert (form.kind, form.prefill, form.can_answer) == ("logprobs", "Rating: ", True)
     votes = curator.Judge(shipped, found, nanda(), form).votes(item(1), 0)
     assert all(vote.score is not None and 1 < vote.score < 5 for vote in votes)

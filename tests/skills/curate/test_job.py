@@ -134,7 +134,8 @@ def test_no_model_is_loaded_if_the_gates_reject_all(
     assert (summary["probes"], summary["panel"], summary["judge"]["model"]) == (None, None, None)
     assert "nothing is left to judge, and no model is loaded" in workspace.stderr
     assert "judge: none was needed" in workspace.stderr
-    assert "none was needed" in (workspace.folder / "agent_curation_report.html").read_text()
+    page = (workspace.folder / "agent_curation_report.html").read_text()
+    assert "not needed: the gates left nothing to judge" in page
     [run] = rows_of(workspace, "SELECT model, status FROM runs")
     assert run == {"model": "", "status": "done"}
 

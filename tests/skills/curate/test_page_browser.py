@@ -100,10 +100,10 @@ def test_a_reason_can_be_chosen_and_is_explained(page: Page, address: str) -> No
 
 
 def test_long_lists_are_shown_in_steps(page: Page, tmp_path: Path) -> None:
-    show(page, tmp_path, a_run([voted(item(number), [1.0] * 5) for number in range(700)]))
+    show(page, tmp_path, a_run([voted(item(number), [1.0] * 5) for number in range(300)]))
     rows = page.locator("#refused > li:visible")
     expect(rows).to_have_count(25)
-    expect(page.get_by_text("25 of 700 shown.")).to_be_visible()
+    expect(page.get_by_text("25 of 300 shown.")).to_be_visible()
     page.get_by_role("button", name="Show 25 more").click()
     expect(rows).to_have_count(50)
     expect(rows.nth(25).locator("summary")).to_be_focused()

@@ -137,5 +137,5 @@ def test_a_file_without_abstracts_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"read from \.jsonl files"):
         inputs.with_labels(tmp_path / "labels.csv", nanda(), None)
     file.write_text("no json\n")
-    with pytest.raises(InputError, match="line 1: Invalid JSON"):
+    with pytest.raises(InputError, match="line 1, column 1: is not JSON"):
         inputs.with_labels(file, nanda(), None)

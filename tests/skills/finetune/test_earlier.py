@@ -41,7 +41,7 @@ def context(tmp_path: Path) -> StageContext:
     return context
 
 
-def said(context: StageContext) -> str:
+def messages_of(context: StageContext) -> str:
     assert isinstance(context.call.screen.err, io.StringIO)
     return context.call.screen.err.getvalue()
 
@@ -54,8 +54,8 @@ def test_force_moves_the_earlier_training_aside(context: StageContext) -> None:
         assert not (folder / name).exists()
         assert (folder / "earlier-1" / name).read_text() == text
     assert context.run_dir.entry("train") is None, "nothing is trained here now"
-    assert "(checkpoint-2 to checkpoint-10) was moved to" in said(context)
-    assert "earlier-1; delete it if you do not need it" in said(context)
+    assert "(checkpoint-2 to checkpoint-10) was moved to" in messages_of(context)
+    assert "earlier-1; delete it if you do not need it" in messages_of(context)
     left_in(folder)
     earlier.settle(context, done=False)
     assert (folder / "earlier-1" / "run.json").exists()
@@ -73,7 +73,7 @@ def test_adapter_without_checkpoints_is_not_overwritten(
     earlier.settle(context, done=False)
     moved = context.run_dir.folder / "earlier-1" / "adapter" / "adapter_model.safetensors"
     assert moved.read_text() == "kept"
-    assert "(adapter) was moved to" in said(context)
+    assert "(adapter) was moved to" in messages_of(context)
 
 
 def test_force_moves_nothing_if_training_is_done(context: StageContext) -> None:

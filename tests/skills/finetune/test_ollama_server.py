@@ -8,7 +8,7 @@ from typing import Any
 
 import ollama
 import pytest
-from ollama_run import SAID, Folder
+from ollama_run import CONVERSATION, Folder
 
 from harness.errors import (
     InputError,
@@ -31,7 +31,7 @@ def test_the_python_client_makes_models_of_files_and_of_models(
     assert [line.status for line in lines][-1] == "success"
     assert client.create("two", from_="one", parameters={"stop": ["evidence"]}).status == "success"
     assert client.show("two").details.quantization_level == "Q8_0"
-    pieces = list(client.chat("one", SAID, stream=True, options={"num_predict": 4}))
+    pieces = list(client.chat("one", CONVERSATION, stream=True, options={"num_predict": 4}))
     assert len(pieces) > 2
     assert pieces[-1].done_reason == "length"
     assert client.chat("one", []).done_reason == "load"
@@ -43,7 +43,7 @@ def test_stop_must_be_a_list(client: ollama.Client, ggufs: Path) -> None:
     digest = client.create_blob(ggufs / "native.gguf")
     client.create("one", files={"m.gguf": digest}, parameters={"stop": "</annotation>"})
     with pytest.raises(ollama.ResponseError, match='option "stop" must be of type'):
-        client.chat("one", SAID)
+        client.chat("one", CONVERSATION)
 
 
 def test_the_test_server_refuses_what_ollama_refuses(client: ollama.Client, ggufs: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_test_server_refuses_what_ollama_refuses(client: ollama.Client, gguf
     other = ggufs / "other.txt"
     other.write_text("no model")
     text = client.create_blob(other)
-    for body, said in (
+    for body, message in (
         ({}, "neither 'from' or 'files' was specified"),
         ({"from_": "absent"}, "pull model manifest: file does not exist"),
         ({"files": {"/m.gguf": digest}}, "file path must be relative"),
@@ -60,7 +60,7 @@ def test_the_test_server_refuses_what_ollama_refuses(client: ollama.Client, gguf
         ({"files": {"m.gguf": digest}, "adapters": {"a": lora, "b": lora}}, "only one adapter"),
         ({"files": {"m.gguf": digest}, "quantize": "Q5_K_M"}, "unsupported quantization type"),
     ):
-        with pytest.raises(ollama.ResponseError, match=said):
+        with pytest.raises(ollama.ResponseError, match=message):
             list(client.create("one", stream=True, **body))  # type: ignore[call-overload]
 
 
@@ -121,9 +121,12 @@ def test_prompts_are_rendered_as_by_transformers() -> None:
     ).replace("{% break %}", "go")
     head = head_with(template)
     expected, _ = utils.render_jinja_template(
-        conversations=[SAID], chat_template=template, add_generation_prompt=True, bos_token="<s>"
+        conversations=[CONVERSATION],
+        chat_template=template,
+        add_generation_prompt=True,
+        bos_token="<s>",
     )
-    assert render(head, SAID) == expected[0]
+    assert render(head, CONVERSATION) == expected[0]
     with pytest.raises(InputError, match="its chat template fails: no"):
         render(head, [{"role": "tool", "content": ""}])
 

@@ -1,5 +1,4 @@
-"""Runs of /curate for the tests of its page: invented annotations, votes that are drawn by chance,
-and no model."""
+"""Runs of /curate for the tests of its page, with invented annotations and random votes."""
 
 from __future__ import annotations
 
@@ -31,19 +30,19 @@ BAR = Criteria(PANEL.thresholds, 3)
 
 
 def gated(number: int) -> Item:
-    """An annotation with a number that its abstract lacks."""
+    """An annotation with a number that is not in its abstract."""
     claim = moves(number)["claim"].replace(str(number + 20), "777")
     return checked(item(number, claim=claim))
 
 
 def checked(found: Item) -> Item:
-    """An item with what the gates have against it."""
+    """An item with the findings of the gates."""
     findings = gates.find(found.paper, found.moves, nanda())
     return Item(found.paper, found.moves, found.where, findings, None, found.probe, found.changed)
 
 
-def of_paper(paper: Paper, said: Mapping[str, str], where: str = "row") -> Item:
-    return checked(Item(paper, said, where))
+def of_paper(paper: Paper, moves: Mapping[str, str], where: str = "row") -> Item:
+    return checked(Item(paper, moves, where))
 
 
 def voted(found: Item, scores: Sequence[float | None], **explained: str) -> Verdict:
@@ -55,7 +54,7 @@ def voted(found: Item, scores: Sequence[float | None], **explained: str) -> Verd
 
 
 def by_chance(found: Item, good: float = 3.2) -> Verdict:
-    """Scores around `good`, the same for the same annotation."""
+    """Random scores around `good`, the same for the same annotation."""
     chance = random.Random(found.moves_sha256)
     return voted(found, [min(5, max(1, round(chance.gauss(good, 0.6), 3))) for _ in NAMES])
 
@@ -70,10 +69,8 @@ def rejected_by_gates(found: Item) -> Verdict:
 
 
 def mixed(count: int = 40) -> list[Verdict]:
-    """So many annotations: one that a gate rejects, one that failed, one with an invalid vote.
-
-    Some are shorter than others.
-    """
+    """`count` annotations of different length: one rejected by a gate, one failed, one with an
+    invalid vote."""
     short = [{"limitation": nanda().not_stated} if number % 4 else {} for number in range(count)]
     found = [by_chance(checked(item(number, **short[number]))) for number in range(count)]
     found[3] = rejected_by_gates(gated(3))
@@ -83,7 +80,7 @@ def mixed(count: int = 40) -> list[Verdict]:
 
 
 def known_bad(found: Iterable[Verdict], per_kind: int = 4) -> list[Verdict]:
-    """Probes of these annotations, all judged, and lower than they are."""
+    """Probes of these annotations, all judged, with lower scores."""
     good = [(one.item.paper, one.item.moves) for one in found if not one.item.findings]
     return [by_chance(one, 2.8) for one in probes.make(good, nanda(), per_kind)]
 
@@ -111,7 +108,7 @@ def a_run(
 
 
 def summed(run: Run, *notes: str) -> dict[str, Any]:
-    """What /curate makes of a run, without the notes of its own."""
+    """The summary of a run as /curate completes it, with these notes."""
     return {
         **summary.of_run(run),
         "notes": list(notes),

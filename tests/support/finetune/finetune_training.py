@@ -135,7 +135,7 @@ def patched_at(hook: str, step: int, act: Callable[[], object]) -> None:
     setattr(Watch, hook, patched)
 
 
-def said(context: StageContext) -> str:
+def messages_of(context: StageContext) -> str:
     """Return the messages of a run."""
     assert isinstance(context.call.screen.err, io.StringIO)
     return context.call.screen.err.getvalue()

@@ -1,4 +1,4 @@
-"""An invented corpus for the tests of the page: forty papers, some of them with findings."""
+"""An invented corpus for the tests of the page: forty papers, some with findings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def annotated(
         "categories": ("cs.AI, cs.RO", f"cs.Q{chr(64 + number)}", "")[number % 3],
     }
     paper = Paper(**{**fields, **changes})
-    said = {
+    stated = {
         "claim": f"Keeper{number} plans how {subject} move.",
         "evidence": f"On {number + 10} harbours it saves 12,500 litres of fuel.",
         "method": f"A planner moves {subject} at dawn.",
@@ -49,13 +49,13 @@ def annotated(
         "novelty": f"Keeper{number}, a planner for dawn.",
         **(moves or {}),
     }
-    return of_moves(paper, said, nanda(), number)
+    return of_moves(paper, stated, nanda(), number)
 
 
 def of_moves(
     paper: Paper, moves: Mapping[str, str], framework: Framework, number: int = 1
 ) -> Annotated:
-    """An annotation of just these moves, checked as every one is."""
+    """An annotation of these moves, with its checks."""
     provenance = {
         "requested": "keeper",
         "resolved": "keeper" if number % 4 else "smaller-keeper",
@@ -79,7 +79,7 @@ def of_moves(
 
 
 def corpus() -> list[Annotated]:
-    """Forty papers; the third claims what its abstract does not say, one has no year."""
+    """Forty papers; the third has unsupported claims, one has no year."""
     items = [annotated(number) for number in range(1, 41)]
     items[2] = annotated(
         3,
@@ -90,10 +90,10 @@ def corpus() -> list[Annotated]:
 
 
 def failures() -> list[Failure]:
-    """Three papers without an annotation, for two reasons."""
+    """Three papers without an annotation, with two types of error."""
     papers = [Paper("paper_id", f"f{i}", f"Lost paper {i}", "It is lost.") for i in range(3)]
     return [
-        Failure(papers[0], "InvalidReply", "It was cut off. Ask another.", False, "Claim: <b>\nx"),
+        Failure(papers[0], "InvalidReply", "The answer is cut off.", False, "Claim: <b>\nx"),
         Failure(papers[1], "GenerationFailed", "The server went away.", True),
         Failure(papers[2], "InvalidReply", "A move is missing.", False),
     ]

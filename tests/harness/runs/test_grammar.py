@@ -1,4 +1,4 @@
-"""The grammar of a line, as a table."""
+"""Parsing of lines."""
 
 from pathlib import Path
 from typing import Literal
@@ -61,7 +61,7 @@ def test_a_command_is_one_slash_and_a_name(line, expected):
         "x -o out.md --title=notes.txt --registry own.yaml",
     ],
 )
-def test_a_value_with_a_suffix_after_the_target_is_no_path_with_blanks(rest):
+def test_values_after_the_target_are_not_part_of_it(rest):
     parsed = parse(rest)
     assert (parsed.text, parsed.targets) == ("x", (Path("out.md"),))
     assert parsed.general.registry == Path("own.yaml") or parsed.options.title == "notes.txt"
@@ -115,13 +115,13 @@ def test_where_a_result_is_saved(rest, text, targets):
         ("x --limit 2 --dry-run", {"dry_run": True, "limit": 2}, "x"),
     ],
 )
-def test_options_stand_at_both_ends(rest, changed, text):
+def test_options_are_parsed_at_both_ends(rest, changed, text):
     parsed = parse(rest)
     assert parsed.options == Sample.Options(**changed)
     assert parsed.text == text
 
 
-def test_a_subcommand_is_the_first_word_and_options_follow_it():
+def test_options_follow_the_subcommand():
     parsed = parse("plan --limit 3 x")
     assert (parsed.subcommand, parsed.text, parsed.options.limit) == ("plan", "x", 3)
     assert parse("planning x").subcommand == ""
@@ -134,13 +134,13 @@ def test_any_blank_ends_a_subcommand(blank):
     assert (parsed.subcommand, parsed.text) == ("plan", f"x{blank}y")
 
 
-def test_general_options_of_the_line_win_over_those_before_it():
+def test_general_options_of_the_line_take_precedence():
     assert parse("x --model b", model="a").general == GeneralOptions(model="b")
     assert parse("x", model="a", json=True).general == GeneralOptions(model="a", json=True)
 
 
 @pytest.mark.parametrize("rest", ["--help", "x --help", "-h", "--kind nosuch --help"])
-def test_help_is_asked_for_anywhere(rest):
+def test_help_is_recognized_anywhere(rest):
     assert parse(rest).help
 
 
@@ -168,7 +168,7 @@ def test_help_is_asked_for_anywhere(rest):
         ("x -o my out.md", "needs quotes"),
     ],
 )
-def test_what_is_refused_and_how(rest, message):
+def test_invalid_lines_are_refused(rest, message):
     with pytest.raises(UsageError, match=message.replace("?", r"\?")):
         parse(rest)
 

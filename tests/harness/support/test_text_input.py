@@ -1,4 +1,4 @@
-"""What a skill is given to read: the text of the line, or the file that it names."""
+"""Input of skills: the text of the line, or the file that it names."""
 
 import io
 
@@ -41,11 +41,11 @@ def folder(tmp_path, monkeypatch):
         (LONG, LONG),
     ],
 )
-def test_a_text_or_the_file_that_it_names(text, read):
+def test_input_is_a_text_or_a_file(text, read):
     assert run_skill(Read(), text).text == read
 
 
-def test_what_comes_from_stdin_is_never_a_path(folder):
+def test_stdin_is_never_a_path(folder):
     door = Frontend("test", stdin=io.BytesIO(b"a.txt"))
     assert fake_app(folder, None, Read(), door=door).dispatch("/read -").result.text == "a.txt"
 
@@ -61,7 +61,7 @@ def test_what_comes_from_stdin_is_never_a_path(folder):
         ("big.txt", "has 1.0 MB, too much for a text. Give a part of it."),
     ],
 )
-def test_what_cannot_be_read_is_refused(folder, text, reason):
+def test_unreadable_files_are_refused(folder, text, reason):
     (folder / "empty.txt").touch()
     (folder / "latin.txt").write_bytes(b"M\xe4rz")
     (folder / "big.txt").write_bytes(b"x" * 1_000_001)
@@ -70,7 +70,7 @@ def test_what_cannot_be_read_is_refused(folder, text, reason):
     assert reason in str(refused.value)
 
 
-def test_a_prompt_skill_reads_the_file_as_well(folder):
+def test_a_prompt_skill_reads_files(folder):
     (folder / "skills" / "rhyme").mkdir(parents=True)
     (folder / "skills" / "rhyme" / "SKILL.md").write_text(
         "---\nname: rhyme\ndescription: Make it rhyme\n---\nAnswer in rhyme.\n"

@@ -1,5 +1,5 @@
-"""For the tests of the agent: a producer that is told what to call, behind a server of either
-protocol, and a worker that annotates and judges."""
+"""Test application with a scripted producer behind a server of either protocol, and a worker model
+that annotates and judges."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.runs.frontend import Frontend
 from harness.testing import FakeModel
 
 LACKING = 4
-"""The paper whose annotation states no limitation."""
+"""Number of the paper without a limitation."""
 REGISTRY = """\
 version: 1
 models:
@@ -32,16 +32,16 @@ models:
 
 
 class Producer(FakeModel):
-    """Tells what it was told."""
+    """Producer with access to the tool results it received."""
 
-    def told(self, number: int = -1) -> list[dict[str, Any]]:
-        """What the tools answered, as of the request of this number."""
+    def tool_results(self, number: int = -1) -> list[dict[str, Any]]:
+        """Return the tool results in the request of this number."""
         messages = self.requests[number].messages
         return [json.loads(m.content) for m in messages if m.role == "tool"]
 
 
 class Worker(Judge):
-    """The judge, and an annotator of the invented abstracts."""
+    """Judge and annotator of generated abstracts."""
 
     def generate(
         self,
@@ -58,37 +58,37 @@ class Worker(Judge):
         return Reply(json.dumps({**moves(number), **changed}), "stop", 100, 50, 0.1)
 
 
-class ChatWorkspace(Workspace):
-    """An application whose producer is at `server`, and a table of four papers."""
+class AgentWorkspace(Workspace):
+    """Application whose producer is at `server`, with a table of four papers."""
 
     @property
-    def said(self) -> str:
+    def texts(self) -> str:
         return self.stderr
 
     def __init__(self, folder: Path, server: ProtocolServer, protocol: str, context: int) -> None:
         super().__init__(folder, Worker())
         self.server, self.protocol = server, protocol
-        self.refer(context)
+        self.write_registry(context)
         rows = [
             {"arxiv_id": f"2401.{n:05}", "title": f"Paper {n}", "abstract": abstract(n)}
             for n in range(1, LACKING + 1)
         ]
         write_table(folder / "papers.csv", *rows)
 
-    def refer(self, context: int) -> None:
-        """Have the producer at the server."""
+    def write_registry(self, context: int) -> None:
+        """Write a registry with the producer at the server."""
         url = self.server.url + ("/v1" if self.protocol == "openai" else "")
         text = REGISTRY.format(backend=self.protocol, url=url, context=context)
         self.app.settings.user_registry.write_text(text, encoding="utf-8")
         self.app.reload()
 
-    def enter(self, confirm: Callable[[str], bool] | None = None, **general: Any) -> None:
-        """Come in by the one-shot's door, or by the session's where somebody can be asked."""
+    def use_frontend(self, confirm: Callable[[str], bool] | None = None, **general: Any) -> None:
+        """Use the one-shot frontend, or that of a session if there is a `confirm`."""
         self.app.frontend = Frontend("repl" if confirm else "one-shot", confirm)
         self.app.general = dict(general)
 
-    def give(self, line: str) -> int:
-        """Give a line as a one-shot does, and return its exit code."""
+    def run(self, line: str) -> int:
+        """Run a line as a one-shot and return its exit code."""
         return main.run_lines(self.app, [line])
 
     @property
@@ -106,7 +106,7 @@ class ChatWorkspace(Workspace):
 
 
 def consistent(turns: list[Message]) -> bool:
-    """Whether every call has its result, and each turn ends with an answer."""
+    """Return True if every call has a result and every turn ends with an answer."""
     waiting: list[str] = []
     ended = True
     for message in turns:

@@ -1,4 +1,4 @@
-"""Targets are checked before the work and written whole or not at all."""
+"""Targets are checked before the work and written atomically."""
 
 import dataclasses
 import io
@@ -60,7 +60,7 @@ def test_a_result_is_saved_and_not_shown(app, tmp_path):
     assert not list(tmp_path.glob(".*tmp"))
 
 
-def test_one_run_may_fill_two_targets(app, tmp_path):
+def test_a_run_may_have_two_targets(app, tmp_path):
     app.dispatch(f"/copy x save to {tmp_path}/a.txt -o {tmp_path}/a.md")
     assert (tmp_path / "a.txt").read_text() == "x"
     assert (tmp_path / "a.md").read_text() == "# x"
@@ -79,7 +79,7 @@ def test_one_run_may_fill_two_targets(app, tmp_path):
         ("loop.txt", OutputError, 4, "[Ll]oop"),
     ],
 )
-def test_what_cannot_be_written_is_refused_before_the_work(
+def test_unwritable_targets_are_refused_before_the_work(
     app, tmp_path, target, error, code, message
 ):
     (tmp_path / "folder.txt").mkdir()
@@ -105,7 +105,7 @@ def test_force_overwrites(app, tmp_path):
     assert (tmp_path / "old.txt").read_text() == "x"
 
 
-def test_the_same_job_replaces_its_own_file_and_no_other_does(app, tmp_path):
+def test_only_the_same_job_replaces_its_file(app, tmp_path):
     line = f"/copy x save to {tmp_path}/a.txt"
     app.dispatch(line)
     app.dispatch(line)
@@ -118,7 +118,19 @@ def test_the_same_job_replaces_its_own_file_and_no_other_does(app, tmp_path):
     assert (tmp_path / "a.txt").read_text() == "edited by hand"
 
 
-def test_stdin_is_another_input_when_it_says_something_else(tmp_path):
+def test_a_job_of_an_older_version_is_recognized_by_its_line(app, tmp_path):
+    """Older job keys depend on the order of options."""
+    target = tmp_path / "a.txt"
+    target.write_text("by an older version")
+    line = f"/copy x save to {target}"
+    run = app.run_log.start(door="test", line=line, skill="copy", options={}, job="0" * 64)
+    run.wrote(target, targets.digest(target))
+    with pytest.raises(OutputError, match="exists already"):
+        app.dispatch(f"/copy y save to {target}")
+    assert app.dispatch(line).saved == (target,)
+
+
+def test_another_stdin_is_another_job(tmp_path):
     target = tmp_path / "a.txt"
     for text in (b"one", b"one"):
         app = fake_app(tmp_path, None, Copy(), door=Frontend("test", stdin=io.BytesIO(text)))
@@ -129,7 +141,7 @@ def test_stdin_is_another_input_when_it_says_something_else(tmp_path):
     assert target.read_text() == "one"
 
 
-def test_a_path_is_another_input_in_another_folder(tmp_path):
+def test_another_working_folder_is_another_job(tmp_path):
     target = tmp_path / "a.txt"
     fake_app(tmp_path, None, Copy()).dispatch(f"/copy x.md save to {target}")
     app = fake_app(tmp_path, None, Copy())
@@ -139,7 +151,7 @@ def test_a_path_is_another_input_in_another_folder(tmp_path):
 
 
 @pytest.mark.parametrize("answer", [True, False])
-def test_the_session_asks_before_it_overwrites(tmp_path, answer):
+def test_a_session_asks_before_it_overwrites(tmp_path, answer):
     asked = []
     door = Frontend("repl", confirm=lambda question: asked.append(question) or answer)
     app = fake_app(tmp_path, None, Copy(), door=door)
@@ -154,12 +166,12 @@ def test_the_session_asks_before_it_overwrites(tmp_path, answer):
     assert len(asked) == 1
 
 
-def test_a_skill_that_saves_nothing_says_so(app, tmp_path):
+def test_a_skill_without_formats_refuses_targets(app, tmp_path):
     with pytest.raises(UsageError, match="nothing to save"):
         app.dispatch(f"/skills save to {tmp_path}/a.txt")
 
 
-def test_a_full_disk_loses_neither_the_old_file_nor_the_result(app, tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_old_file_and_shows_the_result(app, tmp_path, monkeypatch):
     target = tmp_path / "old.txt"
     target.write_text("old")
 
@@ -177,7 +189,7 @@ def test_a_full_disk_loses_neither_the_old_file_nor_the_result(app, tmp_path, mo
     assert (run["status"], run["exit_code"]) == ("failed", 4)
 
 
-def test_a_reader_of_the_old_file_keeps_it_whole(tmp_path):
+def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path):
     (tmp_path / "old.txt").write_text("old")
     with (tmp_path / "old.txt").open() as reader:
         targets.write(tmp_path / "old.txt", text("new"))
@@ -186,7 +198,7 @@ def test_a_reader_of_the_old_file_keeps_it_whole(tmp_path):
 
 
 class Meanwhile(Skill):
-    """Has another program at work on a file while it runs."""
+    """Changes a file during the run, as another program might."""
 
     name = "meanwhile"
     summary = "takes its time"
@@ -212,7 +224,7 @@ def test_a_file_that_appears_during_the_run_is_not_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("confirm", [None, lambda question: True], ids=["own", "asked"])
-def test_a_file_that_changes_while_the_work_runs_is_not_replaced(tmp_path, confirm):
+def test_a_file_that_changes_during_the_run_is_not_replaced(tmp_path, confirm):
     app = fake_app(tmp_path, None, Meanwhile(), door=Frontend("test", confirm=confirm))
     target, other = tmp_path / "a.txt", tmp_path / "b.txt"
     app.dispatch(f"/meanwhile {other} save to {target}")
@@ -227,13 +239,13 @@ def test_a_file_that_changes_while_the_work_runs_is_not_replaced(tmp_path, confi
 
 
 @pytest.mark.parametrize("log", ["", "--no-log "])
-def test_one_run_may_give_one_place_two_names(app, tmp_path, log):
+def test_two_targets_may_be_the_same_file(app, tmp_path, log):
     (tmp_path / "link.txt").symlink_to("a.txt")
     app.dispatch(f"/copy {log}x save to {tmp_path}/a.txt -o {tmp_path}/link.txt")
     assert (tmp_path / "a.txt").read_text() == "x"
 
 
-def test_a_folder_whose_name_is_no_utf8_can_be_worked_in(tmp_path, monkeypatch):
+def test_a_working_folder_may_have_a_name_that_is_not_utf8(tmp_path, monkeypatch):
     folder = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9"))
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -244,20 +256,20 @@ def test_a_folder_whose_name_is_no_utf8_can_be_worked_in(tmp_path, monkeypatch):
     assert not app.screen.err.getvalue()
 
 
-def test_a_number_that_json_does_not_have_is_null():
+def test_nan_becomes_null_in_json():
     data = {"scores": [0.5, float("nan"), (float("inf"), 1)], "path": Path("a")}
     shown = {"scores": [0.5, None, [None, 1]], "path": "a"}
     assert json.loads(Result(data=data).as_json(), parse_constant=pytest.fail) == shown
 
 
-def test_a_result_that_holds_itself_is_no_json():
+def test_a_recursive_result_cannot_be_written_as_json():
     data = {}
     data["itself"] = data
     with pytest.raises(SkillFailed, match="cannot be written as JSON"):
         Result(data=data).as_json()
 
 
-def test_a_name_as_long_as_a_name_can_be(tmp_path):
+def test_a_target_name_may_have_the_maximum_length(tmp_path):
     target = tmp_path / ("a" * 251 + ".txt")
     targets.write(target, text("new"))
     assert target.read_text() == "new"
@@ -271,7 +283,7 @@ def test_a_replaced_file_keeps_its_mode(tmp_path):
     assert target.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_missing_file_matters_more_than_a_reader_that_has_gone(app, tmp_path, monkeypatch):
+def test_an_unwritten_file_matters_more_than_a_closed_pipe(app, tmp_path, monkeypatch):
     def gone(text):
         raise BrokenPipeError
 
@@ -281,7 +293,7 @@ def test_a_missing_file_matters_more_than_a_reader_that_has_gone(app, tmp_path, 
         app.dispatch(f"/copy x save to {tmp_path}/a.txt")
 
 
-def test_a_symbolic_link_stays_one(tmp_path):
+def test_a_symbolic_link_is_kept(tmp_path):
     (tmp_path / "real.txt").write_text("old")
     (tmp_path / "link.txt").symlink_to("real.txt")
     targets.write(tmp_path / "link.txt", text("new"))
@@ -289,7 +301,7 @@ def test_a_symbolic_link_stays_one(tmp_path):
     assert (tmp_path / "real.txt").read_text() == "new"
 
 
-def test_a_write_that_the_system_stops_half_way(tmp_path):
+def test_a_failed_write_leaves_the_old_file(tmp_path):
     target = tmp_path / "old.txt"
     target.write_text("old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -372,7 +384,7 @@ def test_a_writer_writes_bytes(many, tmp_path):
         ("/many page save to c.txt", "c.txt"),
     ],
 )
-def test_the_text_of_some_subcommands_is_the_path_to_save_to(many, tmp_path, line, made):
+def test_the_text_of_a_subcommand_may_be_the_target(many, tmp_path, line, made):
     assert many.dispatch(line).saved == (Path(made),)
     assert (tmp_path / made).exists()
     (tmp_path / made).write_text("somebody else's")
@@ -380,18 +392,18 @@ def test_the_text_of_some_subcommands_is_the_path_to_save_to(many, tmp_path, lin
         many.dispatch(line)
 
 
-def test_a_subcommand_whose_text_is_a_path_needs_one(many):
+def test_a_missing_target_text_is_refused(many):
     with pytest.raises(UsageError, match="needs a file to write"):
         many.dispatch("/many export")
 
 
-def test_a_writer_that_breaks_leaves_no_file(many, tmp_path):
+def test_a_failing_writer_leaves_no_file(many, tmp_path):
     with pytest.raises(SkillFailed, match="no more"):
         many.dispatch("/many --broken save to a.bin")
     assert not list(tmp_path.glob("*.bin")) + list(tmp_path.glob(".*.tmp"))
 
 
-def test_what_is_finished_is_saved_before_it_is_said_why_the_work_stopped(many, tmp_path):
+def test_finished_work_is_saved_before_the_error_is_shown(many, tmp_path):
     outcome = many.dispatch("/many --stop --json save to a.bin")
     show(outcome, many.screen)
     assert (tmp_path / "a.bin").exists()
@@ -401,21 +413,21 @@ def test_what_is_finished_is_saved_before_it_is_said_why_the_work_stopped(many, 
     assert many.run_log.recent(1)[0]["status"] == "interrupted"
 
 
-def test_the_same_job_done_in_another_manner_replaces_its_file(many):
+def test_options_of_manner_do_not_change_the_job(many):
     many.dispatch("/many save to a.bin")
     many.dispatch("/many --workers 4 save to a.bin")
     with pytest.raises(OutputError, match="exists already"):
         many.dispatch("/many --stop save to a.bin")
 
 
-def test_a_process_killed_before_its_file_was_in_place_may_still_replace_the_one_before(many):
+def test_a_job_killed_before_the_rename_may_replace_its_file(many):
     many.dispatch("/many save to a.bin")
     last = many.run_log.recent(1)[0]["id"]
     Run(many.run_log, last).wrote(Path("a.bin"), "0" * 64)  # and then it was killed
     many.dispatch("/many save to a.bin")
 
 
-def test_a_process_killed_after_its_file_was_in_place_may_replace_it(many, monkeypatch):
+def test_a_job_killed_after_the_rename_may_replace_its_file(many, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr("harness.runs.targets._sync_folder", lambda folder: kill())
         assert_killed(lambda: many.dispatch("/many save to a.bin"))
@@ -432,7 +444,7 @@ def test_companions_are_written_beside_every_target(many, tmp_path):
     assert not (tmp_path / "unwritten.log").exists()
 
 
-def test_a_skill_that_breaks_over_its_companions_is_to_blame_for_it(many, tmp_path, monkeypatch):
+def test_an_error_in_companions_is_a_failure_of_the_skill(many, tmp_path, monkeypatch):
     def companions(target, options, subcommand):
         raise ValueError("no luck")
 
@@ -442,7 +454,7 @@ def test_a_skill_that_breaks_over_its_companions_is_to_blame_for_it(many, tmp_pa
     assert not list(tmp_path.glob("a*"))
 
 
-def test_a_companion_of_others_is_refused_before_the_work(many, tmp_path):
+def test_companions_of_other_jobs_are_not_replaced(many, tmp_path):
     (tmp_path / "a_notes.log").write_text("somebody else's")
     with pytest.raises(OutputError, match="exists already"):
         many.dispatch("/many --notes save to a.bin")

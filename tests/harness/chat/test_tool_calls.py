@@ -149,7 +149,7 @@ def test_every_shipped_skill_has_a_valid_schema(tmp_path: Path) -> None:
         assert not {"$ref", "anyOf", "null"} & set(written.replace('"', " ").split())
 
 
-def test_a_schema_takes_what_the_options_take() -> None:
+def test_the_schema_matches_the_options() -> None:
     schema = dict(tool_of(Sort()).parameters)
     good = {"text": "x", "tag": ["a"], "limit": 1, "how": "up", "from": "a.csv", "save_to": "b.txt"}
     jsonschema.validate(good, schema)

@@ -1,4 +1,4 @@
-"""Plain text that clearly asks for a prompt skill activates it; anything less does not."""
+"""Activation of prompt skills by plain text."""
 
 import pytest
 from plugin_folders import GOOD, plugin
@@ -55,7 +55,7 @@ SKILLS = {
         ("Translate the abstracts to German: We present ...", "plain-german"),
     ],
 )
-def test_a_request_in_the_skills_own_words(line, name):
+def test_matching_requests_activate_the_skill(line, name):
     assert intent.described(SKILLS, line) == [name]
 
 
@@ -101,11 +101,11 @@ def test_a_request_in_the_skills_own_words(line, name):
         "We present DryRun, a planning layer. It writes release notes from a list of commits.",
     ],
 )
-def test_anything_less_is_chat(line):
+def test_other_requests_are_chat(line):
     assert intent.described(SKILLS, line) == []
 
 
-def test_a_skill_whose_author_wants_none_of_it():
+def test_a_skill_can_disable_activation():
     skill = PromptSkill(file("release-notes", NOTES, **{"disable-model-invocation": "true"}))
     line = "Write release notes for these commits: a"
     assert intent.described({"release-notes": Found(skill, "test")}, line) == []
@@ -120,7 +120,7 @@ def prompt_skill(folder, name, description):
 LINE = "Write release notes for these commits: fix a"
 
 
-def test_it_is_said_and_the_whole_line_is_the_text(tmp_path):
+def test_activation_is_reported_and_keeps_the_line(tmp_path):
     prompt_skill(tmp_path, "release-notes", NOTES)
     model = FakeModel("notes")
     app = fake_app(tmp_path, model)
@@ -135,15 +135,15 @@ def test_it_is_said_and_the_whole_line_is_the_text(tmp_path):
 
 @pytest.fixture
 def registry(request):
-    """A registry whose producer has so much context."""
+    """Return a registry whose producer has this context."""
     serve = [{"backend": "fake", "model": "producer", "context": request.param}]
     with temporary_registry({"producer": {"tasks": ["chat"], "serve": serve}}) as registry:
         yield registry
 
 
 @pytest.mark.parametrize("registry", [32_768], indirect=True)
-def test_a_model_that_calls_tools_is_left_to_choose(tmp_path, registry):
-    """It is told of the skill as a tool; a plugin's triggers come first all the same."""
+def test_a_model_with_tools_decides_itself(tmp_path, registry):
+    """The skill is one of its tools; triggers of plugins still take precedence."""
     prompt_skill(tmp_path, "release-notes", NOTES)
     prompt_skill(tmp_path, "other-notes", NOTES)
     model = FakeModel("chat", takes_tools=True)
@@ -163,7 +163,7 @@ def test_a_model_that_calls_tools_is_left_to_choose(tmp_path, registry):
 
 
 @pytest.mark.parametrize("registry", [512], indirect=True)
-def test_a_model_that_has_no_room_for_the_tool_is_not(tmp_path, registry):
+def test_a_skill_without_room_as_tool_is_activated(tmp_path, registry):
     prompt_skill(tmp_path, "release-notes", NOTES)
     app = fake_app(tmp_path, FakeModel("notes", takes_tools=True), registry=registry)
     assert app.dispatch(LINE).result.text == "notes"
@@ -171,7 +171,7 @@ def test_a_model_that_has_no_room_for_the_tool_is_not(tmp_path, registry):
 
 
 @pytest.mark.parametrize("general", [{}, {"model": "nosuch"}])
-def test_without_a_model_the_run_says_so(tmp_path, general):
+def test_activation_without_a_model_reports_the_error(tmp_path, general):
     prompt_skill(tmp_path, "release-notes", NOTES)
     app = fake_app(tmp_path, FakeModel(), unavailable="it is not there")
     app.general |= general
@@ -180,7 +180,7 @@ def test_without_a_model_the_run_says_so(tmp_path, general):
     assert "-> /release-notes (auto)" in app.screen.err.getvalue()
 
 
-def test_two_that_fit_are_named_and_none_is_used(tmp_path):
+def test_two_matching_skills_are_listed_and_not_run(tmp_path):
     prompt_skill(tmp_path, "release-notes", NOTES)
     prompt_skill(tmp_path, "other-notes", NOTES)
     model = FakeModel("chat")
@@ -192,7 +192,7 @@ def test_two_that_fit_are_named_and_none_is_used(tmp_path):
     )
 
 
-def test_a_disabled_one_is_not_used(tmp_path):
+def test_a_disabled_skill_is_not_activated(tmp_path):
     prompt_skill(tmp_path, "release-notes", NOTES)
     model = FakeModel("chat")
     app = fake_app(tmp_path, model)
@@ -218,7 +218,7 @@ def test_a_plugin_is_never_activated_by_its_description(tmp_path):
     assert app.dispatch("/release-notes x").result.text == "ran"
 
 
-def test_the_shipped_skills_are_not_activated_by_talk_about_them(tmp_path):
+def test_questions_do_not_activate_shipped_skills(tmp_path):
     app = fake_app(tmp_path, FakeModel("chat"))
     for line in (
         "annotate research papers",
@@ -229,6 +229,6 @@ def test_the_shipped_skills_are_not_activated_by_talk_about_them(tmp_path):
         assert app.dispatch(line).result.text == "chat"
 
 
-def test_a_long_line_costs_no_time():
+def test_a_long_line_is_matched_quickly():
     assert intent.described(SKILLS, "x" * 1_000_000) == []
     assert intent.described(SKILLS, "/" * 1_000_000) == []

@@ -1,4 +1,4 @@
-"""Where nothing may be written for a model, by whatever name it gives the place."""
+"""Paths that a model may not write to."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from harness.errors import NotAllowed
 from harness.runs import consent
 
 
-def test_another_name_of_the_same_place_is_refused(tmp_path: Path) -> None:
-    """A hard link stands for `Skills` on a disk that does not tell capitals apart."""
+def test_a_hard_link_to_a_protected_file_is_refused(tmp_path: Path) -> None:
+    """A hard link simulates `Skills` on a file system that ignores case."""
     kept = tmp_path / "registry.yaml"
     kept.write_text("models: {}")
     (tmp_path / "REGISTRY.yaml").hardlink_to(kept)
@@ -19,14 +19,14 @@ def test_another_name_of_the_same_place_is_refused(tmp_path: Path) -> None:
         consent.refuse_protected("annotate", [tmp_path / "REGISTRY.yaml"], [kept])
 
 
-def test_capitals_make_no_other_place_of_one_that_is_not_there_yet(tmp_path: Path) -> None:
+def test_protection_ignores_case_of_missing_folders(tmp_path: Path) -> None:
     with pytest.raises(NotAllowed):
         consent.refuse_protected(
             "annotate", [tmp_path / "Skills" / "new.md"], [tmp_path / "skills"]
         )
 
 
-def test_what_only_begins_alike_is_another_place(tmp_path: Path) -> None:
+def test_a_common_prefix_is_not_protected(tmp_path: Path) -> None:
     (tmp_path / "skills").mkdir()
     consent.refuse_protected(
         "annotate", [tmp_path / "skills.csv"], [tmp_path / "skills", tmp_path / "s"]

@@ -1,4 +1,4 @@
-"""Every run is in the log: opened before the work, closed as what became of it."""
+"""The run log: rows are opened before the work and closed with its status."""
 
 import os
 import sqlite3
@@ -41,7 +41,7 @@ class Probe(Skill):
         (ValueError("bug"), "failed", 1, None),
     ],
 )
-def test_a_run_is_closed_as_what_became_of_it(tmp_path, error, status, code, raw):
+def test_a_run_is_closed_with_its_status(tmp_path, error, status, code, raw):
     skill = Probe()
     skill.error = error
     app = fake_app(tmp_path, None, skill)
@@ -72,7 +72,7 @@ def test_a_result_with_failures_is_closed_as_failed(tmp_path):
     assert (run["status"], run["exit_code"]) == ("failed", 1)
 
 
-def test_resolution_and_tokens_are_kept(tmp_path):
+def test_resolution_and_tokens_are_logged(tmp_path):
     app = fake_app(tmp_path, FakeModel("one two three"))
     app.dispatch("hello there")
     [run] = app.run_log.recent(1)
@@ -84,20 +84,20 @@ def test_resolution_and_tokens_are_kept(tmp_path):
     assert (run["prompt_tokens"], run["completion_tokens"], run["generations"]) == (2, 3, 1)
 
 
-def test_no_log_keeps_a_run_out(tmp_path):
+def test_no_log_is_respected(tmp_path):
     app = fake_app(tmp_path, FakeModel("hi"))
     app.dispatch("/chat --no-log hello")
     assert not app.settings.run_log.exists()
 
 
-def test_the_log_is_its_owners_alone(tmp_path):
+def test_the_log_is_private(tmp_path):
     app = fake_app(tmp_path, FakeModel("hi"))
     app.dispatch("hello")
     for path in app.settings.data_dir.glob("runs.db*"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_log_that_cannot_be_written_costs_one_notice_and_no_run(tmp_path):
+def test_an_unwritable_log_is_reported_once(tmp_path):
     app = fake_app(tmp_path, FakeModel("hi"))
     app.settings.data_dir.parent.mkdir(exist_ok=True)
     app.settings.data_dir.write_text("a file where the folder should be")
@@ -106,7 +106,7 @@ def test_a_log_that_cannot_be_written_costs_one_notice_and_no_run(tmp_path):
     assert app.screen.err.getvalue().count("run log cannot be used") == 1
 
 
-def test_a_run_whose_process_died_is_closed_by_the_next(tmp_path):
+def test_runs_of_dead_processes_are_closed(tmp_path):
     path = tmp_path / "runs.db"
     log = RunLog(path, print)
     log.start(door="test", line="/x", skill="x", options={}, job="j")
@@ -115,14 +115,14 @@ def test_a_run_whose_process_died_is_closed_by_the_next(tmp_path):
     assert (run["status"], run["error"]) == ("interrupted", "the process died")
 
 
-def test_a_run_that_is_still_under_way_stays_so(tmp_path):
+def test_running_runs_are_not_closed(tmp_path):
     log = RunLog(tmp_path / "runs.db", print)
     log.start(door="test", line="/x", skill="x", options={}, job="j")
     [run] = RunLog(log.path, print).recent(1)
     assert run["status"] == "running"
 
 
-def test_whether_a_process_lives_is_asked_without_a_signal_of_our_own(tmp_path, monkeypatch):
+def test_processes_are_checked_without_a_signal(tmp_path, monkeypatch):
     """On Windows `os.kill(pid, 0)` sends Ctrl-C."""
     log = RunLog(tmp_path / "runs.db", print)
     log.start(door="test", line="/x", skill="x", options={}, job="j")
@@ -132,8 +132,8 @@ def test_whether_a_process_lives_is_asked_without_a_signal_of_our_own(tmp_path, 
     assert (asked, run["status"]) == ([os.getpid()], "interrupted")
 
 
-def test_what_is_no_utf8_is_kept_as_far_as_it_goes(tmp_path):
-    """A name in a folder of another encoding, and half a character in a reply."""
+def test_text_that_is_not_utf8_is_escaped(tmp_path):
+    """A file name in another encoding, and a lone surrogate in a reply."""
     notices = []
     log = RunLog(tmp_path / "runs.db", notices.append)
     run = log.start(door="test", line="/x", skill="x", options={}, job="j")
@@ -158,7 +158,7 @@ def test_an_old_file_is_migrated_once(tmp_path):
     assert [row["name"] for row in applied] == [m.__name__ for m in MIGRATIONS]
 
 
-def test_a_migration_that_fails_leaves_nothing(tmp_path):
+def test_a_failed_migration_changes_nothing(tmp_path):
     def m002_fails(db: sqlite3.Connection) -> None:
         db.execute("CREATE TABLE half (x)")
         raise RuntimeError("no luck")
@@ -170,7 +170,7 @@ def test_a_migration_that_fails_leaves_nothing(tmp_path):
     db.close()
 
 
-def test_logs_lists_and_tells_all_about_one(tmp_path):
+def test_logs_lists_runs_and_shows_one(tmp_path):
     app = fake_app(tmp_path, FakeModel("hi"), door=Frontend("test"))
     assert app.dispatch("/logs").result.text == "No runs yet."
     app.dispatch("hello there")

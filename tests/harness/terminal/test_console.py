@@ -1,4 +1,4 @@
-"""What reaches a terminal: text, and nothing that it would obey."""
+"""Control characters in output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def terminal() -> Iterator[tuple[int, io.TextIOWrapper]]:
 
 
 @pytest.mark.parametrize("way", ["emit", "result", "notice"])
-def test_a_terminal_obeys_nothing_that_a_text_holds(
+def test_control_characters_are_replaced_on_a_terminal(
     terminal: tuple[int, io.TextIOWrapper], way: str
 ) -> None:
     ours, stream = terminal
@@ -32,7 +32,7 @@ def test_a_terminal_obeys_nothing_that_a_text_holds(
     assert shown == "Snow␛]0;owned␇ melts␍\ufffd2J.␡\n\tAt last."
 
 
-def test_a_file_gets_the_text_as_it_is() -> None:
+def test_control_characters_are_kept_in_files() -> None:
     out = io.StringIO()
     Screen(out, out).result(TITLE)
     assert out.getvalue() == TITLE
