@@ -1,4 +1,4 @@
-"""What bench/train.py compares: TRL's SFTTrainer, the stage `train`, and that without its parts."""
+"""The arms of bench/train.py: SFTTrainer, the stage `train`, and the stage without its parts."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Clock:
 
 
 def with_trl(context: StageContext) -> dict[str, Any]:
-    """SFTTrainer with the recipe's settings, on the messages that our rows are made of."""
+    """Train with SFTTrainer and the recipe's settings, on the messages of our rows."""
     from peft import LoraConfig
     from transformers import TrainerCallback
     from trl import SFTTrainer
@@ -148,7 +148,7 @@ def sft_rows(context: StageContext) -> Any:
 
 
 def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The stage `train`, but for its checkpoints: they are no part of a step."""
+    """Run the stage `train` without checkpoints, which are not part of a step."""
     recipe = settled(recipes.overridden(context.recipe, changed or {}), context.call.screen.notice)
     prepared = read_prepared(context.run_dir.prepared)
     model = load_model(open_base(context).folder, recipe)
@@ -192,7 +192,7 @@ def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -
 
 
 def with_all_logits(context: StageContext) -> dict[str, Any]:
-    """Scores for every position; those of no completion token are dropped after."""
+    """Return logits for every position; those without a completion token are dropped later."""
 
     @contextmanager
     def everywhere(model: Any, keep: Any) -> Iterator[None]:
@@ -227,7 +227,7 @@ ARMS: Mapping[str, Callable[[StageContext], dict[str, Any]]] = {
 
 
 def resident() -> int:
-    """Bytes of this process in memory now; of a GPU, what torch has allocated there."""
+    """Return the bytes of this process in memory; of a GPU, what torch has allocated."""
     import torch
 
     if torch.cuda.is_available():

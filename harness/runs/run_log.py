@@ -1,4 +1,4 @@
-"""SQLite log of every run: opened before any generation, closed as done, failed or interrupted.
+"""SQLite log of runs: opened before the work, closed as done, failed or interrupted.
 
 A run whose process died has the status "running" until the next process opens the log and finds
 that the pid is gone. The log contains user input, so only the user may read it (mode 0600). If the

@@ -425,7 +425,7 @@ def test_an_invalid_call_hides_no_earlier_failure(make: Make) -> None:
 
 
 @pytest.mark.parametrize("script", [("",), (calling(tool_call("free")), " \n")])
-def test_no_answer_is_a_failure(make: Make, script: tuple[Any, ...]) -> None:
+def test_empty_answer_is_a_failure(make: Make, script: tuple[Any, ...]) -> None:
     agent = make(*script)
     add(agent, Free(lambda call: Result("ok")))
     assert agent.run("hi") == 1
