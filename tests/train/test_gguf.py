@@ -201,25 +201,6 @@ def test_changed_end_token_is_refused(
         readback.check_base(found, other)
 
 
-def test_open_gguf_equals_the_package_reader(
-    made: tuple[StageContext, Done],
-) -> None:
-    from gguf import GGUFReader
-
-    path = made[0].run_dir.lora
-    theirs, ours = GGUFReader(path), open_gguf(path)
-    assert all(ours.values[name] == theirs.fields[name].contents() for name in ours.values)
-    for one, other in zip(ours.tensors, theirs.tensors, strict=True):
-        assert (one.name, one.tensor_type) == (other.name, other.tensor_type)
-        assert one.data.tobytes() == other.data.tobytes()
-
-
-def test_damaged_gguf_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.gguf").write_bytes(b"GGUF" + bytes(3))
-    with pytest.raises(InputError, match="cannot be read as GGUF"):
-        open_gguf(tmp_path / "x.gguf")
-
-
 def test_inputs_do_not_hash_an_unchanged_merged_model(
     made: tuple[StageContext, Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:

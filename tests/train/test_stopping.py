@@ -21,7 +21,7 @@ from harness.support import optional_deps
 from skills.finetune.training import checkpoints, trainer
 from skills.finetune.training.metrics import Metrics
 from skills.finetune.training.train import inputs, train
-from skills.finetune.training.watch import Watch
+from skills.finetune.training.watch import TrainingCallbacks
 
 pytestmark = pytest.mark.train
 LONGEST = max(len(row["input_ids"]) for row in rows_of(10))
@@ -39,7 +39,7 @@ def whole(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def patched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """`patched_at`, undone after the test."""
     for name in ("on_step_begin", "on_evaluate"):
-        monkeypatch.setattr(Watch, name, getattr(Watch, name))
+        monkeypatch.setattr(TrainingCallbacks, name, getattr(TrainingCallbacks, name))
     return patched_at
 
 

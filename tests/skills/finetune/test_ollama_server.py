@@ -1,10 +1,8 @@
-"""The Ollama test server compared with Ollama's client; GGUF metadata and prompts."""
+"""The Ollama test server compared with Ollama's client, and prompts with transformers."""
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
-from typing import Any
 
 import ollama
 import pytest
@@ -13,7 +11,7 @@ from ollama_run import CONVERSATION, Folder
 from harness.errors import (
     InputError,
 )
-from harness.models.gguf_file import GgufFile, open_gguf
+from harness.models.gguf_file import GgufFile
 from harness.models.weights import FileStore
 from harness.runs import targets
 from skills.finetune.model.chat_template import render
@@ -64,38 +62,7 @@ def test_the_test_server_refuses_what_ollama_refuses(client: ollama.Client, gguf
             list(client.create("one", stream=True, **body))  # type: ignore[call-overload]
 
 
-# GGUF metadata and prompts
-
-
-def test_the_head_of_a_gguf_is_what_the_package_reads(ggufs: Path) -> None:
-    gguf = pytest.importorskip("gguf")
-    reader = gguf.GGUFReader(ggufs / "native.gguf")
-    head = open_gguf(ggufs / "native.gguf")
-    for name, field in reader.fields.items():
-        if not name.startswith("GGUF."):
-            assert head.values[name] == field.contents(), name
-    assert (head.file_type, head.end_of_turn, head.is_adapter) == ("Q8_0", "<|im_end|>", False)
-    assert open_gguf(ggufs / "lora.gguf").is_adapter
-
-
-def test_truncated_gguf_is_refused(tmp_path: Path) -> None:
-    head = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q1sIIQQ", 1, b"a", 9, 8, 1, 4)
-    path = tmp_path / "m.gguf"
-    path.write_bytes(head + b"text")
-    assert open_gguf(path).values == {"a": ["text"]}
-    path.write_bytes(head + b"tex")
-    with pytest.raises(InputError, match="the file is truncated"):
-        open_gguf(path)
-
-
-def test_end_of_turn_prefers_the_eot_token() -> None:
-    values: dict[str, Any] = {"tokenizer.ggml.tokens": ["<end>", "<turn>"]}
-    values["tokenizer.ggml.eos_token_id"] = 0
-    assert GgufFile(Path(), values, {}).end_of_turn == "<end>"
-    assert (
-        GgufFile(Path(), {**values, "tokenizer.ggml.eot_token_id": 1}, {}).end_of_turn == "<turn>"
-    )
-    assert GgufFile(Path(), {}, {}).end_of_turn is None
+# Prompts
 
 
 @pytest.mark.model
