@@ -185,14 +185,16 @@ class Curation:
         of_input = job.verdicts(criteria)[: len(self.source.items)]
         scores = [verdict.scores for verdict in of_input if verdict.scores]
         gated = sum(bool(item.findings) for item in self.source.items)
-        found = calibration.calibrate(scores, gated, options.reject_rate, options.min_votes)
+        thresholds, achieved, why = calibration.calibrate(
+            scores, gated, options.reject_rate, options.min_votes
+        )
         calibrated = {
             "input": self.source.name,
             "reject_rate": options.reject_rate,
-            "achieved": round(found.achieved, 4),
+            "achieved": round(achieved, 4),
             "annotations": len(scores) + gated,
-            "why": found.why,
+            "why": why,
         }
-        criteria = Criteria(found.thresholds, options.min_votes, calibrated)
+        criteria = Criteria(thresholds, options.min_votes, calibrated)
         judges.save_criteria(self.db, job.judge, criteria)
         return criteria

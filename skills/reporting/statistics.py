@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -93,9 +94,8 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def figures(found: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass with rounded figures."""
+def figures(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `found` with its figures rounded."""
     return {
-        name: rounded(value) if isinstance(value, float) else value
-        for name, value in asdict(found).items()
+        name: rounded(value) if isinstance(value, float) else value for name, value in found.items()
     }

@@ -7,14 +7,13 @@ vote, which is missing, not a fail.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from skills.reporting.statistics import (
     EQUAL,
     bootstrap_weights,
-    figures,
     percentile_interval,
     rounded,
 )
@@ -35,37 +34,9 @@ LEAST_UNITS = 10
 RELIABLE, TENTATIVE = 0.8, 0.667
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Krippendorff's alpha.
-
-    Attributes:
-        value: 1 is full agreement, 0 is chance, below 0 is worse than chance; None if undefined.
-        low, high: the 95% interval, or None.
-        units: annotations with at least two valid votes; only they count.
-        why: why there is no value or no interval, or "".
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    units: int
-    why: str = ""
-
-    @property
-    def reading(self) -> str:
-        """The interpretation of the value by Krippendorff (2004, Content Analysis, p. 241)."""
-        if self.value is None:
-            return self.why
-        if self.value >= RELIABLE:
-            return "reliable"
-        return "tentative" if self.value >= TENTATIVE else "unreliable"
-
-    def as_dict(self) -> dict[str, Any]:
-        return {**figures(self), "reading": self.reading}
-
-
-def alpha(table: Table, level: Level, *, resamples: int = RESAMPLES, seed: int = 0) -> Agreement:
+def alpha(
+    table: Table, level: Level, *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Any]:
     """Return Krippendorff's alpha of the personas, with a bootstrap interval over annotations.
 
     alpha = 1 - D_o / D_e. D_o is the mean distance of two values of one annotation, D_e of any two
@@ -76,21 +47,37 @@ def alpha(table: Table, level: Level, *, resamples: int = RESAMPLES, seed: int =
     Args:
         table: n rows of k; passes for "nominal", scores for "interval".
         seed: of the bootstrap.
+
+    Returns:
+        value: 1 is full agreement, 0 is chance, below 0 is worse than chance; None if undefined.
+        low, high: the 95% interval, or None.
+        units: annotations with at least two valid votes; only they count.
+        why: why there is no value or no interval, or "".
+        reading: the interpretation of the value, or `why` without one.
     """
     import numpy as np
 
     sums = _unit_sums(_floats(table), level)
-    units = len(sums)
+    units, low, high = len(sums), None, None
+    value = float(_alphas(sums.sum(axis=0, keepdims=True))[0]) if units else math.nan
     if not units:
-        return Agreement(None, None, None, 0, "n/a, no annotation has two valid votes")
-    value = float(_alphas(sums.sum(axis=0, keepdims=True))[0])
-    if np.isnan(value):
-        return Agreement(None, None, None, units, UNANIMOUS)
-    if units < LEAST_UNITS:
+        why = "n/a, no annotation has two valid votes"
+    elif np.isnan(value):
+        why = UNANIMOUS
+    elif units < LEAST_UNITS:
         why = f"no interval from fewer than {LEAST_UNITS} annotations"
-        return Agreement(value, None, None, units, why)
-    low, high, why = percentile_interval(_alphas(bootstrap_weights(units, resamples, seed) @ sums))
-    return Agreement(value, low, high, units, why)
+    else:
+        drawn = _alphas(bootstrap_weights(units, resamples, seed) @ sums)
+        low, high, why = percentile_interval(drawn)
+    found = {"value": None, "low": low, "high": high, "units": units, "why": why, "reading": why}
+    return found if np.isnan(value) else {**found, "value": value, "reading": reading(value)}
+
+
+def reading(value: float) -> str:
+    """Return the interpretation of alpha by Krippendorff (2004, Content Analysis, p. 241)."""
+    if value >= RELIABLE:
+        return "reliable"
+    return "tentative" if value >= TENTATIVE else "unreliable"
 
 
 def effective_votes(scores: Table) -> float | None:
