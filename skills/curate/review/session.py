@@ -136,38 +136,24 @@ class Review:
         return self._next(at + 1)
 
     def _choose(self, at: int) -> int | None:
-        move = self._prompt_move()
-        return None if move is None else self._edit(move, at)
-
-    def _edit(self, move: Move, at: int) -> int | None:
-        moves = self.log.moves(self.papers.items[at])
-        text = self._prompt_text(move, moves)
-        if text is None or text == moves[move.name]:
-            return None
-        self._record("edit", at, {**moves, move.name: text})
-        return at
-
-    def _prompt_move(self) -> Move | None:
         typed = self.terminal.line(f"Edit which move? (1-{len(self.framework.moves)}, or a name)")
         while typed:
             found = _named(typed, self.framework.moves)
             if len(found) == 1:
-                return found[0]
+                return self._edit(found[0], at)
             which = " or ".join(move.label for move in found) or "no move"
             typed = self.terminal.line(f"{typed!r} is {which}. Which move?")
         return None
 
-    def _prompt_text(self, move: Move, moves: dict[str, str]) -> str | None:
-        """Ask for the new text of a move until it is valid; return None to keep the old one."""
+    def _edit(self, move: Move, at: int) -> int | None:
+        """Store the new text of a move; a text that is not valid cannot be accepted later."""
+        moves = self.log.moves(self.papers.items[at])
         typed = self.terminal.line(f"{move.label}:", moves[move.name])
-        while typed is not None:
-            text = self.framework.canonical(typed)
-            fault = faults(self.framework, {**moves, move.name: text}).get(move.name)
-            if fault is None:
-                return text
-            self.terminal.show(f"Not valid: it is {fault}. Ctrl-C keeps the old text.", "yellow")
-            typed = self.terminal.line(f"{move.label}:", text)
-        return None
+        text = moves[move.name] if typed is None else self.framework.canonical(typed)
+        if text == moves[move.name]:
+            return None
+        self._record("edit", at, {**moves, move.name: text})
+        return at
 
     def _skip(self, at: int) -> int:
         self.skipped.add(at)

@@ -172,7 +172,10 @@ def test_tables_that_cannot_be_reviewed(
 
 
 def test_other_files_are_refused(workspace: Workspace) -> None:
-    for name, message in (("a.md", "is not a list of papers"), ("a.txt", "cannot read a table from .txt")):
+    for name, message in (
+        ("a.md", "is not a list of papers"),
+        ("a.txt", "cannot read a table from .txt"),
+    ):
         (workspace.folder / name).write_text("text")
         with pytest.raises(InputError, match=message):
             workspace.review("q", workspace.folder / name)
