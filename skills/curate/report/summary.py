@@ -113,8 +113,8 @@ def _panel(run: Run) -> dict[str, Any]:
         ],
         "splits": decisions.splits(passes),
         "alpha": {
-            "votes": figures(agreement.alpha(passes, "nominal")),
-            "scores": figures(agreement.alpha(scores, "interval")),
+            "votes": figures(agreement.alpha(passes)),
+            "scores": figures(agreement.alpha(scores)),
         },
         "effective_votes": agreement.effective_votes(scores),
         "length": agreement.length_correlation(means, lengths),
