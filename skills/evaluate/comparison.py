@@ -33,14 +33,6 @@ WORST = 10
 """The number of papers that a report shows beside their abstracts."""
 
 
-def baselines(subject: Subject, models: Sequence[Annotator]) -> list[Annotator]:
-    """Return the baselines. Without gold, "another paper's annotation" is the first model's."""
-    found = [annotators.lead(subject.papers, subject.framework)]
-    if len(subject.papers) > 1:
-        found.append(annotators.other(subject.gold or models[0].annotations))
-    return found
-
-
 def of_models(subject: Subject, models: Sequence[Annotator]) -> dict[str, Any]:
     """Return all figures of a comparison.
 
@@ -49,7 +41,9 @@ def of_models(subject: Subject, models: Sequence[Annotator]) -> dict[str, Any]:
     the first model's lowest scores.
     """
     framework = subject.framework
-    everyone = [*models, *baselines(subject, models)]
+    everyone = [*models, annotators.lead(subject.papers, framework)]
+    if len(subject.papers) > 1:  # without gold, it is another paper's annotation by the first model
+        everyone.append(annotators.other(subject.gold or models[0].annotations))
     resamples = Resamples(len(subject.papers))
     statistics = [_statistics(annotator, subject) for annotator in everyone]
     sampled = [_sampled(each, resamples) for each in statistics]

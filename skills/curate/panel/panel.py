@@ -113,7 +113,7 @@ class Panel(_Strict):
         """SHA-256 of everything that affects a vote; thresholds and explanations do not."""
         asked = {persona.name: persona.ask for persona in self.personas}
         read = {
-            persona.name: [persona.reads["moves"], persona.reads["least"]]
+            persona.name: [persona.reads.get("moves"), persona.reads.get("least")]
             for persona in self.personas
             if persona.reads
         }
