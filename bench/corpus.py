@@ -110,11 +110,7 @@ def _provenance(paper: Paper) -> dict[str, Any]:
         "where": "nowhere",
         "digests": {"base": "0" * 64, "adapter": "1" * 64},
         "form": "tagged",
-        "framework": {
-            "name": framework.name,
-            "version": framework.version,
-            "digest": framework.digest,
-        },
+        "framework": framework.identity,
         "prompt_sha256": paper.sha256,
         "schema_sha256": "2" * 64,
         "sampling": {"temperature": 0.0, "seed": 0, "max_tokens": 900},

@@ -20,7 +20,7 @@ from harness.models.pool import ServedModel
 from skills.annotate.examples import examples_for
 from skills.corpus.content_key import key_of
 from skills.nanda.checks import check
-from skills.nanda.framework import Framework, sha256_of
+from skills.nanda.framework import Framework, problems, sha256_of
 from skills.nanda.paper import Paper
 from skills.nanda.reply_formats import FORMS, Form, UnusableReply
 
@@ -102,7 +102,7 @@ def read_moves(form: Form, reply: Reply) -> dict[str, str]:
     try:
         annotation = form.framework.annotation_model().model_validate(found)
     except ValidationError as exc:
-        raise UnusableReply("; ".join(map(_in_words, exc.errors()))) from exc
+        raise UnusableReply(problems(exc)) from exc
     moves = annotation.model_dump()
     return {name: moves[name] for name in form.framework.names}
 
@@ -167,11 +167,7 @@ def _provenance(paper: Paper, form: Form, request: Request, model: ServedModel) 
         "where": serve.where,
         "digests": dict(model.digests),
         "form": form.name,
-        "framework": {
-            "name": framework.name,
-            "version": framework.version,
-            "digest": framework.digest,
-        },
+        "framework": framework.identity,
         "prompt_sha256": sha256_of(messages),
         "schema_sha256": sha256_of(constraint) if constraint else None,
         "sampling": {
@@ -182,16 +178,3 @@ def _provenance(paper: Paper, form: Form, request: Request, model: ServedModel) 
         "harness": __version__,
         "input": {**paper.source, "sha256": paper.sha256},
     }
-
-
-def _in_words(error: Mapping[str, Any]) -> str:
-    """Return a pydantic error in words that a model and a reader of the log understand."""
-    key = ".".join(map(str, error["loc"]))
-    words = {
-        "missing": "is missing",
-        "extra_forbidden": "is no move",
-        "string_type": "is not a string",
-        "string_too_short": "is empty",
-        "string_too_long": f"is longer than {error.get('ctx', {}).get('max_length')} characters",
-    }
-    return f"{key[:60]} {words.get(error['type'], error['msg'])}"

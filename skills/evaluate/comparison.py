@@ -67,9 +67,7 @@ def of_models(
         "papers": len(subject.papers),
         "filtered": dict(subject.source.filtered),
         "framework": {
-            "name": framework.name,
-            "version": framework.version,
-            "digest": framework.digest,
+            **framework.identity,
             "moves": {move.name: move.label for move in framework.moves},
         },
         "resamples": RESAMPLES,
