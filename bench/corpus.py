@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus, transaction
 from skills.corpus.records import Annotated
 from skills.corpus.search import filters
-from skills.corpus.search.fulltext import Narrowing, papers_about, search
+from skills.corpus.search.fulltext import papers_about, search
 from skills.corpus.search.query_syntax import Years
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
@@ -153,16 +153,16 @@ def calls_of(db: Database, shares: list[tuple[str, float]]) -> dict[str, Callabl
     def near(share: float) -> str:
         return min(shares, key=lambda word: abs(word[1] - share))[0]
 
-    def found(text: str, narrowing: Narrowing | None = None) -> Callable[[], object]:
-        return lambda: search(db, text, framework, narrowing)
+    def found(text: str, narrowing: Mapping[str, Any] | None = None) -> Callable[[], object]:
+        return lambda: search(db, text, framework, **(narrowing or {}))
 
     def met(text: str) -> Callable[[], object]:
         return lambda: filters.select(db, filters.parse(text, framework), framework)
 
     stop, second = shares[0][0], shares[1][0]
     common, other, rare = near(0.12), near(0.1), near(0.0001)
-    narrow = Narrowing(["method"], years=Years(2024))
-    narrower = Narrowing(["method"], ["cs.DB"], Years(2024, 2024))
+    narrow = {"moves": ["method"], "years": Years(2024)}
+    narrower = {"moves": ["method"], "categories": ["cs.DB"], "years": Years(2024, 2024)}
     return {
         "search rare word": found(rare),
         "search rare word --move --year": found(rare, narrow),

@@ -50,9 +50,16 @@ def search(call: Call) -> Result:
             raise unknown("move", move, framework.names)
     query = _text(call, "/corpus search WORDS")
     years = None if options.year is None else parse_years(options.year)
-    narrowing = fulltext.Narrowing(options.move, options.category, years)
     with _opened(call) as db:
-        found = fulltext.search(db, query, framework, narrowing, limit=options.limit or HITS)
+        found = fulltext.search(
+            db,
+            query,
+            framework,
+            moves=options.move,
+            categories=options.category,
+            years=years,
+            limit=options.limit or HITS,
+        )
     _report_unknown(call, found.without_year, "year")
     if not found.hits:
         phrase = "words in double quotes must be adjacent; " if '"' in query else ""
@@ -124,7 +131,7 @@ def verify(call: Call) -> Result:
     _refuse_text(call)
     with _opened(call) as db:
         checked, wrong = verify_all(db)
-    data = {"checked": checked, "wrong": [dataclasses.asdict(one) for one in wrong]}
+    data = {"checked": checked, "wrong": wrong}
     return Result(views.verified(checked, wrong), data, exit_code=1 if wrong else 0)
 
 

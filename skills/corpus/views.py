@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness.terminal.tables import table
 from skills.corpus.db.reads import StoredPaper
-from skills.corpus.db.verify import Mismatch
 from skills.corpus.importer import Added
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import Found
@@ -95,11 +94,11 @@ def stored_paper_json(found: StoredPaper) -> dict[str, Any]:
     }
 
 
-def verified(checked: int, wrong: Sequence[Mismatch]) -> str:
+def verified(checked: int, wrong: Sequence[Mapping[str, Any]]) -> str:
     """Return how many annotations match their keys, and the others."""
     if not wrong:
         return f"{_count(checked, 'annotation')} checked: all match their keys."
-    rows = [(one.annotation, one.paper, "; ".join(one.reasons)) for one in wrong]
+    rows = [(one["annotation"], one["paper"], "; ".join(one["reasons"])) for one in wrong]
     listed = table(("annotation", "paper", "mismatch"), rows)
     return f"{_count(checked, 'annotation')} checked, {len(wrong):,} do not match:\n{listed}"
 

@@ -212,7 +212,7 @@ class _Retry(Retry):
 
 
 def _has_papers(response: Any) -> bool:
-    """Return True if a page is worth caching; arXiv also sends empty pages by mistake."""
+    """Return True if a page can be cached; arXiv also sends empty pages by mistake."""
     return b"<entry" in response.content and b"/api/errors" not in response.content
 
 

@@ -46,7 +46,7 @@ def fetch(arxiv_id: str, api: ArxivApi) -> Paper:
         raise NothingFound(f"arXiv has no paper {arxiv_id}", hint="Is the id right?")
     if "/api/errors" in found[0].entry_id:
         reason = flatten(found[0].summary)
-        raise NothingFound(f"arXiv does not know {arxiv_id}: {reason}", hint="Is the id right?")
+        raise NothingFound(f"arXiv has no paper {arxiv_id}: {reason}", hint="Is the id right?")
     paper = _paper(found[0])
     if _comparable(paper.id) != _comparable(arxiv_id):
         other = flatten(paper.source["arxiv_id"])[:60]

@@ -25,20 +25,6 @@ MARK = "**"
 
 
 @dataclass(frozen=True, slots=True)
-class Narrowing:
-    """Restrictions of a search; empty or None: none.
-
-    Attributes:
-        moves: names of moves.
-        categories: a paper must have one of them, in any position; case does not matter.
-    """
-
-    moves: Sequence[str] = ()
-    categories: Sequence[str] = ()
-    years: Years | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Hit:
     """A matching move.
 
@@ -63,7 +49,8 @@ class Hit:
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form: the id under its own name, then the other fields."""
         rest = asdict(self)
-        return {rest.pop("id_field"): rest.pop("id"), **rest}
+        own = {rest.pop("id_field"): rest.pop("id")}
+        return own | rest | own  # the id may be a `paper_id`, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +69,32 @@ def search(
     db: Database,
     text: str,
     framework: Framework,
-    narrowing: Narrowing | None = None,
     *,
+    moves: Sequence[str] = (),
+    categories: Sequence[str] = (),
+    years: Years | None = None,
     limit: int = 20,
 ) -> Found:
     """Find the moves that contain all words and phrases of `text`, ranked by bm25.
 
     Of more than `RANKED` matches, the newest are ranked.
 
+    Args:
+        moves: names of the moves to search; empty: all.
+        categories: a paper must have one of them, in any position; case does not matter.
+
     Raises:
         InputError: there is no word in `text`.
     """
-    narrowing = narrowing or Narrowing()
     words = f"text : ({all_of(tokens(text))})"
-    match = [words, *_any("move", narrowing.moves), *_any("category", narrowing.categories)]
+    match = [words, *_any("move", moves), *_any("category", categories)]
     without_year = 0
-    if narrowing.years is not None:
+    if years is not None:
         without_year = _without_year(db, match, framework)
-        years = narrowing.years.among(db)
-        if not years:
+        found = years.among(db)
+        if not found:
             return Found((), without_year)
-        match += _any("year", years)
+        match += _any("year", found)
     # bm25 counts the rows of all phrases in its query, so the facets, which are in very many rows,
     # are not in it. The plus keeps SQLite from starting the search anew for every id.
     best = db.conn.execute(
