@@ -21,6 +21,7 @@ from skills.corpus.search.query_syntax import parse_years, unknown
 from skills.corpus.tables.columns import Columns
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
+from skills.reporting.statistics import figures
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -98,7 +99,7 @@ def statistics(call: Call) -> Result:
     _refuse_text(call)
     with _opened(call) as db:
         counted = stats.of_corpus(db, _framework(call))
-    return Result(views.statistics(counted), counted.as_dict())
+    return Result(views.statistics(counted), figures(counted))
 
 
 def show(call: Call) -> Result:

@@ -18,7 +18,7 @@ from harness.errors import InputError
 from harness.support.text_input import shown
 from skills.corpus.content_key import IMPORT, key_of, verify
 from skills.corpus.db import papers, store
-from skills.corpus.records import Annotated
+from skills.corpus.records import Annotated, record_of
 from skills.corpus.tables.abstract_lookup import complete_rows
 from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
 from skills.nanda.framework import Framework, sha256_of
@@ -99,7 +99,8 @@ def annotated(row: TableRow, framework: Framework) -> Annotated | None:
     if not row.has_moves:
         return None
     moves = row.valid_moves(framework)
-    return _annotated(row, moves, _provenance(row, moves, framework), framework)
+    record = record_of(row.paper, moves, framework, _provenance(row, moves, framework))
+    return Annotated(row.paper, record)
 
 
 def _validate(db: Database, table: Table, framework: Framework, tick: Callable[[str], None]) -> int:
@@ -140,27 +141,9 @@ def _add(db: Database, row: TableRow, framework: Framework, added: Added) -> Non
     if store.has(db, provenance["key"], paper_id):
         added.known_annotations += 1
         return
-    item = _annotated(row, moves, provenance, framework)
-    store.save(db, item, framework, unless_newer=True)
+    record = record_of(row.paper, moves, framework, provenance)
+    store.save(db, Annotated(row.paper, record), framework, unless_newer=True)
     added.annotations += 1
-
-
-def _annotated(
-    row: TableRow, moves: dict[str, str], provenance: Mapping[str, Any], framework: Framework
-) -> Annotated:
-    from skills.nanda.checks import check
-
-    paper = row.paper
-    return Annotated(
-        paper,
-        {
-            paper.id_field: paper.id,
-            "title": paper.title,
-            **moves,
-            "checks": check(paper.abstract, framework.stated(moves)),
-            "provenance": dict(provenance),
-        },
-    )
 
 
 def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -> Mapping[str, Any]:

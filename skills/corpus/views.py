@@ -56,8 +56,7 @@ def papers(items: Iterable[Annotated], framework: Framework) -> str:
     """Return one line per paper."""
     rows = []
     for item in items:
-        moves = {name: item.record[name] for name in framework.names}
-        stated = f"{len(framework.stated(moves))} of {len(moves)}"
+        stated = f"{len(framework.stated(item.record))} of {len(framework.names)}"
         paper = item.paper
         rows.append((paper.id, paper.year, paper.categories, stated, paper.title))
     return table(("paper", "year", "categories", "stated", "title"), rows)
@@ -113,13 +112,13 @@ def _totals(stats: Stats) -> str:
 def _moves(stats: Stats) -> str:
     rows = [
         (
-            move.move,
+            name,
             _percent(move.stated),
             "" if move.support is None else f"{move.support:.2f}",
-            _percent(move.numbers),
-            _percent(move.names),
+            _percent(move.unsupported_numbers),
+            _percent(move.unsupported_names),
         )
-        for move in stats.moves
+        for name, move in stats.moves.items()
     ]
     head = ("move", "stated", "support", "unsupported numbers", "unsupported names")
     return table(head, rows)

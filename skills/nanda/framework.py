@@ -119,8 +119,8 @@ class Framework(_Strict):
         variants = (self.not_stated, *self.not_stated_variants)
         return self.not_stated if _bare(text) in map(_bare, variants) else text
 
-    def stated(self, moves: dict[str, str]) -> dict[str, str]:
-        """Return the moves that the abstract states, in the framework's order."""
+    def stated(self, moves: Mapping[str, str]) -> dict[str, str]:
+        """Return the moves of an annotation or record that the abstract states, in order."""
         return {name: moves[name] for name in self.names if moves[name] != self.not_stated}
 
     def annotation_model(self) -> type[BaseModel]:
@@ -142,14 +142,13 @@ class Framework(_Strict):
         """
         given = {name: moves[name] for name in self.names if name in moves}
         try:
-            valid = self.annotation_model().model_validate(given).model_dump()
+            return self.annotation_model().model_validate(given).model_dump()
         except ValidationError as exc:
             raise InputError(
                 problems(exc),
                 where=where,
                 hint=f'Write "{self.not_stated}" for a move that the abstract does not state.',
             ) from exc
-        return {name: valid[name] for name in self.names}
 
     def json_schema(self) -> dict[str, Any]:
         """Return the JSON Schema that constrains a general model.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -97,9 +98,14 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def figures(found: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass with rounded figures."""
-    return {
-        name: rounded(value) if isinstance(value, float) else value
-        for name, value in asdict(found).items()
-    }
+def figures(found: Any) -> Any:
+    """Return the JSON form of dataclasses, with rounded figures and shares as `Share.as_dict`."""
+    if isinstance(found, Share):
+        return found.as_dict()
+    if is_dataclass(found):
+        return {field.name: figures(getattr(found, field.name)) for field in fields(found)}
+    if isinstance(found, Mapping):
+        return {name: figures(value) for name, value in found.items()}
+    if isinstance(found, tuple):
+        return [figures(value) for value in found]
+    return rounded(found) if isinstance(found, float) else found

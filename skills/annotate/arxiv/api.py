@@ -79,7 +79,7 @@ class ArxivApi:
         """Return the results of a search.
 
         Raises:
-            SkillFailed: arXiv cannot be reached, refuses, or sends something else than papers.
+            SkillFailed: arXiv cannot be reached, refuses, or sends something other than papers.
             OutputError: the cache cannot be used.
         """
         client = arxiv.Client(page_size=page_size, delay_seconds=0, num_retries=RETRIES)

@@ -124,5 +124,5 @@ def _without_version(arxiv_id: str) -> str:
 
 
 def _comparable(arxiv_id: str) -> str:
-    """The id without version and, in an old id, without the subject class that arXiv leaves out."""
+    """Return the id without version and, in an old id, without the subject class, as arXiv does."""
     return re.sub(r"\.[a-z]{2}(?=/)", "", _without_version(arxiv_id).casefold())

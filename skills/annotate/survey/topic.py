@@ -127,7 +127,7 @@ def _nothing_found(
 
 
 def _after_opening(folded: list[str]) -> int:
-    """The index behind "a recent survey of", "papers on", "methods for"."""
+    """Return the index behind "a recent survey of", "papers on", "methods for"."""
     start = 0
     for index, word in enumerate(folded):
         if not (word in _OPENERS or _is_filler(word)):
@@ -138,7 +138,7 @@ def _after_opening(folded: list[str]) -> int:
 
 
 def _before_ending(folded: list[str]) -> int:
-    """The index before "survey", ": a review" or "literature review"."""
+    """Return the index before "survey", ": a review" or "literature review"."""
     end = len(folded)
     while end and (folded[end - 1] in _ENDERS or _is_filler(folded[end - 1])):
         end -= 1

@@ -111,7 +111,7 @@ class AnnotateJob:
                 self.states[prepared.key] = store.state(self.db, prepared.key)
 
     def _due(self) -> list[PlannedRow]:
-        """The rows to annotate: one for each content key."""
+        """Return the rows to annotate: one for each content key."""
         due: dict[str, PlannedRow] = {}
         for row in self.rows:
             if self._is_due(self.states[row.key]):

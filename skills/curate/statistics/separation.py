@@ -77,8 +77,7 @@ class Line:
         return None if caught is None or cost is None else caught - cost
 
     def as_dict(self) -> dict[str, Any]:
-        shares = {"caught": self.caught.as_dict(), "cost": self.cost.as_dict()}
-        return {**figures(self), **shares, "edge": rounded(self.edge)}
+        return {**figures(self), "edge": rounded(self.edge)}
 
 
 def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:

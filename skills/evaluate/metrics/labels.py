@@ -50,7 +50,7 @@ def anchors(annotator: Annotator, task: Task, labelled: Sequence[Labelled]) -> l
     """
     found: list[dict[str, str]] = []
     for paper, moves, given in zip(task.papers, annotator.annotations, labelled, strict=True):
-        moves = task.framework.stated(dict(moves)) if moves else {}
+        moves = task.framework.stated(moves) if moves else {}
         # `split_sentences` may split a labelled sentence.
         pairs = zip(given.sentences, given.labels, strict=True)
         split = [label for sentence, label in pairs for _ in split_sentences(sentence)]

@@ -197,8 +197,8 @@ def test_verify_finds_changes(db: Database) -> None:
     db.conn.execute("UPDATE annotations SET key = 'n1:0' WHERE id = ?", [ids[2]])
     db.conn.execute("UPDATE annotations SET record = '{' WHERE id = ?", [ids[3]])
     checked, wrong = verify_all(db)
-    assert (checked, [one.annotation for one in wrong]) == (4, ids)
-    reasons = [" ".join(one.reasons) for one in wrong]
+    assert (checked, [one["annotation"] for one in wrong]) == (4, ids)
+    reasons = [" ".join(one["reasons"]) for one in wrong]
     for part, text in zip(
         ("key does not", "abstract", "another key", "damaged"), reasons, strict=True
     ):

@@ -111,8 +111,10 @@ def test_best_match_comes_first_and_is_marked(db: Database) -> None:
     assert first.score > second.score > 0
     assert first.as_dict()["arxiv_id"] == paper(1).id
     assert "id_field" not in first.as_dict()
-    store.save(db, annotated(replace(paper(3, id_field="paper_id"), id="7")), nanda())
-    assert search(db, "3", nanda()).hits[0].as_dict()["paper_id"] == "7"
+    store.save(
+        db, annotated(replace(paper(3, id_field="paper_id"), id="7"), method="Sorting."), nanda()
+    )
+    assert search(db, "sorting", nanda()).hits[0].as_dict()["paper_id"] == "7"
 
 
 def test_only_current_annotations_are_found(db: Database) -> None:
