@@ -63,7 +63,7 @@ def check(context: StageContext) -> None:
     """
     from harness.support.optional_deps import require
     from skills.finetune.deploy.ollama_api import Ollama
-    from skills.finetune.deploy.ollama_plan import refuse_old
+    from skills.finetune.deploy.ollama_plan import check_version
     from skills.finetune.deploy.registered import check_name
     from skills.finetune.export.llama_cpp import chosen_converters, library_version
     from skills.finetune.model.bases import describe
@@ -79,7 +79,7 @@ def check(context: StageContext) -> None:
     check_name(options.as_name)
     if options.host:
         with Ollama(options.host) as ollama:
-            refuse_old(ollama.version())
+            check_version(ollama.version())
 
 
 def _lock(context: StageContext) -> AbstractContextManager[None]:

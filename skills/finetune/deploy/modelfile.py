@@ -77,7 +77,9 @@ def parse(text: str) -> Modelfile:
         if found is None:
             raise _error(text, position)
         if found.re is INSTRUCTION:
-            value = next(found[form] for form in ("three", "one", "plain") if found[form] is not None)
+            value = next(
+                found[form] for form in ("three", "one", "plain") if found[form] is not None
+            )
             if found["parameter"]:
                 _add(parameters, found["parameter"], value)
             elif (name := found["name"].lower()) not in texts:

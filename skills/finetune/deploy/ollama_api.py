@@ -75,10 +75,10 @@ class Ollama:
         Raises:
             ModelUnavailable: nothing answers, or something other than Ollama.
         """
-        found = self._json("GET", "/api/version", timeout=CONNECT_SECONDS)
-        if not isinstance(version := found.get("version"), str):
-            raise self._not_ollama()
-        return version
+        with self._translated():
+            return str(
+                self._request("GET", "/api/version", timeout=CONNECT_SECONDS).json()["version"]
+            )
 
     def digest(self, model: str) -> str | None:
         """Return the digest of a model on the server, or None if it is not there."""
@@ -141,7 +141,7 @@ class Ollama:
         Raises:
             NothingFound: the server does not have the model.
         """
-        return self._json("POST", "/api/show", json={"model": model})
+        return self._post("/api/show", {"model": model})
 
     def render(self, model: str, messages: Sequence[Mapping[str, str]]) -> str | None:
         """Return the prompt the server builds, or None for versions before 0.11.5."""
@@ -160,13 +160,11 @@ class Ollama:
         self, model: str, messages: Sequence[Mapping[str, str]], **more: Any
     ) -> Mapping[str, Any]:
         body = {"model": model, "messages": list(messages), "stream": False, "think": False}
-        return self._json("POST", "/api/chat", json={**body, **more})
+        return self._post("/api/chat", {**body, **more})
 
-    def _json(self, method: str, path: str, **request: Any) -> Mapping[str, Any]:
+    def _post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         with self._translated():
-            found = self._request(method, path, **request).json()
-            if not isinstance(found, dict):
-                raise self._not_ollama()
+            found: Mapping[str, Any] = self._request("POST", path, json=body).json()
         return found
 
     def _request(self, method: str, path: str, **request: Any) -> Any:
@@ -189,31 +187,22 @@ class Ollama:
             raise ModelUnavailable(f"{self._name} does not answer", hint="Restart it.") from exc
         except httpx.HTTPError as exc:
             raise stream_error(self._name) from exc
-        except ValueError as exc:
-            raise self._not_ollama() from exc
+        except (ValueError, TypeError, KeyError) as exc:
+            raise ModelUnavailable(
+                f"the server at {self.host} is not Ollama",
+                hint="Correct the address in --host or OLLAMA_HOST.",
+            ) from exc
 
     def _refused(self, status: int, reason: str) -> HarnessError:
         answer = f"answers {status}" if status > 0 else "reports an error"
-        message = f"{self._name} {answer}: {' '.join(reason.split())[:200] or 'no reason given'}"
-        if status == 403:
-            return ModelUnavailable(
-                message,
-                hint="A server that listens on loopback only must be addressed as 127.0.0.1 or "
-                "localhost.",
-            )
+        message = f"{self._name} {answer}: {' '.join(reason.split())[:200]}"
         if status == 404:
             return NothingFound(message, hint="`ollama list` lists its models.")
         if status in (429, 503):
             return ModelBusy(message, hint="Its queue is full: try again in a moment.")
-        is_full = "no space left" in reason
         where = "Ollama stores models in OLLAMA_MODELS, temporarily twice."
+        is_full = "no space left" in reason
         return SkillFailed(message, hint=where if is_full else "See the server's log.")
-
-    def _not_ollama(self) -> ModelUnavailable:
-        return ModelUnavailable(
-            f"the server at {self.host} is not Ollama",
-            hint="Correct the address in --host or OLLAMA_HOST.",
-        )
 
 
 def _chunks(path: Path, sent: Callable[[int], None]) -> Iterator[bytes]:

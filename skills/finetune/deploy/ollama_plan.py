@@ -38,7 +38,6 @@ class Plan:
         quantize: the type the server has to quantize a 16-bit file to, or None.
         gguf: the GGUF with the template and the tokens of the model.
         file_type: the type of the weights in the end, or None if only the server knows it.
-        trained_with: SHA-256 of the chat template of the training rows, or None if unknown.
     """
 
     model: str
@@ -48,7 +47,6 @@ class Plan:
     quantize: str | None
     gguf: GgufFile
     file_type: str | None
-    trained_with: str | None
 
     def request(self, run_dir: RunDir) -> dict[str, Any]:
         """Return the arguments of /api/create."""
@@ -84,43 +82,38 @@ def make_plan(context: StageContext) -> Plan:
     path = run_dir.adapter_modelfile if adapter else run_dir.modelfile
     modelfile = _read(path)
     files, adapters = _named(run_dir, modelfile.base), _named(run_dir, modelfile.adapter)
-    missing = modelfile.adapter if modelfile.adapter and not adapters else None
-    if not files and modelfile.base.endswith(".gguf"):
-        missing = modelfile.base
-    if missing is not None:
-        raise InputError(f"names {missing}, which does not exist", where=str(path))
+    for name, found in ((modelfile.base, files), (modelfile.adapter, adapters)):
+        if name and not found and (name.endswith(".gguf") or name == modelfile.adapter):
+            raise InputError(f"names {name}, which does not exist", where=str(path))
     gguf = open_gguf(next(iter(files.values()), None) or served_gguf(context))
     file_type = gguf.file_type if files else None
     quantize = None
     if file_type in SIXTEEN_BITS and not adapters:
         quantize = file_type = context.recipe.export.quantize
     name = name_of(context) + ADAPTER_SUFFIX * adapter
-    trained_with = run_dir.prepared_facts().get("template_sha256")
-    return Plan(name, modelfile, files, adapters, quantize, gguf, file_type, trained_with)
+    return Plan(name, modelfile, files, adapters, quantize, gguf, file_type)
 
 
-def refuse_old(version: str) -> None:
-    """Raise UsageError for a server that does not accept files."""
+def check_version(version: str, plan: Plan | None = None) -> None:
+    """Raise UsageError if a server of this version rejects the plan, before files are sent.
+
+    Args:
+        plan: the model to create; None to check only that the server accepts files.
+    """
     numbers = parse_version(version)
-    if numbers is not None and numbers < FILES_SINCE:
+    if numbers is None:
+        return
+    if numbers < FILES_SINCE:
         raise UsageError(
             f"Ollama {version} is too old: it cannot create a model from uploaded files",
             hint="Update it to 0.5.5 or later.",
         )
-
-
-def check_version(version: str, plan: Plan) -> None:
-    """Raise UsageError if a server of this version rejects the plan, before files are sent."""
-    refuse_old(version)
-    numbers = parse_version(version)
-    if numbers is None:
-        return
-    if numbers >= GGUF_ALONE_SINCE and plan.adapters:
+    if plan and plan.adapters and numbers >= GGUF_ALONE_SINCE:
         raise UsageError(
             f"Ollama {version} does not support adapters",
             hint="0.34.1 removed them. Leave out --adapter: the merged model is equivalent.",
         )
-    if plan.quantize and (numbers >= GGUF_ALONE_SINCE or plan.quantize not in QUANTIZES):
+    if plan and plan.quantize and (numbers >= GGUF_ALONE_SINCE or plan.quantize not in QUANTIZES):
         raise UsageError(
             f"Ollama {version} does not quantize a GGUF to {plan.quantize}",
             hint="Run `/finetune quantize`, then `/finetune modelfile` to use its result.",

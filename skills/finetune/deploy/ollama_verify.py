@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -29,22 +28,16 @@ SHOWN = 300
 """Characters of the answer kept in the manifest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """The findings, each a sentence without its full stop.
-
-    Attributes:
-        problems: differences from the trained model.
-        notes: differences without effect.
-    """
-
-    problems: tuple[str, ...]
-    notes: tuple[str, ...]
-    facts: Mapping[str, Any]
-
-
-def verify(ollama: Ollama, plan: Plan, version: str, framework: Framework) -> Findings:
+def verify(
+    ollama: Ollama, plan: Plan, version: str, framework: Framework, trained_with: str | None
+) -> dict[str, Any]:
     """Check the model's settings, the prompt the server builds, and one annotation.
+
+    Args:
+        trained_with: SHA-256 of the chat template of the training rows, or None if unknown.
+
+    Returns: verified; problems, which are differences from the trained model; notes on differences
+        without effect; quantization_level, same_prompt, done_reason and answer.
 
     Raises:
         HarnessError: the server rejects a request or ends an answer early.
@@ -65,23 +58,26 @@ def verify(ollama: Ollama, plan: Plan, version: str, framework: Framework) -> Fi
         for name in ("system", "messages")
         if shown.get(name)
     ]
+    template, notes = plan.gguf.chat_template or "", []
     prompt = list(_prompt(ollama, plan, version, messages))
-    notes = []
-    template = (plan.gguf.chat_template or "").strip()
-    if not prompt and str(shown.get("template") or "").strip() != template:
+    if trained_with not in (None, hashlib.sha256(template.encode()).hexdigest()):
+        prompt.append(f"{plan.gguf.path.name} has a different chat template than the training rows")
+    if not prompt and str(shown.get("template") or "").strip() != template.strip():
         notes.append(
             "it uses a built-in template of Ollama in place of the model's own; the prompt of an "
             "annotation is the same"
         )
     answer, done_reason = ollama.chat(plan.model, messages)
     problems += [*prompt, *_answer(answer, done_reason, form)]
-    facts = {
+    return {
+        "verified": not problems,
+        "problems": problems,
+        "notes": notes,
         "quantization_level": file_type,
         "same_prompt": not prompt,
         "done_reason": done_reason,
         "answer": answer[:SHOWN],
     }
-    return Findings(tuple(problems), tuple(notes), facts)
 
 
 def _parameters(shown: str, modelfile: Modelfile) -> Iterator[str]:
@@ -112,9 +108,6 @@ def _prompt(
     ollama: Ollama, plan: Plan, version: str, messages: list[dict[str, str]]
 ) -> Iterator[str]:
     gguf = plan.gguf
-    template = (gguf.chat_template or "").encode()
-    if plan.trained_with not in (None, hashlib.sha256(template).hexdigest()):
-        yield f"{gguf.path.name} has a different chat template than the training rows"
     found = ollama.render(plan.model, messages)
     if found is None:
         yield (

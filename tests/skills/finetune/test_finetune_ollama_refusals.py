@@ -108,15 +108,7 @@ def test_a_model_that_is_not_there_is_not_found(server: OllamaServer) -> None:
         client.show("x")
 
 
-def test_forbidden_host_name_is_reported(server: OllamaServer) -> None:
-    port = server.url.rpartition(":")[2]
-    with Ollama(f"127.1:{port}") as client, pytest.raises(ModelUnavailable) as caught:
-        client.version()
-    assert "answers 403: no reason given" in str(caught.value)
-    assert "127.0.0.1 or localhost" in str(caught.value)
-
-
-@pytest.mark.parametrize("said", ["[]", "<html>", '{"version": 5}'])
+@pytest.mark.parametrize("said", ["[]", "<html>", "{}"])
 def test_other_servers_are_reported(
     run: Folder, server: OllamaServer, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
@@ -171,4 +163,4 @@ def test_a_modelfile_or_a_file_of_it_that_is_missing_is_refused(run: Folder) -> 
     run.out.quantized("Q8_0").unlink()
     assert "names ./nanda-annotator.Q8_0.gguf, which does not exist" in str(run.refused())
     run.out.modelfile.write_text("FROM x\nLICENSE mine\n")
-    assert "LICENSE cannot be sent to a server" in str(run.refused())
+    assert "'LICENSE mine' is not a Modelfile instruction" in str(run.refused())
