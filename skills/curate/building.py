@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.api.skill import Call, Write
-from skills.corpus.db.connection import default_path
-from skills.corpus.tables.columns import Columns
 from skills.curate.report.summary import Run
 from skills.finetune import dataset_command
 from skills.finetune.build_finetune_from_annotations import build_from_entries
 from skills.finetune.data.held_out import read_held_out
-from skills.finetune.data.rows import Reading, read_annotations, rows_of
+from skills.finetune.data.rows import read_annotations, rows_of
 from skills.nanda.framework import Framework
 
 
@@ -21,21 +19,12 @@ def check(call: Call, framework: Framework) -> None:
     Raises:
         InputError: a table or a list of the data set options cannot be used.
     """
-    options, reading = call.options, _reading(call, framework)
+    options, reading = call.options, dataset_command.reading(call, framework)
     rows_of("gold", read_annotations(options.gold, reading), framework)
     for given in options.dev:
         read_held_out("dev", given, reading)
     for given in options.test:
         read_held_out("test", given, reading)
-
-
-def _reading(call: Call, framework: Framework) -> Reading:
-    options = call.options
-    return Reading(
-        framework,
-        Columns(options.abstract_column, options.id_column),
-        options.db or default_path(call.settings),
-    )
 
 
 def files(call: Call, run: Run, framework: Framework) -> Mapping[str, Write]:
@@ -57,7 +46,7 @@ def files(call: Call, run: Run, framework: Framework) -> Mapping[str, Write]:
             dev=options.dev,
             test=options.test,
             choices=dataset_command.choices(options),
-            reading=_reading(call, framework),
+            reading=dataset_command.reading(call, framework),
             tick=tick,
         )
     made = dataset_command.result(call, dataset, options)

@@ -29,7 +29,7 @@ from skills.finetune.data.annotation_pairs import (
 from skills.finetune.data.dataset import Choices, Dataset, InputFile
 from skills.finetune.data.held_out import read_held_out
 from skills.finetune.data.merging import merge
-from skills.finetune.data.rows import SOURCES, Reading, Source, read_annotations, rows_of
+from skills.finetune.data.rows import Reading, Source, read_annotations
 
 __all__ = [
     "Choices",
@@ -115,29 +115,25 @@ def build_from_entries(
     Raises:
         InputError: as `build_dataset`.
     """
-    reading, gold = reading or Reading(), _paths(gold_csv)
+    choices, reading, gold = choices or Choices(), reading or Reading(), _paths(gold_csv)
     entries: dict[Source, Iterable[TableRow]] = {
         "gold": read_annotations(gold, reading),
-        "agent": agent,
         "curated": curated,
+        "agent": agent,
     }
-    files = {"gold": gold, "curated": _paths(curated_csv), "agent": _paths(agent_csv)}
     held_out = [
         *(read_held_out("dev", given, reading) for given in dev),
         *(read_held_out("test", given, reading) for given in test),
     ]
-    sources = []
-    for source in SOURCES:
-        tick(f"reading {source}")
-        sources.append(rows_of(source, entries[source], reading.framework))
-    tick("comparing abstracts")
-    held_files = [(held.split, held.path) for held in held_out if held.path is not None]
-    tables = [(source, path) for source, paths in files.items() for path in paths]
-    inputs = [
-        InputFile(role, shown(path), output.digest(path.expanduser()))
-        for role, path in (*tables, *held_files)
+    tables = {"gold": gold, "curated": _paths(curated_csv), "agent": _paths(agent_csv)}
+    named = [
+        *((source, path) for source, paths in tables.items() for path in paths),
+        *((held.split, held.path) for held in held_out if held.path is not None),
     ]
-    return merge(sources, held_out, choices, reading.framework, inputs)
+    inputs = [
+        InputFile(role, shown(path), output.digest(path.expanduser())) for role, path in named
+    ]
+    return merge(entries, held_out, choices, reading.framework, inputs, tick)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

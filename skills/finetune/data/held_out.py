@@ -8,24 +8,19 @@ found, and the same paper under another id is then held out too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InputError
 from harness.support.text_input import place, regular_file, shown, text_lines
 from skills.corpus.tables.reader import SUFFIXES, paper_key
-from skills.finetune.data.near_duplicates import AbstractIndex, Sketches
-from skills.finetune.data.rows import (
-    AnnotationRow,
-    LeftOut,
-    Reading,
-    Split,
-    left_out,
-    read_papers,
-)
+from skills.finetune.data.near_duplicates import AbstractIndex
+from skills.finetune.data.rows import AnnotationRow, LeftOut, Reading, Split, Step, read_papers
 
 IDS_SUFFIX = ".txt"
+LONGEST_NAME = 256
+"""A longer value cannot be a file name; it is a list of ids."""
 _PATH = re.compile(r"[~./]|.*\.[A-Za-z]\w*\Z|.*\s", re.DOTALL)
 """Values meant as a file, so that a mistyped name is not taken for an id."""
 
@@ -60,7 +55,7 @@ def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
             for number, line in enumerate(text_lines(regular_file(path)), start=1)
             if line.strip() and not line.lstrip().startswith("#")
         ]
-    elif _PATH.match(given) or _is_file(path):
+    elif _PATH.match(given) or (len(given) < LONGEST_NAME and path.is_file()):
         raise InputError(
             "is neither a table nor a list of ids",
             where=shown(path),
@@ -76,13 +71,6 @@ def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
     return HeldOutSet(split, known, tuple(papers))
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a list of ids may be too long for a file name
-        return False
-
-
 @dataclass(frozen=True, slots=True)
 class _Paper:
     """A held-out paper, and where it is named."""
@@ -95,16 +83,14 @@ class _Paper:
 class HeldOut:
     """All held-out papers, by id and by abstract."""
 
-    def __init__(
-        self, sets: Iterable[HeldOutSet], sketches: Sketches, max_similarity: float
-    ) -> None:
+    def __init__(self, sets: Iterable[HeldOutSet], max_similarity: float) -> None:
         self._ids: dict[str, _Paper] = {}
-        self._abstracts: AbstractIndex[_Paper] = AbstractIndex(sketches, max_similarity)
+        self._abstracts: AbstractIndex[_Paper] = AbstractIndex(max_similarity)
         for held in sets:
             for paper_id, abstract, where in held.papers:
                 self._add(_Paper(held.split, paper_id, where), abstract)
 
-    def split_off(self, rows: Sequence[AnnotationRow]) -> tuple[list[AnnotationRow], list[LeftOut]]:
+    def split_off(self, rows: list[AnnotationRow]) -> Step:
         """Separate the rows that may be trained on from the held-out ones.
 
         This repeats until nothing is found, since each row that is found is held out as well.
@@ -134,7 +120,11 @@ class HeldOut:
             what = "abstract is that" if match.exact else "abstract is nearly that"
         else:
             return None
-        row_out = left_out(row, "excluded", f"its {what} of a paper kept for {paper.split}")
-        return paper, replace(
-            row_out, of=paper.id, of_where=paper.where, similarity=similarity, split=paper.split
+        return paper, row.left_out(
+            "excluded",
+            f"its {what} of a paper kept for {paper.split}",
+            of=paper.id,
+            of_where=paper.where,
+            similarity=similarity,
+            split=paper.split,
         )

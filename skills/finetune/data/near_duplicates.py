@@ -10,6 +10,7 @@ less than 0.21, so `MAX_SIMILARITY` is well above what two different papers shar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from skills.nanda.paper import abstract_digest
@@ -43,10 +44,10 @@ class AbstractIndex(Generic[T]):
     The same texts in the same order give the same results on every machine.
     """
 
-    def __init__(self, sketches: Sketches, max_similarity: float = MAX_SIMILARITY) -> None:
+    def __init__(self, max_similarity: float = MAX_SIMILARITY) -> None:
         from datasketch import MinHashLSH
 
-        self._sketches, self._max_similarity = sketches, max_similarity
+        self._max_similarity = max_similarity
         self._lsh = MinHashLSH(num_perm=BANDS * ROWS, params=(BANDS, ROWS))
         self._exact: dict[str, T] = {}
         self._kept: list[tuple[T, str]] = []
@@ -57,7 +58,7 @@ class AbstractIndex(Generic[T]):
         if not text or digest in self._exact:
             return
         self._exact[digest] = value
-        if (sketch := self._sketches.of(text)) is not None:
+        if (sketch := minhash(text)) is not None:
             self._lsh.insert(len(self._kept), sketch)
             self._kept.append((value, text))
 
@@ -66,7 +67,7 @@ class AbstractIndex(Generic[T]):
         digest = abstract_digest(text)
         if digest in self._exact:
             return Match(self._exact[digest], 1.0, exact=True)
-        sketch = self._sketches.of(text)
+        sketch = minhash(text)
         if sketch is None or not self._kept:
             return None
         best: Match[T] | None = None
@@ -78,24 +79,16 @@ class AbstractIndex(Generic[T]):
         return best
 
 
-class Sketches:
-    """The MinHash of each abstract, computed once."""
+@lru_cache(maxsize=1 << 14)
+def minhash(text: str) -> Any:
+    """Return the MinHash of `text`, or None if it has no words."""
+    from datasketch import MinHash
 
-    def __init__(self) -> None:
-        from datasketch import MinHash
-
-        self._empty = MinHash(num_perm=BANDS * ROWS, seed=SEED)
-        self._known: dict[str, Any] = {}
-
-    def of(self, text: str) -> Any:
-        """Return the MinHash of `text`, or None if it has no words."""
-        if text not in self._known:
-            sketch = None
-            if shared := runs(text):
-                sketch = self._empty.copy()
-                sketch.update_batch([run.encode() for run in shared])
-            self._known[text] = sketch
-        return self._known[text]
+    if not (shared := runs(text)):
+        return None
+    sketch = MinHash(num_perm=BANDS * ROWS, seed=SEED)
+    sketch.update_batch([run.encode() for run in shared])
+    return sketch
 
 
 def jaccard(one: str, other: str) -> float:

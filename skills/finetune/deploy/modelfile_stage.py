@@ -10,7 +10,6 @@ from typing import Any
 
 from harness.errors import InputError
 from harness.models.gguf_file import open_gguf
-from harness.models.weights import FileStore
 from harness.runs import targets
 from skills.finetune.deploy.modelfile import Modelfile, Parameter, write
 from skills.finetune.export.artifact_files import file_digest
@@ -55,9 +54,7 @@ def adapter_base(context: StageContext) -> str | None:
     registry = context.call.models.registry
     path = Path(context.recipe.base).expanduser()
     if context.recipe.base in registry.files:
-        path = FileStore(registry.files, context.cache, context.call.screen.notice).path(
-            context.recipe.base
-        )
+        path = context.files.path(context.recipe.base)
     elif found := LIBRARY.fullmatch(context.recipe.base):
         return f"qwen{found[1]}:{found[2].lower()}-instruct"
     elif path.suffix != ".gguf":

@@ -110,12 +110,9 @@ def _disk(plan: Plan) -> str:
 
 
 def _sample(plan: Plan) -> str:
-    sample = plan.rows.sample
-    if not sample.pieces:
-        return ""
-    which = "" if sample.decoded else AS_GIVEN
+    which = "" if plan.rows.decoded else AS_GIVEN
     lines = [f'one row{which}; "{IN_LOSS.strip()}" marks the part in the loss']
-    for text, in_loss in sample.pieces:  # a piece may begin within a line
+    for text, in_loss in plan.rows.sample:  # a piece may begin within a line
         mark = IN_LOSS if in_loss else NOT_IN_LOSS
         lines += [f"{mark}{line}".rstrip() for line in text.splitlines()]
     return "\n".join(lines)

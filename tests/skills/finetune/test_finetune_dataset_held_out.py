@@ -16,7 +16,6 @@ from skills.finetune.build_finetune_from_annotations import Dataset, build_datas
 from skills.finetune.data.near_duplicates import (
     MAX_SIMILARITY,
     AbstractIndex,
-    Sketches,
     jaccard,
 )
 
@@ -142,7 +141,7 @@ def test_similarity_of_two_abstracts() -> None:
 
 
 def test_the_nearest_of_several_is_found() -> None:
-    index: AbstractIndex[str] = AbstractIndex(Sketches())
+    index: AbstractIndex[str] = AbstractIndex()
     words = TEXT.split()
     for name, text in (
         *(("near", CHANGED), ("far", " ".join(words[:80]))),
@@ -163,7 +162,7 @@ def test_shared_data_has_no_near_duplicates() -> None:
     for name in names:
         with (DATA / name).open(encoding="utf-8-sig", newline="") as file:
             abstracts += [line["abstract"] for line in csv.DictReader(file)]
-    index: AbstractIndex[str] = AbstractIndex(Sketches(), 0.3)
+    index: AbstractIndex[str] = AbstractIndex(0.3)
     alike = []
     for text in abstracts:
         if (found := index.find(text)) is not None:

@@ -256,13 +256,6 @@ def test_a_run_cut_short_gets_its_own_name_and_no_task(bench: Bench) -> None:
     assert bench.entry()["tasks"] == ["annotate"]
 
 
-def test_without_step_counts_max_steps_means_cut_short(bench: Bench) -> None:
-    bench.out.record("train", {}, Done([bench.out.adapter], {}), 1)
-    assert not bench.register()["cut"]
-    bench.recipe = recipes.overridden(bench.recipe, {"training.max_steps": 4})
-    assert bench.register()["cut"]
-
-
 def test_a_second_training_replaces_the_first(bench: Bench) -> None:
     bench.register()
     bench.trained(adapter="b", steps=80)
@@ -384,7 +377,8 @@ def test_a_run_that_is_not_trained_or_not_converted(bench: Bench) -> None:
 
 def test_a_gguf_of_an_earlier_training_is_refused(bench: Bench) -> None:
     (bench.out.adapter / "adapter_model.safetensors").write_text("of another training")
-    bench.out.record("train", {}, Done([bench.out.adapter], {"steps": 90}), 1)
+    facts = {"steps": 90, "steps_of_all_epochs": 90}
+    bench.out.record("train", {}, Done([bench.out.adapter], facts), 1)
     with pytest.raises(InputError, match="the output of gguf is older than its inputs"):
         bench.register()
 
