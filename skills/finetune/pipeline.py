@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +22,18 @@ EXPORT_MODULES = ("gguf", "sentencepiece", "cffi", "jinja2")
 """Modules that the stages after training import."""
 
 
-def run_all(call: Call) -> Result:
-    """Perform every stage on a training set.
+def run(call: Call) -> Result:
+    """Perform every stage on a training set, or the stage of the subcommand in a run's folder.
 
     Raises:
         HarnessError: a stage failed; the files of those before it are kept.
     """
-    context = _context(call)
-    with _lock(context):
+    context, stage_name = _context(call), call.subcommand
+    locks = call.settings.data_dir / "locks"
+    with job_lock(locks, str(context.run_dir.folder.resolve())):
+        if stage_name:
+            return _result(context, {stage_name: _perform_one(context, stage_name)})
         return _result(context, _perform_all(context))
-
-
-def run_stage(call: Call) -> Result:
-    """Perform the stage of the subcommand, in the folder of an earlier run."""
-    context = _context(call)
-    with _lock(context):
-        return _result(context, {call.subcommand: _perform_one(context, call.subcommand)})
 
 
 def show_plan(call: Call) -> Result:
@@ -80,12 +75,6 @@ def check(context: StageContext) -> None:
     if options.host:
         with Ollama(options.host) as ollama:
             check_version(ollama.version())
-
-
-def _lock(context: StageContext) -> AbstractContextManager[None]:
-    """Lock the folder of the run against other processes."""
-    locks = context.call.settings.data_dir / "locks"
-    return job_lock(locks, str(context.run_dir.folder.resolve()))
 
 
 def _perform_all(context: StageContext) -> dict[str, Entry]:
@@ -173,17 +162,12 @@ def _path(text: Any) -> Path | None:
 
 def _remember(context: StageContext) -> None:
     """Store the run's settings in its folder, for stages that are performed later."""
-
-    def text(path: Path | None) -> str | None:
-        return None if path is None else str(path.resolve())
-
+    paths = {"data": context.data, "dev": context.dev, "framework": context.framework_file}
     context.run_dir.make()
     context.run_dir.remember(
         {
             "recipe": context.recipe.model_dump(mode="json"),
-            "data": text(context.data),
-            "dev": text(context.dev),
-            "framework": text(context.framework_file),
+            **{name: path and str(path.resolve()) for name, path in paths.items()},
         }
     )
 

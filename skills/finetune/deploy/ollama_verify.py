@@ -7,8 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import ValidationError
-
+from harness.errors import InputError
 from skills.finetune.deploy.modelfile import Modelfile
 from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.deploy.ollama_plan import Plan
@@ -132,12 +131,11 @@ def _answer(text: str, done_reason: str, form: TaggedForm) -> Iterator[str]:
     if done_reason != "stop":
         yield f"its answer has no end (done_reason {done_reason!r})"
     try:
-        form.framework.annotation_model().model_validate(form.parse(text))
+        form.framework.valid_moves(form.parse(text))
     except UnusableReply as exc:
         yield f"its answer is not an annotation: {exc}"
-    except ValidationError as exc:
-        names = ", ".join(str(error["loc"][0]) for error in exc.errors())
-        yield f"its answer is not an annotation: missing or unusable: {names}"
+    except InputError as exc:
+        yield f"its answer is not an annotation: {exc.message}"
 
 
 def _listed(values: list[Any]) -> str:

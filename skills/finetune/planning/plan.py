@@ -184,7 +184,7 @@ def plan(
         _stores(written, disk),
         measured(context.run_dir.folder, recipe, place, epochs * rows.tokens),
     )
-    return replace(found, notes=notes(found), refusals=refusals(found))
+    return replace(found, notes=notes(found), refusals=tuple(refusals(found)))
 
 
 def check(

@@ -17,7 +17,9 @@ AS_GIVEN = (
 
 def show(plan: Plan) -> str:
     """Return the run, its memory, disk and time, one row with its mask, and the notes."""
-    parts = [_run(plan), _memory(plan), _disk(plan), _sample(plan), _remarks(plan)]
+    remarks = [f"note: {note}" for note in plan.notes]
+    remarks += [f"cannot start: {error}" for error in plan.refusals]
+    parts = [_run(plan), _memory(plan), _disk(plan), _sample(plan), "\n".join(remarks)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -116,11 +118,6 @@ def _sample(plan: Plan) -> str:
         mark = IN_LOSS if in_loss else NOT_IN_LOSS
         lines += [f"{mark}{line}".rstrip() for line in text.splitlines()]
     return "\n".join(lines)
-
-
-def _remarks(plan: Plan) -> str:
-    lines = [f"note: {note}" for note in plan.notes]
-    return "\n".join(lines + [f"cannot start: {error}" for error in plan.refusals])
 
 
 def _size(item: Item | None) -> str:

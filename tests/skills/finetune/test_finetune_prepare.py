@@ -320,7 +320,7 @@ def test_unreadable_completions_are_reported(base: Path, tmp_path: Path) -> None
     assert len(train) == 3
     (notice,) = [line for line in said(work).splitlines() if "/annotate" in line]
     assert notice.startswith("/annotate would not accept 2 of the 3 completions; the first is")
-    assert "train.jsonl, line 2 (evidence: " in notice
+    assert "train.jsonl, line 2 (evidence " in notice
 
 
 THINKING = """{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}\
@@ -531,11 +531,10 @@ def test_earlier_messages_are_kept_after_the_system_text(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("{", "it: Invalid JSON"),
-        ("[1]", "it: Input should be an object"),
+        ("{", "data set: Invalid JSON"),
+        ("[1]", "data set: Input should be an object"),
         ('{"prompt": "a"}', "it needs prompt and completion, or messages"),
         ('{"text": "a"}', "it needs prompt and completion, or messages"),
-        ('{"prompt": "a", "completion": "b", "messages": []}', "it needs prompt and completion"),
         ('{"prompt": "a", "completion": " "}', "completion.0.content: String should match"),
         ('{"prompt": "", "completion": "b"}', "prompt.0.content: String should match"),
         ('{"prompt": "a", "completion": "b", "system": ""}', "system: String should match"),
