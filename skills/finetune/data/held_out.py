@@ -26,17 +26,26 @@ _PATH = re.compile(r"[~./]|.*\.[A-Za-z]\w*\Z|.*\s", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
+class HeldOutPaper:
+    """A held-out paper, and where it is named; the abstract is "" if only the id is known."""
+
+    split: Split
+    id: str
+    where: str
+    abstract: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class HeldOutSet:
     """The papers that one option names.
 
     Attributes:
         path: its file, or None if the option is a list of ids.
-        papers: id, abstract and place of each; the abstract is "" if only the id is known.
     """
 
     split: Split
     path: Path | None
-    papers: tuple[tuple[str, str, str], ...]
+    papers: tuple[HeldOutPaper, ...]
 
 
 def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
@@ -48,10 +57,13 @@ def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
     path = Path(given)
     suffix = path.suffix.lower()
     if suffix in SUFFIXES:
-        papers = [(e.paper.id, e.paper.abstract, e.where) for e in read_papers(path, reading)]
+        papers = [
+            HeldOutPaper(split, row.paper.id, row.where, row.paper.abstract)
+            for row in read_papers(path, reading)
+        ]
     elif suffix == IDS_SUFFIX:
         papers = [
-            (line.split()[0], "", place(path, "line", number))
+            HeldOutPaper(split, line.split()[0], place(path, "line", number))
             for number, line in enumerate(text_lines(regular_file(path)), start=1)
             if line.strip() and not line.lstrip().startswith("#")
         ]
@@ -62,7 +74,7 @@ def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
             hint=f"Tables are {', '.join(SUFFIXES)}; a {IDS_SUFFIX} file has one id per line.",
         )
     else:
-        papers = [(word, "", f"--{split}") for word in given.split(",") if word]
+        papers = [HeldOutPaper(split, word, f"--{split}") for word in given.split(",") if word]
     if not papers:
         raise InputError(
             "does not name a paper", where=shown(path) if given.strip() else f"--{split}"
@@ -71,24 +83,15 @@ def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
     return HeldOutSet(split, known, tuple(papers))
 
 
-@dataclass(frozen=True, slots=True)
-class _Paper:
-    """A held-out paper, and where it is named."""
-
-    split: Split
-    id: str
-    where: str
-
-
 class HeldOut:
     """All held-out papers, by id and by abstract."""
 
     def __init__(self, sets: Iterable[HeldOutSet], max_similarity: float) -> None:
-        self._ids: dict[str, _Paper] = {}
-        self._abstracts: AbstractIndex[_Paper] = AbstractIndex(max_similarity)
+        self._ids: dict[str, HeldOutPaper] = {}
+        self._abstracts: AbstractIndex[HeldOutPaper] = AbstractIndex(max_similarity)
         for held in sets:
-            for paper_id, abstract, where in held.papers:
-                self._add(_Paper(held.split, paper_id, where), abstract)
+            for paper in held.papers:
+                self._add(paper)
 
     def split_off(self, rows: list[AnnotationRow]) -> Step:
         """Separate the rows that may be trained on from the held-out ones.
@@ -103,14 +106,14 @@ class HeldOut:
             if not found:
                 return kept, out
             for row, paper, excluded in found:
-                self._add(_Paper(paper.split, row.paper.id, row.where), row.paper.abstract)
+                self._add(HeldOutPaper(paper.split, row.paper.id, row.where, row.paper.abstract))
                 out.append(excluded)
 
-    def _add(self, paper: _Paper, abstract: str) -> None:
+    def _add(self, paper: HeldOutPaper) -> None:
         self._ids.setdefault(paper_key(paper.id), paper)
-        self._abstracts.add(abstract, paper)
+        self._abstracts.add(paper.abstract, paper)
 
-    def _match(self, row: AnnotationRow) -> tuple[_Paper, LeftOut] | None:
+    def _match(self, row: AnnotationRow) -> tuple[HeldOutPaper, LeftOut] | None:
         """Return the held-out paper of a row, or None."""
         similarity = None
         if (paper := self._ids.get(row.key)) is not None:

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from harness.errors import InputError
+from harness.runs.targets import digest
+from harness.support.text_input import shown
 from skills.corpus.tables.reader import TableRow
 from skills.finetune.data.dataset import Choices, Dataset, InputFile
-from skills.finetune.data.held_out import HeldOut, HeldOutSet
+from skills.finetune.data.held_out import HeldOut, read_held_out
 from skills.finetune.data.near_duplicates import AbstractIndex
-from skills.finetune.data.rows import SOURCES, AnnotationRow, LeftOut, Source, Step, rows_of
-from skills.nanda.framework import Framework
+from skills.finetune.data.rows import (
+    SOURCES,
+    AnnotationRow,
+    LeftOut,
+    Reading,
+    Source,
+    Step,
+    rows_of,
+)
 
 
 def merge(
     entries: Mapping[Source, Iterable[TableRow]],
-    held_out: Sequence[HeldOutSet],
+    files: Mapping[Source, Sequence[Path]],
+    dev: Sequence[str],
+    test: Sequence[str],
     choices: Choices,
-    framework: Framework,
-    inputs: Sequence[InputFile],
+    reading: Reading,
     tick: Callable[[str], None],
 ) -> Dataset:
     """Merge the rows: gold takes precedence over curated, curated over agent.
@@ -28,15 +39,25 @@ def merge(
     abstracts the first is kept.
 
     Args:
-        inputs: the files that the rows come from, for the manifest.
+        files: the tables that the rows come from, for the manifest.
+        dev, test: the papers to hold out, as in `read_held_out`.
+        tick: called with the current step.
 
     Raises:
-        InputError: no row is left.
+        InputError: a table or a list of ids cannot be read, or no row is left.
     """
+    held_out = [
+        *(read_held_out("dev", given, reading) for given in dev),
+        *(read_held_out("test", given, reading) for given in test),
+    ]
+    named = [
+        *((source, path) for source in SOURCES for path in files.get(source, ())),
+        *((held.split, held.path) for held in held_out if held.path is not None),
+    ]
     rows, excluded = list[AnnotationRow](), list[LeftOut]()
     for source in SOURCES:
         tick(f"reading {source}")
-        valid, invalid = rows_of(source, entries[source], framework)
+        valid, invalid = rows_of(source, entries[source], reading.framework)
         rows += valid
         excluded += invalid
     tick("comparing abstracts")
@@ -52,12 +73,12 @@ def merge(
             hint=f"{len(excluded):,} rows were read and left out.{first}",
         )
     return Dataset(
-        framework,
+        reading.framework,
         tuple(rows),
         tuple(sorted(excluded, key=lambda left: SOURCES.index(left.source))),
         choices,
         tuple(held_out),
-        tuple(inputs),
+        tuple(InputFile(role, shown(path), digest(path.expanduser())) for role, path in named),
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from harness.errors import InputError
 
-Parameter = int | float | bool | str | tuple[str, ...]
+Parameter = int | float | bool | str | list[str]
 
 INSTRUCTION = re.compile(
     r'''[ \t]*
@@ -34,7 +34,7 @@ class Modelfile:
     Attributes:
         base: the value of FROM: a file beside the Modelfile, or the name of a model on the server.
         adapter: the file of a LoRA adapter.
-        parameters: by name, typed as the server expects them; `stop` is always a tuple.
+        parameters: by name, typed as the server expects them; `stop` is always a list.
         template: a Go template that replaces the chat template of the GGUF.
         system: the system message of conversations that have none.
     """
@@ -53,7 +53,7 @@ def write(modelfile: Modelfile, comments: Sequence[str] = ()) -> str:
     if modelfile.adapter is not None:
         lines.append(f"ADAPTER {modelfile.adapter}")
     for name, values in modelfile.parameters.items():
-        for value in values if isinstance(values, tuple) else (values,):
+        for value in values if isinstance(values, list) else [values]:
             text = _quoted(value) if isinstance(value, str) else json.dumps(value)
             lines.append(f"PARAMETER {name} {text}")
     for name, content in (("TEMPLATE", modelfile.template), ("SYSTEM", modelfile.system)):
@@ -94,9 +94,9 @@ def parse(text: str) -> Modelfile:
 
 def _add(parameters: dict[str, Parameter], name: str, value: str) -> None:
     """Add a parameter, typed as a number or boolean where its text is one."""
-    before = parameters.get(name, ())
-    if name == "stop" and isinstance(before, tuple):
-        parameters[name] = (*before, value)
+    if name == "stop":
+        before = parameters.get(name)
+        parameters[name] = [*before, value] if isinstance(before, list) else [value]
         return
     try:
         typed = json.loads(value.lower())

@@ -85,7 +85,7 @@ def _perform(context: StageContext) -> Done:
             hint="Use a base that was trained for chat; its tokenizer files contain both.",
         )
     parameters: dict[str, Parameter] = {
-        "stop": tuple(dict.fromkeys((gguf.end_of_turn, CLOSE_TAG))),
+        "stop": list(dict.fromkeys((gguf.end_of_turn, CLOSE_TAG))),
         "temperature": export.temperature,
         "num_ctx": export.num_ctx,
         "num_predict": export.num_predict,

@@ -33,11 +33,6 @@ CHUNK = 1 << 20
 START = "Start it with `ollama serve`, or name another with --host or OLLAMA_HOST."
 
 
-def host_of(given: str | None) -> str:
-    """Return the server's address: `given`, else OLLAMA_HOST, else the default."""
-    return given or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
-
-
 def parse_version(version: str) -> tuple[int, int, int] | None:
     """Parse "0.34.1"; return None for "0.0.0", which is a build from source, or another text."""
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
@@ -50,12 +45,14 @@ class Ollama:
 
     Args:
         host: an address as in OLLAMA_HOST: "http://127.0.0.1:11434", "127.0.0.1", ":11434".
+            None: that of OLLAMA_HOST, or the default.
 
     Raises:
         UsageError: `host` is not an address.
     """
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str | None) -> None:
+        host = host or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
         try:
             self._client: Any = open_client(host.strip(), LONG_SECONDS, ConnectionHandle())
         except ModelUnavailable as exc:

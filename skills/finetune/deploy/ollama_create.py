@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.terminal.console import Screen
-from skills.finetune.deploy.ollama_api import Ollama, host_of
+from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.deploy.ollama_plan import Plan, check_version, make_plan
 from skills.finetune.deploy.ollama_verify import verify
 from skills.finetune.export.artifact_files import file_digest
@@ -20,7 +20,7 @@ from skills.finetune.run.stage import Stage, StageContext
 def _planned(context: StageContext) -> Iterator[tuple[Plan, Ollama, str]]:
     """Yield the plan, a server that accepts it, and the server's version."""
     plan = make_plan(context)
-    with Ollama(host_of(getattr(context.call.options, "host", None))) as ollama:
+    with Ollama(getattr(context.call.options, "host", None)) as ollama:
         version = ollama.version()
         check_version(version, plan)
         yield plan, ollama, version
@@ -41,7 +41,7 @@ def _inputs(context: StageContext) -> Mapping[str, Any]:
 def _perform(context: StageContext) -> Done:
     screen, run_dir = context.call.screen, context.run_dir
     with _planned(context) as (plan, ollama, version):
-        paths = (*plan.files.values(), *plan.adapters.values())
+        paths = filter(None, (plan.file, plan.adapter))
         sent = sum(_send(ollama, run_dir, path, screen) for path in paths)
         _create(ollama, plan.request(run_dir), screen)
         with screen.progress("verifying"):

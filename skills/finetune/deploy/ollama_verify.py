@@ -90,7 +90,7 @@ def _parameters(shown: str, modelfile: Modelfile) -> Iterator[str]:
             value = text.strip()
         found.setdefault(name, []).append(value)
     wanted = {
-        name: list(value) if isinstance(value, tuple) else [value]
+        name: value if isinstance(value, list) else [value]
         for name, value in modelfile.parameters.items()
     }
     for name in sorted({*found, *wanted}):

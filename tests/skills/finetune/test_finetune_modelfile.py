@@ -20,7 +20,7 @@ from skills.finetune.run.recipe import overridden
 pytest_plugins = ("ollama_fixtures",)
 
 
-STOPS = ("<|im_end|>", "</annotation>")
+STOPS = ["<|im_end|>", "</annotation>"]
 
 
 def value_of(text: str) -> str | None:
@@ -108,8 +108,8 @@ def test_written_modelfile_text() -> None:
 @pytest.mark.parametrize(
     "modelfile",
     [
-        Modelfile("qwen2.5:7b-instruct", "./a b.gguf", {"stop": (" ", "\n", '"', "#")}),
-        Modelfile("/a folder/with blanks.gguf", None, {"stop": ("x",), "use_mmap": True}),
+        Modelfile("qwen2.5:7b-instruct", "./a b.gguf", {"stop": [" ", "\n", '"', "#"]}),
+        Modelfile("/a folder/with blanks.gguf", None, {"stop": ["x"], "use_mmap": True}),
         Modelfile("m", system='on one line """ can stand'),
         Modelfile("odd", None, {}, '{{ "quoted" }}\nand on', 'say "no"\nand "yes" again'),
         Modelfile("m", None, {"temperature": 1e-07, "top_p": 1.0, "seed": -1}),
@@ -127,7 +127,7 @@ def test_the_modelfile_is_that_of_the_file_it_names(run: Folder) -> None:
     text = run.out.modelfile.read_text("utf-8")
     assert parse(text).base == "./nanda-annotator.Q8_0.gguf"
     assert parse(text).parameters == {
-        "stop": ("<|im_end|>", "</annotation>"),
+        "stop": ["<|im_end|>", "</annotation>"],
         "temperature": 0.1,
         "num_ctx": 1024,
         "num_predict": 256,
