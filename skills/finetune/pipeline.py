@@ -38,9 +38,9 @@ def run(call: Call) -> Result:
 
 def show_plan(call: Call) -> Result:
     """Return what a run needs, and whether this machine has it."""
-    from skills.finetune.planning import plan, report
+    from skills.finetune.planning import planner, report
 
-    found = plan.plan(_context(call))
+    found = planner.plan(_context(call))
     refused = found.refusals[0] if found.refusals else None
     return Result(report.show(found), found.as_dict(), stopped=refused)
 
@@ -86,9 +86,9 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
         _remember(context)
     done = dict(stage.perform_all(context, ("prepare",)))
     if not (trained := stage.is_done(context, "train")):
-        from skills.finetune.planning import plan
+        from skills.finetune.planning import planner
 
-        plan.check(context)
+        planner.check(context)
     earlier.settle(context, done=trained)
     if not earlier.resumes(context):  # only now: a refused command must not change the run
         _remember(context)

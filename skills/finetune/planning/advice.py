@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import HarnessError, InputError
 from skills.finetune.export.artifact_files import SPARE, in_words
 from skills.finetune.model.facts import PUBLISHED
 from skills.finetune.planning.memory import total, training_memory
+from skills.finetune.planning.plan import Plan
 from skills.finetune.run.recipe import Recipe, overridden
 from skills.finetune.training.train import MODULES
-
-if TYPE_CHECKING:
-    from skills.finetune.planning.plan import Plan
 
 NEAR = 0.9
 """Share of the free memory above which a note calls it tight."""
