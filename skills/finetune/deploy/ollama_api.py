@@ -192,7 +192,13 @@ class Ollama:
 
     def _refused(self, status: int, reason: str) -> HarnessError:
         answer = f"answers {status}" if status > 0 else "reports an error"
-        message = f"{self._name} {answer}: {' '.join(reason.split())[:200]}"
+        message = f"{self._name} {answer}: {' '.join(reason.split())[:200] or 'no reason given'}"
+        if status == 403:
+            return ModelUnavailable(
+                message,
+                hint="A server that listens on loopback only must be addressed as 127.0.0.1 or "
+                "localhost.",
+            )
         if status == 404:
             return NothingFound(message, hint="`ollama list` lists its models.")
         if status in (429, 503):

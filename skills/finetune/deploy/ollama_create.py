@@ -31,11 +31,11 @@ def _inputs(context: StageContext) -> Mapping[str, Any]:
     with _planned(context) as (plan, ollama, version):
         digest = ollama.digest(plan.model)
     # False if the model of an earlier run is gone, or was found faulty.
-    stands = entry is None or (
+    is_kept = entry is None or (
         entry.facts.get("digest") == digest and bool(entry.facts.get("verified"))
     )
     request = plan.request(context.run_dir)
-    return {"host": ollama.host, "version": version, "stands": stands, "create": request}
+    return {"host": ollama.host, "version": version, "stands": is_kept, "create": request}
 
 
 def _perform(context: StageContext) -> Done:

@@ -108,6 +108,14 @@ def test_a_model_that_is_not_there_is_not_found(server: OllamaServer) -> None:
         client.show("x")
 
 
+def test_forbidden_host_name_is_reported(server: OllamaServer) -> None:
+    port = server.url.rpartition(":")[2]
+    with Ollama(f"127.1:{port}") as client, pytest.raises(ModelUnavailable) as caught:
+        client.version()
+    assert "answers 403: no reason given" in str(caught.value)
+    assert "127.0.0.1 or localhost" in str(caught.value)
+
+
 @pytest.mark.parametrize("said", ["[]", "<html>", "{}"])
 def test_other_servers_are_reported(
     run: Folder, server: OllamaServer, monkeypatch: pytest.MonkeyPatch, said: str
