@@ -175,16 +175,16 @@ def _remember(context: StageContext) -> None:
 def _no_run(call: Call, folder: Path) -> HarnessError:
     """Return the error for a folder without a run, or a word that is not a subcommand."""
     word = call.text.strip()
-    if call.subcommand or (word and as_path(word).exists()):
-        return InputError(
-            "no run was started here",
-            where=str(folder),
-            hint="`/finetune train.jsonl --out FOLDER` starts one.",
+    if word and not call.subcommand and not as_path(word).exists():
+        return UsageError(
+            f"/finetune has no subcommand {word[:40]!r}, and there is no such folder",
+            hint="`/help finetune` lists the subcommands.",
         )
-    what = f"needs a training set or a subcommand, and no run was started in {folder}"
-    if word:
-        what = f"has no subcommand {word[:40]!r}, and there is no such folder"
-    return UsageError(f"/finetune {what}", hint="`/help finetune` lists the subcommands.")
+    return InputError(
+        "no run was started here",
+        where=str(folder),
+        hint="`/finetune train.jsonl --out FOLDER` starts one.",
+    )
 
 
 def _result(context: StageContext, done: Mapping[str, Entry]) -> Result:

@@ -17,7 +17,6 @@ from typing import Any, Self
 
 from harness.errors import (
     HarnessError,
-    InputError,
     ModelBusy,
     ModelUnavailable,
     NothingFound,
@@ -92,22 +91,13 @@ class Ollama:
         return True
 
     def send_blob(self, path: Path, sha256: str, sent: Callable[[int], None]) -> None:
-        """Send a file, reading it once; call `sent` with the number of bytes sent so far.
-
-        Raises:
-            InputError: the file has changed since its SHA-256 was computed.
-        """
-        try:
-            self._request(
-                "POST",
-                f"/api/blobs/sha256:{sha256}",
-                content=_chunks(path, sent),
-                headers={"Content-Length": str(path.stat().st_size)},
-            )
-        except SkillFailed as exc:
-            if "digest mismatch" in exc.message:
-                raise InputError("changed while it was sent", where=str(path)) from exc
-            raise
+        """Send a file, reading it once; call `sent` with the number of bytes sent so far."""
+        self._request(
+            "POST",
+            f"/api/blobs/sha256:{sha256}",
+            content=_chunks(path, sent),
+            headers={"Content-Length": str(path.stat().st_size)},
+        )
 
     def create(self, on_status: Callable[[str], None], request: dict[str, Any]) -> None:
         """Create a model; pass each status line, "quantizing ... 40%", to `on_status`.
@@ -122,13 +112,10 @@ class Ollama:
         last = "nothing"
         settings = {"from_" if name == "from" else name: each for name, each in request.items()}
         with self._translated():
-            try:
-                for line in self._client.create(**settings, stream=True):
-                    last = line.status or last
-                    share = f" {100 * (line.completed or 0) // line.total}%" if line.total else ""
-                    on_status(f"{last}{share}")
-            except ValueError as exc:
-                raise stream_error(self._name, "a line of it is not valid JSON") from exc
+            for line in self._client.create(**settings, stream=True):
+                last = line.status or last
+                share = f" {100 * (line.completed or 0) // line.total}%" if line.total else ""
+                on_status(f"{last}{share}")
         if last != "success":
             raise stream_error(self._name, f"its last status was {last!r} instead of 'success'")
 

@@ -154,14 +154,10 @@ def _refuse_to_replace(user: Path, wanted: Registration, context: StageContext) 
     if context.call.force:
         return
     found = _models(user).get(wanted.name)
-    theirs = set(wanted.files) & set(registry_file.read(user)["files"])
-    theirs -= set(registry_file.files_of(found))
     if found is not None and not registry_file.is_registered(found):
         what = f"{wanted.name} exists already, and was not written by /finetune register"
     elif found is not None and is_edited(found):
         what = f"{wanted.name} was changed by hand since it was registered"
-    elif theirs:
-        what = f"the file {min(theirs)} exists already, and was not written by /finetune register"
     else:
         return
     raise UsageError(what, where=str(user), hint="--force replaces it.")
