@@ -89,7 +89,7 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
         from skills.finetune.planning import planner
 
         planner.check(context)
-    earlier.settle(context, done=trained)
+    earlier.make_room(context, done=trained)
     if not earlier.resumes(context):  # only now: a refused command must not change the run
         _remember(context)
     done |= stage.perform_all(context, ("train",))
@@ -111,7 +111,7 @@ def _perform_one(context: StageContext, name: str) -> Entry:
 
     if name == "train":
         earlier.check(context)
-        earlier.settle(context, done=stage.is_done(context, "train"))
+        earlier.make_room(context, done=stage.is_done(context, "train"))
     starts = name in ("prepare", "train") and not earlier.resumes(context)
     if not context.run_dir.run or (starts and name == "train"):
         _remember(context)

@@ -85,7 +85,7 @@ def work_over(
     return StageContext(call, recipe, RunDir.of(folder / "out", recipe), nanda(), data, dev)
 
 
-def said(context: StageContext) -> str:
+def messages_of(context: StageContext) -> str:
     """Return the messages of a run on stderr."""
     assert isinstance(context.call.screen.err, io.StringIO)
     return context.call.screen.err.getvalue()

@@ -26,7 +26,7 @@ from skills.finetune.run.recipe import Recipe, overridden
 from skills.finetune.run.run_dir import RunDir
 from skills.finetune.run.stage import StageContext
 from skills.finetune.training.train import train
-from skills.finetune.training.watch import Watch
+from skills.finetune.training.watch import TrainingCallbacks
 from skills.nanda.framework import nanda
 
 END = 2
@@ -125,17 +125,17 @@ def run_in(
 
 def patched_at(hook: str, step: int, act: Callable[[], object]) -> None:
     """Run a function before a callback of the trainer, at one step."""
-    original = getattr(Watch, hook)
+    original = getattr(TrainingCallbacks, hook)
 
-    def patched(self: Watch, args: Any, state: Any, control: Any, **more: Any) -> Any:
+    def patched(self: TrainingCallbacks, args: Any, state: Any, control: Any, **more: Any) -> Any:
         if state.global_step == step:
             act()
         return original(self, args, state, control, **more)
 
-    setattr(Watch, hook, patched)
+    setattr(TrainingCallbacks, hook, patched)
 
 
-def said(context: StageContext) -> str:
+def messages_of(context: StageContext) -> str:
     """Return the messages of a run."""
     assert isinstance(context.call.screen.err, io.StringIO)
     return context.call.screen.err.getvalue()

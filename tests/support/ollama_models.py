@@ -146,7 +146,7 @@ def make(
     """Create a model, reporting each step.
 
     Args:
-        rewrites: a GGUF is copied through llama-quantize; here that is told and not done.
+        rewrites: a GGUF is copied through llama-quantize; here this is only reported.
 
     Raises:
         CannotMake: as Ollama cannot.
@@ -209,8 +209,8 @@ class Runner:
 
     def render(self, messages: tuple[Message, ...]) -> str:
         if self._template == GO_CHATML:
-            said = "".join(f"<|im_start|>{m.role}\n{m.content}<|im_end|>\n" for m in messages)
-            return f"{said}<|im_start|>assistant\n"
+            turns = "".join(f"<|im_start|>{m.role}\n{m.content}<|im_end|>\n" for m in messages)
+            return f"{turns}<|im_start|>assistant\n"
         if self._template == PROMPT_ALONE:
             return messages[-1].content
         if self._template is not None:

@@ -29,7 +29,10 @@ ANNOTATION = (
     *(f"{move.label}: it says so here.\n" for move in nanda().moves),
     "</annotation>",
 )
-SAID = [{"role": "system", "content": "Annotate."}, {"role": "user", "content": "We present."}]
+CONVERSATION = [
+    {"role": "system", "content": "Annotate."},
+    {"role": "user", "content": "We present."},
+]
 
 
 class Folder:
@@ -49,7 +52,7 @@ class Folder:
         self.out = RunDir.of(folder, self.recipe)
         self.out.make()
         self.trained(steps=9)
-        self.said, self.models = "", fake_models(FakeModel())
+        self.messages, self.models = "", fake_models(FakeModel())
 
     def trained(self, steps: int) -> None:
         """Record a training of `steps` of 9 steps."""
@@ -81,7 +84,7 @@ class Folder:
         try:
             return perform(context, OLLAMA).facts
         finally:
-            self.said = self.err.getvalue()
+            self.messages = self.err.getvalue()
 
     def refused(self) -> HarnessError:
         with pytest.raises(HarnessError) as caught:

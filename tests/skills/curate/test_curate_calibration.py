@@ -163,6 +163,6 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
     with pytest.raises(InputError, match="no judged annotation"):
         calibrate([], 12, 0.3)
     with pytest.raises(InputError, match="persona 2 of 3 has no valid vote"):
-        calibrate([(3.0, None, 2.0), (2.0, float("nan"), 1.0)], 0, 0.3, 2)
+        calibrate([(3.0, None, 2.0), (2.0, None, 1.0)], 0, 0.3, 2)
     with pytest.raises(InputError, match="cannot give 4 votes"):
         calibrate([(3.0, 1.0, 2.0)], 0, 0.3, 4)

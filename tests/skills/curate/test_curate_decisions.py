@@ -35,10 +35,6 @@ def test_a_vote_passes_from_its_personas_threshold_on() -> None:
     ]
 
 
-def test_nan_is_an_invalid_vote() -> None:
-    assert passes([(float("nan"), 3.0)], (3.0, 3.0)) == [(None, True)]
-
-
 def test_a_row_without_a_score_for_each_threshold_is_an_error() -> None:
     with pytest.raises(ValueError, match="zip"):
         passes([(3.0, 3.0)], (3.0, 3.0, 3.0))

@@ -41,12 +41,12 @@ def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:
 
 def test_an_empty_side_has_no_auroc() -> None:
     assert auroc([], [1.0]) == Auroc(None, None, None, 0, 1)
-    assert auroc([2.0, 3.0], [None, float("nan")]) == Auroc(None, None, None, 2, 0)
+    assert auroc([2.0, 3.0], [None]) == Auroc(None, None, None, 2, 0)
     assert not auroc([], []).at_chance
 
 
 def test_invalid_scores_are_left_out() -> None:
-    found = auroc([3.0, None, 4.0], [1.0, float("nan")])
+    found = auroc([3.0, None, 4.0], [1.0, None])
     assert (found.value, found.n_good, found.n_bad) == (1.0, 2, 1)
 
 

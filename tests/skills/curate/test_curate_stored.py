@@ -163,6 +163,7 @@ def test_the_gates_decide_alone(silent: Workspace) -> None:
     [note] = summary["notes"]
     assert note.startswith("the judge cannot answer: 25% of the probability lies on the answers")
     assert "the gates alone decided" in silent.stderr.replace("\n  ", " ")
+    assert "cannot vote by one token" in silent.stderr
     page = (silent.folder / "agent_curation_report.html").read_text(encoding="utf-8")
     assert "The judge cannot answer" in page
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finetune_base import HIDDEN, LAYERS, SMOLLM2, said, smollm2, tiny_base, work_over
+from finetune_base import HIDDEN, LAYERS, SMOLLM2, messages_of, smollm2, tiny_base, work_over
 
 from harness import settings
 from harness.errors import InputError, ModelUnavailable
@@ -321,7 +321,7 @@ def test_gguf_is_unpacked_once_and_completely(
     cut_short(base.folder)
     assert open_base(over_gguf) == base
     assert len(unpacked) == 3
-    assert said(over_gguf) == ""
+    assert messages_of(over_gguf) == ""
 
 
 @pytest.mark.train
@@ -362,6 +362,8 @@ def test_unpacked_smollm2_answers_correctly(tmp_path: Path) -> None:
         return_tensors="pt",
         return_dict=True,
     )
-    said = model.generate(**prompt, max_new_tokens=8, do_sample=False)
-    answer = tokenizer.decode(said[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
+    generated = model.generate(**prompt, max_new_tokens=8, do_sample=False)
+    answer = tokenizer.decode(
+        generated[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True
+    )
     assert answer.startswith("The capital of France is Paris")

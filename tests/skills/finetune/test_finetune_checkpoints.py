@@ -65,7 +65,7 @@ def _garbled(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (_cut, "optimizer.pt was changed"),
         (_flipped, "adapter_model.safetensors was changed"),
@@ -75,7 +75,7 @@ def _garbled(path: Path) -> None:
     ],
 )
 def test_damaged_newest_checkpoint_is_skipped_with_a_notice(
-    tmp_path: Path, damage: Callable[[Path], None], said: str
+    tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     older, newest = saved(tmp_path, 9), saved(tmp_path, 100)
     notices: list[str] = []
@@ -85,7 +85,7 @@ def test_damaged_newest_checkpoint_is_skipped_with_a_notice(
     assert checkpoints.newest_valid(tmp_path, notices.append) == older
     assert len(notices) == 1
     assert notices[0].startswith("checkpoint-100 is skipped: ")
-    assert said in notices[0]
+    assert message in notices[0]
     with pytest.raises(InputError, match="is damaged") as caught:
         checkpoints.to_resume(tmp_path, newest, notices.append)
     assert caught.value.hint == "Valid are checkpoint-9."

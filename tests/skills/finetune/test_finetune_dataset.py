@@ -100,8 +100,8 @@ def test_gold_overrides_both_and_curated_the_agent(made: Make) -> None:
         made("curated", rows(range(8, 20), "curated")),
     )
     assert written(dataset) == {"gold": 10, "curated": 10, "agent": 10}
-    said = [example["completion"].splitlines()[1] for example in dataset.examples()]
-    assert said == [
+    lines = [example["completion"].splitlines()[1] for example in dataset.examples()]
+    assert lines == [
         *(f"Claim: The claim that gold saw in {n}." for n in range(10)),
         *(f"Claim: The claim that curated saw in {n}." for n in range(10, 20)),
         *(f"Claim: The claim that agent saw in {n}." for n in range(20, 30)),

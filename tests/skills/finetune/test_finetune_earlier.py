@@ -41,23 +41,23 @@ def context(tmp_path: Path) -> StageContext:
     return context
 
 
-def said(context: StageContext) -> str:
+def messages_of(context: StageContext) -> str:
     assert isinstance(context.call.screen.err, io.StringIO)
     return context.call.screen.err.getvalue()
 
 
 def test_force_moves_the_earlier_training_aside(context: StageContext) -> None:
     context.call.force = True
-    earlier.settle(context, done=False)
+    earlier.make_room(context, done=False)
     folder = context.run_dir.folder
     for name, text in LEFT.items():
         assert not (folder / name).exists()
         assert (folder / "earlier-1" / name).read_text() == text
     assert context.run_dir.entry("train") is None, "nothing is trained here now"
-    assert "(checkpoint-2 to checkpoint-10) was moved to" in said(context)
-    assert "earlier-1; delete it if you do not need it" in said(context)
+    assert "(checkpoint-2 to checkpoint-10) was moved to" in messages_of(context)
+    assert "earlier-1; delete it if you do not need it" in messages_of(context)
     left_in(folder)
-    earlier.settle(context, done=False)
+    earlier.make_room(context, done=False)
     assert (folder / "earlier-1" / "run.json").exists()
     assert (folder / "earlier-2" / "run.json").exists()
 
@@ -68,18 +68,18 @@ def test_adapter_without_checkpoints_is_not_overwritten(
     for checkpoint in context.run_dir.folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     with pytest.raises(UsageError, match=r"other rows or settings here \(adapter\)"):
-        earlier.settle(context, done=False)
+        earlier.make_room(context, done=False)
     context.call.force = True
-    earlier.settle(context, done=False)
+    earlier.make_room(context, done=False)
     moved = context.run_dir.folder / "earlier-1" / "adapter" / "adapter_model.safetensors"
     assert moved.read_text() == "kept"
-    assert "(adapter) was moved to" in said(context)
+    assert "(adapter) was moved to" in messages_of(context)
 
 
 def test_force_moves_nothing_if_training_is_done(context: StageContext) -> None:
     """--force also registers a shortened run under the recipe's name."""
     context.call.force = True
-    earlier.settle(context, done=True)
+    earlier.make_room(context, done=True)
     earlier.check(context)
     assert all((context.run_dir.folder / name).exists() for name in LEFT)
 
@@ -91,16 +91,16 @@ def test_resume_moves_nothing_even_with_force(
     context.call.force = True
     vars(context.call.options).update(options)
     context.run_dir.forget("train")
-    earlier.settle(context, done=False)
+    earlier.make_room(context, done=False)
     assert all((context.run_dir.folder / name).exists() for name in LEFT)
 
 
 def test_earlier_training_is_refused_without_force(context: StageContext) -> None:
     earlier.check(context)
     with pytest.raises(UsageError, match=r"other rows or settings here \(checkpoint-10\)"):
-        earlier.settle(context, done=False)
+        earlier.make_room(context, done=False)
     context.run_dir.forget("train")
-    for refused in (earlier.check, lambda context: earlier.settle(context, done=False)):
+    for refused in (earlier.check, lambda context: earlier.make_room(context, done=False)):
         with pytest.raises(
             UsageError, match=r"unfinished training here \(checkpoint-10\)"
         ) as caught:

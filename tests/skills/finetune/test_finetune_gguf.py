@@ -183,8 +183,8 @@ def test_merged_model_with_changed_template_is_refused(
     shutil.copytree(made[0].run_dir.adapter, work.run_dir.adapter)
     shutil.copytree(made[0].run_dir.merged, work.run_dir.merged)
     settings = work.run_dir.merged / "tokenizer_config.json"
-    told = json.loads(settings.read_text())
-    settings.write_text(json.dumps({**told, "chat_template": "{{ messages[0].content }}"}))
+    config = json.loads(settings.read_text())
+    settings.write_text(json.dumps({**config, "chat_template": "{{ messages[0].content }}"}))
 
     with pytest.raises(SkillFailed, match=r"tokenizer\.chat_template is \w+, and \w+ in the base"):
         gguf.perform(work)
@@ -200,29 +200,10 @@ def test_changed_end_token_is_refused(
 
     other = shutil.copytree(base, tmp_path / "other")
     for name in ("config.json", "generation_config.json"):
-        told = json.loads((other / name).read_text())
-        (other / name).write_text(json.dumps({**told, "eos_token_id": 7}))
+        config = json.loads((other / name).read_text())
+        (other / name).write_text(json.dumps({**config, "eos_token_id": 7}))
     with pytest.raises(SkillFailed, match="eos_token_id is 2, and 7 in the base"):
         readback.check_base(found, other)
-
-
-def test_open_gguf_equals_the_package_reader(
-    made: tuple[StageContext, Done],
-) -> None:
-    from gguf import GGUFReader
-
-    path = made[0].run_dir.lora
-    theirs, ours = GGUFReader(path), open_gguf(path)
-    assert all(ours.values[name] == theirs.fields[name].contents() for name in ours.values)
-    for one, other in zip(ours.tensors, theirs.tensors, strict=True):
-        assert (one.name, one.tensor_type) == (other.name, other.tensor_type)
-        assert one.data.tobytes() == other.data.tobytes()
-
-
-def test_damaged_gguf_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.gguf").write_bytes(b"GGUF" + bytes(3))
-    with pytest.raises(InputError, match="cannot be read as GGUF"):
-        open_gguf(tmp_path / "x.gguf")
 
 
 def test_inputs_do_not_hash_an_unchanged_merged_model(
@@ -309,9 +290,9 @@ def test_converter_imports_its_own_gguf_package(
     monkeypatch.setenv("NO_LOCAL_GGUF", "1")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "elsewhere"))
     script = "import gguf, os; print(gguf.mine, 'NO_LOCAL_GGUF' in os.environ)"
-    said = run(checkout(tmp_path / "llama", script), tmp_path / "log")
+    output = run(checkout(tmp_path / "llama", script), tmp_path / "log")
 
-    assert said == "True False\n"
+    assert output == "True False\n"
 
 
 def test_checkout_version_depends_on_its_code(tmp_path: Path) -> None:
@@ -333,16 +314,16 @@ def test_failed_converter_is_quoted_and_logged(tmp_path: Path) -> None:
 def test_converter_is_killed_on_cancellation(tmp_path: Path) -> None:
     script = "import time; print('Writing: 12%', flush=True); time.sleep(60); print('done')"
     cancel = StopToken()
-    said: list[str] = []
+    statuses: list[str] = []
 
     def tick(status: str) -> None:
-        said.append(status)
+        statuses.append(status)
         if status:
             cancel.set()
 
     with pytest.raises(Interrupted):
         run(checkout(tmp_path / "llama", script), tmp_path / "log", cancel, tick)
-    assert said[-1] == "Writing: 12%"
+    assert statuses[-1] == "Writing: 12%"
     assert (tmp_path / "log").read_text() == "Writing: 12%\n"
 
 

@@ -149,9 +149,13 @@ def test_tied_weights_stay_tied(base: Path, tmp_path: Path) -> None:
 def test_quantization_config_is_removed_at_every_depth(base: Path, tmp_path: Path) -> None:
     marked = shutil.copytree(base, tmp_path / "marked")
     config = config_of(base)
-    told = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    leftover = {"quant_method": "bitsandbytes", "load_in_4bit": True}
     # A base with a quantization method at the top level is refused; leftovers are not.
-    changed = {**config, "quantization_config": {}, "inner": {"a": 1, "quantization_config": told}}
+    changed = {
+        **config,
+        "quantization_config": {},
+        "inner": {"a": 1, "quantization_config": leftover},
+    }
     (marked / "config.json").write_text(json.dumps(changed))
     work = work_in(tmp_path, base=marked)
     random_adapter(base, work.run_dir.adapter)
@@ -169,10 +173,10 @@ def test_tokenizer_is_copied_with_the_template_in_its_config(base: Path, tmp_pat
 
     for name in ("tokenizer.json", "chat_template.jinja"):
         assert (work.run_dir.merged / name).read_bytes() == (base / name).read_bytes()
-    told = json.loads((work.run_dir.merged / "tokenizer_config.json").read_text())
-    assert told["chat_template"] == (base / "chat_template.jinja").read_text()
-    del told["chat_template"]
-    assert told == json.loads((base / "tokenizer_config.json").read_text())
+    config = json.loads((work.run_dir.merged / "tokenizer_config.json").read_text())
+    assert config["chat_template"] == (base / "chat_template.jinja").read_text()
+    del config["chat_template"]
+    assert config == json.loads((base / "tokenizer_config.json").read_text())
 
 
 def test_a_base_in_several_files_is_merged_file_by_file(base: Path, tmp_path: Path) -> None:

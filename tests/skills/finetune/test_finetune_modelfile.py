@@ -91,9 +91,9 @@ TEMPLATE \"""{{ .Prompt }}
     ],
 )
 def test_invalid_modelfile_is_refused_with_its_line(text: str, where: str, what: str) -> None:
-    said = refusal(text)
-    assert where in said
-    assert what in said
+    message = refusal(text)
+    assert where in message
+    assert what in message
 
 
 def test_written_modelfile_text() -> None:

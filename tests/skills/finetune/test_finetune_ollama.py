@@ -10,7 +10,7 @@ from typing import Any
 
 import ollama
 import pytest
-from ollama_run import ANNOTATION, SAID, Folder
+from ollama_run import ANNOTATION, CONVERSATION, Folder
 from ollama_server import OllamaServer
 from tiny_gguf import OTHER_TEMPLATE, write_model
 
@@ -41,7 +41,7 @@ def test_a_model_is_created_verified_and_answers(
 
     assert [model.model for model in client.list().models] == ["nanda-annotator:latest"]
     assert client.show("nanda-annotator").template == OTHER_TEMPLATE
-    reply = client.chat("nanda-annotator", SAID)
+    reply = client.chat("nanda-annotator", CONVERSATION)
     assert (reply.message.content or "").startswith("<annotation>\nClaim: it says so here.\n")
     assert reply.done_reason == "stop"
 
@@ -54,7 +54,7 @@ def test_a_model_in_16_bits_is_quantized_by_the_server(
     assert facts["problems"] == []
     assert facts["quantization_level"] == "Q4_K_M"
     assert [body["quantize"] for body in server.bodies("/api/create")] == ["Q4_K_M"]
-    assert unquantized.said.count("quantizing F16 model to Q4_K_M") == 1
+    assert unquantized.messages.count("quantizing F16 model to Q4_K_M") == 1
 
 
 def test_the_harness_annotates_with_it(run: Folder, server: OllamaServer) -> None:
@@ -70,12 +70,12 @@ def test_nothing_is_sent_twice(run: Folder, server: OllamaServer) -> None:
     run.modelfile()
     run.create()
     run.create()
-    assert "ollama: unchanged" in run.said
+    assert "ollama: unchanged" in run.messages
     server.remove("nanda-annotator:latest")
     facts = run.create()
     assert facts["verified"]
     assert facts["sent_bytes"] == 0
-    assert "the server already has" in run.said
+    assert "the server already has" in run.messages
     sent = [r for r in server.requests if r.path.startswith("/api/blobs/")]
     assert len(sent) == 3  # asked, sent; asked again
 
@@ -114,7 +114,7 @@ def test_equivalent_built_in_template_is_a_note(
     facts = run.create()
     assert facts["verified"]
     assert "a built-in template of Ollama" in facts["notes"][0]
-    assert "using autodetected template chatml" in run.said
+    assert "using autodetected template chatml" in run.messages
 
 
 def test_a_model_is_made_of_base_and_adapter(adapted: Folder, server: OllamaServer) -> None:
@@ -153,7 +153,7 @@ def test_unverified_model_is_created_again(run: Folder, ggufs: Path) -> None:
     run.modelfile()
     run.create()
     run.create()
-    assert "unchanged" not in run.said
+    assert "unchanged" not in run.messages
 
 
 def test_an_answer_without_an_end_is_a_finding(run: Folder) -> None:

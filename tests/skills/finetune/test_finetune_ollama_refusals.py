@@ -72,7 +72,7 @@ def test_unsupported_type_is_refused_before_sending(
 
 
 @pytest.mark.parametrize(
-    ("how", "kind", "said"),
+    ("how", "kind", "message"),
     [
         ("early", SkillFailed, "answers 500: mkdir blobs: permission denied"),
         ("error", SkillFailed, "no space left on device. Ollama stores models in OLLAMA_MODELS"),
@@ -85,13 +85,13 @@ def test_unsupported_type_is_refused_before_sending(
     ],
 )
 def test_failed_create_is_reported(
-    run: Folder, server: OllamaServer, how: str, kind: type[HarnessError], said: str
+    run: Folder, server: OllamaServer, how: str, kind: type[HarnessError], message: str
 ) -> None:
     run.modelfile()
     server.fail_create(how)
     error = run.refused()
     assert isinstance(error, kind)
-    assert said in str(error)
+    assert message in str(error)
     assert run.out.entry("ollama") is None
 
 
@@ -108,12 +108,12 @@ def test_forbidden_host_name_is_reported(server: OllamaServer) -> None:
     assert "127.0.0.1 or localhost" in str(caught.value)
 
 
-@pytest.mark.parametrize("said", ["[]", "<html>", "{}"])
+@pytest.mark.parametrize("body", ["[]", "<html>", "{}"])
 def test_other_servers_are_reported(
-    run: Folder, server: OllamaServer, monkeypatch: pytest.MonkeyPatch, said: str
+    run: Folder, server: OllamaServer, monkeypatch: pytest.MonkeyPatch, body: str
 ) -> None:
     handler = server._http.RequestHandlerClass
-    monkeypatch.setattr(handler, "do_GET", lambda self: self._send(200, said.encode(), "text/html"))
+    monkeypatch.setattr(handler, "do_GET", lambda self: self._send(200, body.encode(), "text/html"))
     run.modelfile()
     assert "is not Ollama" in str(run.refused())
 

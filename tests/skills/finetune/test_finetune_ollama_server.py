@@ -1,19 +1,17 @@
-"""The Ollama test server compared with Ollama's client; GGUF metadata and prompts."""
+"""The Ollama test server compared with Ollama's client, and prompts with transformers."""
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
-from typing import Any
 
 import ollama
 import pytest
-from ollama_run import SAID, Folder
+from ollama_run import CONVERSATION, Folder
 
 from harness.errors import (
     InputError,
 )
-from harness.models.gguf_file import GgufFile, open_gguf
+from harness.models.gguf_file import GgufFile
 from harness.models.weights import FileStore
 from harness.runs import targets
 from skills.finetune.model.chat_template import render
@@ -34,7 +32,7 @@ def test_the_python_client_makes_models_of_files_and_of_models(
     assert [line.status for line in lines][-1] == "success"
     assert client.create("two", from_="one", parameters={"stop": ["evidence"]}).status == "success"
     assert client.show("two").details.quantization_level == "Q8_0"
-    pieces = list(client.chat("one", SAID, stream=True, options={"num_predict": 4}))
+    pieces = list(client.chat("one", CONVERSATION, stream=True, options={"num_predict": 4}))
     assert len(pieces) > 2
     assert pieces[-1].done_reason == "length"
     assert client.chat("one", []).done_reason == "load"
@@ -46,7 +44,7 @@ def test_stop_must_be_a_list(client: ollama.Client, ggufs: Path) -> None:
     digest = client.create_blob(ggufs / "native.gguf")
     client.create("one", files={"m.gguf": digest}, parameters={"stop": "</annotation>"})
     with pytest.raises(ollama.ResponseError, match='option "stop" must be of type'):
-        client.chat("one", SAID)
+        client.chat("one", CONVERSATION)
 
 
 def test_the_test_server_refuses_what_ollama_refuses(client: ollama.Client, ggufs: Path) -> None:
@@ -55,7 +53,7 @@ def test_the_test_server_refuses_what_ollama_refuses(client: ollama.Client, gguf
     other = ggufs / "other.txt"
     other.write_text("no model")
     text = client.create_blob(other)
-    for body, said in (
+    for body, message in (
         ({}, "neither 'from' or 'files' was specified"),
         ({"from_": "absent"}, "pull model manifest: file does not exist"),
         ({"files": {"/m.gguf": digest}}, "file path must be relative"),
@@ -63,42 +61,11 @@ def test_the_test_server_refuses_what_ollama_refuses(client: ollama.Client, gguf
         ({"files": {"m.gguf": digest}, "adapters": {"a": lora, "b": lora}}, "only one adapter"),
         ({"files": {"m.gguf": digest}, "quantize": "Q5_K_M"}, "unsupported quantization type"),
     ):
-        with pytest.raises(ollama.ResponseError, match=said):
+        with pytest.raises(ollama.ResponseError, match=message):
             list(client.create("one", stream=True, **body))  # type: ignore[call-overload]
 
 
-# GGUF metadata and prompts
-
-
-def test_the_head_of_a_gguf_is_what_the_package_reads(ggufs: Path) -> None:
-    gguf = pytest.importorskip("gguf")
-    reader = gguf.GGUFReader(ggufs / "native.gguf")
-    head = open_gguf(ggufs / "native.gguf")
-    for name, field in reader.fields.items():
-        if not name.startswith("GGUF."):
-            assert head.values[name] == field.contents(), name
-    assert (head.file_type, head.end_of_turn, head.is_adapter) == ("Q8_0", "<|im_end|>", False)
-    assert open_gguf(ggufs / "lora.gguf").is_adapter
-
-
-def test_truncated_gguf_is_refused(tmp_path: Path) -> None:
-    head = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q1sIIQQ", 1, b"a", 9, 8, 1, 4)
-    path = tmp_path / "m.gguf"
-    path.write_bytes(head + b"text")
-    assert open_gguf(path).values == {"a": ["text"]}
-    path.write_bytes(head + b"tex")
-    with pytest.raises(InputError, match="the file is truncated"):
-        open_gguf(path)
-
-
-def test_end_of_turn_prefers_the_eot_token() -> None:
-    values: dict[str, Any] = {"tokenizer.ggml.tokens": ["<end>", "<turn>"]}
-    values["tokenizer.ggml.eos_token_id"] = 0
-    assert GgufFile(Path(), values, {}).end_of_turn == "<end>"
-    assert (
-        GgufFile(Path(), {**values, "tokenizer.ggml.eot_token_id": 1}, {}).end_of_turn == "<turn>"
-    )
-    assert GgufFile(Path(), {}, {}).end_of_turn is None
+# Prompts
 
 
 @pytest.mark.model
@@ -124,9 +91,12 @@ def test_prompts_are_rendered_as_by_transformers() -> None:
     ).replace("{% break %}", "go")
     head = head_with(template)
     expected, _ = utils.render_jinja_template(
-        conversations=[SAID], chat_template=template, add_generation_prompt=True, bos_token="<s>"
+        conversations=[CONVERSATION],
+        chat_template=template,
+        add_generation_prompt=True,
+        bos_token="<s>",
     )
-    assert render(head, SAID) == expected[0]
+    assert render(head, CONVERSATION) == expected[0]
     with pytest.raises(InputError, match="its chat template fails: no"):
         render(head, [{"role": "tool", "content": ""}])
 

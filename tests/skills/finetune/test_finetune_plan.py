@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finetune_base import SMOLLM2, said, work_over
+from finetune_base import SMOLLM2, messages_of, work_over
 
 from harness.errors import InputError, UsageError
 from harness.runs import targets
@@ -135,7 +135,7 @@ def test_tokens_are_estimated_without_a_tokenizer(tmp_path: Path) -> None:
     assert found.rows.estimated
     assert found.rows.count + found.rows.dev == 40
     assert "estimate: 3 bytes a token" in found.rows.source
-    assert "tokens are estimated at 3 bytes each" in said(context)
+    assert "tokens are estimated at 3 bytes each" in messages_of(context)
     assert any("`/finetune prepare` makes them exact" in note for note in found.notes)
     # 25 bytes of system, 309 of prompt, 185 of completion; 16 tokens of template, 1 for the end.
     assert found.batch.length == 9 + 103 + 62 + 16 + 1
@@ -175,7 +175,7 @@ def test_prepared_rows_are_used_unchanged(tmp_path: Path) -> None:
     assert (found.batch.rows, found.batch.length, found.batch.completion) == (3, 300, 80)
     text = report.show(found)
     assert 'one row; "+" marks the part in the loss\n  Say a.\n+ a<end>' in text
-    assert said(context) == ""
+    assert messages_of(context) == ""
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from finetune_base import said, smollm2, tiny_base, work_over
+from finetune_base import messages_of, smollm2, tiny_base, work_over
 from repository import SUPPORT
 
 from harness.errors import InputError, UsageError
@@ -232,7 +232,7 @@ def test_prompt_tokens_equal_those_of_the_engine(
     for number, one in enumerate(train):
         sent = TaggedForm(nanda()).messages(Paper("id", "", "", abstract(number)))
         body = {
-            "messages": [{"role": said.role, "content": said.content} for said in sent],
+            "messages": [{"role": message.role, "content": message.content} for message in sent],
             "chat_template_kwargs": {"enable_thinking": False},
         }
         prompt = running.post("/apply-template", json=body).json()["prompt"]
@@ -318,7 +318,7 @@ def test_unreadable_completions_are_reported(base: Path, tmp_path: Path) -> None
     work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, rows))
     train, _, _ = prepared(work)
     assert len(train) == 3
-    (notice,) = [line for line in said(work).splitlines() if "/annotate" in line]
+    (notice,) = [line for line in messages_of(work).splitlines() if "/annotate" in line]
     assert notice.startswith("/annotate would not accept 2 of the 3 completions; the first is")
     assert "train.jsonl, line 2 (evidence " in notice
 
@@ -444,8 +444,8 @@ def test_papers_of_the_dev_file_are_not_trained_on_and_named(base: Path, tmp_pat
     assert facts["tokens"]["total"]["sum"] == sum(
         len(one["input_ids"]) for one in (*train, *measured)
     )
-    assert "2 rows are not trained on" in said(work)
-    assert "2401.00001, 2401.00005" in said(work)
+    assert "2 rows are not trained on" in messages_of(work)
+    assert "2401.00001, 2401.00005" in messages_of(work)
 
 
 def test_dev_share_is_gold_only_and_stable() -> None:
@@ -494,7 +494,7 @@ def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:
 def test_missing_dev_rows_are_reported(base: Path, tmp_path: Path) -> None:
     work = work_over(tmp_path, base, {"dev_share": 0}, saved(tmp_path, [row(1)]))
     prepared(work)
-    assert "there are no dev rows to evaluate on (dev_share is 0)" in said(work)
+    assert "there are no dev rows to evaluate on (dev_share is 0)" in messages_of(work)
 
 
 MESSAGES = [{"role": "user", "content": "Say it."}, {"role": "assistant", "content": "It."}]

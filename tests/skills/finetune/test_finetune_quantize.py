@@ -71,8 +71,8 @@ def test_what_is_quantized_is_still_the_same_model_and_answers(
 
     assert readback.identity_of(open_gguf(target)) == readback.identity_of(open_gguf(f16))
     running = engine.start({"gguf": target}, 256)
-    told = running.server.handle_completions({"prompt": "The", "n_predict": 4, "temperature": 0})
-    assert told["usage"]["completion_tokens"] == 4
+    reply = running.server.handle_completions({"prompt": "The", "n_predict": 4, "temperature": 0})
+    assert reply["usage"]["completion_tokens"] == 4
 
 
 def test_result_of_another_type_is_an_error(f16: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from finetune_artifacts import ALPHA, R, converted_adapter, random_adapter
 from finetune_base import SMOLLM2, tiny_base, work_over
-from finetune_training import prepared_in, rows_of, run_in, said
+from finetune_training import messages_of, prepared_in, rows_of, run_in
 from finetune_training import work_in as training_in
 from lora_gguf import write_adapter
 
@@ -301,7 +301,7 @@ def test_training_starts_at_the_loss_of_the_start_adapter(
     assert before[2] - before[6] > 5e-3, "another adapter has another loss"
     assert not (tmp_path / "run" / "checkpoint-0").exists()
     is_worse = min(after[step] for step in (2, 4, 6)) >= after[0]
-    assert ("no improvement" in said(work)) == is_worse
+    assert ("no improvement" in messages_of(work)) == is_worse
 
 
 @pytest.mark.train
@@ -311,7 +311,9 @@ def test_no_improvement_is_reported(base: Path, first: Path, tmp_path: Path) -> 
     work = run_in(tmp_path / "run", base, changes)
     losses = dev_losses(tmp_path / "run")
     assert losses[6] == losses[0]
-    assert f"of {first}, from which it started, {losses[0]:.4f}: no improvement" in said(work)
+    assert f"of {first}, from which it started, {losses[0]:.4f}: no improvement" in messages_of(
+        work
+    )
 
 
 @pytest.mark.train
@@ -338,11 +340,11 @@ def test_metrics_of_a_run_without_steps_are_discarded(
     Metrics(folder / "metrics.jsonl").add({"step": 0, "dev_loss": 1.0})
     work = run_in(folder, base, {"adapter.start_from": str(first)})
     assert dev_losses(folder)[0] == pytest.approx(dev_losses(first)[6], abs=1e-5)
-    assert "no improvement" not in said(work) or min(dev_losses(folder).values()) > 1
+    assert "no improvement" not in messages_of(work) or min(dev_losses(folder).values()) > 1
     shutil.rmtree(folder)
     folder.mkdir()
     Metrics(folder / "metrics.jsonl").add({"step": 0, "dev_loss": 1.0})
-    assert "no improvement" not in said(run_in(folder, base))
+    assert "no improvement" not in messages_of(run_in(folder, base))
     assert 0 not in dev_losses(folder)
 
 

@@ -218,12 +218,12 @@ def test_compute_type_is_supported_by_the_cpu(
     monkeypatch: pytest.MonkeyPatch, capability: str, wanted: str, computed: str
 ) -> None:
     torch = pytest.importorskip("torch", reason="needs the finetune extra")
-    from skills.finetune.model.loading import settled
+    from skills.finetune.model.loading import with_supported_compute
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     notices: list[str] = []
     recipe = overridden(Recipe(), {"quantization.compute": wanted})
-    assert settled(recipe, notices.append).quantization.compute == computed
+    assert with_supported_compute(recipe, notices.append).quantization.compute == computed
     expected = [f"this CPU does not support {wanted} efficiently: computing in {computed}"]
     assert notices == (expected if wanted != computed else [])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from finetune_base import SMOLLM2, smollm2
-from finetune_training import prepared_in, said, work_in
+from finetune_training import messages_of, prepared_in, work_in
 
 from harness import settings
 from harness.models import registry
@@ -52,7 +52,7 @@ def test_two_steps_under_nf4_lower_the_loss(tmp_path: Path) -> None:
     done = train(prepared_in(work, [{**row, "id": str(n)} for n in range(4)], [row]))
     lines = Metrics(work.run_dir.folder / "metrics.jsonl").read()
     first, second = (line for line in lines if "loss" in line)
-    assert second["loss"] < first["loss"], said(work)
+    assert second["loss"] < first["loss"], messages_of(work)
     assert first["tokens"] == 2 * len(row["input_ids"])
     assert first["peak_bytes"] > 100e6
     assert done.facts["step"] == done.facts["steps"] == 2

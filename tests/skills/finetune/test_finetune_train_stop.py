@@ -14,7 +14,7 @@ from typing import Any
 import finetune_training
 import pytest
 from finetune_base import tiny_base
-from finetune_training import patched_at, prepared_in, rows_of, run_in, said, work_in
+from finetune_training import messages_of, patched_at, prepared_in, rows_of, run_in, work_in
 from repository import ROOT
 
 from harness.errors import HarnessError, InputError, Interrupted, OutputError, SkillFailed
@@ -22,7 +22,7 @@ from harness.support import optional_deps
 from skills.finetune.training import checkpoints, trainer
 from skills.finetune.training.metrics import Metrics
 from skills.finetune.training.train import inputs, train
-from skills.finetune.training.watch import Watch
+from skills.finetune.training.watch import TrainingCallbacks
 
 pytestmark = pytest.mark.train
 LONGEST = max(len(row["input_ids"]) for row in rows_of(10))
@@ -45,7 +45,7 @@ def whole(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def patched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """`patched_at`, undone after the test."""
     for name in ("on_step_begin", "on_evaluate"):
-        monkeypatch.setattr(Watch, name, getattr(Watch, name))
+        monkeypatch.setattr(TrainingCallbacks, name, getattr(TrainingCallbacks, name))
     return patched_at
 
 
@@ -252,7 +252,7 @@ def test_a_finished_run_is_resumed_without_a_step(base: Path, whole: Path) -> No
     context = run_in(whole, base, resume=True)
     assert (whole / "metrics.jsonl").read_bytes() == before
     assert (whole / "adapter" / "adapter_model.safetensors").read_bytes() == adapter
-    assert said(context) == ""
+    assert messages_of(context) == ""
 
 
 def test_bad_input_is_refused_before_the_base_is_loaded(
