@@ -16,10 +16,10 @@ annotate: install
 install: .venv/installed
 
 test: .venv/installed-dev
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --dist worksteal
 
 test-train: .venv/installed-train
-	.venv/bin/python -m pytest -m train
+	.venv/bin/python -m pytest -n auto --dist loadfile -m train
 
 examples: .venv/installed-dev
 	.ci/examples

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_page import Browser, Page, a_browser, expect, watched
+from browser_page import Browser, Page, expect, watched
 from page_corpus import HOSTILE, annotated, corpus, failures
 
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.report.page import write_html
 from skills.nanda.framework import nanda
-
-__all__ = ["a_browser"]
 
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 

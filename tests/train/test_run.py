@@ -1,7 +1,7 @@
 """/finetune from a data set to an annotation: every stage with SmolLM2-135M under NF4.
 
 The training is killed once and resumed; that this does not change the result is tested in
-test_finetune_train_stop.py.
+test_stopping.py.
 """
 
 from __future__ import annotations

@@ -18,9 +18,6 @@ from harness.errors import (
 from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.run.recipe import overridden
 
-pytest_plugins = ("ollama_fixtures",)
-
-
 # Versions, addresses and failures
 
 

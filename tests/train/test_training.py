@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finetune_base import tiny_base
 from finetune_training import SMALL, prepared_in, rows_of, run_in, work_in
 
 from skills.finetune.preparation.batches import Row, collate, order
@@ -18,11 +17,6 @@ from skills.finetune.training.metrics import Metrics
 from skills.finetune.training.train import train
 
 pytestmark = pytest.mark.train
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_base(tmp_path_factory.mktemp("base") / "tiny")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from browser_page import Browser, Page, a_browser, expect, watched
+from browser_page import Browser, Page, expect, watched
 from curate_workspace import item
 from curation_report import (
     FACTS,
@@ -28,8 +28,6 @@ from skills.curate.report.summary import Run
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
-
-__all__ = ["a_browser"]
 
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 A4 = {"width": 680, "height": 1009}  # without its margins

@@ -13,7 +13,6 @@ from typing import Any
 
 import finetune_training
 import pytest
-from finetune_base import tiny_base
 from finetune_training import messages_of, patched_at, prepared_in, rows_of, run_in, work_in
 from repository import ROOT
 
@@ -26,11 +25,6 @@ from skills.finetune.training.watch import TrainingCallbacks
 
 pytestmark = pytest.mark.train
 LONGEST = max(len(row["input_ids"]) for row in rows_of(10))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_base(tmp_path_factory.mktemp("base") / "tiny")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finetune_base import tiny_base
 from finetune_training import rows_of, work_in
 
 from skills.finetune.preparation.batches import Row, collate
@@ -15,11 +14,6 @@ from skills.finetune.training.loss import completion_losses
 
 pytestmark = pytest.mark.train
 NF4 = {"quantization.kind": "nf4", "adapter.dropout": 0.0}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_base(tmp_path_factory.mktemp("base") / "tiny")
 
 
 def trained_a_little(base: Path, folder: Path, changes: Mapping[str, Any]) -> Any:

@@ -1,6 +1,6 @@
 """Headless Chromium for the tests of pages; importing it skips a module where there is none.
 
-from browser_page import Browser, Page, a_browser, expect, watched
+from browser_page import Browser, Page, expect, watched
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ CHROMIUM = next(
 if CHROMIUM is None:
     pytest.skip("there is no Chromium on this machine", allow_module_level=True)
 
-from playwright.sync_api import Browser, Page, ViewportSize, expect  # noqa: E402
-
-__all__ = ["Browser", "Page", "a_browser", "expect", "watched"]
+from playwright.sync_api import Browser, Page, ViewportSize, expect  # noqa: E402, F401
 
 
-@pytest.fixture(scope="module", name="browser")
-def a_browser() -> Iterator[Browser]:
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """Start headless Chromium, and close it."""
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with playwright.sync_playwright() as running:
         chromium = running.chromium.launch(executable_path=CHROMIUM, args=arguments)

@@ -19,9 +19,6 @@ from harness.models.backends.ollama import OllamaBackend
 from harness.models.schema import ServeEntry
 from skills.finetune.run.recipe import overridden
 
-pytest_plugins = ("ollama_fixtures",)
-
-
 # Success
 
 

@@ -17,9 +17,6 @@ from harness.runs import targets
 from skills.finetune.model.chat_template import render
 from skills.finetune.run.recipe import overridden
 
-pytest_plugins = ("ollama_fixtures",)
-
-
 # The test server, by the Python client
 
 

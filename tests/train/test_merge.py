@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from finetune_artifacts import random_adapter, work_in
-from finetune_base import tiny_base
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from skills.finetune.export import merge
@@ -26,11 +25,6 @@ pytestmark = [
 ]
 
 IDS = [[1, 520, 9531, 198, 504, 3575, 282, 4649, 314]]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_base(tmp_path_factory.mktemp("base") / "tiny")
 
 
 def logits(model: Any) -> Any:

@@ -17,9 +17,6 @@ from harness.models.schema import FileEntry
 from skills.finetune.deploy.modelfile import Modelfile, parse, write
 from skills.finetune.run.recipe import overridden
 
-pytest_plugins = ("ollama_fixtures",)
-
-
 STOPS = ["<|im_end|>", "</annotation>"]
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from finetune_artifacts import converted, work_in
-from finetune_base import tiny_base
 
 from harness.errors import InputError, OutputError, SkillFailed
 from harness.models.backends import engine
@@ -20,11 +19,6 @@ pytest.importorskip("gguf", reason="needs the finetune extra")
 pytest.importorskip("llama_cpp_py_sync", reason="needs the finetune extra")
 
 pytestmark = pytest.mark.train
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_base(tmp_path_factory.mktemp("base") / "tiny")
 
 
 @pytest.fixture(scope="module")

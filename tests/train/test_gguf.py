@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from finetune_artifacts import converted, random_adapter, work_in
-from finetune_base import smollm2, tiny_base
+from finetune_base import smollm2
 
 from harness.errors import InputError, Interrupted, OutputError, SkillFailed
 from harness.models.backends import engine
@@ -35,11 +35,6 @@ pytestmark = [
 ]
 
 PROMPT = "The capital of France is"
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_base(tmp_path_factory.mktemp("base") / "tiny")
 
 
 @pytest.fixture(scope="module")

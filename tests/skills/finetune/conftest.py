@@ -1,4 +1,4 @@
-"""Fixtures for tests with an Ollama server; a pytest plugin."""
+"""Fixtures of the tests of /finetune: an Ollama server, and runs to deploy to it."""
 
 from __future__ import annotations
 
