@@ -23,6 +23,7 @@ from harness.api.validation_messages import explain
 from harness.errors import SkillFailed, UsageError
 
 _MANY = (list, tuple, set, frozenset)
+_METAVARS = {Path: "PATH", int: "N", float: "X", date: "DATE", bool: "true|false"}
 O = TypeVar("O", bound=SkillOptions)  # noqa: E741
 
 
@@ -86,29 +87,47 @@ def _flag(field_name: str, info: FieldInfo) -> Flag:
     key = info.alias or field_name
     hyphenated = key.replace("_", "-")
     about = info.description or ""
-    base, many = _base_type(info.annotation)
-    if base is bool and not many:
+    kinds, many = _types(info.annotation)
+    if kinds[0] is bool and not many:
         negative = info.default is True
         name = f"--no-{hyphenated}" if negative else f"--{hyphenated}"
         return Flag(name, key, about, sets=not negative, required=info.is_required())
-    values, others = _choices(info.annotation)
+    values = tuple(value for kind in kinds for value in _values(kind))
     choices = tuple(str(value.value if isinstance(value, Enum) else value) for value in values)
-    metavar = "|".join((*others, *choices))
+    others = (_METAVARS.get(kind, "VALUE") for kind in kinds if not _values(kind))
     default = None if info.is_required() else info.get_default(call_default_factory=True)
-    if isinstance(default, Enum):
-        default = default.value
     return Flag(
         f"--{hyphenated}",
         key,
         about,
         sets=None,
-        metavar=metavar,
-        default=default,
+        metavar="|".join((*dict.fromkeys(others), *choices)),
+        default=default.value if isinstance(default, Enum) else default,
         choices=choices,
         values=values,
         many=many,
         required=info.is_required(),
     )
+
+
+def _types(annotation: Any) -> tuple[list[Any], bool]:
+    """Return the alternative types of a value without None, and whether the option repeats."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _types(parts[0])
+    if origin in _MANY:
+        return _types(parts[0])[0], True
+    if origin in (Union, types.UnionType):
+        found = [_types(part) for part in parts if part is not type(None)]
+        return [kind for kinds, _ in found for kind in kinds], found[0][1]
+    return [annotation], False
+
+
+def _values(kind: Any) -> tuple[Any, ...]:
+    """Return the values of a Literal or an Enum."""
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return tuple(kind) if isinstance(kind, type) and issubclass(kind, Enum) else ()
 
 
 def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
@@ -134,7 +153,9 @@ def case_names(skill: Skill, cases: Iterable[str]) -> str:
 
 def check_variant(skill: Skill, options: SkillOptions, variant: str) -> None:
     """Raise UsageError for an option that does not apply to a variant of the skill."""
-    for field in options.model_fields_set:
+    for field in type(options).model_fields:
+        if field not in options.model_fields_set:
+            continue
         cases = [case for case, model in skill.variants.items() if field in model.model_fields]
         if cases and variant not in cases:
             name = _flag(field, type(options).model_fields[field]).name
@@ -142,35 +163,6 @@ def check_variant(skill: Skill, options: SkillOptions, variant: str) -> None:
                 f"{name} does not apply to {case_names(skill, [variant])}",
                 hint=f"It applies to {case_names(skill, cases)}.",
             )
-
-
-def _choices(annotation: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-    """Return the values of a choice, and placeholders for other types that are allowed."""
-    origin, parts = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return parts, ()
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return tuple(annotation), ()
-    if origin is Annotated or origin in _MANY:
-        return _choices(parts[0])
-    if origin in (Union, types.UnionType):
-        found = [_choices(part) for part in parts if part is not type(None)]
-        values = tuple(value for values, _ in found for value in values)
-        return values, tuple(dict.fromkeys(name for _, names in found for name in names))
-    names = {Path: "PATH", int: "N", float: "X", date: "DATE", bool: "true|false"}
-    return (), (names.get(annotation, "VALUE"),)
-
-
-def _base_type(annotation: Any) -> tuple[Any, bool]:
-    """Return the type of one value, and whether the option holds several."""
-    if get_origin(annotation) is Annotated:
-        return _base_type(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        parts = [part for part in get_args(annotation) if part is not type(None)]
-        return _base_type(parts[0])
-    if get_origin(annotation) in _MANY:
-        return _base_type(get_args(annotation)[0])[0], True
-    return annotation, False
 
 
 def paths(options: SkillOptions) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""The application: settings, registry, skills, models and run log, and the dispatch of lines.
+"""The application: settings, registry, skills, models, run log, and dispatch of lines.
 
 All frontends use `App.dispatch`, which returns an `Outcome` or raises an error of `harness.errors`.
 In both cases, the run is closed in the run log. What only a run needs is imported when a line runs,

@@ -1,4 +1,4 @@
-"""Help texts generated from the declarations of skills; docs/commands.md is made of these too."""
+"""Help texts, generated from the declarations of skills; used for docs/commands.md too."""
 
 from __future__ import annotations
 

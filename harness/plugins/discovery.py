@@ -25,10 +25,9 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.agent_skills import skill_md
-from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.errors import UsageError
 from harness.models.weights import FileStore
-from harness.plugins.catalogue import Catalogue, duplicate
+from harness.plugins.catalogue import Catalogue, Contributions, Found, duplicate
 from harness.plugins.disabled import DisabledNames
 from harness.plugins.importer import forget, import_file, import_folder
 from harness.plugins.index import PluginIndex
@@ -213,7 +212,10 @@ class Discovery:
         if self._is_disabled(origin, file.name):
             return
         if not is_plugin:
-            self._host.load(file.name, origin, partial(_PromptPlugin, file), file, ours=True)
+            from harness.agent_skills.prompt_skill import PromptSkill
+
+            found = Found(PromptSkill(file), origin, file.problems, file)
+            self._host.add(file.name, origin, Contributions([found]))
         elif root == self._settings.own_skills or self._trust.trusts(folder):
             self._load_plugin_folder(file)
         elif (taken := self._owner(file.name)) is not None:
@@ -245,16 +247,3 @@ def _is_package(folder: Path) -> bool:
 
 def _identity(plugin: object) -> object:
     return plugin
-
-
-class _PromptPlugin:
-    """A folder with only a SKILL.md, as a plugin."""
-
-    def __init__(self, file: skill_md.SkillFile) -> None:
-        self._file = file
-
-    @hookimpl
-    def register_skills(self, register: RegisterSkill) -> None:
-        from harness.agent_skills.prompt_skill import PromptSkill
-
-        register(PromptSkill(self._file))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from harness.agent_skills import skill_md
-from harness.api.options import Flag, GeneralOptions, flags
+from harness.api.options import GeneralOptions, flags
 from harness.api.skill import Needs, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.plugins.checks import SUFFIX
@@ -44,12 +44,11 @@ def check_skill(skill: Any, *, schema: bool = True) -> None:
 
 
 def _check_flags(name: str, options: type[SkillOptions]) -> None:
-    own = [_flag_of(options, field) for field in options.model_fields]
-    names = [flag.name for flag in own]
-    if taken := set(names) & {*flags(GeneralOptions), "--help"}:
+    own = flags(options)
+    if taken := own.keys() & {*flags(GeneralOptions), "--help"}:
         raise UsageError(f"/{name}: {', '.join(sorted(taken))} belongs to the harness")
-    if twice := {n for n in names if names.count(n) > 1}:
-        raise UsageError(f"/{name}: two options have the name {', '.join(sorted(twice))}")
+    if len(own) < len(options.model_fields):
+        raise UsageError(f"/{name}: two of the options have the same name")
 
 
 def _check_schema(name: str, options: type[SkillOptions]) -> None:
@@ -66,30 +65,22 @@ def _check_schema(name: str, options: type[SkillOptions]) -> None:
             raise UsageError(f"/{name}: Options have no JSON Schema: {reason}") from exc
 
 
-def _flag_of(options: type[SkillOptions], field: str) -> Flag:
-    """Return the flag of one field; `flags` keeps only one of two with the same name."""
-    one = type("One", (), {"model_fields": {field: options.model_fields[field]}})
-    [flag] = flags(one).values()
-    return flag
-
-
 def _check_attributes(skill: Skill) -> None:
-    for key in ("usage", "details"):
-        if not isinstance(getattr(skill, key), str):
-            raise UsageError(f"/{skill.name}: {key} is not a string")
     if skill.text not in get_args(Needs):
         raise UsageError(
             f"/{skill.name}: text is {skill.text!r}, not {' or '.join(get_args(Needs))}"
         )
-    for key in ("subcommands", "target_text"):
+    for key, kind, what in (
+        ("usage", str, "a string"),
+        ("details", str, "a string"),
+        ("subcommands", Mapping, "a mapping of strings to strings"),
+        ("target_text", Mapping, "a mapping of strings to strings"),
+        ("saves", (tuple, list), "a tuple of strings"),
+        ("triggers", (tuple, list), "a tuple of strings"),
+    ):
         value = getattr(skill, key)
-        if not isinstance(value, Mapping) or not all(
-            isinstance(part, str) for pair in value.items() for part in pair
-        ):
-            raise UsageError(f"/{skill.name}: {key} is not a mapping of strings to strings")
-    for key in ("saves", "triggers"):
-        value = getattr(skill, key)
-        if not isinstance(value, (tuple, list)) or not all(isinstance(v, str) for v in value):
-            raise UsageError(f"/{skill.name}: {key} is not a tuple of strings")
+        parts = (*value, *value.values()) if isinstance(value, Mapping) else value
+        if not isinstance(value, kind) or not all(isinstance(part, str) for part in parts):
+            raise UsageError(f"/{skill.name}: {key} is not {what}")
     if wrong := [suffix for suffix in skill.saves if not SUFFIX.fullmatch(suffix)]:
         raise UsageError(f"/{skill.name}: {wrong[0]!r} is not a suffix like .txt")

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.agent_skills import skill_md
 from harness.api import options as opts
@@ -24,6 +25,7 @@ from harness.errors import UsageError
 from harness.runs.invocation import Invocation
 from harness.support.suggestions import did_you_mean
 
+_HELP = ("-h", "--help")
 _NAME = skill_md.NAME.pattern
 _VALUE = r""""[^"\n]*"|'[^'\n]*'|(?!--)\S+"""
 _COMMAND = re.compile(rf"\s*/({_NAME})(?:\s|\Z)")
@@ -129,9 +131,8 @@ def trusts(rest: str) -> bool:
 class _Parser:
     command: str
     flags: Mapping[str, Flag]
-    values: dict[str, object] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
     targets: list[Path] = field(default_factory=list)
-    trailing: dict[str, list[str]] = field(default_factory=dict)
     verbatim: bool = False
     help: bool = False
 
@@ -156,14 +157,8 @@ class _Parser:
             if name == "--":
                 self.verbatim = True
                 return text[1:]
-            if name in ("-h", "--help"):
-                self.help = True
-                continue
-            if value is None and self._takes_value(name):
-                following = _NEXT_VALUE.match(text)
-                if following is None:
-                    raise UsageError(f"{name} needs a value")
-                value, text = following[1], text[following.end() :]
+            if value is None and self._takes_value(name) and (given := _NEXT_VALUE.match(text)):
+                value, text = given[1], text[given.end() :]
             self._set(name, None if value is None else unquote(value))
         return text.lstrip()
 
@@ -172,7 +167,7 @@ class _Parser:
 
         A second `save to` before that could belong to the text, so it is an error.
         """
-        targets: list[Path] = []
+        found: list[tuple[str, str | None]] = []  # the last option first
         saved = False
         while True:
             if match := _SAVE_AT_END.search(text):
@@ -182,16 +177,18 @@ class _Parser:
                         hint="Give more targets after it with -o. For a text that ends like that, "
                         "write -o PATH -- TEXT.",
                     )
-                targets.insert(0, as_path(match["path"]))
+                found.append(("-o", match["path"]))
                 saved = match["how"] != "-o"
-            elif not ((match := _FLAG_AT_END.search(text)) and self._take_flag(match)):
-                if not saved and _SAVE_UNQUOTED.search(text):
-                    raise UsageError("a path with blanks needs quotes", hint='save to "my file.md"')
-                self.targets += targets
-                for key, values in self.trailing.items():
-                    self.values[key] = [*self._many(key), *values]
-                return text
+            elif (match := _FLAG_AT_END.search(text)) and self._is_option(match):
+                found.append((match["flag"], match["value"]))
+            else:
+                break
             text = text[: match.start()]
+        if not saved and _SAVE_UNQUOTED.search(text):
+            raise UsageError("a path with blanks needs quotes", hint='save to "my file.md"')
+        for name, value in reversed(found):
+            self._set(name, None if value is None else unquote(value))
+        return text
 
     def take_words(self, words: Sequence[str]) -> list[str]:
         """Parse the options at the start of a list of words; return the other words."""
@@ -201,37 +198,25 @@ class _Parser:
             if not name.startswith("--") and name not in ("-o", "-h"):
                 break
             left.pop(0)
-            value = given if equals else None
             if name == "--":
                 self.verbatim = True
-            elif name in ("-h", "--help"):
-                self.help = True
-            else:
-                if value is None and self._takes_value(name):
-                    if not left:
-                        raise UsageError(f"{name} needs a value")
-                    value = left.pop(0)
-                self._set(name, value)
+                break
+            value = given if equals else None
+            if value is None and left and self._takes_value(name):
+                value = left.pop(0)
+            self._set(name, value)
         return left
 
-    def _take_flag(self, match: re.Match[str]) -> bool:
-        """Parse the option at the end of the text; return False if it is text."""
+    def _is_option(self, match: re.Match[str]) -> bool:
+        """Return True for an option at the end of the text, False if it is part of the text."""
         name, value = match["flag"], match["value"]
-        if name in ("-h", "--help"):
-            self.help = self.help or value is None
+        if name in _HELP:
             return value is None
-        flag = self._flag(name)
-        if flag.sets is None and value is None:
-            raise UsageError(f"{name} needs a value")
-        if flag.sets is not None and value is not None:
+        if value is not None and not self._takes_value(name):
             raise UsageError(
                 f"{name} takes no value, and options go before or after the text",
                 hint="If it belongs to the text, put `--` before the text.",
             )
-        if flag.many:  # the last one is parsed first
-            self.trailing.setdefault(flag.key, []).insert(0, unquote(value or ""))
-        else:
-            self._set(name, None if value is None else unquote(value))
         return True
 
     def _flag(self, name: str) -> Flag:
@@ -244,23 +229,22 @@ class _Parser:
         return self.flags[name]
 
     def _takes_value(self, name: str) -> bool:
-        return name == "-o" or self._flag(name).sets is None
-
-    def _many(self, key: str) -> list[object]:
-        values = self.values.get(key, [])
-        return values if isinstance(values, list) else []
+        return name == "-o" or (name not in _HELP and self._flag(name).sets is None)
 
     def _set(self, name: str, value: str | None) -> None:
+        if name in _HELP:
+            self.help = True
+            return
+        if (value is None) == self._takes_value(name):
+            raise UsageError(f"{name} {'needs a' if value is None else 'takes no'} value")
         if name == "-o":
             self.targets.append(as_path(value or ""))
             return
         flag = self._flag(name)
-        if flag.key in self.values and not flag.many:
-            raise UsageError(f"{name} is given twice")
-        if flag.sets is not None and value is not None:
-            raise UsageError(f"{name} takes no value")
         if flag.many:
-            self.values[flag.key] = [*self._many(flag.key), value]
+            self.values.setdefault(flag.key, []).append(value)
+        elif flag.key in self.values:
+            raise UsageError(f"{name} is given twice")
         else:
             self.values[flag.key] = value if flag.sets is None else flag.sets
 

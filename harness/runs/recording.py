@@ -6,7 +6,7 @@ import contextlib
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 
 from harness.api.events import End, Listener, RunFinished, RunStarted, tell
 from harness.api.skill import Call, Result
@@ -47,7 +47,7 @@ class Recording:
         usage, resolution = self.call.models.usage, self.run.resolution
         self.run.close(status, exit_code, usage, **error)
         finished = RunFinished(
-            **{field.name: getattr(self.started, field.name) for field in fields(self.started)},
+            **asdict(self.started),
             status=status,
             exit_code=exit_code,
             seconds=round(time.monotonic() - self.run.started, 3),

@@ -1,4 +1,4 @@
-"""SQLite log of every run: opened before any generation, closed as done, failed or interrupted.
+"""SQLite log of runs: opened before the work, closed as done, failed or interrupted.
 
 A run whose process died has the status "running" until the next process opens the log and finds
 that the pid is gone. The log contains user input, so only the user may read it (mode 0600). If the
@@ -188,24 +188,23 @@ class RunLog:
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Return rows as dictionaries; none if the log cannot be read."""
-        try:
-            with closing(self._connect()) as db:
-                db.row_factory = sqlite3.Row
-                return [dict(row) for row in db.execute(sql, _storable(parameters))]
-        except (sqlite3.Error, OSError) as exc:
-            self._give_up(exc)
-            return []
+        return self._run(sql, parameters)[0]
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> int | None:
         """Execute in a transaction of its own; return the id of the new row."""
-        if self._broken:
-            return None
+        return None if self._broken else self._run(sql, parameters)[1]
+
+    def _run(self, sql: str, parameters: Sequence[Any]) -> tuple[list[dict[str, Any]], int | None]:
         try:
             with closing(self._connect()) as db:
-                return db.execute(sql, _storable(parameters)).lastrowid
+                db.row_factory = sqlite3.Row
+                cursor = db.execute(sql, _storable(parameters))
+                return [dict(row) for row in cursor], cursor.lastrowid
         except (sqlite3.Error, OSError) as exc:
-            self._give_up(exc)
-            return None
+            if not self._broken:
+                self._broken = True
+                self._notice(f"the run log cannot be used: {exc} ({self.path})")
+            return [], None
 
     def _connect(self) -> sqlite3.Connection:
         if not self._ready:
@@ -222,11 +221,6 @@ class RunLog:
                 raise
             self._ready = True
         return db
-
-    def _give_up(self, exc: Exception) -> None:
-        if not self._broken:
-            self._broken = True
-            self._notice(f"the run log cannot be used: {exc} ({self.path})")
 
 
 def _storable(parameters: Sequence[Any]) -> list[Any]:

@@ -6,8 +6,8 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
-from typing import IO, Protocol
+from collections.abc import Callable, Iterator
+from typing import IO
 
 from harness.errors import OutputError, ReaderGone
 from harness.terminal import stdout_guard
@@ -18,12 +18,6 @@ CONTROLS = {
     **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
 }
 """Replacements of control characters on a terminal: their Unicode pictures, if they have one."""
-
-
-class Ticker(Protocol):
-    """Updates the status of work in progress."""
-
-    def __call__(self, status: str) -> None: ...
 
 
 class Screen:
@@ -92,7 +86,7 @@ class Screen:
         return stdout_guard.prints(self.err)
 
     @contextlib.contextmanager
-    def progress(self, description: str) -> Iterator[Ticker]:
+    def progress(self, description: str) -> Iterator[Callable[[str], None]]:
         """Show progress on a terminal; the ticker updates the status."""
         if not self.err.isatty() or os.environ.get("TERM") == "dumb":
             yield lambda status: None

@@ -1,5 +1,4 @@
-"""Test utilities for plugins: fake models, single calls of a skill, applications in a temporary
-folder, and assertions.
+"""Test utilities for plugins: fake models, calls of a skill, applications, and assertions.
 
 model = FakeModel('{"mood": "calm"}')
 result = run_skill(MySkill(), "some text", model=model)

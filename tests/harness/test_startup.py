@@ -32,7 +32,6 @@ HEAVY = (
     "numpy",
     "scipy",
     "krippendorff",
-    "datasketch",
     "pyarrow",
     "sqlite_utils",
     "rich",

@@ -1,4 +1,4 @@
-"""Folders of plugins, good and bad, and an application that finds them."""
+"""Plugin folders and entry points, and an application that loads them."""
 
 import dataclasses
 import io
@@ -35,7 +35,7 @@ def plugin(folder, name, code):
 
 
 def entry_point(folder, name, code, skill_md=""):
-    """An installed package with one entry point, as a folder for sys.path."""
+    """Create an installed package with one entry point, as a folder for sys.path."""
     package = folder / name.replace("-", "_")
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(textwrap.dedent(code))
@@ -49,7 +49,7 @@ def entry_point(folder, name, code, skill_md=""):
 
 
 def lenient(tmp_path, *, bare=False, deadline=20.0, **how):
-    """An application that notes what it cannot load; `how` is its door's."""
+    """An application that records failures; `how` is passed to its frontend."""
     settings = dataclasses.replace(
         fake_settings(tmp_path), strict_plugins=False, plugin_deadline=deadline
     )

@@ -1,4 +1,4 @@
-"""A plugin as a stranger writes it, with every hook there is. It holds under `mypy --strict`."""
+"""A third-party plugin with all hooks, valid under `mypy --strict`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ harness_api = "1.0"
 
 
 class Ask(Skill):
-    """Asks the model, in the tone asked for."""
+    """Sends the text to the model with a tone."""
 
     name = "ask"
     summary = "Ask the model in a tone"
@@ -61,7 +61,7 @@ class Ask(Skill):
 
 
 class ParrotModel:
-    """Says what it was told last."""
+    """Repeats the last message."""
 
     takes_grammar = False
     takes_tools = False
@@ -85,7 +85,7 @@ class ParrotModel:
 
 
 class Parrot:
-    """A backend that needs nothing."""
+    """A backend without requirements."""
 
     name = "parrot"
 
@@ -107,7 +107,7 @@ class BibTeX(Format):
 
 
 class Listener:
-    """Keeps what it is told."""
+    """Collects events."""
 
     told: ClassVar[list[RunStarted]] = []
 

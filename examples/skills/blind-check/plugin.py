@@ -27,7 +27,7 @@ class BlindCheck(Skill):
         )
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
-        return ""  # nothing but the file that it is told to save
+        return ""  # a run changes nothing except the file it saves
 
     def run(self, call: Call) -> Result:
         found = findings(call.read_text(), call.options.allow)

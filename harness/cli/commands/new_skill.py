@@ -50,15 +50,20 @@ class NewSkill(AppCommand):
         folder = _parent(call.options, call.settings) / name
         scaffold.check_place(folder)
         contents = scaffold.files(name, kind)
-        asks_trust = kind == "plugin" and not call.options.own
-
-        def trust(made: Path) -> None:
-            if asks_trust:
-                TrustStore(call.settings.trust_file).trust(made)
-
-        scaffold.make(folder, contents, trust)
+        needs_trust = kind == "plugin" and not call.options.own
+        trust = TrustStore(call.settings.trust_file).trust
+        scaffold.make(folder, contents, trust if needs_trust else lambda made: None)
         steps = _steps(name, kind, folder, call.settings)
-        text = _report(name, folder, list(contents), steps, call.settings, trusted=asks_trust)
+        lines = [f"Created {_shown(folder, call.settings)}: {', '.join(contents)}."]
+        lines += [f"{f'{what}:':<12}{command}" for what, command in steps]
+        lines.append("In a session, run /reload first.")
+        if needs_trust:
+            again = f"add --trust once, or `/skills trust {name}`"
+            lines.append(f"It is trusted in its current state. After an edit, {again}.")
+        folders = call.settings.skill_folders
+        found = any(folder.resolve().is_relative_to(place.resolve()) for place in folders)
+        if not found and kind != "package":
+            lines.append(f"It is found once its folder is in {folders[0]}.")
         data = {
             "name": name,
             "kind": kind,
@@ -66,7 +71,7 @@ class NewSkill(AppCommand):
             "files": list(contents),
             "next": [command for _, command in steps],
         }
-        return Result(text, data)
+        return Result("\n".join(lines), data)
 
     def _check_free(self, name: str, kind: Kind) -> None:
         """Raise UsageError for a taken name, except for a package of an existing folder skill."""
@@ -115,27 +120,6 @@ def _steps(name: str, kind: Kind, folder: Path, settings: Settings) -> list[tupl
         get = "" if importlib.util.find_spec("pytest") else f"{python} -m pip install pytest && "
         steps.append(("Test it", f"{get}{python} -m pytest {where}"))
     return steps
-
-
-def _report(
-    name: str,
-    folder: Path,
-    made: list[str],
-    steps: list[tuple[str, str]],
-    settings: Settings,
-    *,
-    trusted: bool,
-) -> str:
-    lines = [f"Created {_shown(folder, settings)}: {', '.join(made)}."]
-    lines += [f"{f'{what}:':<12}{command}" for what, command in steps]
-    lines.append("In a session, run /reload first.")
-    if trusted:
-        again = f"add --trust once, or `/skills trust {name}`"
-        lines.append(f"It is trusted in its current state. After an edit, {again}.")
-    searched = any(folder.resolve().is_relative_to(f.resolve()) for f in settings.skill_folders)
-    if not searched and "Install it" not in dict(steps):
-        lines.append(f"It is found once its folder is in {settings.skill_folders[0]}.")
-    return "\n".join(lines)
 
 
 def _shown(path: Path, settings: Settings) -> str:

@@ -6,19 +6,11 @@ import contextlib
 import json
 import threading
 from collections.abc import Generator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from harness.errors import HarnessError, ModelUnavailable
-from harness.models.backends.base import (
-    Availability,
-    Message,
-    OnText,
-    Reply,
-    Request,
-    Token,
-    ToolCall,
-)
+from harness.models.backends import base, remote
+from harness.models.backends.base import Availability, OnText, Reply, Request, Token, ToolCall
 from harness.models.backends.generation import GenerationState
 from harness.models.backends.ollama_server import (
     START,
@@ -29,13 +21,6 @@ from harness.models.backends.ollama_server import (
     open_client,
 )
 from harness.models.backends.openai_tools import as_tool
-from harness.models.backends.remote import (
-    ConnectionHandle,
-    TTLCache,
-    connection_error,
-    status_error,
-    stream_error,
-)
 from harness.models.backends.stream_worker import Emit, relay
 
 if TYPE_CHECKING:
@@ -45,8 +30,6 @@ if TYPE_CHECKING:
 
 TOP_LOGPROBS = 20
 """The server's limit of alternatives for a token."""
-REFUSES_TOOLS = 400
-"""The status for a model without support for tools, among other errors."""
 MID_STREAM = -1
 """The client's status for an error line inside an answer that began with 200."""
 
@@ -57,7 +40,7 @@ class OllamaBackend:
     name = "ollama"
 
     def __init__(self) -> None:
-        self._models: TTLCache[Mapping[str, str]] = TTLCache()
+        self._models: remote.TTLCache[Mapping[str, str]] = remote.TTLCache()
 
     def probe(self, entry: ServeEntry) -> Availability:
         try:
@@ -88,8 +71,8 @@ class OllamaModel:
     a longer prompt. The stop texts of a request replace those of the model. A final message of the
     assistant is continued and not repeated. Servers before 0.12.11 report no logprobs.
 
-    The server is asked once whether the model supports tools. If it is too old to report this, a
-    request is sent with them, and without them if it is refused.
+    The server is asked once whether the model supports tools; one that is too old to report this
+    (before 0.6.4) gets none.
     """
 
     takes_grammar = False
@@ -101,14 +84,12 @@ class OllamaModel:
         self._host = host
         self._server = f"Ollama at {host}"
         self.digests: Mapping[str, str] = {"ollama": digest} if digest else {}
-        self.tools_refused = ""
         self._takes_tools: bool | None = None
 
     @property
     def takes_tools(self) -> bool:
         if self._takes_tools is None:
-            found = capabilities(self._host, self._name)
-            self._takes_tools = found is None or "tools" in found
+            self._takes_tools = "tools" in capabilities(self._host, self._name)
         return self._takes_tools
 
     def count_tokens(self, request: Request) -> None:
@@ -121,7 +102,7 @@ class OllamaModel:
         cancel: threading.Event | None = None,
     ) -> Reply:
         """Generate; see `base.Model.generate`. `request.grammar` is ignored."""
-        state, handle = GenerationState(request, cancel, on_text), ConnectionHandle()
+        state, handle = GenerationState(request, cancel, on_text), remote.ConnectionHandle()
         last: list[Any] = []
         calls: list[ToolCall] = []
 
@@ -141,7 +122,7 @@ class OllamaModel:
 
         relay(lambda emit: self._stream(state, handle, emit), take, state, handle.close)
         if not last:
-            raise stream_error(self._server, "the stream ended without its last line", state.text)
+            raise remote.stream_error(self._server, "the stream ended too early", state.text)
         # A count of 0 is omitted from the message.
         return state.reply(
             "length" if last[0].done_reason == "length" else "stop",
@@ -153,7 +134,9 @@ class OllamaModel:
     def close(self) -> None:
         """Do nothing: the server manages its models."""
 
-    def _stream(self, state: GenerationState, handle: ConnectionHandle, emit: Emit[Any]) -> None:
+    def _stream(
+        self, state: GenerationState, handle: remote.ConnectionHandle, emit: Emit[Any]
+    ) -> None:
         import httpx
         import ollama
 
@@ -161,7 +144,7 @@ class OllamaModel:
         try:
             with (
                 open_client(self._host, state.remaining + 1, handle) as client,
-                contextlib.closing(self._begin(client, state.request)) as parts,
+                contextlib.closing(self._chat(client, state.request)) as parts,
             ):
                 for part in parts:
                     began = True
@@ -171,34 +154,11 @@ class OllamaModel:
             raise self._error(exc) from exc
         except httpx.HTTPError as exc:
             timed_out = isinstance(exc, httpx.TimeoutException)
-            raise connection_error(
+            raise remote.connection_error(
                 self._server, handle=handle, began=began, timed_out=timed_out, start=START
             ) from exc
         except ValueError as exc:
-            raise stream_error(self._server, "a line of it is not a valid JSON message") from exc
-
-    def _begin(self, client: ollama.Client, request: Request) -> Generator[Any, None, None]:
-        """Yield the parts of an answer, without tools if the server refuses them.
-
-        A refusal was due to the tools if the same request succeeds without them.
-        """
-        import ollama
-
-        began, refused = False, ""
-        if request.tools and self.takes_tools:
-            try:
-                for part in self._chat(client, request):
-                    began = True
-                    yield part
-                return
-            except ollama.ResponseError as exc:
-                if began or exc.status_code != REFUSES_TOOLS:
-                    raise
-                refused = exc.error
-        for part in self._chat(client, replace(request, tools=())):
-            if refused:
-                self._takes_tools, self.tools_refused, refused = False, refused, ""
-            yield part
+            raise remote.stream_error(self._server, "a line is not a valid message") from exc
 
     def _chat(self, client: ollama.Client, request: Request) -> Generator[Any, None, None]:
         options: dict[str, Any] = {
@@ -216,7 +176,7 @@ class OllamaModel:
         stream = client.chat(
             model=self._name,
             messages=[_message(message) for message in request.conversation],
-            tools=[as_tool(tool) for tool in request.tools],
+            tools=[as_tool(tool) for tool in request.tools if self.takes_tools],
             stream=True,
             think=False,
             format=None if request.json_schema is None else dict(request.json_schema),
@@ -228,16 +188,16 @@ class OllamaModel:
 
     def _error(self, exc: ollama.ResponseError) -> HarnessError:
         if exc.status_code == MID_STREAM:
-            return stream_error(self._server, exc.error)
+            return remote.stream_error(self._server, exc.error)
         if exc.status_code == 404:
             return ModelUnavailable(
                 f"{self._server} has no model {self._name!r}: {exc.error}",
                 hint=f"`ollama pull {self._name}` downloads it.",
             )
-        return status_error(exc.status_code, exc.error, self._server)
+        return remote.status_error(exc.status_code, exc.error, self._server)
 
 
-def _message(message: Message) -> dict[str, Any]:
+def _message(message: base.Message) -> dict[str, Any]:
     body: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         body["tool_calls"] = [

@@ -7,12 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from harness.errors import ModelUnavailable
-from harness.models.backends.remote import (
-    CONNECT_SECONDS,
-    PROBE_SECONDS,
-    ConnectionHandle,
-    is_local,
-)
+from harness.models.backends import remote
 
 if TYPE_CHECKING:
     import ollama
@@ -31,7 +26,7 @@ def full_name(name: str) -> str:
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
-def open_client(host: str, seconds: float, handle: ConnectionHandle) -> ollama.Client:
+def open_client(host: str, seconds: float, handle: remote.ConnectionHandle) -> ollama.Client:
     """Return a client with a read timeout of `seconds`.
 
     Raises:
@@ -42,9 +37,12 @@ def open_client(host: str, seconds: float, handle: ConnectionHandle) -> ollama.C
     try:
         import ollama
 
-        timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
+        timeout = httpx.Timeout(seconds, connect=min(seconds, remote.CONNECT_SECONDS))
         return ollama.Client(
-            host=host, timeout=timeout, event_hooks=handle.hooks, trust_env=not is_local(host)
+            host=host,
+            timeout=timeout,
+            event_hooks=handle.hooks,
+            trust_env=not remote.is_local(host),
         )
     except (ValueError, httpx.InvalidURL) as exc:
         raise ModelUnavailable(
@@ -61,7 +59,7 @@ def list_models(host: str) -> Mapping[str, str]:
     """
     import httpx
 
-    with open_client(host, PROBE_SECONDS, ConnectionHandle()) as client:
+    with open_client(host, remote.PROBE_SECONDS, remote.ConnectionHandle()) as client:
         import ollama
 
         try:
@@ -83,15 +81,14 @@ def list_models(host: str) -> Mapping[str, str]:
     return {full_name(model.model): model.digest or "" for model in models if model.model}
 
 
-def capabilities(host: str, model: str) -> Collection[str] | None:
-    """Return the capabilities of a model, or None if the server does not report them."""
+def capabilities(host: str, model: str) -> Collection[str]:
+    """Return the capabilities of a model; empty if the server does not report them."""
     import httpx
 
-    with open_client(host, PROBE_SECONDS, ConnectionHandle()) as client:
+    with open_client(host, remote.PROBE_SECONDS, remote.ConnectionHandle()) as client:
         import ollama
 
         try:
-            found: Collection[str] | None = client.show(model).capabilities
+            return client.show(model).capabilities or ()
         except (ConnectionError, ollama.ResponseError, httpx.HTTPError, ValueError):
-            return None
-        return found
+            return ()

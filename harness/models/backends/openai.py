@@ -7,17 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, InputError, ModelUnavailable
+from harness.models.backends import remote
 from harness.models.backends.base import Availability, FinishReason, OnText, Reply, Request, Token
 from harness.models.backends.generation import GenerationState, token_text
 from harness.models.backends.openai_server import START, OpenAIServer, server_message
 from harness.models.backends.openai_tools import CallCollector, as_message, as_tool
-from harness.models.backends.remote import (
-    ConnectionHandle,
-    PrefillStripper,
-    TTLCache,
-    connection_error,
-    stream_error,
-)
 from harness.models.backends.stream_worker import Emit, relay
 
 if TYPE_CHECKING:
@@ -47,7 +41,7 @@ class OpenAIBackend:
     name = "openai"
 
     def __init__(self) -> None:
-        self._models: TTLCache[Mapping[str, str] | None] = TTLCache()
+        self._models: remote.TTLCache[Mapping[str, str] | None] = remote.TTLCache()
 
     def probe(self, entry: ServeEntry) -> Availability:
         try:
@@ -114,11 +108,11 @@ class OpenAIModel:
         cancel: threading.Event | None = None,
     ) -> Reply:
         """Generate; see `base.Model.generate`. `request.grammar` is ignored."""
-        state, handle = GenerationState(request, cancel, on_text), ConnectionHandle()
+        state, handle = GenerationState(request, cancel, on_text), remote.ConnectionHandle()
         finish: list[str] = []
         usage: list[Any] = []
         calls = CallCollector()
-        answer = PrefillStripper("" if self._continues else request.prefill)
+        answer = remote.PrefillStripper("" if self._continues else request.prefill)
 
         def take(chunk: Any) -> None:
             for choice in chunk.choices or ():
@@ -137,14 +131,16 @@ class OpenAIModel:
         reason = finish[-1] if finish else None
         if reason not in ("stop", "length", "tool_calls"):
             how = f"with finish_reason {reason!r}" if reason else "without a finish_reason"
-            raise stream_error(self._server.url, f"the stream ended {how}", state.text)
+            raise remote.stream_error(self._server.url, f"the stream ended {how}", state.text)
         ended: FinishReason = "length" if reason == "length" else "stop"
         return state.reply(ended, *_counts(usage), tool_calls=calls.calls())
 
     def close(self) -> None:
         """Do nothing: the server manages its models."""
 
-    def _stream(self, state: GenerationState, handle: ConnectionHandle, emit: Emit[Any]) -> None:
+    def _stream(
+        self, state: GenerationState, handle: remote.ConnectionHandle, emit: Emit[Any]
+    ) -> None:
         import openai
 
         began = False
@@ -159,15 +155,15 @@ class OpenAIModel:
                         return
         except openai.APIConnectionError as exc:
             timed_out = isinstance(exc, openai.APITimeoutError)
-            raise connection_error(
+            raise remote.connection_error(
                 self._server.url, handle=handle, began=began, timed_out=timed_out, start=START
             ) from exc
         except openai.APIStatusError as exc:
             raise self._error(exc) from exc
         except openai.APIError as exc:
-            raise stream_error(self._server.url, exc.message) from exc
+            raise remote.stream_error(self._server.url, exc.message) from exc
         except ValueError as exc:
-            raise stream_error(self._server.url, "a line of it is not valid JSON") from exc
+            raise remote.stream_error(self._server.url, "a line of it is not valid JSON") from exc
 
     def _begin(self, client: openai.OpenAI, request: Request) -> Any:
         """Return the chunks of an answer, without tools if the server refuses them.

@@ -7,13 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, ModelUnavailable
-from harness.models.backends.remote import (
-    CONNECT_SECONDS,
-    PROBE_SECONDS,
-    ConnectionHandle,
-    is_local,
-    status_error,
-)
+from harness.models.backends import remote
 
 if TYPE_CHECKING:
     import openai
@@ -35,18 +29,18 @@ class OpenAIServer:
         self.key_env = entry.api_key_env or "OPENAI_API_KEY"
         self.key = os.environ.get(self.key_env) or NO_KEY
 
-    def client(self, seconds: float, handle: ConnectionHandle) -> openai.OpenAI:
+    def client(self, seconds: float, handle: remote.ConnectionHandle) -> openai.OpenAI:
         """Return a client without retries and with a read timeout of `seconds`."""
         import openai
 
-        timeout = openai.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
+        timeout = openai.Timeout(seconds, connect=min(seconds, remote.CONNECT_SECONDS))
         return openai.OpenAI(
             base_url=self.url,
             api_key=self.key,
             max_retries=0,
             timeout=timeout,
             http_client=openai.DefaultHttpxClient(
-                event_hooks=handle.hooks, trust_env=not is_local(self.url)
+                event_hooks=handle.hooks, trust_env=not remote.is_local(self.url)
             ),
         )
 
@@ -58,8 +52,8 @@ class OpenAIServer:
         """
         import openai
 
-        handle = ConnectionHandle()
-        with self.client(PROBE_SECONDS, handle) as client:
+        handle = remote.ConnectionHandle()
+        with self.client(remote.PROBE_SECONDS, handle) as client:
             try:
                 listed = client.models.list().data
                 return {model.id: model.owned_by or "" for model in listed}
@@ -90,7 +84,7 @@ class OpenAIServer:
                 hint="Check the plan and the limits of its account.",
             )
         after = exc.response.headers.get("retry-after")
-        return status_error(exc.status_code, server_message(exc), self.url, after)
+        return remote.status_error(exc.status_code, server_message(exc), self.url, after)
 
 
 def server_message(exc: openai.APIStatusError) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.terminal.tables import table
+from skills.curate.panel.vote_mode import FEWEST_MASS
 
 WIDTH = 96
 NAMED_BORDERLINE = 5
@@ -75,8 +76,10 @@ def form_text(form: Mapping[str, Any]) -> str:
     if form["kind"] == "json":
         return "votes as JSON"
     after = f"after {form['prefill']!r}" if form["prefill"] else "at once"
-    mass = "" if form["mass"] is None else f" ({form['mass']:.0%} of the probability on answers)"
-    return f"votes by one token {after}{mass}"
+    if form["mass"] is None:
+        return f"votes by one token {after}"
+    votes = "votes" if form["mass"] >= FEWEST_MASS else "cannot vote"
+    return f"{votes} by one token {after} ({form['mass']:.0%} of the probability on answers)"
 
 
 def _personas(summary: Mapping[str, Any]) -> str:

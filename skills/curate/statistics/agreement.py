@@ -1,7 +1,7 @@
 """Agreement of the personas of a panel, and the number of independent votes they amount to.
 
-A table is n rows, one for each annotation, of k values, one from each persona; None or nan is an
-invalid vote, which is missing, not a fail.
+A table is n rows, one for each annotation, of k values, one from each persona; None is an invalid
+vote, which is missing, not a fail.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ The share is a quota set by the user, not a finding about the annotations.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,7 +97,7 @@ def _columns(scores: Scores, min_votes: int) -> list[list[float]]:
         )
     check_min_votes(len(scores[0]), min_votes)
     columns = [
-        sorted(score for score in column if score is not None and not math.isnan(score))
+        sorted(score for score in column if score is not None)
         for column in zip(*scores, strict=True)
     ]
     for place, column in enumerate(columns, start=1):
@@ -118,7 +117,7 @@ def _turning_point(
         (
             bisect_right(column, score) / len(column)
             for score, column in zip(row, columns, strict=True)
-            if score is not None and not math.isnan(score)
+            if score is not None
         ),
         reverse=True,
     )

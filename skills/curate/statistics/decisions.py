@@ -1,6 +1,6 @@
 """What the votes of a panel decide, and how firmly: counts over plain numbers.
 
-A panel of k personas judges n annotations. `scores` are n rows of k numbers; None or nan is an
+A panel of k personas judges n annotations. `scores` are n rows of k numbers; None is an
 invalid vote, neither a pass nor a fail. A vote passes from its persona's threshold on, and an
 annotation is kept from `min_votes` passes on.
 """
@@ -67,7 +67,7 @@ def passes(scores: Scores, thresholds: Sequence[float]) -> list[tuple[bool | Non
     """
     return [
         tuple(
-            None if score is None or math.isnan(score) else score >= threshold
+            None if score is None else score >= threshold
             for score, threshold in zip(row, thresholds, strict=True)
         )
         for row in scores

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -83,7 +82,7 @@ class Line:
 def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
     """Return the probability that one of `good` is above one of `bad`; ties count half.
 
-    It is U / (n m) of Mann and Whitney. None and nan are left out.
+    It is U / (n m) of Mann and Whitney. None is left out.
 
     The interval is method 5 of Newcombe (2006, "Confidence intervals for an effect size measure
     based on the Mann-Whitney statistic. Part 2", Statistics in Medicine 25): the t for which
@@ -91,7 +90,7 @@ def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
     (n m) and N = (n + m) / 2 - 1. Unlike DeLong's and a bootstrap it has a width at 0 and 1, which
     small samples of probes often reach. It assumes independent scores.
     """
-    above, below = _valid(good), _valid(bad)
+    above, below = ([one for one in side if one is not None] for side in (good, bad))
     n, m = len(above), len(below)
     if not n or not m:
         return Auroc(None, None, None, n, m)
@@ -150,7 +149,3 @@ def _newcombe(value: float, n: int, m: int) -> tuple[float, float]:
     low = brentq(beyond, 0, inside) if value > 0 else 0.0
     high = brentq(beyond, inside, 1) if value < 1 else 1.0
     return float(low), float(high)
-
-
-def _valid(scores: Sequence[float | None]) -> list[float]:
-    return [score for score in scores if score is not None and not math.isnan(score)]

@@ -18,7 +18,7 @@ def write_html(file: IO[bytes], found: Mapping[str, Any], subject: Subject) -> N
     Args:
         found: the comparison by `comparison.of_models` on `subject`.
     """
-    columns = {one["name"]: one["metrics"] for one in found["annotators"]}
+    columns = text.columns_of(found)
     if found["gold"]:
         columns["the gold itself"] = found["gold"]
     write_page(
@@ -29,7 +29,7 @@ def write_html(file: IO[bytes], found: Mapping[str, Any], subject: Subject) -> N
         columns=columns,
         facts=list(_facts(found)),
         text=text,
-        figures_of=lambda *key: text.figures_of(list(columns.values()), *key),
+        figures_of=lambda *key: text.figures_of(columns, *key),
         difference_rows=lambda one: text.difference_rows(found, one, text.BY_MOVE),
         subject=subject,
         sentences=lambda index: _sentences(index, subject),

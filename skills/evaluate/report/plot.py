@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from skills.evaluate.metrics.metrics import OVERALL
-from skills.evaluate.report.text import TOKENS, Figure, figures_of, metrics_of, name_of, names_of
+from skills.evaluate.report.text import TOKENS, Figure, columns_of, figures_of, name_of
 
 MODULES = ("matplotlib",)
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
@@ -33,7 +33,7 @@ def _draw(found: Mapping[str, Any], file: IO[bytes]) -> None:
     from matplotlib import figure as figures
 
     rows = list(_rows(found))
-    names = names_of(found)
+    names = list(columns_of(found))
     figure = figures.Figure(figsize=(9, HEAD + ROW * len(rows) * max(1, len(names) / 3)))
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
@@ -63,7 +63,7 @@ def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Figure | Non
     for metric in found["metrics"]:
         if metric in TOKENS:
             continue
-        overall = figures_of(metrics_of(found), metric)
+        overall = figures_of(columns_of(found), metric)
         for move in (OVERALL,) if overall else found["framework"]["moves"]:
-            if values := figures_of(metrics_of(found), metric, move):
+            if values := figures_of(columns_of(found), metric, move):
                 yield name_of(metric, move), values

@@ -8,7 +8,6 @@ from typing import Any
 
 from harness.terminal.tables import table
 from skills.evaluate.annotators import MODEL_ERRORS
-from skills.evaluate.metrics import consistency, labels, metrics
 from skills.evaluate.metrics.metrics import OVERALL
 
 WIDTH = 96
@@ -57,6 +56,8 @@ OF_GOLD = ("stated", "support", "floor", "copied", "overlap")
 """Metrics of the gold itself, as a reference for those of the models."""
 
 Figure = Mapping[str, Any]
+Figures = Mapping[str, Mapping[str, Figure]]
+"""Figures by metric and move."""
 
 
 def text(found: Mapping[str, Any]) -> str:
@@ -76,11 +77,16 @@ def name_of(metric: str, move: str = OVERALL, *, by_move: bool = False) -> str:
     return name if move == OVERALL else f"{name}: {move}"
 
 
+def columns_of(found: Mapping[str, Any]) -> dict[str, Figures]:
+    """Return the figures of each annotator by its name."""
+    return {one["name"]: one["metrics"] for one in found["annotators"]}
+
+
 def figures_of(
-    metrics: Sequence[Mapping[str, Any]], metric: str, move: str = OVERALL
+    columns: Mapping[str, Figures], metric: str, move: str = OVERALL
 ) -> list[Figure | None] | None:
-    """Return the figure of each annotator, or None if none of them has one."""
-    figures = [one.get(metric, {}).get(move) for one in metrics]
+    """Return the figure of each column, or None if none of them has one."""
+    figures = [metrics.get(metric, {}).get(move) for metrics in columns.values()]
     return figures if any(figures) else None
 
 
@@ -174,13 +180,12 @@ def _head(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _overall(found: Mapping[str, Any]) -> str:
-    every = [*metrics.METRICS, *consistency.METRICS, *labels.METRICS]
-    rows = []
-    for metric in dict.fromkeys((*FIRST, *every)):
-        if figures := figures_of(metrics_of(found), metric):
+    columns, rows = columns_of(found), []
+    for metric in dict.fromkeys((*FIRST, *found["metrics"])):
+        if figures := figures_of(columns, metric):
             shown = (figure(one, metric) + papers_of(one, found) for one in figures)
             rows.append((name_of(metric), *shown))
-    return table(("all moves", *names_of(found)), rows)
+    return table(("all moves", *columns), rows)
 
 
 def _gold(gold: Mapping[str, Any]) -> str:
@@ -191,12 +196,12 @@ def _gold(gold: Mapping[str, Any]) -> str:
 
 
 def _by_move(found: Mapping[str, Any], metric: str) -> str:
-    rows = []
+    columns, rows = columns_of(found), []
     for move in found["framework"]["moves"]:
-        if figures := figures_of(metrics_of(found), metric, move):
+        if figures := figures_of(columns, metric, move):
             papers = " / ".join(str(one["papers"]) if one else "" for one in figures)
             rows.append((move, *map(figure, figures), papers))
-    return table((name_of(metric, by_move=True), *names_of(found), "papers"), rows)
+    return table((name_of(metric, by_move=True), *columns, "papers"), rows)
 
 
 def _difference(found: Mapping[str, Any], one: Mapping[str, Any]) -> str:
@@ -210,11 +215,3 @@ def _difference(found: Mapping[str, Any], one: Mapping[str, Any]) -> str:
         for label, metric, value in difference_rows(found, one, DIFFERENCES)
     ]
     return f"{head}\n{table(('difference', '95% interval', ''), rows)}"
-
-
-def names_of(found: Mapping[str, Any]) -> Sequence[str]:
-    return [one["name"] for one in found["annotators"]]
-
-
-def metrics_of(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [one["metrics"] for one in found["annotators"]]

@@ -1,4 +1,4 @@
-"""Find abstracts that are the same or nearly the same: candidates by MinHash, exact comparison.
+"""Find abstracts that are the same or nearly the same.
 
 The similarity of two abstracts is the Jaccard index of their runs of three words: the number of
 shared runs over that of all runs. An abstract of 200 words has 0.86 after changing five words far
@@ -9,8 +9,9 @@ less than 0.21, so `MAX_SIMILARITY` is well above what two different papers shar
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from skills.nanda.paper import abstract_digest
 from skills.nanda.text import words
@@ -22,10 +23,8 @@ RUN = 3
 MAX_SIMILARITY = 0.6
 """Two abstracts that are more similar count as one."""
 LEAST_MAX_SIMILARITY = 0.5
-BANDS, ROWS = 42, 3
-"""Of the MinHash. A pair of similarity s is compared with probability 1 - (1 - s^ROWS)^BANDS
-(Leskovec et al., Mining of Massive Datasets, 3.4.2): 0.996 at 0.5, 0.99996 at 0.6."""
-SEED = 1
+COMMON = 100
+"""Two abstracts with a similarity of 0.5 share two thirds of their runs, some of them rare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +39,15 @@ class Match(Generic[T]):
 class AbstractIndex(Generic[T]):
     """Finds the abstract that another one repeats, or nearly repeats.
 
-    The same texts in the same order give the same results on every machine.
+    An inverted index gives the abstracts that share a run with another one. Runs of more than
+    `COMMON` abstracts are not used to find candidates.
     """
 
-    def __init__(self, sketches: Sketches, max_similarity: float = MAX_SIMILARITY) -> None:
-        from datasketch import MinHashLSH
-
-        self._sketches, self._max_similarity = sketches, max_similarity
-        self._lsh = MinHashLSH(num_perm=BANDS * ROWS, params=(BANDS, ROWS))
+    def __init__(self, max_similarity: float = MAX_SIMILARITY) -> None:
+        self._max_similarity = max_similarity
         self._exact: dict[str, T] = {}
-        self._kept: list[tuple[T, str]] = []
+        self._kept: list[tuple[T, frozenset[str]]] = []
+        self._abstracts: defaultdict[str, list[int]] = defaultdict(list)
 
     def add(self, text: str, value: T) -> None:
         """Add an abstract, unless it is empty or there already."""
@@ -57,51 +55,27 @@ class AbstractIndex(Generic[T]):
         if not text or digest in self._exact:
             return
         self._exact[digest] = value
-        if (sketch := self._sketches.of(text)) is not None:
-            self._lsh.insert(len(self._kept), sketch)
-            self._kept.append((value, text))
+        found = runs(text)
+        for run in found:
+            self._abstracts[run].append(len(self._kept))
+        self._kept.append((value, found))
 
     def find(self, text: str) -> Match[T] | None:
         """Return the most similar abstract, the earliest of several; None if none is near."""
         digest = abstract_digest(text)
         if digest in self._exact:
             return Match(self._exact[digest], 1.0, exact=True)
-        sketch = self._sketches.of(text)
-        if sketch is None or not self._kept:
-            return None
+        found = runs(text)
+        lists = (self._abstracts.get(run, []) for run in found)
+        candidates = {number for numbers in lists if len(numbers) <= COMMON for number in numbers}
         best: Match[T] | None = None
-        for number in sorted(self._lsh.query(sketch)):
+        for number in sorted(candidates):
             value, other = self._kept[number]
-            similarity = jaccard(text, other)
+            shared = len(found & other)
+            similarity = shared / (len(found) + len(other) - shared)
             if similarity > max(self._max_similarity, best.similarity if best else 0.0):
                 best = Match(value, similarity, exact=False)
         return best
-
-
-class Sketches:
-    """The MinHash of each abstract, computed once."""
-
-    def __init__(self) -> None:
-        from datasketch import MinHash
-
-        self._empty = MinHash(num_perm=BANDS * ROWS, seed=SEED)
-        self._known: dict[str, Any] = {}
-
-    def of(self, text: str) -> Any:
-        """Return the MinHash of `text`, or None if it has no words."""
-        if text not in self._known:
-            sketch = None
-            if shared := runs(text):
-                sketch = self._empty.copy()
-                sketch.update_batch([run.encode() for run in shared])
-            self._known[text] = sketch
-        return self._known[text]
-
-
-def jaccard(one: str, other: str) -> float:
-    """Return the similarity of two texts, 0 to 1; 0 if one has no words."""
-    left, right = runs(one), runs(other)
-    return len(left & right) / len(left | right) if left and right else 0.0
 
 
 def runs(text: str) -> frozenset[str]:

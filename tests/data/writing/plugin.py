@@ -1,4 +1,4 @@
-"""/summarize: the gist of a text, or of the file it names, by the producer model."""
+"""/summarize: summarize a text, or the file it names, with the producer model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SkillSummarize(Skill):
 
         gist = call.models.run("chat", answer)
         if not gist:
-            raise InvalidReply("the model has said nothing", hint="Try it with --model NAME.")
+            raise InvalidReply("the model gave no answer", hint="Try it with --model NAME.")
         file = gist + "\n"
         renderers = {".md": lambda: file, ".txt": lambda: file}
         return Result(gist, {"summary": gist}, renderers)

@@ -76,7 +76,7 @@ PLACES = ("skills", ".agents/skills", "config/skills")
 
 
 def placed(folder, root):
-    """The folder and its neighbours' files where a user has put them."""
+    """Copy the folder and its neighbours to `root`."""
     for name in {folder, "minimal", "complete"} - {""}:
         target = root / name
         if not target.exists():
@@ -89,7 +89,7 @@ def skill_of(folder):
 
 
 @pytest.mark.parametrize(("folder", "outcome", "reason"), [row[:3] for row in TABLE])
-def test_what_a_user_has_is_read_leniently(tmp_path, folder, outcome, reason):
+def test_user_files_are_read_leniently(tmp_path, folder, outcome, reason):
     placed(folder, tmp_path / ".agents" / "skills")
     app = lenient(tmp_path)
     shown = app.dispatch("/skills").result
@@ -115,7 +115,7 @@ def test_what_a_user_has_is_read_leniently(tmp_path, folder, outcome, reason):
 
 
 @pytest.mark.parametrize(("folder", "outcome", "reason"), [(r[0], r[1], r[-1]) for r in TABLE])
-def test_what_ships_is_read_strictly(tmp_path, folder, outcome, reason):
+def test_shipped_files_are_read_strictly(tmp_path, folder, outcome, reason):
     [path] = [p for p in placed(folder, tmp_path).iterdir() if p.name.upper() == "SKILL.MD"]
     if outcome == LOADED:
         assert skill_md.read(path, strict=True).problems == ()
@@ -124,7 +124,7 @@ def test_what_ships_is_read_strictly(tmp_path, folder, outcome, reason):
         skill_md.read(path, strict=True)
 
 
-def test_every_folder_stands_in_the_table():
+def test_every_folder_is_in_the_table():
     there = {
         p.parent.relative_to(FOLDERS).as_posix()
         for p in FOLDERS.rglob("[Ss]*.[Mm][Dd]")
@@ -134,7 +134,7 @@ def test_every_folder_stands_in_the_table():
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_fields_of_other_clients_are_taken_wherever_a_user_keeps_them(tmp_path, place):
+def test_fields_of_other_clients_are_accepted(tmp_path, place):
     placed("unknown-fields", tmp_path / place)
     app = lenient(tmp_path)
     assert app.screen.err.getvalue() == ""
@@ -142,14 +142,14 @@ def test_fields_of_other_clients_are_taken_wherever_a_user_keeps_them(tmp_path, 
 
 
 def test_every_shipped_skill_has_a_file(tmp_path):
-    """A shipped plugin without one is loaded all the same, for those that bring no skill."""
+    """A shipped plugin without a SKILL.md is loaded, for plugins without skills."""
     catalogue = lenient(tmp_path).catalogue
     shipped = catalogue.skills.keys() - catalogue.framework
     assert {"annotate", "corpus", "curate", "finetune"} <= shipped
     assert [name for name in shipped if catalogue.skills[name].file is None] == []
 
 
-def test_a_shipped_skill_with_a_fault_is_left_out(tmp_path):
+def test_shipped_skill_with_a_fault_is_left_out(tmp_path):
     shipped = tmp_path / "shipped"
     shutil.copytree(CODE_ROOT / "skills" / "corpus", shipped / "corpus")
     file = shipped / "corpus" / "SKILL.md"
@@ -163,7 +163,7 @@ def test_a_shipped_skill_with_a_fault_is_left_out(tmp_path):
     assert "corpus" not in app.catalogue.skills
 
 
-def test_the_skill_md_of_a_package_is_read_leniently(tmp_path, monkeypatch):
+def test_skill_md_of_a_package_is_read_leniently(tmp_path, monkeypatch):
     site = tmp_path / "site"
     noted = "---\nname: counted\ndescription: Counts. Use when told.\nhooks: x\n---\n"
     entry_point(site, "counted", GOOD.format(name="counted"), noted)
@@ -177,7 +177,7 @@ def test_the_skill_md_of_a_package_is_read_leniently(tmp_path, monkeypatch):
     assert "/counted: unknown field 'hooks'" in app.dispatch("/skills").result.text
 
 
-def test_all_six_fields_are_told(tmp_path):
+def test_all_six_fields_are_shown(tmp_path):
     placed("complete", tmp_path / ".agents" / "skills")
     skills = fake_app(tmp_path).dispatch("/skills").result.data["skills"]
     [complete] = [s for s in skills if s["name"] == "complete"]
@@ -192,21 +192,21 @@ def test_all_six_fields_are_told(tmp_path):
 
 
 def used(tmp_path, folder, model=None):
-    """The system message of one use of the folder's skill, and what stderr says of it."""
+    """Return the system message of one use of the skill, and the notices on stderr."""
     model = model or FakeModel("done")
     app = fake_app(tmp_path, model)
     app.dispatch(f"/{skill_of(folder)} my text")
     return model.requests[-1].messages[0].content, app.screen.err.getvalue()
 
 
-def test_a_body_keeps_its_lines_of_hyphens(tmp_path):
+def test_body_keeps_its_lines_of_hyphens(tmp_path):
     placed("hyphens-inside", tmp_path / ".agents" / "skills")
     told, _ = used(tmp_path, "hyphens-inside")
     assert "Split it.\n\n---\n\nThis is still the body." in told
     assert "description" not in told
 
 
-def test_files_are_read_on_reference_and_named_otherwise(tmp_path):
+def test_files_are_read_if_referred_to_else_listed(tmp_path):
     placed("complete", tmp_path / ".agents" / "skills")
     told, said = used(tmp_path, "complete")
     assert '<skill_file path="references/rules.md">\nHyphenated words are one word.\n' in told
@@ -216,12 +216,12 @@ def test_files_are_read_on_reference_and_named_otherwise(tmp_path):
     assert said == ""
 
 
-def test_a_link_within_the_folder_is_followed(tmp_path):
+def test_link_within_the_folder_is_followed(tmp_path):
     placed("links-within", tmp_path / ".agents" / "skills")
     assert "It is real." in used(tmp_path, "links-within")[0]
 
 
-def test_a_body_names_no_file_outside_of_its_folder(tmp_path):
+def test_files_outside_of_the_folder_are_refused(tmp_path):
     placed("reaches-out", tmp_path / ".agents" / "skills")
     told, said = used(tmp_path, "reaches-out")
     assert "<skill_file" not in told
@@ -249,7 +249,7 @@ def test_a_body_names_no_file_outside_of_its_folder(tmp_path):
         (40 * 1024, "no room in the model's context"),
     ],
 )
-def test_a_file_that_is_too_long_is_left_out_and_that_is_said(tmp_path, size, reason):
+def test_too_long_file_is_left_out_with_a_notice(tmp_path, size, reason):
     folder = placed("complete", tmp_path / ".agents" / "skills")
     (folder / "references" / "rules.md").write_text("x" * size)
     told, said = used(tmp_path, "complete")
@@ -257,7 +257,7 @@ def test_a_file_that_is_too_long_is_left_out_and_that_is_said(tmp_path, size, re
     assert f"/complete: not read: references/rules.md: {reason}" in said
 
 
-def test_a_text_that_cannot_fit_is_refused_before_it_is_sent(tmp_path):
+def test_too_long_text_is_refused_before_sending(tmp_path):
     placed("minimal", tmp_path / ".agents" / "skills")
     model = FakeModel("done", context=2000)
     app = fake_app(tmp_path, model)
@@ -266,8 +266,8 @@ def test_a_text_that_cannot_fit_is_refused_before_it_is_sent(tmp_path):
     assert not model.requests
 
 
-def test_files_leave_room_for_the_words_around_them(tmp_path, monkeypatch):
-    """Else the whole request would be refused, where tokens are estimated."""
+def test_files_leave_room_for_the_instructions(tmp_path, monkeypatch):
+    """Otherwise the request would be refused if tokens are estimated."""
     monkeypatch.setattr(FakeModel, "count_tokens", lambda *_: None)
     folder = placed("complete", tmp_path / ".agents" / "skills")
     model = FakeModel(Reply("done", "stop", 1, 1, 0.0), context=4096)
@@ -282,7 +282,7 @@ def test_files_leave_room_for_the_words_around_them(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a\x1b[2J.md", "a\0b", ".", "references"])
-def test_an_odd_name_is_refused_like_any_other(tmp_path, name):
+def test_odd_names_are_refused(tmp_path, name):
     folder = placed("complete", tmp_path / ".agents" / "skills")
     with (folder / "SKILL.md").open("a") as file:
         file.write(f"Read [this]({name}).\n")
@@ -292,14 +292,14 @@ def test_an_odd_name_is_refused_like_any_other(tmp_path, name):
     assert said.rstrip("\n").isprintable()
 
 
-def test_a_folder_that_is_a_link_is_the_skills_folder(tmp_path):
+def test_linked_folder_is_a_skill_folder(tmp_path):
     placed("complete", tmp_path / "elsewhere")
     (tmp_path / ".agents" / "skills").mkdir(parents=True)
     (tmp_path / ".agents" / "skills" / "complete").symlink_to(tmp_path / "elsewhere" / "complete")
     assert "Hyphenated" in used(tmp_path, "complete")[0]
 
 
-def test_a_changed_body_needs_no_reload(tmp_path):
+def test_changed_body_needs_no_reload(tmp_path):
     folder = placed("minimal", tmp_path / ".agents" / "skills")
     model = FakeModel("done")
     app = fake_app(tmp_path, model)
@@ -312,7 +312,7 @@ def test_a_changed_body_needs_no_reload(tmp_path):
     assert "Count the letters." in second
 
 
-def test_a_huge_body_is_not_read_at_the_start(tmp_path, monkeypatch):
+def test_huge_body_is_not_read_at_start(tmp_path, monkeypatch):
     folder = placed("minimal", tmp_path / ".agents" / "skills")
     with (folder / "SKILL.md").open("a") as file:
         file.write("word " * 4_000_000)
@@ -333,7 +333,7 @@ def test_a_huge_body_is_not_read_at_the_start(tmp_path, monkeypatch):
         ("empty-body", "/empty-body has no instructions"),
     ],
 )
-def test_a_body_that_is_of_no_use_is_refused_when_it_is_used(tmp_path, folder, reason):
+def test_unusable_body_is_refused_on_use(tmp_path, folder, reason):
     placed(folder, tmp_path / ".agents" / "skills")
     model = FakeModel("done")
     app = fake_app(tmp_path, model)
@@ -342,20 +342,20 @@ def test_a_body_that_is_of_no_use_is_refused_when_it_is_used(tmp_path, folder, r
     assert model.requests == []
 
 
-def test_no_answer_is_a_failure(tmp_path):
+def test_empty_answer_is_a_failure(tmp_path):
     placed("complete", tmp_path / ".agents" / "skills")
     with pytest.raises(InvalidReply, match="gave no answer"):
         fake_app(tmp_path, FakeModel(" \n")).dispatch("/complete two words")
 
 
-def test_an_answer_that_is_cut_says_so(tmp_path):
+def test_cut_off_answer_is_reported(tmp_path):
     placed("complete", tmp_path / ".agents" / "skills")
     app = fake_app(tmp_path, FakeModel(Reply("Two wo", "length", 3, 1024, 0.1)))
     assert app.dispatch("/complete two words").result.text == "Two wo"
     assert "cut off at the limit of 1,024 tokens" in app.screen.err.getvalue()
 
 
-def test_a_skill_works_in_the_session(tmp_path):
+def test_prompt_skill_in_a_session(tmp_path):
     placed("complete", tmp_path / ".agents" / "skills")
     app = fake_app(tmp_path, FakeModel("Two words."))
     with create_pipe_input() as keys:
@@ -365,7 +365,7 @@ def test_a_skill_works_in_the_session(tmp_path):
     assert isinstance(app.catalogue.skills["complete"].skill, PromptSkill)
 
 
-def test_folders_are_searched_to_a_bound(tmp_path):
+def test_depth_of_the_search_is_limited(tmp_path):
     root = tmp_path / ".agents" / "skills"
     placed("minimal", root / "a" / "b")
     shutil.copytree(FOLDERS / "group" / "nested", root / "a" / "b" / "c" / "nested")

@@ -1,4 +1,4 @@
-"""/new-skill: what it makes works as it is, is trusted, and is made whole or not at all."""
+"""/new-skill: the created skill works, is trusted, and is created completely or not at all."""
 
 import ast
 import dataclasses
@@ -29,7 +29,7 @@ from harness.testing import FakeModel, fake_app, folder_skill
 
 
 def snapshot(folder):
-    """Every path below the folder, the harness's own files aside."""
+    """Return all paths below the folder, except the harness's own files."""
     own = {"config", "data", "cache"}
     return sorted(
         str(p.relative_to(folder))
@@ -39,7 +39,7 @@ def snapshot(folder):
 
 
 def pytest_run(where, cwd, *arguments):
-    """Run pytest on `where` as a user does, not as this run is configured."""
+    """Run pytest on `where` without the configuration of this run."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON"))}
     return subprocess.run(
         [sys.executable, "-m", "pytest", *where, *arguments],
@@ -64,7 +64,7 @@ def agent(project, line, *general):
     )
 
 
-def test_from_nothing_to_a_working_skill(project):
+def test_new_skill_works(project):
     made = agent(project, "/new-skill summarize")
     assert (made.returncode, made.stderr) == (0, "")
     assert '"/summarize FILE"' in made.stdout
@@ -85,8 +85,8 @@ def test_from_nothing_to_a_working_skill(project):
 
 
 @pytest.mark.parametrize("how", ["path", "inside", "all"])
-def test_the_test_passes_and_leaves_the_folder_trusted(project, how):
-    """pytest keeps a cache, and compiles tests: neither may come into the folder."""
+def test_created_test_passes_and_keeps_trust(project, how):
+    """Neither pytest's cache nor compiled tests may be written to the folder."""
     assert agent(project, "/new-skill word-count").returncode == 0
     folder = project / "skills" / "word-count"
     before = snapshot(folder)
@@ -111,7 +111,7 @@ def test_the_test_passes_and_leaves_the_folder_trusted(project, how):
         ("raise InvalidReply", "print"),
     ],
 )
-def test_the_test_fails_where_the_skill_is_broken(project, old, new):
+def test_created_test_fails_for_a_broken_skill(project, old, new):
     assert agent(project, "/new-skill summarize").returncode == 0
     plugin = project / "skills" / "summarize" / "plugin.py"
     assert old in plugin.read_text()
@@ -119,7 +119,7 @@ def test_the_test_fails_where_the_skill_is_broken(project, old, new):
     assert pytest_run(["skills/summarize"], project).returncode == 1
 
 
-def test_an_edit_ends_the_trust_and_trust_can_be_given_again(project):
+def test_edit_ends_trust_until_it_is_given_again(project):
     assert agent(project, "/new-skill summarize").returncode == 0
     plugin = project / "skills" / "summarize" / "plugin.py"
     plugin.write_text(plugin.read_text() + "# changed\n")
@@ -132,7 +132,7 @@ def test_an_edit_ends_the_trust_and_trust_can_be_given_again(project):
     assert agent(project, "/summarize A text.").stdout == GIST + "\n"
 
 
-def test_in_a_session_reload_picks_it_up(tmp_path):
+def test_new_skill_in_a_session_after_reload(tmp_path):
     app = fake_app(tmp_path, FakeModel(GIST))
     lines = ["/new-skill summarize", "/reload", "/summarize A text."]
     with create_pipe_input() as keys:
@@ -143,7 +143,7 @@ def test_in_a_session_reload_picks_it_up(tmp_path):
     assert said.endswith(GIST + "\n")
 
 
-def test_a_prompt_alone(tmp_path):
+def test_prompt_only(tmp_path):
     model = FakeModel(GIST)
     app = fake_app(tmp_path, model)
     made = app.dispatch("/new-skill --prompt-only gist").result
@@ -156,7 +156,7 @@ def test_a_prompt_alone(tmp_path):
     assert file.body in model.requests[0].messages[0].content
 
 
-def test_among_the_users_own_it_needs_no_trust(tmp_path):
+def test_own_skill_needs_no_trust(tmp_path):
     app = fake_app(tmp_path, FakeModel(GIST))
     made = app.dispatch("/new-skill gist --own").result
     assert made.data["folder"] == str(tmp_path / "config" / "skills" / "gist")
@@ -167,11 +167,11 @@ def test_among_the_users_own_it_needs_no_trust(tmp_path):
     assert app.dispatch("/gist A text.").result.text == GIST
 
 
-def test_in_another_folder_and_what_that_means(tmp_path):
+def test_skill_in_another_folder(tmp_path):
     app = fake_app(tmp_path)
     made = app.dispatch("/new-skill gist --folder elsewhere").result
     assert (tmp_path / "elsewhere" / "gist" / "plugin.py").is_file()
-    assert f"once its folder lies in {tmp_path / 'skills'}" in made.text
+    assert f"once its folder is in {tmp_path / 'skills'}" in made.text
     made = app.dispatch("/new-skill --folder .agents/skills gist").result
     assert "once its folder" not in made.text
 
@@ -201,7 +201,7 @@ def test_in_another_folder_and_what_that_means(tmp_path):
         ("/new-skill --own --folder x gist", "--own and --folder do not go together"),
     ],
 )
-def test_what_is_refused_before_anything_is_written(tmp_path, line, message):
+def test_refused_before_anything_is_written(tmp_path, line, message):
     waiting = tmp_path / ".agents" / "skills" / "waiting"
     waiting.mkdir(parents=True)
     (waiting / "SKILL.md").write_text("---\nname: waiting\ndescription: waits for trust\n---\n")
@@ -214,7 +214,7 @@ def test_what_is_refused_before_anything_is_written(tmp_path, line, message):
 
 
 @pytest.mark.parametrize("kind", ["", "--package "])
-def test_a_disabled_name_is_refused(tmp_path, kind):
+def test_disabled_name_is_refused(tmp_path, kind):
     app = fake_app(tmp_path)
     app.dispatch("/skills disable gist")
     before = snapshot(tmp_path)
@@ -227,7 +227,7 @@ def test_a_disabled_name_is_refused(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["", "--prompt-only "])
 @pytest.mark.parametrize("name", ["on", "1e3", "null", "2024-01-01", "a" * 64])
-def test_what_is_made_is_valid_to_the_letter(tmp_path, kind, name):
+def test_created_skill_md_is_valid(tmp_path, kind, name):
     fake_app(tmp_path).dispatch(f"/new-skill --own {kind}{name}")
     found = fake_app(tmp_path).catalogue.skills[name]
     assert found.file.name == name
@@ -235,7 +235,7 @@ def test_what_is_made_is_valid_to_the_letter(tmp_path, kind, name):
 
 
 @pytest.mark.parametrize("thing", ["folder", "file", "dangling link"])
-def test_what_is_there_already_stays(tmp_path, thing):
+def test_existing_files_are_kept(tmp_path, thing):
     (tmp_path / "skills").mkdir()
     place = tmp_path / "skills" / "gist"
     if thing == "folder":
@@ -251,7 +251,7 @@ def test_what_is_there_already_stays(tmp_path, thing):
     assert snapshot(tmp_path) == before
 
 
-def test_a_place_that_cannot_be_written(tmp_path):
+def test_unwritable_folder(tmp_path):
     (tmp_path / "skills").write_text("a file")
     with pytest.raises(OutputError, match="cannot be created: Not a directory"):
         fake_app(tmp_path).dispatch("/new-skill gist")
@@ -260,7 +260,7 @@ def test_a_place_that_cannot_be_written(tmp_path):
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize("at", ["pytest.ini", "test_gist.py"])
-def test_a_half_written_folder_never_stays(tmp_path, monkeypatch, error, at):
+def test_failed_creation_leaves_nothing(tmp_path, monkeypatch, error, at):
     app = fake_app(tmp_path)
     write = type(tmp_path).write_text
 
@@ -275,7 +275,7 @@ def test_a_half_written_folder_never_stays(tmp_path, monkeypatch, error, at):
     assert snapshot(tmp_path) == []
 
 
-def test_without_trust_that_can_be_stored_nothing_is_made(tmp_path):
+def test_failed_trust_leaves_nothing(tmp_path):
     app = fake_app(tmp_path)
     (tmp_path / "config" / "trusted.json").mkdir()
     with pytest.raises(OutputError, match="trust cannot be stored"):
@@ -284,7 +284,7 @@ def test_without_trust_that_can_be_stored_nothing_is_made(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["none", "skill", "call", "123", "x1-2", "json", "a" * 64])
-def test_any_name_makes_python_that_works(tmp_path, name):
+def test_any_valid_name_gives_valid_python(tmp_path, name):
     app = fake_app(tmp_path, FakeModel(GIST))
     app.dispatch(f"/new-skill {name}")
     app.dispatch("/reload")
@@ -298,7 +298,7 @@ def test_any_name_makes_python_that_works(tmp_path, name):
     }
 
 
-def test_a_package_passes_its_test_before_it_is_installed(project):
+def test_package_passes_its_test_uninstalled(project):
     made = agent(project, "/new-skill --package word-count")
     assert made.returncode == 0, made.stderr
     assert "-m pip install ./word-count" in made.stdout
@@ -308,14 +308,14 @@ def test_a_package_passes_its_test_before_it_is_installed(project):
     assert "5 passed" in done.stdout
 
 
-def test_a_package_may_take_the_name_of_the_skill_in_a_folder_that_becomes_it(tmp_path):
+def test_package_of_a_skill_in_a_folder(tmp_path):
     app = fake_app(tmp_path)
     app.dispatch("/new-skill gist")
     app.dispatch("/reload")
     assert app.dispatch("/new-skill gist --package").result.data["kind"] == "package"
 
 
-def test_what_is_made_is_linted_as_the_program_is_and_typed(tmp_path):
+def test_created_files_pass_ruff_and_mypy(tmp_path):
     app = fake_app(tmp_path)
     app.dispatch("/new-skill word-count")
     app.dispatch("/new-skill --package packed")
@@ -331,8 +331,8 @@ def test_what_is_made_is_linted_as_the_program_is_and_typed(tmp_path):
             assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_checks_of_a_checkout_are_for_what_ships(tmp_path):
-    """Two folders with hyphens would be two modules of one name to mypy, which ends it."""
+def test_checks_exclude_user_folders(tmp_path):
+    """To mypy, two folders with hyphens would be two modules of one name."""
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(CODE_ROOT / name, tmp_path)
     for file in ("annotate/__init__.py", "gist/plugin.py", "my-skill/plugin.py"):
@@ -351,7 +351,7 @@ def test_the_checks_of_a_checkout_are_for_what_ships(tmp_path):
         assert re.findall(r"exclude \^?(\S+)", line) == ["skills/gist/", "skills/my-skill/"]
 
 
-def test_the_model_may_use_unasked_what_changes_nothing(tmp_path):
+def test_created_skill_may_be_used_by_a_model(tmp_path):
     app = fake_app(tmp_path)
     app.dispatch("/new-skill gist")
     for folder in (tmp_path / "skills" / "gist", CODE_ROOT / "examples" / "skills" / "blind-check"):
@@ -368,7 +368,7 @@ def test_every_template_is_packaged_and_used():
     assert {"SKILL.md", "plugin.py", "pyproject.toml", ".gitignore", "README.md"} <= made
 
 
-def test_trust_is_for_what_was_made_and_no_more(tmp_path):
+def test_trust_is_limited_to_the_created_content(tmp_path):
     app = fake_app(tmp_path)
     app.dispatch("/new-skill gist")
     (tmp_path / "skills" / "gist" / "more.py").write_text("x = 1")

@@ -1,4 +1,4 @@
-"""docs/writing-skills.md, followed from its first command to its last, and cut from what ran."""
+"""docs/writing-skills.md: its commands are run, and its snippets are cut from tested files."""
 
 import os
 import re
@@ -23,7 +23,7 @@ import snippets  # noqa: E402  docs/ is no package
 
 
 def own_python(folder: Path) -> Path:
-    """The scripts of an environment that has all of this one's packages, and its own to install."""
+    """The scripts folder of an environment that inherits the packages of this one."""
     venv.create(folder, symlinks=True)
     variables = {"base": str(folder), "platbase": str(folder)}
     site = Path(sysconfig.get_path("purelib", "venv", variables))
@@ -36,7 +36,7 @@ def own_python(folder: Path) -> Path:
 
 @pytest.mark.skipif(os.name == "nt", reason="the walk-through is written for a POSIX shell")
 @pytest.mark.timeout(600)
-def test_the_walk_through_works_as_it_stands(tmp_path, monkeypatch):
+def test_walkthrough_works(tmp_path, monkeypatch):
     project = skill_project.make(tmp_path, monkeypatch)
     for name in ("agent.py", "examples"):
         (project / name).symlink_to(CODE_ROOT / name)
@@ -65,20 +65,20 @@ def test_the_walk_through_works_as_it_stands(tmp_path, monkeypatch):
     assert re.search(r"/gist +\S+skills/gist ", done.stdout)
 
 
-def test_every_block_of_the_page_is_cut_from_what_runs():
+def test_every_block_of_the_page_is_a_snippet():
     assert snippets.fill(PAGE) == PAGE
     blocks = re.findall(r"(.*)\n```\w+\n", PAGE)
     assert len(blocks) > 8
     assert [mark for mark in blocks if not mark.startswith("<!-- snippet: ")] == []
 
 
-def test_every_command_of_the_walk_through_is_shown():
+def test_every_command_of_the_walkthrough_is_shown():
     script = (WRITING / "walkthrough.sh").read_text(encoding="utf-8")
     for name in re.findall(r"# -- start (\S+) --", script):
         assert f"walkthrough.sh#{name} -->" in PAGE
 
 
-def test_a_stale_block_is_written_anew_and_what_is_not_marked_stays():
+def test_only_marked_blocks_are_replaced():
     page = "a\n<!-- snippet: new-skill:prompt/SKILL.md -->\n```markdown\nold\n```\n```sh\nb\n```\n"
     made = snippets.fill(page)
     assert "old" not in made
@@ -94,12 +94,12 @@ def test_a_stale_block_is_written_anew_and_what_is_not_marked_stays():
         "new-skill:plugin/no-such-file",
     ],
 )
-def test_a_mark_that_leads_nowhere_is_told(source):
+def test_mark_without_a_source_is_an_error(source):
     with pytest.raises(ValueError, match="no-such"):
         snippets.fill(f"<!-- snippet: {source} -->\n```text\n```\n")
 
 
-def test_the_skills_of_the_examples_follow_the_specification():
+def test_example_skills_follow_the_specification():
     found = [skill_md.read(path) for path in CODE_ROOT.glob("examples/skills/*/SKILL.md")]
     assert [file.name for file in found] == ["blind-check"]
     assert [file.problems for file in found] == [()]

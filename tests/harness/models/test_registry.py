@@ -1,4 +1,4 @@
-"""Reading models/registry.yaml, and who serves a task."""
+"""Reading models/registry.yaml, and resolving tasks."""
 
 from pathlib import Path
 
@@ -54,14 +54,14 @@ def resolved(task, down=(), **how):
         ("judge", (LARGE,), {}, SMALL, False),
     ],
 )
-def test_who_serves_a_task(task, down, how, chosen, fell_back):
+def test_resolution_of_a_task(task, down, how, chosen, fell_back):
     resolution = resolved(task, down, **how)
     assert name(resolution.chosen) == chosen
     assert resolution.fell_back is fell_back
     assert bool(resolution.reason) is fell_back
 
 
-def test_every_candidate_passed_over_is_told_with_its_reason():
+def test_skipped_candidates_have_reasons():
     resolution = resolved("annotate", ALL[:3])
     assert [(name(s.candidate), s.reason) for s in resolution.skipped] == [
         (who, "down") for who in ALL[:3]
@@ -82,18 +82,18 @@ def test_every_candidate_passed_over_is_told_with_its_reason():
         ("annotate", (SMALL,), {"model": "qwen2.5:7b"}),
     ],
 )
-def test_nobody_can_serve(task, down, how):
+def test_no_candidate_can_serve(task, down, how):
     with pytest.raises(ModelUnavailable, match="down") as caught:
         resolved(task, down, **how)
     assert caught.value.exit_code == 3
 
 
-def test_an_unknown_model_is_a_usage_error_with_near_names():
+def test_unknown_model_is_a_usage_error():
     with pytest.raises(UsageError, match="Did you mean producer"):
         resolved("annotate", model="producr")
 
 
-def test_a_task_that_nobody_serves():
+def test_task_without_a_model():
     with pytest.raises(ModelUnavailable, match="'sing'"):
         resolved("sing")
 
@@ -104,7 +104,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_the_users_registry_is_laid_over_the_shipped_one(tmp_path):
+def test_user_registry_overlays_the_shipped_one(tmp_path):
     own = write(
         tmp_path,
         """\
@@ -147,7 +147,7 @@ def test_files_of_registry_d_overlay_both_and_the_newest_is_first(tmp_path):
     assert laid.serving("annotate") == registry.load(SHIPPED, own).serving("annotate") == "new"
 
 
-def test_a_broken_file_of_registry_d_is_named_with_its_line(tmp_path):
+def test_broken_file_of_registry_d_names_its_line(tmp_path):
     own = tmp_path / "registry.yaml"
     broken = tmp_path / "registry.d" / "a.yaml"
     broken.parent.mkdir()
@@ -203,7 +203,7 @@ def test_a_broken_file_of_registry_d_is_named_with_its_line(tmp_path):
         ("models:\n  a: x\x07y\n", 2, r"the invalid character '\\x07'"),
     ],
 )
-def test_a_broken_registry_names_file_and_line(tmp_path, text, line, message):
+def test_broken_registry_names_file_and_line(tmp_path, text, line, message):
     path = write(tmp_path, text)
     with pytest.raises(RegistryError, match=message) as caught:
         registry.load(path)
@@ -211,17 +211,17 @@ def test_a_broken_registry_names_file_and_line(tmp_path, text, line, message):
     assert caught.value.exit_code == 2
 
 
-def test_a_registry_that_holds_itself(tmp_path):
+def test_registry_that_contains_itself(tmp_path):
     with pytest.raises(RegistryError, match="contains itself"):
         registry.load(write(tmp_path, "models: &x\n  mine: *x\n"))
 
 
-def test_a_registry_that_is_nested_too_deeply(tmp_path):
+def test_registry_that_is_nested_too_deeply(tmp_path):
     with pytest.raises(RegistryError, match=r"registry\.yaml: is nested too deeply"):
         registry.load(write(tmp_path, "models: " + "[" * 3000))
 
 
-def test_a_fault_in_the_users_registry_is_told_of_that_file(tmp_path):
+def test_error_names_the_user_registry(tmp_path):
     own = write(
         tmp_path,
         "models:\n  a: {tasks: [x], serve: [{backend: ollama, model: m}], fallback: b}\n",
@@ -231,12 +231,12 @@ def test_a_fault_in_the_users_registry_is_told_of_that_file(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["openai/", "ollama/", "nosuch/x", ""])
-def test_half_a_name_names_no_model(name):
+def test_incomplete_name_is_unknown(name):
     with pytest.raises(UsageError, match="no model"):
         resolved("annotate", model=name)
 
 
-def test_a_circle_of_fallbacks_ends(tmp_path):
+def test_cycle_of_fallbacks_ends(tmp_path):
     model = "tasks: [x], serve: [{backend: ollama, model: m}]"
     path = write(
         tmp_path, f"models:\n  a: {{{model}, fallback: b}}\n  b: {{{model}, fallback: a}}\n"

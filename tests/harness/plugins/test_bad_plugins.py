@@ -1,4 +1,4 @@
-"""A stranger's plugin costs itself alone, through both doors, whatever it does."""
+"""Isolation of faulty plugins, on the command line and in a session."""
 
 import json
 import os
@@ -80,7 +80,7 @@ BAD = {
             f"{OPTIONS}        top_n: int = 1\n"
             f"        n: int = {FIELD}(2, alias='top-n')\n\n    def run",
         ),
-        "two options have the name --top-n",
+        "two of the options have the same name",
     ),
     "option-without-a-schema": (
         good_with(
@@ -114,7 +114,7 @@ SLOW = ("hangs-at-import", "hangs-in-hook")
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A user, of whom both doors read the settings."""
+    """The home folders of a user, set in the environment."""
     for name in ("CACHE", "DATA", "CONFIG"):
         monkeypatch.setenv(f"HARNESS_{name}", str(tmp_path / name.lower()))
     monkeypatch.delenv("HARNESS_PLUGIN_DEADLINE", raising=False)
@@ -124,7 +124,7 @@ def home(tmp_path, monkeypatch):
 
 
 def session(app, *lines):
-    """What a session puts on stdout for the lines."""
+    """Return what a session prints to stdout for the lines."""
     with create_pipe_input() as keys:
         keys.send_text("".join(f"{line}\r" for line in lines) + "\x04")
         Repl(app, keys, DummyOutput()).run()
@@ -132,7 +132,7 @@ def session(app, *lines):
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_plugin_leaves_all_others_working_in_both_doors(home, kind, capsys, monkeypatch):
+def test_bad_plugin_is_left_out_in_both_frontends(home, kind, capsys, monkeypatch):
     code, reason = BAD[kind]
     monkeypatch.setenv("HARNESS_PLUGIN_DEADLINE", "2")
     own = home / "config" / "skills"
@@ -179,7 +179,7 @@ def own_plugin(home, name, code):
 
 
 @pytest.mark.parametrize("code", ["import time; time.sleep(600)", "while True: pass"])
-def test_a_plugin_that_hangs_does_not_keep_the_process_from_ending(home, code, monkeypatch):
+def test_hanging_plugin_does_not_block_exit(home, code, monkeypatch):
     monkeypatch.setenv("HARNESS_PLUGIN_DEADLINE", "2")
     own_plugin(home, "hanging", code)
     own_plugin(home, "zz-good", GOOD.format(name="zz-good"))
@@ -187,7 +187,7 @@ def test_a_plugin_that_hangs_does_not_keep_the_process_from_ending(home, code, m
     assert (done.returncode, done.stdout) == (0, "good: x\n")
 
 
-def test_a_plugin_that_wakes_up_late_brings_nothing(home):
+def test_late_plugin_registers_nothing(home):
     go = home / "go"
     code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\n"
     own_plugin(home, "late", code + "print('late')\n" + GOOD.format(name="late"))
@@ -197,7 +197,7 @@ def test_a_plugin_that_wakes_up_late_brings_nothing(home):
     assert "late" not in app.catalogue.skills
 
 
-def test_an_entry_point_is_isolated_in_the_same_way(home, monkeypatch):
+def test_entry_points_are_isolated(home, monkeypatch):
     site = home / "site"
     entry_point(site, "hanging-point", "import time; time.sleep(600)")
     entry_point(site, "raising-point", "raise SystemExit(0)")
@@ -287,7 +287,7 @@ def register_skills(register):
         ),
     ],
 )
-def test_a_skill_that_misbehaves_in_run_fails_alone_in_both_doors(home, what, code, said, capsys):
+def test_failing_skill_ends_only_its_run(home, what, code, said, capsys):
     own_plugin(home, "rogue", RUN)
     own_plugin(home, "zz-good", GOOD.format(name="zz-good"))
     assert main.main([f"/rogue {what}"]) == code
@@ -323,7 +323,7 @@ def test_stdout_stays_usable_after_a_skill_misuses_it(home, what, said):
     assert done.returncode == 0
 
 
-def test_a_thread_that_goes_on_printing_never_reaches_stdout(home):
+def test_prints_of_a_remaining_thread_go_to_stderr(home):
     own_plugin(home, "rogue", RUN)
     done = agent(home, "--json", "/rogue late")
     assert json.loads(done.stdout) == {"text": "done"}
@@ -351,12 +351,12 @@ def test_output_of_a_plugin_during_loading_goes_to_stderr(home, more):
     assert "by a hook" in done.stderr
 
 
-def test_stdin_is_left_to_the_command(home):
+def test_plugin_cannot_read_stdin_of_the_command(home):
     own_plugin(home, "greedy", "import sys; sys.stdin.read()\n" + GOOD.format(name="greedy"))
     assert agent(home, "/greedy -", stdin="piped").stdout == "good: piped\n"
 
 
-def test_a_closed_stdout_is_told_and_not_taken_for_another_file(home):
+def test_closed_stdout_is_reported(home):
     own_plugin(home, "zz-good", GOOD.format(name="zz-good"))
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} {CODE_ROOT / 'agent.py'} '/zz-good x' >&-"],
@@ -370,13 +370,13 @@ def test_a_closed_stdout_is_told_and_not_taken_for_another_file(home):
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "soon", "nan", "inf"])
-def test_a_deadline_that_is_none_is_refused(home, given, monkeypatch, capsys):
+def test_invalid_deadline_is_refused(home, given, monkeypatch, capsys):
     monkeypatch.setenv("HARNESS_PLUGIN_DEADLINE", given)
     assert main.main(["/help"]) == 2
     assert f"HARNESS_PLUGIN_DEADLINE: {given!r}" in capsys.readouterr().err
 
 
-def test_ctrl_c_while_a_plugin_hangs_ends_the_command(home):
+def test_ctrl_c_ends_a_hanging_import(home):
     own_plugin(home, "hanging", "import os, time; os.write(2, b'ready\\n'); time.sleep(600)")
     process = subprocess.Popen(
         [sys.executable, CODE_ROOT / "agent.py", "/help"],
@@ -436,7 +436,7 @@ class Raising(Skill):
         ("/raising --size 3", "the skill's options failed: SystemExit: 0"),
     ],
 )
-def test_what_is_asked_of_a_skill_before_it_runs_fails_as_the_run_would(home, line, reason):
+def test_errors_before_the_run_end_only_the_run(home, line, reason):
     app = fake_app(home, None, Raising())
     assert session(app, line, "/raising -o fine.txt", "/raising x") == "x\n"
     assert reason in app.screen.err.getvalue()
@@ -444,7 +444,7 @@ def test_what_is_asked_of_a_skill_before_it_runs_fails_as_the_run_would(home, li
     assert (home / "fine.txt.more").exists()
 
 
-def test_effects_that_break_are_no_leave(home):
+def test_failing_effects_do_not_permit_a_run(home):
     app = fake_app(home, None, Raising())
     with pytest.raises(SkillFailed, match="/raising failed: SystemExit: 0"):
         app.run_called(grammar.parse(app.catalogue.skills["raising"].skill, "x"), "/raising x")

@@ -1,4 +1,4 @@
-"""`/skills disable NAME`: nothing of that name is loaded, and nothing is loaded to say so."""
+"""`/skills disable NAME` and `/skills enable NAME`."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ def disabled(tmp_path):
     return json.loads((tmp_path / "config" / "disabled.json").read_text())
 
 
-def test_a_disabled_skill_is_gone_until_it_is_enabled(tmp_path):
+def test_disable_and_enable_a_skill(tmp_path):
     own(tmp_path, "echo")
     app = lenient(tmp_path)
     assert app.dispatch("/skills disable /echo").result.data == {"disabled": "echo"}
@@ -48,7 +48,7 @@ def test_a_disabled_skill_is_gone_until_it_is_enabled(tmp_path):
     assert disabled(tmp_path) == []
 
 
-def test_what_is_disabled_is_not_imported(tmp_path, monkeypatch):
+def test_disabled_plugin_is_not_imported(tmp_path, monkeypatch):
     ran = tmp_path / "ran"
     code = f"open({str(ran)!r}, 'w').close()\n" + GOOD.format(name="spy")
     own(tmp_path, "spy", code)
@@ -64,7 +64,7 @@ def test_what_is_disabled_is_not_imported(tmp_path, monkeypatch):
     assert app.dispatch("/skills").result.data["disabled"] == [{"name": "spy", "origin": "spy 1.2"}]
 
 
-def test_the_name_of_a_folder_and_that_of_its_skill_file_both_do(tmp_path):
+def test_disable_by_folder_or_skill_file_name(tmp_path):
     folder = tmp_path / ".agents" / "skills" / "in-folder"
     folder.mkdir(parents=True)
     (folder / "SKILL.md").write_text("---\nname: in-file\ndescription: d\n---\nWork.\n")
@@ -77,7 +77,7 @@ def test_the_name_of_a_folder_and_that_of_its_skill_file_both_do(tmp_path):
         assert "in-file" in app.catalogue.skills
 
 
-def test_one_skill_of_a_plugin_that_brings_more(tmp_path):
+def test_disable_one_skill_of_a_plugin(tmp_path):
     code = GOOD.format(name="one") + (
         "\nclass Two(Good):\n    name = 'two'\n"
         "\n@hookimpl(specname='register_skills')\ndef also(register):\n    register(Two())\n"
@@ -93,7 +93,7 @@ def test_one_skill_of_a_plugin_that_brings_more(tmp_path):
         app.dispatch("/one x")
 
 
-def test_a_shipped_skill_can_be_disabled_and_its_name_is_nobodys(tmp_path):
+def test_disable_a_shipped_skill(tmp_path):
     plugin(tmp_path / ".agents" / "skills", "corpus", GOOD.format(name="corpus"))
     app = lenient(tmp_path)
     app.dispatch("/skills disable corpus")
@@ -106,7 +106,7 @@ def test_a_shipped_skill_can_be_disabled_and_its_name_is_nobodys(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["skills", "help", "reload", "exit", "chat", "models", "logs"])
-def test_the_harness_itself_cannot_be_disabled(tmp_path, name):
+def test_own_commands_cannot_be_disabled(tmp_path, name):
     app = lenient(tmp_path)
     with pytest.raises(UsageError, match=f"/{name} is part of the harness"):
         app.dispatch(f"/skills disable {name}")
@@ -128,12 +128,12 @@ def test_the_harness_itself_cannot_be_disabled(tmp_path, name):
         ("/skills nosuch", "no subcommand 'nosuch'"),
     ],
 )
-def test_a_line_that_names_nothing_of_use_is_refused(tmp_path, line, message):
+def test_invalid_names_are_refused(tmp_path, line, message):
     with pytest.raises(UsageError, match=message):
         lenient(tmp_path).dispatch(line)
 
 
-def test_a_name_that_nothing_has_is_disabled_and_told_of(tmp_path):
+def test_unknown_name_is_disabled_with_a_notice(tmp_path):
     app = lenient(tmp_path)
     app.dispatch("/skills disable anotate")
     assert "no plugin or skill named anotate is known. Did you mean annotate?" in (
@@ -144,7 +144,7 @@ def test_a_name_that_nothing_has_is_disabled_and_told_of(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["{", "[1, 2]", '{"a": 1}', ""])
-def test_a_damaged_file_disables_nothing_and_is_replaced(tmp_path, damage):
+def test_damaged_file_is_replaced(tmp_path, damage):
     own(tmp_path, "echo")
     (tmp_path / "config" / "disabled.json").write_text(damage)
     app = lenient(tmp_path)
@@ -153,7 +153,7 @@ def test_a_damaged_file_disables_nothing_and_is_replaced(tmp_path, damage):
     assert disabled(tmp_path) == ["echo"]
 
 
-def test_a_decision_that_cannot_be_stored_is_an_output_error(tmp_path):
+def test_unwritable_file_is_an_output_error(tmp_path):
     app = lenient(tmp_path)
     (tmp_path / "config").write_text("a file where the folder should be")
     with pytest.raises(OutputError, match="the list of disabled names cannot be stored"):
@@ -161,7 +161,7 @@ def test_a_decision_that_cannot_be_stored_is_an_output_error(tmp_path):
     assert "annotate" in app.catalogue.skills
 
 
-def test_completion_says_that_it_is_disabled(tmp_path):
+def test_completion_marks_disabled_names(tmp_path):
     own(tmp_path, "echo")
     app = lenient(tmp_path)
     app.dispatch("/skills disable echo")
@@ -174,7 +174,7 @@ def test_completion_says_that_it_is_disabled(tmp_path):
     assert found.text == "disable"
 
 
-def test_it_works_in_the_session(tmp_path):
+def test_disable_and_enable_in_a_session(tmp_path):
     own(tmp_path, "echo")
     app = lenient(tmp_path)
     with create_pipe_input() as keys:
@@ -187,8 +187,8 @@ def test_it_works_in_the_session(tmp_path):
 
 
 @pytest.mark.parametrize("code", ["import os; os._exit(9)", "import time; time.sleep(600)"])
-def test_a_plugin_that_ends_the_process_or_hangs_can_be_disabled(tmp_path, monkeypatch, code):
-    """The one-shot loads no plugin at all for this line."""
+def test_disable_a_plugin_that_exits_or_hangs(tmp_path, monkeypatch, code):
+    """On the command line, no plugin is loaded for this line."""
     for name in ("CACHE", "DATA", "CONFIG"):
         monkeypatch.setenv(f"HARNESS_{name}", str(tmp_path / name.lower()))
     own(tmp_path, "deadly", code)
@@ -213,7 +213,7 @@ def test_a_plugin_that_ends_the_process_or_hangs_can_be_disabled(tmp_path, monke
 
 
 @pytest.mark.parametrize("subcommand", ["disable", "enable"])
-def test_no_plugin_is_loaded_for_the_line(tmp_path, monkeypatch, capsys, subcommand):
+def test_disable_and_enable_load_no_plugin(tmp_path, monkeypatch, capsys, subcommand):
     for name in ("CACHE", "DATA", "CONFIG"):
         monkeypatch.setenv(f"HARNESS_{name}", str(tmp_path / name.lower()))
     monkeypatch.chdir(tmp_path)
@@ -227,7 +227,7 @@ def test_no_plugin_is_loaded_for_the_line(tmp_path, monkeypatch, capsys, subcomm
     assert capsys.readouterr().out.endswith("good: x\n")
 
 
-def test_a_disabled_plugin_of_a_project_asks_for_no_trust(tmp_path):
+def test_disabled_project_plugin_needs_no_trust(tmp_path):
     plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     app = lenient(tmp_path, confirm=lambda question: pytest.fail("asked"))
     app.dispatch("/skills disable theirs")

@@ -1,4 +1,4 @@
-"""Every hook, by way of one plugin that uses them all: tests/support/plugin_of_everything.py."""
+"""All hooks, with the plugin tests/support/plugin_of_everything.py that uses them all."""
 
 import json
 import types
@@ -31,7 +31,7 @@ ABSTRACT = "word " * 40
 
 @pytest.fixture(autouse=True)
 def told():
-    """What the plugin is told of runs."""
+    """The events that the plugin receives."""
     plugin_of_everything.Listener.told.clear()
     return plugin_of_everything.Listener.told
 
@@ -41,7 +41,7 @@ def app_with(tmp_path, model=None, *skills, plugin=plugin_of_everything):
 
 
 def lenient(app):
-    """The same application, that does not end at a plugin which cannot be loaded."""
+    """The same application with failures recorded instead of raised."""
     import dataclasses
 
     app.settings = dataclasses.replace(app.settings, strict_plugins=False)
@@ -49,7 +49,7 @@ def lenient(app):
 
 
 def broken(tmp_path, plugin):
-    """Why a plugin is left out."""
+    """Return the reason why a plugin is left out."""
     app = lenient(fake_app(tmp_path))
     app._plugins["broken"] = plugin
     app.reload()
@@ -66,14 +66,14 @@ def test_hookspecs_is_the_table_of_contents():
     assert implemented == specs
 
 
-def test_a_skill_and_a_backend_of_the_plugin(tmp_path):
+def test_skill_and_backend_of_a_plugin(tmp_path):
     serve = [{"backend": "parrot", "model": "polly"}]
     with temporary_registry({"producer": {"tasks": ["chat"], "serve": serve}}) as registry:
         app = fake_app(tmp_path, plugins={"everything": plugin_of_everything}, registry=registry)
         assert app.dispatch("/ask --tone curt hello").result.text == "hello"
 
 
-def test_a_framework_of_the_plugin_is_chosen_by_name(tmp_path):
+def test_framework_of_a_plugin(tmp_path):
     app = app_with(tmp_path, FakeModel('{"aim": "To act.", "result": "It acts."}'))
     record = app.dispatch(f"/annotate --framework two-moves {ABSTRACT}").result.data
     assert (record["aim"], record["result"]) == ("To act.", "It acts.")
@@ -82,7 +82,7 @@ def test_a_framework_of_the_plugin_is_chosen_by_name(tmp_path):
     assert "framework two-moves (built in): " in shown.text
 
 
-def test_a_framework_that_nobody_brings_is_refused(tmp_path):
+def test_unknown_framework_is_refused(tmp_path):
     assert_refuses(
         app_with(tmp_path),
         f"/annotate --framework nosuch {ABSTRACT}",
@@ -92,12 +92,12 @@ def test_a_framework_that_nobody_brings_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["annotate", "corpus", "curate", "evaluate", "finetune"])
-def test_every_skill_takes_the_same_frameworks(tmp_path, name):
+def test_all_skills_accept_frameworks(tmp_path, name):
     properties = app_with(tmp_path).dispatch(f"/help {name}").result.data["options"]["properties"]
     assert "a framework from a plugin" in properties["framework"]["description"]
 
 
-def test_a_format_of_the_plugin_saves_any_skills_records(tmp_path):
+def test_format_of_a_plugin(tmp_path):
     app = app_with(tmp_path, FakeModel(MOVES))
     one = assert_saves(app, f"/annotate --title One {ABSTRACT}", tmp_path / "one.bib")
     assert "title = {One}" in one.read_text()
@@ -105,7 +105,7 @@ def test_a_format_of_the_plugin_saves_any_skills_records(tmp_path):
     assert asked.read_text() == "@misc{1,\n  title = {An answer},\n}\n"
 
 
-def test_a_format_goes_through_a_jobs_records_one_by_one(tmp_path):
+def test_format_receives_records_one_by_one(tmp_path):
     table = tmp_path / "papers.csv"
     rows = "".join(f"{n},Paper {n},{ABSTRACT}{n}\n" for n in range(3))
     table.write_text(f"paper_id,title,abstract\n{rows}")
@@ -120,7 +120,7 @@ def test_a_format_goes_through_a_jobs_records_one_by_one(tmp_path):
     assert sorted(corpus.split("@")) == sorted(text.split("@"))
 
 
-def test_a_format_is_told_where_it_can_be_used_and_refused_where_not(tmp_path):
+def test_format_is_listed_or_refused(tmp_path):
     app = app_with(tmp_path)
     help_of = {n: app.dispatch(f"/help {n}").result for n in ("annotate", "finetune")}
     assert ".html, .bib (save to PATH" in help_of["annotate"].text
@@ -143,7 +143,7 @@ class Selective(Format):
 
 
 class Brings:
-    """A plugin that registers one thing."""
+    """A plugin with one hook that registers one object."""
 
     def __init__(self, hook, *given):
         def register_it(register):
@@ -152,7 +152,7 @@ class Brings:
         setattr(self, hook, hookimpl(register_it))
 
 
-def test_a_skills_own_suffix_wins_and_a_broken_format_is_named(tmp_path):
+def test_own_suffix_precedes_a_format(tmp_path):
     app = app_with(tmp_path, FakeModel("An answer"))
     app._plugins["selective"] = Brings("register_formats", Selective())
     app.reload()
@@ -174,7 +174,7 @@ class Silent(Skill):
         return Result()
 
 
-def test_a_result_without_records_is_a_failure_and_no_empty_file(tmp_path):
+def test_result_without_records_is_a_failure(tmp_path):
     with pytest.raises(SkillFailed, match=r"no result to save as \.bib"):
         app_with(tmp_path, None, Silent()).dispatch(f"/silent save to {tmp_path}/x.bib")
     assert not (tmp_path / "x.bib").exists()
@@ -189,7 +189,7 @@ def test_a_result_without_records_is_a_failure_and_no_empty_file(tmp_path):
         (Result("a", {"b": 1}, records=lambda: (n for n in (3, 4))), [3, 4]),
     ],
 )
-def test_the_records_of_a_result(result, records):
+def test_records_of_a_result(result, records):
     assert list(result.each()) == records
     assert result.has_records
 
@@ -212,11 +212,11 @@ def bad_format(**attributes):
         (Brings("run_started", 1), "Argument(s) {'register'} are declared"),
     ],
 )
-def test_what_a_plugin_may_not_bring(tmp_path, plugin, reason):
+def test_invalid_contributions(tmp_path, plugin, reason):
     assert reason in broken(tmp_path, plugin)
 
 
-def test_two_formats_of_one_suffix_are_a_failure_of_the_second(tmp_path):
+def test_second_format_of_a_suffix_is_left_out(tmp_path):
     app = lenient(app_with(tmp_path))
     app._plugins["second"] = Brings("register_formats", bad_format(suffix=".bib"))
     app.reload()
@@ -224,7 +224,7 @@ def test_two_formats_of_one_suffix_are_a_failure_of_the_second(tmp_path):
     assert failure.reason == "there is already a format .bib, from built in"
 
 
-def test_a_run_is_told_of_with_its_facts(tmp_path, told):
+def test_events_of_a_run(tmp_path, told):
     app = app_with(tmp_path, FakeModel("An answer"))
     app.dispatch(f"/ask --tone curt a secret save to {tmp_path}/x.txt")
     started, finished = told
@@ -247,7 +247,7 @@ def test_a_run_is_told_of_with_its_facts(tmp_path, told):
     assert "curt" not in repr(told)
 
 
-def test_a_run_that_fails_is_told_of_too(tmp_path, told):
+def test_events_of_a_failed_run(tmp_path, told):
     app = app_with(tmp_path, FakeModel(SkillFailed("no luck")))
     with pytest.raises(SkillFailed):
         app.dispatch("/ask x")
@@ -257,7 +257,7 @@ def test_a_run_that_fails_is_told_of_too(tmp_path, told):
 
 
 @pytest.mark.parametrize("line", ["/ask --no-log x", "/help", "/ask save to x.nosuch", "/nosuch"])
-def test_what_is_not_logged_is_not_told(tmp_path, told, line):
+def test_no_events_of_runs_that_are_not_logged(tmp_path, told, line):
     app = app_with(tmp_path, FakeModel("An answer"))
     if line.endswith("nosuch"):
         with pytest.raises(UsageError):
@@ -280,7 +280,7 @@ class BrokenListener:
 
 
 @pytest.mark.parametrize("error", [ValueError("no luck"), SystemExit(3), KeyboardInterrupt()])
-def test_a_listener_that_breaks_costs_one_notice_and_never_the_run(tmp_path, told, capsys, error):
+def test_failing_listener_is_shown_once(tmp_path, told, capsys, error):
     listener = BrokenListener(error)
     app = fake_app(
         tmp_path,
@@ -316,7 +316,7 @@ def run_finished(run):
         ("raise KeyboardInterrupt", "its run_finished failed: KeyboardInterrupt ("),
     ],
 )
-def test_a_third_party_listener_has_a_deadline(tmp_path, capsys, work, said):
+def test_third_party_listener_has_a_deadline(tmp_path, capsys, work, said):
     own = tmp_path / "config" / "skills"
     folder = plugin_folder(own, "listens", LISTENER.format(work=work))
     plugin_folder(own, "good", GOOD.format(name="good"))
@@ -332,14 +332,14 @@ def test_a_third_party_listener_has_a_deadline(tmp_path, capsys, work, said):
     assert capsys.readouterr().out == ""
 
 
-def test_facts_cannot_be_changed_by_a_listener(tmp_path, told):
+def test_events_are_immutable(tmp_path, told):
     app_with(tmp_path, FakeModel("x")).dispatch("/ask x")
     with pytest.raises((AttributeError, ValidationError)):
         told[0].skill = "other"
 
 
 class Stated:
-    """A plugin that says which hooks it is written for."""
+    """A plugin that states a hook version."""
 
     def __init__(self, version):
         self.harness_api = version
@@ -350,7 +350,7 @@ class Stated:
 
 
 @pytest.mark.parametrize("version", ["1", "1.0", None])
-def test_a_plugin_of_this_version_of_the_hooks_is_loaded(tmp_path, version):
+def test_plugin_of_this_hook_version_is_loaded(tmp_path, version):
     app = fake_app(tmp_path, plugins={"stated": Stated(version)})
     assert "silent" in app.catalogue.skills
 
@@ -365,13 +365,13 @@ def test_a_plugin_of_this_version_of_the_hooks_is_loaded(tmp_path, version):
         ("one", "harness_api is 'one'; it must be like"),
     ],
 )
-def test_a_plugin_of_another_version_is_left_out_with_the_reason(tmp_path, version, reason):
+def test_plugin_of_another_hook_version_is_left_out(tmp_path, version, reason):
     assert reason in broken(tmp_path, Stated(version))
 
 
 @pytest.fixture
 def older_hooks(monkeypatch):
-    """The hooks of a later harness, that still has two things of an older version."""
+    """The hooks of a later version with two deprecated features."""
     later = types.SimpleNamespace(**vars(hookspecs))
 
     def register_commands(register):
@@ -410,7 +410,7 @@ class OlderArgument:
         (OlderArgument(), "count is gone in 2.0"),
     ],
 )
-def test_what_is_deprecated_works_and_is_told(tmp_path, older_hooks, plugin, said):
+def test_deprecated_hooks_are_reported(tmp_path, older_hooks, plugin, said):
     with pytest.warns(DeprecationWarning, match=said):
         app = fake_app(tmp_path, plugins={"older": plugin})
     shown = app.dispatch("/skills").result
@@ -419,8 +419,8 @@ def test_what_is_deprecated_works_and_is_told(tmp_path, older_hooks, plugin, sai
     assert not app.catalogue.failures
 
 
-def test_the_registered_framework_of_run_skill(tmp_path):
-    """What a skill's author has without an application."""
+def test_run_skill_with_a_framework(tmp_path):
+    """`run_skill` passes frameworks without an application."""
     named = {"two-moves": Path(plugin_of_everything.__file__).with_name("two_moves.yaml")}
     model = FakeModel('{"aim": "To act.", "result": "It acts."}')
     options = {"framework": "two-moves"}

@@ -1,4 +1,4 @@
-"""Where skills are found, whose code is run, and what becomes of a result that breaks."""
+"""Discovery of skills, trust, and invalid results."""
 
 import dataclasses
 import importlib.util
@@ -29,7 +29,7 @@ def test_strict_mode_raises(tmp_path):
         fake_app(tmp_path)
 
 
-def test_a_projects_plugin_runs_only_once_its_content_is_trusted(tmp_path):
+def test_project_plugin_runs_only_if_trusted(tmp_path):
     folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     (folder / "plugin.py").write_text(
         f"open({str(tmp_path / 'ran')!r}, 'w').close()\n" + GOOD.format(name="theirs")
@@ -46,7 +46,7 @@ def test_a_projects_plugin_runs_only_once_its_content_is_trusted(tmp_path):
         lenient(tmp_path).dispatch("/theirs x")
 
 
-def test_trust_is_asked_for_where_there_is_somebody_to_ask(tmp_path):
+def test_user_is_asked_for_trust(tmp_path):
     plugin(tmp_path / ".agents" / "skills", "theirs", GOOD.format(name="theirs"))
     asked = []
     app = lenient(tmp_path, confirm=lambda question: asked.append(question) or len(asked) > 1)
@@ -56,7 +56,7 @@ def test_trust_is_asked_for_where_there_is_somebody_to_ask(tmp_path):
     assert "/theirs" in asked[0]
 
 
-def test_both_doors_want_trust(tmp_path, monkeypatch, capsys):
+def test_both_frontends_require_trust(tmp_path, monkeypatch, capsys):
     for name in ("CACHE", "DATA", "CONFIG"):
         monkeypatch.setenv(f"HARNESS_{name}", str(tmp_path / name.lower()))
     monkeypatch.chdir(tmp_path)
@@ -77,7 +77,7 @@ def test_both_doors_want_trust(tmp_path, monkeypatch, capsys):
     assert "not trusted in its current state" in app.screen.err.getvalue()
 
 
-def test_the_session_asks_on_the_terminal(capsys):
+def test_session_asks_on_the_terminal(capsys):
     for typed, answer in (("y", True), ("n", False), ("\x04", False)):
         with create_pipe_input() as keys, create_app_session(keys, DummyOutput()):
             keys.send_text(typed)
@@ -97,14 +97,14 @@ def test_skills_trust_by_name(tmp_path):
     assert app.dispatch("/theirs x").result.text == "good: x"
 
 
-def test_the_shipped_skills_folder_as_project_is_no_duplicate(tmp_path):
+def test_shipped_folder_as_project_is_not_a_duplicate(tmp_path):
     (tmp_path / "skills").symlink_to(fake_settings(tmp_path).shipped_skills)
     app = fake_app(tmp_path)  # strict: a duplicate would raise
     assert app.catalogue.skills["annotate"].origin == "built in"
     assert not app.catalogue.untrusted
 
 
-def test_an_entry_point_brings_a_skill(tmp_path, monkeypatch):
+def test_skill_of_an_entry_point(tmp_path, monkeypatch):
     (tmp_path / "shouting.py").write_text(GOOD.format(name="shout"))
     info = tmp_path / "shouting-1.2.dist-info"
     info.mkdir()
@@ -116,7 +116,7 @@ def test_an_entry_point_brings_a_skill(tmp_path, monkeypatch):
     assert app.dispatch("/shout x").result.text == "good: x"
 
 
-def test_reload_finds_what_has_come_and_changed(tmp_path):
+def test_reload_finds_new_and_changed_skills(tmp_path):
     app = lenient(tmp_path)
     folder = plugin(tmp_path / "config" / "skills", "late", GOOD.format(name="late"))
     assert app.dispatch("/reload").result.data["new"] == ["late"]
@@ -127,7 +127,7 @@ def test_reload_finds_what_has_come_and_changed(tmp_path):
     assert app.dispatch("/late x").result.text == "very good: x"
 
 
-def test_a_folder_without_plugin_is_a_prompt_skill(tmp_path):
+def test_folder_without_plugin_is_a_prompt_skill(tmp_path):
     folder = tmp_path / "skills" / "rhyme"
     (folder / "references").mkdir(parents=True)
     (folder / "references" / "words.md").write_text("secret")
@@ -148,14 +148,14 @@ def test_a_folder_without_plugin_is_a_prompt_skill(tmp_path):
     assert found.problems == ("unknown field 'x'",)
 
 
-def test_a_projects_plugin_with_compiled_files_cannot_be_trusted(tmp_path):
+def test_compiled_files_cannot_be_trusted(tmp_path):
     folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     py_compile.compile(str(folder / "plugin.py"))
     with pytest.raises(UsageError, match="compiled Python"):
         lenient(tmp_path).dispatch("/theirs --trust x")
 
 
-def test_sources_in_a_cache_folder_count_as_content(tmp_path):
+def test_sources_in_a_cache_folder_are_content(tmp_path):
     folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "m.py").write_text("x = 1")
@@ -166,14 +166,14 @@ def test_sources_in_a_cache_folder_count_as_content(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["/theirs --trust x", "/skills trust theirs"])
-def test_a_circle_of_links_cannot_be_trusted(tmp_path, line):
+def test_cycle_of_links_cannot_be_trusted(tmp_path, line):
     folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     (folder / "loop").symlink_to("loop")
     with pytest.raises(UsageError, match="cannot be trusted"):
         lenient(tmp_path).dispatch(line)
 
 
-def test_a_projects_plugin_never_takes_the_name_of_the_users_own(tmp_path):
+def test_own_skill_precedes_a_project_plugin(tmp_path):
     plugin(tmp_path / "config" / "skills", "echo", GOOD.format(name="echo"))
     plugin(tmp_path / "skills", "echo", GOOD.format(name="echo").replace("good:", "evil:"))
     for _ in range(2):
@@ -185,7 +185,7 @@ def test_a_projects_plugin_never_takes_the_name_of_the_users_own(tmp_path):
             app.dispatch("/skills trust echo")
 
 
-def test_a_prompt_skill_beside_the_shipped_ones_is_found(tmp_path):
+def test_prompt_skill_beside_shipped_ones_is_found(tmp_path):
     shipped = tmp_path / "checkout" / "skills"
     folder = shipped / "hello"
     folder.mkdir(parents=True)
@@ -197,8 +197,8 @@ def test_a_prompt_skill_beside_the_shipped_ones_is_found(tmp_path):
     assert "hello" in app.catalogue.skills
 
 
-def test_compiled_files_of_a_folder_are_never_run(tmp_path):
-    """Nobody reads them, so nobody can have trusted them."""
+def test_compiled_files_are_never_run(tmp_path):
+    """Users cannot read compiled files, so they cannot trust them."""
     folder = plugin(tmp_path / "config" / "skills", "theirs", GOOD.format(name="theirs"))
     (folder / "beside.py").write_text("WORD = 'good'")
     code = GOOD.format(name="theirs").replace("class Good", "from .beside import WORD\nclass Good")
@@ -215,7 +215,7 @@ def test_compiled_files_of_a_folder_are_never_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_folder_with_a_link_out_of_it_cannot_be_trusted(tmp_path):
+def test_link_out_of_the_folder_cannot_be_trusted(tmp_path):
     folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     (tmp_path / "elsewhere").mkdir()
     (folder / "lib").symlink_to(tmp_path / "elsewhere")
@@ -236,7 +236,7 @@ def test_a_folder_with_a_link_out_of_it_cannot_be_trusted(tmp_path):
         ("/theirs x", False),
     ],
 )
-def test_trust_is_an_option_and_no_part_of_the_text(tmp_path, line, trusted):
+def test_trust_is_not_read_from_the_text(tmp_path, line, trusted):
     plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     app = lenient(tmp_path)
     if trusted:
@@ -246,7 +246,7 @@ def test_trust_is_an_option_and_no_part_of_the_text(tmp_path, line, trusted):
             app.dispatch(line)
 
 
-def test_a_plugin_with_a_file_whose_name_is_no_utf8_can_be_trusted(tmp_path):
+def test_file_name_without_utf8_can_be_trusted(tmp_path):
     folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     odd = Path(os.fsdecode(bytes(folder / "caf") + b"\xe9.txt"))
     odd.write_text("one")
@@ -257,7 +257,7 @@ def test_a_plugin_with_a_file_whose_name_is_no_utf8_can_be_trusted(tmp_path):
         lenient(tmp_path).dispatch("/theirs x")
 
 
-def test_a_trust_that_cannot_be_stored_can_be_given_again(tmp_path):
+def test_trust_that_was_not_stored_can_be_repeated(tmp_path):
     plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     app = lenient(tmp_path)
     (tmp_path / "config").write_text("a file where the folder should be")
@@ -266,7 +266,7 @@ def test_a_trust_that_cannot_be_stored_can_be_given_again(tmp_path):
             app.dispatch("/theirs --trust x")
 
 
-def test_what_cannot_be_read_is_named_once(tmp_path, monkeypatch):
+def test_unreadable_file_is_named_once(tmp_path, monkeypatch):
     folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     path, read = folder / "plugin.py", Path.read_bytes
 
@@ -281,13 +281,13 @@ def test_what_cannot_be_read_is_named_once(tmp_path, monkeypatch):
     assert str(refused.value) == f"{path}: cannot be trusted: Permission denied"
 
 
-def test_a_plugin_that_brings_another_name_than_its_folder_says(tmp_path):
+def test_plugin_without_a_skill_of_its_name(tmp_path):
     plugin(tmp_path / "skills", "theirs", GOOD.format(name="other"))
     with pytest.raises(UsageError, match="has no skill /theirs"):
         lenient(tmp_path).dispatch("/theirs --trust x")
 
 
-def test_duplicates_are_told_even_among_those_that_wait_for_trust(tmp_path):
+def test_untrusted_duplicates_are_reported(tmp_path):
     plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     plugin(tmp_path / ".agents" / "skills", "theirs", GOOD.format(name="theirs"))
     [failure] = lenient(tmp_path).catalogue.failures
@@ -295,7 +295,7 @@ def test_duplicates_are_told_even_among_those_that_wait_for_trust(tmp_path):
     assert str(tmp_path / "skills" / "theirs") in failure.reason
 
 
-def test_a_link_in_the_users_own_folder_counts_as_theirs(tmp_path):
+def test_link_in_the_own_folder_is_trusted(tmp_path):
     folder = plugin(tmp_path / "work", "linked", GOOD.format(name="linked"))
     own = tmp_path / "config" / "skills"
     own.mkdir(parents=True)
@@ -316,7 +316,7 @@ class Ragged(Skill):
 
 
 @pytest.mark.parametrize("line", ["/ragged x -o a.txt", "/ragged x -o a.md", "/ragged --json x"])
-def test_a_result_that_breaks_when_it_is_used_is_the_skills_failure(tmp_path, line, monkeypatch):
+def test_failing_result_is_a_failure_of_the_skill(tmp_path, line, monkeypatch):
     monkeypatch.chdir(tmp_path)
     app = fake_app(tmp_path, None, Ragged())
     with pytest.raises(SkillFailed):

@@ -1,4 +1,4 @@
-"""/reload picks up what has come and changed, in a session that goes on."""
+"""/reload in a session: new, changed and removed skills."""
 
 import dataclasses
 import sys
@@ -63,7 +63,7 @@ def modules_as_they_were(monkeypatch):
 
 @contextmanager
 def session(app):
-    """Types lines into one session, and hands back what each puts on stdout."""
+    """Run lines in one session and return what each prints to stdout."""
     with create_pipe_input() as keys:
         repl = Repl(app, keys, DummyOutput())
 
@@ -77,7 +77,7 @@ def session(app):
 
 
 @pytest.mark.parametrize("get_word", [BESIDE, LATE], ids=["at-import", "when-it-runs"])
-def test_an_edit_of_a_module_beside_the_plugin_is_seen(tmp_path, get_word):
+def test_edited_module_is_reloaded(tmp_path, get_word):
     folder = tmp_path / "config" / "skills" / "say"
     write_skill(folder, get_word)
     with session(fake_app(tmp_path)) as typed:
@@ -88,7 +88,7 @@ def test_an_edit_of_a_module_beside_the_plugin_is_seen(tmp_path, get_word):
         assert typed("/say") == "after!\n"
 
 
-def test_an_edit_of_a_module_imported_by_its_bare_name_is_seen(tmp_path):
+def test_edited_top_level_module_is_reloaded(tmp_path):
     folder = tmp_path / "config" / "skills" / "say"
     write_skill(folder, BY_PATH, "reload_words")
     with session(fake_app(tmp_path)) as typed:
@@ -99,7 +99,7 @@ def test_an_edit_of_a_module_imported_by_its_bare_name_is_seen(tmp_path):
 
 
 def install(site, module, word, version="1.0"):
-    """What pip leaves of a package with an entry point."""
+    """Create the files of an installed package with an entry point."""
     (site / module).mkdir(parents=True, exist_ok=True)
     plugin = PLUGIN.format(name="say", get_word=BESIDE)
     (site / module / "__init__.py").write_text(plugin)
@@ -111,7 +111,7 @@ def install(site, module, word, version="1.0"):
     return info
 
 
-def test_a_package_is_seen_once_it_is_installed_and_again_once_it_is_upgraded(tmp_path):
+def test_installed_and_upgraded_package_is_reloaded(tmp_path):
     site = tmp_path / "site"
     site.mkdir()
     sys.path.insert(0, str(site))
@@ -129,8 +129,8 @@ def test_a_package_is_seen_once_it_is_installed_and_again_once_it_is_upgraded(tm
         assert "reload_said 2.0" in typed("/skills")
 
 
-def test_the_programs_own_modules_stay(tmp_path):
-    """What is imported again has other classes: an error would not be told by its type any more."""
+def test_own_modules_are_not_reloaded(tmp_path):
+    """A module imported again has other classes, so errors would no longer be recognized."""
     settings = dataclasses.replace(
         fake_settings(tmp_path), project_dir=fake_settings(tmp_path).shipped_skills.parent
     )
@@ -140,7 +140,7 @@ def test_the_programs_own_modules_stay(tmp_path):
     assert {n: sys.modules.get(n) for n in before} == before
 
 
-def test_an_edited_projects_plugin_is_asked_about_again(tmp_path):
+def test_edited_project_plugin_needs_trust_again(tmp_path):
     folder = tmp_path / "skills" / "say"
     write_skill(folder)
     asked = []
@@ -156,8 +156,8 @@ def test_an_edited_projects_plugin_is_asked_about_again(tmp_path):
     assert len(asked) == 2
 
 
-def test_what_stands_beside_the_shipped_skills_is_the_users(tmp_path):
-    """In a checkout ./skills holds both; what is no package there wants trust, and reloads."""
+def test_folder_beside_shipped_skills_needs_trust(tmp_path):
+    """In a checkout ./skills contains both; folders that are not packages need trust."""
     shipped = tmp_path / "checkout" / "skills"
     write_skill(shipped / "say")
     settings = dataclasses.replace(
@@ -185,8 +185,8 @@ def test_trust_after_an_edit_needs_no_reload(tmp_path):
         app.dispatch("/skills trust say")
 
 
-def test_a_reload_that_is_interrupted_leaves_what_is_loaded_usable(tmp_path):
-    """A plugin that imports a module of its own only when it runs needs its package for that."""
+def test_interrupted_reload_keeps_loaded_skills(tmp_path):
+    """A plugin may import a module of its own when it runs."""
     own = tmp_path / "config" / "skills"
     write_skill(own / "say", LATE)
     app = fake_app(tmp_path)

@@ -36,7 +36,7 @@ class WordCount(Skill):
         )
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
-        return ""  # nothing but the file that it is told to save
+        return ""  # a run changes nothing except the file it saves
 
     def run(self, call: Call) -> Result:
         found = counts(call.read_text())

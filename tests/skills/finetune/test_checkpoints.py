@@ -1,0 +1,210 @@
+"""Checkpoints: detecting damage, keeping the best, and the guard of a resumed run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InputError, OutputError
+from skills.finetune.run.recipe import Recipe, overridden
+from skills.finetune.training import checkpoints, run_guard
+
+GUARD = {"training.learning_rate": 2e-4, "base_digest": "a" * 64, "training.seed": 42}
+
+
+def saved(folder: Path, step: int, best: tuple[int, float] | None = None) -> Path:
+    """A sealed checkpoint, with files as the trainer writes them."""
+    staged = folder / checkpoints.STAGING / f"checkpoint-{step}"
+    staged.mkdir(parents=True)
+    (staged / "adapter_model.safetensors").write_bytes(bytes([step % 256]) * 100)
+    (staged / "adapter_config.json").write_text('{"base_model_name_or_path": "/a/path", "r": 4}')
+    (staged / "optimizer.pt").write_bytes(b"moments" * step)
+    (staged / "training_args.bin").write_bytes(b"pickled")
+    (staged / "README.md").write_text("a card")
+    state = {"global_step": step, "best_model_checkpoint": "/a/path"}
+    if best is not None:
+        state |= {"best_global_step": best[0], "best_metric": best[1]}
+    (staged / "trainer_state.json").write_text(json.dumps(state))
+    return checkpoints.seal(staged, folder, step, GUARD, "smollm2")
+
+
+def test_sealed_checkpoint_is_valid_and_contains_no_local_path(tmp_path: Path) -> None:
+    path = saved(tmp_path, 20, best=(20, 1.5))
+    assert path == tmp_path / "checkpoint-20"
+    assert checkpoints.damage_of(path) is None
+    found = checkpoints.load(path, tmp_path)
+    assert (found.step, found.guard, found.best) == (20, GUARD, (20, 1.5))
+    assert "/a/path" not in "".join(file.read_text() for file in path.glob("*.json"))
+    assert json.loads((path / "adapter_config.json").read_text())["r"] == 4
+    assert not {"README.md", "training_args.bin"} & {file.name for file in path.iterdir()}
+
+
+def _cut(path: Path) -> None:
+    file = path / "optimizer.pt"
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def _flipped(path: Path) -> None:
+    file = path / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+
+
+def _unsealed(path: Path) -> None:
+    (path / checkpoints.SEAL).unlink()
+
+
+def _lost(path: Path) -> None:
+    (path / "trainer_state.json").unlink()
+
+
+def _garbled(path: Path) -> None:
+    (path / checkpoints.SEAL).write_text('{"format": 1')
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_cut, "optimizer.pt was changed"),
+        (_flipped, "adapter_model.safetensors was changed"),
+        (_unsealed, "was not completely saved"),
+        (_lost, "trainer_state.json is missing"),
+        (_garbled, "cannot be read"),
+    ],
+)
+def test_damaged_newest_checkpoint_is_skipped_with_a_notice(
+    tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    older, newest = saved(tmp_path, 9), saved(tmp_path, 100)
+    notices: list[str] = []
+    assert checkpoints.newest_valid(tmp_path, notices.append) == newest
+    assert notices == []
+    damage(newest)
+    assert checkpoints.newest_valid(tmp_path, notices.append) == older
+    assert len(notices) == 1
+    assert notices[0].startswith("checkpoint-100 is skipped: ")
+    assert message in notices[0]
+    with pytest.raises(InputError, match="is damaged") as caught:
+        checkpoints.to_resume(tmp_path, newest, notices.append)
+    assert caught.value.hint == "Valid are checkpoint-9."
+
+
+def test_renamed_checkpoint_is_damaged(tmp_path: Path) -> None:
+    saved(tmp_path, 20).rename(tmp_path / "checkpoint-40")
+    assert checkpoints.damage_of(tmp_path / "checkpoint-40") == "it is of step 20"
+
+
+def test_without_checkpoints_training_starts_at_step_0(tmp_path: Path) -> None:
+    notices: list[str] = []
+    assert checkpoints.to_resume(tmp_path, True, notices.append) is None
+    assert "starts at step 0" in notices[0]
+    assert checkpoints.to_resume(tmp_path, None, notices.append) is None
+    assert len(notices) == 1
+
+
+def test_new_run_does_not_overwrite_checkpoints(tmp_path: Path) -> None:
+    saved(tmp_path, 20)
+    for resume in (None, False):
+        with pytest.raises(InputError, match="checkpoint-20 of an earlier run") as caught:
+            checkpoints.to_resume(tmp_path, resume, print)
+        assert "--resume" in str(caught.value.hint)
+
+
+def test_a_checkpoint_of_another_folder_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "one", 20)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputError, match="not a checkpoint of the run"):
+        checkpoints.to_resume(tmp_path / "other", path, print)
+    with pytest.raises(InputError, match="does not exist"):
+        checkpoints.to_resume(tmp_path / "one", tmp_path / "one" / "checkpoint-7", print)
+
+
+def test_rotation_keeps_the_best_checkpoint(tmp_path: Path) -> None:
+    for step in (10, 20, 30, 40):
+        saved(tmp_path, step, best=(10, 1.0))
+    checkpoints.rotate(tmp_path, 40, None, 10)
+    assert len(list(tmp_path.glob("checkpoint-*"))) == 4
+    checkpoints.rotate(tmp_path, 40, 1, 10)
+    left = {path.name for path in tmp_path.glob("checkpoint-*")}
+    assert left == {"checkpoint-10", "checkpoint-40"}
+    assert checkpoints.best(tmp_path, 40, print).step == 10
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_rotation_ignores_checkpoints_of_later_steps(tmp_path: Path, damaged: bool) -> None:
+    """The run was resumed from 300: 400 is damaged, or another checkpoint was named."""
+    for step in (200, 300, 400):
+        saved(tmp_path, step)
+    if damaged:
+        _cut(tmp_path / "checkpoint-400")
+    saved(tmp_path, 350)
+    checkpoints.rotate(tmp_path, 350, 1, None)
+    assert checkpoints.steps(tmp_path) == [350, 400]
+    assert checkpoints.damage_of(tmp_path / "checkpoint-350") is None
+
+
+def test_newest_checkpoint_replaces_a_damaged_best_one(tmp_path: Path) -> None:
+    best = saved(tmp_path, 10, best=(10, 1.0))
+    saved(tmp_path, 20, best=(10, 1.0))
+    _cut(best)
+    notices: list[str] = []
+    assert checkpoints.best(tmp_path, 20, notices.append).step == 20
+    assert "checkpoint-10, the best one, is skipped in favour of checkpoint-20" in notices[0]
+
+
+def test_sealing_a_step_again_replaces_its_checkpoint(tmp_path: Path) -> None:
+    path = saved(tmp_path, 20)
+    _cut(path)
+    assert checkpoints.damage_of(saved(tmp_path, 20)) is None
+
+
+def test_checkpoint_that_cannot_be_sealed_is_not_renamed(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="checkpoint-5 was not written"):
+        checkpoints.seal(tmp_path / "absent", tmp_path, 5, GUARD, "smollm2")
+    assert not (tmp_path / "checkpoint-5").exists()
+
+
+def test_changed_setting_is_refused_with_both_values() -> None:
+    run_guard.check(GUARD, dict(GUARD), "checkpoint-20")
+    now = {**GUARD, "training.learning_rate": 1e-4, "base_digest": "b" * 64, "new": 1}
+    with pytest.raises(InputError) as caught:
+        run_guard.check(GUARD, now, "checkpoint-20")
+    assert caught.value.where == "checkpoint-20"
+    assert caught.value.message == (
+        "the run was started with other settings: "
+        "base_digest was aaaaaaaaaaaa, is bbbbbbbbbbbb; "
+        "new was unknown, is 1; "
+        "training.learning_rate was 0.0002, is 0.0001"
+    )
+
+
+@pytest.mark.train
+def test_guard_covers_settings_that_determine_the_steps() -> None:
+    pytest.importorskip("torch", reason="needs the finetune extra")
+    facts = {name: name for name in run_guard.PREPARED}
+    digests = {"train.jsonl": "1", "dev.jsonl": "2", "prepared.json": "3"}
+    before = run_guard.guard(Recipe(), facts, digests)
+    for changes in (
+        {"training.learning_rate": 1e-4},
+        {"training.epochs": 4},
+        {"training.batch": 2, "training.accumulation": 8},
+        {"training.seed": 1},
+        {"training.schedule": "cosine"},
+        {"training.save_steps": 200},
+        {"adapter.r": 8},
+        {"adapter.targets": "all-linear"},
+        {"quantization.kind": "none"},
+    ):
+        now = run_guard.guard(overridden(Recipe(), changes), facts, digests)
+        assert {name for name in now if now[name] != before[name]} == set(changes)
+    for changes in ({"training.max_steps": 4}, {"training.keep": 2}, {"export.name": "another"}):
+        assert run_guard.guard(overridden(Recipe(), changes), facts, digests) == before
+    for name in ("train.jsonl", "dev.jsonl"):
+        now = run_guard.guard(Recipe(), facts, {**digests, name: "changed"})
+        assert now[f"data.{name}"] == "changed"
+    for name in run_guard.PREPARED:
+        now = run_guard.guard(Recipe(), {**facts, name: "changed"}, digests)
+        assert now[name] == "changed"
+    assert {"version.torch", "version.peft", "device"} <= set(before)
