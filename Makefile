@@ -1,9 +1,9 @@
-# Everything runs in .venv, which the first target that needs it makes. PYTHON may name another
-# Python 3.11 or newer.
+# Everything runs in .venv, which is created on first use. PYTHON may name another Python 3.11 or
+# newer.
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 AGENT := .venv/bin/python agent.py
-# What ships in skills/ is packages; another folder there is one that a user has put there.
+# Folders in skills/ that are not packages belong to the user.
 USERS := $(filter-out $(dir $(wildcard skills/*/__init__.py)),$(wildcard skills/*/))
 
 .PHONY: annotate install test test-train examples check docs clean
@@ -16,10 +16,10 @@ annotate: install
 install: .venv/installed
 
 test: .venv/installed-dev
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --dist worksteal
 
 test-train: .venv/installed-train
-	.venv/bin/python -m pytest -m train
+	.venv/bin/python -m pytest -n auto --dist loadfile -m train
 
 examples: .venv/installed-dev
 	.ci/examples

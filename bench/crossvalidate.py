@@ -1,17 +1,17 @@
-"""Cross-validate a recipe: every paper of a table with gold annotated by a model that never saw it.
+"""Cross-validate a recipe on a table with gold.
 
     python bench/crossvalidate.py TABLE.csv --out FOLDER [--folds N]
         [--dataset "OPTIONS"] [--finetune "OPTIONS"] [-o FILE.json]
 
-Wants the extra `finetune`, and a recipe whose base is a file of the registry. Row i is held out of
-fold i mod N. For each fold the other rows become a training set (`/finetune dataset`, with the
+Needs the extra `finetune`, and a recipe whose base is a file of the registry. Row i is held out of
+fold i mod N. For each fold, the other rows become a training set (`/finetune dataset` with the
 options of --dataset, such as further tables), an adapter is trained on it (`/finetune prepare` and
-`train`, with those of --finetune; nothing is measured and the last checkpoint kept, so that no held
-row has a say), and its rows are annotated, with the adapter merged into the base's GGUF. On a dev
-set of few papers a kappa may hang on three of them; on a whole training table it does not.
+`train` with those of --finetune; without a dev set, the last checkpoint is kept, so that held-out
+rows have no influence), and the held-out rows are annotated with the adapter merged into the base's
+GGUF. On a small dev set a kappa may depend on three papers; on a whole training table it does not.
 
-Every line of the harness that is run is printed first. What FOLDER has of an earlier run is taken
-as it is, so that the same command goes on. Prints the figures of /evaluate for all papers together.
+Every line of the harness is printed before it runs. Results of an earlier run in FOLDER are used,
+so the same command resumes. Prints the figures of /evaluate for all papers together.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> None:
 def annotations_of_fold(
     options: argparse.Namespace, out: Path, fold: int
 ) -> Mapping[str, Mapping[str, str]]:
-    """Train without a fold's papers, and annotate them: the moves by the paper's id."""
+    """Train without a fold's papers and annotate them; return the moves by paper id."""
     folder = out / f"fold-{fold}"
     folder.mkdir(parents=True, exist_ok=True)
     trained, held, rows, saved = (
@@ -85,13 +85,13 @@ def annotations_of_fold(
         annotate = f"/annotate {quoted(held)} --model fold-{fold} --db {db}"
         done = folder / "annotated.jsonl"
         agent(out, f"{annotate} save to {quoted(done)}", force=True, some_may_fail=True)
-        done.replace(saved)  # not before it is whole: it is what is taken as it is
+        done.replace(saved)  # complete files only: a resumed run uses them
     lines = map(json.loads, saved.read_text(encoding="utf-8").splitlines())
     return {next(row[key] for key in ID_FIELDS if key in row): row for row in lines}
 
 
 def split(table: Path, fold: int, folds: int, trained: Path, held: Path) -> None:
-    """Write the rows of a table to two others."""
+    """Write the training rows and the held-out rows of a table to two files."""
     with table.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         rows, names = list(reader), list(reader.fieldnames or ())
@@ -103,10 +103,10 @@ def split(table: Path, fold: int, folds: int, trained: Path, held: Path) -> None
 
 
 def agent(out: Path, line: str, *, force: bool = False, some_may_fail: bool = False) -> None:
-    """Run a line of the harness with a configuration of its own; end with it where it fails.
+    """Run a line of the harness with a configuration of its own; exit if it fails.
 
     Args:
-        some_may_fail: exit code 1, that of rows that failed, is no failure.
+        some_may_fail: accept exit code 1, which reports failed rows.
     """
     print(line, flush=True)
     places = {f"HARNESS_{name.upper()}": str(out / name) for name in ("config", "data")}
@@ -118,7 +118,7 @@ def agent(out: Path, line: str, *, force: bool = False, some_may_fail: bool = Fa
 
 
 def register(out: Path, name: str, run: Path) -> None:
-    """Name a fold's model, base and adapter merged, in the configuration."""
+    """Register a fold's model, base and adapter merged, in the configuration."""
     recipe = Recipe.model_validate(RunDir(run, "").run["recipe"])
     path = out / "config" / "registry.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def register(out: Path, name: str, run: Path) -> None:
 
 
 def pooled(table: Path, annotated: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """The figures of all folds together, a paper without an annotation as one that states none."""
+    """Return the figures of all folds together; a paper without an annotation states nothing."""
     framework = nanda()
     subject = inputs.with_gold(table, Columns(None, None, None), framework, None)
     moves = [

@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def opened(folder: Path, options: argparse.Namespace) -> tuple[Judge, list[Item]]:
-    """The judge in one slot, and annotations that pass the gates."""
+    """Load the judge in one slot, and annotations that pass the gates."""
     settings = replace(settings_module.from_environment(), data_dir=folder)
     app = App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     models = Models(app.pool, Choice(options.model))
@@ -106,12 +106,12 @@ def opened(folder: Path, options: argparse.Namespace) -> tuple[Judge, list[Item]
 
 
 def counts(judge: Judge) -> tuple[int, float, float]:
-    """Tokens generated, and the seconds of the clock and of the CPU, so far."""
+    """Return the tokens generated, and the wall and CPU seconds, so far."""
     return judge.model.usage.completion_tokens, time.perf_counter(), time.process_time()
 
 
 def voted(judge: Judge, block: list[Item], *, by_paper: bool) -> list[Vote]:
-    """The votes of all personas on each paper of a block, in one order or the other."""
+    """Return the votes of all personas on each paper of a block, in one of the two orders."""
     if by_paper:
         return [vote for item in block for vote in judge.votes(item, 0)]
     personas: tuple[Persona, ...] = judge.panel.personas

@@ -1,13 +1,13 @@
-"""What each setting of the embedded engine is worth on the task itself, against the default.
+"""Measure settings of the embedded engine on annotations, relative to the default settings.
 
     python bench/engine.py [SETTING ...] [--papers 16] [--repeats 2] [--form tagged] [--model M]
 
 Every setting gets a fresh engine and annotates the same first papers of a table, with as many
-requests at once as it has slots. The settings take turns, and each ratio is of one turn: a machine
-whose speed drifts slows all of them alike, and the spread over the turns shows what it did.
+concurrent requests as it has slots. The settings alternate, and each ratio is within one round, so
+that changes in the machine's speed affect all of them; the range over the rounds shows how much.
 
-Answers are cut after --max-tokens, so that a sweep takes minutes; with an untuned model the words
-are nonsense, the work is the same. `same` counts the papers whose text is that of the default.
+Answers end after --max-tokens, so that a sweep takes minutes. `same` counts the papers whose text
+equals that of the default.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ UNCACHED = {"cache_prompt": False}
 
 @dataclass(frozen=True)
 class Setting:
-    """How one run differs from the default.
+    """The difference of a run to the default.
 
     Attributes:
-        change: alters the engine's parameters, given the module and them.
-        body: fields of each request's body.
-        request: fields of each request.
+        change: changes the engine's parameters; called with the module and the parameters.
+        body: fields added to each request body.
+        request: fields added to each request.
     """
 
     slots: int | None = None
@@ -65,7 +65,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Run:
-    """One turn of one setting. `tokens` are the generated ones, `prompt` those read."""
+    """The totals of one setting in one round: `tokens` generated, `prompt` tokens read."""
 
     seconds: float
     cpu_seconds: float
@@ -105,7 +105,7 @@ def flash_off(module: Any, params: Any) -> None:
 
 
 def speculate(module: Any, params: Any) -> None:
-    """Guess the next tokens from what stands in the prompt: answers repeat the abstract."""
+    """Speculate on tokens of the prompt, since answers repeat the abstract."""
     kind = module.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_MOD
     engine.assign(params.speculative, types=[kind])
     engine.assign(params.speculative.ngram_mod, n_match=4, n_min=2, n_max=8)
@@ -169,7 +169,7 @@ def arguments() -> argparse.Namespace:
 
 
 def place(model: str) -> tuple[LlamaCppBackend, ServeEntry]:
-    """The embedded engine, and what of `model` it serves."""
+    """Return the embedded serve entry of `model`."""
     configured = settings.from_environment()
     known = registry.load(configured.shipped_registry, configured.user_registry)
     _, entries = known.named(model)
@@ -180,7 +180,7 @@ def place(model: str) -> tuple[LlamaCppBackend, ServeEntry]:
 def measure(
     setting: Setting, backend: LlamaCppBackend, entry: ServeEntry, args: argparse.Namespace
 ) -> Run:
-    """Annotate the papers once with a fresh engine, which is warmed up by a paper of its own."""
+    """Annotate the papers once with a fresh engine, after a warm-up paper."""
     first, *asked = requests(setting, args)
     with changed(setting):
         model = backend.load(entry, setting.slots)
@@ -205,7 +205,7 @@ def _timed(model: LlamaCppModel, asked: list[Request]) -> Run:
 
 
 def requests(setting: Setting, args: argparse.Namespace) -> list[Request]:
-    """One request for each paper, and one for the warm-up, which comes first."""
+    """Return the request of the warm-up paper, then one for each paper."""
     form = FORMS[setting.form or args.form](nanda())
     with args.table.open(encoding="utf-8", newline="") as file:
         abstracts = [row["abstract"] for row in islice(csv.DictReader(file), args.papers + 1)]
@@ -222,7 +222,7 @@ def requests(setting: Setting, args: argparse.Namespace) -> list[Request]:
 
 @contextmanager
 def changed(setting: Setting) -> Iterator[None]:
-    """The harness's own parameters and requests, altered by `setting`."""
+    """Return the harness's parameters and requests, changed by `setting`."""
     params, body = engine._params, llamacpp._body
 
     def changed_params(module: Any, *rest: Any) -> Any:
@@ -238,7 +238,7 @@ def changed(setting: Setting) -> Iterator[None]:
 
 
 def table(runs: Mapping[str, list[Run]]) -> Iterator[str]:
-    """A line for each setting; ranges are the lowest and highest of the turns."""
+    """Print one row per setting, with the range over the rounds."""
     default = runs[DEFAULT]
     papers = len(default[0].texts)
     yield (

@@ -1,20 +1,19 @@
-"""What each stage from the trained adapter to the served file costs, on the same papers.
+"""Compare the forms of a trained model, from the adapter to the served file, on the same papers.
 
     python bench/stages.py OUT [--table FILE] [--limit N] [--db FILE] [-o FILE.json]
 
-Wants the extra `finetune`. OUT is the folder of a `/finetune` run with all its artifacts, the base
-a file of the registry. Every form of the model annotates the table without any constraint,
-greedily, by /evaluate, in a process of its own; what is annotated already in the database is not
-done again.
+Needs the extra `finetune`. OUT is the folder of a `/finetune` run with all artifacts, whose base is
+a file of the registry. /evaluate annotates the table with every form, greedily and without a
+constraint, in a process of its own; annotations in the database are not repeated.
 
-    q8_0          base and adapter merged into a Q8_0 file: what ships and serves
-    adapter       the adapter over the base, in transformers, in float32: what was trained
+    q8_0          base and adapter merged into a Q8_0 file: the form that ships
+    adapter       the adapter over the base, in transformers, in float32: the form that was trained
     merged        the merged model in transformers, in float32
     f16           the merged model as GGUF
-    q4_k_m        the same quantized
-    base+lora     the base's GGUF with the adapter's: what is merged into q8_0
+    q4_k_m        the same, quantized
+    base+lora     the GGUF files of base and adapter, which q8_0 merges
 
-Prints the figures of each form, and q8_0 less each other one with a paired 95% interval.
+Prints the figures of each form, and the difference of q8_0 to each with a paired 95% interval.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--db", type=Path, help="where what is annotated is kept")
+    parser.add_argument("--db", type=Path, help="the corpus database of the annotations")
     parser.add_argument("-o", "--output", type=Path, help="all figures, as JSON")
     parser.add_argument("--only", choices=FORMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -79,7 +78,7 @@ def main() -> None:
 
 
 def evaluate(options: argparse.Namespace, forms: tuple[str, ...], screen: Any) -> Mapping[str, Any]:
-    """/evaluate of these forms; what the database has is not annotated again."""
+    """Run /evaluate with these forms; annotations in the database are not repeated."""
     with tempfile.TemporaryDirectory() as folder:
         registry = Path(folder) / "registry.yaml"
         settings = settings_module.from_environment()
@@ -103,7 +102,7 @@ def evaluate(options: argparse.Namespace, forms: tuple[str, ...], screen: Any) -
 
 
 def registry_of(out: Path, settings: Settings) -> dict[str, Any]:
-    """A registry of every form of the model in OUT, the base's own entry being the shipped one."""
+    """Return a registry of every form of the model in OUT, with the shipped entry of the base."""
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     recipe = Recipe.model_validate(manifest["run"]["recipe"])
     made = RunDir.of(out, recipe)
@@ -142,7 +141,7 @@ def registry_of(out: Path, settings: Settings) -> dict[str, Any]:
 
 
 def show(found: Mapping[str, Any]) -> None:
-    """A line for each form."""
+    """Print one row per form."""
     print(
         f"\n{found['papers']} papers\n{'':<12}" + "".join(f"{name:>24}" for name in SHOWN), end=""
     )

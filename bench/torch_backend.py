@@ -1,4 +1,4 @@
-"""The backends of bench/stages.py: transformers, and the embedded engine without its grammars."""
+"""The backends of bench/stages.py: transformers, and the embedded engine without grammars."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TORCH, FREE = "torch", "llamacpp-free"
 
 
 class Plugin:
-    """Brings both."""
+    """Registers both backends."""
 
     @hookimpl
     def register_backends(self, register: RegisterBackend, files: FileStore) -> None:
@@ -29,7 +29,7 @@ class Plugin:
 
 
 class FreeBackend(LlamaCppBackend):
-    """The embedded engine for requests that are held to nothing, as transformers has them."""
+    """The embedded engine without constraints, for comparison with transformers."""
 
     name = FREE
 
@@ -40,9 +40,9 @@ class FreeBackend(LlamaCppBackend):
 
 
 class TorchBackend:
-    """Folders of transformers: the model of an entry is FOLDER, or FOLDER + ADAPTER of peft.
+    """Models in transformers folders: FOLDER, or FOLDER + ADAPTER of peft.
 
-    It is computed in float32 and decoded greedily, one request at a time.
+    Computes in float32 and decodes greedily, one request at a time.
     """
 
     name = TORCH

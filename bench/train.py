@@ -1,24 +1,24 @@
-"""Training against TRL's SFTTrainer, in one run: same rows, base, NF4, adapter and settings.
+"""Compare training with TRL's SFTTrainer: same rows, base, NF4, adapter and settings.
 
     python bench/train.py [DATA] [--rows 32] [--batch 4] [--rounds 2] [--preset smollm2-cpu]
         [--base NAME] [--set NAME=VALUE ...] [--only ARM ...]
 
-Wants the extras `finetune` and `bench`. DATA is a data set of `/finetune dataset`, or a table of
-gold that one is made of; gold_train where none is given. Each arm trains one epoch of the first
-rows in a process of its own, and the arms take turns, so that a machine whose speed drifts slows
-all alike:
+Needs the extras `finetune` and `bench`. DATA is a data set of `/finetune dataset`, or a table
+with gold that becomes one; by default gold_train. Each arm trains one epoch of the first rows in
+a process of its own. The arms alternate, so that changes in the machine's speed affect all of
+them:
 
     trl             SFTTrainer with the recipe's settings, on the same messages
-    ours            /finetune train, as the recipe says
+    ours            /finetune train with the recipe
     ours, NF4 packed        without `quantization.unpacked`: each pass unpacks the weights again
-    ours, all logits        scores of the vocabulary for prompts and padding as well
+    ours, all logits        logits for prompts and padding too
     ours, no grouping       rows of any length share a batch
 
-SFTTrainer does none of what the last three leave out. It takes its loss in chunks that are computed
-again in the backward pass, and measures entropy and accuracy in every step, as for its users.
-Tokens are those of prompts and completions, without padding; the first step, in which much is set
-up, is not counted. Peak memory is the process's resident set, or what torch has allocated on a GPU;
-`over the base` is without what was resident when the model had been loaded.
+SFTTrainer has none of what the last three omit. It computes its loss in chunks, again in the
+backward pass, and measures entropy and accuracy in every step. Tokens are those of prompts and
+completions, without padding; the first step is not counted. Peak memory is the resident set of
+the process, or what torch has allocated on a GPU; `over the base` excludes what was resident when
+the model was loaded.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def lines_of(data: Path) -> list[bytes]:
-    """The rows of a data set, or of one that is made of a table."""
+    """Return the rows of a data set, or of one made from a table."""
     if data.suffix == ".jsonl":
         return data.read_bytes().splitlines(keepends=True)
     return list(build_dataset(data, None).lines())
@@ -105,7 +105,7 @@ def in_own_process(arm: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show(found: Mapping[str, list[dict[str, Any]]]) -> None:
-    """A line for each arm: medians over the rounds, and the ratio to TRL round by round."""
+    """Print one row per arm: medians over the rounds, and the ratio to TRL by round."""
     print(f"\n{'':<20}{'tokens/s':>10}{'to trl':>8}{'least':>7}{'most':>7}", end="")
     print(f"{'peak':>10}{'over the base':>15}{'padding':>9}{'loss':>7}")
     against = found.get(TRL)
@@ -127,7 +127,7 @@ def show(found: Mapping[str, list[dict[str, Any]]]) -> None:
 
 
 def work_of(options: argparse.Namespace) -> StageContext:
-    """The work of one arm, as /finetune would make it."""
+    """Return the context of an arm, as /finetune creates it."""
     folder: Path = options.out
     changes: dict[str, Any] = {
         "training.epochs": 1,

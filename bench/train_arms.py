@@ -1,4 +1,4 @@
-"""What bench/train.py compares: TRL's SFTTrainer, the stage `train`, and that without its parts."""
+"""The arms of bench/train.py: SFTTrainer, the stage `train`, and the stage without its parts."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from unittest import mock
 
 from skills.finetune.data.annotation_pairs import chat_messages
 from skills.finetune.model.bases import open_base, open_tokenizer
-from skills.finetune.model.loading import device_kind, load_model, settled
+from skills.finetune.model.loading import device_kind, load_model, with_supported_compute
 from skills.finetune.preparation import batches
 from skills.finetune.preparation.batches import read_prepared
 from skills.finetune.run import recipe as recipes
 from skills.finetune.run.stage import StageContext
 from skills.finetune.training import loss, trainer
 from skills.finetune.training.metrics import Metrics, peak_bytes
-from skills.finetune.training.watch import Steps, Watch, schedule
+from skills.finetune.training.watch import TrainingCallbacks, TrainingProgress, schedule
 
 TRL = "trl"
 
@@ -63,12 +63,12 @@ class Clock:
 
 
 def with_trl(context: StageContext) -> dict[str, Any]:
-    """SFTTrainer with the recipe's settings, on the messages that our rows are made of."""
+    """Train with SFTTrainer and the recipe's settings, on the messages of our rows."""
     from peft import LoraConfig
     from transformers import TrainerCallback
     from trl import SFTTrainer
 
-    recipe = settled(context.recipe, context.call.screen.notice)
+    recipe = with_supported_compute(context.recipe, context.call.screen.notice)
     base, adapter = open_base(context), recipe.adapter
     model = load_model(base.folder, packed(recipe), adapted=False)
     clock = Clock()
@@ -148,13 +148,15 @@ def sft_rows(context: StageContext) -> Any:
 
 
 def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The stage `train`, but for its checkpoints: they are no part of a step."""
-    recipe = settled(recipes.overridden(context.recipe, changed or {}), context.call.screen.notice)
+    """Run the stage `train` without checkpoints, which are not part of a step."""
+    recipe = with_supported_compute(
+        recipes.overridden(context.recipe, changed or {}), context.call.screen.notice
+    )
     prepared = read_prepared(context.run_dir.prepared)
     model = load_model(open_base(context).folder, recipe)
     clock = Clock()
 
-    class Timed(Watch):
+    class Timed(TrainingCallbacks):
         def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
             super().on_step_begin(*args, **kwargs)
             clock.begin()
@@ -172,7 +174,7 @@ def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -
             order,
             steps,
             Metrics(Path(folder) / "metrics.jsonl"),
-            Steps(rows=steps.last, weight=steps.last, done=0),
+            TrainingProgress(rows=steps.last, weight=steps.last, done=0),
             {},
             "",
             None,
@@ -192,7 +194,7 @@ def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -
 
 
 def with_all_logits(context: StageContext) -> dict[str, Any]:
-    """Scores for every position; those of no completion token are dropped after."""
+    """Return logits for every position; those without a completion token are dropped later."""
 
     @contextmanager
     def everywhere(model: Any, keep: Any) -> Iterator[None]:
@@ -227,7 +229,7 @@ ARMS: Mapping[str, Callable[[StageContext], dict[str, Any]]] = {
 
 
 def resident() -> int:
-    """Bytes of this process in memory now; of a GPU, what torch has allocated there."""
+    """Return the bytes of this process in memory; of a GPU, what torch has allocated."""
     import torch
 
     if torch.cuda.is_available():

@@ -1,12 +1,12 @@
-"""Snippets of the documents, cut from files that the tests run.
+"""Fill the marked code blocks of the documents from files that the tests run.
 
-A block stands below a mark that says where it is cut from:
+A mark above a block names its source:
 
-    <!-- snippet: tests/data/writing/walkthrough.sh#make -->      between `# -- start make --` and
-                                                             `# -- end make --` in that file
-    <!-- snippet: tests/data/writing/session.txt -->              all of that file
-    <!-- snippet: new-skill:package/pyproject.toml -->       what `/new-skill --package summarize`
-                                                             makes
+    <!-- snippet: tests/data/writing/walkthrough.sh#make -->  the lines between `# -- start make --`
+                                                              and `# -- end make --` of that file
+    <!-- snippet: tests/data/writing/session.txt -->           the whole file
+    <!-- snippet: new-skill:package/pyproject.toml -->         a file that `/new-skill --package
+                                                               summarize` creates
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _MARKED = re.compile(
 
 
 def fill(page: str) -> str:
-    """The page with every marked block as its source has it.
+    """Return the page with every marked block replaced by its source.
 
     Raises:
-        ValueError: there is no such source.
+        ValueError: a source does not exist.
     """
 
     def block(match: re.Match[str]) -> str:
@@ -60,7 +60,7 @@ def _made(source: str) -> str:
     for known in get_args(scaffold.Kind):
         if known == kind and path in (files := scaffold.files("summarize", known)):
             return files[path]
-    raise ValueError(f"/new-skill makes no {source}")
+    raise ValueError(f"/new-skill does not create {source}")
 
 
 def _read(source: str) -> str:

@@ -66,7 +66,10 @@ class SkillOptions(BaseModel):
         return value
 
 
-@validated_dataclass(frozen=True, slots=True, config=ConfigDict(arbitrary_types_allowed=True))
+_LAZY = ConfigDict(arbitrary_types_allowed=True, defer_build=True)
+
+
+@validated_dataclass(frozen=True, slots=True, config=_LAZY)
 class Result:
     """Result of one call of a skill. The types of its fields are validated.
 

@@ -55,9 +55,7 @@ def of_models(subject: Subject, models: Sequence[Annotator]) -> dict[str, Any]:
         "papers": len(subject.papers),
         "filtered": dict(subject.source.filtered),
         "framework": {
-            "name": framework.name,
-            "version": framework.version,
-            "digest": framework.digest,
+            **framework.identity,
             "moves": {move.name: move.label for move in framework.moves},
         },
         "resamples": RESAMPLES,

@@ -1,36 +1,36 @@
-"""A test server that speaks Ollama's and OpenAI's documented protocols over real sockets.
+"""A test server for Ollama's and OpenAI's documented protocols, over real sockets.
 
     with ProtocolServer(model) as server:
-        server.fail("busy")                  # every chat from now on
-        server.fail("hang", model="slow:1b")  # or only this model's
+        server.fail("busy")                  # for every later chat request
+        server.fail("hang", model="slow:1b")  # or only for those of this model
         ... server.url, server.requests ...
 
 It generates with a real model, refuses what the real servers refuse, and fails on demand:
 
-    hang        takes the request and never answers
+    hang        accepts the request and never answers
     missing     404 before the answer, although the model is listed
     busy        503 before the answer
     gateway     502 before the answer
-    quota       429 before the answer, with OpenAI's code for a key that has no money left
+    quota       429 before the answer, with OpenAI's code for an exhausted quota
     load_error  500 before the answer: the model cannot be loaded
     refuse      400 before the answer
-    drop        closes the connection without a byte
+    drop        closes the connection without an answer
     error       an error inside the answer, after a few pieces, under status 200
-    cut         the connection ends in the middle of the answer
-    unfinished  the answer ends in order, but without its last part
-    garbage     a line inside the answer that is no JSON
-    slow        a piece every 0.3 s, for ever
+    cut         the connection is closed in the middle of the answer
+    unfinished  the answer ends properly, but without its last part
+    garbage     a line inside the answer that is not JSON
+    slow        a piece every 0.3 s, without end
 
-As OpenAI's server it is of the make that `owner` names: "vllm" goes on from a last message of the
-assistant, but only with fields of its own, which any other refuses. `logprobs` says what it does
-where they are asked for: "told", "ignored", "refused" or "alone" (of the token, no alternatives).
+As an OpenAI server it is of the kind that `owner` names: "vllm" continues a final message of the
+assistant, but only with fields of its own, which all others refuse. `logprobs` sets what it does if
+they are requested: "told", "ignored", "refused" or "alone" (of the token, without alternatives).
 
-A reply's tool calls are sent as each protocol sends them: by Ollama whole, by OpenAI in pieces of a
-few characters, as `splits` says: "index" (OpenAI's own), or "ids", where all calls have index 0 and
-only their ids tell them apart. `tools` says what is done with a request's tools: "told" (and
-/api/show says so), "untold" (an old Ollama, which takes them and does not say so), "refused" (with
-400, as both do; /api/show says so too) or "refused untold". `drop_at` closes the connection instead
-of answering the chat of that number, from 0 on. `retry_after` is said with every 503.
+Tool calls are sent as each protocol requires: completely by Ollama, in pieces of a few characters
+by OpenAI, as `splits` sets: "index" (OpenAI's own form), or "ids", where all calls have index 0 and
+differ only in their ids. `tools` sets how tools are handled: "told" (supported, and reported by
+/api/show), "untold" (an old Ollama, which supports but does not report them), "refused" (with 400;
+/api/show reports it) or "refused untold". `drop_at` closes the connection instead of answering the
+chat with that number, from 0 on. `retry_after` is the header of every 503.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ PIECES_BEFORE_FAILURE = 3
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 PIECE = 7
-"""Characters of a piece of a call's arguments."""
+"""Length of a piece of a call's arguments, in characters."""
 SHOWN = {
     "told": {"capabilities": ["completion", "tools"]},
     "refused": {"capabilities": ["completion"]},
@@ -98,16 +98,16 @@ class ProtocolError(Exception):
 
 
 class Gone(Exception):
-    """The client went away, or a failure wants the answer to end here."""
+    """The client disconnected, or a failure ends the answer."""
 
 
 class ProtocolServer:
     """The server; a context manager.
 
     Args:
-        model: what generates, in a thread for each request.
-        names: the models that are listed, all served by `model`.
-        api_key: what OpenAI's routes ask for, if anything.
+        model: generates, in a thread for each request.
+        names: the listed models, all served by `model`.
+        api_key: the key that OpenAI's routes require, if any.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class ProtocolServer:
         return f"http://127.0.0.1:{self._http.server_address[1]}"
 
     def fail(self, how: str | None, model: str | None = None) -> None:
-        """Fail like this from now on: every model, or only one; None heals."""
+        """Fail like this from now on, for every model or only one; None ends it."""
         assert how is None or how in FAILURES
         self._failures[model] = how or ""
 
@@ -152,19 +152,19 @@ class ProtocolServer:
         return self._failures.get(model, "") or self._failures.get(None, "")
 
     def bodies(self, path: str) -> list[Any]:
-        """What was sent to `path`, in order."""
+        """Return the bodies sent to `path`, in order."""
         return [recorded.body for recorded in self.requests if recorded.path == path]
 
     def knows(self, name: str) -> bool:
         return name in self.names or f"{name}:latest" in self.names
 
     def generate(self, request: Request, on_text: Any) -> Reply:
-        assert self.model is not None, "this server was given no model to generate with"
+        assert self.model is not None, "this server has no model"
         return self.model.generate(request, on_text)
 
 
 class Meeting(FakeModel):
-    """Repeats what it is told, once as many generations as `parties` are there at the same time."""
+    """Repeats the last message, as soon as `parties` generations run at the same time."""
 
     def __init__(self, parties: int) -> None:
         super().__init__()
@@ -181,10 +181,10 @@ class Meeting(FakeModel):
 
 
 class _HTTPServer(ThreadingHTTPServer):
-    daemon_threads = False  # closing the server waits for its threads: none outlives its test
+    daemon_threads = False  # closing the server waits for its threads
 
     def handle_error(self, *args: Any) -> None:
-        """A client that went away between two requests is no error."""
+        """Ignore a client that disconnected between two requests."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(*args)
 
@@ -315,7 +315,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise Gone
 
     def _wait_for_the_end(self) -> None:
-        """Wait until the client goes away or the test is over."""
+        """Wait until the client disconnects or the test ends."""
         self.connection.settimeout(0.05)
         while not self.state.released.is_set():
             try:
@@ -326,7 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
         raise Gone
 
     def _stream(self, name: str, request: Request, dialect: Any) -> None:
-        """Send the answer to `request` piece by piece, and fail on the way where asked to."""
+        """Send the answer to `request` piece by piece, and fail if set to."""
         failure = self.state.failure(name)
         self._begin(dialect.kind)
         if failure in STREAMED:
@@ -341,7 +341,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._finish()
 
     def _stream_told(self, request: Request, dialect: Any) -> Reply:
-        """Send each piece with what is told of its token; the end of the answer is no piece."""
+        """Send each piece with its log probabilities; the end of the answer is not a piece."""
         pieces: list[str] = []
         reply = self.state.generate(request, pieces.append)
         for piece, told, own in itertools.zip_longest(pieces, reply.logprobs, reply.tokens):
@@ -358,7 +358,7 @@ class _Handler(BaseHTTPRequestHandler):
         while failure == "slow" and not self.state.released.wait(SLOW_SECONDS):
             self._chunk(dialect.piece("and more "))
         if failure == "cut":
-            # Half of a chunk: its size promises more than comes.
+            # An incomplete chunk: its size announces more than is sent.
             self.wfile.write(b"400\r\n" + dialect.piece("half a")[:10])
             raise Gone
         if failure == "error":
@@ -431,7 +431,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _OllamaDialect:
-    """NDJSON: one object a line, the last one with `done` and the counts."""
+    """NDJSON: one object per line, the last one with `done` and the counts."""
 
     kind = "application/x-ndjson"
     garbage = b'{"model": "x", "mess\n'
@@ -467,7 +467,7 @@ class _OllamaDialect:
 
 
 class _OpenAIDialect:
-    """Server-sent events: chunks, then one with the usage where asked for, then [DONE]."""
+    """Server-sent events: chunks, then one with the usage if requested, then [DONE]."""
 
     kind = "text/event-stream"
     garbage = b'data: {"id": "x", "cho\n\n'
@@ -488,7 +488,7 @@ class _OpenAIDialect:
         return _event({**self._head, "choices": [choice]})
 
     def calls(self, calls: Sequence[ToolCall], splits: str) -> Iterator[bytes]:
-        """Each call's name and id first, then its arguments in pieces."""
+        """Yield the name and id of each call, then its arguments in pieces."""
         for place, call in enumerate(calls):
             index = place if splits == "index" else 0
             known = {"id": f"call-{place}"}
@@ -559,7 +559,7 @@ def _check_messages(messages: Any) -> None:
 
 
 def _check_calls(messages: Any) -> None:
-    """Refuse what OpenAI refuses: a call without its result, a result without its call."""
+    """Refuse a call without a result and a result without a call, as OpenAI does."""
     waiting: list[str] = []
     for message in messages:
         if message["role"] == "tool":
@@ -570,14 +570,14 @@ def _check_calls(messages: Any) -> None:
         if waiting:
             raise ProtocolError(400, f"no result for the tool_call_ids {waiting}")
         for call in message.get("tool_calls") or ():
-            json.loads(call["function"]["arguments"])  # vLLM breaks on what is no JSON
+            json.loads(call["function"]["arguments"])  # vLLM fails on invalid JSON
             waiting.append(call["id"])
     if len(set(waiting)) != len(waiting) or "" in waiting or waiting:
         raise ProtocolError(400, f"no result for the tool_call_ids {waiting}")
 
 
 def _check_ollama(body: dict[str, Any]) -> None:
-    """Refuse what Ollama refuses; an unknown option is only ignored."""
+    """Refuse what Ollama refuses; unknown options are ignored."""
     _check_messages(body.get("messages"))
     for name, value in (body.get("options") or {}).items():
         types = OPTION_TYPES.get(name)
@@ -628,7 +628,7 @@ def _check_logprobs(body: Mapping[str, Any]) -> None:
 
 
 def _check_make(body: dict[str, Any], owner: str) -> None:
-    """Refuse what vLLM refuses of an answer begun, and what the others refuse of vLLM's fields."""
+    """Refuse a prefill as vLLM does, and the fields of vLLM as other servers do."""
     fields = ("continue_final_message", "add_generation_prompt")
     if owner != "vllm":
         for name in fields:

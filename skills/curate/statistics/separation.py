@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import Any
 
 from skills.curate.statistics.decisions import decide
-from skills.reporting.statistics import Share
-
-_Z = NormalDist().inv_cdf(0.975)
-
+from skills.reporting.statistics import Share, Z
 
 Votes = Sequence[bool | None]
 """Whether each persona passes an annotation; None for an invalid vote."""
@@ -107,7 +103,7 @@ def _newcombe(value: float, n: int, m: int) -> tuple[float, float]:
 
     def beyond(t: float) -> float:
         variance = t * (1 - t) * (1 + mean * ((1 - t) / (2 - t) + t / (1 + t))) / (n * m)
-        return (t - value) ** 2 - _Z**2 * variance
+        return (t - value) ** 2 - Z**2 * variance
 
     # At 0 and 1 the variance is 0, so that the value itself would be found there.
     inside = min(max(value, 1e-9), 1 - 1e-9)

@@ -40,7 +40,7 @@ def anchors(annotator: Annotator, subject: Subject) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
     labelled = subject.labelled or ()
     for paper, moves, given in zip(subject.papers, annotator.annotations, labelled, strict=True):
-        moves = subject.framework.stated(dict(moves)) if moves else {}
+        moves = subject.framework.stated(moves) if moves else {}
         # `split_sentences` may split a labelled sentence.
         pairs = zip(given.sentences, given.labels, strict=True)
         split = [label for sentence, label in pairs for _ in split_sentences(sentence)]

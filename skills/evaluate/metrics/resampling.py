@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skills.reporting.statistics import Share, bootstrap_weights, percentile_interval, rounded
+from skills.reporting.statistics import Share, bootstrap_weights, figures, percentile_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,8 +104,7 @@ def estimate(sampled: Sampled, fewest: int | None = None) -> dict[str, Any]:
         why = f"no interval from fewer than {LEAST_PAPERS} papers"
     else:
         low, high, why = percentile_interval(sampled.drawn)
-    figures = {"value": rounded(value), "low": rounded(low), "high": rounded(high)}
-    return {**figures, "papers": papers, "why": why}
+    return figures({"value": value, "low": low, "high": high, "papers": papers, "why": why})
 
 
 def difference(first: Sampled, other: Sampled) -> dict[str, Any]:

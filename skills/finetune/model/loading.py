@@ -34,7 +34,7 @@ def device_kind() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def settled(recipe: Recipe, notify: Callable[[str], None]) -> Recipe:
+def with_supported_compute(recipe: Recipe, notify: Callable[[str], None]) -> Recipe:
     """Return the recipe with a compute type that is fast on this machine.
 
     On a CPU without AVX-512, oneDNN computes bfloat16 in plain loops, which took 9 times as long

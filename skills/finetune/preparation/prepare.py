@@ -33,6 +33,7 @@ from skills.finetune.run.stage import Stage, StageContext
 
 FORMAT = 2
 """Version of the files that this stage writes."""
+KEYS = ("id", "source", "weight", "input_ids", "completion_start", "decisions")
 NAMED = 10
 """Rows named in a sentence; of more only the number is given."""
 COUNTS = "the row as it is trained, its end token with the completion"
@@ -205,8 +206,12 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _write(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows with their keys in a fixed order: a resumed run compares digests of the files."""
     with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
+        for row in rows:
+            values = asdict(row)
+            line = {name: values[name] for name in KEYS}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def _no_data() -> UsageError:

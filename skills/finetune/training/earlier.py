@@ -37,7 +37,7 @@ def check(context: StageContext) -> None:
         _refuse(context)
 
 
-def settle(context: StageContext, *, done: bool) -> None:
+def make_room(context: StageContext, *, done: bool) -> None:
     """Make room for the training that is about to start.
 
     Args:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from harness.api.skill import Call
 from harness.errors import Interrupted, OutputError, SkillFailed
 from skills.finetune.run.recipe import Training
-from skills.finetune.training.watch import Watch
+from skills.finetune.training.watch import TrainingCallbacks
 
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.I)
 """Messages of torch in a plain RuntimeError, where it does not raise OutOfMemoryError."""
@@ -39,7 +39,7 @@ def stopped_by_signals(call: Call) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def explained(training: Training, watch: Watch) -> Iterator[None]:
+def translated_errors(training: Training, watch: TrainingCallbacks) -> Iterator[None]:
     """Translate errors of torch, and hide its warnings.
 
     Raises:
@@ -65,7 +65,7 @@ def explained(training: Training, watch: Watch) -> Iterator[None]:
         raise _not_written(exc.strerror or str(exc), watch) from exc
 
 
-def _not_written(reason: str, watch: Watch) -> OutputError:
+def _not_written(reason: str, watch: TrainingCallbacks) -> OutputError:
     return OutputError(
         f"a checkpoint was not written: {reason}",
         where=str(watch.folder),
@@ -73,7 +73,7 @@ def _not_written(reason: str, watch: Watch) -> OutputError:
     )
 
 
-def _too_little_memory(training: Training, watch: Watch) -> SkillFailed:
+def _too_little_memory(training: Training, watch: TrainingCallbacks) -> SkillFailed:
     longest = max(watch.order.lengths)
     batch, accumulation = training.batch, training.accumulation
     if batch > 1:

@@ -20,8 +20,8 @@ from skills.finetune.run.recipe import Recipe
 from skills.finetune.run.run_dir import Done
 from skills.finetune.run.stage import Stage, StageContext
 from skills.finetune.training import checkpoints, curve, metrics, run_guard
-from skills.finetune.training.stopping import explained, stopped_by_signals
-from skills.finetune.training.watch import Steps, Watch, schedule
+from skills.finetune.training.stopping import stopped_by_signals, translated_errors
+from skills.finetune.training.watch import TrainingCallbacks, TrainingProgress, schedule
 
 if TYPE_CHECKING:
     from skills.finetune.model.bases import Base
@@ -49,28 +49,30 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
     guard = run_guard.guard(recipe, prepared.facts, prepared.digests, start_from.digest(context))
     checkpoint = checkpoints.to_resume(folder, resume, screen.notice)
     run_guard.check(None if checkpoint is None else checkpoint.guard, guard, str(folder))
-    begun = 0 if checkpoint is None else checkpoint.step
+    start_step = 0 if checkpoint is None else checkpoint.step
     log = metrics.Metrics(folder / metrics.NAME)
-    log.cut(begun or -1)  # an evaluation before the first step is repeated
+    log.cut(start_step or -1)  # an evaluation before the first step is repeated
     run = {"guard": guard, "recipe": recipe.model_dump(mode="json")}
     targets.write_text(folder / RUN, json.dumps(run, indent=2, ensure_ascii=False))
 
     order = batches.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
     steps = schedule(len(prepared.train), recipe.training)
-    pace = Steps(rows=steps.last, weight=max(1, steps.last - begun), done=begun)
+    pace = TrainingProgress(
+        rows=steps.last, weight=max(1, steps.last - start_step), done=start_step
+    )
     stop, keep = context.call.cancel.is_set, recipe.training.keep
-    watch = Watch(folder, order, steps, log, pace, guard, base.name, keep, stop)
-    if begun < steps.last:
+    watch = TrainingCallbacks(folder, order, steps, log, pace, guard, base.name, keep, stop)
+    if start_step < steps.last:
         checkpoints.clean(folder)
         trainer = _trainer(context, base, prepared, recipe, watch)
         with (
-            explained(recipe.training, watch),
+            translated_errors(recipe.training, watch),
             stopped_by_signals(context.call),
             progress.show_progress(pace, screen, "training") as watch.update,
         ):
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint.path))
         checkpoints.clean(folder)
-    if (reached := max(begun, watch.saved)) < steps.last:
+    if (reached := max(start_step, watch.saved)) < steps.last:
         raise Interrupted(
             f"stopped after step {reached} of {steps.last}, which is saved",
             hint="`--resume` continues from there.",
@@ -112,7 +114,7 @@ def _ready(context: StageContext) -> tuple[Base, batches.Prepared, Recipe]:
     """
     require(*MODULES, *(["bitsandbytes"] if _needs_bitsandbytes(context.recipe) else []))
     from skills.finetune.model.bases import open_base
-    from skills.finetune.model.loading import settled
+    from skills.finetune.model.loading import with_supported_compute
 
     prepared = batches.read_prepared(context.run_dir.prepared)
     base = open_base(context)
@@ -123,7 +125,7 @@ def _ready(context: StageContext) -> tuple[Base, batches.Prepared, Recipe]:
             where=str(context.run_dir.prepared),
             hint="`/finetune prepare` writes them again.",
         )
-    return base, prepared, settled(context.recipe, context.call.screen.notice)
+    return base, prepared, with_supported_compute(context.recipe, context.call.screen.notice)
 
 
 def _needs_bitsandbytes(recipe: Recipe) -> bool:
@@ -131,7 +133,11 @@ def _needs_bitsandbytes(recipe: Recipe) -> bool:
 
 
 def _trainer(
-    context: StageContext, base: Base, prepared: batches.Prepared, recipe: Recipe, watch: Watch
+    context: StageContext,
+    base: Base,
+    prepared: batches.Prepared,
+    recipe: Recipe,
+    watch: TrainingCallbacks,
 ) -> Any:
     from skills.finetune.model.loading import load_model
     from skills.finetune.training.trainer import make_trainer
@@ -152,7 +158,7 @@ def _facts_of_base(context: StageContext) -> BaseFacts:
     return found
 
 
-def _finished(context: StageContext, watch: Watch, reached: int) -> Done:
+def _finished(context: StageContext, watch: TrainingCallbacks, reached: int) -> Done:
     """Keep the best adapter, and draw the loss curve."""
     folder, log = context.run_dir.folder, watch.metrics
     kept = checkpoints.best(folder, reached, context.call.screen.notice)
@@ -183,7 +189,7 @@ def _loss_before(lines: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def _facts(
-    kept: checkpoints.Checkpoint, watch: Watch, lines: Sequence[Mapping[str, Any]]
+    kept: checkpoints.Checkpoint, watch: TrainingCallbacks, lines: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     trained = [line for line in lines if line.get("tokens")]
     seconds = sum(line["seconds"] for line in trained)

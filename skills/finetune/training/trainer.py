@@ -12,14 +12,14 @@ from skills.finetune.preparation.batches import Prepared, by_length, collate
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.training.checkpoints import STAGING
 from skills.finetune.training.loss import completion_losses, total_weight, weighted_loss
-from skills.finetune.training.watch import Watch
+from skills.finetune.training.watch import TrainingCallbacks
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.data import DataLoader
 
 
-def make_trainer(model: Any, recipe: Recipe, prepared: Prepared, watch: Watch) -> Any:
+def make_trainer(model: Any, recipe: Recipe, prepared: Prepared, watch: TrainingCallbacks) -> Any:
     """Return a trainer, to be started with `train(resume_from_checkpoint=...)`.
 
     Args:
@@ -55,7 +55,7 @@ class _Completions:
     """The loss is divided by the total of `get_batch_samples`, not by the number of batches."""
     recipe: Recipe
     prepared: Prepared
-    watch: Watch
+    watch: TrainingCallbacks
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         from torch.utils.data import DataLoader

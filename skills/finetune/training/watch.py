@@ -21,7 +21,7 @@ from skills.finetune.training.metrics import Metrics, peak_bytes
 
 
 @dataclass(slots=True)
-class Steps(ProgressEstimate):
+class TrainingProgress(ProgressEstimate):
     """The progress of training; a step counts as a row.
 
     Attributes:
@@ -60,7 +60,7 @@ def schedule(rows: int, training: Training) -> Schedule:
 
 
 @dataclass
-class Watch:
+class TrainingCallbacks:
     """The state of one run, and its callbacks.
 
     Attributes:
@@ -76,7 +76,7 @@ class Watch:
     order: Batches
     schedule: Schedule
     metrics: Metrics
-    pace: Steps
+    pace: TrainingProgress
     guard: Mapping[str, Any]
     base: str
     keep: int | None

@@ -145,7 +145,7 @@ def test_long_prompt_can_be_interrupted(embedded: Model) -> None:
     begun = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         embedded.generate(ask("word " * 1800, deadline=0.2))
-    assert time.monotonic() - begun < 3  # reading it all takes 6 s
+    assert time.monotonic() - begun < 5  # reading it all takes 6 s on idle cores
 
 
 @pytest.mark.usefixtures("model_files")

@@ -74,7 +74,7 @@ def test_hint_for_a_url_without_v1(failing_server: ProtocolServer) -> None:
 def test_server_that_lists_its_models_slowly_is_available(
     failing_server: ProtocolServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.models.backends.openai_server.PROBE_SECONDS", 0.2)
+    monkeypatch.setattr("harness.models.backends.remote.PROBE_SECONDS", 0.2)
     failing_server.seconds_to_list = 0.6
     slow = entry(f"{failing_server.url}/v1")
     unlisted = Availability(True, "its models are not listed")

@@ -1,0 +1,284 @@
+"""The kinds of input, and the errors for unusable ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError, InputError
+from skills.annotate.papers import arxiv_id_in, is_topic, read_paper
+from skills.annotate.text_files import title_and_abstract
+from skills.nanda.paper import Paper
+
+WORDS = "We present a tool that finds faults in the plans of language agents. "
+ABSTRACT = (WORDS * 4).strip()
+SOURCE = {"kind": "arxiv", "arxiv_id": "2405.12345v2"}
+FETCHED = Paper("arxiv_id", "2405.12345", "Ledger", "Agents call tools. " * 9, SOURCE)
+
+
+def no_fetch(arxiv_id: str) -> Paper:
+    raise AssertionError(f"arXiv was requested for {arxiv_id}")
+
+
+def read(text: str, **options: object) -> Paper:
+    return read_paper(text, **{"fetch": no_fetch, **options})  # type: ignore[arg-type]
+
+
+def refused(text: str, **options: object) -> InputError:
+    with pytest.raises(InputError) as caught:
+        read(text, **options)
+    assert caught.value.exit_code == 2
+    assert str(caught.value).count("\n") == 0
+    return caught.value
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_forty_words_are_an_abstract() -> None:
+    forty = " ".join(["word"] * 40)
+    paper = read(forty)
+    assert (paper.abstract, paper.title, paper.source) == (forty, "", {"kind": "text"})
+    assert paper.id_field == "id"
+    assert paper.id == paper.sha256[:12]
+    assert not is_topic(forty)
+    assert is_topic(" ".join(["word"] * 39))
+
+
+def test_the_id_does_not_depend_on_line_breaks() -> None:
+    assert read(ABSTRACT).id == read(ABSTRACT.replace(" ", "\n ")).id
+    assert read(ABSTRACT).id != read(f"{ABSTRACT} More.").id
+
+
+@pytest.mark.parametrize(
+    ("text", "arxiv_id"),
+    [
+        ("2405.12345", "2405.12345"),
+        ("2405.12345v2", "2405.12345v2"),
+        ("0704.0001", "0704.0001"),
+        ("arXiv:2405.12345", "2405.12345"),
+        ("arxiv: 2405.12345v1", "2405.12345v1"),
+        ("hep-th/9901001", "hep-th/9901001"),
+        ("cs.AI/0112017v3", "cs.AI/0112017v3"),
+        ("https://arxiv.org/abs/2405.12345", "2405.12345"),
+        ("http://www.arxiv.org/abs/2405.12345v2?context=cs", "2405.12345v2"),
+        ("https://arxiv.org/pdf/2405.12345v2.pdf", "2405.12345v2"),
+        ("arxiv.org/abs/cs/0112017", "cs/0112017"),
+        ("https://export.arxiv.org/html/2405.12345v1#S2", "2405.12345v1"),
+        ("arXiv:2405.12345v1  [cs.CL]  20 May 2024", "2405.12345v1"),
+        ("arXiv:2405.12345v1 [physics.comp-ph]", "2405.12345v1"),
+        ("arXiv:hep-th/9901001v3 4 Jan 1999", "hep-th/9901001v3"),
+        ("2405.1234567", None),
+        ("2413.12345", None),
+        ("2405.10", None),
+        ("3.14159", None),
+        ("2405.12345 and more", None),
+        ("and/or", None),
+    ],
+)
+def test_arxiv_ids(text: str, arxiv_id: str | None) -> None:
+    assert arxiv_id_in(text) == arxiv_id
+
+
+@pytest.mark.parametrize("count", [2, 9, 40])
+def test_several_arxiv_ids_are_refused(folder: Path, count: int) -> None:
+    ids = ["https://arxiv.org/abs/cs/0112017", *(f"2405.{number:05}" for number in range(1, count))]
+    for text in (" ".join(ids), ", ".join(ids)):
+        assert "several arXiv ids" in str(refused(text))
+    if count < 40:
+        with pytest.raises(InputError, match="one arXiv id at a time"):
+            is_topic(" ".join(ids))
+    (folder / "ids.txt").write_text("\n".join(ids))
+    error = refused("ids.txt")
+    assert (error.message, error.where) == ("contains arXiv ids, but no abstract", "ids.txt")
+    assert "contains arXiv ids" in str(refused(ids[0], source="stdin"))
+
+
+def test_a_paper_from_arxiv() -> None:
+    paper = read(" 2405.12345 ", fetch=lambda _: FETCHED)
+    assert (paper.id_field, paper.id, paper.title) == ("arxiv_id", "2405.12345", "Ledger")
+    assert paper.source == {"kind": "arxiv", "arxiv_id": "2405.12345v2"}
+    assert read("2405.12345", fetch=lambda _: FETCHED, title=" My\n own ").title == "My own"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://example.org/paper",
+        "https://arxiv.org/list/cs.AI/recent",
+        "arxiv.org/abs/",
+        "www.example.org",
+        "https://example.org/paper.txt",
+        "https://evil.example/arxiv.org/abs/2405.12345",
+        "https://arxiv.org.evil.example/abs/2405.12345",
+    ],
+)
+def test_other_addresses_are_refused(text: str) -> None:
+    assert "only URLs of arXiv papers" in str(refused(text))
+
+
+@pytest.mark.parametrize(
+    "name", ["paper.txt", "PAPER.MD", "my paper.txt", "'my paper.txt'", '"my paper.txt"', "./paper"]
+)
+def test_files_are_read(folder: Path, name: str) -> None:
+    path = folder / name.strip("\"'")
+    path.write_text(f"{ABSTRACT}\n", encoding="utf-8")
+    paper = read(name)
+    assert paper.abstract == ABSTRACT
+    assert paper.source == {"kind": "file", "path": str(Path(name.strip("\"'")))}
+    assert read(ABSTRACT).id == paper.id, "the same abstract has the same id, however it came"
+
+
+def test_a_file_may_be_short_and_at_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    (folder / "short.txt").write_text("We present one tool. It works.", encoding="utf-8")
+    assert read("~/short.txt").abstract == "We present one tool. It works."
+
+
+@pytest.mark.parametrize(
+    "name", ["none.txt", "no such file.md", "sub/none", "/nowhere/at/all", "~nobody-here/x.txt"]
+)
+def test_missing_files(folder: Path, name: str) -> None:
+    error = refused(name)
+    assert error.where == name
+    assert "no such" in error.message
+
+
+@pytest.mark.parametrize(
+    "name", ["paper.pdf", "data.csv", "a/b.docx", "my paper.pdf", "x.JSONL", "notes.org"]
+)
+def test_other_suffixes(folder: Path, name: str) -> None:
+    error = refused(name)
+    assert f"does not read {Path(name).suffix} files" in error.message
+    assert ".txt and .md" in str(error.hint)
+
+
+def test_a_file_without_a_known_suffix_is_still_a_file(folder: Path) -> None:
+    (folder / "two words.x1").write_text(ABSTRACT, encoding="utf-8")
+    assert "does not read .x1 files" in str(refused("two words.x1"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b" \n\t\n", "is empty"),
+        (b"abc\x00def", "binary file (character 4 is 0)"),
+        (b"caf\xe9 and more", "not UTF-8 text (byte 3 is 0xe9)"),
+        ("Text".encode("utf-16"), "UTF-16"),
+        ("Text".encode("utf-32-be"), "binary"),
+        (b"Only two\n", "2 words are too few for an abstract"),
+        (b"One", "1 word is too few for an abstract"),
+        (b"# A heading alone\n", "contains no abstract"),
+        (b"word " * 40_000, "40,000 words are too many for an abstract; the maximum is 1,500"),
+        (b"x" * 1_000_001, "has 1.0 MB"),
+    ],
+)
+def test_bad_files(folder: Path, content: bytes, message: str) -> None:
+    (folder / "paper.txt").write_bytes(content)
+    error = refused("paper.txt")
+    assert str(error.where).split(", line ")[0] == "paper.txt"
+    assert message in error.message
+    assert error.hint
+
+
+def test_a_big_file_is_not_read(folder: Path) -> None:
+    with (folder / "big.txt").open("wb") as file:
+        file.truncate(50_000_000_000)
+    assert "too much for an abstract" in str(refused("big.txt"))
+
+
+def test_a_file_named_like_an_old_arxiv_id_is_the_file(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "0112017").write_text(ABSTRACT)
+    assert read("data/0112017").source["kind"] == "file"
+
+
+def test_binary_text_from_stdin() -> None:
+    assert "is binary" in str(refused(f"{ABSTRACT}\0", source="stdin"))
+
+
+def test_folders_and_pipes(folder: Path) -> None:
+    (folder / "sub.txt").mkdir()
+    assert "is a folder" in str(refused("sub.txt"))
+    assert "is a folder" in str(refused(str(folder)))
+    os.mkfifo(folder / "pipe.txt")
+    assert "not a regular file" in str(refused("pipe.txt"))
+
+
+def test_a_file_that_may_not_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object, **__: object) -> bytes:  # root, who runs CI, may read any file
+        raise PermissionError(13, "Permission denied")
+
+    (folder / "secret.txt").write_text(ABSTRACT, encoding="utf-8")
+    monkeypatch.setattr(Path, "open", forbidden)
+    assert "cannot be read (Permission denied)" in str(refused("secret.txt"))
+
+
+def test_stdin_is_the_abstract_whatever_it_looks_like() -> None:
+    paper = read("Title of it\n\nSee paper.txt or 2405.12345 there.\n", source="stdin")
+    assert paper.title == "Title of it"
+    assert paper.abstract == "See paper.txt or 2405.12345 there."
+    assert paper.source == {"kind": "stdin"}
+    assert "the stdin" in str(refused("one", source="stdin"))
+
+
+def test_an_abstract_may_end_with_a_path() -> None:
+    assert read(f"{ABSTRACT} The data are in ./data.txt").source == {"kind": "text"}
+
+
+def test_too_long_a_line() -> None:
+    assert "60 words are too many" in str(refused(" ".join(["word"] * 60), max_words=59))
+
+
+@pytest.mark.parametrize("text", ["", "\0", "-", "x" * 5000, "/" + "x" * 5000])
+def test_odd_texts_are_refused_like_others(text: str) -> None:
+    assert isinstance(refused(text), HarnessError)
+
+
+@pytest.mark.parametrize(
+    ("text", "title", "abstract"),
+    [
+        ("We do it.\nIt works.", "", "We do it.\nIt works."),
+        ("A title\n\nWe do it.", "A title", "We do it."),
+        ("# A title #\nWe do it.", "A title", "We do it."),
+        ("## **A title**\n\nWe do it.", "A title", "We do it."),
+        ("Title: A  title\r\n\r\nWe do it.\r\n", "A title", "We do it."),
+        ("\ufeff\n A title?\n \nWe do it.", "", "A title?\n \nWe do it."),
+        ("We do it.\n\nIt works.", "", "We do it.\n\nIt works."),
+        ("A title\n\n", "", "A title"),
+        ("Two lines\nof text\n\nWe do it.", "", "Two lines\nof text\n\nWe do it."),
+        ("Abstract: We do it.", "", "We do it."),
+        ("ABSTRACT. We do it.", "", "We do it."),
+        ("Abstract\u2014 We do it.", "", "We do it."),
+        ("Abstract\u2014We do it.", "", "We do it."),
+        ("_Abstract_\u2014We do it.", "", "We do it."),
+        ("A title\n\nAbstract\u2014We do it.", "A title", "We do it."),
+        ("Abstract\u2013concrete pairs help.", "", "Abstract\u2013concrete pairs help."),
+        ("Abstract - We do it.", "", "We do it."),
+        ("**Abstract:** We do it.", "", "We do it."),
+        ("*Abstract* We do it.", "", "We do it."),
+        ("Abstract\nWe do it.", "", "We do it."),
+        ("Abstract\n\nWe do it.", "", "We do it."),
+        ("# Abstract\n\nWe do it.", "", "We do it."),
+        ("A title\n\nAbstract: We do it.", "A title", "We do it."),
+        ("A title\nAn Author\n\nAbstract\nWe do it.", "", "We do it."),
+        ("# A title\n\nWho\n\n## Abstract\n\nWe do it.\n\n## 1 In\n\nNo.", "A title", "We do it."),
+        ("Abstract syntax trees help.", "", "Abstract syntax trees help."),
+        ("Abstract-level plans help.", "", "Abstract-level plans help."),
+        ("---\ntitle: A title\ntags: [a]\n---\n\nWe do it.", "A title", "We do it."),
+        ("---\ntitle: A: title\n---\n# Other\n\nAbstract: We do it.", "A: title", "We do it."),
+        ("---\r\ndate: 2024\r\n---\r\n# A title\r\nWe do it.", "A title", "We do it."),
+        ("---\nTitle: 'A'\nAbstract: |\n  We do\n  it.\n---\n# 1 In\n", "A", "We do\nit."),
+        ("---\nWe do it.\n---\nIt works.", "", "---\nWe do it.\n---\nIt works."),
+        ("---\nWe do: it.\n---\nIt works.", "", "---\nWe do: it.\n---\nIt works."),
+        ("", "", ""),
+    ],
+)  # fmt: skip
+def test_title_and_abstract(text: str, title: str, abstract: str) -> None:
+    assert title_and_abstract(text) == (title, abstract)

@@ -1,0 +1,342 @@
+"""Test the database: contents, current annotations, indexes, errors."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+from corpus_papers import annotated, corpus_of, paper
+
+from harness.errors import InputError, OutputError
+from harness.settings import CODE_ROOT
+from skills.corpus import content_key, stats
+from skills.corpus.content_key import key_of, verify
+from skills.corpus.db import connection, facets, papers, reads, store
+from skills.corpus.db.connection import open_corpus, transaction
+from skills.corpus.db.verify import verify_all
+from skills.corpus.records import Failure
+from skills.corpus.search import filters
+from skills.nanda.framework import nanda
+from skills.nanda.paper import IdField
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+def column(db: Database, sql: str, *parameters: Any) -> list[Any]:
+    return [row[0] for row in db.conn.execute(sql, parameters)]
+
+
+def moves_with(db: Database, match: str) -> list[str]:
+    return column(
+        db,
+        "SELECT move FROM moves_fts JOIN moves ON moves.id = moves_fts.rowid"
+        " WHERE moves_fts MATCH ? ORDER BY moves.id",
+        match,
+    )
+
+
+def test_annotation_round_trip(db: Database) -> None:
+    item = annotated(paper(1, authors="A. Turing"), limitation="Not stated.")
+    store.save(db, item, nanda())
+    [back] = reads.annotated(db, nanda(), reads.current_ids(db, nanda()))
+    assert back.record == item.record
+    assert back.paper.source == {"kind": "table", "path": "papers.csv", "row": "1"}
+    assert (back.paper.authors, back.paper.abstract) == ("A. Turing", item.paper.abstract)
+
+
+def test_newest_annotation_is_current(db: Database) -> None:
+    first, second = annotated(paper(1)), annotated(paper(1), "other")
+    old, new = (store.save(db, item, nanda()) for item in (first, second))
+    assert column(db, "SELECT current FROM annotations ORDER BY id") == [0, 1]
+    assert set(column(db, "SELECT current FROM moves WHERE annotation_id = ?", old)) == {0}
+    assert reads.current_ids(db, nanda()) == [new]
+    assert store.save(db, first, nanda()) == old, "the same work is not written twice"
+    assert reads.current_ids(db, nanda()) == [old]
+
+
+def test_new_arxiv_version_replaces_old_one(db: Database) -> None:
+    store.save(db, annotated(paper(1)), nanda())
+    store.save(db, annotated(paper(1, "We rewrote all of this abstract.")), nanda())
+    assert column(db, "SELECT current FROM annotations ORDER BY id") == [0, 1]
+
+
+def test_same_id_with_other_abstract_is_another_paper(db: Database) -> None:
+    for abstract in ("We count cats.", "We count dogs."):
+        store.save(db, annotated(paper(1, abstract, id_field="id")), nanda())
+    assert column(db, "SELECT current FROM annotations") == [1, 1]
+
+
+def test_current_annotation_is_found_by_any_id_field(db: Database) -> None:
+    for number in (1, 2):
+        store.save(db, annotated(paper(number)), nanda())
+    for id_field in get_args(IdField):
+        found = reads.current(db, paper(2, id_field=id_field), nanda())
+        assert found is not None
+        assert found.record["arxiv_id"] == paper(2).id
+    assert reads.current(db, paper(2, "Another abstract.", id_field="id"), nanda()) is None
+
+
+def test_unstated_moves_are_not_in_full_text(db: Database) -> None:
+    store.save(
+        db, annotated(paper(1), limitation="Not stated.", claim="The state is kept."), nanda()
+    )
+    assert moves_with(db, '"state"') == ["claim"]
+    db.conn.execute("UPDATE moves SET stated = 0 WHERE move = 'claim'")
+    assert moves_with(db, '"state"') == []
+    db.conn.execute("UPDATE moves SET stated = 1, text = 'The state.' WHERE move = 'limitation'")
+    assert moves_with(db, '"state"') == ["limitation"]
+    db.conn.execute("DELETE FROM moves")
+    assert moves_with(db, '"state" OR "something"') == []
+    db.conn.execute("INSERT INTO moves_fts(moves_fts) VALUES ('integrity-check')")
+
+
+def test_new_metadata_updates_facets(db: Database) -> None:
+    store.save(db, annotated(paper(1, published="", categories="")), nanda())
+    assert len(moves_with(db, facets.word("year", ""))) == 8
+    papers.save(db, paper(1, published="2023", categories="cs.SE cs.AI", title=""))
+    row = db.conn.execute("SELECT title, year, category FROM papers").fetchone()
+    assert tuple(row) == ("Paper 1", 2023, "cs.SE")
+    assert moves_with(db, facets.word("year", "")) == []
+    match = f"{facets.word('year', 2023)} {facets.word('category', 'CS.ai')}"
+    assert len(moves_with(db, match)) == 8
+
+
+def test_facets_use_all_known_metadata(db: Database) -> None:
+    papers.save(db, paper(1))
+    store.save(db, annotated(paper(1, published="", categories="")), nanda())
+    assert len(moves_with(db, facets.word("year", 2024))) == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("cs.DB, cs.AI", ["cs.DB", "cs.AI"]),
+        ("cs.DB cs.AI", ["cs.DB", "cs.AI"]),
+        ("hep-th math.AG", ["hep-th", "math.AG"]),
+        ("Machine Learning", ["Machine Learning"]),
+        ("Machine Learning; Logic;", ["Machine Learning", "Logic"]),
+        ("", []),
+    ],
+)
+def test_categories_are_split(text: str, parts: list[str]) -> None:
+    assert facets.categories(text) == parts
+    assert facets.first_category(paper(1, categories=text)) == (parts or [""])[0]
+
+
+def test_facet_words_are_distinct() -> None:
+    values = ["a_b", "ab", "a.b", "a b", "z", "zz", "", "ä", "0"]
+    made = {facets.word("category", value) for value in values}
+    assert len(made) == len(values)
+    assert all(word.isascii() and word.isalnum() for word in made)
+    assert facets.word("move", "x") != facets.word("category", "x")
+
+
+def test_failures_of_papers_without_annotation(db: Database) -> None:
+    for number in (1, 2):
+        failure = Failure(paper(number), "InvalidReply", "no use", False, "raw")
+        store.fail(db, failure, f"key {number}", request={})
+    store.save(db, annotated(paper(1), "other"), nanda())
+    newer = Failure(paper(2), "GenerationFailed", "broke off", True)
+    store.fail(db, newer, "other key", request={})
+    [left] = reads.failures(db)
+    assert (left.paper.id, left.error_type, left.retryable) == (paper(2).id, newer.error_type, True)
+
+
+def test_nested_transaction_is_part_of_outer_one(db: Database) -> None:
+    def two_papers_and_a_fault() -> None:
+        with transaction(db):
+            for number in (1, 2):
+                store.save(db, annotated(paper(number)), nanda())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        two_papers_and_a_fault()
+    assert column(db, "SELECT count(*) FROM papers") == [0]
+    assert not db.conn.in_transaction
+
+
+def test_key_is_computed_from_provenance(db: Database) -> None:
+    item = annotated(paper(1))
+    provenance = item.record["provenance"]
+    assert verify(item.record, item.paper.abstract) == []
+    assert verify(item.record, "Another abstract.") == ["it was made from another abstract"]
+    for part in ("prompt_sha256", "schema_sha256", "form", "digests", "sampling", "where"):
+        assert key_of({**provenance, part: {"other": 1}}) != provenance["key"], part
+    for rest in ("created", "seconds", "tokens", "harness", "requested"):
+        assert key_of({**provenance, rest: "other"}) == provenance["key"], rest
+
+
+def test_documented_key_parts() -> None:
+    page = (CODE_ROOT / "docs" / "corpus.md").read_text(encoding="utf-8")
+    item, parts_of_key = annotated(paper(1)), {}
+
+    def remember(parts: dict[str, Any]) -> str:
+        parts_of_key.update(parts)
+        return ""
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(content_key, "sha256_of", remember)
+        key_of({**item.record["provenance"], "backend": content_key.IMPORT, "moves_sha256": "0"})
+    for text in (page, content_key.__doc__ or ""):
+        parts = text.split("canonical JSON of", 1)[1].split("Canonical JSON has", 1)[0]
+        named = re.findall(r"^ {8}(\w+) +\S", parts, re.M)
+        assert named == list(parts_of_key)
+
+
+def test_verify_finds_changes(db: Database) -> None:
+    ids = [store.save(db, annotated(paper(number)), nanda()) for number in range(1, 5)]
+    assert verify_all(db) == (4, [])
+    change = "UPDATE annotations SET record = json_set(record, ?, ?) WHERE id = ?"
+    db.conn.execute(change, ["$.provenance.form", "tagged", ids[0]])
+    db.conn.execute("UPDATE papers SET abstract = 'Other.' WHERE source_id = ?", [paper(2).id])
+    db.conn.execute("UPDATE annotations SET key = 'n1:0' WHERE id = ?", [ids[2]])
+    db.conn.execute("UPDATE annotations SET record = '{' WHERE id = ?", [ids[3]])
+    checked, wrong = verify_all(db)
+    assert (checked, [one["annotation"] for one in wrong]) == (4, ids)
+    reasons = [" ".join(one["reasons"]) for one in wrong]
+    for part, text in zip(
+        ("key does not", "abstract", "another key", "damaged"), reasons, strict=True
+    ):
+        assert part in text
+
+
+def test_annotation_with_missing_move_is_left_out(db: Database) -> None:
+    store.save(db, annotated(paper(1)), nanda())
+    more = nanda().model_copy(
+        update={"moves": (*nanda().moves, nanda().moves[0].model_copy(update={"name": "cost"}))}
+    )
+    assert list(reads.annotated(db, more, reads.current_ids(db, more))) == []
+
+
+def test_files_that_are_not_a_corpus(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match="no corpus yet"),
+        open_corpus(tmp_path / "none.db", must_exist=True),
+    ):
+        pass
+    assert not (tmp_path / "none.db").exists()
+    (tmp_path / "text.db").write_text("no database " * 100)
+    with (
+        pytest.raises(InputError, match="not a corpus database"),
+        open_corpus(tmp_path / "text.db"),
+    ):
+        pass
+    with pytest.raises(OutputError), open_corpus(tmp_path):
+        pass
+
+
+def test_foreign_database_is_rejected_unchanged(tmp_path: Path) -> None:
+    others = {
+        "run log": ("CREATE TABLE _migrations (name, applied_at)", "CREATE TABLE runs (id)"),
+        "shop": ("CREATE TABLE papers (id)", "INSERT INTO papers VALUES (1)"),
+    }
+    for name, made_by in others.items():
+        path = tmp_path / f"{name}.db"
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            for sql in made_by:
+                other.execute(sql)
+            other.commit()
+        before = path.read_bytes()
+        with pytest.raises(InputError, match="is not a corpus database"), open_corpus(path):
+            pass
+        assert path.read_bytes() == before, name
+        assert [*tmp_path.glob(f"{name}*")] == [path]
+
+
+def test_database_of_newer_version_is_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.db"
+    with open_corpus(path) as db:
+        db.conn.execute("INSERT INTO _migrations VALUES ('m999_later', '')")
+    with pytest.raises(InputError, match=r"newer version .* m999_later is not known"):
+        open_corpus(path).__enter__()
+
+
+def test_empty_file_becomes_a_corpus(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    with open_corpus(tmp_path / "empty.db") as db:
+        assert column(db, "SELECT count(*) FROM papers") == [0]
+
+
+@pytest.mark.parametrize(
+    "fault", [FileNotFoundError(2, "No such file", "/some/table"), sqlite3.ProgrammingError("bug")]
+)
+def test_unrelated_errors_pass_through(tmp_path: Path, fault: Exception) -> None:
+    with pytest.raises(type(fault)) as caught, open_corpus(tmp_path / "corpus.db"):
+        raise fault
+    assert caught.value is fault
+
+
+def test_statement_errors_pass_through(db: Database, tmp_path: Path) -> None:
+    insert = (
+        "INSERT INTO verdicts (run_id, source_id, decision, reasons) VALUES (9, 'p', 'kept', '')"
+    )
+    for sql, error in (
+        (insert, sqlite3.IntegrityError),
+        ("SELECT * FROM nothing", sqlite3.OperationalError),
+    ):
+        with pytest.raises(error), open_corpus(tmp_path / "corpus.db") as again:
+            again.conn.execute(sql)
+
+
+def test_locked_database_is_reported(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write() -> None:
+        with open_corpus(tmp_path / "corpus.db") as second:
+            db.conn.execute("BEGIN IMMEDIATE")
+            store.save(second, annotated(paper(1)), nanda())
+
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
+    for _ in ("locked in use", "locked when it is opened"):
+        with pytest.raises(OutputError, match=r"database is locked\. Is another process"):
+            write()
+    db.conn.rollback()
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("max_page_count = 1", "disk is full"),
+        ("query_only = 1", "readonly database"),
+    ],
+)
+def test_full_disk_and_read_only_file_are_reported(
+    tmp_path: Path, limit: str, message: str
+) -> None:
+    def write() -> None:
+        with open_corpus(tmp_path / "corpus.db") as db:
+            db.conn.execute(f"PRAGMA {limit}")
+            papers.save(db, paper(1, "A long abstract. " * 5000))
+
+    with pytest.raises(OutputError, match=message):
+        write()
+
+
+def test_damaged_database_is_reported(tmp_path: Path) -> None:
+    path = corpus_of(tmp_path / "corpus.db", [annotated(paper(n)) for n in range(1, 30)])
+    data = path.read_bytes()
+    path.write_bytes(data[:8192] + b"\xff" * (len(data) - 8192))
+    with pytest.raises(InputError, match=r"or damaged: .*malformed"), open_corpus(path) as db:
+        verify_all(db)
+
+
+def test_statistics_and_filters_use_covering_indexes(db: Database) -> None:
+    statements: list[str] = []
+    db.conn.set_trace_callback(statements.append)
+    stats.of_corpus(db, nanda())
+    conditions = filters.parse("year=2024 category=cs.CL support<1 model=m claim=stated", nanda())
+    filters.select(db, conditions, nanda())
+    db.conn.set_trace_callback(None)
+    statements = [sql for sql in statements if "annotations" in sql or "moves" in sql]
+    statements = [sql for sql in statements if "failures" not in sql]
+    assert len(statements) == 6
+    for sql in statements:
+        plan = [row["detail"] for row in db.conn.execute(f"EXPLAIN QUERY PLAN {sql}")]
+        reads = [step for step in plan if step.startswith(("SCAN", "SEARCH"))]
+        assert reads
+        assert all("COVERING INDEX" in step for step in reads), plan

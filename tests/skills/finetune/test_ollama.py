@@ -1,0 +1,221 @@
+"""The stage `ollama` over real sockets: creating a model, and verifying it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import ollama
+import pytest
+from ollama_run import ANNOTATION, CONVERSATION, Folder
+from ollama_server import OllamaServer
+from tiny_gguf import OTHER_TEMPLATE, write_model
+
+from harness.models.backends.base import Message, Request
+from harness.models.backends.ollama import OllamaBackend
+from harness.models.schema import ServeEntry
+from skills.finetune.run.recipe import overridden
+
+# Success
+
+
+def test_a_model_is_created_verified_and_answers(
+    run: Folder, server: OllamaServer, client: ollama.Client
+) -> None:
+    run.modelfile()
+    facts = run.create()
+    assert facts["problems"] == []
+    assert facts["verified"]
+    assert facts["quantization_level"] == "Q8_0"
+    assert facts["same_prompt"]
+    assert facts["sent_bytes"] == run.out.quantized("Q8_0").stat().st_size
+    body = server.bodies("/api/create")[0]
+    assert body["parameters"]["stop"] == ["<|im_end|>", "</annotation>"]
+    assert not {"quantize", "template", "system", "from"} & set(body)
+
+    assert [model.model for model in client.list().models] == ["nanda-annotator:latest"]
+    assert client.show("nanda-annotator").template == OTHER_TEMPLATE
+    reply = client.chat("nanda-annotator", CONVERSATION)
+    assert (reply.message.content or "").startswith("<annotation>\nClaim: it says so here.\n")
+    assert reply.done_reason == "stop"
+
+
+def test_a_model_in_16_bits_is_quantized_by_the_server(
+    unquantized: Folder, server: OllamaServer
+) -> None:
+    pytest.importorskip("llama_cpp_py_sync", reason="the finetune extra is not installed")
+    facts = unquantized.create()
+    assert facts["problems"] == []
+    assert facts["quantization_level"] == "Q4_K_M"
+    assert [body["quantize"] for body in server.bodies("/api/create")] == ["Q4_K_M"]
+    assert unquantized.messages.count("quantizing F16 model to Q4_K_M") == 1
+
+
+def test_the_harness_annotates_with_it(run: Folder, server: OllamaServer) -> None:
+    run.modelfile()
+    run.create()
+    entry = ServeEntry(backend="ollama", model="nanda-annotator", url=server.url, context=1024)
+    request = Request((Message("system", "Annotate."), Message("user", "x")), max_tokens=200)
+    text = OllamaBackend().load(entry).generate(request).text
+    assert "Novelty: it says so here." in text
+
+
+def test_nothing_is_sent_twice(run: Folder, server: OllamaServer) -> None:
+    run.modelfile()
+    run.create()
+    run.create()
+    assert "ollama: unchanged" in run.messages
+    server.remove("nanda-annotator:latest")
+    facts = run.create()
+    assert facts["verified"]
+    assert facts["sent_bytes"] == 0
+    assert "the server already has" in run.messages
+    sent = [r for r in server.requests if r.path.startswith("/api/blobs/")]
+    assert len(sent) == 3  # asked, sent; asked again
+
+
+def test_a_new_modelfile_makes_a_new_model(run: Folder, server: OllamaServer) -> None:
+    run.modelfile()
+    run.create()
+    run.recipe = overridden(run.recipe, {"export.temperature": 0.3})
+    run.modelfile()
+    assert run.create()["verified"]
+    assert server.models["nanda-annotator:latest"].parameters["temperature"] == 0.3
+
+
+@pytest.mark.parametrize("puts_bos", [True, False])
+def test_a_template_that_writes_the_first_token_is_right(run: Folder, puts_bos: bool) -> None:
+    template = "{{ bos_token }}" + OTHER_TEMPLATE
+    path = run.out.quantized("Q8_0")
+    write_model(path, ANNOTATION, template=template, puts_bos=puts_bos)
+    run.modelfile()
+    assert run.create()["problems"] == []
+
+
+def test_shortened_training_gets_another_name(run: Folder, server: OllamaServer) -> None:
+    run.trained(steps=4)
+    run.modelfile()
+    name = run.create()["model"]
+    assert name.startswith("nanda-annotator-cut-")
+    assert list(server.models) == [f"{name}:latest"]
+
+
+def test_equivalent_built_in_template_is_a_note(
+    run: Folder, server: OllamaServer, ggufs: Path
+) -> None:
+    run.take(ggufs / "guessed.gguf")
+    run.modelfile()
+    facts = run.create()
+    assert facts["verified"]
+    assert "a built-in template of Ollama" in facts["notes"][0]
+    assert "using autodetected template chatml" in run.messages
+
+
+def test_a_model_is_made_of_base_and_adapter(adapted: Folder, server: OllamaServer) -> None:
+    facts = adapted.create()
+    assert facts["verified"], facts
+    assert facts["model"] == "nanda-annotator-lora"
+    assert facts["quantization_level"] == "Q8_0"
+    assert len(server.bodies("/api/create")[0]["adapters"]) == 1
+
+
+def test_a_base_in_16_bits_is_not_quantized_under_an_adapter(
+    adapted: Folder, server: OllamaServer, ggufs: Path
+) -> None:
+    shutil.copy(ggufs / "f16.gguf", adapted.folder / "base.gguf")
+    assert adapted.create()["quantization_level"] == "F16"
+    assert "quantize" not in server.bodies("/api/create")[0]
+
+
+# Findings
+
+
+def problems(run: Folder) -> str:
+    facts = run.create()
+    assert not facts["verified"]
+    return "; ".join(facts["problems"])
+
+
+def test_an_answer_that_is_no_annotation_is_a_finding(run: Folder, ggufs: Path) -> None:
+    run.take(ggufs / "silent.gguf")
+    run.modelfile()
+    assert "its answer is not an annotation: claim is " in problems(run)
+
+
+def test_unverified_model_is_created_again(run: Folder, ggufs: Path) -> None:
+    run.take(ggufs / "silent.gguf")
+    run.modelfile()
+    run.create()
+    run.create()
+    assert "unchanged" not in run.messages
+
+
+def test_an_answer_without_an_end_is_a_finding(run: Folder) -> None:
+    run.recipe = overridden(run.recipe, {"export.num_predict": 3})
+    run.modelfile()
+    assert "its answer has no end (done_reason 'length')" in problems(run)
+
+
+def test_another_template_than_the_training_rows_is_a_finding(run: Folder) -> None:
+    run.modelfile()
+    run.out.prepared.mkdir()
+    prepared = run.out.prepared / "prepared.json"
+    prepared.write_text(json.dumps({"template_sha256": "ab" * 32}))
+    found = problems(run)
+    assert found == "nanda-annotator.Q8_0.gguf has a different chat template than the training rows"
+    same = hashlib.sha256(OTHER_TEMPLATE.encode()).hexdigest()
+    prepared.write_text(json.dumps({"template_sha256": same}))
+    assert run.create()["verified"]
+
+
+def test_another_prompt_is_a_finding(run: Folder, tmp_path: Path, ggufs: Path) -> None:
+    run.take(ggufs / "guessed.gguf")
+    with OllamaServer(tmp_path / "old", version="0.29.9") as old:
+        run.options["host"] = old.url
+        run.modelfile()
+        text = run.out.modelfile.read_text("utf-8")
+        run.out.modelfile.write_text(text + 'TEMPLATE "{{ .Prompt }}"\n', "utf-8")
+        found = problems(run)
+    assert "the prompt it builds differs from the training's: at character 0" in found
+    assert "should have '<|im_start|>system" in found
+
+
+def test_server_without_jinja_is_detected(run: Folder, tmp_path: Path) -> None:
+    with OllamaServer(tmp_path / "old", version="0.29.9") as old:
+        run.options["host"] = old.url
+        run.modelfile()
+        assert "the prompt it builds differs from the training's" in problems(run)
+
+
+def test_server_that_cannot_render_is_detected(run: Folder, tmp_path: Path) -> None:
+    with OllamaServer(tmp_path / "old", version="0.11.4") as old:
+        run.options["host"] = old.url
+        run.modelfile()
+        assert "Ollama 0.11.4 does not return the prompt it builds" in problems(run)
+
+
+def test_unexpected_settings_on_the_server_are_found(
+    run: Folder, server: OllamaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = server.keep
+
+    def kept(name: str, made: Any) -> None:
+        made.parameters |= {"stop": ["</annotation>", "\n"], "num_ctx": 512, "top_k": 1}
+        made.system, made.file_type = "You are a pirate.", "F16"
+        keep(name, made)
+
+    monkeypatch.setattr(server, "keep", kept)
+    run.modelfile()
+    found = problems(run)
+    for problem in (
+        "it stops at '\\n', which is not in the Modelfile",
+        "it does not stop at '<|im_end|>'",
+        "its num_ctx is 512, and should be 1024",
+        "its top_k is 1, and should be unset",
+        "it has its own system",
+        "its weights are F16, not Q8_0",
+    ):
+        assert problem in found

@@ -1,0 +1,497 @@
+"""A trained model in the user's registry: written, tried first, and removed."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness import settings
+from harness.api.skill import Call, SkillOptions
+from harness.cli.app import App
+from harness.errors import InputError, RegistryError, UsageError
+from harness.models import registry
+from harness.models.backends.base import Message
+from harness.models.pool import ModelPool, Models
+from harness.models.weights import FileStore
+from harness.runs.frontend import Frontend
+from harness.runs.run_log import Run
+from harness.settings import CODE_ROOT, Settings, registry_folder
+from harness.terminal.console import Screen
+from harness.testing import fake_settings
+from skills.finetune.deploy.register import STAGE, unregister
+from skills.finetune.deploy.registry_file import BY, file_of
+from skills.finetune.run import recipe as recipes
+from skills.finetune.run.run_dir import Done, RunDir
+from skills.finetune.run.stage import StageContext
+from skills.nanda import framework as frameworks
+
+SHIPPED = CODE_ROOT / "models" / "registry.yaml"
+NAME = "nanda-annotator"
+MINE = """\
+# mine, and nobody else's
+version: 1   # the only one
+
+models:
+  # for longer texts
+  "mine":
+      tasks:   [ annotate ]     # oddly spaced
+      serve:
+      - {backend: openai,  model: 'my-model', url: "http://127.0.0.1:8000/v1"}
+      fallback: producer
+
+# the end
+"""
+
+
+class Options(SkillOptions):
+    as_name: str | None = None
+
+
+@dataclass
+class Bench:
+    """A folder with a trained and converted run, and a user's registry."""
+
+    folder: Path
+    recipe: recipes.Recipe
+    stderr: io.StringIO
+    settings: Settings
+
+    @property
+    def out(self) -> RunDir:
+        return RunDir.of(self.folder / "out", self.recipe)
+
+    @property
+    def path(self) -> Path:
+        return self.settings.user_registry
+
+    @property
+    def folder_d(self) -> Path:
+        return registry_folder(self.path)
+
+    @property
+    def names(self) -> list[str]:
+        """The registered models."""
+        return sorted(path.stem for path in self.folder_d.glob("*"))
+
+    def entry(self, name: str = NAME) -> Any:
+        """The entry of a registered model in its file."""
+        return self.file(name)["models"][name]
+
+    def file(self, name: str = NAME) -> Any:
+        return yaml.safe_load(file_of(self.path, name).read_text(encoding="utf-8"))
+
+    def call(self, *, force: bool = False, as_name: str | None = None) -> Call:
+        laid = registry.load(SHIPPED, self.path)
+        return Call(
+            text="",
+            options=Options(as_name=as_name),
+            models=Models(ModelPool(laid, {})),
+            screen=Screen(io.StringIO(), self.stderr),
+            log=Run(),
+            settings=self.settings,
+            force=force,
+        )
+
+    def write(self, text: str) -> None:
+        self.path.parent.mkdir(exist_ok=True)
+        self.path.write_bytes(text.encode())
+
+    def text(self) -> str:
+        return self.path.read_bytes().decode()
+
+    def register(self, *, force: bool = False, as_name: str | None = None) -> Mapping[str, Any]:
+        """Perform the stage as a run does: check, perform, record."""
+        data = self.folder / "train.jsonl"
+        framework = frameworks.nanda()
+        call = self.call(force=force, as_name=as_name)
+        context = StageContext(call, self.recipe, self.out, framework, data)
+        inputs = STAGE.inputs(context)
+        if self.out.is_current("register", inputs):
+            return {"current": True}
+        return self.out.record("register", inputs, STAGE.perform(context), 1.0).facts
+
+    def unregister(self, name: str = NAME, *, force: bool = False) -> Any:
+        result = unregister(self.call(force=force), name)
+        self.stderr.write(result.text)
+        return result.data
+
+    def trained(self, weights: Path | None = None, *, steps: int = 90, adapter: str = "a") -> None:
+        """Create the output of the earlier stages."""
+        out = self.out
+        out.adapter.mkdir(parents=True, exist_ok=True)
+        out.prepared.mkdir(exist_ok=True)
+        facts = {
+            "base": "smollm2-135m-instruct",
+            "base_digest": "b" * 64,
+            "rows": {"train": 12, "dev": 2, "sources": {"gold": {"rows": 12, "weights": [1.0]}}},
+        }
+        (out.prepared / "prepared.json").write_text(json.dumps(facts))
+        out.record("prepare", {"data": "d" * 64}, Done([out.prepared]), 1)
+        (out.adapter / "adapter_model.safetensors").write_text(adapter)
+        found = {"steps": steps, "steps_of_all_epochs": 90, "dev_loss": 1.23456, "loss": None}
+        train = out.record("train", {"train": "t" * 64}, Done([out.adapter], found), 1)
+        out.f16.write_text(f"f16 of {adapter}")
+        out.lora.write_text(f"lora of {adapter}")
+        made_of = train.outputs["adapter/adapter_model.safetensors"].sha256
+        gguf = out.record("gguf", {"adapter": made_of}, Done([out.f16, out.lora]), 1)
+        if weights is None:
+            out.quantized("Q4_K_M").write_text(f"Q4_K_M of {adapter}")
+        else:
+            shutil.copyfile(weights, out.quantized("Q4_K_M"))
+        quantized = {"f16": gguf.outputs[out.f16.name].sha256}
+        out.record("quantize", quantized, Done([out.quantized("Q4_K_M")]), 1)
+
+    def at_ollama(self, *, verified: bool = True, host: str = "http://127.0.0.1:11434") -> None:
+        entry = self.out.entry("quantize")
+        assert entry is not None
+        made_of = {"files": [file.sha256 for file in entry.outputs.values()]}
+        facts = {"model": NAME, "host": host, "verified": verified}
+        self.out.record("ollama", made_of, Done([], facts), 1)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    made = Bench(
+        tmp_path, recipes.load("smollm2-cpu"), io.StringIO(), fake_settings(tmp_path / "home")
+    )
+    (tmp_path / "home").mkdir()
+    made.trained()
+    return made
+
+
+def test_register_writes_a_file_and_unregister_deletes_it(bench: Bench) -> None:
+    facts = bench.register()
+    assert not bench.path.exists()
+    assert bench.names == [NAME]
+    entry = bench.entry()
+    assert entry["tasks"] == ["annotate"]
+    assert entry["form"] == "tagged"
+    assert entry["options"] == {"temperature": 0, "seed": 0}
+    assert entry["fallback"] == "producer"
+    assert entry["scores"] == {"dev_loss": 1.2346}
+    assert entry["serve"] == [
+        {"backend": "llamacpp", "gguf": "nanda-annotator-gguf"},
+        {"backend": "llamacpp", "gguf": "smollm2-135m-instruct", "adapter": "nanda-annotator-lora"},
+    ]
+    origin = entry["trained_on"]
+    assert origin["data"] == "train.jsonl"
+    assert origin["data_sha256"] == "d" * 64
+    assert origin["rows"] == {"gold": 12}
+    assert (origin["base"], origin["base_digest"]) == ("smollm2-135m-instruct", "b" * 64)
+    assert (origin["recipe"], origin["steps"]) == (bench.recipe.digest, 90)
+    file = bench.file()["files"]["nanda-annotator-gguf"]
+    assert file["path"] == str(bench.out.quantized("Q4_K_M"))
+    assert file["size"] == bench.out.quantized("Q4_K_M").stat().st_size
+    assert facts["asked_first"] == NAME
+    assert "In a running session, use /reload" in bench.stderr.getvalue()
+    assert bench.unregister()["files"] == ["nanda-annotator-gguf", "nanda-annotator-lora"]
+    assert "now tries the shipped model of that name first" in bench.stderr.getvalue()
+    assert bench.names == []
+
+
+def test_the_users_own_file_is_not_touched(bench: Bench) -> None:
+    bench.write(MINE)
+    assert bench.register()["asked_first"] == NAME
+    assert bench.unregister()["asked_first"] == "mine"
+    assert bench.text() == MINE
+
+
+def test_the_model_registered_last_is_tried_first(bench: Bench) -> None:
+    for name in ("a", "c", "b"):
+        assert bench.register(as_name=name)["asked_first"] == name
+    assert bench.unregister("b")["asked_first"] == "c"
+
+
+def test_a_model_at_ollama_is_tried_first_if_verified(bench: Bench) -> None:
+    bench.at_ollama(host="http://127.0.0.1:9")
+    bench.register()
+    first = bench.entry()["serve"][0]
+    assert first == {"backend": "ollama", "model": NAME, "url": "http://127.0.0.1:9"}
+    bench.at_ollama()
+    bench.register()
+    assert bench.entry()["serve"][0] == {"backend": "ollama", "model": NAME}
+    bench.at_ollama(verified=False)
+    bench.register()
+    assert bench.entry()["serve"][0]["backend"] == "llamacpp"
+
+
+def test_an_older_model_at_ollama_is_not_used(bench: Bench) -> None:
+    bench.at_ollama()
+    bench.trained(adapter="b")
+    bench.register()
+    assert bench.entry()["serve"][0]["backend"] == "llamacpp"
+
+
+def test_a_file_below_the_registrys_folder_has_a_relative_path(bench: Bench) -> None:
+    bench.settings = replace(bench.settings, user_registry=bench.folder / "registry.yaml")
+    bench.register()
+    path = bench.file()["files"]["nanda-annotator-gguf"]["path"]
+    assert path == "../out/nanda-annotator.Q4_K_M.gguf"
+    found = registry.load(SHIPPED, bench.path).files["nanda-annotator-gguf"].local_path
+    assert found is not None
+    assert found.samefile(bench.out.quantized("Q4_K_M"))
+
+
+def test_a_run_cut_short_gets_its_own_name_and_no_task(bench: Bench) -> None:
+    bench.trained(steps=4)
+    facts = bench.register()
+    name = facts["name"]
+    assert name.startswith("nanda-annotator-cut-")
+    assert bench.names == [name]
+    assert bench.entry(name)["tasks"] == []
+    assert facts["asked_first"] == NAME  # the one that ships
+    assert f"--model {name} uses the new model" in bench.stderr.getvalue()
+    assert bench.register(as_name="probe")["tasks"] == []
+    with pytest.raises(UsageError, match="cut short is not registered as nanda-annotator"):
+        bench.register(as_name=NAME)
+    assert bench.register(force=True)["name"] == NAME
+    assert bench.entry()["tasks"] == ["annotate"]
+
+
+def test_a_second_training_replaces_the_first(bench: Bench) -> None:
+    bench.register()
+    bench.trained(adapter="b", steps=80)
+    bench.register()
+    assert bench.names[0] == NAME
+    bench.trained(adapter="c", steps=90)
+    assert bench.register()["replaced"]
+
+
+def test_nothing_is_written_twice_but_again_after_unregister(bench: Bench) -> None:
+    assert bench.register()["written"]
+    bench.unregister()
+    assert bench.register()["written"]
+    before = file_of(bench.path, NAME).stat().st_mtime_ns
+    assert bench.register() == {"current": True}
+    assert file_of(bench.path, NAME).stat().st_mtime_ns == before
+    bench.unregister()
+    assert bench.register()["written"]
+
+
+def test_an_adapter_that_was_deleted_is_not_registered_again(bench: Bench) -> None:
+    bench.register()
+    bench.out.lora.unlink()
+    bench.register()
+    assert list(bench.file()["files"]) == ["nanda-annotator-gguf"]
+
+
+def test_the_users_own_entries_are_replaced_only_with_force(bench: Bench) -> None:
+    text = "models:\n  nanda-annotator: {tasks: [x], serve: [{backend: ollama, model: m}]}\n"
+    bench.write(text)
+    with pytest.raises(UsageError, match="exists already, and was not written by") as refused:
+        bench.register()
+    assert "--force" in str(refused.value.hint)
+    bench.register(as_name="other")
+    bench.unregister("other")
+    bench.register(force=True)
+    assert registry.load(SHIPPED, bench.path).models[NAME].form == "tagged"
+    assert bench.text() == text
+
+
+def test_an_edited_entry_is_replaced_only_with_force(bench: Bench) -> None:
+    bench.register()
+    path = file_of(bench.path, NAME)
+    path.write_text(path.read_text().replace("seed: 0", "seed: 7"))
+    with pytest.raises(UsageError, match="was changed by hand since it was registered"):
+        bench.register()
+    bench.register(force=True)
+    assert bench.entry()["options"]["seed"] == 0
+
+
+def test_only_registered_models_are_unregistered(bench: Bench) -> None:
+    bench.write(MINE)
+    with pytest.raises(UsageError, match="mine was not written by /finetune register"):
+        bench.unregister("mine", force=True)
+    with pytest.raises(UsageError, match="no registered model 'nanda'"):
+        bench.unregister("nanda")
+    bench.register()
+    with pytest.raises(UsageError, match="no registered model 'nanda-annotatr'") as unknown:
+        bench.unregister("nanda-annotatr")
+    assert "nanda-annotator" in str(unknown.value.hint)
+    by_hand = file_of(bench.path, "hand")
+    by_hand.write_text("models: {hand: {tasks: [x], serve: [{backend: ollama, model: m}]}}\n")
+    with pytest.raises(UsageError, match="--force deletes the file"):
+        bench.unregister("hand")
+    assert bench.unregister("hand", force=True)["name"] == "hand"
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("{backend: ollama, model: m}], fallback: tuned}", "other falls back to 'tuned'"),
+        ("{backend: llamacpp, gguf: tuned-gguf}]}", "other is served from 'tuned-gguf'"),
+    ],
+)
+def test_a_model_in_use_is_not_unregistered(bench: Bench, other: str, message: str) -> None:
+    bench.register(as_name="tuned")
+    bench.write(f"models:\n  other: {{tasks: [x], serve: [{other}\n")
+    with pytest.raises(RegistryError, match=f"tuned is in use: {message}"):
+        bench.unregister("tuned")
+    assert bench.names == ["tuned"]
+
+
+@pytest.mark.parametrize("name", ["no", "1e3", "0b1", "2026-01-01", "null"])
+def test_names_that_yaml_reads_as_other_types(bench: Bench, name: str) -> None:
+    bench.register(as_name=name)
+    assert name in registry.load(SHIPPED, bench.path).models
+    assert bench.register(as_name=name) == {"current": True}
+    bench.unregister(name)
+    assert bench.names == []
+
+
+def test_an_invalid_name(bench: Bench) -> None:
+    with pytest.raises(UsageError, match="'My Model' is not a valid model name"):
+        bench.register(as_name="My Model")
+
+
+def test_a_run_that_is_not_trained_or_not_converted(bench: Bench) -> None:
+    bench.out.quantized("Q4_K_M").unlink()
+    assert bench.register()["name"] == NAME
+    assert bench.file()["files"]["nanda-annotator-gguf"]["path"] == str(bench.out.f16)
+    bench.out.f16.unlink()
+    with pytest.raises(InputError, match="there is no GGUF of the model yet"):
+        bench.register()
+    bench.out.forget("train")
+    with pytest.raises(InputError, match="nothing is trained here"):
+        bench.register()
+
+
+def test_a_gguf_of_an_earlier_training_is_refused(bench: Bench) -> None:
+    (bench.out.adapter / "adapter_model.safetensors").write_text("of another training")
+    facts = {"steps": 90, "steps_of_all_epochs": 90}
+    bench.out.record("train", {}, Done([bench.out.adapter], facts), 1)
+    with pytest.raises(InputError, match="the output of gguf is older than its inputs"):
+        bench.register()
+
+
+OLD = """\
+# my models
+version: 1
+
+models:
+  second:
+    summary: a base, fine-tuned to annotate abstracts
+    tasks: [annotate]
+    serve:
+      - {backend: llamacpp, gguf: second-gguf}
+    trained_on: {by: /finetune register, files: [second-gguf], steps: 9}
+  # for longer texts
+  mine:
+    tasks: [annotate]
+    serve: [{backend: openai, model: my-model}]
+
+  first:
+    tasks: [annotate]
+    serve:
+      - {backend: llamacpp, gguf: first-gguf}
+      - {backend: llamacpp, gguf: smollm2-135m-instruct, adapter: first-lora}
+    trained_on: {by: /finetune register, files: [first-gguf, first-lora]}
+
+files:  # by /finetune register
+  second-gguf: {path: /far/second.gguf}
+  first-gguf: {path: ft/first.gguf}
+  first-lora: {path: ft/first-lora.gguf}
+"""
+"""A registry that an earlier version of /finetune register has edited."""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_entries_of_an_earlier_version_are_moved(bench: Bench, end: str) -> None:
+    bench.write(OLD.replace("\n", end))
+    before = registry.load(SHIPPED, bench.path)
+    assert bench.register()["asked_first"] == NAME
+    assert "moved second, first from" in bench.stderr.getvalue()
+    assert bench.names == ["first", NAME, "second"]
+    assert bench.text() == (
+        "# my models\nversion: 1\n\nmodels:\n  # for longer texts\n  mine:\n"
+        "    tasks: [annotate]\n    serve: [{backend: openai, model: my-model}]\n\n\n"
+    ).replace("\n", end)
+    assert bench.path.with_name("registry.yaml.bak").read_bytes() == OLD.replace("\n", end).encode()
+    after = registry.load(SHIPPED, bench.path)
+    assert [*after.models][:4] == [NAME, "second", "first", "mine"]
+    for name in ("second", "first", "mine"):
+        assert after.models[name].model_dump() == before.models[name].model_dump()
+    for name in ("second-gguf", "first-gguf", "first-lora"):
+        old, new = before.files[name].local_path, after.files[name].local_path
+        assert old is not None
+        assert new is not None
+        assert new.resolve() == old.resolve()
+    assert bench.unregister("second")["asked_first"] == NAME
+    assert bench.unregister("first")["files"] == ["first-gguf", "first-lora"]
+
+
+def test_an_entry_of_an_earlier_version_is_unregistered(bench: Bench) -> None:
+    bench.write(OLD)
+    assert bench.unregister("second")["asked_first"] == "first"
+    assert bench.names == ["first"]
+
+
+def test_entries_without_lines_of_their_own_are_not_moved(bench: Bench) -> None:
+    model = "{tasks: [x], serve: [{backend: ollama, model: m}], trained_on: {by: %s}}"
+    bench.write("models: {old: " + model % BY + ", mine: " + model % "me" + "}\n")
+    with pytest.raises(RegistryError, match="cannot move old to") as refused:
+        bench.register()
+    assert "Delete old from the file by hand" in str(refused.value.hint)
+    assert bench.names == []
+    bench.write("models: {mine: " + model % "me" + "}\n")
+    assert bench.register()["written"]
+
+
+def test_a_registry_reached_by_a_link_stays_one(bench: Bench) -> None:
+    kept = bench.folder / "dotfiles.yaml"
+    kept.write_text(OLD)
+    bench.path.parent.mkdir(exist_ok=True)
+    bench.path.symlink_to(kept)
+    before = registry.load(SHIPPED, bench.path).files["first-gguf"].local_path
+    bench.register()
+    assert bench.path.is_symlink()
+    assert "second" not in kept.read_text()
+    assert registry.load(SHIPPED, bench.path).files["first-gguf"].local_path == before
+
+
+def test_the_next_annotate_asks_the_registered_model(
+    bench: Bench, model_files: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the embedded engine, and the base's own GGUF instead of a trained one."""
+    monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
+    bench.trained(model_files.ensure("smollm2-135m-instruct"))
+    cache = settings.from_environment().cache_dir
+    bench.settings = replace(bench.settings, cache_dir=cache)
+    app = App(bench.settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
+    try:
+        assert _shown(app)["trained_on"] == {}
+        bench.register()
+        assert _shown(app)["serve"][0]["backend"] == "ollama"  # as it was when the session began
+        app.dispatch("/reload")
+        place = _shown(app)["serve"][0]
+        assert (place["where"], place["available"]) == ("nanda-annotator-gguf", True)
+        assert _shown(app)["trained_on"]["rows"] == {"gold": 12}
+
+        def generate(model: Any) -> tuple[str, str]:
+            reply = model.generate(model.request(messages=(Message("user", "Hi"),), max_tokens=4))
+            return model.resolution.resolved, reply.text
+
+        resolved, text = Models(app.pool).run("annotate", generate)
+        assert (resolved, bool(text)) == (NAME, True)
+        weights = bench.out.quantized("Q4_K_M")
+        assert weights.name in str(
+            app.pool.backends["llamacpp"]._files.path("nanda-annotator-gguf")
+        )
+        app.dispatch(f"/finetune unregister {NAME}")
+        app.dispatch("/reload")
+        assert _shown(app)["trained_on"] == {}
+    finally:
+        app.close()
+
+
+def _shown(app: App) -> dict[str, Any]:
+    models = app.dispatch("/models").result.data["models"]
+    return next(model for model in models if model["id"] == NAME)

@@ -1,0 +1,229 @@
+"""The loss on completions, and the batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from finetune_base import tiny_base
+from finetune_training import rows_of, work_in
+
+from skills.finetune.preparation.batches import IGNORED, Batches, Row, by_length, collate, order
+from skills.finetune.run.recipe import Recipe, Training, overridden
+from skills.finetune.training.loss import (
+    completion_losses,
+    decision_losses,
+    total_weight,
+    weighted_loss,
+)
+from skills.finetune.training.watch import schedule
+
+pytestmark = pytest.mark.train
+PAD = 2
+"""Also the end token: labels depend on the position."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The tiny base with an adapter, computing in float32."""
+    folder = tmp_path_factory.mktemp("model")
+    base = tiny_base(folder / "tiny")
+    from skills.finetune.model.loading import load_model
+
+    return load_model(base, work_in(folder / "run", base).recipe).eval()
+
+
+def made(rows: Sequence[Any]) -> list[Row]:
+    return [
+        Row(row["id"], tuple(row["input_ids"]), row["completion_start"], row["weight"])
+        for row in rows
+    ]
+
+
+def losses_of(model: Any, batch: Any) -> tuple[Any, Any]:
+    import torch
+
+    with torch.no_grad():
+        return completion_losses(model, batch)
+
+
+def by_hand(model: Any, rows: Sequence[Row]) -> tuple[float, float]:
+    """Compute the numerator and denominator of the loss row by row, with all logits."""
+    import torch
+
+    above, below = 0.0, 0.0
+    for row in rows:
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([row.input_ids])).logits[0].double()
+        for position in range(row.completion_start, len(row.input_ids)):
+            chances = torch.log_softmax(logits[position - 1], dim=-1)
+            above -= row.weight * float(chances[row.input_ids[position]])
+            below += row.weight
+            for _, weight, token in (one for one in row.decisions if one[0] == position):
+                chance = float(chances[token].exp())
+                is_it = row.input_ids[position] == token
+                above -= row.weight * weight * math.log(chance if is_it else 1 - chance)
+                below += row.weight * weight
+    return above, below
+
+
+def test_the_loss_is_that_of_the_full_computation(model: Any) -> None:
+    rows = made(rows_of(4))
+    batch = collate(rows, PAD)
+    losses, weights = losses_of(model, batch)
+    above, below = by_hand(model, rows)
+    total = total_weight([batch])
+    assert float(total) == pytest.approx(below)
+    loss = float(weighted_loss(losses, weights, total))
+    assert loss == pytest.approx(above / below, abs=1e-5)
+
+
+def test_batches_of_one_step_add_up_to_one_large_batch(model: Any) -> None:
+    rows = made(rows_of(5))
+    parts = [collate(rows[:3], PAD), collate(rows[3:], PAD)]
+    total = total_weight(parts)
+    shares = [float(weighted_loss(*losses_of(model, part), total)) for part in parts]
+    above, below = by_hand(model, rows)
+    assert sum(shares) == pytest.approx(above / below, abs=1e-5)
+
+
+def test_logits_are_computed_for_completion_positions_alone(model: Any) -> None:
+    rows = made(rows_of(3))
+    seen: list[tuple[int, ...]] = []
+    handle = model.get_output_embeddings().register_forward_hook(
+        lambda module, inputs, logits: seen.append(tuple(logits.shape))
+    )
+    losses, weights = completion_losses(model, collate(rows, PAD))
+    handle.remove()
+    wanted = [len(row.input_ids) - row.completion_start for row in rows]
+    assert seen[0][0] == len(losses) == sum(wanted)
+    assert weights.tolist() == [
+        row.weight for row, number in zip(rows, wanted, strict=True) for _ in range(number)
+    ]
+    whole = model(input_ids=collate(rows, PAD)["input_ids"]).logits
+    assert whole.shape[1] == max(len(row.input_ids) for row in rows), "the model is as it was"
+
+
+def test_a_row_of_twice_the_weight_counts_twice(model: Any) -> None:
+    one, other = made(rows_of(2))
+    heavy = Row(one.id, one.input_ids, one.completion_start, 2 * other.weight)
+    batch, thrice = collate([heavy, other], PAD), collate([heavy, heavy, other], PAD)
+    half = Row(one.id, one.input_ids, one.completion_start, other.weight)
+    twice = collate([half, half, other], PAD)
+    assert float(total_weight([batch])) == float(total_weight([twice]))
+    assert step(model, batch) == pytest.approx(step(model, twice), abs=1e-5)
+    assert step(model, batch) != pytest.approx(step(model, thrice), abs=1e-3)
+
+
+def step(model: Any, batch: Any) -> float:
+    return float(weighted_loss(*losses_of(model, batch), total_weight([batch])))
+
+
+def test_decision_loss_has_the_weight_of_the_recipe(model: Any) -> None:
+    one, other = made(rows_of(2))
+    end = len(one.input_ids) - 1
+    decisions = ((one.completion_start, 8.0, one.input_ids[one.completion_start]), (end, 2.5, 17))
+    deciding = replace(one, decisions=decisions)
+    batch = collate([deciding, other], PAD)
+    losses, weights = losses_of(model, batch)
+    alone, _ = losses_of(model, collate([one, other], PAD))
+    assert losses[:-2].tolist() == pytest.approx(alone.tolist())
+    assert weights[-2:].tolist() == pytest.approx([8 * one.weight, 2.5 * one.weight])
+    above, below = by_hand(model, [deciding, other])
+    assert float(total_weight([batch])) == pytest.approx(below)
+    assert step(model, batch) == pytest.approx(above / below, abs=1e-5)
+    assert step(model, batch) != pytest.approx(step(model, collate([one, other], PAD)), abs=1e-4)
+
+
+def test_labels_go_by_position_and_the_end_token_is_among_them() -> None:
+    rows = [
+        Row("a", (5, PAD, 6, PAD), 2, 0.5, ((3, 4.0, 9),)),
+        Row("b", (7, 8, 9, 10, PAD), 4, 0.5),
+    ]
+    batch = collate(rows, PAD)
+    assert batch["input_ids"].tolist() == [[5, PAD, 6, PAD, PAD], [7, 8, 9, 10, PAD]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 1, 0], [1] * 5]
+    assert batch["labels"].tolist() == [
+        [IGNORED, IGNORED, 6, PAD, IGNORED],
+        [IGNORED] * 4 + [PAD],
+    ]
+    assert batch["weights"].tolist() == [[0, 0, 0.5, 0.5, 0], [0, 0, 0, 0, 0.5]]
+    assert batch["deciding"].tolist() == [[0, 0, 0, 2, 0], [0] * 5]
+    assert batch["not_stated"].tolist() == [[0, 0, 0, 9, 0], [0] * 5]
+
+
+def test_a_decision_that_is_nearly_certain_keeps_its_gradient() -> None:
+    """1 - p rounds to 0 if a logit is far above all others."""
+    import torch
+
+    logits = torch.tensor([[0.0, 0.0, 0.0, 60.0], [0.0, 0.0, 0.0, -60.0]], requires_grad=True)
+    losses = decision_losses(logits, torch.tensor([3, 3]), torch.tensor([True, False]))
+    assert losses.tolist() == pytest.approx([60 - math.log(3), 60 + math.log(3)])
+    losses.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad[:, 3].tolist() == pytest.approx([1, -1])
+
+
+def test_order_depends_on_seed_and_epoch_only() -> None:
+    lengths = [(place * 37) % 101 + 8 for place in range(430)]
+    for epoch in range(3):
+        batches = order(lengths, 4, 42, epoch)
+        assert batches == order(lengths, 4, 42, epoch)
+        assert sorted(row for rows in batches for row in rows) == list(range(430))
+        assert len(batches) == 108
+    assert order(lengths, 4, 42, 0) != order(lengths, 4, 42, 1)
+    assert order(lengths, 4, 42, 1) != order(lengths, 4, 43, 1)
+
+
+def test_batches_group_by_length_with_the_largest_first() -> None:
+    rows = [Row(str(place), (1,) * ((place * 37) % 101 + 8), 1, 1.0) for place in range(430)]
+    batches = Batches(rows, 4, 42)
+    assert len(batches) == len(list(batches)) == 108
+    assert batches.padding < 0.03, "39% where rows are drawn without regard to their length"
+    assert max(batches.lengths[row] for row in next(iter(batches))) == max(batches.lengths)
+    assert [len(one) for one in by_length(rows, 100)] == [100, 100, 100, 100, 30]
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs", "max_steps", "wanted"),
+    [
+        (10, 2, None, (3, 6, 6)),
+        (10, 2, 4, (3, 6, 4)),
+        (10, 2, 100, (3, 6, 6)),
+        (10, 0.5, None, (3, 2, 2)),
+        (1, 1, None, (1, 1, 1)),
+    ],
+)
+def test_how_many_steps_there_are(
+    rows: int, epochs: float, max_steps: int | None, wanted: tuple[int, int, int]
+) -> None:
+    training = Training(batch=2, accumulation=2, epochs=epochs, max_steps=max_steps)
+    steps = schedule(rows, training)
+    assert (steps.per_epoch, steps.total, steps.last) == wanted
+
+
+@pytest.mark.parametrize(
+    ("capability", "wanted", "computed"),
+    [
+        ("AVX512", "bfloat16", "bfloat16"),
+        ("AVX2", "bfloat16", "float32"),
+        ("AVX512", "float16", "float32"),
+        ("AVX2", "float32", "float32"),
+    ],
+)
+def test_compute_type_is_supported_by_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, capability: str, wanted: str, computed: str
+) -> None:
+    torch = pytest.importorskip("torch", reason="needs the finetune extra")
+    from skills.finetune.model.loading import with_supported_compute
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    notices: list[str] = []
+    recipe = overridden(Recipe(), {"quantization.compute": wanted})
+    assert with_supported_compute(recipe, notices.append).quantization.compute == computed
+    expected = [f"this CPU does not support {wanted} efficiently: computing in {computed}"]
+    assert notices == (expected if wanted != computed else [])

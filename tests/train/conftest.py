@@ -1,0 +1,14 @@
+"""Fixtures of the tests that train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from finetune_base import tiny_base
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny base model with random weights."""
+    return tiny_base(tmp_path_factory.mktemp("base") / "tiny")

@@ -1,0 +1,406 @@
+"""The stage `gguf`: conversion by llama.cpp, reading back, and comparing answers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from finetune_artifacts import converted, random_adapter, work_in
+from finetune_base import smollm2
+
+from harness.errors import InputError, Interrupted, OutputError, SkillFailed
+from harness.models.backends import engine
+from harness.models.gguf_file import open_gguf
+from harness.runs import targets
+from harness.support.stop_token import StopToken
+from skills.finetune.export import gguf, llama_cpp, merge, readback, same_text
+from skills.finetune.export.same_text import Answer
+from skills.finetune.formats.lora_adapter import read_adapter
+from skills.finetune.model.bases import open_base
+from skills.finetune.run.run_dir import Done
+from skills.finetune.run.stage import StageContext
+
+torch = pytest.importorskip("torch", reason="needs the finetune extra")
+pytest.importorskip("gguf", reason="needs the finetune extra")
+pytest.importorskip("peft", reason="needs the finetune extra")
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning"),  # peft asks
+]
+
+PROMPT = "The capital of France is"
+
+
+@pytest.fixture(scope="module")
+def made(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[StageContext, Done]:
+    """A run whose model is merged and converted."""
+    work = work_in(tmp_path_factory.mktemp("made"), base=base)
+    random_adapter(base, work.run_dir.adapter)
+    return work, carried(work)
+
+
+def carried(work: StageContext) -> Done:
+    """Merge and convert, with the entries of the manifest."""
+    for stage in (merge.STAGE, gguf.STAGE):
+        inputs = stage.inputs(work)
+        done = stage.perform(work)
+        work.run_dir.record(stage.name, inputs, done, 1)
+    return done
+
+
+def tensors(path: Path) -> dict[str, Any]:
+    from gguf import GGUFReader
+
+    return {
+        one.name: torch.tensor(one.data.astype("float32"))
+        for one in GGUFReader(path).tensors
+        if one.name != "token_embd.weight"
+    }
+
+
+def likely(paths: Mapping[str, Path]) -> dict[int, float]:
+    """Return the 20 most likely first tokens after `PROMPT` with their log probabilities."""
+    running = engine.start(paths, 256)
+    body = {"prompt": PROMPT, "n_predict": 1, "temperature": 0, "n_probs": 20}
+    (choice,) = running.server.handle_completions(body)["choices"]
+    return {one["id"]: one["logprob"] for one in choice["logprobs"]["content"][0]["top_logprobs"]}
+
+
+def test_facts_of_the_converted_model(made: tuple[StageContext, Done], base: Path) -> None:
+    work, done = made
+    found = done.facts["f16"]
+
+    assert done.outputs == [work.run_dir.f16, work.run_dir.lora]
+    assert found["general.architecture"] == "llama"
+    assert found["tokenizer.ggml.pre"] == "smollm"
+    assert found["tokenizer.ggml.eos_token_id"] == 2
+    assert found["tokenizer.ggml.add_bos_token"] is False
+    assert found["tokenizer.chat_template"] == targets.digest(base / "chat_template.jinja")
+    assert found["types"] == {"F16": 15, "F32": 5}
+    assert found["bits_per_weight"] == pytest.approx(16, abs=0.1)
+    assert not [path.name for path in work.run_dir.folder.iterdir() if path.name.startswith(".")]
+
+
+def test_converted_model_agrees_with_transformers(made: tuple[StageContext, Done]) -> None:
+    compared = made[1].facts["same_text"]
+
+    assert compared["tokens"] == len(same_text.ABSTRACTS) * same_text.TOKENS
+    assert compared["equal"] > 0.95
+    assert compared["largest_gap"] < 0.01  # of logits that range over about one
+    assert compared["largest_difference"] < 0.02
+    assert compared["dtype"] == "float32"
+
+
+def test_the_adapter_on_the_base_is_the_merged_model(
+    made: tuple[StageContext, Done], base: Path, tmp_path: Path
+) -> None:
+    work, _ = made
+    whole = converted(base, tmp_path / "base.gguf")
+
+    both = likely({"gguf": whole, "adapter": work.run_dir.lora})
+    merged = likely({"gguf": work.run_dir.f16})
+
+    shared = both.keys() & merged.keys()
+    assert len(shared) > 15
+    assert [both[one] for one in shared] == pytest.approx([merged[one] for one in shared], abs=0.02)
+    alone = likely({"gguf": whole})
+    assert max(abs(alone.get(one, -99) - merged[one]) for one in merged) > 0.1
+
+
+def test_the_adapter_is_kept_to_the_last_bit(made: tuple[StageContext, Done]) -> None:
+    from safetensors.torch import load_file
+
+    work, done = made
+    ours, theirs = (
+        tensors(work.run_dir.lora),
+        load_file(work.run_dir.adapter / "adapter_model.safetensors"),
+    )
+
+    for side in ("a", "b"):
+        of_peft = f"base_model.model.model.layers.1.mlp.down_proj.lora_{side.upper()}.weight"
+        assert torch.equal(ours[f"blk.1.ffn_down.weight.lora_{side}"], theirs[of_peft])
+    assert done.facts["lora"]["types"] == {"F32": 28}
+
+
+def test_adapter_can_be_stored_in_f16(made: tuple[StageContext, Done], base: Path) -> None:
+    work, done = made
+    half = work_in(work.run_dir.folder.parent, base=base, lora_type="f16")
+    assert gguf.inputs(half) == {**gguf.inputs(work), "lora_type": "f16"}
+
+    (work.run_dir.folder / "half").mkdir()
+    making = gguf._Conversion(
+        half, llama_cpp.find_converters(), open_base(half), work.run_dir.folder / "half"
+    )
+    found = making.lora()
+    assert found.tensor_types == {"F16": 28}
+    assert found.path.stat().st_size < 0.7 * done.facts["lora"]["bytes"]
+
+
+def test_damaged_adapter_conversion_is_refused(
+    made: tuple[StageContext, Done],
+) -> None:
+    found = open_gguf(made[0].run_dir.lora)
+    adapter = read_adapter(made[0].run_dir.adapter)
+    gguf._check_lora(found, adapter, "llama")
+
+    shapes = dict(list(adapter.shapes.items())[1:])
+    for wrong, field in (
+        (replace(adapter, alpha=16.0), r"adapter\.lora\.alpha is 8.0, and should be 16.0"),
+        (replace(adapter, shapes=shapes), "the number of its matrices is 28, and should be 26"),
+        (replace(adapter, r=8), "the number of its weights"),
+    ):
+        with pytest.raises(SkillFailed, match=field):
+            gguf._check_lora(found, wrong, "llama")
+    with pytest.raises(SkillFailed, match=r"general\.architecture is llama, and should be qwen2"):
+        gguf._check_lora(found, adapter, "qwen2")
+
+
+@pytest.mark.parametrize("key", readback.KEYS)
+def test_changed_metadata_key_is_named(made: tuple[StageContext, Done], key: str) -> None:
+    found = open_gguf(made[0].run_dir.f16)
+    identity = readback.identity_of(found)
+
+    readback.check(found, identity)
+    with pytest.raises(SkillFailed, match=f"{key} is .*, and other in the base"):
+        readback.check(found, {**identity, key: "other"})
+
+
+def test_merged_model_with_changed_template_is_refused(
+    made: tuple[StageContext, Done], base: Path, tmp_path: Path
+) -> None:
+    work = work_in(tmp_path, base=base)
+    shutil.copytree(made[0].run_dir.adapter, work.run_dir.adapter)
+    shutil.copytree(made[0].run_dir.merged, work.run_dir.merged)
+    settings = work.run_dir.merged / "tokenizer_config.json"
+    config = json.loads(settings.read_text())
+    settings.write_text(json.dumps({**config, "chat_template": "{{ messages[0].content }}"}))
+
+    with pytest.raises(SkillFailed, match=r"tokenizer\.chat_template is \w+, and \w+ in the base"):
+        gguf.perform(work)
+    assert not work.run_dir.f16.exists()
+    assert not list(work.run_dir.folder.glob(".gguf-*"))
+
+
+def test_changed_end_token_is_refused(
+    made: tuple[StageContext, Done], base: Path, tmp_path: Path
+) -> None:
+    found = open_gguf(made[0].run_dir.f16)
+    readback.check_base(found, base)
+
+    other = shutil.copytree(base, tmp_path / "other")
+    for name in ("config.json", "generation_config.json"):
+        config = json.loads((other / name).read_text())
+        (other / name).write_text(json.dumps({**config, "eos_token_id": 7}))
+    with pytest.raises(SkillFailed, match="eos_token_id is 2, and 7 in the base"):
+        readback.check_base(found, other)
+
+
+def test_inputs_do_not_hash_an_unchanged_merged_model(
+    made: tuple[StageContext, Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, _ = made
+    inputs = gguf.inputs(work)
+    assert work.run_dir.is_current("gguf", inputs)
+
+    read: list[str] = []
+    digest = targets.digest
+    monkeypatch.setattr(targets, "digest", lambda path: read.append(path.name) or digest(path))
+    gguf.inputs(work)
+    merged = {path.name for path in work.run_dir.merged.iterdir()}
+    assert "model.safetensors" in merged
+    assert "model.safetensors" not in read
+
+    settings = work.run_dir.merged / "generation_config.json"
+    before = settings.read_bytes()
+    settings.write_bytes(before + b"\n")
+    changed = gguf.inputs(work)
+    settings.write_bytes(before)
+    assert {name for name in inputs if inputs[name] != changed[name]} == {"merged"}
+
+
+def test_missing_merged_model_error_names_the_merge_stage(base: Path, tmp_path: Path) -> None:
+    work = work_in(tmp_path, base=base)
+    with pytest.raises(
+        InputError, match=r"merged: does not exist\. `/finetune merge .*out` writes it"
+    ):
+        gguf.inputs(work)
+
+
+def test_a_folder_of_llama_cpp_without_the_script_is_refused(
+    made: tuple[StageContext, Done], base: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "llama").mkdir()
+    work = work_in(tmp_path, base=base, llama_cpp=tmp_path / "llama")
+    shutil.copytree(made[0].run_dir.merged, work.run_dir.merged)
+
+    with pytest.raises(InputError, match=r"llama: has no convert_hf_to_gguf\.py\. --llama-cpp"):
+        gguf.inputs(work)
+
+
+def test_conversion_is_refused_if_the_disk_is_too_small(
+    made: tuple[StageContext, Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000)  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(
+        OutputError, match=r"the GGUF of the merged model needs 70\.\d MB of disk space"
+    ):
+        gguf.perform(made[0])
+
+
+def checkout(folder: Path, script: str) -> llama_cpp.Converters:
+    """Write a folder that resembles a checkout of llama.cpp, with a given script."""
+    (folder / "gguf-py" / "gguf").mkdir(parents=True)
+    (folder / "gguf-py" / "gguf" / "__init__.py").write_text("mine = True\n")
+    for name in (llama_cpp.MODEL_SCRIPT, llama_cpp.LORA_SCRIPT):
+        (folder / name).write_text(script)
+    return llama_cpp.find_converters(folder)
+
+
+def run(
+    converters: llama_cpp.Converters,
+    log: Path,
+    cancel: StopToken | None = None,
+    tick: Callable[[str], None] = lambda _: None,
+) -> str:
+    return llama_cpp.run_program(
+        converters.command(converters.model),
+        log,
+        doing="converting the model",
+        tick=tick,
+        cancel=cancel or StopToken(),
+        environment=converters.environment(),
+    )
+
+
+def test_converter_imports_its_own_gguf_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_LOCAL_GGUF", "1")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "elsewhere"))
+    script = "import gguf, os; print(gguf.mine, 'NO_LOCAL_GGUF' in os.environ)"
+    output = run(checkout(tmp_path / "llama", script), tmp_path / "log")
+
+    assert output == "True False\n"
+
+
+def test_checkout_version_depends_on_its_code(tmp_path: Path) -> None:
+    one, other = checkout(tmp_path / "1", "pass"), checkout(tmp_path / "2", "pass # more")
+    assert one.version != other.version
+    assert one.version == checkout(tmp_path / "3", "pass").version
+
+
+def test_failed_converter_is_quoted_and_logged(tmp_path: Path) -> None:
+    script = "import sys; print('a\\n' * 9000); sys.exit('KeyError: no such tensor')"
+    with pytest.raises(
+        SkillFailed, match="converting the model failed: a / KeyError: no"
+    ) as caught:
+        run(checkout(tmp_path / "llama", script), tmp_path / "log")
+    assert str(tmp_path / "log") in str(caught.value)
+    assert (tmp_path / "log").stat().st_size > 18_000
+
+
+def test_converter_is_killed_on_cancellation(tmp_path: Path) -> None:
+    script = "import time; print('Writing: 12%', flush=True); time.sleep(60); print('done')"
+    cancel = StopToken()
+    statuses: list[str] = []
+
+    def tick(status: str) -> None:
+        statuses.append(status)
+        if status:
+            cancel.set()
+
+    with pytest.raises(Interrupted):
+        run(checkout(tmp_path / "llama", script), tmp_path / "log", cancel, tick)
+    assert statuses[-1] == "Writing: 12%"
+    assert (tmp_path / "log").read_text() == "Writing: 12%\n"
+
+
+def answers_of(folder: Path, count: int) -> list[Answer]:
+    """Return a greedy answer of transformers, with the log probabilities of one forward pass."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    prompt = [504, 3575, 282, 4649, 314]
+    answer = Answer(prompt, same_text._continue(model, prompt, count), [])
+    _, logprobs = same_text._evaluate(model, answer)
+    return [Answer(prompt, answer.tokens, logprobs)]
+
+
+def test_greedy_answer_of_transformers_has_no_divergence(
+    made: tuple[StageContext, Done],
+) -> None:
+    merged = made[0].run_dir.merged
+    found = same_text.read_along(merged, answers_of(merged, 12), "float32")
+
+    assert (found.tokens, found.equal, found.largest_gap, found.first) == (12, 1.0, 0.0, None)
+    assert found.largest_difference < 1e-4
+
+
+def test_first_divergence_shows_both_continuations(made: tuple[StageContext, Done]) -> None:
+    merged = made[0].run_dir.merged
+    (answer,) = answers_of(merged, 12)
+    answer.tokens[4] = (answer.tokens[4] + 1) % 49152
+    found = same_text.read_along(merged, [answer], "float32")
+
+    assert found.equal < 1
+    assert found.largest_gap > 0
+    assert found.largest_difference >= found.largest_gap
+    assert found.first is not None
+    assert (found.first.prompt, found.first.token) == (0, 4)
+    assert found.first.engine != found.first.transformers
+
+
+def test_gguf_of_another_model_is_detected(
+    made: tuple[StageContext, Done], base: Path, tmp_path: Path
+) -> None:
+    other = work_in(tmp_path, base=base)
+    random_adapter(base, other.run_dir.adapter, strength=5)
+    merge.perform(other)
+
+    with pytest.raises(SkillFailed, match=r"the GGUF continues with .* a gap of \d+\.\d\d logits"):
+        same_text.compare(other, other.run_dir.merged, made[0].run_dir.f16)
+
+
+def test_gguf_with_another_chat_template_is_detected(
+    made: tuple[StageContext, Done], tmp_path: Path
+) -> None:
+    merged = shutil.copytree(made[0].run_dir.merged, tmp_path / "merged")
+    template = merged / "chat_template.jinja"
+    template.write_text(template.read_text().replace("'<|im_start|>'", "'### <|im_start|>'"))
+
+    with pytest.raises(SkillFailed, match=r"in the engine, with its own chat template"):
+        same_text.compare(made[0], merged, made[0].run_dir.f16)
+
+
+@pytest.mark.parametrize(
+    ("memory", "dtype"),
+    [(None, "float32"), (10**8, "float32"), (16 * 10**6, "auto"), (10**6, None)],
+)
+def test_dtype_depends_on_available_memory(
+    made: tuple[StageContext, Done], memory: int | None, dtype: str | None
+) -> None:
+    assert same_text.fitting_dtype(made[0].run_dir.merged, memory) == dtype
+
+
+@pytest.mark.timeout(600)
+def test_smollm2_with_an_adapter_agrees_with_its_gguf(tmp_path: Path) -> None:
+    from skills.finetune.model.gguf_folder import unpack
+
+    folder = tmp_path / "smollm2"
+    folder.mkdir()
+    unpack(smollm2(), folder)
+    work = work_in(tmp_path, base=folder)
+    random_adapter(folder, work.run_dir.adapter, strength=0.02)
+    merge.perform(work)
+
+    found = gguf.perform(work).facts["same_text"]
+    assert found["equal"] > 0.9
+    assert found["largest_gap"] < same_text.NEAR_TIE
+    assert found["largest_difference"] < 0.1
