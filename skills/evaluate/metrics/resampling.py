@@ -104,7 +104,8 @@ def estimate(sampled: Sampled, fewest: int | None = None) -> dict[str, Any]:
         why = f"no interval from fewer than {LEAST_PAPERS} papers"
     else:
         low, high, why = percentile_interval(sampled.drawn)
-    return figures({"value": value, "low": low, "high": high, "papers": papers, "why": why})
+    found = {"value": value, "low": low, "high": high, "papers": papers, "why": why}
+    return dict(figures(found))
 
 
 def difference(first: Sampled, other: Sampled) -> dict[str, Any]:
