@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.api.skill import Call, Write
-from skills.corpus.db.connection import default_path
-from skills.corpus.tables.columns import Columns
 from skills.curate.report.summary import Run
 from skills.finetune import dataset_command
-from skills.finetune.build_finetune_from_annotations import build_from_entries
 from skills.finetune.data.held_out import read_held_out
-from skills.finetune.data.rows import Reading, read_annotations, rows_of
+from skills.finetune.data.merging import merge
+from skills.finetune.data.rows import read_annotations, rows_of
 from skills.nanda.framework import Framework
 
 
@@ -21,21 +19,12 @@ def check(call: Call, framework: Framework) -> None:
     Raises:
         InputError: a table or a list of the data set options cannot be used.
     """
-    options, reading = call.options, _reading(call, framework)
+    options, reading = call.options, dataset_command.reading(call, framework)
     rows_of("gold", read_annotations(options.gold, reading), framework)
     for given in options.dev:
         read_held_out("dev", given, reading)
     for given in options.test:
         read_held_out("test", given, reading)
-
-
-def _reading(call: Call, framework: Framework) -> Reading:
-    options = call.options
-    return Reading(
-        framework,
-        Columns(options.abstract_column, options.id_column),
-        options.db or default_path(call.settings),
-    )
 
 
 def files(call: Call, run: Run, framework: Framework) -> Mapping[str, Write]:
@@ -46,19 +35,21 @@ def files(call: Call, run: Run, framework: Framework) -> Mapping[str, Write]:
     Raises:
         InputError: a table of the data set options cannot be used, or no row is left.
     """
-    options = call.options
-    entries = [(one.item.entry, one.decision == "kept") for one in run.verdicts]
+    options, reading = call.options, dataset_command.reading(call, framework)
+    judged = [(one.item.entry, one.decision == "kept") for one in run.verdicts]
     with call.screen.progress("building the training set") as tick:
-        dataset = build_from_entries(
-            options.gold,
-            [entry for entry, _ in entries if entry],
-            [entry for entry, is_kept in entries if entry and is_kept],
-            agent_csv=run.source.path,
-            dev=options.dev,
-            test=options.test,
-            choices=dataset_command.choices(options),
-            reading=_reading(call, framework),
-            tick=tick,
+        dataset = merge(
+            {
+                "gold": read_annotations(options.gold, reading),
+                "agent": [entry for entry, _ in judged if entry],
+                "curated": [entry for entry, is_kept in judged if entry and is_kept],
+            },
+            {"gold": options.gold, "agent": [run.source.path] if run.source.path else []},
+            options.dev,
+            options.test,
+            dataset_command.choices(options),
+            reading,
+            tick,
         )
     made = dataset_command.result(call, dataset, options)
     return {"dataset": made.writers[".jsonl"], "manifest": made.companions["manifest"]}

@@ -10,33 +10,29 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import InputError, UsageError
-from harness.runs import targets as output
 from harness.runs.grammar import from_words
 from harness.runs.invocation import Invocation
-from harness.support.text_input import regular_file, shown
-from skills.corpus.tables.reader import TableRow
+from harness.support.text_input import regular_file
 from skills.finetune.data.annotation_pairs import (
     chat_messages,
     format_annotation_output,
     format_annotation_prompt,
     format_annotation_system,
 )
-from skills.finetune.data.dataset import Choices, Dataset, InputFile
-from skills.finetune.data.held_out import read_held_out
+from skills.finetune.data.dataset import Choices, Dataset
 from skills.finetune.data.merging import merge
-from skills.finetune.data.rows import SOURCES, Reading, Source, read_annotations, rows_of
+from skills.finetune.data.rows import Reading, Source, read_annotations
 
 __all__ = [
     "Choices",
     "Dataset",
     "Reading",
     "build_dataset",
-    "build_from_entries",
     "chat_messages",
     "format_annotation_output",
     "format_annotation_prompt",
@@ -78,66 +74,14 @@ def build_dataset(
     choices, reading = choices or Choices(), reading or Reading()
     if curated_only:
         choices = replace(choices, curated_only=True)
-    agent, curated = _paths(agent_csv), _paths(curated_csv)
-    _check((*_paths(gold_csv), *agent, *curated), curated, choices)
-    return build_from_entries(
-        gold_csv,
-        read_annotations(agent, reading),
-        read_annotations(curated, reading),
-        agent_csv=agent,
-        curated_csv=curated,
-        dev=dev,
-        test=test,
-        choices=choices,
-        reading=reading,
-        tick=tick,
-    )
-
-
-def build_from_entries(
-    gold_csv: Paths,
-    agent: Iterable[TableRow],
-    curated: Iterable[TableRow],
-    *,
-    agent_csv: Paths = None,
-    curated_csv: Paths = None,
-    dev: Sequence[str] = (),
-    test: Sequence[str] = (),
-    choices: Choices | None = None,
-    reading: Reading | None = None,
-    tick: Callable[[str], None] = lambda status: None,
-) -> Dataset:
-    """Build a data set from agent and curated annotations that are already read, as in /curate.
-
-    Args:
-        agent_csv, curated_csv: the tables they were read from, for the manifest.
-
-    Raises:
-        InputError: as `build_dataset`.
-    """
-    reading, gold = reading or Reading(), _paths(gold_csv)
-    entries: dict[Source, Iterable[TableRow]] = {
-        "gold": read_annotations(gold, reading),
-        "agent": agent,
-        "curated": curated,
+    files: dict[Source, tuple[Path, ...]] = {
+        "gold": _paths(gold_csv),
+        "curated": _paths(curated_csv),
+        "agent": _paths(agent_csv),
     }
-    files = {"gold": gold, "curated": _paths(curated_csv), "agent": _paths(agent_csv)}
-    held_out = [
-        *(read_held_out("dev", given, reading) for given in dev),
-        *(read_held_out("test", given, reading) for given in test),
-    ]
-    sources = []
-    for source in SOURCES:
-        tick(f"reading {source}")
-        sources.append(rows_of(source, entries[source], reading.framework))
-    tick("comparing abstracts")
-    held_files = [(held.split, held.path) for held in held_out if held.path is not None]
-    tables = [(source, path) for source, paths in files.items() for path in paths]
-    inputs = [
-        InputFile(role, shown(path), output.digest(path.expanduser()))
-        for role, path in (*tables, *held_files)
-    ]
-    return merge(sources, held_out, choices, reading.framework, inputs)
+    _check(files, choices)
+    entries = {source: read_annotations(paths, reading) for source, paths in files.items()}
+    return merge(entries, files, dev, test, choices, reading, tick)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -166,19 +110,20 @@ def _paths(given: Paths) -> tuple[Path, ...]:
     return tuple(map(Path, [given] if isinstance(given, (str, Path)) else given))
 
 
-def _check(tables: Sequence[Path], curated: Sequence[Path], choices: Choices) -> None:
+def _check(files: Mapping[Source, Sequence[Path]], choices: Choices) -> None:
     """Raise InputError for missing tables, before any table is read."""
-    if not tables:
+    if not any(files.values()):
         raise InputError(
             "there are no annotations to build training data from",
             hint="Name tables of annotations with `--gold FILE` and `--agent FILE`.",
         )
-    if choices.curated_only and not curated:
+    if choices.curated_only and not files["curated"]:
         raise InputError(
             "--curated-only requires curated annotations", hint="Name them with `--curated FILE`."
         )
-    for path in tables:
-        regular_file(path)
+    for paths in files.values():
+        for path in paths:
+            regular_file(path)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from skills.finetune.data.manifest import (
 )
 from skills.finetune.data.options import DatasetOptions
 from skills.finetune.data.token_counts import histogram, open_counter
+from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
 
 
@@ -47,11 +48,7 @@ def make_dataset(call: Call) -> Result:
             dev=options.dev,
             test=options.test,
             choices=choices(options),
-            reading=Reading(
-                framework,
-                Columns(options.abstract_column, options.id_column),
-                options.db or default_path(call.settings),
-            ),
+            reading=reading(call, framework),
             tick=tick,
         )
     return result(call, dataset, options)
@@ -63,6 +60,13 @@ def refuse_inputs(written: Iterable[Path], options: DatasetOptions) -> None:
     for path in written:
         if path.resolve() in read:
             raise UsageError("is also an input", where=str(path), hint="Save to another file.")
+
+
+def reading(call: Call, framework: Framework) -> Reading:
+    """Return how the options of a command read tables."""
+    options = call.options
+    columns = Columns(options.abstract_column, options.id_column)
+    return Reading(framework, columns, options.db or default_path(call.settings))
 
 
 def choices(options: DatasetOptions) -> Choices:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +22,25 @@ EXPORT_MODULES = ("gguf", "sentencepiece", "cffi", "jinja2")
 """Modules that the stages after training import."""
 
 
-def run_all(call: Call) -> Result:
-    """Perform every stage on a training set.
+def run(call: Call) -> Result:
+    """Perform every stage on a training set, or the stage of the subcommand in a run's folder.
 
     Raises:
         HarnessError: a stage failed; the files of those before it are kept.
     """
-    context = _context(call)
-    with _lock(context):
+    context, stage_name = _context(call), call.subcommand
+    locks = call.settings.data_dir / "locks"
+    with job_lock(locks, str(context.run_dir.folder.resolve())):
+        if stage_name:
+            return _result(context, {stage_name: _perform_one(context, stage_name)})
         return _result(context, _perform_all(context))
-
-
-def run_stage(call: Call) -> Result:
-    """Perform the stage of the subcommand, in the folder of an earlier run."""
-    context = _context(call)
-    with _lock(context):
-        return _result(context, {call.subcommand: _perform_one(context, call.subcommand)})
 
 
 def show_plan(call: Call) -> Result:
     """Return what a run needs, and whether this machine has it."""
-    from skills.finetune.planning import plan, report
+    from skills.finetune.planning import planner, report
 
-    found = plan.plan(_context(call))
+    found = planner.plan(_context(call))
     refused = found.refusals[0] if found.refusals else None
     return Result(report.show(found), found.as_dict(), stopped=refused)
 
@@ -63,7 +58,7 @@ def check(context: StageContext) -> None:
     """
     from harness.support.optional_deps import require
     from skills.finetune.deploy.ollama_api import Ollama
-    from skills.finetune.deploy.ollama_plan import refuse_old
+    from skills.finetune.deploy.ollama_plan import check_version
     from skills.finetune.deploy.registered import check_name
     from skills.finetune.export.llama_cpp import chosen_converters, library_version
     from skills.finetune.model.bases import describe
@@ -79,13 +74,7 @@ def check(context: StageContext) -> None:
     check_name(options.as_name)
     if options.host:
         with Ollama(options.host) as ollama:
-            refuse_old(ollama.version())
-
-
-def _lock(context: StageContext) -> AbstractContextManager[None]:
-    """Lock the folder of the run against other processes."""
-    locks = context.call.settings.data_dir / "locks"
-    return job_lock(locks, str(context.run_dir.folder.resolve()))
+            check_version(ollama.version())
 
 
 def _perform_all(context: StageContext) -> dict[str, Entry]:
@@ -97,9 +86,9 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
         _remember(context)
     done = dict(stage.perform_all(context, ("prepare",)))
     if not (trained := stage.is_done(context, "train")):
-        from skills.finetune.planning import plan
+        from skills.finetune.planning import planner
 
-        plan.check(context)
+        planner.check(context)
     earlier.make_room(context, done=trained)
     if not earlier.resumes(context):  # only now: a refused command must not change the run
         _remember(context)
@@ -173,17 +162,12 @@ def _path(text: Any) -> Path | None:
 
 def _remember(context: StageContext) -> None:
     """Store the run's settings in its folder, for stages that are performed later."""
-
-    def text(path: Path | None) -> str | None:
-        return None if path is None else str(path.resolve())
-
+    paths = {"data": context.data, "dev": context.dev, "framework": context.framework_file}
     context.run_dir.make()
     context.run_dir.remember(
         {
             "recipe": context.recipe.model_dump(mode="json"),
-            "data": text(context.data),
-            "dev": text(context.dev),
-            "framework": text(context.framework_file),
+            **{name: path and str(path.resolve()) for name, path in paths.items()},
         }
     )
 
@@ -191,16 +175,16 @@ def _remember(context: StageContext) -> None:
 def _no_run(call: Call, folder: Path) -> HarnessError:
     """Return the error for a folder without a run, or a word that is not a subcommand."""
     word = call.text.strip()
-    if call.subcommand or (word and as_path(word).exists()):
-        return InputError(
-            "no run was started here",
-            where=str(folder),
-            hint="`/finetune train.jsonl --out FOLDER` starts one.",
+    if word and not call.subcommand and not as_path(word).exists():
+        return UsageError(
+            f"/finetune has no subcommand {word[:40]!r}, and there is no such folder",
+            hint="`/help finetune` lists the subcommands.",
         )
-    what = f"needs a training set or a subcommand, and no run was started in {folder}"
-    if word:
-        what = f"has no subcommand {word[:40]!r}, and there is no such folder"
-    return UsageError(f"/finetune {what}", hint="`/help finetune` lists the subcommands.")
+    return InputError(
+        "no run was started here",
+        where=str(folder),
+        hint="`/finetune train.jsonl --out FOLDER` starts one.",
+    )
 
 
 def _result(context: StageContext, done: Mapping[str, Entry]) -> Result:

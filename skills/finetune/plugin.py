@@ -188,9 +188,7 @@ class Finetune(Skill):
             return unregister(call, call.text.strip())
         from skills.finetune import pipeline
 
-        if not case:
-            return pipeline.run_all(call)
-        return pipeline.show_plan(call) if case == "plan" else pipeline.run_stage(call)
+        return pipeline.show_plan(call) if case == "plan" else pipeline.run(call)
 
 
 @hookimpl

@@ -14,6 +14,7 @@ from skills.finetune.preparation.prepare import perform
 
 pytestmark = pytest.mark.train
 
+
 ROW = {
     "prompt": "We tally.",
     "completion": "<annotation>\nClaim: a\n</annotation>",
@@ -31,12 +32,12 @@ def data(tmp_path: Path) -> Path:
 def test_with_the_base_it_equals_the_prepared_row(data: Path, tmp_path: Path) -> None:
     base = tiny_base(tmp_path / "base")
     context = work_over(tmp_path, base, {"dev_share": 0}, data)
-    planned = rows_of(context).sample
+    planned = rows_of(context)
     assert planned.decoded
-    assert planned.pieces[1] == (f"{ROW['completion']}<|im_end|>", True)
+    assert planned.sample[1] == (f"{ROW['completion']}<|im_end|>", True)
     perform(context)
     prepared = json.loads((context.run_dir.prepared / "prepared.json").read_text())
-    assert [list(piece) for piece in planned.pieces] == prepared["sample"]
+    assert [list(piece) for piece in planned.sample] == prepared["sample"]
 
 
 def test_a_template_that_does_not_fit_is_refused(data: Path, tmp_path: Path) -> None:

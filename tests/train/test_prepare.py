@@ -259,7 +259,7 @@ def test_unreadable_completions_are_reported(base: Path, tmp_path: Path) -> None
     assert len(train) == 3
     (notice,) = [line for line in messages_of(work).splitlines() if "/annotate" in line]
     assert notice.startswith("/annotate would not accept 2 of the 3 completions; the first is")
-    assert "train.jsonl, line 2 (evidence: " in notice
+    assert "train.jsonl, line 2 (evidence " in notice
 
 
 THINKING = """{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}\

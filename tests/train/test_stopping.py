@@ -263,13 +263,6 @@ def test_bad_input_is_refused_before_the_base_is_loaded(
     refused("there is no prepared data")
     with pytest.raises(InputError, match="there is no prepared data"):
         inputs(context)
-    prepared_in(context, [{**rows_of(1)[0], "completion_start": 99}])
-    refused("train.jsonl:1: is not a prepared row")
-    refused("row-0 has no completion")
-    prepared_in(context, [{"id": "row-0"}])
-    refused("is not a prepared row")
-    prepared_in(context, [])
-    refused("there is no row to train on")
     prepared_in(context, rows_of(4))
     facts = context.run_dir.prepared / "prepared.json"
     facts.write_text(json.dumps({**json.loads(facts.read_text()), "base_digest": "c" * 64}))

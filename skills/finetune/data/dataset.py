@@ -54,14 +54,12 @@ class Dataset:
     Attributes:
         rows: one per paper: gold, then curated, then agent, each in the order of its files.
         left_out: all other rows that were read, in the same order.
-        read: the number of rows of each source.
         choices, held_out, inputs: what it was built with.
     """
 
     framework: Framework
     rows: tuple[AnnotationRow, ...]
     left_out: tuple[LeftOut, ...]
-    read: Mapping[Source, int]
     choices: Choices
     held_out: tuple[HeldOutSet, ...] = ()
     inputs: tuple[InputFile, ...] = ()
@@ -71,14 +69,12 @@ class Dataset:
         """The rows read, left out by reason, and written, for each source; they add up."""
         out = Counter((left.source, left.why) for left in self.left_out)
         written = Counter(row.source for row in self.rows)
-        return {
-            source: {
-                "read": self.read[source],
-                **{why: out[source, why] for why in WHYS},
-                "written": written[source],
-            }
-            for source in SOURCES
-        }
+        found: dict[Source, dict[str, int]] = {}
+        for source in SOURCES:
+            left = {str(why): out[source, why] for why in WHYS}
+            read = written[source] + sum(left.values())
+            found[source] = {"read": read, **left, "written": written[source]}
+        return found
 
     @property
     def rare(self) -> dict[str, int]:
@@ -112,7 +108,7 @@ class Dataset:
             }
 
     def _stated(self, row: AnnotationRow) -> Iterable[str]:
-        return self.framework.stated(dict(row.moves))
+        return self.framework.stated(row.moves)
 
     def lines(self) -> Iterator[bytes]:
         """Yield the lines of the file as JSON in UTF-8."""

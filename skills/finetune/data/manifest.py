@@ -44,11 +44,7 @@ def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
         "sha256": dataset.sha256,
         "counts": dataset.counts,
         "options": asdict(choices),
-        "framework": {
-            "name": framework.name,
-            "version": framework.version,
-            "digest": framework.digest,
-        },
+        "framework": framework.identity,
         "harness": __version__,
         "inputs": [asdict(file) for file in dataset.inputs],
         "held_out": [
@@ -127,9 +123,9 @@ def notices(dataset: Dataset) -> Iterator[str]:
             yield f"{rows} {what}{more}; the manifest lists them"
     found = {paper_key(left.id) for left in dataset.left_out}
     for held in dataset.held_out:
-        for paper_id, _, where in held.papers if held.path is None else ():
-            if paper_key(paper_id) not in found:
-                yield f"{where}: no row has the id {paper_id[:60]}"
+        for paper in held.papers if held.path is None else ():
+            if paper_key(paper.id) not in found:
+                yield f"{paper.where}: no row has the id {paper.id[:60]}"
 
 
 def _is_listed(left: LeftOut) -> bool:

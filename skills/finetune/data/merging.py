@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from harness.errors import InputError
+from harness.runs.targets import digest
+from harness.support.text_input import shown
+from skills.corpus.tables.reader import TableRow
 from skills.finetune.data.dataset import Choices, Dataset, InputFile
-from skills.finetune.data.held_out import HeldOut, HeldOutSet
+from skills.finetune.data.held_out import HeldOut, read_held_out
 from skills.finetune.data.near_duplicates import AbstractIndex
-from skills.finetune.data.rows import SOURCES, AnnotationRow, LeftOut, SourceRows, left_out
-from skills.nanda.framework import Framework, nanda
-
-Step = tuple[list[AnnotationRow], list[LeftOut]]
-"""The rows that a step keeps, and those it leaves out."""
+from skills.finetune.data.rows import (
+    SOURCES,
+    AnnotationRow,
+    LeftOut,
+    Reading,
+    Source,
+    Step,
+    rows_of,
+)
 
 
 def merge(
-    sources: Sequence[SourceRows],
-    held_out: Sequence[HeldOutSet] = (),
-    choices: Choices | None = None,
-    framework: Framework | None = None,
-    inputs: Sequence[InputFile] = (),
+    entries: Mapping[Source, Iterable[TableRow]],
+    files: Mapping[Source, Sequence[Path]],
+    dev: Sequence[str],
+    test: Sequence[str],
+    choices: Choices,
+    reading: Reading,
+    tick: Callable[[str], None],
 ) -> Dataset:
     """Merge the rows: gold takes precedence over curated, curated over agent.
 
@@ -29,24 +39,33 @@ def merge(
     abstracts the first is kept.
 
     Args:
-        inputs: the files that the rows come from, for the manifest.
+        files: the tables that the rows come from, for the manifest.
+        dev, test: the papers to hold out, as in `read_held_out`.
+        tick: called with the current step.
 
     Raises:
-        InputError: no row is left.
+        InputError: a table or a list of ids cannot be read, or no row is left.
     """
-    choices = choices or Choices()
-    ordered = sorted(sources, key=lambda each: SOURCES.index(each.source))
-    excluded = [left for each in ordered for left in each.left_out]
-    rows = [row for each in ordered for row in each.rows]
-    index = HeldOut(held_out, choices.max_similarity)
-    for step in (
-        index.split_off,
-        _first_of_each_paper,
-        lambda rows: _curated(rows) if choices.curated_only else (rows, []),
-        lambda rows: _without_duplicates(rows, AbstractIndex(choices.max_similarity)),
-    ):
-        rows, out = step(rows)
-        excluded += out
+    held_out = [
+        *(read_held_out("dev", given, reading) for given in dev),
+        *(read_held_out("test", given, reading) for given in test),
+    ]
+    named = [
+        *((source, path) for source in SOURCES for path in files.get(source, ())),
+        *((held.split, held.path) for held in held_out if held.path is not None),
+    ]
+    rows, excluded = list[AnnotationRow](), list[LeftOut]()
+    for source in SOURCES:
+        tick(f"reading {source}")
+        valid, invalid = rows_of(source, entries[source], reading.framework)
+        rows += valid
+        excluded += invalid
+    tick("comparing abstracts")
+    rows, held = HeldOut(held_out, choices.max_similarity).split_off(rows)
+    rows, overridden = _first_of_each_paper(rows)
+    rows, not_curated = _curated(rows) if choices.curated_only else (rows, [])
+    rows, duplicates = _without_duplicates(rows, AbstractIndex(choices.max_similarity))
+    excluded += (*held, *overridden, *not_curated, *duplicates)
     if not rows:
         first = f" The first: {excluded[0].where}: {excluded[0].reason}." if excluded else ""
         raise InputError(
@@ -54,34 +73,34 @@ def merge(
             hint=f"{len(excluded):,} rows were read and left out.{first}",
         )
     return Dataset(
-        framework or nanda(),
+        reading.framework,
         tuple(rows),
         tuple(sorted(excluded, key=lambda left: SOURCES.index(left.source))),
-        {source: sum(s.read for s in sources if s.source == source) for source in SOURCES},
         choices,
         tuple(held_out),
-        tuple(inputs),
+        tuple(InputFile(role, shown(path), digest(path.expanduser())) for role, path in named),
     )
 
 
-def _curated(rows: Sequence[AnnotationRow]) -> Step:
+def _curated(rows: list[AnnotationRow]) -> Step:
     reason = "it is not among the curated ones"
-    out = [left_out(row, "not_curated", reason) for row in rows if row.source == "agent"]
+    out = [row.left_out("not_curated", reason) for row in rows if row.source == "agent"]
     return [row for row in rows if row.source != "agent"], out
 
 
-def _first_of_each_paper(rows: Sequence[AnnotationRow]) -> Step:
+def _first_of_each_paper(rows: list[AnnotationRow]) -> Step:
     kept: dict[str, AnnotationRow] = {}
     out = []
     for row in rows:
         over = kept.setdefault(row.key, row)
         if over is not row:
             other = " with another abstract" if over.paper.sha256 != row.paper.sha256 else ""
-            out.append(left_out(row, "overridden", f"{over.source} has the paper{other}", over))
+            reason = f"{over.source} has the paper{other}"
+            out.append(row.left_out("overridden", reason, of=over.paper.id, of_where=over.where))
     return list(kept.values()), out
 
 
-def _without_duplicates(rows: Sequence[AnnotationRow], index: AbstractIndex[AnnotationRow]) -> Step:
+def _without_duplicates(rows: list[AnnotationRow], index: AbstractIndex[AnnotationRow]) -> Step:
     kept, out = [], []
     for row in rows:
         if (match := index.find(row.paper.abstract)) is None:
@@ -89,5 +108,13 @@ def _without_duplicates(rows: Sequence[AnnotationRow], index: AbstractIndex[Anno
             kept.append(row)
         else:
             reason = f"another paper has {'' if match.exact else 'nearly '}the same abstract"
-            out.append(left_out(row, "near_duplicate", reason, match.value, match.similarity))
+            out.append(
+                row.left_out(
+                    "near_duplicate",
+                    reason,
+                    of=match.value.paper.id,
+                    of_where=match.value.where,
+                    similarity=round(match.similarity, 4),
+                )
+            )
     return kept, out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from harness.errors import InputError
 from skills.corpus.tables.reader import Columns, TableRow, open_table, paper_key
@@ -14,14 +14,11 @@ from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 
 Source = Literal["gold", "curated", "agent"]
-SOURCES: tuple[Source, ...] = ("gold", "curated", "agent")
+SOURCES: tuple[Source, ...] = get_args(Source)
 """In order of precedence."""
 Split = Literal["dev", "test"]
 Why = Literal["rejected", "repeated", "excluded", "overridden", "not_curated", "near_duplicate"]
-WHYS: tuple[Why, ...] = (
-    *("rejected", "repeated", "excluded"),
-    *("overridden", "not_curated", "near_duplicate"),
-)
+WHYS: tuple[Why, ...] = get_args(Why)
 """Why a row is not in the data set, in the order of the checks."""
 
 
@@ -38,28 +35,6 @@ class Reading:
     framework: Framework = field(default_factory=nanda)
     columns: Columns = field(default_factory=Columns)
     corpus: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AnnotationRow:
-    """A valid row.
-
-    Attributes:
-        where: the row for people: "gold.csv, line 7".
-        moves: on one line each, in the framework's order.
-        completion: the moves in the form that is trained.
-    """
-
-    source: Source
-    where: str
-    paper: Paper
-    moves: Mapping[str, str]
-    completion: str
-
-    @property
-    def key(self) -> str:
-        """The key that identifies the paper."""
-        return paper_key(self.paper.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,36 +63,61 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceRows:
-    """The rows of one source."""
+class AnnotationRow:
+    """A valid row.
+
+    Attributes:
+        where: the row for people: "gold.csv, line 7".
+        moves: on one line each, in the framework's order.
+        completion: the moves in the form that is trained.
+    """
 
     source: Source
-    rows: tuple[AnnotationRow, ...]
-    left_out: tuple[LeftOut, ...]
+    where: str
+    paper: Paper
+    moves: Mapping[str, str]
+    completion: str
 
     @property
-    def read(self) -> int:
-        """The number of rows read."""
-        return len(self.rows) + len(self.left_out)
+    def key(self) -> str:
+        """The key that identifies the paper."""
+        return paper_key(self.paper.id)
+
+    def left_out(self, why: Why, reason: str, **more: Any) -> LeftOut:
+        """Return the record of this row if it is left out; `more` are further fields of it."""
+        return LeftOut(self.source, self.where, self.paper.id, why, reason, **more)
 
 
-def rows_of(source: Source, entries: Iterable[TableRow], framework: Framework) -> SourceRows:
+Step = tuple[list[AnnotationRow], list[LeftOut]]
+"""The rows that a step keeps, and those it leaves out."""
+
+
+def rows_of(source: Source, entries: Iterable[TableRow], framework: Framework) -> Step:
     """Validate rows: all moves, each with a text that fits its line, and an abstract.
 
     Of a repeated paper, the first valid row is kept.
     """
     rows: dict[str, AnnotationRow] = {}
-    left_out = []
+    out = []
     for entry in entries:
         try:
-            row = _valid(source, entry, framework)
+            if not entry.paper.abstract:
+                raise InputError("has no abstract")
+            moves = entry.valid_moves(framework)
+            completion = completion_of(moves, framework)
         except InputError as exc:
-            left_out.append(LeftOut(source, entry.where, entry.paper.id, "rejected", exc.message))
+            out.append(LeftOut(source, entry.where, entry.paper.id, "rejected", exc.message))
             continue
+        row = AnnotationRow(source, entry.where, entry.paper, moves, completion)
         first = rows.setdefault(row.key, row)
         if first is not row:
-            left_out.append(_repeated(row, first))
-    return SourceRows(source, tuple(rows.values()), tuple(left_out))
+            reason = "the same row occurs before"
+            if row.paper.sha256 != first.paper.sha256:
+                reason = "the paper occurs before, with another abstract"
+            elif row.moves != first.moves:
+                reason = "the paper occurs before, with other moves"
+            out.append(row.left_out("repeated", reason, of=first.paper.id, of_where=first.where))
+    return list(rows.values()), out
 
 
 def read_annotations(paths: Sequence[Path], reading: Reading) -> Iterator[TableRow]:
@@ -156,46 +156,3 @@ def _rows(path: Path, reading: Reading, *, annotated: bool) -> Iterator[TableRow
     corpus = reading.corpus or default_path(settings.from_environment())
     with open_corpus(corpus, must_exist=True) as db:
         yield from complete_rows(db, table)
-
-
-def _valid(source: Source, entry: TableRow, framework: Framework) -> AnnotationRow:
-    """Return the validated row of an entry.
-
-    Raises:
-        InputError: it does not fit the schema.
-    """
-    if not entry.paper.abstract:
-        raise InputError("has no abstract")
-    moves = entry.valid_moves(framework)
-    completion = completion_of(moves, framework)
-    return AnnotationRow(source, entry.where, entry.paper, moves, completion)
-
-
-def left_out(
-    row: AnnotationRow,
-    why: Why,
-    reason: str,
-    over: AnnotationRow | None = None,
-    similarity: float | None = None,
-) -> LeftOut:
-    """Return a valid row that is left out, in favour of the row `over`."""
-    return LeftOut(
-        row.source,
-        row.where,
-        row.paper.id,
-        why,
-        reason,
-        of=over.paper.id if over else None,
-        of_where=over.where if over else None,
-        similarity=None if similarity is None else round(similarity, 4),
-    )
-
-
-def _repeated(row: AnnotationRow, first: AnnotationRow) -> LeftOut:
-    if row.paper.sha256 != first.paper.sha256:
-        reason = "the paper occurs before, with another abstract"
-    elif row.moves != first.moves:
-        reason = "the paper occurs before, with other moves"
-    else:
-        reason = "the same row occurs before"
-    return left_out(row, "repeated", reason, first)

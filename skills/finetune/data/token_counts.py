@@ -1,7 +1,7 @@
 """Count the tokens of the rows of a data set, without torch.
 
 With a tokenizer.json, the tokenizers library in llguidance counts; without one, the embedded model,
-if its file is already on this machine. Otherwise the number is estimated, and the manifest says so.
+if its file is already on this machine. Otherwise the number is estimated; the manifest records how.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import InputError, ModelError
+from harness.errors import InputError
 from harness.models.backends.base import Message, Model, Request
 from harness.models.pool import BYTES_PER_TOKEN
 from harness.models.registry import Registry
@@ -69,16 +69,11 @@ def open_counter(
     files = FileStore(registry.files, cache_dir, notify)
     for gguf in _embedded(registry):
         if files.missing(gguf) is None and not files.to_fetch(gguf):
+            from harness.models.backends.llamacpp import LlamaCppBackend
+
             entry = ServeEntry(backend="llamacpp", gguf=gguf, context=CONTEXT)
-            try:
-                model = _load(files, entry)
-            except ModelError as exc:
-                notify(f"{gguf} cannot count tokens: {exc}")
-                continue
-            try:
+            with contextlib.closing(LlamaCppBackend(files).load(entry, 1)) as model:
                 yield TokenCounter(gguf, files.digest(gguf), RENDERED, _of_model(model))
-            finally:
-                model.close()
             return
     notify(
         f"no tokenizer is available, so tokens are estimated at {BYTES_PER_TOKEN} bytes each; "
@@ -165,9 +160,3 @@ def _embedded(registry: Registry) -> list[str]:
     found = [candidate.serve for candidate in candidates(registry, "annotate")]
     ggufs = [serve.gguf for serve in found if serve.backend == "llamacpp" and serve.gguf]
     return list(dict.fromkeys(ggufs))
-
-
-def _load(files: FileStore, entry: ServeEntry) -> Model:
-    from harness.models.backends.llamacpp import LlamaCppBackend
-
-    return LlamaCppBackend(files).load(entry, 1)

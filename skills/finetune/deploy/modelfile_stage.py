@@ -10,7 +10,6 @@ from typing import Any
 
 from harness.errors import InputError
 from harness.models.gguf_file import open_gguf
-from harness.models.weights import FileStore
 from harness.runs import targets
 from skills.finetune.deploy.modelfile import Modelfile, Parameter, write
 from skills.finetune.export.artifact_files import file_digest
@@ -55,9 +54,7 @@ def adapter_base(context: StageContext) -> str | None:
     registry = context.call.models.registry
     path = Path(context.recipe.base).expanduser()
     if context.recipe.base in registry.files:
-        path = FileStore(registry.files, context.cache, context.call.screen.notice).path(
-            context.recipe.base
-        )
+        path = context.files.path(context.recipe.base)
     elif found := LIBRARY.fullmatch(context.recipe.base):
         return f"qwen{found[1]}:{found[2].lower()}-instruct"
     elif path.suffix != ".gguf":
@@ -88,7 +85,7 @@ def _perform(context: StageContext) -> Done:
             hint="Use a base that was trained for chat; its tokenizer files contain both.",
         )
     parameters: dict[str, Parameter] = {
-        "stop": tuple(dict.fromkeys((gguf.end_of_turn, CLOSE_TAG))),
+        "stop": list(dict.fromkeys((gguf.end_of_turn, CLOSE_TAG))),
         "temperature": export.temperature,
         "num_ctx": export.num_ctx,
         "num_predict": export.num_predict,

@@ -17,7 +17,6 @@ from typing import Any, Self
 
 from harness.errors import (
     HarnessError,
-    InputError,
     ModelBusy,
     ModelUnavailable,
     NothingFound,
@@ -33,11 +32,6 @@ CHUNK = 1 << 20
 START = "Start it with `ollama serve`, or name another with --host or OLLAMA_HOST."
 
 
-def host_of(given: str | None) -> str:
-    """Return the server's address: `given`, else OLLAMA_HOST, else the default."""
-    return given or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
-
-
 def parse_version(version: str) -> tuple[int, int, int] | None:
     """Parse "0.34.1"; return None for "0.0.0", which is a build from source, or another text."""
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
@@ -50,12 +44,14 @@ class Ollama:
 
     Args:
         host: an address as in OLLAMA_HOST: "http://127.0.0.1:11434", "127.0.0.1", ":11434".
+            None: that of OLLAMA_HOST, or the default.
 
     Raises:
         UsageError: `host` is not an address.
     """
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str | None) -> None:
+        host = host or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
         try:
             self._client: Any = open_client(host.strip(), LONG_SECONDS, ConnectionHandle())
         except ModelUnavailable as exc:
@@ -75,10 +71,10 @@ class Ollama:
         Raises:
             ModelUnavailable: nothing answers, or something other than Ollama.
         """
-        found = self._json("GET", "/api/version", timeout=CONNECT_SECONDS)
-        if not isinstance(version := found.get("version"), str):
-            raise self._not_ollama()
-        return version
+        with self._translated():
+            return str(
+                self._request("GET", "/api/version", timeout=CONNECT_SECONDS).json()["version"]
+            )
 
     def digest(self, model: str) -> str | None:
         """Return the digest of a model on the server, or None if it is not there."""
@@ -95,22 +91,13 @@ class Ollama:
         return True
 
     def send_blob(self, path: Path, sha256: str, sent: Callable[[int], None]) -> None:
-        """Send a file, reading it once; call `sent` with the number of bytes sent so far.
-
-        Raises:
-            InputError: the file has changed since its SHA-256 was computed.
-        """
-        try:
-            self._request(
-                "POST",
-                f"/api/blobs/sha256:{sha256}",
-                content=_chunks(path, sent),
-                headers={"Content-Length": str(path.stat().st_size)},
-            )
-        except SkillFailed as exc:
-            if "digest mismatch" in exc.message:
-                raise InputError("changed while it was sent", where=str(path)) from exc
-            raise
+        """Send a file, reading it once; call `sent` with the number of bytes sent so far."""
+        self._request(
+            "POST",
+            f"/api/blobs/sha256:{sha256}",
+            content=_chunks(path, sent),
+            headers={"Content-Length": str(path.stat().st_size)},
+        )
 
     def create(self, on_status: Callable[[str], None], request: dict[str, Any]) -> None:
         """Create a model; pass each status line, "quantizing ... 40%", to `on_status`.
@@ -125,13 +112,10 @@ class Ollama:
         last = "nothing"
         settings = {"from_" if name == "from" else name: each for name, each in request.items()}
         with self._translated():
-            try:
-                for line in self._client.create(**settings, stream=True):
-                    last = line.status or last
-                    share = f" {100 * (line.completed or 0) // line.total}%" if line.total else ""
-                    on_status(f"{last}{share}")
-            except ValueError as exc:
-                raise stream_error(self._name, "a line of it is not valid JSON") from exc
+            for line in self._client.create(**settings, stream=True):
+                last = line.status or last
+                share = f" {100 * (line.completed or 0) // line.total}%" if line.total else ""
+                on_status(f"{last}{share}")
         if last != "success":
             raise stream_error(self._name, f"its last status was {last!r} instead of 'success'")
 
@@ -141,7 +125,7 @@ class Ollama:
         Raises:
             NothingFound: the server does not have the model.
         """
-        return self._json("POST", "/api/show", json={"model": model})
+        return self._post("/api/show", {"model": model})
 
     def render(self, model: str, messages: Sequence[Mapping[str, str]]) -> str | None:
         """Return the prompt the server builds, or None for versions before 0.11.5."""
@@ -160,13 +144,11 @@ class Ollama:
         self, model: str, messages: Sequence[Mapping[str, str]], **more: Any
     ) -> Mapping[str, Any]:
         body = {"model": model, "messages": list(messages), "stream": False, "think": False}
-        return self._json("POST", "/api/chat", json={**body, **more})
+        return self._post("/api/chat", {**body, **more})
 
-    def _json(self, method: str, path: str, **request: Any) -> Mapping[str, Any]:
+    def _post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         with self._translated():
-            found = self._request(method, path, **request).json()
-            if not isinstance(found, dict):
-                raise self._not_ollama()
+            found: Mapping[str, Any] = self._request("POST", path, json=body).json()
         return found
 
     def _request(self, method: str, path: str, **request: Any) -> Any:
@@ -189,8 +171,11 @@ class Ollama:
             raise ModelUnavailable(f"{self._name} does not answer", hint="Restart it.") from exc
         except httpx.HTTPError as exc:
             raise stream_error(self._name) from exc
-        except ValueError as exc:
-            raise self._not_ollama() from exc
+        except (ValueError, TypeError, KeyError) as exc:
+            raise ModelUnavailable(
+                f"the server at {self.host} is not Ollama",
+                hint="Correct the address in --host or OLLAMA_HOST.",
+            ) from exc
 
     def _refused(self, status: int, reason: str) -> HarnessError:
         answer = f"answers {status}" if status > 0 else "reports an error"
@@ -205,15 +190,9 @@ class Ollama:
             return NothingFound(message, hint="`ollama list` lists its models.")
         if status in (429, 503):
             return ModelBusy(message, hint="Its queue is full: try again in a moment.")
-        is_full = "no space left" in reason
         where = "Ollama stores models in OLLAMA_MODELS, temporarily twice."
+        is_full = "no space left" in reason
         return SkillFailed(message, hint=where if is_full else "See the server's log.")
-
-    def _not_ollama(self) -> ModelUnavailable:
-        return ModelUnavailable(
-            f"the server at {self.host} is not Ollama",
-            hint="Correct the address in --host or OLLAMA_HOST.",
-        )
 
 
 def _chunks(path: Path, sent: Callable[[int], None]) -> Iterator[bytes]:

@@ -2,62 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harness.terminal.console import Screen
-from skills.finetune.deploy.ollama_api import Ollama, host_of
-from skills.finetune.deploy.ollama_plan import check_version, make_plan
+from skills.finetune.deploy.ollama_api import Ollama
+from skills.finetune.deploy.ollama_plan import Plan, check_version, make_plan
 from skills.finetune.deploy.ollama_verify import verify
 from skills.finetune.export.artifact_files import file_digest
 from skills.finetune.run.run_dir import Done, RunDir
 from skills.finetune.run.stage import Stage, StageContext
 
 
-def _connect(context: StageContext) -> Ollama:
-    return Ollama(host_of(getattr(context.call.options, "host", None)))
+@contextmanager
+def _planned(context: StageContext) -> Iterator[tuple[Plan, Ollama, str]]:
+    """Yield the plan, a server that accepts it, and the server's version."""
+    plan = make_plan(context)
+    with Ollama(getattr(context.call.options, "host", None)) as ollama:
+        version = ollama.version()
+        check_version(version, plan)
+        yield plan, ollama, version
 
 
 def _inputs(context: StageContext) -> Mapping[str, Any]:
-    plan, entry = make_plan(context), context.run_dir.entry("ollama")
-    with _connect(context) as ollama:
-        version = ollama.version()
-        check_version(version, plan)
+    entry = context.run_dir.entry("ollama")
+    with _planned(context) as (plan, ollama, version):
         digest = ollama.digest(plan.model)
     # False if the model of an earlier run is gone, or was found faulty.
-    stands = entry is None or (
+    is_kept = entry is None or (
         entry.facts.get("digest") == digest and bool(entry.facts.get("verified"))
     )
     request = plan.request(context.run_dir)
-    return {"host": ollama.host, "version": version, "stands": stands, "create": request}
+    return {"host": ollama.host, "version": version, "stands": is_kept, "create": request}
 
 
 def _perform(context: StageContext) -> Done:
-    plan, screen = make_plan(context), context.call.screen
-    with _connect(context) as ollama:
-        version = ollama.version()
-        check_version(version, plan)
-        paths = (*plan.files.values(), *plan.adapters.values())
-        sent = sum(_send(ollama, context.run_dir, path, screen) for path in paths)
-        _create(ollama, plan.request(context.run_dir), screen)
+    screen, run_dir = context.call.screen, context.run_dir
+    with _planned(context) as (plan, ollama, version):
+        paths = filter(None, (plan.file, plan.adapter))
+        sent = sum(_send(ollama, run_dir, path, screen) for path in paths)
+        _create(ollama, plan.request(run_dir), screen)
         with screen.progress("verifying"):
-            found = verify(ollama, plan, version, context.framework)
-        digest = ollama.digest(plan.model)
-    for line in (*found.problems, *found.notes):
+            trained_with = run_dir.prepared_facts().get("template_sha256")
+            found = verify(ollama, plan, version, context.framework, trained_with)
+        facts = {"digest": ollama.digest(plan.model), "sent_bytes": sent, **found}
+    for line in (*found["problems"], *found["notes"]):
         screen.notice(f"ollama: {line}")
-    facts = {
-        "model": plan.model,
-        "host": ollama.host,
-        "version": version,
-        "digest": digest,
-        "sent_bytes": sent,
-        "verified": not found.problems,
-        "problems": found.problems,
-        "notes": found.notes,
-        **found.facts,
-    }
-    return Done([], facts)
+    return Done([], {"model": plan.model, "host": ollama.host, "version": version, **facts})
 
 
 def _send(ollama: Ollama, run_dir: RunDir, path: Path, screen: Screen) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,39 +33,32 @@ class Plan:
 
     Attributes:
         model: its name on the server.
-        files, adapters: the files to send, by the name in the request.
+        file, adapter: the files to send; None where the Modelfile names a model of the server.
         quantize: the type the server has to quantize a 16-bit file to, or None.
         gguf: the GGUF with the template and the tokens of the model.
         file_type: the type of the weights in the end, or None if only the server knows it.
-        trained_with: SHA-256 of the chat template of the training rows, or None if unknown.
     """
 
     model: str
     modelfile: Modelfile
-    files: Mapping[str, Path]
-    adapters: Mapping[str, Path]
+    file: Path | None
+    adapter: Path | None
     quantize: str | None
     gguf: GgufFile
     file_type: str | None
-    trained_with: str | None
 
     def request(self, run_dir: RunDir) -> dict[str, Any]:
         """Return the arguments of /api/create."""
         modelfile = self.modelfile
         files, adapters = (
-            {name: f"sha256:{file_digest(run_dir, path)}" for name, path in paths.items()}
-            for paths in (self.files, self.adapters)
+            {path.name: f"sha256:{file_digest(run_dir, path)}"} if path else None
+            for path in (self.file, self.adapter)
         )
-        # `stop` must be a list: the server would store a text, and then fail every chat.
-        parameters = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in modelfile.parameters.items()
-        }
         request = {
             "from": None if files else modelfile.base,
             "files": files,
             "adapters": adapters,
-            "parameters": parameters,
+            "parameters": modelfile.parameters,
             "quantize": self.quantize,
             "template": modelfile.template,
             "system": modelfile.system,
@@ -80,47 +72,39 @@ def make_plan(context: StageContext) -> Plan:
     Raises:
         InputError: the Modelfile or a file it names is missing or cannot be used.
     """
-    adapter, run_dir = bool(getattr(context.call.options, "adapter", False)), context.run_dir
-    path = run_dir.adapter_modelfile if adapter else run_dir.modelfile
+    of_adapter, run_dir = bool(getattr(context.call.options, "adapter", False)), context.run_dir
+    path = run_dir.adapter_modelfile if of_adapter else run_dir.modelfile
     modelfile = _read(path)
-    files, adapters = _named(run_dir, modelfile.base), _named(run_dir, modelfile.adapter)
-    missing = modelfile.adapter if modelfile.adapter and not adapters else None
-    if not files and modelfile.base.endswith(".gguf"):
-        missing = modelfile.base
-    if missing is not None:
-        raise InputError(f"names {missing}, which does not exist", where=str(path))
-    gguf = open_gguf(next(iter(files.values()), None) or served_gguf(context))
-    file_type = gguf.file_type if files else None
+    file, adapter = _named(path, modelfile.base), _named(path, modelfile.adapter)
+    gguf = open_gguf(file or served_gguf(context))
+    file_type = gguf.file_type if file else None
     quantize = None
-    if file_type in SIXTEEN_BITS and not adapters:
+    if file_type in SIXTEEN_BITS and not adapter:
         quantize = file_type = context.recipe.export.quantize
-    name = name_of(context) + ADAPTER_SUFFIX * adapter
-    trained_with = run_dir.prepared_facts().get("template_sha256")
-    return Plan(name, modelfile, files, adapters, quantize, gguf, file_type, trained_with)
+    name = name_of(context) + ADAPTER_SUFFIX * of_adapter
+    return Plan(name, modelfile, file, adapter, quantize, gguf, file_type)
 
 
-def refuse_old(version: str) -> None:
-    """Raise UsageError for a server that does not accept files."""
+def check_version(version: str, plan: Plan | None = None) -> None:
+    """Raise UsageError if a server of this version rejects the plan, before files are sent.
+
+    Args:
+        plan: the model to create; None to check only that the server accepts files.
+    """
     numbers = parse_version(version)
-    if numbers is not None and numbers < FILES_SINCE:
+    if numbers is None:
+        return
+    if numbers < FILES_SINCE:
         raise UsageError(
             f"Ollama {version} is too old: it cannot create a model from uploaded files",
             hint="Update it to 0.5.5 or later.",
         )
-
-
-def check_version(version: str, plan: Plan) -> None:
-    """Raise UsageError if a server of this version rejects the plan, before files are sent."""
-    refuse_old(version)
-    numbers = parse_version(version)
-    if numbers is None:
-        return
-    if numbers >= GGUF_ALONE_SINCE and plan.adapters:
+    if plan and plan.adapter and numbers >= GGUF_ALONE_SINCE:
         raise UsageError(
             f"Ollama {version} does not support adapters",
             hint="0.34.1 removed them. Leave out --adapter: the merged model is equivalent.",
         )
-    if plan.quantize and (numbers >= GGUF_ALONE_SINCE or plan.quantize not in QUANTIZES):
+    if plan and plan.quantize and (numbers >= GGUF_ALONE_SINCE or plan.quantize not in QUANTIZES):
         raise UsageError(
             f"Ollama {version} does not quantize a GGUF to {plan.quantize}",
             hint="Run `/finetune quantize`, then `/finetune modelfile` to use its result.",
@@ -138,7 +122,11 @@ def _read(path: Path) -> Modelfile:
         ) from exc
 
 
-def _named(run_dir: RunDir, name: str | None) -> dict[str, Path]:
-    """Return the file that a Modelfile names, by its name in the request; {} if not a file."""
-    path = run_dir.folder / (name or "")
-    return {path.name: path} if path.is_file() else {}
+def _named(modelfile: Path, name: str | None) -> Path | None:
+    """Return the file that a Modelfile names; None for nothing or a model of the server."""
+    path = modelfile.parent / (name or "")
+    if path.is_file():
+        return path
+    if name and path.suffix == ".gguf":
+        raise InputError(f"names {name}, which does not exist", where=str(modelfile))
+    return None

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
-from pydantic import ValidationError
-
+from harness.errors import InputError
 from skills.finetune.deploy.modelfile import Modelfile
 from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.deploy.ollama_plan import Plan
@@ -29,22 +27,16 @@ SHOWN = 300
 """Characters of the answer kept in the manifest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """The findings, each a sentence without its full stop.
-
-    Attributes:
-        problems: differences from the trained model.
-        notes: differences without effect.
-    """
-
-    problems: tuple[str, ...]
-    notes: tuple[str, ...]
-    facts: Mapping[str, Any]
-
-
-def verify(ollama: Ollama, plan: Plan, version: str, framework: Framework) -> Findings:
+def verify(
+    ollama: Ollama, plan: Plan, version: str, framework: Framework, trained_with: str | None
+) -> dict[str, Any]:
     """Check the model's settings, the prompt the server builds, and one annotation.
+
+    Args:
+        trained_with: SHA-256 of the chat template of the training rows, or None if unknown.
+
+    Returns: verified; problems, which are differences from the trained model; notes on differences
+        without effect; quantization_level, same_prompt, done_reason and answer.
 
     Raises:
         HarnessError: the server rejects a request or ends an answer early.
@@ -65,23 +57,26 @@ def verify(ollama: Ollama, plan: Plan, version: str, framework: Framework) -> Fi
         for name in ("system", "messages")
         if shown.get(name)
     ]
+    template, notes = plan.gguf.chat_template or "", []
     prompt = list(_prompt(ollama, plan, version, messages))
-    notes = []
-    template = (plan.gguf.chat_template or "").strip()
-    if not prompt and str(shown.get("template") or "").strip() != template:
+    if trained_with not in (None, hashlib.sha256(template.encode()).hexdigest()):
+        prompt.append(f"{plan.gguf.path.name} has a different chat template than the training rows")
+    if not prompt and str(shown.get("template") or "").strip() != template.strip():
         notes.append(
             "it uses a built-in template of Ollama in place of the model's own; the prompt of an "
             "annotation is the same"
         )
     answer, done_reason = ollama.chat(plan.model, messages)
     problems += [*prompt, *_answer(answer, done_reason, form)]
-    facts = {
+    return {
+        "verified": not problems,
+        "problems": problems,
+        "notes": notes,
         "quantization_level": file_type,
         "same_prompt": not prompt,
         "done_reason": done_reason,
         "answer": answer[:SHOWN],
     }
-    return Findings(tuple(problems), tuple(notes), facts)
 
 
 def _parameters(shown: str, modelfile: Modelfile) -> Iterator[str]:
@@ -95,7 +90,7 @@ def _parameters(shown: str, modelfile: Modelfile) -> Iterator[str]:
             value = text.strip()
         found.setdefault(name, []).append(value)
     wanted = {
-        name: list(value) if isinstance(value, tuple) else [value]
+        name: value if isinstance(value, list) else [value]
         for name, value in modelfile.parameters.items()
     }
     for name in sorted({*found, *wanted}):
@@ -112,9 +107,6 @@ def _prompt(
     ollama: Ollama, plan: Plan, version: str, messages: list[dict[str, str]]
 ) -> Iterator[str]:
     gguf = plan.gguf
-    template = (gguf.chat_template or "").encode()
-    if plan.trained_with not in (None, hashlib.sha256(template).hexdigest()):
-        yield f"{gguf.path.name} has a different chat template than the training rows"
     found = ollama.render(plan.model, messages)
     if found is None:
         yield (
@@ -139,12 +131,11 @@ def _answer(text: str, done_reason: str, form: TaggedForm) -> Iterator[str]:
     if done_reason != "stop":
         yield f"its answer has no end (done_reason {done_reason!r})"
     try:
-        form.framework.annotation_model().model_validate(form.parse(text))
+        form.framework.valid_moves(form.parse(text))
     except UnusableReply as exc:
         yield f"its answer is not an annotation: {exc}"
-    except ValidationError as exc:
-        names = ", ".join(str(error["loc"][0]) for error in exc.errors())
-        yield f"its answer is not an annotation: missing or unusable: {names}"
+    except InputError as exc:
+        yield f"its answer is not an annotation: {exc.message}"
 
 
 def _listed(values: list[Any]) -> str:

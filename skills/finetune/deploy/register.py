@@ -77,8 +77,16 @@ def perform(context: StageContext) -> Done:
         "places": [" ".join(map(str, place.values())) for place in wanted.model["serve"]],
         "asked_first": _first_model(settings),
     }
-    for line in _messages(facts):
-        context.call.screen.notice(line)
+    notice = context.call.screen.notice
+    if not written:
+        notice(f"register: {wanted.name} is unchanged in {path}")
+    else:
+        notice(f"register: {wanted.name} is written to {path}. {_RELOAD}")
+        if not facts["tasks"]:
+            notice(
+                "register: the training was cut short, so /annotate still tries "
+                f"{facts['asked_first']} first; --model {wanted.name} uses the new model"
+            )
     return Done([], facts, {"stands": True})
 
 
@@ -146,14 +154,10 @@ def _refuse_to_replace(user: Path, wanted: Registration, context: StageContext) 
     if context.call.force:
         return
     found = _models(user).get(wanted.name)
-    theirs = set(wanted.files) & set(registry_file.read(user)["files"])
-    theirs -= set(registry_file.files_of(found))
     if found is not None and not registry_file.is_registered(found):
         what = f"{wanted.name} exists already, and was not written by /finetune register"
     elif found is not None and is_edited(found):
         what = f"{wanted.name} was changed by hand since it was registered"
-    elif theirs:
-        what = f"the file {min(theirs)} exists already, and was not written by /finetune register"
     else:
         return
     raise UsageError(what, where=str(user), hint="--force replaces it.")
@@ -165,19 +169,6 @@ def _first_model(settings: Settings) -> str | None:
     return next((name for name, entry in models.items() if TASK in entry.tasks), None)
 
 
-def _messages(facts: Mapping[str, Any]) -> list[str]:
-    name, first = facts["name"], facts["asked_first"]
-    if not facts["written"]:
-        return [f"register: {name} is unchanged in {facts['registry']}"]
-    lines = [f"register: {name} is written to {facts['registry']}. {_RELOAD}"]
-    if facts["cut"] and not facts["tasks"]:
-        lines.append(
-            f"register: the training was cut short, so /annotate still tries {first} first; "
-            f"--model {name} uses the new model"
-        )
-    return lines
-
-
 def _not_registered(name: str, user: Path) -> UsageError:
     if name in registry_file.read(user)["models"]:
         return UsageError(
@@ -186,7 +177,7 @@ def _not_registered(name: str, user: Path) -> UsageError:
             hint="Delete it from the file by hand.",
         )
     names = [path.stem for path in sorted(registry_folder(user).glob("*.yaml"))]
-    known = f"Registered models: {', '.join(names)}." if names else "`/models` lists all models."
+    known = f"Registered models: {', '.join(names) or 'none'}."
     return UsageError(
         f"there is no registered model {name!r}" if name else "/finetune unregister needs a name",
         where=str(registry_folder(user)),

@@ -75,7 +75,7 @@ def registration_of(context: StageContext) -> Registration:
     """
     train, gguf = _trained(context.run_dir), served_gguf(context)
     _refuse_older(context.run_dir, train)
-    name, cut = name_of(context), _is_cut(context, train)
+    name, cut = name_of(context), _is_cut(train)
     registry = context.call.models.registry
     files = {f"{name}-gguf": _file(context, gguf)}
     if context.recipe.base in registry.files and context.run_dir.lora.is_file():
@@ -130,15 +130,12 @@ def _trained(run_dir: RunDir) -> Entry:
 
 
 def _is_held_back(context: StageContext) -> bool:
-    return not context.call.force and _is_cut(context, _trained(context.run_dir))
+    return not context.call.force and _is_cut(_trained(context.run_dir))
 
 
-def _is_cut(context: StageContext, train: Entry) -> bool:
+def _is_cut(train: Entry) -> bool:
     """Return True if the training did fewer steps than its epochs have."""
-    steps, planned = train.facts.get("steps"), train.facts.get("steps_of_all_epochs")
-    if steps is None or planned is None:
-        return context.recipe.training.max_steps is not None
-    return bool(steps < planned)
+    return bool(train.facts["steps"] < train.facts["steps_of_all_epochs"])
 
 
 def _refuse_older(run_dir: RunDir, train: Entry) -> None:

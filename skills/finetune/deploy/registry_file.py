@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -77,21 +78,16 @@ def migrate(user: Path) -> list[str]:
     models = {name: model for name, model in data["models"].items() if is_registered(model)}
     if not models:
         return []
-    files = {i: data["files"][i] for i in _ids(models) if i in data["files"]}
-    text = _without(user, {"models": models, "files": files})
+    ids = [i for model in models.values() for i in files_of(model) if i in data["files"]]
+    text = _without(user, {"models": [*models], "files": ids})
     written = datetime.fromtimestamp(user.stat().st_mtime, UTC)
     for age, (name, model) in enumerate(models.items()):  # the first one was tried first
         if not (path := file_of(user, name)).exists():
-            own = {i: _relocated(user, files[i]) for i in files_of(model) if i in files}
+            own = {i: _relocated(user, data["files"][i]) for i in files_of(model) if i in ids}
             write(path, {name: model}, own, written - timedelta(seconds=age))
     shutil.copyfile(user, user.with_name(f"{user.name}.bak"))
     targets.write(user, lambda file: file.write(text.encode()))
     return list(models)
-
-
-def _ids(models: Mapping[str, Any]) -> Iterator[str]:
-    for model in models.values():
-        yield from files_of(model)
 
 
 def _relocated(user: Path, file: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,43 +95,29 @@ def _relocated(user: Path, file: Mapping[str, Any]) -> dict[str, Any]:
     return {**file, "path": registered_path(user, user.resolve().parent / path)}
 
 
-def _without(user: Path, entries: Mapping[str, Iterable[str]]) -> str:
+def _without(user: Path, removed: Mapping[str, Collection[str]]) -> str:
     """Return the text of the user's registry without some entries, by section.
 
     Raises:
         RegistryError: the remaining lines do not hold exactly the other entries.
     """
-    lines = user.read_bytes().decode().splitlines(keepends=True)
-    root: Any = yaml.compose("".join(lines))
-    sections = {key.value: (key, value) for key, value in root.value}
-    expected, removed = yaml.safe_load("".join(lines)), set[int]()
-    for section, names in entries.items():
-        key, mapping = sections.get(section, (None, None))
-        for name, value in mapping.value if mapping else ():
-            if name.value in names:
-                removed |= set(range(name.start_mark.line, _last_line(value) + 1))
-                del expected[section][name.value]
-        if key and not expected[section]:
-            removed.add(key.start_mark.line)
-            del expected[section]
-    text = "".join(line for number, line in enumerate(lines) if number not in removed)
+    expected, text = read(user), user.read_bytes().decode()
+    for section, names in removed.items():
+        for name in names:
+            del expected[section][name]
+            key = f"[\"']?{re.escape(name)}[\"']?"
+            text = re.sub(rf"(?m)^( +){key}:.*\n(?:\1 +\S.*(?:\n|\Z))*", "", text)
+        if not expected[section]:
+            text = re.sub(rf"(?m)^{section}:[ \t]*(?:#.*)?\r?\n", "", text)
     try:
-        matches = (yaml.safe_load(text) or {}) == expected
+        matches = {"models": {}, "files": {}, **(yaml.safe_load(text) or {})} == expected
     except yaml.YAMLError:
         matches = False
     if not matches:
-        names = ", ".join(entries["models"])
+        names = ", ".join(removed["models"])
         raise RegistryError(
             f"cannot move {names} to {registry_folder(user)}: not every entry has its own lines",
             where=str(user),
             hint=f"Delete {names} from the file by hand, then run the command again.",
         )
     return text
-
-
-def _last_line(node: yaml.Node) -> int:
-    """Return the line of the last value of an entry; comments below it are not part of it."""
-    while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
-        last = node.value[-1]
-        node = last[1] if isinstance(last, tuple) else last
-    return int(node.end_mark.line)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from harness.errors import HarnessError, InputError
 from skills.finetune.export.artifact_files import SPARE, in_words
 from skills.finetune.model.facts import PUBLISHED
 from skills.finetune.planning.memory import total, training_memory
+from skills.finetune.planning.plan import Plan
 from skills.finetune.run.recipe import Recipe, overridden
 from skills.finetune.training.train import MODULES
-
-if TYPE_CHECKING:
-    from skills.finetune.planning.plan import Plan, Store
 
 NEAR = 0.9
 """Share of the free memory above which a note calls it tight."""
@@ -27,18 +26,38 @@ def packages(recipe: Recipe) -> tuple[str, ...]:
     return (*MODULES, "bitsandbytes") if bits else MODULES
 
 
-def refusals(plan: Plan) -> tuple[HarnessError, ...]:
-    """Return the reasons why a run cannot start."""
+def refusals(plan: Plan) -> Iterator[HarnessError]:
+    """Yield the reasons why a run cannot start."""
+    need, gpu, recipe = total(plan.memory), plan.machine.gpu, plan.recipe
     if not plan.rows.count:
-        longer = f": all have more than {plan.recipe.training.max_length:,} tokens"
-        return (
-            InputError(
-                f"there is no row to train on{longer if plan.rows.too_long else ''}",
-                hint="Use a smaller dev_share, a larger max_length, or more annotations.",
-            ),
+        longer = f": all have more than {recipe.training.max_length:,} tokens"
+        yield InputError(
+            f"there is no row to train on{longer if plan.rows.too_long else ''}",
+            hint="Use a smaller dev_share, a larger max_length, or more annotations.",
         )
-    found = [_compute(plan), _memory(plan), *(_disk(plan, store) for store in plan.stores)]
-    return tuple(error for error in found if error is not None)
+        return
+    if gpu is None and recipe.quantization.compute == "float16":
+        yield InputError(
+            "quantization.compute is float16, which needs a GPU, and there is none to use",
+            hint="Use bfloat16 on a CPU.",
+        )
+    if need > plan.free:
+        device = f"the GPU ({gpu.name})" if gpu else "this machine, without a GPU to use,"
+        yield InputError(
+            f"training {plan.facts.name} needs {in_words(need)} of memory, and {device} has "
+            f"{in_words(plan.free)} free",
+            hint=memory_knobs(plan),
+        )
+    largest = max(plan.artifacts, key=lambda artifact: artifact.missing)
+    for store in plan.stores:
+        if store.missing * SPARE > store.disk.free:
+            yield InputError(
+                f"the artifacts need {in_words(store.missing)} more, and the disk has "
+                f"{in_words(store.disk.free)} free",
+                where=str(store.disk.path),
+                hint="Name a folder on another disk with --out. The largest part is "
+                f"{largest.name} with {in_words(largest.bytes)}.",
+            )
 
 
 def notes(plan: Plan) -> tuple[str, ...]:
@@ -95,37 +114,3 @@ def memory_knobs(plan: Plan) -> str:
     best = sorted((need, words) for words, need in needs.items() if need < total(plan.memory))[:2]
     found = [f"{words} ({in_words(need)})" for need, words in best]
     return f"Use {' or '.join(found)}, or a smaller base." if found else "Use a smaller base."
-
-
-def _compute(plan: Plan) -> InputError | None:
-    if plan.place == "gpu" or plan.recipe.quantization.compute != "float16":
-        return None
-    return InputError(
-        "quantization.compute is float16, which needs a GPU, and there is none to use",
-        hint="Use bfloat16 on a CPU.",
-    )
-
-
-def _memory(plan: Plan) -> InputError | None:
-    need, gpu = total(plan.memory), plan.machine.gpu
-    if need <= plan.free:
-        return None
-    device = f"the GPU ({gpu.name})" if gpu else "this machine, without a GPU to use,"
-    return InputError(
-        f"training {plan.facts.name} needs {in_words(need)} of memory, and {device} has "
-        f"{in_words(plan.free)} free",
-        hint=memory_knobs(plan),
-    )
-
-
-def _disk(plan: Plan, store: Store) -> InputError | None:
-    if store.missing * SPARE <= store.disk.free:
-        return None
-    largest = max(plan.artifacts, key=lambda artifact: artifact.missing)
-    return InputError(
-        f"the artifacts need {in_words(store.missing)} more, and the disk has "
-        f"{in_words(store.disk.free)} free",
-        where=str(store.disk.path),
-        hint=f"Name a folder on another disk with --out. The largest part is {largest.name} with "
-        f"{in_words(largest.bytes)}.",
-    )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.models.weights import FileStore
 from skills.finetune.model.facts import BaseFacts
 from skills.finetune.planning.memory import TRAINED, adapter_matrices, optimizer_bytes
 from skills.finetune.run.recipe import Recipe
@@ -71,19 +69,19 @@ def checkpoint_bytes(facts: BaseFacts, recipe: Recipe) -> int:
 def quantized_bytes(facts: BaseFacts, kind: str) -> int:
     """Return the size of the quantized GGUF.
 
-    llama.cpp gives the projection of values and the second layer of the MLP more bits in the first
-    and last eighth of the layers and in every third between (`use_more_bits` of
-    src/llama-quant.cpp), and also the output, which is the embedding where they are tied.
+    llama.cpp gives the projection of values and the second layer of the MLP more bits in about half
+    of the decoder layers (`use_more_bits` of src/llama-quant.cpp), and also the output, which is
+    the embedding where they are tied.
     """
     usual, better = MIX[kind]
     table = facts.vocab * facts.hidden
     bits = table * _bits(better, facts.hidden)
     if not facts.tied:
         bits += table * _bits(usual, facts.hidden)
-    for layer in range(facts.layers):
-        for name, (inputs, outputs) in facts.linear.items():
-            more = name in MORE_BITS and _gets_more(layer, facts.layers)
-            bits += inputs * outputs * _bits(better if more else usual, inputs)
+    for name, (inputs, outputs) in facts.linear.items():
+        other = better if name in MORE_BITS else usual
+        each = (_bits(usual, inputs) + _bits(other, inputs)) / 2
+        bits += facts.layers * inputs * outputs * each
     rest = facts.parameters - facts.linear_parameters - table * (1 if facts.tied else 2)
     return round(bits / 8) + 4 * rest + TOKEN_BYTES * facts.vocab
 
@@ -126,9 +124,8 @@ def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, .
     registry, name = context.call.models.registry, context.recipe.base
     if name not in registry.files:
         return ()
-    files = FileStore(registry.files, context.cache, context.call.screen.notice)
-    path, entry = files.path(name), registry.files[name]
-    sha256 = entry.sha256 or (files.digest(name) if path.is_file() else "none")
+    path, entry = context.files.path(name), registry.files[name]
+    sha256 = entry.sha256 or (context.files.digest(name) if path.is_file() else "none")
     folder = context.cache / "bases" / f"{sha256[:16]}-*"
     size, formula = 2 * facts.parameters + TEXTS, f"{facts.parameters:,} parameters x 2 bytes"
     present = _present(folder)  # complete if it exists: it gets its name at the end
@@ -139,12 +136,6 @@ def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, .
     return (Artifact("base, fetched", path, size, "size in the registry", _present(path)), unpacked)
 
 
-def _gets_more(layer: int, layers: int) -> bool:
-    eighth = layers // 8
-    between = (layer - eighth) % 3 == 2
-    return layer < eighth or layer >= 7 * layers // 8 or between
-
-
 def _bits(kind: str, row: int) -> float:
     if kind in FALLBACK and row % 256:
         kind = FALLBACK[kind]
@@ -153,8 +144,5 @@ def _bits(kind: str, row: int) -> float:
 
 def _present(path: Path) -> int:
     """Return the bytes of a file, of the files of a folder, or of all that match a pattern."""
-    return sum(file.stat().st_size for found in path.parent.glob(path.name) for file in _all(found))
-
-
-def _all(path: Path) -> Iterator[Path]:
-    yield from (found for found in (path, *path.rglob("*")) if found.is_file())
+    found = (file for match in path.parent.glob(path.name) for file in (match, *match.rglob("*")))
+    return sum(file.stat().st_size for file in found if file.is_file())

@@ -17,7 +17,9 @@ AS_GIVEN = (
 
 def show(plan: Plan) -> str:
     """Return the run, its memory, disk and time, one row with its mask, and the notes."""
-    parts = [_run(plan), _memory(plan), _disk(plan), _sample(plan), _remarks(plan)]
+    remarks = [f"note: {note}" for note in plan.notes]
+    remarks += [f"cannot start: {error}" for error in plan.refusals]
+    parts = [_run(plan), _memory(plan), _disk(plan), _sample(plan), "\n".join(remarks)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -110,20 +112,12 @@ def _disk(plan: Plan) -> str:
 
 
 def _sample(plan: Plan) -> str:
-    sample = plan.rows.sample
-    if not sample.pieces:
-        return ""
-    which = "" if sample.decoded else AS_GIVEN
+    which = "" if plan.rows.decoded else AS_GIVEN
     lines = [f'one row{which}; "{IN_LOSS.strip()}" marks the part in the loss']
-    for text, in_loss in sample.pieces:  # a piece may begin within a line
+    for text, in_loss in plan.rows.sample:  # a piece may begin within a line
         mark = IN_LOSS if in_loss else NOT_IN_LOSS
         lines += [f"{mark}{line}".rstrip() for line in text.splitlines()]
     return "\n".join(lines)
-
-
-def _remarks(plan: Plan) -> str:
-    lines = [f"note: {note}" for note in plan.notes]
-    return "\n".join(lines + [f"cannot start: {error}" for error in plan.refusals])
 
 
 def _size(item: Item | None) -> str:

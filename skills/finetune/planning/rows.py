@@ -27,18 +27,8 @@ TEMPLATE_TOKENS = 16
 has 4 tokens and one or two line breaks for each of the three."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One row for display.
-
-    Attributes:
-        pieces: its text in order, each with whether the loss includes it.
-        decoded: the text is decoded from tokens, with the base's chat template; otherwise it is the
-            text of the data set, without template and end token.
-    """
-
-    pieces: tuple[tuple[str, bool], ...] = ()
-    decoded: bool = True
+Pieces = tuple[tuple[str, bool], ...]
+"""The text of a row in order, each piece with whether the loss includes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +42,9 @@ class Rows:
         too_long: rows over `max_length`, which `prepare` refuses; not part of the others.
         source: how they were counted, as a clause.
         estimated: the numbers may differ from those of training.
+        sample: one row for display.
+        decoded: the sample is decoded from tokens, with the base's chat template; otherwise it is
+            the text of the data set, without template and end token.
     """
 
     lengths: tuple[int, ...]
@@ -60,7 +53,8 @@ class Rows:
     too_long: int
     source: str
     estimated: bool
-    sample: Sample
+    sample: Pieces
+    decoded: bool
 
     @property
     def count(self) -> int:
@@ -106,8 +100,8 @@ def rows_of(context: StageContext) -> Rows:
         return _counted(context, context.data, tick)
 
 
-def sample_of(context: StageContext, row: Example) -> Sample:
-    """Return a row as training sees it, or as the data set has it if the base is not available.
+def sample_of(context: StageContext, row: Example) -> tuple[Pieces, bool]:
+    """Return a row as training sees it, or as the data set has it, and whether it is decoded.
 
     Nothing is fetched, and no weights are loaded.
 
@@ -118,9 +112,9 @@ def sample_of(context: StageContext, row: Example) -> Sample:
     installed = all(importlib.util.find_spec(name) for name in ("transformers", "jinja2"))
     if folder is None or not installed or not chat_template(folder):
         given = "".join(f"{message['content']}\n" for message in row.messages)
-        return Sample(((given, False), (row.completion, True)), decoded=False)
+        return ((given, False), (row.completion, True)), False
     renderer = Renderer(open_tokenizer(folder), end_tokens(folder))
-    return Sample(tuple(renderer.pieces(renderer.row_of(row))))
+    return tuple(renderer.pieces(renderer.row_of(row))), True
 
 
 def _prepared(context: StageContext) -> Rows | None:
@@ -152,7 +146,8 @@ def _prepared(context: StageContext) -> Rows | None:
         0,
         f"as prepared in {context.run_dir.prepared}",
         estimated=False,
-        sample=Sample(tuple((text, in_loss) for text, in_loss in prepared.facts.get("sample", ()))),
+        sample=tuple((text, in_loss) for text, in_loss in prepared.facts.get("sample", ())),
+        decoded=True,
     )
 
 
@@ -174,6 +169,7 @@ def _counted(context: StageContext, data: Path, tick: Callable[[str], None]) -> 
             pairs.append((prompt + completion + around + 1, completion + 1))
             if number % 100 == 0:
                 tick(f"{number:,} of {len(parted.train):,} rows")
+    sample, decoded = sample_of(context, parted.train[0])
     rows = Rows(
         tuple(length for length, _ in pairs),
         tuple(completion for _, completion in pairs),
@@ -181,7 +177,8 @@ def _counted(context: StageContext, data: Path, tick: Callable[[str], None]) -> 
         0,
         f"counted in {data.name} by {counter.name}",
         estimated=True,
-        sample=sample_of(context, parted.train[0]),
+        sample=sample,
+        decoded=decoded,
     )
     return rows.up_to(recipe.training.max_length)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pydantic import ValidationError
-
 from harness.errors import InputError
 from skills.finetune.preparation.examples import Example
 from skills.nanda.framework import CLOSE_TAG, Framework
@@ -28,16 +26,14 @@ def unreadable(rows: Sequence[Example], framework: Framework) -> Iterator[str]:
 
     They are not an error: a recipe may use other lines between the tags.
     """
-    form, model = TaggedForm(framework), framework.annotation_model()
-    found = []
+    form, found = TaggedForm(framework), []
     for row in rows:
         try:
-            model.model_validate(form.parse(row.completion))
+            framework.valid_moves(form.parse(row.completion))
         except UnusableReply as exc:
             found.append((row, str(exc)))
-        except ValidationError as exc:
-            error = exc.errors()[0]
-            found.append((row, f"{error['loc'][0]}: {error['msg']}"))
+        except InputError as exc:
+            found.append((row, exc.message))
     if found:
         (first, why), number = found[0], len(found)
         yield (

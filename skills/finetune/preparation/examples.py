@@ -14,14 +14,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from harness.errors import InputError
 from harness.support.text_input import place, regular_file, text_lines
 from skills.corpus.tables.reader import paper_key
 from skills.finetune.data.rows import Source
+from skills.finetune.run.recipe import first_error
 from skills.nanda.paper import abstract_digest, own_id
 
 Messages = list[dict[str, str]]
@@ -52,24 +60,17 @@ class _Line(BaseModel):
     weight: float = Field(1.0, gt=0, allow_inf_nan=False)
     sha256: str | None = None
 
-    def conversation(self) -> list[_Message]:
-        """Return all messages, the system text first and the completion last.
-
-        Raises:
-            ValueError: there is no prompt or no completion, or too many.
-        """
-        if self.messages is not None and self.prompt is None and self.completion is None:
-            found = self.messages
-        elif self.messages is None and self.prompt and self.completion:
-            if len(self.completion) > 1:
-                raise ValueError("its completion has more than one message")
+    @model_validator(mode="after")
+    def _join(self) -> Self:
+        """Set `messages` to all messages, the system text first and the completion last."""
+        if self.messages is None:
+            if not self.prompt or not self.completion:
+                raise ValueError("it needs prompt and completion, or messages")
             before = [_Message(role="system", content=self.system)] if self.system else []
-            found = [*before, *self.prompt, *self.completion]
-        else:
-            raise ValueError("it needs prompt and completion, or messages")
-        if [message.role for message in found[-2:]] != ["user", "assistant"]:
+            self.messages = [*before, *self.prompt, *self.completion]
+        if [message.role for message in self.messages[-2:]] != ["user", "assistant"]:
             raise ValueError("it does not end with messages of the user and the assistant")
-        return found
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,29 +118,20 @@ def read_examples(path: Path) -> list[Example]:
 def _example(text: str, where: str) -> Example:
     try:
         line = _Line.model_validate_json(text)
-        *messages, completion = line.conversation()
     except ValidationError as exc:
-        error = exc.errors()[0]
-        name = ".".join(map(str, error["loc"])) or "it"
-        raise _invalid(f"{name}: {error['msg']}", where) from exc
-    except ValueError as exc:
-        raise _invalid(str(exc), where) from exc
+        raise InputError(
+            f"is not a row of a data set: {first_error(exc)}",
+            where=where,
+            hint="A row has prompt and completion, or messages that end with the assistant's.",
+        ) from exc
+    *messages, completion = line.messages or []
     prompt = messages[-1].content
-    written: list[dict[str, Any]] = [message.model_dump() for message in messages]
     return Example(
         own_id(prompt) if line.id in (None, "") else str(line.id),
         line.source or "gold",
         line.weight,
         line.sha256 or abstract_digest(prompt),
-        written,
+        [message.model_dump() for message in messages],
         completion.content,
         where,
-    )
-
-
-def _invalid(reason: str, where: str) -> InputError:
-    return InputError(
-        f"is not a row of a data set: {reason}",
-        where=where,
-        hint="A row has prompt and completion, or messages that end with the assistant's.",
     )

@@ -62,7 +62,6 @@ class Renderer:
                 hint="Put a blank into it, as `/finetune dataset` does.",
             )
         ids = (*before, *completion, end)
-        assert not joined or tuple(self.tokens(written)[: len(ids)]) == ids, example.where
         decisions = self._decisions(example, *((prompt, 0) if joined else ("", len(before))))
         return Row(example.id, ids, len(before), example.weight, decisions, example.source)
 

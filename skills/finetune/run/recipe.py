@@ -215,5 +215,6 @@ def overridden(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 def first_error(exc: ValidationError) -> str:
     """Return the first error of a validation: "training.epochs: Input should be ..."."""
     error = exc.errors()[0]
-    name = ".".join(map(str, error["loc"])) or "the recipe"
-    return f"{name}: {error['msg'].removeprefix('Value error, ')}"
+    name = ".".join(map(str, error["loc"]))
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{name}: {message}" if name else message

@@ -18,7 +18,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -142,11 +142,9 @@ class RunDir:
     def is_current(self, stage: str, inputs: Mapping[str, Any]) -> bool:
         """Return True if a stage was performed with these inputs, and its outputs are unchanged."""
         entry = self.entry(stage)
-        return (
-            entry is not None
-            and dict(entry.inputs) == _as_json(inputs)
-            and all(self._is_unchanged(path, kept) for path, kept in entry.outputs.items())
-        )
+        if entry is None or self.changed(stage, inputs):
+            return False
+        return all(self._is_unchanged(path, kept) for path, kept in entry.outputs.items())
 
     def changed(self, stage: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the names of the inputs that differ from the stage's entry, if there is one."""
@@ -228,13 +226,9 @@ class RunDir:
 
     def _is_unchanged(self, relative: str, kept: Output) -> bool:
         path = self.folder / relative
-        try:
-            stat = path.stat()
-        except OSError:
+        if not path.exists() or path.stat().st_size != kept.size:
             return False
-        if stat.st_size != kept.size:
-            return False
-        return stat.st_mtime_ns == kept.mtime_ns or targets.digest(path) == kept.sha256
+        return path.stat().st_mtime_ns == kept.mtime_ns or targets.digest(path) == kept.sha256
 
 
 @contextmanager
@@ -286,8 +280,6 @@ def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
 def _versions() -> dict[str, str]:
     found = {"nanda-harness": __version__}
     for name in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found

@@ -20,12 +20,12 @@ from skills.finetune.build_finetune_from_annotations import (
     Dataset,
     Reading,
     build_dataset,
-    build_from_entries,
     chat_messages,
     format_annotation_output,
     format_annotation_prompt,
     format_annotation_system,
 )
+from skills.finetune.data.merging import merge
 from skills.finetune.data.rows import SOURCES, WHYS, read_annotations
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
@@ -257,13 +257,18 @@ def test_entries_and_tables_give_the_same_data_set(made: Make) -> None:
     gold, agent = made("gold", rows(range(3))), made("agent", rows(range(2, 9), "agent"))
     curated = made("curated", rows(range(2, 6), "curated"))
     choices = Choices(curated_only=True)
-    in_hand = build_from_entries(
-        gold,
-        read_annotations([agent], Reading()),
-        read_annotations([curated], Reading()),
-        agent_csv=agent,
-        dev=[row(1)["arxiv_id"]],
-        choices=choices,
+    in_hand = merge(
+        {
+            "gold": read_annotations([gold], Reading()),
+            "agent": read_annotations([agent], Reading()),
+            "curated": read_annotations([curated], Reading()),
+        },
+        {"gold": [gold], "agent": [agent]},
+        [row(1)["arxiv_id"]],
+        [],
+        choices,
+        Reading(),
+        lambda step: None,
     )
     tables = build_dataset(gold, agent, curated, dev=[row(1)["arxiv_id"]], curated_only=True)
     assert b"".join(in_hand.lines()) == b"".join(tables.lines())
@@ -381,7 +386,7 @@ def test_no_move_can_end_the_answer_or_begin_a_turn() -> None:
 def test_moves_that_do_not_fit_are_refused_by_name() -> None:
     moves: dict[str, Any] = dict.fromkeys(nanda().names, "Some text.")
     del moves["scope"]
-    with pytest.raises(InputError, match=r"^claim is not text; scope is missing\. "):
+    with pytest.raises(InputError, match=r"^claim is not a string; scope is missing\. "):
         format_annotation_output({**moves, "claim": 3.5})
 
 

@@ -182,7 +182,7 @@ def test_rare_moves_are_reported_with_their_weight(app: App) -> None:
 @pytest.mark.parametrize(
     ("line", "error", "message"),
     [
-        ("/finetune", UsageError, "/finetune needs a training set or a subcommand"),
+        ("/finetune", InputError, "no run was started here"),
         ("/finetune datasets", UsageError, "/finetune has no subcommand 'datasets'"),
         ("/finetune dataset gold.csv", UsageError, "does not accept text: 'gold.csv'"),
         ("/finetune dataset", InputError, "there are no annotations"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 
 import pytest
 from ollama_run import Folder
@@ -12,7 +11,6 @@ from ollama_server import OllamaServer
 from harness.errors import (
     GenerationFailed,
     HarnessError,
-    InputError,
     ModelUnavailable,
     SkillFailed,
     UsageError,
@@ -81,7 +79,6 @@ def test_unsupported_type_is_refused_before_sending(
             "last status was 'writing manifest' instead of",
         ),
         ("cut", GenerationFailed, "the connection was closed"),
-        ("garbage", GenerationFailed, "a line of it is not valid JSON"),
     ],
 )
 def test_failed_create_is_reported(
@@ -93,11 +90,6 @@ def test_failed_create_is_reported(
     assert isinstance(error, kind)
     assert message in str(error)
     assert run.out.entry("ollama") is None
-
-
-def test_a_file_that_changes_while_it_is_sent_is_refused(server: OllamaServer, ggufs: Path) -> None:
-    with Ollama(server.url) as client, pytest.raises(InputError, match="changed while"):
-        client.send_blob(ggufs / "lora.gguf", "0" * 64, lambda _: None)
 
 
 def test_a_model_that_is_not_there_is_not_found(server: OllamaServer) -> None:
@@ -113,7 +105,7 @@ def test_forbidden_host_name_is_reported(server: OllamaServer) -> None:
     assert "127.0.0.1 or localhost" in str(caught.value)
 
 
-@pytest.mark.parametrize("body", ["[]", "<html>", '{"version": 5}'])
+@pytest.mark.parametrize("body", ["[]", "<html>", "{}"])
 def test_other_servers_are_reported(
     run: Folder, server: OllamaServer, monkeypatch: pytest.MonkeyPatch, body: str
 ) -> None:
@@ -168,4 +160,4 @@ def test_a_modelfile_or_a_file_of_it_that_is_missing_is_refused(run: Folder) -> 
     run.out.quantized("Q8_0").unlink()
     assert "names ./nanda-annotator.Q8_0.gguf, which does not exist" in str(run.refused())
     run.out.modelfile.write_text("FROM x\nLICENSE mine\n")
-    assert "LICENSE cannot be sent to a server" in str(run.refused())
+    assert "'LICENSE mine' is not a Modelfile instruction" in str(run.refused())

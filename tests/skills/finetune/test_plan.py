@@ -21,7 +21,8 @@ from skills.finetune.model.facts import PUBLISHED, published
 from skills.finetune.planning import advice, report
 from skills.finetune.planning.disk import base_artifacts
 from skills.finetune.planning.memory import total
-from skills.finetune.planning.plan import Plan, check, checkpoints, plan
+from skills.finetune.planning.plan import Plan
+from skills.finetune.planning.planner import check, checkpoints, plan
 from skills.finetune.run.hardware import Disk, Gpu, Machine
 from skills.finetune.run.recipe import Training, load, presets
 from skills.finetune.run.run_dir import Done
@@ -501,8 +502,8 @@ from pathlib import Path
 sys.modules["torch"] = None  # as if it were not installed
 sys.path.insert(0, "tests/support")
 from finetune_base import work_over
-from skills.finetune.planning import plan, report
-found = plan.plan(work_over(Path(sys.argv[1]), sys.argv[2], {}, Path(sys.argv[3])))
+from skills.finetune.planning import planner, report
+found = planner.plan(work_over(Path(sys.argv[1]), sys.argv[2], {}, Path(sys.argv[3])))
 print(report.show(found))
 print(json.dumps(sorted(sys.modules)))
 """

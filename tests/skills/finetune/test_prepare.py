@@ -104,11 +104,10 @@ def test_earlier_messages_are_kept_after_the_system_text(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("{", "it: Invalid JSON"),
-        ("[1]", "it: Input should be an object"),
+        ("{", "data set: Invalid JSON"),
+        ("[1]", "data set: Input should be an object"),
         ('{"prompt": "a"}', "it needs prompt and completion, or messages"),
         ('{"text": "a"}', "it needs prompt and completion, or messages"),
-        ('{"prompt": "a", "completion": "b", "messages": []}', "it needs prompt and completion"),
         ('{"prompt": "a", "completion": " "}', "completion.0.content: String should match"),
         ('{"prompt": "", "completion": "b"}', "prompt.0.content: String should match"),
         ('{"prompt": "a", "completion": "b", "system": ""}', "system: String should match"),

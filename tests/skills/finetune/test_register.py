@@ -256,13 +256,6 @@ def test_a_run_cut_short_gets_its_own_name_and_no_task(bench: Bench) -> None:
     assert bench.entry()["tasks"] == ["annotate"]
 
 
-def test_without_step_counts_max_steps_means_cut_short(bench: Bench) -> None:
-    bench.out.record("train", {}, Done([bench.out.adapter], {}), 1)
-    assert not bench.register()["cut"]
-    bench.recipe = recipes.overridden(bench.recipe, {"training.max_steps": 4})
-    assert bench.register()["cut"]
-
-
 def test_a_second_training_replaces_the_first(bench: Bench) -> None:
     bench.register()
     bench.trained(adapter="b", steps=80)
@@ -290,21 +283,10 @@ def test_an_adapter_that_was_deleted_is_not_registered_again(bench: Bench) -> No
     assert list(bench.file()["files"]) == ["nanda-annotator-gguf"]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            "models:\n  nanda-annotator: {tasks: [x], serve: [{backend: ollama, model: m}]}\n",
-            "nanda-annotator exists already, and was not written by /finetune register",
-        ),
-        ("files:\n  nanda-annotator-gguf: {path: x}\n", "the file nanda-annotator-gguf exists"),
-    ],
-)
-def test_the_users_own_entries_are_replaced_only_with_force(
-    bench: Bench, text: str, message: str
-) -> None:
+def test_the_users_own_entries_are_replaced_only_with_force(bench: Bench) -> None:
+    text = "models:\n  nanda-annotator: {tasks: [x], serve: [{backend: ollama, model: m}]}\n"
     bench.write(text)
-    with pytest.raises(UsageError, match=message) as refused:
+    with pytest.raises(UsageError, match="exists already, and was not written by") as refused:
         bench.register()
     assert "--force" in str(refused.value.hint)
     bench.register(as_name="other")
@@ -384,7 +366,8 @@ def test_a_run_that_is_not_trained_or_not_converted(bench: Bench) -> None:
 
 def test_a_gguf_of_an_earlier_training_is_refused(bench: Bench) -> None:
     (bench.out.adapter / "adapter_model.safetensors").write_text("of another training")
-    bench.out.record("train", {}, Done([bench.out.adapter], {"steps": 90}), 1)
+    facts = {"steps": 90, "steps_of_all_epochs": 90}
+    bench.out.record("train", {}, Done([bench.out.adapter], facts), 1)
     with pytest.raises(InputError, match="the output of gguf is older than its inputs"):
         bench.register()
 

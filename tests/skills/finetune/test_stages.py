@@ -37,7 +37,7 @@ def test_a_stage_is_repeated_only_if_inputs_or_outputs_changed(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("line", "error", "message"),
     [
-        ("/finetune", UsageError, "needs a training set or a subcommand"),
+        ("/finetune", InputError, "no run was started here"),
         ("/finetune trian", UsageError, "has no subcommand 'trian', and there is no such folder"),
         ("/finetune merge there", InputError, "no run was started here"),
         ("/finetune plan t.jsonl --preset none", UsageError, "there is no preset 'none'"),

@@ -58,7 +58,7 @@ NO_QUANTIZE = (
     "create-time quantization is only supported for safetensors imports; quantize GGUF models "
     "with llama.cpp tools before importing"
 )
-CREATE_FAILURES = ("early", "error", "unfinished", "cut", "garbage")
+CREATE_FAILURES = ("early", "error", "unfinished", "cut")
 LOADED = {"message": {"role": "assistant"}, "done": True, "done_reason": "load"}
 DEFAULTS = {"temperature": 0.8, "num_predict": 512, "seed": 1}
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)*(:[\w.-]+)?")
@@ -274,8 +274,6 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
         self._chunk(json.dumps({"status": status, **more}).encode() + b"\n")
         if failure == "error":
             raise CannotMake("llama-quantize: no space left on device")
-        if failure == "garbage":
-            self._chunk(b'{"status": "wri\n')
         if failure == "cut":
             self.wfile.write(b'400\r\n{"status": "half a')
             raise Gone
