@@ -1,4 +1,4 @@
-"""bench/crossvalidate.py: what is held out, and the figures of all folds together."""
+"""bench/crossvalidate.py: held-out papers, and the pooled figures of all folds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer = csv.DictWriter(file, ["paper_id", "abstract", *MOVES])
         writer.writeheader()
         for number in range(10):
-            words = {move: f"The {move} of ledger {number} is told here." for move in MOVES}
+            words = {move: f"The {move} of ledger {number} is stated here." for move in MOVES}
             abstract = " ".join(words.values())
             if number % 3 == 0:
                 words["evidence"] = nanda().not_stated
@@ -50,9 +50,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
-def test_every_paper_is_held_out_once_and_never_trained_on_then(
-    bench: ModuleType, table: Path, tmp_path: Path
-) -> None:
+def test_each_paper_is_held_out_once(bench: ModuleType, table: Path, tmp_path: Path) -> None:
     held_out = []
     for fold in range(3):
         trained, held = tmp_path / "train.csv", tmp_path / "held.csv"
@@ -65,7 +63,7 @@ def test_every_paper_is_held_out_once_and_never_trained_on_then(
 
 
 @pytest.mark.parametrize(("code", "ends"), [(0, False), (1, False), (2, True), (130, True)])
-def test_rows_that_fail_do_not_end_it_and_all_else_does(
+def test_only_failed_rows_are_tolerated(
     bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, ends: bool
 ) -> None:
     def ran(command: list[str], **given: Any) -> subprocess.CompletedProcess[str]:
@@ -80,9 +78,7 @@ def test_rows_that_fail_do_not_end_it_and_all_else_does(
         bench.agent(tmp_path, "/finetune train ft")
 
 
-def test_the_folds_are_measured_together_and_what_is_missing_counts(
-    bench: ModuleType, table: Path
-) -> None:
+def test_folds_are_pooled_and_missing_papers_count(bench: ModuleType, table: Path) -> None:
     annotated = {row["paper_id"]: row for row in rows(table)}
     figures = bench.pooled(table, annotated)
     model = figures["annotators"][0]

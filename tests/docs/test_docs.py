@@ -1,4 +1,4 @@
-"""The documents say what the program does: generated pages, snippets that run, links that lead."""
+"""Documents are current: generated pages, snippets that run, valid links."""
 
 import importlib.util
 import inspect
@@ -27,7 +27,7 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
 
 
-def test_the_documents_are_what_they_are_made_of():
+def test_generated_documents_are_current():
     done = subprocess.run(
         [sys.executable, CODE_ROOT / "docs" / "generate.py", "--check"],
         capture_output=True,
@@ -36,26 +36,26 @@ def test_the_documents_are_what_they_are_made_of():
     assert done.returncode == 0, done.stderr
 
 
-def test_the_registries_of_the_guide_are_valid(tmp_path):
+def test_registries_in_the_guide_are_valid(tmp_path):
     shipped = registry.load(CODE_ROOT / "models" / "registry.yaml")
     for text in blocks("docs/models.md", "yaml"):
         assert shipped.overlaid(Registry.model_validate(yaml.safe_load(text))).models
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_links_lead_somewhere(page):
+def test_links_are_valid(page):
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         if not link.startswith("http"):
             assert (page.parent / link).exists(), link
 
 
-def test_every_reason_of_the_gates_is_explained():
+def test_each_gate_reason_is_explained():
     text = (CODE_ROOT / "docs" / "curate.md").read_text(encoding="utf-8")
     for code, meaning in REASONS.items():
         assert f"| `{code}` | {meaning} |" in text
 
 
-def test_the_commands_of_the_readme_are_those_of_the_makefile():
+def test_readme_and_makefile_have_the_same_commands():
     makefile = (CODE_ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^make (\S+)", README, re.M):
         assert f"\n{target}:" in makefile
@@ -64,26 +64,26 @@ def test_the_commands_of_the_readme_are_those_of_the_makefile():
     assert annotate[1] in makefile
 
 
-def test_every_environment_variable_is_explained():
+def test_each_environment_variable_is_explained():
     named = set(re.findall(r"HARNESS_[A-Z_]+", settings.__doc__ or ""))
     source = (CODE_ROOT / "harness" / "settings.py").read_text(encoding="utf-8")
     assert set(re.findall(r'"(HARNESS_[A-Z_]+)"', source)) <= named
-    told = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    assert {name for name in named if name not in told} == set()
+    stated = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert {name for name in named if name not in stated} == set()
 
 
-def test_the_guide_of_hooks_lists_every_hook_as_it_is():
+def test_hook_guide_lists_each_hook_and_its_arguments():
     text = (CODE_ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
-    told = re.findall(r"^\| `(\w+)\(([\w, ]+)\)` \|", text, re.M)
+    stated = re.findall(r"^\| `(\w+)\(([\w, ]+)\)` \|", text, re.M)
     specs = {
         name: ", ".join(inspect.signature(hook).parameters)
         for name, hook in vars(hookspecs).items()
         if hasattr(hook, f"{hookspecs.PROJECT}_spec")
     }
-    assert dict(told) == specs
+    assert dict(stated) == specs
 
 
-def test_the_snippets_of_the_guide_of_hooks_work(tmp_path):
+def test_snippets_of_the_hook_guide_work(tmp_path):
     shutil.copy(CODE_ROOT / "tests" / "support" / "two_moves.yaml", tmp_path)
     (tmp_path / "guide.py").write_text("\n".join(blocks("docs/hooks.md", "python")))
     spec = importlib.util.spec_from_file_location("guide", tmp_path / "guide.py")

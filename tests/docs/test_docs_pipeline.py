@@ -1,4 +1,4 @@
-"""docs/pipeline.md follows a row that is really there, and shows what the program makes of it."""
+"""docs/pipeline.md follows an existing row and shows the program's real output."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def row() -> dict[str, object]:
     return found
 
 
-def test_the_row_is_that_of_the_example() -> None:
+def test_row_is_that_of_the_example() -> None:
     [shown] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
     parts = json.loads(shown)
     made = row()
@@ -40,30 +40,30 @@ def test_the_row_is_that_of_the_example() -> None:
         assert str(made[name]).endswith(end), name
 
 
-def test_the_lines_of_the_loss_are_its_completion() -> None:
+def test_lines_in_the_loss_are_its_completion() -> None:
     [shown] = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
     lines = [line.removeprefix("   ") for line in shown.splitlines() if line.strip()]
     signs = "".join(line[0] for line in lines)
     assert re.fullmatch(r" +\++", signs), "the prompt first, without a sign"
-    told = [line[2:] for line in lines[: signs.index("+")]]
+    stated = [line[2:] for line in lines[: signs.index("+")]]
     learnt = [line[2:] for line in lines[signs.index("+") :]]
     made = row()
-    assert str(chat_messages(made)[0]["content"]) in "\n".join(told)
+    assert str(chat_messages(made)[0]["content"]) in "\n".join(stated)
     assert learnt[0] == "<annotation>"
     assert learnt[-1] == "</annotation><|im_end|>"
     completion = str(made["completion"]).splitlines()
     assert [line for line in learnt[:-1] if line != "..."] == completion[: len(learnt) - 2]
 
 
-def test_the_table_of_stages_has_all_of_them() -> None:
+def test_table_lists_all_stages() -> None:
     [table] = re.findall(r"\| stage \|.*?\n\n", PAGE, re.DOTALL)
     assert tuple(re.findall(r"^ *\| (\w+) \|", table, re.MULTILINE))[1:] == ORDER
 
 
-def test_the_settings_are_the_recipes_all_of_them() -> None:
+def test_settings_are_those_of_the_recipe() -> None:
     rows = re.findall(r"^\| `([a-z_.]+)` \| (.+?) \| ", PAGE, re.MULTILINE)
-    told = {name: yaml.safe_load(value) for name, value in rows}
-    assert told == dict(settings_of(recipes.load("lesson")))
+    stated = {name: yaml.safe_load(value) for name, value in rows}
+    assert stated == dict(settings_of(recipes.load("lesson")))
 
 
 def settings_of(recipe: Recipe) -> Iterator[tuple[str, Any]]:
@@ -76,7 +76,7 @@ def settings_of(recipe: Recipe) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def test_the_memory_is_that_of_the_plan() -> None:
+def test_memory_is_that_of_the_plan() -> None:
     lesson = recipes.load("lesson")
     facts = published(lesson.base)
     assert facts is not None

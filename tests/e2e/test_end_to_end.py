@@ -32,7 +32,7 @@ def app(tmp_path):
 
 @pytest.fixture
 def without_adapter(app):
-    """The tuned model is at Ollama or nowhere."""
+    """An application whose tuned model is served by Ollama only."""
     app.settings.user_registry.parent.mkdir(parents=True, exist_ok=True)
     app.settings.user_registry.write_text(
         "version: 1\nfiles: {nanda-annotator-lora: {path: nowhere.gguf}}\n"
@@ -51,34 +51,36 @@ def chats(server):
     return [r.body for r in server.requests if r.path == "/api/chat"]
 
 
-def test_the_tuned_model_is_asked_first_and_in_its_own_form(app, monkeypatch):
+def test_tuned_model_is_used_first_in_its_own_format(app, monkeypatch):
     with serve(monkeypatch, AS_TEXT, "nanda-annotator:latest", "qwen2.5:7b") as server:
         record = app.dispatch(LINE).result.data
-        [asked] = chats(server)
+        [request] = chats(server)
     assert {name: record[name] for name in MOVES} == MOVES
-    assert asked["model"] == "nanda-annotator"
-    assert "format" not in asked or asked["format"] is None
-    assert "</annotation>" in asked["options"]["stop"]
-    assert asked["options"]["num_ctx"] == 4096
+    assert request["model"] == "nanda-annotator"
+    assert "format" not in request or request["format"] is None
+    assert "</annotation>" in request["options"]["stop"]
+    assert request["options"]["num_ctx"] == 4096
     provenance = record["provenance"]
     assert (provenance["resolved"], provenance["backend"]) == ("nanda-annotator", "ollama")
     assert provenance["reason"] is None
     assert "unavailable" not in app.screen.err.getvalue()
 
 
-def test_the_producer_takes_over_in_the_open_and_is_asked_for_json(without_adapter, monkeypatch):
+def test_producer_replaces_it_with_a_notice_and_json(without_adapter, monkeypatch):
     with serve(monkeypatch, AS_JSON, "qwen2.5:7b") as server:
         record = without_adapter.dispatch(LINE).result.data
-        [asked] = chats(server)
+        [request] = chats(server)
     assert {name: record[name] for name in MOVES} == MOVES
-    assert asked["model"] == "qwen2.5:7b"
-    assert list(asked["format"]["properties"]) == list(MOVES)
+    assert request["model"] == "qwen2.5:7b"
+    assert list(request["format"]["properties"]) == list(MOVES)
     provenance = record["provenance"]
     assert (provenance["requested"], provenance["resolved"]) == ("nanda-annotator", "producer")
     assert "Ollama has no nanda-annotator" in provenance["reason"]
-    said = without_adapter.screen.err.getvalue().splitlines()[0]
-    assert said.startswith("annotate: nanda-annotator unavailable (ollama nanda-annotator: Ollama")
-    assert said.endswith("using producer (ollama qwen2.5:7b)")
+    notice = without_adapter.screen.err.getvalue().splitlines()[0]
+    assert notice.startswith(
+        "annotate: nanda-annotator unavailable (ollama nanda-annotator: Ollama"
+    )
+    assert notice.endswith("using producer (ollama qwen2.5:7b)")
     [run] = without_adapter.run_log.recent(1)
     assert (run["requested"], run["resolved"]) == ("nanda-annotator", "producer")
 
@@ -87,9 +89,7 @@ def test_the_producer_takes_over_in_the_open_and_is_asked_for_json(without_adapt
     ("failure", "error", "code"),
     [("busy", ModelBusy, 3), ("error", GenerationFailed, 1), ("cut", GenerationFailed, 1)],
 )
-def test_a_server_in_trouble_is_no_reason_to_change_the_model(
-    app, monkeypatch, failure, error, code
-):
+def test_failing_server_does_not_change_the_model(app, monkeypatch, failure, error, code):
     with serve(monkeypatch, AS_TEXT, "nanda-annotator:latest", "qwen2.5:7b") as server:
         server.fail(failure, "nanda-annotator")
         with pytest.raises(error) as caught:
@@ -100,7 +100,7 @@ def test_a_server_in_trouble_is_no_reason_to_change_the_model(
 
 
 @pytest.mark.parametrize("failure", ["load_error", "missing"])
-def test_a_model_that_the_server_cannot_load_is_replaced(without_adapter, monkeypatch, failure):
+def test_model_that_cannot_be_loaded_is_replaced(without_adapter, monkeypatch, failure):
     with serve(monkeypatch, AS_JSON, "nanda-annotator:latest", "qwen2.5:7b") as server:
         server.fail(failure, "nanda-annotator")
         record = without_adapter.dispatch(LINE).result.data
@@ -108,7 +108,7 @@ def test_a_model_that_the_server_cannot_load_is_replaced(without_adapter, monkey
     assert "ollama nanda-annotator: " in record["provenance"]["reason"]
 
 
-def test_no_fallback_means_none(without_adapter, monkeypatch):
+def test_no_fallback_is_respected(without_adapter, monkeypatch):
     with (
         serve(monkeypatch, AS_JSON, "qwen2.5:7b") as server,
         pytest.raises(ModelUnavailable, match="Ollama has no nanda-annotator"),

@@ -1,4 +1,4 @@
-"""models/nanda-annotator: what ships is what was measured, and a fresh clone annotates with it."""
+"""models/nanda-annotator: the shipped files match the evaluation, and a fresh clone uses them."""
 
 import io
 import json
@@ -36,33 +36,33 @@ CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
 def figures_of(section: str, line: str) -> list[str]:
-    """The figures of the row of a table of the card that holds `line`."""
+    """Return the figures of the table row of the model card that contains `line`."""
     [text] = [text for text in CARD.split("\n## ") if text.startswith(section)]
     [row] = [row for row in text.splitlines() if row.startswith("|") and line in row]
     return re.findall(r"[-+]?\d\.\d+", row)
 
 
 def are_rounded(figures: list[str], measured: list[float]) -> bool:
-    """Whether figures are these, each rounded to the places that it has."""
+    """Return True if the figures are the measured values, rounded."""
     return len(figures) >= len(measured) and all(
         float(figure) == pytest.approx(value, abs=0.51 * 10 ** -len(figure.partition(".")[2]))
         for figure, value in zip(figures, measured, strict=False)
     )
 
 
-def measured() -> dict[str, Any]:
+def evaluation() -> dict[str, Any]:
     report = json.loads((FOLDER / "eval.json").read_text(encoding="utf-8"))
     found: dict[str, Any] = report["annotators"][0]
     return found
 
 
-def test_the_adapter_is_the_registrys_and_the_one_that_was_measured(tmp_path: Path) -> None:
+def test_shipped_adapter_is_the_evaluated_one(tmp_path: Path) -> None:
     shipped = registry.load(settings.from_environment().shipped_registry)
     files = FileStore(shipped.files, tmp_path, print)
     path = files.ensure(ADAPTER)
     assert path.parent == FOLDER
     assert path.stat().st_size < 12e6
-    assert measured()["digests"]["adapter"] == shipped.files[ADAPTER].sha256
+    assert evaluation()["digests"]["adapter"] == shipped.files[ADAPTER].sha256
     [embedded] = [
         place
         for place in shipped.models["nanda-annotator"].serve
@@ -89,8 +89,8 @@ def test_the_adapter_is_the_registrys_and_the_one_that_was_measured(tmp_path: Pa
         ("kappa: implication", "kappa", "implication"),
     ],
 )
-def test_the_card_says_what_was_measured(line: str, name: str, move: str) -> None:
-    found = measured()["metrics"][name][move]
+def test_card_states_the_evaluation(line: str, name: str, move: str) -> None:
+    found = evaluation()["metrics"][name][move]
     parts = ("value", "low", "high") if found["low"] is not None else ("value",)
     assert are_rounded(figures_of("Evaluation", line), [found[part] for part in parts])
 
@@ -105,7 +105,7 @@ def test_the_card_says_what_was_measured(line: str, name: str, move: str) -> Non
         ("ROUGE-L", "rouge_l", "overall"),
     ],
 )
-def test_card_and_page_say_what_was_cross_validated(line: str, name: str, move: str) -> None:
+def test_card_and_page_state_the_cross_validation(line: str, name: str, move: str) -> None:
     report = json.loads((FOLDER / "eval-crossvalidated.json").read_text(encoding="utf-8"))
     assert report["papers"] == 476
     found = report["annotators"][0]["metrics"][name][move]
@@ -129,11 +129,11 @@ def test_card_and_page_say_what_was_cross_validated(line: str, name: str, move: 
         ("kappa: evidence", "kappa", "evidence"),
     ],
 )
-def test_the_card_says_how_far_it_is_from_its_base(line: str, name: str, move: str) -> None:
+def test_card_states_the_difference_from_its_base(line: str, name: str, move: str) -> None:
     report = json.loads((FOLDER / "eval-base.json").read_text(encoding="utf-8"))
     models = [one for one in report["annotators"] if one["kind"] == "model"]
     assert [one["name"] for one in models] == ["nanda-annotator", "producer", "producer-few-shot"]
-    assert models[0]["digests"] == measured()["digests"]
+    assert models[0]["digests"] == evaluation()["digests"]
     expected = [one["metrics"][name][move]["value"] for one in models]
     for one in report["differences"][:2]:
         found = one["metrics"][name][move]
@@ -151,65 +151,67 @@ def test_the_card_says_how_far_it_is_from_its_base(line: str, name: str, move: s
         ("evidence: from a background", "background", "evidence"),
     ],
 )
-def test_the_card_says_where_its_moves_come_from(line: str, name: str, move: str) -> None:
+def test_card_states_agreement_with_human_labels(line: str, name: str, move: str) -> None:
     report = json.loads((FOLDER / "eval-csabstruct.json").read_text(encoding="utf-8"))
     ours, base = (one["metrics"] for one in report["annotators"][:2])
-    assert report["annotators"][0]["digests"] == measured()["digests"]
+    assert report["annotators"][0]["digests"] == evaluation()["digests"]
     [difference] = [one for one in report["differences"] if one["other"] == "producer"]
-    told = [metrics[name][move] for metrics in (ours, base, difference["metrics"])]
-    expected = [one[part] for one in told for part in ("value", "low", "high")]
+    parts = [metrics[name][move] for metrics in (ours, base, difference["metrics"])]
+    expected = [one[part] for one in parts for part in ("value", "low", "high")]
     assert are_rounded(figures_of("Against labels by people", line), expected)
 
 
 @pytest.mark.skipif(not LABELS.is_file(), reason="the shared labels of sentences are not here")
-def test_the_card_says_how_well_agents_hit_the_labels() -> None:
+def test_card_states_agreement_of_agents_with_labels() -> None:
     framework = nanda()
     subject = inputs.with_labels(LABELS, framework, 60)
     assert subject.labelled is not None
     lines = (FOLDER / "agent-csabstruct.jsonl").read_text(encoding="utf-8").splitlines()
-    said = {row["paper_id"]: row for row in map(json.loads, lines)}
-    moves = [{name: said[paper.id][name] for name in framework.names} for paper in subject.papers]
+    annotated = {row["paper_id"]: row for row in map(json.loads, lines)}
+    moves = [
+        {name: annotated[paper.id][name] for name in framework.names} for paper in subject.papers
+    ]
     found = labels.statistics(Annotator("agents", moves), subject)
     for move in ("method", "evidence"):
         one = estimate(Resamples(60).of(found["label_precision", move]))
-        told = f"{one['value']:.2f} ({one['low']:.2f} to {one['high']:.2f}) for {move}"
-        assert told in " ".join(CARD.split())
+        sentence = f"{one['value']:.2f} ({one['low']:.2f} to {one['high']:.2f}) for {move}"
+        assert sentence in " ".join(CARD.split())
 
 
-def test_the_card_says_how_fast_it_is_beside_its_base() -> None:
+def test_card_states_the_speed_of_both_models() -> None:
     report = json.loads((FOLDER / "eval-csabstruct.json").read_text(encoding="utf-8"))
     ours, base = (one["speed"]["papers_per_minute"] for one in report["annotators"][:2])
     assert f"annotated {ours} papers a minute and the base, under its JSON Schema, {base}," in CARD
 
 
-def test_the_card_says_what_both_do_without_a_constraint() -> None:
+def test_card_states_validity_without_a_constraint() -> None:
     report = json.loads((FOLDER / "eval-unconstrained.json").read_text(encoding="utf-8"))
     ours, base = report["annotators"][:2]
-    assert ours["digests"] == measured()["digests"]
+    assert ours["digests"] == evaluation()["digests"]
     free = [one["metrics"]["valid_freely"]["overall"] for one in (base, ours)]
-    told = [f"({one['low']:.2f} to {one['high']:.2f})" for one in free]
+    intervals = [f"({one['low']:.2f} to {one['high']:.2f})" for one in free]
     counts = [round(one["value"] * one["papers"]) for one in free]
     text = " ".join(CARD.split())
-    assert f"for {counts[0]} of the first {free[0]['papers']} papers {told[0]}," in text
-    assert f"nanda-annotator's for {counts[1]} {told[1]}:" in text
+    assert f"for {counts[0]} of the first {free[0]['papers']} papers {intervals[0]}," in text
+    assert f"nanda-annotator's for {counts[1]} {intervals[1]}:" in text
 
 
-def test_the_failures_told_are_among_its_worst() -> None:
+def test_listed_failures_are_among_the_worst() -> None:
     report = json.loads((FOLDER / "eval.json").read_text(encoding="utf-8"))
     page = (CODE_ROOT / "docs" / "nanda-annotator.md").read_text(encoding="utf-8")
     row = r"^\| \[([\d.]+)\]\(https://arxiv.org/abs/\1\) \| (.*?) \|"
-    told = re.findall(row, page, re.MULTILINE)
+    listed = re.findall(row, page, re.MULTILINE)
     worst = {one["id"]: one["moves"] for one in report["worst"]}
-    assert len(told) == 6
-    for paper, quoted in told:
+    assert len(listed) == 6
+    for paper, quoted in listed:
         move, _, text = quoted.partition(": ")
         assert worst[paper][move.lower()].startswith(text.removesuffix("...").strip()), paper
 
 
-def test_the_manifest_is_that_of_the_adapter_and_the_recipe() -> None:
+def test_manifest_matches_adapter_and_recipe() -> None:
     made = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
     lora = made["stages"]["gguf"]["outputs"]["nanda-annotator-lora.gguf"]
-    assert lora["sha256"] == measured()["digests"]["adapter"]
+    assert lora["sha256"] == evaluation()["digests"]["adapter"]
     recipe = recipes.load(str(FOLDER / "recipe.yaml"))
     assert recipes.Recipe.model_validate(made["run"]["recipe"]) == recipe
 
@@ -219,7 +221,7 @@ def agents() -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def test_what_agents_annotated_is_whole_and_without_abstracts() -> None:
+def test_agent_annotations_are_complete_without_abstracts() -> None:
     annotation = nanda().annotation_model()
     for row in agents():
         assert set(row) == {"paper_id", *nanda().names, "provenance"}
@@ -230,7 +232,7 @@ def test_what_agents_annotated_is_whole_and_without_abstracts() -> None:
 
 
 @pytest.mark.skipif(not POOL.is_file(), reason="the shared pool of abstracts is not here")
-def test_a_data_set_is_made_of_it_with_the_abstracts_of_the_pool(tmp_path: Path) -> None:
+def test_data_set_is_built_with_abstracts_of_the_pool(tmp_path: Path) -> None:
     app = app_in(tmp_path)
     db = tmp_path / "pool.db"
     try:
@@ -243,21 +245,21 @@ def test_a_data_set_is_made_of_it_with_the_abstracts_of_the_pool(tmp_path: Path)
     assert len(made) == len(agents())
 
 
-def test_the_recipe_is_one_and_says_what_the_card_says() -> None:
+def test_recipe_matches_the_card() -> None:
     recipe = recipes.load(str(FOLDER / "recipe.yaml"))
     assert recipe.base == "smollm2-135m-instruct"
     assert f"rank {recipe.adapter.r} on every linear layer" in " ".join(CARD.split())
 
 
 def app_in(folder: Path) -> App:
-    """The application with the user's cache, where the base and what is merged are kept."""
+    """Return an application with the user's cache, which holds the base and merged models."""
     own = replace(fake_settings(folder), cache_dir=settings.from_environment().cache_dir)
     return App(own, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
 
 
 @pytest.mark.model
 @pytest.mark.usefixtures("model_files")
-def test_a_fresh_clone_annotates_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fresh_clone_annotates_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
     app = app_in(tmp_path)
     try:
@@ -274,15 +276,13 @@ def test_a_fresh_clone_annotates_with_it(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.model
 @pytest.mark.usefixtures("model_files")
-def test_an_ollama_serves_it_by_its_modelfile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ollama_serves_it_by_its_modelfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = settings.from_environment()
     files = FileStore(registry.load(own.shipped_registry).files, own.cache_dir, print)
-    told = modelfile.parse((FOLDER / "Modelfile").read_text(encoding="utf-8"))
+    parsed = modelfile.parse((FOLDER / "Modelfile").read_text(encoding="utf-8"))
     with OllamaServer(tmp_path / "blobs") as server, ollama.Client(server.url) as client:
         digest = client.create_blob(files.merged("smollm2-135m-instruct", ADAPTER))
-        made = {"files": {Path(told.base).name: digest}, "parameters": dict(told.parameters)}
+        made = {"files": {Path(parsed.base).name: digest}, "parameters": dict(parsed.parameters)}
         assert client.create("nanda-annotator", **made).status == "success"  # type: ignore[call-overload]
         monkeypatch.setenv("OLLAMA_HOST", server.url)
         app = app_in(tmp_path)
@@ -298,7 +298,7 @@ def test_an_ollama_serves_it_by_its_modelfile(
 
 @pytest.mark.model
 @pytest.mark.usefixtures("model_files")
-def test_it_is_evaluated_on_the_example_with_its_pace_and_memory(
+def test_evaluation_reports_speed_and_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")

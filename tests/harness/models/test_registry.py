@@ -131,7 +131,7 @@ files:
 MODEL = "tasks: [annotate], serve: [{backend: ollama, model: m}]"
 
 
-def test_files_of_registry_d_overlay_both_and_the_newest_is_first(tmp_path):
+def test_registry_d_overlays_both_with_the_newest_first(tmp_path):
     own = write(tmp_path, f"models:\n  mine: {{{MODEL}}}\n  old: {{{MODEL}, form: json}}\n")
     folder = tmp_path / "registry.d"
     folder.mkdir()

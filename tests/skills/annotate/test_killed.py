@@ -7,19 +7,18 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from agent_process import environment_of, start_agent
 from annotate_workspace import paper, write_table
 from protocol_server import ProtocolServer
 
 from harness.models.backends.base import OnText, Reply, Request
-from harness.settings import CODE_ROOT
 from harness.testing import FakeModel
 from skills.nanda.framework import nanda
 
@@ -69,23 +68,11 @@ models:
 """,
             encoding="utf-8",
         )
-        self.environ: Mapping[str, str] = {
-            **os.environ,
-            "HARNESS_DATA": str(folder / "data"),
-            "HARNESS_CONFIG": str(folder / "config"),
-            "HARNESS_REGISTRY": str(registry),
-        }
+        self.environ = environment_of(folder)
 
     def start(self, line: str = "/annotate papers.csv save to out.jsonl") -> subprocess.Popen[str]:
-        agent = [sys.executable, str(CODE_ROOT / "agent.py")]
-        return subprocess.Popen(
-            [*agent, line.replace(" save", f" --workers {WORKERS} save")],
-            cwd=self.folder,
-            env=dict(self.environ),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        line = line.replace(" save", f" --workers {WORKERS} save")
+        return start_agent(self.folder, line, self.environ)
 
     def run(self) -> tuple[int, str]:
         """Run the line to its end; returns the exit code and stderr."""

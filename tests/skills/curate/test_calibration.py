@@ -103,7 +103,7 @@ def test_the_rate_is_met_to_the_annotation() -> None:
     assert (found.achieved, found.why) == (0.3, "")
 
 
-def test_failed_votes_are_between_independent_and_identical_votes() -> None:
+def test_failed_votes_lie_between_independent_and_equal() -> None:
     same: Rows = [(score,) * 5 for score in [index / 100 for index in range(100)]]
     assert calibrate(same, 0, 0.3).failed == 0.3
     assert 0.3 < calibrate(panel(400, seed=2), 0, 0.3).failed < 0.39

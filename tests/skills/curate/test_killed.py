@@ -7,7 +7,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -16,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_process import environment_of, start_agent
 from curate_workspace import alternatives, gated, ids, read_table, row, write_table
 from protocol_server import ProtocolServer
 
 from harness.models.backends.base import OnText, Reply, Request
-from harness.settings import CODE_ROOT
 from harness.testing import FakeModel
 from skills.curate.panel import panel
 from skills.curate.panel.vote_mode import FORM_ITEMS
@@ -95,23 +94,11 @@ models:
 """,
             encoding="utf-8",
         )
-        self.environ: Mapping[str, str] = {
-            **os.environ,
-            "HARNESS_DATA": str(folder / "data"),
-            "HARNESS_CONFIG": str(folder / "config"),
-            "HARNESS_REGISTRY": str(registry),
-        }
+        self.environ = environment_of(folder)
 
     def start(self, line: str = LINE) -> subprocess.Popen[str]:
-        agent = [sys.executable, str(CODE_ROOT / "agent.py")]
-        return subprocess.Popen(
-            [*agent, line.replace(" save", f" --workers {WORKERS} save")],
-            cwd=self.folder,
-            env=dict(self.environ),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        line = line.replace(" save", f" --workers {WORKERS} save")
+        return start_agent(self.folder, line, self.environ)
 
     def run(self, line: str = LINE) -> tuple[int, str, str]:
         """Run a command; return its exit code, stdout and stderr."""
