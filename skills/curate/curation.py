@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call, Result
-from harness.errors import HarnessError, ModelUnavailable
+from harness.errors import ModelUnavailable
 from harness.models.pool import ServedModel
 from harness.runs.grammar import as_path
 from harness.runs.process_lock import job_lock
@@ -104,7 +104,8 @@ class Curation:
             )
             criteria = Criteria(self.panel.thresholds, options.min_votes)
             found = [decide(item, None, criteria) for item in self.source.items]
-            return self._finish(run_id, None, criteria, found, None, started)
+            run = self._run(None, criteria, found)
+            return results.finish(self, run_id, run, None, time.monotonic() - started)
 
     def judge_by(self, model: ServedModel) -> Result:
         """Judge the input by a model, and report.
@@ -126,7 +127,8 @@ class Curation:
             if self.call.options.explain and tally.stopped is None:
                 tally = job.explain(found)
                 found = job.verdicts(criteria)
-            return self._finish(ballots.run_id, judge, criteria, found, tally.stopped, started)
+            run, seconds = self._run(judge, criteria, found), time.monotonic() - started
+            return results.finish(self, ballots.run_id, run, tally.stopped, seconds)
 
     def _form(self, model: ServedModel) -> VoteForm:
         """Return how the judge votes: measured once, then stored."""
@@ -163,19 +165,10 @@ class Curation:
         source = self.source.name
         return runs.start(self.db, skill="curate", source=source, model=name, settings=settings)
 
-    def _finish(
-        self,
-        run_id: int,
-        judge: Judge | None,
-        criteria: Criteria,
-        found: list[Verdict],
-        stopped: HarnessError | None,
-        started: float,
-    ) -> Result:
+    def _run(self, judge: Judge | None, criteria: Criteria, found: list[Verdict]) -> Run:
         of_input = len(self.source.items)
         own, bad = found[:of_input], found[of_input:]
-        run = Run(self.source, self.framework, self.panel, judge, criteria, own, bad)
-        return results.finish(self, run_id, run, stopped, time.monotonic() - started)
+        return Run(self.source, self.framework, self.panel, judge, criteria, own, bad)
 
     def _criteria(self, job: CurateJob, *, is_complete: bool) -> Criteria:
         """Return the criteria: calibrated now or in an earlier run, or the defaults."""

@@ -50,19 +50,6 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
-    """The annotations of a model that was run again on some of the papers.
-
-    Attributes:
-        runs: by kind of variation, the annotations of each run.
-        included: for each paper, whether it was annotated again.
-    """
-
-    runs: Mapping[Kind, Sequence[Sequence[Moves | None]]]
-    included: Sequence[bool]
-
-
-@dataclass(frozen=True, slots=True)
 class Answers:
     """What is known of a model's answers, besides the moves. Lists are in the order of the papers.
 
@@ -74,7 +61,8 @@ class Answers:
             except invalid answers.
         speed: papers_per_minute, papers, and memory (bytes of this process), as in the JSON.
         about: how the model is served, as in the JSON.
-        repeated: None if it was not run again.
+        runs: by kind of variation, the annotations of each run on some of the papers.
+        included: for each paper, whether it was annotated again.
     """
 
     valid: Sequence[bool]
@@ -83,7 +71,8 @@ class Answers:
     failed: Mapping[str, int] = field(default_factory=dict)
     speed: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
-    repeated: Repeated | None = None
+    runs: Mapping[Kind, Sequence[Sequence[Moves | None]]] = field(default_factory=dict)
+    included: Sequence[bool] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,7 @@ def _probes(run: Run) -> dict[str, Any]:
     )
     lines = separation.added(bad, good, run.panel.names, run.criteria.min_votes)
     return {
-        "failed": sum(verdict.refused is not None for verdict in run.probes),
+        "failed": sum(bool(verdict.error) for verdict in run.probes),
         "kinds": _by_kind(run, KINDS),
         "all": _rejected(run, run.plain_probes),
         "subtle": _by_kind(run, SUBTLE),
