@@ -201,7 +201,7 @@ def _by_kind(run: Run, kinds: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def _rejected(run: Run, probes: Sequence[Verdict]) -> dict[str, Any]:
     voted = [verdict for verdict in probes if verdict.ballot]
-    by_panel = decisions.decide([verdict.passes for verdict in voted], run.criteria.min_votes)
+    by_panel = [decisions.decide(verdict.passes, run.criteria.min_votes) for verdict in voted]
     ended = [verdict for verdict in probes if verdict.decision not in ("failed", "pending")]
     good, bad = [one.mean for one in run.judged], [one.mean for one in voted]
     return {

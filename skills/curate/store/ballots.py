@@ -90,12 +90,7 @@ class Ballots:
                 self._insert(ballot_id, vote)
 
     def save_vote(self, item: Item, vote: Vote) -> None:
-        """Store one vote of a ballot that is not complete, unless another process completed it.
-
-        Invalid votes are not stored: they are requested again.
-        """
-        if vote.score is None:
-            return
+        """Store one vote of a ballot that is not complete, unless another process completed it."""
         with transaction(self.db):
             row = self._row(item)
             if row is None or row["status"] != "done":

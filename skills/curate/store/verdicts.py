@@ -103,8 +103,8 @@ def decide(
     if not isinstance(found, Ballot):
         without: Decision = "failed" if found else "pending" if panel_votes else "kept"
         return Verdict(item, "rejected" if codes else without, codes, error=found or "")
-    [passes] = decisions.passes([[vote.score for vote in found.votes]], criteria.thresholds)
-    [is_kept] = decisions.decide([passes], criteria.min_votes)
+    passes = decisions.passes([vote.score for vote in found.votes], criteria.thresholds)
+    is_kept = decisions.decide(passes, criteria.min_votes)
     against = tuple(v.persona for v, p in zip(found.votes, passes, strict=True) if p is False)
     decision: Decision = "rejected"
     reasons = codes or against
