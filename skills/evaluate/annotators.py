@@ -6,6 +6,7 @@ The annotations of an annotator are in the order of the papers: the moves by nam
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,7 +87,12 @@ class Annotator:
 
 def lead(papers: Sequence[Paper], framework: Framework) -> Annotator:
     """Return the baseline whose first move is the abstract's first sentence, and so on."""
-    return Annotator(LEAD, [_lead(paper, framework) for paper in papers])
+    annotations = []
+    for paper in papers:
+        sentences = map(flatten, split_sentences(paper.abstract))
+        texts = itertools.chain(sentences, itertools.repeat(framework.not_stated))
+        annotations.append({name: next(texts)[: framework.max_chars] for name in framework.names})
+    return Annotator(LEAD, annotations)
 
 
 def other(annotations: Sequence[Moves | None]) -> Annotator:
@@ -96,11 +102,3 @@ def other(annotations: Sequence[Moves | None]) -> Annotator:
     """
     count = len(annotations)
     return Annotator(OTHER, [annotations[(i + count // 2) % count] for i in range(count)])
-
-
-def _lead(paper: Paper, framework: Framework) -> Moves:
-    sentences = [
-        flatten(sentence)[: framework.max_chars] for sentence in split_sentences(paper.abstract)
-    ]
-    missing = [framework.not_stated] * len(framework.names)
-    return dict(zip(framework.names, [*sentences, *missing], strict=False))

@@ -58,6 +58,11 @@ class Item:
         return paper_key(self.paper.id)
 
     @property
+    def words(self) -> int:
+        """Number of words of all moves."""
+        return sum(len(text.split()) for text in self.moves.values())
+
+    @property
     def moves_sha256(self) -> str:
         return sha256_of(dict(self.moves))
 

@@ -47,7 +47,7 @@ def write_html(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
         text=text,
         levels=(RELIABLE, TENTATIVE),
         histograms=list(_histograms(run, summary)),
-        points=[(_words(one), one.mean) for one in run.judged if one.mean is not None],
+        points=[(one.item.words, one.mean) for one in run.judged if one.mean is not None],
         examples={one.item.probe: one.item.changed for one in reversed(run.probes)},
         borderline=list(_borderline(run, summary)),
         refused=refused,
@@ -150,7 +150,3 @@ def _entry(move: Move, verdict: Verdict, framework: Framework) -> dict[str, Any]
         "flags": [(one.code, one.detail) for one in verdict.item.findings if one.move == move.name],
         "checks": nearest if source >= 0 else "No sentence of the abstract is near.",
     }
-
-
-def _words(verdict: Verdict) -> int:
-    return sum(len(text.split()) for text in verdict.item.moves.values())

@@ -104,7 +104,7 @@ def _panel(run: Run) -> dict[str, Any]:
     passes = [verdict.passes for verdict in run.judged]
     means = [verdict.mean for verdict in run.judged]
     thresholds, min_votes = run.criteria.thresholds, run.criteria.min_votes
-    lengths = [sum(len(text.split()) for text in one.item.moves.values()) for one in run.judged]
+    lengths = [one.item.words for one in run.judged]
     weights = decisions.weights(passes, min_votes)
     return {
         "personas": [
