@@ -23,7 +23,7 @@ INCOMPLETE = "with an invalid vote"
 _NOISE = 1e-9  # rounding errors of sums that are zero on paper
 
 
-def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> Votes:
+def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple[bool | None, ...]:
     """Return whether each vote of a row passes; None for an invalid vote."""
     return tuple(
         None if score is None else score >= threshold
