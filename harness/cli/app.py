@@ -107,9 +107,9 @@ class App:
 
     @property
     def pool(self) -> ModelPool:
-        """The loaded models; raises as `registry` does."""
+        """The loaded models; its registry is read on first use."""
         if self._pool is None:
-            self._pool = ModelPool(self.registry, self.catalogue.backends)
+            self._pool = ModelPool(lambda: self.registry, self.catalogue.backends)
         return self._pool
 
     @property

@@ -183,7 +183,8 @@ def _no_run(call: Call, folder: Path) -> HarnessError:
     return InputError(
         "no run was started here",
         where=str(folder),
-        hint="`/finetune train.jsonl --out FOLDER` starts one.",
+        hint="`/finetune train.jsonl --out FOLDER` starts one; `/help finetune` lists the "
+        "subcommands.",
     )
 
 
