@@ -131,6 +131,11 @@ class RunDir:
     def adapter_modelfile(self) -> Path:
         return self.folder / "Modelfile.adapter"
 
+    def needs(self, stage: str, reason: str) -> InputError:
+        """Return the error for a folder in which a stage must be performed first."""
+        hint = f"`/finetune {stage} {self.folder}` does it."
+        return InputError(reason, where=str(self.folder), hint=hint)
+
     def prepared_facts(self) -> dict[str, Any]:
         """Return the facts of the prepared rows, empty if they cannot be read."""
         try:
