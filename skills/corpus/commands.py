@@ -21,6 +21,7 @@ from skills.corpus.search.query_syntax import parse_years, unknown
 from skills.corpus.tables.columns import Columns
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
+from skills.reporting.statistics import figures
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -50,9 +51,16 @@ def search(call: Call) -> Result:
             raise unknown("move", move, framework.names)
     query = _text(call, "/corpus search WORDS")
     years = None if options.year is None else parse_years(options.year)
-    narrowing = fulltext.Narrowing(options.move, options.category, years)
     with _opened(call) as db:
-        found = fulltext.search(db, query, framework, narrowing, limit=options.limit or HITS)
+        found = fulltext.search(
+            db,
+            query,
+            framework,
+            moves=options.move,
+            categories=options.category,
+            years=years,
+            limit=options.limit or HITS,
+        )
     _report_unknown(call, found.without_year, "year")
     if not found.hits:
         phrase = "words in double quotes must be adjacent; " if '"' in query else ""
@@ -91,7 +99,7 @@ def statistics(call: Call) -> Result:
     _refuse_text(call)
     with _opened(call) as db:
         counted = stats.of_corpus(db, _framework(call))
-    return Result(views.statistics(counted), counted.as_dict())
+    return Result(views.statistics(counted), figures(counted))
 
 
 def show(call: Call) -> Result:
@@ -124,7 +132,7 @@ def verify(call: Call) -> Result:
     _refuse_text(call)
     with _opened(call) as db:
         checked, wrong = verify_all(db)
-    data = {"checked": checked, "wrong": [dataclasses.asdict(one) for one in wrong]}
+    data = {"checked": checked, "wrong": wrong}
     return Result(views.verified(checked, wrong), data, exit_code=1 if wrong else 0)
 
 

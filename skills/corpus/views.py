@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness.terminal.tables import table
 from skills.corpus.db.reads import StoredPaper
-from skills.corpus.db.verify import Mismatch
 from skills.corpus.importer import Added
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import Found
@@ -57,8 +56,7 @@ def papers(items: Iterable[Annotated], framework: Framework) -> str:
     """Return one line per paper."""
     rows = []
     for item in items:
-        moves = {name: item.record[name] for name in framework.names}
-        stated = f"{len(framework.stated(moves))} of {len(moves)}"
+        stated = f"{len(framework.stated(item.record))} of {len(framework.names)}"
         paper = item.paper
         rows.append((paper.id, paper.year, paper.categories, stated, paper.title))
     return table(("paper", "year", "categories", "stated", "title"), rows)
@@ -95,11 +93,11 @@ def stored_paper_json(found: StoredPaper) -> dict[str, Any]:
     }
 
 
-def verified(checked: int, wrong: Sequence[Mismatch]) -> str:
+def verified(checked: int, wrong: Sequence[Mapping[str, Any]]) -> str:
     """Return how many annotations match their keys, and the others."""
     if not wrong:
         return f"{_count(checked, 'annotation')} checked: all match their keys."
-    rows = [(one.annotation, one.paper, "; ".join(one.reasons)) for one in wrong]
+    rows = [(one["annotation"], one["paper"], "; ".join(one["reasons"])) for one in wrong]
     listed = table(("annotation", "paper", "mismatch"), rows)
     return f"{_count(checked, 'annotation')} checked, {len(wrong):,} do not match:\n{listed}"
 
@@ -114,13 +112,13 @@ def _totals(stats: Stats) -> str:
 def _moves(stats: Stats) -> str:
     rows = [
         (
-            move.move,
+            name,
             _percent(move.stated),
             "" if move.support is None else f"{move.support:.2f}",
-            _percent(move.numbers),
-            _percent(move.names),
+            _percent(move.unsupported_numbers),
+            _percent(move.unsupported_names),
         )
-        for move in stats.moves
+        for name, move in stats.moves.items()
     ]
     head = ("move", "stated", "support", "unsupported numbers", "unsupported names")
     return table(head, rows)

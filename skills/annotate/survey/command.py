@@ -117,7 +117,7 @@ def _find(call: Call, topic: str) -> list[Paper]:
 
 
 def _known(call: Call, papers: list[Paper], framework: Framework) -> dict[str, Annotated]:
-    """The current annotations of the papers that have one, by the digest of the abstract."""
+    """Return the current annotations of the papers by the digest of the abstract."""
     path = database(call)
     if not path.exists():
         return {}

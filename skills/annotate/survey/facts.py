@@ -55,7 +55,7 @@ def _papers(items: Sequence[Annotated]) -> str:
 
 
 def _fallbacks(items: Sequence[Annotated]) -> Iterator[str]:
-    """A sentence for each model that was replaced by its fallback."""
+    """Yield a sentence for each model that was replaced by its fallback."""
     fell = Counter(
         (made["requested"], made["resolved"], made["reason"])
         for item in items

@@ -146,7 +146,7 @@ def as_text(value: object, role: str, name: str, where: str) -> str:
 
 
 def fold(name: str) -> str:
-    """Return a column name in the form in which names are compared."""
+    """Return a column name as names are compared: without case and blanks."""
     return name.strip().casefold()
 
 

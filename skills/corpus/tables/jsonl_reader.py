@@ -44,8 +44,6 @@ class JsonlReader:
             raise InputError(
                 f"is not JSON ({exc.msg})", where=f"{where}, column {exc.colno}", hint=_HINT
             ) from exc
-        except RecursionError as exc:
-            raise InputError("is nested too deeply", where=where, hint=_HINT) from exc
         if not isinstance(found, dict):
             raise InputError("is not a JSON object", where=where, hint=_HINT)
         if floats := [name for name, value in found.items() if isinstance(value, float)]:
