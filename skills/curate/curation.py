@@ -135,7 +135,9 @@ class Curation:
         passed = [item for item in self.source.items if not item.findings]
         with self.call.screen.progress("measuring how the judge votes"):
             form = choose_form(self.panel, model, self.framework, passed)
-        return judges.save_form(self.db, model, self.panel, form) if form.is_settled else form
+        if form.kind == "json" or (form.mass is not None and form.can_answer):
+            return judges.save_form(self.db, model, self.panel, form)
+        return form
 
     def _start(self, judge: Judge | None) -> int:
         name = ""
@@ -173,8 +175,7 @@ class Curation:
         of_input = len(self.source.items)
         own, bad = found[:of_input], found[of_input:]
         run = Run(self.source, self.framework, self.panel, judge, criteria, own, bad)
-        context = results.RunContext(self.call, self.db, self.path, run_id)
-        return results.finish(context, run, stopped, time.monotonic() - started)
+        return results.finish(self, run_id, run, stopped, time.monotonic() - started)
 
     def _criteria(self, job: CurateJob, *, is_complete: bool) -> Criteria:
         """Return the criteria: calibrated now or in an earlier run, or the defaults."""
@@ -185,14 +186,16 @@ class Curation:
         of_input = job.verdicts(criteria)[: len(self.source.items)]
         scores = [verdict.scores for verdict in of_input if verdict.scores]
         gated = sum(bool(item.findings) for item in self.source.items)
-        found = calibration.calibrate(scores, gated, options.reject_rate, options.min_votes)
+        thresholds, achieved, why = calibration.calibrate(
+            scores, gated, options.reject_rate, options.min_votes
+        )
         calibrated = {
             "input": self.source.name,
             "reject_rate": options.reject_rate,
-            "achieved": round(found.achieved, 4),
+            "achieved": round(achieved, 4),
             "annotations": len(scores) + gated,
-            "why": found.why,
+            "why": why,
         }
-        criteria = Criteria(found.thresholds, options.min_votes, calibrated)
+        criteria = Criteria(thresholds, options.min_votes, calibrated)
         judges.save_criteria(self.db, job.judge, criteria)
         return criteria
