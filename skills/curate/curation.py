@@ -11,7 +11,7 @@ from harness.api.skill import Call, Result
 from harness.errors import HarnessError, ModelUnavailable
 from harness.models.pool import ServedModel
 from harness.runs.grammar import as_path
-from harness.runs.process_lock import job_lock
+from harness.support.process_lock import job_lock
 from skills.corpus.db import runs
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.columns import Columns

@@ -10,7 +10,7 @@ from prompt_toolkit.input import Input
 from prompt_toolkit.output import Output
 
 from harness.api.skill import Call, Result
-from harness.runs.process_lock import job_lock
+from harness.support.process_lock import job_lock
 from skills.corpus.db.connection import database
 from skills.corpus.tables.columns import Columns
 from skills.curate.review.input import Candidates, read
