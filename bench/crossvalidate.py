@@ -140,7 +140,7 @@ def pooled(table: Path, annotated: Mapping[str, Mapping[str, str]]) -> dict[str,
         else None
         for paper in subject.papers
     ]
-    found = comparison.of_models(subject, framework, [Annotator("cross-validated", moves)])
+    found = comparison.of_models(subject, [Annotator("cross-validated", moves)])
     found["input"] = table.name
     found["annotators"][0]["kind"] = "several models"
     return found

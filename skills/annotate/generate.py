@@ -19,8 +19,8 @@ from harness.models.backends.base import OnText, Reply, Request
 from harness.models.pool import ServedModel
 from skills.annotate.examples import examples_for
 from skills.corpus.content_key import key_of
-from skills.nanda.checks import check
-from skills.nanda.framework import Framework, sha256_of
+from skills.corpus.records import record_of
+from skills.nanda.framework import Framework, problems, sha256_of
 from skills.nanda.paper import Paper
 from skills.nanda.reply_formats import FORMS, Form, UnusableReply
 
@@ -100,43 +100,35 @@ def read_moves(form: Form, reply: Reply) -> dict[str, str]:
         raise UnusableReply(f"it was cut off after {reply.completion_tokens} tokens")
     found = form.parse(reply.text)
     try:
-        annotation = form.framework.annotation_model().model_validate(found)
+        return form.framework.annotation_model().model_validate(found).model_dump()
     except ValidationError as exc:
-        raise UnusableReply("; ".join(map(_in_words, exc.errors()))) from exc
-    moves = annotation.model_dump()
-    return {name: moves[name] for name in form.framework.names}
+        raise UnusableReply(problems(exc)) from exc
 
 
 def stored_form(
     prepared: Prepared, moves: Mapping[str, str], replies: Sequence[Reply], **provenance: Any
 ) -> dict[str, Any]:
-    """Return the stored form of an annotation, ready for JSON.
+    """Return the stored form of an annotation (`record_of`).
 
-    It has the id under `paper.id_field`, title, the moves in order, checks (`checks.check`) and
-    provenance: that of the request, then attempts, tokens and seconds of all replies, and created.
+    Its provenance is that of the request, then attempts, tokens and seconds of all replies, and
+    created.
 
     Args:
         provenance: further entries.
     """
-    paper = prepared.paper
-    return {
-        paper.id_field: paper.id,
-        "title": paper.title,
-        **moves,
-        "checks": check(paper.abstract, prepared.form.framework.stated(dict(moves))),
-        "provenance": {
-            **prepared.provenance,
-            **provenance,
-            "attempts": len(replies),
-            "tokens": {
-                "prompt": sum(reply.prompt_tokens for reply in replies),
-                "cached": sum(reply.cached_tokens for reply in replies),
-                "completion": sum(reply.completion_tokens for reply in replies),
-            },
-            "seconds": round(sum(reply.seconds for reply in replies), 3),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    made = {
+        **prepared.provenance,
+        **provenance,
+        "attempts": len(replies),
+        "tokens": {
+            "prompt": sum(reply.prompt_tokens for reply in replies),
+            "cached": sum(reply.cached_tokens for reply in replies),
+            "completion": sum(reply.completion_tokens for reply in replies),
         },
+        "seconds": round(sum(reply.seconds for reply in replies), 3),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    return record_of(prepared.paper, moves, prepared.form.framework, made)
 
 
 def _invalid(model: ServedModel, problem: str, reply: Reply) -> InvalidReply:
@@ -167,11 +159,7 @@ def _provenance(paper: Paper, form: Form, request: Request, model: ServedModel) 
         "where": serve.where,
         "digests": dict(model.digests),
         "form": form.name,
-        "framework": {
-            "name": framework.name,
-            "version": framework.version,
-            "digest": framework.digest,
-        },
+        "framework": framework.identity,
         "prompt_sha256": sha256_of(messages),
         "schema_sha256": sha256_of(constraint) if constraint else None,
         "sampling": {
@@ -182,16 +170,3 @@ def _provenance(paper: Paper, form: Form, request: Request, model: ServedModel) 
         "harness": __version__,
         "input": {**paper.source, "sha256": paper.sha256},
     }
-
-
-def _in_words(error: Mapping[str, Any]) -> str:
-    """Return a pydantic error in words that a model and a reader of the log understand."""
-    key = ".".join(map(str, error["loc"]))
-    words = {
-        "missing": "is missing",
-        "extra_forbidden": "is no move",
-        "string_type": "is not a string",
-        "string_too_short": "is empty",
-        "string_too_long": f"is longer than {error.get('ctx', {}).get('max_length')} characters",
-    }
-    return f"{key[:60]} {words.get(error['type'], error['msg'])}"

@@ -141,10 +141,6 @@ def _is_long(text: str) -> bool:
 
 
 def _from_text(text: str, kind: str) -> Paper:
-    try:
-        text.encode()
-    except UnicodeEncodeError as exc:  # bytes of the command line that are not UTF-8
-        raise InputError(f"the {kind} is not UTF-8 text (character {exc.start})") from exc
     if "\0" in text:
         raise InputError(f"the {kind} is binary (character {text.index(chr(0))} is 0)")
     title, abstract = text_files.title_and_abstract(text)

@@ -18,13 +18,12 @@ from skills.corpus.options import (
     TitledColumnOptions,
     WorkerOptions,
 )
+from skills.nanda.arxiv_id import ID
 from skills.nanda.framework_option import FrameworkOption, selected_framework
 
 _ASK = r"(?:please\s+|can\s+you\s+|could\s+you\s+|would\s+you\s+)*annotate\s+"
 _WHAT = r"(?:this|the|my|following|arxiv|paper|abstract|file|text|preprint|from|of|in|with|id)"
 _TEXT = r"(?:abstract|paper|text|preprint|this|following)"
-_NEW_ID = r"\d{4}\.\d{4,5}(?:v\d+)?"
-_OLD_ID = r"[a-z-]+(?:\.[a-z]{2})?/\d{7}(?:v\d+)?"
 _PAGE = r"(?:https?://)?(?:www\.|export\.)?arxiv\.org/\S*[^\s.!?]"
 _FILE = r"\"[^\"\n]+\.(?:txt|md)\"|'[^'\n]+\.(?:txt|md)'|\S+\.(?:txt|md)"
 _END = r"\s*[.!?]?\s*\Z"
@@ -96,7 +95,7 @@ class Annotate(Skill):
     triggers: ClassVar[tuple[str, ...]] = (
         rf"{_ASK}(?:{_WHAT}\s+)*{_TEXT}\s*[:\n]\s*(?P<text>\S.*)\Z",
         rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_FILE}){_SAVE}){_END}",
-        rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_PAGE}|(?:arxiv:\s*)?(?:{_NEW_ID}|{_OLD_ID})){_SAVE}){_END}",
+        rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_PAGE}|(?:arxiv:\s*)?{ID}){_SAVE}){_END}",
     )
     saves = (".jsonl", ".csv", ".parquet", ".json", ".md", ".html")
 

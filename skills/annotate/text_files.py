@@ -72,7 +72,7 @@ def title_and_abstract(text: str) -> tuple[str, str]:
 
 
 def _without_front_matter(text: str) -> tuple[str, str]:
-    """The title in the front matter, or "", and its abstract or the text after it."""
+    """Return the title in the front matter, or "", and its abstract or the text after it."""
     found = _FRONT_MATTER.match(text)
     if found is None:
         return "", text

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.api.skill import Call, Result
@@ -13,7 +12,7 @@ from harness.errors import InputError, NothingFound
 from harness.runs.grammar import as_path
 from skills.corpus import exporters, stats, views
 from skills.corpus.db import reads
-from skills.corpus.db.connection import default_path, open_corpus
+from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.db.verify import verify_all
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.search import filters, fulltext
@@ -21,6 +20,7 @@ from skills.corpus.search.query_syntax import parse_years, unknown
 from skills.corpus.tables.columns import Columns
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
+from skills.reporting.statistics import figures
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -36,7 +36,7 @@ def add(call: Call) -> Result:
     options, framework = call.options, _framework(call)
     path = as_path(_text(call, "/corpus add papers.csv"))
     columns = Columns(options.abstract_column, options.id_column, options.title_column)
-    with open_corpus(_database(call)) as db, call.screen.progress(f"adding {path.name}") as tick:
+    with open_corpus(database(call)) as db, call.screen.progress(f"adding {path.name}") as tick:
         added = importer.add(db, path, framework, columns, limit=options.limit, tick=tick)
     if added.lacks:
         call.screen.notice(f"no annotations were read: there is no column {', '.join(added.lacks)}")
@@ -50,9 +50,16 @@ def search(call: Call) -> Result:
             raise unknown("move", move, framework.names)
     query = _text(call, "/corpus search WORDS")
     years = None if options.year is None else parse_years(options.year)
-    narrowing = fulltext.Narrowing(options.move, options.category, years)
     with _opened(call) as db:
-        found = fulltext.search(db, query, framework, narrowing, limit=options.limit or HITS)
+        found = fulltext.search(
+            db,
+            query,
+            framework,
+            moves=options.move,
+            categories=options.category,
+            years=years,
+            limit=options.limit or HITS,
+        )
     _report_unknown(call, found.without_year, "year")
     if not found.hits:
         phrase = "words in double quotes must be adjacent; " if '"' in query else ""
@@ -91,7 +98,7 @@ def statistics(call: Call) -> Result:
     _refuse_text(call)
     with _opened(call) as db:
         counted = stats.of_corpus(db, _framework(call))
-    return Result(views.statistics(counted), counted.as_dict())
+    return Result(views.statistics(counted), figures(counted))
 
 
 def show(call: Call) -> Result:
@@ -124,7 +131,7 @@ def verify(call: Call) -> Result:
     _refuse_text(call)
     with _opened(call) as db:
         checked, wrong = verify_all(db)
-    data = {"checked": checked, "wrong": [dataclasses.asdict(one) for one in wrong]}
+    data = {"checked": checked, "wrong": wrong}
     return Result(views.verified(checked, wrong), data, exit_code=1 if wrong else 0)
 
 
@@ -150,7 +157,7 @@ def _saved_or(
     """Return `shown`, or the writers of these annotations if there are targets."""
     if not call.targets:
         return shown
-    framework, path = _framework(call), _database(call)
+    framework, path = _framework(call), database(call)
 
     def items() -> Iterator[Annotated]:
         with open_corpus(path, must_exist=True) as db:
@@ -169,12 +176,8 @@ def _framework(call: Call) -> Framework:
     return selected_framework(call.options.framework, call.frameworks)
 
 
-def _database(call: Call) -> Path:
-    return call.options.db or default_path(call.settings)
-
-
 def _opened(call: Call) -> AbstractContextManager[Database]:
-    return open_corpus(_database(call), must_exist=True)
+    return open_corpus(database(call), must_exist=True)
 
 
 def _text(call: Call, usage: str) -> str:

@@ -7,7 +7,6 @@ written, so that an invalid row leaves the corpus unchanged.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,8 +18,7 @@ from harness.errors import InputError
 from harness.support.text_input import shown
 from skills.corpus.content_key import IMPORT, key_of, verify
 from skills.corpus.db import papers, store
-from skills.corpus.db.connection import transaction
-from skills.corpus.records import Annotated
+from skills.corpus.records import Annotated, record_of
 from skills.corpus.tables.abstract_lookup import complete_rows
 from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
 from skills.nanda.framework import Framework, sha256_of
@@ -28,8 +26,8 @@ from skills.nanda.framework import Framework, sha256_of
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-BATCH = 500
-"""Rows in one transaction: a commit costs as much as some rows do."""
+TICK_ROWS = 100
+"""Rows between two reports of the progress."""
 
 
 @dataclass(slots=True)
@@ -85,14 +83,10 @@ def add(
             added.lacks = missing
         table = open_table(path, columns, limit=limit)
     rows = _validate(db, table, framework, tick)
-    waiting = complete_rows(db, table)
-    for done in range(0, rows, BATCH):
-        # The checks take longest: compute them before taking the write lock.
-        batch = [_prepare(db, row, framework) for row in itertools.islice(waiting, BATCH)]
-        with transaction(db):
-            for prepared in batch:
-                _add(db, prepared, framework, added)
-        tick(f"{min(done + BATCH, rows):,} of {rows:,} rows")
+    for number, row in enumerate(complete_rows(db, table), start=1):
+        _add(db, row, framework, added)
+        if number % TICK_ROWS == 0:
+            tick(f"{number:,} of {rows:,} rows")
     return added
 
 
@@ -105,7 +99,8 @@ def annotated(row: TableRow, framework: Framework) -> Annotated | None:
     if not row.has_moves:
         return None
     moves = row.valid_moves(framework)
-    return _annotated(row, moves, _provenance(row, moves, framework), framework)
+    record = record_of(row.paper, moves, framework, _provenance(row, moves, framework))
+    return Annotated(row.paper, record)
 
 
 def _validate(db: Database, table: Table, framework: Framework, tick: Callable[[str], None]) -> int:
@@ -116,7 +111,7 @@ def _validate(db: Database, table: Table, framework: Framework, tick: Callable[[
             has_abstract = True
             if row.has_moves:
                 row.valid_moves(framework)
-        if rows % BATCH == 0:
+        if rows % TICK_ROWS == 0:
             tick(f"{rows:,} rows read")
     if not has_abstract:
         raise InputError(
@@ -126,23 +121,7 @@ def _validate(db: Database, table: Table, framework: Framework, tick: Callable[[
     return rows
 
 
-_Prepared = tuple[TableRow, Mapping[str, Any] | None, Annotated | None]
-"""A row, the provenance of its annotation if it has one, and the annotation unless it is known."""
-
-
-def _prepare(db: Database, row: TableRow, framework: Framework) -> _Prepared:
-    if not row.has_moves or not row.paper.abstract or row.repeat:
-        return row, None, None
-    moves = row.valid_moves(framework)
-    provenance = _provenance(row, moves, framework)
-    paper_id = papers.row_id(db, row.paper)
-    if paper_id is not None and store.has(db, provenance["key"], paper_id):
-        return row, provenance, None
-    return row, provenance, _annotated(row, moves, provenance, framework)
-
-
-def _add(db: Database, prepared: _Prepared, framework: Framework, added: Added) -> None:
-    row, provenance, item = prepared
+def _add(db: Database, row: TableRow, framework: Framework, added: Added) -> None:
     if not row.paper.abstract:
         added.empty += 1
         return
@@ -153,34 +132,18 @@ def _add(db: Database, prepared: _Prepared, framework: Framework, added: Added) 
     added.known_papers += is_known
     added.papers += not is_known
     paper_id = papers.save(db, row.paper)
-    if provenance is None:
+    if not row.has_moves:
         added.without_moves += 1
         return
+    moves = row.valid_moves(framework)
+    provenance = _provenance(row, moves, framework)
     added.renamed += row.provenance is not None and provenance is not row.provenance
-    # Checked again under the lock: another process may have added it meanwhile.
-    if item is None or store.has(db, provenance["key"], paper_id):
+    if store.has(db, provenance["key"], paper_id):
         added.known_annotations += 1
         return
+    record = record_of(row.paper, moves, framework, provenance)
+    store.save(db, Annotated(row.paper, record), framework, unless_newer=True)
     added.annotations += 1
-    store.save(db, item, framework, unless_newer=True)
-
-
-def _annotated(
-    row: TableRow, moves: dict[str, str], provenance: Mapping[str, Any], framework: Framework
-) -> Annotated:
-    from skills.nanda.checks import check
-
-    paper = row.paper
-    return Annotated(
-        paper,
-        {
-            paper.id_field: paper.id,
-            "title": paper.title,
-            **moves,
-            "checks": check(paper.abstract, framework.stated(moves)),
-            "provenance": dict(provenance),
-        },
-    )
 
 
 def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -> Mapping[str, Any]:
@@ -212,11 +175,7 @@ def _import_provenance(
         "where": Path(paper.source.get("path", "")).name,
         "digests": {},
         "form": "json",
-        "framework": {
-            "name": framework.name,
-            "version": framework.version,
-            "digest": framework.digest,
-        },
+        "framework": framework.identity,
         "prompt_sha256": None,
         "schema_sha256": None,
         "moves_sha256": sha256_of(dict(moves)),

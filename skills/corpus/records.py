@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
 
@@ -14,8 +15,7 @@ class Annotated:
     """A paper and its annotation.
 
     Attributes:
-        record: the stored form, as `skills.annotate.generate.annotate` returns it: the id
-            under `paper.id_field`, title, the moves in the framework's order, checks, provenance.
+        record: the stored form (`record_of`).
     """
 
     paper: Paper
@@ -38,3 +38,22 @@ class Failure:
     reason: str
     retryable: bool
     raw_reply: str = ""
+
+
+def record_of(
+    paper: Paper, moves: Mapping[str, str], framework: Framework, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the stored form of an annotation, with checks of its moves against the abstract.
+
+    It has the id under `paper.id_field`, title, the moves in order, checks (`checks.check`) and
+    provenance.
+    """
+    from skills.nanda.checks import check
+
+    return {
+        paper.id_field: paper.id,
+        "title": paper.title,
+        **moves,
+        "checks": check(paper.abstract, framework.stated(moves)),
+        "provenance": dict(provenance),
+    }

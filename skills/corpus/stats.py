@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skills.corpus.db.facets import first_category
 from skills.corpus.records import Annotated, Failure
@@ -31,14 +31,14 @@ class MoveStats:
     Attributes:
         stated: annotations that state it, out of all.
         support: mean of `checks.support` over those that state it, 0 to 1; None if none does.
-        numbers, names: those with an unsupported number or name, out of those that state it.
+        unsupported_numbers, unsupported_names: those with a number or name that is not in the
+            abstract, out of those that state it.
     """
 
-    move: str
     stated: Share
     support: float | None
-    numbers: Share
-    names: Share
+    unsupported_numbers: Share
+    unsupported_names: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The statistics of a corpus, or of one job's rows.
+    """The statistics of a corpus, or of one job's rows; `figures` returns the JSON form.
 
     Attributes:
         papers: all papers, annotated or not.
         annotations: the current ones of this framework, to which the rest refers.
         models: annotations by model, most frequent first.
-        moves: in the framework's order.
+        moves: by name, in the framework's order.
         categories: by the first category, most frequent first, then "other" and "unknown".
         years: in order, "unknown" last.
         failures: papers without an annotation by error type, most frequent first.
@@ -68,31 +68,10 @@ class Stats:
     papers: int
     annotations: int
     models: Mapping[str, int]
-    moves: tuple[MoveStats, ...]
+    moves: Mapping[str, MoveStats]
     categories: tuple[Group, ...]
     years: tuple[Group, ...]
     failures: Mapping[str, int]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form, with shares as in `Share.as_dict`."""
-        return {
-            "framework": self.framework,
-            "papers": self.papers,
-            "annotations": self.annotations,
-            "models": dict(self.models),
-            "moves": {
-                move.move: {
-                    "stated": move.stated.as_dict(),
-                    "support": None if move.support is None else round(move.support, 4),
-                    "unsupported_numbers": move.numbers.as_dict(),
-                    "unsupported_names": move.names.as_dict(),
-                }
-                for move in self.moves
-            },
-            "categories": [_group_as_dict(group) for group in self.categories],
-            "years": [_group_as_dict(group) for group in self.years],
-            "failures": dict(self.failures),
-        }
 
 
 _Facets = tuple[str, int | None, frozenset[str]]
@@ -111,8 +90,7 @@ class Tally:
         self.sums: Counter[tuple[str, str]] = Counter()
 
     def add(self, item: Annotated) -> None:
-        names, checks = self.framework.names, item.record["checks"]
-        stated = self.framework.stated({name: item.record[name] for name in names})
+        stated, checks = self.framework.stated(item.record), item.record["checks"]
         self.facets[first_category(item.paper), item.paper.year, frozenset(stated)] += 1
         self.models[item.record["provenance"]["resolved"]] += 1
         for move in stated:
@@ -132,18 +110,18 @@ class Tally:
         failed = Counter(failure.error_type for failure in failures)
         counted = ((stated, count) for (_, _, stated), count in self.facets.items())
         everything = _group("", counted, self.framework)
-        moves = []
+        moves = {}
         for name, stated in everything.stated.items():
             supports, support, numbers, names = (self.sums[name, what] for what in _SUMS)
             mean = support / supports if supports else None
             shares = Share(numbers, stated.count), Share(names, stated.count)
-            moves.append(MoveStats(name, stated, mean, *shares))
+            moves[name] = MoveStats(stated, mean, *shares)
         return Stats(
             framework=self.framework.name,
             papers=everything.papers + failed.total() if papers is None else papers,
             annotations=everything.papers,
             models=dict(self.models.most_common()),
-            moves=tuple(moves),
+            moves=moves,
             categories=_by_category(self.facets, self.framework),
             years=_by_year(self.facets, self.framework),
             failures=dict(failed.most_common()),
@@ -209,8 +187,3 @@ def _group(name: str, counted: Iterable[tuple[frozenset[str], int]], framework: 
         papers += count
         stated.update(dict.fromkeys(moves, count))
     return Group(name, papers, {move: Share(stated[move], papers) for move in framework.names})
-
-
-def _group_as_dict(group: Group) -> dict[str, Any]:
-    shares = {move: share.as_dict() for move, share in group.stated.items()}
-    return {"name": group.name, "papers": group.papers, "stated": shares}

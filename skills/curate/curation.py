@@ -11,9 +11,9 @@ from harness.api.skill import Call, Result
 from harness.errors import HarnessError, ModelUnavailable
 from harness.models.pool import ServedModel
 from harness.runs.grammar import as_path
-from harness.runs.process_lock import job_lock
+from harness.support.process_lock import job_lock
 from skills.corpus.db import runs
-from skills.corpus.db.connection import default_path, locks, open_corpus
+from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.columns import Columns
 from skills.curate import building, results
 from skills.curate.curator import Judge
@@ -43,7 +43,7 @@ def curate(call: Call, framework: Framework) -> Result:
     own_panel = panel.load(options.personas) if options.personas else panel.shipped()
     own_panel.check_moves(framework, options.personas or panel.PERSONAS)
     decisions.check_min_votes(len(own_panel.personas), options.min_votes)
-    path = options.db or default_path(call.settings)
+    path = database(call)
     table = None if call.text.strip() == items.CORPUS else as_path(call.text.strip())
     output_paths.check(call, table, path)  # before the corpus is opened, which creates it
     if options.build is not None:
@@ -135,7 +135,9 @@ class Curation:
         passed = [item for item in self.source.items if not item.findings]
         with self.call.screen.progress("measuring how the judge votes"):
             form = choose_form(self.panel, model, self.framework, passed)
-        return judges.save_form(self.db, model, self.panel, form) if form.is_settled else form
+        if form.kind == "json" or (form.mass is not None and form.can_answer):
+            return judges.save_form(self.db, model, self.panel, form)
+        return form
 
     def _start(self, judge: Judge | None) -> int:
         name = ""
@@ -173,8 +175,7 @@ class Curation:
         of_input = len(self.source.items)
         own, bad = found[:of_input], found[of_input:]
         run = Run(self.source, self.framework, self.panel, judge, criteria, own, bad)
-        context = results.RunContext(self.call, self.db, self.path, run_id)
-        return results.finish(context, run, stopped, time.monotonic() - started)
+        return results.finish(self, run_id, run, stopped, time.monotonic() - started)
 
     def _criteria(self, job: CurateJob, *, is_complete: bool) -> Criteria:
         """Return the criteria: calibrated now or in an earlier run, or the defaults."""
@@ -185,14 +186,16 @@ class Curation:
         of_input = job.verdicts(criteria)[: len(self.source.items)]
         scores = [verdict.scores for verdict in of_input if verdict.scores]
         gated = sum(bool(item.findings) for item in self.source.items)
-        found = calibration.calibrate(scores, gated, options.reject_rate, options.min_votes)
+        thresholds, achieved, why = calibration.calibrate(
+            scores, gated, options.reject_rate, options.min_votes
+        )
         calibrated = {
             "input": self.source.name,
             "reject_rate": options.reject_rate,
-            "achieved": round(found.achieved, 4),
+            "achieved": round(achieved, 4),
             "annotations": len(scores) + gated,
-            "why": found.why,
+            "why": why,
         }
-        criteria = Criteria(found.thresholds, options.min_votes, calibrated)
+        criteria = Criteria(thresholds, options.min_votes, calibrated)
         judges.save_criteria(self.db, job.judge, criteria)
         return criteria

@@ -103,7 +103,7 @@ class Judge:
 
     def explain(self, item: Item, persona: Persona) -> str:
         """Return a persona's reason in one sentence; it is shown, and decides nothing."""
-        messages = self.panel.question_why(item.paper, item.moves, self.framework, persona)
+        messages = self.panel.question(item.paper, item.moves, self.framework, persona, why=True)
         request = self.model.request(
             messages=messages, max_tokens=EXPLANATION_TOKENS, temperature=0.0
         )

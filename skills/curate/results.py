@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,41 +25,30 @@ from skills.curate.store.ballots import save_verdicts
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-
-@dataclass(frozen=True, slots=True)
-class RunContext:
-    """Where a run is recorded.
-
-    Attributes:
-        path: the corpus database that `db` is connected to.
-        run_id: the row of the run.
-    """
-
-    call: Call
-    db: Database
-    path: Path
-    run_id: int
+    from skills.curate.curation import Curation
 
 
-def finish(context: RunContext, run: Run, stopped: HarnessError | None, seconds: float) -> Result:
+def finish(
+    curation: Curation, run_id: int, run: Run, stopped: HarnessError | None, seconds: float
+) -> Result:
     """Summarise a run, record it in the corpus, and return its report and files.
 
     Args:
+        run_id: its row in the corpus.
         stopped: why it ended early, or None; gets a hint on how to continue.
     """
-    call, path = context.call, context.path
-    save_verdicts(context.db, context.run_id, [*run.verdicts, *run.probes])
-    summed = _summary(context, run, seconds)
+    call, db, path = curation.call, curation.db, curation.path
+    save_verdicts(db, run_id, [*run.verdicts, *run.probes])
+    summed = _summary(db, run, seconds) | {"database": str(path), "run": run_id}
     if stopped is not None:
         stopped.hint = _continuation(stopped, run)
     failed = summed["failed"] + (summed["probes"]["failed"] if summed["probes"] else 0)
-    runs.finish(context.db, context.run_id, runs.status_of(stopped, failed), summed)
+    runs.finish(db, run_id, runs.status_of(stopped, failed), summed)
     dataset, stopped = _dataset(call, run, stopped)
     text = report.text(summed)
     if call.targets:
         call.screen.notice(text)
-        for line in _without_abstracts(context, run):
-            call.screen.notice(line)
+        _warn_without_abstracts(call, db, run)
     return Result(
         text,
         writers=exporters.writers(
@@ -69,7 +57,7 @@ def finish(context: RunContext, run: Run, stopped: HarnessError | None, seconds:
             lambda: _kept(run, path),
             lambda: iter(()),
             title=f"Curated: {run.source.name}",
-            about={"input": run.source.name, "kept": summed["kept"], "run": context.run_id},
+            about={"input": run.source.name, "kept": summed["kept"], "run": run_id},
         ),
         records=lambda: (item.record for item in _kept(run, path)),
         companions={
@@ -84,28 +72,25 @@ def finish(context: RunContext, run: Run, stopped: HarnessError | None, seconds:
     )
 
 
-def _summary(context: RunContext, run: Run, seconds: float) -> dict[str, Any]:
+def _summary(db: Database, run: Run, seconds: float) -> dict[str, Any]:
     summed = summary.of_run(run)
-    judged = items.records(context.db, [verdict.item for verdict in run.judged], run.framework)
+    judged = items.records(db, [verdict.item for verdict in run.judged], run.framework)
     usage = run.judge.model.usage if run.judge else Usage()
     return {
         **summed,
         "notes": notes.of_run(run, summed, notes.made_by_the_judge(run, judged)),
         "tokens": {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
         "seconds": round(seconds, 1),
-        "database": str(context.path),
-        "run": context.run_id,
     }
 
 
-def _without_abstracts(context: RunContext, run: Run) -> Iterator[str]:
+def _warn_without_abstracts(call: Call, db: Database, run: Run) -> None:
     """Warn about a .jsonl target whose abstracts are not in the corpus: it cannot be read again."""
-    targets = context.call.targets
-    saved = [str(target) for target in targets if target.suffix.lower() == ".jsonl"]
+    saved = [str(target) for target in call.targets if target.suffix.lower() == ".jsonl"]
     papers = [verdict.item.paper for verdict in run.verdicts if verdict.decision == "kept"]
-    lost = sum(paper_rows.row_id(context.db, paper) is None for paper in papers)
+    lost = sum(paper_rows.row_id(db, paper) is None for paper in papers)
     if saved and lost:
-        yield (
+        call.screen.notice(
             f"{', '.join(saved)} has no abstracts, and {lost:,} of {len(papers):,} papers are not "
             f"in the corpus: `/corpus add {run.source.name}` before it is read again, or save a "
             ".csv or .parquet file"

@@ -1,4 +1,4 @@
-"""What is compared: models, and two baselines that need no model.
+"""What is compared: models, and two baselines that need no model, on the papers of a subject.
 
 The annotations of an annotator are in the order of the papers: the moves by name, including
 "Not stated.", or None for a paper without an annotation.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import InputError, InvalidReply
+from skills.annotate.table.sources import Source
 from skills.evaluate.variations import Kind
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
@@ -24,6 +25,28 @@ MODEL_ERRORS = frozenset({INVALID, InputError.__name__})
 """Error classes that are properties of the model, such as a prompt that does not fit its context: a
 retry changes nothing. Any other is a fault of the run."""
 LEAD, OTHER = "lead sentences", "another paper's annotation"
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """The sentences of an abstract with their labels."""
+
+    sentences: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Papers to annotate, with their gold annotations or labels in the same order."""
+
+    source: Source
+    framework: Framework
+    gold: Sequence[Moves] | None = None
+    labelled: Sequence[Labelled] | None = None
+
+    @property
+    def papers(self) -> Sequence[Paper]:
+        return self.source.papers
 
 
 @dataclass(frozen=True, slots=True)

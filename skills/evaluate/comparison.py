@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness._version import __version__
 from skills.evaluate import annotators
-from skills.evaluate.annotators import Annotator
-from skills.evaluate.inputs import Subject
+from skills.evaluate.annotators import Annotator, Subject
 from skills.evaluate.metrics import consistency, labels, metrics, similarity
-from skills.evaluate.metrics.metrics import OVERALL, Key, Task
+from skills.evaluate.metrics.metrics import OVERALL, Key
 from skills.evaluate.metrics.resampling import (
     RESAMPLES,
     SEED,
-    Estimate,
     Resamples,
     Sampled,
     Statistic,
     difference,
     estimate,
 )
-from skills.nanda.framework import Framework
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,29 +33,19 @@ WORST = 10
 """The number of papers that a report shows beside their abstracts."""
 
 
-def baselines(
-    subject: Subject, framework: Framework, models: Sequence[Annotator]
-) -> list[Annotator]:
-    """Return the baselines. Without gold, "another paper's annotation" is the first model's."""
-    found = [annotators.lead(subject.papers, framework)]
-    if len(subject.papers) > 1:
-        found.append(annotators.other(subject.gold or models[0].annotations))
-    return found
-
-
-def of_models(
-    subject: Subject, framework: Framework, models: Sequence[Annotator]
-) -> dict[str, Any]:
+def of_models(subject: Subject, models: Sequence[Annotator]) -> dict[str, Any]:
     """Return all figures of a comparison.
 
     Figures are {metric: {move: estimate}}, for each of `annotators`, models first, for the gold,
     and for the `differences` of the first annotator to each other one. `worst` has the papers with
     the first model's lowest scores.
     """
-    task = Task(subject.papers, framework, subject.gold)
-    everyone = [*models, *baselines(subject, framework, models)]
+    framework = subject.framework
+    everyone = [*models, annotators.lead(subject.papers, framework)]
+    if len(subject.papers) > 1:  # without gold, it is another paper's annotation by the first model
+        everyone.append(annotators.other(subject.gold or models[0].annotations))
     resamples = Resamples(len(subject.papers))
-    statistics = [_statistics(annotator, task, subject) for annotator in everyone]
+    statistics = [_statistics(annotator, subject) for annotator in everyone]
     sampled = [_sampled(each, resamples) for each in statistics]
     score = "agreement" if subject.labelled is None else "placed"
     scores = [each[score, OVERALL].sums[:, 0] for each in statistics]
@@ -67,9 +55,7 @@ def of_models(
         "papers": len(subject.papers),
         "filtered": dict(subject.source.filtered),
         "framework": {
-            "name": framework.name,
-            "version": framework.version,
-            "digest": framework.digest,
+            **framework.identity,
             "moves": {move.name: move.label for move in framework.moves},
         },
         "resamples": RESAMPLES,
@@ -77,9 +63,9 @@ def of_models(
         "harness": __version__,
         "libraries": similarity.versions(),
         "metrics": _meanings(sampled),
-        "gold": _gold(subject, framework, resamples),
+        "gold": _gold(subject, resamples),
         "annotators": [
-            {**_facts(annotator, task, subject), "metrics": _figures(each)}
+            {**_facts(annotator, subject), "metrics": _figures(each)}
             for annotator, each in zip(everyone, sampled, strict=True)
         ],
         "differences": [
@@ -95,13 +81,13 @@ def of_models(
     }
 
 
-def _statistics(annotator: Annotator, task: Task, subject: Subject) -> dict[Key, Statistic]:
-    found = metrics.statistics(annotator, task)
+def _statistics(annotator: Annotator, subject: Subject) -> dict[Key, Statistic]:
+    found = metrics.statistics(annotator, subject)
     if annotator.answers and (repeated := annotator.answers.repeated):
         for kind, runs in repeated.runs.items():
-            found |= consistency.statistics(kind, runs, repeated.included, task.framework)
+            found |= consistency.statistics(kind, runs, repeated.included, subject.framework)
     if subject.labelled is not None:
-        found |= labels.statistics(annotator, task, subject.labelled)
+        found |= labels.statistics(annotator, subject)
     return found
 
 
@@ -116,22 +102,22 @@ def _meanings(sampled: Sequence[Mapping[Key, Sampled]]) -> dict[str, str]:
     return {metric: meaning for metric, meaning in every.items() if metric in used}
 
 
-def _gold(subject: Subject, framework: Framework, resamples: Resamples) -> dict[str, Any] | None:
+def _gold(subject: Subject, resamples: Resamples) -> dict[str, Any] | None:
     if subject.gold is None:
         return None
     gold = Annotator("gold", subject.gold)
-    statistics = metrics.statistics(gold, Task(subject.papers, framework))
+    statistics = metrics.statistics(gold, replace(subject, gold=None))
     return _figures(_sampled(statistics, resamples))
 
 
-def _facts(annotator: Annotator, task: Task, subject: Subject) -> dict[str, Any]:
+def _facts(annotator: Annotator, subject: Subject) -> dict[str, Any]:
     answers = annotator.answers
     found: dict[str, Any] = {"name": annotator.name, "kind": "baseline"}
     if answers is not None:
         found |= {"kind": "model", **answers.about, "failed": dict(answers.failed)}
         found["speed"] = dict(answers.speed)
     if subject.labelled is not None:
-        found["anchors"] = labels.confusion(annotator, task, subject.labelled)
+        found["anchors"] = labels.confusion(annotator, subject)
     return found
 
 
@@ -139,7 +125,7 @@ def _figures(sampled: Mapping[Key, Sampled]) -> dict[str, dict[str, Any]]:
     found = _nested(sampled, lambda key: estimate(sampled[key]))
     for move in found.get("label_prior", {}):
         lift = difference(sampled["label_precision", move], sampled["label_prior", move])
-        found.setdefault("label_lift", {})[move] = lift.as_dict()
+        found.setdefault("label_lift", {})[move] = lift
     return found
 
 
@@ -150,10 +136,10 @@ def _differences(
     return _nested(shared, lambda key: difference(first[key], other[key]))
 
 
-def _nested(keys: Iterable[Key], of: Callable[[Key], Estimate]) -> dict[str, dict[str, Any]]:
+def _nested(keys: Iterable[Key], of: Callable[[Key], Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for metric, move in keys:
-        found.setdefault(metric, {})[move] = of((metric, move)).as_dict()
+        found.setdefault(metric, {})[move] = of((metric, move))
     return found
 
 

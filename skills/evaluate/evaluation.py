@@ -7,15 +7,13 @@ import json
 from harness.api.skill import Call, Result
 from harness.errors import InputError
 from harness.runs.grammar import as_path
-from harness.runs.process_lock import job_lock
 from harness.runs.targets import refuse_sources
 from harness.support.optional_deps import require
-from skills.annotate.table.command import database
-from skills.corpus.db.connection import locks, open_corpus
+from harness.support.process_lock import job_lock
+from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.columns import Columns
 from skills.evaluate import comparison, inputs
-from skills.evaluate.annotators import MODEL_ERRORS, Annotator
-from skills.evaluate.inputs import Subject
+from skills.evaluate.annotators import MODEL_ERRORS, Annotator, Subject
 from skills.evaluate.metrics import labels
 from skills.evaluate.report import page, plot
 from skills.evaluate.report import text as report
@@ -33,10 +31,10 @@ def evaluate(call: Call, framework: Framework) -> Result:
     refuse_sources(call.targets, input=source, corpus=path)
     names = models_of(call)
     with open_corpus(path) as db, job_lock(locks(path), str(source.resolve())):
-        runner = ModelRunner(call, subject, framework, db, path)
+        runner = ModelRunner(call, subject, db, path)
         models = [runner.run(name) for name in names]
     with call.screen.progress("measuring"):
-        found = comparison.of_models(subject, framework, models)
+        found = comparison.of_models(subject, models)
     text = report.text(found)
     if call.targets:
         call.screen.notice(text)

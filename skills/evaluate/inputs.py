@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +16,8 @@ from skills.annotate.table.sources import Source
 from skills.corpus.tables.columns import Columns
 from skills.corpus.tables.jsonl_reader import JsonlReader
 from skills.corpus.tables.reader import open_table
-from skills.evaluate.annotators import Moves
-from skills.evaluate.metrics.labels import LABELS, Labelled
+from skills.evaluate.annotators import Labelled, Subject
+from skills.evaluate.metrics.labels import LABELS
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
@@ -27,16 +26,6 @@ _FORMAT = (
     "Each line is an object with paper_id, sentences and labels, two lists of the same length."
 )
 _Sentence = Annotated[str, Field(min_length=1, pattern=r"\S")]
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Papers to annotate, with their gold annotations or labels in the same order."""
-
-    source: Source
-    papers: Sequence[Paper]
-    gold: Sequence[Moves] | None = None
-    labelled: Sequence[Labelled] | None = None
 
 
 def with_gold(path: Path, columns: Columns, framework: Framework, limit: int | None) -> Subject:
@@ -55,7 +44,7 @@ def with_gold(path: Path, columns: Columns, framework: Framework, limit: int | N
     gold = [row.valid_moves(framework) for row in annotated]
     for row in annotated:
         _check(row.paper, row.where, framework)
-    return Subject(source, source.papers, gold)
+    return Subject(source, framework, gold)
 
 
 def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
@@ -72,7 +61,7 @@ def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
         raise InputError("contains no abstracts", where=shown(path), hint=_FORMAT)
     papers = [paper for paper, _ in found]
     source = Source(str(path), papers, "paper_id", len(papers), path=path)
-    return Subject(source, papers, labelled=[labelled for _, labelled in found])
+    return Subject(source, framework, labelled=[labelled for _, labelled in found])
 
 
 def _check(paper: Paper, where: str, framework: Framework) -> None:

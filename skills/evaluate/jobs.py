@@ -93,7 +93,7 @@ class FreeJob(ComparedJob):
         request = {"json_schema": None, "grammar": None}
         return _changed(made, request, {"attempts": 1}, schema_sha256=None)
 
-    def _generate(self, prepared: Prepared, on_text: OnText | None) -> dict[str, Any]:
+    def _generate(self, prepared: Prepared, on_text: OnText) -> dict[str, Any]:
         reply = self.model.generate(prepared.request, on_text)
         try:
             moves = read_moves(prepared.form, reply)

@@ -16,11 +16,9 @@ from harness.models.pool import Choice, ServedModel
 from skills.annotate.table import sources
 from skills.annotate.table.result import finish
 from skills.corpus.db import runs, store
-from skills.evaluate.annotators import INVALID, Annotator, Answers, Moves, Repeated
-from skills.evaluate.inputs import Subject
+from skills.evaluate.annotators import INVALID, Annotator, Answers, Moves, Repeated, Subject
 from skills.evaluate.jobs import ComparedJob, FreeJob, RepeatedJob
 from skills.evaluate.variations import Kind, variations
-from skills.nanda.framework import Framework
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -35,7 +33,7 @@ def models_of(call: Call) -> tuple[str, ...]:
     No model is loaded, but each is probed.
 
     Raises:
-        UsageError: a name is unknown, empty or repeated.
+        UsageError: a name is unknown.
         ModelUnavailable: a model cannot be served now.
     """
     models, named = call.models, call.options.models
@@ -45,14 +43,9 @@ def models_of(call: Call) -> tuple[str, ...]:
     elif alone is not None:
         raise UsageError("--models and --model exclude each other", hint="Name all in --models.")
     else:
-        names = tuple(name.strip() for name in named.split(","))
-    for place, name in enumerate(names):
-        if not name:
-            raise UsageError("--models has an empty name", hint="Separate names by one comma.")
-        if name in names[:place]:
-            raise UsageError(f"--models names {name} twice", hint="Name each model once.")
-        registry.named(name)
+        names = tuple(dict.fromkeys(name.strip() for name in named.split(",")))
     for name in names:
+        registry.named(name)
         replace(models, choice=Choice(name)).resolve(TASK, {})
     return names
 
@@ -63,7 +56,6 @@ class ModelRunner:
 
     call: Call
     subject: Subject
-    framework: Framework
     db: Database
     path: Path
 
@@ -81,7 +73,7 @@ class ModelRunner:
         )
 
     def _annotate(self, name: str, model: ServedModel) -> Annotator:
-        context = (self.call, self.subject.source, self.framework, model, self.db)
+        context = (self.call, self.subject.source, self.subject.framework, model, self.db)
         failed: Counter[str] = Counter()
         job = ComparedJob(*context)
         self._run(job, f"{name} ({model.resolution.chosen.serve.label})")
@@ -125,9 +117,11 @@ class ModelRunner:
         if not any(included):
             return None
         papers = list(compress(self.subject.papers, included))
-        every = tuple(variations(self.framework))
+        every = tuple(variations(self.subject.framework))
         source = sources.from_papers(self.subject.source.name, papers)
-        job = RepeatedJob(self.call, source, self.framework, model, self.db, variations=every)
+        job = RepeatedJob(
+            self.call, source, self.subject.framework, model, self.db, variations=every
+        )
         self._run(job, f"{name}, {len(papers):,} papers again, in {len(every)} variations")
         answers = map(self._moves, self._records(job, failed))
         found: dict[Kind, list[Sequence[Moves | None]]] = {"seeds": [], "prompts": [annotations]}
@@ -157,7 +151,7 @@ class ModelRunner:
         return [store.record(self.db, row.key, row.paper) for row in job.rows]
 
     def _moves(self, record: Record | None) -> Moves | None:
-        return record and {move: record[move] for move in self.framework.names}
+        return record and {move: record[move] for move in self.subject.framework.names}
 
 
 def _tokens(record: Record | None) -> tuple[int, int] | None:

@@ -108,14 +108,19 @@ class Framework(_Strict):
         """SHA-256 of the content, without comments and layout of the file."""
         return sha256_of(self.model_dump(mode="json"))
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """Name, version and digest, as provenance contains them."""
+        return {"name": self.name, "version": self.version, "digest": self.digest}
+
     def canonical(self, value: str) -> str:
         """Return `value` on one line, and any variant of "not stated" as exactly `not_stated`."""
         text = flatten(value)
         variants = (self.not_stated, *self.not_stated_variants)
         return self.not_stated if _bare(text) in map(_bare, variants) else text
 
-    def stated(self, moves: dict[str, str]) -> dict[str, str]:
-        """Return the moves that the abstract states, in the framework's order."""
+    def stated(self, moves: Mapping[str, str]) -> dict[str, str]:
+        """Return the moves of an annotation or record that the abstract states, in order."""
         return {name: moves[name] for name in self.names if moves[name] != self.not_stated}
 
     def annotation_model(self) -> type[BaseModel]:
@@ -137,23 +142,13 @@ class Framework(_Strict):
         """
         given = {name: moves[name] for name in self.names if name in moves}
         try:
-            valid = self.annotation_model().model_validate(given).model_dump()
+            return self.annotation_model().model_validate(given).model_dump()
         except ValidationError as exc:
-            problems = {
-                "missing": "is missing",
-                "string_type": "is not text",
-                "string_too_short": "is empty",
-                "string_too_long": f"is longer than {self.max_chars} characters",
-            }
             raise InputError(
-                "; ".join(
-                    f"{error['loc'][0]} {problems.get(error['type'], error['msg'])}"
-                    for error in exc.errors()
-                ),
+                problems(exc),
                 where=where,
                 hint=f'Write "{self.not_stated}" for a move that the abstract does not state.',
             ) from exc
-        return {name: valid[name] for name in self.names}
 
     def json_schema(self) -> dict[str, Any]:
         """Return the JSON Schema that constrains a general model.
@@ -182,6 +177,22 @@ class Framework(_Strict):
             rf"VALUE: /[^\s\x00-\x1f\x7f<]([^\x00-\x1f\x7f<]|<[^\x00-\x1f\x7f<\/]){{0,{more}}}/"
             "\n"
         )
+
+
+def problems(invalid: ValidationError) -> str:
+    """Return the errors in moves in words that a person and a model understand."""
+    words = {
+        "missing": "is missing",
+        "extra_forbidden": "is no move",
+        "string_type": "is not a string",
+        "string_too_short": "is empty",
+        "string_too_long": "is longer than {max_length} characters",
+    }
+    return "; ".join(
+        f"{'.'.join(map(str, error['loc']))[:60]} "
+        + words.get(error["type"], "{msg}").format(msg=error["msg"], **error.get("ctx", {}))
+        for error in invalid.errors()
+    )
 
 
 def load(path: Path) -> Framework:

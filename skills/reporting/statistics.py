@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 
 TAIL = 0.025
 """The share of resamples beyond either end of a 95% interval."""
+Z = NormalDist().inv_cdf(1 - TAIL)
 EQUAL = 1e-9
 """Values that differ by less than this are equal up to rounding errors."""
 
@@ -38,10 +42,11 @@ class Share:
         """
         if not self.of:
             return 0.0, 1.0
-        from scipy.stats import binomtest
-
-        found = binomtest(self.count, self.of).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
+        # Not `scipy.stats.binomtest`, whose import takes a second.
+        center = (self.count + Z**2 / 2) / (self.of + Z**2)
+        spread = math.sqrt(self.count * (self.of - self.count) / self.of + Z**2 / 4)
+        delta = Z * spread / (self.of + Z**2)
+        return max(0.0, center - delta), min(1.0, center + delta)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form: count, of, share, low, high."""
@@ -93,9 +98,14 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def figures(found: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass with rounded figures."""
-    return {
-        name: rounded(value) if isinstance(value, float) else value
-        for name, value in asdict(found).items()
-    }
+def figures(found: Any) -> Any:
+    """Return the JSON form of dataclasses, with rounded figures and shares as `Share.as_dict`."""
+    if isinstance(found, Share):
+        return found.as_dict()
+    if is_dataclass(found):
+        return {field.name: figures(getattr(found, field.name)) for field in fields(found)}
+    if isinstance(found, Mapping):
+        return {name: figures(value) for name, value in found.items()}
+    if isinstance(found, tuple):
+        return [figures(value) for value in found]
+    return rounded(found) if isinstance(found, float) else found

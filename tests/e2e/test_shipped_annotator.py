@@ -23,7 +23,6 @@ from harness.testing import fake_settings
 from skills.evaluate import inputs
 from skills.evaluate.annotators import Annotator
 from skills.evaluate.metrics import labels
-from skills.evaluate.metrics.metrics import Task
 from skills.evaluate.metrics.resampling import Resamples, estimate
 from skills.finetune.deploy import modelfile
 from skills.finetune.run import recipe as recipes
@@ -170,11 +169,10 @@ def test_the_card_says_how_well_agents_hit_the_labels() -> None:
     lines = (FOLDER / "agent-csabstruct.jsonl").read_text(encoding="utf-8").splitlines()
     said = {row["paper_id"]: row for row in map(json.loads, lines)}
     moves = [{name: said[paper.id][name] for name in framework.names} for paper in subject.papers]
-    task = Task(subject.papers, framework)
-    found = labels.statistics(Annotator("agents", moves), task, subject.labelled)
+    found = labels.statistics(Annotator("agents", moves), subject)
     for move in ("method", "evidence"):
         one = estimate(Resamples(60).of(found["label_precision", move]))
-        told = f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f}) for {move}"
+        told = f"{one['value']:.2f} ({one['low']:.2f} to {one['high']:.2f}) for {move}"
         assert told in " ".join(CARD.split())
 
 

@@ -79,7 +79,7 @@ class ArxivApi:
         """Return the results of a search.
 
         Raises:
-            SkillFailed: arXiv cannot be reached, refuses, or sends something else than papers.
+            SkillFailed: arXiv cannot be reached, refuses, or sends something other than papers.
             OutputError: the cache cannot be used.
         """
         client = arxiv.Client(page_size=page_size, delay_seconds=0, num_retries=RETRIES)
@@ -212,7 +212,7 @@ class _Retry(Retry):
 
 
 def _has_papers(response: Any) -> bool:
-    """Return True if a page is worth caching; arXiv also sends empty pages by mistake."""
+    """Return True if a page can be cached; arXiv also sends empty pages by mistake."""
     return b"<entry" in response.content and b"/api/errors" not in response.content
 
 

@@ -46,7 +46,7 @@ def fetch(arxiv_id: str, api: ArxivApi) -> Paper:
         raise NothingFound(f"arXiv has no paper {arxiv_id}", hint="Is the id right?")
     if "/api/errors" in found[0].entry_id:
         reason = flatten(found[0].summary)
-        raise NothingFound(f"arXiv does not know {arxiv_id}: {reason}", hint="Is the id right?")
+        raise NothingFound(f"arXiv has no paper {arxiv_id}: {reason}", hint="Is the id right?")
     paper = _paper(found[0])
     if _comparable(paper.id) != _comparable(arxiv_id):
         other = flatten(paper.source["arxiv_id"])[:60]
@@ -124,5 +124,5 @@ def _without_version(arxiv_id: str) -> str:
 
 
 def _comparable(arxiv_id: str) -> str:
-    """The id without version and, in an old id, without the subject class that arXiv leaves out."""
+    """Return the id without version and, in an old id, without the subject class, as arXiv does."""
     return re.sub(r"\.[a-z]{2}(?=/)", "", _without_version(arxiv_id).casefold())

@@ -38,7 +38,7 @@ class Entry:
 def entry_of(number: int, item: Annotated, framework: Framework) -> Entry:
     """Return the entry of an annotated paper."""
     record = item.record
-    stated = framework.stated({name: record[name] for name in framework.names})
+    stated = framework.stated(record)
     doubts = {name: doubt for name in stated if (doubt := _doubt(name, record["checks"]))}
     return Entry(number, item.paper, stated, doubts)
 
@@ -76,6 +76,6 @@ def _doubt(move: str, checks: Mapping[str, Any]) -> str:
 
 
 def _authors(paper: Paper) -> list[str]:
-    """Names as arXiv and most tables join them; a semicolon keeps "Zhou, Xuanhe" together."""
+    """Split names as arXiv and most tables join them; a semicolon keeps "Zhou, Xuanhe" together."""
     names = re.split(";" if ";" in paper.authors else ", | and ", flatten(paper.authors))
     return [name.strip() for name in names if name.strip()]

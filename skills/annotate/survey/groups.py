@@ -94,7 +94,7 @@ def grouped(topic: str, papers: Sequence[Wording]) -> list[Group]:
 def _largest(
     subjects: Sequence[Mapping[Term, str]], left: set[int], usable: set[Term]
 ) -> Term | None:
-    """The term that most of the remaining papers share; the longer one of two, then by alphabet."""
+    """Return the term that most of the remaining papers share, of equal ones the longer one."""
     sharing: dict[Term, int] = defaultdict(int)
     for i in left:
         for term in subjects[i].keys() & usable:
@@ -104,7 +104,7 @@ def _largest(
 
 
 def _terms(paper: Wording) -> dict[Term, str]:
-    """The subjects of a paper: each term, and how it is written."""
+    """Return the subjects of a paper: each term with its spelling."""
     title, claim, abstract = map(_occurrences, (paper.title, paper.claim, paper.abstract))
     found = {}
     for term in {**title, **claim}:
@@ -115,7 +115,7 @@ def _terms(paper: Wording) -> dict[Term, str]:
 
 
 def _occurrences(text: str) -> dict[Term, list[str]]:
-    """Words and pairs of adjacent words by their stems, with all their spellings.
+    """Return words and pairs of adjacent words by their stems, with all their spellings.
 
     A word joined to another by a hyphen counts only within its pair: "multi" is not a term.
     """
@@ -141,6 +141,6 @@ def _terms_in(text: str) -> Iterator[tuple[Term, str]]:
 
 
 def _spelling(written: Sequence[str]) -> str:
-    """The most frequent spelling of a term, or the first one: "LoRA", "multi-agent"."""
+    """Return the most frequent spelling of a term, or the first one: "LoRA", "multi-agent"."""
     kept = (word if _INNER_CAPITAL.search(word) else word.casefold() for word in written)
     return Counter(kept).most_common(1)[0][0]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from harness.errors import InputError, NothingFound, SkillFailed
 from skills.nanda.paper import Paper
-from skills.nanda.text import STOP_WORDS, WORD, flatten
+from skills.nanda.text import STOP_WORDS, WORD, counted, flatten
 
 _OPENING = """
     advances approaches current guide introduction literature methods overview paper papers primer
@@ -19,10 +19,10 @@ _FILLING = """
     approach approaches comprehensive latest method methods recent systematic technique techniques
 """
 _OPENERS = frozenset(_OPENING.split())
-"""Words that ask for papers before "of" or "on"; elsewhere they may be the subject: "survey
+"""Words that request papers before "of" or "on"; elsewhere they may be the subject: "survey
 sampling", "direct current motors"."""
 _ENDERS = frozenset(_ENDING.split())
-"""Words that ask for papers at the end of a topic: "RAG: a literature review"."""
+"""Words that request papers at the end of a topic: "RAG: a literature review"."""
 _LONE_ENDERS = frozenset({"overview", "papers", "survey", "surveys"})
 """Those that are not the subject even alone; in "automated code review", "review" is."""
 _FILLERS = frozenset(_FILLING.split())
@@ -57,39 +57,28 @@ def find_papers(
         SkillFailed: arXiv alone was to be searched, and failed.
     """
     words = subject_words(topic)
-    failure: SkillFailed | None = None
+    failures: list[SkillFailed] = []
 
     def search(fewest: int, operator: str) -> list[Paper]:
-        nonlocal failure
         found = _distinct(from_corpus(words, fewest)) if from_corpus else []
-        if from_arxiv and failure is None and len(found) < limit:
+        if from_arxiv and not failures and len(found) < limit:
             try:
                 found += from_arxiv(words, operator)
             except SkillFailed as exc:
                 if from_corpus is None:
                     raise
-                failure = exc
+                failures.append(exc)
         return _distinct(found)[:limit]
 
     found = search(len(words), "AND")
     if not found and len(words) > 1:
         notice(f"no paper has all of {', '.join(words)}; searching for papers with some of them")
         found = search(max(2, (len(words) + 1) // 2), "OR")
-    subject = f"{shown(topic)!r}{period}"
-    if failure and not found:
-        raise NothingFound(
-            f"the corpus has no paper on {subject}, and {failure.message}",
-            where=failure.where,
-            hint=failure.hint,
-        ) from failure
     if not found:
         places = ["the corpus"] * bool(from_corpus) + ["arXiv"] * bool(from_arxiv)
-        hint = "Try other words, or other dates." if period else "Try other words."
-        if from_arxiv is None:
-            hint = "Without `--source corpus`, arXiv is searched too."
-        raise NothingFound(f"there is no paper on {subject} in {' or at '.join(places)}", hint=hint)
-    if failure:
-        papers = f"{len(found)} {'paper' if len(found) == 1 else 'papers'}"
+        raise _nothing_found(f"{shown(topic)!r}{period}", places, period, failures)
+    for failure in failures:
+        papers = counted(len(found), "paper")
         notice(f"{failure.message}; continuing with {papers} of the corpus")
     return found
 
@@ -97,7 +86,7 @@ def find_papers(
 def subject_words(topic: str) -> list[str]:
     """Return the subject of a topic as words, each once: "Survey of RAG techniques" as ["RAG"].
 
-    Stop words and words that only ask for papers are left out, unless nothing else is left. Hyphens
+    Stop words and words that only request papers are left out, unless nothing else is left. Hyphens
     separate words.
 
     Raises:
@@ -122,8 +111,23 @@ def shown(topic: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def _nothing_found(
+    subject: str, places: list[str], period: str, failures: list[SkillFailed]
+) -> NothingFound:
+    for failure in failures:
+        return NothingFound(
+            f"the corpus has no paper on {subject}, and {failure.message}",
+            where=failure.where,
+            hint=failure.hint,
+        )
+    hint = "Try other words, or other dates." if period else "Try other words."
+    if "arXiv" not in places:
+        hint = "Without `--source corpus`, arXiv is searched too."
+    return NothingFound(f"there is no paper on {subject} in {' or at '.join(places)}", hint=hint)
+
+
 def _after_opening(folded: list[str]) -> int:
-    """The index behind "a recent survey of", "papers on", "methods for"."""
+    """Return the index behind "a recent survey of", "papers on", "methods for"."""
     start = 0
     for index, word in enumerate(folded):
         if not (word in _OPENERS or _is_filler(word)):
@@ -134,7 +138,7 @@ def _after_opening(folded: list[str]) -> int:
 
 
 def _before_ending(folded: list[str]) -> int:
-    """The index before "survey", ": a review" or "literature review"."""
+    """Return the index before "survey", ": a review" or "literature review"."""
     end = len(folded)
     while end and (folded[end - 1] in _ENDERS or _is_filler(folded[end - 1])):
         end -= 1
@@ -154,19 +158,14 @@ def _once(words: Iterable[str]) -> list[str]:
 
 
 def _distinct(papers: Iterable[Paper]) -> list[Paper]:
-    """The papers without repetitions, by arXiv id and by abstract."""
+    """Return the papers without repetitions, by arXiv id and by abstract."""
     seen: set[str] = set()
     kept = []
     for paper in papers:
-        keys = set(_keys(paper))
+        keys = {paper.sha256}
+        if paper.id_field == "arxiv_id":
+            keys.add(re.sub(r"v\d+$", "", paper.id.casefold()))
         if seen.isdisjoint(keys):
             kept.append(paper)
         seen |= keys
     return kept
-
-
-def _keys(paper: Paper) -> Iterator[str]:
-    yield f"abstract {paper.sha256}"
-    if paper.id_field == "arxiv_id":
-        bare = re.sub(r"v\d+$", "", paper.id.casefold())
-        yield f"arxiv {bare}"

@@ -65,7 +65,7 @@ class AnnotateJob:
     rows: list[PlannedRow] = field(default_factory=list)
     states: dict[str, store.State | None] = field(default_factory=dict)
     run_id: int = 0
-    _progress: ProgressEstimate | None = None
+    _progress: ProgressEstimate = field(default_factory=lambda: ProgressEstimate(0, 0))
     _update: Callable[[], None] = lambda: None
 
     def run(self) -> Tally:
@@ -83,9 +83,8 @@ class AnnotateJob:
                 settings=self._settings(),
             )
             characters = sum(len(row.paper.abstract) for row in due)
-            self._progress = ProgressEstimate(
-                len(due), characters, sum(self.source.filtered.values())
-            )
+            left_out = sum(self.source.filtered.values())
+            self._progress = ProgressEstimate(len(due), characters, left_out)
             job = Job(self._perform, self._keep, self._refuse, self.model.slots, self.call.cancel)
             with show_progress(self._progress, self.call.screen, "annotating") as self._update:
                 tally = job.run(due)
@@ -112,7 +111,7 @@ class AnnotateJob:
                 self.states[prepared.key] = store.state(self.db, prepared.key)
 
     def _due(self) -> list[PlannedRow]:
-        """The rows to annotate: one for each content key."""
+        """Return the rows to annotate: one for each content key."""
         due: dict[str, PlannedRow] = {}
         for row in self.rows:
             if self._is_due(self.states[row.key]):
@@ -135,11 +134,9 @@ class AnnotateJob:
         prepared = row.prepare()
         check_length(row.paper, self.framework.max_words)
         self.model.check_fits(prepared.request)
-        return self._generate(
-            prepared, self._progress.token_counter(row.key) if self._progress else None
-        )
+        return self._generate(prepared, self._progress.token_counter(row.key))
 
-    def _generate(self, prepared: Prepared, on_text: OnText | None) -> dict[str, Any]:
+    def _generate(self, prepared: Prepared, on_text: OnText) -> dict[str, Any]:
         return annotate(prepared, self.model, on_text)
 
     def _keep(self, row: PlannedRow, record: dict[str, Any]) -> None:
@@ -169,8 +166,7 @@ class AnnotateJob:
 
     def _count(self, row: PlannedRow, state: store.State, tokens: int | None) -> None:
         self.states[row.key] = state
-        if self._progress is not None:
-            self._progress.finish_row(row.key, len(row.paper.abstract), tokens)
+        self._progress.finish_row(row.key, len(row.paper.abstract), tokens)
         self._update()
 
     def _link(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,6 @@ from harness.errors import InputError
 from skills.annotate.papers import FEWEST_WORDS
 from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
 from skills.nanda.paper import Paper
-
-_REASONS = ("no abstract", f"fewer than {FEWEST_WORDS} words", "repeats an earlier row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +50,20 @@ def from_table(path: Path, columns: Columns, limit: int | None) -> Source:
 
 def from_rows(table: Table, table_rows: Iterable[TableRow]) -> Source:
     """Return the papers of a table's rows, as `from_table` does."""
-    counts = dict.fromkeys(_REASONS, 0)
+    filtered: Counter[str] = Counter()
     papers: list[Paper] = []
-    rows, id_field = 0, "id"
-    for rows, row in enumerate(table_rows, start=1):
-        id_field = row.paper.id_field if rows == 1 else id_field
+    for row in table_rows:
         if reason := _reason_to_leave_out(row.paper, repeat=row.repeat):
-            counts[reason] += 1
+            filtered[reason] += 1
         else:
             papers.append(row.paper)
+    rows = len(papers) + filtered.total()
     if not papers:
         raise InputError(
             "no row has an abstract" if rows else "has no rows below its header",
             where=str(table.path),
         )
-    filtered = {reason: count for reason, count in counts.items() if count}
-    id_column = table.id_column or id_field
-    return Source(str(table.path), papers, id_column, rows, filtered, table.path)
+    return Source(str(table.path), papers, table.id_column or "id", rows, filtered, table.path)
 
 
 def from_papers(topic: str, papers: Sequence[Paper]) -> Source:
@@ -77,7 +73,7 @@ def from_papers(topic: str, papers: Sequence[Paper]) -> Source:
 
 def _reason_to_leave_out(paper: Paper, *, repeat: bool) -> str:
     if not paper.abstract:
-        return _REASONS[0]
+        return "no abstract"
     if len(paper.abstract.split()) < FEWEST_WORDS:
-        return _REASONS[1]
-    return _REASONS[2] if repeat else ""
+        return f"fewer than {FEWEST_WORDS} words"
+    return "repeats an earlier row" if repeat else ""

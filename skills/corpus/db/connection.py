@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import HarnessError, InputError, OutputError
+from harness.api.skill import Call
+from harness.errors import InputError, OutputError
 from harness.settings import Settings
 from harness.support.sqlite_migrations import migrate
 from skills.corpus.db.schema import MIGRATIONS
@@ -20,10 +21,6 @@ NAME = "corpus.db"
 BUSY_SECONDS = 30.0
 """Timeout for the transaction of another process."""
 _OTHER_FILE = "--db selects another file, which is created if it does not exist."
-_UNUSABLE = (
-    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL),
-    *(sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
-)
 _UNUSABLE_HINT = (
     "Is another process writing to it, is its disk full, or do you lack write permission for it or "
     "its folder? --db selects another file."
@@ -33,6 +30,11 @@ _UNUSABLE_HINT = (
 def default_path(settings: Settings) -> Path:
     """Return the path of the corpus without `--db`: beside the run log, not in the cache."""
     return settings.data_dir / NAME
+
+
+def database(call: Call) -> Path:
+    """Return the path of the corpus for a run: that of `--db`, else the user's own."""
+    return call.options.db or default_path(call.settings)
 
 
 def locks(path: Path) -> Path:
@@ -61,16 +63,15 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[Database]:
             where=str(path),
             hint="`/annotate TABLE` or `/corpus add TABLE` creates one; --db selects another file.",
         )
-    with _translated(path, opening=True):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
     try:
-        with _translated(path, opening=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise OutputError(f"cannot be created: {exc.strerror or exc}", where=str(path)) from exc
+    with _translated(path):
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+        with contextlib.closing(connection):
             _prepare(connection, path)
-        with _translated(path, opening=False):
             yield Database(connection, execute_plugins=False)
-    finally:
-        connection.close()
 
 
 @contextlib.contextmanager
@@ -124,33 +125,21 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _translated(path: Path, *, opening: bool) -> Iterator[None]:
-    """Translate errors of the file or its disk; while opening, all errors of SQLite are."""
+def _translated(path: Path) -> Iterator[None]:
+    """Translate errors of the file or its disk; those of a statement pass through."""
     try:
         yield
-    except sqlite3.Error as exc:
-        if (error := _file_error(exc, path, opening=opening)) is None:
+    except sqlite3.OperationalError as exc:
+        if getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
             raise
-        raise error from exc
-    except OSError as exc:
-        if not opening:
-            raise
-        raise OutputError(f"cannot be created: {exc.strerror or exc}", where=str(path)) from exc
-
-
-def _file_error(exc: sqlite3.Error, path: Path, *, opening: bool) -> HarnessError | None:
-    # The low byte is the primary code: SQLITE_IOERR of SQLITE_IOERR_WRITE.
-    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code == sqlite3.SQLITE_CORRUPT:
-        return InputError(
-            f"is damaged: {exc}",
-            where=str(path),
-            hint="Restore a copy; `sqlite3 FILE .recover` reads what is left of it.",
-        )
-    if code in _UNUSABLE:
-        return OutputError(
+        raise OutputError(
             f"the corpus cannot be used: {exc}", where=str(path), hint=_UNUSABLE_HINT
-        )
-    if opening or code == sqlite3.SQLITE_NOTADB:
-        return InputError(f"is not a corpus database: {exc}", where=str(path), hint=_OTHER_FILE)
-    return None
+        ) from exc
+    except sqlite3.DatabaseError as exc:
+        if type(exc) is not sqlite3.DatabaseError:  # a subclass is for errors of statements
+            raise
+        raise InputError(
+            f"is not a corpus database, or damaged: {exc}",
+            where=str(path),
+            hint=f"`sqlite3 FILE .recover` reads what is left of a damaged one. {_OTHER_FILE}",
+        ) from exc

@@ -105,21 +105,8 @@ def m004_failures(db: sqlite3.Connection) -> None:
     )
 
 
-def m005_votes(db: sqlite3.Connection) -> None:
-    db.execute(
-        """
-        CREATE TABLE votes (
-            id INTEGER PRIMARY KEY,
-            annotation_id INTEGER NOT NULL REFERENCES annotations(id),
-            run_id INTEGER REFERENCES runs(id),
-            persona TEXT NOT NULL,
-            score REAL,
-            passed INTEGER,
-            created_at TEXT NOT NULL
-        )
-        """
-    )
-    db.execute("CREATE INDEX votes_annotation ON votes(annotation_id)")
+def m005_votes(_db: sqlite3.Connection) -> None:
+    """Do nothing: this created a table `votes`, never written, that m006 replaced."""
 
 
 MIGRATIONS = (

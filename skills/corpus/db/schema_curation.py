@@ -12,7 +12,7 @@ def m006_ballots(db: sqlite3.Connection) -> None:
     be in the corpus, and a probe never is; `annotation_id` is set if it is. The earlier table
     `votes` was never written.
     """
-    db.execute("DROP TABLE votes")
+    db.execute("DROP TABLE IF EXISTS votes")
     db.execute(
         """
         CREATE TABLE ballots (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skills.corpus.content_key import verify
@@ -12,20 +11,11 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 
-@dataclass(frozen=True, slots=True)
-class Mismatch:
-    """An annotation that does not match its key, its abstract, or its own row."""
-
-    annotation: int
-    paper: str
-    reasons: tuple[str, ...]
-
-
-def verify_all(db: Database) -> tuple[int, list[Mismatch]]:
+def verify_all(db: Database) -> tuple[int, list[dict[str, Any]]]:
     """Compute the keys of all annotations again, whether current or not.
 
     Returns:
-        How many were checked, and the mismatches.
+        How many were checked, and those that do not match: annotation, paper, reasons.
     """
     rows = db.conn.execute(
         "SELECT annotations.id, key, record, abstract, source_id FROM annotations"
@@ -35,7 +25,7 @@ def verify_all(db: Database) -> tuple[int, list[Mismatch]]:
     for row in rows:
         checked += 1
         if reasons := _reasons(row["record"], row["abstract"], row["key"]):
-            wrong.append(Mismatch(row["id"], row["source_id"], tuple(reasons)))
+            wrong.append({"annotation": row["id"], "paper": row["source_id"], "reasons": reasons})
     return checked, wrong
 
 

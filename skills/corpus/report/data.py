@@ -36,7 +36,7 @@ def paper_view(
         provenances: the parts of provenances that papers share, by index; a new one is added.
     """
     paper, checks = item.paper, item.record["checks"]
-    stated = framework.stated({name: item.record[name] for name in framework.names})
+    stated = framework.stated(item.record)
     sentences = [flatten(sentence) for sentence in split_sentences(paper.abstract)]
     provenance = item.record["provenance"]
     shared = facts({key: value for key, value in provenance.items() if key not in _OWN})

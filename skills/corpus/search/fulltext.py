@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from skills.corpus.db.facets import Kind, word
 from skills.corpus.db.papers import stored
-from skills.corpus.db.rows import Row
+from skills.corpus.db.rows import Row, one
 from skills.corpus.search.query_syntax import Years, all_of, quoted, tokens
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, iso_date
@@ -18,22 +19,13 @@ from skills.nanda.paper import Paper, iso_date
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+RANKED = 2_000
+"""Of more matches, the newest are ranked: bm25 takes some microseconds for each."""
+COMMON = 100_000
+"""A word that more moves than these contain is not ranked by: bm25 would count them all in every
+search, only to give it little weight."""
 SNIPPET_WORDS = 32
 MARK = "**"
-
-
-@dataclass(frozen=True, slots=True)
-class Narrowing:
-    """Restrictions of a search; empty or None: none.
-
-    Attributes:
-        moves: names of moves.
-        categories: a paper must have one of them, in any position; case does not matter.
-    """
-
-    moves: Sequence[str] = ()
-    categories: Sequence[str] = ()
-    years: Years | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +53,8 @@ class Hit:
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form: the id under its own name, then the other fields."""
         rest = asdict(self)
-        return {rest.pop("id_field"): rest.pop("id"), **rest}
+        own = {rest.pop("id_field"): rest.pop("id")}
+        return own | rest | own  # the id may be a `paper_id`, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,33 +73,39 @@ def search(
     db: Database,
     text: str,
     framework: Framework,
-    narrowing: Narrowing | None = None,
     *,
+    moves: Sequence[str] = (),
+    categories: Sequence[str] = (),
+    years: Years | None = None,
     limit: int = 20,
 ) -> Found:
     """Find the moves that contain all words and phrases of `text`, ranked by bm25.
 
+    Of more than `RANKED` matches, the newest are ranked. If all words are `COMMON`, the newest come
+    first, with a score of 0.
+
+    Args:
+        moves: names of the moves to search; empty: all.
+        categories: a paper must have one of them, in any position; case does not matter.
+
     Raises:
         InputError: there is no word in `text`.
     """
-    narrowing = narrowing or Narrowing()
-    words = f"text : ({all_of(tokens(text))})"
-    match = [words, *_any("move", narrowing.moves), *_any("category", narrowing.categories)]
+    words = _in_text(tokens(text))
+    match = [words, *_any("move", moves), *_any("category", categories)]
     without_year = 0
-    if narrowing.years is not None:
+    if years is not None:
         without_year = _without_year(db, match, framework)
-        years = narrowing.years.among(db)
-        if not years:
+        found = years.among(db)
+        if not found:
             return Found((), without_year)
-        match += _any("year", years)
-    best = db.conn.execute(
-        "SELECT moves.id, bm25(moves_fts, 1.0, 0.0) AS score FROM moves_fts"
-        " CROSS JOIN moves ON moves.id = moves_fts.rowid"
-        " WHERE moves_fts MATCH ? AND framework = ? AND current = 1"
-        " ORDER BY score, moves.id DESC LIMIT ?",
-        [" AND ".join(match), framework.name, limit],
-    )
-    hits = tuple(_hit(db, words, row["id"], -row["score"]) for row in best.fetchall())
+        match += _any("year", found)
+    ranking = [word for word in " ".join(tokens(text)).split() if not _is_common(db, word)]
+    newest = _newest(db, " AND ".join(match), framework, RANKED if ranking else limit)
+    best = [(move_id, 0.0) for move_id in newest]
+    if ranking:
+        best = _ranked(db, ranking, newest, limit)
+    hits = tuple(_hit(db, words, move_id, score) for move_id, score in best)
     return Found(hits, without_year)
 
 
@@ -178,6 +177,48 @@ def _each_once(rows: Iterable[Row]) -> Iterator[int]:
             yield row["id"]
 
 
+def _in_text(words: list[str]) -> str:
+    """Return the expression for moves whose text, not their facets, contains all of these."""
+    return f"text : ({all_of(words)})"
+
+
+def _is_common(db: Database, word: str) -> bool:
+    """Return True if a word has no letter or digit, or more than `COMMON` moves contain it."""
+    if not any(map(str.isalnum, word)):
+        return True
+    sql = "SELECT 1 FROM moves_fts WHERE moves_fts MATCH ? LIMIT 1 OFFSET ?"
+    return one(db, sql, [_in_text([word]), COMMON]) is not None
+
+
+def _newest(db: Database, match: str, framework: Framework, limit: int) -> list[int]:
+    """Return the ids of the newest current moves that match, the newest first."""
+    rows = db.conn.execute(
+        "SELECT moves.id FROM moves_fts CROSS JOIN moves ON moves.id = moves_fts.rowid"
+        " WHERE moves_fts MATCH ? AND framework = ? AND current = 1"
+        " ORDER BY moves_fts.rowid DESC LIMIT ?",
+        [match, framework.name, limit],
+    )
+    return [row["id"] for row in rows]
+
+
+def _ranked(
+    db: Database, words: list[str], newest: list[int], limit: int
+) -> list[tuple[int, float]]:
+    """Return the best of these moves, which contain `words`, with their scores.
+
+    bm25 counts the rows of all phrases in its query, so the facets, which many rows contain, are
+    not in it.
+    """
+    # The plus keeps SQLite from starting the search anew for every id.
+    rows = db.conn.execute(
+        "SELECT rowid, bm25(moves_fts, 1.0, 0.0) AS score FROM moves_fts"
+        " WHERE moves_fts MATCH ? AND rowid >= ? AND +rowid IN (SELECT value FROM json_each(?))"
+        " ORDER BY score, rowid DESC LIMIT ?",
+        [_in_text(words), min(newest, default=0), json.dumps(newest), limit],
+    )
+    return [(row["rowid"], -row["score"]) for row in rows]
+
+
 def _any(kind: Kind, values: Sequence[object]) -> list[str]:
     """Return the expression for one of several facets, none for no values."""
     either = " OR ".join(quoted(word(kind, value)) for value in values)
@@ -186,6 +227,8 @@ def _any(kind: Kind, values: Sequence[object]) -> list[str]:
 
 def _without_year(db: Database, match: list[str], framework: Framework) -> int:
     """Return how many papers of unknown year match."""
+    if db.conn.execute("SELECT 1 FROM papers WHERE year IS NULL LIMIT 1").fetchone() is None:
+        return 0
     found = db.conn.execute(
         "SELECT count(DISTINCT paper_id) FROM moves_fts"
         " CROSS JOIN moves ON moves.id = moves_fts.rowid"

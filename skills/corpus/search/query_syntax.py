@@ -63,8 +63,12 @@ class Years:
 
     def among(self, db: Database) -> list[int]:
         """Return the years in the range that the corpus has papers of."""
+        # A step in the index for each year; DISTINCT would read all papers.
         rows = db.conn.execute(
-            "SELECT DISTINCT year FROM papers WHERE year BETWEEN ? AND ? ORDER BY year",
+            "WITH RECURSIVE found(year) AS (SELECT min(year) FROM papers WHERE year >= ?"
+            " UNION ALL SELECT (SELECT min(papers.year) FROM papers"
+            "   WHERE papers.year > found.year) FROM found WHERE found.year IS NOT NULL)"
+            " SELECT year FROM found WHERE year <= ?",
             [self.first or 0, self.last or 9999],
         )
         return [row["year"] for row in rows]

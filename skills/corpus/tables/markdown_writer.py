@@ -26,8 +26,8 @@ def write_markdown(
 
 
 def _paper(item: Annotated, framework: Framework) -> str:
-    paper, record = item.paper, item.record
-    stated = framework.stated({name: record[name] for name in framework.names})
+    paper = item.paper
+    stated = framework.stated(item.record)
     labels = {move.name: move.label for move in framework.moves}
     lines = [f"## {escape(paper.title) or 'Without title'}", "", _about(paper), ""]
     lines += [f"- **{labels[name]}:** {escape(text)}" for name, text in stated.items()]

@@ -67,25 +67,21 @@ def find(paper: Paper, moves: Mapping[str, str], framework: Framework) -> tuple[
     }
     return tuple(
         itertools.chain(
-            _schema(written, framework.max_chars),
-            _not_stated(written, framework.not_stated),
+            _schema(written, framework),
             _length(stated, framework.max_chars),
-            _repeated(stated),
-            _unsupported(paper.abstract, stated),
+            _against_abstract(paper.abstract, stated),
             _whole_text(paper.abstract, stated),
         )
     )
 
 
-def _schema(written: Mapping[str, str], max_chars: int) -> Iterator[Finding]:
+def _schema(written: Mapping[str, str], framework: Framework) -> Iterator[Finding]:
+    most, not_stated = framework.max_chars, framework.not_stated
     for move, text in written.items():
         if not text:
             yield Finding("schema", move, "it is missing or empty")
-        elif len(text) > max_chars:
-            yield Finding("schema", move, f"it has {len(text):,} characters, over {max_chars:,}")
-
-
-def _not_stated(written: Mapping[str, str], not_stated: str) -> Iterator[Finding]:
+        elif len(text) > most:
+            yield Finding("schema", move, f"it has {len(text):,} characters, over {most:,}")
     for move in NEVER_UNSTATED:
         if written.get(move) == not_stated:
             yield Finding("not-stated", move, f"it is '{not_stated}'")
@@ -101,12 +97,9 @@ def _length(stated: Mapping[str, str], max_chars: int) -> Iterator[Finding]:
             yield Finding("length", move, f"it has {count} words, not {least} to {most}")
 
 
-def _repeated(stated: Mapping[str, str]) -> Iterator[Finding]:
+def _against_abstract(abstract: str, stated: Mapping[str, str]) -> Iterator[Finding]:
     for one, other, _ in duplicate_moves(stated):
         yield Finding("repeated", other, f"it has the same content as {one}")
-
-
-def _unsupported(abstract: str, stated: Mapping[str, str]) -> Iterator[Finding]:
     for move, text in stated.items():
         for number in unsupported_numbers(abstract, text):
             yield Finding("number", move, f"the number {number} is not in the abstract")

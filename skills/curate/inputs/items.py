@@ -19,7 +19,7 @@ from skills.corpus.db import reads
 from skills.corpus.records import Annotated
 from skills.corpus.tables.abstract_lookup import complete_rows
 from skills.corpus.tables.columns import Columns
-from skills.corpus.tables.reader import TableRow, open_table
+from skills.corpus.tables.reader import TableRow, open_table, paper_key
 from skills.curate.inputs import gates
 from skills.curate.inputs.gates import Finding
 from skills.nanda.framework import Framework, sha256_of
@@ -51,6 +51,11 @@ class Item:
     entry: TableRow | None = None
     probe: str = ""
     changed: str = ""
+
+    @property
+    def key(self) -> str:
+        """The id in the form by which papers are compared."""
+        return paper_key(self.paper.id)
 
     @property
     def moves_sha256(self) -> str:

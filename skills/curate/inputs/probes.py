@@ -48,27 +48,21 @@ def make(
     The choice of annotations and changes depends on seed, kind and abstract alone: with more
     annotations, some probes are replaced, but none changes (an "other-paper" probe may get the
     moves of another paper). Of several annotations of one abstract, the first is used. A probe that
-    equals a given annotation of its paper is left out.
+    equals the annotation it was made from is left out.
     """
-    good: dict[str, list[dict[str, str]]] = {}
     papers: dict[str, Paper] = {}
+    given: dict[str, dict[str, str]] = {}
     for paper, moves in annotations:
-        papers.setdefault(paper.sha256, paper)
-        canonical = {name: framework.canonical(moves.get(name, "")) for name in framework.names}
-        good.setdefault(paper.sha256, []).append(canonical)
-    first = {digest: known[0] for digest, known in good.items()}
+        if papers.setdefault(paper.sha256, paper) is paper:
+            found = {name: framework.canonical(moves.get(name, "")) for name in framework.names}
+            given[paper.sha256] = found
     probes: list[Item] = []
     for kind in kinds or (*KINDS, *SUBTLE):
-        drafts = (
-            Draft(papers[digest], dict(first[digest]), framework, kind, seed, first)
+        made = (
+            _probe(Draft(papers[digest], dict(given[digest]), framework, kind, seed, given))
             for digest in sorted(papers, key=functools.partial(_rank, seed, kind))
         )
-        made = (
-            item
-            for draft in drafts
-            if (item := _item(draft)) and item.moves not in good[item.paper.sha256]
-        )
-        probes.extend(itertools.islice(made, per_kind))
+        probes.extend(itertools.islice(filter(None, made), per_kind))
     return probes
 
 
@@ -99,12 +93,11 @@ class Draft:
 
     def matches(self, pattern: re.Pattern[str], *, names: bool) -> list[tuple[str, _Match]]:
         """Find a pattern in the stated moves, with or without the names in them."""
+        texts = {move: self.moves[move] for move in self.stated}
         return [
             (move, found)
-            for move in self.stated
-            for found in pattern.finditer(
-                self.moves[move] if names else without_names(self.moves[move])
-            )
+            for move, text in texts.items()
+            for found in pattern.finditer(text if names else without_names(text))
         ]
 
     def replace(self, move: str, found: _Match, new: str) -> None:
@@ -229,9 +222,9 @@ MAKERS = {**PLAIN_MAKERS, **SUBTLE_MAKERS}
 KINDS, SUBTLE = tuple(PLAIN_MAKERS), tuple(SUBTLE_MAKERS)
 
 
-def _item(draft: Draft) -> Item | None:
+def _probe(draft: Draft) -> Item | None:
     changed = MAKERS[draft.kind](draft)
-    if not changed:
+    if not changed or draft.moves == draft.given[draft.paper.sha256]:
         return None
     where = f"probe {draft.kind} of {draft.paper.id}"
     findings = gates.find(draft.paper, draft.moves, draft.framework)

@@ -11,7 +11,7 @@ import functools
 import string
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -33,18 +33,6 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Reads(_Strict):
-    """Unused: what a persona read in the judge mode "reading", which was removed.
-
-    Panel files may still have it, and it is part of `Panel.digest`, so that stored votes remain
-    valid.
-    """
-
-    moves: tuple[str, ...] = Field(min_length=1)
-    least: float
-    threshold: float
-
-
 class Persona(_Strict):
     """One member of the panel.
 
@@ -55,7 +43,8 @@ class Persona(_Strict):
         ask: its question, the end of the message. It may quote moves: {claim}, and {claim_source}
             for the sentence of the abstract that the claim comes from.
         threshold: the score from which its vote passes unless thresholds were calibrated.
-        reads: unused, see `Reads`.
+        reads: unused: moves and limit of the judge mode "reading", which was removed. Panel files
+            may still have it, and it is part of `Panel.digest`, so that stored votes remain valid.
     """
 
     name: str = Field(pattern=r"^[a-z]+(-[a-z]+)*$")
@@ -64,7 +53,7 @@ class Persona(_Strict):
     why: Text
     ask: Text
     threshold: float
-    reads: Reads | None = None
+    reads: Mapping[str, Any] | None = None
 
 
 class Panel(_Strict):
@@ -75,7 +64,7 @@ class Panel(_Strict):
         shared: the beginning of the user message, with {abstract} and {annotation}.
         answers: the answers, one token each, with their values.
         prefills: beginnings of the reply; that with the most probable answers is used.
-        reading: unused, see `Reads`.
+        reading: unused, see `Persona.reads`.
         explain: the question for the reason why a persona did not pass an annotation, with its
             {criterion}.
     """
@@ -124,25 +113,41 @@ class Panel(_Strict):
         """SHA-256 of everything that affects a vote; thresholds and explanations do not."""
         asked = {persona.name: persona.ask for persona in self.personas}
         read = {
-            one.name: [list(one.reads.moves), one.reads.least] for one in self.personas if one.reads
+            persona.name: [persona.reads.get("moves"), persona.reads.get("least")]
+            for persona in self.personas
+            if persona.reads
         }
         parts = [self.system, self.shared, dict(self.answers), asked]
         return sha256_of([*parts, self.reading, read] if read else parts)
 
     def question(
-        self, paper: Paper, moves: Mapping[str, str], framework: Framework, persona: Persona
+        self,
+        paper: Paper,
+        moves: Mapping[str, str],
+        framework: Framework,
+        persona: Persona,
+        *,
+        why: bool = False,
     ) -> tuple[Message, ...]:
         """Return the messages that put a persona's question about an annotation.
 
         Abstract and annotation are sanitized: they cannot close a tag or act as special tokens.
-        """
-        return self._messages(paper, moves, framework, persona.ask)
 
-    def question_why(
-        self, paper: Paper, moves: Mapping[str, str], framework: Framework, persona: Persona
-    ) -> tuple[Message, ...]:
-        """Return the messages that ask a persona why it did not pass an annotation."""
-        return self._messages(paper, moves, framework, self._why(persona))
+        Args:
+            why: ask for the reason why it did not pass the annotation instead.
+        """
+        from skills.nanda.checks import source_sentence
+
+        shown = {name: sanitize(moves.get(name, "")) or "(empty)" for name in framework.names}
+        annotation = "\n".join(f"{move.label}: {shown[move.name]}" for move in framework.moves)
+        shared = self.shared.format(abstract=sanitize(paper.abstract), annotation=annotation)
+        end = self._why(persona) if why else persona.ask
+        for name in _placeholders(end):
+            if name not in shown:
+                text = moves.get(name.removesuffix(SOURCE), "")
+                shown[name] = sanitize(source_sentence(paper.abstract, text)["text"])
+        user = f"{shared}\n\n{end.format_map(shown)}"
+        return Message("system", self.system), Message("user", user)
 
     def check_moves(self, framework: Framework, path: Path = PERSONAS) -> None:
         """Check that the framework has all moves that the questions quote.
@@ -167,15 +172,6 @@ class Panel(_Strict):
     def _why(self, persona: Persona) -> str:
         return self.explain.replace("{criterion}", persona.criterion)
 
-    def _messages(
-        self, paper: Paper, moves: Mapping[str, str], framework: Framework, end: str
-    ) -> tuple[Message, ...]:
-        shown = {name: sanitize(moves.get(name, "")) or "(empty)" for name in framework.names}
-        annotation = "\n".join(f"{move.label}: {shown[move.name]}" for move in framework.moves)
-        shared = self.shared.format(abstract=sanitize(paper.abstract), annotation=annotation)
-        tail = end.format_map(_quoted(end, paper, moves, shown))
-        return Message("system", self.system), Message("user", f"{shared}\n\n{tail}")
-
 
 @functools.cache
 def shipped() -> Panel:
@@ -190,22 +186,6 @@ def load(path: Path) -> Panel:
         InputError: naming file and line.
     """
     return yaml_models.load(path, Panel, InputError)
-
-
-def _quoted(
-    end: str, paper: Paper, moves: Mapping[str, str], shown: Mapping[str, str]
-) -> dict[str, str]:
-    """Return the values of the placeholders of a question."""
-    from skills.nanda.checks import source_sentence
-
-    found: dict[str, str] = {}
-    for name in _placeholders(end):
-        if name in shown:
-            found[name] = shown[name]
-        else:
-            move = name.removesuffix(SOURCE)
-            found[name] = sanitize(source_sentence(paper.abstract, moves.get(move, ""))["text"])
-    return found
 
 
 def _placeholders(template: str) -> Iterator[str]:

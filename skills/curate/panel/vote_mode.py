@@ -52,11 +52,6 @@ class VoteForm:
         """False if too little probability lies on the answers; then the gates decide alone."""
         return self.mass is None or self.mass >= FEWEST_MASS
 
-    @property
-    def is_settled(self) -> bool:
-        """True if the form is to be stored for this judge: it was measured, and can answer."""
-        return self.kind == "json" or (self.mass is not None and self.can_answer)
-
 
 def choose_form(
     panel: Panel, model: ServedModel, framework: Framework, items: Sequence[Item]

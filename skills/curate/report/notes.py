@@ -37,19 +37,15 @@ def made_by_the_judge(run: Run, judged: Iterable[Annotated]) -> int:
     """Count the judged annotations that were made by the judge's own weights."""
     if run.judge is None:
         return 0
-    weights = set(run.judge.model.digests.values())
-    served = run.judge.model.resolution.chosen.serve
-    count = 0
-    for item in judged:
-        made_by = item.record["provenance"]
-        same_place = (made_by.get("backend"), made_by.get("where")) == (
-            served.backend,
-            served.where,
-        )
-        count += bool(weights & set(made_by.get("digests", {}).values())) or (
-            not weights and same_place
-        )
-    return count
+    model = run.judge.model
+    weights, served = set(model.digests.values()), model.resolution.chosen.serve
+
+    def is_own(made_by: Mapping[str, Any]) -> bool:
+        if weights:
+            return bool(weights & set(made_by.get("digests", {}).values()))
+        return (made_by.get("backend"), made_by.get("where")) == (served.backend, served.where)
+
+    return sum(is_own(item.record["provenance"]) for item in judged)
 
 
 def _thresholds(run: Run) -> Iterator[str]:

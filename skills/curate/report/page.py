@@ -111,16 +111,19 @@ def _calibration(calibrated: Mapping[str, Any] | None) -> str:
 
 def _histograms(run: Run, summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield each persona with the counts of its scores of the input and of the probes."""
+    import numpy as np
+
     low, high = run.panel.scale
     for place, persona in enumerate(summary["panel"]["personas"] if summary["panel"] else ()):
-        counts = []
-        for verdicts in (run.verdicts, run.probes):
-            bins = [0] * BINS
-            for score in (one.scores[place] for one in verdicts if one.ballot):
-                if score is not None:
-                    at = int((score - low) / (high - low) * BINS + 1e-9)
-                    bins[min(max(at, 0), BINS - 1)] += 1
-            counts.append(bins)
+        counts = [
+            np.histogram(
+                [vote.score for vote in votes if vote.score is not None], BINS, (low, high)
+            )[0].tolist()
+            for votes in (
+                [one.ballot.votes[place] for one in verdicts if one.ballot]
+                for verdicts in (run.verdicts, run.probes)
+            )
+        ]
         threshold = (persona["threshold"] - low) / (high - low)
         yield {"persona": persona, "own": counts[0], "probes": counts[1], "threshold": threshold}
 

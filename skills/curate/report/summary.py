@@ -24,7 +24,7 @@ from skills.curate.panel.panel import Panel, Persona
 from skills.curate.statistics import agreement, decisions, separation
 from skills.curate.store.verdicts import Criteria, Decision, Verdict
 from skills.nanda.framework import Framework
-from skills.reporting.statistics import Share
+from skills.reporting.statistics import Share, figures
 
 SHOWN_BORDERLINE = 20
 DECISIONS: tuple[Decision, ...] = ("kept", "rejected", "undecided", "failed", "pending")
@@ -108,13 +108,13 @@ def _panel(run: Run) -> dict[str, Any]:
     weights = decisions.weights(passes, min_votes)
     return {
         "personas": [
-            _persona(run, place, persona) | {"weight": weights[place].as_dict()}
+            _persona(run, place, persona) | {"weight": weights[place]}
             for place, persona in enumerate(run.panel.personas)
         ],
         "splits": decisions.splits(passes),
         "alpha": {
-            "votes": agreement.alpha(passes, "nominal").as_dict(),
-            "scores": agreement.alpha(scores, "interval").as_dict(),
+            "votes": figures(agreement.alpha(passes)),
+            "scores": figures(agreement.alpha(scores)),
         },
         "effective_votes": agreement.effective_votes(scores),
         "length": agreement.length_correlation(means, lengths),
@@ -140,7 +140,7 @@ def _persona(run: Run, place: int, persona: Persona) -> dict[str, Any]:
         "mean": round(fmean(valid), 3) if valid else None,
         "mass": round(fmean(masses), 3) if masses else None,
         "seconds": round(fmean(vote.seconds for vote in votes), 3),
-        "auroc": separation.auroc(valid, bad).as_dict(),
+        "auroc": figures(separation.auroc(valid, bad)),
     }
 
 
@@ -150,7 +150,9 @@ def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> dict[str,
     margin = decisions.MARGIN * (high - low) / 4  # which is for a scale of 1 to 5
     criteria = run.criteria
     rows = decisions.borderline(scores, criteria.thresholds, criteria.min_votes, margin)
-    closest = [(row, run.judged[row.row]) for row in rows[:SHOWN_BORDERLINE]]
+    closest = [
+        (distance, run.judged[row], votes) for distance, row, votes in rows[:SHOWN_BORDERLINE]
+    ]
     return {
         "of": len(rows),
         "closest": [
@@ -159,10 +161,10 @@ def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> dict[str,
                 "where": verdict.item.where,
                 "title": verdict.item.paper.title,
                 "decision": verdict.decision,
-                "votes": row.passes,
-                "distance": round(row.distance, 4),
+                "votes": votes,
+                "distance": round(distance, 4),
             }
-            for row, verdict in closest
+            for distance, verdict, votes in closest
         ],
     }
 
@@ -174,7 +176,7 @@ def _probes(run: Run) -> dict[str, Any]:
     """
     bad, good = (
         [
-            separation.Outcome(bool(one.item.findings), one.passes)
+            None if one.item.findings else one.passes
             for one in side
             if one.ballot or one.item.findings
         ]
@@ -186,7 +188,7 @@ def _probes(run: Run) -> dict[str, Any]:
         "kinds": _by_kind(run, KINDS),
         "all": _rejected(run, run.plain_probes),
         "subtle": _by_kind(run, SUBTLE),
-        "added": [line.as_dict() for line in lines],
+        "added": [figures(line) for line in lines],
     }
 
 
@@ -206,5 +208,5 @@ def _rejected(run: Run, probes: Sequence[Verdict]) -> dict[str, Any]:
         "gates": Share(sum(bool(one.item.findings) for one in probes), len(probes)).as_dict(),
         "panel": Share(by_panel.count(False), len(by_panel)).as_dict(),
         "together": Share(sum(one.decision == "rejected" for one in ended), len(ended)).as_dict(),
-        "auroc": separation.auroc(good, bad).as_dict(),
+        "auroc": figures(separation.auroc(good, bad)),
     }

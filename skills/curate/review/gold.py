@@ -7,14 +7,14 @@ columns, its rows and their order.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
-from harness.errors import InputError, OutputError, UsageError
+from harness.errors import InputError, UsageError
 from harness.runs import targets
 from harness.support.text_input import regular_file, shown
-from skills.corpus.tables.columns import Columns, Layout, find_columns
+from skills.corpus.tables.columns import Columns, find_columns
 from skills.corpus.tables.csv_reader import CsvReader
 from skills.corpus.tables.reader import paper_key
 from skills.corpus.tables.writers import csv_row
@@ -40,15 +40,7 @@ class GoldTable:
 
     def line(self, paper: Paper, moves: Mapping[str, str]) -> bytes:
         """Return the row of an annotated paper; unknown columns are empty."""
-        values = {
-            "id": paper.id,
-            "title": paper.title,
-            "abstract": paper.abstract,
-            "authors": paper.authors,
-            "published": paper.published,
-            "categories": paper.categories,
-            **moves,
-        }
+        values = {**asdict(paper), **moves}
         return csv_row(values.get(self.roles.get(name, ""), "") for name in self.columns)
 
     def write(self, about_to: Callable[[str], None]) -> None:
@@ -80,17 +72,11 @@ def read_gold(target: Path, framework: Framework, id_column: str) -> GoldTable:
     Raises:
         UsageError: the suffix is not .csv.
         InputError: the file is not a gold table.
-        OutputError: the folder does not exist.
     """
-    where = shown(target)
     if target.suffix.lower() != ".csv":
-        raise UsageError("a gold table is a .csv file", where=where)
+        raise UsageError("a gold table is a .csv file", where=shown(target))
     if target.exists():
         return _existing(target, framework)
-    if not target.resolve().parent.is_dir():
-        raise OutputError(
-            f"there is no folder {target.resolve().parent}", where=where, hint="Create it first."
-        )
     names = ("title", "abstract", *framework.names)
     id_name = "id" if id_column.casefold() in names else id_column
     roles = {id_name: "id", **{name: name for name in names}}
@@ -101,17 +87,6 @@ def _existing(target: Path, framework: Framework) -> GoldTable:
     reader = CsvReader(regular_file(target))
     columns = reader.header()
     layout = find_columns(columns, Columns(), framework.names, shown(target))
-    _check_columns(layout, framework, target)
-    roles = {name: role for role, name in layout.columns.items()} | {str(layout.id_column): "id"}
-    table = GoldTable(target, columns, roles)
-    for number, (_, row) in enumerate(reader.rows(columns)):
-        by_role = {roles.get(name): value for name, value in row.items()}
-        key = paper_key(flatten(by_role["id"]) or own_id(by_role["abstract"]))
-        table.rows[number if key in table.rows else key] = csv_row(row.values())
-    return table
-
-
-def _check_columns(layout: Layout, framework: Framework, target: Path) -> None:
     lacks = [repr(name) for name in framework.names if name not in layout.columns]
     if layout.id_column is None:
         lacks.insert(0, f"of ids ({', '.join(ID_FIELDS)})")
@@ -121,3 +96,10 @@ def _check_columns(layout: Layout, framework: Framework, target: Path) -> None:
             where=shown(target),
             hint="Name another file for the gold table.",
         )
+    roles = {name: role for role, name in layout.columns.items()} | {str(layout.id_column): "id"}
+    table = GoldTable(target, columns, roles)
+    for number, (_, row) in enumerate(reader.rows(columns)):
+        by_role = {roles.get(name): value for name, value in row.items()}
+        key = paper_key(flatten(by_role["id"]) or own_id(by_role["abstract"]))
+        table.rows[number if key in table.rows else key] = csv_row(row.values())
+    return table

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.errors import InputError, OutputError
 from harness.support.text_input import place, shown, unreadable
 from skills.corpus.tables.reader import paper_key
+from skills.curate.inputs.items import Item
 from skills.curate.review.gold import GoldTable, read_gold
-from skills.curate.review.input import Candidate
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
@@ -55,9 +55,9 @@ class Decision(BaseModel):
     def key(self) -> str:
         return paper_key(self.paper.id)
 
-    def is_about(self, candidate: Candidate) -> bool:
+    def is_about(self, item: Item) -> bool:
         """Return True if the decision was about this very annotation."""
-        return (self.abstract_sha256, self.shown_sha256) == candidate.digests
+        return (self.abstract_sha256, self.shown_sha256) == (item.paper.sha256, item.moves_sha256)
 
 
 @dataclass(slots=True)
@@ -80,33 +80,44 @@ class ReviewLog:
 
     @property
     def journal(self) -> Path:
-        return journal_of(self.gold.target)
+        return self.gold.target.with_name(f"{self.gold.target.stem}_review.jsonl")
 
-    def decision(self, candidate: Candidate) -> Decision | None:
+    def decision(self, item: Item) -> Decision | None:
         """Return the decision about this very annotation, or None."""
-        last = self._last(candidate.key)
-        return last if last is not None and last.is_about(candidate) else None
+        last = self._last(item.key)
+        return last if last is not None and last.is_about(item) else None
 
-    def is_decided(self, candidate: Candidate) -> bool:
-        """Return True if there is a decision, or the gold table has the paper from elsewhere."""
-        return candidate.key in self.own or self.decision(candidate) is not None
+    def status(self, item: Item) -> str:
+        """Return "accepted", "edited" (and accepted), "rejected", "in_gold" or "to_do".
 
-    def was_decided(self, candidate: Candidate) -> bool:
+        "in_gold" is a paper that the gold table has from elsewhere.
+        """
+        decision = self.decision(item)
+        if item.key in self.own:
+            return "in_gold"
+        if decision is None:
+            return "to_do"
+        if decision.what == "reject":
+            return "rejected"
+        return "edited" if decision.changed else "accepted"
+
+    def was_decided(self, item: Item) -> bool:
         """Return True if the decision was about another annotation or abstract of the paper."""
-        last = self._last(candidate.key)
-        return last is not None and not last.is_about(candidate)
+        last = self._last(item.key)
+        return last is not None and not last.is_about(item)
 
-    def moves(self, candidate: Candidate) -> dict[str, str]:
+    def moves(self, item: Item) -> dict[str, str]:
         """Return the moves of a paper with the edits made so far."""
-        draft = self._drafts.get(candidate.key)
-        return dict(draft.moves if draft and draft.is_about(candidate) else candidate.moves)
+        draft = self._drafts.get(item.key)
+        return dict(draft.moves if draft and draft.is_about(item) else item.moves)
 
-    def last_of(self, candidates: Mapping[str, Candidate]) -> Candidate | None:
-        """Return the candidate that was decided on last, or None."""
+    def last_of(self, items: Sequence[Item]) -> int | None:
+        """Return the index of the annotation that was decided on last, or None."""
+        places = {item.key: place for place, item in enumerate(items)}
         for decision in reversed(self._order):
-            candidate = candidates.get(decision.key)
-            if candidate and candidate.key not in self.own and decision.is_about(candidate):
-                return candidate
+            place = places.get(decision.key)
+            if place is not None and self.status(items[place]) not in ("in_gold", "to_do"):
+                return place
         return None
 
     def record(self, decision: Decision) -> None:
@@ -144,9 +155,10 @@ class ReviewLog:
         if decision.what == "edit":
             self._drafts[key] = decision
         elif decision.what == "undo":
-            reverted = self._decided[key].pop()
-            self._order.remove(reverted)
-            self._drafts[key] = reverted  # keeps the edit of the decision
+            if self._decided[key]:
+                reverted = self._decided[key].pop()
+                self._order.remove(reverted)
+                self._drafts[key] = reverted  # keeps the edit of the decision
         else:
             self._decided[key].append(decision)
             self._order.append(decision)
@@ -182,11 +194,6 @@ class ReviewLog:
             ) from exc
 
 
-def journal_of(target: Path) -> Path:
-    """Return the path of the journal of a gold table."""
-    return target.with_name(f"{target.stem}_review.jsonl")
-
-
 def open_log(
     target: Path, framework: Framework, id_column: str, wrote: Callable[[str], None]
 ) -> ReviewLog:
@@ -216,7 +223,6 @@ def _decisions(journal: Path, framework: Framework) -> Iterator[Decision]:
             os.truncate(journal, len(text))
     except OSError as exc:
         raise unreadable(journal, exc) from exc
-    decided: defaultdict[str, int] = defaultdict(int)
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             decision = Decision.model_validate_json(line)
@@ -224,9 +230,6 @@ def _decisions(journal: Path, framework: Framework) -> Iterator[Decision]:
             raise _damaged(journal, number, "is not a decision of a review") from exc
         if set(decision.moves) != set(framework.names):
             raise _damaged(journal, number, f"has other moves than the framework {framework.name}")
-        decided[decision.key] += {"undo": -1, "edit": 0}.get(decision.what, 1)
-        if decided[decision.key] < 0:
-            raise _damaged(journal, number, "reverts what was never decided")
         yield decision
 
 

@@ -20,7 +20,6 @@ from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output, create_output
 from prompt_toolkit.output.plain_text import PlainTextOutput
 from prompt_toolkit.utils import is_dumb_terminal
-from pydantic import ValidationError
 from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
 from rich.table import Table
@@ -28,7 +27,7 @@ from rich.text import Text
 
 from harness.errors import UsageError
 from harness.terminal.console import Screen
-from skills.curate.review.input import Candidate
+from skills.curate.inputs.items import Item
 from skills.nanda.checks import check
 from skills.nanda.framework import Framework
 from skills.nanda.sentences import split_sentences
@@ -117,18 +116,16 @@ class View:
     Attributes:
         head: the progress of the review.
         moves: with the edits made so far.
-        faults: why moves cannot be accepted, by their names.
     """
 
-    candidate: Candidate
+    item: Item
     framework: Framework
     head: str
     moves: Mapping[str, str]
-    faults: Mapping[str, str]
 
     def drawn(self) -> RenderableType:
         """Return the paper for a screen of any width, with or without colours."""
-        paper = self.candidate.paper
+        paper = self.item.paper
         given = {name: text for name, text in self.moves.items() if text}
         stated = {name: t for name, t in given.items() if t != self.framework.not_stated}
         checks = check(paper.abstract, stated)
@@ -150,7 +147,7 @@ class View:
             if source := checks["source"].get(move.name):
                 sources[source["index"]].append((number, move.label, source["score"]))
         text = Text()
-        for index, sentence in enumerate(split_sentences(self.candidate.paper.abstract)):
+        for index, sentence in enumerate(split_sentences(self.item.paper.abstract)):
             found = sources[index]
             text.append(flatten(sentence), _colour(found[0][0]) if found else "")
             for number, label, score in found:
@@ -170,7 +167,7 @@ class View:
             text = self.moves[move.name]
             not_stated = text == self.framework.not_stated
             cell = Text(text, "dim" if not_stated else "")
-            before = self.candidate.moves[move.name]
+            before = self.item.moves[move.name]
             if text != before:
                 cell.append(f"\nwas: {before or '(empty)'}", "dim")
             for finding in self._findings(move.name, checks):
@@ -182,8 +179,8 @@ class View:
 
     def _findings(self, name: str, checks: Mapping[str, Any]) -> Iterator[str]:
         """Yield the findings of the checks in a move."""
-        if name in self.faults:
-            yield self.faults[name]
+        if fault := faults(self.framework, self.moves).get(name):
+            yield fault
         for what in ("numbers", "names"):
             if found := checks[f"unsupported_{what}"].get(name):
                 yield f"{what} that are not in the abstract: {', '.join(found)}"
@@ -196,19 +193,14 @@ class View:
 
 
 def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:
-    """Return why moves are not valid for the framework's annotation model, by their names."""
-    try:
-        framework.annotation_model().model_validate(moves)
-    except ValidationError as exc:
-        names = (str(error["loc"][0]) for error in exc.errors())
-        return {name: _fault(framework, moves[name]) for name in names}
-    return {}
-
-
-def _fault(framework: Framework, text: str) -> str:
-    if not text:
-        return f"empty; use {framework.not_stated!r} if the abstract does not state it"
-    return f"{len(text)} characters, more than {framework.max_chars}"
+    """Return why moves are not valid in the framework's annotations, by their names."""
+    found = {}
+    for name, text in moves.items():
+        if not text:
+            found[name] = f"empty; use {framework.not_stated!r} if the abstract does not state it"
+        elif len(text) > framework.max_chars:
+            found[name] = f"{len(text)} characters, more than {framework.max_chars}"
+    return found
 
 
 def _colour(number: int) -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from harness.support.stop_token import StopToken
 from skills.corpus.db.rows import now
-from skills.curate.review.input import Candidate, Candidates
+from skills.curate.review.input import Candidates
 from skills.curate.review.log import Decision, ReviewLog
 from skills.curate.review.screen import Terminal, View, faults
 from skills.nanda.framework import Framework, Move
@@ -59,25 +59,15 @@ class Review:
             accepted, edited (accepted after an edit), rejected, in_gold (in the gold table from
             elsewhere) and to_do.
         """
-        found = Counter(map(self._status, self.papers.items))
+        found = Counter(map(self.log.status, self.papers.items))
         found["accepted"] += found["edited"]
         return {name: found[name] for name in COUNTS}
-
-    def _status(self, candidate: Candidate) -> str:
-        decision = self.log.decision(candidate)
-        if candidate.key in self.log.own:
-            return "in_gold"
-        if decision is None:
-            return "to_do"
-        if decision.what != "accept":
-            return "rejected"
-        return "edited" if decision.changed else "accepted"
 
     def _next(self, start: int) -> int:
         """Return the next undecided paper from `start`, then from the first, or their number."""
         count = len(self.papers.items)
         for number in itertools.chain(range(start, count), range(start)):
-            if number not in self.skipped and not self.log.is_decided(self.papers.items[number]):
+            if number not in self.skipped and self.log.status(self.papers.items[number]) == "to_do":
                 return number
         return count
 
@@ -102,27 +92,24 @@ class Review:
         return at
 
     def _show(self, at: int) -> None:
-        candidate, counts = self.papers.items[at], self.counts()
+        item, counts = self.papers.items[at], self.counts()
         parts = [f"{at + 1} of {len(self.papers.items)}"]
         parts += [f"{counts['accepted']} accepted", f"{counts['rejected']} rejected"]
         parts += [f"{counts['in_gold']} in gold before"] * bool(counts["in_gold"])
-        parts += ["decided before, and changed since"] * self.log.was_decided(candidate)
-        moves = self.log.moves(candidate)
-        view = View(
-            candidate, self.framework, " · ".join(parts), moves, faults(self.framework, moves)
-        )
+        parts += ["decided before, and changed since"] * self.log.was_decided(item)
+        view = View(item, self.framework, " · ".join(parts), self.log.moves(item))
         self.terminal.show(view.drawn())
 
     def _end(self) -> int:
         """Offer to undo or to show skipped papers once nothing is left."""
-        undoes = self.log.last_of(self._by_key()) is not None
-        if not undoes and not self.skipped:
-            self.stop.request_stop()
-            return len(self.papers.items)
+        count = len(self.papers.items)
+        last = self.log.last_of(self.papers.items)
+        offered = {"u": "u undo the last decision"} if last is not None else {}
+        offered |= {"s": "s show the skipped ones"} if self.skipped else {}
+        if not offered:
+            return self._quit(count)
         left = f"{len(self.skipped)} skipped" if self.skipped else "all are decided on"
         self.terminal.show(f"That was the last paper: {left}.")
-        offered = {"u": "u undo the last decision"} if undoes else {}
-        offered |= {"s": "s show the skipped ones"} if self.skipped else {}
         offered["q"] = "q quit"
         pressed = self.terminal.key("  ".join(offered.values()), "".join(offered))
         if pressed == "u":
@@ -130,75 +117,59 @@ class Review:
         if pressed == "s":
             self.skipped.clear()
             return self._next(0)
-        return self._quit(len(self.papers.items))
+        return self._quit(count)
 
     def _accept(self, at: int) -> int | None:
-        candidate = self.papers.items[at]
-        found = faults(self.framework, self.log.moves(candidate))
+        found = faults(self.framework, self.log.moves(self.papers.items[at]))
         if found:
             first = next(move for move in self.framework.moves if move.name in found)
             self.terminal.show(f"Not accepted: {first.label} is {found[first.name]}.", "yellow")
             return None
-        self._record("accept", candidate)
+        self._record("accept", at)
         return self._next(at + 1)
 
     def _reject(self, at: int) -> int | None:
         reason = self.terminal.line("Why? (Enter: no reason, Ctrl-C: do not reject)")
         if reason is None:
             return None
-        self._record("reject", self.papers.items[at], reason=reason)
+        self._record("reject", at, reason=reason)
         return self._next(at + 1)
 
     def _choose(self, at: int) -> int | None:
-        move = self._prompt_move()
-        return None if move is None else self._edit(move, at)
-
-    def _edit(self, move: Move, at: int) -> int | None:
-        candidate = self.papers.items[at]
-        moves = self.log.moves(candidate)
-        text = self._prompt_text(move, moves)
-        if text is None or text == moves[move.name]:
-            return None
-        self._record("edit", candidate, {**moves, move.name: text})
-        return at
-
-    def _prompt_move(self) -> Move | None:
         typed = self.terminal.line(f"Edit which move? (1-{len(self.framework.moves)}, or a name)")
         while typed:
             found = _named(typed, self.framework.moves)
             if len(found) == 1:
-                return found[0]
+                return self._edit(found[0], at)
             which = " or ".join(move.label for move in found) or "no move"
             typed = self.terminal.line(f"{typed!r} is {which}. Which move?")
         return None
 
-    def _prompt_text(self, move: Move, moves: dict[str, str]) -> str | None:
-        """Ask for the new text of a move until it is valid; return None to keep the old one."""
+    def _edit(self, move: Move, at: int) -> int | None:
+        """Store the new text of a move; a text that is not valid cannot be accepted later."""
+        moves = self.log.moves(self.papers.items[at])
         typed = self.terminal.line(f"{move.label}:", moves[move.name])
-        while typed is not None:
-            text = self.framework.canonical(typed)
-            fault = faults(self.framework, {**moves, move.name: text}).get(move.name)
-            if fault is None:
-                return text
-            self.terminal.show(f"Not valid: it is {fault}. Ctrl-C keeps the old text.", "yellow")
-            typed = self.terminal.line(f"{move.label}:", text)
-        return None
+        text = moves[move.name] if typed is None else self.framework.canonical(typed)
+        if text == moves[move.name]:
+            return None
+        self._record("edit", at, {**moves, move.name: text})
+        return at
 
     def _skip(self, at: int) -> int:
         self.skipped.add(at)
         return self._next(at + 1)
 
     def _undo(self, _: int) -> int | None:
-        by_key = self._by_key()
-        candidate = self.log.last_of(by_key)
-        if candidate is None:
+        at = self.log.last_of(self.papers.items)
+        if at is None:
             self.terminal.show("There is no decision to undo.", "yellow")
             return None
-        decision = self.log.decision(candidate)
-        was = "accepted" if decision and decision.what == "accept" else "rejected"
-        self._record("undo", candidate, decision.moves if decision else None)
-        self.terminal.show(f"Undone: {candidate.paper.id} is no longer {was}.", "yellow")
-        return list(by_key).index(candidate.key)
+        item = self.papers.items[at]
+        decision = self.log.decision(item)
+        assert decision is not None
+        self._record("undo", at, decision.moves)
+        self.terminal.show(f"Undone: {item.paper.id} is no longer {decision.what}ed.", "yellow")
+        return at
 
     def _quit(self, at: int) -> int:
         self.stop.request_stop()
@@ -207,28 +178,25 @@ class Review:
     def _help(self, _: int) -> None:
         self.terminal.show(HELP)
 
-    def _by_key(self) -> dict[str, Candidate]:
-        return {candidate.key: candidate for candidate in self.papers.items}
-
     def _record(
         self,
         what: Literal["accept", "reject", "edit", "undo"],
-        candidate: Candidate,
+        at: int,
         moves: dict[str, str] | None = None,
         reason: str = "",
     ) -> None:
         """Store a decision, by default about the moves with the edits made so far."""
-        kept = moves or self.log.moves(candidate)
-        abstract_sha256, shown_sha256 = candidate.digests
+        item = self.papers.items[at]
+        kept = moves or self.log.moves(item)
         self.log.record(
             Decision(
                 what=what,
                 at=now(),
-                paper=candidate.paper,
-                abstract_sha256=abstract_sha256,
-                shown_sha256=shown_sha256,
+                paper=item.paper,
+                abstract_sha256=item.paper.sha256,
+                shown_sha256=item.moves_sha256,
                 moves=kept,
-                changed=tuple(n for n in self.framework.names if kept[n] != candidate.moves[n]),
+                changed=tuple(n for n in self.framework.names if kept[n] != item.moves[n]),
                 reason=reason,
             )
         )

@@ -7,14 +7,13 @@ vote, which is missing, not a fail.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from skills.reporting.statistics import (
     EQUAL,
     bootstrap_weights,
-    figures,
     percentile_interval,
     rounded,
 )
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 Table = Sequence[Sequence[float | None]]
-Level = Literal["nominal", "interval"]
 
 UNANIMOUS = "n/a, unanimous"
 RESAMPLES = 2000
@@ -35,62 +33,49 @@ LEAST_UNITS = 10
 RELIABLE, TENTATIVE = 0.8, 0.667
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Krippendorff's alpha.
+def alpha(table: Table, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+    """Return Krippendorff's alpha of the personas, with a bootstrap interval over annotations.
 
-    Attributes:
+    alpha = 1 - D_o / D_e. D_o is the mean distance of two values of one annotation, D_e of any two
+    (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). The distance is the squared
+    difference, as for interval data; of votes, a pass is 1 and a fail 0, so that this is the
+    nominal distance too. The package `krippendorff` gives the same values (see the tests); for
+    scores that all differ it needs terabytes at 2,400 annotations.
+
+    Args:
+        table: n rows of k, passes or scores.
+        seed: of the bootstrap.
+
+    Returns:
         value: 1 is full agreement, 0 is chance, below 0 is worse than chance; None if undefined.
         low, high: the 95% interval, or None.
         units: annotations with at least two valid votes; only they count.
         why: why there is no value or no interval, or "".
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    units: int
-    why: str = ""
-
-    @property
-    def reading(self) -> str:
-        """The interpretation of the value by Krippendorff (2004, Content Analysis, p. 241)."""
-        if self.value is None:
-            return self.why
-        if self.value >= RELIABLE:
-            return "reliable"
-        return "tentative" if self.value >= TENTATIVE else "unreliable"
-
-    def as_dict(self) -> dict[str, Any]:
-        return {**figures(self), "reading": self.reading}
-
-
-def alpha(table: Table, level: Level, *, resamples: int = RESAMPLES, seed: int = 0) -> Agreement:
-    """Return Krippendorff's alpha of the personas, with a bootstrap interval over annotations.
-
-    alpha = 1 - D_o / D_e. D_o is the mean distance of two values of one annotation, D_e of any two
-    (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). The distance is 0 or 1 for
-    "nominal", the squared difference for "interval". The package `krippendorff` gives the same
-    values (see the tests); for scores that all differ it needs terabytes at 2,400 annotations.
-
-    Args:
-        table: n rows of k; passes for "nominal", scores for "interval".
-        seed: of the bootstrap.
+        reading: the interpretation of the value, or `why` without one.
     """
     import numpy as np
 
-    sums = _unit_sums(_floats(table), level)
-    units = len(sums)
+    sums = _unit_sums(_floats(table))
+    units, low, high = len(sums), None, None
+    value = float(_alphas(sums.sum(axis=0, keepdims=True))[0]) if units else math.nan
     if not units:
-        return Agreement(None, None, None, 0, "n/a, no annotation has two valid votes")
-    value = float(_alphas(sums.sum(axis=0, keepdims=True))[0])
-    if np.isnan(value):
-        return Agreement(None, None, None, units, UNANIMOUS)
-    if units < LEAST_UNITS:
+        why = "n/a, no annotation has two valid votes"
+    elif np.isnan(value):
+        why = UNANIMOUS
+    elif units < LEAST_UNITS:
         why = f"no interval from fewer than {LEAST_UNITS} annotations"
-        return Agreement(value, None, None, units, why)
-    low, high, why = percentile_interval(_alphas(bootstrap_weights(units, resamples, seed) @ sums))
-    return Agreement(value, low, high, units, why)
+    else:
+        drawn = _alphas(bootstrap_weights(units, resamples, seed) @ sums)
+        low, high, why = percentile_interval(drawn)
+    found = {"value": None, "low": low, "high": high, "units": units, "why": why, "reading": why}
+    return found if np.isnan(value) else {**found, "value": value, "reading": reading(value)}
+
+
+def reading(value: float) -> str:
+    """Return the interpretation of alpha by Krippendorff (2004, Content Analysis, p. 241)."""
+    if value >= RELIABLE:
+        return "reliable"
+    return "tentative" if value >= TENTATIVE else "unreliable"
 
 
 def effective_votes(scores: Table) -> float | None:
@@ -149,29 +134,23 @@ def _floats(table: Table) -> Floats:
     return np.array(table, dtype=float).reshape(len(table), -1 if len(table) else 0)
 
 
-def _unit_sums(values: Floats, level: Level) -> Floats:
+def _unit_sums(values: Floats) -> Floats:
     """Return a row of summands of alpha for each unit with at least two values.
 
-    Both distances are squared distances of points; for "nominal", of indicators of each value. With
-    m the values of a unit and s their squared distances from its mean, the row holds m,
-    m s / (m - 1), the sum of squares, and the sum of each coordinate.
+    With m the values of a unit and s their squared distances from its mean, the row holds m,
+    m s / (m - 1), the sum of squares, and the sum.
     """
     import numpy as np
 
-    missing = np.isnan(values)
-    pairable = (~missing).sum(axis=1) >= 2
-    values, missing = values[pairable], missing[pairable]
+    values = values[(~np.isnan(values)).sum(axis=1) >= 2]
     if not len(values):
-        return np.empty((0, 3))
-    if level == "nominal":
-        points = (values[..., None] == np.unique(values[~missing])).astype(float)
-    else:
-        # About the mean, so that large squares do not hide small differences.
-        spread = values - values[~missing].mean() if _varies(values[~missing]) else values * 0
-        points = np.where(missing, 0, spread)[..., None]
-    count = (~missing).sum(axis=1)
-    total, squares = points.sum(axis=1), (points**2).sum(axis=(1, 2))
-    within = np.maximum(0, squares - (total**2).sum(axis=1) / count) * count / (count - 1)
+        return np.empty((0, 4))
+    # About the mean, so that large squares do not hide small differences.
+    given = values[~np.isnan(values)]
+    spread = values - given.mean() if _varies(given) else values * 0
+    count = (~np.isnan(values)).sum(axis=1)
+    total, squares = np.nansum(spread, axis=1), np.nansum(spread**2, axis=1)
+    within = np.maximum(0, squares - total**2 / count) * count / (count - 1)
     return np.column_stack([count, within, squares, total])
 
 
@@ -183,8 +162,8 @@ def _alphas(sums: Floats) -> Floats:
     """
     import numpy as np
 
-    count, within, squares = sums[:, 0], sums[:, 1], sums[:, 2]
-    spread = squares - (sums[:, 3:] ** 2).sum(axis=1) / count
+    count, within, squares, total = sums.T
+    spread = squares - total**2 / count
     defined = spread > 1e-12 * squares
     observed = within * (count - 1) / count
     found: Floats = 1 - np.divide(observed, spread, out=np.full(len(sums), np.nan), where=defined)

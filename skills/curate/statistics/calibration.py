@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from harness.errors import InputError
 from skills.curate.statistics.decisions import Scores, check_min_votes
@@ -16,31 +15,9 @@ FEW = 20
 """Thresholds set on fewer judged annotations than this do not generalise."""
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Thresholds, and their effect on the annotations they were set on.
-
-    Attributes:
-        thresholds: one for each persona: scores of its own, at `quantile` of them.
-        quantile: the share of a persona's valid votes that fail, 0 to 1; less with ties.
-        achieved: the share of all annotations that is not kept.
-        reachable: True if `achieved` is within half a step of the requested rate. A step of the
-            quantile moves each threshold by one score, and so turns at most k annotations.
-        panel_rejected: judged annotations that are not kept, including undecided ones.
-        why: notes for the user, or "".
-    """
-
-    thresholds: tuple[float, ...]
-    quantile: float
-    achieved: float
-    reachable: bool
-    panel_rejected: int
-    why: str = ""
-
-
 def calibrate(
     scores: Scores, gate_rejected: int, reject_rate: float, min_votes: int = 3
-) -> Calibration:
+) -> tuple[tuple[float, ...], float, str]:
     """Set each persona's threshold at one common quantile of its scores.
 
     F_j(x) is the share of persona j's valid scores that are at most x, and its threshold at
@@ -54,6 +31,10 @@ def calibrate(
         gate_rejected: number of annotations that did not pass the gates.
         reject_rate: the share of n + gate_rejected to be rejected, between 0 and 1.
 
+    Returns:
+        each persona's threshold; the share of all annotations that is not kept, including undecided
+        ones; notes for the user, or "".
+
     Raises:
         InputError: there is nothing to calibrate on, or a persona has no valid vote.
     """
@@ -66,26 +47,19 @@ def calibrate(
     wanted = reject_rate * total - gate_rejected
     best = min(quantiles, key=lambda q: (round(abs(rejected[q] - wanted), 9), q))
     notes = []
-    reachable = rejected[0.0] < wanted - 1e-9
-    if not reachable:
+    if rejected[0.0] >= wanted - 1e-9:
         notes.append(
             f"the gates and rows with too few valid votes reject "
             f"{(rejected[0.0] + gate_rejected) / total:.1%} already: the thresholds are the lowest "
             "scores"
         )
+    # A step of the quantile moves each threshold by one score, and so turns at most k annotations.
     elif abs(rejected[best] - wanted) > max(1.0, len(columns) / 2):
-        reachable = False
         notes.append("the scores have too many ties to come nearer to the rate")
     if len(scores) < FEW:
         notes.append(f"set on {len(scores)} judged annotations, too few to generalise")
-    return Calibration(
-        thresholds=tuple(_threshold(column, best) for column in columns),
-        quantile=best,
-        achieved=(rejected[best] + gate_rejected) / total,
-        reachable=reachable,
-        panel_rejected=rejected[best],
-        why="; ".join(notes),
-    )
+    thresholds = tuple(_threshold(column, best) for column in columns)
+    return thresholds, (rejected[best] + gate_rejected) / total, "; ".join(notes)
 
 
 def _columns(scores: Scores, min_votes: int) -> list[list[float]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
 from harness.errors import InputError
 
@@ -21,42 +20,6 @@ MARGIN = 0.15
 """On a scale of 1 to 5: a cold prompt cache moved scores by 0.14 at most."""
 INCOMPLETE = "with an invalid vote"
 _NOISE = 1e-9  # rounding errors of sums that are zero on paper
-
-
-@dataclass(frozen=True, slots=True)
-class Weight:
-    """The influence of one persona's vote on the decisions.
-
-    Attributes:
-        lost: annotations kept with it that would not be kept without it.
-        gained: annotations not kept with it that would be kept without it.
-        deciding: annotations whose decision would change if its vote were reversed.
-        of: annotations.
-    """
-
-    lost: int
-    gained: int
-    deciding: int
-    of: int
-
-    def as_dict(self) -> dict[str, int]:
-        return {"flips": self.lost + self.gained, **asdict(self)}
-
-
-@dataclass(frozen=True, slots=True)
-class Borderline:
-    """An annotation for a person to look at.
-
-    Attributes:
-        row: its index.
-        passes: number of votes that pass.
-        distance: by how much scores would have to change to turn the decision; 0 if invalid votes
-            leave it open.
-    """
-
-    row: int
-    passes: int
-    distance: float
 
 
 def passes(scores: Scores, thresholds: Sequence[float]) -> list[tuple[bool | None, ...]]:
@@ -121,8 +84,10 @@ def vote_against_mean(
     """
     votes = passes(scores, thresholds)
     compared: Counter[tuple[bool, bool]] = Counter()
-    for row, vote, kept in zip(scores, votes, decide(votes, min_votes), strict=True):
-        gaps = [score - threshold for score, threshold, _ in _valid(row, thresholds, vote)]
+    for row, kept in zip(scores, decide(votes, min_votes), strict=True):
+        gaps = [
+            s - threshold for s, threshold in zip(row, thresholds, strict=True) if s is not None
+        ]
         if kept is not None and gaps:
             compared[kept, math.fsum(gaps) >= -_NOISE] += 1
     vote_only, mean_only = compared[True, False], compared[False, True]
@@ -134,12 +99,19 @@ def vote_against_mean(
     }
 
 
-def weights(votes: Passes, min_votes: int) -> list[Weight]:
+def weights(votes: Passes, min_votes: int) -> list[dict[str, int]]:
     """Return the influence of each persona on the decisions.
 
     Without a persona, the same share of the others must pass: ceil(min_votes * (k-1) / k). That is
     `min_votes` again unless all k had to pass, so removing a persona can usually only lose rows;
     `deciding` also counts the rows that its fail holds back. Undecided rows count as not kept.
+
+    Returns:
+        lost: annotations kept with it that would not be kept without it.
+        gained: annotations not kept with it that would be kept without it.
+        flips: lost and gained.
+        deciding: annotations whose decision would change if its vote were reversed.
+        of: annotations.
     """
     kept = [decision is True for decision in decide(votes, min_votes)]
     if not votes:
@@ -150,7 +122,7 @@ def weights(votes: Passes, min_votes: int) -> list[Weight]:
 
 def borderline(
     scores: Scores, thresholds: Sequence[float], min_votes: int, margin: float = MARGIN
-) -> list[Borderline]:
+) -> list[tuple[float, int, int]]:
     """Return the rows for a person to look at, the closest first.
 
     These are the rows that one vote would turn, those that scores within `margin` of their
@@ -159,6 +131,9 @@ def borderline(
     To turn a row with p passes and i invalid votes, p - min_votes + 1 passes must fail if it is
     kept, and min_votes - p - i fails must pass if it is rejected. Its distance is the largest among
     those nearest their thresholds.
+
+    Returns:
+        (distance, row, number of passes); the distance is 0 if invalid votes leave the row open.
     """
     votes = passes(scores, thresholds)
     found = []
@@ -169,13 +144,13 @@ def borderline(
             needed = passed - min_votes + 1 if kept else min_votes - passed - vote.count(None)
             distances = sorted(
                 abs(score - threshold)
-                for score, threshold, is_pass in _valid(scores[index], thresholds, vote)
-                if is_pass is kept
+                for score, threshold, is_pass in zip(scores[index], thresholds, vote, strict=True)
+                if score is not None and is_pass is kept
             )
             distance = distances[needed - 1]
         if needed <= 1 or distance < margin:
-            found.append(Borderline(index, passed, distance))
-    return sorted(found, key=lambda each: (each.distance, each.row))
+            found.append((distance, index, passed))
+    return sorted(found)
 
 
 def _decision(row: Sequence[bool | None], min_votes: int) -> bool | None:
@@ -185,19 +160,9 @@ def _decision(row: Sequence[bool | None], min_votes: int) -> bool | None:
     return None if passed + invalid >= min_votes else False
 
 
-def _valid(
-    row: Sequence[float | None], thresholds: Sequence[float], vote: Sequence[bool | None]
-) -> list[tuple[float, float, bool]]:
-    return [
-        (score, threshold, passed)
-        for score, threshold, passed in zip(row, thresholds, vote, strict=True)
-        if score is not None and passed is not None
-    ]
-
-
 def _weight(
     votes: Passes, decisions: Sequence[bool], persona: int, min_votes: int, needed: int
-) -> Weight:
+) -> dict[str, int]:
     lost = gained = deciding = 0
     for row, kept in zip(votes, decisions, strict=True):
         passed, vote = sum(map(bool, row)), row[persona]
@@ -206,4 +171,10 @@ def _weight(
         gained += kept_without and not kept
         reversed_votes = passed + (0 if vote is None else -1 if vote else 1)
         deciding += (reversed_votes >= min_votes) is not kept
-    return Weight(lost, gained, deciding, len(votes))
+    return {
+        "flips": lost + gained,
+        "lost": lost,
+        "gained": gained,
+        "deciding": deciding,
+        "of": len(votes),
+    }

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 from skills.corpus.db import reads
 from skills.corpus.db.connection import transaction
-from skills.corpus.db.rows import Row, insert, now, one
+from skills.corpus.db.rows import Row, insert, now, one, update
 from skills.curate.curator import Judge, Vote
 from skills.curate.inputs.items import Item
 from skills.curate.store.judges import judge_id
@@ -147,15 +147,11 @@ class Ballots:
             **dict.fromkeys(("error_type", "reason", "retryable", "raw_reply")),
             **ended,
         }
-        updates = ", ".join(f"{name} = excluded.{name}" for name in columns if name != "attempts")
-        self.db.conn.execute(
-            f"INSERT INTO ballots ({', '.join(columns)})"  # noqa: S608  names are ours
-            f" VALUES ({', '.join('?' * len(columns))}) ON CONFLICT (key) DO UPDATE"
-            f" SET {updates}, attempts = attempts + excluded.attempts",
-            list(columns.values()),
-        )
         row = self._row(item)
-        assert row is not None
+        if row is None:
+            return insert(self.db, "ballots", **columns)
+        columns["attempts"] += row["attempts"]
+        update(self.db, "ballots", row["id"], **columns)
         return int(row["id"])
 
     def _votes(self, ballot_id: int) -> list[Row]:

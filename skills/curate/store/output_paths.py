@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from harness.api.skill import Call
@@ -40,24 +41,17 @@ def check(call: Call, table: Path | None, corpus: Path) -> None:
     """
     from skills.finetune.dataset_command import refuse_inputs
 
-    targets = {target.resolve() for target in call.targets}
     built = dataset(call.options.build).values()
-    for target in call.targets:
-        outputs = (target, *beside(target).values())
-        for path in outputs[1:]:
-            if path.resolve() in targets:
-                raise UsageError(
-                    f"is written beside {target} already",
-                    where=str(path),
-                    hint="Save to another file.",
-                )
-        for path in built:
-            if path.resolve() in {output.resolve() for output in outputs}:
-                raise UsageError(
-                    f"is written by `save to {target}` already",
-                    where=str(path),
-                    hint="Give --build another name.",
-                )
-        refuse_sources((*outputs, *built), input=table, corpus=corpus)
-        if built:
-            refuse_inputs((*outputs, *built), call.options)
+    besides = {path for target in call.targets for path in beside(target).values()}
+    outputs = [*call.targets, *sorted(besides), *built]
+    counts = Counter(path.resolve() for path in outputs)
+    for path in outputs:
+        if counts[path.resolve()] > 1:
+            raise UsageError(
+                "is written more than once by this command",
+                where=str(path),
+                hint="Save to another file, or give --build another name.",
+            )
+    refuse_sources(outputs, input=table, corpus=corpus)
+    if built:
+        refuse_inputs(outputs, call.options)

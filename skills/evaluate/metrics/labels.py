@@ -7,11 +7,8 @@ labels each sentence of an abstract. The anchor of a move is the sentence it is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from skills.evaluate.annotators import Annotator
-from skills.evaluate.metrics.metrics import OVERALL, Key, Task, stated
+from skills.evaluate.annotators import Annotator, Subject
+from skills.evaluate.metrics.metrics import OVERALL, Key, stated
 from skills.evaluate.metrics.resampling import Statistic, kappa, ratio
 from skills.nanda.checks import source_sentence
 from skills.nanda.sentences import split_sentences
@@ -34,23 +31,16 @@ METRICS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """The sentences of an abstract with their labels."""
-
-    sentences: tuple[str, ...]
-    labels: tuple[str, ...]
-
-
-def anchors(annotator: Annotator, task: Task, labelled: Sequence[Labelled]) -> list[dict[str, str]]:
+def anchors(annotator: Annotator, subject: Subject) -> list[dict[str, str]]:
     """Return, for each paper, the labels of the anchors of the stated moves.
 
     The abstract of a paper is its sentences with empty lines between them, so that no sentence of
     `split_sentences` crosses two of them.
     """
     found: list[dict[str, str]] = []
-    for paper, moves, given in zip(task.papers, annotator.annotations, labelled, strict=True):
-        moves = task.framework.stated(dict(moves)) if moves else {}
+    labelled = subject.labelled or ()
+    for paper, moves, given in zip(subject.papers, annotator.annotations, labelled, strict=True):
+        moves = subject.framework.stated(moves) if moves else {}
         # `split_sentences` may split a labelled sentence.
         pairs = zip(given.sentences, given.labels, strict=True)
         split = [label for sentence, label in pairs for _ in split_sentences(sentence)]
@@ -63,17 +53,16 @@ def anchors(annotator: Annotator, task: Task, labelled: Sequence[Labelled]) -> l
     return found
 
 
-def statistics(
-    annotator: Annotator, task: Task, labelled: Sequence[Labelled]
-) -> dict[Key, Statistic]:
+def statistics(annotator: Annotator, subject: Subject) -> dict[Key, Statistic]:
     """Return all metrics that need labels."""
     import numpy as np
 
-    anchored = anchors(annotator, task, labelled)
-    predicted = stated(annotator.annotations, task.framework)
+    labelled = subject.labelled or ()
+    anchored = anchors(annotator, subject)
+    predicted = stated(annotator.annotations, subject.framework)
     found: dict[Key, Statistic] = {}
     placed = np.zeros(len(labelled))
-    for j, name in enumerate(task.framework.names):
+    for j, name in enumerate(subject.framework.names):
         flags = predicted[:, j]
         background = np.array([one.get(name) == BACKGROUND for one in anchored])
         found["background", name] = ratio(background, flags)
@@ -91,12 +80,10 @@ def statistics(
     return found
 
 
-def confusion(
-    annotator: Annotator, task: Task, labelled: Sequence[Labelled]
-) -> dict[str, dict[str, int]]:
+def confusion(annotator: Annotator, subject: Subject) -> dict[str, dict[str, int]]:
     """Return the number of anchors of each move by label."""
-    counts = {name: dict.fromkeys(LABELS, 0) for name in task.framework.names}
-    for one in anchors(annotator, task, labelled):
+    counts = {name: dict.fromkeys(LABELS, 0) for name in subject.framework.names}
+    for one in anchors(annotator, subject):
         for name, label in one.items():
             counts[name][label] += 1
     return counts

@@ -7,16 +7,14 @@ Shares, kappas and similarities are from 0 to 1 (kappa from -1), tokens are a pa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from skills.evaluate.annotators import Annotator, Answers, Moves
+from skills.evaluate.annotators import Annotator, Answers, Moves, Subject
 from skills.evaluate.metrics.resampling import Statistic, kappa, ratio
 from skills.evaluate.metrics.similarity import chrf, rouge_l
 from skills.nanda.checks import copied, support, unsupported_numbers
 from skills.nanda.framework import Framework
 from skills.nanda.named_entities import unsupported_names
-from skills.nanda.paper import Paper
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,25 +52,16 @@ METRICS: Mapping[str, str] = {
 """Every metric with its meaning, in the order of a report."""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """Papers with the moves to find in them and, if there are any, gold annotations."""
-
-    papers: Sequence[Paper]
-    framework: Framework
-    gold: Sequence[Moves] | None = None
-
-
-def statistics(annotator: Annotator, task: Task) -> dict[Key, Statistic]:
+def statistics(annotator: Annotator, subject: Subject) -> dict[Key, Statistic]:
     """Return all metrics of an annotator."""
     import numpy as np
 
-    predicted = stated(annotator.annotations, task.framework)
-    found = _by_move("stated", predicted, np.ones_like(predicted), task.framework)
-    found |= _faithfulness(annotator, task, predicted)
-    found |= _distinctness(annotator, task.framework, predicted)
-    if task.gold is not None:
-        found |= _against_gold(annotator, task, task.gold, predicted)
+    predicted = stated(annotator.annotations, subject.framework)
+    found = _by_move("stated", predicted, np.ones_like(predicted), subject.framework)
+    found |= _faithfulness(annotator, subject, predicted)
+    found |= _distinctness(annotator, subject.framework, predicted)
+    if subject.gold is not None:
+        found |= _against_gold(annotator, subject, subject.gold, predicted)
     if annotator.answers is not None:
         found |= _answers(annotator.answers)
     return found
@@ -103,8 +92,8 @@ def measured(
     return values
 
 
-def _faithfulness(annotator: Annotator, task: Task, predicted: Flags) -> dict[Key, Statistic]:
-    abstracts = [paper.abstract for paper in task.papers]
+def _faithfulness(annotator: Annotator, subject: Subject, predicted: Flags) -> dict[Key, Statistic]:
+    abstracts = [paper.abstract for paper in subject.papers]
     count = len(abstracts)
     measures: dict[str, Measure] = {
         "numbers": lambda i, _, text: not unsupported_numbers(abstracts[i], text),
@@ -118,10 +107,10 @@ def _faithfulness(annotator: Annotator, task: Task, predicted: Flags) -> dict[Ke
         measures["floor"] = lambda i, _, text: support(abstracts[(i + away) % count], text)
     found: dict[Key, Statistic] = {}
     for metric, measure in measures.items():
-        values: Values = measured(annotator.annotations, predicted, task.framework, measure)
+        values: Values = measured(annotator.annotations, predicted, subject.framework, measure)
         if metric in ("numbers", "names"):
             values = values > 0
-        found |= _by_move(metric, values, predicted, task.framework)
+        found |= _by_move(metric, values, predicted, subject.framework)
     return found
 
 
@@ -143,9 +132,9 @@ def _distinctness(
 
 
 def _against_gold(
-    annotator: Annotator, task: Task, gold: Sequence[Moves], predicted: Flags
+    annotator: Annotator, subject: Subject, gold: Sequence[Moves], predicted: Flags
 ) -> dict[Key, Statistic]:
-    framework = task.framework
+    framework = subject.framework
     expected = stated(gold, framework)
     both = predicted & expected
     found = _by_move("precision", both, predicted, framework)

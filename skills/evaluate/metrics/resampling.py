@@ -6,11 +6,12 @@ statistics use the same samples, so the difference of two of them is paired by p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skills.reporting.statistics import Share, bootstrap_weights, percentile_interval, rounded
+from skills.reporting.statistics import Share, bootstrap_weights, figures, percentile_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,29 +60,6 @@ class Sampled:
     share: Share | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure with its 95% interval: Wilson's for a share of papers, else the bootstrap's.
-
-    Attributes:
-        value: None if undefined.
-        low, high: None if there is no interval.
-        papers: the number of papers that it is about.
-        why: the reason if there is no value or no interval, else "".
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    papers: int
-    why: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form, rounded to four decimals."""
-        figures = {name: rounded(getattr(self, name)) for name in ("value", "low", "high")}
-        return {**figures, "papers": self.papers, "why": self.why}
-
-
 class Resamples:
     """`count` bootstrap samples of `papers` papers, the same for the same seed."""
 
@@ -103,28 +81,34 @@ class Resamples:
         return Sampled(value, drawn, statistic.counted, share)
 
 
-def estimate(sampled: Sampled, fewest: int | None = None) -> Estimate:
-    """Return the value with its interval.
+def estimate(sampled: Sampled, fewest: int | None = None) -> dict[str, Any]:
+    """Return a figure with its 95% interval: Wilson's for a share of papers, else the bootstrap's.
 
     Args:
         fewest: the number of papers that the interval rests on, by default those counted.
+
+    Returns:
+        value: None if it is undefined.
+        low, high: None if there is no interval.
+        papers: the number of papers that it is about.
+        why: the reason if there is no value or no interval, else "".
     """
-    import numpy as np
-
     papers = int(sampled.counted.sum())
-    fewest = papers if fewest is None else fewest
-    if np.isnan(sampled.value):
-        return Estimate(None, None, None, papers, "undefined" if papers else "no papers")
-    if sampled.share is not None:  # all resamples of a share of 0 or 1 are equal
-        return Estimate(sampled.value, *sampled.share.interval, papers)
-    if fewest < LEAST_PAPERS:
+    value: float | None = sampled.value
+    low, high, why = None, None, ""
+    if math.isnan(sampled.value):
+        value, why = None, "undefined" if papers else "no papers"
+    elif sampled.share is not None:  # all resamples of a share of 0 or 1 are equal
+        low, high = sampled.share.interval
+    elif (papers if fewest is None else fewest) < LEAST_PAPERS:
         why = f"no interval from fewer than {LEAST_PAPERS} papers"
-        return Estimate(sampled.value, None, None, papers, why)
-    low, high, why = percentile_interval(sampled.drawn)
-    return Estimate(sampled.value, low, high, papers, why)
+    else:
+        low, high, why = percentile_interval(sampled.drawn)
+    found = {"value": value, "low": low, "high": high, "papers": papers, "why": why}
+    return dict(figures(found))
 
 
-def difference(first: Sampled, other: Sampled) -> Estimate:
+def difference(first: Sampled, other: Sampled) -> dict[str, Any]:
     """Return first - other, paired by paper, over the papers that either is about.
 
     There is an interval only if each side has enough papers for an interval of its own.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from skills.evaluate.inputs import Subject
+from skills.evaluate.annotators import Subject
 from skills.evaluate.report import text
 from skills.nanda.sentences import split_sentences
 from skills.reporting.page import write_page

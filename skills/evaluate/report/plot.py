@@ -23,14 +23,8 @@ def draw(found: Mapping[str, Any], file: IO[bytes]) -> None:
     Tokens are left out, since they are not shares. A metric without a figure over all moves has a
     row for each move instead.
     """
-    from matplotlib import rc_context
-
-    with rc_context({"text.parse_math": False}):  # a $ in a name does not start a formula
-        _draw(found, file)
-
-
-def _draw(found: Mapping[str, Any], file: IO[bytes]) -> None:
     from matplotlib import figure as figures
+    from matplotlib import rc_context
 
     rows = list(_rows(found))
     names = list(columns_of(found))
@@ -55,7 +49,8 @@ def _draw(found: Mapping[str, Any], file: IO[bytes]) -> None:
     axes.grid(axis="x", alpha=0.3)
     axes.set_title(f"{Path(found['input']).name}: {found['papers']:,} papers", loc="left")
     figure.legend(loc="outside lower center", ncols=min(3, len(names)), frameon=False)
-    figure.savefig(file, format="png", dpi=120)
+    with rc_context({"text.parse_math": False}):  # a $ in a name does not start a formula
+        figure.savefig(file, format="png", dpi=120)
 
 
 def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Figure | None]]]:

@@ -108,7 +108,7 @@ class Dataset:
             }
 
     def _stated(self, row: AnnotationRow) -> Iterable[str]:
-        return self.framework.stated(dict(row.moves))
+        return self.framework.stated(row.moves)
 
     def lines(self) -> Iterator[bytes]:
         """Yield the lines of the file as JSON in UTF-8."""

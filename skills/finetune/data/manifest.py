@@ -44,11 +44,7 @@ def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
         "sha256": dataset.sha256,
         "counts": dataset.counts,
         "options": asdict(choices),
-        "framework": {
-            "name": framework.name,
-            "version": framework.version,
-            "digest": framework.digest,
-        },
+        "framework": framework.identity,
         "harness": __version__,
         "inputs": [asdict(file) for file in dataset.inputs],
         "held_out": [

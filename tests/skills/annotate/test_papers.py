@@ -236,10 +236,6 @@ def test_too_long_a_line() -> None:
     assert "60 words are too many" in str(refused(" ".join(["word"] * 60), max_words=59))
 
 
-def test_bytes_of_the_command_line_that_are_no_text() -> None:
-    assert "not UTF-8" in str(refused(f"{ABSTRACT} \udce9"))
-
-
 @pytest.mark.parametrize("text", ["", "\0", "-", "x" * 5000, "/" + "x" * 5000])
 def test_odd_texts_are_refused_like_others(text: str) -> None:
     assert isinstance(refused(text), HarnessError)

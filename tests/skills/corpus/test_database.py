@@ -197,8 +197,8 @@ def test_verify_finds_changes(db: Database) -> None:
     db.conn.execute("UPDATE annotations SET key = 'n1:0' WHERE id = ?", [ids[2]])
     db.conn.execute("UPDATE annotations SET record = '{' WHERE id = ?", [ids[3]])
     checked, wrong = verify_all(db)
-    assert (checked, [one.annotation for one in wrong]) == (4, ids)
-    reasons = [" ".join(one.reasons) for one in wrong]
+    assert (checked, [one["annotation"] for one in wrong]) == (4, ids)
+    reasons = [" ".join(one["reasons"]) for one in wrong]
     for part, text in zip(
         ("key does not", "abstract", "another key", "damaged"), reasons, strict=True
     ):
@@ -233,7 +233,6 @@ def test_files_that_are_not_a_corpus(tmp_path: Path) -> None:
 def test_foreign_database_is_rejected_unchanged(tmp_path: Path) -> None:
     others = {
         "run log": ("CREATE TABLE _migrations (name, applied_at)", "CREATE TABLE runs (id)"),
-        "strange log": ("CREATE TABLE _migrations (version)",),
         "shop": ("CREATE TABLE papers (id)", "INSERT INTO papers VALUES (1)"),
     }
     for name, made_by in others.items():
@@ -322,7 +321,7 @@ def test_damaged_database_is_reported(tmp_path: Path) -> None:
     path = corpus_of(tmp_path / "corpus.db", [annotated(paper(n)) for n in range(1, 30)])
     data = path.read_bytes()
     path.write_bytes(data[:8192] + b"\xff" * (len(data) - 8192))
-    with pytest.raises(InputError, match=r"is damaged: .*malformed"), open_corpus(path) as db:
+    with pytest.raises(InputError, match=r"or damaged: .*malformed"), open_corpus(path) as db:
         verify_all(db)
 
 

@@ -182,8 +182,8 @@ def test_the_statistics_are_those_of_stats() -> None:
 
     labels = {move.name: move.label for move in nanda().moves}
     moves = page.table("Moves")
-    for move in counted.moves:
-        row = moves[labels[move.move]]
+    for name, move in counted.moves.items():
+        row = moves[labels[name]]
         assert (row["Stated"], row["Share"]) == (str(move.stated.count), share(move.stated))
         support = "\N{EN DASH}" if move.support is None else f"{move.support:.1%}"
         assert row["Support"] == support
@@ -198,7 +198,7 @@ def test_the_statistics_are_those_of_stats() -> None:
             assert row["Papers"] == str(group.papers)
             assert row["Limitation"] == share(group.stated["limitation"])
     bins = [int(row["Moves"]) for row in page.table("Support").values()]
-    assert sum(bins) == sum(move.stated.count for move in counted.moves)
+    assert sum(bins) == sum(move.stated.count for move in counted.moves.values())
 
 
 def test_an_empty_corpus_is_a_page() -> None:

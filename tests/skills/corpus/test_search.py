@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from harness.errors import InputError
 from skills.corpus.db import store
 from skills.corpus.db.facets import word
 from skills.corpus.db.papers import save
-from skills.corpus.search.fulltext import Narrowing, papers_about, search
+from skills.corpus.search.fulltext import papers_about, search
 from skills.corpus.search.query_syntax import Years, parse_years, tokens
 from skills.nanda.framework import nanda
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def ids(db: Database, text: str, **narrowed: object) -> list[str]:
-    found = search(db, text, nanda(), Narrowing(**narrowed))  # type: ignore[arg-type]
+    found = search(db, text, nanda(), **narrowed)  # type: ignore[arg-type]
     return [hit.id.removeprefix("2405.0000") for hit in found.hits]
 
 
@@ -110,6 +111,10 @@ def test_best_match_comes_first_and_is_marked(db: Database) -> None:
     assert first.score > second.score > 0
     assert first.as_dict()["arxiv_id"] == paper(1).id
     assert "id_field" not in first.as_dict()
+    store.save(
+        db, annotated(replace(paper(3, id_field="paper_id"), id="7"), method="Sorting."), nanda()
+    )
+    assert search(db, "sorting", nanda()).hits[0].as_dict()["paper_id"] == "7"
 
 
 def test_only_current_annotations_are_found(db: Database) -> None:
@@ -130,11 +135,13 @@ def test_narrowed_search(db: Database) -> None:
     assert len(ids(db, "ledger", moves=["claim", "method"])) == 8
     assert sorted(ids(db, "ledger", moves=["claim"], categories=["CS.cl"])) == ["1", "2", "4"]
     assert ids(db, "ledger", moves=["claim"], categories=["cs.SE", "cs.AI"]) == ["3", "2"]
-    found = search(db, "ledger", nanda(), Narrowing(["claim"], ["cs.CL"], Years(2023, None)))
+    found = search(
+        db, "ledger", nanda(), moves=["claim"], categories=["cs.CL"], years=Years(2023, None)
+    )
     assert [hit.year for hit in found.hits] == [2023]
     assert found.without_year == 1
-    assert search(db, "ledger", nanda(), Narrowing(years=Years(1990, 1999))).hits == ()
-    assert search(db, "nowhere", nanda(), Narrowing(years=Years(2023, None))).without_year == 0
+    assert search(db, "ledger", nanda(), years=Years(1990, 1999)).hits == ()
+    assert search(db, "nowhere", nanda(), years=Years(2023, None)).without_year == 0
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from skills.corpus.db.connection import open_corpus
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.stats import Stats, Tally, of_corpus
 from skills.nanda.framework import nanda
-from skills.reporting.statistics import Share
+from skills.reporting.statistics import Share, figures
 
 UNSTATED = nanda().not_stated
 ITEMS = [
@@ -42,19 +42,19 @@ def test_of_corpus_equals_of_items(tmp_path: Path) -> None:
         for failure in FAILURES:
             store.fail(db, failure, f"key of {failure.paper.id}", request={})
         found = of_corpus(db, nanda())
-    assert found.as_dict() == of_items(iter(ITEMS), iter(FAILURES)).as_dict()
+    assert figures(found) == figures(of_items(iter(ITEMS), iter(FAILURES)))
     assert (found.papers, found.annotations) == (6, 4)
     assert found.models == {"annotator": 3, "other": 1}
     assert found.failures == {"InvalidReply": 2}
 
 
 def test_statistics_of_moves() -> None:
-    by_name = {move.move: move for move in of_items(ITEMS, []).moves}
+    by_name = of_items(ITEMS, []).moves
     assert tuple(by_name) == nanda().names
     assert by_name["claim"].stated == Share(3, 4)
     assert by_name["limitation"].stated == Share(2, 4)
-    assert by_name["claim"].numbers == Share(1, 3)
-    assert by_name["method"].numbers == Share(0, 3)
+    assert by_name["claim"].unsupported_numbers == Share(1, 3)
+    assert by_name["method"].unsupported_numbers == Share(0, 3)
     supports = [item.record["checks"]["support"]["claim"] for item in ITEMS[:3]]
     assert by_name["claim"].support == pytest.approx(sum(supports) / 3)
 

@@ -12,16 +12,14 @@ import pytest
 
 from skills.curate.statistics.agreement import (
     UNANIMOUS,
-    Agreement,
-    Level,
     alpha,
     effective_votes,
     length_correlation,
+    reading,
 )
 from skills.reporting.statistics import bootstrap_weights
 
 Row = tuple[float | None, ...]
-LEVELS: tuple[Level, ...] = ("nominal", "interval")
 
 
 def panel(n: int, shared: float, seed: int = 0, missing: float = 0.0) -> list[Row]:
@@ -40,7 +38,7 @@ def passed(rows: Sequence[Row], threshold: float) -> list[tuple[bool | None, ...
     return [tuple(None if s is None else s >= threshold for s in row) for row in rows]
 
 
-def by_the_package(rows: Sequence[Sequence[float | None]], level: Level) -> float:
+def by_the_package(rows: Sequence[Sequence[float | None]], level: str) -> float:
     columns = np.array(rows, dtype=float).T
     return float(krippendorff.alpha(columns, level_of_measurement=level))
 
@@ -49,8 +47,8 @@ def by_the_package(rows: Sequence[Sequence[float | None]], level: Level) -> floa
 @pytest.mark.parametrize("shared", [0.0, 0.5, 0.95])
 def test_alpha_of_scores_is_what_the_package_gives(shared: float, missing: float) -> None:
     rows = panel(25, shared, seed=3, missing=missing)
-    found = alpha(rows, "interval", resamples=20)
-    assert found.value == pytest.approx(by_the_package(rows, "interval"), abs=1e-12)
+    found = alpha(rows, resamples=20)
+    assert found["value"] == pytest.approx(by_the_package(rows, "interval"), abs=1e-12)
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3])
@@ -58,22 +56,18 @@ def test_alpha_of_scores_is_what_the_package_gives(shared: float, missing: float
 def test_alpha_of_votes_is_what_the_package_gives(threshold: float, missing: float) -> None:
     votes = passed(panel(60, 0.5, seed=5, missing=missing), threshold)
     expected = by_the_package(votes, "nominal")
-    assert alpha(votes, "nominal", resamples=20).value == pytest.approx(expected, abs=1e-12)
-    # A pass is 1 and a fail 0, whose squared difference is the nominal distance: the sums that
-    # resamples are computed from have to agree with the package as well.
-    assert alpha(votes, "interval", resamples=20).value == pytest.approx(expected, abs=1e-12)
+    assert alpha(votes, resamples=20)["value"] == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_resamples_are_computed_as_the_package_would(level: Level) -> None:
+def test_resamples_are_computed_as_the_package_would() -> None:
     from skills.curate.statistics.agreement import _alphas, _floats, _unit_sums
 
     votes = passed(panel(30, 0.5, seed=6), 3.5)
     weights = bootstrap_weights(30, 15, seed=11)
-    drawn = _alphas(weights @ _unit_sums(_floats(votes), level))
+    drawn = _alphas(weights @ _unit_sums(_floats(votes)))
     for value, times in zip(drawn, weights, strict=True):
         rows = [row for row, count in zip(votes, times, strict=True) for _ in range(count)]
-        assert value == pytest.approx(by_the_package(rows, level), abs=1e-12)
+        assert value == pytest.approx(by_the_package(rows, "nominal"), abs=1e-12)
 
 
 def test_the_example_of_krippendorff_is_reproduced() -> None:
@@ -85,103 +79,100 @@ def test_the_example_of_krippendorff_is_reproduced() -> None:
         (1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, None),
     )
     rows = list(zip(*data, strict=True))
-    nominal, interval = alpha(rows, "nominal"), alpha(rows, "interval")
-    assert nominal.value == pytest.approx(0.743, abs=5e-4)
-    assert interval.value == pytest.approx(0.849, abs=5e-4)
-    assert nominal.units == 11
+    found = alpha(rows)
+    assert found["value"] == pytest.approx(0.849, abs=5e-4)
+    assert found["units"] == 11
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_one_value_throughout_has_no_alpha(level: Level) -> None:
-    found = alpha([(True,) * 5] * 40, level)
-    assert found == Agreement(None, None, None, 40, UNANIMOUS)
-    assert found.reading == UNANIMOUS
+def test_one_value_throughout_has_no_alpha() -> None:
+    found = alpha([(True,) * 5] * 40)
+    assert (found["value"], found["units"], found["why"]) == (None, 40, UNANIMOUS)
+    assert found["reading"] == UNANIMOUS
     # The only fail stands alone in its row, so no pair of values holds it.
     odd: tuple[bool | None, ...] = (False, None, None, None, None)
-    assert alpha([*[(True,) * 5] * 40, odd], level).why == UNANIMOUS
+    assert alpha([*[(True,) * 5] * 40, odd])["why"] == UNANIMOUS
 
 
 def test_scores_that_differ_by_rounding_alone_are_unanimous() -> None:
     rows = [(0.1 + 0.2, 0.3, 0.3)] * 20
     assert rows[0][0] != rows[0][1]
-    assert alpha(rows, "interval").why == UNANIMOUS
+    assert alpha(rows)["why"] == UNANIMOUS
     assert effective_votes(rows) is None
 
 
 @pytest.mark.parametrize("rows", [[], [(None,) * 5] * 12, [(True, None, None, None, None)] * 12])
 def test_votes_without_a_pair_have_no_alpha(rows: list[Row]) -> None:
-    for level in LEVELS:
-        found = alpha(rows, level)
-        assert (found.value, found.units) == (None, 0)
-        assert found.why == "n/a, no annotation has two valid votes"
+    found = alpha(rows)
+    assert (found["value"], found["units"]) == (None, 0)
+    assert found["why"] == "n/a, no annotation has two valid votes"
 
 
 def test_resamples_without_an_alpha_leave_no_interval() -> None:
     unanimous = [(True,) * 5]
     # Chance that a resample of 40 misses the five odd rows: (35/40)^40 = 0.5%; the one: 36%.
-    some = alpha([*unanimous * 35, *[(True, True, False, False, True)] * 5], "nominal")
-    assert some.low is not None
-    assert some.high is not None
-    one = alpha([*unanimous * 39, (True, True, False, False, True)], "nominal")
-    assert one.value is not None
-    assert (one.low, one.high) == (None, None)
-    assert one.why.startswith("no interval: undefined in 3")
+    some = alpha([*unanimous * 35, *[(True, True, False, False, True)] * 5])
+    assert some["low"] is not None
+    assert some["high"] is not None
+    one = alpha([*unanimous * 39, (True, True, False, False, True)])
+    assert one["value"] is not None
+    assert (one["low"], one["high"]) == (None, None)
+    assert one["why"].startswith("no interval: undefined in 3")
 
 
 def test_few_annotations_get_no_interval() -> None:
-    found = alpha(passed(panel(9, 0.5), 3.0), "nominal")
-    assert found.value is not None
-    assert (found.low, found.high) == (None, None)
-    assert found.why == "no interval from fewer than 10 annotations"
+    found = alpha(passed(panel(9, 0.5), 3.0))
+    assert found["value"] is not None
+    assert (found["low"], found["high"]) == (None, None)
+    assert found["why"] == "no interval from fewer than 10 annotations"
 
 
 def test_interval_is_reproducible_and_narrows_with_n() -> None:
     rows = panel(400, 0.5)
-    found = alpha(rows, "interval")
-    assert found == alpha(rows, "interval")
-    assert found.low != alpha(rows, "interval", seed=1).low
-    few = alpha(rows[:40], "interval")
-    assert found.low is not None
-    assert found.high is not None
-    assert found.value is not None
-    assert few.low is not None
-    assert few.high is not None
-    assert found.low < found.value < found.high
-    assert found.high - found.low < few.high - few.low
+    found = alpha(rows)
+    assert found == alpha(rows)
+    assert found["low"] != alpha(rows, seed=1)["low"]
+    few = alpha(rows[:40])
+    assert found["low"] is not None
+    assert found["high"] is not None
+    assert found["value"] is not None
+    assert few["low"] is not None
+    assert few["high"] is not None
+    assert found["low"] < found["value"] < found["high"]
+    assert found["high"] - found["low"] < few["high"] - few["low"]
 
 
 def test_interval_of_alpha_has_its_nominal_coverage() -> None:
     # For equal means and spreads, alpha of scores estimates their correlation: 0.5 here.
     held = 0
     for seed in range(60):
-        found = alpha(panel(120, 0.5, seed), "interval", resamples=300)
-        assert found.low is not None
-        assert found.high is not None
-        held += found.low <= 0.5 <= found.high
+        found = alpha(panel(120, 0.5, seed), resamples=300)
+        assert found["low"] is not None
+        assert found["high"] is not None
+        held += found["low"] <= 0.5 <= found["high"]
     assert held >= 52  # 95% would be 57 of 60
 
 
 def test_a_panel_of_the_lesson_is_computed_in_full() -> None:
     rows = panel(2400, 0.6, missing=0.02)
-    found = alpha(rows, "interval")
-    assert found.value == pytest.approx(0.6, abs=0.05)
-    assert found.low is not None
-    assert found.why == ""
-    assert json.loads(json.dumps(found.as_dict()))["reading"] == "unreliable"
+    found = alpha(rows)
+    assert found["value"] == pytest.approx(0.6, abs=0.05)
+    assert found["low"] is not None
+    assert found["why"] == ""
+    assert json.loads(json.dumps(found))["reading"] == "unreliable"
 
 
 @pytest.mark.parametrize(
-    ("value", "reading"),
+    ("value", "expected"),
     [(0.8, "reliable"), (0.7, "tentative"), (0.667, "tentative"), (0.666, "unreliable")],
 )
-def test_alpha_is_interpreted_as_by_krippendorff(value: float, reading: str) -> None:
-    assert Agreement(value, None, None, 20).reading == reading
+def test_alpha_is_interpreted_as_by_krippendorff(value: float, expected: str) -> None:
+    assert reading(value) == expected
 
 
 def test_similar_votes_of_a_lenient_panel_have_a_low_alpha() -> None:
     rows: list[tuple[bool | None, ...]] = [(True,) * 5] * 38
     rows += [(True, True, True, True, False), (False, True, True, True, None)]
-    value = alpha(rows, "nominal").value
+    value = alpha(rows)["value"]
     assert value is not None
     assert value < 0.05
 

@@ -61,7 +61,7 @@ def test_build_equals_finetune_dataset_of_the_same_tables(workspace: Workspace) 
     ("options", "message"),
     [
         ("--build train.csv", "train.csv: a training set is a .jsonl file"),
-        ("--build agent_curation_log.jsonl", "is written by `save to agent_curated.csv` already"),
+        ("--build agent_curation_log.jsonl", "is written more than once"),
         ("--build gold.jsonl --gold gold.jsonl", "gold.jsonl: is also an input"),
         ("--build agent.jsonl --dev agent_rejected.csv", "agent_rejected.csv: is also an input"),
     ],

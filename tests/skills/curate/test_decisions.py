@@ -9,8 +9,6 @@ import pytest
 from harness.errors import InputError
 from skills.curate.statistics.decisions import (
     INCOMPLETE,
-    Borderline,
-    Weight,
     borderline,
     decide,
     passes,
@@ -26,6 +24,11 @@ Votes = tuple[bool | None, ...]
 def votes(text: str) -> Votes:
     """ "++-?+" as votes: pass, fail, invalid."""
     return tuple({"+": True, "-": False, "?": None}[sign] for sign in text)
+
+
+def weight(lost: int, gained: int, deciding: int, of: int) -> dict[str, int]:
+    flips = lost + gained
+    return {"flips": flips, "lost": lost, "gained": gained, "deciding": deciding, "of": of}
 
 
 def test_a_vote_passes_from_its_personas_threshold_on() -> None:
@@ -103,24 +106,24 @@ def test_the_mean_keeps_a_row_that_meets_the_thresholds_exactly() -> None:
 def test_each_persona_weighs_what_its_absence_would_change() -> None:
     rows = [votes(row) for row in ("+++--", "++++-", "++---", "++?--")]
     assert weights(rows, 3) == [
-        Weight(lost=1, gained=0, deciding=1, of=4),
-        Weight(lost=1, gained=0, deciding=1, of=4),
-        Weight(lost=1, gained=0, deciding=2, of=4),
-        Weight(lost=0, gained=0, deciding=2, of=4),
-        Weight(lost=0, gained=0, deciding=2, of=4),
+        weight(1, 0, 1, 4),
+        weight(1, 0, 1, 4),
+        weight(1, 0, 2, 4),
+        weight(0, 0, 2, 4),
+        weight(0, 0, 2, 4),
     ]
     assert weights([], 3) == []
 
 
 def test_the_only_fail_decides_where_all_must_pass() -> None:
     found = weights([votes("++++-"), votes("+++++")], 5)
-    assert [each.gained for each in found] == [0, 0, 0, 0, 1]
-    assert [each.lost for each in found] == [0] * 5
-    assert found[4].as_dict() == {"flips": 1, "lost": 0, "gained": 1, "deciding": 2, "of": 2}
+    assert [each["gained"] for each in found] == [0, 0, 0, 0, 1]
+    assert [each["lost"] for each in found] == [0] * 5
+    assert found[4] == weight(0, 1, 2, 2)
 
 
 def test_without_its_only_persona_a_panel_keeps_nothing() -> None:
-    assert weights([(True,), (False,)], 1) == [Weight(lost=1, gained=0, deciding=2, of=2)]
+    assert weights([(True,), (False,)], 1) == [weight(1, 0, 2, 2)]
 
 
 def test_weights_equal_decisions_without_the_persona() -> None:
@@ -133,7 +136,7 @@ def test_weights_equal_decisions_without_the_persona() -> None:
             for persona, found in enumerate(weights(rows, min_votes)):
                 rest = [row[:persona] + row[persona + 1 :] for row in rows]
                 after = [kept is True for kept in decide(rest, bar)]
-                assert found.lost + found.gained == sum(
+                assert found["flips"] == sum(
                     one != two for one, two in zip(before, after, strict=True)
                 )
 
@@ -151,7 +154,7 @@ def test_borderline_lists_the_closest_rows_first() -> None:
         (5.0, 1.0, None, 1.0, 1.0),  # one vote and the invalid one would keep it
     ]
     found = borderline(scores, THREES, 3)
-    assert [(each.row, each.passes, round(each.distance, 6)) for each in found] == [
+    assert [(row, passed, round(distance, 6)) for distance, row, passed in found] == [
         (6, 2, 0.0),
         (5, 0, 0.05),
         (3, 4, 0.1),
@@ -159,12 +162,12 @@ def test_borderline_lists_the_closest_rows_first() -> None:
         (1, 3, 0.4),
         (8, 1, 2.0),
     ]
-    assert [each.row for each in borderline(scores, THREES, 3, margin=0.04)] == [6, 2, 1, 8]
+    assert [row for _, row, _ in borderline(scores, THREES, 3, margin=0.04)] == [6, 2, 1, 8]
     assert borderline([(5.0, 5.0, 3.25, 3.0, 1.0)], THREES, 3, margin=0.25) == []
 
 
 def test_a_score_on_its_threshold_is_as_close_as_can_be() -> None:
-    assert borderline([(3.0,)], (3.0,), 1) == [Borderline(0, 1, 0.0)]
+    assert borderline([(3.0,)], (3.0,), 1) == [(0.0, 0, 1)]
 
 
 def test_the_distance_is_what_turns_a_decision() -> None:
@@ -174,8 +177,8 @@ def test_the_distance_is_what_turns_a_decision() -> None:
     kept = decide(passes(rows, thresholds), 3)
     found = borderline(rows, thresholds, 3, margin=9)
     assert len(found) == len(rows)
-    for each in found:
-        sign = -1 if kept[each.row] else 1
-        for step, turns in ((each.distance + 1e-9, True), (each.distance - 1e-9, False)):
-            moved = [tuple(score + sign * step for score in rows[each.row])]
-            assert (decide(passes(moved, thresholds), 3)[0] != kept[each.row]) is turns
+    for distance, row, _ in found:
+        sign = -1 if kept[row] else 1
+        for step, turns in ((distance + 1e-9, True), (distance - 1e-9, False)):
+            moved = [tuple(score + sign * step for score in rows[row])]
+            assert (decide(passes(moved, thresholds), 3)[0] != kept[row]) is turns

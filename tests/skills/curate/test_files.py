@@ -358,7 +358,7 @@ def test_the_same_job_replaces_its_own_files(workspace: Workspace) -> None:
         ("agent.csv", "agent.csv", "agent.csv: is the input itself"),
         ("agent_rejected.csv", "agent_curated.csv", "agent_rejected.csv: is the input itself"),
         ("agent.csv", "own.csv", "own.csv: is the corpus itself"),
-        ("agent.csv", "own_curated.csv -o own_rejected.csv", "is written beside own_curated.csv"),
+        ("agent.csv", "own_curated.csv -o own_rejected.csv", "is written more than once"),
     ],
 )
 def test_inputs_are_never_overwritten(

@@ -105,7 +105,7 @@ def test_a_question_quotes_the_sentence_that_a_move_comes_from() -> None:
 
 def test_the_question_for_a_reason_has_the_criterion() -> None:
     found = item(1)
-    message = texts(PANEL.question_why(found.paper, found.moves, nanda(), PANEL.personas[1]))
+    message = texts(PANEL.question(found.paper, found.moves, nanda(), PANEL.personas[1], why=True))
     assert message.endswith("Say in a sentence why this is not so: what beta looks at is right")
 
 

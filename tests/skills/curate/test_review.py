@@ -10,7 +10,7 @@ from prompt_toolkit.output.plain_text import PlainTextOutput
 from reviewing import CLEARED, CTRL_C, CTRL_D, ENTER, HEADER, MOVES, Workspace, read_rows, row
 
 from harness.errors import UsageError
-from harness.runs.process_lock import job_lock
+from harness.support.process_lock import job_lock
 from skills.curate.review.command import review
 from skills.nanda.framework import nanda
 from skills.nanda.paper import abstract_digest
@@ -82,11 +82,11 @@ def test_enter_keeps_a_move_as_it_is(workspace: Workspace) -> None:
 
 
 def test_edited_texts_are_validated_and_unified(workspace: Workspace) -> None:
-    keys = f"3{CLEARED}{ENTER}{'x' * 321}{ENTER}{CLEARED}not stated{ENTER}aq"
+    keys = f"3{CLEARED}{ENTER}a3{'x' * 321}{ENTER}a3{CLEARED}not stated{ENTER}aq"
     workspace.review(keys)
     assert read_rows(workspace.gold) == [row(1, method="Not stated.")]
-    assert "Not valid: it is empty" in workspace.stderr
-    assert "Not valid: it is 321 characters, more than 320" in workspace.stderr
+    assert "Not accepted: Method is empty" in workspace.stderr
+    assert "Not accepted: Method is 321 characters, more than 320" in workspace.stderr
 
 
 @pytest.mark.parametrize("keys", [f"3{CLEARED}Lost", "e", f"em{ENTER}{CLEARED}Lost"])

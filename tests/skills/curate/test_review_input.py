@@ -172,9 +172,12 @@ def test_tables_that_cannot_be_reviewed(
 
 
 def test_other_files_are_refused(workspace: Workspace) -> None:
-    for name in ("a.md", "a.txt"):
+    for name, message in (
+        ("a.md", "is not a list of papers"),
+        ("a.txt", "cannot read a table from .txt"),
+    ):
         (workspace.folder / name).write_text("text")
-        with pytest.raises(InputError, match="annotations are not reviewed from"):
+        with pytest.raises(InputError, match=message):
             workspace.review("q", workspace.folder / name)
     with pytest.raises(InputError, match="there is no such file"):
         workspace.review("q", workspace.folder / "nowhere.csv")

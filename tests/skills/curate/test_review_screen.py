@@ -21,8 +21,8 @@ from reviewing import ABSTRACT, ENTER, MOVES, Workspace, read_rows, row
 
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
-from skills.curate.review.input import Candidate
-from skills.curate.review.screen import LOW_SUPPORT, WEAK_SOURCE, View, faults, opened
+from skills.curate.inputs.items import Item
+from skills.curate.review.screen import LOW_SUPPORT, WEAK_SOURCE, View, opened
 from skills.nanda.checks import check
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
@@ -48,8 +48,7 @@ def drawn(stream: io.StringIO | None = None, paper_id: str = "2405.00001", **mov
     """Return what is shown for an annotation of paper 1."""
     paper = Paper("arxiv_id", paper_id, "Ledger 1", ABSTRACT.format(1))
     texts = {**MOVES, **moves}
-    candidate = Candidate("agent.csv, line 2", paper, texts)
-    view = View(candidate, nanda(), "1 of 3 · 0 accepted", texts, faults(nanda(), texts))
+    view = View(Item(paper, texts, "agent.csv, line 2"), nanda(), "1 of 3 · 0 accepted", texts)
     stream = stream or io.StringIO()
     with create_pipe_input() as keys, opened(Screen(None, stream), keys, DummyOutput()) as terminal:
         terminal.show(view.drawn())

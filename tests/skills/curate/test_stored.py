@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from curate_workspace import (
@@ -184,14 +183,3 @@ def test_nothing_is_calibrated_by_it(silent: Workspace) -> None:
         silent.curate("--calibrate")
     [run] = rows_of(silent, "SELECT status FROM runs")
     assert run == {"status": "failed"}
-
-
-@pytest.mark.parametrize(
-    ("reads", "message"),
-    [({"moves": []}, "at least 1 item"), ({"moves": ["claim"], "most": 1.0}, "Extra inputs")],
-)
-def test_reads_of_an_old_panel_file_are_checked(reads: dict[str, Any], message: str) -> None:
-    data = PANEL.model_dump()
-    data["personas"][0]["reads"] = {"least": 1.0, "threshold": 2.0, **reads}
-    with pytest.raises(ValueError, match=message):
-        Panel.model_validate(data)

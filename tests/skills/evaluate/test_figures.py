@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from skills.evaluate.annotators import LEAD, Annotator, Answers, lead, other
+from skills.annotate.table.sources import from_papers
+from skills.evaluate.annotators import LEAD, Annotator, Answers, Subject, lead, other
 from skills.evaluate.metrics import consistency, metrics, similarity
-from skills.evaluate.metrics.metrics import OVERALL, Task, statistics
+from skills.evaluate.metrics.metrics import OVERALL, statistics
 from skills.evaluate.metrics.resampling import (
     Resamples,
     Sampled,
@@ -74,7 +75,7 @@ def test_kappa(predicted, gold, expected):
 
 def test_kappa_is_undefined_where_both_always_say_the_same():
     found = Resamples(6, 50).of(kappa(flags("111111"), flags("111111")))
-    assert estimate(found).as_dict() == {
+    assert estimate(found) == {
         "value": None,
         "low": None,
         "high": None,
@@ -87,9 +88,9 @@ def test_the_interval_is_that_of_the_mean():
     values = np.arange(100, dtype=float)
     found = estimate(Resamples(100).of(ratio(values, np.ones(100))))
     error = values.std() / 10  # of the mean of 100, which is near enough to normal
-    assert found.value == pytest.approx(49.5)
-    assert found.low == pytest.approx(49.5 - 1.96 * error, abs=0.3)
-    assert found.high == pytest.approx(49.5 + 1.96 * error, abs=0.3)
+    assert found["value"] == pytest.approx(49.5)
+    assert found["low"] == pytest.approx(49.5 - 1.96 * error, abs=0.3)
+    assert found["high"] == pytest.approx(49.5 + 1.96 * error, abs=0.3)
     assert found == estimate(Resamples(100).of(ratio(values, np.ones(100))))
 
 
@@ -99,19 +100,19 @@ def test_a_difference_is_paired_by_paper():
     gain = np.tile([0.09, 0.11], 20)  # every paper differs by nearly the same
     better, worse = draws.of(ratio(values + gain, ones)), draws.of(ratio(values, ones))
     found = difference(better, worse)
-    assert found.value == pytest.approx(0.1)
-    assert found.low == pytest.approx(0.1 - 1.96 * 0.01 / 40**0.5, abs=0.001)
-    assert found.high == pytest.approx(0.1 + 1.96 * 0.01 / 40**0.5, abs=0.001)
+    assert found["value"] == pytest.approx(0.1)
+    assert found["low"] == pytest.approx(0.1 - 1.96 * 0.01 / 40**0.5, abs=0.001)
+    assert found["high"] == pytest.approx(0.1 + 1.96 * 0.01 / 40**0.5, abs=0.001)
 
 
 def test_a_difference_needs_enough_papers_on_both_sides():
     draws, values = Resamples(9, 100), np.linspace(0, 1, 9)
     many, five, four = (draws.of(ratio(values, np.arange(9) < n)) for n in (9, 5, 4))
-    assert difference(many, five).low is not None
+    assert difference(many, five)["low"] is not None
     for found in (difference(many, four), difference(four, many)):
-        assert found.value is not None
-        assert (found.low, found.high, found.papers) == (None, None, 9)
-        assert "fewer than 5 papers" in found.why
+        assert found["value"] is not None
+        assert (found["low"], found["high"], found["papers"]) == (None, None, 9)
+        assert "fewer than 5 papers" in found["why"]
 
 
 def test_there_is_no_interval_where_all_resamples_are_alike():
@@ -122,42 +123,42 @@ def test_there_is_no_interval_where_all_resamples_are_alike():
         (difference(worse, worse), 0.0),
         (estimate(draws.of(ratio(ones, ones))), 1.0),
     ):
-        assert found.value == pytest.approx(value)
-        assert (found.low, found.high, found.papers) == (None, None, 40)
-        assert "the same in all resamples" in found.why
-        assert figure(found.as_dict(), signed=True) == f"{value:+.3f}"
+        assert found["value"] == pytest.approx(value)
+        assert (found["low"], found["high"], found["papers"]) == (None, None, 40)
+        assert "the same in all resamples" in found["why"]
+        assert figure(found, signed=True) == f"{value:+.3f}"
 
 
 def test_resamples_without_a_value_count_beyond_either_end():
     drawn = np.concatenate([np.full(10, np.nan), np.arange(990.0)])
     found = estimate(Sampled(500.0, drawn, flags("1" * 60)))
-    assert found.low == pytest.approx(15, abs=0.1)  # 25 of 1,000 lie below: these, and the 10
-    assert found.high == pytest.approx(974, abs=0.1)
+    assert found["low"] == pytest.approx(15, abs=0.1)  # 25 of 1,000 lie below: these, and the 10
+    assert found["high"] == pytest.approx(974, abs=0.1)
 
 
 def test_a_kappa_of_three_papers_does_not_differ_from_none():
     draws, gold = Resamples(60), flags("0" * 3 + "1" * 57)
     model = draws.of(kappa(flags("0" * 8 + "1" * 52), gold))
     nothing = draws.of(kappa(flags("1" * 60), gold))  # undefined where none of the three is drawn
-    assert estimate(model).low == pytest.approx(0.0, abs=1e-9)
+    assert estimate(model)["low"] == pytest.approx(0.0, abs=1e-9)
     found = difference(model, nothing)
-    assert found.value == pytest.approx(0.51, abs=0.01)
-    assert (found.low, found.high) == (None, None)
-    assert "undefined in 4." in found.why
+    assert found["value"] == pytest.approx(0.51, abs=0.01)
+    assert (found["low"], found["high"]) == (None, None)
+    assert "undefined in 4." in found["why"]
 
 
 def test_a_share_of_all_papers_has_an_interval():
     found = estimate(Resamples(60).of(ratio(flags("1" * 60), flags("1" * 60))))
-    assert (found.value, found.papers) == (1.0, 60)
-    assert found.low == pytest.approx(60 / (60 + 1.96**2), abs=1e-4)  # Wilson's, of 60 of 60
-    assert found.high == pytest.approx(1.0)
+    assert (found["value"], found["papers"]) == (1.0, 60)
+    assert found["low"] == pytest.approx(60 / (60 + 1.96**2), abs=1e-4)  # Wilson's, of 60 of 60
+    assert found["high"] == pytest.approx(1.0)
 
 
 def test_few_papers_give_a_value_without_an_interval():
     found = estimate(Resamples(3, 100).of(ratio(np.array([0.2, 0.4, 0.6]), np.ones(3))))
-    assert found.value == pytest.approx(0.4)
-    assert (found.low, found.papers) == (None, 3)
-    assert "fewer than 5 papers" in found.why
+    assert found["value"] == pytest.approx(0.4)
+    assert (found["low"], found["papers"]) == (None, 3)
+    assert "fewer than 5 papers" in found["why"]
 
 
 def test_rouge_l_is_that_of_its_package_with_stemmer():
@@ -192,7 +193,7 @@ GIVEN = (
     moves(claim="Whales sing in the deep sea."),
     None,
 )
-TASK = Task([paper(text) for text in ABSTRACTS], nanda(), GOLD)
+SUBJECT = Subject(from_papers("bees", [paper(text) for text in ABSTRACTS]), nanda(), GOLD)
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +203,7 @@ def found():
         valid_freely=[False, False, False],
         tokens=[(100, 30), (200, 50), None],
     )
-    return statistics(Annotator("given", GIVEN, answers), TASK)
+    return statistics(Annotator("given", GIVEN, answers), SUBJECT)
 
 
 def test_stated_or_not_against_gold(found):
@@ -238,7 +239,7 @@ def test_the_agreement_of_a_paper_counts_what_only_one_states(found):
 
 
 def test_two_annotations_that_state_nothing_agree():
-    nothing = Task(TASK.papers[:1], nanda(), [moves()])
+    nothing = Subject(from_papers("one", SUBJECT.papers[:1]), nanda(), [moves()])
     of_it = statistics(Annotator("silent", [moves()]), nothing)
     assert value_of(of_it["agreement", OVERALL]) == 1.0
 
@@ -256,7 +257,7 @@ def test_the_overlap_is_the_highest_of_a_move_to_another(found):
     texts = ("Bees dance.", "Bees dance quickly.", "Nests lie apart.")
     three = moves(claim=texts[0], method=texts[1], novelty=texts[2])
     three_papers = [three, moves(claim=texts[0]), moves()]
-    of_it = statistics(Annotator("three", three_papers), Task(TASK.papers, nanda()))
+    of_it = statistics(Annotator("three", three_papers), Subject(SUBJECT.source, nanda()))
     assert value_of(of_it["overlap", "claim"]) == pytest.approx(4 / 5)  # 2 of 2 words and 2 of 3
     assert value_of(of_it["overlap", "novelty"]) == 0.0
     assert value_of(of_it["overlap", OVERALL]) == pytest.approx(4 / 5)
@@ -288,7 +289,7 @@ def test_the_floor_uses_another_paper_than_the_baseline(count):
     papers = [paper(f"We study {word} at length here.") for word in words]
     annotations = [moves(claim=f"We study {word}.") for word in words]
     for each in (annotations, other(annotations).annotations):
-        found = statistics(Annotator("one", each), Task(papers, nanda()))
+        found = statistics(Annotator("one", each), Subject(from_papers("words", papers), nanda()))
         assert value_of(found["floor", "claim"]) == pytest.approx(0.5)  # "study" alone
 
 
@@ -304,7 +305,7 @@ def test_every_metric_has_a_meaning(found):
 
 
 def test_lead_sentences_are_given_to_the_moves_in_order():
-    found = lead(TASK.papers, nanda())
+    found = lead(SUBJECT.papers, nanda())
     assert found.name == LEAD
     assert found.annotations[1] == moves(
         claim="Bees dance to tell their nests apart.",

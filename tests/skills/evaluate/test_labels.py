@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from harness.errors import InputError
+from skills.annotate.table.sources import from_papers
 from skills.evaluate import inputs
-from skills.evaluate.annotators import Annotator
+from skills.evaluate.annotators import Annotator, Labelled, Subject
 from skills.evaluate.metrics import labels
-from skills.evaluate.metrics.labels import Labelled
-from skills.evaluate.metrics.metrics import OVERALL, Task
+from skills.evaluate.metrics.metrics import OVERALL
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import split_sentences
@@ -30,7 +30,7 @@ LABELLED = (
     Labelled(SENTENCES[1], ("background", "background")),
 )
 PAPERS = [Paper("paper_id", str(i), "", "\n\n".join(texts)) for i, texts in enumerate(SENTENCES)]
-TASK = Task(PAPERS, nanda())
+SUBJECT = Subject(from_papers("labels", PAPERS), nanda(), labelled=LABELLED)
 
 
 def moves(**texts: str) -> dict[str, str]:
@@ -51,11 +51,11 @@ def value_of(statistic):
 
 
 def test_a_move_has_the_label_of_its_source_sentence():
-    assert labels.anchors(ANNOTATOR, TASK, LABELLED) == [
+    assert labels.anchors(ANNOTATOR, SUBJECT) == [
         {"claim": "background", "method": "method", "evidence": "background"},
         {"method": "background"},
     ]
-    assert labels.confusion(ANNOTATOR, TASK, LABELLED)["method"] == {
+    assert labels.confusion(ANNOTATOR, SUBJECT)["method"] == {
         **dict.fromkeys(labels.LABELS, 0),
         "method": 1,
         "background": 1,
@@ -63,7 +63,7 @@ def test_a_move_has_the_label_of_its_source_sentence():
 
 
 def test_the_metrics_of_labels():
-    found = labels.statistics(ANNOTATOR, TASK, LABELLED)
+    found = labels.statistics(ANNOTATOR, SUBJECT)
     assert value_of(found["label_precision", "method"]) == pytest.approx(1 / 2)
     assert value_of(found["label_prior", "method"]) == pytest.approx(1 / 5)
     assert value_of(found["label_precision", "evidence"]) == 0.0
@@ -80,8 +80,8 @@ def test_the_metrics_of_labels():
 
 def test_a_paper_without_an_annotation_is_anchored_nowhere():
     silent = Annotator("silent", [None, None])
-    assert labels.anchors(silent, TASK, LABELLED) == [{}, {}]
-    found = labels.statistics(silent, TASK, LABELLED)
+    assert labels.anchors(silent, SUBJECT) == [{}, {}]
+    found = labels.statistics(silent, SUBJECT)
     assert np.isnan(value_of(found["label_precision", "method"]))
     assert list(found["placed", OVERALL].sums[:, 0]) == [0.0, 1.0]
 

@@ -12,10 +12,8 @@ from page_elements import Elements, assert_self_contained
 
 from skills.annotate.table import sources
 from skills.evaluate import comparison
-from skills.evaluate.annotators import Annotator, Answers
-from skills.evaluate.inputs import Subject
+from skills.evaluate.annotators import Annotator, Answers, Labelled, Subject
 from skills.evaluate.metrics import consistency, labels, metrics
-from skills.evaluate.metrics.labels import Labelled
 from skills.evaluate.report import page
 from skills.evaluate.report import text as report
 from skills.nanda.framework import nanda
@@ -35,7 +33,7 @@ def subject_of(count: int, extra: str = "") -> Subject:
         for n in range(count)
     ]
     source = sources.from_papers(f"bees.csv {extra}", papers)
-    return Subject(source, papers, [moves(n) for n in range(count)])
+    return Subject(source, nanda(), [moves(n) for n in range(count)])
 
 
 def model(subject: Subject, name: str = "a-model", wrong: int = -1) -> Annotator:
@@ -53,7 +51,7 @@ def model(subject: Subject, name: str = "a-model", wrong: int = -1) -> Annotator
 
 
 def made(subject: Subject, *models: Annotator) -> tuple[dict[str, Any], Elements]:
-    found = comparison.of_models(subject, nanda(), models)
+    found = comparison.of_models(subject, models)
     file = io.BytesIO()
     page.write_html(file, found, subject)
     return found, Elements(file.getvalue())
@@ -139,7 +137,8 @@ def test_labels_are_beside_the_sentences() -> None:
     subject = subject_of(6)
     given = Labelled(("Bees sting.", "It hums to them."), ("background", "method"))
     papers = [replace(one, abstract="\n\n".join(given.sentences)) for one in subject.papers]
-    labelled = replace(subject, papers=papers, gold=None, labelled=[given] * 6)
+    source = sources.from_papers("bees.csv", papers)
+    labelled = replace(subject, source=source, gold=None, labelled=[given] * 6)
     found, shown = made(labelled, model(labelled))
     assert "[method] It hums to them." in shown.texts[".sentence"]
     assert found["annotators"][0]["metrics"]["label_precision"]["method"]["value"] == 1.0

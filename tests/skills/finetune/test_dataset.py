@@ -386,7 +386,7 @@ def test_no_move_can_end_the_answer_or_begin_a_turn() -> None:
 def test_moves_that_do_not_fit_are_refused_by_name() -> None:
     moves: dict[str, Any] = dict.fromkeys(nanda().names, "Some text.")
     del moves["scope"]
-    with pytest.raises(InputError, match=r"^claim is not text; scope is missing\. "):
+    with pytest.raises(InputError, match=r"^claim is not a string; scope is missing\. "):
         format_annotation_output({**moves, "claim": 3.5})
 
 
