@@ -6,6 +6,9 @@ AGENT := .venv/bin/python agent.py
 # Folders in skills/ that are not packages belong to the user.
 USERS := $(filter-out $(dir $(wildcard skills/*/__init__.py)),$(wildcard skills/*/))
 
+# Compiled modules are kept: the tests start hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: annotate install test test-train examples check docs clean
 
 annotate: install

@@ -20,6 +20,14 @@ from harness.models.weights import FileStore
 TRAINING = ("torch", "transformers", "peft", "bitsandbytes", "llama_cpp_py_sync", "matplotlib")
 
 
+def pytest_configure() -> None:
+    """Give each worker of pytest-xdist one core, so that threads of models do not compete."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what trains where the finetune extra is not installed."""
     if item.get_closest_marker("train"):

@@ -11,9 +11,9 @@ from harness.api.skill import Call, Result
 from harness.errors import ModelUnavailable
 from harness.models.pool import ServedModel
 from harness.runs.grammar import as_path
-from harness.runs.process_lock import job_lock
+from harness.support.process_lock import job_lock
 from skills.corpus.db import runs
-from skills.corpus.db.connection import default_path, locks, open_corpus
+from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.columns import Columns
 from skills.curate import building, results
 from skills.curate.curator import Judge
@@ -43,7 +43,7 @@ def curate(call: Call, framework: Framework) -> Result:
     own_panel = panel.load(options.personas) if options.personas else panel.shipped()
     own_panel.check_moves(framework, options.personas or panel.PERSONAS)
     decisions.check_min_votes(len(own_panel.personas), options.min_votes)
-    path = options.db or default_path(call.settings)
+    path = database(call)
     table = None if call.text.strip() == items.CORPUS else as_path(call.text.strip())
     output_paths.check(call, table, path)  # before the corpus is opened, which creates it
     if options.build is not None:

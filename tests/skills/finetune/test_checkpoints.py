@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError, OutputError
-from skills.finetune.run.recipe import Recipe, overridden
 from skills.finetune.training import checkpoints, run_guard
 
 GUARD = {"training.learning_rate": 2e-4, "base_digest": "a" * 64, "training.seed": 42}
@@ -178,33 +177,3 @@ def test_changed_setting_is_refused_with_both_values() -> None:
         "new was unknown, is 1; "
         "training.learning_rate was 0.0002, is 0.0001"
     )
-
-
-@pytest.mark.train
-def test_guard_covers_settings_that_determine_the_steps() -> None:
-    pytest.importorskip("torch", reason="needs the finetune extra")
-    facts = {name: name for name in run_guard.PREPARED}
-    digests = {"train.jsonl": "1", "dev.jsonl": "2", "prepared.json": "3"}
-    before = run_guard.guard(Recipe(), facts, digests)
-    for changes in (
-        {"training.learning_rate": 1e-4},
-        {"training.epochs": 4},
-        {"training.batch": 2, "training.accumulation": 8},
-        {"training.seed": 1},
-        {"training.schedule": "cosine"},
-        {"training.save_steps": 200},
-        {"adapter.r": 8},
-        {"adapter.targets": "all-linear"},
-        {"quantization.kind": "none"},
-    ):
-        now = run_guard.guard(overridden(Recipe(), changes), facts, digests)
-        assert {name for name in now if now[name] != before[name]} == set(changes)
-    for changes in ({"training.max_steps": 4}, {"training.keep": 2}, {"export.name": "another"}):
-        assert run_guard.guard(overridden(Recipe(), changes), facts, digests) == before
-    for name in ("train.jsonl", "dev.jsonl"):
-        now = run_guard.guard(Recipe(), facts, {**digests, name: "changed"})
-        assert now[f"data.{name}"] == "changed"
-    for name in run_guard.PREPARED:
-        now = run_guard.guard(Recipe(), {**facts, name: "changed"}, digests)
-        assert now[name] == "changed"
-    assert {"version.torch", "version.peft", "device"} <= set(before)

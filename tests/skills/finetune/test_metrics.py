@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from harness.errors import OutputError
-from skills.finetune.training import curve
 from skills.finetune.training.metrics import Metrics
 
 
@@ -49,44 +48,3 @@ def test_metrics_write_error_names_the_path(tmp_path: Path) -> None:
     with pytest.raises(OutputError) as caught:
         Metrics(tmp_path / "absent" / "metrics.jsonl").add({"step": 1})
     assert caught.value.where == str(tmp_path / "absent" / "metrics.jsonl")
-
-
-@pytest.mark.train
-def test_the_curve_is_a_picture_with_and_without_dev_loss(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="needs the finetune extra")
-    lines = filled(tmp_path / "metrics.jsonl").read()
-    sizes = []
-    for name, drawn, best in (
-        ("best", lines, 4),
-        ("unmarked", lines, None),
-        ("train", [line for line in lines if "loss" in line], 6),
-        ("none", [], None),
-    ):
-        target = tmp_path / f"{name}.png"
-        curve.draw(drawn, target, best)
-        assert target.read_bytes().startswith(b"\x89PNG")
-        sizes.append(target.stat().st_size)
-    assert len(set(sizes)) == 4
-
-
-@pytest.mark.train
-def test_curve_legend_distinguishes_the_two_losses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("matplotlib", reason="needs the finetune extra")
-    from matplotlib.figure import Figure
-
-    drawn: list[Figure] = []
-    save = Figure.savefig
-    monkeypatch.setattr(
-        Figure,
-        "savefig",
-        lambda self, *args, **more: drawn.append(self) or save(self, *args, **more),
-    )
-    curve.draw(filled(tmp_path / "metrics.jsonl").read(), tmp_path / "loss.png")
-    [axes] = drawn[0].axes
-    assert axes.get_ylabel() == "loss (nats)"
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-        "training, as weighted",
-        "dev, plain mean",
-    ]

@@ -6,12 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from finetune_base import tiny_base, work_over
 
-from harness.errors import InputError
 from harness.testing import fake_app
-from skills.finetune.planning.rows import rows_of
-from skills.finetune.preparation.prepare import perform
 
 ROW = {
     "prompt": "We tally.",
@@ -39,24 +35,3 @@ def test_without_the_base_it_is_the_text_of_the_data_set(
     ) in result.text
     assert result.data["rows"]["sample_decoded"] is False
     assert not (tmp_path / "finetune_output").exists(), "a plan writes nothing"
-
-
-@pytest.mark.train
-def test_with_the_base_it_equals_the_prepared_row(data: Path, tmp_path: Path) -> None:
-    base = tiny_base(tmp_path / "base")
-    context = work_over(tmp_path, base, {"dev_share": 0}, data)
-    planned = rows_of(context)
-    assert planned.decoded
-    assert planned.sample[1] == (f"{ROW['completion']}<|im_end|>", True)
-    perform(context)
-    prepared = json.loads((context.run_dir.prepared / "prepared.json").read_text())
-    assert [list(piece) for piece in planned.sample] == prepared["sample"]
-
-
-@pytest.mark.train
-def test_a_template_that_does_not_fit_is_refused(data: Path, tmp_path: Path) -> None:
-    base = tiny_base(tmp_path / "base")
-    (base / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }} {% endfor %}")
-    with pytest.raises(InputError, match="which does not stop generation") as caught:
-        rows_of(work_over(tmp_path, base, {"dev_share": 0}, data))
-    assert "train.jsonl, line 1" in str(caught.value)

@@ -1,0 +1,60 @@
+"""metrics.jsonl, which must survive a killed process, and the loss curve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from skills.finetune.training import curve
+from skills.finetune.training.metrics import Metrics
+
+pytestmark = pytest.mark.train
+
+
+def filled(path: Path) -> Metrics:
+    metrics = Metrics(path)
+    for step in range(1, 7):
+        metrics.add({"step": step, "loss": 3 - step / 10})
+        if step % 2 == 0:
+            metrics.add({"step": step, "dev_loss": 3 + abs(step - 4) / 10})
+    return metrics
+
+
+def test_the_curve_is_a_picture_with_and_without_dev_loss(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the finetune extra")
+    lines = filled(tmp_path / "metrics.jsonl").read()
+    sizes = []
+    for name, drawn, best in (
+        ("best", lines, 4),
+        ("unmarked", lines, None),
+        ("train", [line for line in lines if "loss" in line], 6),
+        ("none", [], None),
+    ):
+        target = tmp_path / f"{name}.png"
+        curve.draw(drawn, target, best)
+        assert target.read_bytes().startswith(b"\x89PNG")
+        sizes.append(target.stat().st_size)
+    assert len(set(sizes)) == 4
+
+
+def test_curve_legend_distinguishes_the_two_losses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="needs the finetune extra")
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(
+        Figure,
+        "savefig",
+        lambda self, *args, **more: drawn.append(self) or save(self, *args, **more),
+    )
+    curve.draw(filled(tmp_path / "metrics.jsonl").read(), tmp_path / "loss.png")
+    [axes] = drawn[0].axes
+    assert axes.get_ylabel() == "loss (nats)"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "training, as weighted",
+        "dev, plain mean",
+    ]
