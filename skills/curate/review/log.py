@@ -60,7 +60,7 @@ class Decision(BaseModel):
 
     def is_about(self, item: Item) -> bool:
         """Return True if the decision was about this very annotation."""
-        return (self.abstract_sha256, self.shown_sha256) == (item.paper.sha256, item.moves_sha256)
+        return (self.abstract_sha256, self.shown_sha256) == item.digests
 
 
 @dataclass(slots=True)
