@@ -147,8 +147,9 @@ def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
 
 
 def case_names(skill: Skill, cases: Iterable[str]) -> str:
-    """Return the names of variants as messages show them, with commas between."""
-    return ", ".join(case or f"/{skill.name} without a subcommand" for case in cases)
+    """Return the names of variants as messages show them: "a, b and c"."""
+    *before, last = (case or f"/{skill.name} without a subcommand" for case in cases)
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def check_variant(skill: Skill, options: SkillOptions, variant: str) -> None:

@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import harness.plugins.builtin_backends as shipped_backends
 from harness.errors import (
     HarnessError,
     InputError,
@@ -27,7 +26,7 @@ from harness.models.pool import ModelPool
 from harness.models.resolution import Resolution
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
-from harness.plugins.discovery import Discovery
+from harness.plugins.discovery import BuiltinBackends, Discovery
 from harness.runs.frontend import Frontend, Outcome
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
@@ -107,9 +106,9 @@ class App:
 
     @property
     def pool(self) -> ModelPool:
-        """The loaded models; raises as `registry` does."""
+        """The loaded models; its registry is read on first use."""
         if self._pool is None:
-            self._pool = ModelPool(self.registry, self.catalogue.backends)
+            self._pool = ModelPool(lambda: self.registry, self.catalogue.backends)
         return self._pool
 
     @property
@@ -131,7 +130,7 @@ class App:
 
     def _discover(self) -> None:
         files = FileStore(lambda: self.registry.files, self.settings.cache_dir, self.screen.notice)
-        builtins = {"backends": shipped_backends, **self._plugins}
+        builtins = {"backends": BuiltinBackends(), **self._plugins}
         discovery = Discovery(self.settings, files, self._commands, builtins)
         discovery.run(bare=self._bare)
         self.discovery = discovery

@@ -11,6 +11,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import HarnessError, InputError, ModelUnavailable
@@ -139,14 +140,23 @@ class ModelPool:
     """The loaded models of a process, each loaded once and kept until closed.
 
     A model is loaded again only if `load` requests more slots than it has.
+
+    Args:
+        registry: the registry, or a function that reads it, which is called on first use.
     """
 
-    def __init__(self, registry: Registry, backends: Mapping[str, Backend]) -> None:
-        self.registry = registry
+    def __init__(
+        self, registry: Registry | Callable[[], Registry], backends: Mapping[str, Backend]
+    ) -> None:
+        self._registry = registry
         self.backends = backends
         self.last: Resolution | None = None
         self._loaded: dict[Candidate, Loaded] = {}
         self._best_slots: dict[Candidate, int] = {}
+
+    @cached_property
+    def registry(self) -> Registry:
+        return self._registry() if callable(self._registry) else self._registry
 
     def probe(self, candidate: Candidate) -> Availability:
         """Return whether `candidate` could serve now; a loaded one is not probed."""

@@ -25,21 +25,34 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.agent_skills import skill_md
+from harness.api.hookspecs import RegisterBackend, hookimpl
 from harness.errors import UsageError
+from harness.models.backends.llamacpp import LlamaCppBackend
+from harness.models.backends.ollama import OllamaBackend
+from harness.models.backends.openai import OpenAIBackend
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue, Contributions, Found, duplicate
-from harness.plugins.disabled import DisabledNames
 from harness.plugins.importer import forget, import_file, import_folder
 from harness.plugins.index import PluginIndex
 from harness.plugins.loader import PluginHost
 from harness.plugins.locations import beside, distribution, skill_files
-from harness.plugins.trust import TrustStore
+from harness.plugins.user_choices import DisabledNames, TrustStore
 from harness.settings import CODE_ROOT, Settings
 
 ENTRY_POINTS = "harness.skills"
 BUILT_IN = "built in"
 COMMANDS = (CODE_ROOT / "harness" / "cli" / "commands", CODE_ROOT / "harness" / "chat")
 """The folders of the framework's own commands."""
+
+
+class BuiltinBackends:
+    """The plugin of the backends that come with the harness."""
+
+    @hookimpl
+    def register_backends(self, register: RegisterBackend, files: FileStore) -> None:
+        register(LlamaCppBackend(files))
+        register(OllamaBackend())
+        register(OpenAIBackend())
 
 
 class Discovery:

@@ -55,8 +55,10 @@ class Runner:
             HarnessError: the run is closed in the log.
         """
         general = self.invocation.general
-        if general.model is not None:
-            self.pool.registry.named(general.model)  # raises for an unknown name
+        if self.skill.logged or general.model is not None:  # /help, /exit need no registry
+            registry = self.pool.registry
+            if general.model is not None:
+                registry.named(general.model)  # raises for an unknown name
         call = self._call()
         with self._isolated():
             variant = self.skill.variant(call)

@@ -87,7 +87,7 @@ def read_text(path: Path, *, what: str = "a text", shorten: str = "Give a part o
 
 
 def regular_file(
-    path: Path, *, what: str = "the text", instead: str = "Save it to a file and name that."
+    path: Path, *, what: str = "the data", instead: str = "Save it to a file and name that."
 ) -> Path:
     """Return the path of a file that can be read more than once, with "~" expanded.
 

@@ -103,8 +103,11 @@ def arxiv_id_in(text: str) -> str | None:
     return None
 
 
-def check_length(paper: Paper, max_words: int) -> None:
+def check_length(paper: Paper, max_words: int, where: str = "") -> None:
     """Check that a paper has an abstract of a length that can be annotated.
+
+    Args:
+        where: the place of the paper, for the message; by default its source.
 
     Raises:
         InputError: it does not.
@@ -123,7 +126,7 @@ def check_length(paper: Paper, max_words: int) -> None:
     else:
         return
     source = paper.source
-    where = source.get("path") or source.get("arxiv_id") or f"the {source['kind']}"
+    where = where or source.get("path") or source.get("arxiv_id") or f"the {source['kind']}"
     raise InputError(problem, where=where, hint=hint)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from skills.nanda.arxiv_id import page_address
 from skills.nanda.framework import Framework
 from skills.nanda.markdown import escape
-from skills.nanda.text import flatten
+from skills.nanda.text import counted, flatten
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -52,7 +52,7 @@ def warning(record: Record) -> str:
     """Return one line about findings that a reader must not miss, or ""."""
     checks = record["checks"]
     found = [
-        f"{count} {what}{'' if count == 1 else 's'}"
+        counted(count, what)
         for what in ("number", "name")
         if (count := sum(map(len, checks[f"unsupported_{what}s"].values())))
     ]

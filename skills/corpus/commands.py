@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.api.skill import Call, Result
@@ -13,7 +12,7 @@ from harness.errors import InputError, NothingFound
 from harness.runs.grammar import as_path
 from skills.corpus import exporters, stats, views
 from skills.corpus.db import reads
-from skills.corpus.db.connection import default_path, open_corpus
+from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.db.verify import verify_all
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.search import filters, fulltext
@@ -37,7 +36,7 @@ def add(call: Call) -> Result:
     options, framework = call.options, _framework(call)
     path = as_path(_text(call, "/corpus add papers.csv"))
     columns = Columns(options.abstract_column, options.id_column, options.title_column)
-    with open_corpus(_database(call)) as db, call.screen.progress(f"adding {path.name}") as tick:
+    with open_corpus(database(call)) as db, call.screen.progress(f"adding {path.name}") as tick:
         added = importer.add(db, path, framework, columns, limit=options.limit, tick=tick)
     if added.lacks:
         call.screen.notice(f"no annotations were read: there is no column {', '.join(added.lacks)}")
@@ -158,7 +157,7 @@ def _saved_or(
     """Return `shown`, or the writers of these annotations if there are targets."""
     if not call.targets:
         return shown
-    framework, path = _framework(call), _database(call)
+    framework, path = _framework(call), database(call)
 
     def items() -> Iterator[Annotated]:
         with open_corpus(path, must_exist=True) as db:
@@ -177,12 +176,8 @@ def _framework(call: Call) -> Framework:
     return selected_framework(call.options.framework, call.frameworks)
 
 
-def _database(call: Call) -> Path:
-    return call.options.db or default_path(call.settings)
-
-
 def _opened(call: Call) -> AbstractContextManager[Database]:
-    return open_corpus(_database(call), must_exist=True)
+    return open_corpus(database(call), must_exist=True)
 
 
 def _text(call: Call, usage: str) -> str:

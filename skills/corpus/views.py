@@ -15,6 +15,7 @@ from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import Found
 from skills.corpus.stats import Group, Stats
 from skills.nanda.framework import RESERVED, Framework
+from skills.nanda.text import counted
 from skills.reporting.statistics import Share
 
 WIDTH = 96
@@ -26,11 +27,11 @@ found in the abstract; unsupported: percent of the stated moves with a number or
 
 def added(added: Added, path: Path) -> str:
     """Return the counts of an import."""
-    annotations = _count(added.annotations, "annotation")
-    lines = [f"Added {_count(added.papers, 'paper')} and {annotations} from {path}."]
+    annotations = counted(added.annotations, "annotation")
+    lines = [f"Added {counted(added.papers, 'paper')} and {annotations} from {path}."]
     if added.known_papers or added.known_annotations:
-        known = _count(added.known_annotations, "annotation")
-        lines.append(f"Already present: {_count(added.known_papers, 'paper')} and {known}.")
+        known = counted(added.known_annotations, "annotation")
+        lines.append(f"Already present: {counted(added.known_papers, 'paper')} and {known}.")
     for count, what, text in (
         (added.without_moves, "paper", "Without moves: {}."),
         (added.empty, "row", "Skipped without an abstract: {}."),
@@ -42,7 +43,7 @@ def added(added: Added, path: Path) -> str:
         ),
     ):
         if count:
-            lines.append(text.format(_count(count, what)))
+            lines.append(text.format(counted(count, what)))
     return "\n".join(lines)
 
 
@@ -96,15 +97,15 @@ def stored_paper_json(found: StoredPaper) -> dict[str, Any]:
 def verified(checked: int, wrong: Sequence[Mapping[str, Any]]) -> str:
     """Return how many annotations match their keys, and the others."""
     if not wrong:
-        return f"{_count(checked, 'annotation')} checked: all match their keys."
+        return f"{counted(checked, 'annotation')} checked: all match their keys."
     rows = [(one["annotation"], one["paper"], "; ".join(one["reasons"])) for one in wrong]
     listed = table(("annotation", "paper", "mismatch"), rows)
-    return f"{_count(checked, 'annotation')} checked, {len(wrong):,} do not match:\n{listed}"
+    return f"{counted(checked, 'annotation')} checked, {len(wrong):,} do not match:\n{listed}"
 
 
 def _totals(stats: Stats) -> str:
     models = ", ".join(f"{name} {count:,}" for name, count in stats.models.items())
-    text = f"{_count(stats.papers, 'paper')}, {_count(stats.annotations, 'annotation')}"
+    text = f"{counted(stats.papers, 'paper')}, {counted(stats.annotations, 'annotation')}"
     text += f" by the framework {stats.framework}" + (f" (by {models})" if models else "")
     return f"{text}\n{_LEGEND}" if stats.annotations else text
 
@@ -171,7 +172,3 @@ def _wrapped(text: str, indent: str = "") -> str:
     return textwrap.fill(
         text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

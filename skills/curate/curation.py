@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call, Result
-from harness.errors import HarnessError, ModelUnavailable
+from harness.errors import ModelUnavailable
 from harness.models.pool import ServedModel
 from harness.runs.grammar import as_path
-from harness.runs.process_lock import job_lock
+from harness.support.process_lock import job_lock
 from skills.corpus.db import runs
-from skills.corpus.db.connection import default_path, locks, open_corpus
+from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.columns import Columns
 from skills.curate import building, results
 from skills.curate.curator import Judge
@@ -43,7 +43,7 @@ def curate(call: Call, framework: Framework) -> Result:
     own_panel = panel.load(options.personas) if options.personas else panel.shipped()
     own_panel.check_moves(framework, options.personas or panel.PERSONAS)
     decisions.check_min_votes(len(own_panel.personas), options.min_votes)
-    path = options.db or default_path(call.settings)
+    path = database(call)
     table = None if call.text.strip() == items.CORPUS else as_path(call.text.strip())
     output_paths.check(call, table, path)  # before the corpus is opened, which creates it
     if options.build is not None:
@@ -104,7 +104,8 @@ class Curation:
             )
             criteria = Criteria(self.panel.thresholds, options.min_votes)
             found = [decide(item, None, criteria) for item in self.source.items]
-            return self._finish(run_id, None, criteria, found, None, started)
+            run = self._run(None, criteria, found)
+            return results.finish(self, run_id, run, None, time.monotonic() - started)
 
     def judge_by(self, model: ServedModel) -> Result:
         """Judge the input by a model, and report.
@@ -126,7 +127,8 @@ class Curation:
             if self.call.options.explain and tally.stopped is None:
                 tally = job.explain(found)
                 found = job.verdicts(criteria)
-            return self._finish(ballots.run_id, judge, criteria, found, tally.stopped, started)
+            run, seconds = self._run(judge, criteria, found), time.monotonic() - started
+            return results.finish(self, ballots.run_id, run, tally.stopped, seconds)
 
     def _form(self, model: ServedModel) -> VoteForm:
         """Return how the judge votes: measured once, then stored."""
@@ -163,19 +165,10 @@ class Curation:
         source = self.source.name
         return runs.start(self.db, skill="curate", source=source, model=name, settings=settings)
 
-    def _finish(
-        self,
-        run_id: int,
-        judge: Judge | None,
-        criteria: Criteria,
-        found: list[Verdict],
-        stopped: HarnessError | None,
-        started: float,
-    ) -> Result:
+    def _run(self, judge: Judge | None, criteria: Criteria, found: list[Verdict]) -> Run:
         of_input = len(self.source.items)
         own, bad = found[:of_input], found[of_input:]
-        run = Run(self.source, self.framework, self.panel, judge, criteria, own, bad)
-        return results.finish(self, run_id, run, stopped, time.monotonic() - started)
+        return Run(self.source, self.framework, self.panel, judge, criteria, own, bad)
 
     def _criteria(self, job: CurateJob, *, is_complete: bool) -> Criteria:
         """Return the criteria: calibrated now or in an earlier run, or the defaults."""

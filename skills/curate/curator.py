@@ -90,10 +90,13 @@ class Judge:
         messages = self.panel.question(item.paper, item.moves, self.framework, persona)
         reply = request_vote(self.model, messages, self.panel, self.form, slot)
         found = answers_of(reply, self.panel, self.form)
-        mass = sum(found.values())
+        mass = math.fsum(found.values())
+        # The mean of the answers' distribution is better than the most likely answer
+        # (Wang et al. 2025, arXiv 2503.03064).
+        weighted = math.fsum(self.panel.answers[answer] * p for answer, p in found.items())
         return Vote(
             persona.name,
-            _score(found, self.panel) if mass >= FEWEST_MASS else None,
+            round(weighted / mass, 6) if mass >= FEWEST_MASS else None,
             round(mass, 6) if self.form.kind == "logprobs" else None,
             {answer: round(p, 6) for answer, p in found.items()},
             reply.prompt_tokens,
@@ -109,12 +112,3 @@ class Judge:
         )
         self.model.check_fits(request)
         return " ".join(self.model.generate(request).text.split())
-
-
-def _score(found: Mapping[str, float], panel: Panel) -> float:
-    """Return sum(value * p) / sum(p), the mean of the answers' distribution.
-
-    As a score it is better than the most likely answer (Wang et al. 2025, arXiv 2503.03064).
-    """
-    weighted = math.fsum(panel.answers[answer] * p for answer, p in found.items())
-    return round(weighted / math.fsum(found.values()), 6)

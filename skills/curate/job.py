@@ -17,7 +17,7 @@ from harness.runs.progress import ProgressEstimate, show_progress
 from skills.curate.curator import Judge, Vote
 from skills.curate.inputs.items import Input, Item
 from skills.curate.store.ballots import Ballots, key_of
-from skills.curate.store.verdicts import Criteria, Refused, Verdict, decide
+from skills.curate.store.verdicts import Criteria, Verdict, decide
 
 
 @dataclass(slots=True)
@@ -112,7 +112,7 @@ class CurateJob:
             if not self._is_judged(item) or key in self._known:
                 continue
             found = self.ballots.find(item)
-            if isinstance(found, Refused) if retry else found is None:
+            if isinstance(found, str) if retry else found is None:
                 self._known[key] = self.ballots.begun(item)
                 yield item
 

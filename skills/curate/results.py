@@ -121,7 +121,10 @@ def _dataset(
 def _continuation(stopped: HarnessError, run: Run) -> str:
     """Return how to continue a run that was stopped."""
     everyone = [*run.verdicts, *run.probes]
-    done = sum(not verdict.is_open for verdict in everyone)
+    done = sum(
+        bool(one.ballot or one.error or (one.item.findings and not one.item.probe))
+        for one in everyone
+    )
     kept = (
         f"{done:,} of {len(everyone):,} annotations and probes are judged, and their votes are "
         "stored; the same command continues from there."

@@ -1,1 +1,1 @@
-"""Comparing annotators on papers: what each is worth, with intervals."""
+"""Comparing annotators on papers: metrics with intervals."""

@@ -6,6 +6,7 @@ The annotations of an annotator are in the order of the papers: the moves by nam
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,19 +51,6 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
-    """The annotations of a model that was run again on some of the papers.
-
-    Attributes:
-        runs: by kind of variation, the annotations of each run.
-        included: for each paper, whether it was annotated again.
-    """
-
-    runs: Mapping[Kind, Sequence[Sequence[Moves | None]]]
-    included: Sequence[bool]
-
-
-@dataclass(frozen=True, slots=True)
 class Answers:
     """What is known of a model's answers, besides the moves. Lists are in the order of the papers.
 
@@ -74,7 +62,8 @@ class Answers:
             except invalid answers.
         speed: papers_per_minute, papers, and memory (bytes of this process), as in the JSON.
         about: how the model is served, as in the JSON.
-        repeated: None if it was not run again.
+        runs: by kind of variation, the annotations of each run on some of the papers.
+        included: for each paper, whether it was annotated again.
     """
 
     valid: Sequence[bool]
@@ -83,7 +72,8 @@ class Answers:
     failed: Mapping[str, int] = field(default_factory=dict)
     speed: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
-    repeated: Repeated | None = None
+    runs: Mapping[Kind, Sequence[Sequence[Moves | None]]] = field(default_factory=dict)
+    included: Sequence[bool] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +87,12 @@ class Annotator:
 
 def lead(papers: Sequence[Paper], framework: Framework) -> Annotator:
     """Return the baseline whose first move is the abstract's first sentence, and so on."""
-    return Annotator(LEAD, [_lead(paper, framework) for paper in papers])
+    annotations = []
+    for paper in papers:
+        sentences = map(flatten, split_sentences(paper.abstract))
+        texts = itertools.chain(sentences, itertools.repeat(framework.not_stated))
+        annotations.append({name: next(texts)[: framework.max_chars] for name in framework.names})
+    return Annotator(LEAD, annotations)
 
 
 def other(annotations: Sequence[Moves | None]) -> Annotator:
@@ -107,11 +102,3 @@ def other(annotations: Sequence[Moves | None]) -> Annotator:
     """
     count = len(annotations)
     return Annotator(OTHER, [annotations[(i + count // 2) % count] for i in range(count)])
-
-
-def _lead(paper: Paper, framework: Framework) -> Moves:
-    sentences = [
-        flatten(sentence)[: framework.max_chars] for sentence in split_sentences(paper.abstract)
-    ]
-    missing = [framework.not_stated] * len(framework.names)
-    return dict(zip(framework.names, [*sentences, *missing], strict=False))

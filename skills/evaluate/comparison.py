@@ -83,9 +83,9 @@ def of_models(subject: Subject, models: Sequence[Annotator]) -> dict[str, Any]:
 
 def _statistics(annotator: Annotator, subject: Subject) -> dict[Key, Statistic]:
     found = metrics.statistics(annotator, subject)
-    if annotator.answers and (repeated := annotator.answers.repeated):
-        for kind, runs in repeated.runs.items():
-            found |= consistency.statistics(kind, runs, repeated.included, subject.framework)
+    if answers := annotator.answers:
+        for kind, runs in answers.runs.items():
+            found |= consistency.statistics(kind, runs, answers.included, subject.framework)
     if subject.labelled is not None:
         found |= labels.statistics(annotator, subject)
     return found

@@ -7,11 +7,10 @@ import json
 from harness.api.skill import Call, Result
 from harness.errors import InputError
 from harness.runs.grammar import as_path
-from harness.runs.process_lock import job_lock
 from harness.runs.targets import refuse_sources
 from harness.support.optional_deps import require
-from skills.annotate.table.command import database
-from skills.corpus.db.connection import locks, open_corpus
+from harness.support.process_lock import job_lock
+from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.columns import Columns
 from skills.evaluate import comparison, inputs
 from skills.evaluate.annotators import MODEL_ERRORS, Annotator, Subject

@@ -43,7 +43,7 @@ def with_gold(path: Path, columns: Columns, framework: Framework, limit: int | N
     annotated = [by_paper[paper.id, paper.sha256] for paper in source.papers]
     gold = [row.valid_moves(framework) for row in annotated]
     for row in annotated:
-        _check(row.paper, row.where, framework)
+        check_length(row.paper, framework.max_words, row.where)
     return Subject(source, framework, gold)
 
 
@@ -62,14 +62,6 @@ def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
     papers = [paper for paper, _ in found]
     source = Source(str(path), papers, "paper_id", len(papers), path=path)
     return Subject(source, framework, labelled=[labelled for _, labelled in found])
-
-
-def _check(paper: Paper, where: str, framework: Framework) -> None:
-    try:
-        check_length(paper, framework.max_words)
-    except InputError as exc:
-        exc.where = where
-        raise
 
 
 class _Line(BaseModel):
@@ -105,7 +97,7 @@ def _labelled(
         abstract = "\n\n".join(sentences)
         given = {"kind": "table", "path": shown(path), "row": str(number)}
         paper = Paper("paper_id", line.paper_id, "", abstract, given)
-        _check(paper, where, framework)
+        check_length(paper, framework.max_words, where)
         yield paper, Labelled(sentences, tuple(line.labels))
 
 

@@ -16,7 +16,7 @@ from harness.models.pool import Choice, ServedModel
 from skills.annotate.table import sources
 from skills.annotate.table.result import finish
 from skills.corpus.db import runs, store
-from skills.evaluate.annotators import INVALID, Annotator, Answers, Moves, Repeated, Subject
+from skills.evaluate.annotators import INVALID, Annotator, Answers, Moves, Subject
 from skills.evaluate.jobs import ComparedJob, FreeJob, RepeatedJob
 from skills.evaluate.variations import Kind, variations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TASK = "annotate"
 Record = dict[str, Any]
+Runs = dict[Kind, list[Sequence[Moves | None]]]
 
 
 def models_of(call: Call) -> tuple[str, ...]:
@@ -87,7 +88,7 @@ class ModelRunner:
                 for record in self._records(free, failed)
             ]
         annotations = [self._moves(record) for record in records]
-        repeated = self._repeat(name, annotations, model, failed)
+        runs, included = self._repeat(name, annotations, model, failed)
         answers = Answers(
             valid=[
                 record is not None and record["provenance"]["attempts"] == 1 for record in records
@@ -97,7 +98,8 @@ class ModelRunner:
             failed=dict(failed.most_common()),
             speed=job.speed(),
             about=_about(model),
-            repeated=repeated,
+            runs=runs,
+            included=included,
         )
         return Annotator(name, annotations, answers)
 
@@ -107,7 +109,7 @@ class ModelRunner:
         annotations: Sequence[Moves | None],
         model: ServedModel,
         failed: Counter[str],
-    ) -> Repeated | None:
+    ) -> tuple[Runs, Sequence[bool]]:
         """Annotate the first papers again in every variation, those that have an annotation.
 
         Others are left out, so that no variation becomes a paper's current annotation.
@@ -115,7 +117,7 @@ class ModelRunner:
         count = self.call.options.consistency
         included = [i < count and moves is not None for i, moves in enumerate(annotations)]
         if not any(included):
-            return None
+            return {}, included
         papers = list(compress(self.subject.papers, included))
         every = tuple(variations(self.subject.framework))
         source = sources.from_papers(self.subject.source.name, papers)
@@ -124,10 +126,10 @@ class ModelRunner:
         )
         self._run(job, f"{name}, {len(papers):,} papers again, in {len(every)} variations")
         answers = map(self._moves, self._records(job, failed))
-        found: dict[Kind, list[Sequence[Moves | None]]] = {"seeds": [], "prompts": [annotations]}
+        found: Runs = {"seeds": [], "prompts": [annotations]}
         for variation in every:
             found[variation.kind].append([next(answers) if one else None for one in included])
-        return Repeated(found, included)
+        return found, included
 
     def _run(self, job: ComparedJob, notice: str) -> None:
         self.call.screen.notice(notice)

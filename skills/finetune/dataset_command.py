@@ -19,7 +19,7 @@ from skills.finetune.data.manifest import (
     write_manifest,
 )
 from skills.finetune.data.options import DatasetOptions
-from skills.finetune.data.token_counts import histogram, open_counter
+from skills.finetune.data.token_counts import histogram, open_counter, with_progress
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
 
@@ -96,11 +96,7 @@ def result(call: Call, dataset: Dataset, options: DatasetOptions) -> Result:
             options.tokenizer, call.models.registry, call.settings.cache_dir, screen.notice
         ) as counter,
     ):
-        pairs = []
-        for number, example in enumerate(dataset.examples(), start=1):
-            pairs.append(counter.count(example))
-            if number % 100 == 0:
-                tick(f"{number:,} rows counted")
+        pairs = [counter.count(row) for row in with_progress([*dataset.examples()], tick)]
         tokens = histogram(counter.name, counter.sha256, counter.counts, pairs)
     made = manifest(dataset, tokens)
     for line in notices(dataset):

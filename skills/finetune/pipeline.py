@@ -9,7 +9,7 @@ from typing import Any
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError, ModelUnavailable, UsageError
 from harness.runs.grammar import as_path
-from harness.runs.process_lock import job_lock
+from harness.support.process_lock import job_lock
 from harness.support.text_input import regular_file
 from skills.finetune.model import start_from
 from skills.finetune.run import recipe_options, stage
@@ -183,7 +183,8 @@ def _no_run(call: Call, folder: Path) -> HarnessError:
     return InputError(
         "no run was started here",
         where=str(folder),
-        hint="`/finetune train.jsonl --out FOLDER` starts one.",
+        hint="`/finetune train.jsonl --out FOLDER` starts one; `/help finetune` lists the "
+        "subcommands.",
     )
 
 

@@ -32,6 +32,11 @@ def flatten(text: str) -> str:
     return " ".join("".join(map(_plain, text)).split())
 
 
+def counted(number: int, noun: str) -> str:
+    """Return "1 paper" or "1,200 papers"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def composed(text: str) -> str:
     """Return `text` for comparison: NFC, without soft hyphens and other format characters."""
     if text.isascii():

@@ -349,7 +349,7 @@ def test_no_torch_is_needed_to_prepare_rows_for_a_folder(base: Path, tmp_path: P
     data = saved(tmp_path, [row(number) for number in range(3)])
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        f"sys.path.insert(0, {str(SUPPORT)!r})\n"
+        f"sys.path[:0] = [{str(SUPPORT)!r}, {str(SUPPORT / 'finetune')!r}]\n"
         "from pathlib import Path\n"
         "from finetune_base import work_over\n"
         "from skills.finetune.preparation.prepare import STAGE\n"

@@ -15,7 +15,7 @@ from harness.agent_skills.scaffold import Kind
 from harness.api.skill import Call, Result, SkillOptions
 from harness.cli.commands.base import AppCommand
 from harness.errors import UsageError
-from harness.plugins.trust import TrustStore
+from harness.plugins.user_choices import TrustStore
 from harness.settings import Settings
 
 EXAMPLE = Path("examples", "abstract.txt")

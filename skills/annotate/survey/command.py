@@ -12,16 +12,16 @@ from skills.annotate.arxiv import lookup
 from skills.annotate.survey.page import as_markdown
 from skills.annotate.survey.topic import find_papers
 from skills.annotate.table import sources
-from skills.annotate.table.command import annotate_source, database
+from skills.annotate.table.command import annotate_source
 from skills.annotate.table.result import Finished
 from skills.corpus import exporters
 from skills.corpus.db import reads
-from skills.corpus.db.connection import open_corpus
+from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import papers_about
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
-from skills.nanda.text import flatten
+from skills.nanda.text import counted, flatten
 
 _OF_A_TABLE = ("input", "rows", "filtered")
 """Entries of a job's summary that describe its table."""
@@ -127,7 +127,7 @@ def _known(call: Call, papers: list[Paper], framework: Framework) -> dict[str, A
 
 
 def _announce(call: Call, topic: str, papers: list[Paper], known: Mapping[str, Annotated]) -> None:
-    count = f"{len(papers)} {'paper' if len(papers) == 1 else 'papers'} on {topic!r}"
+    count = f"{counted(len(papers), 'paper')} on {topic!r}"
     by = Counter(item.record["provenance"]["resolved"] for item in known.values())
     models = ", ".join(f"{n} by {model}" for model, n in by.most_common())
     before = f"; annotated before: {models} (--model NAME repeats them)" if known else ""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from skills.annotate.survey.entries import Entry
 from skills.corpus.records import Annotated
 from skills.nanda.framework import Framework
+from skills.nanda.text import counted
 
 _PLACES = {"arxiv": "arXiv", "corpus": "the corpus"}
 _ELSEWHERE = "files"
@@ -35,7 +36,7 @@ def facts(
             f"{'is' if doubtful == 1 else 'are'} not supported by the abstract, and marked ⚠."
         )
     if failed:
-        sentences.append(f"{_count(failed)} could not be annotated.")
+        sentences.append(f"{counted(failed, 'paper')} could not be annotated.")
     return " ".join(sentences)
 
 
@@ -49,9 +50,9 @@ def _papers(items: Sequence[Annotated]) -> str:
     kinds = Counter(_PLACES.get(item.paper.source.get("kind", ""), _ELSEWHERE) for item in items)
     places = sorted(kinds.items(), key=lambda place: (-place[1], place[0]))
     if len(places) == 1:
-        return f"{_count(len(items))} from {places[0][0]}{published}."
+        return f"{counted(len(items), 'paper')} from {places[0][0]}{published}."
     found = _listed([f"{count} from {place}" for place, count in places])
-    return f"{_count(len(items))}{published}: {found}."
+    return f"{counted(len(items), 'paper')}{published}: {found}."
 
 
 def _fallbacks(items: Sequence[Annotated]) -> Iterator[str]:
@@ -62,15 +63,11 @@ def _fallbacks(items: Sequence[Annotated]) -> Iterator[str]:
         if (made := item.record["provenance"])["reason"]
     )
     for (requested, resolved, reason), count in fell.most_common():
-        some = f" for {_count(count)}" if count < len(items) else ""
+        some = f" for {counted(count, 'paper')}" if count < len(items) else ""
         yield (
             f"{requested} was requested{some} and could not be served ({reason}); {resolved} "
             "was used instead."
         )
-
-
-def _count(papers: int) -> str:
-    return f"{papers:,} {'paper' if papers == 1 else 'papers'}"
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from harness.errors import InputError, NothingFound, SkillFailed
 from skills.nanda.paper import Paper
-from skills.nanda.text import STOP_WORDS, WORD, flatten
+from skills.nanda.text import STOP_WORDS, WORD, counted, flatten
 
 _OPENING = """
     advances approaches current guide introduction literature methods overview paper papers primer
@@ -78,7 +78,7 @@ def find_papers(
         places = ["the corpus"] * bool(from_corpus) + ["arXiv"] * bool(from_arxiv)
         raise _nothing_found(f"{shown(topic)!r}{period}", places, period, failures)
     for failure in failures:
-        papers = f"{len(found)} {'paper' if len(found) == 1 else 'papers'}"
+        papers = counted(len(found), "paper")
         notice(f"{failure.message}; continuing with {papers} of the corpus")
     return found
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from harness.api.skill import Call, Result
 from harness.errors import ModelError, ModelUnavailable
 from harness.models.pool import ServedModel
-from harness.runs.process_lock import job_lock
 from harness.runs.targets import refuse_sources
+from harness.support.process_lock import job_lock
 from harness.support.text_input import regular_file
 from skills.annotate.table import sources
 from skills.annotate.table.job import AnnotateJob
 from skills.annotate.table.result import Finished, finish
 from skills.annotate.table.sources import Source
 from skills.corpus.db import reads, runs
-from skills.corpus.db.connection import default_path, locks, open_corpus
+from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.columns import Columns
 from skills.nanda.framework import Framework
 
@@ -81,9 +81,3 @@ def _refuse_to_start_over(job: AnnotateJob) -> None:
             hint="Make it available and repeat the same line; "
             f"`--model {resolution.resolved}` annotates all of them with that model.",
         )
-
-
-def database(call: Call) -> Path:
-    """Return the path of the corpus database of a run."""
-    own: Path | None = call.options.db
-    return own or default_path(call.settings)

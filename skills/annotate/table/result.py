@@ -19,6 +19,7 @@ from skills.corpus import exporters
 from skills.corpus.db import runs, store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.records import Annotated, Failure
+from skills.nanda.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def in_words(summary: Mapping[str, Any]) -> str:
         parts.append(f"{summary['failed']:,} failed ({kinds}; --retry-failed repeats them)")
     parts += [f"{n:,} left out ({reason})" for reason, n in summary["filtered"].items()]
     parts += [f"{summary['pending']:,} not done yet"] * bool(summary["pending"])
-    line = f"{rows:,} {'row' if rows == 1 else 'rows'}: {', '.join(parts)}"
+    line = f"{counted(rows, 'row')}: {', '.join(parts)}"
     if made:
         line += (
             f"; {made:,} in {duration(summary['seconds'])}, "

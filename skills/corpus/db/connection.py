@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.api.skill import Call
 from harness.errors import InputError, OutputError
 from harness.settings import Settings
 from harness.support.sqlite_migrations import migrate
@@ -29,6 +30,11 @@ _UNUSABLE_HINT = (
 def default_path(settings: Settings) -> Path:
     """Return the path of the corpus without `--db`: beside the run log, not in the cache."""
     return settings.data_dir / NAME
+
+
+def database(call: Call) -> Path:
+    """Return the path of the corpus for a run: that of `--db`, else the user's own."""
+    return call.options.db or default_path(call.settings)
 
 
 def locks(path: Path) -> Path:

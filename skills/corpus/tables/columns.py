@@ -1,13 +1,15 @@
-"""Find the columns of a table of papers, by name or by an option; the protocol of its readers."""
+"""Find the columns of a table of papers, by name or by an option; the base class of its readers."""
 
 from __future__ import annotations
 
 import datetime
 import itertools
 import textwrap
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal
 
 from harness.errors import InputError
 from skills.nanda.paper import ID_FIELDS, IdField
@@ -38,15 +40,19 @@ class Columns:
         return Columns(*(name if name and fold(name) in present else None for name in given))
 
 
-class Reader(Protocol):
+class Reader(ABC):
     """Reader of one format.
 
     Attributes:
         unit: what the position of a row counts, "line" or "row".
     """
 
-    unit: str
+    unit = "line"
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @abstractmethod
     def header(self) -> tuple[str, ...]:
         """Return the names of the columns.
 
@@ -54,6 +60,7 @@ class Reader(Protocol):
             InputError: the file is not of this format.
         """
 
+    @abstractmethod
     def rows(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Yield the position, from 1, and at least these columns of each row, read lazily.
 

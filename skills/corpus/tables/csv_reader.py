@@ -10,25 +10,21 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.support.text_input import place, shown, text_lines
+from skills.corpus.tables.columns import Reader
 
 MAX_FIELD = 2**31 - 1
 """Characters of a field at most. The csv module's own limit is 128 kB; some platforms do not accept
 more than this."""
 
 
-class CsvReader:
-    unit = "line"
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
+class CsvReader(Reader):
     def header(self) -> tuple[str, ...]:
         """Return the names, "" for a column without one, such as the index that pandas writes."""
         _, row = next(self._records(), (0, [""]))
         names = tuple(name.strip() for name in row)
         if not any(names):
             raise InputError(
-                "has no header", where=shown(self._path), hint="Name the columns in line 1."
+                "has no header", where=shown(self.path), hint="Name the columns in line 1."
             )
         return names
 
@@ -42,7 +38,7 @@ class CsvReader:
                 raise InputError(
                     f"has {len(row)} {'field' if len(row) == 1 else 'fields'}, "
                     f"and the header has {len(header)}",
-                    where=place(self._path, self.unit, line),
+                    where=place(self.path, self.unit, line),
                     hint='Quote a field that contains a separator or a line break: "a, b".',
                 )
             yield line, dict(zip(header, row, strict=True))
@@ -50,13 +46,13 @@ class CsvReader:
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         """Yield each row that is not empty with its first line; the header comes first."""
         csv.field_size_limit(MAX_FIELD)
-        lines = text_lines(self._path)
+        lines = text_lines(self.path)
         before: list[str] = []
         for line in lines:
             before.append(line)
             if line.strip():
                 break
-        separator = _separator(before[-1] if before else "", self._path)
+        separator = _separator(before[-1] if before else "", self.path)
         rows = csv.reader(itertools.chain(before, lines), delimiter=separator, strict=True)
         while True:
             begin = rows.line_num + 1
@@ -67,7 +63,7 @@ class CsvReader:
             except csv.Error as exc:
                 raise InputError(
                     f"the row that begins here is not valid CSV ({exc})",
-                    where=place(self._path, self.unit, begin),
+                    where=place(self.path, self.unit, begin),
                     hint="Is a quote missing? Within quotes, write a quote twice.",
                 ) from exc
             if row:

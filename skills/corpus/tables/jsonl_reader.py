@@ -5,39 +5,34 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
 from harness.support.text_input import place, shown, text_lines
+from skills.corpus.tables.columns import Reader
 
 HEADER_ROWS = 100
 """Rows whose keys are the header: a writer may omit a key without a value."""
 _HINT = "Write one JSON object per line."
 
 
-class JsonlReader:
-    unit = "line"
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
+class JsonlReader(Reader):
     def header(self) -> tuple[str, ...]:
         """Return the keys of the first rows, in the order in which they first occur."""
         names: dict[str, None] = {}
         for _, row in itertools.islice(self.rows(()), HEADER_ROWS):
             names.update(dict.fromkeys(row))
         if not names:
-            raise InputError("has no rows", where=shown(self._path), hint=_HINT)
+            raise InputError("has no rows", where=shown(self.path), hint=_HINT)
         return tuple(names)
 
     def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        for number, line in enumerate(text_lines(self._path), start=1):
+        for number, line in enumerate(text_lines(self.path), start=1):
             if line.strip():
                 yield number, self._object(line.rstrip("\r\n"), number)
 
     def _object(self, line: str, number: int) -> dict[str, Any]:
-        where = place(self._path, self.unit, number)
+        where = place(self.path, self.unit, number)
         try:
             found = json.loads(line)
         except json.JSONDecodeError as exc:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harness.errors import InputError
 from harness.support.text_input import place, shown, text_lines
+from skills.corpus.tables.columns import Reader
 from skills.nanda.arxiv_id import find_arxiv_id
 
 if TYPE_CHECKING:
@@ -155,28 +156,23 @@ class _Section:
             self.fields.setdefault(self.current, []).extend([rest] * bool(rest.strip()))
 
 
-class MarkdownReader:
-    unit = "line"
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
+class MarkdownReader(Reader):
     @functools.cached_property
     def _papers(self) -> list[_Section]:
-        return [section for section in _sections(_read(self._path)) if section.is_paper]
+        return [section for section in _sections(_read(self.path)) if section.is_paper]
 
     def header(self) -> tuple[str, ...]:
         for section in self._papers:
             if section.has_two_abstracts:
                 raise InputError(
                     "two abstracts under this heading",
-                    where=place(self._path, self.unit, section.line),
+                    where=place(self.path, self.unit, section.line),
                     hint="Give each paper a heading of its own: ## Title.",
                 )
         if not self._papers:
             raise InputError(
                 "is not a list of papers",
-                where=shown(self._path),
+                where=shown(self.path),
                 hint="A list has a heading for each paper, and **Abstract:** with its text.",
             )
         return COLUMNS

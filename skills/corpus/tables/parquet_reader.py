@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from harness.support.text_input import place, shown
+from skills.corpus.tables.columns import Reader
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -18,11 +18,8 @@ BUFFER_BYTES = 1 << 16
 """Read ahead in each column; without it, the columns of a row group are read whole."""
 
 
-class ParquetReader:
+class ParquetReader(Reader):
     unit = "row"
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
 
     def header(self) -> tuple[str, ...]:
         import pyarrow as pa
@@ -33,7 +30,7 @@ class ParquetReader:
         except (pa.ArrowException, OSError) as exc:
             raise InputError(
                 f"is not a Parquet file ({_first_line(exc)})",
-                where=shown(self._path),
+                where=shown(self.path),
                 hint="Is it complete, and is its suffix right?",
             ) from exc
 
@@ -51,14 +48,14 @@ class ParquetReader:
         except (pa.ArrowException, OSError, ValueError, OverflowError) as exc:
             raise InputError(
                 f"some of the rows from here on cannot be read ({_first_line(exc)})",
-                where=place(self._path, self.unit, position + 1),
+                where=place(self.path, self.unit, position + 1),
                 hint="Is the file complete? Write it again.",
             ) from exc
 
     def _open(self) -> pq.ParquetFile:
         import pyarrow.parquet as pq
 
-        return pq.ParquetFile(self._path, buffer_size=BUFFER_BYTES, pre_buffer=False)
+        return pq.ParquetFile(self.path, buffer_size=BUFFER_BYTES, pre_buffer=False)
 
 
 def _values(column: pa.Array) -> list[Any]:

@@ -89,7 +89,7 @@ def filler(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, str]]
     given = _normalised(abstract)
     for move, text in moves.items():
         written = _normalised(text)
-        for phrase in phrases().stock:
+        for phrase in phrases()["stock"]:
             if f" {phrase} " in written and f" {phrase} " not in given:
                 yield move, f"'{phrase}' is a stock phrase, and not in the abstract"
 

@@ -5,7 +5,6 @@ findings = find(paper, moves, framework)     # () if the annotation passes
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -65,13 +64,11 @@ def find(paper: Paper, moves: Mapping[str, str], framework: Framework) -> tuple[
         for name, text in written.items()
         if text not in ("", framework.not_stated) and len(text) <= framework.max_chars
     }
-    return tuple(
-        itertools.chain(
-            _schema(written, framework),
-            _length(stated, framework.max_chars),
-            _against_abstract(paper.abstract, stated),
-            _whole_text(paper.abstract, stated),
-        )
+    return (
+        *_schema(written, framework),
+        *_length(stated, framework.max_chars),
+        *_against_abstract(paper.abstract, stated),
+        *_whole_text(paper.abstract, stated),
     )
 
 

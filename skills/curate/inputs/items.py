@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ CORPUS = "corpus"
 """The input that stands for the user's corpus."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Item:
     """An annotation to be judged.
 
@@ -52,14 +53,24 @@ class Item:
     probe: str = ""
     changed: str = ""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The id in the form by which papers are compared."""
         return paper_key(self.paper.id)
 
     @property
+    def words(self) -> int:
+        """Number of words of all moves."""
+        return sum(len(text.split()) for text in self.moves.values())
+
+    @cached_property
     def moves_sha256(self) -> str:
         return sha256_of(dict(self.moves))
+
+    @cached_property
+    def digests(self) -> tuple[str, str]:
+        """SHA-256 of the abstract and of the moves: they identify what is decided on."""
+        return self.paper.sha256, self.moves_sha256
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ def _copied(draft: Draft) -> str:
 
 
 def _padded(draft: Draft) -> str:
-    filler = phrases().filler
+    filler = phrases()["filler"]
     clauses = draft.chance.sample(filler, len(filler))
     padded = 0
     for move in draft.stated:
@@ -233,7 +233,7 @@ def _probe(draft: Draft) -> Item | None:
 
 @functools.cache
 def _opposites() -> tuple[dict[str, str], re.Pattern[str]]:
-    pairs = phrases().opposites
+    pairs = phrases()["opposites"]
     words = {**dict(pairs), **{after: before for before, after in pairs}}
     alternatives = "|".join(sorted(words, key=len, reverse=True))
     return words, re.compile(rf"\b({alternatives})\b")

@@ -51,8 +51,8 @@ def details(verdict: Verdict) -> str:
     """Return why an annotation is not kept, in words."""
     if found := verdict.item.findings:
         return "; ".join(f"{one.move}: {one.detail}" if one.move else one.detail for one in found)
-    if verdict.refused:
-        return str(verdict.refused)
+    if verdict.error:
+        return verdict.error
     return "" if verdict.decision == "kept" else "; ".join(_shortfalls(verdict))
 
 
@@ -86,7 +86,7 @@ def _log_line(verdict: Verdict) -> dict[str, Any]:
         "for": verdict.votes if verdict.ballot else None,
         "mean": verdict.mean,
         "votes": list(_votes(verdict)),
-        "error": str(verdict.refused) if verdict.refused else None,
+        "error": verdict.error or None,
     }
 
 

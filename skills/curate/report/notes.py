@@ -27,9 +27,7 @@ def of_run(run: Run, summary: Mapping[str, Any], own: int) -> list[str]:
         *_thresholds(run),
         *_judge(summary),
         *_added(summary),
-        *_own(summary, own),
-        *_form(run),
-        *_invalid(run),
+        *_votes(run, summary, own),
     ]
 
 
@@ -118,34 +116,29 @@ def _added(summary: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _own(summary: Mapping[str, Any], own: int) -> Iterator[str]:
+def _votes(run: Run, summary: Mapping[str, Any], own: int) -> Iterator[str]:
+    """Note what limits the votes: the judge's own annotations, its form, and invalid votes."""
+    if run.judge is None:
+        return
     if own:
         yield (
             f"{own:,} of {summary['judged']:,} judged annotations were made by the judge's own "
             "weights, and a model favours its own; --model names another judge"
         )
-
-
-def _form(run: Run) -> Iterator[str]:
-    form = run.judge.form if run.judge else None
-    if form and form.mass is not None and not form.can_answer:
+    form = run.judge.form
+    if form.mass is not None and not form.can_answer:
         yield (
             f"the judge cannot answer: {form.mass:.0%} of the probability lies on the answers, and "
             f"a vote needs {FEWEST_MASS:.0%}. The panel did not vote, and the gates alone decided; "
             "--model names another judge"
         )
-    if form and form.kind == "json":
+    why = "the model was about to write something else than an answer"
+    if form.kind == "json":
+        why = "the reply was something else than an answer"
         yield (
             "the server returns no token probabilities: each score is one answer, with fewer steps "
             "and more ties"
         )
-
-
-def _invalid(run: Run) -> Iterator[str]:
     passes = [vote for verdict in run.judged for vote in verdict.passes]
-    invalid = passes.count(None)
-    if run.judge and invalid > MUCH_INVALID * len(passes):
-        why = "the reply was something else than an answer"
-        if run.judge.form.kind == "logprobs":
-            why = "the model was about to write something else than an answer"
+    if (invalid := passes.count(None)) > MUCH_INVALID * len(passes):
         yield f"{invalid:,} of {len(passes):,} votes are invalid: {why}"

@@ -47,7 +47,7 @@ def write_html(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
         text=text,
         levels=(RELIABLE, TENTATIVE),
         histograms=list(_histograms(run, summary)),
-        points=[(_words(one), one.mean) for one in run.judged if one.mean is not None],
+        points=[(one.item.words, one.mean) for one in run.judged if one.mean is not None],
         examples={one.item.probe: one.item.changed for one in reversed(run.probes)},
         borderline=list(_borderline(run, summary)),
         refused=refused,
@@ -91,22 +91,15 @@ def _judge(summary: Mapping[str, Any], panel: Panel) -> Iterator[tuple[str, str]
     yield "Prompts", f"sha256 `{judge['panel']}`"
     yield "Votes to keep", f"{judge['min_votes']} of {len(judge['thresholds'])}"
     yield "Thresholds", ", ".join(f"{n} {t:.3f}" for n, t in judge["thresholds"].items())
-    yield "Source of the thresholds", _calibration(judge["calibrated"])
+    source = "the fixed defaults of the panel: uncalibrated"
+    if calibrated := judge["calibrated"]:
+        day = calibrated.get("created_at", "")[:10]
+        source = f"calibrated {day or 'in this run'}, see the limits of this report"
+    yield "Source of the thresholds", source
     yield "Tokens", f"{tokens['prompt']:,} in prompts, {tokens['completion']:,} in answers"
     yield "Time", f"{summary['seconds']:,.1f} s"
     yield "Run", f"{summary['run']} in {summary['database']}"
     yield "Input", summary["input"]
-
-
-def _calibration(calibrated: Mapping[str, Any] | None) -> str:
-    if calibrated is None:
-        return "the fixed defaults of the panel: uncalibrated"
-    when = f" on {calibrated['created_at'][:10]}" if calibrated.get("created_at") else ""
-    against = f"; {calibrated['why']}" if calibrated.get("why") else ""
-    return (
-        f"calibrated{when} on {calibrated['input']} ({calibrated['annotations']:,} annotations) "
-        f"to reject {calibrated['reject_rate']:.0%}; {calibrated['achieved']:.1%} achieved{against}"
-    )
 
 
 def _histograms(run: Run, summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -140,7 +133,7 @@ def _reasons(panel: Panel) -> Iterator[tuple[str, str]]:
     for persona in panel.personas:
         yield persona.name, f"Not passed: {persona.criterion}"
     yield INVALID, "Its invalid votes could change the outcome."
-    yield FAILED, "The panel could not be asked, or its answer could not be used."
+    yield FAILED, "The judge failed, or its answer could not be used."
 
 
 def _entry(move: Move, verdict: Verdict, framework: Framework) -> dict[str, Any]:
@@ -157,7 +150,3 @@ def _entry(move: Move, verdict: Verdict, framework: Framework) -> dict[str, Any]
         "flags": [(one.code, one.detail) for one in verdict.item.findings if one.move == move.name],
         "checks": nearest if source >= 0 else "No sentence of the abstract is near.",
     }
-
-
-def _words(verdict: Verdict) -> int:
-    return sum(len(text.split()) for text in verdict.item.moves.values())

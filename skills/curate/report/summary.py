@@ -104,7 +104,7 @@ def _panel(run: Run) -> dict[str, Any]:
     passes = [verdict.passes for verdict in run.judged]
     means = [verdict.mean for verdict in run.judged]
     thresholds, min_votes = run.criteria.thresholds, run.criteria.min_votes
-    lengths = [sum(len(text.split()) for text in one.item.moves.values()) for one in run.judged]
+    lengths = [one.item.words for one in run.judged]
     weights = decisions.weights(passes, min_votes)
     return {
         "personas": [
@@ -184,7 +184,7 @@ def _probes(run: Run) -> dict[str, Any]:
     )
     lines = separation.added(bad, good, run.panel.names, run.criteria.min_votes)
     return {
-        "failed": sum(verdict.refused is not None for verdict in run.probes),
+        "failed": sum(bool(verdict.error) for verdict in run.probes),
         "kinds": _by_kind(run, KINDS),
         "all": _rejected(run, run.plain_probes),
         "subtle": _by_kind(run, SUBTLE),
@@ -201,7 +201,7 @@ def _by_kind(run: Run, kinds: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def _rejected(run: Run, probes: Sequence[Verdict]) -> dict[str, Any]:
     voted = [verdict for verdict in probes if verdict.ballot]
-    by_panel = decisions.decide([verdict.passes for verdict in voted], run.criteria.min_votes)
+    by_panel = [decisions.decide(verdict.passes, run.criteria.min_votes) for verdict in voted]
     ended = [verdict for verdict in probes if verdict.decision not in ("failed", "pending")]
     good, bad = [one.mean for one in run.judged], [one.mean for one in voted]
     return {

@@ -113,7 +113,10 @@ def _agreement(summary: Mapping[str, Any]) -> Iterator[str]:
     figure = "n/a" if effective is None else f"{effective:.1f}"
     yield f"effective votes: {figure} of {len(panel['personas'])}"
     length = panel["length"]
-    rho = "n/a" if length["value"] is None else f"{length['value']:.2f} ({_p(length['p'])})"
+    rho = "n/a"
+    if length["value"] is not None:
+        p = "p < 0.001" if length["p"] < 0.001 else f"p = {length['p']:.3f}"
+        rho = f"{length['value']:.2f} ({p})"
     yield f"score and length of the annotation (Spearman's rho): {rho}"
     against = panel["vote_against_mean"]
     yield f"votes and mean score decide differently: {against['count']:,} of {against['of']:,}"
@@ -128,10 +131,6 @@ def _agreement(summary: Mapping[str, Any]) -> Iterator[str]:
             WIDTH,
             subsequent_indent="  ",
         )
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _probes(probes: Mapping[str, Any]) -> str:

@@ -10,8 +10,8 @@ from prompt_toolkit.input import Input
 from prompt_toolkit.output import Output
 
 from harness.api.skill import Call, Result
-from harness.runs.process_lock import job_lock
-from skills.corpus.db.connection import default_path
+from harness.support.process_lock import job_lock
+from skills.corpus.db.connection import database
 from skills.corpus.tables.columns import Columns
 from skills.curate.review.input import Candidates, read
 from skills.curate.review.log import ReviewLog, open_log
@@ -43,7 +43,7 @@ def review(
     options = call.options
     framework = selected_framework(options.framework, call.frameworks)
     columns = Columns(options.abstract_column, options.id_column, options.title_column)
-    corpus = options.db or default_path(call.settings)
+    corpus = database(call)
     locks = call.settings.data_dir / "reviews"
     with opened(call.screen, keys, terminal) as screen, job_lock(locks, str(target.resolve())):
         papers = read(path, framework, columns, options.from_, corpus)

@@ -20,11 +20,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import InputError, OutputError
 from harness.support.text_input import place, shown, unreadable
+from skills.corpus.db.rows import now
 from skills.corpus.tables.reader import paper_key
 from skills.curate.inputs.items import Item
 from skills.curate.review.gold import GoldTable, read_gold
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
+
+What = Literal["accept", "reject", "edit", "undo"]
 
 
 class Decision(BaseModel):
@@ -42,7 +45,7 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    what: Literal["accept", "reject", "edit", "undo"]
+    what: What
     at: str
     paper: Paper
     abstract_sha256: str
@@ -57,7 +60,7 @@ class Decision(BaseModel):
 
     def is_about(self, item: Item) -> bool:
         """Return True if the decision was about this very annotation."""
-        return (self.abstract_sha256, self.shown_sha256) == (item.paper.sha256, item.moves_sha256)
+        return (self.abstract_sha256, self.shown_sha256) == item.digests
 
 
 @dataclass(slots=True)
@@ -120,12 +123,28 @@ class ReviewLog:
                 return place
         return None
 
-    def record(self, decision: Decision) -> None:
+    def record(
+        self, what: What, item: Item, moves: dict[str, str] | None = None, reason: str = ""
+    ) -> None:
         """Append a decision to the journal and update the gold table.
+
+        Args:
+            moves: the moves after the decision, by default with the edits made so far.
 
         Raises:
             OutputError: the journal or the table cannot be written.
         """
+        kept = moves or self.moves(item)
+        decision = Decision(
+            what=what,
+            at=now(),
+            paper=item.paper,
+            abstract_sha256=item.paper.sha256,
+            shown_sha256=item.moves_sha256,
+            moves=kept,
+            changed=tuple(name for name, text in item.moves.items() if kept[name] != text),
+            reason=reason,
+        )
         self._append(decision)
         self._apply(decision)
         if self._update_row(decision.key):

@@ -15,7 +15,7 @@ from typing import Any, TextIO, cast
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import Input, create_input
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output, create_output
 from prompt_toolkit.output.plain_text import PlainTextOutput
@@ -61,7 +61,7 @@ class Terminal:
                 bindings.add(written)(lambda event, key=key: event.app.exit(result=key))
         # A pasted text, and any other key, would be typed into the prompt.
         for other in (Keys.Any, Keys.BracketedPaste):
-            bindings.add(other)(_ignore)
+            bindings.add(other)(lambda event: None)
         session: PromptSession[str] = PromptSession(key_bindings=bindings, erase_when_done=True)
         pressed = ""
         while pressed not in tuple(keys):  # Enter is ""
@@ -103,10 +103,6 @@ def opened(
         terminal = PlainTextOutput(stream) if is_dumb_terminal() else create_output(stream)
     with create_app_session(keys, terminal):
         yield Terminal(screen)
-
-
-def _ignore(event: KeyPressEvent) -> None:
-    pass
 
 
 @dataclass(frozen=True, slots=True)

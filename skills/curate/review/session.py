@@ -7,12 +7,10 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from harness.support.stop_token import StopToken
-from skills.corpus.db.rows import now
 from skills.curate.review.input import Candidates
-from skills.curate.review.log import Decision, ReviewLog
+from skills.curate.review.log import ReviewLog
 from skills.curate.review.screen import Terminal, View, faults
 from skills.nanda.framework import Framework, Move
 
@@ -125,14 +123,14 @@ class Review:
             first = next(move for move in self.framework.moves if move.name in found)
             self.terminal.show(f"Not accepted: {first.label} is {found[first.name]}.", "yellow")
             return None
-        self._record("accept", at)
+        self.log.record("accept", self.papers.items[at])
         return self._next(at + 1)
 
     def _reject(self, at: int) -> int | None:
         reason = self.terminal.line("Why? (Enter: no reason, Ctrl-C: do not reject)")
         if reason is None:
             return None
-        self._record("reject", at, reason=reason)
+        self.log.record("reject", self.papers.items[at], reason=reason)
         return self._next(at + 1)
 
     def _choose(self, at: int) -> int | None:
@@ -147,12 +145,13 @@ class Review:
 
     def _edit(self, move: Move, at: int) -> int | None:
         """Store the new text of a move; a text that is not valid cannot be accepted later."""
-        moves = self.log.moves(self.papers.items[at])
+        item = self.papers.items[at]
+        moves = self.log.moves(item)
         typed = self.terminal.line(f"{move.label}:", moves[move.name])
         text = moves[move.name] if typed is None else self.framework.canonical(typed)
         if text == moves[move.name]:
             return None
-        self._record("edit", at, {**moves, move.name: text})
+        self.log.record("edit", item, {**moves, move.name: text})
         return at
 
     def _skip(self, at: int) -> int:
@@ -167,7 +166,7 @@ class Review:
         item = self.papers.items[at]
         decision = self.log.decision(item)
         assert decision is not None
-        self._record("undo", at, decision.moves)
+        self.log.record("undo", item, decision.moves)
         self.terminal.show(f"Undone: {item.paper.id} is no longer {decision.what}ed.", "yellow")
         return at
 
@@ -177,29 +176,6 @@ class Review:
 
     def _help(self, _: int) -> None:
         self.terminal.show(HELP)
-
-    def _record(
-        self,
-        what: Literal["accept", "reject", "edit", "undo"],
-        at: int,
-        moves: dict[str, str] | None = None,
-        reason: str = "",
-    ) -> None:
-        """Store a decision, by default about the moves with the edits made so far."""
-        item = self.papers.items[at]
-        kept = moves or self.log.moves(item)
-        self.log.record(
-            Decision(
-                what=what,
-                at=now(),
-                paper=item.paper,
-                abstract_sha256=item.paper.sha256,
-                shown_sha256=item.moves_sha256,
-                moves=kept,
-                changed=tuple(n for n in self.framework.names if kept[n] != item.moves[n]),
-                reason=reason,
-            )
-        )
 
 
 def _named(typed: str, moves: tuple[Move, ...]) -> list[Move]:

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from harness.errors import InputError
-from skills.curate.statistics.decisions import Scores, check_min_votes
+from skills.curate.statistics.decisions import Scores
 
 FEW = 20
 """Thresholds set on fewer judged annotations than this do not generalise."""
@@ -38,7 +38,7 @@ def calibrate(
     Raises:
         InputError: there is nothing to calibrate on, or a persona has no valid vote.
     """
-    columns = _columns(scores, min_votes)
+    columns = _columns(scores)
     turning = sorted(_turning_point(row, columns, min_votes) for row in scores)
     # At quantile 1 there would be no score to set.
     quantiles = sorted({0.0, *(share for share in turning if 0 < share < 1)})
@@ -62,14 +62,13 @@ def calibrate(
     return thresholds, (rejected[best] + gate_rejected) / total, "; ".join(notes)
 
 
-def _columns(scores: Scores, min_votes: int) -> list[list[float]]:
+def _columns(scores: Scores) -> list[list[float]]:
     """Return each persona's valid scores, ascending."""
     if not scores:
         raise InputError(
             "there is no judged annotation to calibrate on",
             hint="Give annotations that pass the gates, and a judge that can answer.",
         )
-    check_min_votes(len(scores[0]), min_votes)
     columns = [
         sorted(score for score in column if score is not None)
         for column in zip(*scores, strict=True)

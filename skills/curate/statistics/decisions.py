@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from harness.errors import InputError
 
 Scores = Sequence[Sequence[float | None]]
-Passes = Sequence[Sequence[bool | None]]
+Votes = Sequence[bool | None]
+"""Whether each persona passes an annotation; None for an invalid vote."""
 
 MARGIN = 0.15
 """On a scale of 1 to 5: a cold prompt cache moved scores by 0.14 at most."""
@@ -22,32 +23,22 @@ INCOMPLETE = "with an invalid vote"
 _NOISE = 1e-9  # rounding errors of sums that are zero on paper
 
 
-def passes(scores: Scores, thresholds: Sequence[float]) -> list[tuple[bool | None, ...]]:
-    """Return whether each vote passes, n rows of k; None for an invalid vote.
-
-    Raises:
-        ValueError: a row does not have one score for each threshold.
-    """
-    return [
-        tuple(
-            None if score is None else score >= threshold
-            for score, threshold in zip(row, thresholds, strict=True)
-        )
-        for row in scores
-    ]
+def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple[bool | None, ...]:
+    """Return whether each vote of a row passes; None for an invalid vote."""
+    return tuple(
+        None if score is None else score >= threshold
+        for score, threshold in zip(scores, thresholds, strict=True)
+    )
 
 
-def decide(votes: Passes, min_votes: int) -> list[bool | None]:
-    """Return n decisions: True (kept), False (rejected) or None (undecided).
+def decide(votes: Votes, min_votes: int) -> bool | None:
+    """Return the decision on a row: True (kept), False (rejected) or None (undecided).
 
     A row is undecided if it has too few passes and would have enough if its invalid votes passed.
-
-    Raises:
-        InputError: `min_votes` is not within 1 and k.
     """
-    if votes:
-        check_min_votes(len(votes[0]), min_votes)
-    return [_decision(row, min_votes) for row in votes]
+    if votes.count(True) >= min_votes:
+        return True
+    return None if votes.count(True) + votes.count(None) >= min_votes else False
 
 
 def check_min_votes(personas: int, min_votes: int) -> None:
@@ -60,7 +51,7 @@ def check_min_votes(personas: int, min_votes: int) -> None:
         )
 
 
-def splits(votes: Passes) -> dict[str, int]:
+def splits(votes: Sequence[Votes]) -> dict[str, int]:
     """Count rows by passes and fails, from "5-0" to "0-5"; with an invalid vote: `INCOMPLETE`."""
     if not votes:
         return {}
@@ -82,9 +73,9 @@ def vote_against_mean(
         vote_only and mean_only: rows kept by one of the two alone; count: their sum; of: rows
         compared.
     """
-    votes = passes(scores, thresholds)
     compared: Counter[tuple[bool, bool]] = Counter()
-    for row, kept in zip(scores, decide(votes, min_votes), strict=True):
+    for row in scores:
+        kept = decide(passes(row, thresholds), min_votes)
         gaps = [
             s - threshold for s, threshold in zip(row, thresholds, strict=True) if s is not None
         ]
@@ -99,7 +90,7 @@ def vote_against_mean(
     }
 
 
-def weights(votes: Passes, min_votes: int) -> list[dict[str, int]]:
+def weights(votes: Sequence[Votes], min_votes: int) -> list[dict[str, int]]:
     """Return the influence of each persona on the decisions.
 
     Without a persona, the same share of the others must pass: ceil(min_votes * (k-1) / k). That is
@@ -113,7 +104,7 @@ def weights(votes: Passes, min_votes: int) -> list[dict[str, int]]:
         deciding: annotations whose decision would change if its vote were reversed.
         of: annotations.
     """
-    kept = [decision is True for decision in decide(votes, min_votes)]
+    kept = [decide(row, min_votes) is True for row in votes]
     if not votes:
         return []
     needed = max(1, min(min_votes, len(votes[0]) - 1))
@@ -135,16 +126,16 @@ def borderline(
     Returns:
         (distance, row, number of passes); the distance is 0 if invalid votes leave the row open.
     """
-    votes = passes(scores, thresholds)
     found = []
-    for index, kept in enumerate(decide(votes, min_votes)):
-        vote = votes[index]
+    for index, row in enumerate(scores):
+        vote = passes(row, thresholds)
+        kept = decide(vote, min_votes)
         passed, needed, distance = vote.count(True), 0, 0.0
         if kept is not None:
             needed = passed - min_votes + 1 if kept else min_votes - passed - vote.count(None)
             distances = sorted(
                 abs(score - threshold)
-                for score, threshold, is_pass in zip(scores[index], thresholds, vote, strict=True)
+                for score, threshold, is_pass in zip(row, thresholds, vote, strict=True)
                 if score is not None and is_pass is kept
             )
             distance = distances[needed - 1]
@@ -153,15 +144,8 @@ def borderline(
     return sorted(found)
 
 
-def _decision(row: Sequence[bool | None], min_votes: int) -> bool | None:
-    passed, invalid = sum(map(bool, row)), row.count(None)
-    if passed >= min_votes:
-        return True
-    return None if passed + invalid >= min_votes else False
-
-
 def _weight(
-    votes: Passes, decisions: Sequence[bool], persona: int, min_votes: int, needed: int
+    votes: Sequence[Votes], decisions: Sequence[bool], persona: int, min_votes: int, needed: int
 ) -> dict[str, int]:
     lost = gained = deciding = 0
     for row, kept in zip(votes, decisions, strict=True):

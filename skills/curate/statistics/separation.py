@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from skills.curate.statistics.decisions import decide
+from skills.curate.statistics.decisions import Votes, decide
 from skills.reporting.statistics import Share, Z
-
-Votes = Sequence[bool | None]
-"""Whether each persona passes an annotation; None for an invalid vote."""
 
 
 def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> dict[str, Any]:
@@ -68,7 +65,7 @@ def added(
     """
     gates = [[votes is not None for votes in side] for side in (bad, good)]
     judged = [[votes for votes in side if votes is not None] for side in (bad, good)]
-    panel = [decide(side, min_votes) for side in judged]
+    panel = [[decide(votes, min_votes) for votes in side] for side in judged]
     together = [
         [*votes, *[False] * side.count(False)] for votes, side in zip(panel, gates, strict=True)
     ]

@@ -26,7 +26,7 @@ from skills.corpus.db.rows import Row, insert, now, one, update
 from skills.curate.curator import Judge, Vote
 from skills.curate.inputs.items import Item
 from skills.curate.store.judges import judge_id
-from skills.curate.store.verdicts import Ballot, Refused, Verdict
+from skills.curate.store.verdicts import Ballot, Verdict
 from skills.nanda.framework import sha256_of
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ class Ballots:
     judge: Judge
     run_id: int = 0
 
-    def find(self, item: Item) -> Ballot | Refused | None:
-        """Return the votes on an item, or why there are none; None if it was not judged yet."""
+    def find(self, item: Item) -> Ballot | str | None:
+        """Return the votes on an item, or the error; None if it was not judged yet."""
         row = self._row(item)
         if row is None or row["status"] == "begun":
             return None
         if row["status"] == "failed":
-            return Refused(row["error_type"], row["reason"], bool(row["retryable"]))
+            return f"{row['error_type']}: {row['reason']}"
         votes = self._votes(row["id"])
         return Ballot(
             row["id"],
@@ -90,12 +90,7 @@ class Ballots:
                 self._insert(ballot_id, vote)
 
     def save_vote(self, item: Item, vote: Vote) -> None:
-        """Store one vote of a ballot that is not complete, unless another process completed it.
-
-        Invalid votes are not stored: they are requested again.
-        """
-        if vote.score is None:
-            return
+        """Store one vote of a ballot that is not complete, unless another process completed it."""
         with transaction(self.db):
             row = self._row(item)
             if row is None or row["status"] != "done":

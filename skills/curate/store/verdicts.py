@@ -31,18 +31,6 @@ class Ballot:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """The error because of which an annotation has no votes."""
-
-    error_type: str
-    reason: str
-    retryable: bool
-
-    def __str__(self) -> str:
-        return f"{self.error_type}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
 class Criteria:
     """What an annotation has to reach to be kept.
 
@@ -66,8 +54,7 @@ class Verdict:
         reasons: codes: of the gates, names of the personas that did not pass it, `INVALID`.
         passes: of each persona; None if its vote is invalid. Empty without a ballot.
         thresholds: of each persona; empty without a ballot.
-        refused: why there are no votes.
-        is_open: the panel has yet to judge it, be it only a probe that a gate has found.
+        error: the class and the message of the error because of which there are no votes, or "".
     """
 
     item: Item
@@ -76,8 +63,7 @@ class Verdict:
     ballot: Ballot | None = None
     passes: tuple[bool | None, ...] = ()
     thresholds: tuple[float, ...] = ()
-    refused: Refused | None = None
-    is_open: bool = False
+    error: str = ""
 
     @property
     def votes(self) -> int:
@@ -102,7 +88,7 @@ class Verdict:
 
 
 def decide(
-    item: Item, found: Ballot | Refused | None, criteria: Criteria, *, panel_votes: bool = True
+    item: Item, found: Ballot | str | None, criteria: Criteria, *, panel_votes: bool = True
 ) -> Verdict:
     """Decide about an annotation.
 
@@ -110,21 +96,20 @@ def decide(
     votes, rejected if even its invalid votes could not have changed that, and undecided in between.
 
     Args:
+        found: the votes, or the error because of which there are none; None if it is not judged.
         panel_votes: False if the judge cannot answer: everything that passes the gates is kept.
     """
     codes = tuple(dict.fromkeys(finding.code for finding in item.findings))
     if not isinstance(found, Ballot):
         without: Decision = "failed" if found else "pending" if panel_votes else "kept"
-        is_open = panel_votes and found is None and (not codes or bool(item.probe))
-        decision: Decision = "rejected" if codes else without
-        return Verdict(item, decision, codes, refused=found, is_open=is_open)
-    [passes] = decisions.passes([[vote.score for vote in found.votes]], criteria.thresholds)
-    [is_kept] = decisions.decide([passes], criteria.min_votes)
+        return Verdict(item, "rejected" if codes else without, codes, error=found or "")
+    passes = decisions.passes([vote.score for vote in found.votes], criteria.thresholds)
+    is_kept = decisions.decide(passes, criteria.min_votes)
     against = tuple(v.persona for v, p in zip(found.votes, passes, strict=True) if p is False)
+    decision: Decision = "rejected"
     reasons = codes or against
-    decision = "rejected" if codes or is_kept is False else "kept"
-    if not codes and is_kept is None:
+    if not codes and is_kept:
+        decision, reasons = "kept", ()
+    elif not codes and is_kept is None:
         decision, reasons = "undecided", (INVALID, *against)
-    if decision == "kept":
-        reasons = ()
     return Verdict(item, decision, reasons, found, passes, criteria.thresholds)

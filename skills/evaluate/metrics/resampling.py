@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 RESAMPLES, SEED = 10_000, 0
 LEAST_PAPERS = 5
 """Fewer papers than this give no interval: resamples of so few hardly differ."""
-CHUNK = 500_000
-"""Resamples times papers that are multiplied at once, to bound the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +66,9 @@ class Resamples:
 
     def of(self, statistic: Statistic) -> Sampled:
         """Evaluate a statistic over all papers and over each resample."""
-        import numpy as np
-
         whole = statistic.sums.sum(axis=0, keepdims=True)
-        step = max(1, CHUNK // len(statistic.sums))
-        parts = [
-            statistic.value(self._weights[start : start + step] @ statistic.sums)
-            for start in range(0, len(self._weights), step)
-        ]
-        value, drawn = float(statistic.value(whole)[0]), np.concatenate(parts)
+        value = float(statistic.value(whole)[0])
+        drawn = statistic.value(self._weights @ statistic.sums)
         share = Share(int(whole[0, 0]), int(whole[0, 1])) if statistic.is_share else None
         return Sampled(value, drawn, statistic.counted, share)
 

@@ -26,30 +26,30 @@ def draw(found: Mapping[str, Any], file: IO[bytes]) -> None:
     from matplotlib import figure as figures
     from matplotlib import rc_context
 
-    rows = list(_rows(found))
-    names = list(columns_of(found))
-    figure = figures.Figure(figsize=(9, HEAD + ROW * len(rows) * max(1, len(names) / 3)))
-    figure.set_layout_engine("constrained")
-    axes = figure.subplots()
-    for place, name in enumerate(names):
-        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-        offset = (place - (len(names) - 1) / 2) * 0.8 / len(names)
-        for row, (_, values) in enumerate(rows):
-            if (one := values[place]) is None or one["value"] is None:
-                continue
-            if one["low"] is not None:
-                ends = [one["low"], one["high"]]
-                axes.plot(ends, [row + offset] * 2, color=colour, linewidth=1.5)
-            axes.plot(one["value"], row + offset, color=colour, marker=marker, markersize=5)
-        axes.plot([], [], color=colour, marker=marker, label=name)
-    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("value and 95% interval")
-    axes.axvline(0, color="#999999", linewidth=0.8)
-    axes.grid(axis="x", alpha=0.3)
-    axes.set_title(f"{Path(found['input']).name}: {found['papers']:,} papers", loc="left")
-    figure.legend(loc="outside lower center", ncols=min(3, len(names)), frameon=False)
     with rc_context({"text.parse_math": False}):  # a $ in a name does not start a formula
+        rows = list(_rows(found))
+        names = list(columns_of(found))
+        figure = figures.Figure(figsize=(9, HEAD + ROW * len(rows) * max(1, len(names) / 3)))
+        figure.set_layout_engine("constrained")
+        axes = figure.subplots()
+        for place, name in enumerate(names):
+            colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+            offset = (place - (len(names) - 1) / 2) * 0.8 / len(names)
+            for row, (_, values) in enumerate(rows):
+                if (one := values[place]) is None or one["value"] is None:
+                    continue
+                if one["low"] is not None:
+                    ends = [one["low"], one["high"]]
+                    axes.plot(ends, [row + offset] * 2, color=colour, linewidth=1.5)
+                axes.plot(one["value"], row + offset, color=colour, marker=marker, markersize=5)
+            axes.plot([], [], color=colour, marker=marker, label=name)
+        axes.set_yticks(range(len(rows)), [label for label, _ in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlabel("value and 95% interval")
+        axes.axvline(0, color="#999999", linewidth=0.8)
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_title(f"{Path(found['input']).name}: {found['papers']:,} papers", loc="left")
+        figure.legend(loc="outside lower center", ncols=min(3, len(names)), frameon=False)
         figure.savefig(file, format="png", dpi=120)
 
 

@@ -44,13 +44,8 @@ BY_MOVE = (
 """Metrics with a table by move."""
 DIFFERENCES = ("kappa", "label_precision", "background", "abstention", "false_fill")
 """Metrics whose differences are shown by move as well."""
-LESS = {
-    "overlap": "moves alike",
-    "background": "background",
-    "false_fill": "false fill",
-    "prompt_tokens": "tokens",
-}
-NEITHER = {"stated": "moves stated", "copied": "copied", "floor": "support by chance"}
+LESS = ("overlap", "background", "false_fill", "prompt_tokens", "completion_tokens")
+NEITHER = ("stated", "copied", "floor")
 """Descriptive metrics, which are neither better nor worse."""
 OF_GOLD = ("stated", "support", "floor", "copied", "overlap")
 """Metrics of the gold itself, as a reference for those of the models."""
@@ -104,10 +99,10 @@ def difference_rows(
 def directions(found: Mapping[str, Any]) -> str:
     """Return for which of the metrics more is not better."""
     less, neither = (
-        ", ".join(name for metric, name in names.items() if metric in found["metrics"])
-        for names in (LESS, NEITHER)
+        "; ".join(name_of(metric) for metric in metrics if metric in found["metrics"])
+        for metrics in (LESS, NEITHER)
     )
-    return f"Less is better for {less}; {neither} are descriptive."
+    return f"Less is better for: {less}. Descriptive: {neither}."
 
 
 def figure(one: Figure | None, metric: str = "", *, signed: bool = False) -> str:

@@ -54,12 +54,7 @@ def merge(
         *((source, path) for source in SOURCES for path in files.get(source, ())),
         *((held.split, held.path) for held in held_out if held.path is not None),
     ]
-    rows, excluded = list[AnnotationRow](), list[LeftOut]()
-    for source in SOURCES:
-        tick(f"reading {source}")
-        valid, invalid = rows_of(source, entries[source], reading.framework)
-        rows += valid
-        excluded += invalid
+    rows, excluded = _read(entries, reading, tick)
     tick("comparing abstracts")
     rows, held = HeldOut(held_out, choices.max_similarity).split_off(rows)
     rows, overridden = _first_of_each_paper(rows)
@@ -80,6 +75,18 @@ def merge(
         tuple(held_out),
         tuple(InputFile(role, shown(path), digest(path.expanduser())) for role, path in named),
     )
+
+
+def _read(
+    entries: Mapping[Source, Iterable[TableRow]], reading: Reading, tick: Callable[[str], None]
+) -> Step:
+    rows, out = list[AnnotationRow](), list[LeftOut]()
+    for source in SOURCES:
+        tick(f"reading {source}")
+        valid, invalid = rows_of(source, entries[source], reading.framework)
+        rows += valid
+        out += invalid
+    return rows, out
 
 
 def _curated(rows: list[AnnotationRow]) -> Step:

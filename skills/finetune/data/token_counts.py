@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.errors import InputError
 from harness.models.backends.base import Message, Model, Request
@@ -29,6 +29,7 @@ BIN = 128
 """Tokens per bin of a histogram."""
 
 Example = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,14 @@ def open_counter(
     )
     count = _of_texts(lambda text: -(-len(text.encode()) // BYTES_PER_TOKEN))
     yield TokenCounter(f"estimate: {BYTES_PER_TOKEN} bytes a token", None, TEXTS_ALONE, count)
+
+
+def with_progress(rows: Sequence[T], tick: Callable[[str], None]) -> Iterator[T]:
+    """Yield the rows; call `tick` with the number of those done after every hundredth."""
+    for number, row in enumerate(rows, start=1):
+        yield row
+        if number % 100 == 0:
+            tick(f"{number:,} of {len(rows):,} rows")
 
 
 def histogram(

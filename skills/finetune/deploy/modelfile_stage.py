@@ -42,11 +42,7 @@ def served_gguf(context: StageContext) -> Path:
     for path in (run_dir.quantized(context.recipe.export.quantize), run_dir.f16):
         if path.is_file():
             return path
-    raise InputError(
-        "there is no GGUF of the model yet",
-        where=str(run_dir.folder),
-        hint=f"`/finetune gguf {run_dir.folder}` writes it.",
-    )
+    raise run_dir.needs("gguf", "there is no GGUF of the model yet")
 
 
 def adapter_base(context: StageContext) -> str | None:

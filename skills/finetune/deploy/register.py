@@ -17,8 +17,8 @@ from typing import Any
 from harness.api.skill import Call, Result
 from harness.errors import RegistryError, UsageError
 from harness.models import registry
-from harness.runs.process_lock import job_lock
 from harness.settings import Settings, registry_folder
+from harness.support.process_lock import job_lock
 from harness.support.suggestions import did_you_mean
 from skills.finetune.deploy import registry_file
 from skills.finetune.deploy.registered import Registration, is_edited, registration_of

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import InputError, UsageError
+from harness.errors import UsageError
 from harness.models.backends.ollama_server import DEFAULT_HOST
 from harness.models.schema import ServeEntry
 from skills.finetune.deploy.modelfile_stage import served_gguf
@@ -122,11 +122,7 @@ def _digest(model: Mapping[str, Any]) -> str:
 def _trained(run_dir: RunDir) -> Entry:
     if (entry := run_dir.entry("train")) is not None:
         return entry
-    raise InputError(
-        "nothing is trained here",
-        where=str(run_dir.folder),
-        hint=f"`/finetune train {run_dir.folder}` does it.",
-    )
+    raise run_dir.needs("train", "nothing is trained here")
 
 
 def _is_held_back(context: StageContext) -> bool:
@@ -146,11 +142,7 @@ def _refuse_older(run_dir: RunDir, train: Entry) -> None:
     pairs = (("gguf", gguf, "adapter", adapter), ("quantize", quantize, "f16", f16))
     for stage, entry, made_of, now in pairs:
         if entry and now and entry.inputs.get(made_of, now.sha256) != now.sha256:
-            raise InputError(
-                f"the output of {stage} is older than its inputs",
-                where=str(run_dir.folder),
-                hint=f"`/finetune {stage} {run_dir.folder}` makes it again.",
-            )
+            raise run_dir.needs(stage, f"the output of {stage} is older than its inputs")
 
 
 def _file(context: StageContext, path: Path) -> dict[str, Any]:

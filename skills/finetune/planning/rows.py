@@ -11,13 +11,13 @@ from typing import Any
 from harness.errors import UsageError
 from harness.runs import targets
 from harness.support.text_input import regular_file
-from skills.finetune.data.token_counts import RENDERED, open_counter
+from skills.finetune.data.token_counts import RENDERED, open_counter, with_progress
 from skills.finetune.model.bases import open_tokenizer, tokenizer_folder
 from skills.finetune.model.folder import chat_template, end_tokens
 from skills.finetune.planning.memory import Batch
 from skills.finetune.preparation.batches import read_prepared
-from skills.finetune.preparation.examples import Example, read_examples
-from skills.finetune.preparation.split import split
+from skills.finetune.preparation.examples import Example
+from skills.finetune.preparation.split import read_split
 from skills.finetune.preparation.tokens import Renderer
 from skills.finetune.run.stage import StageContext
 
@@ -153,22 +153,15 @@ def _prepared(context: StageContext) -> Rows | None:
 
 def _counted(context: StageContext, data: Path, tick: Callable[[str], None]) -> Rows:
     recipe, call = context.recipe, context.call
-    parted = split(
-        read_examples(data),
-        read_examples(context.dev) if context.dev else None,
-        recipe.dev_share,
-        recipe.training.seed,
-    )
+    parted = read_split(data, context.dev, recipe)
     pairs: list[tuple[int, int]] = []
     with open_counter(
         _tokenizer(context), call.models.registry, call.settings.cache_dir, call.screen.notice
     ) as counter:
         around = 0 if counter.counts == RENDERED else TEMPLATE_TOKENS
-        for number, row in enumerate(parted.train, start=1):
+        for row in with_progress(parted.train, tick):
             prompt, completion = counter.count(_texts(row))
             pairs.append((prompt + completion + around + 1, completion + 1))
-            if number % 100 == 0:
-                tick(f"{number:,} of {len(parted.train):,} rows")
     sample, decoded = sample_of(context, parted.train[0])
     rows = Rows(
         tuple(length for length, _ in pairs),

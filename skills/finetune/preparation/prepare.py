@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,14 @@ from harness.errors import InputError, UsageError
 from harness.runs import targets
 from harness.support.optional_deps import require
 from harness.support.text_input import regular_file
-from skills.finetune.data.token_counts import histogram
+from skills.finetune.data.token_counts import histogram, with_progress
 from skills.finetune.model.bases import Base, open_base, open_tokenizer
 from skills.finetune.model.folder import end_tokens, template_sha256
 from skills.finetune.preparation.answers import check_answers, unreadable
 from skills.finetune.preparation.batches import Row, order, padding
 from skills.finetune.preparation.decisions import Decider
-from skills.finetune.preparation.examples import Example, read_examples
-from skills.finetune.preparation.split import Split, split
+from skills.finetune.preparation.examples import Example
+from skills.finetune.preparation.split import Split, read_split
 from skills.finetune.preparation.tokens import Renderer
 from skills.finetune.run.run_dir import Done, partial
 from skills.finetune.run.stage import Stage, StageContext
@@ -83,18 +83,13 @@ def perform(context: StageContext) -> Done:
         raise _no_data()
     context.run_dir.make()
     base, recipe = open_base(context), context.recipe
-    examples = split(
-        read_examples(context.data),
-        read_examples(context.dev) if context.dev else None,
-        recipe.dev_share,
-        recipe.training.seed,
-    )
+    examples = read_split(context.data, context.dev, recipe)
     all_examples = [*examples.train, *examples.dev]
     check_answers(all_examples)
     decider = Decider(context.framework, recipe.decisions)
     renderer = Renderer(open_tokenizer(base.folder), end_tokens(base.folder), decider)
     with context.call.screen.progress("preparing") as tick:
-        rows = list(_tokenized(all_examples, renderer, tick))
+        rows = [renderer.row_of(example) for example in with_progress(all_examples, tick)]
     _check_lengths(all_examples, rows, recipe.training.max_length)
     train, dev = rows[: len(examples.train)], rows[len(examples.train) :]
     facts = _facts(context, base, renderer, examples, train, dev)
@@ -109,15 +104,6 @@ def perform(context: StageContext) -> Done:
 
 
 STAGE = Stage("prepare", "split the rows and tokenize them", inputs, perform)
-
-
-def _tokenized(
-    examples: Sequence[Example], renderer: Renderer, tick: Callable[[str], None]
-) -> Iterator[Row]:
-    for number, example in enumerate(examples, start=1):
-        yield renderer.row_of(example)
-        if number % 100 == 0:
-            tick(f"{number:,} of {len(examples):,} rows")
 
 
 def _check_lengths(examples: Sequence[Example], rows: Sequence[Row], limit: int) -> None:

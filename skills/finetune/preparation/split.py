@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.errors import InputError
-from skills.finetune.preparation.examples import Example
+from skills.finetune.preparation.examples import Example, read_examples
+from skills.finetune.run.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,16 @@ class Split:
     train: list[Example]
     dev: list[Example]
     kept_out: list[Example]
+
+
+def read_split(data: Path, dev: Path | None, recipe: Recipe) -> Split:
+    """Read and split the rows of a run.
+
+    Raises:
+        InputError: a file or a row is invalid; and as `split`.
+    """
+    rows, dev_rows = read_examples(data), read_examples(dev) if dev else None
+    return split(rows, dev_rows, recipe.dev_share, recipe.training.seed)
 
 
 def split(rows: Sequence[Example], dev: Sequence[Example] | None, share: float, seed: int) -> Split:

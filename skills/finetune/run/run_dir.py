@@ -19,15 +19,17 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field, ValidationError
+
 from harness._version import __version__
 from harness.errors import InputError, OutputError
 from harness.runs import targets
-from skills.finetune.run.recipe import Recipe
+from skills.finetune.run.recipe import Recipe, first_error
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -60,6 +62,14 @@ class Entry:
     seconds: float
     versions: Mapping[str, str]
     created: str
+
+
+class _Manifest(BaseModel, extra="allow", ser_json_inf_nan="constants"):
+    """The contents of manifest.json."""
+
+    format: int = FORMAT
+    run: dict[str, Any] = Field(default_factory=dict)
+    stages: dict[str, Entry] = Field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -121,6 +131,11 @@ class RunDir:
     def adapter_modelfile(self) -> Path:
         return self.folder / "Modelfile.adapter"
 
+    def needs(self, stage: str, reason: str) -> InputError:
+        """Return the error for a folder in which a stage must be performed first."""
+        hint = f"`/finetune {stage} {self.folder}` does it."
+        return InputError(reason, where=str(self.folder), hint=hint)
+
     def prepared_facts(self) -> dict[str, Any]:
         """Return the facts of the prepared rows, empty if they cannot be read."""
         try:
@@ -136,8 +151,7 @@ class RunDir:
         Raises:
             InputError: the manifest cannot be read.
         """
-        entries: Mapping[str, Entry] = self._manifest()["stages"]
-        return entries.get(stage)
+        return self._manifest().stages.get(stage)
 
     def is_current(self, stage: str, inputs: Mapping[str, Any]) -> bool:
         """Return True if a stage was performed with these inputs, and its outputs are unchanged."""
@@ -169,27 +183,27 @@ class RunDir:
             time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
         )
         manifest = self._manifest()
-        manifest["stages"][stage] = entry
+        manifest.stages[stage] = entry
         self._write(manifest)
         return entry
 
     def forget(self, stage: str) -> None:
         """Remove a stage's entry; its files are kept."""
         manifest = self._manifest()
-        if manifest["stages"].pop(stage, None) is not None:
+        if manifest.stages.pop(stage, None) is not None:
             self._write(manifest)
 
     @property
     def run(self) -> Mapping[str, Any]:
         """The settings stored by `remember`; empty if there are none."""
-        found: Mapping[str, Any] = self._manifest()["run"]
-        return found
+        return self._manifest().run
 
     def remember(self, run: Mapping[str, Any]) -> None:
         """Store the settings of a run, for single stages that are performed later."""
         manifest = self._manifest()
-        if manifest["run"] != _as_json(run):
-            self._write({**manifest, "run": _as_json(run)})
+        if manifest.run != _as_json(run):
+            manifest.run = _as_json(run)
+            self._write(manifest)
 
     def make(self) -> None:
         """Create the folder.
@@ -204,25 +218,21 @@ class RunDir:
                 f"cannot be created: {exc.strerror or exc}", where=str(self.folder)
             ) from exc
 
-    def _write(self, manifest: Mapping[str, Any]) -> None:
-        stages = {name: asdict(entry) for name, entry in manifest["stages"].items()}
-        text = json.dumps({**manifest, "stages": stages}, indent=2, ensure_ascii=False)
-        targets.write(self.folder / MANIFEST, lambda file: file.write(text.encode()))
+    def _write(self, manifest: _Manifest) -> None:
+        targets.write_text(self.folder / MANIFEST, manifest.model_dump_json(indent=2))
 
-    def _manifest(self) -> dict[str, Any]:
+    def _manifest(self) -> _Manifest:
         path = self.folder / MANIFEST
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            stages = {name: _entry(stage) for name, stage in found["stages"].items()}
+            return _Manifest.model_validate_json(path.read_bytes())
         except FileNotFoundError:
-            return {"format": FORMAT, "run": {}, "stages": {}}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+            return _Manifest()
+        except ValidationError as exc:
             raise InputError(
-                f"is not the manifest of a run: {exc}",
+                f"is not the manifest of a run: {first_error(exc)}",
                 where=str(path),
                 hint="Name another folder with --out, or move this one away.",
             ) from exc
-        return {"run": {}, **found, "stages": stages}
 
     def _is_unchanged(self, relative: str, kept: Output) -> bool:
         path = self.folder / relative
@@ -264,11 +274,6 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 def _output(path: Path) -> Output:
     stat = path.stat()
     return Output(targets.digest(path), stat.st_size, stat.st_mtime_ns)
-
-
-def _entry(stage: Mapping[str, Any]) -> Entry:
-    outputs = {path: Output(**kept) for path, kept in stage["outputs"].items()}
-    return Entry(**{**stage, "outputs": outputs})
 
 
 def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:

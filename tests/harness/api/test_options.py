@@ -292,7 +292,7 @@ class Counting(Skill):
         ("--limit 3 days", ""),
         ("all --db x", ""),
         ("days --name x", "--name does not apply to days. It applies to users."),
-        ("all --limit 3", "--limit does not apply to all. It applies to users, days."),
+        ("all --limit 3", "--limit does not apply to all. It applies to users and days."),
         ("--name x", "--name does not apply to /counting without a subcommand."),
     ],
 )

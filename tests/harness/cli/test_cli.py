@@ -171,6 +171,12 @@ def test_broken_registry_names_file_and_line(home):
     assert f"{home}/config/registry.yaml:2: models.a.colour: unknown key" in done.stderr
 
 
+def test_broken_registry_leaves_help_and_skills_usable(home):
+    (home / "config" / "registry.yaml").write_text("models:\n  a: {colour: red}\n")
+    assert [agent(home, line).returncode for line in ("/help", "/skills", "/exit")] == [0, 0, 0]
+    assert agent(home, "/corpus stats").returncode == 2
+
+
 def test_a_registry_at_home_is_found(home, monkeypatch):
     monkeypatch.setenv("HOME", str(home))
     (home / "own.yaml").write_text(FAKE_REGISTRY.replace("producer", "general"))

@@ -14,6 +14,7 @@ from prompt_toolkit.output import DummyOutput
 from harness.chat.skill import Chat
 from harness.cli.completion import LineCompleter
 from harness.cli.repl import Repl, _confirm
+from harness.errors import RegistryError
 from harness.plugins.catalogue import Catalogue, Found
 from harness.testing import FakeModel, fake_app
 
@@ -42,6 +43,17 @@ def test_lines_are_dispatched_until_ctrl_d(tmp_path):
 def test_exit_ends_the_session(tmp_path):
     app = fake_app(tmp_path, FakeModel("Hello."))
     assert said(app, f"/exit{ENTER}hi{ENTER}{CTRL_D}") == ""
+
+
+def test_broken_registry_can_be_mended_in_the_session(tmp_path):
+    app = fake_app(tmp_path, FakeModel("Hello."))
+    text = app.settings.shipped_registry.read_text()
+    app.settings.shipped_registry.write_text("broken: [")
+    with pytest.raises(RegistryError):
+        app.dispatch("hi")
+    app.dispatch("/skills")
+    app.settings.shipped_registry.write_text(text)
+    assert said(app, f"hi{ENTER}/exit{ENTER}hi{ENTER}{CTRL_D}").endswith("Hello.\n")
 
 
 def test_an_error_does_not_end_the_session(tmp_path):

@@ -23,8 +23,8 @@ from harness.errors import (
     OutputError,
     UsageError,
 )
-from harness.runs.process_lock import job_lock
 from harness.settings import CODE_ROOT
+from harness.support.process_lock import job_lock
 from harness.support.stop_token import StopToken
 from skills.annotate.table.job import AnnotateJob
 from skills.corpus.content_key import key_of, verify

@@ -106,8 +106,7 @@ def test_a_calibration_is_described() -> None:
     }
     page = page_of(a_run(OWN, bar=Criteria((2.5, 3.125, 3.0, 3.0, 3.0), 3, known)))
     assert page.facts["Source of the thresholds"] == (
-        "calibrated on 2026-11-24 on old.csv (400 annotations) to reject 30%; 28.7% achieved; "
-        "it is of few"
+        "calibrated 2026-11-24, see the limits of this report"
     )
     assert "alpha 2.500, beta 3.125" in page.facts["Thresholds"]
     assert page.table("The personas")["beta"]["From"] == "3.125"

@@ -35,7 +35,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.models.pool import ServedModel
-from harness.runs.process_lock import job_lock
+from harness.support.process_lock import job_lock
 from harness.support.stop_token import StopToken
 from harness.testing import fake_models
 from skills.corpus.db.connection import locks, open_corpus

@@ -10,7 +10,7 @@ from prompt_toolkit.output.plain_text import PlainTextOutput
 from reviewing import CLEARED, CTRL_C, CTRL_D, ENTER, HEADER, MOVES, Workspace, read_rows, row
 
 from harness.errors import UsageError
-from harness.runs.process_lock import job_lock
+from harness.support.process_lock import job_lock
 from skills.curate.review.command import review
 from skills.nanda.framework import nanda
 from skills.nanda.paper import abstract_digest

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from harness.errors import InputError
-from skills.curate.statistics.separation import Votes, added, auroc
+from skills.curate.statistics.decisions import Votes
+from skills.curate.statistics.separation import added, auroc
 from skills.reporting.statistics import Share
 
 NAMES = ("facts", "methods", "editor")
@@ -132,8 +132,3 @@ def test_where_the_gates_catch_all_there_is_nothing_to_add() -> None:
     assert [one["caught"] for one in personas] == [Share(0, 0).as_dict()] * 3
     assert panel["edge"] is None
     assert added([], [], NAMES, 2)[-1]["edge"] is None
-
-
-def test_an_impossible_number_of_votes_is_an_error() -> None:
-    with pytest.raises(InputError, match="cannot give 4 votes"):
-        added(BAD, GOOD, NAMES, 4)

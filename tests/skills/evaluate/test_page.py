@@ -105,8 +105,8 @@ def test_descriptive_metrics_are_named(whole: Whole) -> None:
     found, shown = whole
     text = " ".join(report.text(found).split())
     expected = (
-        "Less is better for moves alike, tokens; moves stated, copied, support by chance are "
-        "descriptive."
+        "Less is better for: moves alike, at most; tokens: prompt; tokens: answer. "
+        "Descriptive: moves stated; copied; support by chance."
     )
     assert expected in shown.shown
     assert expected in text

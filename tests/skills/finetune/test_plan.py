@@ -500,7 +500,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 sys.modules["torch"] = None  # as if it were not installed
-sys.path.insert(0, "tests/support")
+sys.path[:0] = ["tests/support", "tests/support/finetune"]
 from finetune_base import work_over
 from skills.finetune.planning import planner, report
 found = planner.plan(work_over(Path(sys.argv[1]), sys.argv[2], {}, Path(sys.argv[3])))

@@ -155,7 +155,7 @@ def test_all_checks_are_flat_json() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.skipif(not GOLD.exists(), reason="the gold stands in ../shared, which is not here")
+@pytest.mark.skipif(not GOLD.exists(), reason="../shared with the gold data is missing")
 def test_checks_of_the_gold_data() -> None:
     with GOLD.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

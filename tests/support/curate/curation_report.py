@@ -21,7 +21,7 @@ from skills.curate.report import summary
 from skills.curate.report.page import write_html
 from skills.curate.report.summary import Run
 from skills.curate.store import verdicts
-from skills.curate.store.verdicts import Ballot, Criteria, Refused, Verdict
+from skills.curate.store.verdicts import Ballot, Criteria, Verdict
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 
@@ -60,8 +60,7 @@ def by_chance(found: Item, good: float = 3.2) -> Verdict:
 
 
 def unjudged(found: Item, reason: str = "The server went away") -> Verdict:
-    refused = Refused("GenerationFailed", reason, retryable=True)
-    return verdicts.decide(found, refused, BAR)
+    return verdicts.decide(found, f"GenerationFailed: {reason}", BAR)
 
 
 def rejected_by_gates(found: Item) -> Verdict:

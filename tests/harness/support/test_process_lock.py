@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.runs.process_lock import job_lock
 from harness.settings import CODE_ROOT
+from harness.support.process_lock import job_lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from harness.runs.process_lock import job_lock
+from harness.support.process_lock import job_lock
 with job_lock(Path(sys.argv[1]), "papers.csv"):
     print("held", flush=True)
     time.sleep(60)

@@ -1,4 +1,4 @@
-"""Trust in a project's plugins: a plugin is loaded only with the content that the user trusted.
+"""The user's choices about plugins: which folders are trusted, and which names are disabled.
 
 Trust applies to the content of a folder, not to its name, so a changed file requires trust again.
 """
@@ -67,3 +67,38 @@ class TrustStore:
     def _read(self) -> dict[str, str]:
         decisions = json_state.read(self._path)
         return decisions if isinstance(decisions, dict) else {}
+
+
+class DisabledNames:
+    """A JSON file with a list of names; nothing with such a name is loaded, whatever its source.
+
+    A name may be that of an entry point, a folder, a SKILL.md or a skill, so nothing has to be
+    imported to disable it, and no other plugin can take over a disabled name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> frozenset[str]:
+        """Return the names; a missing or damaged file holds none."""
+        names = json_state.read(self._path)
+        return (
+            frozenset(n for n in names if isinstance(n, str))
+            if isinstance(names, list)
+            else frozenset()
+        )
+
+    def add(self, name: str) -> None:
+        """Disable `name`.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        self._write(self.read() | {name})
+
+    def remove(self, name: str) -> None:
+        """Enable `name` again; raises as `add` does."""
+        self._write(self.read() - {name})
+
+    def _write(self, names: frozenset[str]) -> None:
+        json_state.write(self._path, sorted(names), "the list of disabled names")
