@@ -31,7 +31,7 @@ pytest.importorskip("peft", reason="needs the finetune extra")
 
 pytestmark = [
     pytest.mark.train,
-    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning"),  # peft asks
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning"),  # from peft
 ]
 
 PROMPT = "The capital of France is"

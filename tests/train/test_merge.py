@@ -21,7 +21,7 @@ transformers = pytest.importorskip("transformers", reason="needs the finetune ex
 
 pytestmark = [
     pytest.mark.train,
-    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning"),  # peft asks
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning"),  # from peft
 ]
 
 IDS = [[1, 520, 9531, 198, 504, 3575, 282, 4649, 314]]

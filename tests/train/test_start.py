@@ -22,10 +22,10 @@ from skills.finetune.run.recipe import overridden
 from skills.finetune.training.metrics import Metrics
 from skills.finetune.training.train import inputs, train
 
-pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
-
-
-pytestmark = pytest.mark.train
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning"),  # from peft
+]
 
 
 def dev_losses(folder: Path) -> Mapping[int, float]:

@@ -60,7 +60,7 @@ def test_killed_run_resumes_from_the_last_checkpoint(
     """Killed in a step, and while a checkpoint is written."""
     folder = tmp_path / "run"
     ended = subprocess.run(
-        [sys.executable, "tests/support/finetune_training.py", str(base), str(folder), "{}", dying],
+        [sys.executable, finetune_training.__file__, str(base), str(folder), "{}", dying],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         check=False,
