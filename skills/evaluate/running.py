@@ -19,6 +19,7 @@ from skills.corpus.db import runs, store
 from skills.evaluate.annotators import INVALID, Annotator, Answers, Moves, Subject
 from skills.evaluate.jobs import ComparedJob, FreeJob, RepeatedJob
 from skills.evaluate.variations import Kind, variations
+from skills.nanda.text import counted
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -124,7 +125,7 @@ class ModelRunner:
         job = RepeatedJob(
             self.call, source, self.subject.framework, model, self.db, variations=every
         )
-        self._run(job, f"{name}, {len(papers):,} papers again, in {len(every)} variations")
+        self._run(job, f"{name}, {counted(len(papers), 'paper')} again, in {len(every)} variations")
         answers = map(self._moves, self._records(job, failed))
         found: Runs = {"seeds": [], "prompts": [annotations]}
         for variation in every:

@@ -71,7 +71,7 @@ def find_papers(
         return _distinct(found)[:limit]
 
     found = search(len(words), "AND")
-    if not found and len(words) > 1:
+    if not found and len(words) > (1 if from_arxiv else 2):  # two words of the corpus: all of them
         notice(f"no paper has all of {', '.join(words)}; searching for papers with some of them")
         found = search(max(2, (len(words) + 1) // 2), "OR")
     if not found:

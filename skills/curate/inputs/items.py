@@ -139,7 +139,7 @@ def from_corpus(db: Database, framework: Framework, limit: int | None) -> Input:
     if not found:
         raise InputError(
             f"the corpus has no annotations by the framework {framework.name}",
-            hint="`/annotate TABLE` makes them; `/corpus add TABLE` imports them.",
+            hint="`/annotate TABLE` creates them; `/corpus add TABLE` imports them.",
         )
     return Input(CORPUS, found, reads.id_column(db, ids), len(found))
 

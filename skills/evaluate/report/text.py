@@ -9,6 +9,7 @@ from typing import Any
 from harness.terminal.tables import table
 from skills.evaluate.annotators import MODEL_ERRORS
 from skills.evaluate.metrics.metrics import OVERALL
+from skills.nanda.text import counted
 
 WIDTH = 96
 NAMES = {
@@ -156,7 +157,7 @@ def model_facts(one: Mapping[str, Any]) -> str:
 def size_of(found: Mapping[str, Any]) -> str:
     """Return the number of papers, those left out, and what they are compared with."""
     left_out = "".join(f", {n:,} left out ({why})" for why, n in found["filtered"].items())
-    return f"{found['papers']:,} papers{left_out}, compared with {found['against']}"
+    return f"{counted(found['papers'], 'paper')}{left_out}, compared with {found['against']}"
 
 
 def _head(found: Mapping[str, Any]) -> Iterator[str]:

@@ -196,3 +196,7 @@ def test_half_of_the_words_in_the_corpus_alone(source: str) -> None:
 def test_one_of_two_words_does_not_suffice_in_the_corpus() -> None:
     with pytest.raises(NothingFound, match="no paper on 'mixture of experts'"):
         Places([MIXTURE, EXPERTS], []).find("mixture of experts")
+    places = Places([MIXTURE, EXPERTS], [])
+    with pytest.raises(NothingFound):
+        places.find("mixture of experts", source="corpus")
+    assert places.notices == []  # there is no search for papers with some of two words
