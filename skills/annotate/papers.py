@@ -122,7 +122,7 @@ def check_length(paper: Paper, max_words: int, where: str = "") -> None:
         problem = f"{count} {'word is' if count == 1 else 'words are'} too few for an abstract"
     elif count > max_words:
         problem = f"{count:,} words are too many for an abstract; the maximum is {max_words:,}"
-        hint = "Give the abstract alone, not the whole paper."
+        hint = "Give only the abstract, not the whole paper."
     else:
         return
     source = paper.source

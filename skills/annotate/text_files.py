@@ -45,7 +45,7 @@ def read(path: Path) -> str:
             f"{', '.join(reader.SUFFIXES)}; save it as one of these.",
         )
     return text_input.read_text(
-        path, what="an abstract", shorten="Give the abstract alone, not the whole paper."
+        path, what="an abstract", shorten="Give only the abstract, not the whole paper."
     )
 
 

@@ -154,7 +154,7 @@ class Curation:
             if before := judges.other_judge(self.db, self.source.name, model):
                 self.call.screen.notice(
                     f"{self.source.name} was judged by {before} before; {name} ({served}) is "
-                    "another judge, whose votes are all requested anew"
+                    "another judge, whose votes are all requested again"
                 )
             settings |= {
                 "judge": judges.judge_id(model),

@@ -36,7 +36,7 @@ class Evaluate(Skill):
         "paper's annotation, are part of every report.\n"
         "\n"
         "--csabstruct FILE compares the moves with human labels of the abstracts' sentences\n"
-        "instead: one object a line, with paper_id, sentences and labels."
+        "instead: one object per line, with paper_id, sentences and labels."
     )
     saves = (".html", ".png", ".json")
 

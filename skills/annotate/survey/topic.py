@@ -116,7 +116,7 @@ def _nothing_found(
 ) -> NothingFound:
     for failure in failures:
         return NothingFound(
-            f"the corpus has no paper on {subject}, and {failure.message}",
+            f"the corpus has no paper on {subject}; {failure.message}",
             where=failure.where,
             hint=failure.hint,
         )

@@ -103,9 +103,10 @@ def read_examples(path: Path) -> list[Example]:
     Raises:
         InputError: a line has none of the forms, with its number; or there are no rows.
     """
+    lines = list(text_lines(regular_file(path)))  # closes the file before a row is refused
     rows = [
         _example(line, place(path, "line", number))
-        for number, line in enumerate(text_lines(regular_file(path)), start=1)
+        for number, line in enumerate(lines, start=1)
         if line.strip()
     ]
     if not rows:

@@ -150,7 +150,7 @@ def test_nothing_found_without_a_network() -> None:
     with pytest.raises(NothingFound) as caught:
         places.find("mixture of experts")
     assert "the corpus has no paper on" in caught.value.message
-    assert caught.value.message.endswith("and arXiv cannot be reached (ConnectionError)")
+    assert caught.value.message.endswith("; arXiv cannot be reached (ConnectionError)")
     assert (caught.value.where, caught.value.hint) == ("http://x", "Wait.")
     assert places.asked == [("corpus", 2), ("arxiv", "AND"), ("corpus", 2)]
 

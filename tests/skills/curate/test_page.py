@@ -178,7 +178,7 @@ def test_a_run_without_a_judged_annotation_is_a_page() -> None:
     page = page_of(a_run([rejected_by_gates(gated(1)), unjudged(item(2))]))
     assert "It has judged nothing in this run." in page.shown
     assert "There are none in this run." in page.shown
-    assert "No annotation is close to the bar." in page.shown
+    assert "No annotation is close to the threshold." in page.shown
     assert "The personas" not in page.tables
 
 
