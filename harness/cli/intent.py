@@ -21,7 +21,8 @@ from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.options import GeneralOptions, build
 from harness.chat.tool_loop import tools_for
 from harness.errors import HarnessError
-from harness.models.pool import Choice, Models
+from harness.models.pool import Models
+from harness.models.resolution import Choice
 from harness.plugins.catalogue import Found
 
 if TYPE_CHECKING:

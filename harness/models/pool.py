@@ -1,8 +1,7 @@
 """Running work with the best available model: probing, loading, fallback, token counts.
 
 A skill calls `Models.run(task, work)`. It resolves the task, loads the model and passes it to
-`work`. If the model turns out to be unavailable, this is reported and `work` starts again with the
-next candidate. A bad answer never changes the model.
+`work`. If the model is unavailable, `work` starts again with the next candidate.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import HarnessError, InputError, ModelUnavailable
 from harness.models.backends.base import Availability, Backend, Model, OnText, Reply, Request
-from harness.models.resolution import Candidate, Resolution, candidates, resolve
+from harness.models.resolution import Candidate, Choice, Resolution, candidates, resolve
 
 if TYPE_CHECKING:
     from harness.models.registry import Registry
@@ -25,16 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BYTES_PER_TOKEN = 3
-"""UTF-8 bytes for each token of an estimate, which is rather too high than too low: prose has more,
-numbers and other scripts have about as many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The user's choice of model: `--model NAME`, `--no-fallback`."""
-
-    model: str | None = None
-    fallback: bool = True
+"""Bytes per token of an estimate that is rather too high: prose has more bytes per token."""
 
 
 @dataclass(slots=True)

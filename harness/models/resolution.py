@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """The user's choice of model: `--model NAME`, `--no-fallback`."""
+
+    model: str | None = None
+    fallback: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A model together with one of the entries that could serve it."""
 

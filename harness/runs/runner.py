@@ -18,7 +18,8 @@ from harness.api import options as opts
 from harness.api.events import RunStarted
 from harness.api.skill import Call, Result, Skill, Write
 from harness.errors import HarnessError, InputError, OutputError, UsageError
-from harness.models.pool import Choice, ModelPool, Models
+from harness.models.pool import ModelPool, Models
+from harness.models.resolution import Choice
 from harness.plugins.catalogue import Catalogue, FoundFormat
 from harness.runs import consent
 from harness.runs import targets as target_files

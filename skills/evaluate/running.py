@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call
 from harness.errors import ModelUnavailable, UsageError
-from harness.models.pool import Choice, ServedModel
+from harness.models.pool import ServedModel
+from harness.models.resolution import Choice
 from skills.annotate.table import sources
 from skills.annotate.table.result import finish
 from skills.corpus.db import runs, store

@@ -54,7 +54,7 @@ def find_papers(
     Raises:
         InputError: the topic contains no word.
         NothingFound: there is no such paper.
-        SkillFailed: arXiv alone was to be searched, and failed.
+        SkillFailed: arXiv failed, and the corpus was not searched.
     """
     words = subject_words(topic)
     failures: list[SkillFailed] = []
@@ -78,8 +78,7 @@ def find_papers(
         places = ["the corpus"] * bool(from_corpus) + ["arXiv"] * bool(from_arxiv)
         raise _nothing_found(f"{shown(topic)!r}{period}", places, period, failures)
     for failure in failures:
-        papers = counted(len(found), "paper")
-        notice(f"{failure.message}; continuing with {papers} of the corpus")
+        notice(f"{failure.message}; continuing with {counted(len(found), 'paper')} of the corpus")
     return found
 
 

@@ -31,7 +31,6 @@ def write_html(
     """Write the page, paper by paper; equal input gives equal bytes.
 
     Args:
-        file: a binary file.
         title: the heading.
         items: annotations under `framework`.
         failures: papers without an annotation.

@@ -62,11 +62,7 @@ def merge(
     rows, duplicates = _without_duplicates(rows, AbstractIndex(choices.max_similarity))
     excluded += (*held, *overridden, *not_curated, *duplicates)
     if not rows:
-        first = f" The first: {excluded[0].where}: {excluded[0].reason}." if excluded else ""
-        raise InputError(
-            "no row is left to train on",
-            hint=f"{len(excluded):,} rows were read and left out.{first}",
-        )
+        raise _nothing_left(excluded)
     return Dataset(
         reading.framework,
         tuple(rows),
@@ -74,6 +70,13 @@ def merge(
         choices,
         tuple(held_out),
         tuple(InputFile(role, shown(path), digest(path.expanduser())) for role, path in named),
+    )
+
+
+def _nothing_left(excluded: Sequence[LeftOut]) -> InputError:
+    first = f" The first: {excluded[0].where}: {excluded[0].reason}." if excluded else ""
+    return InputError(
+        "no row is left to train on", hint=f"{len(excluded):,} rows were read and left out.{first}"
     )
 
 
