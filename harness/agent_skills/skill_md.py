@@ -1,4 +1,4 @@
-"""SKILL.md of the public Agent Skills specification: front matter and a body of instructions.
+"""SKILL.md of the Agent Skills specification: front matter and a body of instructions.
 
 Users' files are read leniently, as the specification requires of clients: a file is refused only if
 its front matter cannot be read, or has no description or usable name; all other faults are kept and

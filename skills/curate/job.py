@@ -1,4 +1,4 @@
-"""The job of judging many annotations: each is put to the panel once, and its votes are stored.
+"""The job of judging many annotations: the panel judges each once; votes are stored.
 
 As in `skills.annotate.table.job`, results and failures are stored in the corpus database under
 content keys: the same command continues where it was killed, and no vote is requested twice.

@@ -1,4 +1,4 @@
-"""What is compared: models, and two baselines that need no model, on the papers of a subject.
+"""The annotators compared on the papers of a subject: models and two baselines.
 
 The annotations of an annotator are in the order of the papers: the moves by name, including
 "Not stated.", or None for a paper without an annotation.
@@ -52,7 +52,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What is known of a model's answers, besides the moves. Lists are in the order of the papers.
+    """A model's answers besides the moves. Lists are in the order of the papers.
 
     Attributes:
         valid: whether the first answer was a valid annotation.

@@ -48,7 +48,7 @@ def with_gold(path: Path, columns: Columns, framework: Framework, limit: int | N
 
 
 def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
-    """Read the abstracts of a .jsonl file with human labels of their sentences, as in CSAbstruct.
+    """Read abstracts with human sentence labels from a .jsonl file, as in CSAbstruct.
 
     Raises:
         InputError: it is unreadable or empty, or an abstract is too short or too long.

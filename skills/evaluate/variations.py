@@ -1,4 +1,4 @@
-"""Variations of a request, to measure the consistency of a model: other seeds, other wording."""
+"""Variations of a request that measure consistency: other seeds, other wording."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def copied(abstract: str, text: str) -> float:
 
 
 def source_sentence(abstract: str, text: str) -> dict[str, Any]:
-    """Return the sentence of the abstract that `text` most likely comes from, the first if equal.
+    """Return the abstract's sentence that `text` most likely comes from; the first if tied.
 
     The score is ROUGE-L recall (Lin 2004, "ROUGE: A Package for Automatic Evaluation of
     Summaries"): the longest common subsequence of the stemmed words, over the words of `text`.

@@ -1,4 +1,4 @@
-"""Sanitize text for prompts: break special tokens and tags, so that an abstract remains data.
+"""Sanitize text for prompts: break special tokens and tags, so abstracts remain data.
 
 Engines render messages through a chat template and then search the whole prompt for special tokens:
 llama.cpp reads "<|im_end|>" inside a message as the token that ends it. A blank inside such a token

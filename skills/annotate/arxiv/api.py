@@ -1,4 +1,4 @@
-"""Requests to the arXiv API: cached for a day, three seconds apart, repeated while arXiv is busy.
+"""Requests to the arXiv API: cached for a day, three seconds apart, with retries.
 
 Importing this module imports requests and the `arxiv` package; import it where a request is made.
 """

@@ -1,4 +1,4 @@
-"""The survey of a topic: its papers by claim, their moves side by side, gaps, and references.
+"""The survey of a topic: papers by claim, moves side by side, gaps, references.
 
 It is made of annotations, without a model, and always the same for the same annotations. A paper is
 cited as [n]; link definitions at the end of the page make [n] a link to arXiv.

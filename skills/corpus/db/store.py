@@ -114,7 +114,7 @@ def state(db: Database, key: str) -> State | None:
 
 
 def record(db: Database, key: str, paper: Paper) -> dict[str, Any] | None:
-    """Return the record of the work `key` with the id and title of `paper`, None if it is not done.
+    """Return the record of `key` with the id and title of `paper`, or None if it is not done.
 
     The work may have been done for another paper with the same abstract.
     """

@@ -1,4 +1,4 @@
-"""Find the columns of a table of papers, by name or by an option; the base class of its readers."""
+"""Columns of a table of papers, by name or by option; the base class of its readers."""
 
 from __future__ import annotations
 

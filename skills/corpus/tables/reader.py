@@ -1,4 +1,4 @@
-"""Read tables of papers and annotations: .csv, .tsv, .jsonl, .parquet, and arXiv lists as .md.
+"""Read tables of papers and annotations: .csv, .tsv, .jsonl, .parquet, .md lists.
 
 table = open_table(Path("papers.csv"))
 for row in table.rows(): ...

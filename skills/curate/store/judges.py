@@ -1,4 +1,4 @@
-"""What the corpus database knows about judges: how each votes, its thresholds, who judged last."""
+"""Judges in the corpus database: vote form, thresholds, and who judged last."""
 
 from __future__ import annotations
 

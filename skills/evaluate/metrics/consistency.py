@@ -1,4 +1,4 @@
-"""Consistency of a model: how much its annotations differ with other seeds or reworded prompts."""
+"""Consistency of a model: differences with other seeds and reworded prompts."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Resamples:
 
 
 def estimate(sampled: Sampled, fewest: int | None = None) -> dict[str, Any]:
-    """Return a figure with its 95% interval: Wilson's for a share of papers, else the bootstrap's.
+    """Return a figure with its 95% interval: Wilson's for shares, else the bootstrap's.
 
     Args:
         fewest: the number of papers that the interval rests on, by default those counted.

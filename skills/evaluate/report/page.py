@@ -1,4 +1,4 @@
-"""The comparison as a page: every figure, by move too, and the worst papers of the first model."""
+"""The comparison as a page: all figures by move, and the first model's worst papers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Artifacts of a run: digests of what earlier stages wrote, and room for what is written next."""
+"""Artifacts of a run: digests of earlier stages' files, and room for the next files."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def open_base(context: StageContext) -> Base:
 
 
 def describe(context: StageContext) -> BaseFacts | None:
-    """Return the shapes of the recipe's base without torch, or None if it is not on this machine.
+    """Return the shapes of the recipe's base without torch; None if it is not present.
 
     Nothing is fetched, and the weights need not be present.
 

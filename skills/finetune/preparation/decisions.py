@@ -1,4 +1,4 @@
-"""Find where a completion decides whether a move is stated: the first token of each move's text.
+"""Find the first token of each move's text, which decides whether the move is stated.
 
 These are eight tokens of about two hundred, and most of the loss of each is which word a text
 starts with. So a recipe can weight the decision itself (`skills.finetune.run.recipe.Decisions`):

@@ -1,4 +1,4 @@
-"""An earlier training in the folder of a run: continue it, move it aside, or refuse to start.
+"""Earlier training in a run folder: continue it, move it aside, or refuse to start.
 
 Nothing that was trained is overwritten or deleted: it is continued (--resume) or moved aside
 (--force), or the new training is refused.
