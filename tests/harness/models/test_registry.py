@@ -1,5 +1,7 @@
 """Reading models/registry.yaml, and resolving tasks."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -216,6 +218,16 @@ def test_registry_that_contains_itself(tmp_path):
         registry.load(write(tmp_path, "models: &x\n  mine: *x\n"))
 
 
+@pytest.fixture
+def recursion_limit() -> Iterator[None]:
+    """Python's default limit, which other libraries of the process raise."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("recursion_limit")
 def test_registry_that_is_nested_too_deeply(tmp_path):
     with pytest.raises(RegistryError, match=r"registry\.yaml: is nested too deeply"):
         registry.load(write(tmp_path, "models: " + "[" * 3000))
