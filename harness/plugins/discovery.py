@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -35,7 +34,7 @@ from harness.plugins.catalogue import Catalogue, Contributions, Found, duplicate
 from harness.plugins.importer import forget, import_file, import_folder
 from harness.plugins.index import PluginIndex
 from harness.plugins.loader import PluginHost
-from harness.plugins.locations import beside, distribution, skill_files
+from harness.plugins.locations import beside, distribution, entry_points, skill_files
 from harness.plugins.user_choices import DisabledNames, TrustStore
 from harness.settings import CODE_ROOT, Settings
 
@@ -114,7 +113,7 @@ class Discovery:
         """Return the names of plugins and skills that are known without importing any."""
         found = {*self.catalogue.skills, *self.catalogue.untrusted}
         found |= {folder.name for folder in self._shipped()}
-        found |= {point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+        found |= {point.name for point in entry_points(ENTRY_POINTS)}
         for root in self._settings.skill_folders:
             for path in skill_files(root):
                 found.add(path.parent.name)
@@ -124,7 +123,7 @@ class Discovery:
 
     def forget(self) -> None:
         """Make the next discovery import folders and installed packages again."""
-        points = importlib.metadata.entry_points(group=ENTRY_POINTS)
+        points = entry_points(ENTRY_POINTS)
         packages = {point.module.partition(".")[0] for point in points}
         forget(self._settings.skill_folders, packages)
 
@@ -191,8 +190,7 @@ class Discovery:
         return importlib.import_module(module)
 
     def _load_entry_points(self) -> None:
-        points = importlib.metadata.entry_points(group=ENTRY_POINTS)
-        for point in sorted(points, key=lambda p: (p.name, p.value)):
+        for point in entry_points(ENTRY_POINTS):
             origin = distribution(point)
             if self._is_disabled(origin, point.name):
                 continue
