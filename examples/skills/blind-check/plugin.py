@@ -1,4 +1,4 @@
-"""/blind-check: what in a text would tell a reviewer who wrote it."""
+"""/blind-check: find text that identifies the authors."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .rules import Finding, findings
 
 class BlindCheck(Skill):
     name = "blind-check"
-    summary = "Find what would tell a reviewer who the authors are"
+    summary = "Find text that identifies the authors to a reviewer"
     usage = "TEXT|FILE"
     saves = (".csv", ".txt")
 
     class Options(SkillOptions):
         allow: list[Literal["address", "link", "own-work", "funding", "affiliation"]] = Field(
-            [], description="what to let pass; may be given again for more"
+            [], description="a kind of finding to ignore; repeatable"
         )
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
@@ -32,7 +32,7 @@ class BlindCheck(Skill):
     def run(self, call: Call) -> Result:
         found = findings(call.read_text(), call.options.allow)
         lines = [f'line {f.line}: "{f.text}": {f.reason}' for f in found]
-        text = "\n".join(lines) or "Nothing found that tells who the authors are."
+        text = "\n".join(lines) or "Nothing found that identifies the authors."
         data = {"findings": [{**asdict(f), "reason": f.reason} for f in found]}
         renderers = {".csv": lambda: table(found), ".txt": lambda: text + "\n"}
         return Result(text, data, renderers)

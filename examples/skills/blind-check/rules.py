@@ -1,4 +1,4 @@
-"""What tells who wrote a text, as patterns."""
+"""Patterns of text that identifies its authors."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 REASONS = {
     "address": "an e-mail address or ORCID iD names a person",
-    "link": "a link leads to its owner's account or page",
-    "own-work": "earlier work is called the authors' own",
-    "funding": "whoever pays, or is thanked, is near the authors",
+    "link": "a link may lead to an author's account or page",
+    "own-work": "the authors refer to earlier work as their own",
+    "funding": "a funder or a person thanked is close to the authors",
     "affiliation": "an institution is named",
 }
 _OURS = r"(?:our|my)\s+(?:own\s+)?(?:previous|prior|earlier|past|recent|former|last)\s+"
@@ -28,7 +28,7 @@ _PATTERNS = {
     r"|\b(?:[A-Z]\w+\s+)+(?:University|Institute|College)\b"
     r"|\b(?:at|of)\s+our\s+(?:university|institute|lab|laboratory|hospital|company)\b",
 }
-# Names begin with a capital, so that rule alone looks at the case of letters.
+# Names begin with a capital, so that rule is case-sensitive.
 _RULES = {
     rule: re.compile(pattern, 0 if rule == "affiliation" else re.IGNORECASE)
     for rule, pattern in _PATTERNS.items()
@@ -37,7 +37,7 @@ _RULES = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One place that gives somebody away; `line` counts from 1."""
+    """Text that identifies the authors; `line` counts from 1."""
 
     line: int
     rule: str
@@ -49,7 +49,7 @@ class Finding:
 
 
 def findings(text: str, allowed: Collection[str] = ()) -> list[Finding]:
-    """All that the rules find, in the order of the text."""
+    """Return the findings in the order of the text."""
     places = [
         (match.start(), rule, " ".join(match[0].split()))
         for rule, pattern in _RULES.items()

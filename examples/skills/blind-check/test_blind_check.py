@@ -1,4 +1,4 @@
-"""What /blind-check finds, and what it lets pass."""
+"""What /blind-check finds and what it ignores."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What /word-count promises."""
+"""The counts and the limit of /word-count."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""/word-count: how long a text is, and whether that is within a limit. Needs no model."""
+"""/word-count: count words and check a limit, without a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s|\Z)")
 
 
 def counts(text: str) -> dict[str, int]:
-    """Words are what blanks separate, as word processors count, if it has a letter or a digit."""
+    """Return the counts; a word is separated by blanks and has a letter or a digit."""
     words = [word for word in text.split() if any(map(str.isalnum, word))]
     sentences = len(_SENTENCE_END.findall(text.strip()))
     return {
