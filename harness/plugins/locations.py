@@ -1,4 +1,4 @@
-"""Locating plugins: entry points, and SKILL.md files in folders and beside the code of packages."""
+"""Locating plugins: entry points, and SKILL.md files in folders and packages."""
 
 from __future__ import annotations
 
