@@ -42,6 +42,13 @@ def test_registries_in_the_guide_are_valid(tmp_path):
         assert shipped.overlaid(Registry.model_validate(yaml.safe_load(text))).models
 
 
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda p: p.name)
+def test_a_page_opens_with_a_sentence_and_a_command(page):
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert re.match(r"[A-Z].*\w", lines[2])
+    assert any(line.startswith("    ") for line in lines[3:14])
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_are_valid(page):
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
