@@ -7,7 +7,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from harness.errors import InputError
@@ -112,7 +112,7 @@ def regular_file(
         return path
 
 
-def text_lines(path: Path) -> Iterator[str]:
+def text_lines(path: Path) -> Generator[str, None, None]:
     """Yield the lines of a text file with their ends, which may be those of any system.
 
     Raises:

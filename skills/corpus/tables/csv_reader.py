@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import re
@@ -46,7 +47,10 @@ class CsvReader(Reader):
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         """Yield each row that is not empty with its first line; the header comes first."""
         csv.field_size_limit(MAX_FIELD)
-        lines = text_lines(self.path)
+        with contextlib.closing(text_lines(self.path)) as lines:  # also if a row is refused
+            yield from self._parsed(lines)
+
+    def _parsed(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
         before: list[str] = []
         for line in lines:
             before.append(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Iterator, Sequence
@@ -27,9 +28,10 @@ class JsonlReader(Reader):
         return tuple(names)
 
     def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        for number, line in enumerate(text_lines(self.path), start=1):
-            if line.strip():
-                yield number, self._object(line.rstrip("\r\n"), number)
+        with contextlib.closing(text_lines(self.path)) as lines:  # also if a row is refused
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield number, self._object(line.rstrip("\r\n"), number)
 
     def _object(self, line: str, number: int) -> dict[str, Any]:
         where = place(self.path, self.unit, number)
