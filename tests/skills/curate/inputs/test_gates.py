@@ -259,7 +259,7 @@ def test_findings_come_in_the_order_of_the_codes() -> None:
     assert order == sorted(order)
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="the gold stands in ../shared, which is not here")
+@pytest.mark.skipif(not DATA.exists(), reason="the gold data of ../shared is missing")
 @pytest.mark.parametrize(
     ("name", "column"), [("gold_dev", "arxiv_id"), ("gold_train_cs", "paper_id")]
 )

@@ -308,7 +308,7 @@ def test_the_gates_find_probes_of_every_kind(kind: str) -> None:
     assert all(find(probe.paper, probe.moves, NANDA) for probe in of_kind(kind))
 
 
-@pytest.mark.skipif(not GOLD.exists(), reason="the gold stands in ../shared, which is not here")
+@pytest.mark.skipif(not GOLD.exists(), reason="the gold data of ../shared is missing")
 def test_the_gates_find_the_probes_of_the_gold() -> None:
     with GOLD.open(encoding="utf-8") as file:
         items = [
