@@ -51,7 +51,7 @@ class Finished:
 
     def result(self) -> Result:
         """Return the result of `/annotate TABLE`."""
-        source = self.job.source
+        source, summary = self.job.source, self.summary
         return Result(
             writers=exporters.writers(
                 self.job.framework,
@@ -63,7 +63,7 @@ class Finished:
             ),
             records=lambda: (item.record for item in self.items()),
             summary=self.summary,
-            exit_code=1 if self.summary["failed"] or self.summary["failed_now"] else 0,
+            exit_code=1 if summary["failed"] or summary["failed_now"] or source.refused else 0,
             stopped=self.stopped,
         )
 
@@ -130,6 +130,7 @@ def _summary(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> dict
         "failed": errors.total(),
         "errors": dict(errors.most_common()),
         "filtered": dict(job.source.filtered),
+        "refused": job.source.refused.as_json(),
         "pending": len(job.rows) - done - errors.total(),
         "model": resolution.resolved,
         "requested": resolution.requested,
