@@ -15,6 +15,9 @@ from skills.corpus import exporters
 from skills.corpus.records import Annotated
 from skills.nanda.framework import Framework
 
+SHORT = 80
+"""A longer text is an abstract, and not the name of a file or a paper."""
+
 
 def annotate_text(call: Call, framework: Framework) -> Result:
     """Annotate the abstract that the line contains or names."""
@@ -35,8 +38,8 @@ def annotate_text(call: Call, framework: Framework) -> Result:
             return annotate(prepared, model, lambda _: tick(f"{next(pieces)} tokens"))
 
     record = call.models.run("annotate", work)
-    if warning := render.warning(record):
-        call.screen.notice(warning)
+    if not call.screen.is_terminal and (warning := render.warning(record)):
+        call.screen.notice(warning)  # a terminal shows it beside the move
     as_table = exporters.writers(
         framework,
         paper.id_field,
@@ -52,4 +55,13 @@ def annotate_text(call: Call, framework: Framework) -> Result:
             ".json": lambda: render.as_json(record),
         },
         writers={suffix: as_table[suffix] for suffix in (".jsonl", ".csv", ".parquet", ".html")},
+        terminal=lambda: render.for_terminal(record, framework),
+        next=_next(call),
     )
+
+
+def _next(call: Call) -> str:
+    """Return the line that saves this result, if the text of this line can be repeated."""
+    text = call.text.strip()
+    is_short = call.source == "line" and len(text) <= SHORT and "\n" not in text
+    return f"/annotate {text} save to annotation.md" if is_short and not call.targets else ""
