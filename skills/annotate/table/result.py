@@ -11,7 +11,7 @@ from typing import Any
 from harness.api.skill import Result
 from harness.errors import HarnessError, Interrupted
 from harness.models.backends.llamacpp import LlamaCppBackend
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from harness.runs.jobs import Tally
 from harness.runs.progress import duration
 from skills.annotate.table.job import AnnotateJob
@@ -128,6 +128,7 @@ def _summary(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> dict
         "model": resolution.resolved,
         "requested": resolution.requested,
         "reason": resolution.reason or None,
+        "answered_by": job.model.about,
         "slots": job.model.slots,
         "tokens": {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
         "tokens_per_second": round(usage.completion_tokens / seconds, 1) if seconds else 0.0,
