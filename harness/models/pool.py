@@ -115,6 +115,7 @@ class Models:
             requested one.
         on_served: receives each model before it is used, for the run log.
         announced: the lines that `notice` has received.
+        quiet: do not report the model that serves, since the result names it.
     """
 
     pool: ModelPool
@@ -124,6 +125,7 @@ class Models:
     usage: Usage = field(default_factory=Usage)
     cancel: threading.Event | None = None
     announced: set[str] = field(default_factory=set)
+    quiet: bool = False
 
     @property
     def registry(self) -> Registry:
@@ -192,6 +194,8 @@ class Models:
                 f"{resolution.task}: {resolution.requested} unavailable ({resolution.reason}); "
                 f"using {resolution.resolved} ({resolution.chosen.serve.label})"
             )
+        if self.quiet:
+            return
         why = resolution.reason_of(resolution.resolved)
         self._notice_once(f"model: {label(served.about)}" + f" ({why})" * bool(why))
 

@@ -37,6 +37,7 @@ def annotate_text(call: Call, framework: Framework) -> Result:
             prepared = prepare(paper, framework, model, options.max_tokens)
             return annotate(prepared, model, lambda _: tick(f"{next(pieces)} tokens"))
 
+    call.models.quiet = call.screen.is_terminal  # which shows the model below the moves
     record = call.models.run("annotate", work)
     if not call.screen.is_terminal and (warning := render.warning(record)):
         call.screen.notice(warning)  # a terminal shows it beside the move

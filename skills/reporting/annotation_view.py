@@ -10,6 +10,7 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
+from harness.models.served import label
 from skills.nanda.checks import findings
 from skills.nanda.framework import RESERVED, Framework
 
@@ -62,8 +63,7 @@ def stacked(contents: Sequence[RenderableType], *, empty: int) -> RenderableType
 
 
 def _made(provenance: Mapping[str, Any]) -> str:
-    """Return by which model, when, and in which time an annotation was made."""
-    seconds = provenance.get("seconds")
-    parts = [provenance["resolved"], provenance.get("backend")]
-    parts += [f"{seconds:.1f} s" if seconds else None, provenance.get("created")]
-    return " · ".join(filter(None, parts))
+    """Return by which model, why, when, and in which time an annotation was made."""
+    reason, seconds = provenance.get("reason"), provenance.get("seconds")
+    parts = [label(provenance), reason and f"since {reason}", provenance.get("created")]
+    return " · ".join(filter(None, [*parts, seconds and f"{seconds:.1f} s"]))

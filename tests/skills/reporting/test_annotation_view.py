@@ -32,7 +32,14 @@ def shown(width: int) -> list[str]:
         "title": "Ledgers that find faults in the plans of deliveries",
         **MOVES,
         "checks": check(ABSTRACT, nanda().stated(MOVES)),
-        "provenance": {"resolved": "annotator", "backend": "fake", "seconds": 6.24},
+        "provenance": {
+            "resolved": "annotator",
+            "reason": None,
+            "backend": "fake",
+            "where": "there",
+            "digests": {"gguf": "0123456789abcdef"},
+            "seconds": 6.24,
+        },
     }
     with pseudo_terminal(width) as terminal:
         Screen(terminal.stream).show(render.for_terminal(record, nanda()))
@@ -76,4 +83,4 @@ def test_data_is_not_interpreted_and_the_model_comes_last() -> None:
     lines = shown(80)
     assert "Method       [red]We[/red] test ledgers on 300 deliveries. They find faults in" in lines
     assert "             plans␛]." in lines
-    assert lines[-1] == "annotator · fake · 6.2 s"
+    assert lines[-1] == "annotator · fake · there · 01234567 · 6.2 s"
