@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+import sqlite3
+from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call, Result
 from harness.models.pool import ServedModel
@@ -12,12 +13,21 @@ from skills.annotate.arxiv import lookup
 from skills.annotate.generate import annotate, prepare
 from skills.annotate.papers import read_paper
 from skills.corpus import exporters
+from skills.corpus.db import papers, store
+from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.records import Annotated
 from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 
 def annotate_text(call: Call, framework: Framework) -> Result:
-    """Annotate the abstract that the line contains or names."""
+    """Annotate the abstract that the line contains or names, or read its annotation from the corpus.
+
+    The annotation is stored as that of a table's row is, under the same content key.
+    """
     options = call.options
     paper = read_paper(
         call.text,
@@ -27,14 +37,24 @@ def annotate_text(call: Call, framework: Framework) -> Result:
         fetch=lambda arxiv_id: lookup.fetch(arxiv_id, lookup.api_of(call)),
     )
 
-    def work(model: ServedModel) -> dict[str, Any]:
-        # Progress starts here, after the notices of a download or a fallback.
-        with call.screen.progress("annotating") as tick:
-            pieces = itertools.count(1)
-            prepared = prepare(paper, framework, model, options.max_tokens)
-            return annotate(prepared, model, lambda _: tick(f"{next(pieces)} tokens"))
+    with open_corpus(database(call)) as db:
 
-    record = call.models.run("annotate", work)
+        def work(model: ServedModel) -> dict[str, Any]:
+            prepared = prepare(paper, framework, model, options.max_tokens)
+            if known := store.record(db, prepared.key, paper):
+                day = known["provenance"]["created"][:10]
+                call.screen.notice(f"annotated on {day}; the annotation is read from the corpus")
+                return known
+            # Progress starts here, after the notices of a download or a fallback.
+            with call.screen.progress("annotating") as tick:
+                pieces = itertools.count(1)
+                return annotate(prepared, model, lambda _: tick(f"{next(pieces)} tokens"))
+
+        record = call.models.run("annotate", work)
+        try:
+            _save(db, paper, record, framework)
+        except sqlite3.Error as exc:  # the disk is full, or another process writes
+            call.screen.notice(f"the annotation is not stored in the corpus: {exc}")
     if warning := render.warning(record):
         call.screen.notice(warning)
     as_table = exporters.writers(
@@ -53,3 +73,10 @@ def annotate_text(call: Call, framework: Framework) -> Result:
         },
         writers={suffix: as_table[suffix] for suffix in (".jsonl", ".csv", ".parquet", ".html")},
     )
+
+
+def _save(db: Database, paper: Paper, record: dict[str, Any], framework: Framework) -> None:
+    """Store the annotation, of text without an id under the paper that has this abstract."""
+    known = papers.with_abstract(db, paper.sha256) if paper.id_field == "id" else None
+    paper = known or paper
+    store.save(db, Annotated(paper, store.with_paper(paper, record)), framework)
