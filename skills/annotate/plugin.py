@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Result, Skill, SkillOptions
+from skills.annotate.survey.relevance import LEAST
 from skills.corpus.options import (
     AnswerOptions,
     DatabaseOptions,
@@ -66,6 +67,9 @@ class TopicOptions(JobOptions):
         None, description="search for papers only there"
     )
     max: int = Field(10, ge=1, le=200, description="maximum number of papers")
+    relevance: float = Field(
+        LEAST, ge=0, le=1, description="leave out papers that are less about the topic"
+    )
     since: Annotated[date | None, BeforeValidator(partial(_day, last=False))] = Field(
         None, description="papers from this day, month or year on"
     )
@@ -79,7 +83,7 @@ class Annotate(Skill):
     summary = "Annotate paper abstracts with the eight moves of the Nanda framework"
     usage = "TEXT|FILE|TABLE|ARXIV_ID|TOPIC|-"
     details = (
-        "TEXT is an abstract of 12 words or more with the end of a sentence, or of 40 words, FILE a\n"
+        "TEXT is an abstract: 12 words or more with the end of a sentence, or 40 words. FILE is a\n"
         ".txt or .md file with one, ARXIV_ID the id or URL of a paper on arXiv, and - reads the\n"
         "abstract from stdin. The result is a JSON object with claim, evidence, method, scope,\n"
         "limitation, comparison, implication and novelty; a move that the abstract does not state\n"

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 
 def annotate_text(call: Call, framework: Framework) -> Result:
-    """Annotate the abstract that the line contains or names, or read its annotation from the corpus.
+    """Annotate the abstract that the line contains or names.
 
-    The annotation is stored as that of a table's row is, under the same content key.
+    The annotation is stored in the corpus under its content key, as those of tables are, and read
+    from there the next time.
     """
     options = call.options
     paper = read_paper(
