@@ -46,8 +46,8 @@ def labelled(rows: Iterable[tuple[str, RenderableType]]) -> RenderableType:
     drawn = Table.grid(padding=(0, 2, 0, 0))
     drawn.add_column(no_wrap=True, style="bold")
     drawn.add_column(max_width=WIDTH)
-    for label, content in rows:
-        drawn.add_row(Text(label), content)
+    for name, content in rows:
+        drawn.add_row(Text(name), content)
     return drawn
 
 
