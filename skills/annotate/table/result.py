@@ -63,7 +63,7 @@ class Finished:
             ),
             records=lambda: (item.record for item in self.items()),
             summary=self.summary,
-            exit_code=1 if self.summary["failed"] else 0,
+            exit_code=1 if self.summary["failed"] or self.summary["failed_now"] else 0,
             stopped=self.stopped,
         )
 
@@ -80,6 +80,12 @@ def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finish
     if job.run_id:
         runs.finish(job.db, job.run_id, runs.status_of(tally.stopped, summary["failed"]), summary)
     job.call.screen.notice(in_words(summary))
+    if tally.unstored:
+        first = tally.unstored[0]
+        job.call.screen.notice(
+            f"{counted(len(tally.unstored), 'row')} failed, and the error could not be stored; "
+            f"the first: {type(first).__name__}: {first}"
+        )
     return Finished(job, path, summary, tally.stopped)
 
 
