@@ -11,7 +11,8 @@ from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.models import answers
 from harness.models.backends.base import Message
-from harness.models.pool import BYTES_PER_TOKEN, ServedModel
+from harness.models.pool import ServedModel
+from harness.models.tokens import BYTES_PER_TOKEN
 
 
 class PromptSkill(Skill):

@@ -6,7 +6,6 @@ A skill calls `Models.run(task, work)`. It resolves the task, loads the model an
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,35 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import HarnessError, InputError, ModelUnavailable
 from harness.models.backends.base import Availability, Backend, Model, OnText, Reply, Request
+from harness.models.repetition import LoopDetector
 from harness.models.resolution import Candidate, Choice, Resolution, candidates, resolve
+from harness.models.tokens import Usage, estimated_tokens
 
 if TYPE_CHECKING:
     from harness.models.registry import Registry
     from harness.models.schema import ModelEntry
 
 T = TypeVar("T")
-
-BYTES_PER_TOKEN = 3
-"""Bytes per token of an estimate that is rather too high: prose has more bytes per token."""
-
-
-@dataclass(slots=True)
-class Usage:
-    """The tokens and seconds of all generations of a run; concurrent ones are added up."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    generations: int = 0
-    seconds: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
-
-    def add(self, reply: Reply) -> None:
-        """Add a reply; thread-safe."""
-        with self._lock:
-            self.prompt_tokens += reply.prompt_tokens
-            self.completion_tokens += reply.completion_tokens
-            self.generations += 1
-            self.seconds += reply.seconds
 
 
 @dataclass(slots=True)
@@ -85,15 +64,20 @@ class ServedModel:
         return self.model.digests
 
     def generate(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Generate and count tokens; raises what `backends.base.Model.generate` raises."""
-        reply = self.model.generate(request, on_text, self.cancel)
+        """Generate and count tokens.
+
+        Raises:
+            LoopingReply: the model repeats the same text.
+            Errors of `backends.base.Model.generate`.
+        """
+        reply = self.model.generate(request, LoopDetector(on_text).add, self.cancel)
         self.usage.add(reply)
         return reply
 
     def check_fits(self, request: Request) -> None:
         """Refuse a request whose prompt and answer do not fit into the model's context.
 
-        The prompt is counted if the model can, else estimated with `BYTES_PER_TOKEN`. If the
+        The prompt is counted if the model can, else estimated with `tokens.BYTES_PER_TOKEN`. If the
         context is unknown, nothing is refused. Servers may silently truncate a longer prompt.
 
         Raises:
@@ -104,7 +88,7 @@ class ServedModel:
         if context is None:
             return
         counted = self.model.count_tokens(request)
-        tokens = _estimated_tokens(request) if counted is None else counted
+        tokens = estimated_tokens(request) if counted is None else counted
         if tokens + request.max_tokens > context:
             about = "about " if counted is None else ""
             raise InputError(
@@ -289,10 +273,3 @@ class Models:
             tasks=(resolution.task,), serve=(resolution.chosen.serve,)
         )
         return ServedModel(resolution, entry, loaded.model, self.usage, self.cancel, loaded.slots)
-
-
-def _estimated_tokens(request: Request) -> int:
-    parts = [f"{t.name}{t.description}{json.dumps(dict(t.parameters))}" for t in request.tools]
-    for message in request.conversation:
-        parts += [message.content, *(c.name + c.arguments for c in message.tool_calls)]
-    return -(-sum(len(part.encode()) for part in parts) // BYTES_PER_TOKEN)

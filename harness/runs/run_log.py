@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness._version import __version__
-from harness.models.pool import Usage
 from harness.models.resolution import Resolution
+from harness.models.tokens import Usage
 from harness.support.sqlite_migrations import migrate
 
 Status = Literal["running", "done", "failed", "interrupted"]

@@ -348,6 +348,15 @@ def test_empty_answer_is_a_failure(tmp_path):
         fake_app(tmp_path, FakeModel(" \n")).dispatch("/complete two words")
 
 
+def test_looping_answer_is_a_failure_and_not_saved(tmp_path):
+    placed("complete", tmp_path / ".agents" / "skills")
+    app = fake_app(tmp_path, FakeModel("Two words again. " * 300))
+    with pytest.raises(LoopingReply, match="repeats itself"):
+        app.dispatch(f"/complete two words save to {tmp_path / 'answer.md'}")
+    assert not (tmp_path / "answer.md").exists()
+    assert app.run_log.recent(1)[0]["status"] == "failed"
+
+
 def test_cut_off_answer_is_reported(tmp_path):
     placed("complete", tmp_path / ".agents" / "skills")
     app = fake_app(tmp_path, FakeModel(Reply("Two wo", "length", 3, 1024, 0.1)))

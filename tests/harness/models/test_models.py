@@ -19,9 +19,10 @@ from harness.models.backends.base import (
     Tool,
     ToolCall,
 )
-from harness.models.pool import ModelPool, Models, ServedModel, Usage
+from harness.models.pool import ModelPool, Models, ServedModel
 from harness.models.registry import Registry
 from harness.models.schema import ModelEntry, ServeEntry
+from harness.models.tokens import Usage
 from harness.testing import FakeBackend, FakeModel, fake_models
 
 GOOD_FOR = 4
