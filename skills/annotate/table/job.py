@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from harness.api.skill import Call
 from harness.errors import HarnessError, Interrupted
 from harness.models.backends.base import OnText
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from harness.runs.jobs import Job, Tally
 from harness.runs.progress import ProgressEstimate, show_progress
 from skills.annotate.generate import Prepared, annotate, prepare

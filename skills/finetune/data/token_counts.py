@@ -17,7 +17,7 @@ from harness.models.backends.base import Message, Model, Request
 from harness.models.registry import Registry
 from harness.models.resolution import candidates
 from harness.models.schema import ServeEntry
-from harness.models.tokens import BYTES_PER_TOKEN
+from harness.models.served import BYTES_PER_TOKEN
 from harness.models.weights import FileStore
 from harness.runs import targets
 

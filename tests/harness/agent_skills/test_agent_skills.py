@@ -12,7 +12,7 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from repository import TEST_DATA
 
-from harness import InputError, InvalidReply, Reply, UsageError
+from harness import InputError, InvalidReply, LoopingReply, Reply, UsageError
 from harness.agent_skills import skill_md
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.cli.app import App
