@@ -333,9 +333,9 @@ def test_help_on_a_subcommand_has_its_options_alone(tmp_path, line):
 
 def test_help_on_an_unknown_subcommand_is_an_error(tmp_path):
     app = fake_app(tmp_path, None, Counting())
-    with pytest.raises(UsageError, match="'user'.*mean users"):
+    with pytest.raises(UsageError, match=r"'user'.*mean users"):
         app.dispatch("/help counting user")
-    with pytest.raises(UsageError, match="'x'.*It has none"):
+    with pytest.raises(UsageError, match=r"'x'.*It has none"):
         app.dispatch("/help reload x")
 
 
