@@ -107,15 +107,32 @@ class FileStore:
         from harness.models import gguf_merge
 
         base, adapter = self.ensure(base_id), self.ensure(adapter_id)
-        parts = (gguf_merge.VERSION, self.digest(base_id), self.digest(adapter_id))
-        key = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
-        path = self._cache_dir / "models" / f"merged-{key}.gguf"
+        path = self._merged_path(base_id, adapter_id)
         with self._creating(f"{base_id} with {adapter_id}", path) as folder:
             if folder is not None:
                 self.notify(f"merging {adapter_id} into {base_id}, once")
                 gguf_merge.merge(base, adapter, folder / path.name)
                 _put_in_place(folder / path.name, path)
         return path
+
+    def _merged_path(self, base_id: str, adapter_id: str) -> Path:
+        from harness.models import gguf_merge
+
+        parts = (gguf_merge.VERSION, self.digest(base_id), self.digest(adapter_id))
+        key = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
+        return self._cache_dir / "models" / f"merged-{key}.gguf"
+
+    def identities(self, base_id: str, adapter_id: str | None = None) -> set[str]:
+        """Return the SHA-256 of each file that identifies a copy of a model on a server.
+
+        That is the adapter, or the file merged on this machine; without an adapter, the base.
+        """
+        last = adapter_id or base_id
+        known = {self._files[last].sha256 or (self.path(last).is_file() and self.digest(last))}
+        if adapter_id and self.path(base_id).is_file() and self.path(adapter_id).is_file():
+            merged = self._merged_path(base_id, adapter_id)
+            known.add(merged.is_file() and self.digest_of(merged))
+        return {sha256 for sha256 in known if sha256}
 
     def digest(self, file_id: str) -> str:
         """Return the file's SHA-256, computed once for a path, size and modification time."""
