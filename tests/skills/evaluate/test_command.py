@@ -322,6 +322,18 @@ def test_a_picture_is_drawn(space: Workspace) -> None:
     assert imread(two).shape[0] > imread(one).shape[0] > 500  # a fourth annotator needs space
 
 
+def test_a_matplotlibrc_changes_no_picture(space: Workspace) -> None:
+    """matplotlib reads one in the current folder at import; it may require TeX to be run."""
+    pytest.importorskip("matplotlib", reason="needs the extra plots or finetune")
+    from matplotlib import rc_context
+
+    one, two = space.folder / "one.png", space.folder / "two.png"
+    space.evaluate("--models producer save to one.png")
+    with rc_context({"text.usetex": True, "savefig.facecolor": "red"}):
+        space.evaluate("--models producer save to two.png")
+    assert one.read_bytes() == two.read_bytes()
+
+
 def test_a_picture_of_a_table_with_dollars_in_its_name(space: Workspace) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra plots or finetune")
     space.table = space.folder / "run_$5_to_$9%.csv"
