@@ -173,12 +173,10 @@ def test_resource_that_is_no_small_file_is_not_read(tmp_path, kind):
     assert "/refers: not read: notes.md: " in app.screen.err.getvalue()
 
 
-@pytest.mark.parametrize(
-    "text", ["[" * 250_000, "[](" * 80_000, "[a](b " * 40_000, "a/b " * 60_000]
-)
+@pytest.mark.parametrize("text", ["[", "[](", "[a](b ", "a/b ", "[a](b"])
 def test_hostile_body_takes_no_quadratic_time(tmp_path, text):
     started = time.process_time()
-    resources.referred(tmp_path, text)
+    resources.referred(tmp_path, text * (250_000 // len(text)))
     assert time.process_time() - started < 20  # quadratic, it takes an hour
 
 
