@@ -55,6 +55,8 @@ class ServeEntry(Strict):
             engine and Ollama allocate it; for an openai server it states what the server has.
         slots: number of concurrent generations for a job that requests the best number. The default
             is that of the embedded engine, and 1 for a server.
+        unfit_for: tasks that this entry serves only if the user names the model, since its answers
+            are not useful.
     """
 
     backend: str
@@ -66,6 +68,7 @@ class ServeEntry(Strict):
     merge: bool = False
     context: int = Field(4096, ge=256)
     slots: int | None = Field(None, ge=1)
+    unfit_for: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

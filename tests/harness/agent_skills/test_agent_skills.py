@@ -12,7 +12,7 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from repository import TEST_DATA
 
-from harness import InputError, InvalidReply, Reply, UsageError
+from harness import InputError, InvalidReply, LoopingReply, Reply, UsageError
 from harness.agent_skills import skill_md
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.cli.app import App
@@ -343,6 +343,15 @@ def test_empty_answer_is_a_failure(tmp_path):
     placed("complete", tmp_path / ".agents" / "skills")
     with pytest.raises(InvalidReply, match="gave no answer"):
         fake_app(tmp_path, FakeModel(" \n")).dispatch("/complete two words")
+
+
+def test_looping_answer_is_a_failure_and_not_saved(tmp_path):
+    placed("complete", tmp_path / ".agents" / "skills")
+    app = fake_app(tmp_path, FakeModel("Two words again. " * 300))
+    with pytest.raises(LoopingReply, match="repeats itself"):
+        app.dispatch(f"/complete two words save to {tmp_path / 'answer.md'}")
+    assert not (tmp_path / "answer.md").exists()
+    assert app.run_log.recent(1)[0]["status"] == "failed"
 
 
 def test_cut_off_answer_is_reported(tmp_path):

@@ -55,6 +55,9 @@ def resolved(task, down=(), **how):
         ("annotate", (), {"model": "ollama/nanda-annotator"}, TUNED_OLLAMA, False),
         ("annotate", (), {"model": "ollama/llama3:8b"}, "ollama/llama3:8b/ollama llama3:8b", False),
         ("chat", (), {}, LARGE, False),
+        ("chat", (LARGE,), {}, SMALL, False),
+        ("chat", (LARGE, SMALL), {"model": "producer"}, EMBEDDED, False),
+        ("judge", (LARGE, SMALL), {}, EMBEDDED, False),
         ("judge", (LARGE,), {}, SMALL, False),
     ],
 )
@@ -62,7 +65,7 @@ def test_resolution_of_a_task(task, down, how, chosen, fell_back):
     resolution = resolved(task, down, **how)
     assert name(resolution.chosen) == chosen
     assert resolution.fell_back is fell_back
-    assert bool(resolution.reason) is fell_back
+    assert bool(resolution.reason) is bool(resolution.skipped), "also within one model"
 
 
 def test_skipped_candidates_have_reasons():
@@ -73,7 +76,7 @@ def test_skipped_candidates_have_reasons():
     assert resolution.requested == "nanda-annotator"
     assert resolution.resolved == "producer"
     assert resolution.reason == (
-        "ollama nanda-annotator: down; llamacpp smollm2-135m-instruct + nanda-annotator-lora: down"
+        "ollama nanda-annotator, llamacpp smollm2-135m-instruct + nanda-annotator-lora: down"
     )
 
 
@@ -90,6 +93,23 @@ def test_no_candidate_can_serve(task, down, how):
     with pytest.raises(ModelUnavailable, match="down") as caught:
         resolved(task, down, **how)
     assert caught.value.exit_code == 3
+
+
+def test_an_unfit_model_serves_only_if_it_is_named():
+    with pytest.raises(ModelUnavailable) as caught:
+        resolved("chat", (LARGE, SMALL))
+    assert "(llamacpp smollm2-135m-instruct): unfit for chat" in caught.value.message
+    for way in ("Ollama", "llama-server", "registry.yaml", "/annotate", "`--model producer`"):
+        assert way in caught.value.hint
+
+
+def test_a_model_is_fit_unless_its_entry_states_otherwise(tmp_path):
+    own = write(
+        tmp_path,
+        "models:\n  producer:\n    tasks: [chat, judge]\n"
+        "    serve: [{backend: llamacpp, gguf: smollm2-135m-instruct}]\n",
+    )
+    assert resolve(registry.load(SHIPPED, own), "chat", {}).resolved == "producer"
 
 
 def test_unknown_model_is_a_usage_error():
