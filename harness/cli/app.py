@@ -209,7 +209,8 @@ class App:
 
         general = invocation.general
         if invocation.help:
-            return self._dispatch(f"/help {'--json ' * general.as_json}{skill.name}")
+            topic = f"{skill.name} {invocation.subcommand}".rstrip()
+            return self._dispatch(f"/help {'--json ' * general.as_json}{topic}")
         self.use_registry(general.registry)
         settings = self.settings
         if self._registry_path is not None:  # for skills that write to the registry

@@ -77,8 +77,11 @@ class Registry(Strict):
             return name, self.models[name].serve
         for model_id, entry in self.models.items():
             found = tuple(serve for serve in entry.serve if name in serve.names)
-            if found:
-                return model_id, found
+            if found:  # the user has named the place: any model of that name is meant
+                meant = {"digest": None, "gguf": None, "adapter": None}
+                return model_id, tuple(
+                    serve.model_copy(update=meant) if serve.model else serve for serve in found
+                )
         backend, slash, served = name.partition("/")
         if slash and served and backend in ("ollama", "openai"):
             return name, (ServeEntry(backend=backend, model=served),)

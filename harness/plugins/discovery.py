@@ -50,7 +50,7 @@ class BuiltinBackends:
     @hookimpl
     def register_backends(self, register: RegisterBackend, files: FileStore) -> None:
         register(LlamaCppBackend(files))
-        register(OllamaBackend())
+        register(OllamaBackend(files))
         register(OpenAIBackend())
 
 

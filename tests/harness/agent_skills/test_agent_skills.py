@@ -110,7 +110,7 @@ def test_user_files_are_read_leniently(tmp_path, folder, outcome, reason):
         assert reason in problems
         assert f"/{name}: {reason}" in shown.text
     assert app.catalogue.skills[name].skill.summary.isprintable()
-    assert f"/{name} " in app.dispatch("/help").result.text
+    assert f"/{name}" in app.dispatch("/help").result.text
     assert app.dispatch(f"/help {name}").result.text.startswith(f"Usage: /{name} ")
 
 
@@ -196,7 +196,9 @@ def used(tmp_path, folder, model=None):
     model = model or FakeModel("done")
     app = fake_app(tmp_path, model)
     app.dispatch(f"/{skill_of(folder)} my text")
-    return model.requests[-1].messages[0].content, app.screen.err.getvalue()
+    notices = app.screen.err.getvalue().splitlines(keepends=True)
+    said = "".join(line for line in notices if not line.startswith("model: "))
+    return model.requests[-1].messages[0].content, said
 
 
 def test_body_keeps_its_lines_of_hyphens(tmp_path):
