@@ -272,4 +272,7 @@ class App:
         user = path or self.settings.user_registry
         if required and not user.is_file():
             raise RegistryError("there is no such registry file", where=str(user))
-        return load(self.settings.shipped_registry, user)
+        return load(self.settings.shipped_registry, user, left_out=self._leave_out)
+
+    def _leave_out(self, error: RegistryError) -> None:
+        self.screen.notice(f"registered model left out: {error}")

@@ -144,8 +144,9 @@ class FileStore:
         key, stamp = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
         stored = json_state.read(self._cache_dir / "digests.json")
         known = stored if isinstance(stored, dict) else {}
-        if key in known and known[key][:2] == stamp:
-            return str(known[key][2])
+        match known.get(key):
+            case [size, modified, str(digest)] if [size, modified] == stamp:
+                return digest
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         with contextlib.suppress(OutputError):  # it is computed again next time
