@@ -18,6 +18,7 @@ from harness.errors import (
     GenerationFailed,
     HarnessError,
     InvalidReply,
+    LoopingReply,
     ModelUnavailable,
     SkillFailed,
 )
@@ -150,6 +151,9 @@ class Turn:
             except InvalidReply as exc:
                 self.stopped = self.stopped or exc
             return text
+        except LoopingReply:  # the next answer would continue the loop
+            self._answer.pieces.clear()
+            raise
         finally:
             if not ended:
                 self._answer.end()

@@ -175,15 +175,13 @@ class Models:
         Raises:
             ModelUnavailable: no candidate is available.
         """
-        for candidate in self.candidates(task):
-            if candidate in unavailable:
-                continue
-            availability = self.pool.probe(candidate)
-            if availability.available:
-                break
-            unavailable[candidate] = availability.reason
         model, fallback = self.choice.model, self.choice.fallback
-        return resolve(self.registry, task, unavailable, model=model, fallback=fallback)
+        while True:
+            found = resolve(self.registry, task, unavailable, model=model, fallback=fallback)
+            availability = self.pool.probe(found.chosen)
+            if availability.available:
+                return found
+            unavailable[found.chosen] = availability.reason
 
     def _announce(self, served: ServedModel) -> None:
         """Report the model that serves, once for all its uses in the run."""

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from harness.errors import OutputError, ReaderGone
 from harness.terminal import stdout_guard
-from harness.terminal.rendering import CONTROLS
+from harness.terminal.rendering import CONTROLS, columns
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -61,6 +61,10 @@ class Screen:
     def is_terminal(self) -> bool:
         """Whether results are shown on a terminal."""
         return self.out is not None and self.out.isatty()
+
+    def width(self, most: int) -> int:
+        """Return the columns of the terminal that results are shown on, at most `most`."""
+        return min(most, columns(self.out)) if self.out is not None and self.is_terminal else most
 
     def show(self, content: RenderableType) -> None:
         """Print a rich renderable to stdout, which is a terminal."""

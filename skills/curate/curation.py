@@ -51,6 +51,7 @@ def curate(call: Call, framework: Framework) -> Result:
     with open_corpus(path) as db:
         with call.screen.progress("checking the annotations by the gates"):
             source = _source(call, table, db, framework)
+            source.refused.report(call.screen)
             good = [(item.paper, item.moves) for item in source.items if not item.findings]
             known_bad = tuple(probes.make(good, framework, options.probes, SEED))
         curation = Curation(call, framework, own_panel, source, known_bad, db, path)

@@ -67,7 +67,7 @@ def finish(
             **dataset,
         },
         summary=summed,
-        exit_code=1 if failed else 0,
+        exit_code=1 if failed or run.source.refused else 0,
         stopped=stopped,
         next=_next(call, summed["kept"]) if stopped is None else "",
     )

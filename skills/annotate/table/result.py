@@ -61,7 +61,8 @@ class Finished:
 
     def result(self) -> Result:
         """Return the result of `/annotate TABLE`."""
-        source, targets = self.job.source, self.job.call.targets
+        source, summary = self.job.source, self.summary
+        targets = self.job.call.targets
         return Result(
             writers=exporters.writers(
                 self.job.framework,
@@ -73,7 +74,7 @@ class Finished:
             ),
             records=lambda: (item.record for item in self.items()),
             summary=self.summary,
-            exit_code=1 if self.summary["failed"] or self.summary["failed_now"] else 0,
+            exit_code=1 if summary["failed"] or summary["failed_now"] or source.refused else 0,
             stopped=self.stopped,
             terminal=None if targets else self._for_terminal,
             next=_next(targets) if self.summary["done"] else "",
@@ -154,6 +155,7 @@ def _summary(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> dict
         "failed": errors.total(),
         "errors": dict(errors.most_common()),
         "filtered": dict(job.source.filtered),
+        "refused": job.source.refused.as_json(),
         "pending": len(job.rows) - done - errors.total(),
         "model": resolution.resolved,
         "requested": resolution.requested,

@@ -58,8 +58,9 @@ def choose_form(
 ) -> VoteForm:
     """Measure how a model votes best.
 
-    Each of the first `FORM_ITEMS` of `items` is put to one persona with every prefill; of equally
-    good ones, the first of the panel is taken. Items that are too long or at which the judge fails
+    Each of the first `FORM_ITEMS` of `items` is put to one persona with every prefill, or without
+    any to a model that does not continue a begun answer. Of equally good ones, the first of the
+    panel is taken. Items that are too long or at which the judge fails
     are skipped: the job reports them. A server without token probabilities votes as JSON.
 
     Returns:
@@ -68,13 +69,14 @@ def choose_form(
     Raises:
         SkillFailed: the judge fails at all of them.
     """
-    masses: dict[str, list[float]] = {prefill: [] for prefill in panel.prefills}
+    prefills = panel.prefills if model.continues_prefill else ("",)
+    masses: dict[str, list[float]] = {prefill: [] for prefill in prefills}
     failed: SkillFailed | None = None
     for index, item in enumerate(items[:FORM_ITEMS]):
         persona = panel.personas[index % len(panel.personas)]
         messages = panel.question(item.paper, item.moves, framework, persona)
         try:
-            found = _masses(model, messages, panel)
+            found = _masses(model, messages, panel, prefills)
         except InputError:
             continue
         except SkillFailed as error:
@@ -87,7 +89,7 @@ def choose_form(
     measured = {prefill: round(fmean(found), 4) for prefill, found in masses.items() if found}
     if failed is not None and not measured:
         raise failed
-    best = max(measured, key=lambda prefill: measured[prefill], default=panel.prefills[0])
+    best = max(measured, key=lambda prefill: measured[prefill], default=prefills[0])
     return VoteForm("logprobs", best, measured.get(best), measured)
 
 
@@ -127,11 +129,14 @@ def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
 
 
 def _masses(
-    model: ServedModel, messages: tuple[Message, ...], panel: Panel
+    model: ServedModel,
+    messages: tuple[Message, ...],
+    panel: Panel,
+    prefills: Sequence[str],
 ) -> dict[str, float] | None:
     """Return the probability of all answers after each prefill; None without probabilities."""
     found, has_logprobs = {}, False
-    for prefill in panel.prefills:
+    for prefill in prefills:
         form = VoteForm("logprobs", prefill)
         reply = request_vote(model, messages, panel, form, 0)
         has_logprobs = has_logprobs or bool(reply.logprobs)
