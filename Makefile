@@ -19,8 +19,8 @@ annotate: install
 	@mkdir -p out
 	$(AGENT) "/annotate examples/abstract.txt save to out/abstract.md -o out/abstract.json"
 	@[ -t 1 ] || sed -n '/^| Move | Text/,/^$$/p; s/^- Model: /Annotated by /p' out/abstract.md
-	@echo 'Next: .venv/bin/python agent.py "/annotate FILE.csv save to annotated.jsonl" for a table of papers,'
-	@echo '      or .venv/bin/python agent.py for a session; /help lists the commands'
+	@echo 'Next, with a table of papers:'
+	@echo '  .venv/bin/python agent.py "/annotate FILE.csv save to annotated.jsonl"'
 
 install: .venv/installed
 

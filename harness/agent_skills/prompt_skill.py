@@ -12,7 +12,7 @@ from harness.errors import UsageError
 from harness.models import answers
 from harness.models.backends.base import Message
 from harness.models.served import BYTES_PER_TOKEN, ServedModel
-from harness.terminal.rendering import render_markdown
+from harness.terminal.console import render_markdown
 
 
 class PromptSkill(Skill):

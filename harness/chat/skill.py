@@ -10,7 +10,7 @@ from harness.chat.toolbox import Toolbox
 from harness.errors import UsageError
 from harness.models.backends.base import Message
 from harness.models.served import ServedModel
-from harness.terminal.rendering import render_markdown
+from harness.terminal.console import render_markdown
 
 
 class Chat(Skill):

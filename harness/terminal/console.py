@@ -16,6 +16,8 @@ from harness.terminal.rendering import CONTROLS, columns
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from harness.terminal.markdown import MarkdownPieces
+
 
 class Screen:
     """Output of a run.
@@ -44,7 +46,7 @@ class Screen:
             self.emitted, self.line_ended = True, False
             self._write(piece)
 
-    def markdown(self) -> Pieces:
+    def markdown(self) -> Pieces | MarkdownPieces:
         """Return what prints the pieces of a Markdown text: rendered on a terminal."""
         if self.quiet_results or not self.is_terminal or os.environ.get("TERM") == "dumb":
             return Pieces(self)
@@ -158,6 +160,13 @@ class Pieces:
 
     def end(self) -> None:
         """Print what has been kept back."""
+
+
+def render_markdown(text: str) -> RenderableType:
+    """Return a Markdown text for a terminal."""
+    from harness.terminal.markdown import RenderedMarkdown
+
+    return RenderedMarkdown(text)
 
 
 def shown_on(stream: IO[str], text: str) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -20,9 +20,11 @@ from rich.segment import Segment
 from rich.text import Text
 from rich.theme import Theme
 
-from harness.terminal.console import Pieces, Screen
 from harness.terminal.rendering import TEXT_WIDTH, Plain, console
 from harness.terminal.tables import FittedTable
+
+if TYPE_CHECKING:
+    from harness.terminal.console import Screen
 
 REFRESH = 0.1
 """Seconds between two drawings of a text that arrives."""
@@ -95,7 +97,7 @@ class RenderedMarkdown:
             yield from itertools.dropwhile(lambda segment: segment.text == "\n", drawn)
 
 
-class MarkdownPieces(Pieces):
+class MarkdownPieces:
     """The pieces of an answer, rendered as they arrive.
 
     A finished block is printed for good. The last one, which the next piece may change, is drawn
@@ -103,9 +105,8 @@ class MarkdownPieces(Pieces):
     """
 
     def __init__(self, screen: Screen) -> None:
-        super().__init__(screen)
         assert screen.out is not None
-        self._console = console(screen.out)
+        self._screen, self._console = screen, console(screen.out)
         self._text = ""
         self._drawn = -REFRESH
         self._begun = False
@@ -123,6 +124,7 @@ class MarkdownPieces(Pieces):
         return live
 
     def add(self, piece: str) -> None:
+        """Print a piece, as `Pieces.add`."""
         self._text += piece
         if time.monotonic() - self._drawn < REFRESH or not self._text.strip():
             return
@@ -135,6 +137,7 @@ class MarkdownPieces(Pieces):
             self._live.update(_End(self._text, self._console.height - 2), refresh=True)
 
     def end(self) -> None:
+        """Print the last block for good."""
         with self._screen.writing():
             if "_live" in self.__dict__:
                 self._live.stop()

@@ -60,13 +60,6 @@ def rendered(content: RenderableType, stream: IO[str]) -> str:
     return captured.get()
 
 
-def render_markdown(text: str) -> RenderableType:
-    """Return a Markdown text for a terminal."""
-    from harness.terminal.markdown import RenderedMarkdown
-
-    return RenderedMarkdown(text)
-
-
 @dataclass(frozen=True, slots=True)
 class Plain:
     """A renderable without the control characters and links that its data contains."""

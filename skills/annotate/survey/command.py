@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from harness.api.skill import Call, Result
 from harness.errors import InputError
-from harness.terminal.rendering import render_markdown
+from harness.terminal.console import render_markdown
 from skills.annotate.arxiv import lookup
 from skills.annotate.survey.page import Survey, as_markdown
 from skills.annotate.survey.topic import Found, find_papers

@@ -8,8 +8,7 @@ import pytest
 from pseudo_terminal import PseudoTerminal, pseudo_terminal
 
 from harness.terminal import markdown
-from harness.terminal.console import Screen
-from harness.terminal.rendering import render_markdown
+from harness.terminal.console import Screen, render_markdown
 
 ANSWER = """\
 # An answer
