@@ -95,7 +95,6 @@ def memory_knobs(plan: Plan) -> str:
     length = max(sorted(plan.rows.lengths)[int(KEPT * (plan.rows.count - 1))], 64)
     longer = plan.rows.count - plan.rows.up_to(length).count
     knobs: dict[str, dict[str, Any]] = {
-        "--set training.checkpointing=true": {"training.checkpointing": True},
         "--set quantization.kind=nf4": {"quantization.kind": "nf4"},
         "--set quantization.unpacked=false": {"quantization.unpacked": False},
         f"--batch 1 --accumulation {training.rows_per_step}": {

@@ -77,9 +77,8 @@ class Rows:
         )
 
     def largest(self, batch: int) -> Batch:
-        """Return the largest batch: batches are grouped by length, so long rows come together."""
-        rows = min(batch, self.count)
-        return Batch(rows, max(self.lengths, default=0), max(self.completions, default=0))
+        """Return the largest batch."""
+        return Batch.largest(self.lengths, self.completions, batch)
 
 
 def rows_of(context: StageContext) -> Rows:

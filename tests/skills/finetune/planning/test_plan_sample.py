@@ -27,7 +27,9 @@ def test_without_the_base_it_is_the_text_of_the_data_set(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = fake_app(tmp_path).dispatch(f'/finetune plan "{data}" --set dev_share=0').result
+    result = (
+        fake_app(tmp_path).dispatch(f'/finetune plan "{data}" --details --set dev_share=0').result
+    )
     assert (
         "one row, as in the data set: the base's chat template is not available, nor the end "
         'token, which the loss includes; "+" marks the part in the loss\n'
