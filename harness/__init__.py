@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         InputError,
         Interrupted,
         InvalidReply,
+        LoopingReply,
         ModelBusy,
         ModelError,
         ModelUnavailable,
@@ -51,8 +52,9 @@ if TYPE_CHECKING:
         Tool,
         ToolCall,
     )
-    from harness.models.pool import Models, ServedModel
+    from harness.models.pool import Models
     from harness.models.schema import ServeEntry
+    from harness.models.served import ServedModel
     from harness.models.weights import FileStore
     from harness.terminal.console import Screen
 
@@ -71,6 +73,7 @@ __all__ = [
     "InputError",
     "Interrupted",
     "InvalidReply",
+    "LoopingReply",
     "Message",
     "Model",
     "ModelBusy",

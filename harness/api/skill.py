@@ -87,6 +87,9 @@ class Result:
         exit_code: not 0 if there is a result although something failed.
         stopped: the error that ended the work early. What is finished is saved and printed first.
         leave: end the interactive session.
+        terminal: returns what a terminal shows instead of `text`, a rich renderable. It is also
+            shown if the result is saved, and not called for a pipe or `--json`.
+        next: a line to try next, shown on a terminal.
     """
 
     text: str = ""
@@ -99,6 +102,8 @@ class Result:
     stopped: HarnessError | None = None
     leave: bool = False
     records: Callable[[], Iterable[Any]] | None = None
+    terminal: Callable[[], Any] | None = None
+    next: str = ""
 
     @property
     def code(self) -> int:

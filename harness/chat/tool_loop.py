@@ -18,12 +18,13 @@ from harness.errors import (
     GenerationFailed,
     HarnessError,
     InvalidReply,
+    LoopingReply,
     ModelUnavailable,
     SkillFailed,
 )
 from harness.models import answers
 from harness.models.backends.base import Message, Reply, Request, Tool, ToolCall
-from harness.models.pool import BYTES_PER_TOKEN, ServedModel
+from harness.models.served import BYTES_PER_TOKEN, ServedModel
 from harness.terminal.console import Screen
 
 SHARE = 3
@@ -145,6 +146,9 @@ class Turn:
                 self.stopped = self.stopped or exc
             ended = True
             return self._answer.end()
+        except LoopingReply:  # the next answer would continue the loop
+            self._answer.pieces.clear()
+            raise
         finally:
             if not ended:
                 self._answer.end()

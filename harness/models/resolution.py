@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from harness.models.schema import ServeEntry
 
 
+LARGER = (
+    "Pull a model named here with Ollama, or add one of llama-server or any other "
+    "OpenAI-compatible server to your registry.yaml (docs/models.md). Commands such as /annotate "
+    "and /corpus work without it; `--model {unfit}` insists on the unfit one."
+)
+"""Hint for a task for which the available models are unfit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The user's choice of model: `--model NAME`, `--no-fallback`."""
@@ -59,11 +67,16 @@ class Resolution:
 
     @property
     def reason(self) -> str:
-        """Why the requested model does not serve, or "" if it does."""
-        if not self.fell_back:
-            return ""
-        own = [s for s in self.skipped if s.candidate.model_id == self.requested]
-        return "; ".join(f"{s.candidate.serve.label}: {s.reason}" for s in own)
+        """Why places of the requested model do not serve; "" if its first place does."""
+        return self.reason_of(self.requested)
+
+    def reason_of(self, model_id: str) -> str:
+        """Return why places of a model were skipped; places with the same reason share it."""
+        labels: dict[str, list[str]] = {}
+        for skipped in self.skipped:
+            if skipped.candidate.model_id == model_id:
+                labels.setdefault(skipped.reason, []).append(skipped.candidate.serve.label)
+        return "; ".join(f"{', '.join(places)}: {reason}" for reason, places in labels.items())
 
 
 def candidates(
@@ -92,10 +105,11 @@ def resolve(
     model: str | None = None,
     fallback: bool = True,
 ) -> Resolution:
-    """Choose the first candidate for `task` that is not in `unavailable`.
+    """Choose the first candidate for `task` that is fit for it and not in `unavailable`.
 
     Args:
         unavailable: the candidates that cannot serve, each with the reason.
+        model: the user's choice, which may be unfit.
 
     Raises:
         ModelUnavailable: there is none; the message lists every candidate with its reason.
@@ -103,14 +117,19 @@ def resolve(
     """
     skipped: list[Skipped] = []
     requested = ""
+    unfit = ""
     for candidate in candidates(registry, task, model=model, fallback=fallback):
         requested = requested or candidate.model_id
-        if candidate not in unavailable:
+        reason = unavailable.get(candidate)
+        if reason is None and model is None and task in candidate.serve.unfit_for:
+            reason, unfit = f"unfit for {task}", candidate.model_id
+        if reason is None:
             return Resolution(task, requested, candidate, tuple(skipped))
-        skipped.append(Skipped(candidate, unavailable[candidate]))
+        skipped.append(Skipped(candidate, reason))
     reasons = "; ".join(
         f"{s.candidate.model_id} ({s.candidate.serve.label}): {s.reason}" for s in skipped
     )
     raise ModelUnavailable(
-        f"no model could serve {task}: {reasons}", hint="`/models` shows what is available."
+        f"no model could serve {task}: {reasons}",
+        hint=LARGER.format(unfit=unfit) if unfit else "`/models` shows what is available.",
     )

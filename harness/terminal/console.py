@@ -7,17 +7,14 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from harness.errors import OutputError, ReaderGone
 from harness.terminal import stdout_guard
+from harness.terminal.rendering import CONTROLS, columns
 
-CONTROLS = {
-    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
-    0x7F: 0x2421,
-    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
-}
-"""Replacements of control characters on a terminal: their Unicode pictures, if they have one."""
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 class Screen:
@@ -48,7 +45,27 @@ class Screen:
         if text:
             self._write(text if text.endswith("\n") else text + "\n")
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether results are shown on a terminal."""
+        return self.out is not None and self.out.isatty()
+
+    def width(self, most: int) -> int:
+        """Return the columns of the terminal that results are shown on, at most `most`."""
+        return min(most, columns(self.out)) if self.out is not None and self.is_terminal else most
+
+    def show(self, content: RenderableType) -> None:
+        """Print a rich renderable to stdout, which is a terminal."""
+        from harness.terminal.rendering import rendered
+
+        assert self.out is not None
+        self._write_as_is(rendered(content, self.out))
+
     def _write(self, text: str) -> None:
+        """Write text to stdout; raises as `_write_as_is`."""
+        self._write_as_is(text if self.out is None else shown_on(self.out, text))
+
+    def _write_as_is(self, text: str) -> None:
         """Write to stdout.
 
         Raises:
@@ -58,7 +75,7 @@ class Screen:
         if self.out is None:
             raise OutputError("stdout is closed")
         try:
-            self.out.write(shown_on(self.out, text))
+            self.out.write(text)
             self.out.flush()
         except BrokenPipeError as exc:
             self._discard_output()
@@ -79,6 +96,17 @@ class Screen:
         with contextlib.suppress(OSError, ValueError):
             self.err.write(shown_on(self.err, text) + "\n")
             self.err.flush()
+
+    def aside(self, text: str) -> None:
+        """Print a dim line to stderr if that is a terminal."""
+        if self.err.isatty():
+            from rich.text import Text
+
+            from harness.terminal.rendering import rendered
+
+            with contextlib.suppress(OSError, ValueError):
+                self.err.write(rendered(Text(text, "dim"), self.err))
+                self.err.flush()
 
     @property
     def prints(self) -> IO[str]:

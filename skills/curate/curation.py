@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call, Result
 from harness.errors import ModelUnavailable
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from harness.runs.grammar import as_path
 from harness.support.process_lock import job_lock
 from skills.corpus.db import runs
@@ -50,6 +50,7 @@ def curate(call: Call, framework: Framework) -> Result:
     with open_corpus(path) as db:
         with call.screen.progress("checking the annotations by the gates"):
             source = _source(call, table, db, framework)
+            source.refused.report(call.screen)
             good = [(item.paper, item.moves) for item in source.items if not item.findings]
             known_bad = tuple(probes.make(good, framework, options.probes, SEED, most=len(good)))
         curation = Curation(call, framework, own_panel, source, known_bad, db, path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call, Result, Write
 from harness.errors import HarnessError, InputError, Interrupted
-from harness.models.pool import Usage
+from harness.models.served import Usage
 from skills.corpus import exporters
 from skills.corpus.db import papers as paper_rows
 from skills.corpus.db import runs
@@ -68,9 +68,19 @@ def finish(
             **dataset,
         },
         summary=summed,
-        exit_code=1 if failed else 0,
+        exit_code=1 if failed or run.source.refused else 0,
         stopped=stopped,
+        next=_next(call, summed["kept"]) if stopped is None else "",
     )
+
+
+def _next(call: Call, kept: int) -> str:
+    """Return the line that builds a training set of the kept annotations."""
+    tables = [target for target in call.targets if target.suffix.lower() == ".csv"]
+    if not tables or not kept:
+        return ""
+    agent = call.text.strip()
+    return f"/finetune dataset --agent {agent} --curated {tables[0]} save to train.jsonl"
 
 
 def _summary(db: Database, run: Run, seconds: float) -> dict[str, Any]:

@@ -39,6 +39,13 @@ def is_local(address: str) -> bool:
     return known.is_loopback or known.is_unspecified
 
 
+def shown_address(address: str) -> str:
+    """Return an address without a user name and password, for messages and records."""
+    scheme, separator, rest = address.rpartition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
 class ConnectionHandle:
     """Closes the connection of an HTTP client from another thread.
 
@@ -96,7 +103,9 @@ class PrefillStripper:
         if len(self._held) < len(self._prefill) and self._prefill.startswith(self._held):
             return ""
         prefill, self._prefill = self._prefill, ""
-        return self.flush().removeprefix(prefill)
+        held = self.flush()
+        # A template may have stripped the blanks at the end of the prefill.
+        return held.removeprefix(prefill if held.startswith(prefill) else prefill.rstrip())
 
     def flush(self) -> str:
         """Return the text held back at the end of the answer."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.api.skill import Call, Result
 from harness.errors import ModelError, ModelUnavailable
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from harness.runs.targets import refuse_sources
 from harness.support.process_lock import job_lock
 from harness.support.text_input import regular_file
@@ -28,8 +28,10 @@ def annotate_table(call: Call, path: Path, framework: Framework) -> Result:
     options = call.options
     refuse_sources(call.targets, input=path)
     columns = Columns(options.abstract_column, options.id_column, options.title_column)
-    finished = annotate_source(call, sources.from_table(path, columns, options.limit), framework)
-    if not call.targets:
+    source = sources.from_table(path, columns, options.limit)
+    source.refused.report(call.screen)
+    finished = annotate_source(call, source, framework)
+    if not call.targets and not call.screen.is_terminal:
         for item in finished.items():
             call.screen.emit(json.dumps(item.record, ensure_ascii=False) + "\n")
     return finished.result()

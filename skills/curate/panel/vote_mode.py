@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from harness.errors import InputError, SkillFailed
 from harness.models.backends.base import Message, Reply
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from skills.curate.inputs.items import Item
 from skills.curate.panel.panel import Panel
 from skills.nanda.framework import Framework
@@ -69,9 +69,10 @@ def choose_form(
 ) -> VoteForm:
     """Measure how a model votes best.
 
-    Each of `items` is put to one persona with every prefill; of equally good ones, the first of the
-    panel is taken. Items that are too long or at which the judge fails are skipped: the job reports
-    them. A server without token probabilities votes as JSON.
+    Each of `items` is put to one persona with every prefill, or without any to a model that does
+    not continue a begun answer; of equally good ones, the first of the panel is taken. Items that
+    are too long or at which the judge fails are skipped: the job reports them. A server without
+    token probabilities votes as JSON.
 
     Args:
         on_item: called with each measured item and the prompt tokens that were evaluated for it.
@@ -82,13 +83,14 @@ def choose_form(
     Raises:
         SkillFailed: the judge fails at all of them.
     """
-    masses: dict[str, list[float]] = {prefill: [] for prefill in panel.prefills}
+    prefills = panel.prefills if model.continues_prefill else ("",)
+    masses: dict[str, list[float]] = {prefill: [] for prefill in prefills}
     failed: SkillFailed | None = None
     for index, item in enumerate(items):
         persona = panel.personas[index % len(panel.personas)]
         messages = panel.question(item.paper, item.moves, framework, persona)
         try:
-            replies = _replies(model, messages, panel)
+            replies = _replies(model, messages, panel, prefills)
         except InputError:
             continue
         except SkillFailed as error:
@@ -104,7 +106,7 @@ def choose_form(
     measured = {prefill: round(fmean(found), 4) for prefill, found in masses.items() if found}
     if failed is not None and not measured:
         raise failed
-    best = max(measured, key=lambda prefill: measured[prefill], default=panel.prefills[0])
+    best = max(measured, key=lambda prefill: measured[prefill], default=prefills[0])
     return VoteForm("logprobs", best, measured.get(best), measured, len(masses[best]))
 
 
@@ -143,9 +145,11 @@ def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
     }
 
 
-def _replies(model: ServedModel, messages: tuple[Message, ...], panel: Panel) -> dict[str, Reply]:
+def _replies(
+    model: ServedModel, messages: tuple[Message, ...], panel: Panel, prefills: Sequence[str]
+) -> dict[str, Reply]:
     """Return the reply after each prefill."""
-    forms = {prefill: VoteForm("logprobs", prefill) for prefill in panel.prefills}
+    forms = {prefill: VoteForm("logprobs", prefill) for prefill in prefills}
     return {
         prefill: request_vote(model, messages, panel, form, 0) for prefill, form in forms.items()
     }

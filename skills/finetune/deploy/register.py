@@ -7,6 +7,7 @@ short gets no task and is only used with `--model NAME`.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -111,10 +112,10 @@ def unregister(call: Call, name: str) -> Result:
                 where=str(path),
                 hint="--force deletes the file.",
             )
-        try:
-            registry.load(settings.shipped_registry, user, without=path)
-        except RegistryError as exc:
-            raise RegistryError(f"{name} is in use: {exc.message}", where=exc.where) from exc
+        broken = _errors(settings)
+        for exc in _errors(settings, without=path):
+            if str(exc) not in map(str, broken):
+                raise RegistryError(f"{name} is in use: {exc.message}", where=exc.where) from exc
         path.unlink()
     first = _first_model(settings)
     next_one = "the shipped model of that name" if first == name else first or "no model"
@@ -139,9 +140,12 @@ def _migrate(call: Call) -> None:
 
 
 def _models(user: Path) -> dict[str, Any]:
-    """Return the user's own models, registered or not."""
-    files = [user, *registry_folder(user).glob("*.yaml")]
-    return {k: v for path in files for k, v in registry_file.read(path)["models"].items()}
+    """Return the user's own models, registered or not, of all files that can be read."""
+    models: dict[str, Any] = registry_file.read(user)["models"]
+    for path in registry.registered_files(user):
+        with contextlib.suppress(RegistryError):
+            models |= registry_file.read(path)["models"]
+    return models
 
 
 def _is_written(user: Path, wanted: Registration) -> bool:
@@ -163,9 +167,21 @@ def _refuse_to_replace(user: Path, wanted: Registration, context: StageContext) 
     raise UsageError(what, where=str(user), hint="--force replaces it.")
 
 
+def _errors(settings: Settings, without: Path | None = None) -> list[RegistryError]:
+    """Return the errors of the user's registry files, without one of registry.d."""
+    errors: list[RegistryError] = []
+    shipped, user = settings.shipped_registry, settings.user_registry
+    try:
+        registry.load(shipped, user, without=without, left_out=errors.append)
+    except RegistryError as exc:
+        errors.append(exc)
+    return errors
+
+
 def _first_model(settings: Settings) -> str | None:
     """Return the model that /annotate tries first."""
-    models = registry.load(settings.shipped_registry, settings.user_registry).models
+    shipped, user = settings.shipped_registry, settings.user_registry
+    models = registry.load(shipped, user, left_out=lambda _: None).models
     return next((name for name, entry in models.items() if TASK in entry.tasks), None)
 
 
@@ -176,7 +192,7 @@ def _not_registered(name: str, user: Path) -> UsageError:
             where=str(user),
             hint="Delete it from the file by hand.",
         )
-    names = [path.stem for path in sorted(registry_folder(user).glob("*.yaml"))]
+    names = [path.stem for path in registry.registered_files(user)]
     known = f"Registered models: {', '.join(names) or 'none'}."
     return UsageError(
         f"there is no registered model {name!r}" if name else "/finetune unregister needs a name",
