@@ -106,6 +106,8 @@ class Runner:
             targets=targets,
             force=general.force,
             frameworks={name: f.path for name, f in self.catalogue.frameworks.items()},
+            confirm=self.frontend.confirm,
+            yes=general.yes,
         )
         models.cancel = call.cancel
         return call

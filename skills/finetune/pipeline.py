@@ -49,7 +49,8 @@ def show_plan(call: Call) -> Result:
 def check(context: StageContext) -> None:
     """Check what the stages after training need, before hours are spent on it.
 
-    Without --host no server is contacted: the run skips the stage `ollama` if none answers.
+    Without --host no server is contacted: the run skips the stage `ollama` if none answers, or if
+    the user does not agree to send the model to it.
 
     Raises:
         UsageError: a package is missing, the model's name is invalid or that of the model to start

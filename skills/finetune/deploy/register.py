@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from harness.api.skill import Call, Result
-from harness.errors import RegistryError, UsageError
+from harness.errors import HarnessError, RegistryError, UsageError
 from harness.models import registry
 from harness.settings import Settings, registry_folder
 from harness.support.process_lock import job_lock
 from harness.support.suggestions import did_you_mean
 from skills.finetune.deploy import registry_file
+from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.deploy.registered import Registration, is_edited, registration_of
 from skills.finetune.run.run_dir import Done
 from skills.finetune.run.stage import Stage, StageContext
@@ -92,7 +93,9 @@ def perform(context: StageContext) -> Done:
 
 
 def unregister(call: Call, name: str) -> Result:
-    """Remove a registered model from the registry; files of weights are kept.
+    """Remove a registered model from the registry, and from Ollama if the user agrees.
+
+    Files of weights are kept.
 
     Raises:
         UsageError: there is no such model, or `/finetune register` did not write it.
@@ -121,7 +124,31 @@ def unregister(call: Call, name: str) -> Result:
     next_one = "the shipped model of that name" if first == name else first or "no model"
     text = f"{name} is removed from the registry ({path}). /annotate now tries {next_one} first."
     facts = {"registry": str(path), "name": name, "files": [*found["files"]], "asked_first": first}
-    return Result(f"{text} {_RELOAD}", facts)
+    removals = list(_at_ollama(call, found["models"][name]))
+    return Result("\n".join([f"{text} {_RELOAD}", *removals]), {**facts, "ollama": removals})
+
+
+def _at_ollama(call: Call, model: Mapping[str, Any]) -> Iterator[str]:
+    """Offer to remove a model from the Ollama servers that served it; yield what was done."""
+    for place in model.get("serve", ()):
+        if place["backend"] != "ollama":
+            continue
+        name = place["model"]
+        try:
+            with Ollama(place.get("url")) as ollama:
+                digest, where = ollama.digest(name), f"{name} at {ollama.host}"
+                if digest is None:
+                    continue
+                if place.get("digest", digest) != digest:
+                    yield f"{where} is another model by now, and is kept."
+                elif call.yes or (call.confirm and call.confirm(f"Also remove {where}?")):
+                    ollama.delete(name)
+                    yield f"{where} is removed."
+                else:
+                    command = f"OLLAMA_HOST={ollama.host} ollama rm {name}"
+                    yield f"{where} is kept: `{command}` removes it."
+        except HarnessError as exc:  # the registry is already changed
+            yield f"{name} may still be at Ollama: {exc.message}."
 
 
 STAGE = Stage("register", "add the model to your registry for /annotate", inputs, perform)
