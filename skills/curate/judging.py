@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from harness.runs.progress import ProgressEstimate, show_progress
 from skills.curate.curator import Judge
 from skills.curate.inputs.items import Item
