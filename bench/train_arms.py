@@ -13,9 +13,9 @@ from typing import Any
 from unittest import mock
 
 from skills.finetune.data.annotation_pairs import chat_messages
+from skills.finetune.model.adapting import with_fast_compute
 from skills.finetune.model.bases import open_base, open_tokenizer
 from skills.finetune.model.loading import device_kind, load_model
-from skills.finetune.planning.adapting import with_fast_compute
 from skills.finetune.preparation import batches
 from skills.finetune.preparation.batches import read_prepared
 from skills.finetune.run import hardware

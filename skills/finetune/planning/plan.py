@@ -7,9 +7,9 @@ from typing import Any
 
 from harness.errors import HarnessError
 from skills.finetune.model.facts import PUBLISHED, BaseFacts
+from skills.finetune.model.memory import Batch, Item, Place, total
 from skills.finetune.planning.disk import Artifact
 from skills.finetune.planning.measured import Measured
-from skills.finetune.planning.memory import Batch, Item, Place, total
 from skills.finetune.planning.rows import Rows
 from skills.finetune.run.hardware import Disk, Machine
 from skills.finetune.run.recipe import Recipe

@@ -15,13 +15,13 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.support.optional_deps import require
 from skills.finetune.model import start_from
+from skills.finetune.model.adapting import adapted, place_of
 from skills.finetune.model.bases import describe
 from skills.finetune.model.facts import BaseFacts, published
-from skills.finetune.planning.adapting import adapted, place_of
+from skills.finetune.model.memory import logits, training_memory
 from skills.finetune.planning.advice import notes, packages, refusals
 from skills.finetune.planning.disk import Artifact, artifacts, base_artifacts
 from skills.finetune.planning.measured import measured
-from skills.finetune.planning.memory import logits, training_memory
 from skills.finetune.planning.plan import Plan, Store
 from skills.finetune.planning.rows import rows_of
 from skills.finetune.run import hardware

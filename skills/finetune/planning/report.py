@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from harness.terminal.tables import table
-from skills.finetune.export.artifact_files import in_words
-from skills.finetune.planning.memory import Item, total
+from skills.finetune.model.memory import Item, total
 from skills.finetune.planning.plan import Plan
+from skills.finetune.run.hardware import in_words
 
 IN_LOSS, NOT_IN_LOSS = "+ ", "  "
 """Prefixes of the lines of the sample row."""

@@ -14,7 +14,7 @@ from harness.support.text_input import regular_file
 from skills.finetune.data.token_counts import RENDERED, open_counter, with_progress
 from skills.finetune.model.bases import open_tokenizer, tokenizer_folder
 from skills.finetune.model.folder import chat_template, end_tokens
-from skills.finetune.planning.memory import Batch
+from skills.finetune.model.memory import Batch
 from skills.finetune.preparation.batches import read_prepared
 from skills.finetune.preparation.examples import Example
 from skills.finetune.preparation.split import read_split

@@ -112,3 +112,11 @@ def disk(folder: Path) -> Disk:
     while not existing.exists():
         existing = existing.parent
     return Disk(folder, shutil.disk_usage(existing).free, existing.stat().st_dev)
+
+
+def in_words(size: float) -> str:
+    """Format bytes for people: "98.4 MB", "15.2 GB"."""
+    for unit, one in (("GB", 1e9), ("MB", 1e6)):
+        if size >= one:
+            return f"{size / one:.1f} {unit}"
+    return f"{size / 1e3:.0f} kB"

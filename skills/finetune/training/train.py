@@ -117,9 +117,9 @@ def _ready(
         HarnessError: something that training needs is missing, or does not fit.
     """
     require(*MODULES, *(["bitsandbytes"] if _needs_bitsandbytes(context.recipe) else []))
+    from skills.finetune.model import adapting
     from skills.finetune.model.bases import open_base
-    from skills.finetune.planning import adapting
-    from skills.finetune.planning.memory import Batch
+    from skills.finetune.model.memory import Batch
     from skills.finetune.run import hardware
 
     prepared = batches.read_prepared(context.run_dir.prepared)

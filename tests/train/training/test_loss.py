@@ -11,7 +11,7 @@ import pytest
 from finetune_base import tiny_base
 from finetune_training import rows_of, work_in
 
-from skills.finetune.planning.adapting import with_fast_compute
+from skills.finetune.model.adapting import with_fast_compute
 from skills.finetune.preparation.batches import IGNORED, Batches, Row, by_length, collate, order
 from skills.finetune.run import hardware
 from skills.finetune.run.recipe import Recipe, Training, overridden

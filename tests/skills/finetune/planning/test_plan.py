@@ -18,9 +18,9 @@ from harness.errors import InputError, UsageError
 from harness.runs import targets
 from harness.settings import CODE_ROOT
 from skills.finetune.model.facts import PUBLISHED, published
+from skills.finetune.model.memory import total
 from skills.finetune.planning import advice, report
 from skills.finetune.planning.disk import base_artifacts
-from skills.finetune.planning.memory import total
 from skills.finetune.planning.plan import Plan
 from skills.finetune.planning.planner import check, checkpoints, plan
 from skills.finetune.run.hardware import COMPUTE, Disk, Gpu, Machine

@@ -11,8 +11,7 @@ import pytest
 
 from harness.errors import UsageError
 from skills.finetune.model.facts import BaseFacts, all_published, published
-from skills.finetune.planning.disk import quantized_bytes
-from skills.finetune.planning.memory import (
+from skills.finetune.model.memory import (
     Batch,
     Item,
     activations,
@@ -23,6 +22,7 @@ from skills.finetune.planning.memory import (
     total,
     training_memory,
 )
+from skills.finetune.planning.disk import quantized_bytes
 from skills.finetune.run import hardware
 from skills.finetune.run.hardware import Gpu
 from skills.finetune.run.recipe import Adapter, Quantization, Recipe, Training, load, overridden

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from skills.finetune.export.artifact_files import in_words
 from skills.finetune.model.facts import BaseFacts
-from skills.finetune.planning.memory import Batch, Place, total, training_memory
-from skills.finetune.run.hardware import Machine
+from skills.finetune.model.memory import Batch, Place, total, training_memory
+from skills.finetune.run.hardware import Machine, in_words
 from skills.finetune.run.recipe import Recipe, overridden
 
 
