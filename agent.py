@@ -5,8 +5,20 @@ Started by a Python without the dependencies, it runs again with the `.venv` bes
 
 from __future__ import annotations
 
-import importlib.util
 import os
+import signal
+
+
+def interrupted(*_: object) -> None:
+    """End the process: Ctrl-C while it starts, which would show a traceback."""
+    os.write(2, b"Interrupted.\n")
+    os._exit(130)
+
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as by nohup
+    signal.signal(signal.SIGINT, interrupted)
+
+import importlib.util
 import sys
 from pathlib import Path
 

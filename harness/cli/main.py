@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -14,6 +16,7 @@ from harness.cli.app import App
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.runs.frontend import Frontend, Outcome
 from harness.runs.render import print_error, show
+from harness.support import ctrl_c
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
 from harness.terminal.shutdown import leave
@@ -27,7 +30,11 @@ if TYPE_CHECKING:
 def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:
     """Console entry point: reserve stdout for results and guarantee that the process exits."""
     stdout_guard.set_apart()
-    return leave(main(argv, make))
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # instead of agent.py's
+    with ctrl_c.taking_effect("end"):
+        code = main(argv, make)
+    return leave(code)
 
 
 def run_script(make: MakeInvocation, argv: Sequence[str] | None = None) -> int:
@@ -49,6 +56,7 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
     try:
         return _run(words) if make is None else _run_script(make(words))
     except KeyboardInterrupt:
+        print_error(Interrupted("interrupted"), Screen())
         return Interrupted.exit_code
     except HarnessError as error:
         print_error(error, Screen())
@@ -89,7 +97,7 @@ def _run(words: list[str]) -> int:
             raise UsageError("the line is empty", hint="`--help` describes lines.")
         return run_lines(app, [line] if rest else _piped_lines())
     finally:
-        app.close()
+        _close(app)
 
 
 def _run_script(invocation: Invocation) -> int:
@@ -97,6 +105,12 @@ def _run_script(invocation: Invocation) -> int:
     try:
         return _run_each(app, [partial(app.run, invocation)])
     finally:
+        _close(app)
+
+
+def _close(app: App) -> None:
+    """Free the models; Ctrl-C ends only this, since the work has ended."""
+    with contextlib.suppress(KeyboardInterrupt):
         app.close()
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelUnavailable
 from harness.support.cpu import available_cores, low_spin_openmp
+from harness.support.timeouts import apart
 
 NAME = "xllamacpp"
 BATCH = 128
@@ -18,6 +21,8 @@ BATCH = 128
 SLOTS = 4
 """Default number of concurrent generations of a job. With 1, 2, 4 and 8 on two cores, the best of
 three runs annotated 31, 28, 36 and 31 papers a minute."""
+_LOADING = threading.Lock()
+"""Held while a model is loaded: that of an interrupted command may not be ready yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,20 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
                 raise ModelUnavailable(
                     f"{path} is not a GGUF file", hint="Correct its path in the registry."
                 )
+    # Ctrl-C between the two calls of `_start` would free the engine before its loop has started.
     try:
+        return apart(partial(_start, paths, context, slots), "loading")
+    except (ImportError, AttributeError, RuntimeError, ValueError, TypeError) as exc:
+        files = " with ".join(str(path) for path in paths.values())
+        raise ModelUnavailable(
+            f"the engine cannot load {files}: {exc}",
+            hint="The file may be damaged, of an unknown kind, or too large for the memory; an "
+            "adapter may belong to another model.",
+        ) from exc
+
+
+def _start(paths: Mapping[str, Path], context: int, slots: int) -> Engine:
+    with _LOADING:
         xllamacpp = module()
         params = _params(xllamacpp, paths, context, slots)
         key = secrets.token_hex(16)
@@ -62,14 +80,7 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
         server = xllamacpp.Server(params)
         # Freeing an engine before its loop has started would block; an answer shows that it has.
         server.handle_metrics()
-    except (ImportError, AttributeError, RuntimeError, ValueError, TypeError) as exc:
-        files = " with ".join(str(path) for path in paths.values())
-        raise ModelUnavailable(
-            f"the engine cannot load {files}: {exc}",
-            hint="The file may be damaged, of an unknown kind, or too large for the memory; an "
-            "adapter may belong to another model.",
-        ) from exc
-    return Engine(server, key)
+        return Engine(server, key)
 
 
 def assign(target: Any, **values: Any) -> None:

@@ -19,7 +19,7 @@ Emit = Callable[[T], bool]
 
 TICK = 0.05
 """Maximum delay, in seconds, before a deadline, a cancellation or Ctrl-C is noticed."""
-JOIN = 5.0
+JOIN = 1.0
 """Seconds to wait for an interrupted worker thread to end."""
 
 _END = object()
