@@ -59,7 +59,8 @@ def relay(
         finally:
             items.put(_END)
 
-    worker = threading.Thread(target=work, name="generation", daemon=True)
+    # Python waits for it at exit: native code that returns to a Python that has ended aborts.
+    worker = threading.Thread(target=work, name="generation")
     worker.start()
     try:
         while (item := _next(items, state)) is not _END:
