@@ -51,8 +51,9 @@ if TYPE_CHECKING:
         Tool,
         ToolCall,
     )
-    from harness.models.pool import Models, ServedModel
+    from harness.models.pool import Models
     from harness.models.schema import ServeEntry
+    from harness.models.served import ServedModel
     from harness.models.weights import FileStore
     from harness.terminal.console import Screen
 

@@ -11,7 +11,7 @@ from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.models import answers
 from harness.models.backends.base import Message
-from harness.models.pool import BYTES_PER_TOKEN, ServedModel
+from harness.models.served import BYTES_PER_TOKEN, ServedModel
 
 
 class PromptSkill(Skill):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.models.backends.base import Message
-from harness.models.pool import BYTES_PER_TOKEN
+from harness.models.served import BYTES_PER_TOKEN
 
 LEFT_OUT = "(left out: the conversation is too long)"
 CUT = "... (cut: the conversation is too long)"

@@ -9,7 +9,7 @@ from harness.chat.tool_loop import Turn, tools_for
 from harness.chat.toolbox import Toolbox
 from harness.errors import UsageError
 from harness.models.backends.base import Message
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 
 
 class Chat(Skill):
@@ -67,7 +67,9 @@ class Chat(Skill):
         turn = turns[-1]
         return Result(
             text,
-            {"text": text, "calls": turn.calls} if turn.calls else None,
+            {"text": text, "calls": turn.calls, "answered_by": turn.model.about}
+            if turn.calls
+            else None,
             renderers={".md": lambda: text + "\n", ".txt": lambda: text + "\n"},
             exit_code=turn.code,
             stopped=turn.stopped,

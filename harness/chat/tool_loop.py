@@ -23,7 +23,7 @@ from harness.errors import (
 )
 from harness.models import answers
 from harness.models.backends.base import Message, Reply, Request, Tool, ToolCall
-from harness.models.pool import BYTES_PER_TOKEN, ServedModel
+from harness.models.served import BYTES_PER_TOKEN, ServedModel
 from harness.terminal.console import Screen
 
 SHARE = 3

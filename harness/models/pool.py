@@ -1,4 +1,4 @@
-"""Running work with the best available model: probing, loading, fallback, token counts.
+"""Running work with the best available model: probing, loading, fallback.
 
 A skill calls `Models.run(task, work)`. It resolves the task, loads the model and passes it to
 `work`. If the model is unavailable, `work` starts again with the next candidate.
@@ -6,116 +6,21 @@ A skill calls `Models.run(task, work)`. It resolves the task, loads the model an
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from harness.errors import HarnessError, InputError, ModelUnavailable
-from harness.models.backends.base import Availability, Backend, Model, OnText, Reply, Request
+from harness.errors import HarnessError, ModelUnavailable
+from harness.models.backends.base import Availability, Backend, Model
 from harness.models.resolution import Candidate, Choice, Resolution, candidates, resolve
+from harness.models.served import ServedModel, Usage, label
 
 if TYPE_CHECKING:
     from harness.models.registry import Registry
-    from harness.models.schema import ModelEntry
 
 T = TypeVar("T")
-
-BYTES_PER_TOKEN = 3
-"""Bytes per token of an estimate that is rather too high: prose has more bytes per token."""
-
-
-@dataclass(slots=True)
-class Usage:
-    """The tokens and seconds of all generations of a run; concurrent ones are added up."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    generations: int = 0
-    seconds: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
-
-    def add(self, reply: Reply) -> None:
-        """Add a reply; thread-safe."""
-        with self._lock:
-            self.prompt_tokens += reply.prompt_tokens
-            self.completion_tokens += reply.completion_tokens
-            self.generations += 1
-            self.seconds += reply.seconds
-
-
-@dataclass(slots=True)
-class ServedModel:
-    """A loaded model and why it was chosen; the argument of `work`.
-
-    Attributes:
-        slots: the number of generations that `work` should run concurrently, in threads.
-    """
-
-    resolution: Resolution
-    entry: ModelEntry
-    model: Model
-    usage: Usage
-    cancel: threading.Event | None = None
-    slots: int = 1
-
-    @property
-    def context(self) -> int:
-        """The context for prompt and answer together, in tokens, from the registry."""
-        return self.resolution.chosen.serve.context
-
-    @property
-    def takes_grammar(self) -> bool:
-        return self.model.takes_grammar
-
-    @property
-    def takes_tools(self) -> bool:
-        """Whether the model can call tools; False if its backend does not state it."""
-        return getattr(self.model, "takes_tools", False)
-
-    @property
-    def tools_refused(self) -> str:
-        """The message of a server that refused tools, or ""."""
-        return str(getattr(self.model, "tools_refused", ""))
-
-    @property
-    def digests(self) -> Mapping[str, str]:
-        return self.model.digests
-
-    def generate(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Generate and count tokens; raises what `backends.base.Model.generate` raises."""
-        reply = self.model.generate(request, on_text, self.cancel)
-        self.usage.add(reply)
-        return reply
-
-    def check_fits(self, request: Request) -> None:
-        """Refuse a request whose prompt and answer do not fit into the model's context.
-
-        The prompt is counted if the model can, else estimated with `BYTES_PER_TOKEN`. If the
-        context is unknown, nothing is refused. Servers may silently truncate a longer prompt.
-
-        Raises:
-            InputError: it does not fit.
-            SkillFailed, GenerationFailed: raised by `backends.base.Model.count_tokens`.
-        """
-        context = self.model.context
-        if context is None:
-            return
-        counted = self.model.count_tokens(request)
-        tokens = _estimated_tokens(request) if counted is None else counted
-        if tokens + request.max_tokens > context:
-            about = "about " if counted is None else ""
-            raise InputError(
-                f"the prompt has {about}{tokens} tokens and leaves no room for an answer of "
-                f"{request.max_tokens} in the model's context of {context}",
-                hint="Shorten the input, or raise `context` of the model in the registry.",
-            )
-
-    def request(self, **fields: Any) -> Request:
-        """Return a request with these fields and the model's default options."""
-        return Request(**{**self.entry.options.model_dump(exclude_none=True), **fields})
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,16 +111,19 @@ class Models:
     """The models, as one run may use them.
 
     Args:
-        notice: receives one line if another model than the requested one serves.
-        on_resolved: receives each resolution before it is used, for the run log.
+        notice: receives one line about the model that serves, and another if it is not the
+            requested one.
+        on_served: receives each model before it is used, for the run log.
+        announced: the lines that `notice` has received.
     """
 
     pool: ModelPool
     choice: Choice = field(default_factory=Choice)
     notice: Callable[[str], None] = lambda _: None
-    on_resolved: Callable[[Resolution], None] = lambda _: None
+    on_served: Callable[[ServedModel], None] = lambda _: None
     usage: Usage = field(default_factory=Usage)
     cancel: threading.Event | None = None
+    announced: set[str] = field(default_factory=set)
 
     @property
     def registry(self) -> Registry:
@@ -241,9 +149,9 @@ class Models:
         while True:
             resolution = self.resolve(task, unavailable)
             try:
-                loaded = self.pool.load(resolution.chosen, slots)
-                self._announce(resolution)
-                return work(self._served(resolution, loaded))
+                served = self._served(resolution, self.pool.load(resolution.chosen, slots))
+                self._announce(served)
+                return work(served)
             except ModelUnavailable as exc:
                 self.pool.drop(resolution.chosen)
                 if self.cancel is not None:
@@ -275,14 +183,22 @@ class Models:
         model, fallback = self.choice.model, self.choice.fallback
         return resolve(self.registry, task, unavailable, model=model, fallback=fallback)
 
-    def _announce(self, resolution: Resolution) -> None:
-        self.pool.last = resolution
-        self.on_resolved(resolution)
+    def _announce(self, served: ServedModel) -> None:
+        """Report the model that serves, once for all its uses in the run."""
+        resolution = self.pool.last = served.resolution
+        self.on_served(served)
         if resolution.fell_back:
-            self.notice(
+            self._notice_once(
                 f"{resolution.task}: {resolution.requested} unavailable ({resolution.reason}); "
                 f"using {resolution.resolved} ({resolution.chosen.serve.label})"
             )
+        why = resolution.reason_of(resolution.resolved)
+        self._notice_once(f"model: {label(served.about)}" + f" ({why})" * bool(why))
+
+    def _notice_once(self, line: str) -> None:
+        if line not in self.announced:
+            self.announced.add(line)
+            self.notice(line)
 
     def _served(self, resolution: Resolution, loaded: Loaded) -> ServedModel:
         from harness.models.schema import ModelEntry
@@ -291,10 +207,3 @@ class Models:
             tasks=(resolution.task,), serve=(resolution.chosen.serve,)
         )
         return ServedModel(resolution, entry, loaded.model, self.usage, self.cancel, loaded.slots)
-
-
-def _estimated_tokens(request: Request) -> int:
-    parts = [f"{t.name}{t.description}{json.dumps(dict(t.parameters))}" for t in request.tools]
-    for message in request.conversation:
-        parts += [message.content, *(c.name + c.arguments for c in message.tool_calls)]
-    return -(-sum(len(part.encode()) for part in parts) // BYTES_PER_TOKEN)

@@ -59,11 +59,16 @@ class Resolution:
 
     @property
     def reason(self) -> str:
-        """Why the requested model does not serve, or "" if it does."""
-        if not self.fell_back:
-            return ""
-        own = [s for s in self.skipped if s.candidate.model_id == self.requested]
-        return "; ".join(f"{s.candidate.serve.label}: {s.reason}" for s in own)
+        """Why places of the requested model do not serve; "" if its first place does."""
+        return self.reason_of(self.requested)
+
+    def reason_of(self, model_id: str) -> str:
+        """Return why places of a model were skipped; places with the same reason share it."""
+        labels: dict[str, list[str]] = {}
+        for skipped in self.skipped:
+            if skipped.candidate.model_id == model_id:
+                labels.setdefault(skipped.reason, []).append(skipped.candidate.serve.label)
+        return "; ".join(f"{', '.join(places)}: {reason}" for reason, places in labels.items())
 
 
 def candidates(

@@ -55,6 +55,11 @@ class FileStore:
             return entry.local_path
         return self._cache_dir / "models" / f"{entry.sha256}{Path(entry.member or '').suffix}"
 
+    def name(self, file_id: str) -> str:
+        """Return the name of the file as people know it; in the cache it has another one."""
+        entry = self._files[file_id]
+        return Path(entry.path or entry.member or file_id).name
+
     def missing(self, file_id: str) -> str | None:
         """Return why the file is not available, or None if it exists or can be downloaded."""
         entry = self._files[file_id]

@@ -1,15 +1,17 @@
 """Run many tasks in parallel, store each result at once, and stop in order.
 
 `Job.run` is a bounded parallel map that delivers its results in the calling thread, so that one
-database connection can store them. A failed task does not affect the others.
+database connection can store them. A failed task does not affect the others, whether it cannot be
+performed or its result cannot be stored; only what affects all tasks ends the job.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import tenacity
 
@@ -45,11 +47,13 @@ class Tally:
 
     Attributes:
         stopped: why tasks remain; None if all of them are done or failed.
+        unstored: errors of failed tasks that could not be stored; these tasks remain, too.
     """
 
     done: int = 0
     failed: int = 0
     stopped: HarnessError | None = None
+    unstored: list[Exception] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -58,8 +62,8 @@ class Job(Generic[T, R]):
 
     Attributes:
         perform: runs one task, in a worker thread; may raise anything.
-        keep: stores the result of a task, in the thread that called `run`; an error ends the job.
-        refuse: stores the error of a failed task, in the same thread.
+        keep: stores the result of a task, in the thread that called `run`.
+        refuse: stores the error of a failed task, in the same thread; also the error of `keep`.
         slots: the number of tasks that run at once.
         stop: ends the job, and is set when the job ends early; `perform` must respect it.
         tick: called in the thread that called `run`, at least every `TICK` and after the last task,
@@ -126,14 +130,26 @@ class Job(Generic[T, R]):
             del self._running[future]
             raise error
         if error is None:
-            self.keep(task, future.result())
-            self.tally.done += 1
-        elif isinstance(error, Exception):
-            self.refuse(task, error)
+            error = self._store(self.keep, task, future.result())
+            self.tally.done += error is None
+        if isinstance(error, Exception):
+            unstored = self._store(self.refuse, task, error)
+            self.tally.unstored += [error] * (unstored is not None)
             self.tally.failed += 1
-        else:
+        elif error is not None:
             raise error
         del self._running[future]
+
+    @staticmethod
+    def _store(store: Callable[[T, Any], None], task: T, ended: object) -> Exception | None:
+        """Store how a task ended; return an error that is due to this task alone."""
+        try:
+            store(task, ended)
+        except Exception as error:
+            if isinstance(error, HarnessError) or _is_of_storage(error):
+                raise
+            return error
+        return None
 
     def _stop(self, error: HarnessError) -> None:
         """Cancel the running tasks, store those that complete nevertheless, and keep the reason."""
@@ -179,6 +195,12 @@ def _wait(state: tenacity.RetryCallState) -> float:
 
 def _is_retryable(error: BaseException) -> bool:
     return isinstance(error, HarnessError) and error.retryable
+
+
+def _is_of_storage(error: Exception) -> bool:
+    """Return True if no result can be stored: the disk is full, or the database is damaged."""
+    damaged = type(error) is sqlite3.DatabaseError  # its subclasses are errors of statements
+    return damaged or isinstance(error, OSError | MemoryError | sqlite3.OperationalError)
 
 
 def _affects_all_tasks(error: HarnessError) -> bool:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness._version import __version__
-from harness.models.pool import Usage
 from harness.models.resolution import Resolution
+from harness.models.served import ServedModel, Usage
 from harness.support.sqlite_migrations import migrate
 
 Status = Literal["running", "done", "failed", "interrupted"]
@@ -72,27 +72,40 @@ def m002_outputs(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX outputs_path ON outputs(path)")
 
 
-MIGRATIONS = (m001_runs, m002_outputs)
+def m003_place(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE runs ADD COLUMN place TEXT")
+    db.execute("ALTER TABLE runs ADD COLUMN digests TEXT")
+
+
+MIGRATIONS = (m001_runs, m002_outputs, m003_place)
 
 
 @dataclass(slots=True)
 class Run:
-    """Row of one run. Without a log, it only keeps the time, the model and the written files."""
+    """Row of one run. Without a log, it only keeps the time, the model and the written files.
+
+    Attributes:
+        answered_by: `ServedModel.about` of the model that served last, or None.
+    """
 
     log: RunLog | None = None
     id: int | None = None
     started: float = field(default_factory=time.monotonic)
     resolution: Resolution | None = None
+    answered_by: Mapping[str, Any] | None = None
     written: list[Path] = field(default_factory=list)
 
-    def resolved(self, resolution: Resolution) -> None:
+    def served_by(self, served: ServedModel) -> None:
         """Record the model that serves; called again if another model takes over."""
-        self.resolution = resolution
+        resolution = self.resolution = served.resolution
+        self.answered_by = served.about
         self._update(
             requested=resolution.requested,
             resolved=resolution.resolved,
             served=resolution.chosen.serve.label,
             reason=resolution.reason or None,
+            place=served.place,
+            digests=json.dumps(dict(served.digests)),
         )
 
     def wrote(self, path: Path, sha256: str) -> None:

@@ -70,12 +70,18 @@ class Runner:
         if self.frontend.is_model:
             self._check_consent((*call.targets, *companions))
         with self._line_ended(call.screen), recorded(self._recording(call)) as recording:
-            result = call_isolated(self.skill, call, self._formats)
+            result = self._with_model(call_isolated(self.skill, call, self._formats))
             if general.as_json and (result.summary is not None or not call.targets):
                 result.as_json()  # data that is not JSON is a failure of this run
             saved = self._save_all(result, call.targets, companions)
             recording.finish(result)
         return Outcome(result, general, saved, call.screen.emitted)
+
+    def _with_model(self, result: Result) -> Result:
+        """Add the model that served to a result that consists of its text."""
+        if result.data is not None or not result.text or self.run.answered_by is None:
+            return result
+        return replace(result, data={"text": result.text, "answered_by": self.run.answered_by})
 
     def _call(self) -> Call:
         general = self.invocation.general
@@ -85,7 +91,7 @@ class Runner:
             self.pool,
             Choice(general.model, fallback=not general.no_fallback),
             self.screen.notice,
-            lambda resolution: self.run.resolved(resolution),
+            lambda served: self.run.served_by(served),
         )
         quiet = general.as_json or bool(targets)
         call = Call(

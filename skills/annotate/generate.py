@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from harness._version import __version__
 from harness.errors import InputError, InvalidReply
 from harness.models.backends.base import OnText, Reply, Request
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from skills.annotate.examples import examples_for
 from skills.corpus.content_key import key_of
 from skills.corpus.records import record_of
@@ -143,21 +143,14 @@ def _invalid(model: ServedModel, problem: str, reply: Reply) -> InvalidReply:
 def _provenance(paper: Paper, form: Form, request: Request, model: ServedModel) -> dict[str, Any]:
     """Return what identifies a request: enough to compare annotations and to repeat them.
 
-    requested and resolved are model ids; reason explains a difference, else it is null. digests are
-    the sha256 of the model's files. prompt_sha256 is that of the canonical JSON of the first
-    request's messages, schema_sha256 that of its JSON Schema or grammar (null without one).
+    It begins with `ServedModel.about`. prompt_sha256 is the SHA-256 of the canonical JSON of the
+    first request's messages, schema_sha256 that of its JSON Schema or grammar (null without one).
     """
-    resolution, serve = model.resolution, model.resolution.chosen.serve
     framework = form.framework
     messages = [{"role": m.role, "content": m.content} for m in request.messages]
     constraint = request.json_schema or request.grammar
     return {
-        "requested": resolution.requested,
-        "resolved": resolution.resolved,
-        "reason": resolution.reason or None,
-        "backend": serve.backend,
-        "where": serve.where,
-        "digests": dict(model.digests),
+        **model.about,
         "form": form.name,
         "framework": framework.identity,
         "prompt_sha256": sha256_of(messages),

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from harness.api.skill import Call, Result
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from skills.annotate import render
 from skills.annotate.arxiv import lookup
 from skills.annotate.generate import annotate, prepare

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call, Result
 from harness.errors import ModelUnavailable
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from harness.runs.grammar import as_path
 from harness.support.process_lock import job_lock
 from skills.corpus.db import runs

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.errors import InvalidReply
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from skills.curate.inputs.items import Item
 from skills.curate.panel.panel import Panel, Persona
 from skills.curate.panel.vote_mode import FEWEST_MASS, VoteForm, answers_of, request_vote

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call, Result, Write
 from harness.errors import HarnessError, InputError, Interrupted
-from harness.models.pool import Usage
+from harness.models.served import Usage
 from skills.corpus import exporters
 from skills.corpus.db import papers as paper_rows
 from skills.corpus.db import runs

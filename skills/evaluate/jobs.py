@@ -66,11 +66,11 @@ class RepeatedJob(ComparedJob):
 
     variations: Sequence[Variation] = field(kw_only=True)
 
-    def requests(self) -> Iterator[Callable[[], Prepared]]:
+    def requests(self) -> Iterator[tuple[Paper, Callable[[], Prepared]]]:
         """Yield the requests of all papers in the first variation, then in the second, ..."""
         for variation in self.variations:
             for paper in self.source.papers:
-                yield partial(self._varied, paper, variation)
+                yield paper, partial(self._varied, paper, variation)
 
     def _varied(self, paper: Paper, variation: Variation) -> Prepared:
         made = prepare(paper, variation.framework, self.model, self.call.options.max_tokens)
@@ -83,10 +83,10 @@ class RepeatedJob(ComparedJob):
 class FreeJob(ComparedJob):
     """Annotates the papers without constrained output, in one attempt each."""
 
-    def requests(self) -> Iterator[Callable[[], Prepared]]:
+    def requests(self) -> Iterator[tuple[Paper, Callable[[], Prepared]]]:
         """Yield the request of each paper, without constraint and under a key of its own."""
         for paper in self.source.papers:
-            yield partial(self._unconstrained, paper)
+            yield paper, partial(self._unconstrained, paper)
 
     def _unconstrained(self, paper: Paper) -> Prepared:
         made = prepare(paper, self.framework, self.model, self.call.options.max_tokens)

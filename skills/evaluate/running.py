@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call
 from harness.errors import ModelUnavailable, UsageError
-from harness.models.pool import ServedModel
 from harness.models.resolution import Choice
+from harness.models.served import ServedModel
 from skills.annotate.table import sources
 from skills.annotate.table.result import finish
 from skills.corpus.db import runs, store
@@ -172,4 +172,5 @@ def _about(model: ServedModel) -> dict[str, Any]:
         "form": model.entry.form,
         "digests": dict(model.digests),
         "slots": model.slots,
+        "answered_by": model.about,
     }

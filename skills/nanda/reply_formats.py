@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from harness.models.backends.base import Message, Request
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from skills.nanda.framework import CLOSE_TAG, OPEN_TAG, Framework
 from skills.nanda.paper import Paper
 from skills.nanda.sanitize import sanitize

@@ -34,6 +34,12 @@ def telling(remote: Remote) -> Remote:
     return remote
 
 
+def test_half_a_surrogate_pair_is_replaced(remote: Remote) -> None:
+    remote.server.model = FakeModel("A \ud83d and \N{GRINNING FACE}")
+    reply = remote.load().generate(ask("Say something."))
+    assert reply.text == "A \ufffd and \N{GRINNING FACE}"
+
+
 # Probing and loading
 
 

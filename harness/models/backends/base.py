@@ -189,6 +189,9 @@ class Model(Protocol):
         slots: the number of concurrent generations; any more wait.
         digests: SHA-256 of the files by role, {"gguf": ..., "adapter": ...} or {"ollama": ...};
             empty if a server does not report them.
+
+    A model may also have `place`, the names of its files or the address of its server, which is
+    reported with each run.
     """
 
     takes_grammar: bool

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from harness.errors import DeadlineExceeded
 from harness.models.backends.base import FinishReason, OnText, Reply, Request, Token, ToolCall
 from harness.support.stop_token import StopToken
+from harness.support.well_formed import Pieces, well_formed, well_formed_json
 
 
 @dataclass(slots=True)
 class GenerationState:
-    """The time limit, the cancellation and the collected reply of one generation."""
+    """The time limit, the cancellation and the collected reply of one generation.
+
+    All text of the reply can be encoded, whatever the server sent (`well_formed`).
+    """
 
     request: Request
     cancel: threading.Event | None = None
@@ -23,6 +27,7 @@ class GenerationState:
     logprobs: list[Mapping[str, float]] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)
     _stop: StopToken = field(init=False)
+    _pieces: Pieces = field(default_factory=Pieces)
 
     def __post_init__(self) -> None:
         self._stop = StopToken(self.cancel, self.request.deadline)
@@ -42,10 +47,7 @@ class GenerationState:
 
     def add(self, text: str) -> None:
         """Append a piece of text and pass it to `on_text`."""
-        if text:
-            self.pieces.append(text)
-            if self.on_text:
-                self.on_text(text)
+        self._append(self._pieces.feed(text))
 
     def add_token(self, token: Token, alternatives: Iterable[tuple[str, float]]) -> None:
         """Append a token with its alternatives, as pairs of text and log probability.
@@ -53,9 +55,10 @@ class GenerationState:
         The probabilities of alternatives with the same text are added. Without alternatives, only
         the token is kept.
         """
-        self.tokens.append(token)
+        self.tokens.append(Token(well_formed(token.text), token.logprob))
         by_text: dict[str, float] = {}
-        for text, logprob in alternatives:
+        for raw, logprob in alternatives:
+            text = well_formed(raw)
             by_text[text] = _log_add(by_text[text], logprob) if text in by_text else logprob
         if by_text:
             self.logprobs.append(dict(sorted(by_text.items(), key=lambda item: -item[1])))
@@ -77,6 +80,7 @@ class GenerationState:
         tool_calls: tuple[ToolCall, ...] = (),
     ) -> Reply:
         """Return the finished completion."""
+        self._append(self._pieces.flush())
         return Reply(
             self.text,
             finish_reason,
@@ -86,8 +90,18 @@ class GenerationState:
             cached_tokens,
             tuple(self.logprobs),
             tuple(self.tokens),
-            tool_calls,
+            tuple(map(_well_formed_call, tool_calls)),
         )
+
+    def _append(self, text: str) -> None:
+        if text:
+            self.pieces.append(text)
+            if self.on_text:
+                self.on_text(text)
+
+
+def _well_formed_call(call: ToolCall) -> ToolCall:
+    return ToolCall(well_formed(call.name), well_formed_json(call.arguments), well_formed(call.id))
 
 
 def token_text(token: str, raw: Sequence[int] | None) -> str:

@@ -57,7 +57,8 @@ class LlamaCppBackend:
             except ModelUnavailable as exc:  # the engine can load both files
                 self._files.notify(f"{entry.where}: not merged, which is slower: {exc.message}")
         slots = slots or entry.slots or engine.SLOTS
-        return LlamaCppModel(engine.start(paths, entry.context, slots), digests, slots)
+        place = " + ".join(map(self._files.name, file_ids.values()))
+        return LlamaCppModel(engine.start(paths, entry.context, slots), digests, slots, place)
 
 
 class LlamaCppModel:
@@ -71,12 +72,19 @@ class LlamaCppModel:
     takes_grammar = True
     takes_tools = False
 
-    def __init__(self, running: engine.Engine, digests: Mapping[str, str], slots: int = 1) -> None:
+    def __init__(
+        self,
+        running: engine.Engine,
+        digests: Mapping[str, str],
+        slots: int = 1,
+        place: str = "",
+    ) -> None:
         self._server = running.server
         self._port = EnginePort(running.server.listening_address, running.key)
         self._context: int | None = None
         self.digests = digests
         self.slots = slots
+        self.place = place
 
     @property
     def context(self) -> int:

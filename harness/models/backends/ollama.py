@@ -83,6 +83,7 @@ class OllamaModel:
         self.slots = slots
         self._host = host
         self._server = f"Ollama at {host}"
+        self.place = f"{entry.model} at {remote.shown_address(host)}"
         self.digests: Mapping[str, str] = {"ollama": digest} if digest else {}
         self._takes_tools: bool | None = None
 

@@ -92,6 +92,7 @@ class OpenAIModel:
         self.context = entry.context if "context" in entry.model_fields_set else None
         self.slots = slots
         self._server = server
+        self.place = f"{entry.model} at {remote.shown_address(server.url)}"
         self._owner = owner
         self._continues = owner in CONTINUING
         self.takes_tools = True

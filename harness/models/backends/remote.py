@@ -39,6 +39,13 @@ def is_local(address: str) -> bool:
     return known.is_loopback or known.is_unspecified
 
 
+def shown_address(address: str) -> str:
+    """Return an address without a user name and password, for messages and records."""
+    scheme, separator, rest = address.rpartition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
 class ConnectionHandle:
     """Closes the connection of an HTTP client from another thread.
 

@@ -60,7 +60,7 @@ def _fallbacks(items: Sequence[Annotated]) -> Iterator[str]:
     fell = Counter(
         (made["requested"], made["resolved"], made["reason"])
         for item in items
-        if (made := item.record["provenance"])["reason"]
+        if (made := item.record["provenance"])["requested"] != made["resolved"]
     )
     for (requested, resolved, reason), count in fell.most_common():
         some = f" for {counted(count, 'paper')}" if count < len(items) else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.api.skill import Call, Result
 from harness.errors import ModelError, ModelUnavailable
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from harness.runs.targets import refuse_sources
 from harness.support.process_lock import job_lock
 from harness.support.text_input import regular_file

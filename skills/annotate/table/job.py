@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from harness.api.skill import Call
 from harness.errors import HarnessError, Interrupted
 from harness.models.backends.base import OnText
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from harness.runs.jobs import Job, Tally
 from harness.runs.progress import ProgressEstimate, show_progress
 from skills.annotate.generate import Prepared, annotate, prepare
@@ -30,6 +30,9 @@ from skills.nanda.paper import Paper
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
+
+UNPREPARED = "unprepared"
+"""Begins the key of a failure before there was a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +99,22 @@ class AnnotateJob:
         """True if this model has annotated any of the papers, now or before."""
         return "done" in self.states.values()
 
-    def requests(self) -> Iterator[Callable[[], Prepared]]:
-        """Yield a function for each paper that prepares its request."""
+    def requests(self) -> Iterator[tuple[Paper, Callable[[], Prepared]]]:
+        """Yield each paper with a function that prepares its request."""
         for paper in self.source.papers:
-            yield partial(prepare, paper, self.framework, self.model, self.call.options.max_tokens)
+            yield (
+                paper,
+                partial(prepare, paper, self.framework, self.model, self.call.options.max_tokens),
+            )
 
     def _plan(self) -> None:
-        for make in self.requests():
+        for paper, make in self.requests():
             if self.call.cancel.is_set():
                 raise Interrupted("interrupted", hint="Nothing was begun.")
-            prepared = make()
-            self.rows.append(PlannedRow(prepared.paper, prepared.key, make))
-            if prepared.key not in self.states:
-                self.states[prepared.key] = store.state(self.db, prepared.key)
+            key = _key(paper, make)
+            self.rows.append(PlannedRow(paper, key, make))
+            if key not in self.states:
+                self.states[key] = store.state(self.db, key)
 
     def _due(self) -> list[PlannedRow]:
         """Return the rows to annotate: one for each content key."""
@@ -158,7 +164,7 @@ class AnnotateJob:
                 known.reply if known else "",
             ),
             row.key,
-            request=dataclasses.asdict(row.prepare().request),
+            request=_request(row),
             traceback=None if known else "".join(traceback.format_exception(error)),
             run_id=self.run_id,
         )
@@ -184,3 +190,20 @@ class AnnotateJob:
             "slots": self.model.slots,
             "max_tokens": self.call.options.max_tokens,
         }
+
+
+def _key(paper: Paper, make: Callable[[], Prepared]) -> str:
+    """Return the content key of a request, or one for the failure of a paper that has none."""
+    try:
+        return make().key
+    except HarnessError:  # of the model or the framework, for all papers
+        raise
+    except Exception:  # noqa: BLE001  it fails again, as this paper's own error
+        return f"{UNPREPARED}:{paper.sha256}"
+
+
+def _request(row: PlannedRow) -> dict[str, Any]:
+    """Return the request of a row, or nothing if it cannot be prepared."""
+    if row.key.startswith(UNPREPARED):
+        return {}
+    return dataclasses.asdict(row.prepare().request)

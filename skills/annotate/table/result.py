@@ -11,7 +11,7 @@ from typing import Any
 from harness.api.skill import Result
 from harness.errors import HarnessError, Interrupted
 from harness.models.backends.llamacpp import LlamaCppBackend
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from harness.runs.jobs import Tally
 from harness.runs.progress import duration
 from skills.annotate.table.job import AnnotateJob
@@ -63,7 +63,7 @@ class Finished:
             ),
             records=lambda: (item.record for item in self.items()),
             summary=self.summary,
-            exit_code=1 if self.summary["failed"] else 0,
+            exit_code=1 if self.summary["failed"] or self.summary["failed_now"] else 0,
             stopped=self.stopped,
         )
 
@@ -80,6 +80,12 @@ def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finish
     if job.run_id:
         runs.finish(job.db, job.run_id, runs.status_of(tally.stopped, summary["failed"]), summary)
     job.call.screen.notice(in_words(summary))
+    if tally.unstored:
+        first = tally.unstored[0]
+        job.call.screen.notice(
+            f"{counted(len(tally.unstored), 'row')} failed, and the error could not be stored; "
+            f"the first: {type(first).__name__}: {first}"
+        )
     return Finished(job, path, summary, tally.stopped)
 
 
@@ -128,6 +134,7 @@ def _summary(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> dict
         "model": resolution.resolved,
         "requested": resolution.requested,
         "reason": resolution.reason or None,
+        "answered_by": job.model.about,
         "slots": job.model.slots,
         "tokens": {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
         "tokens_per_second": round(usage.completion_tokens / seconds, 1) if seconds else 0.0,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.support.well_formed import well_formed
 from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import words
@@ -90,11 +91,11 @@ def fail(
             run_id=run_id,
             key=key,
             error_type=failure.error_type,
-            reason=failure.reason,
+            reason=well_formed(failure.reason),  # it may quote any reply
             retryable=int(failure.retryable),
-            raw_reply=failure.raw_reply,
-            request=json.dumps(request, ensure_ascii=False),
-            traceback=traceback,
+            raw_reply=well_formed(failure.raw_reply),
+            request=well_formed(json.dumps(request, ensure_ascii=False)),
+            traceback=traceback and well_formed(traceback),
             attempts=(before["attempts"] if before else 0) + 1,
             created_at=now(),
         )

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from harness.errors import InputError, SkillFailed
 from harness.models.backends.base import Message, Reply
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from skills.curate.inputs.items import Item
 from skills.curate.panel.panel import Panel
 from skills.nanda.framework import Framework

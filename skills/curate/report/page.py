@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from harness.models.served import label
 from skills.curate.inputs.gates import REASONS
 from skills.curate.panel.panel import Panel
 from skills.curate.report import files, text
@@ -84,6 +85,7 @@ def _judge(summary: Mapping[str, Any], panel: Panel) -> Iterator[tuple[str, str]
         yield "Judge", "not needed: the gates left nothing to judge"
     else:
         yield "Judge", f"{judge['model']} ({judge['served']})"
+        yield "Served by", label(judge["answered_by"])
         for role, digest in judge["digests"].items():
             yield f"Weights ({role})", f"sha256 `{digest}`"
         yield "Vote", text.form_text(judge["form"])

@@ -88,6 +88,7 @@ def _judge(run: Run) -> dict[str, Any]:
             "model": resolution.resolved,
             "served": resolution.chosen.serve.label,
             "digests": dict(run.judge.model.digests),
+            "answered_by": run.judge.model.about,
             "form": asdict(run.judge.form),
         }
     return {

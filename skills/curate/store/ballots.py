@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
+from harness.support.well_formed import well_formed
 from skills.corpus.db import reads
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import Row, insert, now, one, update
@@ -107,9 +108,9 @@ class Ballots:
                 item,
                 status="failed",
                 error_type=type(error).__name__,
-                reason=str(error),
+                reason=well_formed(str(error)),
                 retryable=int(known is not None and known.retryable),
-                raw_reply=known.reply if known else "",
+                raw_reply=well_formed(known.reply) if known else "",
             )
 
     def save_explanation(self, ballot: Ballot, persona: str, text: str) -> None:

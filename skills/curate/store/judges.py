@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import insert, now, one
 from skills.curate.curator import Judge

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from harness.errors import InputError
 from harness.models.backends.base import Message, Model, Request
-from harness.models.pool import BYTES_PER_TOKEN
 from harness.models.registry import Registry
 from harness.models.resolution import candidates
 from harness.models.schema import ServeEntry
+from harness.models.served import BYTES_PER_TOKEN
 from harness.models.weights import FileStore
 from harness.runs import targets
 

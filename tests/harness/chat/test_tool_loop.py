@@ -641,7 +641,9 @@ def test_json_lists_the_calls(make: Make) -> None:
     add(agent, Free(lambda call: Result("ok")))
     agent.use_frontend(json=True)
     assert agent.run("do it") == 0
-    assert json.loads(agent.out) == {"text": "Done.", "calls": [{"line": "/free", "exit_code": 0}]}
+    found = json.loads(agent.out)
+    assert found["calls"] == [{"line": "/free", "exit_code": 0}]
+    assert (found["text"], found["answered_by"]["resolved"]) == ("Done.", "producer")
 
 
 def test_calls_use_the_registry_of_the_line(make: Make, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
@@ -19,9 +19,11 @@ from harness.models.backends.base import (
     Tool,
     ToolCall,
 )
-from harness.models.pool import ModelPool, Models, ServedModel, Usage
+from harness.models.backends.remote import shown_address
+from harness.models.pool import ModelPool, Models
 from harness.models.registry import Registry
 from harness.models.schema import ModelEntry, ServeEntry
+from harness.models.served import ServedModel, Usage, label
 from harness.testing import FakeBackend, FakeModel, fake_models
 
 GOOD_FOR = 4
@@ -112,6 +114,55 @@ def test_slots_of_a_fake_model() -> None:
     models = fake_models(FakeModel(slots=3), "chat")
     assert models.run("chat", lambda model: model.slots, slots=None) == 3
     assert models.run("chat", lambda model: model.slots, slots=8) == 8
+
+
+# What is reported
+
+
+class Elsewhere(FakeModel):
+    place = "other at http://127.0.0.1:9"
+    digests: Mapping[str, str] = {"gguf": "a" * 64, "adapter": "b" * 64}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.digests = type(self).digests
+
+
+def test_another_place_of_the_same_model_is_announced_and_recorded() -> None:
+    class Failing(FakeBackend):
+        def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
+            raise ModelUnavailable("it has gone")
+
+    serve = tuple(ServeEntry(backend=name, model="m") for name in ("first", "second"))
+    registry = Registry(models={"one": ModelEntry(tasks=("chat",), serve=serve)})
+    backends = {"first": Failing(FakeModel(), name="first"), "second": FakeBackend(Elsewhere())}
+    lines: list[str] = []
+    models = Models(ModelPool(registry, backends), notice=lines.append)
+    about = models.run("chat", lambda served: served.about)
+    assert lines == [
+        "model: one · second · other at http://127.0.0.1:9 · bbbbbbbb (first m: it has gone)"
+    ]
+    assert about["reason"] == "first m: it has gone"
+    assert (about["backend"], about["place"]) == ("second", Elsewhere.place)
+
+
+def test_a_label_is_made_of_records_of_earlier_versions_too() -> None:
+    about = {"resolved": "m", "backend": "ollama", "where": "m:1b", "digests": {}}
+    assert label(about) == "m · ollama · m:1b"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://user:secret@box:11434/x", "http://box:11434/x"),
+        ("user:secret@box", "box"),
+        ("http://[::1]:11434", "http://[::1]:11434"),
+        (":11434", ":11434"),
+        ("https://box/a@b", "https://box/a@b"),
+    ],
+)
+def test_addresses_are_shown_without_passwords(address: str, shown: str) -> None:
+    assert shown_address(address) == shown
 
 
 # Threads

@@ -34,6 +34,19 @@ class Echo(Skill):
         return Result(call.text, data, {".txt": lambda: call.text})
 
 
+class Twice(Skill):
+    name = "twice"
+    summary = "uses the chat model twice"
+    text = "none"
+
+    def run(self, call: Call) -> Result:
+        pieces = [
+            call.models.run("chat", lambda model: model.generate(model.request(messages=())).text)
+            for _ in range(2)
+        ]
+        return Result(" ".join(pieces))
+
+
 class Ask(Skill):
     """Uses the model of the task "annotate"."""
 
@@ -100,7 +113,28 @@ def test_json_is_one_object_despite_streams_and_warnings(tmp_path):
     app = fake_app(tmp_path, FakeModel("one two"))
     app.screen.notice("a warning")
     show(app.dispatch("/chat --json count"), app.screen)
-    assert json.loads(app.screen.out.getvalue()) == {"text": "one two"}
+    found = json.loads(app.screen.out.getvalue())
+    assert found.keys() == {"text", "answered_by"}
+    assert found["text"] == "one two"
+    assert found["answered_by"] == {
+        "requested": "producer",
+        "resolved": "producer",
+        "reason": None,
+        "backend": "fake",
+        "where": "producer",
+        "place": "producer",
+        "digests": {"fake": "0" * 64},
+    }
+
+
+def test_the_model_that_answers_is_reported_once_in_a_run(tmp_path):
+    app = fake_app(tmp_path, FakeModel("one", "two"), Twice())
+    app.dispatch("/twice")
+    assert app.screen.err.getvalue() == "model: producer · fake · producer · 00000000\n"
+    (row,) = app.run_log.recent(1)
+    assert (row["place"], json.loads(row["digests"])) == ("producer", {"fake": "0" * 64})
+    app.dispatch("/twice")
+    assert app.screen.err.getvalue().count("model: ") == 2
 
 
 def test_a_trigger_activates_its_skill(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import itertools
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -159,6 +160,55 @@ def test_a_result_that_cannot_be_stored_stops_the_job() -> None:
     assert isinstance(tally.stopped, OutputError)
     assert tally.done == 0
     assert len(kept.attempts) <= 1 + AHEAD
+
+
+@pytest.mark.parametrize("fault", [TypeError("a fault"), sqlite3.IntegrityError("a fault")])
+def test_a_result_that_cannot_be_stored_is_the_error_of_its_task(fault: Exception) -> None:
+    kept = Kept()
+
+    def keep(number: int, result: str) -> None:
+        if number == 3:
+            raise fault
+        kept.done.append((number, result))
+
+    kept.job.keep = keep
+    tally = kept.job.run(range(8))
+    assert (tally.done, tally.failed, tally.stopped, tally.unstored) == (7, 1, None, [])
+    assert kept.failed == [(3, fault)]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        OSError("the disk is full"),
+        sqlite3.OperationalError("database or disk is full"),
+        sqlite3.DatabaseError("database disk image is malformed"),
+    ],
+)
+def test_a_database_that_cannot_be_written_stops_the_job(fault: Exception) -> None:
+    kept = Kept(slots=1)
+
+    def keep(number: int, result: str) -> None:
+        raise fault
+
+    kept.job.keep = keep
+    with pytest.raises(type(fault)):
+        kept.job.run(range(1000))
+    assert len(kept.attempts) <= 1 + AHEAD
+    assert kept.failed == []
+
+
+def test_an_error_that_cannot_be_stored_does_not_affect_others() -> None:
+    fault = ZeroDivisionError("a fault of ours")
+    kept = Kept(n3=[fault])
+
+    def refuse(number: int, error: Exception) -> None:
+        raise UnicodeError
+
+    kept.job.refuse = refuse
+    tally = kept.job.run(range(8))
+    assert (tally.done, tally.failed, tally.stopped) == (7, 1, None)
+    assert tally.unstored == [fault]
 
 
 def test_ctrl_c_keeps_results_and_cancels_running_tasks() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import Call, GenerationFailed, HarnessError, Interrupted, InvalidReply, Result, Skill
-from harness.models.pool import Usage
+from harness.models.served import Usage
 from harness.runs.frontend import Frontend
 from harness.runs.run_log import MIGRATIONS, RunLog, m001_runs
 from harness.support.sqlite_migrations import migrate

@@ -10,7 +10,7 @@ from typing import Any
 from curate_workspace import NAMES, PANEL, item, moves
 from page_elements import Elements
 
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from harness.testing import FakeModel, fake_models
 from skills.curate.curator import Judge, Vote
 from skills.curate.inputs import gates, probes

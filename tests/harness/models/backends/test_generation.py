@@ -7,7 +7,7 @@ import math
 import pytest
 from backend_requests import judge
 
-from harness.models.backends.base import Token
+from harness.models.backends.base import Token, ToolCall
 from harness.models.backends.generation import GenerationState, token_text
 from harness.models.backends.remote import PrefillStripper, is_local
 from harness.testing import FakeModel
@@ -30,6 +30,20 @@ def test_alternatives_of_the_same_text_are_added() -> None:
     assert told == pytest.approx({"4": math.log(0.5), "5": math.log(0.4)})
     state.add_token(Token("a", -9999.0), [("a", -9999.0), ("a", -9999.0)])
     assert state.logprobs[-1]["a"] == pytest.approx(-9999.0 + math.log(2))
+
+
+def test_a_reply_can_be_encoded_whatever_was_sent() -> None:
+    pieces: list[str] = []
+    state = GenerationState(judge(), on_text=pieces.append)
+    for piece in ("a \ud83d", "\ude00 \udc00", " b\ud83d"):
+        state.add(piece)
+    state.add_token(Token("\ud83d", -1.0), [("\ud83d", -1.0), ("\ude00", -1.0)])
+    call = ToolCall("x\ud83d", r'{"text": "\ud83d"}', "1\udc00")
+    reply = state.reply("stop", 1, 1, tool_calls=(call,))
+    assert reply.text == "".join(pieces) == "a \N{GRINNING FACE} \ufffd b\ufffd"
+    assert reply.tokens == (Token("\ufffd", -1.0),)
+    assert list(reply.logprobs[0]) == ["\ufffd"]
+    assert reply.tool_calls == (ToolCall("x\ufffd", '{"text": "\ufffd"}', "1\ufffd"),)
 
 
 def test_text_of_a_token_from_its_bytes() -> None:

@@ -36,8 +36,8 @@ from harness.errors import (
 from harness.models.backends import engine
 from harness.models.backends.base import Availability, Message, Model, Reply, Request
 from harness.models.backends.llamacpp import LlamaCppBackend, LlamaCppModel
-from harness.models.pool import ServedModel
 from harness.models.schema import FileEntry, ServeEntry
+from harness.models.served import ServedModel
 from harness.models.weights import FileStore
 from harness.testing import fake_models
 

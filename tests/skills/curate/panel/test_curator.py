@@ -10,7 +10,7 @@ from curate_workspace import CHOSEN, NAMES, PANEL, PREFILLS, Judge, alternatives
 
 from harness.errors import GenerationFailed, InputError, InvalidReply, ModelUnavailable
 from harness.models.backends.base import Model, Reply, Request
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from harness.testing import FakeModel, fake_models
 from skills.curate import curator
 from skills.curate.curator import Vote

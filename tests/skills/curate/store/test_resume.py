@@ -34,7 +34,7 @@ from harness.errors import (
     ModelUnavailable,
     UsageError,
 )
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from harness.support.process_lock import job_lock
 from harness.support.stop_token import StopToken
 from harness.testing import fake_models

@@ -21,7 +21,7 @@ from curate_workspace import (
 )
 
 from harness.errors import InputError
-from harness.models.pool import ServedModel
+from harness.models.served import ServedModel
 from harness.testing import fake_models
 from skills.corpus.db.connection import open_corpus
 from skills.curate import curator
