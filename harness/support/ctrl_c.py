@@ -7,7 +7,6 @@ the KeyboardInterrupt that it raises may be swallowed by a callback, or delayed 
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import math
 import os
@@ -33,8 +32,8 @@ AGAIN = 0.4
 BOUNCE = 0.1
 """Signals within this many seconds count as one."""
 EXIT_CODE = 130
-_ENDED = 0
-"""The byte that reports the end of the work to the thread; others are the numbers of signals."""
+_ENDED, _LOST = 0, 255
+"""Bytes that report to the thread; the others are the numbers of signals."""
 
 
 @contextlib.contextmanager
@@ -50,7 +49,7 @@ def taking_effect(last: Last) -> Iterator[None]:
     before, watch.last = watch.last, last
     # A prompt of prompt_toolkit in the block may replace it.
     fd = signal.set_wakeup_fd(-1 if last == "none" else watch.writer)
-    sys.unraisablehook = lambda what: _again(what) or hook(what)
+    sys.unraisablehook = lambda what: watch.is_lost(what) or hook(what)
     try:
         yield
     finally:
@@ -87,14 +86,6 @@ def reported() -> None:
         watch.is_reported = True
 
 
-def _again(what: UnraisableHookArgs) -> bool:
-    """Request a KeyboardInterrupt again that a callback or destructor has swallowed."""
-    if not issubclass(what.exc_type, KeyboardInterrupt):
-        return False
-    _thread.interrupt_main()
-    return True
-
-
 class _Watch:
     """The thread that repeats Ctrl-C, and the pipe that wakes it up.
 
@@ -111,6 +102,13 @@ class _Watch:
         self._pressed, self._due = -math.inf, math.inf
         threading.Thread(target=self._run, name="ctrl-c", daemon=True).start()
 
+    def is_lost(self, what: UnraisableHookArgs) -> bool:
+        """Request a KeyboardInterrupt again that a callback or destructor has swallowed."""
+        if not issubclass(what.exc_type, KeyboardInterrupt):
+            return False
+        os.write(self.writer, bytes([_LOST]))
+        return True
+
     def _run(self) -> None:
         while True:
             wait = None if self._due == math.inf else max(0.0, self._due - time.monotonic())
@@ -121,6 +119,9 @@ class _Watch:
             for byte in os.read(self._reader, 512):
                 if byte == _ENDED:
                     self._presses, self._due = 0, math.inf
+                elif byte == _LOST:
+                    time.sleep(BOUNCE / 2)  # not in the callback again
+                    self._interrupt()
                 elif byte == signal.SIGINT and time.monotonic() - self._pressed > BOUNCE:
                     self._count()
 
@@ -133,6 +134,11 @@ class _Watch:
         if self.last == "end" and self._presses > 1:
             end_process()
         self._count()
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Interrupt the main thread again; the signal does not count as another one."""
+        self._pressed = time.monotonic()
         if self.last != "none":
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 

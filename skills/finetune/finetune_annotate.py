@@ -97,6 +97,7 @@ if __name__ == "__main__":
         sys.path[0] = str(Path(__file__).resolve().parents[2])
         import agent
 
+        agent.end_on_ctrl_c()
         if (code := agent.hand_over(Path(__file__).resolve())) is not None:
             sys.exit(code)
     sys.exit(main())
