@@ -92,26 +92,28 @@ def _run(words: list[str]) -> int:
     line = " ".join(rest)
     frontend = Frontend("one-shot", stdin=_piped_stdin() if rest else None)
     app = App(settings, frontend, general=general, bare=needs_no_plugins(line))
-    try:
-        if rest and not line.strip():  # probably an empty shell variable
-            raise UsageError("the line is empty", hint="`--help` describes lines.")
-        return run_lines(app, [line] if rest else _piped_lines())
-    finally:
-        _close(app)
+    if rest and not line.strip():  # probably an empty shell variable
+        raise UsageError("the line is empty", hint="`--help` describes lines.")
+    return _closed(app, run_lines(app, [line] if rest else _piped_lines()))
 
 
 def _run_script(invocation: Invocation) -> int:
     app = App(settings_module.from_environment(), Frontend("one-shot", stdin=_piped_stdin()))
-    try:
-        return _run_each(app, [partial(app.run, invocation)])
-    finally:
-        _close(app)
+    return _closed(app, _run_each(app, [partial(app.run, invocation)]))
 
 
-def _close(app: App) -> None:
-    """Free the models; Ctrl-C ends only this, since the work has ended."""
-    with contextlib.suppress(KeyboardInterrupt):
-        app.close()
+def _closed(app: App, code: int) -> int:
+    """Free the models, and return the exit code of the work."""
+    if code == Interrupted.exit_code:
+        _unfreed.append(app)
+    else:
+        with contextlib.suppress(KeyboardInterrupt):  # the work has ended
+            app.close()
+    return code
+
+
+_unfreed: list[App] = []
+"""Applications whose engine may be busy: freeing it would delay the exit of the process."""
 
 
 def run_lines(app: App, lines: Iterable[str]) -> int:

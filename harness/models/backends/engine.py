@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,48 @@ BATCH = 128
 SLOTS = 4
 """Default number of concurrent generations of a job. With 1, 2, 4 and 8 on two cores, the best of
 three runs annotated 31, 28, 36 and 31 papers a minute."""
-_LOADING = threading.Lock()
-"""Held while a model is loaded: that of an interrupted command may not be ready yet."""
+IDLE_SECONDS = 0.5
+"""Maximum wait for an engine to be freed."""
+_CHANGING = threading.Lock()
+"""Held while a model is loaded or freed, which an interrupted command does not wait for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Engine:
-    """A running engine: the in-process server object, and the key of its HTTP port."""
+    """A running engine.
+
+    Attributes:
+        server: the in-process server object. No other reference to it is kept: its destructor waits
+            for what the engine computes, and until then no other Python code runs.
+        key: the key of its HTTP port.
+    """
 
     server: Any
     key: str
+    _generations: int = 0
+    _ended: threading.Condition = field(default_factory=threading.Condition)
+
+    def generate(self, body: Mapping[str, Any], emit: Callable[[Any], bool]) -> Any:
+        """Answer a chat completion by calls of `emit`, or by the returned value."""
+        with self._ended:
+            self._generations += 1
+        try:
+            return self.server.handle_chat_completions(body, emit)
+        finally:
+            with self._ended:
+                self._generations -= 1
+                self._ended.notify_all()
+
+    def free(self) -> None:
+        """Free it: now if it is idle, else when its generations have ended."""
+        thread = threading.Thread(target=self._free, name="freeing")
+        thread.start()
+        thread.join(IDLE_SECONDS)
+
+    def _free(self) -> None:
+        with _CHANGING, self._ended:
+            self._ended.wait_for(lambda: not self._generations)
+            self.server = None
 
 
 def module() -> Any:
@@ -71,7 +103,7 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
 
 
 def _start(paths: Mapping[str, Path], context: int, slots: int) -> Engine:
-    with _LOADING:
+    with _CHANGING:
         xllamacpp = module()
         params = _params(xllamacpp, paths, context, slots)
         key = secrets.token_hex(16)
