@@ -5,18 +5,20 @@ Started by a Python without the dependencies, it runs again with the `.venv` bes
 
 from __future__ import annotations
 
+# No other import: until `forget_current_folder`, a module may come from the current folder.
 import os
-import signal
 import sys
 
+HERE = os.path.dirname(os.path.realpath(__file__))
 NEEDED = ("pluggy", "prompt_toolkit", "pydantic", "xllamacpp")
 """Packages whose presence shows that the dependencies are installed."""
 
 
 def main() -> int:
     """Run the command line and return its exit code."""
-    end_on_ctrl_c()  # before anything else is imported
-    if (code := hand_over()) is not None:
+    forget_current_folder()
+    end_on_ctrl_c()
+    if (code := hand_over(os.path.join(HERE, "agent.py"))) is not None:
         return code
     from harness.cli import main as cli
 
@@ -25,6 +27,7 @@ def main() -> int:
 
 def end_on_ctrl_c() -> None:
     """Let Ctrl-C end the process while it starts, instead of raising an error in an import."""
+    import signal
 
     def end(*_: object) -> None:
         os.write(2, b"Interrupted.\n")
@@ -34,11 +37,34 @@ def end_on_ctrl_c() -> None:
         signal.signal(signal.SIGINT, end)
 
 
-def hand_over(script: os.PathLike[str] | None = None) -> int | None:
-    """Run `script` with the `.venv` beside this file if this Python lacks the dependencies.
+def forget_current_folder() -> None:
+    """Import from this folder and from what is installed, never from the current folder.
 
-    Args:
-        script: default: this file.
+    Relative entries, and the current folder itself, are removed from `sys.path`, and from the
+    PYTHONPATH of child processes.
+    """
+    import site
+
+    try:
+        current = os.getcwd()
+    except OSError:  # it was deleted
+        current = ""
+    installed = {HERE, os.path.dirname(os.__file__), *site.getsitepackages()}
+
+    def is_kept(entry: str) -> bool:
+        is_elsewhere = os.path.isabs(entry) and os.path.realpath(entry) != current
+        return entry in installed or is_elsewhere
+
+    sys.path[:] = filter(is_kept, sys.path)
+    if HERE not in sys.path:
+        sys.path.insert(0, HERE)
+    inherited = os.environ.pop("PYTHONPATH", "").split(os.pathsep)
+    if kept := os.pathsep.join(filter(is_kept, inherited)):
+        os.environ["PYTHONPATH"] = kept
+
+
+def hand_over(script: str) -> int | None:
+    """Run `script` with the `.venv` beside this file if this Python lacks the dependencies.
 
     Returns:
         None if nothing is missing, else the exit code, after printing how to install it.
@@ -46,19 +72,20 @@ def hand_over(script: os.PathLike[str] | None = None) -> int | None:
     import importlib.util
     from pathlib import Path
 
-    here = Path(__file__).resolve().parent
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if sys.version_info < (3, 11):  # noqa: UP036  this file alone runs on older ones
         missing = ["Python 3.11"]
     if not missing:
         return None
     scripts = "Scripts" if os.name == "nt" else "bin"
-    python = here / ".venv" / scripts / ("python.exe" if os.name == "nt" else "python")
-    if python.exists() and Path(sys.prefix) != here / ".venv":
-        os.execv(python, [str(python), str(script or here / "agent.py"), *sys.argv[1:]])
+    venv = Path(HERE, ".venv")
+    python = venv / scripts / ("python.exe" if os.name == "nt" else "python")
+    if python.exists() and Path(sys.prefix) != venv:
+        # -I: what PYTHONPATH and the user's site hold is for the Python that was started.
+        os.execv(python, [str(python), "-I", script, *sys.argv[1:]])
     print(
         f"Error: this Python ({sys.executable}) lacks {', '.join(missing)}. Run `make install` in "
-        f"{here}, or `{sys.executable} -m pip install -e {here}`.",
+        f"{HERE}, or `{sys.executable} -m pip install -e {HERE}`.",
         file=sys.stderr,
     )
     return 2

@@ -11,7 +11,8 @@
     │   ├── InvalidReply                 the model's answer is invalid, after repair
     │   ├── NothingFound                 the search has no results
     │   └── GenerationFailed             the model stopped in mid-answer       (retryable)
-    │       └── DeadlineExceeded         it exceeded the time limit
+    │       ├── DeadlineExceeded         it exceeded the time limit
+    │       └── LoopingReply             it repeats the same text
     ├── ModelError                   3
     │   ├── ModelUnavailable             absent, or cannot be loaded or reached: may fall back
     │   ├── ModelBusy                    its queue is full                      (retryable)
@@ -108,6 +109,10 @@ class GenerationFailed(SkillFailed):
 
 class DeadlineExceeded(GenerationFailed):
     retryable = False  # the same request takes as long again
+
+
+class LoopingReply(GenerationFailed):
+    retryable = False  # the same request loops again
 
 
 class ModelError(HarnessError):

@@ -87,6 +87,9 @@ class Result:
         exit_code: not 0 if there is a result although something failed.
         stopped: the error that ended the work early. What is finished is saved and printed first.
         leave: end the interactive session.
+        terminal: returns what a terminal shows instead of `text`, a rich renderable. It is also
+            shown if the result is saved, and not called for a pipe or `--json`.
+        next: a line to try next, shown on a terminal.
     """
 
     text: str = ""
@@ -99,6 +102,8 @@ class Result:
     stopped: HarnessError | None = None
     leave: bool = False
     records: Callable[[], Iterable[Any]] | None = None
+    terminal: Callable[[], Any] | None = None
+    next: str = ""
 
     @property
     def code(self) -> int:
@@ -173,6 +178,8 @@ class Call:
         log: this run's row of the run log.
         cancel: set when the work must stop; then `cancel.check()` raises Interrupted.
         force: `--force` was given: existing results may be replaced.
+        confirm: asks the user a yes-or-no question; None if there is nobody to ask.
+        yes: `--yes` was given: questions need not be asked.
         frameworks: YAML files that plugins have registered, by name.
     """
 
@@ -188,6 +195,8 @@ class Call:
     cancel: StopToken = field(default_factory=StopToken)
     force: bool = False
     frameworks: Mapping[str, Path] = field(default_factory=dict)
+    confirm: Callable[[str], bool] | None = None
+    yes: bool = False
 
     def read_text(self) -> str:
         """Return `text`, or the content of the .txt or .md file that it names.

@@ -115,6 +115,7 @@ class Models:
             requested one.
         on_served: receives each model before it is used, for the run log.
         announced: the lines that `notice` has received.
+        quiet: do not report the model that serves, since the result names it.
     """
 
     pool: ModelPool
@@ -124,6 +125,7 @@ class Models:
     usage: Usage = field(default_factory=Usage)
     cancel: threading.Event | None = None
     announced: set[str] = field(default_factory=set)
+    quiet: bool = False
 
     @property
     def registry(self) -> Registry:
@@ -173,15 +175,13 @@ class Models:
         Raises:
             ModelUnavailable: no candidate is available.
         """
-        for candidate in self.candidates(task):
-            if candidate in unavailable:
-                continue
-            availability = self.pool.probe(candidate)
-            if availability.available:
-                break
-            unavailable[candidate] = availability.reason
         model, fallback = self.choice.model, self.choice.fallback
-        return resolve(self.registry, task, unavailable, model=model, fallback=fallback)
+        while True:
+            found = resolve(self.registry, task, unavailable, model=model, fallback=fallback)
+            availability = self.pool.probe(found.chosen)
+            if availability.available:
+                return found
+            unavailable[found.chosen] = availability.reason
 
     def _announce(self, served: ServedModel) -> None:
         """Report the model that serves, once for all its uses in the run."""
@@ -192,6 +192,8 @@ class Models:
                 f"{resolution.task}: {resolution.requested} unavailable ({resolution.reason}); "
                 f"using {resolution.resolved} ({resolution.chosen.serve.label})"
             )
+        if self.quiet:
+            return
         why = resolution.reason_of(resolution.resolved)
         self._notice_once(f"model: {label(served.about)}" + f" ({why})" * bool(why))
 

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from harness.models.schema import ServeEntry
 
 
+LARGER = (
+    "Pull a model named here with Ollama, or add one of llama-server or any other "
+    "OpenAI-compatible server to your registry.yaml (docs/models.md). Commands such as /annotate "
+    "and /corpus work without it; `--model {unfit}` insists on the unfit one."
+)
+"""Hint for a task for which the available models are unfit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The user's choice of model: `--model NAME`, `--no-fallback`."""
@@ -97,10 +105,11 @@ def resolve(
     model: str | None = None,
     fallback: bool = True,
 ) -> Resolution:
-    """Choose the first candidate for `task` that is not in `unavailable`.
+    """Choose the first candidate for `task` that is fit for it and not in `unavailable`.
 
     Args:
         unavailable: the candidates that cannot serve, each with the reason.
+        model: the user's choice, which may be unfit.
 
     Raises:
         ModelUnavailable: there is none; the message lists every candidate with its reason.
@@ -108,14 +117,19 @@ def resolve(
     """
     skipped: list[Skipped] = []
     requested = ""
+    unfit = ""
     for candidate in candidates(registry, task, model=model, fallback=fallback):
         requested = requested or candidate.model_id
-        if candidate not in unavailable:
+        reason = unavailable.get(candidate)
+        if reason is None and model is None and task in candidate.serve.unfit_for:
+            reason, unfit = f"unfit for {task}", candidate.model_id
+        if reason is None:
             return Resolution(task, requested, candidate, tuple(skipped))
-        skipped.append(Skipped(candidate, unavailable[candidate]))
+        skipped.append(Skipped(candidate, reason))
     reasons = "; ".join(
         f"{s.candidate.model_id} ({s.candidate.serve.label}): {s.reason}" for s in skipped
     )
     raise ModelUnavailable(
-        f"no model could serve {task}: {reasons}", hint="`/models` shows what is available."
+        f"no model could serve {task}: {reasons}",
+        hint=LARGER.format(unfit=unfit) if unfit else "`/models` shows what is available.",
     )

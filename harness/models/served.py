@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from harness.models.backends.base import Model, OnText, Reply, Request
+from harness.models.repetition import LoopDetector
 from harness.models.resolution import Resolution
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class ServedModel:
         return str(getattr(self.model, "tools_refused", ""))
 
     @property
+    def continues_prefill(self) -> bool:
+        """Whether `Request.prefill` is supported; True if the backend does not state it."""
+        return getattr(self.model, "continues_prefill", True)
+
+    @property
     def digests(self) -> Mapping[str, str]:
         return self.model.digests
 
@@ -100,8 +106,13 @@ class ServedModel:
         }
 
     def generate(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Generate and count tokens; raises what `backends.base.Model.generate` raises."""
-        reply = self.model.generate(request, on_text, self.cancel)
+        """Generate and count tokens.
+
+        Raises:
+            LoopingReply: the model repeats the same text.
+            Errors of `backends.base.Model.generate`.
+        """
+        reply = self.model.generate(request, LoopDetector(on_text).add, self.cancel)
         self.usage.add(reply)
         return reply
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 
+from harness.api.skill import Result
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
 from harness.runs.frontend import Outcome
 from harness.support import ctrl_c
@@ -20,10 +21,26 @@ def show(outcome: Outcome, screen: Screen) -> None:
     elif outcome.general.as_json:
         screen.result(result.as_json())
     elif outcome.emitted:
-        screen.result("\n")
-    elif not saved:
+        screen.result("" if outcome.line_ended else "\n")
+    elif not (screen.is_terminal and _rendered(result, screen)) and not saved:
         screen.result(result.text)
     show_saved(outcome, screen)
+    if result.next and screen.is_terminal and not outcome.general.as_json:
+        screen.aside(f"Next: {result.next}")
+
+
+def _rendered(result: Result, screen: Screen) -> bool:
+    """Show what the result has for a terminal, if it has it; return whether it was shown."""
+    if result.terminal is None:
+        return False
+    try:
+        screen.show(result.terminal())
+    except HarnessError:
+        raise
+    except Exception as exc:  # noqa: BLE001  it is the code of a plugin
+        screen.notice(f"the result cannot be rendered: {exc!r}")
+        return False
+    return True
 
 
 def show_saved(outcome: Outcome, screen: Screen) -> None:

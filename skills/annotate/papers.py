@@ -14,10 +14,15 @@ from skills.annotate import text_files
 from skills.corpus.tables import reader
 from skills.nanda.arxiv_id import WHOLE
 from skills.nanda.paper import Paper, own_id
+from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten
 
-ABSTRACT_WORDS = TEXT_WORDS
-"""Text on the line of at least this length is an abstract; anything shorter is a topic."""
+ABSTRACT_WORDS = 12
+"""Text on the line of at least this length in which a sentence ends is an abstract, and so is text
+of `TEXT_WORDS`; anything else is a topic."""
+CHARS_PER_WORD = 20
+"""Characters, for each word of the maximum, from which a text is too long: one in a script without
+blanks between the words, or one endless word."""
 FEWEST_WORDS = 5
 """The minimum length of an abstract from a file, stdin or a table."""
 ACCEPTED = (
@@ -72,13 +77,15 @@ def table_in(text: str) -> Path | None:
 
 
 def is_topic(text: str) -> bool:
-    """Return True if `text` is shorter than an abstract and names neither a file nor a paper.
+    """Return True if `text` is no abstract, and names neither a file nor a paper.
+
+    A single question is a topic, whatever its length below `TEXT_WORDS`.
 
     Raises:
         InputError: see `arxiv_id_in`.
     """
     given = text.strip()
-    return not (_is_long(given) or path_in(given) or arxiv_id_in(given))
+    return not (_is_abstract(given) or path_in(given) or arxiv_id_in(given))
 
 
 def arxiv_id_in(text: str) -> str | None:
@@ -123,6 +130,10 @@ def check_length(paper: Paper, max_words: int, where: str = "") -> None:
     elif count > max_words:
         problem = f"{count:,} words are too many for an abstract; the maximum is {max_words:,}"
         hint = "Give only the abstract, not the whole paper."
+    elif (chars := len(flatten(paper.abstract))) > max_words * CHARS_PER_WORD:
+        most = max_words * CHARS_PER_WORD
+        problem = f"{chars:,} characters are too many for an abstract; the maximum is {most:,}"
+        hint = "Give only the abstract, not the whole paper."
     else:
         return
     source = paper.source
@@ -140,7 +151,14 @@ def _are_ids(text: str) -> bool:
 
 
 def _is_long(text: str) -> bool:
-    return len(text.split()) >= ABSTRACT_WORDS
+    return len(text.split()) >= TEXT_WORDS
+
+
+def _is_abstract(text: str) -> bool:
+    if len(text.split()) < ABSTRACT_WORDS:
+        return False
+    *before, last = split_sentences(text)
+    return _is_long(text) or bool(before) or last.endswith((".", "!"))
 
 
 def _from_text(text: str, kind: str) -> Paper:

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Result, Skill, SkillOptions
+from skills.annotate.survey.relevance import LEAST
 from skills.corpus.options import (
     AnswerOptions,
     DatabaseOptions,
@@ -26,7 +27,7 @@ _WHAT = r"(?:this|the|my|following|arxiv|paper|abstract|file|text|preprint|from|
 _TEXT = r"(?:abstract|paper|text|preprint|this|following)"
 _PAGE = r"(?:https?://)?(?:www\.|export\.)?arxiv\.org/\S*[^\s.!?]"
 _FILE = r"\"[^\"\n]+\.(?:txt|md)\"|'[^'\n]+\.(?:txt|md)'|\S+\.(?:txt|md)"
-_END = r"\s*[.!?]?\s*\Z"
+_END = r"\s*+[.!?]?\s*+\Z"
 _SAVE = r"(?:\s+(?:save\s+to|-o)\s.+)?"
 
 _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
@@ -47,7 +48,7 @@ def _day(value: Any, *, last: bool) -> Any:
     raise ValueError(f"{value!r} is not a date; write 2025, 2025-01 or 2025-01-31")
 
 
-class PaperOptions(SkillOptions):
+class PaperOptions(DatabaseOptions):
     title: str | None = Field(None, description="the paper's title; default: the one of the input")
 
 
@@ -66,6 +67,9 @@ class TopicOptions(JobOptions):
         None, description="search for papers only there"
     )
     max: int = Field(10, ge=1, le=200, description="maximum number of papers")
+    relevance: float = Field(
+        LEAST, ge=0, le=1, description="leave out papers that are less about the topic"
+    )
     since: Annotated[date | None, BeforeValidator(partial(_day, last=False))] = Field(
         None, description="papers from this day, month or year on"
     )
@@ -79,17 +83,19 @@ class Annotate(Skill):
     summary = "Annotate paper abstracts with the eight moves of the Nanda framework"
     usage = "TEXT|FILE|TABLE|ARXIV_ID|TOPIC|-"
     details = (
-        "TEXT is an abstract of 40 words or more, FILE a .txt or .md file with one, ARXIV_ID\n"
-        "the id or URL of a paper on arXiv, and - reads the abstract from stdin. The result is\n"
-        "a JSON object with claim, evidence, method, scope, limitation, comparison, implication\n"
-        'and novelty; a move that the abstract does not state is "Not stated."\n'
+        "TEXT is an abstract: 12 words or more with the end of a sentence, or 40 words. FILE is a\n"
+        ".txt or .md file with one, ARXIV_ID the id or URL of a paper on arXiv, and - reads the\n"
+        "abstract from stdin. The result is a JSON object with claim, evidence, method, scope,\n"
+        "limitation, comparison, implication and novelty; a move that the abstract does not state\n"
+        'is "Not stated." The annotation is stored in the corpus, and read from there if the same\n'
+        "model has annotated the same abstract before.\n"
         "\n"
         "TABLE is a .csv, .tsv, .jsonl or .parquet file with a column of abstracts, or a .md list\n"
         "of papers. Each annotation is stored in the corpus at once, and the same line continues\n"
         "a stopped job; see /corpus. Without a file to save to, the result is one JSON object\n"
         "per line.\n"
         "\n"
-        "TOPIC is anything shorter: papers on it are searched in the corpus and then at arXiv\n"
+        "TOPIC is any other text: papers on it are searched in the corpus and then at arXiv\n"
         "and annotated, and the result is a survey of them."
     )
     triggers: ClassVar[tuple[str, ...]] = (

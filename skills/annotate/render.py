@@ -14,6 +14,7 @@ from skills.nanda.text import counted, flatten
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from rich.console import RenderableType
 
 Record = Mapping[str, Any]
 
@@ -32,7 +33,7 @@ def moves_as_json(record: Record, framework: Framework) -> str:
 def as_markdown(record: Record, framework: Framework) -> str:
     """Return a page with the moves, checks and provenance."""
     checks = record["checks"]
-    labels = {move.name: move.label for move in framework.moves}
+    labels = framework.labels
     return render(
         "annotation.md.j2",
         record=record,
@@ -46,6 +47,15 @@ def as_markdown(record: Record, framework: Framework) -> str:
             for group in _groups(checks["duplicate_moves"])
         ],
     )
+
+
+def for_terminal(record: Record, framework: Framework) -> RenderableType:
+    """Return a record with its title, for a terminal."""
+    from skills.reporting.annotation_view import annotation, heading, stacked
+
+    paper_id = next(record[key] for key in ("arxiv_id", "paper_id", "id") if key in record)
+    parts = [heading(record["title"], paper_id), annotation(record, framework)]
+    return stacked(parts, empty=1)
 
 
 def warning(record: Record) -> str:

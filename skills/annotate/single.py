@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+import sqlite3
+from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call, Result
 from harness.models.served import ServedModel
@@ -12,12 +13,25 @@ from skills.annotate.arxiv import lookup
 from skills.annotate.generate import annotate, prepare
 from skills.annotate.papers import read_paper
 from skills.corpus import exporters
+from skills.corpus.db import papers, store
+from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.records import Annotated
 from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+SHORT = 80
+"""A longer text is an abstract, and not the name of a file or a paper."""
 
 
 def annotate_text(call: Call, framework: Framework) -> Result:
-    """Annotate the abstract that the line contains or names."""
+    """Annotate the abstract that the line contains or names.
+
+    The annotation is stored in the corpus under its content key, as those of tables are, and read
+    from there the next time.
+    """
     options = call.options
     paper = read_paper(
         call.text,
@@ -27,16 +41,27 @@ def annotate_text(call: Call, framework: Framework) -> Result:
         fetch=lambda arxiv_id: lookup.fetch(arxiv_id, lookup.api_of(call)),
     )
 
-    def work(model: ServedModel) -> dict[str, Any]:
-        # Progress starts here, after the notices of a download or a fallback.
-        with call.screen.progress("annotating") as tick:
-            pieces = itertools.count(1)
-            prepared = prepare(paper, framework, model, options.max_tokens)
-            return annotate(prepared, model, lambda _: tick(f"{next(pieces)} tokens"))
+    with open_corpus(database(call)) as db:
 
-    record = call.models.run("annotate", work)
-    if warning := render.warning(record):
-        call.screen.notice(warning)
+        def work(model: ServedModel) -> dict[str, Any]:
+            prepared = prepare(paper, framework, model, options.max_tokens)
+            if known := store.record(db, prepared.key, paper):
+                day = known["provenance"]["created"][:10]
+                call.screen.notice(f"annotated on {day}; the annotation is read from the corpus")
+                return known
+            # Progress starts here, after the notices of a download or a fallback.
+            with call.screen.progress("annotating") as tick:
+                pieces = itertools.count(1)
+                return annotate(prepared, model, lambda _: tick(f"{next(pieces)} tokens"))
+
+        call.models.quiet = call.screen.is_terminal  # which shows the model below the moves
+        record = call.models.run("annotate", work)
+        try:
+            _save(db, paper, record, framework)
+        except sqlite3.Error as exc:  # the disk is full, or another process writes
+            call.screen.notice(f"the annotation is not stored in the corpus: {exc}")
+    if not call.screen.is_terminal and (warning := render.warning(record)):
+        call.screen.notice(warning)  # a terminal shows it beside the move
     as_table = exporters.writers(
         framework,
         paper.id_field,
@@ -52,4 +77,20 @@ def annotate_text(call: Call, framework: Framework) -> Result:
             ".json": lambda: render.as_json(record),
         },
         writers={suffix: as_table[suffix] for suffix in (".jsonl", ".csv", ".parquet", ".html")},
+        terminal=lambda: render.for_terminal(record, framework),
+        next=_next(call),
     )
+
+
+def _next(call: Call) -> str:
+    """Return the line that saves this result, if the text of this line can be repeated."""
+    text = call.text.strip()
+    is_short = call.source == "line" and len(text) <= SHORT and "\n" not in text
+    return f"/annotate {text} save to annotation.md" if is_short and not call.targets else ""
+
+
+def _save(db: Database, paper: Paper, record: dict[str, Any], framework: Framework) -> None:
+    """Store the annotation, of text without an id under the paper that has this abstract."""
+    known = papers.with_abstract(db, paper.sha256) if paper.id_field == "id" else None
+    paper = known or paper
+    store.save(db, Annotated(paper, store.with_paper(paper, record)), framework)

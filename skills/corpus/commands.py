@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from harness.api.skill import Call, Result
@@ -40,7 +40,12 @@ def add(call: Call) -> Result:
         added = importer.add(db, path, framework, columns, limit=options.limit, tick=tick)
     if added.lacks:
         call.screen.notice(f"no annotations were read: there is no column {', '.join(added.lacks)}")
-    return Result(views.added(added, path), {"file": str(path), **dataclasses.asdict(added)})
+    added.refused.report(call.screen)
+    return Result(
+        views.added(added, path),
+        {"file": str(path), **added.as_json()},
+        exit_code=1 if added.refused else 0,
+    )
 
 
 def search(call: Call) -> Result:
@@ -68,7 +73,11 @@ def search(call: Call) -> Result:
             hint=f"All words must be in one move ({phrase}endings do not matter).",
         )
     ids = list(dict.fromkeys(hit.annotation_id for hit in found.hits))
-    shown = Result(views.hits(found), {"hits": [hit.as_dict() for hit in found.hits]})
+    shown = Result(
+        views.hits(found),
+        {"hits": [hit.as_dict() for hit in found.hits]},
+        terminal=lambda: _terminal_views().hits(found, framework),
+    )
     return _saved_or(call, shown, ids, f"Search: {query}")
 
 
@@ -98,11 +107,15 @@ def statistics(call: Call) -> Result:
     _refuse_text(call)
     with _opened(call) as db:
         counted = stats.of_corpus(db, _framework(call))
-    return Result(views.statistics(counted), figures(counted))
+    return Result(
+        views.statistics(counted),
+        figures(counted),
+        terminal=lambda: _terminal_views().statistics(counted),
+    )
 
 
 def show(call: Call) -> Result:
-    wanted = _text(call, "/corpus show ID")
+    wanted, framework = _text(call, "/corpus show ID"), _framework(call)
     with _opened(call) as db:
         found = reads.find(db, wanted)
     if not found:
@@ -110,7 +123,11 @@ def show(call: Call) -> Result:
             f"the corpus has no paper {wanted[:60]}",
             hint="`/corpus search WORDS` and `/corpus filter` list the ids of papers.",
         )
-    return Result(views.stored_papers(found), {"papers": list(map(views.stored_paper_json, found))})
+    return Result(
+        views.stored_papers(found),
+        {"papers": list(map(views.stored_paper_json, found))},
+        terminal=lambda: _terminal_views().stored_papers(found, framework),
+    )
 
 
 def export(call: Call) -> Result:
@@ -170,6 +187,13 @@ def _saved_or(
     return Result(
         writers=writers, records=lambda: (item.record for item in items()), summary=summary
     )
+
+
+def _terminal_views() -> ModuleType:
+    """Import what only a terminal needs."""
+    from skills.corpus import terminal_views
+
+    return terminal_views
 
 
 def _framework(call: Call) -> Framework:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from skills.nanda.framework import RESERVED, Framework
 from skills.nanda.text import counted
 from skills.reporting.statistics import Share
 
+Block = tuple[Sequence[str], Sequence[Sequence[object]]]
 WIDTH = 96
 _PAPER_FIELDS = ("title", "authors", "published", "categories", "abstract")
 _LEGEND = """\
-stated: percent of the annotations, with the 95% interval; support: mean share of a move's words
+stated: percent of the annotations{}; support: mean share of a move's words
 found in the abstract; unsupported: percent of the stated moves with a number or name not in it"""
 
 
@@ -36,6 +37,7 @@ def added(added: Added, path: Path) -> str:
         (added.without_moves, "paper", "Without moves: {}."),
         (added.empty, "row", "Skipped without an abstract: {}."),
         (added.repeated, "row", "Skipped as repeated: {}."),
+        (len(added.refused), "row", "Refused: {}, each named on stderr."),
         (
             added.renamed,
             "annotation",
@@ -65,16 +67,29 @@ def papers(items: Iterable[Annotated], framework: Framework) -> str:
 
 def statistics(stats: Stats) -> str:
     """Return the statistics as tables; shares are percent, with their 95% interval."""
-    blocks = [_totals(stats)]
+    return "\n\n".join(
+        block if isinstance(block, str) else table(*block) for block in statistics_blocks(stats)
+    )
+
+
+def statistics_blocks(stats: Stats, *, brief: bool = False) -> list[str | Block]:
+    """Return the paragraphs of the statistics, and their tables as headers and rows.
+
+    Args:
+        brief: without the intervals of categories and years, and of a single annotation.
+    """
+    of_groups = _share if brief else _percent
+    of_moves = of_groups if stats.annotations == 1 else _percent
+    blocks: list[str | Block] = [_totals(stats, with_interval=of_moves is _percent)]
     if stats.annotations:
         blocks += [
-            _moves(stats),
-            _groups("category", stats.categories),
-            _groups("year", stats.years),
+            _moves(stats, of_moves),
+            _groups("category", stats.categories, of_groups),
+            _groups("year", stats.years, of_groups),
         ]
     if stats.failures:
-        blocks.append(table(("failed", "papers"), list(stats.failures.items())))
-    return "\n\n".join(blocks)
+        blocks.append((("failed", "papers"), list(stats.failures.items())))
+    return blocks
 
 
 def stored_papers(found: Sequence[StoredPaper]) -> str:
@@ -103,35 +118,36 @@ def verified(checked: int, wrong: Sequence[Mapping[str, Any]]) -> str:
     return f"{counted(checked, 'annotation')} checked, {len(wrong):,} do not match:\n{listed}"
 
 
-def _totals(stats: Stats) -> str:
+def _totals(stats: Stats, *, with_interval: bool) -> str:
     models = ", ".join(f"{name} {count:,}" for name, count in stats.models.items())
     text = f"{counted(stats.papers, 'paper')}, {counted(stats.annotations, 'annotation')}"
     text += f" by the framework {stats.framework}" + (f" (by {models})" if models else "")
-    return f"{text}\n{_LEGEND}" if stats.annotations else text
+    legend = _LEGEND.format(", with the 95% interval" * with_interval)
+    return f"{text}\n{legend}" if stats.annotations else text
 
 
-def _moves(stats: Stats) -> str:
+def _moves(stats: Stats, shown: Callable[[Share], str]) -> Block:
     rows = [
         (
             name,
-            _percent(move.stated),
+            shown(move.stated),
             "" if move.support is None else f"{move.support:.2f}",
-            _percent(move.unsupported_numbers),
-            _percent(move.unsupported_names),
+            shown(move.unsupported_numbers),
+            shown(move.unsupported_names),
         )
         for name, move in stats.moves.items()
     ]
     head = ("move", "stated", "support", "unsupported numbers", "unsupported names")
-    return table(head, rows)
+    return head, rows
 
 
-def _groups(what: str, groups: Sequence[Group]) -> str:
+def _groups(what: str, groups: Sequence[Group], shown: Callable[[Share], str]) -> Block:
     names = list(groups[0].stated)
     rows = [
-        (group.name, f"{group.papers:,}", *(_percent(group.stated[name]) for name in names))
+        (group.name, f"{group.papers:,}", *(shown(group.stated[name]) for name in names))
         for group in groups
     ]
-    return table((what, "papers", *names), rows)
+    return (what, "papers", *names), rows
 
 
 def _percent(share: Share) -> str:
@@ -140,6 +156,11 @@ def _percent(share: Share) -> str:
         return ""
     low, high = share.interval
     return f"{share.value * 100:.0f} ({low * 100:.0f}-{high * 100:.0f})"
+
+
+def _share(share: Share) -> str:
+    """Return "85", or "" for a share of nothing."""
+    return "" if share.value is None else f"{share.value * 100:.0f}"
 
 
 def _stored_paper(found: StoredPaper) -> str:

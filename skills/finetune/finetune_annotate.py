@@ -93,11 +93,12 @@ def _default(options: Any) -> str:
 
 
 if __name__ == "__main__":
-    if not __package__:  # started by its path: import modules from the checkout
-        sys.path[0] = str(Path(__file__).resolve().parents[2])
-        import agent
+    # Instead of the folder of this file, or with `-m` the current folder.
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    import agent
 
-        agent.end_on_ctrl_c()
-        if (code := agent.hand_over(Path(__file__).resolve())) is not None:
-            sys.exit(code)
+    agent.forget_current_folder()
+    agent.end_on_ctrl_c()
+    if (code := agent.hand_over(str(Path(__file__).resolve()))) is not None:
+        sys.exit(code)
     sys.exit(main())

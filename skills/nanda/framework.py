@@ -103,6 +103,11 @@ class Framework(_Strict):
     def names(self) -> tuple[str, ...]:
         return tuple(move.name for move in self.moves)
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """The label of each move by its name."""
+        return {move.name: move.label for move in self.moves}
+
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the content, without comments and layout of the file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from harness.api.skill import Call, Result, SkillOptions
@@ -30,7 +31,7 @@ class ModelsCommand(AppCommand):
                 place["backend"],
                 place["where"],
                 "yes" if place["available"] else "no",
-                place["reason"],
+                "; ".join(filter(None, (place["reason"], _unfit(place["unfit_for"])))),
             )
             for model in models
             for i, place in enumerate(model["serve"])
@@ -49,6 +50,7 @@ class ModelsCommand(AppCommand):
                     "where": serve.where,
                     "available": found.available,
                     "reason": found.reason,
+                    "unfit_for": list(serve.unfit_for),
                 }
             )
         return {
@@ -60,3 +62,7 @@ class ModelsCommand(AppCommand):
             "trained_on": dict(entry.trained_on),
             "scores": dict(entry.scores),
         }
+
+
+def _unfit(tasks: Sequence[str]) -> str:
+    return f"unfit for {', '.join(tasks)}" if tasks else ""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from harness.api.skill import Call, Result
 from harness.errors import InputError
+from harness.terminal.console import render_markdown
 from skills.annotate.arxiv import lookup
-from skills.annotate.survey.page import as_markdown
-from skills.annotate.survey.topic import find_papers
+from skills.annotate.survey.page import Survey, as_markdown
+from skills.annotate.survey.topic import Found, find_papers
 from skills.annotate.table import sources
 from skills.annotate.table.command import annotate_source
 from skills.annotate.table.result import Finished
@@ -23,6 +25,8 @@ from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted, flatten
 
+_ADDRESSES = re.compile(r"^\[\d+\]: .*$", re.MULTILINE)
+"""The targets of citations, which a terminal would show with each of them."""
 _OF_A_TABLE = ("input", "rows", "filtered")
 """Entries of a job's summary that describe its table."""
 
@@ -34,9 +38,10 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
     line names a model.
     """
     topic = flatten(call.text)
-    papers = _find(call, topic)
+    found = _find(call, topic)
+    papers = list(found.papers)
     known = {} if call.models.choice.model else _known(call, papers, framework)
-    _announce(call, topic, papers, known)
+    _announce(call, topic, found, known)
     rest = [paper for paper in papers if paper.sha256 not in known]
     finished = None
     if rest:
@@ -45,11 +50,15 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
     items = [item for p in papers if (item := known.get(p.sha256) or made.get(p.sha256))]
     failures = list(finished.failures()) if finished else []
 
-    def survey() -> str:
-        return as_markdown(topic, items, failures, framework)
+    survey = Survey(topic, items, framework, failures, found.left_out, call.options.relevance)
 
-    def write_survey(file: IO[bytes]) -> None:
-        file.write(survey().encode())
+    def write_markdown(file: IO[bytes]) -> None:
+        file.write(as_markdown(survey).encode())
+
+    def write_page(file: IO[bytes]) -> None:
+        from skills.annotate.survey.html import write_html
+
+        write_html(file, survey)
 
     summary = _summary(topic, len(papers), len(known), finished)
     tables = exporters.writers(
@@ -61,12 +70,15 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
         about=summary,
     )
     return Result(
-        "" if call.targets else survey(),
-        writers={**tables, ".md": write_survey},
+        "" if call.targets else as_markdown(survey),
+        writers={**tables, ".md": write_markdown, ".html": write_page},
         records=lambda: (item.record for item in items),
         summary=summary,
         exit_code=1 if failures else 0,
         stopped=finished.stopped if finished else None,
+        terminal=None
+        if call.targets
+        else lambda: render_markdown(_ADDRESSES.sub("", as_markdown(survey))),
     )
 
 
@@ -87,7 +99,7 @@ def _summary(topic: str, papers: int, known: int, finished: Finished | None) -> 
     return {"topic": topic, **counts, **{k: v for k, v in job.items() if k not in _OF_A_TABLE}}
 
 
-def _find(call: Call, topic: str) -> list[Paper]:
+def _find(call: Call, topic: str) -> Found:
     options, path = call.options, database(call)
     limit, since, until = options.max, options.since, options.until
     if since and until and since > until:
@@ -113,6 +125,7 @@ def _find(call: Call, topic: str) -> list[Paper]:
         period=" published" * bool(since or until)
         + f" since {since}" * bool(since)
         + f" until {until}" * bool(until),
+        least=options.relevance,
     )
 
 
@@ -126,8 +139,12 @@ def _known(call: Call, papers: list[Paper], framework: Framework) -> dict[str, A
     return {sha256: item for sha256, item in found.items() if item}
 
 
-def _announce(call: Call, topic: str, papers: list[Paper], known: Mapping[str, Annotated]) -> None:
-    count = f"{counted(len(papers), 'paper')} on {topic!r}"
+def _announce(call: Call, topic: str, found: Found, known: Mapping[str, Annotated]) -> None:
+    count = f"{counted(len(found.papers), 'paper')} on {topic!r}"
+    if found.left_out:
+        count += (
+            f"; {len(found.left_out):,} left out, of a relevance below {call.options.relevance:g}"
+        )
     by = Counter(item.record["provenance"]["resolved"] for item in known.values())
     models = ", ".join(f"{n} by {model}" for model, n in by.most_common())
     before = f"; annotated before: {models} (--model NAME repeats them)" if known else ""

@@ -9,13 +9,11 @@ from typing import Any
 
 from skills.corpus.records import Annotated
 from skills.nanda.arxiv_id import page_address
+from skills.nanda.checks import LOW_SUPPORT
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
 
-LOW_SUPPORT = 0.6
-"""A move with a smaller share of its words in the abstract counts as not supported: 12 of the 3,581
-stated moves of gold_train.csv and gold_dev.csv."""
 AUTHORS = 8
 """The number of authors named in a reference."""
 

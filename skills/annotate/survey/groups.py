@@ -1,7 +1,12 @@
-"""Group papers by the terms they share, without a model and deterministically."""
+"""Group papers whose claims are about the same subject, without a model and deterministically.
+
+The vectors of tf-idf weights of the papers' terms are clustered with Ward's method, and each
+cluster is named after the terms that distinguish it.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,11 +14,14 @@ from dataclasses import dataclass
 
 from skills.nanda.text import STOP_WORDS, WORD, content_words, stem
 
-FEWEST = 6
+FEWEST = 4
 """The minimum number of papers that are grouped."""
-_MANY_TIMES = {1: 3, 2: 2}
-"""How often a term of one or two words must occur in the abstract to be a subject of the paper, if
-it occurs in the claim but not in the title."""
+PAPERS_A_GROUP = 3
+"""The average size of a group."""
+NAMES = 2
+"""The maximum number of terms in a name."""
+_PROMINENT = 3
+"""How much more an occurrence in title or claim counts than one in the rest of the abstract."""
 
 _GENERIC_WORDS = """
     ability accuracy achieve advance agent agentic ai aim analysis application approach area
@@ -25,9 +33,9 @@ _GENERIC_WORDS = """
     experiment extended factor feature field findings first framework full function future general
     generate generated goal high higher human impact implementation improve improvement include
     individual influence information input integrate intelligence interaction investigate issue key
-    knowledge language large learn level limitation limited literature llm local long low main
-    method methodology model modern multiple natural need new next novel objective open order output
-    paper part performance perspective platform possible potential practical practice problem
+    knowledge language large learn let level limitation limited literature llm local long low main
+    make method methodology model modern multiple natural need new next novel objective open order
+    output paper part performance perspective platform possible potential practical practice problem
     procedure process product project promising propose provide quality question range real recent
     related report representation require research resource result review role scale scenario
     science scope setting several short significant simple single small solution solve source space
@@ -56,62 +64,105 @@ class Wording:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Papers by their index in the input, and the term they share ("" for the other papers)."""
+    """Papers by their index in the input, and the terms they share ("" for the other papers)."""
 
-    term: str
+    name: str
     members: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """The terms of a paper: their weighted counts, and the spellings in title and claim."""
+
+    counts: Mapping[Term, float]
+    prominent: Mapping[Term, list[str]]
 
 
 def grouped(topic: str, papers: Sequence[Wording]) -> list[Group]:
     """Return the papers in groups, larger ones first, and those without a group last.
 
-    Greedy: the term that most of the remaining papers share becomes a group, until no two papers
-    share one. Words of the topic, generic words, and terms of more than half of the papers are not
-    used.
+    Words of the topic and generic words are not used. A paper without any of the terms that its
+    group is named after is in no group, and neither is one that is alone then.
 
-    Returns: nothing if fewer than half of the papers have a group, or all have the same one.
+    Returns: nothing for fewer than `FEWEST` papers, or if no group is found.
     """
-    subjects = [_terms(paper) for paper in papers] if len(papers) >= FEWEST else []
-    known = _GENERIC | set(content_words(topic))
-    common = Counter(term for terms in subjects for term in terms)
-    usable = {
-        term
-        for term, count in common.items()
-        if 2 <= count <= len(papers) // 2 and term[0] not in _GENERIC and not known.issuperset(term)
-    }
-    groups: list[Group] = []
-    left = set(range(len(subjects)))
-    while best := _largest(subjects, left, usable):
-        members = tuple(i for i in sorted(left) if best in subjects[i])
-        groups.append(Group(_spelling([subjects[i][best] for i in members]), members))
-        left -= set(members)
-    if len(groups) < 2 or 2 * len(left) > len(papers):
+    if len(papers) < FEWEST:
         return []
-    groups.sort(key=lambda group: -len(group.members))
-    return [*groups, *([Group("", tuple(sorted(left)))] if left else [])]
+    ignored = _GENERIC | set(content_words(topic))
+    terms = [_terms(paper, ignored) for paper in papers]
+    groups: list[Group] = []
+    others: list[int] = []
+    for cluster in _clusters(terms):
+        name = _name(cluster, terms)
+        members = tuple(i for i in cluster if not name.keys().isdisjoint(terms[i].counts))
+        if len(members) > 1:
+            groups.append(Group(", ".join(name.values()), members))
+            others += set(cluster) - set(members)
+        else:
+            others += cluster
+    if not groups:
+        return []
+    groups.sort(key=lambda group: (-len(group.members), group.members))
+    return [*groups, *([Group("", tuple(sorted(others)))] if others else [])]
 
 
-def _largest(
-    subjects: Sequence[Mapping[Term, str]], left: set[int], usable: set[Term]
-) -> Term | None:
-    """Return the term that most of the remaining papers share, of equal ones the longer one."""
-    sharing: dict[Term, int] = defaultdict(int)
-    for i in left:
-        for term in subjects[i].keys() & usable:
-            sharing[term] += 1
-    candidates = [(-count, -len(term), term) for term, count in sharing.items() if count >= 2]
-    return min(candidates)[2] if candidates else None
+def _clusters(terms: Sequence[_Terms]) -> list[tuple[int, ...]]:
+    """Return clusters of papers with similar terms."""
+    import numpy as np
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import pdist
+
+    papers_with = Counter(term for paper in terms for term in paper.counts)
+    columns = {term: i for i, term in enumerate(t for t, n in papers_with.items() if n > 1)}
+    weights = np.zeros((len(terms), len(columns) + 1))
+    for row, paper in zip(weights, terms, strict=True):
+        for term in paper.counts.keys() & columns.keys():
+            rarity = math.log(len(terms) / papers_with[term])
+            row[columns[term]] = math.log1p(paper.counts[term]) * rarity
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True).clip(1e-9)
+    count = max(2, round(len(terms) / PAPERS_A_GROUP))
+    labels = fcluster(linkage(pdist(weights), "ward"), count, "maxclust")
+    clusters: dict[int, list[int]] = defaultdict(list)
+    for paper_index, label in enumerate(labels):
+        clusters[int(label)].append(paper_index)
+    return [tuple(members) for members in clusters.values()]
 
 
-def _terms(paper: Wording) -> dict[Term, str]:
-    """Return the subjects of a paper: each term with its spelling."""
-    title, claim, abstract = map(_occurrences, (paper.title, paper.claim, paper.abstract))
-    found = {}
-    for term in {**title, **claim}:
-        count = len(title.get(term, ())) + len(abstract.get(term, ()))
-        if count >= (2 if term in title else _MANY_TIMES[len(term)]):
-            found[term] = (title.get(term) or claim[term])[0]
-    return found
+def _name(members: Sequence[int], terms: Sequence[_Terms]) -> dict[Term, str]:
+    """Return the terms that distinguish these papers from the others, with their spellings.
+
+    A term is in the text of half of the papers and of a smaller share of the others; a second one
+    is also in the title or claim of two of them.
+    """
+    outside = [paper for i, paper in enumerate(terms) if i not in members]
+    inside = [terms[i] for i in members]
+    ranked = []
+    for term in {term for paper in inside for term in paper.prominent}:
+        spelled = [paper.prominent[term][0] for paper in inside if term in paper.prominent]
+        share = sum(term in paper.counts for paper in inside) / len(inside)
+        elsewhere = sum(term in paper.counts for paper in outside) / max(1, len(outside))
+        if share >= 0.5 and share > elsewhere:
+            score = share - elsewhere + len(spelled) / len(inside)
+            ranked.append((-score, -len(term), term, spelled))
+    names: dict[Term, str] = {}
+    for *_, term, spelled in sorted(ranked):
+        is_new = all(set(term).isdisjoint(known) for known in names)
+        if is_new and len(names) < min(NAMES, len(spelled)):
+            names[term] = _spelling(spelled)
+    return names
+
+
+def _terms(paper: Wording, ignored: frozenset[str] | set[str]) -> _Terms:
+    prominent, abstract = (
+        _occurrences(f"{paper.title}. {paper.claim}"),
+        _occurrences(paper.abstract),
+    )
+    counts = {
+        term: _PROMINENT * len(prominent.get(term, ())) + len(abstract.get(term, ()))
+        for term in {**prominent, **abstract}
+        if not ignored.issuperset(term) and term[0] not in _GENERIC
+    }
+    return _Terms(counts, {term: prominent[term] for term in counts if term in prominent})
 
 
 def _occurrences(text: str) -> dict[Term, list[str]]:

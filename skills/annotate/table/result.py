@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Result
 from harness.errors import HarnessError, Interrupted
@@ -14,12 +15,21 @@ from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.served import ServedModel
 from harness.runs.jobs import Tally
 from harness.runs.progress import duration
+from skills.annotate import render
 from skills.annotate.table.job import AnnotateJob
 from skills.corpus import exporters
 from skills.corpus.db import runs, store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.text import counted
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+SHOWN = 10
+"""The number of papers that a terminal shows; the others are counted."""
+_READ_BY_CURATE = (".jsonl", ".csv", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +61,8 @@ class Finished:
 
     def result(self) -> Result:
         """Return the result of `/annotate TABLE`."""
-        source = self.job.source
+        source, summary = self.job.source, self.summary
+        targets = self.job.call.targets
         return Result(
             writers=exporters.writers(
                 self.job.framework,
@@ -63,9 +74,23 @@ class Finished:
             ),
             records=lambda: (item.record for item in self.items()),
             summary=self.summary,
-            exit_code=1 if self.summary["failed"] or self.summary["failed_now"] else 0,
+            exit_code=1 if summary["failed"] or summary["failed_now"] or source.refused else 0,
             stopped=self.stopped,
+            terminal=None if targets else self._for_terminal,
+            next=_next(targets) if self.summary["done"] else "",
         )
+
+    def _for_terminal(self) -> RenderableType:
+        """Return the first annotations, each with its title."""
+        from rich.text import Text
+
+        from skills.reporting.annotation_view import stacked
+
+        items = itertools.islice(self.items(), SHOWN)
+        shown = [render.for_terminal(item.record, self.job.framework) for item in items]
+        more = self.summary["done"] - len(shown)
+        note = f"{counted(more, 'more paper')}: `save to FILE` saves all of them"
+        return stacked([*shown, *[Text(note, "dim")] * bool(more)], empty=2)
 
 
 def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finished:
@@ -130,6 +155,7 @@ def _summary(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> dict
         "failed": errors.total(),
         "errors": dict(errors.most_common()),
         "filtered": dict(job.source.filtered),
+        "refused": job.source.refused.as_json(),
         "pending": len(job.rows) - done - errors.total(),
         "model": resolution.resolved,
         "requested": resolution.requested,
@@ -143,6 +169,12 @@ def _summary(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> dict
         "database": str(path),
         "run": job.run_id or None,
     }
+
+
+def _next(targets: Sequence[Path]) -> str:
+    """Return the line to try after a job."""
+    tables = [target for target in targets if target.suffix.lower() in _READ_BY_CURATE]
+    return f"/curate {tables[0]} save to curated.csv" if tables else "/corpus search WORDS"
 
 
 def _memory(model: ServedModel) -> int | None:

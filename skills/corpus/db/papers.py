@@ -56,6 +56,12 @@ def look_up(db: Database, paper_id: str, id_field: str, sha256: str) -> Row | No
     )
 
 
+def with_abstract(db: Database, sha256: str) -> Paper | None:
+    """Return the paper with this abstract, of several the first one, or None."""
+    row = one(db, "SELECT * FROM papers WHERE sha256 = ? ORDER BY id LIMIT 1", [sha256])
+    return None if row is None else paper_of(row)
+
+
 def save(db: Database, paper: Paper) -> int:
     """Insert a paper, or add what was not known about it, and return its id in papers."""
     columns = {

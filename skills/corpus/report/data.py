@@ -8,6 +8,7 @@ from typing import Any
 
 from skills.corpus.db.facets import categories
 from skills.corpus.records import Annotated
+from skills.nanda.checks import LOW_SUPPORT
 from skills.nanda.framework import Framework, Move
 from skills.nanda.named_entities import without_names
 from skills.nanda.sentences import split_sentences
@@ -15,9 +16,6 @@ from skills.nanda.text import flatten
 from skills.reporting.page import percent
 
 Facts = tuple[tuple[str, str], ...]
-LOW_SUPPORT = 0.6
-"""Support below this is a finding. It is so for 0.3% of the 7,218 stated moves of gold_train.csv,
-gold_dev.csv and gold_train_cs.csv."""
 
 _SEPARATOR = "(?:,|\\{,\\}|[\u00a0\u2009\u202f'\u2019])?"
 _BEFORE, _AFTER = r"(?<![\d.])(?<!\d[,'])(?<!\{,\})", rf"(?!\.?\d|{_SEPARATOR}\d{{3}}(?!\d))"
@@ -40,7 +38,7 @@ def paper_view(
     sentences = [flatten(sentence) for sentence in split_sentences(paper.abstract)]
     provenance = item.record["provenance"]
     shared = facts({key: value for key, value in provenance.items() if key not in _OWN})
-    labels = {move.name: move.label for move in framework.moves}
+    labels = framework.labels
     entries = [
         _entry(move, stated.get(move.name), checks, sentences, labels) for move in framework.moves
     ]

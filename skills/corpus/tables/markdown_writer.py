@@ -28,7 +28,7 @@ def write_markdown(
 def _paper(item: Annotated, framework: Framework) -> str:
     paper = item.paper
     stated = framework.stated(item.record)
-    labels = {move.name: move.label for move in framework.moves}
+    labels = framework.labels
     lines = [f"## {escape(paper.title) or 'Without title'}", "", _about(paper), ""]
     lines += [f"- **{labels[name]}:** {escape(text)}" for name, text in stated.items()]
     return "\n".join(lines if stated else [*lines, "The abstract states none of the moves."])

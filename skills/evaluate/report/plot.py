@@ -24,9 +24,11 @@ def draw(found: Mapping[str, Any], file: IO[bytes]) -> None:
     row for each move instead.
     """
     from matplotlib import figure as figures
-    from matplotlib import rc_context
+    from matplotlib import rc_context, rcParamsDefault
 
-    with rc_context({"text.parse_math": False}):  # a $ in a name does not start a formula
+    # Not those of a matplotlibrc in the current folder, which could run TeX; and a $ in a name does
+    # not start a formula.
+    with rc_context({**rcParamsDefault, "text.parse_math": False}):
         rows = list(_rows(found))
         names = list(columns_of(found))
         figure = figures.Figure(figsize=(9, HEAD + ROW * len(rows) * max(1, len(names) / 3)))

@@ -55,12 +55,13 @@ class Converters:
         return self.folder / LORA_SCRIPT
 
     def command(self, script: Path, *arguments: str | Path) -> list[str]:
-        return [sys.executable, str(script), *map(str, arguments)]
+        return [sys.executable, "-P", str(script), *map(str, arguments)]
 
     def environment(self) -> dict[str, str]:
-        """Return an environment with their own `gguf-py` first, and without downloads."""
+        """Return an environment with their modules first, and without downloads."""
         inherited = {name: value for name, value in os.environ.items() if name != "NO_LOCAL_GGUF"}
-        paths = [str(self.folder / "gguf-py"), inherited.get("PYTHONPATH", "")]
+        own = str(self.folder), str(self.folder / "gguf-py")
+        paths = [*own, inherited.get("PYTHONPATH", "")]
         return {
             **inherited,
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),

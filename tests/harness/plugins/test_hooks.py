@@ -423,6 +423,6 @@ def test_run_skill_with_a_framework(tmp_path):
     """`run_skill` passes frameworks without an application."""
     named = {"two-moves": Path(plugin_of_everything.__file__).with_name("two_moves.yaml")}
     model = FakeModel('{"aim": "To act.", "result": "It acts."}')
-    options = {"framework": "two-moves"}
+    options = {"framework": "two-moves", "db": tmp_path / "corpus.db"}
     result = run_skill(Annotate(), ABSTRACT, model=model, options=options, frameworks=named)
     assert result.data["aim"] == "To act."

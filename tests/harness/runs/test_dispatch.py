@@ -91,7 +91,7 @@ def test_chat_keeps_the_conversation_until_new(tmp_path):
 
 
 def test_a_long_conversation_drops_its_oldest_turns(tmp_path):
-    model = FakeModel("word " * 1000)
+    model = FakeModel(" ".join(map(str, range(1000))))
     app = fake_app(tmp_path, model)
     for _ in range(4):
         app.dispatch("tell me")

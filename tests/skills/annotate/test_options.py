@@ -19,8 +19,9 @@ from skills.corpus.tables import reader
 ABSTRACT = "We present method 1 for the task of sorting papers, and it is twice as fast. " * 4
 BY_CASE = {
     "table": "--limit 1|--abstract-column abstract|--id-column arxiv_id|--title-column title",
-    "table, topic": "--retry-failed|--workers 1|--db own.db",
-    "topic": "--source corpus|--max 1|--since 2024|--until 2024",
+    "table, topic": "--retry-failed|--workers 1",
+    "table, topic, paper": "--db own.db",
+    "topic": "--source corpus|--max 1|--since 2024|--until 2024|--relevance 0.5",
     "paper": "--title Sorting",
 }
 EVERYWHERE = {"framework", "max_tokens"}

@@ -50,6 +50,23 @@ def test_forty_words_are_an_abstract() -> None:
     assert is_topic(" ".join(["word"] * 39))
 
 
+@pytest.mark.parametrize(
+    ("text", "topic"),
+    [
+        ("We show that planning ahead halves the faults of agents in shells.", False),
+        ("We show that planning ahead halves the faults of agents.", True),  # ten words
+        ("Agents fail often. We show that planning ahead halves their faults in shells", False),
+        ("a survey of planning for language agents that act in shells and browsers", True),
+        ("methods after Smith et al. for retrieval with language models in medicine and law", True),
+        ("What do language agents that act in shells do about commands that destroy files?", True),
+        ("Do agents plan? We show that most of them never plan beyond one step", False),
+    ],
+)
+def test_twelve_words_with_a_sentence_end_are_an_abstract(text: str, topic: bool) -> None:
+    assert is_topic(text) == topic
+    assert read(text).abstract == text
+
+
 def test_the_id_does_not_depend_on_line_breaks() -> None:
     assert read(ABSTRACT).id == read(ABSTRACT.replace(" ", "\n ")).id
     assert read(ABSTRACT).id != read(f"{ABSTRACT} More.").id

@@ -50,6 +50,15 @@ def test_an_annotation_with_half_a_pair_is_done(workspace: Workspace) -> None:
     assert record["claim"] == "claim \ufffd of method 1."
 
 
+def test_a_reply_that_loops_is_the_error_of_its_row(workspace: Workspace) -> None:
+    workspace.rows(1, 2, 3)
+    moves = dict.fromkeys(nanda().names, "Not stated.") | {"claim": "It works and " * 24}
+    workspace.annotator.faults[2] = lambda: json.dumps(moves)
+    assert workspace.annotate().result.code == 1
+    assert workspace.ids() == ["2401.00001", "2401.00003"]
+    assert "1 failed (1 LoopingReply" in workspace.stderr
+
+
 @pytest.mark.parametrize(("module", "name"), [(job, "prepare"), (job, "annotate"), (store, "save")])
 def test_a_fault_of_ours_is_the_error_of_its_row(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str

@@ -208,9 +208,13 @@ def test_the_result_of_the_skill() -> None:
     assert result.renderers[".md"]().startswith("# Rehearse Before You Act")
 
 
-def test_the_same_abstract_from_every_source() -> None:
+def test_the_same_abstract_from_every_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     for given, source in ((text, "line"), (text, "stdin"), (str(EXAMPLE), "line")):
+        (tmp_path / f"{len(given)}{source}").mkdir()
+        monkeypatch.chdir(tmp_path / f"{len(given)}{source}")  # a corpus of its own
         model = FakeModel(GOOD)
         record = run_skill(Annotate(), given, model=model, source=source).data  # type: ignore[arg-type]
         assert record["id"] == paper().id

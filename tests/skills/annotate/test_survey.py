@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from lxml import html
 from markdown_it import MarkdownIt
 from repository import SHARED
 
 from skills.annotate.survey.entries import authors_and_year
 from skills.annotate.survey.groups import Wording, grouped
-from skills.annotate.survey.page import as_markdown
+from skills.annotate.survey.html import write_html
+from skills.annotate.survey.page import Survey, as_markdown
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.checks import check
 from skills.nanda.framework import Framework, Move, nanda
@@ -62,7 +65,7 @@ def annotated(
 def survey(
     *items: Annotated, topic: str = "Survey of sieves", failures: tuple[Failure, ...] = ()
 ) -> str:
-    return as_markdown(topic, items, failures, nanda())
+    return as_markdown(Survey(topic, items, nanda(), failures))
 
 
 def section(page: str, heading: str) -> str:
@@ -325,7 +328,7 @@ def test_the_page_of_another_framework() -> None:
         tuned_instructions="x",
     )
     items = [annotated(paper(1), {"aim": "None.", "risk": "Sieve 1 filters."}, other)]
-    page = as_markdown("sieves", items, (), other)
+    page = as_markdown(Survey("sieves", items, other))
     assert headings(page) == [
         "# Survey: sieves",
         "## The papers by aim",
@@ -342,43 +345,47 @@ def test_the_page_of_another_framework() -> None:
 
 def wording(subject: str) -> Wording:
     about = f"We study {subject}. Our {subject} is new. It has {subject}."
-    return Wording(f"A {subject} that works", f"It offers {subject}.", about)
+    return Wording(f"A {subject} that works", f"It is {subject}.", about)
 
 
-def test_papers_are_grouped_by_shared_terms() -> None:
-    subjects = ["reranking", "weather", "graph walks", "graph walks", "reranking", "reranking"]
-    groups = grouped("sieves", [wording(subject) for subject in subjects])
-    assert [(group.term, group.members) for group in groups] == [
-        ("reranking", (0, 4, 5)),
+def names(topic: str, *subjects: str) -> list[tuple[str, tuple[int, ...]]]:
+    groups = grouped(topic, [wording(subject) for subject in subjects])
+    return [(group.name, group.members) for group in groups]
+
+
+def test_papers_are_grouped_by_what_they_claim() -> None:
+    subjects = [*["reranking", "weather", "graph walks"] * 2, "reranking", "weather"]
+    assert names("sieves", *subjects) == [
+        ("reranking", (0, 3, 6)),
+        ("weather", (1, 4, 7)),
+        ("graph walks", (2, 5)),
+    ]
+    assert names("sieves", "tides", "weather", "graph walks", "graph walks", "ink", "salt") == [
         ("graph walks", (2, 3)),
-        ("", (1,)),
+        ("", (0, 1, 4, 5)),
     ]
 
 
 @pytest.mark.parametrize(
     ("topic", "subjects"),
     [
-        ("sieves", ["reranking", "reranking", "graph walks", "graph walks"]),  # too few papers
-        ("sieves", ["tides", "weather", "graph walks", "graph walks", "ink", "salt"]),  # few meet
-        ("sieves", ["reranking"] * 6),  # all are about the same
+        ("sieves", ["reranking", "reranking", "graph walks"]),  # too few papers
         ("sieves", ["methods", "methods", "results", "results", "models", "models"]),
         ("reranking of walks", ["reranking", "reranking", "walks", "walks", "walk", "rerank"]),
     ],
 )  # fmt: skip
 def test_uninformative_groups_are_dropped(topic: str, subjects: list[str]) -> None:
-    assert grouped(topic, [wording(subject) for subject in subjects]) == []
+    assert names(topic, *subjects) == []
 
 
 def test_part_of_a_hyphenated_word_is_not_a_term() -> None:
-    subjects = ["graph walks"] * 3 + ["multi-hop", "multi-hop", "multi-lingual"]
-    groups = grouped("sieves", [wording(subject) for subject in subjects])
-    assert [group.term for group in groups] == ["graph walks", "multi-hop", ""]
+    groups = names("sieves", *["graph walks"] * 4, *["multi-hop"] * 4)
+    assert groups == [("graph walks", (0, 1, 2, 3)), ("multi-hop", (4, 5, 6, 7))]
 
 
 def test_a_generic_word_does_not_start_a_term() -> None:
-    subjects = ["graph walks"] * 3 + ["large reranking"] * 3
-    groups = grouped("sieves", [wording(subject) for subject in subjects])
-    assert [group.term for group in groups] == ["graph walks", "reranking"]
+    groups = names("sieves", *["graph walks"] * 4, *["large reranking"] * 4)
+    assert [name for name, _ in groups] == ["graph walks", "reranking"]
 
 
 def test_groups_are_headings_with_consecutive_numbers() -> None:
@@ -395,6 +402,43 @@ def test_groups_are_headings_with_consecutive_numbers() -> None:
     numbers = re.findall(r"^- \[(\d)\] .*$", claims, re.M)
     assert numbers == ["1", "2", "3", "4", "5", "6"]
     assert "[6]: https://arxiv.org/abs/2401.00001" in page  # the weather comes last
+
+
+def test_tex_becomes_plain_text() -> None:
+    one = paper(1, title=r"A $\beta$-sieve of order $10^{-3}$", authors=r"Kurt G\"odel")
+    page = survey(annotated(one, {"claim": r"\textbf{Sieves} cost $5 to $10."}))
+    assert "A β-sieve of order 10^-3" in page
+    assert "Kurt Gödel" in page
+    assert "Sieves cost $5 to $10." in page
+
+
+def test_papers_that_are_left_out_are_listed() -> None:
+    page = as_markdown(Survey("sieves", TWO, nanda(), left_out=[paper(7, title="Passing")]))
+    left_out = section(page, "## Left out: 1 paper")
+    assert "relevance below 0.6" in left_out
+    assert "*Passing*. 2024." in left_out
+    assert "Left out" not in survey(*TWO)
+
+
+def test_the_html_page_is_the_survey() -> None:
+    hostile = annotated(paper(1, title="<script>alert(1)</script> [x](javascript:alert(1))"))
+    file = io.BytesIO()
+    write_html(file, Survey("Survey of <sieves>", [*TWO, hostile], nanda()))
+    page = html.document_fromstring(file.getvalue().decode())
+    assert page.findtext(".//h1") == "Survey of <sieves>"
+    sections = [section.findtext("h2") for section in page.iterfind(".//section")]
+    assert sections == [
+        "The papers by claim",
+        "The eight moves across the papers",
+        "Gaps",
+        "References",
+    ]
+    links = [link.attrib["href"] for link in page.iterfind(".//a")]
+    assert links[:4] == ["#part-1", "#part-2", "#part-3", "#part-4"]
+    assert "https://arxiv.org/abs/2401.00002" in links
+    assert not any(link.startswith("javascript:") for link in links)
+    assert page.findall(".//script") == []
+    assert page.xpath("//*[@style]") == [], "the page's policy refuses inline styles"
 
 
 @pytest.mark.skipif(not GOLD.is_file(), reason="the shared gold data is not here")

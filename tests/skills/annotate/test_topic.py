@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harness.errors import InputError, NothingFound, SkillFailed
+from skills.annotate.survey.relevance import relevance
 from skills.annotate.survey.topic import find_papers, subject_words
 from skills.nanda.paper import Paper
 
@@ -83,9 +84,9 @@ class Places:
             from_corpus=None if source == "arxiv" else self.from_corpus,
             from_arxiv=None if source == "corpus" else self.from_arxiv,
             notice=self.notices.append,
-            **more,
+            **{"least": 0.0, **more},
         )
-        return [one.title for one in found]
+        return [one.title for one in found.papers]
 
 
 A, B, C, D = (paper(name) for name in "ABCD")
@@ -200,3 +201,33 @@ def test_one_of_two_words_does_not_suffice_in_the_corpus() -> None:
     with pytest.raises(NothingFound):
         places.find("mixture of experts", source="corpus")
     assert places.notices == []  # there is no search for papers with some of two words
+
+
+LONG = "Nothing in this sentence is about the subject of the survey at all. " * 4
+
+
+@pytest.mark.parametrize(
+    ("title", "abstract", "expected"),
+    [
+        ("Planning", LONG, 0.5),  # one of two words is a subject
+        ("Plans", f"Agents plan. {LONG}", 0.75),
+        ("Agents that plan", LONG, 1.0),
+        ("", f"Agents plan, and then other agents are planned for. {LONG}", 1.0),
+        ("", "Agents plan.", 1.0),  # a short abstract mentions nothing in passing
+        ("", LONG, 0.0),
+    ],
+)
+def test_relevance(title: str, abstract: str, expected: float) -> None:
+    one = Paper("paper_id", "1", title, abstract)
+    assert relevance(one, ["planning", "agents"]) == expected
+
+
+def test_papers_that_mention_the_topic_in_passing_are_left_out() -> None:
+    passing = paper("P", abstract=f"RAG is used. {LONG}")
+    about = paper("Q", abstract=f"RAG is used. RAG is studied. {LONG}")
+    places = Places([passing, about], [])
+    assert places.find(least=0.6) == ["Q"]
+    assert places.find(least=0.5) == ["P", "Q"]
+    with pytest.raises(NothingFound, match="none has a relevance of 0") as caught:
+        Places([passing], []).find(least=0.6)
+    assert "--relevance 0" in caught.value.hint

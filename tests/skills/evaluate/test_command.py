@@ -276,8 +276,12 @@ def test_an_input_error_is_a_finding_about_the_model(space: Workspace) -> None:
 
 def test_an_abstract_that_is_too_long_is_refused_with_its_row(space: Workspace) -> None:
     space.write([row(1), {**row(2), "abstract": "word " * 1501}])
-    message = space.refused("", InputError)
-    assert "gold.csv, line 3: 1,501 words are too many" in message
+    outcome = space.evaluate()
+    assert outcome.result.code == 1
+    [refused] = outcome.result.data["refused"]
+    assert refused["where"].endswith("gold.csv, line 3")
+    assert "1,501 words are too many" in refused["reason"]
+    assert outcome.result.data["papers"] == 1
 
 
 def test_failed_papers_count_for_the_speed(space: Workspace) -> None:
@@ -322,6 +326,18 @@ def test_a_picture_is_drawn(space: Workspace) -> None:
     assert imread(two).shape[0] > imread(one).shape[0] > 500  # a fourth annotator needs space
 
 
+def test_a_matplotlibrc_changes_no_picture(space: Workspace) -> None:
+    """matplotlib reads one in the current folder at import; it may require TeX to be run."""
+    pytest.importorskip("matplotlib", reason="needs the extra plots or finetune")
+    from matplotlib import rc_context
+
+    one, two = space.folder / "one.png", space.folder / "two.png"
+    space.evaluate("--models producer save to one.png")
+    with rc_context({"text.usetex": True, "savefig.facecolor": "red"}):
+        space.evaluate("--models producer save to two.png")
+    assert one.read_bytes() == two.read_bytes()
+
+
 def test_a_picture_of_a_table_with_dollars_in_its_name(space: Workspace) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra plots or finetune")
     space.table = space.folder / "run_$5_to_$9%.csv"
@@ -364,8 +380,11 @@ def test_a_table_without_rows_is_refused(space: Workspace) -> None:
 
 def test_an_empty_move_is_named(space: Workspace) -> None:
     space.write([row(1), {**row(2), "scope": " "}])
-    message = space.refused("", InputError)
-    assert "gold.csv, line 3: scope is empty" in message
+    outcome = space.evaluate()
+    assert outcome.result.code == 1
+    [refused] = outcome.result.data["refused"]
+    assert refused["where"].endswith("gold.csv, line 3")
+    assert refused["reason"] == "scope is empty"
 
 
 def test_a_command_without_input_is_refused(space: Workspace) -> None:

@@ -147,4 +147,4 @@ def test_a_python_without_the_dependencies_hands_over(here: Path) -> None:
     ran = subprocess.run(
         [bare / "bin" / "python", script, "--resume"], capture_output=True, text=True, check=False
     )
-    assert ran.stdout == f"{script} --resume\n"
+    assert ran.stdout == f"-I {script} --resume\n"

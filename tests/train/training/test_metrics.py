@@ -38,6 +38,18 @@ def test_the_curve_is_a_picture_with_and_without_dev_loss(tmp_path: Path) -> Non
     assert len(set(sizes)) == 4
 
 
+def test_a_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
+    """matplotlib reads one in the current folder at import; it may require TeX to be run."""
+    pytest.importorskip("matplotlib", reason="needs the finetune extra")
+    from matplotlib import rc_context
+
+    lines, one, two = filled(tmp_path / "metrics.jsonl").read(), tmp_path / "1.png", tmp_path / "2"
+    curve.draw(lines, one)
+    with rc_context({"text.usetex": True, "savefig.facecolor": "red"}):
+        curve.draw(lines, two)
+    assert one.read_bytes() == two.read_bytes()
+
+
 def test_curve_legend_distinguishes_the_two_losses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

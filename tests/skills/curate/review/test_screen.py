@@ -22,8 +22,8 @@ from reviewing import ABSTRACT, ENTER, MOVES, Workspace, read_rows, row
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from skills.curate.inputs.items import Item
-from skills.curate.review.screen import LOW_SUPPORT, WEAK_SOURCE, View, opened
-from skills.nanda.checks import check
+from skills.curate.review.screen import WEAK_SOURCE, View, opened
+from skills.nanda.checks import LOW_SUPPORT, check
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 

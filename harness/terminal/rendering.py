@@ -1,0 +1,88 @@
+"""Rendering on a terminal, by rich: its width, its colours, and no control characters of data.
+
+rich honours NO_COLOR and TERM. Markup in data ("[red]") is not interpreted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import textwrap
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+TEXT_WIDTH = 100
+"""Text has no longer lines, which are hard to read."""
+CONTROLS = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
+    0x7F: 0x2421,
+    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
+}
+"""Replacements of control characters on a terminal: their Unicode pictures, if they have one."""
+
+
+def columns(stream: IO[str]) -> int:
+    """Return the width of the terminal that `stream` is; COLUMNS overrides it."""
+    return size(stream).columns
+
+
+def size(stream: IO[str]) -> os.terminal_size:
+    """Return columns and lines of the terminal that `stream` is; COLUMNS overrides its width."""
+    # Not `shutil.get_terminal_size` alone, which asks descriptor 1: it leads to stderr.
+    if "COLUMNS" not in os.environ:
+        with suppress(OSError, ValueError):
+            found = os.get_terminal_size(stream.fileno())
+            if found.columns and found.lines:
+                return found
+    return shutil.get_terminal_size()
+
+
+def wrapped(text: str, stream: IO[str]) -> str:
+    """Return text with lines broken between words, if `stream` is a terminal and narrower."""
+    width = columns(stream) if stream.isatty() else 0
+    if not width or len(text) <= width:
+        return text
+    lines = (
+        textwrap.wrap(
+            line, width, break_long_words=False, break_on_hyphens=False, expand_tabs=False
+        )
+        for line in text.split("\n")
+    )
+    return "\n".join("\n".join(parts) for parts in lines)
+
+
+def console(stream: IO[str]) -> Console:
+    """Return rich's console on a terminal; `Plain` must wrap what is printed on it."""
+    from rich.console import Console
+
+    width, height = size(stream)  # both, since rich assumes 80 columns if TERM is "dumb"
+    return Console(
+        file=stream, width=width, height=height, markup=False, emoji=False, highlight=False
+    )
+
+
+def rendered(content: RenderableType, stream: IO[str]) -> str:
+    """Return `content` as the terminal `stream` shows it, with its escape sequences."""
+    drawn = console(stream)
+    with drawn.capture() as captured:
+        drawn.print(Plain(content))
+    return captured.get()
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A renderable without the control characters and links that its data contains."""
+
+    content: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
+        from rich.segment import Segment
+
+        for text, style, control in Segment.strip_links(console.render(self.content, options)):
+            yield Segment(text if control else text.translate(CONTROLS), style, control)

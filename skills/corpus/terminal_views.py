@@ -1,0 +1,69 @@
+"""Render the results of /corpus for a terminal."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from harness.terminal.tables import FittedTable
+from skills.corpus.db.reads import StoredPaper
+from skills.corpus.search.fulltext import MARK, Found, Hit
+from skills.corpus.stats import Stats
+from skills.corpus.views import statistics_blocks
+from skills.nanda.framework import Framework
+from skills.reporting.annotation_view import DOUBT, annotation, heading, labelled, narrow, stacked
+
+MATCH = "bold red"  # as grep
+
+
+def hits(found: Found, framework: Framework) -> RenderableType:
+    """Return the matching moves of each paper below its title, with the matches highlighted."""
+    by_paper: defaultdict[int, list[Hit]] = defaultdict(list)
+    for hit in found.hits:
+        by_paper[hit.paper_id].append(hit)
+    papers = []
+    for first, *others in by_paper.values():
+        rows = [(framework.labels[hit.move], _highlighted(hit.snippet)) for hit in (first, *others)]
+        year = "" if first.year is None else str(first.year)
+        papers.append(Group(heading(first.title, first.id, year), labelled(rows)))
+    return stacked(papers, empty=1)
+
+
+def statistics(stats: Stats) -> RenderableType:
+    """Return the statistics, with intervals where they matter most."""
+    blocks = statistics_blocks(stats, brief=True)
+    drawn = [_paragraph(b) if isinstance(b, str) else FittedTable.of(*b) for b in blocks]
+    return stacked(drawn, empty=1)
+
+
+def stored_papers(found: Sequence[StoredPaper], framework: Framework) -> RenderableType:
+    """Return papers in full."""
+    return stacked([_stored_paper(one, framework) for one in found], empty=2)
+
+
+def _stored_paper(found: StoredPaper, framework: Framework) -> RenderableType:
+    paper = found.paper
+    ids = f"{paper.id_field} {paper.id}", f"paper {found.row_id}"
+    known = paper.authors, paper.published[:10], paper.categories
+    parts = [heading(paper.title, *ids, *known), narrow(Text(paper.abstract))]
+    parts += [annotation(item.record, framework) for item in found.annotations]
+    if found.failure is not None:
+        parts.append(narrow(Text(f"The annotation failed: {found.failure.reason}", DOUBT)))
+    elif not found.annotations:
+        parts.append(Text("There is no annotation.", "dim"))
+    return stacked(parts, empty=1)
+
+
+def _paragraph(text: str) -> RenderableType:
+    first, _, rest = text.partition("\n")
+    return narrow(Group(first, Text(" ".join(rest.split()), "dim")))
+
+
+def _highlighted(snippet: str) -> Text:
+    """Return a snippet with what is between two marks highlighted."""
+    styles = itertools.cycle(("", MATCH))
+    return Text.assemble(*zip(snippet.split(MARK), styles, strict=False))

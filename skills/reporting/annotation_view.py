@@ -1,0 +1,70 @@
+"""An annotation on a terminal: its moves, with doubts beside the move that they concern."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.constrain import Constrain
+from rich.table import Table
+from rich.text import Text
+
+from harness.models.served import label
+from harness.terminal.rendering import TEXT_WIDTH
+from skills.nanda.checks import findings
+from skills.nanda.framework import RESERVED, Framework
+
+DOUBT = "red"
+
+
+def annotation(record: Mapping[str, Any], framework: Framework) -> RenderableType:
+    """Return the moves of a record, then model and time in a dim line.
+
+    Args:
+        framework: has the labels of moves; one of another framework has its name.
+    """
+    moves = {name: text for name, text in record.items() if name not in RESERVED}
+    labels = {name: framework.labels.get(name, name) for name in moves}
+    rows: list[tuple[str, RenderableType]] = []
+    for name, text in moves.items():
+        doubts = [Text(f"! {one}", DOUBT) for one in findings(name, record["checks"], labels)]
+        shown = Text(text, "dim" if text == framework.not_stated else "")
+        rows.append((labels[name], Group(shown, *doubts)))
+    return stacked([labelled(rows), Text(_made(record["provenance"]), "dim")], empty=1)
+
+
+def heading(title: str, *details: str) -> RenderableType:
+    """Return a title in bold, and in a dim line what else is known."""
+    known = " · ".join(filter(None, details))
+    return narrow(Group(*[Text(title, "bold")] * bool(title), *[Text(known, "dim")] * bool(known)))
+
+
+def labelled(rows: Iterable[tuple[str, RenderableType]]) -> RenderableType:
+    """Return a column of labels in bold, and one of contents."""
+    drawn = Table.grid(padding=(0, 2, 0, 0))
+    drawn.add_column(no_wrap=True, style="bold")
+    drawn.add_column(max_width=TEXT_WIDTH)
+    for name, content in rows:
+        drawn.add_row(Text(name), content)
+    return drawn
+
+
+def narrow(content: RenderableType) -> RenderableType:
+    """Return text in lines of at most `TEXT_WIDTH`."""
+    return Constrain(content, TEXT_WIDTH)
+
+
+def stacked(contents: Sequence[RenderableType], *, empty: int) -> RenderableType:
+    """Return the contents one below the other, with `empty` lines between two."""
+    between = [Text("")] * empty
+    return Group(*[part for content in contents for part in (*between, content)][empty:])
+
+
+def _made(provenance: Mapping[str, Any]) -> str:
+    """Return by which model, when, and in which time an annotation was made."""
+    seconds, requested = provenance.get("seconds"), provenance.get("requested")
+    parts = [label(provenance), provenance.get("created", "")[:10]]
+    parts += [f"{seconds:.1f} s"] * bool(seconds)
+    parts += [f"instead of {requested}"] * (requested != provenance["resolved"])
+    return " · ".join(filter(None, parts))

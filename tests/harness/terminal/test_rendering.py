@@ -1,0 +1,64 @@
+"""Rendering on a terminal: widths, colours, and data that remains data."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pseudo_terminal import PseudoTerminal, pseudo_terminal
+from rich.text import Text
+
+from harness.terminal.console import Screen
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*[34][0-9]")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def shown(content: object, width: int = 80) -> PseudoTerminal:
+    with pseudo_terminal(width) as terminal:
+        Screen(terminal.stream, terminal.stream).show(content)  # type: ignore[arg-type]
+    return terminal
+
+
+@pytest.mark.parametrize("width", [50, 80, 200])
+def test_text_is_wrapped_between_words_at_the_width_of_the_terminal(width: int) -> None:
+    words = ["reproducibility"] * 40
+    lines = shown(" ".join(words), width).lines
+    assert " ".join(lines).split() == words
+    assert max(map(len, lines)) > width - 17
+    assert max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize("content", ["{}", Text("{}"), Text("{}", "red")], ids=repr)
+def test_control_characters_of_data_are_replaced(content: str | Text) -> None:
+    hostile = "Snow\x1b]0;owned\x07 \x1b[2J\x9b2J melts"
+    given = hostile if isinstance(content, str) else Text(hostile, content.style)
+    terminal = shown(given)
+    assert terminal.lines == ["Snow␛]0;owned ␛[2J\ufffd2J melts"]  # rich drops \x07
+
+
+def test_a_link_of_data_is_no_link() -> None:
+    assert shown(Text("here", "link https://example.org/\x1b[2J")).raw == "here\n"
+
+
+def test_markup_and_emoji_names_of_data_are_not_interpreted() -> None:
+    assert shown("[red]Snow[/red] [/] :snowman: melts").raw.strip() == (
+        "[red]Snow[/red] [/] :snowman: melts"
+    )
+
+
+def test_colours_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    doubt = Text("doubt", "bold red")
+    assert COLOUR.search(shown(doubt).raw)
+    monkeypatch.setenv("NO_COLOR", "1")
+    without = shown(doubt).raw
+    assert not COLOUR.search(without)
+    assert "\x1b[1m" in without
+    monkeypatch.setenv("TERM", "dumb")
+    assert shown(doubt).raw == "doubt\n"

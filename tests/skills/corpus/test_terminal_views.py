@@ -1,0 +1,88 @@
+"""/corpus on terminals of several widths, and unchanged in a pipe."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from corpus_papers import annotated, corpus_of, paper
+from pseudo_terminal import PseudoTerminal, pseudo_terminal
+
+from harness.runs.render import show
+from harness.terminal.console import Screen
+from harness.testing import fake_app
+from skills.corpus.db import reads
+from skills.corpus.db.connection import open_corpus
+
+WAGE = "The wage of couriers rises with the minimum wage."
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    items = [
+        annotated(paper(1, title="Wages\x1b[2J of [red]couriers[/red]"), claim=WAGE, scope=WAGE),
+        annotated(paper(2), claim="A wage is paid."),
+    ]
+    return corpus_of(tmp_path / "data" / "corpus.db", items)
+
+
+def on_terminal(folder: Path, line: str, width: int = 80) -> PseudoTerminal:
+    with pseudo_terminal(width) as terminal:
+        app = fake_app(folder)
+        app.screen = Screen(terminal.stream)
+        show(app.dispatch(line), app.screen)
+    return terminal
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def test_matches_are_highlighted_and_grouped_by_paper(tmp_path: Path, corpus: Path) -> None:
+    terminal = on_terminal(tmp_path, "/corpus search wage")
+    assert "**" not in terminal.raw
+    assert terminal.raw.count("\x1b[1;31mwage\x1b[0m") == 5
+    lines = terminal.lines
+    assert [line for line in lines if "couriers[/red]" in line] == [
+        "Wages␛[2J of [red]couriers[/red]"
+    ]
+    first = lines.index("2405.00001 · 2024")
+    assert sorted(lines[first + 1 : first + 3]) == [f"Claim  {WAGE}", f"Scope  {WAGE}"]
+
+
+@pytest.mark.parametrize("line", ["/corpus show 1", "/corpus search wage", "/corpus stats"])
+@pytest.mark.parametrize("width", [50, 100, 200])
+def test_no_word_is_broken(tmp_path: Path, corpus: Path, line: str, width: int) -> None:
+    lines = on_terminal(tmp_path, line, width).lines
+    assert max(map(len, lines)) <= width
+    wide = on_terminal(tmp_path, line, 400).lines
+    assert set(" ".join(lines).split()) <= set(" ".join(wide).split())
+
+
+def test_a_paper_is_shown_with_its_annotation(tmp_path: Path, corpus: Path) -> None:
+    with open_corpus(corpus) as db:
+        [stored] = reads.find(db, "2405.00002")
+    lines = on_terminal(tmp_path, "/corpus show 2405.00002").lines
+    assert lines[0] == "Paper 2"
+    assert stored.paper.abstract in lines
+    assert "Claim        A wage is paid." in lines
+    assert lines[-1] == "annotator · fake · annotator · 2026-11-24 · 0.5 s"
+
+
+def test_intervals_are_for_the_whole_corpus_alone(tmp_path: Path, corpus: Path) -> None:
+    lines = on_terminal(tmp_path, "/corpus stats", 120).lines
+    assert [line.split()[:3] for line in lines if line.startswith("claim")] == [
+        ["claim", "100", "(34-100)"]
+    ]
+    [year] = [line for line in lines if line.startswith("2024")]
+    assert year.split() == ["2024", "2", *["100"] * 8]
+
+
+def test_one_paper_has_no_intervals(tmp_path: Path) -> None:
+    corpus_of(tmp_path / "data" / "corpus.db", [annotated(replace(paper(1), title="Only one"))])
+    terminal = on_terminal(tmp_path, "/corpus stats")
+    assert "interval" not in " ".join(terminal.lines)
+    assert "(" not in "".join(line for line in terminal.lines if line.startswith("claim"))
