@@ -1,10 +1,10 @@
-"""Press Ctrl-C at random moments of eight commands, and measure how long each takes to end.
+"""Press Ctrl-C at random moments of nine commands, and measure how long each takes to end.
 
     python bench/interrupt.py [--delays N] [--only NAME ...] [--annotations N] [--cap S] [--seed N]
 
 Each command runs in a terminal of its own, once to its end and then N times with Ctrl-C after a
-random delay: at most its own time, or CAP seconds. `load` presses while the model is loaded, and
-`session` presses while a line runs in a session, which must return to its prompt. The table shows
+random delay: at most its own time, or CAP seconds. `session` presses it while a session starts or
+runs a line, after which its prompt must return. The table shows
 the seconds from Ctrl-C to the end (median, 95th percentile, maximum) and what was wrong: an end
 after more than `LIMIT` seconds, another exit code than 130 or that of the whole command, a
 traceback, a process or a temporary file that is left, a damaged database, or a target that is not
@@ -302,7 +302,8 @@ def _damaged(folder: Path, command: Command) -> list[str]:
 
 def write_inputs(folder: Path, rows: int) -> None:
     """Write the inputs of all commands, made of the example that is shipped."""
-    [example] = csv.DictReader((ROOT / "examples" / "gold.csv").open(encoding="utf-8"))
+    shipped = (ROOT / "examples" / "gold.csv").read_text(encoding="utf-8")
+    [example] = csv.DictReader(shipped.splitlines())
     (folder / "abstract.txt").write_text(example["abstract"], encoding="utf-8")
     made = []
     for number in range(rows):
