@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from harness.errors import OutputError, ReaderGone
 from harness.terminal import stdout_guard
-from harness.terminal.rendering import CONTROLS, columns
+from harness.terminal.rendering import CONTROLS, columns, wrapped
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -89,12 +89,7 @@ class Screen:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Write to stdout in the block.
-
-        Raises:
-            ReaderGone: the pipe is closed by its reader.
-            OutputError: stdout is closed, or the disk is full.
-        """
+        """Write to stdout in the block; a failure raises an error of `harness.errors`."""
         try:
             yield
         except BrokenPipeError as exc:
@@ -114,7 +109,7 @@ class Screen:
     def notice(self, text: str) -> None:
         """Print one line about the work to stderr; errors are ignored."""
         with contextlib.suppress(OSError, ValueError):
-            self.err.write(shown_on(self.err, text) + "\n")
+            self.err.write(wrapped(shown_on(self.err, text), self.err) + "\n")
             self.err.flush()
 
     def aside(self, text: str) -> None:
