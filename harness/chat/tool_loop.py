@@ -57,25 +57,29 @@ class AnswerText:
 
     def __init__(self, screen: Screen, *, kept: bool) -> None:
         self._screen, self._kept = screen, kept
+        self._shown = screen.markdown()
         self.pieces: list[str] = []
 
     def add(self, piece: str) -> None:
         self.pieces.append(piece)
         if not self._kept:
-            self._screen.emit(piece)
+            self._shown.add(piece)
 
     def start_calls(self) -> None:
         """Treat the text so far as a remark before calls."""
         text, self.pieces = "".join(self.pieces), []
+        self._shown.end()
         if self._kept and text.strip():
             self._screen.notice(text.strip())
-        elif text and not text.endswith("\n"):
+        elif text and not text.endswith("\n") and not self._screen.line_ended:
             self._screen.emit("\n")
+        self._shown = self._screen.markdown()
 
     def end(self) -> str:
         """Return the answer."""
         if self._kept:
             self._screen.emit("".join(self.pieces))
+        self._shown.end()
         return "".join(self.pieces)
 
 
@@ -143,12 +147,13 @@ class Turn:
                         hint="`/chat --steps N TEXT` allows more.",
                     )
                 reply = self._generate(())
+            ended = True
+            text = self._answer.end()  # before notices, which would be drawn into it
             try:
                 answers.check(reply, self.call.screen.notice)
             except InvalidReply as exc:
                 self.stopped = self.stopped or exc
-            ended = True
-            return self._answer.end()
+            return text
         except LoopingReply:  # the next answer would continue the loop
             self._answer.pieces.clear()
             raise

@@ -129,7 +129,10 @@ class App:
         self._discover()
 
     def _discover(self) -> None:
-        files = FileStore(lambda: self.registry.files, self.settings.cache_dir, self.screen.notice)
+        screen = self.screen
+        files = FileStore(
+            lambda: self.registry.files, self.settings.cache_dir, screen.notice, screen.progress
+        )
         builtins = {"backends": BuiltinBackends(), **self._plugins}
         discovery = Discovery(self.settings, files, self._commands, builtins)
         discovery.run(bare=self._bare)

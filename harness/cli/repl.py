@@ -26,12 +26,16 @@ from harness.errors import HarnessError
 from harness.runs.frontend import Frontend
 from harness.runs.render import print_error, show
 from harness.settings import Settings
+from harness.support.bounded_files import read_bytes
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
 
 WELCOME = f"""\
 nanda-harness {__version__}. Type /help for the commands, or plain text for the producer model.
 Ctrl-C stops the current work, Ctrl-D ends the session."""
+
+HISTORY_BYTES = 4_000_000
+"""Maximum size of the history file, which is read at every start of a session."""
 
 
 def run(settings: Settings, general: Mapping[str, Any]) -> int:
@@ -108,9 +112,14 @@ class Repl:
 
 
 def open_history(path: Path, screen: Screen) -> History:
-    """Open the history file, readable only by its owner; in memory if that fails."""
+    """Open the history file, readable only by its owner; in memory if that fails.
+
+    The same if it is too large or not a regular file.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            read_bytes(path, HISTORY_BYTES)  # prompt_toolkit reads all of it, whatever it is
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600))
         path.chmod(0o600)
     except OSError as exc:

@@ -209,20 +209,23 @@ class Discovery:
 
     def _load_skills_of(self, root: Path) -> None:
         seconds = self._settings.folder_deadline
-        files, cut = skill_files(root, seconds, self._disabled_names)
+        files, cut = skill_files(root, seconds, self._is_unread)
         for path, file in files:
             self._load_folder(path.parent, file, root)
         if cut:
             self._host.fail(root.name, str(root), UsageError(cut), traced=False)
 
+    def _is_unread(self, folder: Path) -> bool:
+        """Return whether a folder is disabled, or is a shipped plugin in a checkout."""
+        if folder.name in self._disabled_names:
+            return True
+        beside_shipped = folder.resolve().parent == self._settings.shipped_skills.resolve()
+        return beside_shipped and (folder / "plugin.py").is_file() and _is_package(folder)
+
     def _load_folder(
         self, folder: Path, file: skill_md.SkillFile | UsageError | None, root: Path
     ) -> None:
         origin = str(folder)
-        is_plugin = (folder / "plugin.py").is_file()
-        beside_shipped = folder.resolve().parent == self._settings.shipped_skills.resolve()
-        if is_plugin and beside_shipped and _is_package(folder):
-            return
         if self._is_disabled(origin, folder.name) or file is None:
             return
         if isinstance(file, UsageError):
@@ -230,7 +233,7 @@ class Discovery:
             return
         if self._is_disabled(origin, file.name):
             return
-        if not is_plugin:
+        if not (folder / "plugin.py").is_file():
             from harness.agent_skills.prompt_skill import PromptSkill
 
             found = Found(PromptSkill(file), origin, file.problems, file)

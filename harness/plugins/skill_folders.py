@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.agent_skills import skill_md
@@ -20,7 +20,7 @@ SKIPPED_FOLDERS = {"node_modules", "__pycache__", "site-packages"}
 
 
 def skill_files(
-    root: Path, seconds: float, skipped: Collection[str] = ()
+    root: Path, seconds: float, skipped: Callable[[Path], bool] = lambda _: False
 ) -> tuple[list[tuple[Path, SkillFile | UsageError | None]], str]:
     """Read every SKILL.md below `root`, sorted; folders of skills are not searched further.
 
@@ -28,7 +28,8 @@ def skill_files(
     that does not answer costs `seconds`; what was found until then is returned.
 
     Args:
-        skipped: names of folders whose SKILL.md is not read; it is None in the result.
+        skipped: returns True for a folder whose SKILL.md is not to be read; it is None in the
+            result.
 
     Returns: each path with its SKILL.md or the error, and why the search is incomplete, or "".
     """
@@ -36,7 +37,7 @@ def skill_files(
 
     def search() -> None:
         for path in _paths(root, time.monotonic() + seconds):
-            found.append((path, None if path.parent.name in skipped else _read(path)))
+            found.append((path, None if skipped(path.parent) else _read(path)))
 
     try:
         within(seconds, search, f"searching {root}")

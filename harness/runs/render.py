@@ -20,7 +20,7 @@ def show(outcome: Outcome, screen: Screen) -> None:
     elif outcome.general.as_json:
         screen.result(result.as_json())
     elif outcome.emitted:
-        screen.result("\n")
+        screen.result("" if outcome.line_ended else "\n")
     elif not (screen.is_terminal and _rendered(result, screen)) and not saved:
         screen.result(result.text)
     show_saved(outcome, screen)

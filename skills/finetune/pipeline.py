@@ -42,7 +42,8 @@ def show_plan(call: Call) -> Result:
 
     found = planner.plan(_context(call))
     refused = found.refusals[0] if found.refusals else None
-    return Result(report.show(found), found.as_dict(), stopped=refused)
+    text = report.show(found, details=call.options.details)
+    return Result(text, found.as_dict(), stopped=refused)
 
 
 def check(context: StageContext) -> None:

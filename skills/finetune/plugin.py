@@ -11,7 +11,7 @@ from pydantic import Field
 from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
-from skills.corpus.options import ColumnOptions, DatabaseOptions
+from skills.corpus.options import ColumnOptions, DatabaseOptions, ReportOptions
 from skills.finetune.data.options import DatasetOptions
 from skills.nanda.framework_option import FrameworkOption
 
@@ -31,6 +31,10 @@ class HeldOutOptions(SkillOptions):
     dev: tuple[str, ...] = Field(
         (), description="the data set of the dev loss, or ids; may be repeated"
     )
+
+
+class PlanOptions(HeldOutOptions, ReportOptions):
+    """Options of a plan."""
 
 
 class TrainOptions(HeldOutOptions):
@@ -104,7 +108,7 @@ class Finetune(Skill):
     saves = (".jsonl",)
     formats = False  # a training set has one format, and its manifest names the file
 
-    class Options(RunOptions, DataOptions):  # type: ignore[misc]  # both have `dev`
+    class Options(RunOptions, ReportOptions, DataOptions):  # both have `dev`
         manner: ClassVar[frozenset[str]] = frozenset({"resume", "checkpoint", "host", "llama_cpp"})
 
         framework: FrameworkOption = None
@@ -146,7 +150,7 @@ class Finetune(Skill):
         "": RunOptions,
         "dataset": DataOptions,
         "prepare": HeldOutOptions,
-        "plan": HeldOutOptions,
+        "plan": PlanOptions,
         "train": TrainOptions,
         "gguf": GgufOptions,
         "ollama": OllamaOptions,

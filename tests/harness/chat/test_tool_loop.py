@@ -643,6 +643,7 @@ def test_a_terminal_shows_text_as_it_arrives(make: Make, monkeypatch: pytest.Mon
 
     add(agent, Free(does))
     monkeypatch.setattr(agent.app.screen.out, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")  # which shows the text as it is
     assert agent.run("do it") == 0
     assert at_the_call == ["A moment.\n"]
     assert agent.out == "A moment.\nDone.\n"
