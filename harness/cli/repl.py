@@ -26,6 +26,7 @@ from harness.errors import HarnessError
 from harness.runs.frontend import Frontend
 from harness.runs.render import print_error, show
 from harness.settings import Settings
+from harness.support import ctrl_c
 from harness.support.bounded_files import read_bytes
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
@@ -43,9 +44,8 @@ def run(settings: Settings, general: Mapping[str, Any]) -> int:
     app = App(settings, Frontend("repl", confirm=_confirm), general=general)
     try:
         # The prompt is written where results go, which is not sys.stdout (terminal/stdout_guard).
-        with create_app_session(
-            output=create_output(stdout=cast("TextIO | None", stdout_guard.results()))
-        ):
+        output = create_output(stdout=cast("TextIO | None", stdout_guard.results()))
+        with create_app_session(output=output), ctrl_c.taking_effect("none"):
             Repl(app).run()
     finally:
         app.close()
@@ -92,8 +92,9 @@ class Repl:
     def _run_line(self, line: str) -> bool:
         """Run one line; return True if it ends the session."""
         try:
-            outcome = self.app.dispatch(line)
-            show(outcome, self.app.screen)
+            with ctrl_c.taking_effect("interrupt"):
+                outcome = self.app.dispatch(line)
+                show(outcome, self.app.screen)
         except HarnessError as error:
             print_error(error, self.app.screen)
             return False
@@ -132,6 +133,7 @@ def _confirm(question: str) -> bool:
     """Ask on the terminal; Ctrl-D means no, Ctrl-C interrupts the work."""
     sys.stderr.flush()
     try:
-        return confirm(question)
+        with ctrl_c.taking_effect("none"):
+            return confirm(question)
     except EOFError:
         return False
