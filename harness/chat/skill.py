@@ -13,6 +13,7 @@ from harness.errors import UsageError
 from harness.models.backends.base import Message
 from harness.models.served import ServedModel
 from harness.support import text_input
+from harness.terminal.console import render_markdown
 
 _ATTACHED = re.compile(r"(?:\A|\s)@(?:\"([^\"\n]+)\"|'([^'\n]+)'|(\S+))")
 _FILES = re.compile(r"\.(?:txt|md|pdf|tex|docx|csv|tsv|json|jsonl|parquet)\Z", re.IGNORECASE)
@@ -95,6 +96,7 @@ class Chat(Skill):
             renderers={".md": lambda: text + "\n", ".txt": lambda: text + "\n"},
             exit_code=turn.code,
             stopped=turn.stopped,
+            terminal=lambda: render_markdown(text),
         )
 
     def _explain_tools(self, call: Call, model: ServedModel) -> None:

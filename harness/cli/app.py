@@ -131,7 +131,10 @@ class App:
         self._discover()
 
     def _discover(self) -> None:
-        files = FileStore(lambda: self.registry.files, self.settings.cache_dir, self.screen.notice)
+        screen = self.screen
+        files = FileStore(
+            lambda: self.registry.files, self.settings.cache_dir, screen.notice, screen.progress
+        )
         builtins = {"backends": BuiltinBackends(), **self._plugins}
         discovery = Discovery(self.settings, files, self._commands, builtins)
         discovery.run(bare=self._bare)
@@ -274,4 +277,7 @@ class App:
         user = path or self.settings.user_registry
         if required and not user.is_file():
             raise RegistryError("there is no such registry file", where=str(user))
-        return load(self.settings.shipped_registry, user)
+        return load(self.settings.shipped_registry, user, left_out=self._leave_out)
+
+    def _leave_out(self, error: RegistryError) -> None:
+        self.screen.notice(f"registered model left out: {error}")

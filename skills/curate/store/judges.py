@@ -51,7 +51,7 @@ def load_form(db: Database, model: ServedModel, panel: Panel) -> VoteForm | None
         return None  # an earlier version took an ignored prefill for a continued one
     stored = json.loads(row["measured"])  # an older corpus has the masses alone
     masses = stored["masses"] if isinstance(stored.get("masses"), dict) else stored
-    return VoteForm(row["kind"], row["prefill"], row["mass"], masses)
+    return VoteForm(row["kind"], row["prefill"], row["mass"], masses, stored.get("items") or 0)
 
 
 def save_form(db: Database, model: ServedModel, panel: Panel, form: VoteForm) -> VoteForm:
@@ -73,7 +73,9 @@ def save_form(db: Database, model: ServedModel, panel: Panel, form: VoteForm) ->
             kind=form.kind,
             prefill=form.prefill,
             mass=form.mass,
-            measured=json.dumps({"masses": dict(form.measured), "compared": None}),
+            measured=json.dumps(
+                {"masses": dict(form.measured), "compared": None, "items": form.items}
+            ),
             created_at=now(),
         )
     return form

@@ -24,7 +24,7 @@ from skills.curate.curator import Vote
 from skills.curate.inputs.items import Item
 from skills.curate.panel import panel, vote_mode
 from skills.curate.panel.panel import Panel
-from skills.curate.panel.vote_mode import VoteForm, choose_form
+from skills.curate.panel.vote_mode import VoteForm, choose_form, form_sample
 from skills.curate.store import judges
 from skills.curate.store.ballots import key_of
 from skills.nanda.framework import nanda
@@ -148,7 +148,7 @@ def test_the_prefill_with_most_probable_answers_is_used() -> None:
     model = Judge()
     model.masses = {"": 0.25, "Rating:": 0.75, "Rating: ": 0.5}
     form = form_of(model, item(1), item(2))
-    assert form == VoteForm("logprobs", "Rating:", 0.75, model.masses)
+    assert form == VoteForm("logprobs", "Rating:", 0.75, model.masses, 2)
     assert [request.prefill for request in model.requests] == [*PREFILLS, *PREFILLS]
     assert set(model.asked) == {(1, "alpha"), (2, "beta")}
 
@@ -157,10 +157,10 @@ def test_of_equal_prefills_the_first_is_used() -> None:
     assert form_of(Judge(), item(1)).prefill == PREFILLS[0]
 
 
-def test_few_annotations_are_measured() -> None:
-    model = Judge()
-    form_of(model, *map(item, range(30)))
-    assert model.numbers() == set(range(vote_mode.FORM_ITEMS))
+def test_at_most_half_of_the_annotations_are_measured_and_few() -> None:
+    items = [item(number) for number in range(30)]
+    assert list(form_sample(items)) == items[: vote_mode.FORM_ITEMS]
+    assert [len(form_sample(items[:count])) for count in (0, 1, 2, 6, 7)] == [0, 1, 1, 3, 4]
 
 
 def test_a_server_without_probabilities_votes_as_json() -> None:

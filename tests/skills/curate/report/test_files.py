@@ -333,7 +333,7 @@ def test_without_a_target_only_the_report_is_shown(workspace: Workspace) -> None
     workspace.rows(1)
     outcome = workspace.curate(save="")
     assert outcome.saved == ()
-    assert "1 annotations: 1 kept" in outcome.result.text
+    assert "1 annotation: 1 kept" in outcome.result.text
     assert [path.name for path in workspace.folder.glob("*.*")] == ["agent.csv"]
 
 
