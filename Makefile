@@ -3,6 +3,9 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 AGENT := .venv/bin/python agent.py
+COMMA := ,
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 # Folders in skills/ that are not packages belong to the user.
 USERS := $(filter-out $(dir $(wildcard skills/*/__init__.py)),$(wildcard skills/*/))
 
@@ -11,10 +14,13 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: annotate install test test-train examples check docs clean
 
+# A terminal shows the annotation; elsewhere it is cut from the page.
 annotate: install
 	@mkdir -p out
 	$(AGENT) "/annotate examples/abstract.txt save to out/abstract.md -o out/abstract.json"
-	@sed -n 's/^- Model: /Annotated by /p' out/abstract.md
+	@[ -t 1 ] || sed -n '/^| Move | Text/,/^$$/p; s/^- Model: /Annotated by /p' out/abstract.md
+	@echo 'Next, with a table of papers:'
+	@echo '  .venv/bin/python agent.py "/annotate FILE.csv save to annotated.jsonl"'
 
 install: .venv/installed
 
@@ -38,18 +44,30 @@ docs: .venv/installed-dev
 	.venv/bin/python docs/generate.py
 
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
+	@echo "Creating .venv"
+	@$(PYTHON) -m venv .venv
+
+# On a terminal, one line shows what pip does.
+pip_install = @echo 'Installing ".$(1)" with its dependencies into .venv'; \
+	if [ -t 1 ]; then PYTHONUNBUFFERED=1 $(PIP) install --only-binary :all: --editable ".$(1)" | awk '$(SHORT)'; \
+	else $(PIP) install --quiet --only-binary :all: --editable ".$(1)"; fi
+SHORT := \
+	function show(text) { printf "\r\033[K  %s", substr(text, 1, 70); fflush() } \
+	/^Collecting / { show(++collected " packages: " $$2) } \
+	/\.whl \(/ { name = $$(NF-2); sub(/.*\//, "", name); show("downloading " name " " $$(NF-1) $$NF) } \
+	/^Installing / { show("installing " NF - 3 " packages") } \
+	END { printf "\r\033[K" }
 
 .venv/installed: pyproject.toml | .venv/bin/python
-	$(PIP) install --quiet --only-binary :all: --editable .
+	$(call pip_install)
 	@touch $@
 
 .venv/installed-dev: pyproject.toml | .venv/bin/python
-	$(PIP) install --quiet --only-binary :all: --editable ".[dev]"
+	$(call pip_install,[dev])
 	@touch .venv/installed $@
 
 .venv/installed-train: pyproject.toml | .venv/bin/python
-	$(PIP) install --quiet --only-binary :all: --editable ".[dev,finetune]"
+	$(call pip_install,[dev$(COMMA)finetune])
 	@touch .venv/installed .venv/installed-dev $@
 
 clean:

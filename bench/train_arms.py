@@ -13,10 +13,12 @@ from typing import Any
 from unittest import mock
 
 from skills.finetune.data.annotation_pairs import chat_messages
+from skills.finetune.model.adapting import with_fast_compute
 from skills.finetune.model.bases import open_base, open_tokenizer
-from skills.finetune.model.loading import device_kind, load_model, with_supported_compute
+from skills.finetune.model.loading import device_kind, load_model
 from skills.finetune.preparation import batches
 from skills.finetune.preparation.batches import read_prepared
+from skills.finetune.run import hardware
 from skills.finetune.run import recipe as recipes
 from skills.finetune.run.stage import StageContext
 from skills.finetune.training import loss, trainer
@@ -68,7 +70,7 @@ def with_trl(context: StageContext) -> dict[str, Any]:
     from transformers import TrainerCallback
     from trl import SFTTrainer
 
-    recipe = with_supported_compute(context.recipe, context.call.screen.notice)
+    recipe, _ = with_fast_compute(context.recipe, hardware.find())
     base, adapter = open_base(context), recipe.adapter
     model = load_model(base.folder, packed(recipe), adapted=False)
     clock = Clock()
@@ -149,8 +151,8 @@ def sft_rows(context: StageContext) -> Any:
 
 def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Run the stage `train` without checkpoints, which are not part of a step."""
-    recipe = with_supported_compute(
-        recipes.overridden(context.recipe, changed or {}), context.call.screen.notice
+    recipe, _ = with_fast_compute(
+        recipes.overridden(context.recipe, changed or {}), hardware.find()
     )
     prepared = read_prepared(context.run_dir.prepared)
     model = load_model(open_base(context).folder, recipe)

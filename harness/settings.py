@@ -6,6 +6,7 @@ HARNESS_CONFIG    the user's registry and skills, and trusted and disabled plugi
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
 HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (20)
+HARNESS_FOLDER_DEADLINE  seconds that searching one folder of skills may take (5)
 HARNESS_ARXIV_URL the arXiv API's query address
 """
 
@@ -24,6 +25,7 @@ CODE_ROOT = Path(__file__).resolve().parent.parent
 
 
 PLUGIN_DEADLINE = 20.0
+FOLDER_DEADLINE = 5.0
 MAX_SECONDS = 86_400.0
 
 
@@ -34,6 +36,7 @@ class Settings:
     Attributes:
         project_dir: the working folder; its skills/ and .agents/skills/ are searched.
         plugin_deadline: seconds that a plugin that does not ship may take to load.
+        folder_deadline: seconds that searching one folder of skills may take.
         registry_required: the user named a registry, so it must exist.
     """
 
@@ -45,6 +48,7 @@ class Settings:
     registry_required: bool = False
     strict_plugins: bool = False
     plugin_deadline: float = PLUGIN_DEADLINE
+    folder_deadline: float = FOLDER_DEADLINE
     shipped_registry: Path = CODE_ROOT / "models" / "registry.yaml"
     shipped_skills: Path = CODE_ROOT / "skills"
 
@@ -115,6 +119,7 @@ def _read(env: Mapping[str, str]) -> Settings:
         project_dir=Path.cwd(),
         strict_plugins=env.get("HARNESS_STRICT_PLUGINS") == "1",
         plugin_deadline=_seconds(env, "HARNESS_PLUGIN_DEADLINE", PLUGIN_DEADLINE),
+        folder_deadline=_seconds(env, "HARNESS_FOLDER_DEADLINE", FOLDER_DEADLINE),
     )
 
 

@@ -70,7 +70,7 @@ def parse(text: str, path: Path, *, lenient: bool) -> FrontMatter:
         root, fields = _load(quoted, path)
         problems += [f"{m[1]} contains ': ' and is not quoted" for m in _UNQUOTED.finditer(text)]
     for key, _ in repeated_keys(root):
-        problems.append(f"duplicate key {key!r}; the last one is used")
+        problems.append(f"duplicate key {key[:80]!r}; the last one is used")
     lines = {key.value: key.start_mark.line + FIRST_LINE for key, _ in root.value} if root else {}
     return FrontMatter(path, fields, lines, tuple(problems))
 
@@ -79,15 +79,18 @@ def _load(text: str, path: Path) -> tuple[Any, dict[str, Any]]:
     """Return the root node, or None for empty text, and the fields."""
     import yaml
 
+    from harness.support import bounded_yaml
+
     try:
-        root = yaml.compose(text, Loader=yaml.BaseLoader)
-        fields = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  it creates only text
+        root, fields = bounded_yaml.parse(text, bounded_yaml.TextLoader)
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         line = mark.line + FIRST_LINE if mark else 1
         problem = getattr(exc, "problem", None) or str(exc).partition("\n")[0]
-        raise UsageError(f"front matter is not YAML: {problem}", where=f"{path}:{line}") from exc
-    except (RecursionError, TypeError) as exc:  # an alias of itself, or a key that is a list
+        if not isinstance(exc, bounded_yaml.Excess):
+            problem = f"is not YAML: {problem}"
+        raise UsageError(f"front matter {problem}", where=f"{path}:{line}") from exc
+    except TypeError as exc:  # a key that is a list
         raise UsageError("front matter is not a plain mapping", where=str(path)) from exc
     if root is None:
         return None, {}

@@ -12,6 +12,7 @@ from harness.errors import UsageError
 from harness.models import answers
 from harness.models.backends.base import Message
 from harness.models.served import BYTES_PER_TOKEN, ServedModel
+from harness.terminal.console import render_markdown
 
 
 class PromptSkill(Skill):
@@ -54,13 +55,21 @@ class PromptSkill(Skill):
             messages = (system, Message("user", text))
             request = model.request(messages=messages, max_tokens=answers.MAX_TOKENS)
             model.check_fits(request)
-            reply = model.generate(request, call.screen.emit)
+            shown = call.screen.markdown()
+            try:
+                reply = model.generate(request, shown.add)
+            finally:
+                shown.end()
             answers.check(reply, call.screen.notice)
             return reply.text
 
         reply = call.models.run("chat", answer)
         file = f"{reply}\n"
-        return Result(reply, renderers={".md": lambda: file, ".txt": lambda: file})
+        return Result(
+            reply,
+            renderers={".md": lambda: file, ".txt": lambda: file},
+            terminal=lambda: render_markdown(reply),
+        )
 
     def _instructions(self, body: str, files: Sequence[Resource], listed: Sequence[str]) -> str:
         """Return the body as the specification requires: wrapped, with the other files listed."""

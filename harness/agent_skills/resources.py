@@ -7,7 +7,8 @@ are too long are refused.
 
 from __future__ import annotations
 
-import os
+import contextlib
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,13 +16,22 @@ from pathlib import Path, PurePosixPath
 
 from harness.agent_skills.skill_md import is_inside
 from harness.errors import UsageError
+from harness.support.bounded_files import Unsearched, read_text, walk
 
 MAX_LISTED = 100
 """Maximum number of file names given to the model."""
+MAX_ENTRIES = 10_000
+"""Maximum number of entries of the folder that are searched for them."""
 SIZE = 64 * 1024
 """Maximum size of a file, in bytes."""
+MAX_READ = 100
+"""Maximum number of files that one body refers to."""
+MAX_WORDS = 1000
+"""Maximum number of words of one body that are looked up as names of files."""
 _REFERENCE = re.compile(
-    r"(?P<image>!?)\[[^\]\n]*\]\(\s*<?(?P<target>[^)<>\s]+)>?[^)\n]*\)|(?P<word>[\w.~/-]+)",
+    # No part is searched twice, so that the time is linear in the length of the body.
+    r"(?P<image>!?)\[[^\]\n]{0,300}+\]\(\s*+<?(?P<target>(?:(?!\]\()[^)<>\s])++)"
+    r"(?:[<> \t][^)\n]{0,300}+)?+\)|(?P<word>[\w.~/-]++)",
     re.ASCII,
 )
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:|//|#", re.IGNORECASE)
@@ -37,26 +47,29 @@ class Resource:
 
 
 def names(folder: Path) -> list[str]:
-    """Return the names of the folder's files, sorted and limited in number."""
+    """Return the printable names of the folder's files, sorted and limited in number."""
     found: list[str] = []
-    for place, children, files in os.walk(folder):
-        children[:] = sorted(c for c in children if c not in _SKIPPED)
-        inside = Path(place).relative_to(folder)
-        found += [(inside / name).as_posix() for name in files if name.lower() != "skill.md"]
-        if len(found) > 10 * MAX_LISTED:
-            break
-    return [name for name in sorted(found) if is_inside(folder, folder / name)][:MAX_LISTED]
+    with contextlib.suppress(Unsearched):
+        for place, children, files in walk(folder, MAX_ENTRIES):
+            children[:] = [c for c in children if c not in _SKIPPED]
+            inside = Path(place).relative_to(folder)
+            found += [(inside / name).as_posix() for name in files if name.lower() != "skill.md"]
+    shown = sorted(name for name in found if name.isprintable())  # others are no text for a model
+    return [name for name in shown if is_inside(folder, folder / name)][:MAX_LISTED]
 
 
 def referred(folder: Path, body: str) -> tuple[list[Resource], list[str]]:
     """Return the files that the instructions refer to, and the reasons for those not read."""
     files: list[Resource] = []
     refused: list[str] = []
-    for name in dict.fromkeys(_references(folder, body)):
+    wanted = list(itertools.islice(_references(folder, body), MAX_READ + 1))
+    for name in wanted[:MAX_READ]:
         try:
             files.append(Resource(name, read(folder, name)))
         except UsageError as exc:
             refused.append("".join(c for c in str(exc) if c.isprintable()))
+    if len(wanted) > MAX_READ:
+        refused.append(f"all references after the first {MAX_READ}")
     return files, refused
 
 
@@ -74,34 +87,49 @@ def read(folder: Path, name: str) -> str:
     if not is_inside(folder, path):
         raise UsageError("is a link out of the skill's folder", where=name)
     try:
-        with path.open("rb") as file:
-            content = file.read(SIZE + 1)
+        return read_text(path, SIZE)
     except OSError as exc:
         raise UsageError(f"cannot be read: {exc.strerror}", where=name) from exc
-    if len(content) > SIZE:
-        raise UsageError(f"has more than {SIZE // 1024} KB", where=name)
-    try:
-        return content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise UsageError("is not UTF-8 text", where=name) from exc
 
 
 def _references(folder: Path, body: str) -> Iterator[str]:
-    """Yield the targets of links, and the words that name a file or contain ".."."""
+    """Yield the targets of links, and the words that name a file or contain "..", once each."""
+    seen: set[str] = set()
+    words = 0
     for match in _REFERENCE.finditer(body):
-        word, target = match["word"], match["target"]
-        if target is not None:
-            if not match["image"] and not _URL.match(target):
-                yield _normalized(target.partition("#")[0])
+        target, word = match["target"], match["word"]
+        name = _target(match) if target is not None else _file_name(word)
+        if not name or name in seen:
             continue
-        parts = PurePosixPath(word).parts
-        if ".." in parts:
-            if parts[-1] != "..":
-                yield word
-        elif not word.startswith(("/", "~")) and ("/" in word or "." in word):
-            name = _normalized(word.rstrip("./-"))
-            if name and _exists(folder / name) and not (folder / name).is_dir():
-                yield name
+        seen.add(name)
+        if target is None and ".." not in PurePosixPath(name).parts:
+            words += 1
+            if words > MAX_WORDS or not _is_file(folder / name):
+                continue
+        yield name
+
+
+def _target(match: re.Match[str]) -> str:
+    """Return the file that a link names, or "" if it is an image or leads to a page."""
+    if match["image"] or _URL.match(match["target"]):
+        return ""
+    return _normalized(match["target"].partition("#")[0])
+
+
+def _file_name(word: str) -> str:
+    """Return a word that may name a file of the folder, or "" for any other."""
+    parts = PurePosixPath(word).parts
+    if ".." in parts:
+        return word if parts[-1] != ".." else ""
+    if word.startswith(("/", "~")) or not ("/" in word or "." in word):
+        return ""
+    return _normalized(word.rstrip("./-"))
+
+
+def _is_file(path: Path) -> bool:
+    return _exists(path) and not path.is_dir()
 
 
 def _normalized(name: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 from harness.agent_skills.front_matter import FrontMatter, parse
 from harness.errors import UsageError
+from harness.support.bounded_files import read_bytes
 
 FILE = "SKILL.md"
 FIELDS = ("name", "description", "license", "compatibility", "metadata", "allowed-tools")
@@ -25,8 +26,12 @@ LIMITS = {"name": 64, "description": 1024, "compatibility": 500}
 NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 HEAD = 64 * 1024
 """Maximum size of the front matter, in bytes."""
-BODY = 256 * 1024
-"""Maximum size of a file whose body is used as instructions, in bytes."""
+SIZE = 256 * 1024
+"""Maximum size of the file, in bytes."""
+MAX_PROBLEMS = 20
+"""Maximum number of deviations that are shown."""
+MAX_SHOWN = 80
+"""Maximum characters of a name or a key in a message."""
 _FRONT_MATTER = re.compile(
     # Only a line of exactly three hyphens ends it; "---" may be part of a value.
     rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)",
@@ -62,9 +67,7 @@ class SkillFile:
         Raises:
             UsageError: they cannot be read, are not text, or are too long.
         """
-        content = _read_bytes(self.path, BODY + 1)
-        if len(content) > BODY:
-            raise UsageError(f"has more than {BODY // 1024} KB", where=str(self.path))
+        content = _read_bytes(self.path)
         match = _FRONT_MATTER.match(content)
         return _decode(content[match.end() if match else 0 :], self.path).strip()
 
@@ -82,10 +85,11 @@ def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> 
     """
     if not strict and path.is_symlink() and not is_inside(path.parent, path):
         raise UsageError("is a link out of the skill's folder", where=str(path))
-    head = _read_bytes(path, HEAD)
+    content = _read_bytes(path)
+    head = content[:HEAD]
     match = _FRONT_MATTER.match(head)
     if match is None:
-        within = f" within its first {HEAD // 1024} KB" if len(head) == HEAD else ""
+        within = f" within its first {HEAD // 1024} KB" if len(content) > HEAD else ""
         raise UsageError(f"has no front matter between two lines of ---{within}", where=str(path))
     front = parse(_decode(match[1], path), path, lenient=not strict)
     name, name_problems = _name(front, path)
@@ -93,10 +97,12 @@ def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> 
     problems = [*front.problems, *name_problems, *description_problems, *_problems(front, path)]
     if instructs is None:
         instructs = not (path.parent / "plugin.py").is_file()
-    if instructs and not head[match.end() :].strip() and len(head) < HEAD:
+    if instructs and not content[match.end() :].strip():
         problems.append("there are no instructions below the front matter")
     if strict and problems:
         raise UsageError("; ".join(problems), where=str(path), hint="Correct the file.")
+    if more := len(problems) - MAX_PROBLEMS:
+        problems[MAX_PROBLEMS:] = [f"{more} more problems"] * (more > 0)
     return SkillFile(path, name, description, front.fields, tuple(problems))
 
 
@@ -108,22 +114,21 @@ def is_inside(folder: Path, path: Path) -> bool:
         return False
 
 
-def _read_bytes(path: Path, limit: int) -> bytes:
-    """Return the first `limit` bytes of the file."""
+def _read_bytes(path: Path) -> bytes:
     try:
-        if not path.is_file():
-            raise UsageError("is not a file", where=str(path))
-        with path.open("rb") as file:
-            return file.read(limit)
+        return read_bytes(path, SIZE)
     except OSError as exc:
         raise UsageError(f"cannot be read: {exc.strerror}", where=str(path)) from exc
 
 
 def _decode(content: bytes, path: Path) -> str:
     try:
-        return content.decode()
+        text = content.decode()
     except UnicodeDecodeError as exc:
         raise UsageError(f"cannot be read: {exc}", where=str(path)) from exc
+    if "\0" in text:
+        raise UsageError("cannot be read: it is a binary file", where=str(path))
+    return text
 
 
 def _name(front: FrontMatter, path: Path) -> tuple[str, list[str]]:
@@ -133,10 +138,10 @@ def _name(front: FrontMatter, path: Path) -> tuple[str, list[str]]:
     if given and NAME.fullmatch(given):
         if given in (folder, linked):
             return given, _too_long("name", given)
-        problem = f"the name {given!r} is not the folder's, {linked!r}"
+        problem = f"the name {given[:MAX_SHOWN]!r} is not the folder's, {linked!r}"
         return given, [problem, *_too_long("name", given)]
     wrong = (
-        f"the name {given!r} is not lower-case letters, digits and single hyphens"
+        f"the name {given[:MAX_SHOWN]!r} is not lower-case letters, digits and single hyphens"
         if given
         else "no name"
     )
@@ -162,7 +167,7 @@ def _description(front: FrontMatter) -> tuple[str, list[str]]:
 
 def _problems(front: FrontMatter, path: Path) -> list[str]:
     """Return the problems of all other fields."""
-    problems = [f"unknown field {key!r}" for key in front.fields if key not in FIELDS]
+    problems = [f"unknown field {key[:MAX_SHOWN]!r}" for key in front.fields if key not in FIELDS]
     for key in ("name", "license", "compatibility", "allowed-tools"):
         if (kind := front.kind(key)) is not None:
             problems.append(f"{key} is a {kind}, not text")

@@ -146,6 +146,16 @@ def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
     return {cases: listed for cases, listed in groups.items() if listed}
 
 
+def flags_for(skill: Skill, subcommand: str) -> dict[str, Flag]:
+    """Return the flags that apply to a subcommand; all of the skill for any other word."""
+    known = flags(skill.Options)
+    if subcommand in skill.subcommands and skill.variants:
+        others = {f.name for cases, fs in grouped(skill).items() if cases for f in fs}
+        own = flags(skill.variants[subcommand]) if subcommand in skill.variants else {}
+        known = {name: f for name, f in known.items() if name not in others} | own
+    return known
+
+
 def case_names(skill: Skill, cases: Iterable[str]) -> str:
     """Return the names of variants as messages show them: "a, b and c"."""
     *before, last = (case or f"/{skill.name} without a subcommand" for case in cases)

@@ -178,6 +178,8 @@ class Call:
         log: this run's row of the run log.
         cancel: set when the work must stop; then `cancel.check()` raises Interrupted.
         force: `--force` was given: existing results may be replaced.
+        confirm: asks the user a yes-or-no question; None if there is nobody to ask.
+        yes: `--yes` was given: questions need not be asked.
         frameworks: YAML files that plugins have registered, by name.
     """
 
@@ -193,6 +195,8 @@ class Call:
     cancel: StopToken = field(default_factory=StopToken)
     force: bool = False
     frameworks: Mapping[str, Path] = field(default_factory=dict)
+    confirm: Callable[[str], bool] | None = None
+    yes: bool = False
 
     def read_text(self) -> str:
         """Return `text`, or the content of the .txt or .md file that it names.

@@ -10,6 +10,7 @@ from harness.chat.toolbox import Toolbox
 from harness.errors import UsageError
 from harness.models.backends.base import Message
 from harness.models.served import ServedModel
+from harness.terminal.console import render_markdown
 
 
 class Chat(Skill):
@@ -73,6 +74,7 @@ class Chat(Skill):
             renderers={".md": lambda: text + "\n", ".txt": lambda: text + "\n"},
             exit_code=turn.code,
             stopped=turn.stopped,
+            terminal=lambda: render_markdown(text),
         )
 
     def _explain_tools(self, call: Call, model: ServedModel) -> None:

@@ -129,7 +129,10 @@ class App:
         self._discover()
 
     def _discover(self) -> None:
-        files = FileStore(lambda: self.registry.files, self.settings.cache_dir, self.screen.notice)
+        screen = self.screen
+        files = FileStore(
+            lambda: self.registry.files, self.settings.cache_dir, screen.notice, screen.progress
+        )
         builtins = {"backends": BuiltinBackends(), **self._plugins}
         discovery = Discovery(self.settings, files, self._commands, builtins)
         discovery.run(bare=self._bare)
@@ -209,7 +212,8 @@ class App:
 
         general = invocation.general
         if invocation.help:
-            return self._dispatch(f"/help {'--json ' * general.as_json}{skill.name}")
+            topic = f"{skill.name} {invocation.subcommand}".rstrip()
+            return self._dispatch(f"/help {'--json ' * general.as_json}{topic}")
         self.use_registry(general.registry)
         settings = self.settings
         if self._registry_path is not None:  # for skills that write to the registry
@@ -271,4 +275,7 @@ class App:
         user = path or self.settings.user_registry
         if required and not user.is_file():
             raise RegistryError("there is no such registry file", where=str(user))
-        return load(self.settings.shipped_registry, user)
+        return load(self.settings.shipped_registry, user, left_out=self._leave_out)
+
+    def _leave_out(self, error: RegistryError) -> None:
+        self.screen.notice(f"registered model left out: {error}")

@@ -86,14 +86,9 @@ def _arguments(skill: Skill, rest: str) -> Iterator[Completion]:
 
 def _flags(skill: Skill, subcommand: str) -> dict[str, Flag]:
     """Return the options that apply to the subcommand, or all of them if there is none."""
-    from harness.api.options import GeneralOptions, flags, grouped
+    from harness.api.options import GeneralOptions, flags, flags_for
 
-    known = flags(skill.Options, GeneralOptions)
-    if subcommand in skill.subcommands and skill.variants:
-        others = {f.name for cases, fs in grouped(skill).items() if cases for f in fs}
-        own = flags(skill.variants[subcommand]) if subcommand in skill.variants else {}
-        known = {name: f for name, f in known.items() if name not in others} | own
-    return known
+    return flags_for(skill, subcommand) | flags(GeneralOptions)
 
 
 def _about(flag: Flag) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from harness.api.options import Flag, GeneralOptions, case_names, flags, grouped
+from harness.api.options import Flag, GeneralOptions, case_names, flags, flags_for, grouped
 from harness.api.skill import Skill
 from harness.plugins.catalogue import Found
 
@@ -27,30 +28,79 @@ def program_help(skills: Iterable[Found | Skill]) -> str:
     return "\n\n".join((USAGE, options, overview(skills), EXIT_CODES))
 
 
-def overview(skills: Iterable[Found | Skill]) -> str:
+def overview(skills: Iterable[Found | Skill], width: int = WIDTH) -> str:
     """Return the list of commands, one line each."""
     rows = [(f"/{skill.name}", skill.summary) for skill in sorted(skills, key=lambda s: s.name)]
-    return f"Commands (`/help NAME` for details):\n{_columns(rows)}"
+    return _section("Commands (`/help NAME` for details)", rows, width)
 
 
-def skill_help(skill: Skill, formats: Sequence[str] = ()) -> str:
+def skill_help(
+    skill: Skill, formats: Sequence[str] = (), width: int = WIDTH, *, brief: bool = False
+) -> str:
     """Return the text of `/help NAME`: usage, summary, details, subcommands, options, formats.
 
     Args:
         formats: suffixes of plugins' formats that the result can be saved with.
+        brief: only name the options of subcommands, which `/help NAME SUBCOMMAND` describes.
     """
-    parts = [f"Usage: {usage(skill)}", textwrap.fill(skill.summary, WIDTH)]
+    parts = _opening(usage(skill), skill.summary, width)
     if skill.details:
-        parts.append(textwrap.dedent(skill.details).strip())
+        parts.append(_reflowed(textwrap.dedent(skill.details).strip(), width))
     if skill.subcommands:
-        parts.append("Subcommands:\n" + _columns(list(skill.subcommands.items())))
-    for cases, listed in grouped(skill).items():
+        parts.append(_section("Subcommands", list(skill.subcommands.items()), width))
+    named = _named_options(skill) if brief else []
+    groups = grouped(skill)
+    if named:
+        alone = {(case,): [*flags(skill.variants[case]).values()] for case in _alone(skill)}
+        groups = {cases: listed for cases, listed in groups.items() if not cases} | alone
+    for cases, listed in groups.items():
         title = f"Options for {case_names(skill, cases)}" if cases else "Options"
-        parts.append(_options(title, listed))
+        parts.append(_options(title, listed, width))
+    if named:
+        title = f"Options of subcommands (described by `/help {skill.name} SUBCOMMAND`)"
+        parts.append(_section(title, named, width))
     if saves := (*skill.saves, *formats):
-        parts.append(f"Saves: {', '.join(saves)} (save to PATH, or -o PATH)")
-    parts.append("General options: " + " ".join(_shape(f) for f in flags(GeneralOptions).values()))
-    return "\n\n".join(parts)
+        listed_saves = f"Saves: {', '.join(saves)} (save to PATH, or -o PATH)"
+        parts.append(_reflowed(listed_saves, width))
+    return "\n\n".join((*parts, _general(width)))
+
+
+def subcommand_help(skill: Skill, subcommand: str, width: int = WIDTH) -> str:
+    """Return the text of `/help NAME SUBCOMMAND`: usage, summary, and the options that apply."""
+    line = usage(skill).replace(f"[{'|'.join(skill.subcommands)}]", subcommand)
+    line = line.removesuffix(" [save to PATH]")  # not every subcommand saves
+    parts = _opening(line, skill.subcommands[subcommand].capitalize(), width)
+    own = flags(skill.variants[subcommand]) if subcommand in skill.variants else {}
+    if own:
+        parts.append(_options(f"Options for {subcommand}", own.values(), width))
+    if shared := [f for name, f in flags_for(skill, subcommand).items() if name not in own]:
+        parts.append(_options(f"Options of /{skill.name}", shared, width))
+    more = f"`/help {skill.name}` describes arguments and formats of all subcommands."
+    parts.append(textwrap.fill(more, width))
+    return "\n\n".join((*parts, _general(width)))
+
+
+def _opening(line: str, summary: str, width: int) -> list[str]:
+    return [_reflowed(f"Usage: {line}", width), textwrap.fill(summary, width)]
+
+
+def _general(width: int) -> str:
+    shapes = " ".join(_shape(flag) for flag in flags(GeneralOptions).values())
+    return _reflowed(f"General options: {shapes}", width)
+
+
+def _alone(skill: Skill) -> list[str]:
+    """Return the variants that are no subcommands: `/finetune` without one."""
+    return [case for case in skill.variants if case not in skill.subcommands]
+
+
+def _named_options(skill: Skill) -> list[tuple[str, str]]:
+    """Return the subcommands that have options of their own, with these."""
+    return [
+        (case, " ".join(map(_shape, flags(skill.variants[case]).values())))
+        for case in skill.subcommands
+        if case in skill.variants
+    ]
 
 
 def usage(skill: Skill) -> str:
@@ -67,28 +117,57 @@ def usage(skill: Skill) -> str:
     return " ".join(words)
 
 
-def _options(title: str, listed: Iterable[Flag]) -> str:
+def _options(title: str, listed: Iterable[Flag], width: int = WIDTH) -> str:
     rows = []
     for flag in listed:
         default = "" if flag.default in (None, "", [], ()) else f" (default: {flag.default})"
         default = " (required)" if flag.required else default
         rows.append((_shape(flag), flag.help + default))
-    return f"{title}:\n{_columns(rows)}"
+    return _section(title, rows, width)
 
 
 def _shape(flag: Flag) -> str:
     return flag.name if flag.sets is not None else f"{flag.name} {flag.metavar}"
 
 
-def _columns(rows: list[tuple[str, str]]) -> str:
-    """Return two aligned columns; the second one is wrapped."""
+def _section(title: str, rows: list[tuple[str, str]], width: int) -> str:
+    return f"{textwrap.fill(f'{title}:', width)}\n{_columns(rows, width)}"
+
+
+def _columns(rows: list[tuple[str, str]], width: int = WIDTH) -> str:
+    """Return two aligned columns, the second one wrapped; one below the other if it is narrow."""
     left = max(len(name) for name, _ in rows) + 4
-    lines = []
+    stacked = left > width // 2
+    lines: list[str] = []
     for name, about in rows:
-        lines += textwrap.wrap(
-            about,
-            WIDTH,
-            initial_indent=f"  {name}".ljust(left),
-            subsequent_indent=" " * left,
-        ) or [f"  {name}"]
+        if stacked:
+            below = textwrap.indent(textwrap.fill(about, width - 6), " " * 6)
+            lines += filter(None, (f"  {name}", below))
+        else:
+            first = f"  {name}".ljust(left)
+            lines += textwrap.wrap(
+                about, width, initial_indent=first, subsequent_indent=" " * left
+            ) or [f"  {name}"]
     return "\n".join(lines)
+
+
+def _reflowed(text: str, width: int) -> str:
+    """Return text that is formatted for `WIDTH`, with its lines joined and wrapped if narrower.
+
+    An indented line, as of an example, is wrapped by itself.
+    """
+    if width >= WIDTH:
+        return text
+    parts: list[str] = []
+    for indented, lines in itertools.groupby(text.splitlines(), lambda line: line[:1] in " "):
+        if indented:
+            parts += [_wrapped(line, width) for line in lines]
+        else:
+            parts.append(textwrap.fill(" ".join(lines), width))
+    return "\n".join(parts)
+
+
+def _wrapped(line: str, width: int) -> str:
+    blanks = min(len(line) - len(line.lstrip()), 6)
+    words = " ".join(line.split())
+    return textwrap.fill(words, width, initial_indent=" " * blanks, subsequent_indent=" " * 6)

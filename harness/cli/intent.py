@@ -48,7 +48,7 @@ _NEGATION = re.compile(r"\b(?:not|never|no|without|don't|doesn't|instead|except)
 _OBJECT = re.compile(
     r"""`[^`]*`|"[^"]*"|https?://\S+|\S*[\\/]\S*|\S+\.[a-z]\w{0,5}\b|\b[\d.,]+\b""", re.I
 )
-_SAVE = re.compile(r"\s+(?:save\s+to|-o)\s+(?:\"[^\"]*\"|'[^']*'|\S+)\s*\Z", re.I)
+_SAVE = re.compile(r"(?<!\s)\s++(?:save\s+to|-o)\s+(?:\"[^\"]*\"|'[^']*'|\S+)\s*\Z", re.I)
 _WORD = re.compile(r"[^\W\d_][\w']*")
 _CLAUSE = re.compile(r"[.;:,!?]|\b(?:and|or|to|by|then)\b", re.I)
 _COMMON = """
@@ -116,7 +116,7 @@ def described(skills: Mapping[str, Found], line: str) -> list[str]:
 
 def _request(line: str) -> tuple[str, frozenset[str]] | None:
     """Return the stems of the first and of all words of a request, or None."""
-    head = re.split(r":\s|:\Z|\n", _SAVE.sub("", line.strip()), maxsplit=1)[0]
+    head = _SAVE.sub("", re.split(r":\s|:\Z|\n", line.strip(), maxsplit=1)[0])
     if len(head) > LENGTH:
         return None
     request = _POLITE.sub("", head, count=1) if _POLITE.match(head) else head

@@ -26,6 +26,8 @@ from harness.errors import HarnessError
 from harness.runs.frontend import Frontend
 from harness.runs.render import print_error, show
 from harness.settings import Settings
+from harness.support import ctrl_c
+from harness.support.bounded_files import read_bytes
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
 
@@ -33,15 +35,17 @@ WELCOME = f"""\
 nanda-harness {__version__}. Type /help for the commands, or plain text for the producer model.
 Ctrl-C stops the current work, Ctrl-D ends the session."""
 
+HISTORY_BYTES = 4_000_000
+"""Maximum size of the history file, which is read at every start of a session."""
+
 
 def run(settings: Settings, general: Mapping[str, Any]) -> int:
     """Run a session on the terminal; return the exit code."""
     app = App(settings, Frontend("repl", confirm=_confirm), general=general)
     try:
         # The prompt is written where results go, which is not sys.stdout (terminal/stdout_guard).
-        with create_app_session(
-            output=create_output(stdout=cast("TextIO | None", stdout_guard.results()))
-        ):
+        output = create_output(stdout=cast("TextIO | None", stdout_guard.results()))
+        with create_app_session(output=output), ctrl_c.taking_effect("none"):
             Repl(app).run()
     finally:
         app.close()
@@ -88,8 +92,9 @@ class Repl:
     def _run_line(self, line: str) -> bool:
         """Run one line; return True if it ends the session."""
         try:
-            outcome = self.app.dispatch(line)
-            show(outcome, self.app.screen)
+            with ctrl_c.taking_effect("interrupt"):
+                outcome = self.app.dispatch(line)
+                show(outcome, self.app.screen)
         except HarnessError as error:
             print_error(error, self.app.screen)
             return False
@@ -108,9 +113,14 @@ class Repl:
 
 
 def open_history(path: Path, screen: Screen) -> History:
-    """Open the history file, readable only by its owner; in memory if that fails."""
+    """Open the history file, readable only by its owner; in memory if that fails.
+
+    The same if it is too large or not a regular file.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            read_bytes(path, HISTORY_BYTES)  # prompt_toolkit reads all of it, whatever it is
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600))
         path.chmod(0o600)
     except OSError as exc:
@@ -123,6 +133,7 @@ def _confirm(question: str) -> bool:
     """Ask on the terminal; Ctrl-D means no, Ctrl-C interrupts the work."""
     sys.stderr.flush()
     try:
-        return confirm(question)
+        with ctrl_c.taking_effect("none"):
+            return confirm(question)
     except EOFError:
         return False

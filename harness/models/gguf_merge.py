@@ -10,7 +10,7 @@ that the text hardly changes. Neither torch nor the finetune extra is needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,8 +31,13 @@ class Pair(NamedTuple):
     scale: float
 
 
-def merge(base: Path, adapter: Path, target: Path) -> None:
+def merge(
+    base: Path, adapter: Path, target: Path, tick: Callable[[str], None] = lambda _: None
+) -> None:
     """Write the merged model to `target`, which may be incomplete if this raises.
+
+    Args:
+        tick: receives the progress, "40%".
 
     Raises:
         ModelUnavailable: a file is not a GGUF, the adapter does not fit the base, or the base has
@@ -54,7 +59,8 @@ def merge(base: Path, adapter: Path, target: Path) -> None:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for tensor in model.tensors:
+        for number, tensor in enumerate(model.tensors):
+            tick(f"{number / len(model.tensors):.0%}")
             writer.write_tensor_data(_merged(tensor, pairs.get(tensor.name)))
     except (ValueError, NotImplementedError) as exc:
         raise ModelUnavailable(f"cannot be merged: {exc}", where=str(base)) from exc

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from pydantic import AwareDatetime
 from harness.errors import ModelUnavailable, RegistryError, UsageError
 from harness.models.schema import FileEntry, ModelEntry, ServeEntry, Strict
 from harness.settings import registry_folder
+from harness.support.bounded_files import Unsearched, walk
 from harness.support.suggestions import did_you_mean
 
 
@@ -76,8 +77,11 @@ class Registry(Strict):
             return name, self.models[name].serve
         for model_id, entry in self.models.items():
             found = tuple(serve for serve in entry.serve if name in serve.names)
-            if found:
-                return model_id, found
+            if found:  # the user has named the place: any model of that name is meant
+                meant = {"digest": None, "gguf": None, "adapter": None}
+                return model_id, tuple(
+                    serve.model_copy(update=meant) if serve.model else serve for serve in found
+                )
         backend, slash, served = name.partition("/")
         if slash and served and backend in ("ollama", "openai"):
             return name, (ServeEntry(backend=backend, model=served),)
@@ -87,12 +91,24 @@ class Registry(Strict):
         )
 
 
-def load(shipped: Path, user: Path | None = None, *, without: Path | None = None) -> Registry:
+def _raise(error: RegistryError) -> None:
+    raise error
+
+
+def load(
+    shipped: Path,
+    user: Path | None = None,
+    *,
+    without: Path | None = None,
+    left_out: Callable[[RegistryError], None] = _raise,
+) -> Registry:
     """Read the shipped registry, and overlay the user's own and the files of its registry.d.
 
     Args:
         user: the user's registry file; neither it nor the folder beside it has to exist.
         without: a file of the folder to leave out.
+        left_out: receives the error of each file of registry.d that cannot be used, which is then
+            left out; by default it is raised.
 
     Raises:
         RegistryError: naming file and line.
@@ -101,19 +117,61 @@ def load(shipped: Path, user: Path | None = None, *, without: Path | None = None
     if user is not None:
         if user.exists():
             layers[user] = _read(user)
-        paths = sorted(registry_folder(user).glob("*.yaml"))
-        added = {path: _read(path) for path in paths if path != without}
+        added = _read_registered(user, without, left_out)
         layers |= sorted(added.items(), key=lambda item: item[1].registered or _NEVER)
-    registry, origins = Registry(), dict[str, Path]()
-    for path, layer in layers.items():
-        registry = registry.overlaid(layer)
-        origins |= dict.fromkeys(layer.models, path)
-    for model_id, path in origins.items():
-        _check_references(registry, model_id, path)
-    return registry
+    while True:
+        registry, origins = Registry(), dict[str, Path]()
+        for path, layer in layers.items():
+            registry = registry.overlaid(layer)
+            origins |= dict.fromkeys(layer.models, path)
+        broken = next(_missing_references(registry, origins), None)
+        if broken is None:
+            return registry
+        path, error = broken
+        if path in (shipped, user):
+            raise error
+        left_out(error)
+        del layers[path]
 
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
+MAX_FILES = 1000
+"""Maximum number of entries of registry.d."""
+MAX_SHOWN = 100
+"""Maximum characters of a name in a message."""
+
+
+def _read_registered(
+    user: Path, without: Path | None, left_out: Callable[[RegistryError], None]
+) -> dict[Path, Registry]:
+    """Read the files of registry.d."""
+    found: dict[Path, Registry] = {}
+    try:
+        paths = registered_files(user)
+    except RegistryError as exc:
+        left_out(exc)
+        return found
+    for path in paths:
+        if path != without:
+            try:
+                found[path] = _read(path)
+            except RegistryError as exc:
+                left_out(exc)
+    return found
+
+
+def registered_files(user: Path) -> list[Path]:
+    """Return the files of registry.d, sorted.
+
+    Raises:
+        RegistryError: there are too many.
+    """
+    folder = registry_folder(user)
+    try:
+        [(_, _, names), *_] = walk(folder, MAX_FILES)
+    except Unsearched as exc:
+        raise RegistryError(f"cannot be used: {exc}", where=str(folder)) from exc
+    return [folder / name for name in names if name.endswith(".yaml")]
 
 
 def _read(path: Path) -> Registry:
@@ -128,20 +186,36 @@ def _read(path: Path) -> Registry:
     return registry
 
 
-def _check_references(registry: Registry, model_id: str, path: Path) -> None:
-    """Raise RegistryError if a model of the file `path` names a missing fallback or file."""
+def _missing_references(
+    registry: Registry, origins: Mapping[str, Path]
+) -> Iterator[tuple[Path, RegistryError]]:
+    """Yield an error for each fallback and file that a model names and the registry lacks.
+
+    Args:
+        origins: the file of each model.
+    """
     from harness.support import yaml_models
 
-    entry = registry.models[model_id]
+    for model_id, path in origins.items():
+        for problem, *loc in _missing(registry.models[model_id], registry):
+            error = f"{_short(model_id)} {problem}"
+            yield (
+                path,
+                RegistryError(error, where=yaml_models.where(path, "models", model_id, *loc)),
+            )
+
+
+def _missing(entry: ModelEntry, registry: Registry) -> Iterator[tuple[str, *tuple[str | int, ...]]]:
+    """Yield what a model names and the registry lacks, and the place within its entry."""
     if entry.fallback is not None and entry.fallback not in registry.models:
-        raise RegistryError(
-            f"{model_id} falls back to {entry.fallback!r}, which is not a model",
-            where=yaml_models.where(path, "models", model_id, "fallback"),
-        )
+        yield f"falls back to {_short(entry.fallback)!r}, which is not a model", "fallback"
     for i, serve in enumerate(entry.serve):
         for role, file_id in (("gguf", serve.gguf), ("adapter", serve.adapter)):
             if file_id is not None and file_id not in registry.files:
-                raise RegistryError(
-                    f"{model_id} is served from {file_id!r}, which is not in files",
-                    where=yaml_models.where(path, "models", model_id, "serve", i, role),
-                )
+                problem = f"is served from {_short(file_id)!r}, which is not in files"
+                yield problem, "serve", i, role
+
+
+def _short(name: str) -> str:
+    """Return a name as messages show it, since a file may contain one of any length."""
+    return name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}..."

@@ -48,7 +48,9 @@ class ServeEntry(Strict):
         model: the model's name on a server.
         url: the server's address; the default is that of the backend.
         api_key_env: the environment variable with the server's key.
-        gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them.
+        gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them. For Ollama,
+            what the model is made of: another model of that name is not used.
+        digest: the digest that Ollama reports for the model; another one is not used.
         merge: merge weights and adapter into one Q8_0 file, which the embedded engine runs faster.
             It is written to the cache on first use.
         context: context of one generation in tokens, prompt and completion together. The embedded
@@ -66,6 +68,7 @@ class ServeEntry(Strict):
     gguf: str | None = None
     adapter: str | None = None
     merge: bool = False
+    digest: Sha256 | None = None
     context: int = Field(4096, ge=256)
     slots: int | None = Field(None, ge=1)
     unfit_for: tuple[str, ...] = ()
@@ -83,9 +86,8 @@ class ServeEntry(Strict):
     @property
     def where(self) -> str:
         """The served model or files, as a user would name them."""
-        if self.adapter:
-            return f"{self.gguf} + {self.adapter}"
-        return self.model or self.gguf or ""
+        files = " + ".join(filter(None, (self.gguf, self.adapter)))
+        return self.model or files
 
     @property
     def label(self) -> str:

@@ -74,6 +74,11 @@ class ServedModel:
         return str(getattr(self.model, "tools_refused", ""))
 
     @property
+    def continues_prefill(self) -> bool:
+        """Whether `Request.prefill` is supported; True if the backend does not state it."""
+        return getattr(self.model, "continues_prefill", True)
+
+    @property
     def digests(self) -> Mapping[str, str]:
         return self.model.digests
 

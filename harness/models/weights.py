@@ -12,7 +12,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.models.schema import FileEntry
 
 CHUNK = 1 << 20
+Progress = Callable[[str], AbstractContextManager[Callable[[str], None]]]
 
 
 class FileStore:
@@ -32,6 +33,7 @@ class FileStore:
         files: the registry's entries by id, or a function that reads them.
         cache_dir: the folder for downloaded files and known digests.
         notify: receives one line before a download or a merge.
+        progress: shows the progress of a merge, as `Screen.progress`.
     """
 
     def __init__(
@@ -39,10 +41,12 @@ class FileStore:
         files: Mapping[str, FileEntry] | Callable[[], Mapping[str, FileEntry]],
         cache_dir: Path,
         notify: Callable[[str], None],
+        progress: Progress | None = None,
     ) -> None:
         self._source = files
         self._cache_dir = cache_dir
         self.notify = notify
+        self._progress = progress
 
     @property
     def _files(self) -> Mapping[str, FileEntry]:
@@ -107,15 +111,34 @@ class FileStore:
         from harness.models import gguf_merge
 
         base, adapter = self.ensure(base_id), self.ensure(adapter_id)
-        parts = (gguf_merge.VERSION, self.digest(base_id), self.digest(adapter_id))
-        key = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
-        path = self._cache_dir / "models" / f"merged-{key}.gguf"
+        path = self._merged_path(base_id, adapter_id)
         with self._creating(f"{base_id} with {adapter_id}", path) as folder:
             if folder is not None:
                 self.notify(f"merging {adapter_id} into {base_id}, once")
-                gguf_merge.merge(base, adapter, folder / path.name)
+                shown = self._progress or (lambda _: contextlib.nullcontext(lambda _: None))
+                with shown("merging") as tick:
+                    gguf_merge.merge(base, adapter, folder / path.name, tick)
                 _put_in_place(folder / path.name, path)
         return path
+
+    def _merged_path(self, base_id: str, adapter_id: str) -> Path:
+        from harness.models import gguf_merge
+
+        parts = (gguf_merge.VERSION, self.digest(base_id), self.digest(adapter_id))
+        key = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
+        return self._cache_dir / "models" / f"merged-{key}.gguf"
+
+    def identities(self, base_id: str, adapter_id: str | None = None) -> set[str]:
+        """Return the SHA-256 of each file that identifies a copy of a model on a server.
+
+        That is the adapter, or the file merged on this machine; without an adapter, the base.
+        """
+        last = adapter_id or base_id
+        known = {self._files[last].sha256 or (self.path(last).is_file() and self.digest(last))}
+        if adapter_id and self.path(base_id).is_file() and self.path(adapter_id).is_file():
+            merged = self._merged_path(base_id, adapter_id)
+            known.add(merged.is_file() and self.digest_of(merged))
+        return {sha256 for sha256 in known if sha256}
 
     def digest(self, file_id: str) -> str:
         """Return the file's SHA-256, computed once for a path, size and modification time."""
@@ -127,8 +150,9 @@ class FileStore:
         key, stamp = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
         stored = json_state.read(self._cache_dir / "digests.json")
         known = stored if isinstance(stored, dict) else {}
-        if key in known and known[key][:2] == stamp:
-            return str(known[key][2])
+        match known.get(key):
+            case [size, modified, str(digest)] if [size, modified] == stamp:
+                return digest
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         with contextlib.suppress(OutputError):  # it is computed again next time
@@ -239,6 +263,7 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno() if terminal else subprocess.PIPE,
             stderr=None if terminal else subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(folder)},  # removed even if pip is killed
             text=True,
             check=False,
         )

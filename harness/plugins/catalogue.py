@@ -112,7 +112,8 @@ class Catalogue:
         untrusted: the project's plugins that are not trusted and not loaded, by name.
         disabled: the names the user disabled, each with its origin, or "" if nothing has the name.
         framework: the names of the harness's own commands.
-        remarks: one line for each deprecated feature that a loaded plugin uses.
+        remarks: one line for each deprecated feature that a loaded plugin uses, and for each
+            damaged file of the user's choices.
     """
 
     skills: dict[str, Found] = field(default_factory=dict)

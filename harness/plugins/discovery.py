@@ -15,7 +15,6 @@ skipped before anything of it is imported.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import sys
 from collections.abc import Callable, Mapping
@@ -34,7 +33,8 @@ from harness.plugins.catalogue import Catalogue, Contributions, Found, duplicate
 from harness.plugins.importer import forget, import_file, import_folder
 from harness.plugins.index import PluginIndex
 from harness.plugins.loader import PluginHost
-from harness.plugins.locations import beside, distribution, entry_points, skill_files
+from harness.plugins.locations import beside, distribution, entry_points
+from harness.plugins.skill_folders import skill_files
 from harness.plugins.user_choices import DisabledNames, TrustStore
 from harness.settings import CODE_ROOT, Settings
 
@@ -50,7 +50,7 @@ class BuiltinBackends:
     @hookimpl
     def register_backends(self, register: RegisterBackend, files: FileStore) -> None:
         register(LlamaCppBackend(files))
-        register(OllamaBackend())
+        register(OllamaBackend(files))
         register(OpenAIBackend())
 
 
@@ -101,11 +101,12 @@ class Discovery:
             self._load_shipped(shipped, index)
             self._load_entry_points()
             for root in self._settings.skill_folders:
-                for path in skill_files(root):
-                    self._load_folder(path, root)
+                self._load_skills_of(root)
             self._drop_untrusted_duplicates()
         for name in disabled:
             self.catalogue.disabled.setdefault(name, "")
+        damages = self._trust.damage(), self.disabled.damage()
+        self.catalogue.remarks += [damage for damage in damages if damage]
         index.save()
         return self.catalogue
 
@@ -115,10 +116,10 @@ class Discovery:
         found |= {folder.name for folder in self._shipped()}
         found |= {point.name for point in entry_points(ENTRY_POINTS)}
         for root in self._settings.skill_folders:
-            for path in skill_files(root):
+            for path, file in skill_files(root, self._settings.folder_deadline)[0]:
                 found.add(path.parent.name)
-                with contextlib.suppress(UsageError):
-                    found.add(skill_md.read(path).name)
+                if isinstance(file, skill_md.SkillFile):
+                    found.add(file.name)
         return frozenset(found)
 
     def forget(self) -> None:
@@ -206,23 +207,33 @@ class Discovery:
             for skill in found.skills:
                 skill.file, skill.problems = file, problems
 
-    def _load_folder(self, path: Path, root: Path) -> None:
-        folder = path.parent
-        origin = str(folder)
-        is_plugin = (folder / "plugin.py").is_file()
+    def _load_skills_of(self, root: Path) -> None:
+        seconds = self._settings.folder_deadline
+        files, cut = skill_files(root, seconds, self._is_unread)
+        for path, file in files:
+            self._load_folder(path.parent, file, root)
+        if cut:
+            self._host.fail(root.name, str(root), UsageError(cut), traced=False)
+
+    def _is_unread(self, folder: Path) -> bool:
+        """Return whether a folder is disabled, or is a shipped plugin in a checkout."""
+        if folder.name in self._disabled_names:
+            return True
         beside_shipped = folder.resolve().parent == self._settings.shipped_skills.resolve()
-        if is_plugin and beside_shipped and _is_package(folder):
+        return beside_shipped and (folder / "plugin.py").is_file() and _is_package(folder)
+
+    def _load_folder(
+        self, folder: Path, file: skill_md.SkillFile | UsageError | None, root: Path
+    ) -> None:
+        origin = str(folder)
+        if self._is_disabled(origin, folder.name) or file is None:
             return
-        if self._is_disabled(origin, folder.name):
-            return
-        try:
-            file = skill_md.read(path)
-        except UsageError as exc:
-            self._host.fail(folder.name, origin, exc, traced=False)
+        if isinstance(file, UsageError):
+            self._host.fail(folder.name, origin, file, traced=False)
             return
         if self._is_disabled(origin, file.name):
             return
-        if not is_plugin:
+        if not (folder / "plugin.py").is_file():
             from harness.agent_skills.prompt_skill import PromptSkill
 
             found = Found(PromptSkill(file), origin, file.problems, file)

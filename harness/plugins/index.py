@@ -42,7 +42,8 @@ class PluginIndex:
         self._key = fingerprint(folders)
         stored = json_state.read(path)
         valid = isinstance(stored, dict) and stored.get("key") == self._key
-        self._plugins: dict[str, Any] = stored["plugins"] if valid else {}
+        plugins = stored.get("plugins") if valid else None
+        self._plugins: dict[str, Any] = plugins if isinstance(plugins, dict) else {}
         self._changed = False
 
     def get(self, name: str, load: Callable[[], object], origin: str) -> Contributions | None:
@@ -51,6 +52,12 @@ class PluginIndex:
         Args:
             load: imports the plugin when one of its skills is first used.
         """
+        try:
+            return self._stored(name, load, origin)
+        except (KeyError, TypeError, ValueError, AttributeError):  # the file was changed by hand
+            return None
+
+    def _stored(self, name: str, load: Callable[[], object], origin: str) -> Contributions | None:
         stored = self._plugins.get(name)
         if stored is None:
             return None
@@ -87,7 +94,7 @@ class PluginIndex:
 
 
 def fingerprint(folders: list[Path]) -> str:
-    """SHA-256 of the names, sizes and modification times of all Python and Markdown files."""
+    """Return the SHA-256 of names, sizes and times of change of all Python and Markdown files."""
     digest = hashlib.sha256(repr((LAYOUT, __version__, sys.version)).encode())
     for root in folders:
         for folder, children, names in os.walk(root):
@@ -96,7 +103,8 @@ def fingerprint(folders: list[Path]) -> str:
                 if name.endswith((".py", ".md")):
                     path = os.path.join(folder, name)  # noqa: PTH118  faster than Path
                     stat = os.stat(path)  # noqa: PTH116
-                    digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+                    times = f"{stat.st_mtime_ns}\0{stat.st_ctime_ns}"  # the latter cannot be set
+                    digest.update(f"{path}\0{stat.st_size}\0{times}\0".encode())
     return digest.hexdigest()
 
 

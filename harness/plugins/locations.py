@@ -1,11 +1,10 @@
-"""Locating plugins: entry points, and SKILL.md files in folders and packages."""
+"""Locating the plugins of installed packages: entry points, and a SKILL.md beside the code."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +12,6 @@ from harness.agent_skills import skill_md
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
-
-DEPTH = 3
-"""Maximum depth below a skills folder at which a SKILL.md is found."""
-FOLDERS = 2000
-"""Maximum number of folders searched below a skills folder, since links may lead anywhere."""
-SKIPPED_FOLDERS = {"node_modules", "__pycache__", "site-packages"}
 
 
 def entry_points(group: str) -> list[EntryPoint]:
@@ -61,22 +54,3 @@ def beside(module: str) -> Path | None:
         return None
     path = Path(file).parent / skill_md.FILE
     return path if path.is_file() else None
-
-
-def skill_files(root: Path) -> Iterator[Path]:
-    """Yield every SKILL.md below `root`, sorted; folders of skills are not searched further.
-
-    A file whose name differs only in case is yielded too; reading it reports the wrong name.
-    """
-    for count, (folder, children, names) in enumerate(os.walk(root, followlinks=True)):
-        if count >= FOLDERS:
-            return
-        children.sort()
-        depth = len(Path(folder).relative_to(root).parts)
-        files = sorted(name for name in names if name.upper() == skill_md.FILE.upper())
-        if files and depth:
-            yield Path(folder) / files[0]  # SKILL.md itself sorts first
-            children.clear()
-        elif depth >= DEPTH:
-            children.clear()
-        children[:] = [c for c in children if c not in SKIPPED_FOLDERS and not c.startswith(".")]

@@ -11,6 +11,12 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.support import json_state
+from harness.support.bounded_files import Unsearched, read_bytes, walk
+
+MAX_BYTES = 256_000_000
+"""Maximum size of a folder that can be trusted, since it is read at every start."""
+MAX_ENTRIES = 10_000
+"""Maximum number of its entries."""
 
 
 def content_hash(folder: Path) -> str:
@@ -18,13 +24,13 @@ def content_hash(folder: Path) -> str:
 
     Raises:
         UsageError: the folder cannot be trusted: it contains a link that leads out of it, compiled
-            Python, or a file that cannot be read.
+            Python, or a file that cannot be read, or is too large.
     """
-    digest, root = hashlib.sha256(), folder.resolve()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() or p.is_symlink()):
+    digest, root, left = hashlib.sha256(), folder.resolve(), MAX_BYTES
+    for path in _files(folder):
         try:
             leaves = path.is_symlink() and not path.resolve(strict=True).is_relative_to(root)
-            content = path.read_bytes() if path.is_file() else bytes(path.readlink())
+            content = read_bytes(path, left) if path.is_file() else bytes(path.readlink())
         except (OSError, RuntimeError) as exc:
             reason = getattr(exc, "strerror", None) or exc
             raise UsageError(f"cannot be trusted: {reason}", where=str(path)) from exc
@@ -34,10 +40,22 @@ def content_hash(folder: Path) -> str:
             raise UsageError(
                 "cannot be trusted: it is compiled Python", where=str(path), hint="Delete it."
             )
+        left -= len(content)
         name = os.fsencode(path.relative_to(folder).as_posix())
         for part in (name, content):
             digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return all files and links of the folder, sorted."""
+    found: list[Path] = []
+    try:
+        for place, children, others in walk(folder, MAX_ENTRIES):
+            found += [place / name for name in (*children, *others)]
+    except Unsearched as exc:
+        raise UsageError(f"cannot be trusted: {exc}", where=str(folder)) from exc
+    return sorted(path for path in found if path.is_file() or path.is_symlink())
 
 
 class TrustStore:
@@ -48,7 +66,7 @@ class TrustStore:
 
     def trusts(self, folder: Path) -> bool:
         """Return whether the folder is trusted with its present content."""
-        known = self._read().get(str(folder.resolve()))
+        known = self._read()[0].get(str(folder.resolve()))
         try:
             return known is not None and known == content_hash(folder)
         except UsageError:
@@ -61,12 +79,25 @@ class TrustStore:
             UsageError: it cannot be trusted; see `content_hash`.
             OutputError: the file cannot be written.
         """
-        decisions = {**self._read(), str(folder.resolve()): content_hash(folder)}
-        json_state.write(self._path, decisions, "the trust")
+        known, damage = self._read()
+        decisions = {**known, str(folder.resolve()): content_hash(folder)}
+        _write(self._path, decisions, damage, "the trust")
 
-    def _read(self) -> dict[str, str]:
-        decisions = json_state.read(self._path)
-        return decisions if isinstance(decisions, dict) else {}
+    def damage(self) -> str:
+        """Return what is wrong with the file and what follows, in one line, or ""."""
+        return _remark(self._path, self._read()[1], "no plugin of a project is trusted")
+
+    def _read(self) -> tuple[dict[str, str], str]:
+        """Return the content, and what is wrong with it."""
+        try:
+            stored = json_state.load(self._path)
+        except json_state.Damaged as exc:
+            return {}, str(exc)
+        if stored is None:
+            return {}, ""
+        if not isinstance(stored, dict) or not all(isinstance(v, str) for v in stored.values()):
+            return {}, "is not a mapping of folders to hashes"
+        return stored, ""
 
 
 class DisabledNames:
@@ -81,12 +112,7 @@ class DisabledNames:
 
     def read(self) -> frozenset[str]:
         """Return the names; a missing or damaged file holds none."""
-        names = json_state.read(self._path)
-        return (
-            frozenset(n for n in names if isinstance(n, str))
-            if isinstance(names, list)
-            else frozenset()
-        )
+        return self._read()[0]
 
     def add(self, name: str) -> None:
         """Disable `name`.
@@ -94,11 +120,43 @@ class DisabledNames:
         Raises:
             OutputError: the file cannot be written.
         """
-        self._write(self.read() | {name})
+        names, damage = self._read()
+        self._write(names | {name}, damage)
 
     def remove(self, name: str) -> None:
         """Enable `name` again; raises as `add` does."""
-        self._write(self.read() - {name})
+        names, damage = self._read()
+        self._write(names - {name}, damage)
 
-    def _write(self, names: frozenset[str]) -> None:
-        json_state.write(self._path, sorted(names), "the list of disabled names")
+    def damage(self) -> str:
+        """Return what is wrong with the file and what follows, in one line, or ""."""
+        return _remark(self._path, self._read()[1], "no name is disabled")
+
+    def _read(self) -> tuple[frozenset[str], str]:
+        """Return the names, and what is wrong with the file."""
+        try:
+            stored = json_state.load(self._path)
+        except json_state.Damaged as exc:
+            return frozenset(), str(exc)
+        if stored is None:
+            return frozenset(), ""
+        names = stored if isinstance(stored, list) else [None]
+        if not all(isinstance(name, str) and name.isprintable() for name in names):
+            return frozenset(), "is not a list of names"
+        return frozenset(names), ""
+
+    def _write(self, names: frozenset[str], damage: str) -> None:
+        _write(self._path, sorted(names), damage, "the list of disabled names")
+
+
+def _remark(path: Path, damage: str, effect: str) -> str:
+    if not damage:
+        return ""
+    return f"{path} {damage}, so {effect}; correct or delete it"
+
+
+def _write(path: Path, content: object, damage: str, what: str) -> None:
+    """Replace the file; a damaged one is kept as NAME.damaged."""
+    if damage:
+        json_state.set_aside(path)
+    json_state.write(path, content, what)

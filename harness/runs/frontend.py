@@ -36,9 +36,11 @@ class Outcome:
     Attributes:
         saved: the files written.
         emitted: whether the result's text has already been printed piece by piece.
+        line_ended: whether that ended with a line feed.
     """
 
     result: Result
     general: GeneralOptions
     saved: tuple[Path, ...] = ()
     emitted: bool = False
+    line_ended: bool = False

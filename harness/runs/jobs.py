@@ -7,7 +7,6 @@ performed or its result cannot be stored; only what affects all tasks ends the j
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from harness.errors import (
     ReaderGone,
 )
 from harness.support.stop_token import StopToken
+from harness.support.storage_errors import is_of_storage
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -146,7 +146,7 @@ class Job(Generic[T, R]):
         try:
             store(task, ended)
         except Exception as error:
-            if isinstance(error, HarnessError) or _is_of_storage(error):
+            if isinstance(error, HarnessError) or is_of_storage(error):
                 raise
             return error
         return None
@@ -195,12 +195,6 @@ def _wait(state: tenacity.RetryCallState) -> float:
 
 def _is_retryable(error: BaseException) -> bool:
     return isinstance(error, HarnessError) and error.retryable
-
-
-def _is_of_storage(error: Exception) -> bool:
-    """Return True if no result can be stored: the disk is full, or the database is damaged."""
-    damaged = type(error) is sqlite3.DatabaseError  # its subclasses are errors of statements
-    return damaged or isinstance(error, OSError | MemoryError | sqlite3.OperationalError)
 
 
 def _affects_all_tasks(error: HarnessError) -> bool:

@@ -1,6 +1,7 @@
 """The progress of a job: rows done and failed, tokens per second, and the remaining time.
 
-A terminal shows a bar; other streams receive a line at intervals, for logs of unattended jobs.
+A terminal shows a bar; other streams receive a line as soon as the remaining time is known, and
+then at intervals, for logs of unattended jobs. A command has one bar for all of its phases.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from harness.terminal.console import Screen
 
 LINE_EVERY = 30.0
 """Seconds between two lines if stderr is not a terminal."""
+LONG = 10.0
+"""Seconds of remaining time from which the first estimate has a line of its own."""
 MEMORY = 60.0
 """Time constant, in seconds, of the exponentially weighted moving average of the speed."""
 
@@ -29,14 +32,18 @@ class ProgressEstimate:
     the tokens per weight of the finished rows, divided by tokens per second.
 
     Attributes:
-        rows, weight: the total of the job.
+        rows, weight: the total of the job, with all of its phases.
         filtered: the number of rows that were left out before the job.
+        unit: what a row is, in the plural.
+        phase: what is being done now.
         clock: returns a time in seconds.
     """
 
     rows: int
     weight: int
     filtered: int = 0
+    unit: str = ""
+    phase: str = ""
     clock: Callable[[], float] = time.monotonic
     done: int = 0
     failed: int = 0
@@ -65,12 +72,21 @@ class ProgressEstimate:
         """Count a finished row with its completion tokens, or None for a failed one."""
         self.done += tokens is not None
         self.failed += tokens is None
+        self.add_work(weight, tokens, row)
+
+    def add_work(self, weight: int, tokens: int | None, row: str = "") -> None:
+        """Count a part of the weight that is done without finishing a row; see `finish_row`."""
         with self._lock:
             pieces = self._begun.pop(row, 0)
             taken = pieces if tokens is None else tokens
             self.tokens += taken - pieces  # a piece may be more than a token, or less
         self._weight_done += weight
         self._tokens_done += taken
+
+    @property
+    def count(self) -> str:
+        """The rows ended so far: "4 of 12 papers"."""
+        return f"{self.done + self.failed:,} of {self.rows:,} {self.unit}".rstrip()
 
     @property
     def rate(self) -> float:
@@ -110,39 +126,42 @@ def duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def show_progress(
-    estimate: ProgressEstimate, screen: Screen, description: str
+    estimate: ProgressEstimate, screen: Screen, phase: str
 ) -> Iterator[Callable[[], None]]:
-    """Show an estimate on stderr during the block; yields a function to call after each row."""
+    """Show an estimate on stderr during the block; yields a function to call after each row.
+
+    Args:
+        phase: the first one; setting `estimate.phase` begins another in the same bar.
+    """
+    estimate.phase = phase
     if not screen.err.isatty() or os.environ.get("TERM") == "dumb":
-        with _lines(estimate, screen, description) as update:
-            yield update
+        yield _lines(estimate, screen)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.fields[estimate].phase}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[estimate].count}", markup=False),
         TextColumn("{task.fields[estimate]}", markup=False),
     )
     with Progress(*columns, console=Console(file=screen.err), transient=True) as bar:
         # rich formats the estimate ten times per second, so the rate changes between two rows.
-        task = bar.add_task(description, total=estimate.rows, estimate=estimate)
-        yield lambda: bar.update(task, completed=estimate.done + estimate.failed)
+        task = bar.add_task("", total=estimate.rows, estimate=estimate)
+        yield lambda: bar.update(
+            task, completed=estimate.done + estimate.failed, total=estimate.rows
+        )
 
 
-@contextlib.contextmanager
-def _lines(
-    estimate: ProgressEstimate, screen: Screen, description: str
-) -> Iterator[Callable[[], None]]:
-    last_line = estimate.clock()
+def _lines(estimate: ProgressEstimate, screen: Screen) -> Callable[[], None]:
+    last_line, is_known = estimate.clock(), False
 
     def update() -> None:
-        nonlocal last_line
-        if estimate.clock() - last_line >= LINE_EVERY:
-            last_line = estimate.clock()
-            ended = estimate.done + estimate.failed
-            screen.notice(f"{description}: {ended} of {estimate.rows}, {estimate}".rstrip(", "))
+        nonlocal last_line, is_known
+        begins = not is_known and (estimate.seconds_left or 0.0) >= LONG
+        if begins or estimate.clock() - last_line >= LINE_EVERY:
+            last_line, is_known = estimate.clock(), estimate.seconds_left is not None
+            screen.notice(f"{estimate.phase}: {estimate.count}, {estimate}".rstrip(", "))
 
-    yield update
+    return update

@@ -75,7 +75,8 @@ class Runner:
                 result.as_json()  # data that is not JSON is a failure of this run
             saved = self._save_all(result, call.targets, companions)
             recording.finish(result)
-        return Outcome(result, general, saved, call.screen.emitted)
+        screen = call.screen
+        return Outcome(result, general, saved, screen.emitted, screen.line_ended)
 
     def _with_model(self, result: Result) -> Result:
         """Add the model that served to a result that consists of its text."""
@@ -106,6 +107,8 @@ class Runner:
             targets=targets,
             force=general.force,
             frameworks={name: f.path for name, f in self.catalogue.frameworks.items()},
+            confirm=self.frontend.confirm,
+            yes=general.yes,
         )
         models.cancel = call.cancel
         return call
@@ -251,7 +254,7 @@ class Runner:
         try:
             yield
         except HarnessError:
-            if screen.emitted:
+            if screen.emitted and not screen.line_ended:
                 with contextlib.suppress(HarnessError):
                     screen.emit("\n")
             raise

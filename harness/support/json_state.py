@@ -9,14 +9,45 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import OutputError
+from harness.support.bounded_files import read_text
+
+MAX_BYTES = 4_000_000
+"""Maximum size of a file that is read."""
+
+
+class Damaged(Exception):
+    """The file exists and has no usable content; the text states why."""
 
 
 def read(path: Path) -> Any:
     """Return the content of the file, or None if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return load(path)
+    except Damaged:
         return None
+
+
+def load(path: Path) -> Any:
+    """Return the content of the file, or None if it is missing.
+
+    Raises:
+        Damaged: it cannot be read, is too large, or is not JSON.
+    """
+    try:
+        return json.loads(read_text(path, MAX_BYTES))
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise Damaged(f"cannot be read: {exc.strerror}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise Damaged("is not JSON") from exc
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged file to NAME.damaged, so that writing does not destroy it."""
+    with contextlib.suppress(OSError):
+        if path.is_file():
+            path.replace(path.with_name(f"{path.name}.damaged"))
 
 
 def write(path: Path, content: Any, what: str) -> None:

@@ -112,8 +112,11 @@ def regular_file(
         return path
 
 
-def text_lines(path: Path) -> Generator[str, None, None]:
+def text_lines(path: Path, *, with_nul: bool = False) -> Generator[str, None, None]:
     """Yield the lines of a text file with their ends, which may be those of any system.
+
+    Args:
+        with_nul: yield lines with NUL characters, too; the reader refuses them.
 
     Raises:
         InputError: it cannot be read, or is not UTF-8 text, with the line and byte.
@@ -126,7 +129,7 @@ def text_lines(path: Path) -> Generator[str, None, None]:
         try:
             with path.open(encoding="utf-8-sig", newline="") as lines:
                 for number, line in enumerate(lines, start=1):
-                    if "\0" in line:
+                    if "\0" in line and not with_nul:
                         raise InputError(
                             f"is a binary file (character {line.index(chr(0)) + 1} is 0)",
                             where=place(path, "line", number),

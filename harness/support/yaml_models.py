@@ -7,58 +7,61 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-import yaml.constructor
 import yaml.reader
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import HarnessError, UsageError
+from harness.support import bounded_yaml
+from harness.support.bounded_files import read_text
 
 M = TypeVar("M", bound=BaseModel)
-
-
-class _Loader(yaml.SafeLoader):
-    """Adds the position to errors in values, such as an invalid date or `!!int abc`."""
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, LookupError, AttributeError) as exc:
-            problem = f"{str(node.value)[:40]!r} is not a valid {node.tag.rpartition(':')[2]}"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from exc
+MAX_BYTES = 1_000_000
+"""Maximum size of a file."""
+MAX_SHOWN = 200
+"""Maximum characters of a message that come from the file."""
 
 
 def load(path: Path, model: type[M], error: type[HarnessError] = UsageError) -> M:
     """Read `path` and validate it as `model`.
 
     Raises:
-        error: the file cannot be read, is not YAML, has a duplicate key, or does not match the
-            model; the message names the first line at fault and the number of other errors.
+        error: the file cannot be read, is not YAML, has a duplicate key, exceeds a limit, or does
+            not match the model; the message names the first line at fault and the number of other
+            errors.
     """
+    root, found = _parsed(path, error)
+    for key, line in repeated_keys(root):
+        raise error(f"duplicate key {key[:MAX_SHOWN]!r}", where=f"{path}:{line}")
     try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.load(text, _Loader)  # noqa: S506  a subclass of SafeLoader
+        return model.model_validate(found if found is not None else {})
+    except ValidationError as exc:
+        raise _validation_error(exc, root, path, error) from exc
+
+
+def data(path: Path, error: type[HarnessError] = UsageError) -> Any:
+    """Return the content of a file as it is, None if it is empty.
+
+    Raises:
+        error: the file cannot be read, is not YAML or exceeds a limit.
+    """
+    return _parsed(path, error)[1]
+
+
+def _parsed(path: Path, error: type[HarnessError]) -> tuple[yaml.Node | None, Any]:
+    try:
+        text = read_text(path, MAX_BYTES)
+        return bounded_yaml.parse(text)
     except OSError as exc:
         raise error(f"cannot be read ({exc.strerror})", where=str(path)) from exc
     except UnicodeDecodeError as exc:
         raise error("is not UTF-8 text", where=str(path)) from exc
     except yaml.YAMLError as exc:
         raise _syntax_error(exc, path, text, error) from exc
-    except RecursionError as exc:
-        raise error("is nested too deeply", where=str(path)) from exc
-    try:
-        for key, line in repeated_keys(root):
-            raise error(f"duplicate key {key!r}", where=f"{path}:{line}")
-        return model.model_validate(data if data is not None else {})
-    except RecursionError as exc:
-        raise error("is nested too deeply, or contains itself", where=str(path)) from exc
-    except ValidationError as exc:
-        raise _validation_error(exc, root, path, error) from exc
 
 
 def where(path: Path, *loc: str | int) -> str:
     """Return "FILE:LINE" of a place in a file that `load` has read."""
-    root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    root, _ = _parsed(path, UsageError)
     return f"{path}:{_line(root, loc)}"
 
 
@@ -80,14 +83,16 @@ def repeated_keys(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
 def _syntax_error(
     exc: yaml.YAMLError, path: Path, text: str, error: type[HarnessError]
 ) -> HarnessError:
-    if isinstance(exc, yaml.reader.ReaderError):
-        line = text.count("\n", 0, exc.position) + 1
-        return error(
-            f"contains the invalid character {text[exc.position]!a}", where=f"{path}:{line}"
-        )
+    if (invalid := yaml.reader.Reader.NON_PRINTABLE.search(text)) is not None:
+        line = text.count("\n", 0, invalid.start()) + 1
+        return error(f"contains the invalid character {invalid[0]!a}", where=f"{path}:{line}")
     mark = getattr(exc, "problem_mark", None)
-    where = f"{path}:{mark.line + 1}" if mark else str(path)
-    return error(f"is not YAML: {getattr(exc, 'problem', None) or exc}", where=where)
+    # libyaml places what is missing at the end on the line after the last one.
+    where = f"{path}:{min(mark.line + 1, len(text.splitlines()))}" if mark else str(path)
+    problem = (getattr(exc, "problem", None) or str(exc).partition("\n")[0])[:MAX_SHOWN]
+    if isinstance(exc, bounded_yaml.Excess):
+        return error(problem, where=where)
+    return error(f"is not YAML: {problem}", where=where)
 
 
 def _validation_error(
@@ -95,9 +100,9 @@ def _validation_error(
 ) -> HarnessError:
     # A misspelt key causes two errors, and the one about the key itself is the clearer one.
     first, *rest = sorted(exc.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    field = ".".join(str(part) for part in first["loc"])
+    field = ".".join(str(part) for part in first["loc"])[:MAX_SHOWN]
     more = f" (and {len(rest)} more)" if rest else ""
-    problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+    problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"][:MAX_SHOWN]
     message = f"{field}: {problem}{more}" if field else f"{problem}{more}"
     return error(message, where=f"{path}:{_line(root, first['loc'])}")
 

@@ -11,10 +11,12 @@ from typing import IO, TYPE_CHECKING
 
 from harness.errors import OutputError, ReaderGone
 from harness.terminal import stdout_guard
-from harness.terminal.rendering import CONTROLS
+from harness.terminal.rendering import CONTROLS, columns, wrapped
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from harness.terminal.markdown import MarkdownPieces
 
 
 class Screen:
@@ -24,6 +26,10 @@ class Screen:
         out: stream of results.
         err: stream of notices and progress.
         quiet_results: make `emit` do nothing, since the result is printed or saved as a whole.
+
+    Attributes:
+        emitted: a piece of the result has been printed.
+        line_ended: the pieces need no line feed after them.
     """
 
     def __init__(
@@ -32,13 +38,21 @@ class Screen:
         self.out: IO[str] | None = out or stdout_guard.results()
         self.err = err or sys.stderr or io.StringIO()
         self.quiet_results = quiet_results
-        self.emitted = False
+        self.emitted = self.line_ended = False
 
     def emit(self, piece: str) -> None:
         """Print a piece of the result."""
         if not self.quiet_results and piece:
-            self.emitted = True
+            self.emitted, self.line_ended = True, False
             self._write(piece)
+
+    def markdown(self) -> Pieces | MarkdownPieces:
+        """Return what prints the pieces of a Markdown text: rendered on a terminal."""
+        if self.quiet_results or not self.is_terminal or os.environ.get("TERM") == "dumb":
+            return Pieces(self)
+        from harness.terminal.markdown import MarkdownPieces
+
+        return MarkdownPieces(self)
 
     def result(self, text: str) -> None:
         """Print a whole result, ended by one line feed."""
@@ -49,6 +63,10 @@ class Screen:
     def is_terminal(self) -> bool:
         """Whether results are shown on a terminal."""
         return self.out is not None and self.out.isatty()
+
+    def width(self, most: int) -> int:
+        """Return the columns of the terminal that results are shown on, at most `most`."""
+        return min(most, columns(self.out)) if self.out is not None and self.is_terminal else most
 
     def show(self, content: RenderableType) -> None:
         """Print a rich renderable to stdout, which is a terminal."""
@@ -62,17 +80,18 @@ class Screen:
         self._write_as_is(text if self.out is None else shown_on(self.out, text))
 
     def _write_as_is(self, text: str) -> None:
-        """Write to stdout.
-
-        Raises:
-            ReaderGone: the pipe is closed by its reader.
-            OutputError: stdout is closed, or the disk is full.
-        """
-        if self.out is None:
-            raise OutputError("stdout is closed")
-        try:
+        """Write to stdout; raises as `writing`."""
+        with self.writing():
+            if self.out is None:
+                raise OutputError("stdout is closed")
             self.out.write(text)
             self.out.flush()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write to stdout in the block; a failure raises an error of `harness.errors`."""
+        try:
+            yield
         except BrokenPipeError as exc:
             self._discard_output()
             raise ReaderGone("the reader of stdout has closed it") from exc
@@ -90,7 +109,7 @@ class Screen:
     def notice(self, text: str) -> None:
         """Print one line about the work to stderr; errors are ignored."""
         with contextlib.suppress(OSError, ValueError):
-            self.err.write(shown_on(self.err, text) + "\n")
+            self.err.write(wrapped(shown_on(self.err, text), self.err) + "\n")
             self.err.flush()
 
     def aside(self, text: str) -> None:
@@ -122,6 +141,27 @@ class Screen:
         with Progress(*columns, console=Console(file=self.err), transient=True) as bar:
             task = bar.add_task(description)
             yield lambda status: bar.update(task, description=f"{description}: {status}")
+
+
+class Pieces:
+    """The pieces of a text, printed as they arrive."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    def add(self, piece: str) -> None:
+        """Print a piece."""
+        self._screen.emit(piece)
+
+    def end(self) -> None:
+        """Print what has been kept back."""
+
+
+def render_markdown(text: str) -> RenderableType:
+    """Return a Markdown text for a terminal."""
+    from harness.terminal.markdown import RenderedMarkdown
+
+    return RenderedMarkdown(text)
 
 
 def shown_on(stream: IO[str], text: str) -> str:

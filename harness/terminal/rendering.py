@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import textwrap
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
+TEXT_WIDTH = 100
+"""Text has no longer lines, which are hard to read."""
 CONTROLS = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
     0x7F: 0x2421,
@@ -38,6 +41,20 @@ def size(stream: IO[str]) -> os.terminal_size:
             if found.columns and found.lines:
                 return found
     return shutil.get_terminal_size()
+
+
+def wrapped(text: str, stream: IO[str]) -> str:
+    """Return text with lines broken between words, if `stream` is a terminal and narrower."""
+    width = columns(stream) if stream.isatty() else 0
+    if not width or len(text) <= width:
+        return text
+    lines = (
+        textwrap.wrap(
+            line, width, break_long_words=False, break_on_hyphens=False, expand_tabs=False
+        )
+        for line in text.split("\n")
+    )
+    return "\n".join("\n".join(parts) for parts in lines)
 
 
 def console(stream: IO[str]) -> Console:

@@ -20,6 +20,9 @@ from skills.nanda.text import flatten
 ABSTRACT_WORDS = 12
 """Text on the line of at least this length in which a sentence ends is an abstract, and so is text
 of `TEXT_WORDS`; anything else is a topic."""
+CHARS_PER_WORD = 20
+"""Characters, for each word of the maximum, from which a text is too long: one in a script without
+blanks between the words, or one endless word."""
 FEWEST_WORDS = 5
 """The minimum length of an abstract from a file, stdin or a table."""
 ACCEPTED = (
@@ -126,6 +129,10 @@ def check_length(paper: Paper, max_words: int, where: str = "") -> None:
         problem = f"{count} {'word is' if count == 1 else 'words are'} too few for an abstract"
     elif count > max_words:
         problem = f"{count:,} words are too many for an abstract; the maximum is {max_words:,}"
+        hint = "Give only the abstract, not the whole paper."
+    elif (chars := len(flatten(paper.abstract))) > max_words * CHARS_PER_WORD:
+        most = max_words * CHARS_PER_WORD
+        problem = f"{chars:,} characters are too many for an abstract; the maximum is {most:,}"
         hint = "Give only the abstract, not the whole paper."
     else:
         return

@@ -27,7 +27,7 @@ _WHAT = r"(?:this|the|my|following|arxiv|paper|abstract|file|text|preprint|from|
 _TEXT = r"(?:abstract|paper|text|preprint|this|following)"
 _PAGE = r"(?:https?://)?(?:www\.|export\.)?arxiv\.org/\S*[^\s.!?]"
 _FILE = r"\"[^\"\n]+\.(?:txt|md)\"|'[^'\n]+\.(?:txt|md)'|\S+\.(?:txt|md)"
-_END = r"\s*[.!?]?\s*\Z"
+_END = r"\s*+[.!?]?\s*+\Z"
 _SAVE = r"(?:\s+(?:save\s+to|-o)\s.+)?"
 
 _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")

@@ -14,9 +14,11 @@ from skills.corpus.tables import reader
 TITLE_WORDS = 30
 """The maximum length of a title in the first line; the longest in gold_train.csv has 21 words."""
 
-_HEADING = re.compile(r"#{1,6}[ \t]+(?P<text>[^\n]+?)[ \t]*#*[ \t]*(?:\n|\Z)")
+# Possessive where two parts may take the same characters: a line is searched once.
+_HEADING = re.compile(r"#{1,6}[ \t]+(?P<text>[^\n]+)(?:\n|\Z)")
+_CLOSING = re.compile(r"(?<![ \t#])[ \t]*+#*+[ \t]*+\Z")
 _LABEL_LINE = re.compile(
-    r"^[ \t]*(?:#{1,6}[ \t]+)?[*_]{0,2}abstract[*_]{0,2}[ \t]*[:.]?[*_]{0,2}[ \t]*#*[ \t]*$",
+    r"^[ \t]*+(?:#{1,6}[ \t]++)?[*_]{0,2}abstract[*_]{0,2}[ \t]*+[:.]?[*_]{0,2}[ \t]*+#*+[ \t]*+$",
     re.IGNORECASE | re.MULTILINE,
 )
 _LABEL = re.compile(
@@ -89,7 +91,7 @@ def _without_front_matter(text: str) -> tuple[str, str]:
 
 def _split_title(text: str) -> tuple[str, str]:
     if heading := _HEADING.match(text):
-        return _clean(heading["text"]), text[heading.end() :]
+        return _clean(_CLOSING.sub("", heading["text"], count=1)), text[heading.end() :]
     first, gap, rest = text.partition("\n\n")
     title = first.strip()
     short = len(title.split()) <= TITLE_WORDS and "\n" not in title and not title.endswith(".")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
@@ -41,7 +40,12 @@ def add(call: Call) -> Result:
         added = importer.add(db, path, framework, columns, limit=options.limit, tick=tick)
     if added.lacks:
         call.screen.notice(f"no annotations were read: there is no column {', '.join(added.lacks)}")
-    return Result(views.added(added, path), {"file": str(path), **dataclasses.asdict(added)})
+    added.refused.report(call.screen)
+    return Result(
+        views.added(added, path),
+        {"file": str(path), **added.as_json()},
+        exit_code=1 if added.refused else 0,
+    )
 
 
 def search(call: Call) -> Result:

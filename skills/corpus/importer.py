@@ -2,13 +2,14 @@
 
 A file saved here (.jsonl, .parquet) includes the provenance of its annotations, which they keep
 with their keys. Others are marked as imported. The whole file is read once before anything is
-written, so that an invalid row leaves the corpus unchanged.
+written, so that a file that cannot be read leaves the corpus unchanged; a row that cannot be used
+is refused, and the others are added.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from skills.corpus.db import papers, store
 from skills.corpus.records import Annotated, record_of
 from skills.corpus.tables.abstract_lookup import complete_rows
 from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
+from skills.corpus.tables.refusals import Refusals, accepted, refusing
 from skills.nanda.framework import Framework, sha256_of
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Added:
         renamed: annotations whose provenance does not match them or their abstract; they count as
             imported.
         lacks: the moves without a column, where others have one; no annotation is read then.
+        refused: the rows that cannot be used.
     """
 
     papers: int = 0
@@ -53,6 +56,11 @@ class Added:
     repeated: int = 0
     renamed: int = 0
     lacks: tuple[str, ...] = ()
+    refused: Refusals = field(default_factory=Refusals)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the numbers, and the rows that cannot be used."""
+        return {**asdict(self), "refused": self.refused.as_json()}
 
 
 def add(
@@ -71,8 +79,7 @@ def add(
         tick: called with the progress.
 
     Raises:
-        InputError: the file or a row cannot be used, or no row has an abstract; nothing has been
-            written.
+        InputError: the file cannot be read, or no row of it can be added; nothing has been written.
     """
     table = open_table(path, columns, moves=framework.names, limit=limit, abstract_by="provenance")
     added = Added()
@@ -82,11 +89,17 @@ def add(
         if len(missing) < len(framework.names):
             added.lacks = missing
         table = open_table(path, columns, limit=limit)
-    rows = _validate(db, table, framework, tick)
-    for number, row in enumerate(complete_rows(db, table), start=1):
-        _add(db, row, framework, added)
+    count = _validate(db, table, framework, tick)
+    rows = accepted(complete_rows(db, table), added.refused.add)
+    for number, row in enumerate(rows, start=1):
+        before = replace(added)
+        with refusing(row.where) as refused:
+            _add(db, row, framework, added)
+        if refused.error:
+            added = before
+            added.refused.add(refused.error)
         if number % TICK_ROWS == 0:
-            tick(f"{number:,} of {rows:,} rows")
+            tick(f"{number:,} of {count:,} rows")
     return added
 
 
@@ -104,16 +117,23 @@ def annotated(row: TableRow, framework: Framework) -> Annotated | None:
 
 
 def _validate(db: Database, table: Table, framework: Framework, tick: Callable[[str], None]) -> int:
-    """Validate all rows and return how many there are."""
-    rows, has_abstract = 0, False
-    for rows, row in enumerate(complete_rows(db, table), start=1):
-        if row.paper.abstract and not row.repeat:
-            has_abstract = True
-            if row.has_moves:
+    """Read all rows and return how many there are.
+
+    Raises:
+        InputError: none can be added.
+    """
+    rows, usable, refused = 0, False, Refusals()
+    for rows, row in enumerate(accepted(complete_rows(db, table), refused.add), start=1):
+        with refusing(row.where) as invalid:
+            if row.has_moves and row.paper.abstract:
                 row.valid_moves(framework)
+        if invalid.error:
+            refused.add(invalid.error)
+        usable = usable or (bool(row.paper.abstract) and not invalid.error)
         if rows % TICK_ROWS == 0:
             tick(f"{rows:,} rows read")
-    if not has_abstract:
+    if not usable:
+        refused.raise_first()
         raise InputError(
             "no row has an abstract" if rows else "has no rows below its header",
             where=shown(table.path),
@@ -128,18 +148,19 @@ def _add(db: Database, row: TableRow, framework: Framework, added: Added) -> Non
     if row.repeat:
         added.repeated += 1
         return
-    is_known = papers.row_id(db, row.paper) is not None
-    added.known_papers += is_known
-    added.papers += not is_known
-    paper_id = papers.save(db, row.paper)
+    paper_id = papers.row_id(db, row.paper)
+    added.known_papers += paper_id is not None
+    added.papers += paper_id is None
     if not row.has_moves:
         added.without_moves += 1
+        papers.save(db, row.paper)
         return
     moves = row.valid_moves(framework)
     provenance = _provenance(row, moves, framework)
     added.renamed += row.provenance is not None and provenance is not row.provenance
-    if store.has(db, provenance["key"], paper_id):
+    if paper_id is not None and store.has(db, provenance["key"], paper_id):
         added.known_annotations += 1
+        papers.save(db, row.paper)
         return
     record = record_of(row.paper, moves, framework, provenance)
     store.save(db, Annotated(row.paper, record), framework, unless_newer=True)

@@ -34,3 +34,7 @@ class WorkerOptions(SkillOptions):
     workers: int | None = Field(
         None, ge=1, le=256, description="parallel requests; default: what the model serves"
     )
+
+
+class ReportOptions(SkillOptions):
+    details: bool = Field(False, description="show all figures, not the verdict alone")

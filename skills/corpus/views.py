@@ -37,6 +37,7 @@ def added(added: Added, path: Path) -> str:
         (added.without_moves, "paper", "Without moves: {}."),
         (added.empty, "row", "Skipped without an abstract: {}."),
         (added.repeated, "row", "Skipped as repeated: {}."),
+        (len(added.refused), "row", "Refused: {}, each named on stderr."),
         (
             added.renamed,
             "annotation",

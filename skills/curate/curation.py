@@ -20,13 +20,12 @@ from skills.curate.curator import Judge
 from skills.curate.inputs import items, probes
 from skills.curate.inputs.items import Input, Item
 from skills.curate.job import CurateJob
+from skills.curate.judging import judging
 from skills.curate.panel import panel
 from skills.curate.panel.panel import Panel
-from skills.curate.panel.vote_mode import VoteForm, choose_form
 from skills.curate.report.summary import Run
 from skills.curate.statistics import calibration, decisions
 from skills.curate.store import judges, output_paths
-from skills.curate.store.ballots import Ballots
 from skills.curate.store.verdicts import Criteria, Verdict, decide
 from skills.nanda.framework import Framework
 
@@ -51,8 +50,9 @@ def curate(call: Call, framework: Framework) -> Result:
     with open_corpus(path) as db:
         with call.screen.progress("checking the annotations by the gates"):
             source = _source(call, table, db, framework)
+            source.refused.report(call.screen)
             good = [(item.paper, item.moves) for item in source.items if not item.findings]
-            known_bad = tuple(probes.make(good, framework, options.probes, SEED))
+            known_bad = tuple(probes.make(good, framework, options.probes, SEED, most=len(good)))
         curation = Curation(call, framework, own_panel, source, known_bad, db, path)
         job = f"the curation of {source.path.resolve() if source.path else source.name}"
         with job_lock(locks(path), job):
@@ -113,43 +113,29 @@ class Curation:
         Raises:
             ModelUnavailable: the model went away before it had judged anything.
         """
-        judge = Judge(self.panel, model, self.framework, self._form(model))
-        ballots = Ballots(self.db, judge)
-        job = CurateJob(self.call, self.source, self.probes, ballots)
-        with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: ballots.run_id):
-            ballots.run_id = self._start(judge)
-            started = time.monotonic()
-            tally = job.run()
-            if isinstance(tally.stopped, ModelUnavailable) and not tally.done:
-                raise tally.stopped
-            criteria = self._criteria(job, is_complete=tally.stopped is None)
-            found = job.verdicts(criteria)
-            if self.call.options.explain and tally.stopped is None:
-                tally = job.explain(found)
+        options, run_id = self.call.options, 0
+        with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: run_id):
+            run_id, started = self._start(model), time.monotonic()
+            with judging(self, model, run_id) as job:
+                tally = job.run()
+                if isinstance(tally.stopped, ModelUnavailable) and not tally.done:
+                    raise tally.stopped
+                criteria = self._criteria(job, is_complete=tally.stopped is None)
                 found = job.verdicts(criteria)
-            run, seconds = self._run(judge, criteria, found), time.monotonic() - started
-            return results.finish(self, ballots.run_id, run, tally.stopped, seconds)
+                if options.explain and tally.stopped is None:
+                    tally = job.explain(found)
+                    found = job.verdicts(criteria)
+            run, seconds = self._run(job.judge, criteria, found), time.monotonic() - started
+            return results.finish(self, run_id, run, tally.stopped, seconds)
 
-    def _form(self, model: ServedModel) -> VoteForm:
-        """Return how the judge votes: measured once, then stored."""
-        if known := judges.load_form(self.db, model, self.panel):
-            return known
-        passed = [item for item in self.source.items if not item.findings]
-        with self.call.screen.progress("measuring how the judge votes"):
-            form = choose_form(self.panel, model, self.framework, passed)
-        if form.kind == "json" or (form.mass is not None and form.can_answer):
-            return judges.save_form(self.db, model, self.panel, form)
-        return form
-
-    def _start(self, judge: Judge | None) -> int:
+    def _start(self, model: ServedModel | None) -> int:
         name = ""
         settings: dict[str, Any] = {
             "framework": self.framework.digest,
             "panel": self.panel.digest,
             "min_votes": self.call.options.min_votes,
         }
-        if judge is not None:
-            model = judge.model
+        if model is not None:
             name, served = model.resolution.resolved, model.resolution.chosen.serve.label
             if before := judges.other_judge(self.db, self.source.name, model):
                 self.call.screen.notice(

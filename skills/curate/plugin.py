@@ -12,12 +12,17 @@ from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.runs.grammar import as_path
-from skills.corpus.options import DatabaseOptions, TitledColumnOptions, WorkerOptions
+from skills.corpus.options import (
+    DatabaseOptions,
+    ReportOptions,
+    TitledColumnOptions,
+    WorkerOptions,
+)
 from skills.finetune.data.options import DatasetOptions
 from skills.nanda.framework_option import FrameworkOption, selected_framework
 
 
-class PanelOptions(WorkerOptions):
+class PanelOptions(WorkerOptions, ReportOptions):
     personas: Path | None = Field(
         None, description="a YAML file with another panel than the shipped one"
     )
@@ -27,7 +32,10 @@ class PanelOptions(WorkerOptions):
     )
     reject_rate: float = Field(0.3, gt=0, lt=1, description="with --calibrate, the share to reject")
     probes: int = Field(
-        8, ge=1, le=1000, description="known-bad annotations of each kind to mix in"
+        8,
+        ge=1,
+        le=1000,
+        description="known-bad annotations of each kind to mix in, at most one a paper in all",
     )
     explain: bool = Field(False, description="ask for a reason for each rejected annotation")
     retry_failed: bool = Field(False, description="process only what failed before")

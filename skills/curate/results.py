@@ -20,6 +20,7 @@ from skills.curate.report import files, notes, summary
 from skills.curate.report import text as report
 from skills.curate.report.page import write_html
 from skills.curate.report.summary import Run
+from skills.curate.report.verdict import verdict
 from skills.curate.store.ballots import save_verdicts
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def finish(
     failed = summed["failed"] + (summed["probes"]["failed"] if summed["probes"] else 0)
     runs.finish(db, run_id, runs.status_of(stopped, failed), summed)
     dataset, stopped = _dataset(call, run, stopped)
-    text = report.text(summed)
+    text = report.text(summed, details=call.options.details)
     if call.targets:
         call.screen.notice(text)
         _warn_without_abstracts(call, db, run)
@@ -67,7 +68,7 @@ def finish(
             **dataset,
         },
         summary=summed,
-        exit_code=1 if failed else 0,
+        exit_code=1 if failed or run.source.refused else 0,
         stopped=stopped,
         next=_next(call, summed["kept"]) if stopped is None else "",
     )
@@ -88,6 +89,7 @@ def _summary(db: Database, run: Run, seconds: float) -> dict[str, Any]:
     usage = run.judge.model.usage if run.judge else Usage()
     return {
         **summed,
+        "verdict": list(verdict(summed)),
         "notes": notes.of_run(run, summed, notes.made_by_the_judge(run, judged)),
         "tokens": {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
         "seconds": round(seconds, 1),

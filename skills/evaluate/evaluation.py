@@ -26,6 +26,7 @@ def evaluate(call: Call, framework: Framework) -> Result:
     subject = _subject(call, framework)
     path, source = database(call), subject.source.path
     assert source is not None
+    subject.source.refused.report(call.screen)
     if any(target.suffix.lower() == ".png" for target in call.targets):
         require(*plot.MODULES, extra="plots")
     refuse_sources(call.targets, input=source, corpus=path)
@@ -35,6 +36,7 @@ def evaluate(call: Call, framework: Framework) -> Result:
         models = [runner.run(name) for name in names]
     with call.screen.progress("measuring"):
         found = comparison.of_models(subject, models)
+    found["refused"] = subject.source.refused.as_json()
     text = report.text(found)
     if call.targets:
         call.screen.notice(text)
@@ -49,7 +51,7 @@ def evaluate(call: Call, framework: Framework) -> Result:
             ".png": lambda file: plot.draw(found, file),
         },
         summary=found,
-        exit_code=1 if _broken(models) else 0,
+        exit_code=1 if _broken(models) or subject.source.refused else 0,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +16,9 @@ from skills.annotate.table import sources
 from skills.annotate.table.sources import Source
 from skills.corpus.tables.columns import Columns
 from skills.corpus.tables.jsonl_reader import JsonlReader
-from skills.corpus.tables.reader import open_table
-from skills.evaluate.annotators import Labelled, Subject
+from skills.corpus.tables.reader import Table, TableRow, open_table
+from skills.corpus.tables.refusals import Refusals, accepted, refusing
+from skills.evaluate.annotators import Labelled, Moves, Subject
 from skills.evaluate.metrics.labels import LABELS
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
@@ -31,36 +33,52 @@ _Sentence = Annotated[str, Field(min_length=1, pattern=r"\S")]
 def with_gold(path: Path, columns: Columns, framework: Framework, limit: int | None) -> Subject:
     """Read the papers of a table with a column for each move.
 
+    A row is refused if its abstract is too long, or a move is empty or too long.
+
     Raises:
-        InputError: the table is unusable, a move's column is missing, an abstract is too long, or
-            a move is empty or too long.
+        InputError: the table is unusable, a move's column is missing, or no row can be used.
     """
     table = open_table(path, columns, moves=framework.names, limit=limit)
     table.require_moves()
-    rows = list(table.rows())
-    source = sources.from_rows(table, rows)
-    by_paper = {(row.paper.id, row.paper.sha256): row for row in reversed(rows)}
-    annotated = [by_paper[paper.id, paper.sha256] for paper in source.papers]
-    gold = [row.valid_moves(framework) for row in annotated]
-    for row in annotated:
-        check_length(row.paper, framework.max_words, row.where)
-    return Subject(source, framework, gold)
+    gold: dict[tuple[str, str], Moves] = {}
+    source = sources.from_rows(table, _with_gold(table, framework, gold))
+    return Subject(source, framework, [gold[one.id, one.sha256] for one in source.papers])
+
+
+def _with_gold(
+    table: Table, framework: Framework, gold: dict[tuple[str, str], Moves]
+) -> Generator[TableRow | InputError, None, None]:
+    """Yield the rows, and add their moves to `gold`; those of a repeated row are not used."""
+    for row in table.rows_or_errors():
+        if isinstance(row, InputError) or row.repeat or not sources.is_long_enough(row.paper):
+            yield row
+            continue
+        with refusing(row.where) as refused:
+            gold[row.paper.id, row.paper.sha256] = row.valid_moves(framework)
+            check_length(row.paper, framework.max_words, row.where)
+        yield refused.error or row
 
 
 def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
     """Read abstracts with human sentence labels from a .jsonl file, as in CSAbstruct.
 
+    A line is refused if its abstract is too short or too long.
+
     Raises:
-        InputError: it is unreadable or empty, or an abstract is too short or too long.
+        InputError: the file is unreadable or empty, or no line can be used.
     """
     if path.suffix.lower() != ".jsonl":
         hint = f"They are read from .jsonl files. {_FORMAT}"
         raise InputError("is not a file of labelled sentences", where=shown(path), hint=hint)
-    found = list(_labelled(path, framework, limit))
+    refused = Refusals()
+    found = list(accepted(_labelled(path, framework, limit), refused.add))
     if not found:
+        refused.raise_first()
         raise InputError("contains no abstracts", where=shown(path), hint=_FORMAT)
     papers = [paper for paper, _ in found]
-    source = Source(str(path), papers, "paper_id", len(papers), path=path)
+    filtered = {"refused": len(refused)} if refused else {}
+    rows = len(papers) + len(refused)
+    source = Source(str(path), papers, "paper_id", rows, filtered, refused, path)
     return Subject(source, framework, labelled=[labelled for _, labelled in found])
 
 
@@ -82,23 +100,24 @@ class _Line(BaseModel):
 
 def _labelled(
     path: Path, framework: Framework, limit: int | None
-) -> Iterator[tuple[Paper, Labelled]]:
+) -> Generator[tuple[Paper, Labelled] | InputError, None, None]:
     seen: dict[str, int] = {}
-    for number, row in JsonlReader(regular_file(path)).rows(()):
-        if limit is not None and len(seen) == limit:
-            return
+    for number, row in itertools.islice(JsonlReader(regular_file(path)).rows(()), limit):
         where = place(path, "line", number)
-        line = _line(row, where)
-        first = seen.setdefault(line.paper_id, number)
-        if first != number:
-            raise InputError(f"has the paper_id {line.paper_id} of line {first}", where=where)
-        sentences = tuple(flatten(sentence) for sentence in line.sentences)
-        # An empty line ends a sentence for `split_sentences`; in the prompt it is a blank.
-        abstract = "\n\n".join(sentences)
-        given = {"kind": "table", "path": shown(path), "row": str(number)}
-        paper = Paper("paper_id", line.paper_id, "", abstract, given)
-        check_length(paper, framework.max_words, where)
-        yield paper, Labelled(sentences, tuple(line.labels))
+        with refusing(where) as refused:
+            if isinstance(row, InputError):
+                raise row
+            line = _line(row, where)
+            first = seen.setdefault(line.paper_id, number)
+            if first != number:
+                raise InputError(f"has the paper_id {line.paper_id} of line {first}", where=where)
+            sentences = tuple(flatten(sentence) for sentence in line.sentences)
+            # An empty line ends a sentence for `split_sentences`; in the prompt it is a blank.
+            abstract = "\n\n".join(sentences)
+            given = {"kind": "table", "path": shown(path), "row": str(number)}
+            paper = Paper("paper_id", line.paper_id, "", abstract, given)
+            check_length(paper, framework.max_words, where)
+        yield refused.error or (paper, Labelled(sentences, tuple(line.labels)))
 
 
 def _line(row: dict[str, Any], where: str) -> _Line:

@@ -42,13 +42,15 @@ def show_plan(call: Call) -> Result:
 
     found = planner.plan(_context(call))
     refused = found.refusals[0] if found.refusals else None
-    return Result(report.show(found), found.as_dict(), stopped=refused)
+    text = report.show(found, details=call.options.details)
+    return Result(text, found.as_dict(), stopped=refused)
 
 
 def check(context: StageContext) -> None:
     """Check what the stages after training need, before hours are spent on it.
 
-    Without --host no server is contacted: the run skips the stage `ollama` if none answers.
+    Without --host no server is contacted: the run skips the stage `ollama` if none answers, or if
+    the user does not agree to send the model to it.
 
     Raises:
         UsageError: a package is missing, the model's name is invalid or that of the model to start

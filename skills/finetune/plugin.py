@@ -11,7 +11,7 @@ from pydantic import Field
 from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
-from skills.corpus.options import ColumnOptions, DatabaseOptions
+from skills.corpus.options import ColumnOptions, DatabaseOptions, ReportOptions
 from skills.finetune.data.options import DatasetOptions
 from skills.nanda.framework_option import FrameworkOption
 
@@ -31,6 +31,10 @@ class HeldOutOptions(SkillOptions):
     dev: tuple[str, ...] = Field(
         (), description="the data set of the dev loss, or ids; may be repeated"
     )
+
+
+class PlanOptions(HeldOutOptions, ReportOptions):
+    """Options of a plan."""
 
 
 class TrainOptions(HeldOutOptions):
@@ -56,7 +60,11 @@ class RegisterOptions(SkillOptions):
 
 
 class OllamaOptions(RegisterOptions):
-    host: str | None = Field(None, description="the Ollama server; default: OLLAMA_HOST")
+    host: str | None = Field(
+        None,
+        description="the Ollama server to send the model to; without it, you are asked about the "
+        "one of OLLAMA_HOST or of this machine",
+    )
 
 
 class RunOptions(TrainOptions, GgufOptions, OllamaOptions):
@@ -69,7 +77,7 @@ class Finetune(Skill):
     usage = "TRAIN.jsonl"
     details = (
         "TRAIN.jsonl is a training set. The whole run prepares it, plans, trains, merges, writes\n"
-        "GGUF files, creates the model in Ollama if a server answers, and registers it:\n"
+        "GGUF files, creates the model in Ollama if --host names a server, and registers it:\n"
         "  dataset --gold FILE --agent FILE [--curated FILE] save to train.jsonl\n"
         "  plan train.jsonl --preset smollm2-cpu\n"
         "  train.jsonl --preset smollm2-cpu --out ft\n"
@@ -95,12 +103,12 @@ class Finetune(Skill):
         "modelfile": "write the Modelfile for Ollama",
         "ollama": "create the model in Ollama, and verify it",
         "register": "add the model to your registry for /annotate",
-        "unregister": "remove a model from your registry",
+        "unregister": "remove a model from your registry, and from Ollama if you agree",
     }
     saves = (".jsonl",)
     formats = False  # a training set has one format, and its manifest names the file
 
-    class Options(RunOptions, DataOptions):  # type: ignore[misc]  # both have `dev`
+    class Options(RunOptions, ReportOptions, DataOptions):  # both have `dev`
         manner: ClassVar[frozenset[str]] = frozenset({"resume", "checkpoint", "host", "llama_cpp"})
 
         framework: FrameworkOption = None
@@ -142,7 +150,7 @@ class Finetune(Skill):
         "": RunOptions,
         "dataset": DataOptions,
         "prepare": HeldOutOptions,
-        "plan": HeldOutOptions,
+        "plan": PlanOptions,
         "train": TrainOptions,
         "gguf": GgufOptions,
         "ollama": OllamaOptions,
@@ -160,8 +168,10 @@ class Finetune(Skill):
         assert isinstance(options, Finetune.Options)
         if subcommand in ("dataset", "plan"):  # files written by `dataset` are targets
             return ""
-        if subcommand in ("register", "unregister"):
+        if subcommand == "register":
             return "changes your registry of models"
+        if subcommand == "unregister":
+            return "changes your registry of models, and may remove the model from Ollama"
         changed = [f"writes the model's files ({self.subcommands.get(subcommand, '')})"]
         if subcommand in ("", "train"):
             changed = [f"trains a model in {options.out}, which may take hours"]

@@ -35,3 +35,8 @@ def find_arxiv_id(text: str, *, allow_bare: bool = False) -> str | None:
     """
     found = (_ANYWHERE if allow_bare else _IN_ADDRESS).search(text)
     return re.sub(r"v\d+$", "", found[found.lastgroup or 0]) if found else None
+
+
+def bare_arxiv_id(text: str) -> str | None:
+    """Return `text` without its version if it is an arXiv id (`WHOLE`), else None."""
+    return find_arxiv_id(text, allow_bare=True) if WHOLE.fullmatch(text) else None

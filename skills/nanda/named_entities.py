@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -57,9 +58,8 @@ def _name_in(token: str, *, first: bool) -> tuple[str, int]:
     """Return the part of a token that is a name, or "", and its start in the token."""
     token = re.sub(r"['\u2019]s?$", "", token)
     pieces = [(piece.group(), piece.start()) for piece in re.finditer(r"[^-/]+", token)]
-    while pieces and _is_plain(pieces[0][0]):
-        pieces.pop(0)
-        first = False
+    leading = sum(1 for _ in itertools.takewhile(lambda piece: _is_plain(piece[0]), pieces))
+    pieces, first = pieces[leading:], first and not leading
     while pieces and _is_plain(pieces[-1][0]):
         pieces.pop()
     if not pieces or pieces[0][0][0].isdigit():

@@ -150,8 +150,8 @@ class JsonForm(Form):
             raise UnusableReply(
                 f"it is not JSON ({exc.msg} at line {exc.lineno}, column {exc.colno})"
             ) from exc
-        except RecursionError as exc:
-            raise UnusableReply("it is not JSON of any use (nested too deeply)") from exc
+        except (RecursionError, ValueError) as exc:  # nested too deeply, a number of 5,000 digits
+            raise UnusableReply(f"it is not JSON of any use ({exc})") from exc
         if not isinstance(found, dict):
             raise UnusableReply(f"it is a JSON {type(found).__name__}, not an object")
         return found
@@ -192,8 +192,8 @@ class TaggedForm(Form):
     def places(self, text: str) -> dict[str, int]:
         """Return the start of each move's text in a reply that `parse` accepts, by name."""
         names = {move.label.casefold(): move.name for move in self.framework.moves}
-        labels = re.finditer(r"^\s*(.+?)\s*:[^\S\n]*", text, re.MULTILINE)
-        found = ((names.get(label[1].casefold()), label.end()) for label in labels)
+        labels = re.finditer(r"^([^:\n]*):[^\S\n]*", text, re.MULTILINE)
+        found = ((names.get(label[1].strip().casefold()), label.end()) for label in labels)
         return {name: place for name, place in found if name is not None}
 
     def completion(self, moves: Mapping[str, str]) -> str:

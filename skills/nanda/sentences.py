@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
-_END = re.compile(r"[.!?…]+[\"'”\u2019)\]]*(?=\s)|(?<=\S)[^\S\n]*\n[^\S\n]*\n")
+# Possessive, and from the first mark of a run only: a run is searched once.
+_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”\u2019)\]]*+(?=\s)|(?<=\S)[^\S\n]*+\n[^\S\n]*+\n")
 _NEXT = re.compile(r"\s*[\"'“\u2018(\[]*([^\W_]?)([^\W_]*)")
-_BEFORE = re.compile(r"[^\s\"'“\u2018(\[]*$")
+_BEFORE = re.compile(r"[^\s\"'“\u2018(\[]*+\Z")
+LONGEST = 40
+"""Characters before a full stop that are searched for an abbreviation."""
 
 
 def _set_of(text: str) -> frozenset[str]:
@@ -41,7 +44,7 @@ def split_sentences(text: str) -> list[str]:
     start = 0
     for end in _END.finditer(text):
         if end.group().isspace() or _is_last(
-            text[start : end.start()], end.group(), text, end.end()
+            text[max(start, end.start() - LONGEST) : end.start()], end.group(), text, end.end()
         ):
             sentences.append(text[start : end.end()].strip())
             start = end.end()
@@ -50,7 +53,7 @@ def split_sentences(text: str) -> list[str]:
 
 
 def _is_last(before: str, mark: str, text: str, position: int) -> bool:
-    """Return True if the sentence before `mark` ends there."""
+    """Return True if the sentence that ends in `before` and `mark` ends there."""
     following = _NEXT.match(text, position)
     first, rest = following.groups() if following else ("", "")
     if first.islower():

@@ -11,19 +11,21 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.models.served import label
+from harness.terminal.rendering import TEXT_WIDTH
 from skills.nanda.checks import findings
 from skills.nanda.framework import RESERVED, Framework
 
-WIDTH = 100
-"""Text has no longer lines, which are hard to read."""
 DOUBT = "red"
 
 
-def annotation(record: Mapping[str, Any], framework: Framework) -> RenderableType:
+def annotation(
+    record: Mapping[str, Any], framework: Framework, *, made: bool = True
+) -> RenderableType:
     """Return the moves of a record, then model and time in a dim line.
 
     Args:
         framework: has the labels of moves; one of another framework has its name.
+        made: False leaves out model and time.
     """
     moves = {name: text for name, text in record.items() if name not in RESERVED}
     labels = {name: framework.labels.get(name, name) for name in moves}
@@ -32,7 +34,8 @@ def annotation(record: Mapping[str, Any], framework: Framework) -> RenderableTyp
         doubts = [Text(f"! {one}", DOUBT) for one in findings(name, record["checks"], labels)]
         shown = Text(text, "dim" if text == framework.not_stated else "")
         rows.append((labels[name], Group(shown, *doubts)))
-    return stacked([labelled(rows), Text(_made(record["provenance"]), "dim")], empty=1)
+    last = [Text(_made(record["provenance"]), "dim")] * made
+    return stacked([labelled(rows), *last], empty=1)
 
 
 def heading(title: str, *details: str) -> RenderableType:
@@ -45,15 +48,15 @@ def labelled(rows: Iterable[tuple[str, RenderableType]]) -> RenderableType:
     """Return a column of labels in bold, and one of contents."""
     drawn = Table.grid(padding=(0, 2, 0, 0))
     drawn.add_column(no_wrap=True, style="bold")
-    drawn.add_column(max_width=WIDTH)
+    drawn.add_column(max_width=TEXT_WIDTH)
     for name, content in rows:
         drawn.add_row(Text(name), content)
     return drawn
 
 
 def narrow(content: RenderableType) -> RenderableType:
-    """Return text in lines of at most `WIDTH`."""
-    return Constrain(content, WIDTH)
+    """Return text in lines of at most `TEXT_WIDTH`."""
+    return Constrain(content, TEXT_WIDTH)
 
 
 def stacked(contents: Sequence[RenderableType], *, empty: int) -> RenderableType:
@@ -63,7 +66,9 @@ def stacked(contents: Sequence[RenderableType], *, empty: int) -> RenderableType
 
 
 def _made(provenance: Mapping[str, Any]) -> str:
-    """Return by which model, why, when, and in which time an annotation was made."""
-    reason, seconds = provenance.get("reason"), provenance.get("seconds")
-    parts = [label(provenance), reason and f"since {reason}", provenance.get("created")]
-    return " · ".join(filter(None, [*parts, seconds and f"{seconds:.1f} s"]))
+    """Return by which model, when, and in which time an annotation was made."""
+    seconds, requested = provenance.get("seconds"), provenance.get("requested")
+    parts = [label(provenance), provenance.get("created", "")[:10]]
+    parts += [f"{seconds:.1f} s"] * bool(seconds)
+    parts += [f"instead of {requested}"] * (requested != provenance["resolved"])
+    return " · ".join(filter(None, parts))

@@ -103,7 +103,7 @@ def test_generations_reach_the_server_concurrently(name: str) -> None:
 
 def test_alternatives_are_limited_and_the_slot_is_not_sent(telling: Remote) -> None:
     assert telling.load().generate(judge()).logprobs == TOLD.logprobs
-    (sent,) = telling.sent()
+    sent = telling.sent()[-1]
     assert (sent["logprobs"], sent["top_logprobs"]) == (True, 20)
     assert sent["messages"][-1] == {"role": "assistant", "content": "Rating: "}
     assert not {"slot", "id_slot", "prefill"} & sent.keys()
@@ -158,7 +158,7 @@ def test_error_within_the_answer_keeps_the_text_so_far(remote: Remote, how: str)
     messages = {
         "error": "the runner has crashed",
         "cut": "the connection was closed",
-        "unfinished": "the stream ended",
+        "unfinished": "the runner ended" if remote.name == "ollama" else "the stream ended",
         "garbage": "not a valid message" if remote.name == "ollama" else "not valid JSON",
     }
     assert messages[how] in exc.message

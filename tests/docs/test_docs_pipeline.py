@@ -12,7 +12,7 @@ from repository import ROOT
 from skills.finetune.build_finetune_from_annotations import build_dataset
 from skills.finetune.data.annotation_pairs import chat_messages
 from skills.finetune.model.facts import published
-from skills.finetune.planning.memory import Batch, training_memory
+from skills.finetune.model.memory import Batch, training_memory
 from skills.finetune.run import recipe as recipes
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.run.stage import ORDER

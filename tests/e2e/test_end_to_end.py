@@ -9,6 +9,9 @@ from protocol_server import ProtocolServer
 from harness import GenerationFailed, ModelUnavailable
 from harness.cli.app import App
 from harness.errors import ModelBusy
+from harness.models import registry
+from harness.models.backends.base import Availability
+from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
@@ -23,6 +26,9 @@ AS_TEXT = "\n".join(
 LINE = f"/annotate {CODE_ROOT / 'examples' / 'abstract.txt'}"
 
 
+ADAPTER = registry.load(CODE_ROOT / "models" / "registry.yaml").files["nanda-annotator-lora"].sha256
+
+
 @pytest.fixture
 def app(tmp_path):
     app = App(fake_settings(tmp_path), Frontend("test"), Screen(io.StringIO(), io.StringIO()))
@@ -35,14 +41,22 @@ def without_adapter(app):
     """An application whose tuned model is served by Ollama only."""
     app.settings.user_registry.parent.mkdir(parents=True, exist_ok=True)
     app.settings.user_registry.write_text(
-        "version: 1\nfiles: {nanda-annotator-lora: {path: nowhere.gguf}}\n"
+        f"version: 1\nfiles: {{nanda-annotator-lora: {{path: nowhere.gguf, sha256: {ADAPTER}}}}}\n"
     )
     app.dispatch("/reload")
     return app
 
 
+@pytest.fixture
+def embedded_instead(monkeypatch):
+    """Let a fake model answer for the embedded engine."""
+    monkeypatch.setattr(LlamaCppBackend, "probe", lambda *_: Availability(True))
+    monkeypatch.setattr(LlamaCppBackend, "load", lambda *_: FakeModel(AS_TEXT))
+
+
 def serve(monkeypatch, text, *names):
     server = ProtocolServer(FakeModel(text), names=names)
+    server.made_of = ("cd" * 32, ADAPTER)
     monkeypatch.setenv("OLLAMA_HOST", server.url)
     return server
 
@@ -64,6 +78,22 @@ def test_tuned_model_is_used_first_in_its_own_format(app, monkeypatch):
     assert (provenance["resolved"], provenance["backend"]) == ("nanda-annotator", "ollama")
     assert provenance["reason"] is None
     assert "unavailable" not in app.screen.err.getvalue()
+
+
+def test_another_model_of_that_name_is_named_and_not_used(app, monkeypatch, embedded_instead):
+    with serve(monkeypatch, AS_TEXT, "nanda-annotator:latest") as server:
+        server.made_of = ("cd" * 32,)
+        record = app.dispatch(LINE).result.data
+        assert not chats(server)
+        app.dispatch(f"{LINE} --model ollama/nanda-annotator")
+        assert len(chats(server)) == 1
+    lines = app.screen.err.getvalue().splitlines()
+    foreign = f"nanda-annotator at {server.url} is another model: digest abababab, expected "
+    assert foreign in lines[0]
+    assert foreign in record["provenance"]["reason"]
+    assert record["provenance"]["backend"] == "llamacpp"
+    place = f"nanda-annotator at {server.url}"
+    assert f"model: nanda-annotator · ollama · {place} · abababab" in lines
 
 
 def test_producer_replaces_it_with_a_notice_and_json(without_adapter, monkeypatch):

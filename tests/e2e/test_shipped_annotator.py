@@ -267,7 +267,8 @@ def test_fresh_clone_annotates_with_it(tmp_path: Path, monkeypatch: pytest.Monke
     finally:
         app.close()
     provenance = record["provenance"]
-    assert (provenance["resolved"], provenance["reason"]) == ("nanda-annotator", None)
+    assert provenance["resolved"] == "nanda-annotator"
+    assert "no Ollama server at http://127.0.0.1:9" in provenance["reason"]
     assert set(provenance["digests"]) == {"gguf", "adapter", "merged"}
     assert "unavailable" not in app.screen.err.getvalue()
     assert all(record[name].strip() for name in nanda().names)

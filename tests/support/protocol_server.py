@@ -14,10 +14,11 @@ It generates with a real model, refuses what the real servers refuse, and fails 
     quota       429 before the answer, with OpenAI's code for an exhausted quota
     load_error  500 before the answer: the model cannot be loaded
     refuse      400 before the answer
+    schema      400 before the answer, with Ollama's JSON of its runner as the message
     drop        closes the connection without an answer
     error       an error inside the answer, after a few pieces, under status 200
     cut         the connection is closed in the middle of the answer
-    unfinished  the answer ends properly, but without its last part
+    unfinished  the answer ends properly, but without its last part: a crash of Ollama's runner
     garbage     a line inside the answer that is not JSON
     slow        a piece every 0.3 s, without end
 
@@ -29,7 +30,12 @@ Tool calls are sent as each protocol requires: completely by Ollama, in pieces o
 by OpenAI, as `splits` sets: "index" (OpenAI's own form), or "ids", where all calls have index 0 and
 differ only in their ids. `tools` sets how tools are handled: "told" (supported, and reported by
 /api/show), "untold" (an old Ollama, which supports but does not report them), "refused" (with 400;
-/api/show reports it) or "refused untold". `drop_at` closes the connection instead of answering the
+/api/show reports it) or "refused untold". `prefill` sets what Ollama does with a final message of
+the assistant: "continued" (a Go template), "repeated" in the answer (the GGUF's Jinja template), or
+"ignored" (a guessed template closes it). `renders` is False for a server before 0.11.5, which does
+not return its prompt. `made_of` are the digests in the Modelfile of /api/show. A prompt of more
+words than num_ctx is refused with `truncate: false` if the server knows that (`refuses_long`), else
+cut. `drop_at` closes the connection instead of answering the
 chat with that number, from 0 on. `retry_after` is the header of every 503.
 """
 
@@ -49,14 +55,23 @@ from harness.models.backends.base import Message, Model, OnText, Reply, Request,
 from harness.testing import FakeModel
 
 DIGEST = "ab" * 32
+LOADED = {
+    "message": {"role": "assistant", "content": ""},
+    "done": True,
+    "done_reason": "load",
+}
 SLOW_SECONDS = 0.3
 EARLY = {
     "missing": (404, "model '{model}' not found"),
-    "busy": (503, "server busy, please try again. maximum pending requests exceeded"),
+    "busy": (503, "server busy, please try again.  maximum pending requests exceeded"),
     "gateway": (502, "bad gateway"),
     "quota": (429, "You exceeded your current quota, please check your plan"),
     "load_error": (500, "llama runner process has terminated: error loading model"),
     "refuse": (400, "this request is not taken"),
+    "schema": (
+        400,
+        '{"error":{"code":400,"message":"failed to parse grammar","type":"invalid_request_error"}}',
+    ),
 }
 CODES = {"quota": "insufficient_quota"}
 STREAMED = ("error", "cut", "unfinished", "garbage", "slow")
@@ -80,6 +95,7 @@ OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "top_p": (int, float),
     "stop": (list,),
 }
+TYPE_NAMES = {(int,): "integer", (int, float): "float32", (list,): "array"}
 
 
 @dataclass(frozen=True)
@@ -119,6 +135,8 @@ class ProtocolServer:
         self.model, self.names, self.api_key = model, names, api_key
         self.owner, self.logprobs = "test", "told"
         self.tools, self.splits = "told", "index"
+        self.prefill, self.renders, self.refuses_long = "continued", True, True
+        self.made_of: tuple[str, ...] = ("cd" * 32,)
         self.drop_at: int | None = None
         self.retry_after: str | None = None
         self.seconds_to_list = 0.0
@@ -293,7 +311,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _check_tools(self, body: Any, name: str) -> None:
         """Refuse tools where this server does, and what no server takes of them."""
         if body.get("tools") and self.state.tools.startswith("refused"):
-            raise ProtocolError(400, f"registry.ollama.ai/library/{name} does not support tools")
+            full = name if ":" in name else f"{name}:latest"
+            raise ProtocolError(400, f"registry.ollama.ai/library/{full} does not support tools")
         for tool in body.get("tools") or ():
             function = tool.get("function") or {}
             if tool.get("type") != "function" or not NAME.fullmatch(function.get("name", "")):
@@ -308,7 +327,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise Gone
         if failure in EARLY:
             status, message = EARLY[failure]
-            raise ProtocolError(status, message.format(model=name), code=CODES.get(failure))
+            raise ProtocolError(status, message.replace("{model}", name), code=CODES.get(failure))
         if failure == "hang":
             self._wait_for_the_end()
         if failure == "drop":
@@ -374,20 +393,36 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(
             200,
             {
+                "modelfile": "".join(
+                    f"{'ADAPTER' if i else 'FROM'} /models/blobs/sha256-{digest}\n"
+                    for i, digest in enumerate(self.state.made_of)
+                ),
                 "details": {"family": "llama", "format": "gguf", "quantization_level": "Q4_1"},
-                "model_info": {"general.architecture": "llama"},
+                "model_info": {"general.architecture": "llama", "llama.context_length": 2048},
+                "tensors": [{"name": "output.weight", "type": "Q4_1", "shape": [576, 49152]}],
                 **SHOWN.get(self.state.tools, {}),
             },
         )
 
     def _ollama_chat(self, body: Any) -> None:
         name = self._check_model(body)
+        if not body.get("messages"):
+            self._json(200, {"model": name, **LOADED})
+            return
         _check_ollama(body)
         self._check_tools(body, name)
         self._fail_early(name)
         options = body.get("options") or {}
+        messages = self._fitting(_messages(body["messages"]), body)
+        begun = messages[-1].content if messages[-1].role == "assistant" else ""
+        if body.get("_debug_render_only") and self.state.renders:
+            closes = self.state.prefill == "ignored"
+            self._json(200, {"model": name, **rendered_only(chatml(messages, closes=closes))})
+            return
+        if begun and self.state.prefill == "ignored":
+            messages = messages[:-1]  # the closest of what this engine can be asked
         request = Request(
-            messages=_messages(body["messages"]),
+            messages=messages,
             max_tokens=options.get("num_predict", 256),
             temperature=options.get("temperature", 0.8),
             seed=options.get("seed", 0),
@@ -396,7 +431,19 @@ class _Handler(BaseHTTPRequestHandler):
             top_logprobs=body.get("top_logprobs", 0),
             tools=_tools(body),
         )
-        self._stream(name, request, _OllamaDialect(name))
+        repeated = begun if self.state.prefill == "repeated" else ""
+        self._stream(name, request, _OllamaDialect(name, repeated))
+
+    def _fitting(self, messages: tuple[Message, ...], body: Any) -> tuple[Message, ...]:
+        """Refuse a prompt of more words than num_ctx, or cut it, as Ollama does by tokens."""
+        size = (body.get("options") or {}).get("num_ctx", 4096)
+        words = messages[-1].content.split()
+        if len(words) <= size:
+            return messages
+        if body.get("truncate") is False and self.state.refuses_long:
+            raise ProtocolError(400, "the input length exceeds the context length")
+        last = Message(messages[-1].role, " ".join(words[-size // 2 :]))
+        return (*messages[:-1], last)
 
     # OpenAI
 
@@ -436,18 +483,21 @@ class _OllamaDialect:
     kind = "application/x-ndjson"
     garbage = b'{"model": "x", "mess\n'
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, repeated: str = "") -> None:
         self._head = {"model": name, "created_at": "2026-11-24T10:00:00.000000Z"}
+        self._repeated = repeated
 
     def piece(self, text: str, logprobs: list[dict[str, Any]] | None = None) -> bytes:
-        message = {"role": "assistant", "content": text}
+        message = {"role": "assistant", "content": self._repeated + text}
+        self._repeated = ""
         more = {} if logprobs is None else {"logprobs": logprobs}
         return _line({**self._head, "message": message, "done": False, **more})
 
     def calls(self, calls: Sequence[ToolCall], splits: str) -> Iterator[bytes]:
-        for call in calls:
-            function = {"name": call.name, "arguments": json.loads(call.arguments)}
-            message = {"role": "assistant", "content": "", "tool_calls": [{"function": function}]}
+        for place, call in enumerate(calls):
+            function = {"index": 0, "name": call.name, "arguments": json.loads(call.arguments)}
+            called = {"id": f"call_{place:08d}", "function": function}
+            message = {"role": "assistant", "content": "", "tool_calls": [called]}
             yield _line({**self._head, "message": message, "done": False})
 
     def end(self, reply: Reply) -> list[bytes]:
@@ -535,12 +585,34 @@ def _tag(name: str) -> dict[str, Any]:
         "modified_at": "2026-11-24T10:00:00Z",
         "size": 98362432,
         "digest": DIGEST,
-        "details": {"format": "gguf", "family": "llama", "quantization_level": "Q4_1"},
+        "details": {
+            "format": "gguf",
+            "family": "llama",
+            "quantization_level": "Q4_1",
+            "context_length": 2048,
+        },
+        "capabilities": ["completion"],
     }
 
 
+def chatml(messages: Sequence[Message], *, closes: bool) -> str:
+    """Return a prompt, in which a final message of the assistant stays open or is closed."""
+    turns = [f"<|im_start|>{m.role}\n{m.content}<|im_end|>\n" for m in messages]
+    if messages[-1].role == "assistant" and not closes:
+        turns[-1] = turns[-1].removesuffix("<|im_end|>\n")
+        return "".join(turns)
+    return "".join(turns) + "<|im_start|>assistant\n"
+
+
+def rendered_only(prompt: str) -> dict[str, Any]:
+    message = {"role": "assistant", "content": ""}
+    return {"message": message, "done": False, "_debug_info": {"rendered_template": prompt}}
+
+
 def _messages(messages: Any) -> tuple[Message, ...]:
-    return tuple(Message(message["role"], message.get("content", "")) for message in messages)
+    return tuple(
+        Message(message.get("role", ""), message.get("content", "")) for message in messages
+    )
 
 
 def _tools(body: Any) -> tuple[Tool, ...]:
@@ -577,21 +649,24 @@ def _check_calls(messages: Any) -> None:
 
 
 def _check_ollama(body: dict[str, Any]) -> None:
-    """Refuse what Ollama refuses; unknown options are ignored."""
-    _check_messages(body.get("messages"))
+    """Refuse what Ollama refuses; unknown options, and unknown roles, are not."""
+    if not all(isinstance(message, dict) for message in body["messages"]):
+        raise ProtocolError(400, "invalid messages")
     for name, value in (body.get("options") or {}).items():
         types = OPTION_TYPES.get(name)
         if types and (not isinstance(value, types) or isinstance(value, bool)):
-            raise ProtocolError(400, f'option "{name}" must be of type {types[0].__name__}')
+            raise ProtocolError(500, f'option "{name}" must be of type {TYPE_NAMES[types]}')
         if name == "stop" and not all(isinstance(text, str) for text in value):
-            raise ProtocolError(400, 'option "stop" must be of type array of strings')
+            raise ProtocolError(500, 'option "stop" must be of an array of strings')
     schema = body.get("format")
     if not (schema is None or schema in ("", "json") or isinstance(schema, dict)):
-        raise ProtocolError(400, f"invalid format: {schema!r}")
+        given = json.dumps(json.dumps(schema))
+        expected = 'expected "json" or a valid JSON Schema object'
+        raise ProtocolError(500, f"invalid format: {given}; {expected}")
     _check_logprobs(body)
     if body.get("think") not in (None, False):
         raise ProtocolError(400, f'"{body["model"]}" does not support thinking')
-    if body.get("stream") is False:
+    if body.get("stream") is False and not body.get("_debug_render_only"):
         raise ProtocolError(400, "this test server only streams")
 
 

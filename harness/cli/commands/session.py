@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from harness.api import options
-from harness.api.skill import Call, Result
+from harness.api.skill import Call, Result, Skill
 from harness.cli import help as help_texts
 from harness.cli.commands.base import AppCommand
+from harness.errors import UsageError
+from harness.support.suggestions import did_you_mean
 
 
 class Help(AppCommand):
@@ -13,18 +15,21 @@ class Help(AppCommand):
 
     name = "help"
     summary = "List the commands, or show help on one"
-    usage = "NAME"
+    usage = "NAME [SUBCOMMAND]"
     text = "optional"
 
     def run(self, call: Call) -> Result:
         found = self._app.catalogue.skills
-        name = call.text.strip().removeprefix("/")
+        width = self._app.screen.width(help_texts.WIDTH)
+        name, _, subcommand = call.text.strip().removeprefix("/").partition(" ")
         if not name:
             commands = [{"name": f.name, "summary": f.summary} for f in found.values()]
-            return Result(help_texts.overview(found.values()), {"commands": commands})
+            return Result(help_texts.overview(found.values(), width), {"commands": commands})
         if name not in found:
             raise self._app.catalogue.unknown(name)
         skill = found[name].skill
+        if subcommand:
+            return _subcommand_help(skill, subcommand.strip(), width)
         formats = list(self._app.catalogue.formats_for(skill))
         data = {
             "name": skill.name,
@@ -35,7 +40,25 @@ class Help(AppCommand):
             "general_options": options.GeneralOptions.model_json_schema(),
             "saves": [*skill.saves, *formats],
         }
-        return Result(help_texts.skill_help(skill, formats), data)
+        return Result(help_texts.skill_help(skill, formats, width, brief=True), data)
+
+
+def _subcommand_help(skill: Skill, subcommand: str, width: int) -> Result:
+    if subcommand not in skill.subcommands:
+        known = ", ".join(skill.subcommands) or "none"
+        raise UsageError(
+            f"/{skill.name} has no subcommand {subcommand[:40]!r}",
+            hint=did_you_mean(subcommand, skill.subcommands) or f"It has {known}.",
+        )
+    schema = skill.Options.model_json_schema()
+    keys = [flag.key for flag in options.flags_for(skill, subcommand).values()]
+    data = {
+        "name": skill.name,
+        "subcommand": subcommand,
+        "summary": skill.subcommands[subcommand],
+        "options": {key: schema["properties"][key] for key in keys},
+    }
+    return Result(help_texts.subcommand_help(skill, subcommand, width), data)
 
 
 class Reload(AppCommand):

@@ -190,8 +190,9 @@ class Model(Protocol):
         digests: SHA-256 of the files by role, {"gguf": ..., "adapter": ...} or {"ollama": ...};
             empty if a server does not report them.
 
-    A model may also have `place`, the names of its files or the address of its server, which is
-    reported with each run.
+    A model that does not support `Request.prefill` has the attribute `continues_prefill`, which is
+    False, and refuses such requests. A model may also have `place`, the names of its files or
+    the address of its server, which is reported with each run.
     """
 
     takes_grammar: bool

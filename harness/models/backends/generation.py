@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -62,6 +63,14 @@ class GenerationState:
             by_text[text] = _log_add(by_text[text], logprob) if text in by_text else logprob
         if by_text:
             self.logprobs.append(dict(sorted(by_text.items(), key=lambda item: -item[1])))
+
+    def drop_tokens(self, text: str) -> None:
+        """Drop the first tokens if they spell `text`, which is not part of the reply."""
+        if not "".join(token.text for token in self.tokens).startswith(text):
+            return
+        ends = itertools.accumulate(len(token.text) for token in self.tokens)
+        count = sum(end <= len(text) for end in ends)
+        del self.tokens[:count], self.logprobs[:count]
 
     def check(self) -> None:
         """Raise if the deadline has passed or the generation was cancelled."""

@@ -5,42 +5,67 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
-from harness.errors import HarnessError, ModelUnavailable
-from harness.models.backends import base, remote
-from harness.models.backends.base import Availability, OnText, Reply, Request, Token, ToolCall
+from harness.errors import HarnessError, ModelUnavailable, SkillFailed
+from harness.models.backends import remote
+from harness.models.backends.base import (
+    Availability,
+    Message,
+    OnText,
+    Reply,
+    Request,
+    Token,
+    ToolCall,
+)
 from harness.models.backends.generation import GenerationState
 from harness.models.backends.ollama_server import (
     START,
     capabilities,
+    chat_body,
+    files_of,
     full_name,
     host_of,
     list_models,
     open_client,
+    plain,
+    refusal,
+    refuse_cut,
+    rendered_prompt,
+    stream_chat,
 )
-from harness.models.backends.openai_tools import as_tool
 from harness.models.backends.stream_worker import Emit, relay
 
 if TYPE_CHECKING:
     import ollama
 
     from harness.models.schema import ServeEntry
+    from harness.models.weights import FileStore
 
-TOP_LOGPROBS = 20
-"""The server's limit of alternatives for a token."""
+BEGINNING = "The answer begins with these seven words"
+"""A prefill of more than one token in every vocabulary."""
+PrefillKind = Literal["continued", "repeated", "ignored"]
 MID_STREAM = -1
 """The client's status for an error line inside an answer that began with 200."""
 
 
 class OllamaBackend:
-    """Ollama at an entry's `url`, else at OLLAMA_HOST, else at the default port of this machine."""
+    """Ollama at an entry's `url`, else at OLLAMA_HOST, else at the default port of this machine.
+
+    An entry that states its `digest` or its files is not served by another model of that name.
+
+    Args:
+        files: the files that entries name; None for entries that name none.
+    """
 
     name = "ollama"
 
-    def __init__(self) -> None:
+    def __init__(self, files: FileStore | None = None) -> None:
+        self._files = files
         self._models: remote.TTLCache[Mapping[str, str]] = remote.TTLCache()
+        self._made_of: dict[tuple[str, str], Collection[str]] = {}
+        self._prefills: dict[tuple[str, str], PrefillKind] = {}
 
     def probe(self, entry: ServeEntry) -> Availability:
         try:
@@ -51,7 +76,7 @@ class OllamaBackend:
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> OllamaModel:
         slots = slots or entry.slots or 1
-        return OllamaModel(entry, host_of(entry), self._digest(entry), slots)
+        return OllamaModel(entry, host_of(entry), self._digest(entry), slots, self._prefills)
 
     def _digest(self, entry: ServeEntry) -> str:
         host = host_of(entry)
@@ -61,15 +86,38 @@ class OllamaBackend:
             raise ModelUnavailable(
                 f"Ollama has no {entry.model}", hint="`ollama list` shows its models."
             )
+        self._check_identity(entry, host, models[name])
         return models[name]
+
+    def _check_identity(self, entry: ServeEntry, host: str, digest: str) -> None:
+        """Raise ModelUnavailable for a model that is not the one which the entry describes."""
+        expected = {entry.digest} if entry.digest else set()
+        if self._files is not None and entry.gguf:
+            expected |= self._files.identities(entry.gguf, entry.adapter)
+        if not expected or digest in expected:
+            return
+        if (host, digest) not in self._made_of:
+            self._made_of[host, digest] = files_of(host, str(entry.model))
+        if expected.isdisjoint(self._made_of[host, digest]):
+            raise ModelUnavailable(
+                f"{entry.model} at {remote.shown_address(host)} is another model: digest "
+                f"{digest[:8]}, expected {' or '.join(sorted(one[:8] for one in expected))}",
+                hint=f"`--model ollama/{entry.model}` uses it.",
+            )
 
 
 class OllamaModel:
     """One model of an Ollama server. Grammars are not supported: Ollama's `format` is JSON only.
 
-    `context` is sent as num_ctx; the server allocates it for each generation and silently truncates
-    a longer prompt. The stop texts of a request replace those of the model. A final message of the
-    assistant is continued and not repeated. Servers before 0.12.11 report no logprobs.
+    `context` is sent as num_ctx, which the server allocates for each generation, with the request
+    not to cut a longer prompt. The stop texts of a request replace those of the model. Servers
+    before 0.12.11 report no logprobs.
+
+    A final message of the assistant is continued, continued and repeated in the answer, or ignored,
+    depending on the template that the server uses. This is measured once for a model.
+
+    Args:
+        prefills: how models treat a prefill, by server and digest, as far as it is known.
 
     The server is asked once whether the model supports tools; one that is too old to report this
     (before 0.6.4) gets none.
@@ -77,7 +125,14 @@ class OllamaModel:
 
     takes_grammar = False
 
-    def __init__(self, entry: ServeEntry, host: str, digest: str, slots: int = 1) -> None:
+    def __init__(
+        self,
+        entry: ServeEntry,
+        host: str,
+        digest: str,
+        slots: int = 1,
+        prefills: dict[tuple[str, str], PrefillKind] | None = None,
+    ) -> None:
         self._name = str(entry.model)
         self.context = entry.context
         self.slots = slots
@@ -86,6 +141,14 @@ class OllamaModel:
         self.place = f"{entry.model} at {remote.shown_address(host)}"
         self.digests: Mapping[str, str] = {"ollama": digest} if digest else {}
         self._takes_tools: bool | None = None
+        self._prefills = {} if prefills is None else prefills
+        self._key = host, digest or str(entry.model)
+        self._probing = threading.Lock()
+
+    @property
+    def continues_prefill(self) -> bool:
+        """Whether `Request.prefill` is supported; the first use sends two short requests."""
+        return self._prefill_kind(None) != "ignored"
 
     @property
     def takes_tools(self) -> bool:
@@ -103,12 +166,29 @@ class OllamaModel:
         cancel: threading.Event | None = None,
     ) -> Reply:
         """Generate; see `base.Model.generate`. `request.grammar` is ignored."""
+        kind: PrefillKind = self._prefill_kind(cancel) if request.prefill else "continued"
+        if kind == "ignored":
+            raise SkillFailed(
+                f"{self._server} does not continue an answer that was begun for {self._name}",
+                hint="Its template closes the beginning. Send the request without `prefill`.",
+            )
+        return self._generate(request, on_text, cancel, repeats=kind == "repeated")
+
+    def _generate(
+        self,
+        request: Request,
+        on_text: OnText | None,
+        cancel: threading.Event | None,
+        *,
+        repeats: bool = False,
+    ) -> Reply:
         state, handle = GenerationState(request, cancel, on_text), remote.ConnectionHandle()
         last: list[Any] = []
         calls: list[ToolCall] = []
+        answer = remote.PrefillStripper(request.prefill if repeats else "")
 
         def take(part: Any) -> None:
-            state.add(part.message.content or "")
+            state.add(answer.feed(part.message.content or ""))
             calls.extend(
                 ToolCall(call.function.name, json.dumps(dict(call.function.arguments)))
                 for call in part.message.tool_calls or ()
@@ -122,8 +202,12 @@ class OllamaModel:
                 last.append(part)
 
         relay(lambda emit: self._stream(state, handle, emit), take, state, handle.close)
-        if not last:
-            raise remote.stream_error(self._server, "the stream ended too early", state.text)
+        state.add(answer.flush())
+        if not last:  # so ends a crash of the process that runs the model
+            raise remote.stream_error(self._server, "the runner ended", state.text)
+        if repeats:
+            state.drop_tokens(request.prefill)
+        refuse_cut(request, last[0].prompt_eval_count or 0, self.context)
         # A count of 0 is omitted from the message.
         return state.reply(
             "length" if last[0].done_reason == "length" else "stop",
@@ -145,7 +229,7 @@ class OllamaModel:
         try:
             with (
                 open_client(self._host, state.remaining + 1, handle) as client,
-                contextlib.closing(self._chat(client, state.request)) as parts,
+                contextlib.closing(stream_chat(client, self._body(state.request))) as parts,
             ):
                 for part in parts:
                     began = True
@@ -161,50 +245,40 @@ class OllamaModel:
         except ValueError as exc:
             raise remote.stream_error(self._server, "a line is not a valid message") from exc
 
-    def _chat(self, client: ollama.Client, request: Request) -> Generator[Any, None, None]:
-        options: dict[str, Any] = {
-            "num_ctx": self.context,
-            "num_predict": request.max_tokens,
-            "temperature": request.temperature,
-            "seed": request.seed,
-        }
-        if request.stop:
-            options["stop"] = list(request.stop)
-        alternatives = min(request.top_logprobs, TOP_LOGPROBS)
-        if alternatives and not request.temperature:
-            # Some versions report only tokens that sampling keeps; the greedy choice is the same.
-            options |= {"top_k": 0, "top_p": 1.0}
-        stream = client.chat(
-            model=self._name,
-            messages=[_message(message) for message in request.conversation],
-            tools=[as_tool(tool) for tool in request.tools if self.takes_tools],
-            stream=True,
-            think=False,
-            format=None if request.json_schema is None else dict(request.json_schema),
-            options=options,
-            logprobs=True if alternatives else None,
-            top_logprobs=alternatives or None,
-        )
-        return cast("Generator[Any, None, None]", stream)
+    def _prefill_kind(self, cancel: threading.Event | None) -> PrefillKind:
+        with self._probing:
+            if self._key not in self._prefills:
+                self._prefills[self._key] = self._probe_prefill(cancel)
+            return self._prefills[self._key]
+
+    def _probe_prefill(self, cancel: threading.Event | None) -> PrefillKind:
+        """Measure what the server makes of a begun answer.
+
+        One token cannot be the whole beginning, so an answer that starts with it repeats it. A
+        prompt that ends with the beginning continues it. Without a prompt to look at, which no
+        server returns that reports logprobs, it counts as ignored.
+        """
+        question = (Message("user", "Say one sentence."),)
+        request = Request(question, max_tokens=1, prefill=BEGINNING)
+        try:
+            if self._generate(request, None, cancel).text.startswith(BEGINNING):
+                return "repeated"
+            body = self._body(request) | {"stream": False, "_debug_render_only": True}
+            rendered = rendered_prompt(self._host, body)
+        except SkillFailed:  # some models refuse it, such as those that reason
+            return "ignored"
+        return "continued" if rendered.rstrip().endswith(BEGINNING) else "ignored"
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        takes_tools = bool(request.tools) and self.takes_tools
+        return chat_body(self._name, self.context, request, takes_tools=takes_tools)
 
     def _error(self, exc: ollama.ResponseError) -> HarnessError:
         if exc.status_code == MID_STREAM:
-            return remote.stream_error(self._server, exc.error)
+            return remote.stream_error(self._server, plain(exc.error))
         if exc.status_code == 404:
             return ModelUnavailable(
                 f"{self._server} has no model {self._name!r}: {exc.error}",
                 hint=f"`ollama pull {self._name}` downloads it.",
             )
-        return remote.status_error(exc.status_code, exc.error, self._server)
-
-
-def _message(message: base.Message) -> dict[str, Any]:
-    body: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        body["tool_calls"] = [
-            {"function": {"name": call.name, "arguments": dict(call.sendable)}}
-            for call in message.tool_calls
-        ]
-    if message.answers is not None:
-        body["tool_name"] = message.answers.name
-    return body
+        return refusal(exc.status_code, exc.error, self._server, self._name)

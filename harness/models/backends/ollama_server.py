@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Collection, Generator, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
-from harness.errors import ModelUnavailable
+from harness.errors import HarnessError, InputError, ModelUnavailable
 from harness.models.backends import remote
+from harness.models.backends.openai_tools import as_tool
 
 if TYPE_CHECKING:
     import ollama
 
+    from harness.models.backends.base import Message, Request
     from harness.models.schema import ServeEntry
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
+_TOO_LONG = re.compile("exceeds? the (available )?context|exceed_context_size|prompt too long")
+_INVALID = re.compile('option ".*" must be of |invalid format: ')
+_MOST_BYTES = 16
+_FILE = re.compile(r"(?m)^(?:FROM|ADAPTER) .*sha256-([0-9a-f]{64})$")
+"""Lines of the Modelfile that /api/show returns: the files in the server's own folder."""
+TOP_LOGPROBS = 20
+"""The server's limit of alternatives for a token."""
 START = "Start it with `ollama serve`; OLLAMA_HOST names another address."
 
 
@@ -81,14 +92,128 @@ def list_models(host: str) -> Mapping[str, str]:
     return {full_name(model.model): model.digest or "" for model in models if model.model}
 
 
+def chat_body(name: str, context: int, request: Request, *, takes_tools: bool) -> dict[str, Any]:
+    """Return the body of /api/chat; the client's own method does not know `truncate`."""
+    options: dict[str, Any] = {
+        "num_ctx": context,
+        "num_predict": request.max_tokens,
+        "temperature": request.temperature,
+        "seed": request.seed,
+    }
+    if request.stop:
+        options["stop"] = list(request.stop)
+    body: dict[str, Any] = {
+        "model": name,
+        "messages": [_message(message) for message in request.conversation],
+        "tools": [as_tool(tool) for tool in request.tools if takes_tools],
+        "stream": True,
+        "think": False,
+        "truncate": False,
+        "shift": False,
+        "options": options,
+    }
+    if request.json_schema is not None:
+        body["format"] = dict(request.json_schema)
+    if alternatives := min(request.top_logprobs, TOP_LOGPROBS):
+        body |= {"logprobs": True, "top_logprobs": alternatives}
+        if not request.temperature:
+            # Some versions report only tokens that sampling keeps; the greedy choice is the same.
+            options |= {"top_k": 0, "top_p": 1.0}
+    return body
+
+
+def _message(message: Message) -> dict[str, Any]:
+    body: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        body["tool_calls"] = [
+            {"function": {"name": call.name, "arguments": dict(call.sendable)}}
+            for call in message.tool_calls
+        ]
+    if message.answers is not None:
+        body["tool_name"] = message.answers.name
+    return body
+
+
+def stream_chat(client: ollama.Client, body: Mapping[str, Any]) -> Generator[Any, None, None]:
+    """Yield the parts of an answer of /api/chat."""
+    import ollama
+
+    parts = client._request(ollama.ChatResponse, "POST", "/api/chat", json=body, stream=True)
+    return cast("Generator[Any, None, None]", parts)
+
+
+def rendered_prompt(host: str, body: Mapping[str, Any]) -> str:
+    """Return the prompt that the server makes of a chat; "" if it does not return it."""
+    with open_client(host, remote.CONNECT_SECONDS, remote.ConnectionHandle()) as client:
+        import httpx
+        import ollama
+
+        try:
+            found = client._request_raw("POST", "/api/chat", json=body).json()
+            return str((found.get("_debug_info") or {}).get("rendered_template") or "")
+        except (ConnectionError, ollama.ResponseError, httpx.HTTPError, ValueError, AttributeError):
+            return ""
+
+
+def refusal(status: int, message: str, server: str, model: str) -> HarnessError:
+    """Return the error for an answer with a status of 400 or more."""
+    message = plain(message)
+    if _TOO_LONG.search(message):
+        return InputError(
+            f"the prompt does not fit the context of {model}: {message}",
+            hint="Shorten the input, or raise `context` of the model in the registry.",
+        )
+    if _INVALID.search(message):  # Ollama answers 500, as for a model that cannot be loaded
+        status = 400
+    return remote.status_error(status, message, server)
+
+
+def plain(message: str) -> str:
+    """Return the text of an error that Ollama passes on as the JSON of its runner."""
+    start = message.find("{")
+    try:
+        found: Any = json.loads(message[start:]) if start >= 0 else message
+    except ValueError:
+        return message
+    while isinstance(found, dict):
+        found = found.get("error", found.get("message"))
+    return message[: max(start, 0)] + found if isinstance(found, str) else message
+
+
+def refuse_cut(request: Request, evaluated: int, context: int) -> None:
+    """Raise InputError for a prompt that the server has cut to about half of its context.
+
+    Servers that do not know `truncate` cut in silence. No text has so few tokens.
+    """
+    size = sum(len(message.content.encode()) for message in request.conversation)
+    if context // 2 <= evaluated <= context and size > evaluated * _MOST_BYTES:
+        raise InputError(
+            f"the prompt has {size:,} bytes, of which Ollama evaluated {evaluated:,} tokens in its "
+            f"context of {context:,}",
+            hint="Shorten the input, or raise `context` of the model in the registry.",
+        )
+
+
 def capabilities(host: str, model: str) -> Collection[str]:
     """Return the capabilities of a model; empty if the server does not report them."""
+    shown = _show(host, model)
+    return (shown and shown.capabilities) or ()
+
+
+def files_of(host: str, model: str) -> Collection[str]:
+    """Return the SHA-256 of a model's weights and adapters; empty if the server states none."""
+    shown = _show(host, model)
+    return _FILE.findall((shown and shown.modelfile) or "")
+
+
+def _show(host: str, model: str) -> ollama.ShowResponse | None:
     import httpx
 
     with open_client(host, remote.PROBE_SECONDS, remote.ConnectionHandle()) as client:
         import ollama
 
         try:
-            return client.show(model).capabilities or ()
+            shown: ollama.ShowResponse = client.show(model)
         except (ConnectionError, ollama.ResponseError, httpx.HTTPError, ValueError):
-            return ()
+            return None
+        return shown

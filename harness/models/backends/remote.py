@@ -103,7 +103,9 @@ class PrefillStripper:
         if len(self._held) < len(self._prefill) and self._prefill.startswith(self._held):
             return ""
         prefill, self._prefill = self._prefill, ""
-        return self.flush().removeprefix(prefill)
+        held = self.flush()
+        # A template may have stripped the blanks at the end of the prefill.
+        return held.removeprefix(prefill if held.startswith(prefill) else prefill.rstrip())
 
     def flush(self) -> str:
         """Return the text held back at the end of the answer."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from harness.api.skill import Call, Result
 from harness.errors import InputError
+from harness.terminal.console import render_markdown
 from skills.annotate.arxiv import lookup
 from skills.annotate.survey.page import Survey, as_markdown
 from skills.annotate.survey.topic import Found, find_papers
@@ -23,6 +25,8 @@ from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted, flatten
 
+_ADDRESSES = re.compile(r"^\[\d+\]: .*$", re.MULTILINE)
+"""The targets of citations, which a terminal would show with each of them."""
 _OF_A_TABLE = ("input", "rows", "filtered")
 """Entries of a job's summary that describe its table."""
 
@@ -72,6 +76,9 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
         summary=summary,
         exit_code=1 if failures else 0,
         stopped=finished.stopped if finished else None,
+        terminal=None
+        if call.targets
+        else lambda: render_markdown(_ADDRESSES.sub("", as_markdown(survey))),
     )
 
 

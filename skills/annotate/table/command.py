@@ -28,7 +28,9 @@ def annotate_table(call: Call, path: Path, framework: Framework) -> Result:
     options = call.options
     refuse_sources(call.targets, input=path)
     columns = Columns(options.abstract_column, options.id_column, options.title_column)
-    finished = annotate_source(call, sources.from_table(path, columns, options.limit), framework)
+    source = sources.from_table(path, columns, options.limit)
+    source.refused.report(call.screen)
+    finished = annotate_source(call, source, framework)
     if not call.targets and not call.screen.is_terminal:
         for item in finished.items():
             call.screen.emit(json.dumps(item.record, ensure_ascii=False) + "\n")

@@ -61,7 +61,8 @@ class Finished:
 
     def result(self) -> Result:
         """Return the result of `/annotate TABLE`."""
-        source, targets = self.job.source, self.job.call.targets
+        source, summary = self.job.source, self.summary
+        targets = self.job.call.targets
         return Result(
             writers=exporters.writers(
                 self.job.framework,
@@ -73,7 +74,7 @@ class Finished:
             ),
             records=lambda: (item.record for item in self.items()),
             summary=self.summary,
-            exit_code=1 if self.summary["failed"] or self.summary["failed_now"] else 0,
+            exit_code=1 if summary["failed"] or summary["failed_now"] or source.refused else 0,
             stopped=self.stopped,
             terminal=None if targets else self._for_terminal,
             next=_next(targets) if self.summary["done"] else "",
@@ -86,7 +87,8 @@ class Finished:
         from skills.reporting.annotation_view import stacked
 
         items = itertools.islice(self.items(), SHOWN)
-        shown = [render.for_terminal(item.record, self.job.framework) for item in items]
+        framework = self.job.framework  # its model has been reported
+        shown = [render.for_terminal(item.record, framework, made=False) for item in items]
         more = self.summary["done"] - len(shown)
         note = f"{counted(more, 'more paper')}: `save to FILE` saves all of them"
         return stacked([*shown, *[Text(note, "dim")] * bool(more)], empty=2)
@@ -154,6 +156,7 @@ def _summary(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> dict
         "failed": errors.total(),
         "errors": dict(errors.most_common()),
         "filtered": dict(job.source.filtered),
+        "refused": job.source.refused.as_json(),
         "pending": len(job.rows) - done - errors.total(),
         "model": resolution.resolved,
         "requested": resolution.requested,

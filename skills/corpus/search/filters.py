@@ -66,8 +66,8 @@ def parse(text: str, framework: Framework) -> list[Condition]:
     Raises:
         InputError: there are none, or one is not valid.
     """
-    conditions, at = [], 0
-    while text[at:].strip():
+    text, conditions, at = text.rstrip(), [], 0
+    while at < len(text):
         match = _CONDITION.match(text, at)
         if match is None:
             raise InputError(f"{text[at:].strip()[:40]!r} is not a condition", hint=EXAMPLE)

@@ -6,47 +6,64 @@ the SHA-256 of the abstract.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.errors import InputError
 from skills.corpus.db import papers
 from skills.corpus.tables.reader import Table, TableRow
+from skills.corpus.tables.refusals import refusing
+from skills.nanda.paper import Paper
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 
-def complete_rows(db: Database, table: Table) -> Iterator[TableRow]:
+def complete_rows(db: Database, table: Table) -> Generator[TableRow | InputError, None, None]:
     """Yield the rows of a table, with abstracts from the corpus if the table has none.
+
+    A row that cannot be read, or whose abstract is not in the corpus, is its error.
 
     Args:
         table: opened with `abstract_by="provenance"`.
-
-    Raises:
-        InputError: a row cannot be read, or its abstract is not in the corpus.
     """
     if table.has_abstracts:
-        yield from table.rows()
+        yield from table.rows_or_errors()
         return
     seen = set()
-    for row in table.rows():
-        paper = row.paper
-        if not paper.id or not row.abstract_sha256:
-            raise InputError(
-                f"has no abstract and no {'provenance' if paper.id else 'id'}",
-                where=row.where,
-                hint="Each line is one annotation as `save to FILE.jsonl` writes it.",
-            )
-        found = papers.look_up(db, paper.id, paper.id_field, row.abstract_sha256)
-        if found is None:
-            raise InputError(
-                f"the corpus has no paper {paper.id} with the abstract of this annotation",
-                where=row.where,
-                hint="Add the table of papers first; a .parquet file includes the abstracts.",
-            )
-        paper = papers.paper_of(found, paper.source)
+    for row in table.rows_or_errors():
+        if isinstance(row, InputError):
+            yield row
+            continue
+        with refusing(row.where) as refused:
+            paper = _look_up(db, row)
+        if refused.error:
+            yield refused.error
+            continue
         identity = (paper.id_field, paper.id, paper.sha256)
         yield replace(row, paper=paper, repeat=identity in seen)
         seen.add(identity)
+
+
+def _look_up(db: Database, row: TableRow) -> Paper:
+    """Return the paper of an annotation.
+
+    Raises:
+        InputError: the corpus does not have it.
+    """
+    paper = row.paper
+    if not paper.id or not row.abstract_sha256:
+        raise InputError(
+            f"has no abstract and no {'provenance' if paper.id else 'id'}",
+            where=row.where,
+            hint="Each line is one annotation as `save to FILE.jsonl` writes it.",
+        )
+    found = papers.look_up(db, paper.id, paper.id_field, row.abstract_sha256)
+    if found is None:
+        raise InputError(
+            f"the corpus has no paper {paper.id} with the abstract of this annotation",
+            where=row.where,
+            hint="Add the table of papers first; a .parquet file includes the abstracts.",
+        )
+    return papers.paper_of(found, paper.source)

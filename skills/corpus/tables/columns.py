@@ -23,6 +23,8 @@ PROVENANCE = "provenance"
 _TYPES = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}
 SHOWN_CHARS = 300
 """Characters of a header in messages."""
+MAX_CHARS = 1_000_000
+"""Characters of a cell. bench/text.py measures what reads one up to this size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,13 @@ class Reader(ABC):
         """
 
     @abstractmethod
-    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any] | InputError]]:
         """Yield the position, from 1, and at least these columns of each row, read lazily.
 
+        A row that cannot be read alone is its error.
+
         Raises:
-            InputError: a line or row cannot be read.
+            InputError: from a line or row on, the file cannot be read.
         """
 
 
@@ -128,11 +132,19 @@ def as_text(value: object, role: str, name: str, where: str) -> str:
     `EXTRAS` accept any value: a list becomes "one, other", with the "name" of each object in it.
 
     Raises:
-        InputError: the value is not text.
+        InputError: the value is not text, or has more than `MAX_CHARS`.
     """
     if value is None:
         return ""
     if isinstance(value, str):
+        if len(value) > MAX_CHARS:
+            raise InputError(
+                f"{name!r} has {len(value):,} characters; the maximum is {MAX_CHARS:,}",
+                where=where,
+                hint="Give only the abstract, not the whole paper."
+                if role == "abstract"
+                else "Shorten it.",
+            )
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)

@@ -21,33 +21,48 @@ more than this."""
 class CsvReader(Reader):
     def header(self) -> tuple[str, ...]:
         """Return the names, "" for a column without one, such as the index that pandas writes."""
-        _, row = next(self._records(), (0, [""]))
+        line, row = next(self._records(), (0, [""]))
         names = tuple(name.strip() for name in row)
+        if any("\0" in name for name in names):
+            raise self._has_nul(line)
         if not any(names):
             raise InputError(
                 "has no header", where=shown(self.path), hint="Name the columns in line 1."
             )
         return names
 
-    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | InputError]]:
         records = self._records()
         header = [name.strip() for name in next(records)[1]]
         for line, row in records:
             if len(row) != len(header):
                 if len(row) == 1 and not row[0].strip():
                     continue  # a line of blanks
-                raise InputError(
-                    f"has {len(row)} {'field' if len(row) == 1 else 'fields'}, "
-                    f"and the header has {len(header)}",
-                    where=place(self.path, self.unit, line),
-                    hint='Quote a field that contains a separator or a line break: "a, b".',
+                yield (
+                    line,
+                    InputError(
+                        f"has {len(row)} {'field' if len(row) == 1 else 'fields'}, "
+                        f"and the header has {len(header)}",
+                        where=place(self.path, self.unit, line),
+                        hint='Quote a field that contains a separator or a line break: "a, b".',
+                    ),
                 )
-            yield line, dict(zip(header, row, strict=True))
+            elif any("\0" in cell for cell in row):
+                yield line, self._has_nul(line)
+            else:
+                yield line, dict(zip(header, row, strict=True))
+
+    def _has_nul(self, line: int) -> InputError:
+        return InputError(
+            "contains a NUL character, as binary files do",
+            where=place(self.path, self.unit, line),
+            hint="Save it as UTF-8 text.",
+        )
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         """Yield each row that is not empty with its first line; the header comes first."""
         csv.field_size_limit(MAX_FIELD)
-        with contextlib.closing(text_lines(self.path)) as lines:  # also if a row is refused
+        with contextlib.closing(text_lines(self.path, with_nul=True)) as lines:
             yield from self._parsed(lines)
 
     def _parsed(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:

@@ -21,28 +21,35 @@ class JsonlReader(Reader):
     def header(self) -> tuple[str, ...]:
         """Return the keys of the first rows, in the order in which they first occur."""
         names: dict[str, None] = {}
+        errors: list[InputError] = []
         for _, row in itertools.islice(self.rows(()), HEADER_ROWS):
-            names.update(dict.fromkeys(row))
+            if isinstance(row, InputError):
+                errors.append(row)
+            else:
+                names.update(dict.fromkeys(row))
         if not names:
-            raise InputError("has no rows", where=shown(self.path), hint=_HINT)
+            none = InputError("has no rows", where=shown(self.path), hint=_HINT)
+            raise next(iter(errors), none)
         return tuple(names)
 
-    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        with contextlib.closing(text_lines(self.path)) as lines:  # also if a row is refused
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any] | InputError]]:
+        with contextlib.closing(text_lines(self.path, with_nul=True)) as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield number, self._object(line.rstrip("\r\n"), number)
 
-    def _object(self, line: str, number: int) -> dict[str, Any]:
+    def _object(self, line: str, number: int) -> dict[str, Any] | InputError:
         where = place(self.path, self.unit, number)
         try:
             found = json.loads(line)
         except json.JSONDecodeError as exc:
-            raise InputError(
+            return InputError(
                 f"is not JSON ({exc.msg})", where=f"{where}, column {exc.colno}", hint=_HINT
-            ) from exc
+            )
+        except (ValueError, RecursionError) as exc:  # a number of 5,000 digits; deep nesting
+            return InputError(f"cannot be read as JSON ({exc})", where=where, hint=_HINT)
         if not isinstance(found, dict):
-            raise InputError("is not a JSON object", where=where, hint=_HINT)
+            return InputError("is not a JSON object", where=where, hint=_HINT)
         if floats := [name for name, value in found.items() if isinstance(value, float)]:
             # An id is text: 2405.10 is not 2405.1. NaN is what pandas writes for a missing value.
             texts = json.loads(line, parse_float=str, parse_constant=lambda _: None)

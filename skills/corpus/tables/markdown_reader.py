@@ -59,9 +59,9 @@ _MARKED = re.compile(
     r"[ \t]*(?P<mark>\*{1,3}|_{1,3})(?P<name>[^*:]{1,40}?)[ \t]*(?P<colon>:[ \t]*)?(?P=mark)[ \t]*"
     r"(?P<after>[:.\u2013\u2014-]|$)?[ \t]*(?P<rest>.*)"
 )
-_PLAIN = re.compile(r"[ \t]*(?P<name>[A-Za-z_() ]{3,16}?)[ \t]*:[ \t]*(?P<rest>.*)")
+_PLAIN = re.compile(r"[ \t]*+(?P<name>[A-Za-z_() ]{3,16}?)[ \t]*:[ \t]*(?P<rest>.*)")
 _SUMMARY = re.compile(
-    r"[ \t]*(?:<details[^>]*>)?[ \t]*<summary>(?P<text>.*?)</summary>(?P<rest>.*)"
+    r"[ \t]*+(?:<details[^>]*+>)?[ \t]*+<summary>(?P<text>.*?)</summary>(?P<rest>.*)"
 )
 _TAG = re.compile(
     r'</?(?:a|b|br|details|em|h\d|i|p|strong|summary)(?:\s+(?:open|[\w-]+="[^"]*"))*\s*/?>',
@@ -69,7 +69,9 @@ _TAG = re.compile(
 )
 _STRONG = re.compile(r"<(strong|b)>(?P<text>.+?)</\1>", re.IGNORECASE)
 _NUMBER = re.compile(r"^(?:\d{1,4}[.)]|paper \d{1,4}:)[ \t]+", re.IGNORECASE)
-_LINK = re.compile(r"!?\[[^\]]*\]\([^()\s]*\)|https?://\S+")
+_LINK = re.compile(r"!?\[[^\[\]]*+\]\([^()\s]*+\)|https?://\S+")
+TITLE_CHARS = 1000
+"""Characters of a heading that are searched for a title in bold."""
 
 
 class _Line(NamedTuple):
@@ -277,7 +279,7 @@ def _bare(label: str) -> str:
 
 def _title(heading: str) -> str:
     """Return a heading as a title, without its number."""
-    strong = _STRONG.search(heading)
+    strong = _STRONG.search(heading[:TITLE_CHARS])
     return _NUMBER.sub("", _plain(strong["text"] if strong else heading))
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
 from harness.support.text_input import place, regular_file, shown
+from harness.support.well_formed import well_formed
 from skills.corpus.tables.columns import (
     PROVENANCE,
     AbstractBy,
@@ -29,7 +30,8 @@ from skills.corpus.tables.csv_reader import CsvReader
 from skills.corpus.tables.jsonl_reader import JsonlReader
 from skills.corpus.tables.markdown_reader import MarkdownReader, is_list
 from skills.corpus.tables.parquet_reader import ParquetReader
-from skills.nanda.arxiv_id import WHOLE, find_arxiv_id
+from skills.corpus.tables.refusals import accepted, refusing
+from skills.nanda.arxiv_id import bare_arxiv_id
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS, IdField, Paper, iso_date, own_id
 from skills.nanda.text import flatten
@@ -132,33 +134,51 @@ class Table:
             )
 
     def rows(self) -> Iterator[TableRow]:
-        """Yield all rows in file order; of the rows before, only ids and digests are kept.
-
-        An id identifies one paper; without one, it is made from the abstract. An arXiv id is read
-        without its version or URL, which the paper's source keeps as "arxiv_id".
+        """Yield all rows, as `rows_or_errors`, if none is refused.
 
         Raises:
             InputError: a row cannot be read, or its id was used for another abstract.
         """
-        columns = self._layout.columns
+        return accepted(self.rows_or_errors())
+
+    def rows_or_errors(self) -> Generator[TableRow | InputError, None, None]:
+        """Yield all rows in file order, or why one is refused.
+
+        An id identifies one paper; without one, it is made from the abstract. An arXiv id is read
+        without its version or URL, which the paper's source keeps as "arxiv_id". A row is refused
+        if it cannot be read, or its id was used for another abstract. Of the rows before, only ids
+        and digests are kept.
+
+        Raises:
+            InputError: from a row on, the file cannot be read.
+        """
         seen: dict[str, tuple[int, bytes]] = {}
-        rows = itertools.islice(self._reader.rows(list(columns.values())), self._limit)
+        columns = list(self._layout.columns.values())
+        rows = itertools.islice(self._reader.rows(columns), self._limit)
         for number, (position, row) in enumerate(rows, start=1):
             where = place(self.path, self._reader.unit, position)
-            texts = {
-                role: as_text(row.get(name), role, name, where)
-                for role, name in columns.items()
-                if role != PROVENANCE
-            }
-            provenance = _object(row.get(columns.get(PROVENANCE, "")))
-            paper = self._paper(texts, number, provenance is not None)
-            yield TableRow(
-                where=where,
-                paper=paper,
-                moves={move: texts[move] for move in self.moves if move in columns},
-                provenance=provenance,
-                repeat=bool(paper.abstract) and self._is_repeat(paper, position, seen),
-            )
+            with refusing(where) as refused:
+                if isinstance(row, InputError):
+                    raise row
+                made = self._row(row, number, where)
+                repeat = bool(made.paper.abstract) and self._is_repeat(made.paper, position, seen)
+            yield refused.error or replace(made, repeat=repeat)
+
+    def _row(self, row: Mapping[str, Any], number: int, where: str) -> TableRow:
+        columns = self._layout.columns
+        texts = {
+            role: as_text(row.get(name), role, name, where)
+            for role, name in columns.items()
+            if role != PROVENANCE
+        }
+        provenance = _object(row.get(columns.get(PROVENANCE, "")))
+        paper = self._paper(texts, number, provenance is not None)
+        return TableRow(
+            where=where,
+            paper=paper,
+            moves={move: texts[move] for move in self.moves if move in columns},
+            provenance=provenance,
+        )
 
     def _paper(self, values: Mapping[str, str], number: int, saved: bool) -> Paper:
         texts = {role: flatten(values.get(role, "")) for role in _FLAT}
@@ -208,11 +228,6 @@ class Table:
 
 
 _FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
-
-
-def bare_arxiv_id(text: str) -> str | None:
-    """Return `text` without its version if it is an arXiv id (`arxiv_id.WHOLE`), else None."""
-    return find_arxiv_id(text, allow_bare=True) if WHOLE.fullmatch(text) else None
 
 
 def paper_key(paper_id: str) -> str:
@@ -280,5 +295,4 @@ def _object(value: Any) -> Mapping[str, Any] | None:
 
 def _storable(abstract: str) -> str:
     """Replace what JSON can contain and a file cannot, as `flatten` does: surrogates and NUL."""
-    text = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", abstract)
-    return text.replace("\0", " ").strip()
+    return well_formed(abstract).replace("\0", " ").strip()

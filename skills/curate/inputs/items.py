@@ -21,6 +21,7 @@ from skills.corpus.records import Annotated
 from skills.corpus.tables.abstract_lookup import complete_rows
 from skills.corpus.tables.columns import Columns
 from skills.corpus.tables.reader import TableRow, open_table, paper_key
+from skills.corpus.tables.refusals import Refusals, accepted, refusing
 from skills.curate.inputs import gates
 from skills.curate.inputs.gates import Finding
 from skills.nanda.framework import Framework, sha256_of
@@ -82,6 +83,7 @@ class Input:
         id_column: the name of the column of ids in output tables.
         rows: number of all rows, including those left out.
         filtered: number of rows left out, by reason.
+        refused: the rows among them that cannot be used.
         path: the table; None for the corpus.
     """
 
@@ -91,6 +93,7 @@ class Input:
     rows: int
     filtered: Mapping[str, int] = field(default_factory=dict)
     path: Path | None = None
+    refused: Refusals = field(default_factory=Refusals)
 
 
 def from_table(
@@ -107,23 +110,30 @@ def from_table(
     """
     found: dict[tuple[str, str, str], Item] = {}
     filtered: Counter[str] = Counter()
-    rows = 0
     table = open_table(path, columns, moves=framework.names, limit=limit, abstract_by="provenance")
     table.require_moves()
-    for entry in complete_rows(db, table):
-        rows += 1
+    refused = Refusals()
+    for entry in accepted(complete_rows(db, table), refused.add):
         identity = (entry.paper.id_field, entry.paper.id, entry.paper.sha256)
-        if reason := _left_out(entry, found.get(identity), framework):
-            filtered[reason] += 1
-        else:
-            found[identity] = _item(entry, framework)
+        with refusing(entry.where) as gated:
+            if reason := _left_out(entry, found.get(identity), framework):
+                filtered[reason] += 1
+            else:
+                found[identity] = _item(entry, framework)
+        if gated.error:
+            refused.add(gated.error)
+    if refused:
+        filtered["refused"] = len(refused)
+    rows = len(found) + filtered.total()
     if not found:
+        refused.raise_first()
         what = "no row has an annotation" if rows else "has no rows below its header"
         raise InputError(what, where=shown(path))
     items = tuple(found.values())
     # A saved .jsonl file without abstracts has no id column of its own.
     own = table.id_column if table.has_abstracts else None
-    return Input(str(path), items, own or items[0].paper.id_field, rows, filtered, path)
+    id_column = own or items[0].paper.id_field
+    return Input(str(path), items, id_column, rows, filtered, path, refused)
 
 
 def from_corpus(db: Database, framework: Framework, limit: int | None) -> Input:
@@ -133,15 +143,22 @@ def from_corpus(db: Database, framework: Framework, limit: int | None) -> Input:
         InputError: it has none by this framework.
     """
     ids = reads.current_ids(db, framework)[:limit]
-    found = tuple(
-        _item(_as_entry(item, framework), framework) for item in reads.annotated(db, framework, ids)
-    )
+    found, refused = list[Item](), Refusals()
+    for item in reads.annotated(db, framework, ids):
+        entry = _as_entry(item, framework)
+        with refusing(entry.where) as gated:
+            found.append(_item(entry, framework))
+        if gated.error:
+            refused.add(gated.error)
     if not found:
+        refused.raise_first()
         raise InputError(
             f"the corpus has no annotations by the framework {framework.name}",
             hint="`/annotate TABLE` creates them; `/corpus add TABLE` imports them.",
         )
-    return Input(CORPUS, found, reads.id_column(db, ids), len(found))
+    filtered = {"refused": len(refused)} if refused else {}
+    rows = len(found) + len(refused)
+    return Input(CORPUS, tuple(found), reads.id_column(db, ids), rows, filtered, refused=refused)
 
 
 def records(db: Database, items: Iterable[Item], framework: Framework) -> Iterator[Annotated]:

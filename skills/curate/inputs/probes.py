@@ -16,7 +16,7 @@ import itertools
 import random
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from skills.curate.inputs import gates
@@ -42,6 +42,7 @@ def make(
     per_kind: int,
     seed: int = 0,
     kinds: Sequence[str] | None = None,
+    most: int | None = None,
 ) -> list[Item]:
     """Return up to `per_kind` probes of each kind, kind by kind, checked by the gates.
 
@@ -49,6 +50,9 @@ def make(
     annotations, some probes are replaced, but none changes (an "other-paper" probe may get the
     moves of another paper). Of several annotations of one abstract, the first is used. A probe that
     equals the annotation it was made from is left out.
+
+    Args:
+        most: limit of all probes together; a subtle and a plain kind get one each in turn.
     """
     papers: dict[str, Paper] = {}
     given: dict[str, dict[str, str]] = {}
@@ -56,14 +60,18 @@ def make(
         if papers.setdefault(paper.sha256, paper) is paper:
             found = {name: framework.canonical(moves.get(name, "")) for name in framework.names}
             given[paper.sha256] = found
-    probes: list[Item] = []
-    for kind in kinds or (*KINDS, *SUBTLE):
+
+    def of_kind(kind: str) -> Iterator[Item]:
         made = (
             _probe(Draft(papers[digest], dict(given[digest]), framework, kind, seed, given))
             for digest in sorted(papers, key=functools.partial(_rank, seed, kind))
         )
-        probes.extend(itertools.islice(filter(None, made), per_kind))
-    return probes
+        return itertools.islice(filter(None, made), per_kind)
+
+    order = tuple(kinds or (*KINDS, *SUBTLE))
+    rounds = itertools.zip_longest(*map(of_kind, sorted(order, key=IN_TURN.index)))
+    probes = itertools.islice(filter(None, itertools.chain.from_iterable(rounds)), most)
+    return sorted(probes, key=lambda probe: order.index(probe.probe))
 
 
 @dataclass(slots=True)
@@ -220,6 +228,8 @@ SUBTLE_MAKERS: Mapping[str, Maker] = {
 }
 MAKERS = {**PLAIN_MAKERS, **SUBTLE_MAKERS}
 KINDS, SUBTLE = tuple(PLAIN_MAKERS), tuple(SUBTLE_MAKERS)
+IN_TURN = tuple(filter(None, itertools.chain.from_iterable(itertools.zip_longest(SUBTLE, KINDS))))
+"""All kinds in the order in which a limited number of probes is made."""
 
 
 def _probe(draft: Draft) -> Item | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from skills.curate.panel.panel import Panel
 from skills.nanda.framework import Framework
 
 FORM_ITEMS = 10
-"""Annotations on which the beginnings of a reply are compared, one persona each, in turn."""
+"""Most annotations on which the beginnings of a reply are compared, one persona each, in turn."""
 TOP = 100
 """Alternatives requested for the one token; servers return 20 at most. The probability of an answer
 beyond them is too small to count."""
@@ -40,12 +40,14 @@ class VoteForm:
         prefill: the beginning of the reply to a question.
         mass: the mean probability of all answers after it; None for JSON.
         measured: the same for every prefill that was tried.
+        items: number of annotations it was measured on; 0 if that was not stored.
     """
 
     kind: Literal["logprobs", "json"]
     prefill: str = ""
     mass: float | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
+    items: int = 0
 
     @property
     def can_answer(self) -> bool:
@@ -53,14 +55,27 @@ class VoteForm:
         return self.mass is None or self.mass >= FEWEST_MASS
 
 
+def form_sample(items: Sequence[Item]) -> Sequence[Item]:
+    """Return the annotations to measure the form on: the first half, at most `FORM_ITEMS`."""
+    return items[: min(FORM_ITEMS, -(-len(items) // 2))]
+
+
 def choose_form(
-    panel: Panel, model: ServedModel, framework: Framework, items: Sequence[Item]
+    panel: Panel,
+    model: ServedModel,
+    framework: Framework,
+    items: Sequence[Item],
+    on_item: Callable[[Item, int], None] = lambda *_: None,
 ) -> VoteForm:
     """Measure how a model votes best.
 
-    Each of the first `FORM_ITEMS` of `items` is put to one persona with every prefill; of equally
-    good ones, the first of the panel is taken. Items that are too long or at which the judge fails
-    are skipped: the job reports them. A server without token probabilities votes as JSON.
+    Each of `items` is put to one persona with every prefill, or without any to a model that does
+    not continue a begun answer; of equally good ones, the first of the panel is taken. Items that
+    are too long or at which the judge fails are skipped: the job reports them. A server without
+    token probabilities votes as JSON.
+
+    Args:
+        on_item: called with each measured item and the prompt tokens that were evaluated for it.
 
     Returns:
         a form without `mass` if all items are too long.
@@ -68,27 +83,31 @@ def choose_form(
     Raises:
         SkillFailed: the judge fails at all of them.
     """
-    masses: dict[str, list[float]] = {prefill: [] for prefill in panel.prefills}
+    prefills = panel.prefills if model.continues_prefill else ("",)
+    masses: dict[str, list[float]] = {prefill: [] for prefill in prefills}
     failed: SkillFailed | None = None
-    for index, item in enumerate(items[:FORM_ITEMS]):
+    for index, item in enumerate(items):
         persona = panel.personas[index % len(panel.personas)]
         messages = panel.question(item.paper, item.moves, framework, persona)
         try:
-            found = _masses(model, messages, panel)
+            replies = _replies(model, messages, panel, prefills)
         except InputError:
             continue
         except SkillFailed as error:
             failed = error
             continue
-        if found is None:
+        if not any(reply.logprobs for reply in replies.values()):
             return VoteForm("json")
-        for prefill, mass in found.items():
-            masses[prefill].append(mass)
+        for prefill, reply in replies.items():
+            form = VoteForm("logprobs", prefill)
+            masses[prefill].append(math.fsum(answers_of(reply, panel, form).values()))
+        evaluated = (reply.prompt_tokens - reply.cached_tokens for reply in replies.values())
+        on_item(item, sum(evaluated))
     measured = {prefill: round(fmean(found), 4) for prefill, found in masses.items() if found}
     if failed is not None and not measured:
         raise failed
-    best = max(measured, key=lambda prefill: measured[prefill], default=panel.prefills[0])
-    return VoteForm("logprobs", best, measured.get(best), measured)
+    best = max(measured, key=lambda prefill: measured[prefill], default=prefills[0])
+    return VoteForm("logprobs", best, measured.get(best), measured, len(masses[best]))
 
 
 def request_vote(
@@ -126,17 +145,14 @@ def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
     }
 
 
-def _masses(
-    model: ServedModel, messages: tuple[Message, ...], panel: Panel
-) -> dict[str, float] | None:
-    """Return the probability of all answers after each prefill; None without probabilities."""
-    found, has_logprobs = {}, False
-    for prefill in panel.prefills:
-        form = VoteForm("logprobs", prefill)
-        reply = request_vote(model, messages, panel, form, 0)
-        has_logprobs = has_logprobs or bool(reply.logprobs)
-        found[prefill] = math.fsum(answers_of(reply, panel, form).values())
-    return found if has_logprobs else None
+def _replies(
+    model: ServedModel, messages: tuple[Message, ...], panel: Panel, prefills: Sequence[str]
+) -> dict[str, Reply]:
+    """Return the reply after each prefill."""
+    forms = {prefill: VoteForm("logprobs", prefill) for prefill in prefills}
+    return {
+        prefill: request_vote(model, messages, panel, form, 0) for prefill, form in forms.items()
+    }
 
 
 def _json_answer(reply: Reply) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -26,7 +25,6 @@ def of_run(run: Run, summary: Mapping[str, Any], own: int) -> list[str]:
     return [
         *_thresholds(run),
         *_judge(summary),
-        *_added(summary),
         *_votes(run, summary, own),
     ]
 
@@ -75,7 +73,12 @@ def _judge(summary: Mapping[str, Any]) -> Iterator[str]:
         )
         return
     auroc = probes["all"]["auroc"]
+    few = (
+        "too few annotations were judged to know whether this judge separates known-bad ones from "
+    )
     if auroc["value"] is None:
+        if summary["judged"]:
+            yield f"{few}yours"
         return
     value = f"AUROC {auroc['value']:.2f}, {auroc['low']:.2f} to {auroc['high']:.2f}"
     if auroc["high"] < 0.5:
@@ -84,10 +87,7 @@ def _judge(summary: Mapping[str, Any]) -> Iterator[str]:
             "than chance, and only the gates are useful"
         )
     elif auroc["at_chance"] and auroc["high"] >= WEAK_AUROC:
-        yield (
-            "too few annotations were judged to know whether this judge separates known-bad ones "
-            f"from yours ({value})"
-        )
+        yield f"{few}yours ({value})"
     elif auroc["at_chance"]:
         yield (
             f"this judge does not separate known-bad annotations from yours ({value}): the panel "
@@ -95,25 +95,6 @@ def _judge(summary: Mapping[str, Any]) -> Iterator[str]:
         )
     elif auroc["value"] < WEAK_AUROC:
         yield f"this judge is weak ({value} against known-bad annotations): see what it adds below"
-
-
-def _added(summary: Mapping[str, Any]) -> Iterator[str]:
-    """Note whether the panel adds to the gates more than chance would."""
-    lines = summary["probes"]["added"] if summary["probes"] else ()
-    for line in lines:
-        bad, good = line["caught"], line["cost"]
-        if line["who"] != "panel" or not bad["of"] or not good["of"]:
-            continue
-        more = bad["share"] - good["share"]
-        # Newcombe 1998, "Interval estimation for the difference", Statistics in Medicine 17,
-        # method 10: the lower end, from the intervals of both shares.
-        at_least = more - math.hypot(bad["share"] - bad["low"], good["high"] - good["share"])
-        if at_least <= 0:
-            yield (
-                f"of the known-bad annotations that pass the gates the panel rejects "
-                f"{bad['count']:,} of {bad['of']:,}, of yours {good['count']:,} of "
-                f"{good['of']:,}: this could be chance, so the panel is not shown to add anything"
-            )
 
 
 def _votes(run: Run, summary: Mapping[str, Any], own: int) -> Iterator[str]:

@@ -6,6 +6,7 @@ gates         rejections by code
 panel         each persona; splits, agreement, effective votes, length, the mean, borderline rows
 probes        known-bad annotations: what gates and panel reject of each kind, and the AUROC;
               subtle: kinds that no gate can find, which do not count in "all"
+verdict       what became of the annotations, and what the panel adds, in two sentences
 notes         what a reader has to know to interpret the figures
 """
 
@@ -60,7 +61,7 @@ class Run:
 
 
 def of_run(run: Run) -> dict[str, Any]:
-    """Return the summary without its notes."""
+    """Return the summary without its verdict and notes."""
     counts = Counter(verdict.decision for verdict in run.verdicts)
     gated = [verdict for verdict in run.verdicts if verdict.item.findings]
     codes = Counter(code for verdict in gated for code in verdict.reasons)

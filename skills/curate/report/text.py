@@ -13,13 +13,20 @@ WIDTH = 96
 NAMED_BORDERLINE = 5
 
 
-def text(summary: Mapping[str, Any]) -> str:
-    """Return the report of a summary (`skills.curate.report.summary.of_run`), notes first."""
+def text(summary: Mapping[str, Any], *, details: bool = False) -> str:
+    """Return the report of a summary (`skills.curate.report.summary.of_run`), its verdict first.
+
+    Args:
+        details: with what the personas and the panel did, and the probes.
+    """
+    outcome, panel = summary["verdict"]
     notes = (textwrap.fill(f"! {note}", WIDTH, subsequent_indent="  ") for note in summary["notes"])
-    blocks = ["\n".join((*_outcome(summary), *notes))]
+    blocks = ["\n".join((outcome, textwrap.fill(panel, WIDTH), *_judge(summary), *notes))]
     if summary["gates"]:
         rows = [(code, f"{count:,}") for code, count in summary["gates"].items()]
         blocks.append(table(("rejected by the gates for", "annotations"), rows))
+    if not details:
+        return "\n\n".join(blocks)
     if summary["panel"]:
         blocks += [_personas(summary), "\n".join(_agreement(summary))]
     if summary["probes"]:
@@ -43,24 +50,7 @@ def interval(found: Mapping[str, Any]) -> str:
     return f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
 
 
-def _outcome(summary: Mapping[str, Any]) -> Iterator[str]:
-    by_panel = summary["rejected"] - summary["gated"]
-    failed = summary["probes"]["failed"] if summary["probes"] else 0
-    redo = "(--retry-failed retries them)"
-    optional = (
-        (summary["undecided"], "left undecided by invalid votes"),
-        (summary["failed"], f"failed {redo}"),
-        (failed, f"of the probes failed {redo}"),
-        (summary["pending"], "not judged yet"),
-        *((count, f"left out ({why})") for why, count in summary["filtered"].items()),
-    )
-    parts = [
-        f"{summary['kept']:,} kept",
-        f"{summary['rejected']:,} rejected ({summary['gated']:,} by the gates, "
-        f"{by_panel:,} by the panel)",
-        *(f"{count:,} {what}" for count, what in optional if count),
-    ]
-    yield f"{summary['input']}: {summary['annotations']:,} annotations: {', '.join(parts)}"
+def _judge(summary: Mapping[str, Any]) -> Iterator[str]:
     judge = summary["judge"]
     if judge["model"] is None:
         yield "judge: none was needed, since the gates left nothing to judge"
@@ -79,7 +69,10 @@ def form_text(form: Mapping[str, Any]) -> str:
     if form["mass"] is None:
         return f"votes by one token {after}"
     votes = "votes" if form["mass"] >= FEWEST_MASS else "cannot vote"
-    return f"{votes} by one token {after} ({form['mass']:.0%} of the probability on answers)"
+    measured = f", measured on {form['items']:,}" if form["items"] else ""
+    return (
+        f"{votes} by one token {after} ({form['mass']:.0%} of the probability on answers{measured})"
+    )
 
 
 def _personas(summary: Mapping[str, Any]) -> str:

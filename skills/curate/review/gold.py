@@ -99,6 +99,8 @@ def _existing(target: Path, framework: Framework) -> GoldTable:
     roles = {name: role for role, name in layout.columns.items()} | {str(layout.id_column): "id"}
     table = GoldTable(target, columns, roles)
     for number, (_, row) in enumerate(reader.rows(columns)):
+        if isinstance(row, InputError):
+            raise row
         by_role = {roles.get(name): value for name, value in row.items()}
         key = paper_key(flatten(by_role["id"]) or own_id(by_role["abstract"]))
         table.rows[number if key in table.rows else key] = csv_row(row.values())

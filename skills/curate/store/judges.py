@@ -47,11 +47,11 @@ def load_form(db: Database, model: ServedModel, panel: Panel) -> VoteForm | None
         "SELECT * FROM judge_forms WHERE judge = ? AND panel = ?",
         [judge_id(model), _panel_id(panel)],
     )
-    if row is None:
-        return None
+    if row is None or (row["prefill"] and not model.continues_prefill):
+        return None  # an earlier version took an ignored prefill for a continued one
     stored = json.loads(row["measured"])  # an older corpus has the masses alone
     masses = stored["masses"] if isinstance(stored.get("masses"), dict) else stored
-    return VoteForm(row["kind"], row["prefill"], row["mass"], masses)
+    return VoteForm(row["kind"], row["prefill"], row["mass"], masses, stored.get("items") or 0)
 
 
 def save_form(db: Database, model: ServedModel, panel: Panel, form: VoteForm) -> VoteForm:
@@ -63,6 +63,8 @@ def save_form(db: Database, model: ServedModel, panel: Panel, form: VoteForm) ->
     with transaction(db):
         if known := load_form(db, model, panel):
             return known
+        key = [judge_id(model), _panel_id(panel)]
+        db.conn.execute("DELETE FROM judge_forms WHERE judge = ? AND panel = ?", key)
         insert(
             db,
             "judge_forms",
@@ -71,7 +73,9 @@ def save_form(db: Database, model: ServedModel, panel: Panel, form: VoteForm) ->
             kind=form.kind,
             prefill=form.prefill,
             mass=form.mass,
-            measured=json.dumps({"masses": dict(form.measured), "compared": None}),
+            measured=json.dumps(
+                {"masses": dict(form.measured), "compared": None, "items": form.items}
+            ),
             created_at=now(),
         )
     return form

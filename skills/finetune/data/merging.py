@@ -24,7 +24,7 @@ from skills.finetune.data.rows import (
 
 
 def merge(
-    entries: Mapping[Source, Iterable[TableRow]],
+    entries: Mapping[Source, Iterable[TableRow | InputError]],
     files: Mapping[Source, Sequence[Path]],
     dev: Sequence[str],
     test: Sequence[str],
@@ -81,7 +81,9 @@ def _nothing_left(excluded: Sequence[LeftOut]) -> InputError:
 
 
 def _read(
-    entries: Mapping[Source, Iterable[TableRow]], reading: Reading, tick: Callable[[str], None]
+    entries: Mapping[Source, Iterable[TableRow | InputError]],
+    reading: Reading,
+    tick: Callable[[str], None],
 ) -> Step:
     rows, out = list[AnnotationRow](), list[LeftOut]()
     for source in SOURCES:

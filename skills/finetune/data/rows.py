@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from harness.errors import InputError
 from skills.corpus.tables.reader import Columns, TableRow, open_table, paper_key
+from skills.corpus.tables.refusals import accepted, refusing
 from skills.finetune.data.annotation_pairs import completion_of
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
@@ -92,21 +93,28 @@ Step = tuple[list[AnnotationRow], list[LeftOut]]
 """The rows that a step keeps, and those it leaves out."""
 
 
-def rows_of(source: Source, entries: Iterable[TableRow], framework: Framework) -> Step:
+def rows_of(source: Source, entries: Iterable[TableRow | InputError], framework: Framework) -> Step:
     """Validate rows: all moves, each with a text that fits its line, and an abstract.
 
     Of a repeated paper, the first valid row is kept.
+
+    Args:
+        entries: the rows, or why one cannot be read.
     """
     rows: dict[str, AnnotationRow] = {}
     out = []
     for entry in entries:
-        try:
+        if isinstance(entry, InputError):
+            out.append(LeftOut(source, entry.where or "", "", "rejected", entry.message))
+            continue
+        with refusing(entry.where) as refused:
             if not entry.paper.abstract:
                 raise InputError("has no abstract")
             moves = entry.valid_moves(framework)
             completion = completion_of(moves, framework)
-        except InputError as exc:
-            out.append(LeftOut(source, entry.where, entry.paper.id, "rejected", exc.message))
+        if refused.error:
+            reason = refused.error.message
+            out.append(LeftOut(source, entry.where, entry.paper.id, "rejected", reason))
             continue
         row = AnnotationRow(source, entry.where, entry.paper, moves, completion)
         first = rows.setdefault(row.key, row)
@@ -120,11 +128,13 @@ def rows_of(source: Source, entries: Iterable[TableRow], framework: Framework) -
     return list(rows.values()), out
 
 
-def read_annotations(paths: Sequence[Path], reading: Reading) -> Iterator[TableRow]:
-    """Yield all rows of tables of annotations, in order.
+def read_annotations(
+    paths: Sequence[Path], reading: Reading
+) -> Generator[TableRow | InputError, None, None]:
+    """Yield all rows of tables of annotations, in order, or why one cannot be read.
 
     Raises:
-        InputError: a file or a row cannot be read, lacks a move, or an abstract is missing.
+        InputError: a file cannot be read or lacks a move.
     """
     for path in paths:
         yield from _rows(path, reading, annotated=True)
@@ -136,10 +146,12 @@ def read_papers(path: Path, reading: Reading) -> Iterator[TableRow]:
     Raises:
         InputError: the file or a row cannot be read, or an abstract is missing.
     """
-    return _rows(path, reading, annotated=False)
+    return accepted(_rows(path, reading, annotated=False))
 
 
-def _rows(path: Path, reading: Reading, *, annotated: bool) -> Iterator[TableRow]:
+def _rows(
+    path: Path, reading: Reading, *, annotated: bool
+) -> Generator[TableRow | InputError, None, None]:
     """Yield the rows of a table, with abstracts from the corpus if the table has none."""
     table = open_table(
         path, reading.columns, moves=reading.framework.names, abstract_by="provenance"
@@ -147,7 +159,7 @@ def _rows(path: Path, reading: Reading, *, annotated: bool) -> Iterator[TableRow
     if annotated:
         table.require_moves()
     if table.has_abstracts:
-        yield from table.rows()
+        yield from table.rows_or_errors()
         return
     from harness import settings
     from skills.corpus.db.connection import default_path, open_corpus

@@ -119,6 +119,15 @@ class Ollama:
         if last != "success":
             raise stream_error(self._name, f"its last status was {last!r} instead of 'success'")
 
+    def delete(self, model: str) -> None:
+        """Remove a model from the server.
+
+        Raises:
+            NothingFound: the server does not have the model.
+        """
+        with self._translated():
+            self._client.delete(model)
+
     def show(self, model: str) -> Mapping[str, Any]:
         """Return the answer of /api/show: `details`, `parameters` (text), `template`, `system`.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness.errors import UsageError
 from harness.terminal.console import Screen
 from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.deploy.ollama_plan import Plan, check_version, make_plan
@@ -41,7 +42,8 @@ def _inputs(context: StageContext) -> Mapping[str, Any]:
 def _perform(context: StageContext) -> Done:
     screen, run_dir = context.call.screen, context.run_dir
     with _planned(context) as (plan, ollama, version):
-        paths = filter(None, (plan.file, plan.adapter))
+        paths = [path for path in (plan.file, plan.adapter) if path is not None]
+        _check_consent(context, ollama.host, plan.model, paths)
         sent = sum(_send(ollama, run_dir, path, screen) for path in paths)
         _create(ollama, plan.request(run_dir), screen)
         with screen.progress("verifying"):
@@ -51,6 +53,35 @@ def _perform(context: StageContext) -> Done:
     for line in (*found["problems"], *found["notes"]):
         screen.notice(f"ollama: {line}")
     return Done([], {"model": plan.model, "host": ollama.host, "version": version, **facts})
+
+
+def _check_consent(context: StageContext, host: str, model: str, paths: Sequence[Path]) -> None:
+    """Ask the user before a model is sent to a server that nobody has named.
+
+    A server is named by --host, by an entry of the registry, or in the answer to an earlier
+    question about this run. OLLAMA_HOST and the default port only say where to look.
+
+    Raises:
+        UsageError: the user refuses, or there is nobody to ask.
+    """
+    call, entry = context.call, context.run_dir.entry("ollama")
+    places = [place for one in call.models.registry.models.values() for place in one.serve]
+    named = {_address(place.url) for place in places if place.backend == "ollama" and place.url}
+    before = entry.facts.get("host") if entry else None
+    if getattr(call.options, "host", None) or host in {*named, before}:
+        return
+    size = sum(path.stat().st_size for path in paths)
+    question = f"Send {model} ({size / 1e6:,.1f} MB) to Ollama at {host}?"
+    if call.confirm is None or not call.confirm(question):
+        raise UsageError(
+            f"{model} is not sent to Ollama at {host}, which nobody has named: `--host {host}` "
+            "names it"
+        )
+
+
+def _address(url: str) -> str:
+    with Ollama(url) as ollama:  # as the client completes it
+        return ollama.host
 
 
 def _send(ollama: Ollama, run_dir: RunDir, path: Path, screen: Screen) -> int:

@@ -7,20 +7,22 @@ short gets no task and is only used with `--model NAME`.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from harness.api.skill import Call, Result
-from harness.errors import RegistryError, UsageError
+from harness.errors import HarnessError, RegistryError, UsageError
 from harness.models import registry
 from harness.settings import Settings, registry_folder
 from harness.support.process_lock import job_lock
 from harness.support.suggestions import did_you_mean
 from skills.finetune.deploy import registry_file
+from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.deploy.registered import Registration, is_edited, registration_of
 from skills.finetune.run.run_dir import Done
 from skills.finetune.run.stage import Stage, StageContext
@@ -91,7 +93,9 @@ def perform(context: StageContext) -> Done:
 
 
 def unregister(call: Call, name: str) -> Result:
-    """Remove a registered model from the registry; files of weights are kept.
+    """Remove a registered model from the registry, and from Ollama if the user agrees.
+
+    Files of weights are kept.
 
     Raises:
         UsageError: there is no such model, or `/finetune register` did not write it.
@@ -111,16 +115,40 @@ def unregister(call: Call, name: str) -> Result:
                 where=str(path),
                 hint="--force deletes the file.",
             )
-        try:
-            registry.load(settings.shipped_registry, user, without=path)
-        except RegistryError as exc:
-            raise RegistryError(f"{name} is in use: {exc.message}", where=exc.where) from exc
+        broken = _errors(settings)
+        for exc in _errors(settings, without=path):
+            if str(exc) not in map(str, broken):
+                raise RegistryError(f"{name} is in use: {exc.message}", where=exc.where) from exc
         path.unlink()
     first = _first_model(settings)
     next_one = "the shipped model of that name" if first == name else first or "no model"
     text = f"{name} is removed from the registry ({path}). /annotate now tries {next_one} first."
     facts = {"registry": str(path), "name": name, "files": [*found["files"]], "asked_first": first}
-    return Result(f"{text} {_RELOAD}", facts)
+    removals = list(_at_ollama(call, found["models"][name]))
+    return Result("\n".join([f"{text} {_RELOAD}", *removals]), {**facts, "ollama": removals})
+
+
+def _at_ollama(call: Call, model: Mapping[str, Any]) -> Iterator[str]:
+    """Offer to remove a model from the Ollama servers that served it; yield what was done."""
+    for place in model.get("serve", ()):
+        if place["backend"] != "ollama":
+            continue
+        name = place["model"]
+        try:
+            with Ollama(place.get("url")) as ollama:
+                digest, where = ollama.digest(name), f"{name} at {ollama.host}"
+                if digest is None:
+                    continue
+                if place.get("digest", digest) != digest:
+                    yield f"{where} is another model by now, and is kept."
+                elif call.yes or (call.confirm and call.confirm(f"Also remove {where}?")):
+                    ollama.delete(name)
+                    yield f"{where} is removed."
+                else:
+                    command = f"OLLAMA_HOST={ollama.host} ollama rm {name}"
+                    yield f"{where} is kept: `{command}` removes it."
+        except HarnessError as exc:  # the registry is already changed
+            yield f"{name} may still be at Ollama: {exc.message}."
 
 
 STAGE = Stage("register", "add the model to your registry for /annotate", inputs, perform)
@@ -139,9 +167,12 @@ def _migrate(call: Call) -> None:
 
 
 def _models(user: Path) -> dict[str, Any]:
-    """Return the user's own models, registered or not."""
-    files = [user, *registry_folder(user).glob("*.yaml")]
-    return {k: v for path in files for k, v in registry_file.read(path)["models"].items()}
+    """Return the user's own models, registered or not, of all files that can be read."""
+    models: dict[str, Any] = registry_file.read(user)["models"]
+    for path in registry.registered_files(user):
+        with contextlib.suppress(RegistryError):
+            models |= registry_file.read(path)["models"]
+    return models
 
 
 def _is_written(user: Path, wanted: Registration) -> bool:
@@ -163,9 +194,21 @@ def _refuse_to_replace(user: Path, wanted: Registration, context: StageContext) 
     raise UsageError(what, where=str(user), hint="--force replaces it.")
 
 
+def _errors(settings: Settings, without: Path | None = None) -> list[RegistryError]:
+    """Return the errors of the user's registry files, without one of registry.d."""
+    errors: list[RegistryError] = []
+    shipped, user = settings.shipped_registry, settings.user_registry
+    try:
+        registry.load(shipped, user, without=without, left_out=errors.append)
+    except RegistryError as exc:
+        errors.append(exc)
+    return errors
+
+
 def _first_model(settings: Settings) -> str | None:
     """Return the model that /annotate tries first."""
-    models = registry.load(settings.shipped_registry, settings.user_registry).models
+    shipped, user = settings.shipped_registry, settings.user_registry
+    models = registry.load(shipped, user, left_out=lambda _: None).models
     return next((name for name, entry in models.items() if TASK in entry.tasks), None)
 
 
@@ -176,7 +219,7 @@ def _not_registered(name: str, user: Path) -> UsageError:
             where=str(user),
             hint="Delete it from the file by hand.",
         )
-    names = [path.stem for path in sorted(registry_folder(user).glob("*.yaml"))]
+    names = [path.stem for path in registry.registered_files(user)]
     known = f"Registered models: {', '.join(names) or 'none'}."
     return UsageError(
         f"there is no registered model {name!r}" if name else "/finetune unregister needs a name",

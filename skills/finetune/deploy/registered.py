@@ -172,6 +172,7 @@ def _at_ollama(context: StageContext, files: Mapping[str, Any]) -> Iterator[dict
     if any(str(file["sha256"]) in made_of for file in files.values()):
         host = entry.facts.get("host") or DEFAULT_HOST
         place = {"backend": "ollama", "model": entry.facts["model"]}
+        place |= {"digest": entry.facts["digest"]} if entry.facts.get("digest") else {}
         yield place if host == DEFAULT_HOST else place | {"url": host}
 
 

@@ -15,6 +15,7 @@ import yaml
 from harness.errors import RegistryError
 from harness.runs import targets
 from harness.settings import registry_folder
+from harness.support import yaml_models
 
 BY = "/finetune register"
 """Value of `trained_on.by` in entries written by /finetune register."""
@@ -34,9 +35,15 @@ def registered_path(user: Path, file: Path) -> str:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return `models` and `files` of a registry file as plain data, empty if it does not exist."""
-    data = yaml.safe_load(path.read_bytes()) if path.exists() else None
-    return {"models": {}, "files": {}, **(data or {})}
+    """Return `models` and `files` of a registry file as plain data, empty if it does not exist.
+
+    Raises:
+        RegistryError: it cannot be read.
+    """
+    found = yaml_models.data(path, RegistryError) if path.exists() else None
+    if not isinstance(found or {}, dict):
+        raise RegistryError("is not a mapping", where=str(path))
+    return {"models": {}, "files": {}, **(found or {})}
 
 
 def write(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.errors import InputError, OutputError
 from harness.runs import targets
+from skills.finetune.run.hardware import in_words
 from skills.finetune.run.run_dir import RunDir
 from skills.nanda.framework import sha256_of
 
@@ -25,14 +26,6 @@ def need_disk(folder: Path, needed: int, what: str) -> None:
             where=str(folder),
             hint="Free some space, or choose a folder on another disk with --out.",
         )
-
-
-def in_words(size: float) -> str:
-    """Format bytes for people: "98.4 MB", "15.2 GB"."""
-    for unit, one in (("GB", 1e9), ("MB", 1e6)):
-        if size >= one:
-            return f"{size / one:.1f} {unit}"
-    return f"{size / 1e3:.0f} kB"
 
 
 def digest_of(run_dir: RunDir, stage: str, path: Path) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from skills.finetune.run.recipe import Recipe, overridden
+from skills.finetune.run.recipe import Recipe
 
 
 @contextlib.contextmanager
@@ -32,31 +32,6 @@ def device_kind() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def with_supported_compute(recipe: Recipe, notify: Callable[[str], None]) -> Recipe:
-    """Return the recipe with a compute type that is fast on this machine.
-
-    On a CPU without AVX-512, oneDNN computes bfloat16 in plain loops, which took 9 times as long
-    as float32 forwards and 47 times backwards (400 x 576 by 576 x 1536, an EPYC with AVX2).
-
-    Args:
-        notify: called with a message if the type is changed.
-    """
-    import torch
-
-    wanted = recipe.quantization.compute
-    if torch.cuda.is_available():
-        can = wanted != "bfloat16" or torch.cuda.is_bf16_supported(including_emulation=False)
-        other, lacking = "float16", "this GPU does not support bfloat16"
-    else:
-        fast = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-        can = wanted == "float32" or (wanted == "bfloat16" and fast)
-        other, lacking = "float32", f"this CPU does not support {wanted} efficiently"
-    if can:
-        return recipe
-    notify(f"{lacking}: computing in {other}")
-    return overridden(recipe, {"quantization.compute": other})
 
 
 @quiet()

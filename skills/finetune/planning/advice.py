@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.errors import HarnessError, InputError
-from skills.finetune.export.artifact_files import SPARE, in_words
+from skills.finetune.export.artifact_files import SPARE
 from skills.finetune.model.facts import PUBLISHED
-from skills.finetune.planning.memory import total, training_memory
+from skills.finetune.model.memory import total, training_memory
 from skills.finetune.planning.plan import Plan
+from skills.finetune.run.hardware import in_words
 from skills.finetune.run.recipe import Recipe, overridden
 from skills.finetune.training.train import MODULES
 
@@ -95,7 +96,6 @@ def memory_knobs(plan: Plan) -> str:
     length = max(sorted(plan.rows.lengths)[int(KEPT * (plan.rows.count - 1))], 64)
     longer = plan.rows.count - plan.rows.up_to(length).count
     knobs: dict[str, dict[str, Any]] = {
-        "--set training.checkpointing=true": {"training.checkpointing": True},
         "--set quantization.kind=nf4": {"quantization.kind": "nf4"},
         "--set quantization.unpacked=false": {"quantization.unpacked": False},
         f"--batch 1 --accumulation {training.rows_per_step}": {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skills.finetune.model.facts import BaseFacts
-from skills.finetune.planning.memory import TRAINED, adapter_matrices, optimizer_bytes
+from skills.finetune.model.memory import TRAINED, adapter_matrices, optimizer_bytes
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.run.run_dir import RunDir
 from skills.finetune.run.stage import StageContext

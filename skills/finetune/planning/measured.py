@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skills.finetune.planning.memory import Place
+from skills.finetune.model.memory import Place
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.training.metrics import NAME, Metrics
 from skills.finetune.training.train import RUN

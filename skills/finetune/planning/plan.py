@@ -7,9 +7,9 @@ from typing import Any
 
 from harness.errors import HarnessError
 from skills.finetune.model.facts import PUBLISHED, BaseFacts
+from skills.finetune.model.memory import Batch, Item, Place, total
 from skills.finetune.planning.disk import Artifact
 from skills.finetune.planning.measured import Measured
-from skills.finetune.planning.memory import Batch, Item, Place, total
 from skills.finetune.planning.rows import Rows
 from skills.finetune.run.hardware import Disk, Machine
 from skills.finetune.run.recipe import Recipe
@@ -33,6 +33,8 @@ class Plan:
     """Resources of a run. Sizes in bytes.
 
     Attributes:
+        given: the recipe as it was given; `recipe` is adapted to the machine.
+        adapted: what was adapted, one clause each.
         checkpoints: how many are written, and how many exist at a time.
         batch: the largest one.
         place: the device of the training.
@@ -56,13 +58,15 @@ class Plan:
     artifacts: tuple[Artifact, ...]
     stores: tuple[Store, ...]
     measured: Measured
+    given: Recipe
+    adapted: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     refusals: tuple[HarnessError, ...] = ()
 
     @property
     def free(self) -> int:
         """Free memory of the device of the training."""
-        return self.machine.gpu.free if self.machine.gpu else self.machine.memory
+        return self.machine.free
 
     @property
     def held(self) -> int:
@@ -77,8 +81,9 @@ class Plan:
         """Return the plan for JSON; sizes in bytes, times in seconds."""
         rows = self.rows
         return {
-            "recipe": self.recipe.model_dump(mode="json"),
-            "recipe_sha256": self.recipe.digest,
+            "recipe": self.given.model_dump(mode="json"),
+            "recipe_sha256": self.given.digest,
+            "adapted": list(self.adapted),
             "base": {**asdict(self.facts), "at_hand": self.facts.source != PUBLISHED},
             "rows": {
                 "train": rows.count,

@@ -15,12 +15,13 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.support.optional_deps import require
 from skills.finetune.model import start_from
+from skills.finetune.model.adapting import adapted, place_of
 from skills.finetune.model.bases import describe
 from skills.finetune.model.facts import BaseFacts, published
+from skills.finetune.model.memory import logits, training_memory
 from skills.finetune.planning.advice import notes, packages, refusals
 from skills.finetune.planning.disk import Artifact, artifacts, base_artifacts
 from skills.finetune.planning.measured import measured
-from skills.finetune.planning.memory import Place, logits, training_memory
 from skills.finetune.planning.plan import Plan, Store
 from skills.finetune.planning.rows import rows_of
 from skills.finetune.run import hardware
@@ -50,10 +51,10 @@ def plan(
     recipe, facts = context.recipe, _facts(context)
     start_from.open_start(context, facts)
     rows = rows_of(context)
+    batch, place = rows.largest(recipe.training.batch), place_of(machine)
+    recipe, changes = adapted(recipe, facts, batch, machine)
     steps = schedule(rows.count, recipe.training)
     saved = checkpoints(steps.last, recipe.training)
-    place: Place = "gpu" if machine.gpu else "cpu"
-    batch = rows.largest(recipe.training.batch)
     written = (
         *artifacts(facts, recipe, context.run_dir, tokens=rows.tokens, checkpoints=saved[1]),
         *base_artifacts(facts, context),
@@ -74,6 +75,8 @@ def plan(
         written,
         _stores(written, disk),
         measured(context.run_dir.folder, recipe, place, epochs * rows.tokens),
+        context.recipe,
+        changes,
     )
     return replace(found, notes=notes(found), refusals=tuple(refusals(found)))
 

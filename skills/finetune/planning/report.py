@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from harness.terminal.tables import table
-from skills.finetune.export.artifact_files import in_words
-from skills.finetune.planning.memory import Item, total
+from skills.finetune.model.memory import Item, total
 from skills.finetune.planning.plan import Plan
+from skills.finetune.run.hardware import in_words
 
 IN_LOSS, NOT_IN_LOSS = "+ ", "  "
 """Prefixes of the lines of the sample row."""
@@ -15,12 +15,30 @@ AS_GIVEN = (
 )
 
 
-def show(plan: Plan) -> str:
-    """Return the run, its memory, disk and time, one row with its mask, and the notes."""
-    remarks = [f"note: {note}" for note in plan.notes]
-    remarks += [f"cannot start: {error}" for error in plan.refusals]
-    parts = [_run(plan), _memory(plan), _disk(plan), _sample(plan), "\n".join(remarks)]
+def show(plan: Plan, *, details: bool = True) -> str:
+    """Return whether the run can start, what it is, and the notes.
+
+    Args:
+        details: with memory and disk item by item, and one row with its mask.
+    """
+    notes = "\n".join(f"note: {note}" for note in plan.notes)
+    parts = [_verdict(plan), _run(plan), notes]
+    parts += [_memory(plan), _disk(plan), _sample(plan)] if details else []
     return "\n\n".join(part for part in parts if part)
+
+
+def _verdict(plan: Plan) -> str:
+    """Return why the run cannot start and what would help, or what it needs."""
+    lines = [f"cannot start: {error}" for error in plan.refusals]
+    if not lines:
+        need, free = in_words(total(plan.memory)), in_words(plan.free)
+        missing = in_words(sum(store.missing for store in plan.stores))
+        disks = " and ".join(in_words(store.disk.free) for store in plan.stores)
+        lines.append(
+            f"fits: training {plan.facts.name} needs {need} of memory, and {free} are free; it "
+            f"writes {missing}, and the disk has {disks} free"
+        )
+    return "\n".join([*lines, *plan.adapted])
 
 
 def duration(seconds: float) -> str:

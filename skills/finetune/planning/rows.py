@@ -14,7 +14,7 @@ from harness.support.text_input import regular_file
 from skills.finetune.data.token_counts import RENDERED, open_counter, with_progress
 from skills.finetune.model.bases import open_tokenizer, tokenizer_folder
 from skills.finetune.model.folder import chat_template, end_tokens
-from skills.finetune.planning.memory import Batch
+from skills.finetune.model.memory import Batch
 from skills.finetune.preparation.batches import read_prepared
 from skills.finetune.preparation.examples import Example
 from skills.finetune.preparation.split import read_split
@@ -77,9 +77,8 @@ class Rows:
         )
 
     def largest(self, batch: int) -> Batch:
-        """Return the largest batch: batches are grouped by length, so long rows come together."""
-        rows = min(batch, self.count)
-        return Batch(rows, max(self.lengths, default=0), max(self.completions, default=0))
+        """Return the largest batch."""
+        return Batch.largest(self.lengths, self.completions, batch)
 
 
 def rows_of(context: StageContext) -> Rows:

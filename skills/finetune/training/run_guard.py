@@ -15,9 +15,10 @@ from skills.finetune.run.recipe import Recipe
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 PREPARED = ("base_digest", "tokenizer_sha256", "template_sha256", "eos_token_id", "pad_token_id")
-FREE = frozenset({"max_steps", "keep", "start_from"})
+FREE = frozenset({"max_steps", "keep", "start_from", "checkpointing"})
 """Settings that may change on resume. The learning rate's schedule depends on `epochs`, which
-`max_steps` only cuts short; `keep` only deletes; for `start_from` the digest is compared. The
+`max_steps` only cuts short; `keep` only deletes; for `start_from` the digest is compared;
+`checkpointing` changes time and memory, and depends on the memory that is free. The
 intervals of logging, evaluation and saving may not: transformers would continue with the old
 ones."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
         Interrupted: it was stopped, after saving a checkpoint.
     """
     folder, screen = context.run_dir.folder, context.call.screen
-    base, prepared, recipe = _ready(context)
+    base, prepared, recipe, adapted = _ready(context)
     guard = run_guard.guard(recipe, prepared.facts, prepared.digests, start_from.digest(context))
     checkpoint = checkpoints.to_resume(folder, resume, screen.notice)
     run_guard.check(None if checkpoint is None else checkpoint.guard, guard, str(folder))
@@ -77,7 +78,8 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
             f"stopped after step {reached} of {steps.last}, which is saved",
             hint="`--resume` continues from there.",
         )
-    return _finished(context, watch, reached)
+    done = _finished(context, watch, reached)
+    return replace(done, facts={**done.facts, "adapted": list(adapted)})
 
 
 def inputs(context: StageContext) -> Mapping[str, Any]:
@@ -106,15 +108,19 @@ def perform(context: StageContext) -> Done:
 STAGE = Stage("train", "train an adapter on the prepared rows", inputs, perform)
 
 
-def _ready(context: StageContext) -> tuple[Base, batches.Prepared, Recipe]:
-    """Return the base, the rows, and the recipe adapted to this machine.
+def _ready(
+    context: StageContext,
+) -> tuple[Base, batches.Prepared, Recipe, tuple[str, ...]]:
+    """Return the base, the rows, and the recipe adapted to this machine, with what was adapted.
 
     Raises:
         HarnessError: something that training needs is missing, or does not fit.
     """
     require(*MODULES, *(["bitsandbytes"] if _needs_bitsandbytes(context.recipe) else []))
+    from skills.finetune.model import adapting
     from skills.finetune.model.bases import open_base
-    from skills.finetune.model.loading import with_supported_compute
+    from skills.finetune.model.memory import Batch
+    from skills.finetune.run import hardware
 
     prepared = batches.read_prepared(context.run_dir.prepared)
     base = open_base(context)
@@ -125,7 +131,17 @@ def _ready(context: StageContext) -> tuple[Base, batches.Prepared, Recipe]:
             where=str(context.run_dir.prepared),
             hint="`/finetune prepare` writes them again.",
         )
-    return base, prepared, with_supported_compute(context.recipe, context.call.screen.notice)
+    largest = Batch.largest(
+        [len(row.input_ids) for row in prepared.train],
+        [len(row.input_ids) - row.completion_start for row in prepared.train],
+        context.recipe.training.batch,
+    )
+    recipe, changes = adapting.adapted(
+        context.recipe, _facts_of_base(context), largest, hardware.find()
+    )
+    for change in changes:
+        context.call.screen.notice(change)
+    return base, prepared, recipe, changes
 
 
 def _needs_bitsandbytes(recipe: Recipe) -> bool:

@@ -29,9 +29,11 @@ from pydantic import (
 from harness import Call, Result, Skill, SkillOptions, UsageError
 from harness.api.options import GeneralOptions, build, flags
 from harness.cli.completion import LineCompleter
-from harness.cli.help import skill_help
+from harness.cli.help import overview, skill_help, subcommand_help
 from harness.plugins.catalogue import Catalogue, Found
 from harness.testing import fake_app, one_shot, session
+from skills.corpus.plugin import Corpus
+from skills.finetune.plugin import Finetune
 
 
 class Size(Enum):
@@ -306,6 +308,45 @@ def test_help_groups_options_by_subcommand():
     assert "Options:\n  --db PATH" in shown
     assert "Options for users:\n  --name VALUE  user's name\n  --limit N     users at most" in shown
     assert "Options for days:\n  --limit N  days at most" in shown
+
+
+def test_help_on_a_command_names_the_options_of_subcommands(tmp_path):
+    app = fake_app(tmp_path, None, Counting())
+    shown = app.dispatch("/help counting").result.text
+    assert "Options:\n  --db PATH" in shown
+    assert "  users  --name VALUE --limit N\n  days   --limit N" in shown
+    assert "users at most" not in shown
+
+
+@pytest.mark.parametrize("line", ["/help counting users", "/counting users --help"])
+def test_help_on_a_subcommand_has_its_options_alone(tmp_path, line):
+    app = fake_app(tmp_path, None, Counting())
+    result = app.dispatch(line).result
+    assert result.text.startswith("Usage: /counting users [OPTION ...]")
+    assert "Options for users:\n  --name VALUE  user's name\n  --limit N     users at most" in (
+        result.text
+    )
+    assert "Options of /counting:\n  --db PATH" in result.text
+    assert "days" not in result.text
+    assert set(result.data["options"]) == {"name", "limit", "db"}
+
+
+def test_help_on_an_unknown_subcommand_is_an_error(tmp_path):
+    app = fake_app(tmp_path, None, Counting())
+    with pytest.raises(UsageError, match=r"'user'.*mean users"):
+        app.dispatch("/help counting user")
+    with pytest.raises(UsageError, match=r"'x'.*It has none"):
+        app.dispatch("/help reload x")
+
+
+def test_help_fits_a_narrow_terminal():
+    shown = [
+        skill_help(Finetune(), (), 40, brief=True),
+        subcommand_help(Finetune(), "dataset", 40),
+        overview([Finetune(), Corpus()], 40),
+    ]
+    assert max(map(len, "\n".join(shown).splitlines())) <= 40
+    assert "  --gold PATH\n      a table annotated by people; may" in shown[1]
 
 
 def test_completion_offers_the_options_of_the_subcommand():

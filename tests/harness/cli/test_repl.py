@@ -4,6 +4,7 @@ import stat
 from contextlib import contextmanager
 
 import pytest
+from hostile_files import NOT_FILES
 from plugin_folders import plugin
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.completion import CompleteEvent
@@ -90,6 +91,15 @@ def test_history_is_stored_in_a_private_file(tmp_path):
     path = app.settings.history
     assert "remember me" in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", NOT_FILES)
+def test_history_that_is_no_small_file_blocks_nothing(tmp_path, kind):
+    app = fake_app(tmp_path, FakeModel("Hello."))
+    app.settings.history.parent.mkdir(parents=True)
+    NOT_FILES[kind](app.settings.history)
+    assert said(app, f"hi{ENTER}{CTRL_D}") == "Hello.\n"
+    assert app.screen.err.getvalue().count("history cannot be stored") == 1
 
 
 def test_unwritable_history_is_reported_once(tmp_path):

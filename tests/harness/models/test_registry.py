@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hostile_files import DOCUMENTS, NOT_FILES
 
 from harness.errors import ModelUnavailable, RegistryError, UsageError
 from harness.models import registry
 from harness.models.resolution import Candidate, resolve
 from harness.settings import CODE_ROOT
+from harness.testing import fake_app
 
 SHIPPED = CODE_ROOT / "models" / "registry.yaml"
 
@@ -249,7 +251,7 @@ def recursion_limit() -> Iterator[None]:
 
 @pytest.mark.usefixtures("recursion_limit")
 def test_registry_that_is_nested_too_deeply(tmp_path):
-    with pytest.raises(RegistryError, match=r"registry\.yaml: is nested too deeply"):
+    with pytest.raises(RegistryError, match=r"registry\.yaml:1: is nested too deeply"):
         registry.load(write(tmp_path, "models: " + "[" * 3000))
 
 
@@ -274,3 +276,95 @@ def test_cycle_of_fallbacks_ends(tmp_path):
         tmp_path, f"models:\n  a: {{{model}, fallback: b}}\n  b: {{{model}, fallback: a}}\n"
     )
     assert registry.load(path).chain("a") == ("a", "b")
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_hostile_registry_is_refused(tmp_path, name):
+    with pytest.raises(RegistryError, match=r"too|itself|more than"):
+        registry.load(write(tmp_path, DOCUMENTS[name]))
+
+
+@pytest.mark.parametrize("kind", NOT_FILES)
+def test_registry_that_is_no_small_file_is_refused(tmp_path, kind):
+    NOT_FILES[kind](tmp_path / "registry.yaml")
+    with pytest.raises(RegistryError, match="cannot be read"):
+        registry.load(tmp_path / "registry.yaml")
+
+
+def test_registry_may_have_a_byte_order_mark_and_windows_lines(tmp_path):
+    path = tmp_path / "registry.yaml"
+    path.write_bytes(f"\ufeffmodels:\r\n  mine: {{{MODEL}}}\r\n".encode())
+    assert registry.load(path).serving("annotate") == "mine"
+
+
+def registered(tmp_path):
+    """Create a user registry and a folder with one good registered model; return both."""
+    own, folder = write(tmp_path, f"models:\n  mine: {{{MODEL}}}\n"), tmp_path / "registry.d"
+    folder.mkdir()
+    (folder / "good.yaml").write_text(f"models:\n  good: {{{MODEL}, fallback: mine}}\n")
+    return own, folder
+
+
+@pytest.mark.parametrize("kind", [*NOT_FILES, *DOCUMENTS, "fallback", "empty"])
+def test_broken_file_of_registry_d_costs_itself_alone(tmp_path, kind):
+    own, folder = registered(tmp_path)
+    bad = folder / "bad.yaml"
+    if kind in NOT_FILES:
+        NOT_FILES[kind](bad)
+    else:
+        others = {"fallback": f"models:\n  bad: {{{MODEL}, fallback: gone}}\n", "empty": "x: 1\n"}
+        bad.write_text({**DOCUMENTS, **others}[kind])
+    errors = []
+    laid = registry.load(SHIPPED, own, left_out=errors.append)
+    if kind == "folder":  # it is no file of the folder
+        assert errors == []
+    else:
+        [error] = errors
+        assert str(error).startswith(str(bad))
+    assert laid.serving("annotate") == "good"
+    assert "bad" not in laid.models
+    app = fake_app(tmp_path)
+    shown = app.dispatch(f"/models --registry {own}")
+    assert "good" in shown.result.text
+    assert app.screen.err.getvalue().count("registered model left out: ") == len(errors)
+
+
+@pytest.mark.parametrize("role", ["fallback", "gguf"])
+def test_message_about_a_long_name_is_short(tmp_path, role):
+    model = f"tasks: [x], serve: [{{backend: ollama, model: m, gguf: {'x' * 5000}}}]"
+    if role == "fallback":
+        model = f"{MODEL}, fallback: {'x' * 5000}"
+    text = f"models:\n  {'y' * 900}: {{{model}}}\n"
+    with pytest.raises(RegistryError, match="which is not") as refused:
+        registry.load(write(tmp_path, text))
+    assert len(str(refused.value)) < 500
+
+
+def test_model_that_needs_one_left_out_is_left_out_too(tmp_path):
+    own, folder = registered(tmp_path)
+    (folder / "bad.yaml").write_text("models: [")
+    (folder / "needs.yaml").write_text(f"models:\n  needs: {{{MODEL}, fallback: bad}}\n")
+    errors = []
+    laid = registry.load(SHIPPED, own, left_out=errors.append)
+    assert [error.where for error in errors] == [f"{folder}/bad.yaml:1", f"{folder}/needs.yaml:2"]
+    assert laid.serving("annotate") == "good"
+
+
+def test_broken_registry_of_the_user_is_never_left_out(tmp_path):
+    """Otherwise another model than the chosen one would answer."""
+    own = write(tmp_path, "models: [")
+    with pytest.raises(RegistryError, match="is not YAML"):
+        registry.load(SHIPPED, own, left_out=lambda _: None)
+
+
+def test_folder_with_too_many_files_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "MAX_FILES", 5)
+    own, folder = registered(tmp_path)
+    for n in range(6):
+        (folder / f"{n}.txt").write_text("")
+    errors = []
+    laid = registry.load(SHIPPED, own, left_out=errors.append)
+    assert laid.serving("annotate") == "mine"
+    assert [str(error) for error in errors] == [
+        f"{folder}: cannot be used: it has more than 5 entries"
+    ]

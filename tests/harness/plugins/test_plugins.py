@@ -18,6 +18,7 @@ from harness.cli import main, repl
 from harness.cli.app import App
 from harness.cli.repl import Repl
 from harness.errors import NotTrusted, UnknownSkill
+from harness.plugins import user_choices
 from harness.runs.frontend import Frontend
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app, fake_settings
@@ -268,14 +269,14 @@ def test_trust_that_was_not_stored_can_be_repeated(tmp_path):
 
 def test_unreadable_file_is_named_once(tmp_path, monkeypatch):
     folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
-    path, read = folder / "plugin.py", Path.read_bytes
+    path, read = folder / "plugin.py", user_choices.read_bytes
 
-    def shut(one):
+    def shut(one, limit):
         if one == path:
             raise PermissionError(13, "Permission denied", str(path))
-        return read(one)
+        return read(one, limit)
 
-    monkeypatch.setattr(Path, "read_bytes", shut)
+    monkeypatch.setattr(user_choices, "read_bytes", shut)
     with pytest.raises(UsageError) as refused:
         lenient(tmp_path).dispatch("/theirs --trust x")
     assert str(refused.value) == f"{path}: cannot be trusted: Permission denied"

@@ -99,25 +99,49 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_a_terminal_shows_a_transient_bar() -> None:
     screen = Screen(io.StringIO(), Terminal())
-    estimate = ProgressEstimate(rows=4, weight=4000, filtered=1)
+    estimate = ProgressEstimate(rows=4, weight=4000, filtered=1, unit="papers")
     with show_progress(estimate, screen, "annotating") as update:
         estimate.finish_row("a", 1000, 10)
         estimate.finish_row("b", 1000, None)
+        estimate.phase = "measuring"
         update()
     drawn = screen.err.getvalue()  # type: ignore[attr-defined]
     assert "annotating" in drawn
-    assert "2/4" in drawn
+    assert "2 of 4 papers" in drawn
+    assert "measuring" in drawn, "a phase is named in the same bar"
     assert "1 failed, 1 filtered" in drawn
     assert drawn.endswith("\x1b[2K")
 
 
 def test_other_streams_receive_lines(clock: Clock) -> None:
     screen = Screen(io.StringIO(), io.StringIO())
-    estimate = ProgressEstimate(rows=4, weight=4000, clock=clock)
+    estimate = ProgressEstimate(rows=4, weight=4000, unit="papers", clock=clock)
     with show_progress(estimate, screen, "annotating") as update:
         for _ in range(3):
             work(estimate, clock, tokens=100, seconds=LINE_EVERY / 2)
             estimate.finish_row("a", 1000, 100)
             update()
     lines = screen.err.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert lines == ["annotating: 2 of 4, 7 tokens/s, 30 s left"]
+    assert lines == [
+        "annotating: 1 of 4 papers, 7 tokens/s, 45 s left",
+        "annotating: 3 of 4 papers, 7 tokens/s, 15 s left",
+    ]
+
+
+def test_a_short_job_has_no_line(clock: Clock) -> None:
+    screen = Screen(io.StringIO(), io.StringIO())
+    estimate = ProgressEstimate(rows=4, weight=4000, clock=clock)
+    with show_progress(estimate, screen, "annotating") as update:
+        for _ in range(4):
+            work(estimate, clock, tokens=100, seconds=2)
+            estimate.finish_row("a", 1000, 100)
+            update()
+    assert screen.err.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_work_that_finishes_no_row_is_part_of_the_estimate(clock: Clock) -> None:
+    estimate = ProgressEstimate(rows=2, weight=4000, unit="papers", clock=clock)
+    clock.now += 10
+    estimate.add_work(2000, 100)
+    assert estimate.count == "0 of 2 papers"
+    assert estimate.seconds_left == pytest.approx(10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +22,12 @@ from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.verify import verify_all
 from skills.corpus.importer import Added
-from skills.corpus.records import Annotated
+from skills.corpus.records import Annotated, record_of
 from skills.corpus.tables import writers
 from skills.corpus.tables.columns import Columns
 from skills.nanda import checks
 from skills.nanda.framework import nanda
+from skills.nanda.paper import Paper
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -239,15 +241,37 @@ def test_table_that_lacks_a_move_adds_papers_only(db: Database, tmp_path: Path) 
         ("claim", "x" * 321, "claim is longer than 320 characters"),
     ],
 )
-def test_invalid_row_leaves_corpus_unchanged(
+def test_invalid_row_is_refused_alone(
     db: Database, tmp_path: Path, move: str, text: str, message: str
 ) -> None:
-    path = table(tmp_path / "t.csv", {}, {move: text})
-    with pytest.raises(InputError) as caught:
-        importer.add(db, path, nanda())
-    assert caught.value.message == message
-    assert caught.value.where == f"{path}, line 3"
-    assert db.conn.execute("SELECT count(*) FROM papers").fetchone()[0] == 0
+    path = table(tmp_path / "t.csv", {}, {move: text}, {})
+    added = importer.add(db, path, nanda())
+    assert (added.papers, added.annotations) == (2, 2)
+    assert added.refused.as_json() == [{"where": f"{path}, line 3", "reason": message}]
+    only = table(tmp_path / "only.csv", {move: text})
+    with pytest.raises(InputError, match=message):
+        importer.add(db, only, nanda())
+    assert db.conn.execute("SELECT count(*) FROM papers").fetchone()[0] == 2
+
+
+def test_unexpected_error_of_a_row_is_its_own(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = table(tmp_path / "t.csv", {}, {"claim": "Another claim."}, {})
+
+    def faulty(paper: Paper, moves: Mapping[str, str], *rest: Any) -> dict[str, Any]:
+        if moves["claim"] == "Another claim.":
+            raise IndexError("list index out of range")
+        return record_of(paper, moves, *rest)
+
+    monkeypatch.setattr(importer, "record_of", faulty)
+    added = importer.add(db, path, nanda())
+    assert (added.papers, added.annotations, len(added.refused)) == (2, 2, 1)
+    [error] = added.refused.errors
+    assert error.where == f"{path}, line 3"
+    assert re.search(
+        r"cannot be used: IndexError: .* \(test_importing.py, line \d+\)", error.message
+    )
 
 
 def test_columns_can_be_named(db: Database, tmp_path: Path) -> None:
@@ -344,11 +368,11 @@ def test_annotation_of_other_framework_is_rejected(db: Database, tmp_path: Path)
     path.write_text(with_abstract(annotated(paper(1), framework=other)) + "\n")
     mixed = tmp_path / "mixed.jsonl"
     mixed.write_text(f"{with_abstract(annotated(paper(2)))}\n{path.read_text()}")
-    with pytest.raises(InputError, match="was made with the framework another, not nanda"):
-        importer.add(db, mixed, nanda())
-    assert db.conn.execute("SELECT count(*) FROM papers").fetchone()[0] == 0
+    added = importer.add(db, mixed, nanda())
+    assert (added.annotations, len(added.refused)) == (1, 1)
+    assert "was made with the framework another, not nanda" in added.refused.errors[0].message
     importer.add(db, path, other)
-    assert current(db) == []
+    assert len(current(db)) == 1
     assert len(reads.current_ids(db, other)) == 1
 
 
@@ -372,6 +396,6 @@ def test_invalid_saved_lines(db: Database, tmp_path: Path, line: str, message: s
     path = saved(tmp_path / "t.jsonl", [item] * 100)
     with path.open("a") as file:
         file.write(f"{line}\n")
-    with pytest.raises(InputError, match=message) as caught:
-        importer.add(db, path, nanda())
-    assert str(caught.value.where).startswith(f"{path}, line 101")
+    [error] = importer.add(db, path, nanda()).refused.errors
+    assert message in error.message
+    assert str(error.where).startswith(f"{path}, line 101")

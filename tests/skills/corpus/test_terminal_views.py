@@ -69,7 +69,7 @@ def test_a_paper_is_shown_with_its_annotation(tmp_path: Path, corpus: Path) -> N
     assert lines[0] == "Paper 2"
     assert stored.paper.abstract in lines
     assert "Claim        A wage is paid." in lines
-    assert lines[-1] == "annotator · fake · annotator · 2026-11-24T12:00:00+00:00 · 0.5 s"
+    assert lines[-1] == "annotator · fake · annotator · 2026-11-24 · 0.5 s"
 
 
 def test_intervals_are_for_the_whole_corpus_alone(tmp_path: Path, corpus: Path) -> None:

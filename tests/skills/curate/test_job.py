@@ -157,7 +157,8 @@ def test_options_are_checked_with_nothing_left_to_judge(
 
 
 def test_probes_are_judged_and_logged_and_never_kept(workspace: Workspace) -> None:
-    workspace.rows(1, 2, 3)
+    numbers = range(1, 2 * len(KINDS) + 1)
+    workspace.rows(*numbers)
     original = Judge._recorded
 
     class Fooled(Judge):
@@ -168,23 +169,34 @@ def test_probes_are_judged_and_logged_and_never_kept(workspace: Workspace) -> No
 
     workspace = workspace.again(Fooled())
     outcome = workspace.curate("--probes 2 --min-votes 1")
-    assert workspace.kept() == ids(1, 2, 3)
+    assert workspace.kept() == ids(*numbers)
     assert workspace.rejected() == {}
     assert [
         tuple(one[name] for name in moves(1))
         for one in read_table(workspace.folder / "agent_curated.csv")
-    ] == [tuple(moves(number).values()) for number in (1, 2, 3)]
+    ] == [tuple(moves(number).values()) for number in numbers]
     found = workspace.log("probe")
     assert {one["probe"] for one in found} == set(KINDS)
     assert all(len(one["votes"]) == 5 and one["changed"] for one in found)
     for one in found:  # what a gate has found is rejected, whatever the panel says
         assert one["decision"] == ("rejected" if one["findings"] else "kept")
         assert one["for"] == 5
-    assert workspace.summary(outcome)["annotations"] == 3
+    assert workspace.summary(outcome)["annotations"] == len(numbers)
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_there_are_at_most_as_many_probes_as_annotations(workspace: Workspace, count: int) -> None:
+    write_table(workspace.table, *map(row, range(count)), gated(99))
+    workspace.curate("--probes 8")
+    kinds = [probe["probe"] for probe in workspace.log("probe")]
+    assert len(kinds) == count
+    assert sorted(kinds, key=probes.IN_TURN.index) == list(probes.IN_TURN[:count])
+    assert len(workspace.judge.requests) == 2 * count * len(NAMES)
+    assert f"{count} known-bad ones among them" in workspace.stderr
 
 
 def test_probes_measure_the_panel_without_the_gates(workspace: Workspace) -> None:
-    workspace.rows(1, 2, 3, 4)
+    workspace.rows(*range(1, 2 * len(KINDS) + 1))
     summary = workspace.summary(workspace.curate("--probes 2"))
     for found in (*summary["probes"]["kinds"].values(), summary["probes"]["all"]):
         assert found["gates"]["share"] == found["panel"]["share"] == 1.0
@@ -203,7 +215,7 @@ def test_a_failed_probe_is_reported(workspace: Workspace) -> None:
                 raise InvalidReply("no answer", raw="?")
             return reply
 
-    workspace.rows(1, 2)
+    workspace.rows(*range(1, 7))
     workspace = workspace.again(Broken())
     outcome = workspace.curate("--probes 1")
     assert outcome.result.code == 1
@@ -237,7 +249,7 @@ def test_the_form_is_measured_once_and_kept(unmeasured: Path) -> None:
     [form] = rows_of(first, "SELECT * FROM judge_forms")
     assert (form["kind"], form["prefill"], form["mass"]) == ("logprobs", CHOSEN, 0.9)
     assert json.loads(form["measured"])["masses"] == judge.masses
-    assert sum(judge.asked.values()) == 2 * len(PANEL.prefills) + 2 * len(NAMES)
+    assert sum(judge.asked.values()) == len(PANEL.prefills) + 2 * len(NAMES)
     first.app.close()
     later = Workspace(unmeasured, Judge(), form=None)
     later.rows(1, 2, 3)

@@ -22,7 +22,7 @@ from protocol_server import ProtocolServer
 from harness.models.backends.base import OnText, Reply, Request
 from harness.testing import FakeModel
 from skills.curate.panel import panel
-from skills.curate.panel.vote_mode import FORM_ITEMS
+from skills.curate.panel.vote_mode import form_sample
 
 ROWS, WORKERS, PERSONAS = 12, 2, len(panel.shipped().personas)
 GOOD = [number for number in range(ROWS) if number % 3]
@@ -145,7 +145,7 @@ def server(model: Slow) -> Iterator[ProtocolServer]:
 
 def measured() -> int:
     """Return the number of requests that measure the form."""
-    return FORM_ITEMS * len(panel.shipped().prefills)
+    return len(form_sample(GOOD)) * len(panel.shipped().prefills)
 
 
 def kill(workspace: Workspace, judged: int) -> None:

@@ -276,8 +276,12 @@ def test_an_input_error_is_a_finding_about_the_model(space: Workspace) -> None:
 
 def test_an_abstract_that_is_too_long_is_refused_with_its_row(space: Workspace) -> None:
     space.write([row(1), {**row(2), "abstract": "word " * 1501}])
-    message = space.refused("", InputError)
-    assert "gold.csv, line 3: 1,501 words are too many" in message
+    outcome = space.evaluate()
+    assert outcome.result.code == 1
+    [refused] = outcome.result.data["refused"]
+    assert refused["where"].endswith("gold.csv, line 3")
+    assert "1,501 words are too many" in refused["reason"]
+    assert outcome.result.data["papers"] == 1
 
 
 def test_failed_papers_count_for_the_speed(space: Workspace) -> None:
@@ -376,8 +380,11 @@ def test_a_table_without_rows_is_refused(space: Workspace) -> None:
 
 def test_an_empty_move_is_named(space: Workspace) -> None:
     space.write([row(1), {**row(2), "scope": " "}])
-    message = space.refused("", InputError)
-    assert "gold.csv, line 3: scope is empty" in message
+    outcome = space.evaluate()
+    assert outcome.result.code == 1
+    [refused] = outcome.result.data["refused"]
+    assert refused["where"].endswith("gold.csv, line 3")
+    assert refused["reason"] == "scope is empty"
 
 
 def test_a_command_without_input_is_refused(space: Workspace) -> None:

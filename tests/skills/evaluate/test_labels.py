@@ -123,10 +123,11 @@ def test_a_file_of_labels_is_read(tmp_path):
 )
 def test_a_wrong_line_is_refused_with_its_number(tmp_path, wrong, message):
     file = write(tmp_path / "labels.jsonl", line(), {**line(paper_id="b"), **wrong})
-    with pytest.raises(InputError) as caught:
-        inputs.with_labels(file, nanda(), None)
-    assert "labels.jsonl, line 2" in str(caught.value)
-    assert message in str(caught.value)
+    found = inputs.with_labels(file, nanda(), None).source
+    [error] = found.refused.errors
+    assert "labels.jsonl, line 2" in str(error)
+    assert message in str(error)
+    assert (found.rows, len(found.papers), found.filtered) == (2, 1, {"refused": 1})
 
 
 def test_a_file_without_abstracts_is_refused(tmp_path):

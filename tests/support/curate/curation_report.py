@@ -20,6 +20,7 @@ from skills.curate.panel.vote_mode import VoteForm
 from skills.curate.report import summary
 from skills.curate.report.page import write_html
 from skills.curate.report.summary import Run
+from skills.curate.report.verdict import verdict
 from skills.curate.store import verdicts
 from skills.curate.store.verdicts import Ballot, Criteria, Verdict
 from skills.nanda.framework import Framework, nanda
@@ -110,6 +111,7 @@ def summed(run: Run, *notes: str) -> dict[str, Any]:
     """The summary of a run as /curate completes it, with these notes."""
     return {
         **summary.of_run(run),
+        "verdict": list(verdict(summary.of_run(run))),
         "notes": list(notes),
         "tokens": {"prompt": 61000, "completion": 610},
         "seconds": 12.5,

@@ -45,7 +45,7 @@ sys.exit(get_lib().llama_model_quantize(source.encode(), target.encode(), given)
 
 
 class CannotMake(Exception):
-    """An error of /api/create. `status` is the status in the error line, if any."""
+    """An error of /api/create, or of a prompt that cannot be rendered."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -174,13 +174,13 @@ def make(
     for digest in adapters.values():
         made.adapter = blobs.gguf(digest).path
     if kind := str(body.get("quantize") or "").upper():
-        words = f"quantizing {made.file_type} model to {kind}"
-        tell(words, digest="0000000000000000000", total=100, completed=0)
+        tell("verifying conversion", digest="0000000000000000000", total=100, completed=0)
         made.gguf = quantized(made.gguf, kind, blobs)
         made.file_type = made.gguf.file_type or "unknown"
-        tell(words, digest="0000000000000000000", total=100, completed=100)
+        tell("verifying conversion", digest="0000000000000000000", total=100, completed=100)
+        tell(f"creating new layer {made.gguf.path.name.replace('-', ':')}")
     elif files and rewrites:
-        tell("validating GGUF model")
+        tell("verifying conversion")
     made.template = body.get("template") or made.template
     made.system = body.get("system") or made.system
     for digest in (*files.values(), *adapters.values()):

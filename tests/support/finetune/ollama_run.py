@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,6 +54,7 @@ class Folder:
         self.out.make()
         self.trained(steps=9)
         self.messages, self.models = "", fake_models(FakeModel())
+        self.confirm: Callable[[str], bool] | None = None
 
     def trained(self, steps: int) -> None:
         """Record a training of `steps` of 9 steps."""
@@ -72,6 +74,7 @@ class Folder:
             screen=Screen(io.StringIO(), self.err),
             log=Run(),
             settings=fake_settings(self.folder),
+            confirm=self.confirm,
         )
         return StageContext(call, self.recipe, self.out, nanda())
 

@@ -38,6 +38,7 @@ from ollama_models import (
     make,
 )
 from protocol_server import (
+    LOADED,
     STREAMED,
     Gone,
     ProtocolError,
@@ -46,6 +47,7 @@ from protocol_server import (
     _Handler,
     _messages,
     _OllamaDialect,
+    rendered_only,
 )
 
 from harness.models.backends.base import Message, Request
@@ -59,7 +61,6 @@ NO_QUANTIZE = (
     "with llama.cpp tools before importing"
 )
 CREATE_FAILURES = ("early", "error", "unfinished", "cut")
-LOADED = {"message": {"role": "assistant"}, "done": True, "done_reason": "load"}
 DEFAULTS = {"temperature": 0.8, "num_predict": 512, "seed": 1}
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)*(:[\w.-]+)?")
 
@@ -124,8 +125,9 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self._record(None)
-        there = self.state.blobs.path(self._digest()).is_file() if self._digest() else False
-        self.send_response(200 if there else 404)
+        digest = self._digest()
+        there = digest is not None and self.state.blobs.path(digest).is_file()
+        self.send_response(400 if digest is None else 200 if there else 404)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -199,7 +201,8 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
                 "modified_at": "2026-11-24T10:00:00Z",
                 "size": made.gguf.path.stat().st_size,
                 "digest": made.digest,
-                "details": _details(made),
+                "details": {**_details(made), "context_length": 2048},
+                "capabilities": ["completion"],
             }
 
     def _delete(self, body: Any) -> None:
@@ -216,26 +219,27 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
             for value in (values if isinstance(values, list) else [values])
         ]
         info = {"general.architecture": "llama", "llama.context_length": 2048}
-        self._json(
-            200,
-            {
-                "modelfile": f"FROM {made.gguf.path}",
-                "parameters": "\n".join(parameters),
-                "template": used,
-                "system": made.system,
-                "details": _details(made),
-                "model_info": info,
-                "capabilities": ["completion"],
-                "modified_at": "2026-11-24T10:00:00Z",
-            },
-        )
+        lines = [f"FROM {made.gguf.path}"] + [f"ADAPTER {made.adapter}"] * bool(made.adapter)
+        shown = {
+            "modelfile": "\n".join(lines),
+            "parameters": "\n".join(parameters),
+            "template": used,
+            "system": made.system,
+            "details": _details(made),
+            "model_info": info,
+            "tensors": [{"name": "output.weight", "type": "Q8_0", "shape": [256, 300]}],
+            "capabilities": ["completion"],
+            "modified_at": "2026-11-24T10:00:00Z",
+        }
+        # Empty fields are omitted.
+        self._json(200, {name: value for name, value in shown.items() if value})
 
     def _check_create(self, body: Any) -> None:
         if not isinstance(body, dict):
             raise ProtocolError(400, "missing request body")
-        for path in (*(body.get("files") or {}), *(body.get("adapters") or {})):
+        for path in body.get("files") or {}:  # those of adapters are not checked
             if path.startswith("/") or ".." in path.split("/"):
-                raise ProtocolError(400, f"file path must be relative: {path}")
+                raise ProtocolError(400, "file path must be relative")
         if not NAME.fullmatch(str(body.get("model") or "")):
             raise ProtocolError(400, "invalid model name")
         if body.get("adapters") and self.state.since(GGUF_ALONE):
@@ -249,8 +253,7 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
         self._check_create(body)
         state = self.state
         streams = body.get("stream") is not False
-        if streams:
-            self._begin("application/x-ndjson")
+        self._streaming = False
         try:
             rewrites = not state.since(GGUF_ALONE)
             tell = self._status if streams else _tell_nobody
@@ -260,10 +263,9 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
                 state.keep(full_name(body["model"]), made)
                 tell("success")
         except CannotMake as exc:
-            if not streams:
-                raise ProtocolError(exc.status or 500, str(exc)) from exc
-            status = {} if exc.status is None else {"status": exc.status}
-            self._chunk(json.dumps({"error": str(exc), **status}).encode() + b"\n")
+            if not self._streaming:
+                raise ProtocolError(400, str(exc)) from exc
+            self._chunk(json.dumps({"error": str(exc)}).encode() + b"\n")
         if streams:
             self._finish()
         else:
@@ -271,6 +273,9 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
 
     def _status(self, status: str, **more: Any) -> None:
         failure = self.state.create_failure
+        if not self._streaming:
+            self._begin("application/x-ndjson")
+            self._streaming = True
         self._chunk(json.dumps({"status": status, **more}).encode() + b"\n")
         if failure == "error":
             raise CannotMake("llama-quantize: no space left on device")
@@ -296,7 +301,7 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
         if body.get("_debug_render_only") and self.state.since(TELLS_PROMPT):
             with _as_refusal():
                 rendered = runner.render(messages)
-            self._json(200, {"model": name, "_debug_info": {"rendered_template": rendered}})
+            self._json(200, {"model": name, **rendered_only(rendered)})
             return
         request = Request(
             messages=messages,
@@ -309,7 +314,9 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
         self._answer(name, request, runner, streams=body.get("stream") is not False)
 
     def _answer(self, name: str, request: Request, runner: Runner, *, streams: bool) -> None:
-        dialect = _OllamaDialect(name)
+        last_message = request.messages[-1]
+        begun = last_message.content if last_message.role == "assistant" else ""
+        dialect = _OllamaDialect(name, begun if runner.template is None else "")
         if not streams:
             with _as_refusal():
                 reply = runner.generate(request, lambda _: None)

@@ -11,7 +11,9 @@ import pytest
 from finetune_base import tiny_base
 from finetune_training import rows_of, work_in
 
+from skills.finetune.model.adapting import with_fast_compute
 from skills.finetune.preparation.batches import IGNORED, Batches, Row, by_length, collate, order
+from skills.finetune.run import hardware
 from skills.finetune.run.recipe import Recipe, Training, overridden
 from skills.finetune.training.loss import (
     completion_losses,
@@ -218,12 +220,11 @@ def test_compute_type_is_supported_by_the_cpu(
     monkeypatch: pytest.MonkeyPatch, capability: str, wanted: str, computed: str
 ) -> None:
     torch = pytest.importorskip("torch", reason="needs the finetune extra")
-    from skills.finetune.model.loading import with_supported_compute
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    notices: list[str] = []
     recipe = overridden(Recipe(), {"quantization.compute": wanted})
-    assert with_supported_compute(recipe, notices.append).quantization.compute == computed
-    expected = [f"this CPU does not support {wanted} efficiently: computing in {computed}"]
-    assert notices == (expected if wanted != computed else [])
+    found, why = with_fast_compute(recipe, hardware.find())
+    assert found.quantization.compute == computed
+    expected = f"this CPU does not support {wanted} efficiently: computing in {computed}"
+    assert why == (expected if wanted != computed else "")

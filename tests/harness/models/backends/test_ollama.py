@@ -6,15 +6,21 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from backend_requests import SCHEMA, ask, judge
 from protocol_server import DIGEST, ProtocolServer
 
-from harness.errors import ModelUnavailable
-from harness.models.backends.base import Availability, Message, Model, Request
+from harness.errors import GenerationFailed, InputError, ModelUnavailable, SkillFailed
+from harness.models.backends.base import Availability, Message, Model, Reply, Request, Token
+from harness.models.backends.generation import GenerationState
 from harness.models.backends.ollama import OllamaBackend, OllamaModel
-from harness.models.schema import ServeEntry
+from harness.models.backends.ollama_server import refusal
+from harness.models.schema import FileEntry, ServeEntry
+from harness.models.weights import FileStore
 from harness.testing import FakeModel
 
 
@@ -43,6 +49,8 @@ def test_options_are_sent_in_ollamas_form(protocol_server: ProtocolServer) -> No
             "tools": [],
             "stream": True,
             "think": False,
+            "truncate": False,
+            "shift": False,
             "options": {
                 "num_ctx": 2048,
                 "num_predict": 3,
@@ -133,15 +141,18 @@ def test_protocol_server_refuses_what_ollama_refuses(failing_server: ProtocolSer
     import requests
 
     chat = {"model": "smollm2", "messages": [{"role": "user", "content": "x"}]}
-    for wrong in (
-        {"options": {"stop": "END"}},
-        {"options": {"num_ctx": "2048"}},
-        {"format": "yaml"},
-        {"think": True},
-        {"messages": []},
+    yaml = 'invalid format: "\\"yaml\\""; expected "json" or a valid JSON Schema object'
+    for wrong, status, message in (
+        ({"options": {"stop": "END"}}, 500, 'option "stop" must be of type array'),
+        ({"options": {"num_ctx": "2048"}}, 500, 'option "num_ctx" must be of type integer'),
+        ({"options": {"temperature": "hot"}}, 500, 'option "temperature" must be of type float32'),
+        ({"format": "yaml"}, 500, yaml),
+        ({"think": True}, 400, '"smollm2" does not support thinking'),
     ):
         answer = requests.post(f"{failing_server.url}/api/chat", json={**chat, **wrong}, timeout=5)
-        assert (answer.status_code, "error" in answer.json()) == (400, True)
+        assert (answer.status_code, answer.json()) == (status, {"error": message})
+    empty = requests.post(f"{failing_server.url}/api/chat", json={"model": "smollm2"}, timeout=5)
+    assert empty.json()["done_reason"] == "load"
     absent = requests.post(f"{failing_server.url}/api/chat", json={"model": "no"}, timeout=5)
     assert absent.status_code == 404
     assert requests.get(failing_server.url, timeout=5).text == "Ollama is running"
@@ -163,5 +174,140 @@ def test_greedy_request_disables_sampling_limits(
 ) -> None:
     with ProtocolServer(FakeModel("4")) as server:
         load(server).generate(judge(temperature=temperature))
-        options = server.bodies("/api/chat")[0]["options"]
+        options = server.bodies("/api/chat")[-1]["options"]
     assert {name: options[name] for name in ("top_k", "top_p") if name in options} == whole
+
+
+# A begun answer
+
+RATING = Reply("4", "length", 9, 1, 0.1, 0, ({"4": -0.1, "5": -2.0},), (Token("4", -0.1),))
+
+
+@pytest.fixture
+def rating() -> Iterator[ProtocolServer]:
+    with ProtocolServer(FakeModel(RATING)) as server:
+        yield server
+
+
+@pytest.mark.parametrize("kind", ["continued", "repeated"])
+def test_a_begun_answer_is_not_part_of_the_reply(rating: ProtocolServer, kind: str) -> None:
+    rating.prefill = kind
+    model, pieces = load(rating), list[str]()
+    reply = model.generate(judge(), pieces.append)
+    assert (reply.text, "".join(pieces)) == ("4", "4")
+    assert (reply.logprobs, reply.tokens) == (RATING.logprobs, RATING.tokens)
+    assert model.continues_prefill
+
+
+def test_a_beginning_that_is_ignored_is_refused(rating: ProtocolServer) -> None:
+    rating.prefill = "ignored"
+    model = load(rating)
+    assert not model.continues_prefill
+    with pytest.raises(SkillFailed, match="does not continue an answer that was begun"):
+        model.generate(judge())
+    assert model.generate(judge(prefill="")).text == "4"
+
+
+@pytest.mark.parametrize("kind", ["continued", "repeated", "ignored"])
+def test_a_server_that_shows_no_prompt_is_not_trusted(rating: ProtocolServer, kind: str) -> None:
+    rating.prefill, rating.renders = kind, False
+    assert load(rating).continues_prefill is (kind == "repeated")
+
+
+def test_the_treatment_of_a_beginning_is_measured_once(rating: ProtocolServer) -> None:
+    backend = OllamaBackend()
+    for _ in range(2):
+        model = backend.load(entry(rating))
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(model.generate, [judge()] * 3))
+    sent = rating.bodies("/api/chat")
+    assert len(sent) == 2 + 6
+    assert [body["options"]["num_predict"] for body in sent[:2]] == [1, 1]
+    assert sum("_debug_render_only" in body for body in sent) == 1
+
+
+def test_tokens_of_a_repeated_beginning_are_dropped() -> None:
+    state = GenerationState(judge())
+    for text in ("Rating", ":", " ", "4"):
+        state.add_token(Token(text, -0.5), [(text, -0.5)])
+    state.drop_tokens("Rating: ")
+    assert [token.text for token in state.tokens] == ["4"]
+    assert state.logprobs == [{"4": -0.5}]
+    state.drop_tokens("Rating: ")
+    assert [token.text for token in state.tokens] == ["4"]
+
+
+# Refusals and prompts that do not fit
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "message"),
+    [
+        ("schema", SkillFailed, "answers 400: failed to parse grammar"),
+        ("unfinished", GenerationFailed, "the runner ended"),
+    ],
+)
+def test_errors_state_what_happened(
+    failing_server: ProtocolServer, how: str, kind: type[Exception], message: str
+) -> None:
+    model = load(failing_server)
+    failing_server.fail(how)
+    with pytest.raises(kind) as caught:
+        model.generate(ask())
+    assert message in str(caught.value)
+    assert "{" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "message", ['option "stop" must be of type array', 'invalid format: "x"; expected "json"']
+)
+def test_a_refused_request_does_not_make_the_model_unavailable(message: str) -> None:
+    assert type(refusal(500, message, "Ollama", "m")) is SkillFailed
+    assert type(refusal(500, "llama runner process has terminated", "Ollama", "m")) is (
+        ModelUnavailable
+    )
+
+
+@pytest.mark.parametrize("refuses", [True, False], ids=["refuses", "cuts"])
+def test_a_prompt_that_is_longer_than_num_ctx_is_an_input_error(refuses: bool) -> None:
+    with ProtocolServer(FakeModel("Yes.")) as server:
+        server.refuses_long = refuses
+        model = load(server)
+        assert model.generate(ask("letters " * 2000)).text == "Yes."
+        with pytest.raises(InputError, match="context") as caught:
+            model.generate(ask("intercontinentally " * 3000))
+    assert "Shorten the input" in str(caught.value)
+
+
+# Identity
+
+
+def test_another_model_of_that_name_is_not_used(failing_server: ProtocolServer) -> None:
+    named = entry(failing_server).model_copy(update={"digest": "12" * 32})
+    with pytest.raises(ModelUnavailable) as caught:
+        OllamaBackend().load(named)
+    assert caught.value.message == (
+        f"smollm2 at {failing_server.url} is another model: digest abababab, expected 12121212"
+    )
+    failing_server.made_of = ("cd" * 32, "12" * 32)
+    assert OllamaBackend().probe(named) == Availability(True)
+    own = entry(failing_server).model_copy(update={"digest": DIGEST})
+    assert OllamaBackend().probe(own) == Availability(True)
+
+
+def test_the_files_of_the_registry_identify_a_model(
+    failing_server: ProtocolServer, tmp_path: Path
+) -> None:
+    files = {
+        "base": FileEntry(path="base.gguf", sha256="ef" * 32),
+        "lora": FileEntry(path="lora.gguf", sha256="12" * 32),
+    }
+    backend = OllamaBackend(FileStore(files, tmp_path, print))
+    named = entry(failing_server).model_copy(update={"gguf": "base", "adapter": "lora"})
+    assert "is another model" in backend.probe(named).reason
+    failing_server.made_of = ("ef" * 32,)
+    assert (
+        "is another model" in OllamaBackend(FileStore(files, tmp_path, print)).probe(named).reason
+    )
+    failing_server.made_of = ("00" * 32, "12" * 32)
+    assert OllamaBackend(FileStore(files, tmp_path, print)).probe(named) == Availability(True)

@@ -239,7 +239,7 @@ def test_long_abstract_is_read(write: Write) -> None:
         ('id,abstract,x\n1,"a\nb",x\n2\n', "t.csv, line 4", "has 1 field, and the header has 3"),
         ('id,abstract\n1,a\n2,"b\n3,c\n4,d\n', "t.csv, line 3", "is not valid CSV"),
         ('id,abstract\n1,"a"b\n', "t.csv, line 2", "is not valid CSV"),
-        ("id,abstract\n1,a\0b\n", "t.csv, line 2", "is a binary file (character 4 is 0)"),
+        ("id,abstract\n1,a\0b\n", "t.csv, line 2", "contains a NUL character"),
         (",,\n1,2,3\n", "t.csv", "has no header"),
         ("\n \n", "t.csv", "has no header"),
         ("\n\n", "t.csv", "has no header"),
@@ -250,7 +250,7 @@ def test_long_abstract_is_read(write: Write) -> None:
         (b"id,abstract\r1,a\n2,caf\xe9\n", "t.csv, line 3", "(byte 21 is 0xe9)"),
         (b"id,abstract\n1,caf\xc3", "t.csv, line 2", "(byte 17 is 0xc3)"),
         ("id,abstract\n1,a\n".encode("utf-16"), "t.csv", "is UTF-16 or UTF-32 text"),
-        ("id,abstract\n1,a\n".encode("utf-16-le"), "t.csv, line 1", "is a binary file"),
+        ("id,abstract\n1,a\n".encode("utf-16-le"), "t.csv, line 1", "contains a NUL character"),
     ],
 )
 def test_invalid_csv(write: Write, content: str | bytes, where: str, message: str) -> None:

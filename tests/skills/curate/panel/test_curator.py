@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 from curate_workspace import CHOSEN, NAMES, PANEL, PREFILLS, Judge, alternatives, item, panel_of
+from protocol_server import ProtocolServer
 
 from harness.errors import GenerationFailed, InputError, InvalidReply, ModelUnavailable
 from harness.models.backends.base import Model, Reply, Request
+from harness.models.backends.ollama import OllamaBackend
+from harness.models.pool import ModelPool, Models
+from harness.models.registry import Registry
+from harness.models.schema import ModelEntry, ServeEntry
 from harness.models.served import ServedModel
 from harness.testing import FakeModel, fake_models
+from skills.corpus.db.connection import open_corpus
 from skills.curate import curator
 from skills.curate.curator import Vote
 from skills.curate.inputs.items import Item
 from skills.curate.panel import panel, vote_mode
 from skills.curate.panel.panel import Panel
-from skills.curate.panel.vote_mode import VoteForm, choose_form
+from skills.curate.panel.vote_mode import VoteForm, choose_form, form_sample
+from skills.curate.store import judges
 from skills.curate.store.ballots import key_of
 from skills.nanda.framework import nanda
 
@@ -140,7 +148,7 @@ def test_the_prefill_with_most_probable_answers_is_used() -> None:
     model = Judge()
     model.masses = {"": 0.25, "Rating:": 0.75, "Rating: ": 0.5}
     form = form_of(model, item(1), item(2))
-    assert form == VoteForm("logprobs", "Rating:", 0.75, model.masses)
+    assert form == VoteForm("logprobs", "Rating:", 0.75, model.masses, 2)
     assert [request.prefill for request in model.requests] == [*PREFILLS, *PREFILLS]
     assert set(model.asked) == {(1, "alpha"), (2, "beta")}
 
@@ -149,10 +157,10 @@ def test_of_equal_prefills_the_first_is_used() -> None:
     assert form_of(Judge(), item(1)).prefill == PREFILLS[0]
 
 
-def test_few_annotations_are_measured() -> None:
-    model = Judge()
-    form_of(model, *map(item, range(30)))
-    assert model.numbers() == set(range(vote_mode.FORM_ITEMS))
+def test_at_most_half_of_the_annotations_are_measured_and_few() -> None:
+    items = [item(number) for number in range(30)]
+    assert list(form_sample(items)) == items[: vote_mode.FORM_ITEMS]
+    assert [len(form_sample(items[:count])) for count in (0, 1, 2, 6, 7)] == [0, 1, 1, 3, 4]
 
 
 def test_a_server_without_probabilities_votes_as_json() -> None:
@@ -160,6 +168,53 @@ def test_a_server_without_probabilities_votes_as_json() -> None:
     model.has_logprobs = False
     assert form_of(model, item(1), item(2)) == VoteForm("json")
     assert len(model.requests) == len(PREFILLS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "prefills"),
+    [("continued", {*PREFILLS}), ("repeated", {*PREFILLS}), ("ignored", {""})],
+)
+def test_an_ollama_judge_votes_whatever_it_makes_of_a_begun_answer(
+    kind: str, prefills: set[str]
+) -> None:
+    with ProtocolServer(Judge()) as server:
+        server.prefill = kind
+        served = ollama_judge(server)
+        form = choose_form(PANEL, served, nanda(), [item(1)])
+        assert set(form.measured) == prefills
+        assert form.can_answer
+        found = curator.Judge(PANEL, served, nanda(), form).votes(item(1))
+        asked = [body["messages"] for body in server.bodies("/api/chat")[2:]]
+    assert [vote.score for vote in found] == [5.0] * len(NAMES)
+    begun = {messages[-1]["content"] for messages in asked if messages[-1]["role"] == "assistant"}
+    assert begun == prefills - {""}
+
+
+def test_an_ollama_judge_that_answers_in_prose_cannot_vote() -> None:
+    judge = Judge()
+    judge.masses[""] = 0.1
+    with ProtocolServer(judge) as server:
+        server.prefill = "ignored"
+        form = choose_form(PANEL, ollama_judge(server), nanda(), [item(1)])
+    assert not form.can_answer
+
+
+def test_a_form_with_a_beginning_that_is_ignored_is_measured_again(tmp_path: Path) -> None:
+    with open_corpus(tmp_path / "corpus.db") as db, ProtocolServer(Judge()) as server:
+        server.prefill = "ignored"
+        served = ollama_judge(server)
+        judges.save_form(db, served, PANEL, LOGPROBS)
+        assert judges.load_form(db, served, PANEL) is None
+        judges.save_form(db, served, PANEL, VoteForm("logprobs", "", 0.9))
+        assert judges.load_form(db, served, PANEL) == VoteForm("logprobs", "", 0.9)
+
+
+def ollama_judge(server: ProtocolServer) -> ServedModel:
+    entry = ServeEntry(backend="ollama", model="smollm2", url=server.url)
+    registry = Registry(models={"judge": ModelEntry(tasks=("judge",), serve=(entry,))})
+    found: list[ServedModel] = []
+    Models(ModelPool(registry, {"ollama": OllamaBackend()})).run("judge", found.append)
+    return found[0]
 
 
 def test_what_is_too_long_is_not_measured() -> None:

@@ -145,7 +145,6 @@ def without_abstract() -> dict[str, str]:
         ([without_claim()], "agent.csv: has no column claim"),
         ([row(1, **dict.fromkeys(moves(1), ""))], "no row has an annotation"),
         ([row(1, abstract="")], "no row has an annotation"),
-        ([row(1), row(1, abstract="Another one of other words.")], "line 3: has the id"),
     ],
 )
 def test_unusable_tables_are_refused_before_a_model_loads(
@@ -165,6 +164,14 @@ def test_unusable_tables_are_refused_before_a_model_loads(
     with pytest.raises(InputError, match=message):
         workspace.curate()
     assert not (workspace.folder / "agent_rejected.csv").exists()
+
+
+def test_an_unusable_row_is_refused_alone(workspace: Workspace) -> None:
+    write_table(workspace.table, row(1), row(1, abstract="Another one of other words."))
+    outcome = workspace.curate()
+    assert outcome.result.code == 1
+    assert workspace.summary(outcome)["filtered"] == {"refused": 1}
+    assert "agent.csv, line 3: has the id" in workspace.stderr
 
 
 def test_other_inputs_are_refused(workspace: Workspace) -> None:
@@ -326,7 +333,7 @@ def test_without_a_target_only_the_report_is_shown(workspace: Workspace) -> None
     workspace.rows(1)
     outcome = workspace.curate(save="")
     assert outcome.saved == ()
-    assert "1 annotations: 1 kept" in outcome.result.text
+    assert "1 annotation: 1 kept" in outcome.result.text
     assert [path.name for path in workspace.folder.glob("*.*")] == ["agent.csv"]
 
 

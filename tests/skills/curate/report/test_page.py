@@ -323,7 +323,7 @@ def test_every_link_leads_to_a_section() -> None:
     page = page_of()
     ids = page.values("id")
     links = {link[1:] for link in page.values("href") if link.startswith("#")}
-    assert links == {"outcome", "gates", "panel", "probes", "rows"}
+    assert links == {"outcome", "gates", "panel", "probes", "rows", "judge"}
     assert links <= set(ids)
     assert len(set(ids)) == len(ids)
 

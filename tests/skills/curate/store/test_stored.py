@@ -153,12 +153,12 @@ def test_the_gates_decide_alone(silent: Workspace) -> None:
     assert outcome.result.code == 0
     assert silent.kept() == ids(1, 3)
     assert list(silent.rejected()) == ids(2)
-    assert len(silent.judge.requests) == 2 * len(PANEL.prefills), "only the form is measured"
+    assert len(silent.judge.requests) == len(PANEL.prefills), "only the form is measured"
     summary = silent.summary(outcome)
     assert (summary["kept"], summary["judged"], summary["pending"]) == (2, 0, 0)
     assert (summary["panel"], summary["judge"]["form"]["mass"]) == (None, 0.25)
-    assert summary["probes"]["kinds"]["copied"]["gates"]["share"] == 1.0
-    assert summary["probes"]["kinds"]["copied"]["panel"]["of"] == 0
+    assert summary["probes"]["kinds"]["other-paper"]["gates"]["share"] == 1.0
+    assert summary["probes"]["kinds"]["other-paper"]["panel"]["of"] == 0
     [note] = summary["notes"]
     assert note.startswith("the judge cannot answer: 25% of the probability lies on the answers")
     assert "the gates alone decided" in silent.stderr.replace("\n  ", " ")

@@ -201,6 +201,14 @@ def test_invalid_rows_are_listed_with_place_and_reason(made: Make) -> None:
     assert written(dataset)["gold"] == 2
 
 
+def test_a_row_that_cannot_be_read_is_rejected(made: Make) -> None:
+    dataset = build_dataset(made("t", [row(0), row(0, abstract="Another one."), row(1)]), None)
+    assert len(dataset.rows) == 2
+    [rejected] = left(dataset, "rejected")
+    assert rejected["where"].endswith("t.csv, line 3")
+    assert "has the id 2401.00001 of line 2, but another abstract" in rejected["reason"]
+
+
 def test_rejected_row_leaves_its_paper_to_the_next_source(made: Make) -> None:
     dataset = build_dataset(made("gold", [row(0, claim="")]), made("agent", [row(0, "agent")]))
     assert written(dataset) == {"gold": 0, "curated": 0, "agent": 1}
@@ -320,7 +328,6 @@ def test_annotations_of_another_framework_are_rejected(tmp_path: Path) -> None:
         ({"gold_csv": "missing"}, {}, "there is no such file"),
         ({"gold_csv": "twice", "agent_csv": "missing"}, {}, "there is no such file"),
         ({"gold_csv": "lacking"}, {}, "has no column limitation, novelty"),
-        ({"gold_csv": "twice"}, {}, "has the id 2401.00001 of line 2, but another abstract"),
         ({"gold_csv": "empty"}, {}, "no row is left to train on"),
     ],
 )

@@ -51,7 +51,7 @@ def test_a_model_in_16_bits_is_quantized_by_the_server(
     assert facts["problems"] == []
     assert facts["quantization_level"] == "Q4_K_M"
     assert [body["quantize"] for body in server.bodies("/api/create")] == ["Q4_K_M"]
-    assert unquantized.messages.count("quantizing F16 model to Q4_K_M") == 1
+    assert unquantized.messages.count("ollama: verifying conversion\n") == 1
 
 
 def test_the_harness_annotates_with_it(run: Folder, server: OllamaServer) -> None:

@@ -15,6 +15,9 @@ from harness.errors import (
     SkillFailed,
     UsageError,
 )
+from harness.models.pool import ModelPool, Models
+from harness.models.registry import Registry
+from harness.models.schema import ModelEntry, ServeEntry
 from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.run.recipe import overridden
 
@@ -125,13 +128,49 @@ def test_missing_server_is_reported(run: Folder, server: OllamaServer) -> None:
     assert f"no Ollama server at http://{free}" in str(error)
 
 
-def test_without_a_host_ollama_host_is_asked(
-    run: Folder, server: OllamaServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def unnamed(run: Folder, server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    """A run that finds the server by OLLAMA_HOST alone."""
     monkeypatch.setenv("OLLAMA_HOST", server.url.removeprefix("http://"))
     del run.options["host"]
     run.modelfile()
-    assert run.create()["host"] == server.url
+    return run
+
+
+def sent(server: OllamaServer) -> list[str]:
+    paths = [request.path for request in server.requests]
+    return [path for path in paths if path.startswith(("/api/blobs", "/api/create"))]
+
+
+def test_the_user_is_asked_once_about_a_server_that_nobody_named(
+    unnamed: Folder, server: OllamaServer
+) -> None:
+    questions: list[str] = []
+    unnamed.confirm = lambda question: not questions.append(question)  # type: ignore[func-returns-value]
+    assert unnamed.create()["host"] == server.url
+    size = unnamed.out.quantized("Q8_0").stat().st_size / 1e6
+    assert questions == [f"Send nanda-annotator ({size:,.1f} MB) to Ollama at {server.url}?"]
+    server.remove("nanda-annotator:latest")
+    unnamed.create()
+    assert len(questions) == 1, "the answer about this run is kept"
+
+
+@pytest.mark.parametrize("answer", [None, False], ids=["nobody to ask", "refused"])
+def test_nothing_is_sent_to_a_server_that_nobody_named(
+    unnamed: Folder, server: OllamaServer, answer: bool | None
+) -> None:
+    unnamed.confirm = None if answer is None else lambda _: False
+    error = unnamed.refused()
+    assert isinstance(error, UsageError)
+    assert f"which nobody has named: `--host {server.url}` names it" in error.message
+    assert sent(server) == []
+
+
+def test_a_server_of_the_registry_is_named(unnamed: Folder, server: OllamaServer) -> None:
+    place = ServeEntry(backend="ollama", model="m", url=f"{server.url}/")
+    named = Registry(models={"mine": ModelEntry(tasks=("chat",), serve=(place,))})
+    unnamed.models = Models(ModelPool(named, {}))
+    assert unnamed.create()["host"] == server.url
 
 
 @pytest.mark.parametrize(

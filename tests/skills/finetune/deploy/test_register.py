@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import ollama
 import pytest
 import yaml
+from ollama_server import OllamaServer
 
 from harness import settings
 from harness.api.skill import Call, SkillOptions
@@ -19,6 +21,7 @@ from harness.cli.app import App
 from harness.errors import InputError, RegistryError, UsageError
 from harness.models import registry
 from harness.models.backends.base import Message
+from harness.models.backends.ollama import OllamaBackend
 from harness.models.pool import ModelPool, Models
 from harness.models.weights import FileStore
 from harness.runs.frontend import Frontend
@@ -118,8 +121,8 @@ class Bench:
             return {"current": True}
         return self.out.record("register", inputs, STAGE.perform(context), 1.0).facts
 
-    def unregister(self, name: str = NAME, *, force: bool = False) -> Any:
-        result = unregister(self.call(force=force), name)
+    def unregister(self, name: str = NAME, *, force: bool = False, **asking: Any) -> Any:
+        result = unregister(replace(self.call(force=force), **asking), name)
         self.stderr.write(result.text)
         return result.data
 
@@ -149,11 +152,17 @@ class Bench:
         quantized = {"f16": gguf.outputs[out.f16.name].sha256}
         out.record("quantize", quantized, Done([out.quantized("Q4_K_M")]), 1)
 
-    def at_ollama(self, *, verified: bool = True, host: str = "http://127.0.0.1:11434") -> None:
+    def at_ollama(
+        self,
+        *,
+        verified: bool = True,
+        host: str = "http://127.0.0.1:11434",
+        digest: str | None = None,
+    ) -> None:
         entry = self.out.entry("quantize")
         assert entry is not None
         made_of = {"files": [file.sha256 for file in entry.outputs.values()]}
-        facts = {"model": NAME, "host": host, "verified": verified}
+        facts = {"model": NAME, "host": host, "verified": verified, "digest": digest}
         self.out.record("ollama", made_of, Done([], facts), 1)
 
 
@@ -304,6 +313,50 @@ def test_an_edited_entry_is_replaced_only_with_force(bench: Bench) -> None:
         bench.register()
     bench.register(force=True)
     assert bench.entry()["options"]["seed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("asking", "removed"),
+    [
+        ({}, False),
+        ({"confirm": lambda _: False}, False),
+        ({"confirm": lambda _: True}, True),
+        ({"yes": True}, True),
+    ],
+)
+def test_unregister_offers_to_remove_the_model_at_ollama(
+    bench: Bench, server: OllamaServer, ggufs: Path, asking: dict[str, Any], removed: bool
+) -> None:
+    digest = made_at(server, ggufs)
+    bench.at_ollama(host=server.url, digest=digest)
+    bench.register()
+    assert bench.entry()["serve"][0]["digest"] == digest
+    [line] = bench.unregister(**asking)["ollama"]
+    command = f"`OLLAMA_HOST={server.url} ollama rm {NAME}` removes it."
+    assert line == f"{NAME} at {server.url} is " + ("removed." if removed else f"kept: {command}")
+    assert (f"{NAME}:latest" in server.names) is not removed
+    assert line in bench.stderr.getvalue()
+
+
+def test_another_model_at_ollama_is_neither_used_nor_removed(
+    bench: Bench, server: OllamaServer, ggufs: Path
+) -> None:
+    made_at(server, ggufs)
+    bench.at_ollama(host=server.url, digest="12" * 32)
+    bench.register()
+    place = registry.load(SHIPPED, bench.path).models[NAME].serve[0]
+    assert "is another model: digest " in OllamaBackend().probe(place).reason
+    [line] = bench.unregister(yes=True)["ollama"]
+    assert line == f"{NAME} at {server.url} is another model by now, and is kept."
+    assert server.names == (f"{NAME}:latest",)
+
+
+def made_at(server: OllamaServer, ggufs: Path) -> str:
+    """Create the model on the server, and return its digest."""
+    with ollama.Client(server.url) as client:
+        blob = client.create_blob(ggufs / "native.gguf")
+        client.create(NAME, files={"m.gguf": blob})
+    return server.models[f"{NAME}:latest"].digest
 
 
 def test_only_registered_models_are_unregistered(bench: Bench) -> None:

@@ -18,12 +18,12 @@ from harness.errors import InputError, UsageError
 from harness.runs import targets
 from harness.settings import CODE_ROOT
 from skills.finetune.model.facts import PUBLISHED, published
+from skills.finetune.model.memory import total
 from skills.finetune.planning import advice, report
 from skills.finetune.planning.disk import base_artifacts
-from skills.finetune.planning.memory import total
 from skills.finetune.planning.plan import Plan
 from skills.finetune.planning.planner import check, checkpoints, plan
-from skills.finetune.run.hardware import Disk, Gpu, Machine
+from skills.finetune.run.hardware import COMPUTE, Disk, Gpu, Machine
 from skills.finetune.run.recipe import Training, load, presets
 from skills.finetune.run.run_dir import Done
 from skills.finetune.run.stage import StageContext
@@ -299,7 +299,6 @@ def test_too_little_memory_is_refused_with_two_knobs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "knob"),
     [
-        ({"training__checkpointing": False}, "--set training.checkpointing=true (8.1 GB)"),
         ({"quantization__unpacked": True}, "--set quantization.unpacked=false (8.1 GB)"),
         ({"quantization__kind": "none"}, "--set quantization.kind=nf4 (8.1 GB)"),
     ],
@@ -309,6 +308,46 @@ def test_the_knob_that_saves_most_is_named(
 ) -> None:
     (refusal,) = planned(tmp_path, with_gpu(9e9), **changes).refusals
     assert knob in str(refusal.hint)
+
+
+def test_the_verdict_comes_first_and_figures_on_request(tmp_path: Path) -> None:
+    found = planned(tmp_path)
+    short = report.show(found, details=False)
+    assert short.startswith(f"fits: training {QWEN} needs ")
+    assert len(short.splitlines()) < 20
+    assert "formula" not in short
+    refused = planned(tmp_path, with_gpu(8e9))
+    assert report.show(refused).startswith(f"cannot start: {refused.refusals[0]}")
+
+
+def test_checkpointing_is_switched_on_where_memory_is_short(tmp_path: Path) -> None:
+    found = planned(tmp_path, with_gpu(9e9), training__checkpointing=False)
+    assert found.refusals == ()
+    assert found.recipe.training.checkpointing
+    assert total(found.memory) < 9e9
+    (change,) = found.adapted
+    assert change.startswith("checkpointing is switched on: it needs 8.1 GB of memory instead of ")
+    assert change in report.show(found)
+    data = found.as_dict()
+    assert (data["adapted"], data["recipe"]["training"]["checkpointing"]) == ([change], False)
+    roomy = planned(tmp_path, LARGE, training__checkpointing=False)
+    assert (roomy.adapted, roomy.recipe.training.checkpointing) == ((), False)
+
+
+def test_memory_is_that_of_the_compute_type_in_use(tmp_path: Path) -> None:
+    """A CPU without native bfloat16 computes in float32, with twice the activations."""
+    slow = replace(NO_GPU, memory=99 * GIB, fast=("float32",))
+    found, native = planned(tmp_path, slow), planned(tmp_path, replace(slow, fast=COMPUTE))
+    assert found.adapted == (
+        "this CPU does not support bfloat16 efficiently: computing in float32",
+    )
+    assert found.recipe.quantization.compute == "float32"
+    sizes = [
+        next(item.bytes for item in one.memory if "activations" in item.name)
+        for one in (found, native)
+    ]
+    assert sizes[0] > 1.4 * sizes[1]
+    assert native.adapted == ()
 
 
 def test_a_smaller_max_length_is_a_knob_for_few_long_rows(tmp_path: Path) -> None:

@@ -27,11 +27,13 @@ def test_without_the_base_it_is_the_text_of_the_data_set(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = fake_app(tmp_path).dispatch(f'/finetune plan "{data}" --set dev_share=0').result
+    result = (
+        fake_app(tmp_path).dispatch(f'/finetune plan "{data}" --details --set dev_share=0').result
+    )
     assert (
         "one row, as in the data set: the base's chat template is not available, nor the end "
         'token, which the loss includes; "+" marks the part in the loss\n'
-        "  Do.\n  We tally.\n+ <annotation>\n+ Claim: a\n+ </annotation>\n"
+        "  Do.\n  We tally.\n+ <annotation>\n+ Claim: a\n+ </annotation>"
     ) in result.text
     assert result.data["rows"]["sample_decoded"] is False
     assert not (tmp_path / "finetune_output").exists(), "a plan writes nothing"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from skills.finetune.model.facts import BaseFacts
-from skills.finetune.planning.memory import (
+from skills.finetune.model.memory import (
     Batch,
     activations,
     nf4_bytes,

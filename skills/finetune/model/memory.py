@@ -26,7 +26,7 @@ the sum within 5 % of what autograd keeps on a CPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -84,6 +84,12 @@ class Batch:
     rows: int
     length: int
     completion: int
+
+    @classmethod
+    def largest(cls, lengths: Sequence[int], completions: Sequence[int], batch: int) -> Batch:
+        """Return the largest batch: they are grouped by length, so long rows come together."""
+        rows = min(batch, len(lengths))
+        return cls(rows, max(lengths, default=0), max(completions, default=0))
 
     @property
     def positions(self) -> int:

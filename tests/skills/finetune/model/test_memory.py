@@ -11,8 +11,7 @@ import pytest
 
 from harness.errors import UsageError
 from skills.finetune.model.facts import BaseFacts, all_published, published
-from skills.finetune.planning.disk import quantized_bytes
-from skills.finetune.planning.memory import (
+from skills.finetune.model.memory import (
     Batch,
     Item,
     activations,
@@ -23,6 +22,7 @@ from skills.finetune.planning.memory import (
     total,
     training_memory,
 )
+from skills.finetune.planning.disk import quantized_bytes
 from skills.finetune.run import hardware
 from skills.finetune.run.hardware import Gpu
 from skills.finetune.run.recipe import Adapter, Quantization, Recipe, Training, load, overridden
@@ -228,6 +228,7 @@ class FakeCuda:
         self.is_available = lambda: available
         self.get_device_name = lambda: "NVIDIA T4"
         self.mem_get_info = lambda: (15000, 16000)
+        self.is_bf16_supported = lambda including_emulation: False
 
 
 @pytest.mark.parametrize(
@@ -242,11 +243,15 @@ def test_gpus_are_detected_with_torch(
     monkeypatch: pytest.MonkeyPatch, available: bool, cuda: Any, gpus: Any, unused: str
 ) -> None:
     torch = SimpleNamespace(
-        cuda=FakeCuda(available), version=SimpleNamespace(cuda=cuda), __spec__=object()
+        cuda=FakeCuda(available),
+        version=SimpleNamespace(cuda=cuda),
+        backends=SimpleNamespace(cpu=SimpleNamespace(get_cpu_capability=lambda: "AVX2")),
+        __spec__=object(),
     )
     monkeypatch.setitem(sys.modules, "torch", torch)
     found = hardware.find()
     assert (found.gpus, found.gpu_unused) == (gpus, unused)
+    assert found.fast == (("float16", "float32") if available else ("float32",))
     assert found.memory > 0
     assert found.cores > 0
 

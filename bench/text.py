@@ -1,0 +1,317 @@
+"""Measure how the time of each function that takes the text of a user, a row or a model grows.
+
+    python bench/text.py [--most CHARACTERS] [NAME...]
+
+Doubles the size of hostile texts to `MOST` characters, or to the limit at which the caller refuses
+a longer text, and prints for each function: the exponent of the time over the upper doublings in
+its worst shape (1 is linear, 2 quadratic; the aim is `AIM`), and the time at the largest size. CPU
+time is measured, so that other processes matter little. A NAME selects the functions with it.
+
+tests/bench/test_text.py runs the same functions and shapes at one size under a limit of CPU time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from harness.agent_skills import front_matter
+from harness.chat import tool_result
+from harness.cli import intent
+from harness.errors import HarnessError
+from harness.models.backends.base import ToolCall
+from harness.models.backends.remote import PrefillStripper
+from harness.plugins.catalogue import Found
+from harness.runs import grammar
+from harness.support import suggestions, text_input, well_formed
+from harness.terminal import console, tables
+from skills.annotate import papers, text_files
+from skills.annotate.plugin import Annotate
+from skills.annotate.survey import entries, groups, topic
+from skills.corpus import views
+from skills.corpus.db import facets
+from skills.corpus.search import filters, query_syntax
+from skills.corpus.tables import markdown_reader, writers
+from skills.corpus.tables.reader import open_table
+from skills.curate.inputs import gates, probes
+from skills.evaluate import annotators
+from skills.evaluate.metrics import similarity
+from skills.finetune.data import near_duplicates
+from skills.nanda import arxiv_id, checks, markdown, named_entities, sanitize, sentences, text
+from skills.nanda.framework import nanda
+from skills.nanda.paper import Paper, iso_date, own_id
+from skills.nanda.reply_formats import JsonForm, TaggedForm
+
+MOST = 1_000_000
+AIM = 1.2
+FAST = 0.02
+"""CPU seconds below which a time says nothing about growth."""
+ENOUGH = 5.0
+"""CPU seconds of one call after which a function is not measured at larger sizes."""
+
+WORD = "method"
+PATTERNS: Mapping[str, str] = {
+    "dots": ".",
+    "blanks": " ",
+    "tabs and blanks": "\t ",
+    "line feeds": "\n",
+    "blank lines": "a\n\n",
+    "one word": "a",
+    "capitals": "A",
+    "quotes": '"',
+    "single quotes": "' ",
+    "digits": "1",
+    "thousands": "1,000",
+    "versions": "1.",
+    "abbreviations": "a. ",
+    "initialism": "a.",
+    "parentheses": "(",
+    "brackets": "[",
+    "links": "[a](",
+    "hyphens": "-",
+    "compounds": "a-",
+    "options": " --a",
+    "saves": " save to a",
+    "commas": "a, ",
+    "stars": "*",
+    "underscores": "_ ",
+    "hashes": "# ",
+    "tags": "<a ",
+    "closers": "|>",
+    "back-ticks": "`",
+    "back-slashes": "\\",
+    "colons": "a: ",
+    "equals": "a=",
+    "arXiv": "arxiv:",
+    "addresses": "https://a",
+    "sentences": "The method sorts 12 papers by GPT-4. ",
+    "names": "RuleBank-2 ",
+    "combining": "a\u0301",
+    "joiners": "\u200d",
+    "emoji": "\U0001f600",
+    "capital sharp": "\u1e9e ",
+    "braces": '{"a":',
+    "mixed": "a.b-c (d) \"e\" 1,2 *f*\n# g_h <i> 'j' `k`: l=m; ",
+}
+
+
+def repeated(pattern: str, size: int) -> str:
+    """Return `size` characters of a pattern after five words, as an abstract has them."""
+    head = f"We present {WORD} for papers "
+    return (head + pattern * (size // len(pattern) + 1))[:size]
+
+
+def bare(pattern: str, size: int) -> str:
+    """Return `size` characters of a pattern."""
+    return (pattern * (size // len(pattern) + 1))[:size]
+
+
+SHAPES: Mapping[str, Callable[[int], str]] = {
+    **{name: lambda n, p=p: bare(p, n) for name, p in PATTERNS.items()},
+    **{f"words, then {name}": lambda n, p=p: repeated(p, n) for name, p in PATTERNS.items()},
+}
+
+NANDA = nanda()
+LONGEST = NANDA.max_chars
+TAGGED, JSON = TaggedForm(NANDA), JsonForm(NANDA)
+MOVES = {name: f"The {name} sorts 12 papers." for name in NANDA.names}
+SENTENCE = "We present method RuleBank-2 for the task of sorting 12 papers."
+
+
+def paper_of(given: str, **more: str) -> Paper:
+    return Paper("id", "1", more.pop("title", ""), given, {"kind": "text"}, **more)
+
+
+def table_of(suffix: str, given: str) -> None:
+    """Read a table with the text as it is, all rows that can be used."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"table{suffix}")
+        path.write_text(given, encoding="utf-8", newline="")
+        for _ in open_table(path).rows_or_errors():
+            pass
+
+
+def cell_of(given: str) -> None:
+    table_of(".csv", "id,abstract\n1," + '"' + given.replace('"', '""') + '"\n')
+
+
+def judged(given: str) -> None:
+    """Make probes of the annotation of an abstract, which are checked by the gates."""
+    other = paper_of(SENTENCE)
+    probes.make([(paper_of(given), MOVES), (other, dict(MOVES))], NANDA, per_kind=1)
+
+
+def indexed(given: str) -> None:
+    index: near_duplicates.AbstractIndex[int] = near_duplicates.AbstractIndex()
+    index.add(given, 1)
+    index.find(f"{given} again")
+
+
+def stripped(given: str) -> None:
+    stripper = PrefillStripper(given)
+    for start in range(0, len(given), 8):
+        stripper.feed(given[start : start + 8])
+    stripper.flush()
+
+
+def pieced(given: str) -> None:
+    pieces = well_formed.Pieces()
+    for start in range(0, len(given), 8):
+        pieces.feed(given[start : start + 8])
+    pieces.flush()
+
+
+def parsed(given: str) -> None:
+    grammar.parse(Annotate(), given)
+
+
+def triggered(given: str) -> None:
+    for line in (given, f"annotate {given}", f"please annotate the paper {given}"):
+        intent.triggered({"annotate": Found(Annotate(), "built in")}, line)
+
+
+Function = Callable[[str], object]
+FUNCTIONS: Mapping[str, Function] = {
+    "text.flatten": text.flatten,
+    "text.composed": text.composed,
+    "text.words": text.words,
+    "text.stem": text.stem,
+    "text.content_words": text.content_words,
+    "sentences.split_sentences": sentences.split_sentences,
+    "sanitize.sanitize": sanitize.sanitize,
+    "markdown.escape": markdown.escape,
+    "arxiv_id.page_address": arxiv_id.page_address,
+    "arxiv_id.find_arxiv_id": arxiv_id.find_arxiv_id,
+    "arxiv_id.find_arxiv_id(allow_bare)": lambda t: arxiv_id.find_arxiv_id(t, allow_bare=True),
+    "paper.iso_date": iso_date,
+    "paper.own_id": own_id,
+    "named_entities.unsupported_names(move)": lambda t: named_entities.unsupported_names("", t),
+    "named_entities.unsupported_names(abstract)": lambda t: named_entities.unsupported_names(
+        t, SENTENCE
+    ),
+    "named_entities.without_names": named_entities.without_names,
+    "checks.unsupported_numbers(move)": lambda t: checks.unsupported_numbers("", t),
+    "checks.check(abstract)": lambda t: checks.check(t, MOVES),
+    "checks.copied(move)": lambda t: checks.copied(SENTENCE, t),
+    "checks.support(move)": lambda t: checks.support(SENTENCE, t),
+    "framework.valid_moves": lambda t: NANDA.valid_moves({**MOVES, "claim": t}),
+    "reply_formats.JsonForm.parse": JSON.parse,
+    "reply_formats.JsonForm.messages": lambda t: JSON.messages(paper_of(t)),
+    "reply_formats.TaggedForm.parse": TAGGED.parse,
+    "reply_formats.TaggedForm.places": TAGGED.places,
+    "papers.check_length": lambda t: papers.check_length(paper_of(t), NANDA.max_words),
+    "papers.read_paper(line)": lambda t: papers.read_paper(t, fetch=paper_of),
+    "papers.read_paper(stdin)": lambda t: papers.read_paper(t, fetch=paper_of, source="stdin"),
+    "papers.is_topic": papers.is_topic,
+    "text_files.title_and_abstract": text_files.title_and_abstract,
+    "topic.subject_words": topic.subject_words,
+    "survey.groups.grouped": lambda t: groups.grouped(
+        "", [groups.Wording(t[:LONGEST], t[:LONGEST], t)] * 4
+    ),
+    "survey.entries.authors_and_year": lambda t: entries.authors_and_year(paper_of("", authors=t)),
+    "tables: csv cell": cell_of,
+    "tables: csv file": lambda t: table_of(".csv", f"id,abstract\n{t}\n"),
+    "tables: jsonl cell": lambda t: table_of(".jsonl", json.dumps({"id": "1", "abstract": t})),
+    "tables: jsonl file": lambda t: table_of(".jsonl", f'{{"abstract": "a"}}\n{t}\n'),
+    "tables: md file": lambda t: table_of(".md", f"## Title\n**Abstract:** a\n{t}\n"),
+    "markdown_reader.is_list": markdown_reader.is_list,
+    "writers.csv_row": lambda t: writers.csv_row([t]),
+    "facets.categories": facets.categories,
+    "facets.words": lambda t: facets.words("claim", paper_of("", categories=t)),
+    "query_syntax.tokens": query_syntax.tokens,
+    "query_syntax.parse_years": query_syntax.parse_years,
+    "filters.parse": lambda t: filters.parse(t, NANDA),
+    "views._wrapped": views._wrapped,
+    "gates.find(abstract)": lambda t: gates.find(paper_of(t), MOVES, NANDA),
+    "gates.find(move)": lambda t: gates.find(paper_of(SENTENCE), {**MOVES, "claim": t}, NANDA),
+    "probes.make": judged,
+    "annotators.lead": lambda t: annotators.lead([paper_of(t)], NANDA),
+    "similarity.chrf": lambda t: similarity.chrf(t, SENTENCE),
+    "near_duplicates.AbstractIndex": indexed,
+    "text_input.path_in": text_input.path_in,
+    "text_input.given": text_input.given,
+    "well_formed.well_formed": well_formed.well_formed,
+    "well_formed.well_formed_json": well_formed.well_formed_json,
+    "well_formed.Pieces": pieced,
+    "ToolCall.sendable": lambda t: ToolCall("a", t).sendable,
+    "PrefillStripper.feed": stripped,
+    "grammar.split_command": grammar.split_command,
+    "grammar.parse": parsed,
+    "grammar.trusts": grammar.trusts,
+    "intent.triggered": triggered,
+    "intent._request": intent._request,
+    "suggestions.did_you_mean": lambda t: suggestions.did_you_mean(t, ["annotate", "curate"]),
+    "tool_result.shortened": tool_result.shortened,
+    "console.CONTROLS": lambda t: t.translate(console.CONTROLS),
+    "tables.table": lambda t: tables.table(["a"], [[t]]),
+    "front_matter.parse": lambda t: front_matter.parse(t, Path(), lenient=True),
+}
+LIMITS: Mapping[str, int] = {}
+"""The length at which the caller refuses a text, if it is below `MOST`."""
+
+
+def called(function: Function, given: str) -> float:
+    """Return the CPU seconds of a call; refusing the text counts as an answer."""
+    started = time.process_time()
+    with contextlib.suppress(HarnessError, ValueError):
+        function(given)
+    return time.process_time() - started
+
+
+def measured(function: Function, shape: Callable[[int], str], most: int) -> dict[int, float]:
+    """Return the CPU seconds by size, up to `most`."""
+    found: dict[int, float] = {}
+    size = most // 16
+    while size <= most:
+        given = shape(size)
+        found[size] = min(called(function, given) for _ in range(2))
+        if found[size] > ENOUGH:
+            break
+        size *= 2
+    return found
+
+
+def exponent(seconds: Mapping[int, float]) -> float:
+    """Return the slope of log time over log size, by least squares over the times that count."""
+    points = [(math.log(n), math.log(t)) for n, t in seconds.items() if t >= FAST][-4:]
+    if len(points) < 2:
+        return 0.0
+    x, y = (sum(values) / len(points) for values in zip(*points, strict=True))
+    return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure how text functions grow.")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--most", type=int, default=MOST)
+    options = parser.parse_args()
+    wanted = options.names
+    print(f"{'function':<46} {'exponent':>8} {'seconds':>8} {'characters':>10}  worst shape")
+    worst = 0.0
+    for name, function in FUNCTIONS.items():
+        if wanted and not any(part in name for part in wanted):
+            continue
+        most = min(LIMITS.get(name, MOST), options.most)
+        found = {shape: measured(function, make, most) for shape, make in SHAPES.items()}
+        steep = max(found, key=lambda shape: exponent(found[shape]))
+        slow = max(found, key=lambda shape: (-max(found[shape]), found[shape][max(found[shape])]))
+        slope = exponent(found[steep])
+        size = max(found[slow])
+        shown = f"{slope:8.2f} {found[slow][size]:8.2f} {size:>10,}"
+        print(f"{name:<46} {shown}  {steep}; slowest: {slow}", flush=True)
+        worst = max(worst, slope)
+    print(f"largest exponent {worst:.2f}, aim {AIM}")
+    return 0 if worst <= AIM else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Markdown on a terminal: whole texts, and the answer of a model as it arrives."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.constrain import Constrain
+from rich.live import Live
+from rich.markdown import CodeBlock, Heading, Markdown, MarkdownElement, TableElement
+from rich.padding import Padding
+from rich.segment import Segment
+from rich.text import Text
+from rich.theme import Theme
+
+from harness.terminal.rendering import TEXT_WIDTH, Plain, console
+from harness.terminal.tables import FittedTable
+
+if TYPE_CHECKING:
+    from harness.terminal.console import Screen
+
+REFRESH = 0.1
+"""Seconds between two drawings of a text that arrives."""
+# rich's own have a black background, which a light terminal has not.
+THEME = Theme({"markdown.code": "bold", "markdown.code_block": "none", "markdown.h1": "bold"})
+PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
+
+
+class _Heading(Heading):
+    LEVEL_ALIGN: ClassVar = {}
+
+
+class _Code(CodeBlock):
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Padding(Text(str(self.text).rstrip()), (0, 0, 0, 4))
+
+
+class _Table(TableElement):
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        head = self.header.row.cells if self.header and self.header.row else []
+        rows = self.body.rows if self.body else []
+        headers = [cell.content.copy() for cell in head]
+        for header in headers:
+            header.stylize("bold")
+        yield FittedTable(headers, [[cell.content for cell in row.cells] for row in rows])
+
+
+class _Rendered(Markdown):
+    """rich's Markdown, which shows HTML as text, and the address of a link once."""
+
+    elements: ClassVar[dict[str, type[MarkdownElement]]] = {
+        **Markdown.elements,
+        "heading_open": _Heading,
+        "fence": _Code,
+        "code_block": _Code,
+        "table_open": _Table,
+    }
+
+    def __init__(self, text: str) -> None:
+        super().__init__("", hyperlinks=False)
+        self.parsed = PARSER.parse(text)
+        for token in self.parsed:
+            if token.children:
+                token.children = list(_without_autolinks(token.children))
+
+
+def _without_autolinks(tokens: Iterable[Token]) -> Iterable[Token]:
+    inside = False
+    for token in tokens:
+        if token.type == "link_open" and token.info == "auto":
+            inside = True
+        elif token.type == "link_close" and inside:
+            inside = False
+        else:
+            yield token
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedMarkdown:
+    """A Markdown text as a renderable."""
+
+    text: str
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterable[RenderableType | Segment]:
+        with console.use_theme(THEME):
+            drawn = console.render(Constrain(_Rendered(self.text), TEXT_WIDTH), options)
+            # rich begins lists with an empty line.
+            yield from itertools.dropwhile(lambda segment: segment.text == "\n", drawn)
+
+
+class MarkdownPieces:
+    """The pieces of an answer, rendered as they arrive.
+
+    A finished block is printed for good. The last one, which the next piece may change, is drawn
+    again until then.
+    """
+
+    def __init__(self, screen: Screen) -> None:
+        assert screen.out is not None
+        self._screen, self._console = screen, console(screen.out)
+        self._text = ""
+        self._drawn = -REFRESH
+        self._begun = False
+
+    @cached_property
+    def _live(self) -> Live:
+        live = Live(
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        live.start()
+        return live
+
+    def add(self, piece: str) -> None:
+        """Print a piece, as `Pieces.add`."""
+        self._text += piece
+        if time.monotonic() - self._drawn < REFRESH or not self._text.strip():
+            return
+        self._drawn = time.monotonic()
+        with self._screen.writing():
+            finished = _finished(self._text)
+            if finished.strip():
+                self._print(finished)
+                self._text = self._text[len(finished) :]
+            self._live.update(_End(self._text, self._console.height - 2), refresh=True)
+
+    def end(self) -> None:
+        """Print the last block for good."""
+        with self._screen.writing():
+            if "_live" in self.__dict__:
+                self._live.stop()
+                del self.__dict__["_live"]
+            if self._text.strip():
+                self._print(self._text)
+            self._text = ""
+
+    def _print(self, text: str) -> None:
+        if self._begun:
+            self._console.print()
+        self._begun = True
+        self._screen.emitted = self._screen.line_ended = True
+        self._console.print(Plain(RenderedMarkdown(text)))
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The last lines of a text that has not ended, as many as fit on the screen."""
+
+    text: str
+    height: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
+        lines = console.render_lines(Plain(RenderedMarkdown(self.text)), options, pad=False)
+        for line in lines[-max(1, self.height) :]:
+            yield from (*line, Segment.line())
+
+
+def _finished(text: str) -> str:
+    """Return the part of a text that is before its last block."""
+    starts = [t.map[0] for t in PARSER.parse(text) if t.level == 0 and t.map and t.nesting >= 0]
+    lines = text.splitlines(keepends=True)
+    return "".join(lines[: starts[-1]]) if starts else ""
