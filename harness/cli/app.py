@@ -71,6 +71,7 @@ class App:
         self._plugins = dict(plugins or {})
         self._bare = bare
         self.run_log = RunLog(settings.run_log, self.screen.notice)
+        self.preferred: dict[str, str] = {}  # models by task, chosen with /model
         self._current_general: GeneralOptions | None = None
         path = self.general.get("registry")
         self._registry_path = Path(path).expanduser() if path else None
@@ -111,7 +112,8 @@ class App:
     def pool(self) -> ModelPool:
         """The loaded models; its registry is read on first use."""
         if self._pool is None:
-            self._pool = ModelPool(lambda: self.registry, self.catalogue.backends)
+            backends = self.catalogue.backends
+            self._pool = ModelPool(lambda: self.registry, backends, self.preferred)
         return self._pool
 
     @property
