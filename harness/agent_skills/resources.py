@@ -47,14 +47,15 @@ class Resource:
 
 
 def names(folder: Path) -> list[str]:
-    """Return the names of the folder's files, sorted and limited in number."""
+    """Return the printable names of the folder's files, sorted and limited in number."""
     found: list[str] = []
     with contextlib.suppress(Unsearched):
         for place, children, files in walk(folder, MAX_ENTRIES):
             children[:] = [c for c in children if c not in _SKIPPED]
             inside = Path(place).relative_to(folder)
             found += [(inside / name).as_posix() for name in files if name.lower() != "skill.md"]
-    return [name for name in sorted(found) if is_inside(folder, folder / name)][:MAX_LISTED]
+    shown = sorted(name for name in found if name.isprintable())  # others are no text for a model
+    return [name for name in shown if is_inside(folder, folder / name)][:MAX_LISTED]
 
 
 def referred(folder: Path, body: str) -> tuple[list[Resource], list[str]]:

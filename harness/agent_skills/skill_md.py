@@ -123,9 +123,12 @@ def _read_bytes(path: Path) -> bytes:
 
 def _decode(content: bytes, path: Path) -> str:
     try:
-        return content.decode()
+        text = content.decode()
     except UnicodeDecodeError as exc:
         raise UsageError(f"cannot be read: {exc}", where=str(path)) from exc
+    if "\0" in text:
+        raise UsageError("cannot be read: it is a binary file", where=str(path))
+    return text
 
 
 def _name(front: FrontMatter, path: Path) -> tuple[str, list[str]]:

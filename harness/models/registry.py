@@ -64,6 +64,13 @@ class Registry(Strict):
             hint="Add it to the tasks of a model in your registry.yaml.",
         )
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The ids of the models with their summaries, and BACKEND/NAME of servers with the id."""
+        ids = {model_id: entry.summary for model_id, entry in self.models.items()}
+        places = ((i, serve) for i, entry in self.models.items() for serve in entry.serve)
+        return ids | {f"{s.backend}/{s.model}": i for i, s in places if s.model}
+
     def named(self, name: str) -> tuple[str, tuple[ServeEntry, ...]]:
         """Return the model id and the entries that `--model NAME` refers to.
 
@@ -137,6 +144,8 @@ def load(
 _NEVER = datetime.min.replace(tzinfo=UTC)
 MAX_FILES = 1000
 """Maximum number of entries of registry.d."""
+MAX_SHOWN = 100
+"""Maximum characters of a name in a message."""
 
 
 def _read_registered(
@@ -195,22 +204,25 @@ def _missing_references(
     from harness.support import yaml_models
 
     for model_id, path in origins.items():
-        entry = registry.models[model_id]
-        if entry.fallback is not None and entry.fallback not in registry.models:
+        for problem, *loc in _missing(registry.models[model_id], registry):
+            error = f"{_short(model_id)} {problem}"
             yield (
                 path,
-                RegistryError(
-                    f"{model_id} falls back to {entry.fallback!r}, which is not a model",
-                    where=yaml_models.where(path, "models", model_id, "fallback"),
-                ),
+                RegistryError(error, where=yaml_models.where(path, "models", model_id, *loc)),
             )
-        for i, serve in enumerate(entry.serve):
-            for role, file_id in (("gguf", serve.gguf), ("adapter", serve.adapter)):
-                if file_id is not None and file_id not in registry.files:
-                    yield (
-                        path,
-                        RegistryError(
-                            f"{model_id} is served from {file_id!r}, which is not in files",
-                            where=yaml_models.where(path, "models", model_id, "serve", i, role),
-                        ),
-                    )
+
+
+def _missing(entry: ModelEntry, registry: Registry) -> Iterator[tuple[str, *tuple[str | int, ...]]]:
+    """Yield what a model names and the registry lacks, and the place within its entry."""
+    if entry.fallback is not None and entry.fallback not in registry.models:
+        yield f"falls back to {_short(entry.fallback)!r}, which is not a model", "fallback"
+    for i, serve in enumerate(entry.serve):
+        for role, file_id in (("gguf", serve.gguf), ("adapter", serve.adapter)):
+            if file_id is not None and file_id not in registry.files:
+                problem = f"is served from {_short(file_id)!r}, which is not in files"
+                yield problem, "serve", i, role
+
+
+def _short(name: str) -> str:
+    """Return a name as messages show it, since a file may contain one of any length."""
+    return name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}..."

@@ -41,7 +41,7 @@ class FileStore:
         files: Mapping[str, FileEntry] | Callable[[], Mapping[str, FileEntry]],
         cache_dir: Path,
         notify: Callable[[str], None],
-        progress: Progress = lambda _: contextlib.nullcontext(lambda _: None),
+        progress: Progress | None = None,
     ) -> None:
         self._source = files
         self._cache_dir = cache_dir
@@ -115,7 +115,8 @@ class FileStore:
         with self._creating(f"{base_id} with {adapter_id}", path) as folder:
             if folder is not None:
                 self.notify(f"merging {adapter_id} into {base_id}, once")
-                with self._progress("merging") as tick:
+                shown = self._progress or (lambda _: contextlib.nullcontext(lambda _: None))
+                with shown("merging") as tick:
                     gguf_merge.merge(base, adapter, folder / path.name, tick)
                 _put_in_place(folder / path.name, path)
         return path
@@ -262,6 +263,7 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno() if terminal else subprocess.PIPE,
             stderr=None if terminal else subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(folder)},  # removed even if pip is killed
             text=True,
             check=False,
         )

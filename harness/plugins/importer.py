@@ -52,7 +52,7 @@ def import_folder(folder: Path) -> ModuleType:
     """Import a folder's plugin.py as a package, again on every call."""
     if not any(isinstance(finder, _FolderFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _FolderFinder())
-    tag = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+    tag = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
     package = f"{PREFIX}{re.sub(r'[^a-z0-9]', '_', folder.name)}_{tag}"
     for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
         del sys.modules[name]

@@ -140,9 +140,10 @@ class DisabledNames:
             return frozenset(), str(exc)
         if stored is None:
             return frozenset(), ""
-        if not isinstance(stored, list) or not all(isinstance(name, str) for name in stored):
+        names = stored if isinstance(stored, list) else [None]
+        if not all(isinstance(name, str) and name.isprintable() for name in names):
             return frozenset(), "is not a list of names"
-        return frozenset(stored), ""
+        return frozenset(names), ""
 
     def _write(self, names: frozenset[str], damage: str) -> None:
         _write(self._path, sorted(names), damage, "the list of disabled names")

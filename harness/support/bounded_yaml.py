@@ -32,6 +32,7 @@ DIGITS = {"tag:yaml.org,2002:int": 20, "tag:yaml.org,2002:float": 100}
 LIBYAML_DEPTH = "exceeded maximum nesting depth"
 """The error of libyaml, which reads ahead and so may reach its own limit before `DEPTH` is."""
 _DIRECTIVE = re.compile(r"^%", re.M)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Excess(yaml.MarkedYAMLError):
@@ -100,6 +101,8 @@ class _Limits:
             self._add_alias(event)
         elif isinstance(event, yaml.ScalarEvent):
             self._add_node(event)
+            if _SURROGATE.search(event.value):  # libyaml refuses them, PyYAML's own parser does not
+                raise _excess("contains half of a surrogate pair", event)
             self._size += 1 + len(event.value)
             self._sizes[event.anchor] = self._size - before
         elif isinstance(event, yaml.CollectionStartEvent):

@@ -102,7 +102,7 @@ def _validation_error(
     first, *rest = sorted(exc.errors(), key=lambda e: e["type"] != "extra_forbidden")
     field = ".".join(str(part) for part in first["loc"])[:MAX_SHOWN]
     more = f" (and {len(rest)} more)" if rest else ""
-    problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+    problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"][:MAX_SHOWN]
     message = f"{field}: {problem}{more}" if field else f"{problem}{more}"
     return error(message, where=f"{path}:{_line(root, first['loc'])}")
 

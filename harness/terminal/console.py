@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from harness.errors import OutputError, ReaderGone
 from harness.terminal import stdout_guard
-from harness.terminal.rendering import CONTROLS, columns
+from harness.terminal.rendering import CONTROLS, columns, wrapped
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -68,6 +68,11 @@ class Screen:
         """Return the columns of the terminal that results are shown on, at most `most`."""
         return min(most, columns(self.out)) if self.out is not None and self.is_terminal else most
 
+    def clear(self) -> None:
+        """Clear the terminal that results are shown on, if it is one."""
+        if self.is_terminal:
+            self._write_as_is("\x1b[H\x1b[2J")
+
     def show(self, content: RenderableType) -> None:
         """Print a rich renderable to stdout, which is a terminal."""
         from harness.terminal.rendering import rendered
@@ -89,12 +94,7 @@ class Screen:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Write to stdout in the block.
-
-        Raises:
-            ReaderGone: the pipe is closed by its reader.
-            OutputError: stdout is closed, or the disk is full.
-        """
+        """Write to stdout in the block; a failure raises an error of `harness.errors`."""
         try:
             yield
         except BrokenPipeError as exc:
@@ -114,7 +114,7 @@ class Screen:
     def notice(self, text: str) -> None:
         """Print one line about the work to stderr; errors are ignored."""
         with contextlib.suppress(OSError, ValueError):
-            self.err.write(shown_on(self.err, text) + "\n")
+            self.err.write(wrapped(shown_on(self.err, text), self.err) + "\n")
             self.err.flush()
 
     def aside(self, text: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import textwrap
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,6 +41,20 @@ def size(stream: IO[str]) -> os.terminal_size:
             if found.columns and found.lines:
                 return found
     return shutil.get_terminal_size()
+
+
+def wrapped(text: str, stream: IO[str]) -> str:
+    """Return text with lines broken between words, if `stream` is a terminal and narrower."""
+    width = columns(stream) if stream.isatty() else 0
+    if not width or len(text) <= width:
+        return text
+    lines = (
+        textwrap.wrap(
+            line, width, break_long_words=False, break_on_hyphens=False, expand_tabs=False
+        )
+        for line in text.split("\n")
+    )
+    return "\n".join("\n".join(parts) for parts in lines)
 
 
 def console(stream: IO[str]) -> Console:

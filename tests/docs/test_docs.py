@@ -9,14 +9,19 @@ import sys
 
 import pytest
 import yaml
+from pseudo_terminal import pseudo_terminal
 
 from harness import settings
 from harness.api import hookspecs
 from harness.models import registry
 from harness.models.registry import Registry
 from harness.settings import CODE_ROOT
+from harness.terminal.console import Screen
 from harness.testing import FakeModel, assert_refuses, assert_saves, fake_app
+from skills.annotate.render import for_terminal
 from skills.curate.inputs.gates import REASONS
+from skills.nanda import checks
+from skills.nanda.framework import nanda
 
 PAGES = [CODE_ROOT / "README.md", *sorted((CODE_ROOT / "docs").glob("*.md"))]
 README = (CODE_ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,6 +74,33 @@ def test_readme_and_makefile_have_the_same_commands():
     annotate = re.search(r'agent\.py (".*examples/abstract.txt.*")', README)
     assert annotate is not None
     assert annotate[1] in makefile
+
+
+def test_readme_shows_an_annotation_as_a_terminal_does():
+    [picture] = [block for block in blocks("README.md", "text") if "\nNovelty " in block]
+    title, paper_id, rest = re.fullmatch(r"(.+?)\n(\w+)\n\n(.+)", picture, re.S).groups()
+    shown, made = rest.removesuffix("\n").split("\n\n")
+    moves = dict(re.findall(r"^(\w+) +((?:.+\n?)(?:^ .+\n?)*)", shown, re.M))
+    by_label = {label: name for name, label in nanda().labels.items()}
+    model, backend, place, digest, created, seconds = " ".join(made.split("\n")).split(" · ")
+    record = {
+        "id": paper_id,
+        "title": " ".join(title.split("\n")),
+        **{by_label[label]: " ".join(text.split()) for label, text in moves.items()},
+        "checks": checks.check((CODE_ROOT / "examples/abstract.txt").read_text(), {}),
+        "provenance": {
+            "requested": model,
+            "resolved": model,
+            "backend": backend,
+            "place": place,
+            "digests": {"merged": digest},
+            "created": created,
+            "seconds": float(seconds.removesuffix(" s")),
+        },
+    }
+    with pseudo_terminal(80) as terminal:
+        Screen(terminal.stream).show(for_terminal(record, nanda()))
+    assert "\n".join(terminal.lines) + "\n" == picture
 
 
 def test_each_environment_variable_is_explained():

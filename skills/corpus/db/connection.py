@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from harness.api.skill import Call
 from harness.errors import InputError, OutputError
 from harness.settings import Settings
+from harness.support.sqlite_ctrl_c import begin_immediate, handle_signals, is_interrupted
 from harness.support.sqlite_migrations import migrate
 from skills.corpus.db.schema import MIGRATIONS
 
@@ -70,6 +71,7 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[Database]:
     with _translated(path):
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
         with contextlib.closing(connection):
+            handle_signals(connection)
             _prepare(connection, path)
             yield Database(connection, execute_plugins=False)
 
@@ -84,7 +86,7 @@ def transaction(db: Database) -> Iterator[None]:
         yield
         return
     try:
-        db.conn.execute("BEGIN IMMEDIATE")
+        begin_immediate(db.conn, BUSY_SECONDS)
         yield
     except BaseException:
         db.conn.rollback()
@@ -130,6 +132,8 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as exc:
+        if is_interrupted(exc):
+            raise KeyboardInterrupt from exc
         if getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
             raise
         raise OutputError(

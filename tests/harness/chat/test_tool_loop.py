@@ -442,7 +442,8 @@ def test_an_answer_that_loops_fails_and_is_forgotten(make: Make, tmp_path: Path)
     [run] = agent.app.run_log.recent(1)
     assert (run["status"], run["error_type"]) == ("failed", "LoopingReply")
     assert agent.run("/chat --steps 0 hello") == 0
-    assert [m.content for m in producer(agent).requests[-1].messages] == ["hello"]
+    system, message = producer(agent).requests[-1].messages
+    assert (system.role, message.content) == ("system", "hello")
 
 
 def test_a_cut_answer_is_reported(make: Make) -> None:
@@ -487,7 +488,7 @@ def test_a_conversation_in_other_scripts_fits_the_context(make: Make) -> None:
     agent = make(*["好的" * 100] * 4, context=4096)
     for _ in range(4):
         assert agent.run(f"/chat --steps 0 {long}") == 0
-    texts = [sum(len(m["content"]) for m in body["messages"]) for body in agent.chats]
+    texts = [sum(len(m["content"]) for m in body["messages"][1:]) for body in agent.chats]
     assert texts[1] == len(long) * 2 + 200
     assert max(texts) <= 4096 - 1024
 
@@ -570,8 +571,8 @@ def test_a_model_without_tools_gets_no_earlier_calls(make: Make) -> None:
     assert agent.run("hi") == 0
     roles = [m["role"] for m in agent.chats[-1]["messages"]]
     if agent.protocol == "ollama":
-        assert roles == ["user", "assistant", "user"]
-        assert agent.chats[-1]["messages"][1]["content"] == "Let me count.\nFour."
+        assert roles == ["system", "user", "assistant", "user"]
+        assert agent.chats[-1]["messages"][2]["content"] == "Let me count.\nFour."
 
 
 # Ctrl-C

@@ -28,6 +28,12 @@ def file(name, description, **fields):
     return SkillFile(f"{name}/SKILL.md", name, description, fields)
 
 
+def notices(app):
+    """Return the lines on stderr, without that of the model that answers."""
+    lines = app.screen.err.getvalue().splitlines()
+    return [line for line in lines if not line.startswith("model: ")]
+
+
 SKILLS = {
     name: Found(PromptSkill(file(name, description)), "test")
     for name, description in {
@@ -125,7 +131,7 @@ def test_activation_is_reported_and_keeps_the_line(tmp_path):
     model = FakeModel("notes")
     app = fake_app(tmp_path, model)
     assert app.dispatch(LINE).result.text == "notes"
-    assert app.screen.err.getvalue() == "-> /release-notes (auto)\n"
+    assert notices(app) == ["-> /release-notes (auto)"]
     system, user = model.requests[0].messages
     assert '<skill_content name="release-notes">' in system.content
     assert user.content == LINE
@@ -149,7 +155,7 @@ def test_a_model_with_tools_decides_itself(tmp_path, registry):
     model = FakeModel("chat", takes_tools=True)
     app = fake_app(tmp_path, model, registry=registry)
     assert app.dispatch(LINE).result.text == "chat"
-    assert app.screen.err.getvalue() == ""
+    assert notices(app) == []
     [request] = model.requests
     assert request.messages[-1].content == LINE
     assert {"release-notes", "other-notes"} < {tool.name for tool in request.tools}
@@ -159,7 +165,7 @@ def test_a_model_with_tools_decides_itself(tmp_path, registry):
     code.write_text(code.read_text().replace("    text =", triggers))
     app.dispatch("/reload")
     assert app.dispatch(LINE).result.text == f"good: {LINE}"
-    assert app.screen.err.getvalue() == "-> /good (auto)\n"
+    assert notices(app) == ["-> /good (auto)"]
 
 
 @pytest.mark.parametrize("registry", [512], indirect=True)
@@ -167,7 +173,7 @@ def test_a_skill_without_room_as_tool_is_activated(tmp_path, registry):
     prompt_skill(tmp_path, "release-notes", NOTES)
     app = fake_app(tmp_path, FakeModel("notes", takes_tools=True), registry=registry)
     assert app.dispatch(LINE).result.text == "notes"
-    assert app.screen.err.getvalue() == "-> /release-notes (auto)\n"
+    assert notices(app) == ["-> /release-notes (auto)"]
 
 
 @pytest.mark.parametrize("general", [{}, {"model": "nosuch"}])
@@ -186,7 +192,7 @@ def test_two_matching_skills_are_listed_and_not_run(tmp_path):
     model = FakeModel("chat")
     app = fake_app(tmp_path, model)
     app.dispatch(LINE)
-    assert model.requests[0].messages[0].content == LINE
+    assert model.requests[0].messages[-1].content == LINE
     assert app.screen.err.getvalue().startswith(
         "/other-notes and /release-notes would fit; name one to use it\n"
     )
@@ -198,7 +204,7 @@ def test_a_disabled_skill_is_not_activated(tmp_path):
     app = fake_app(tmp_path, model)
     app.dispatch("/skills disable release-notes")
     app.dispatch(LINE)
-    assert model.requests[0].messages[0].content == LINE
+    assert model.requests[0].messages[-1].content == LINE
     assert "(auto)" not in app.screen.err.getvalue()
 
 

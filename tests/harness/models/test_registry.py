@@ -329,6 +329,17 @@ def test_broken_file_of_registry_d_costs_itself_alone(tmp_path, kind):
     assert app.screen.err.getvalue().count("registered model left out: ") == len(errors)
 
 
+@pytest.mark.parametrize("role", ["fallback", "gguf"])
+def test_message_about_a_long_name_is_short(tmp_path, role):
+    model = f"tasks: [x], serve: [{{backend: ollama, model: m, gguf: {'x' * 5000}}}]"
+    if role == "fallback":
+        model = f"{MODEL}, fallback: {'x' * 5000}"
+    text = f"models:\n  {'y' * 900}: {{{model}}}\n"
+    with pytest.raises(RegistryError, match="which is not") as refused:
+        registry.load(write(tmp_path, text))
+    assert len(str(refused.value)) < 500
+
+
 def test_model_that_needs_one_left_out_is_left_out_too(tmp_path):
     own, folder = registered(tmp_path)
     (folder / "bad.yaml").write_text("models: [")

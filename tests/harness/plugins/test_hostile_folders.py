@@ -12,7 +12,7 @@ import pytest
 from hostile_files import DOCUMENTS, NOT_FILES
 from plugin_folders import GOOD, lenient, plugin
 
-from harness import OutputError
+from harness import OutputError, UsageError
 from harness.agent_skills import resources, skill_md
 from harness.cli.app import App
 from harness.plugins import skill_folders
@@ -95,7 +95,7 @@ def test_hostile_front_matter_is_left_out(tmp_path, name):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"---\ndescription: a \0 b\n---\n", "is not YAML"),
+        (b"---\ndescription: a \0 b\n---\n", "cannot be read: it is a binary file"),
         (b"---\ndescription: \xff\n---\n", "cannot be read: 'utf-8'"),
         (b'---\ndescription: "\\ud800"\n---\n', "is not YAML"),
         (b"\xff\xfe-\0-\0-\0\n\0", "has no front matter"),
@@ -107,12 +107,44 @@ def test_what_is_no_text_is_left_out(tmp_path, content, reason):
     assert reason in failure.reason
 
 
+@pytest.mark.parametrize("content", [b"a \0 b", b"a \xff b"])
+def test_body_that_is_no_text_is_refused_on_use(tmp_path, content):
+    with (prompt(tmp_path / "skills", "odd") / "SKILL.md").open("ab") as file:
+        file.write(content)
+    with pytest.raises(UsageError, match="cannot be read"):
+        lenient(tmp_path).dispatch("/odd x")
+
+
+@pytest.mark.parametrize("name", [b"a\xff.md", b"a\x1b[2J.md", b"a\nb.md"])
+def test_file_name_that_is_no_text_is_not_listed(tmp_path, name):
+    folder, model = prompt(tmp_path / "skills", "odd"), FakeModel("done")
+    (folder / "plain.md").write_text("")
+    (folder / os.fsdecode(name)).write_text("")
+    fake_app(tmp_path, model).dispatch("/odd x")
+    assert model.requests[0].messages[0].content.count("<file>") == 1
+
+
+def test_plugin_folder_whose_name_is_no_text_is_loaded(tmp_path):
+    folder = plugin(tmp_path / "skills", "odd", GOOD.format(name="odd"))
+    folder.rename(os.fsdecode(os.fsencode(folder) + b"\xff"))
+    assert lenient(tmp_path).dispatch("/odd --trust x").result.text == "good: x"
+
+
 def test_number_of_shown_problems_is_limited(tmp_path):
     prompt(tmp_path / "skills", "odd", "".join(f"{'x' * 500}{n}: y\n" for n in range(100)))
     problems = lenient(tmp_path).catalogue.skills["odd"].problems
     assert len(problems) == skill_md.MAX_PROBLEMS + 1
     assert problems[-1] == "80 more problems"
     assert max(map(len, problems)) < 200
+
+
+def test_many_bad_folders_are_reported_in_few_lines(tmp_path):
+    for n in range(30):
+        prompt(tmp_path / "skills", f"bad{n}", DOCUMENTS["laughs"])
+    app = lenient(tmp_path)
+    *_, last = lines = app.screen.err.getvalue().splitlines()
+    assert (len(lines), last) == (11, "20 more plugins left out (/skills)")
+    assert app.dispatch("/skills").result.text.count("left out: bad") == 30
 
 
 def test_search_ends_after_its_number_of_entries(tmp_path, monkeypatch):
@@ -223,6 +255,14 @@ def test_damaged_choices_are_reported_and_kept(tmp_path, name, damage):
     assert path.with_name(f"{name}.json.damaged").read_text() == DAMAGES[damage]
     assert json.loads(path.read_text())
     assert lenient(tmp_path).catalogue.remarks == []
+
+
+@pytest.mark.parametrize("name", ["\ud800", "\x1b[2J", 5])
+def test_disabled_name_that_cannot_be_shown_is_damage(tmp_path, name):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "disabled.json").write_text(json.dumps(["annotate", name]))
+    [remark] = lenient(tmp_path).catalogue.remarks
+    assert "disabled.json is not a list of names, so no name is disabled; " in remark
 
 
 @pytest.mark.parametrize("kind", NOT_FILES)

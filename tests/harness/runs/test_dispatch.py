@@ -85,9 +85,11 @@ def test_chat_keeps_the_conversation_until_new(tmp_path):
     app = fake_app(tmp_path, model)
     app.dispatch("hi")
     app.dispatch("what did I say?")
-    assert [m.content for m in model.requests[1].messages] == ["hi", "Hello.", "what did I say?"]
+    system, *messages = model.requests[1].messages
+    assert (system.role, system.content) == ("system", "You are a helpful assistant.")
+    assert [m.content for m in messages] == ["hi", "Hello.", "what did I say?"]
     app.dispatch("/chat --new who am I?")
-    assert [m.content for m in model.requests[2].messages] == ["who am I?"]
+    assert [m.content for m in model.requests[2].messages[1:]] == ["who am I?"]
 
 
 def test_a_long_conversation_drops_its_oldest_turns(tmp_path):
@@ -97,7 +99,7 @@ def test_a_long_conversation_drops_its_oldest_turns(tmp_path):
         app.dispatch("tell me")
     sent = [m.content for m in model.requests[-1].messages]
     assert len(sent) < 7
-    assert model.requests[-1].messages[0].role == "user"
+    assert [m.role for m in model.requests[-1].messages[:2]] == ["system", "user"]
     assert sent[-1] == "tell me"
 
 

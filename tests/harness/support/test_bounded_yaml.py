@@ -19,6 +19,21 @@ def test_excess_is_refused(name, loader):
     assert time.process_time() - started < 5  # unlimited, it takes minutes or all memory
 
 
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_excess_is_refused_without_libyaml(name, monkeypatch):
+    monkeypatch.setattr(bounded_yaml, "SafeLoader", yaml.SafeLoader)
+    started = time.process_time()
+    with pytest.raises(Excess):
+        bounded_yaml.check(DOCUMENTS[name])
+    assert time.process_time() - started < 20
+
+
+def test_half_a_surrogate_pair_is_refused_without_libyaml(monkeypatch):
+    monkeypatch.setattr(bounded_yaml, "SafeLoader", yaml.SafeLoader)
+    with pytest.raises(Excess, match="half of a surrogate pair"):
+        bounded_yaml.check('a: "\\ud800"\n')
+
+
 def test_ordinary_aliases_and_merges_work():
     text = "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: [*a, *a]\n"
     assert parse(text)[1]["b"] == {"x": 1, "y": 3}

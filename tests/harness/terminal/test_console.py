@@ -8,6 +8,7 @@ import pty
 from collections.abc import Iterator
 
 import pytest
+from pseudo_terminal import pseudo_terminal
 
 from harness.terminal.console import Screen
 
@@ -36,3 +37,16 @@ def test_control_characters_are_kept_in_files() -> None:
     out = io.StringIO()
     Screen(out, out).result(TITLE)
     assert out.getvalue() == TITLE
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_notices_are_wrapped_between_words(width: int) -> None:
+    notice = "model: producer · llamacpp · a-file-with-a-long-name.gguf · 0123abcd\n  and why"
+    with pseudo_terminal(width) as terminal:
+        Screen(terminal.stream, terminal.stream).notice(notice)
+    assert " ".join(terminal.lines).split() == notice.split()
+    assert max(map(len, terminal.lines)) <= width
+    assert terminal.lines[-1] == "  and why"
+    plain = io.StringIO()
+    Screen(plain, plain).notice(notice)
+    assert plain.getvalue() == notice + "\n"

@@ -23,7 +23,7 @@ print("[red]")
 ```
 
 | Paper | Limitation | Implication |
-| --- | --- | --- |
+| --- | :---: | --- |
 | [1] | ✓ | - |
 """
 
@@ -40,7 +40,7 @@ def test_markdown_is_rendered() -> None:
     assert " • one thing" in lines
     assert " • another, see the page (https://example.org/a) or https://example.org/b" in lines
     assert '    print("[red]")' in lines
-    assert lines[-2:] == ["Paper  Limitation  Implication", "[1]    ✓           -"]
+    assert lines[-2:] == ["Paper  Limitation  Implication", "[1]        ✓       -"]
 
 
 def test_tables_become_blocks_and_no_background_is_set() -> None:

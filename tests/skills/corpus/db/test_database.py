@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
 import sqlite3
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -13,6 +17,7 @@ from corpus_papers import annotated, corpus_of, paper
 
 from harness.errors import InputError, OutputError
 from harness.settings import CODE_ROOT
+from harness.support.sqlite_ctrl_c import begin_immediate
 from skills.corpus import content_key, stats
 from skills.corpus.content_key import key_of, verify
 from skills.corpus.db import connection, facets, papers, reads, store
@@ -340,3 +345,26 @@ def test_statistics_and_filters_use_covering_indexes(db: Database) -> None:
         reads = [step for step in plan if step.startswith(("SCAN", "SEARCH"))]
         assert reads
         assert all("COVERING INDEX" in step for step in reads), plan
+
+
+def press_ctrl_c_soon() -> None:
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+def test_ctrl_c_aborts_a_long_statement(db: Database, tmp_path: Path) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+    press_ctrl_c_soon()
+    with pytest.raises(KeyboardInterrupt), open_corpus(tmp_path / "corpus.db") as opened:
+        opened.conn.execute(endless)
+    assert column(db, "SELECT 1") == [1]
+
+
+def test_ctrl_c_ends_the_wait_for_another_process(db: Database, tmp_path: Path) -> None:
+    db.conn.execute("BEGIN IMMEDIATE")
+    second = sqlite3.connect(tmp_path / "corpus.db", isolation_level=None)
+    press_ctrl_c_soon()
+    started = time.monotonic()
+    with contextlib.closing(second), pytest.raises(KeyboardInterrupt):
+        begin_immediate(second, 60)
+    assert time.monotonic() - started < 20
+    db.conn.rollback()
