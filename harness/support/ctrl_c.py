@@ -70,6 +70,22 @@ def patient() -> Iterator[None]:
         watch.patient = before
 
 
+@contextlib.contextmanager
+def left_to_the_system() -> Iterator[None]:
+    """Let Ctrl-C kill a one-shot command in the block, whose native code stops all of Python.
+
+    A shell reports exit code 130 as well. In a session, Ctrl-C has to wait.
+    """
+    if all(watch.last != "end" for watch in _started):
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def end_process() -> None:
     """End the process without the cleanup of Python and of native libraries, which may wait."""
     # A progress bar may have hidden the cursor and written half a line.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +54,35 @@ reply = model.generate(Request((Message("user", "Hi"),), max_tokens=4))
 model.close()
 print(interrupted, slowest, reply.completion_tokens)
 """
+
+
+LARGE = """
+import sys, threading
+from harness.models.backends import engine
+from harness.support import ctrl_c
+
+engine.LARGE = 0
+loading = threading.Event()
+engine._start = lambda *_: (print("loading", flush=True), loading.wait(60))
+with ctrl_c.taking_effect("end"):
+    engine.start({"gguf": engine.Path(sys.argv[1])}, 512)
+"""
+
+
+def test_a_large_model_that_stops_python_is_killed_by_ctrl_c(tmp_path: Path) -> None:
+    (tmp_path / "large.gguf").write_bytes(b"GGUF")
+    process = subprocess.Popen(
+        [sys.executable, "-c", LARGE, str(tmp_path / "large.gguf")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=settings.CODE_ROOT,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "loading\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (-signal.SIGINT, "")
 
 
 @pytest.mark.usefixtures("model_files")
