@@ -36,7 +36,7 @@ def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = Non
                 signal.signal(signal.SIGINT, signal.default_int_handler)  # instead of agent.py's
             code = main(argv, make)
         except KeyboardInterrupt:  # just before or after the work
-            code = Interrupted.exit_code
+            ctrl_c.end_process()
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # KeyboardInterrupt would show a traceback
     return leave(code)
 

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -86,7 +86,7 @@ def left_to_the_system() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def end_process() -> None:
+def end_process() -> NoReturn:
     """End the process without the cleanup of Python and of native libraries, which may wait."""
     # A progress bar may have hidden the cursor and written half a line.
     clear = b"\r\x1b[K\x1b[?25h" if os.isatty(2) else b""
