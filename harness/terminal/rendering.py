@@ -57,13 +57,23 @@ def wrapped(text: str, stream: IO[str]) -> str:
     return "\n".join("\n".join(parts) for parts in lines)
 
 
-def console(stream: IO[str]) -> Console:
-    """Return rich's console on a terminal; `Plain` must wrap what is printed on it."""
+def console(stream: IO[str], into: IO[str] | None = None) -> Console:
+    """Return rich's console on a terminal; `Plain` must wrap what is printed on it.
+
+    Args:
+        into: is written to instead of the terminal, for which it is.
+    """
     from rich.console import Console
 
     width, height = size(stream)  # both, since rich assumes 80 columns if TERM is "dumb"
     return Console(
-        file=stream, width=width, height=height, markup=False, emoji=False, highlight=False
+        file=into or stream,
+        force_terminal=True,
+        width=width,
+        height=height,
+        markup=False,
+        emoji=False,
+        highlight=False,
     )
 
 
