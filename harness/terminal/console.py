@@ -68,6 +68,11 @@ class Screen:
         """Return the columns of the terminal that results are shown on, at most `most`."""
         return min(most, columns(self.out)) if self.out is not None and self.is_terminal else most
 
+    def clear(self) -> None:
+        """Clear the terminal that results are shown on, if it is one."""
+        if self.is_terminal:
+            self._write_as_is("\x1b[H\x1b[2J")
+
     def show(self, content: RenderableType) -> None:
         """Print a rich renderable to stdout, which is a terminal."""
         from harness.terminal.rendering import rendered

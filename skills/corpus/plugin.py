@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -73,6 +74,17 @@ class Corpus(Skill):
         "filter": FilterOptions,
         "add": AddOptions,
     }
+
+    def completions(self, option: str, subcommand: str) -> Mapping[str, str]:
+        from skills.corpus.search.filters import FIELDS
+        from skills.nanda.framework import nanda
+
+        if option == "--move":
+            return {move.name: "" for move in nanda().moves}
+        if option or subcommand != "filter":
+            return {}
+        states = [f"{name}={state}" for name in nanda().names for state in ("stated", "unstated")]
+        return dict.fromkeys((*states, *(f"{name}=" for name in FIELDS)), "")
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         assert isinstance(options, Corpus.Options)
