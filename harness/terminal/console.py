@@ -71,7 +71,7 @@ class Screen:
     def clear(self) -> None:
         """Clear the terminal that results are shown on, if it is one."""
         if self.is_terminal:
-            self._write_as_is("\x1b[H\x1b[2J")
+            self.write_drawn("\x1b[H\x1b[2J")
 
     def show(self, content: RenderableType) -> None:
         """Print a rich renderable to stdout, which is a terminal."""
@@ -85,7 +85,7 @@ class Screen:
         self.write_drawn(text if self.out is None else shown_on(self.out, text))
 
     def write_drawn(self, text: str) -> None:
-        """Write to stdout what rich has drawn, escape sequences included."""
+        """Write to stdout text with escape sequences, which is not data."""
         if self.out is None:
             raise OutputError("stdout is closed")
         try:
