@@ -29,6 +29,6 @@ def test_pickled_weights_are_not_opened(tmp_path: Path) -> None:
 
     (base / "model.safetensors").unlink()
     torch.save({"payload": Payload(tmp_path / "witness")}, base / "pytorch_model.bin")
-    with pytest.raises(InputError, match="the base cannot be loaded: .*safetensors"):
+    with pytest.raises(InputError, match=r"the base cannot be loaded: .*safetensors"):
         load_model(base, work_in(tmp_path / "run", base).recipe)
     assert not (tmp_path / "witness").exists()
