@@ -17,11 +17,24 @@ NEEDED = ("pluggy", "prompt_toolkit", "pydantic", "xllamacpp")
 def main() -> int:
     """Run the command line and return its exit code."""
     forget_current_folder()
+    end_on_ctrl_c()
     if (code := hand_over(os.path.join(HERE, "agent.py"))) is not None:
         return code
     from harness.cli import main as cli
 
     return cli.command()
+
+
+def end_on_ctrl_c() -> None:
+    """Let Ctrl-C end the process while it starts, instead of raising an error in an import."""
+    import signal
+
+    def end(*_: object) -> None:
+        os.write(2, b"Interrupted.\n")
+        os._exit(130)
+
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, end)
 
 
 def forget_current_folder() -> None:

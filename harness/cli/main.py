@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -14,6 +16,7 @@ from harness.cli.app import App
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.runs.frontend import Frontend, Outcome
 from harness.runs.render import print_error, show
+from harness.support import ctrl_c
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
 from harness.terminal.shutdown import leave
@@ -27,7 +30,11 @@ if TYPE_CHECKING:
 def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:
     """Console entry point: reserve stdout for results and guarantee that the process exits."""
     stdout_guard.set_apart()
-    return leave(main(argv, make))
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # instead of agent.py's
+    with ctrl_c.taking_effect("end"):
+        code = main(argv, make)
+    return leave(code)
 
 
 def run_script(make: MakeInvocation, argv: Sequence[str] | None = None) -> int:
@@ -49,6 +56,7 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
     try:
         return _run(words) if make is None else _run_script(make(words))
     except KeyboardInterrupt:
+        print_error(Interrupted("interrupted"), Screen())
         return Interrupted.exit_code
     except HarnessError as error:
         print_error(error, Screen())
@@ -84,20 +92,28 @@ def _run(words: list[str]) -> int:
     line = " ".join(rest)
     frontend = Frontend("one-shot", stdin=_piped_stdin() if rest else None)
     app = App(settings, frontend, general=general, bare=needs_no_plugins(line))
-    try:
-        if rest and not line.strip():  # probably an empty shell variable
-            raise UsageError("the line is empty", hint="`--help` describes lines.")
-        return run_lines(app, [line] if rest else _piped_lines())
-    finally:
-        app.close()
+    if rest and not line.strip():  # probably an empty shell variable
+        raise UsageError("the line is empty", hint="`--help` describes lines.")
+    return _closed(app, run_lines(app, [line] if rest else _piped_lines()))
 
 
 def _run_script(invocation: Invocation) -> int:
     app = App(settings_module.from_environment(), Frontend("one-shot", stdin=_piped_stdin()))
-    try:
-        return _run_each(app, [partial(app.run, invocation)])
-    finally:
-        app.close()
+    return _closed(app, _run_each(app, [partial(app.run, invocation)]))
+
+
+def _closed(app: App, code: int) -> int:
+    """Free the models, and return the exit code of the work."""
+    if code == Interrupted.exit_code:
+        _unfreed.append(app)
+    else:
+        with contextlib.suppress(KeyboardInterrupt):  # the work has ended
+            app.close()
+    return code
+
+
+_unfreed: list[App] = []
+"""Applications whose engine may be busy: freeing it would delay the exit of the process."""
 
 
 def run_lines(app: App, lines: Iterable[str]) -> int:

@@ -38,12 +38,17 @@ class ModelPool:
 
     Args:
         registry: the registry, or a function that reads it, which is called on first use.
+        preferred: names of the models that the session uses for a task, as `--model` takes them.
     """
 
     def __init__(
-        self, registry: Registry | Callable[[], Registry], backends: Mapping[str, Backend]
+        self,
+        registry: Registry | Callable[[], Registry],
+        backends: Mapping[str, Backend],
+        preferred: Mapping[str, str] | None = None,
     ) -> None:
         self._registry = registry
+        self.preferred = {} if preferred is None else preferred
         self.backends = backends
         self.last: Resolution | None = None
         self._loaded: dict[Candidate, Loaded] = {}
@@ -134,8 +139,12 @@ class Models:
 
     def candidates(self, task: str) -> list[Candidate]:
         """Return the candidates for `task`, best first."""
-        chosen = self.choice
-        return list(candidates(self.registry, task, model=chosen.model, fallback=chosen.fallback))
+        model, fallback = self._model(task), self.choice.fallback
+        return list(candidates(self.registry, task, model=model, fallback=fallback))
+
+    def _model(self, task: str) -> str | None:
+        """Return the name of the model that the user insists on, for the line or the session."""
+        return self.choice.model or self.pool.preferred.get(task)
 
     def run(self, task: str, work: Callable[[ServedModel], T], *, slots: int | None = 1) -> T:
         """Return `work(model)` with the best model for `task` that can be loaded and reached.
@@ -176,7 +185,7 @@ class Models:
         Raises:
             ModelUnavailable: no candidate is available.
         """
-        model, fallback = self.choice.model, self.choice.fallback
+        model, fallback = self._model(task), self.choice.fallback
         while True:
             found = resolve(self.registry, task, unavailable, model=model, fallback=fallback)
             availability = self.pool.probe(found.chosen)

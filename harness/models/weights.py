@@ -263,6 +263,7 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno() if terminal else subprocess.PIPE,
             stderr=None if terminal else subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(folder)},  # removed even if pip is killed
             text=True,
             check=False,
         )

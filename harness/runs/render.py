@@ -8,6 +8,7 @@ import traceback
 from harness.api.skill import Result
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
 from harness.runs.frontend import Outcome
+from harness.support import ctrl_c
 from harness.terminal.console import Screen
 
 
@@ -57,6 +58,7 @@ def print_error(error: HarnessError, screen: Screen) -> None:
     if isinstance(error, InternalError) and error.__cause__ is not None:
         screen.notice("".join(traceback.format_exception(error.__cause__)).rstrip())
     if isinstance(error, Interrupted):
+        ctrl_c.reported()
         screen.notice(f"Interrupted. {error.hint}" if error.hint else "Interrupted.")
     else:
         screen.notice(f"Error: {error}")

@@ -224,6 +224,8 @@ class RunLog:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         db = sqlite3.connect(self.path, timeout=10, isolation_level=None)
+        # Safe if the process is killed; the last rows may be lost in a power failure.
+        db.execute("PRAGMA synchronous = NORMAL")
         if not self._ready:
             try:
                 db.execute("PRAGMA journal_mode = WAL")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from harness.errors import DeadlineExceeded, Interrupted
+from harness.support import ctrl_c
 
 
 class StopToken(threading.Event):
@@ -60,7 +61,7 @@ class StopToken(threading.Event):
 
     @contextlib.contextmanager
     def on_signals(
-        self, *signals: int, notify: Callable[[], None] = lambda: None
+        self, *signals: int, notify: Callable[[], None] = lambda: None, patient: bool = False
     ) -> Iterator[None]:
         """Request a stop on Ctrl-C, instead of interrupting a step that must be completed.
 
@@ -70,6 +71,8 @@ class StopToken(threading.Event):
         Args:
             signals: other signals that have the same effect.
             notify: called at the first signal.
+            patient: the step may take any time; without it, Ctrl-C ends the block in time
+                (`ctrl_c`).
         """
         before = signal.getsignal(signal.SIGINT)
         main = threading.current_thread() is threading.main_thread()
@@ -79,7 +82,8 @@ class StopToken(threading.Event):
         handler = _Handler(self, notify)
         replaced = {number: signal.signal(number, handler) for number in (signal.SIGINT, *signals)}
         try:
-            yield
+            with ctrl_c.patient() if patient else contextlib.nullcontext():
+                yield
         finally:
             for number, previous in replaced.items():
                 signal.signal(number, previous)

@@ -1,4 +1,4 @@
-"""Calling plugin code with a deadline.
+"""Calling code in a thread, and not waiting for it any longer.
 
 Python cannot stop a thread, but the caller need not wait for it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -33,20 +33,45 @@ def within(seconds: float, work: Callable[[], T], name: str) -> T:
         Raised: it raised an exception.
         KeyboardInterrupt: Ctrl-C was pressed while waiting.
     """
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def attempt() -> None:
-        try:
-            results.append(work())
-        except BaseException as exc:  # noqa: BLE001  plugin code may raise anything
-            errors.append(exc)
-
-    thread = threading.Thread(target=attempt, name=name, daemon=True)
-    thread.start()
+    thread = _Call(work, name, daemon=True)
     thread.join(seconds)
     if thread.is_alive():
         raise Overdue(f"not finished within {seconds:g} s")
-    if errors:
-        raise Raised from errors[0]
-    return results[0]
+    if thread.error is not None:
+        raise Raised from thread.error
+    return thread.result
+
+
+def apart(work: Callable[[], T], name: str) -> T:
+    """Call `work`, native code that Ctrl-C would break, in a thread, which Ctrl-C does not reach.
+
+    After Ctrl-C the thread completes the work and frees its result. Python waits for it at exit,
+    since native code must not run while its libraries are unloaded.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed while waiting.
+        BaseException: whatever `work` raises.
+    """
+    thread = _Call(work, name, daemon=False)
+    thread.join()
+    if thread.error is not None:
+        raise thread.error
+    return thread.result
+
+
+class _Call(threading.Thread, Generic[T]):
+    """A started thread that keeps the result of `work`, or its error."""
+
+    result: T
+
+    def __init__(self, work: Callable[[], T], name: str, *, daemon: bool) -> None:
+        super().__init__(name=name, daemon=daemon)
+        self._work = work
+        self.error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.result = self._work()
+        except BaseException as exc:  # noqa: BLE001  plugin code may raise anything
+            self.error = exc

@@ -1,13 +1,15 @@
-"""Exit of the process, even if a plugin has left threads running."""
+"""Exit of the process, even if threads are still running."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
 
+from harness.errors import Interrupted
 from harness.terminal.console import Screen
 
 GRACE = 2.0
@@ -15,7 +17,13 @@ GRACE = 2.0
 
 
 def leave(code: int) -> int:
-    """Return the exit code, and guarantee that the process exits with it."""
+    """Return the exit code, and guarantee that the process exits with it.
+
+    After Ctrl-C it exits here: Python would wait for threads, native libraries for their own.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # KeyboardInterrupt would show a traceback
+    if code == Interrupted.exit_code:
+        _exit(code)
     if _left():
         threading.Thread(target=_end, args=(code,), name="shutdown", daemon=True).start()
     return code
@@ -32,9 +40,12 @@ def _end(code: int) -> None:
     time.sleep(GRACE)
     if not (names := _left()):
         return
-    screen = Screen()
-    screen.notice(f"exiting although threads of a plugin are still running: {', '.join(names)}")
-    for stream in (screen.out, sys.stdout, sys.stderr):
+    Screen().notice(f"exiting although threads are still running: {', '.join(names)}")
+    _exit(code)
+
+
+def _exit(code: int) -> None:
+    for stream in (Screen().out, sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()  # type: ignore[union-attr]  # a closed one is None
     os._exit(code)

@@ -98,6 +98,7 @@ if __name__ == "__main__":
     import agent
 
     agent.forget_current_folder()
+    agent.end_on_ctrl_c()
     if (code := agent.hand_over(str(Path(__file__).resolve()))) is not None:
         sys.exit(code)
     sys.exit(main())

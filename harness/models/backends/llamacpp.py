@@ -79,7 +79,7 @@ class LlamaCppModel:
         slots: int = 1,
         place: str = "",
     ) -> None:
-        self._server = running.server
+        self._engine: engine.Engine | None = running
         self._port = EnginePort(running.server.listening_address, running.key)
         self._context: int | None = None
         self.digests = digests
@@ -106,14 +106,14 @@ class LlamaCppModel:
         """Generate; see `base.Model.generate`. The same request gives the same text."""
         if request.slot is not None and request.slot >= self.slots:  # the engine would use another
             raise ValueError(f"there is no slot {request.slot}: the model has {self.slots}")
-        server, body = self._running(), _body(request)
+        running, body = self._running(), _body(request)
         state = GenerationState(request, cancel, on_text)
         finish: list[str] = []
         usage: dict[str, Any] = {}
 
         def produce(emit: Emit[Any]) -> None:
             try:
-                returned = server.handle_chat_completions(body, emit)
+                returned = running.generate(body, emit)
             except (ValueError, RuntimeError) as exc:
                 raise SkillFailed(f"the engine refuses the request: {exc}") from exc
             if returned:
@@ -138,13 +138,15 @@ class LlamaCppModel:
         )
 
     def close(self) -> None:
-        self._server = None
         self._port.close()
+        running, self._engine = self._engine, None
+        if running is not None:
+            running.free()
 
-    def _running(self) -> Any:
-        if self._server is None:
+    def _running(self) -> engine.Engine:
+        if self._engine is None:
             raise RuntimeError("the model was closed")
-        return self._server
+        return self._engine
 
 
 def _add_choice(choice: Mapping[str, Any], state: GenerationState) -> None:

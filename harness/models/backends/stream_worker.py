@@ -19,7 +19,7 @@ Emit = Callable[[T], bool]
 
 TICK = 0.05
 """Maximum delay, in seconds, before a deadline, a cancellation or Ctrl-C is noticed."""
-JOIN = 5.0
+JOIN = 1.0
 """Seconds to wait for an interrupted worker thread to end."""
 
 _END = object()
@@ -59,7 +59,8 @@ def relay(
         finally:
             items.put(_END)
 
-    worker = threading.Thread(target=work, name="generation", daemon=True)
+    # Python waits for it at exit: native code that returns to a Python that has ended aborts.
+    worker = threading.Thread(target=work, name="generation")
     worker.start()
     try:
         while (item := _next(items, state)) is not _END:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from harness.api.skill import Call
 from harness.errors import InputError, OutputError
 from harness.settings import Settings
+from harness.support.sqlite_ctrl_c import begin_immediate, handle_signals, is_interrupted
 from harness.support.sqlite_migrations import migrate
+from skills.corpus.db import damage
 from skills.corpus.db.schema import MIGRATIONS
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[Database]:
     with _translated(path):
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
         with contextlib.closing(connection):
+            handle_signals(connection)
             _prepare(connection, path)
             yield Database(connection, execute_plugins=False)
 
@@ -84,7 +87,7 @@ def transaction(db: Database) -> Iterator[None]:
         yield
         return
     try:
-        db.conn.execute("BEGIN IMMEDIATE")
+        begin_immediate(db.conn, BUSY_SECONDS)
         yield
     except BaseException:
         db.conn.rollback()
@@ -130,7 +133,12 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as exc:
-        if getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
+        if is_interrupted(exc):
+            raise KeyboardInterrupt from exc
+        code = getattr(exc, "sqlite_errorcode", None)  # None: a text that is not UTF-8
+        if code in (None, sqlite3.SQLITE_ERROR):
+            if found := (str(exc) if code is None else damage.find(path)):
+                raise damage.error(path, found) from exc
             raise
         raise OutputError(
             f"the corpus cannot be used: {exc}", where=str(path), hint=_UNUSABLE_HINT
@@ -138,8 +146,4 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as exc:
         if type(exc) is not sqlite3.DatabaseError:  # a subclass is for errors of statements
             raise
-        raise InputError(
-            f"is not a corpus database, or damaged: {exc}",
-            where=str(path),
-            hint=f"`sqlite3 FILE .recover` reads what is left of a damaged one. {_OTHER_FILE}",
-        ) from exc
+        raise damage.error(path, str(exc)) from exc

@@ -310,7 +310,7 @@ def test_failing_skill_ends_only_its_run(home, what, code, said, capsys):
         ("prints", "by print\nby __stdout__\nby write\nby a process\n"),
         ("closes", ""),
         ("pool", "\n"),
-        ("threads", "exiting although threads of a plugin are still running: left-behind\n"),
+        ("threads", "exiting although threads are still running: left-behind\n"),
     ],
 )
 def test_stdout_stays_usable_after_a_skill_misuses_it(home, what, said):

@@ -321,7 +321,7 @@ def test_other_build_of_the_engine_is_unavailable(
 def test_port_of_the_engine_requires_its_key(embedded: Model) -> None:
     import requests
 
-    address = embedded._server.listening_address  # type: ignore[attr-defined]
+    address = embedded._engine.server.listening_address  # type: ignore[attr-defined]
     for path in ("/v1/chat/completions", "/v1/chat/completions/input_tokens", "/tokenize"):
         assert requests.post(f"{address}{path}", json={}, timeout=5).status_code == 401
 

@@ -1,0 +1,153 @@
+"""Ctrl-C that takes effect in time, whatever code is running.
+
+Python runs a signal handler in the main thread, between two bytecodes. Native code delays it, and
+the KeyboardInterrupt that it raises may be swallowed by a callback, or delayed by a wait in a
+`finally`. Another thread, which the signal wakes up directly, therefore repeats it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+Last = Literal["end", "interrupt", "none"]
+"""The last resort if Ctrl-C has no effect: end the process, for a one-shot command; interrupt the
+work again, in a session; or none, at a prompt."""
+
+GRACE = 1.2
+"""Seconds from Ctrl-C until the work is interrupted again."""
+AGAIN = 0.4
+"""Seconds from there, or from a second Ctrl-C, to the last resort."""
+BOUNCE = 0.1
+"""Signals within this many seconds count as one."""
+EXIT_CODE = 130
+_ENDED, _LOST = 0, 255
+"""Bytes that report to the thread; the others are the numbers of signals."""
+
+
+@contextlib.contextmanager
+def taking_effect(last: Last) -> Iterator[None]:
+    """Guarantee that Ctrl-C ends the block in time.
+
+    In a thread that receives no signals, and on Windows, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread() or os.name == "nt":
+        yield
+        return
+    watch, hook = _watch(), sys.unraisablehook
+    before, watch.last = watch.last, last
+    # A prompt of prompt_toolkit in the block may replace it.
+    fd = signal.set_wakeup_fd(-1 if last == "none" else watch.writer)
+    sys.unraisablehook = lambda what: watch.is_lost(what) or hook(what)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(fd)
+        sys.unraisablehook = hook
+        watch.last = before
+        os.write(watch.writer, bytes([_ENDED]))
+
+
+@contextlib.contextmanager
+def patient() -> Iterator[None]:
+    """Leave the first Ctrl-C in the block to its handler, which completes a step."""
+    watch = _watch()
+    before, watch.patient = watch.patient, True
+    try:
+        yield
+    finally:
+        watch.patient = before
+
+
+def end_process() -> None:
+    """End the process without the cleanup of Python and of native libraries, which may wait."""
+    # A progress bar may have hidden the cursor and written half a line.
+    clear = b"\r\x1b[K\x1b[?25h" if os.isatty(2) else b""
+    message = b"" if any(watch.is_reported for watch in _started) else b"Interrupted.\n"
+    with contextlib.suppress(OSError):
+        os.write(2, clear + message)
+    os._exit(EXIT_CODE)
+
+
+def reported() -> None:
+    """Note that the user has been informed of the interruption."""
+    for watch in _started:
+        watch.is_reported = True
+
+
+class _Watch:
+    """The thread that repeats Ctrl-C, and the pipe that wakes it up.
+
+    Attributes:
+        writer: the end of the pipe to which Python writes the number of each signal.
+    """
+
+    def __init__(self) -> None:
+        self.last: Last = "none"
+        self.patient = self.is_reported = False
+        self._reader, self.writer = os.pipe()
+        os.set_blocking(self.writer, False)  # required by `signal.set_wakeup_fd`
+        self._presses = 0
+        self._pressed, self._due = -math.inf, math.inf
+        threading.Thread(target=self._run, name="ctrl-c", daemon=True).start()
+
+    def is_lost(self, what: UnraisableHookArgs) -> bool:
+        """Request a KeyboardInterrupt again that a callback or destructor has swallowed."""
+        if not issubclass(what.exc_type, KeyboardInterrupt):
+            return False
+        os.write(self.writer, bytes([_LOST]))
+        return True
+
+    def _run(self) -> None:
+        while True:
+            wait = None if self._due == math.inf else max(0.0, self._due - time.monotonic())
+            ready, _, _ = select.select([self._reader], [], [], wait)
+            if not ready:
+                self._repeat()
+                continue
+            for byte in os.read(self._reader, 512):
+                if byte == _ENDED:
+                    self._presses, self._due = 0, math.inf
+                elif byte == _LOST:
+                    time.sleep(BOUNCE / 2)  # not in the callback again
+                    self._interrupt()
+                elif byte == signal.SIGINT and time.monotonic() - self._pressed > BOUNCE:
+                    self._count()
+
+    def _count(self) -> None:
+        self._presses, self._pressed = self._presses + 1, time.monotonic()
+        grace = math.inf if self.patient else GRACE
+        self._due = self._pressed + (grace if self._presses == 1 else AGAIN)
+
+    def _repeat(self) -> None:
+        if self.last == "end" and self._presses > 1:
+            end_process()
+        self._count()
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Interrupt the main thread again; the signal does not count as another one."""
+        self._pressed = time.monotonic()
+        if self.last != "none":
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+_started: list[_Watch] = []
+
+
+def _watch() -> _Watch:
+    """Return the watch of this process, started on first use."""
+    if not _started:
+        _started.append(_Watch())
+    return _started[0]
