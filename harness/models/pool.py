@@ -120,7 +120,8 @@ class Models:
             requested one.
         on_served: receives each model before it is used, for the run log.
         announced: the lines that `notice` has received.
-        quiet: do not report the model that serves, since the result names it.
+        quiet: report the model that serves only if its first place does not, since the result
+            names it.
     """
 
     pool: ModelPool
@@ -201,10 +202,12 @@ class Models:
                 f"{resolution.task}: {resolution.requested} unavailable ({resolution.reason}); "
                 f"using {resolution.resolved} ({resolution.chosen.serve.label})"
             )
-        if self.quiet:
-            return
         why = resolution.reason_of(resolution.resolved)
-        self._notice_once(f"model: {label(served.about)}" + f" ({why})" * bool(why))
+        if not self.quiet:
+            self._notice_once(f"model: {label(served.about)}" + f" ({why})" * bool(why))
+        elif why:
+            serving = resolution.chosen.serve.backend
+            self._notice_once(f"{resolution.resolved}: {serving} serves it ({why})")
 
     def _notice_once(self, line: str) -> None:
         if line not in self.announced:
