@@ -262,6 +262,14 @@ class Skill(ABC):
         """
         return {}
 
+    def completions(self, option: str, subcommand: str) -> Mapping[str, str]:
+        """Return values that a session completes, each with a few words of help or "".
+
+        Args:
+            option: the option that takes the value, "--preset"; "" for a word of the text.
+        """
+        return {}
+
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         """Describe the lasting changes of a run besides its files: "trains a model".
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import Field
 
 from harness.api.skill import Call, Result, Skill, SkillOptions
@@ -10,7 +12,22 @@ from harness.chat.toolbox import Toolbox
 from harness.errors import UsageError
 from harness.models.backends.base import Message
 from harness.models.served import ServedModel
+from harness.support import text_input
 from harness.terminal.console import render_markdown
+
+_ATTACHED = re.compile(r"(?:\A|\s)@(?:\"([^\"\n]+)\"|'([^'\n]+)'|(\S+))")
+_FILES = re.compile(r"\.(?:txt|md|pdf|tex|docx|csv|tsv|json|jsonl|parquet)\Z", re.IGNORECASE)
+
+
+def _refuse_attachment(text: str) -> None:
+    """Raise UsageError for `@FILE`, about which a model without the file would invent an answer."""
+    for match in _ATTACHED.finditer(text):
+        name = (match[1] or match[2] or match[3]).rstrip(".,;:!?")
+        if _FILES.search(name) or text_input.is_file(name):
+            raise UsageError(
+                f"chat does not read files, and @{name} is one",
+                hint=f"`/annotate {name}` reads it; `/help` lists the other commands.",
+            )
 
 
 class Chat(Skill):
@@ -42,13 +59,18 @@ class Chat(Skill):
         self._turns: list[Message] = []
         self._notices: set[str] = set()
 
+    def forget(self) -> None:
+        """Start a new conversation."""
+        self._turns.clear()
+
     def run(self, call: Call) -> Result:
         if call.options.new:
-            self._turns.clear()
+            self.forget()
         if not call.text.strip():
             if call.options.new:
                 return Result("The conversation is forgotten.")
             raise UsageError("there is no text", hint="/chat TEXT")
+        _refuse_attachment(call.text)
         turns: list[Turn] = []
 
         def answer(model: ServedModel) -> str:

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from harness.models.registry import Registry
     from harness.runs.invocation import Invocation
 
+MAX_NOTICES = 10
+"""Maximum number of plugins left out that are reported at a start; `/skills` shows all."""
+
 
 class App:
     """All services that lines need, and their dispatch.
@@ -68,6 +71,7 @@ class App:
         self._plugins = dict(plugins or {})
         self._bare = bare
         self.run_log = RunLog(settings.run_log, self.screen.notice)
+        self.preferred: dict[str, str] = {}  # models by task, chosen with /model
         self._current_general: GeneralOptions | None = None
         path = self.general.get("registry")
         self._registry_path = Path(path).expanduser() if path else None
@@ -108,7 +112,8 @@ class App:
     def pool(self) -> ModelPool:
         """The loaded models; its registry is read on first use."""
         if self._pool is None:
-            self._pool = ModelPool(lambda: self.registry, self.catalogue.backends)
+            backends = self.catalogue.backends
+            self._pool = ModelPool(lambda: self.registry, backends, self.preferred)
         return self._pool
 
     @property
@@ -137,10 +142,12 @@ class App:
         discovery = Discovery(self.settings, files, self._commands, builtins)
         discovery.run(bare=self._bare)
         self.discovery = discovery
-        for failure in self.catalogue.failures:
+        for failure in self.catalogue.failures[:MAX_NOTICES]:
             self.screen.notice(
                 f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
             )
+        if (more := len(self.catalogue.failures) - MAX_NOTICES) > 0:
+            self.screen.notice(f"{more} more plugins left out (/skills)")
         for remark in self.catalogue.remarks:
             self.screen.notice(remark)
 

@@ -1,13 +1,16 @@
-"""Completion in the session: slash commands, then subcommands, names and options."""
+"""Completion in the session: slash commands, then subcommands, options, values and files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
+from harness.cli.path_completion import paths
 from harness.plugins.catalogue import Catalogue
 
 if TYPE_CHECKING:
@@ -15,15 +18,25 @@ if TYPE_CHECKING:
     from harness.api.skill import Skill
 
 
+_LAST = re.compile(r"""(?:(?<=\s)|\A)(?:"[^"]*|'[^']*|\S*)\Z""")
+"""The last word of a line, from its opening quote on."""
+_MODELS = ("--model", "--models")
+Rows = Iterable[tuple[str, str]]
+
+
 class LineCompleter(Completer):
     """Complete the word before the cursor.
 
     Args:
         catalogue: called at every key, since /reload replaces the catalogue.
+        models: returns the names that --model takes, with a few words about each.
     """
 
-    def __init__(self, catalogue: Callable[[], Catalogue]) -> None:
+    def __init__(
+        self, catalogue: Callable[[], Catalogue], models: Callable[[], Rows] = lambda: ()
+    ) -> None:
         self._catalogue = catalogue
+        self._models = models
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
@@ -41,47 +54,110 @@ class LineCompleter(Completer):
             ]
             yield from _matching(before, sorted((f"/{n}", about) for n, about in rows))
         elif (found := catalogue.skills.get(name[1:])) is not None:
-            yield from _arguments(found.skill, rest)
-            *before_word, word = rest.split(" ")
-            if not word.startswith("-"):
-                yield from _matching(word, _names(catalogue, [name[1:], *before_word]))
+            line = _Line.of(found.skill, rest, complete_event.completion_requested)
+            yield from self._arguments(line, catalogue)
+
+    def _arguments(self, line: _Line, catalogue: Catalogue) -> Iterator[Completion]:
+        """Complete options anywhere, values after their option, else words of the text."""
+        word, skill = line.word, line.skill
+        if line.saves:
+            yield from paths(word)
+        elif line.option:
+            yield from self._values(line, line.option)
+        elif word.startswith("-"):
+            known = line.flags.values()
+            unused = (f for f in known if f.many or f.name not in line.before)
+            yield from _matching(word, [(f.name, _about(f)) for f in unused])
+        else:
+            if not line.before:
+                yield from _matching(word, skill.subcommands.items())
+            yield from _matching(word, self._names(catalogue, [skill.name, *line.before]))
+            yield from _matching(word, _offered(skill, "", line.subcommand))
+            if line.may_be_file and skill.name not in catalogue.framework:
+                yield from paths(word)
+
+    def _values(self, line: _Line, option: Flag) -> Iterator[Completion]:
+        """Complete the value of an option."""
+        word = line.word
+        if option.choices:
+            yield from _matching(word, [(choice, "") for choice in option.choices])
+        elif option.name in _MODELS:
+            yield from _matching(word.rpartition(",")[2], self._models())
+        elif option.metavar.startswith("PATH"):
+            yield from paths(word)
+        yield from _matching(word, _offered(line.skill, option.name, line.subcommand))
+
+    def _names(self, catalogue: Catalogue, words: Sequence[str]) -> Rows:
+        """Return the names that /help, /skills and /model take as text."""
+        waiting = [(name, file.description) for name, file in catalogue.untrusted.items()]
+        match words:
+            case ["help"]:
+                return _skills(catalogue)
+            case ["help", name] if found := catalogue.skills.get(name.removeprefix("/")):
+                return found.skill.subcommands.items()
+            case ["model"]:
+                return self._models()
+            case ["skills", "trust"]:
+                return waiting
+            case ["skills", "disable"]:
+                loaded = [row for row in _skills(catalogue) if row[0] not in catalogue.framework]
+                return [*loaded, *waiting, *((f.name, f.reason) for f in catalogue.failures)]
+            case ["skills", "enable"]:
+                return list(catalogue.disabled.items())
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What stands before the cursor, after the name of a command.
+
+    Attributes:
+        word: the word at the cursor, or the value after `--option=`.
+        before: the words before it.
+        option: the option that `word` is the value of.
+        saves: whether `word` is a file to save to.
+        requested: whether the user pressed Tab.
+    """
+
+    skill: Skill
+    word: str
+    before: list[str]
+    flags: Mapping[str, Flag]
+    option: Flag | None
+    saves: bool
+    requested: bool
+
+    @classmethod
+    def of(cls, skill: Skill, rest: str, requested: bool) -> _Line:
+        match = _LAST.search(rest)
+        word = match[0] if match else ""
+        before = rest[: len(rest) - len(word)].split()
+        flags = _flags(skill, before[0] if before else "")
+        valued = {name: flag for name, flag in flags.items() if flag.sets is None}
+        option = valued.get(before[-1]) if before else None
+        name, equals, value = word.partition("=")
+        if equals and name in valued:
+            word, option = value, valued[name]
+        saves = before[-1:] == ["-o"] or before[-2:] == ["save", "to"]
+        return cls(skill, word, before, flags, option, saves, requested)
+
+    @property
+    def subcommand(self) -> str:
+        first = self.before[0] if self.before else ""
+        return first if first in self.skill.subcommands else ""
+
+    @property
+    def may_be_file(self) -> bool:
+        """Whether to offer files: while the user types, only where one is likely."""
+        if self.skill.text == "none":
+            return False
+        texts = [w for w in self.before if not w.startswith("-") and w != self.subcommand]
+        likely = bool(self.word) and (not texts or self.word[0] in "~./'\"" or "/" in self.word)
+        return self.requested or likely
 
 
 def _skills(catalogue: Catalogue) -> list[tuple[str, str]]:
     return [(name, found.summary) for name, found in catalogue.skills.items()]
-
-
-def _names(catalogue: Catalogue, words: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the names of skills that /help and /skills take as text."""
-    waiting = [(name, file.description) for name, file in catalogue.untrusted.items()]
-    match words:
-        case ["help"]:
-            return _skills(catalogue)
-        case ["skills", "trust"]:
-            return waiting
-        case ["skills", "disable"]:
-            loaded = [row for row in _skills(catalogue) if row[0] not in catalogue.framework]
-            return [*loaded, *waiting, *((f.name, f.reason) for f in catalogue.failures)]
-        case ["skills", "enable"]:
-            return list(catalogue.disabled.items())
-    return []
-
-
-def _arguments(skill: Skill, rest: str) -> Iterator[Completion]:
-    """Complete options anywhere, subcommands as the first word, choices after their option."""
-    words = rest.split(" ")
-    word = words[-1]
-    known = _flags(skill, words[0])
-    name, equals, _ = word.partition("=")
-    if len(words) > 1 and words[-2] in known and known[words[-2]].choices:
-        yield from _matching(word, [(choice, "") for choice in known[words[-2]].choices])
-    elif equals and name in known:
-        yield from _matching(word, [(f"{name}={choice}", "") for choice in known[name].choices])
-    elif word.startswith("-"):
-        unused = (f for f in known.values() if f.many or f.name not in words[:-1])
-        yield from _matching(word, [(f.name, _about(f)) for f in unused])
-    elif len(words) == 1:
-        yield from _matching(word, list(skill.subcommands.items()))
 
 
 def _flags(skill: Skill, subcommand: str) -> dict[str, Flag]:
@@ -91,11 +167,19 @@ def _flags(skill: Skill, subcommand: str) -> dict[str, Flag]:
     return flags_for(skill, subcommand) | flags(GeneralOptions)
 
 
+def _offered(skill: Skill, option: str, subcommand: str) -> Rows:
+    """Return what the skill itself completes; nothing if its code fails."""
+    try:
+        return list(skill.completions(option, subcommand).items())
+    except Exception:  # noqa: BLE001  it is the code of a plugin, and a key was pressed
+        return ()
+
+
 def _about(flag: Flag) -> str:
     return f"{flag.metavar}  {flag.help}".strip()
 
 
-def _matching(word: str, rows: Iterable[tuple[str, str]]) -> Iterator[Completion]:
+def _matching(word: str, rows: Rows) -> Iterator[Completion]:
     """Yield the rows that contain the word: exact matches first, then prefixes."""
 
     def rank(row: tuple[str, str]) -> tuple[bool, bool]:

@@ -60,9 +60,16 @@ mentions whenever skill should
 _STOP = frozenset(_COMMON.split())
 
 
+COMMANDS = {"help": "help", "?": "help", "exit": "exit", "quit": "exit"}
+"""Commands that a person who does not know the slash types as plain words."""
+
+
 def command_for(app: App, line: str) -> tuple[str, str]:
     """Return the skill that plain text clearly requests and its text, or a turn of chat."""
     skills = app.catalogue.skills
+    first, *others = line.split()
+    if first.lower() in COMMANDS and (not others or others[0].removeprefix("/") in skills):
+        return COMMANDS[first.lower()], " ".join(others)
     if match := triggered(skills, line):
         app.screen.notice(f"-> /{match[0]} (auto)")
         return match

@@ -1,13 +1,15 @@
 """Interactive session: a prompt with history and completion for `App.dispatch`.
 
-Ctrl-C interrupts the work or clears the line; Ctrl-D ends the session.
+Ctrl-C stops the work or clears the line; twice at an empty prompt, it ends the session, as Ctrl-D.
+Alt-Enter begins a new line.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -16,13 +18,14 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.completion import ThreadedCompleter
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import Output, create_output
 from prompt_toolkit.shortcuts import confirm
 
 from harness._version import __version__
 from harness.cli.app import App
 from harness.cli.completion import LineCompleter
-from harness.errors import HarnessError
+from harness.errors import HarnessError, RegistryError
 from harness.runs.frontend import Frontend
 from harness.runs.render import print_error, show
 from harness.settings import Settings
@@ -30,10 +33,13 @@ from harness.support import ctrl_c
 from harness.support.bounded_files import read_bytes
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
+from harness.terminal.rendering import columns
 
 WELCOME = f"""\
-nanda-harness {__version__}. Type /help for the commands, or plain text for the producer model.
-Ctrl-C stops the current work, Ctrl-D ends the session."""
+nanda-harness {__version__}. Type /help for the commands; Tab completes them, options and files.
+Plain text is for the chat model. Ctrl-C stops the current work, Ctrl-D ends the session."""
+LEAVING = "Ctrl-C again ends the session, as Ctrl-D and /exit do."
+WIDTH = 96
 
 HISTORY_BYTES = 4_000_000
 """Maximum size of the history file, which is read at every start of a session."""
@@ -69,25 +75,46 @@ class Repl:
         self.session: PromptSession[str] = PromptSession(
             "> ",
             history=open_history(app.settings.history, app.screen),
-            completer=ThreadedCompleter(LineCompleter(lambda: app.catalogue)),
+            completer=ThreadedCompleter(LineCompleter(lambda: app.catalogue, self._models)),
+            key_bindings=key_bindings(),
             complete_while_typing=True,
+            prompt_continuation="  ",
             bottom_toolbar=self.status,
             input=terminal_input,
             output=terminal_output,
         )
 
     def run(self) -> None:
-        """Read and run lines until /exit or Ctrl-D."""
-        self.app.screen.notice(WELCOME)
+        """Read and run lines until /exit, Ctrl-D, or Ctrl-C twice at an empty prompt."""
+        self._notice(WELCOME)
+        leaving = False
         while True:
             try:
                 line = self.session.prompt()
-            except KeyboardInterrupt:  # clears the line
+            except KeyboardInterrupt:
+                if self.session.default_buffer.text:  # Ctrl-C has cleared the line
+                    leaving = False
+                elif leaving:
+                    return
+                else:
+                    leaving = True
+                    self._notice(LEAVING)
                 continue
             except EOFError:
                 return
+            leaving = False
             if line.strip() and self._run_line(line):
                 return
+
+    def _models(self) -> Iterable[tuple[str, str]]:
+        try:
+            return self.app.registry.names.items()
+        except RegistryError:
+            return ()
+
+    def _notice(self, text: str) -> None:
+        screen = self.app.screen
+        screen.notice(textwrap.fill(text, min(WIDTH, columns(screen.err))))
 
     def _run_line(self, line: str) -> bool:
         """Run one line; return True if it ends the session."""
@@ -104,12 +131,26 @@ class Repl:
         return outcome.result.leave
 
     def status(self) -> str:
-        """Return the text below the prompt: the model in use."""
+        """Return the text below the prompt: the model in use, cut to one line."""
         last = self.app.last_resolution
         if last is None:
-            return " no model in use yet | /models shows what is available"
-        instead = f" instead of {last.requested}" if last.fell_back else ""
-        return f" {last.resolved}{instead} | {last.chosen.serve.label}"
+            text = " no model in use yet | /models shows what is available"
+        else:
+            instead = f" instead of {last.requested}" if last.fell_back else ""
+            text = f" {last.resolved}{instead} | {last.chosen.serve.label}"
+        width = self.session.output.get_size().columns
+        return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def key_bindings() -> KeyBindings:
+    """Return the keys besides prompt-toolkit's own: Alt-Enter begins a new line."""
+    bindings = KeyBindings()
+
+    @bindings.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    return bindings
 
 
 def open_history(path: Path, screen: Screen) -> History:

@@ -10,6 +10,18 @@ from typing import Any
 
 from harness.errors import HarnessError, InputError
 
+TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "general.architecture": str,
+    "general.file_type": int,
+    "tokenizer.chat_template": str,
+    "tokenizer.ggml.tokens": list,
+    "tokenizer.ggml.bos_token_id": int,
+    "tokenizer.ggml.eos_token_id": int,
+    "tokenizer.ggml.eot_token_id": int,
+    "adapter.lora.alpha": (int, float),
+}
+"""The types of the keys that this program uses."""
+
 
 @dataclass(frozen=True, slots=True)
 class GgufFile:
@@ -79,56 +91,31 @@ class GgufFile:
 def open_gguf(path: Path, error: type[HarnessError] = InputError) -> GgufFile:
     """Open a GGUF.
 
-    `GGUFReader` creates a NumPy array for every token and merge of a vocabulary, which takes
-    seconds; the subclass reads an array of metadata in one pass.
-
     Args:
         error: the class of the error to raise.
 
     Raises:
         HarnessError: `path` is missing, not a GGUF, or truncated; of the class `error`.
     """
-    import numpy as np
-    from gguf import GGUFReader, GGUFValueType
-
-    class Reader(GGUFReader):
-        def _get_field_parts(self, orig_offs: int, raw_type: int) -> Any:
-            if raw_type != GGUFValueType.ARRAY:
-                return super()._get_field_parts(orig_offs, raw_type)
-            inner, count = self._get(orig_offs, np.uint32), self._get(orig_offs + 4, np.uint64)
-            kind, start = GGUFValueType(inner[0]), orig_offs + 12
-            elements: list[Any]
-            if kind == GGUFValueType.STRING:
-                elements, end = _strings(self.data.data, start, int(count[0]))
-            else:
-                found = self._get(start, self.gguf_scalar_to_np[kind], count[0])
-                elements, end = found.tolist(), start + found.nbytes
-            return end - orig_offs, [inner, count, elements], [2], [GGUFValueType.ARRAY, kind]
+    from harness.models.gguf_reader import read_checked
 
     try:
-        reader = Reader(path)
+        reader = read_checked(path)
         fields = {name: field for name, field in reader.fields.items() if name[:5] != "GGUF."}
-        values = {
-            name: field.parts[field.data[0]]
-            if field.types[0] == GGUFValueType.ARRAY
-            else field.contents()
-            for name, field in fields.items()
-        }
+        values = {name: _value(name, field) for name, field in fields.items()}
     except OSError as exc:
         raise error(f"cannot be read: {exc.strerror or exc}", where=str(path)) from exc
-    except (ValueError, IndexError, KeyError) as exc:
+    except (ValueError, IndexError, KeyError, ArithmeticError) as exc:
         raise error(f"cannot be read as GGUF: {exc}", where=str(path)) from exc
     types = {name: field.types for name, field in fields.items()}
     return GgufFile(path, values, types, reader.tensors, int(reader.alignment))
 
 
-def _strings(data: memoryview, at: int, count: int) -> tuple[list[str], int]:
-    """Return `count` strings, each 8 bytes of length and its bytes, and the offset after them."""
-    found = []
-    for _ in range(count):
-        start = at + 8
-        at = start + int.from_bytes(data[at:start], "little")
-        if at > len(data):
-            raise ValueError("the file is truncated")
-        found.append(bytes(data[start:at]).decode("utf-8", "replace"))
-    return found, at
+def _value(name: str, field: Any) -> Any:
+    from gguf import GGUFValueType
+
+    is_array = field.types[0] == GGUFValueType.ARRAY
+    value = field.parts[field.data[0]] if is_array else field.contents()
+    if name in TYPES and not isinstance(value, TYPES[name]):
+        raise ValueError(f"{name} is {str(value)[:40]!r}")
+    return value

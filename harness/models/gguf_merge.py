@@ -48,7 +48,9 @@ def merge(
 
     model, pairs = open_gguf(base, ModelUnavailable), lora_pairs(adapter)
     _check(model, pairs, adapter)
-    writer = GGUFWriter(target, model.values["general.architecture"])
+    if (architecture := model.values.get("general.architecture")) is None:
+        raise ModelUnavailable("names no architecture", where=str(base))
+    writer = GGUFWriter(target, architecture)
     writer.data_alignment = model.alignment
     try:
         _copy_metadata(model, writer)

@@ -38,12 +38,17 @@ class ModelPool:
 
     Args:
         registry: the registry, or a function that reads it, which is called on first use.
+        preferred: names of the models that the session uses for a task, as `--model` takes them.
     """
 
     def __init__(
-        self, registry: Registry | Callable[[], Registry], backends: Mapping[str, Backend]
+        self,
+        registry: Registry | Callable[[], Registry],
+        backends: Mapping[str, Backend],
+        preferred: Mapping[str, str] | None = None,
     ) -> None:
         self._registry = registry
+        self.preferred = {} if preferred is None else preferred
         self.backends = backends
         self.last: Resolution | None = None
         self._loaded: dict[Candidate, Loaded] = {}
@@ -113,19 +118,22 @@ class Models:
     Args:
         notice: receives one line about the model that serves, and another if it is not the
             requested one.
+        on_resolved: receives each resolution before it is used.
         on_served: receives each model before it is used, for the run log.
         announced: the lines that `notice` has received.
-        quiet: do not report the model that serves, since the result names it.
+        quiet: report the model that serves only if its first place does not, since the result
+            names it.
     """
 
     pool: ModelPool
     choice: Choice = field(default_factory=Choice)
     notice: Callable[[str], None] = lambda _: None
-    on_served: Callable[[ServedModel], None] = lambda _: None
+    on_resolved: Callable[[Resolution], None] = lambda _: None
     usage: Usage = field(default_factory=Usage)
     cancel: threading.Event | None = None
     announced: set[str] = field(default_factory=set)
     quiet: bool = False
+    on_served: Callable[[ServedModel], None] = lambda _: None
 
     @property
     def registry(self) -> Registry:
@@ -133,8 +141,12 @@ class Models:
 
     def candidates(self, task: str) -> list[Candidate]:
         """Return the candidates for `task`, best first."""
-        chosen = self.choice
-        return list(candidates(self.registry, task, model=chosen.model, fallback=chosen.fallback))
+        model, fallback = self._model(task), self.choice.fallback
+        return list(candidates(self.registry, task, model=model, fallback=fallback))
+
+    def _model(self, task: str) -> str | None:
+        """Return the name of the model that the user insists on, for the line or the session."""
+        return self.choice.model or self.pool.preferred.get(task)
 
     def run(self, task: str, work: Callable[[ServedModel], T], *, slots: int | None = 1) -> T:
         """Return `work(model)` with the best model for `task` that can be loaded and reached.
@@ -175,7 +187,7 @@ class Models:
         Raises:
             ModelUnavailable: no candidate is available.
         """
-        model, fallback = self.choice.model, self.choice.fallback
+        model, fallback = self._model(task), self.choice.fallback
         while True:
             found = resolve(self.registry, task, unavailable, model=model, fallback=fallback)
             availability = self.pool.probe(found.chosen)
@@ -186,16 +198,19 @@ class Models:
     def _announce(self, served: ServedModel) -> None:
         """Report the model that serves, once for all its uses in the run."""
         resolution = self.pool.last = served.resolution
+        self.on_resolved(resolution)
         self.on_served(served)
         if resolution.fell_back:
             self._notice_once(
                 f"{resolution.task}: {resolution.requested} unavailable ({resolution.reason}); "
                 f"using {resolution.resolved} ({resolution.chosen.serve.label})"
             )
-        if self.quiet:
-            return
         why = resolution.reason_of(resolution.resolved)
-        self._notice_once(f"model: {label(served.about)}" + f" ({why})" * bool(why))
+        if not self.quiet:
+            self._notice_once(f"model: {label(served.about)}" + f" ({why})" * bool(why))
+        elif why:
+            serving = resolution.chosen.serve.backend
+            self._notice_once(f"{resolution.resolved}: {serving} serves it ({why})")
 
     def _notice_once(self, line: str) -> None:
         if line not in self.announced:

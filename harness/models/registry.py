@@ -64,6 +64,13 @@ class Registry(Strict):
             hint="Add it to the tasks of a model in your registry.yaml.",
         )
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The ids of the models with their summaries, and BACKEND/NAME of servers with the id."""
+        ids = {model_id: entry.summary for model_id, entry in self.models.items()}
+        places = ((i, serve) for i, entry in self.models.items() for serve in entry.serve)
+        return ids | {f"{s.backend}/{s.model}": i for i, s in places if s.model}
+
     def named(self, name: str) -> tuple[str, tuple[ServeEntry, ...]]:
         """Return the model id and the entries that `--model NAME` refers to.
 

@@ -61,7 +61,11 @@ class FittedTable:
             return
         label = max(header.cell_len for header in self.headers)
         for number, row in enumerate(self.rows):
-            pairs = [pair for pair in zip(self.headers, row, strict=True) if pair[1]]
+            pairs = [
+                (_left(header), _left(cell))
+                for header, cell in zip(self.headers, row, strict=True)
+                if cell
+            ]
             yield from [""] * bool(number)
             yield _grid(pairs, (label, options.max_width - label - GAP))
 
@@ -83,6 +87,13 @@ class FittedTable:
             widths[place] += more
             left -= more
         return widths
+
+
+def _left(cell: Text) -> Text:
+    """Return a cell that is not centered."""
+    cell = cell.copy()
+    cell.justify = "left"
+    return cell
 
 
 def _length(cell: Text) -> int:

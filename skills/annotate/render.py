@@ -49,12 +49,12 @@ def as_markdown(record: Record, framework: Framework) -> str:
     )
 
 
-def for_terminal(record: Record, framework: Framework) -> RenderableType:
-    """Return a record with its title, for a terminal."""
+def for_terminal(record: Record, framework: Framework, *, made: bool = True) -> RenderableType:
+    """Return a record with its title, for a terminal; `made` as in `annotation`."""
     from skills.reporting.annotation_view import annotation, heading, stacked
 
     paper_id = next(record[key] for key in ("arxiv_id", "paper_id", "id") if key in record)
-    parts = [heading(record["title"], paper_id), annotation(record, framework)]
+    parts = [heading(record["title"], paper_id), annotation(record, framework, made=made)]
     return stacked(parts, empty=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -61,6 +62,7 @@ class Corpus(Skill):
         "export": "write all annotations to a file",
         "page": "write all annotations to an HTML page (corpus.html)",
         "verify": "compute all keys again and report the annotations that do not match theirs",
+        "set-aside": "rename a damaged database, so that the next command begins a new one",
     }
     saves = (".jsonl", ".csv", ".parquet", ".json", ".md", ".html")
     target_text: ClassVar[dict[str, str]] = {"export": "", "page": "corpus.html"}
@@ -74,10 +76,25 @@ class Corpus(Skill):
         "add": AddOptions,
     }
 
+    def completions(self, option: str, subcommand: str) -> Mapping[str, str]:
+        from skills.corpus.search.filters import FIELDS
+        from skills.nanda.framework import nanda
+
+        if option == "--move":
+            return {move.name: "" for move in nanda().moves}
+        if option or subcommand != "filter":
+            return {}
+        states = [f"{name}={state}" for name in nanda().names for state in ("stated", "unstated")]
+        return dict.fromkeys((*states, *(f"{name}=" for name in FIELDS)), "")
+
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         assert isinstance(options, Corpus.Options)
         where = f"the database {options.db}" if options.db else "your corpus"
-        return f"adds papers and annotations to {where}" if subcommand == "add" else ""
+        changes = {
+            "add": f"adds papers and annotations to {where}",
+            "set-aside": f"renames {where} if it is damaged",
+        }
+        return changes.get(subcommand, "")
 
     def run(self, call: Call) -> Result:
         if not call.subcommand:

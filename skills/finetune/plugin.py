@@ -164,6 +164,13 @@ class Finetune(Skill):
 
         return {"manifest": manifest_path(target)}
 
+    def completions(self, option: str, subcommand: str) -> Mapping[str, str]:
+        if option != "--preset":
+            return {}
+        from skills.finetune.run.recipe import presets
+
+        return dict.fromkeys(presets(), "")
+
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         assert isinstance(options, Finetune.Options)
         if subcommand in ("dataset", "plan"):  # files written by `dataset` are targets

@@ -18,11 +18,14 @@ from skills.nanda.framework import RESERVED, Framework
 DOUBT = "red"
 
 
-def annotation(record: Mapping[str, Any], framework: Framework) -> RenderableType:
+def annotation(
+    record: Mapping[str, Any], framework: Framework, *, made: bool = True
+) -> RenderableType:
     """Return the moves of a record, then model and time in a dim line.
 
     Args:
         framework: has the labels of moves; one of another framework has its name.
+        made: False leaves out model and time.
     """
     moves = {name: text for name, text in record.items() if name not in RESERVED}
     labels = {name: framework.labels.get(name, name) for name in moves}
@@ -31,7 +34,8 @@ def annotation(record: Mapping[str, Any], framework: Framework) -> RenderableTyp
         doubts = [Text(f"! {one}", DOUBT) for one in findings(name, record["checks"], labels)]
         shown = Text(text, "dim" if text == framework.not_stated else "")
         rows.append((labels[name], Group(shown, *doubts)))
-    return stacked([labelled(rows), Text(_made(record["provenance"]), "dim")], empty=1)
+    last = [Text(_made(record["provenance"]), "dim")] * made
+    return stacked([labelled(rows), *last], empty=1)
 
 
 def heading(title: str, *details: str) -> RenderableType:

@@ -1,14 +1,19 @@
-"""/models: the models, and whether each can be served."""
+"""/models: the models, and whether each can be served; /model: the one that chats."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+
+from pydantic import Field
 
 from harness.api.skill import Call, Result, SkillOptions
 from harness.cli.commands.base import AppCommand
-from harness.models.resolution import Candidate
+from harness.models.resolution import Candidate, Choice
 from harness.terminal.tables import table
+
+TASK = "chat"
 
 
 class ModelsCommand(AppCommand):
@@ -66,3 +71,32 @@ class ModelsCommand(AppCommand):
 
 def _unfit(tasks: Sequence[str]) -> str:
     return f"unfit for {', '.join(tasks)}" if tasks else ""
+
+
+class ModelCommand(AppCommand):
+    """Sets the model of the task "chat" for the life of the process."""
+
+    name = "model"
+    summary = "Show or choose the model of the session's chat"
+    usage = "NAME"
+    details = """\
+    NAME is as in --model: an id of /models, or BACKEND/NAME. The choice applies to plain text,
+    prompt skills and other skills that converse, until the session ends; other tasks keep their
+    models."""
+    text = "optional"
+
+    class Options(SkillOptions):
+        default: bool = Field(False, description="return to the choice of the registry")
+
+    def run(self, call: Call) -> Result:
+        app, name = self._app, call.text.strip()
+        if call.options.default:
+            app.preferred.pop(TASK, None)
+        models = replace(call.models, choice=Choice(name)) if name else call.models
+        found = app.pool.last = models.resolve(TASK, {})
+        if name:
+            app.preferred[TASK] = name
+        label = found.chosen.serve.label
+        return Result(
+            f"chat: {found.resolved} ({label})", {"model": found.resolved, "where": label}
+        )

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.cli.commands.logs import Logs
-from harness.cli.commands.models import ModelsCommand
+from harness.cli.commands.models import ModelCommand, ModelsCommand
 from harness.cli.commands.new_skill import NewSkill
-from harness.cli.commands.session import Exit, Help, Reload
+from harness.cli.commands.session import Clear, Exit, Help, Quit, Reload
 from harness.cli.commands.skills import Skills
 
 if TYPE_CHECKING:
@@ -29,9 +29,12 @@ class Commands:
             Skills(app),
             NewSkill(app),
             ModelsCommand(app),
+            ModelCommand(app),
             Reload(app),
             Logs(app),
+            Clear(app),
             Exit(app),
+            Quit(app),
             app.chat,
         ):
             register(skill)

@@ -1,4 +1,4 @@
-"""/help, /reload and /exit."""
+"""/help, /reload, /clear, /exit and /quit."""
 
 from __future__ import annotations
 
@@ -94,3 +94,23 @@ class Exit(AppCommand):
 
     def run(self, call: Call) -> Result:
         return Result(leave=True)
+
+
+class Quit(Exit):
+    """The same under the name that other programs use."""
+
+    name = "quit"
+    summary = "End the session, as /exit does"
+
+
+class Clear(AppCommand):
+    """Starts a new conversation, as in other clients."""
+
+    name = "clear"
+    summary = "Forget the conversation and clear the screen"
+    text = "none"
+
+    def run(self, call: Call) -> Result:
+        self._app.chat.forget()
+        self._app.screen.clear()
+        return Result("The conversation is forgotten.")

@@ -11,6 +11,7 @@ tensor's dtype, shape and offsets into what follows; the tensors.
 from __future__ import annotations
 
 import json
+import operator
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ FLOATS = {"BF16": 2, "F16": 2, "F32": 4}
 """The types that an adapter can be merged into, with their bytes."""
 PACKED = frozenset({"U8", "I8", "F8_E4M3", "F8_E5M2"})
 """The types of quantized weights."""
+LONGEST = 100_000_000
+"""Maximum bytes of a header, as in the library of the format."""
 AS_SAVED = "A base is a folder as transformers saves a model, with its weights as .safetensors."
 
 
@@ -96,7 +99,7 @@ def read_weights(folder: Path, hint: str = AS_SAVED) -> Weights:
     path = index
     try:
         if index.is_file():
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            names = _names_in(index)
         for name in sorted(names):
             path = folder / name
             if not path.is_file():
@@ -105,6 +108,21 @@ def read_weights(folder: Path, hint: str = AS_SAVED) -> Weights:
     except (OSError, ValueError, KeyError) as exc:
         raise InputError(f"is damaged or truncated ({exc})", where=str(path), hint=hint) from exc
     return Weights(tuple(folder / name for name in sorted(names)), tensors)
+
+
+def _names_in(index: Path) -> set[str]:
+    """Return the names of the files that an index lists; each is in the folder of the index.
+
+    Raises:
+        ValueError: it is damaged, or names another folder.
+    """
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (RecursionError, TypeError, AttributeError) as exc:
+        raise ValueError(f"the index is invalid: {exc!r}") from exc
+    if wrong := [name for name in names if not isinstance(name, str) or Path(name).name != name]:
+        raise ValueError(f"{wrong[0]!r} is not the name of a file")
+    return names
 
 
 def read_header(path: Path) -> dict[str, Stored]:
@@ -119,23 +137,29 @@ def read_header(path: Path) -> dict[str, Stored]:
         length = int.from_bytes(file.read(8), "little")
         if length > size:
             raise ValueError("the header is incomplete")
-        header = json.loads(file.read(length))
+        if length > LONGEST:
+            raise ValueError(f"the header is longer than {LONGEST / 1e6:.0f} MB")
+        text = file.read(length)
     try:
         tensors = {
             name: Stored(
                 path,
                 name,
                 tensor["dtype"],
-                tuple(tensor["shape"]),
-                8 + length + tensor["data_offsets"][0],
-                8 + length + tensor["data_offsets"][1],
+                tuple(map(operator.index, tensor["shape"])),
+                8 + length + operator.index(tensor["data_offsets"][0]),
+                8 + length + operator.index(tensor["data_offsets"][1]),
             )
-            for name, tensor in header.items()
+            for name, tensor in json.loads(text).items()
             if name != "__metadata__"
         }
-    except (KeyError, TypeError, AttributeError, IndexError) as exc:
+    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as exc:
         raise ValueError(f"the header is invalid: {exc!r}") from exc
-    end = max((tensor.end for tensor in tensors.values()), default=8 + length)
+    end = 8 + length
+    for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.start, tensor.end)):
+        if not end == tensor.start <= tensor.end:
+            raise ValueError(f"{tensor.name} overlaps another tensor, or leaves a gap")
+        end = tensor.end
     if end != size:
         raise ValueError(f"{size} bytes instead of {end}")
     return tensors

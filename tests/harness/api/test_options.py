@@ -205,8 +205,8 @@ def test_home_folders_are_expanded_in_repeated_options(monkeypatch, tmp_path):
     ("typed", "offered"),
     [
         ("/typed --kind ", {"short", "long"}),
-        ("/typed --kind=", {"--kind=short", "--kind=long"}),
-        ("/typed --kind=lo", {"--kind=long"}),
+        ("/typed --kind=", {"short", "long"}),
+        ("/typed --kind=lo", {"long"}),
         ("/typed --level ", {"1", "2"}),
         ("/typed --size s", {"small"}),
         ("/typed --many ", {"all"}),

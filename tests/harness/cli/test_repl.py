@@ -12,6 +12,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from harness import Result, Skill, UsageError
 from harness.chat.skill import Chat
 from harness.cli.completion import LineCompleter
 from harness.cli.repl import Repl, _confirm
@@ -146,6 +147,30 @@ def test_ctrl_c_and_ctrl_d_at_a_question():
         ("/skills disable annot", "annotate", set()),
         ("/skills enable off w", None, set()),
         ("/help he", "help", set()),
+        ("/help corpus sea", "search", set()),
+        ("/model prod", "producer", {"fake/producer"}),
+        ("/annotate x --model nanda", "nanda-annotator", set()),
+        ("/evaluate gold.csv --models producer,nanda", "nanda-annotator", set()),
+        ("/finetune t.jsonl --preset smol", "smollm2-cpu", set()),
+        ("/finetune t.jsonl --preset=smol", "smollm2-cpu", set()),
+        ("/corpus filter scope=u", "scope=unstated", set()),
+        ("/corpus filter scope=stated yea", "year=", set()),
+        ("/corpus search --move lim", "limitation", set()),
+        ("/annotate pap", "papers.csv", set()),
+        ("/annotate one", '"one paper.txt"', set()),
+        ('/annotate "one p', '"one paper.txt"', set()),
+        ("/annotate more/", "more/deep.txt", set()),
+        ("/annotate ~/mor", "~/more/", set()),
+        ("/annotate ./pap", "./papers.csv", set()),
+        ("/annotate nowhere/x", None, set()),
+        ("/annotate a long abstract about pap", None, set()),
+        ("/annotate papers.csv save to pap", "papers.csv", set()),
+        ("/annotate papers.csv -o 'one", "'one paper.txt'", set()),
+        ("/corpus stats --db pap", "papers.csv", set()),
+        ("/corpus stats --db=pap", "papers.csv", set()),
+        ("/corpus add pap", "papers.csv", set()),
+        ("/help pap", None, set()),
+        ("/chat pap", None, set()),
         ("/help waiting", None, set()),
         ("/help -h", None, set()),
         ("/wai", "/waiting", set()),
@@ -153,11 +178,16 @@ def test_ctrl_c_and_ctrl_d_at_a_question():
         ("/nosuch --", None, set()),
     ],
 )
-def test_completion(tmp_path, typed, first, rest):
+def test_completion(tmp_path, monkeypatch, typed, first, rest):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "more").mkdir()
+    for name in ("papers.csv", "one paper.txt", "more/deep.txt", ".hidden"):
+        (tmp_path / name).touch()
     plugin(tmp_path / "skills", "waiting", "raise RuntimeError")
     app = fake_app(tmp_path)
     app.dispatch("/skills disable off")
-    completer = LineCompleter(lambda: app.catalogue)
+    completer = LineCompleter(lambda: app.catalogue, app.registry.names.items)
     found = [c.text for c in completer.get_completions(Document(typed), CompleteEvent())]
     assert (found or [None])[0] == first
     if rest is not None:
@@ -172,6 +202,81 @@ def test_exact_matches_and_prefixes_come_first(typed):
     completer = LineCompleter(lambda: Catalogue(skills=found))
     found = [c.text for c in completer.get_completions(Document(typed), CompleteEvent())]
     assert found == ["/chat", "/chat-all", "/a-chat"]
+
+
+def test_files_are_listed_for_an_empty_word_only_on_request(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("papers.csv", ".hidden"):
+        (tmp_path / name).touch()
+    completer = LineCompleter(lambda: fake_app(tmp_path).catalogue)
+
+    def offered(line, requested):
+        event = CompleteEvent(completion_requested=requested)
+        return {c.text for c in completer.get_completions(Document(line), event)}
+
+    assert "papers.csv" in offered("/annotate ", True)
+    assert offered("/annotate ", False) == set()
+    assert offered("/annotate A text about pap", True) == {"papers.csv"}
+    assert offered("/annotate .h", False) == {".hidden"}
+
+
+def test_a_skill_whose_completions_fail_offers_none(tmp_path):
+    class Faulty(Skill):
+        name = "faulty"
+        summary = "fails"
+
+        def completions(self, option, subcommand):
+            raise ZeroDivisionError
+
+        def run(self, call):
+            return Result("x")
+
+    app = fake_app(tmp_path, None, Faulty())
+    completer = LineCompleter(lambda: app.catalogue)
+    assert not list(completer.get_completions(Document("/faulty nowhere"), CompleteEvent()))
+
+
+def test_model_is_chosen_for_the_chat_of_the_session(tmp_path):
+    app = fake_app(tmp_path, FakeModel("Hello."))
+    assert app.dispatch("/model").result.text == "chat: producer (fake producer)"
+    app.dispatch("/model nanda-annotator")
+    app.dispatch("hi")
+    app.dispatch("/reload")
+    app.dispatch("hi")
+    assert app.last_resolution.resolved == "nanda-annotator"
+    app.dispatch("/chat --model producer hi")
+    assert app.last_resolution.resolved == "producer"
+    with pytest.raises(UsageError, match="no model 'nosuch'"):
+        app.dispatch("/model nosuch")
+    assert app.dispatch("/model").result.data["model"] == "nanda-annotator"
+    app.dispatch("/model --default")
+    assert app.dispatch("/model").result.data["model"] == "producer"
+
+
+def test_clear_forgets_the_conversation(tmp_path):
+    model = FakeModel("Hello.")
+    app = fake_app(tmp_path, model)
+    app.dispatch("hi")
+    app.dispatch("/clear")
+    app.dispatch("hello")
+    assert [m.content for m in model.requests[-1].messages] == ["hello"]
+    assert "\x1b" not in app.screen.out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "line", ["What is in @paper.txt?", "/chat @'my paper.txt' is about", "see @missing.pdf."]
+)
+def test_a_file_in_a_chat_is_refused(tmp_path, monkeypatch, line):
+    monkeypatch.chdir(tmp_path)
+    model = FakeModel("It is about cats.")
+    with pytest.raises(UsageError, match=r"does not read files.*`/annotate (paper|my|missing)"):
+        fake_app(tmp_path, model).dispatch(line)
+    assert model.requests == []
+
+
+def test_other_words_with_an_at_sign_are_text(tmp_path):
+    app = fake_app(tmp_path, FakeModel("Hello."))
+    assert app.dispatch("mail a@b.txt about @angular/core and @you").result.text == "Hello."
 
 
 def test_completion_shows_descriptions(tmp_path):

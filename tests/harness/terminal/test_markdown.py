@@ -23,7 +23,7 @@ print("[red]")
 ```
 
 | Paper | Limitation | Implication |
-| --- | --- | --- |
+| --- | :---: | --- |
 | [1] | ✓ | - |
 """
 
@@ -40,7 +40,7 @@ def test_markdown_is_rendered() -> None:
     assert " • one thing" in lines
     assert " • another, see the page (https://example.org/a) or https://example.org/b" in lines
     assert '    print("[red]")' in lines
-    assert lines[-2:] == ["Paper  Limitation  Implication", "[1]    ✓           -"]
+    assert lines[-2:] == ["Paper  Limitation  Implication", "[1]        ✓       -"]
 
 
 def test_tables_become_blocks_and_no_background_is_set() -> None:
@@ -102,6 +102,26 @@ def test_an_interrupted_answer_is_kept() -> None:
         pieces.end()
     lines = [line for line in last_screen(terminal.raw) if line]
     assert lines == ["First.", "The second **paragr"]
+
+
+@pytest.mark.usefixtures("every_piece")
+def test_ctrl_c_while_it_is_drawn_repeats_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pseudo_terminal(40) as terminal:
+        pieces = Screen(terminal.stream).markdown()
+        pieces.add("A line that is continued ")
+        flush = terminal.stream.flush
+
+        def interrupt() -> None:
+            flush()
+            monkeypatch.setattr(terminal.stream, "flush", flush)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(terminal.stream, "flush", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pieces.add("in the next one of the terminal")
+        pieces.end()
+    lines = [line for line in last_screen(terminal.raw) if line]
+    assert lines == ["A line that is continued in the next one", "of the terminal"]
 
 
 def test_pipes_and_dumb_terminals_get_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
