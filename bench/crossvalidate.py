@@ -36,6 +36,7 @@ from skills.corpus.tables.columns import Columns  # noqa: E402
 from skills.evaluate import comparison, inputs  # noqa: E402
 from skills.evaluate.annotators import Annotator  # noqa: E402
 from skills.evaluate.report import text  # noqa: E402
+from skills.evaluate.report.verdict import verdict  # noqa: E402
 from skills.finetune.run.recipe import Recipe  # noqa: E402
 from skills.finetune.run.run_dir import RunDir  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
@@ -143,7 +144,7 @@ def pooled(table: Path, annotated: Mapping[str, Mapping[str, str]]) -> dict[str,
     found = comparison.of_models(subject, [Annotator("cross-validated", moves)])
     found["input"] = table.name
     found["annotators"][0]["kind"] = "several models"
-    return found
+    return found | {"verdict": verdict(found)}
 
 
 def quoted(path: Path) -> str:

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from harness.models.registry import Registry
     from harness.runs.invocation import Invocation
 
+MAX_NOTICES = 10
+"""Maximum number of plugins left out that are reported at a start; `/skills` shows all."""
+
 
 class App:
     """All services that lines need, and their dispatch.
@@ -139,10 +142,12 @@ class App:
         discovery = Discovery(self.settings, files, self._commands, builtins)
         discovery.run(bare=self._bare)
         self.discovery = discovery
-        for failure in self.catalogue.failures:
+        for failure in self.catalogue.failures[:MAX_NOTICES]:
             self.screen.notice(
                 f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
             )
+        if (more := len(self.catalogue.failures) - MAX_NOTICES) > 0:
+            self.screen.notice(f"{more} more plugins left out (/skills)")
         for remark in self.catalogue.remarks:
             self.screen.notice(remark)
 

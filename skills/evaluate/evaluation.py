@@ -17,6 +17,7 @@ from skills.evaluate.annotators import MODEL_ERRORS, Annotator, Subject
 from skills.evaluate.metrics import labels
 from skills.evaluate.report import page, plot
 from skills.evaluate.report import text as report
+from skills.evaluate.report.verdict import verdict
 from skills.evaluate.running import ModelRunner, models_of
 from skills.nanda.framework import Framework
 
@@ -36,8 +37,9 @@ def evaluate(call: Call, framework: Framework) -> Result:
         models = [runner.run(name) for name in names]
     with call.screen.progress("measuring"):
         found = comparison.of_models(subject, models)
+        found["verdict"] = verdict(found)
     found["refused"] = subject.source.refused.as_json()
-    text = report.text(found)
+    text = report.text(found, details=call.options.details)
     if call.targets:
         call.screen.notice(text)
     return Result(

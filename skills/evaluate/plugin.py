@@ -13,6 +13,7 @@ from harness.errors import UsageError
 from skills.corpus.options import (
     AnswerOptions,
     DatabaseOptions,
+    ReportOptions,
     TitledColumnOptions,
     WorkerOptions,
 )
@@ -40,8 +41,10 @@ class Evaluate(Skill):
     )
     saves = (".html", ".png", ".json")
 
-    class Options(TitledColumnOptions, DatabaseOptions, WorkerOptions, AnswerOptions, SkillOptions):
-        manner: ClassVar[frozenset[str]] = frozenset({"workers", "retry_failed"})
+    class Options(
+        TitledColumnOptions, DatabaseOptions, WorkerOptions, AnswerOptions, ReportOptions
+    ):
+        manner: ClassVar[frozenset[str]] = frozenset({"workers", "retry_failed", "details"})
 
         models: str | None = Field(
             None, description="the models, with commas between; default: /annotate's own"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,8 @@ def _perform_one(context: StageContext, name: str) -> Entry:
     entry = stage.perform(context, stage.find(name))
     if starts or name == "train":
         _remember(context)
+    elif context.call.options.as_name:
+        context.run_dir.remember({**context.run_dir.run, "as_name": context.call.options.as_name})
     return entry
 
 
@@ -166,10 +168,13 @@ def _remember(context: StageContext) -> None:
     """Store the run's settings in its folder, for stages that are performed later."""
     paths = {"data": context.data, "dev": context.dev, "framework": context.framework_file}
     context.run_dir.make()
+    options, kept = context.call.options, context.run_dir.run.get("as_name")
+    own = options.as_name or (None if options.name else kept)
     context.run_dir.remember(
         {
             "recipe": context.recipe.model_dump(mode="json"),
             **{name: path and str(path.resolve()) for name, path in paths.items()},
+            **({"as_name": own} if own else {}),
         }
     )
 
@@ -190,8 +195,20 @@ def _no_run(call: Call, folder: Path) -> HarnessError:
     )
 
 
+def _outcome(done: Mapping[str, Entry]) -> Iterator[str]:
+    """Yield what came of the training, and what was adapted to the machine."""
+    if "train" not in done:
+        return
+    facts = done["train"].facts
+    loss = "" if facts["loss"] is None else f", training loss {facts['loss']:.3f}"
+    dev = "" if facts["dev_loss"] is None else f", dev loss {facts['dev_loss']:.3f}"
+    yield f"trained: the adapter of step {facts['step']:,} of {facts['steps']:,} is kept{loss}{dev}"
+    yield from facts.get("adapted", ())
+
+
 def _result(context: StageContext, done: Mapping[str, Entry]) -> Result:
-    lines = [f"{name}: {entry.seconds:.0f} s" for name, entry in done.items()]
+    lines = [*_outcome(done)]
+    lines += [f"{name}: {entry.seconds:.0f} s" for name, entry in done.items()]
     kept = [path for entry in done.values() for path in entry.outputs]
     lines += [f"{context.run_dir.folder / path}" for path in kept if "/" not in path]
     facts = {

@@ -38,6 +38,8 @@ NAMES = {
 TOKENS = frozenset({"prompt_tokens", "completion_tokens"})
 FIRST = ("rouge_l", "placed", "valid", "valid_freely")
 """Metrics at the top of the table of all moves."""
+MAIN = ("rouge_l", "placed", "valid", "kappa", "numbers", "names", "completion_tokens")
+"""Metrics of a report without details."""
 BY_MOVE = (
     *("rouge_l", "kappa", "label_precision", "label_prior", "label_lift", "background"),
     *("abstention", "false_fill"),
@@ -56,9 +58,16 @@ Figures = Mapping[str, Mapping[str, Figure]]
 """Figures by metric and move."""
 
 
-def text(found: Mapping[str, Any]) -> str:
-    """Return the figures of `comparison.of_models` that fit a screen; --json has all."""
-    blocks = ["\n".join(_head(found)), _overall(found)]
+def text(found: Mapping[str, Any], *, details: bool = True) -> str:
+    """Return the verdict of `comparison.of_models`, then its figures; --json has all.
+
+    Args:
+        details: with all figures that fit a screen, not the main ones alone.
+    """
+    verdict = "\n".join(textwrap.fill(sentence, WIDTH) for sentence in found["verdict"])
+    if not details:
+        return "\n\n".join((verdict, "\n".join(_context(found)), _overall(found, MAIN)))
+    blocks = [verdict, "\n".join(_head(found)), _overall(found, (*FIRST, *found["metrics"]))]
     blocks += [_gold(found["gold"])] if found["gold"] else []
     blocks += [_by_move(found, metric) for metric in BY_MOVE if metric in found["metrics"]]
     blocks += [_difference(found, one) for one in found["differences"]]
@@ -160,6 +169,13 @@ def size_of(found: Mapping[str, Any]) -> str:
     return f"{counted(found['papers'], 'paper')}{left_out}, compared with {found['against']}"
 
 
+def _context(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the main figures are about."""
+    yield f"{found['input']}: {size_of(found)}; in brackets: 95% intervals"
+    if faults := faults_of(found):
+        yield textwrap.fill(f"! {faults}", WIDTH, subsequent_indent="  ")
+
+
 def _head(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{found['input']}: {size_of(found)}"
     for one in found["annotators"]:
@@ -175,9 +191,9 @@ def _head(found: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _overall(found: Mapping[str, Any]) -> str:
+def _overall(found: Mapping[str, Any], metrics: Sequence[str]) -> str:
     columns, rows = columns_of(found), []
-    for metric in dict.fromkeys((*FIRST, *found["metrics"])):
+    for metric in dict.fromkeys(metrics):
         if figures := figures_of(columns, metric):
             shown = (figure(one, metric) + papers_of(one, found) for one in figures)
             rows.append((name_of(metric), *shown))

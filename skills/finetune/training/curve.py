@@ -35,7 +35,13 @@ def _figure(lines: Sequence[Mapping[str, Any]], best: int | None) -> Any:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     train, dev = _points(lines, "loss"), _points(lines, "dev_loss")
-    axes.plot(list(train), list(train.values()), color="#4477aa", label="training, as weighted")
+    axes.plot(
+        list(train),
+        list(train.values()),
+        color="#4477aa",
+        marker=".",
+        label="training, as weighted",
+    )
     if dev:
         axes.plot(
             list(dev), list(dev.values()), color="#cc6677", marker="o", label="dev, plain mean"

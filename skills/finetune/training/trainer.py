@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
 
+POINTS = 10
+"""The fewest points of the loss curve, if the run has as many steps."""
+
+
 def make_trainer(model: Any, recipe: Recipe, prepared: Prepared, watch: TrainingCallbacks) -> Any:
     """Return a trainer, to be started with `train(resume_from_checkpoint=...)`.
 
@@ -37,6 +41,7 @@ def make_trainer(model: Any, recipe: Recipe, prepared: Prepared, watch: Training
             recipe,
             watch.folder / STAGING,
             evaluates=bool(prepared.dev),
+            last=watch.schedule.last,
             resumed=watch.pace.done > 0,
         ),
         train_dataset=list(prepared.train),
@@ -121,10 +126,11 @@ class _Completions:
         return metrics
 
 
-def _arguments(recipe: Recipe, staging: Path, *, evaluates: bool, resumed: bool) -> Any:
+def _arguments(recipe: Recipe, staging: Path, *, evaluates: bool, last: int, resumed: bool) -> Any:
     """Return the settings of transformers that differ from its defaults.
 
-    `max_steps` is not among them: it would change the learning rate's schedule.
+    A short run logs more often, so that its curve has more than a point. `max_steps` is not among
+    them: it would change the learning rate's schedule.
     """
     from transformers import TrainingArguments
 
@@ -142,7 +148,7 @@ def _arguments(recipe: Recipe, staging: Path, *, evaluates: bool, resumed: bool)
         max_grad_norm=training.max_grad_norm,
         optim=training.optimizer,
         fp16=recipe.quantization.compute == "float16",
-        logging_steps=training.log_steps,
+        logging_steps=max(1, min(training.log_steps, last // POINTS)),
         logging_nan_inf_filter=False,
         eval_strategy="steps" if evaluates else "no",
         eval_steps=training.eval_steps if evaluates else None,

@@ -138,6 +138,15 @@ def test_number_of_shown_problems_is_limited(tmp_path):
     assert max(map(len, problems)) < 200
 
 
+def test_many_bad_folders_are_reported_in_few_lines(tmp_path):
+    for n in range(30):
+        prompt(tmp_path / "skills", f"bad{n}", DOCUMENTS["laughs"])
+    app = lenient(tmp_path)
+    *_, last = lines = app.screen.err.getvalue().splitlines()
+    assert (len(lines), last) == (11, "20 more plugins left out (/skills)")
+    assert app.dispatch("/skills").result.text.count("left out: bad") == 30
+
+
 def test_search_ends_after_its_number_of_entries(tmp_path, monkeypatch):
     monkeypatch.setattr(skill_folders, "ENTRIES", 30)
     prompt(tmp_path / "skills", "aaa")

@@ -123,7 +123,7 @@ def metric(outcome: Outcome, name: str, annotator: int = 0, move: str = "overall
 
 
 def test_a_model_is_measured_beside_two_baselines(space: Workspace) -> None:
-    outcome = space.evaluate("--models producer save to report.json")
+    outcome = space.evaluate("--models producer --details save to report.json")
     data = json.loads((space.folder / "report.json").read_text(encoding="utf-8"))
     assert data == json.loads(json.dumps(outcome.result.data))
     assert outcome.result.code == 0
@@ -155,7 +155,7 @@ def test_consistency_uses_other_seeds_and_reworded_prompts(space: Workspace) -> 
         return json.dumps({**gold(2), **({} if usual else {"comparison": "Heaps are slower."})})
 
     space.model.faults[2] = other
-    outcome = space.evaluate("--models producer --consistency 2")
+    outcome = space.evaluate("--models producer --consistency 2 --details")
     again = [one for one in space.model.requests if one.temperature > 0]
     assert sorted(one.seed for one in again) == [1, 1, 2, 2, 3, 3]
     assert len({one.messages[0].content for one in space.model.requests}) == 4
@@ -435,7 +435,7 @@ def test_labelled_sentences_are_compared(space: Workspace) -> None:
     file = space.folder / "labels.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     outcome = space.app.dispatch(
-        "/evaluate --csabstruct labels.jsonl --models producer --consistency 0"
+        "/evaluate --csabstruct labels.jsonl --models producer --consistency 0 --details"
     )
     # The gold's method has the words of the result, and no evidence is stated.
     assert metric(outcome, "label_precision", move="method") == 0.0

@@ -16,6 +16,7 @@ from skills.evaluate.annotators import Annotator, Answers, Labelled, Subject
 from skills.evaluate.metrics import consistency, labels, metrics
 from skills.evaluate.report import page
 from skills.evaluate.report import text as report
+from skills.evaluate.report.verdict import verdict
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
@@ -52,6 +53,7 @@ def model(subject: Subject, name: str = "a-model", wrong: int = -1) -> Annotator
 
 def made(subject: Subject, *models: Annotator) -> tuple[dict[str, Any], Elements]:
     found = comparison.of_models(subject, models)
+    found["verdict"] = verdict(found)
     file = io.BytesIO()
     page.write_html(file, found, subject)
     return found, Elements(file.getvalue())
@@ -154,3 +156,18 @@ def test_every_metric_is_explained_in_the_guide() -> None:
         row = f"| `{metric}` | {shown if shown != metric else ''} | {meaning} |"
         row = row.replace("|  |", "| |")
         assert row in guide
+
+
+def test_it_opens_with_the_verdict_and_ends_with_digests(whole: Whole) -> None:
+    found, shown = whole
+    assert "other-model" in found["verdict"][0]
+    assert shown.page.index(found["verdict"][0][:30].encode()) < shown.page.index(b"<table>")
+    assert shown.page.index(b'id="facts"') > shown.page.index(b'id="worst"')
+
+
+def test_the_text_without_details_is_short(whole: Whole) -> None:
+    found, _ = whole
+    shown = report.text(found, details=False)
+    assert " ".join(shown.split()).startswith(found["verdict"][0])
+    assert len(shown.splitlines()) < 20
+    assert "by paper (agreement)" not in shown

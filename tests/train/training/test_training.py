@@ -113,10 +113,17 @@ def test_best_checkpoint_is_saved_and_logged_between_intervals(
         return (found, rows) if model.training else (found + next(measured), rows)
 
     monkeypatch.setattr(trainer, "completion_losses", best_at_four)
+    monkeypatch.setattr(trainer, "POINTS", 1)
     run_in(folder, base, {"training.save_steps": 5, "training.log_steps": 5, "training.keep": 1})
     assert weights(folder / "adapter") == weights(folder / "checkpoint-4")
     assert {path.name for path in folder.glob("checkpoint-*")} == {"checkpoint-4", "checkpoint-6"}
     assert [step for step, _ in losses(folder)] == [2, 4, 5, 6]
+
+
+def test_every_step_of_a_short_run_is_logged(base: Path, tmp_path: Path) -> None:
+    run_in(tmp_path / "run", base, {"training.log_steps": 5}, dev=0)
+    lines = Metrics(tmp_path / "run" / "metrics.jsonl").read()
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
 
 
 def test_dev_loss_is_the_unweighted_mean_over_tokens(base: Path, tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""The verdict of a comparison: at what the first model is better and worse than each other one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from skills.evaluate.metrics.metrics import OVERALL
+from skills.evaluate.report import text
+from skills.nanda.text import counted
+
+NAMED = 4
+"""The number of metrics that a sentence names at most."""
+
+
+def verdict(found: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each other model, or for each baseline if there is no other model.
+
+    A difference counts if its interval excludes 0.
+    """
+    models = {one["name"] for one in found["annotators"] if one["kind"] == "model"}
+    others = [one for one in found["differences"] if one["other"] in models]
+    return [_sentence(found, one) for one in others or found["differences"]]
+
+
+def _sentence(found: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
+    better: list[str] = []
+    worse: list[str] = []
+    unclear: list[str] = []
+    for metric, figure in _compared(found, pair):
+        if not text.excludes_zero(figure):
+            unclear.append(text.name_of(metric))
+            continue
+        gains = (figure["value"] < 0) == (metric in text.LESS)
+        shown = f"{text.name_of(metric)} ({text.figure(figure, metric, signed=True).split()[0]})"
+        (better if gains else worse).append(shown)
+    papers = counted(found["papers"], "paper")
+    if not better and not worse:
+        return (
+            f"No difference between {pair['first']} and {pair['other']} is shown on {papers}: no "
+            "interval excludes 0."
+        )
+    parts = [f"better at {_named(better)}"] * bool(better)
+    parts += [f"worse at {_named(worse)}"] * bool(worse)
+    shown = (
+        f"Compared with {pair['other']} on {papers}, {pair['first']} is {', and '.join(parts)}: "
+        "these intervals exclude 0."
+    )
+    return f"{shown} No difference is shown in {_named(unclear)}." if unclear else shown
+
+
+def _compared(
+    found: Mapping[str, Any], pair: Mapping[str, Any]
+) -> Iterator[tuple[str, text.Figure]]:
+    """Yield the differences of metrics of which more, or less, is better; the main ones first."""
+    for metric in dict.fromkeys((*text.FIRST, *found["metrics"])):
+        figure = pair["metrics"].get(metric, {}).get(OVERALL)
+        if metric not in text.NEITHER and figure is not None and figure["value"] is not None:
+            yield metric, figure
+
+
+def _named(names: Sequence[str]) -> str:
+    """Return the first names: "a, b, c and 2 more"."""
+    shown, more = names[:NAMED], len(names) - NAMED
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
