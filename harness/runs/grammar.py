@@ -44,6 +44,9 @@ _FLAG_AT_END = re.compile(
     rf"(?:\A|\s)(?P<flag>--{_NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
 )
 
+LONGEST = 4_200
+"""Characters of an option or target at the end of a line: a path has 4,096 at most."""
+
 
 def split_command(line: str) -> tuple[str, str] | None:
     """Split a command line into its name and the rest, or return None for plain text.
@@ -115,9 +118,10 @@ def trusts(rest: str) -> bool:
     For a plugin that is not trusted yet: its options are unknown, since its code may not run.
     """
     before, ended, _ = f" {rest} ".partition(" -- ")
-    while not ended and (match := _SAVE_AT_END.search(before)):
-        before = before[: match.start()]
-    words = before.split()
+    end = len(before)
+    while not ended and (match := _search_end(_SAVE_AT_END, before, end)):
+        end = match.start()
+    words = before[:end].split()
 
     def is_option(word: str) -> bool:
         return word.startswith("--")
@@ -125,6 +129,14 @@ def trusts(rest: str) -> bool:
     leading = list(itertools.takewhile(is_option, words))
     trailing = [] if ended else list(itertools.takewhile(is_option, reversed(words)))
     return "--trust" in leading + trailing
+
+
+def _search_end(pattern: re.Pattern[str], text: str, end: int) -> re.Match[str] | None:
+    """Search for a pattern that ends at `end`, in the last `LONGEST` characters before it."""
+    last = end
+    while last and text[last - 1].isspace():
+        last -= 1
+    return pattern.search(text, max(0, last - LONGEST), end)
 
 
 @dataclass(slots=True)
@@ -151,16 +163,17 @@ class _Parser:
 
     def take_leading(self, text: str) -> str:
         """Parse the options at the start; return the text after them without leading blanks."""
-        while match := _LEADING.match(text):
+        at = 0
+        while match := _LEADING.match(text, at):
             name, value = match["flag"], match["value"]
-            text = text[match.end() :]
+            at = match.end()
             if name == "--":
                 self.verbatim = True
-                return text[1:]
-            if value is None and self._takes_value(name) and (given := _NEXT_VALUE.match(text)):
-                value, text = given[1], text[given.end() :]
+                return text[at + 1 :]
+            if value is None and self._takes_value(name) and (given := _NEXT_VALUE.match(text, at)):
+                value, at = given[1], given.end()
             self._set(name, None if value is None else unquote(value))
-        return text.lstrip()
+        return text[at:].lstrip()
 
     def take_trailing(self, text: str) -> str:
         """Parse the options at the end, and one `save to` with any `-o` after it.
@@ -168,9 +181,9 @@ class _Parser:
         A second `save to` before that could belong to the text, so it is an error.
         """
         found: list[tuple[str, str | None]] = []  # the last option first
-        saved = False
+        saved, end = False, len(text)
         while True:
-            if match := _SAVE_AT_END.search(text):
+            if match := _search_end(_SAVE_AT_END, text, end):
                 if saved:
                     raise UsageError(
                         f"there is another {match['how']} before the last `save to`",
@@ -179,11 +192,12 @@ class _Parser:
                     )
                 found.append(("-o", match["path"]))
                 saved = match["how"] != "-o"
-            elif (match := _FLAG_AT_END.search(text)) and self._is_option(match):
+            elif (match := _search_end(_FLAG_AT_END, text, end)) and self._is_option(match):
                 found.append((match["flag"], match["value"]))
             else:
                 break
-            text = text[: match.start()]
+            end = match.start()
+        text = text[:end]
         if not saved and _SAVE_UNQUOTED.search(text):
             raise UsageError("a path with blanks needs quotes", hint='save to "my file.md"')
         for name, value in reversed(found):

@@ -11,7 +11,7 @@ from harness.api.skill import Call, Result
 from harness.errors import InputError, NothingFound
 from harness.runs.grammar import as_path
 from skills.corpus import exporters, stats, views
-from skills.corpus.db import reads
+from skills.corpus.db import damage, reads
 from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.db.verify import verify_all
 from skills.corpus.records import Annotated, Failure
@@ -152,6 +152,17 @@ def verify(call: Call) -> Result:
     return Result(views.verified(checked, wrong), data, exit_code=1 if wrong else 0)
 
 
+def set_aside(call: Call) -> Result:
+    _refuse_text(call)
+    path = database(call)
+    kept, found = damage.set_aside(path)
+    text = (
+        f"{path} is damaged ({found}) and is now {kept}; the next command begins a new corpus.\n"
+        f"`sqlite3 {kept} .recover` reads what is left of it."
+    )
+    return Result(text, {"database": str(path), "kept": str(kept), "damage": found})
+
+
 COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "add": add,
     "search": search,
@@ -161,6 +172,7 @@ COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "export": export,
     "page": export,
     "verify": verify,
+    "set-aside": set_aside,
 }
 
 

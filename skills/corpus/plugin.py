@@ -62,6 +62,7 @@ class Corpus(Skill):
         "export": "write all annotations to a file",
         "page": "write all annotations to an HTML page (corpus.html)",
         "verify": "compute all keys again and report the annotations that do not match theirs",
+        "set-aside": "rename a damaged database, so that the next command begins a new one",
     }
     saves = (".jsonl", ".csv", ".parquet", ".json", ".md", ".html")
     target_text: ClassVar[dict[str, str]] = {"export": "", "page": "corpus.html"}
@@ -89,7 +90,11 @@ class Corpus(Skill):
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         assert isinstance(options, Corpus.Options)
         where = f"the database {options.db}" if options.db else "your corpus"
-        return f"adds papers and annotations to {where}" if subcommand == "add" else ""
+        changes = {
+            "add": f"adds papers and annotations to {where}",
+            "set-aside": f"renames {where} if it is damaged",
+        }
+        return changes.get(subcommand, "")
 
     def run(self, call: Call) -> Result:
         if not call.subcommand:

@@ -12,7 +12,7 @@ from harness.errors import ModelUnavailable
 from harness.models.served import ServedModel
 from harness.runs.grammar import as_path
 from harness.support.process_lock import job_lock
-from skills.corpus.db import runs
+from skills.corpus.db import damage, runs
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.columns import Columns
 from skills.curate import building, results
@@ -48,6 +48,7 @@ def curate(call: Call, framework: Framework) -> Result:
     if options.build is not None:
         building.check(call, framework)
     with open_corpus(path) as db:
+        damage.refuse(db.conn, path)
         with call.screen.progress("checking the annotations by the gates"):
             source = _source(call, table, db, framework)
             source.refused.report(call.screen)

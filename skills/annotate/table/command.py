@@ -16,7 +16,7 @@ from skills.annotate.table import sources
 from skills.annotate.table.job import AnnotateJob
 from skills.annotate.table.result import Finished, finish
 from skills.annotate.table.sources import Source
-from skills.corpus.db import reads, runs
+from skills.corpus.db import damage, reads, runs
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.columns import Columns
 from skills.nanda.framework import Framework
@@ -49,6 +49,7 @@ def annotate_source(call: Call, source: Source, framework: Framework) -> Finishe
     name = str(source.path.resolve() if source.path else source.name)
 
     with open_corpus(path) as db, job_lock(locks(path), name):
+        damage.refuse(db.conn, path)
 
         def work(model: ServedModel) -> Finished:
             job = AnnotateJob(call, source, framework, model, db)

@@ -13,6 +13,7 @@ from harness.errors import InputError, OutputError
 from harness.settings import Settings
 from harness.support.sqlite_ctrl_c import begin_immediate, handle_signals, is_interrupted
 from harness.support.sqlite_migrations import migrate
+from skills.corpus.db import damage
 from skills.corpus.db.schema import MIGRATIONS
 
 if TYPE_CHECKING:
@@ -134,7 +135,10 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as exc:
         if is_interrupted(exc):
             raise KeyboardInterrupt from exc
-        if getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
+        code = getattr(exc, "sqlite_errorcode", None)  # None: a text that is not UTF-8
+        if code in (None, sqlite3.SQLITE_ERROR):
+            if found := (str(exc) if code is None else damage.find(path)):
+                raise damage.error(path, found) from exc
             raise
         raise OutputError(
             f"the corpus cannot be used: {exc}", where=str(path), hint=_UNUSABLE_HINT
@@ -142,8 +146,4 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as exc:
         if type(exc) is not sqlite3.DatabaseError:  # a subclass is for errors of statements
             raise
-        raise InputError(
-            f"is not a corpus database, or damaged: {exc}",
-            where=str(path),
-            hint=f"`sqlite3 FILE .recover` reads what is left of a damaged one. {_OTHER_FILE}",
-        ) from exc
+        raise damage.error(path, str(exc)) from exc

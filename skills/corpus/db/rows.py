@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -37,6 +39,18 @@ def one(db: Database, sql: str, parameters: list[Any]) -> Row | None:
     """Return the first row of a query, or None."""
     found: Row | None = db.conn.execute(sql, parameters).fetchone()
     return found
+
+
+def stored_json(text: str) -> Any:
+    """Return the value of a stored JSON text.
+
+    Raises:
+        sqlite3.DatabaseError: it is damaged.
+    """
+    try:
+        return json.loads(text)
+    except ValueError as exc:
+        raise sqlite3.DatabaseError(f"a stored record is not JSON ({exc})") from exc
 
 
 def now() -> str:

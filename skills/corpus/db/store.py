@@ -15,7 +15,7 @@ from harness.support.well_formed import well_formed
 from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import words
-from skills.corpus.db.rows import Row, insert, now, one, update
+from skills.corpus.db.rows import Row, insert, now, one, stored_json, update
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS, Paper
@@ -120,7 +120,7 @@ def record(db: Database, key: str, paper: Paper) -> dict[str, Any] | None:
     The work may have been done for another paper with the same abstract.
     """
     row = one(db, "SELECT record FROM annotations WHERE key = ? LIMIT 1", [key])
-    return None if row is None else with_paper(paper, json.loads(row["record"]))
+    return None if row is None else with_paper(paper, stored_json(row["record"]))
 
 
 def failure(db: Database, key: str, paper: Paper) -> Failure | None:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 from corpus_papers import annotated, corpus_of, paper
 
-from harness.errors import InputError, OutputError
+from harness.errors import InputError, OutputError, UsageError
 from harness.settings import CODE_ROOT
 from harness.support.sqlite_ctrl_c import begin_immediate
 from skills.corpus import content_key, stats
 from skills.corpus.content_key import key_of, verify
-from skills.corpus.db import connection, facets, papers, reads, store
+from skills.corpus.db import connection, damage, facets, papers, reads, store
 from skills.corpus.db.connection import open_corpus, transaction
 from skills.corpus.db.verify import verify_all
 from skills.corpus.records import Failure
@@ -328,6 +328,35 @@ def test_damaged_database_is_reported(tmp_path: Path) -> None:
     path.write_bytes(data[:8192] + b"\xff" * (len(data) - 8192))
     with pytest.raises(InputError, match=r"or damaged: .*malformed"), open_corpus(path) as db:
         verify_all(db)
+
+
+def test_damage_in_a_text_is_reported(tmp_path: Path) -> None:
+    for number, wrong in enumerate((b'"\xff\xfecks"', b'"}"cks:"')):
+        path = corpus_of(tmp_path / f"{number}.db", [annotated(paper(n)) for n in range(1, 3)])
+        path.write_bytes(path.read_bytes().replace(b'"checks"', wrong))
+        with (
+            pytest.raises(InputError, match=r"or damaged: .*set-aside --db"),
+            open_corpus(path) as db,
+        ):
+            list(reads.annotated(db, nanda(), reads.current_ids(db, nanda())))
+
+
+def test_a_damaged_database_is_set_aside_whole(tmp_path: Path) -> None:
+    path = corpus_of(tmp_path / "corpus.db", [annotated(paper(1))])
+    with pytest.raises(UsageError, match="is not damaged"):
+        damage.set_aside(path)
+    data = path.read_bytes()[:8192]
+    for number in (1, 2):
+        path.write_bytes(data)
+        path.with_name("corpus.db-wal").write_bytes(b"log")
+        kept, found = damage.set_aside(path)
+        assert found
+        assert kept == tmp_path / f"corpus.db.damaged-{number}"
+        assert kept.read_bytes() == data
+        assert kept.with_name(f"{kept.name}-wal").exists()
+        assert not [*tmp_path.glob("corpus.db"), *tmp_path.glob("corpus.db-*")]
+    with pytest.raises(InputError, match="no such file"):
+        damage.set_aside(path)
 
 
 def test_statistics_and_filters_use_covering_indexes(db: Database) -> None:

@@ -1,0 +1,434 @@
+"""Kill, starve and damage a running job, and count what is lost.
+
+    python bench/crash.py [--rows N] [--kills N] [--writes N] [--flips N] [--seed N]
+
+A fake server with OpenAI's protocol answers a job of /annotate with 8 workers. The job is killed
+(SIGKILL) at random moments and started again with the same line, killed while its target is
+written, run on a disk that is full (a tmpfs if this process may mount one, else a limit of file
+size), run by two processes at once, and run on a corpus database that was damaged between two runs.
+Prints the rows that are lost, doubled and out of order at the end, which should be 0, 0, 0, and
+exits with 1 if they are not.
+
+tests/bench/test_crash.py runs a small slice of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = map(str, (ROOT, ROOT / "tests/support", ROOT / "tests/support/annotate"))
+
+from agent_process import environment_of  # noqa: E402
+from annotate_workspace import paper, write_table  # noqa: E402
+from protocol_server import ProtocolServer  # noqa: E402
+
+from harness.models.backends.base import OnText, Reply, Request  # noqa: E402
+from harness.testing import FakeModel  # noqa: E402
+from skills.nanda.framework import nanda  # noqa: E402
+
+WORKERS = 8
+LONGEST = 600
+"""Seconds after which a process counts as hanging."""
+SMALL_DISK = 1 << 20
+LINE = f"/annotate papers.csv --workers {WORKERS} save to out.jsonl"
+REGISTRY = """\
+version: 1
+models:
+  nanda-annotator:
+    tasks: [annotate]
+    serve: [{{backend: openai, model: "smollm2:latest", url: "{url}/v1"}}]
+"""
+
+
+class Annotator(FakeModel):
+    """Annotates "method N", and counts the answers for each N."""
+
+    def __init__(self, seconds: float = 0.02) -> None:
+        super().__init__(slots=WORKERS)
+        self.seconds = seconds
+        self.answers: Counter[str] = Counter()
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        number = request.messages[1].content.partition("method ")[2].split()[0]
+        time.sleep(self.seconds)
+        text = json.dumps({name: f"The {name} of method {number}." for name in nanda().names})
+        if on_text:
+            on_text(text)
+        self.answers[number] += 1
+        return Reply(text, "stop", 100, 50, self.seconds)
+
+
+@dataclass
+class Outcome:
+    """How a process ended."""
+
+    code: int
+    stderr: str
+
+
+@dataclass
+class Workspace:
+    """A folder with a table of `rows` papers, and processes that annotate it.
+
+    Attributes:
+        data: the folder of the corpus database.
+    """
+
+    folder: Path
+    server: ProtocolServer
+    model: Annotator
+    rows: int
+    data: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.data = self.folder / "data"
+        write_table(self.folder / "papers.csv", *map(paper, range(self.rows)))
+        registry = REGISTRY.format(url=self.server.url)
+        (self.folder / "registry.yaml").write_text(registry, encoding="utf-8")
+
+    @property
+    def corpus(self) -> Path:
+        return self.data / "corpus.db"
+
+    def start(self, line: str = LINE, limit: int = 0) -> subprocess.Popen[str]:
+        """Start a line; `limit` is that of the size of its files, in bytes."""
+
+        def limited() -> None:
+            if limit:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "agent.py"), line],
+            cwd=self.folder,
+            env={**environment_of(self.folder), "HARNESS_DATA": str(self.data)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=limited if limit else None,
+        )
+
+    def run(self, line: str = LINE, limit: int = 0) -> Outcome:
+        process = self.start(line, limit)
+        try:
+            _, stderr = process.communicate(timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            return Outcome(-1, "it hangs")
+        return Outcome(process.returncode, stderr)
+
+    def kill(self, process: subprocess.Popen[str]) -> bool:
+        """Kill a process; return False if it had ended before."""
+        running = process.poll() is None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        return running
+
+    def order(self, name: str = "out.jsonl") -> list[str]:
+        """Return the ids of the target's rows."""
+        text = (self.folder / name).read_text(encoding="utf-8")
+        return [json.loads(line)["arxiv_id"] for line in text.splitlines()]
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What is wrong with a finished job.
+
+    Attributes:
+        lost, doubled, unordered: rows of the target and of the database.
+        notes: what else is wrong.
+    """
+
+    lost: int
+    doubled: int
+    unordered: int
+    notes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.lost or self.doubled or self.unordered or self.notes)
+
+    def __str__(self) -> str:
+        found = f"lost {self.lost}, doubled {self.doubled}, out of order {self.unordered}"
+        return "; ".join((found, *self.notes))
+
+
+def checked(work: Workspace, *notes: str) -> Faults:
+    """Compare the target and the database with the table."""
+    wanted = [paper(number)["arxiv_id"] for number in range(work.rows)]
+    found = work.order() if (work.folder / "out.jsonl").exists() else []
+    db = sqlite3.connect(work.corpus)
+    with contextlib.closing(db):
+        (sound,) = db.execute("PRAGMA integrity_check").fetchone()
+        stored, keys = db.execute(
+            "SELECT count(*), count(DISTINCT key) FROM annotations"
+        ).fetchone()
+        moves = db.execute("SELECT count(*) FROM moves").fetchone()[0]
+    if sound != "ok":
+        notes += (f"the database is damaged: {sound}",)
+    if moves != stored * len(nanda().names):
+        notes += (f"{moves} moves of {stored} annotations",)
+    lost = len(set(wanted) - set(found)) + max(0, work.rows - keys)
+    doubled = len(found) - len(set(found)) + stored - keys
+    unordered = sum(one > other for one, other in itertools.pairwise(found))
+    return Faults(lost, doubled, unordered, notes)
+
+
+def kills(work: Workspace, count: int, chance: random.Random) -> Faults:
+    """Kill a job `count` times: while it starts, while rows arrive, and while they are stored."""
+    killed = 0
+    while killed < count:
+        done = sum(work.model.answers.values())
+        process = work.start()
+        if chance.random() < 0.25:
+            time.sleep(chance.uniform(0, 1.5))
+        else:
+            left = max(1, work.rows - len(work.model.answers))
+            more = done + chance.uniform(0, 2 * left / (count - killed + 1))
+            while process.poll() is None and sum(work.model.answers.values()) <= more:
+                time.sleep(0.005)
+            time.sleep(chance.uniform(0, 0.1))
+        work.kill(process)
+        killed += 1
+    ended = work.run()
+    again = sum(work.model.answers.values()) - work.rows
+    notes = [f"exit code {ended.code}: {ended.stderr[-300:]}"] * bool(ended.code)
+    if again > count * WORKERS * 2:
+        notes.append(f"{again} requests were repeated")
+    print(f"  {killed} kills, {again} requests sent again")
+    return checked(work, *notes)
+
+
+def write_kills(work: Workspace, count: int, chance: random.Random) -> Faults:
+    """Kill a finished job `count` times while it writes its target again.
+
+    The temporary file beside the target shows when it is written; a reader sees a whole target.
+    """
+    ended = work.run()
+    notes = [f"exit code {ended.code}: {ended.stderr[-300:]}"] * bool(ended.code)
+    hit = 0
+    for _ in range(count):
+        process = work.start()
+        while process.poll() is None and not list(work.folder.glob(".*.tmp")):
+            time.sleep(0.001)
+        time.sleep(chance.choice((0, chance.uniform(0, 0.05))))
+        hit += work.kill(process)
+        if len(work.order()) != work.rows:
+            notes.append("the target is not complete after a kill")
+    left = list(work.folder.glob(".*.tmp"))
+    for path in left:
+        path.unlink()
+    print(f"  {hit} of {count} kills while the target was written, {len(left)} files left behind")
+    ended = work.run()
+    notes += [f"exit code {ended.code}: {ended.stderr[-300:]}"] * bool(ended.code)
+    return checked(work, *notes)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[bool]:
+    """Make `folder` a disk of `SMALL_DISK` bytes; False if this process may not mount one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size = f"size={SMALL_DISK}"
+    mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+def full_disk(work: Workspace) -> Faults:
+    """Run a job on a disk that is full after some rows, then give it room, and continue."""
+    notes = []
+    home = work.data
+    with small_disk(work.folder / "disk") as mounted:
+        how = "a tmpfs" if mounted else "a limit of file size (RLIMIT_FSIZE)"
+        work.data = work.folder / "disk"
+        ended = work.run(limit=0 if mounted else SMALL_DISK)
+        if ended.code != 4 or str(work.corpus) not in ended.stderr:
+            notes.append(f"on a full disk: exit code {ended.code}: {ended.stderr[-300:]}")
+        shutil.copytree(work.data, home)
+    work.data = home
+    print(f"  {how} of {SMALL_DISK:,} bytes: {ended.stderr.splitlines()[-1][:160]}")
+    before = sum(work.model.answers.values())
+    ended = work.run()
+    notes += [f"exit code {ended.code}: {ended.stderr[-300:]}"] * bool(ended.code)
+    again = sum(work.model.answers.values()) - work.rows
+    if again > WORKERS * 2 or not before:
+        notes.append(f"{again} requests were repeated")
+    return checked(work, *notes)
+
+
+def two_processes(work: Workspace) -> Faults:
+    """Run the same line in two processes at once: one is refused, and names the other."""
+    first, second = work.start(), work.start()
+    ended = []
+    for process in (first, second):
+        _, stderr = process.communicate(timeout=LONGEST)
+        ended.append((process.returncode, stderr))
+    notes = []
+    codes = sorted(code for code, _ in ended)
+    if codes != [0, 2] or not any("is locked by process" in stderr for _, stderr in ended):
+        notes.append(f"exit codes {codes}: {[stderr[-200:] for _, stderr in ended]}")
+    if most := [number for number, count in work.model.answers.items() if count > 1]:
+        notes.append(f"{len(most)} rows were requested twice")
+    return checked(work, *notes)
+
+
+Damage = Callable[[Path, random.Random], None]
+
+
+def _truncated(path: Path, chance: random.Random) -> None:
+    os.truncate(path, chance.randrange(1, path.stat().st_size))
+
+
+def _emptied(path: Path, chance: random.Random) -> None:
+    os.truncate(path, 0)
+
+
+def _no_header(path: Path, chance: random.Random) -> None:
+    with path.open("r+b") as file:
+        file.write(bytes(100))
+
+
+def _flipped(path: Path, chance: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    for _ in range(chance.choice((1, 10, 200))):
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    path.write_bytes(data)
+
+
+def _zeroed_pages(path: Path, chance: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    for _ in range(3):
+        start = chance.randrange(0, len(data), 4096)
+        data[start : start + 4096] = bytes(min(4096, len(data) - start))
+    path.write_bytes(data)
+
+
+def _without_wal(path: Path, chance: random.Random) -> None:
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+DAMAGES: dict[str, Damage] = {
+    "truncated": _truncated,
+    "emptied": _emptied,
+    "zero header": _no_header,
+    "flipped bytes": _flipped,
+    "zeroed pages": _zeroed_pages,
+    "-wal removed": _without_wal,
+}
+
+
+def damaged(work: Workspace, kind: str, chance: random.Random) -> tuple[str, Faults]:
+    """Kill a job half-way, damage its database, continue, and set it aside if it is refused.
+
+    Returns:
+        What became of it, and the faults at the end: the same line completes the job, on the
+        damaged file where SQLite can read what is needed, else on a new one.
+    """
+    process = work.start()
+    while process.poll() is None and sum(work.model.answers.values()) < work.rows // 2:
+        time.sleep(0.005)
+    work.kill(process)
+    path, notes = work.corpus, []
+    if kind != "-wal removed":  # all else must be in the file that is damaged
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    DAMAGES[kind](path, chance)
+    before, answers = path.read_bytes(), sum(work.model.answers.values())
+    ended = work.run()
+    if "Traceback" in ended.stderr:
+        notes.append(f"a traceback: {ended.stderr[-300:]}")
+    if ended.code == 0:
+        return "completed", checked(work, *notes)
+    told = next((line for line in ended.stderr.splitlines()[::-1] if str(path) in line), "")
+    if ended.code != 2 or "damaged" not in told or "set-aside" not in told:
+        notes.append(f"exit code {ended.code}: {ended.stderr[-400:]}")
+    if path.read_bytes() != before and answers == sum(work.model.answers.values()):
+        notes.append("the damaged file was changed, though no row was added")
+    before = path.read_bytes()
+    aside = work.run("/corpus set-aside")
+    kept = path.with_name(f"{path.name}.damaged-1")
+    if aside.code or not kept.exists() or kept.read_bytes() != before:
+        notes.append(f"not set aside: exit code {aside.code}: {aside.stderr[-300:]}")
+    ended = work.run()
+    notes += [f"exit code {ended.code}: {ended.stderr[-300:]}"] * bool(ended.code)
+    return "refused, set aside, completed", checked(work, *notes)
+
+
+@contextlib.contextmanager
+def workspace(rows: int, seconds: float = 0.02) -> Iterator[Workspace]:
+    model = Annotator(seconds)
+    with tempfile.TemporaryDirectory() as folder, ProtocolServer(model) as server:
+        yield Workspace(Path(folder).resolve(), server, model, rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Kill, starve and damage a running job.")
+    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--writes", type=int, default=20)
+    parser.add_argument("--flips", type=int, default=20, help="runs with flipped bytes")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    chance, worst = random.Random(options.seed), 0
+    print(f"rows {options.rows}, workers {WORKERS}, seed {options.seed}")
+    campaigns: dict[str, tuple[int, Callable[[Workspace], Faults]]] = {
+        "killed at random moments": (options.rows, lambda w: kills(w, options.kills, chance)),
+        "killed while writing": (options.rows, lambda w: write_kills(w, options.writes, chance)),
+        "full disk": (options.rows, full_disk),
+        "two processes": (options.rows // 10, two_processes),
+    }
+    for name, (rows, campaign) in campaigns.items():
+        with workspace(rows) as work:
+            faults = campaign(work)
+        print(f"{name}: {faults}", flush=True)
+        worst += bool(faults)
+    for kind in DAMAGES:
+        ends: Counter[str] = Counter()
+        repeats = options.flips if kind in ("flipped bytes", "truncated", "zeroed pages") else 1
+        found = []
+        for _ in range(repeats):
+            with workspace(min(200, options.rows)) as work:
+                how, faults = damaged(work, kind, chance)
+            ends[how] += 1
+            found += [faults] if faults else []
+        shown = ", ".join(f"{count} {how}" for how, count in ends.items())
+        print(f"{kind}: {shown}; {found[0] if found else Faults(0, 0, 0)}", flush=True)
+        for faults in found[1:]:
+            print(f"  {faults}")
+        worst += bool(found)
+    print("rows lost, doubled, out of order: " + ("see above" if worst else "0, 0, 0"))
+    return 1 if worst else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""Find out whether a database is damaged, and set a damaged one aside without deleting anything."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+from harness.errors import InputError, OutputError, UsageError
+
+COMPANIONS = ("", "-wal", "-shm")
+"""Suffixes of the files of a database; SQLite finds them by the name of the first."""
+
+
+def find(path: Path) -> str:
+    """Return what SQLite finds wrong with a file, "" if nothing; the file is not changed."""
+    try:
+        with contextlib.closing(_read_only(path)) as db:
+            return _check(db, "integrity_check")
+    except sqlite3.OperationalError as exc:
+        return "" if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY else str(exc)
+    except sqlite3.DatabaseError as exc:
+        return str(exc)
+
+
+def refuse(connection: sqlite3.Connection, path: Path) -> None:
+    """Check the structure of an open database before long work is stored in it.
+
+    Raises:
+        InputError: it is damaged; nothing was written to it.
+    """
+    if found := _check(connection, "quick_check"):  # 0.1 s for 2,000 annotated papers
+        raise error(path, found)
+
+
+def error(path: Path, found: str) -> InputError:
+    """Return the error for a file in which `found` is wrong."""
+    return InputError(
+        f"is not a corpus database, or damaged: {found}",
+        where=str(path),
+        hint="Nothing in it is overwritten or deleted. "
+        f"`/corpus set-aside --db {path}` keeps it under another name, and the next command begins "
+        "a new corpus; `sqlite3 FILE .recover` reads what is left. --db selects another file.",
+    )
+
+
+def set_aside(path: Path) -> tuple[Path, str]:
+    """Rename a damaged database, and return its new path and what is wrong with it.
+
+    Raises:
+        InputError: there is no such file.
+        UsageError: SQLite finds nothing wrong with it.
+        OutputError: it cannot be renamed.
+    """
+    if not path.is_file():
+        raise InputError("there is no such file", where=str(path))
+    found = find(path)
+    if not found:
+        raise UsageError(
+            "is not damaged: SQLite finds nothing wrong with it",
+            where=str(path),
+            hint="`/corpus verify` compares the annotations with their keys.",
+        )
+    number = 1
+    while any(_aside(path, number, suffix).exists() for suffix in COMPANIONS):
+        number += 1
+    try:
+        for suffix in COMPANIONS:
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).rename(_aside(path, number, suffix))
+    except OSError as exc:
+        raise OutputError(f"cannot be renamed: {exc.strerror or exc}", where=str(path)) from exc
+    return _aside(path, number, ""), found
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+
+
+def _check(db: sqlite3.Connection, pragma: str) -> str:
+    """Return the first fault that a check of SQLite finds, or ""."""
+    (found,) = db.execute(f"PRAGMA {pragma}(1)").fetchone()
+    return "" if found == "ok" else " ".join(str(found).split())
+
+
+def _aside(path: Path, number: int, suffix: str) -> Path:
+    return path.with_name(f"{path.name}.damaged-{number}{suffix}")
