@@ -118,19 +118,22 @@ class Models:
     Args:
         notice: receives one line about the model that serves, and another if it is not the
             requested one.
+        on_resolved: receives each resolution before it is used.
         on_served: receives each model before it is used, for the run log.
         announced: the lines that `notice` has received.
-        quiet: do not report the model that serves, since the result names it.
+        quiet: report the model that serves only if its first place does not, since the result
+            names it.
     """
 
     pool: ModelPool
     choice: Choice = field(default_factory=Choice)
     notice: Callable[[str], None] = lambda _: None
-    on_served: Callable[[ServedModel], None] = lambda _: None
+    on_resolved: Callable[[Resolution], None] = lambda _: None
     usage: Usage = field(default_factory=Usage)
     cancel: threading.Event | None = None
     announced: set[str] = field(default_factory=set)
     quiet: bool = False
+    on_served: Callable[[ServedModel], None] = lambda _: None
 
     @property
     def registry(self) -> Registry:
@@ -195,16 +198,19 @@ class Models:
     def _announce(self, served: ServedModel) -> None:
         """Report the model that serves, once for all its uses in the run."""
         resolution = self.pool.last = served.resolution
+        self.on_resolved(resolution)
         self.on_served(served)
         if resolution.fell_back:
             self._notice_once(
                 f"{resolution.task}: {resolution.requested} unavailable ({resolution.reason}); "
                 f"using {resolution.resolved} ({resolution.chosen.serve.label})"
             )
-        if self.quiet:
-            return
         why = resolution.reason_of(resolution.resolved)
-        self._notice_once(f"model: {label(served.about)}" + f" ({why})" * bool(why))
+        if not self.quiet:
+            self._notice_once(f"model: {label(served.about)}" + f" ({why})" * bool(why))
+        elif why:
+            serving = resolution.chosen.serve.backend
+            self._notice_once(f"{resolution.resolved}: {serving} serves it ({why})")
 
     def _notice_once(self, line: str) -> None:
         if line not in self.announced:

@@ -92,7 +92,7 @@ class Runner:
             self.pool,
             Choice(general.model, fallback=not general.no_fallback),
             self.screen.notice,
-            lambda served: self.run.served_by(served),
+            on_served=lambda served: self.run.served_by(served),
         )
         quiet = general.as_json or bool(targets)
         call = Call(

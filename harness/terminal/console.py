@@ -71,32 +71,26 @@ class Screen:
     def clear(self) -> None:
         """Clear the terminal that results are shown on, if it is one."""
         if self.is_terminal:
-            self._write_as_is("\x1b[H\x1b[2J")
+            self.write_drawn("\x1b[H\x1b[2J")
 
     def show(self, content: RenderableType) -> None:
         """Print a rich renderable to stdout, which is a terminal."""
         from harness.terminal.rendering import rendered
 
         assert self.out is not None
-        self._write_as_is(rendered(content, self.out))
+        self.write_drawn(rendered(content, self.out))
 
     def _write(self, text: str) -> None:
-        """Write text to stdout; raises as `_write_as_is`."""
-        self._write_as_is(text if self.out is None else shown_on(self.out, text))
+        """Write text to stdout; a failure raises an error of `harness.errors`."""
+        self.write_drawn(text if self.out is None else shown_on(self.out, text))
 
-    def _write_as_is(self, text: str) -> None:
-        """Write to stdout; raises as `writing`."""
-        with self.writing():
-            if self.out is None:
-                raise OutputError("stdout is closed")
+    def write_drawn(self, text: str) -> None:
+        """Write to stdout text with escape sequences, which is not data."""
+        if self.out is None:
+            raise OutputError("stdout is closed")
+        try:
             self.out.write(text)
             self.out.flush()
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Write to stdout in the block; a failure raises an error of `harness.errors`."""
-        try:
-            yield
         except BrokenPipeError as exc:
             self._discard_output()
             raise ReaderGone("the reader of stdout has closed it") from exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import time
 from collections.abc import Iterable
@@ -106,7 +107,10 @@ class MarkdownPieces:
 
     def __init__(self, screen: Screen) -> None:
         assert screen.out is not None
-        self._screen, self._console = screen, console(screen.out)
+        self._screen = screen
+        # rich would write what Ctrl-C interrupts a second time.
+        self._unwritten = io.StringIO()
+        self._console = console(screen.out, self._unwritten)
         self._text = ""
         self._drawn = -REFRESH
         self._begun = False
@@ -129,22 +133,22 @@ class MarkdownPieces:
         if time.monotonic() - self._drawn < REFRESH or not self._text.strip():
             return
         self._drawn = time.monotonic()
-        with self._screen.writing():
-            finished = _finished(self._text)
-            if finished.strip():
-                self._print(finished)
-                self._text = self._text[len(finished) :]
-            self._live.update(_End(self._text, self._console.height - 2), refresh=True)
+        finished = _finished(self._text)
+        if finished.strip():
+            self._print(finished)
+            self._text = self._text[len(finished) :]
+        self._live.update(_End(self._text, self._console.height - 2), refresh=True)
+        self._write()
 
     def end(self) -> None:
         """Print the last block for good."""
-        with self._screen.writing():
-            if "_live" in self.__dict__:
-                self._live.stop()
-                del self.__dict__["_live"]
-            if self._text.strip():
-                self._print(self._text)
-            self._text = ""
+        if "_live" in self.__dict__:
+            self._live.stop()
+            del self.__dict__["_live"]
+        if self._text.strip():
+            self._print(self._text)
+        self._text = ""
+        self._write()
 
     def _print(self, text: str) -> None:
         if self._begun:
@@ -152,6 +156,12 @@ class MarkdownPieces:
         self._begun = True
         self._screen.emitted = self._screen.line_ended = True
         self._console.print(Plain(RenderedMarkdown(text)))
+
+    def _write(self) -> None:
+        text = self._unwritten.getvalue()
+        self._unwritten.seek(0)
+        self._unwritten.truncate()
+        self._screen.write_drawn(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,13 +57,23 @@ def wrapped(text: str, stream: IO[str]) -> str:
     return "\n".join("\n".join(parts) for parts in lines)
 
 
-def console(stream: IO[str]) -> Console:
-    """Return rich's console on a terminal; `Plain` must wrap what is printed on it."""
+def console(stream: IO[str], into: IO[str] | None = None) -> Console:
+    """Return rich's console on a terminal; `Plain` must wrap what is printed on it.
+
+    Args:
+        into: is written to instead of the terminal, for which it is.
+    """
     from rich.console import Console
 
     width, height = size(stream)  # both, since rich assumes 80 columns if TERM is "dumb"
     return Console(
-        file=stream, width=width, height=height, markup=False, emoji=False, highlight=False
+        file=into or stream,
+        force_terminal=True,
+        width=width,
+        height=height,
+        markup=False,
+        emoji=False,
+        highlight=False,
     )
 
 
@@ -84,5 +94,23 @@ class Plain:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
         from rich.segment import Segment
 
-        for text, style, control in Segment.strip_links(console.render(self.content, options)):
-            yield Segment(text if control else text.translate(CONTROLS), style, control)
+        drawn = Segment.strip_links(console.render(self.content, options))
+        for line in Segment.split_lines(drawn):
+            yield from _plain_line(line)
+            yield Segment.line()
+
+
+def _plain_line(line: list[Segment]) -> Iterable[Segment]:
+    """Yield a line without blanks at its end.
+
+    A line that fills the terminal would leave its cursor where the next key wraps.
+    """
+    from rich.segment import Segment
+
+    while line and not line[-1].control and not line[-1].text.strip(" "):
+        line.pop()
+    for place, (text, style, control) in enumerate(line, start=1):
+        if not control:
+            text = text.translate(CONTROLS)
+            text = text.rstrip(" ") if place == len(line) else text
+        yield Segment(text, style, control)

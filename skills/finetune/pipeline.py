@@ -120,6 +120,8 @@ def _perform_one(context: StageContext, name: str) -> Entry:
     entry = stage.perform(context, stage.find(name))
     if starts or name == "train":
         _remember(context)
+    elif context.call.options.as_name:
+        context.run_dir.remember({**context.run_dir.run, "as_name": context.call.options.as_name})
     return entry
 
 
@@ -166,10 +168,13 @@ def _remember(context: StageContext) -> None:
     """Store the run's settings in its folder, for stages that are performed later."""
     paths = {"data": context.data, "dev": context.dev, "framework": context.framework_file}
     context.run_dir.make()
+    options, kept = context.call.options, context.run_dir.run.get("as_name")
+    own = options.as_name or (None if options.name else kept)
     context.run_dir.remember(
         {
             "recipe": context.recipe.model_dump(mode="json"),
             **{name: path and str(path.resolve()) for name, path in paths.items()},
+            **({"as_name": own} if own else {}),
         }
     )
 

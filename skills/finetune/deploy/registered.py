@@ -45,6 +45,8 @@ class Registration:
 def name_of(context: StageContext) -> str:
     """Return the name of the run's model; a training that was cut short gets its own.
 
+    The name of an earlier --as-name in the folder is kept, unless --name is given.
+
     Raises:
         InputError: nothing is trained.
         UsageError: the name is invalid, reserved for a full training, or that of the model the
@@ -53,8 +55,11 @@ def name_of(context: StageContext) -> str:
     own: str | None = getattr(context.call.options, "as_name", None)
     check_name(own)
     if not _is_held_back(context):
-        start_from.refuse_name(context.recipe, own or context.run_dir.name)
-        return own or context.run_dir.name
+        given = getattr(context.call.options, "name", None)
+        kept = None if given else context.run_dir.run.get("as_name")
+        name = str(own or kept or context.run_dir.name)
+        start_from.refuse_name(context.recipe, name)
+        return name
     if own in (context.run_dir.name, "nanda-annotator"):
         raise UsageError(
             f"a training that was cut short is not registered as {own}",

@@ -64,6 +64,7 @@ def load_model(folder: Path, recipe: Recipe, *, adapted: bool = True) -> Any:
             quantization_config=_quantization(recipe),
             device_map={"": 0 if kind == "cuda" else "cpu"},
             local_files_only=True,
+            use_safetensors=True,
         )
     except (OSError, ValueError) as exc:
         raise InputError(f"the base cannot be loaded: {exc}", where=str(folder)) from exc

@@ -139,8 +139,11 @@ def test_another_place_of_the_same_model_is_announced_and_recorded() -> None:
     lines: list[str] = []
     models = Models(ModelPool(registry, backends), notice=lines.append)
     about = models.run("chat", lambda served: served.about)
+    models.quiet = True
+    models.run("chat", lambda served: None)
     assert lines == [
-        "model: one · second · other at http://127.0.0.1:9 · bbbbbbbb (first m: it has gone)"
+        "model: one · second · other at http://127.0.0.1:9 · bbbbbbbb (first m: it has gone)",
+        "one: second serves it (first m: it has gone)",
     ]
     assert about["reason"] == "first m: it has gone"
     assert (about["backend"], about["place"]) == ("second", Elsewhere.place)

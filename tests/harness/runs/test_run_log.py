@@ -81,7 +81,7 @@ def test_resolution_and_tokens_are_logged(tmp_path):
         "producer",
         "fake producer",
     )
-    assert (run["prompt_tokens"], run["completion_tokens"], run["generations"]) == (2, 3, 1)
+    assert (run["prompt_tokens"], run["completion_tokens"], run["generations"]) == (7, 3, 1)
 
 
 def test_no_log_is_respected(tmp_path):

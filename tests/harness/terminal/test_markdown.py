@@ -104,6 +104,26 @@ def test_an_interrupted_answer_is_kept() -> None:
     assert lines == ["First.", "The second **paragr"]
 
 
+@pytest.mark.usefixtures("every_piece")
+def test_ctrl_c_while_it_is_drawn_repeats_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pseudo_terminal(40) as terminal:
+        pieces = Screen(terminal.stream).markdown()
+        pieces.add("A line that is continued ")
+        flush = terminal.stream.flush
+
+        def interrupt() -> None:
+            flush()
+            monkeypatch.setattr(terminal.stream, "flush", flush)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(terminal.stream, "flush", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pieces.add("in the next one of the terminal")
+        pieces.end()
+    lines = [line for line in last_screen(terminal.raw) if line]
+    assert lines == ["A line that is continued in the next one", "of the terminal"]
+
+
 def test_pipes_and_dumb_terminals_get_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     pieces = Screen(out).markdown()

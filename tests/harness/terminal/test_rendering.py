@@ -6,6 +6,7 @@ import re
 
 import pytest
 from pseudo_terminal import PseudoTerminal, pseudo_terminal
+from rich.table import Table
 from rich.text import Text
 
 from harness.terminal.console import Screen
@@ -62,3 +63,10 @@ def test_colours_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert "\x1b[1m" in without
     monkeypatch.setenv("TERM", "dumb")
     assert shown(doubt).raw == "doubt\n"
+
+
+def test_no_line_ends_in_blanks() -> None:
+    """A line of blanks that fills the terminal leaves the cursor where ^C wraps."""
+    table = Table.grid(expand=True)
+    table.add_row("a", Text("b", "red"))
+    assert not re.search(r" (?:\x1b\[0m)?\n", shown(table).raw)

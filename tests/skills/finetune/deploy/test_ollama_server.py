@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import ollama
@@ -50,6 +51,10 @@ def test_the_test_server_refuses_what_ollama_refuses(client: ollama.Client, gguf
     other = ggufs / "other.txt"
     other.write_text("no model")
     text = client.create_blob(other)
+    for name, status in (("sha256:1", 400), ("sha256:" + "0" * 64, 404), (digest, 200)):
+        with pytest.raises(ollama.ResponseError) if status > 200 else nullcontext() as caught:
+            client._request_raw("HEAD", f"/api/blobs/{name}")
+        assert caught is None or caught.value.status_code == status
     for body, message in (
         ({}, "neither 'from' or 'files' was specified"),
         ({"from_": "absent"}, "pull model manifest: file does not exist"),

@@ -359,6 +359,14 @@ def made_at(server: OllamaServer, ggufs: Path) -> str:
     return server.models[f"{NAME}:latest"].digest
 
 
+def test_an_earlier_name_of_the_run_is_kept(bench: Bench) -> None:
+    bench.out.remember({**bench.out.run, "as_name": "mine"})
+    assert bench.register()["name"] == "mine"
+    assert bench.register(as_name="other")["name"] == "other"
+    bench.trained(steps=4)
+    assert bench.register()["name"].startswith("nanda-annotator-cut-"), "not in its place"
+
+
 def test_only_registered_models_are_unregistered(bench: Bench) -> None:
     bench.write(MINE)
     with pytest.raises(UsageError, match="mine was not written by /finetune register"):
