@@ -30,10 +30,14 @@ if TYPE_CHECKING:
 def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:
     """Console entry point: reserve stdout for results and guarantee that the process exits."""
     stdout_guard.set_apart()
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # instead of agent.py's
     with ctrl_c.taking_effect("end"):
-        code = main(argv, make)
+        try:
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # instead of agent.py's
+            code = main(argv, make)
+        except KeyboardInterrupt:  # just before or after the work
+            ctrl_c.end_process()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # KeyboardInterrupt would show a traceback
     return leave(code)
 
 

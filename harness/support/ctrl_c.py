@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -70,7 +70,23 @@ def patient() -> Iterator[None]:
         watch.patient = before
 
 
-def end_process() -> None:
+@contextlib.contextmanager
+def left_to_the_system() -> Iterator[None]:
+    """Let Ctrl-C kill a one-shot command in the block, whose native code stops all of Python.
+
+    A shell reports exit code 130 as well. In a session, Ctrl-C has to wait.
+    """
+    if all(watch.last != "end" for watch in _started):
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def end_process() -> NoReturn:
     """End the process without the cleanup of Python and of native libraries, which may wait."""
     # A progress bar may have hidden the cursor and written half a line.
     clear = b"\r\x1b[K\x1b[?25h" if os.isatty(2) else b""

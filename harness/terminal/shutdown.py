@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 import time
@@ -21,7 +20,6 @@ def leave(code: int) -> int:
 
     After Ctrl-C it exits here: Python would wait for threads, native libraries for their own.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # KeyboardInterrupt would show a traceback
     if code == Interrupted.exit_code:
         _exit(code)
     if _left():

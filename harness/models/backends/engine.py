@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelUnavailable
+from harness.support import ctrl_c
 from harness.support.cpu import available_cores, low_spin_openmp
 from harness.support.timeouts import apart
 
@@ -21,8 +23,11 @@ BATCH = 128
 SLOTS = 4
 """Default number of concurrent generations of a job. With 1, 2, 4 and 8 on two cores, the best of
 three runs annotated 31, 28, 36 and 31 papers a minute."""
-IDLE_SECONDS = 0.5
+IDLE_SECONDS = 5.0
 """Maximum wait for an engine to be freed."""
+LARGE = 500_000_000
+"""Bytes of weights from which loading may take longer than Ctrl-C may: the engine keeps all other
+Python code from running meanwhile. 98 MB take 0.4 s."""
 _CHANGING = threading.Lock()
 """Held while a model is loaded or freed, which an interrupted command does not wait for."""
 
@@ -90,9 +95,11 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
                 raise ModelUnavailable(
                     f"{path} is not a GGUF file", hint="Correct its path in the registry."
                 )
-    # Ctrl-C between the two calls of `_start` would free the engine before its loop has started.
+    large = sum(path.stat().st_size for path in paths.values()) > LARGE
     try:
-        return apart(partial(_start, paths, context, slots), "loading")
+        # Ctrl-C between two calls of `_start` would free the engine before its loop has started.
+        with ctrl_c.left_to_the_system() if large else contextlib.nullcontext():
+            return apart(partial(_start, paths, context, slots), "loading")
     except (ImportError, AttributeError, RuntimeError, ValueError, TypeError) as exc:
         files = " with ".join(str(path) for path in paths.values())
         raise ModelUnavailable(
