@@ -138,7 +138,14 @@ def show_progress(
         yield _lines(estimate, screen)
         return
     from rich.console import Console
+    from rich.file_proxy import FileProxy
     from rich.progress import BarColumn, Progress, TextColumn
+
+    class AboveTheBar(FileProxy):
+        """A stream whose lines are printed above the bar; control characters are not passed on."""
+
+        def isatty(self) -> bool:
+            return True
 
     columns = (
         TextColumn("{task.fields[estimate].phase}", markup=False),
@@ -146,12 +153,17 @@ def show_progress(
         TextColumn("{task.fields[estimate].count}", markup=False),
         TextColumn("{task.fields[estimate]}", markup=False),
     )
-    with Progress(*columns, console=Console(file=screen.err), transient=True) as bar:
+    terminal = screen.err
+    with Progress(*columns, console=Console(file=terminal), transient=True) as bar:
         # rich formats the estimate ten times per second, so the rate changes between two rows.
         task = bar.add_task("", total=estimate.rows, estimate=estimate)
-        yield lambda: bar.update(
-            task, completed=estimate.done + estimate.failed, total=estimate.rows
-        )
+        screen.err = AboveTheBar(bar.console, terminal)
+        try:
+            yield lambda: bar.update(
+                task, completed=estimate.done + estimate.failed, total=estimate.rows
+            )
+        finally:
+            screen.err = terminal
 
 
 def _lines(estimate: ProgressEstimate, screen: Screen) -> Callable[[], None]:

@@ -18,7 +18,7 @@ from skills.evaluate.metrics import labels
 from skills.evaluate.report import page, plot
 from skills.evaluate.report import text as report
 from skills.evaluate.report.verdict import verdict
-from skills.evaluate.running import ModelRunner, models_of
+from skills.evaluate.running import compared, models_of
 from skills.nanda.framework import Framework
 
 
@@ -32,8 +32,11 @@ def evaluate(call: Call, framework: Framework) -> Result:
         require(*plot.MODULES, extra="plots")
     refuse_sources(call.targets, input=source, corpus=path)
     names = models_of(call)
-    with open_corpus(path) as db, job_lock(locks(path), str(source.resolve())):
-        runner = ModelRunner(call, subject, db, path)
+    with (
+        open_corpus(path) as db,
+        job_lock(locks(path), str(source.resolve())),
+        compared(call, subject, db, path, len(names)) as runner,
+    ):
         models = [runner.run(name) for name in names]
     with call.screen.progress("measuring"):
         found = comparison.of_models(subject, models)

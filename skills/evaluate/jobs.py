@@ -6,6 +6,7 @@ current annotation of a paper stays current: a model that is only compared does 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from typing import Any
 
 from harness.errors import InvalidReply
 from harness.models.backends.base import OnText
+from harness.runs.progress import ProgressEstimate
 from skills.annotate.generate import Prepared, prepare, read_moves, stored_form
 from skills.annotate.table.job import AnnotateJob, PlannedRow
 from skills.corpus.content_key import key_of
@@ -26,8 +28,34 @@ from skills.nanda.reply_formats import UnusableReply
 FREE = "unconstrained"
 
 
+@dataclass
 class ComparedJob(AnnotateJob):
-    """Annotates the papers as /annotate does."""
+    """Annotates the papers as /annotate does.
+
+    Attributes:
+        pace, update: the progress of the whole comparison, and what refreshes it.
+    """
+
+    pace: ProgressEstimate = field(kw_only=True)
+    update: Callable[[], None] = field(kw_only=True)
+
+    def notice(self, text: str) -> None:
+        """Print nothing: the comparison is announced and reported as a whole."""
+
+    def _announce(self, due: int) -> None:
+        """Take what is done already out of the progress."""
+        every, left = (
+            sum(len(row.paper.abstract) for row in rows) for rows in (self.rows, self._due())
+        )
+        self.pace.rows -= len(self.rows) - due
+        self.pace.weight -= every - left
+        self.update()
+
+    @contextlib.contextmanager
+    def _in_progress(
+        self, due: Sequence[PlannedRow]
+    ) -> Iterator[tuple[ProgressEstimate, Callable[[], None]]]:
+        yield self.pace, self.update
 
     def _save(self, row: PlannedRow, record: dict[str, Any]) -> None:
         item = Annotated(row.paper, record)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
@@ -14,6 +15,7 @@ from harness.api.skill import Call
 from harness.errors import ModelUnavailable, UsageError
 from harness.models.resolution import Choice
 from harness.models.served import ServedModel
+from harness.runs.progress import ProgressEstimate, show_progress
 from skills.annotate.table import sources
 from skills.annotate.table.result import finish
 from skills.corpus.db import runs, store
@@ -53,14 +55,43 @@ def models_of(call: Call) -> tuple[str, ...]:
     return names
 
 
+@contextlib.contextmanager
+def compared(
+    call: Call, subject: Subject, db: Database, path: Path, models: int
+) -> Iterator[ModelRunner]:
+    """Announce a comparison of this many models, and show the progress of the block."""
+    papers, options = subject.papers, call.options
+    repeated, rounds = papers[: options.consistency], 1 + options.unconstrained
+    times = len(tuple(variations(subject.framework)))
+    count = models * (rounds * len(papers) + times * len(repeated))
+    weight = models * (
+        rounds * sum(len(paper.abstract) for paper in papers)
+        + times * sum(len(paper.abstract) for paper in repeated)
+    )
+    again = f", and {len(repeated):,} of them {times} times more" if repeated else ""
+    call.screen.notice(
+        f"{subject.source.name}: {counted(len(papers), 'paper')} for {counted(models, 'model')}"
+        f"{again}: {counted(count, 'annotation')}; those of earlier runs are used again"
+    )
+    pace = ProgressEstimate(count, weight, unit="annotations")
+    with show_progress(pace, call.screen, "annotating") as update:
+        yield ModelRunner(call, subject, db, path, pace, update)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRunner:
-    """Runs models on the papers of `subject`; their annotations go into the corpus at `path`."""
+    """Runs models on the papers of `subject`; their annotations go into the corpus at `path`.
+
+    Attributes:
+        pace, update: the progress of all models, and what refreshes it.
+    """
 
     call: Call
     subject: Subject
     db: Database
     path: Path
+    pace: ProgressEstimate
+    update: Callable[[], None]
 
     def run(self, name: str) -> Annotator:
         """Annotate the papers that a model has not annotated yet, and return all annotations.
@@ -77,13 +108,14 @@ class ModelRunner:
 
     def _annotate(self, name: str, model: ServedModel) -> Annotator:
         context = (self.call, self.subject.source, self.subject.framework, model, self.db)
+        shared: dict[str, Any] = {"pace": self.pace, "update": self.update}
         failed: Counter[str] = Counter()
-        job = ComparedJob(*context)
-        self._run(job, f"{name} ({model.resolution.chosen.serve.label})")
+        job = ComparedJob(*context, **shared)
+        self._run(job, name)
         records = self._records(job, failed, count_invalid=True)
         valid_freely = None
         if self.call.options.unconstrained:
-            free = FreeJob(*context)
+            free = FreeJob(*context, **shared)
             self._run(free, f"{name}, without constrained output")
             valid_freely = [
                 record is not None and record["provenance"]["in_order"]
@@ -118,23 +150,31 @@ class ModelRunner:
         """
         count = self.call.options.consistency
         included = [i < count and moves is not None for i, moves in enumerate(annotations)]
+        every = tuple(variations(self.subject.framework))
+        first = zip(self.subject.papers[:count], annotations[:count], strict=True)
+        unanswered = [paper for paper, moves in first if moves is None]
+        self.pace.rows -= len(every) * len(unanswered)
+        self.pace.weight -= len(every) * sum(len(paper.abstract) for paper in unanswered)
         if not any(included):
             return {}, included
         papers = list(compress(self.subject.papers, included))
-        every = tuple(variations(self.subject.framework))
         source = sources.from_papers(self.subject.source.name, papers)
         job = RepeatedJob(
-            self.call, source, self.subject.framework, model, self.db, variations=every
+            *(self.call, source, self.subject.framework, model, self.db),
+            pace=self.pace,
+            update=self.update,
+            variations=every,
         )
-        self._run(job, f"{name}, {counted(len(papers), 'paper')} again, in {len(every)} variations")
+        self._run(job, f"{name}, again in {len(every)} variations")
         answers = map(self._moves, self._records(job, failed))
         found: Runs = {"seeds": [], "prompts": [annotations]}
         for variation in every:
             found[variation.kind].append([next(answers) if one else None for one in included])
         return found, included
 
-    def _run(self, job: ComparedJob, notice: str) -> None:
-        self.call.screen.notice(notice)
+    def _run(self, job: ComparedJob, phase: str) -> None:
+        self.pace.phase = phase
+        self.update()
         with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: job.run_id):
             started = time.monotonic()
             tally = job.run()

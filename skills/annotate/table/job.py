@@ -6,10 +6,11 @@ key; the same command continues where it was killed, and no work is paid for twi
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from skills.corpus.db import runs, store
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
+from skills.nanda.text import counted
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -85,11 +87,8 @@ class AnnotateJob:
                 model=self.model.resolution.resolved,
                 settings=self._settings(),
             )
-            characters = sum(len(row.paper.abstract) for row in due)
-            left_out = sum(self.source.filtered.values())
-            self._progress = ProgressEstimate(len(due), characters, left_out)
             job = Job(self._perform, self._keep, self._refuse, self.model.slots, self.call.cancel)
-            with show_progress(self._progress, self.call.screen, "annotating") as self._update:
+            with self._in_progress(due) as (self._progress, self._update):
                 tally = job.run(due)
         self._link()
         return tally
@@ -106,6 +105,21 @@ class AnnotateJob:
                 paper,
                 partial(prepare, paper, self.framework, self.model, self.call.options.max_tokens),
             )
+
+    def notice(self, text: str) -> None:
+        """Print what the job has to do, or has done."""
+        self.call.screen.notice(text)
+
+    @contextlib.contextmanager
+    def _in_progress(
+        self, due: Sequence[PlannedRow]
+    ) -> Iterator[tuple[ProgressEstimate, Callable[[], None]]]:
+        """Show the progress of the block; yields it, and what refreshes it."""
+        weight = sum(len(row.paper.abstract) for row in due)
+        left_out = sum(self.source.filtered.values())
+        pace = ProgressEstimate(len(due), weight, left_out, unit="papers")
+        with show_progress(pace, self.call.screen, "annotating") as update:
+            yield pace, update
 
     def _plan(self) -> None:
         for paper, make in self.requests():
@@ -129,12 +143,12 @@ class AnnotateJob:
 
     def _announce(self, due: int) -> None:
         before = Counter(self.states[row.key] for row in self.rows)
-        parts = [f"{due:,} to do, {self.model.slots} at a time"]
+        parts = [f"{counted(due, 'paper')} to do, {self.model.slots} at a time"]
         parts += [f"{before['done']:,} done before"] * bool(before["done"])
         if before["failed"] and not self.call.options.retry_failed:
             parts.append(f"{before['failed']:,} failed before (--retry-failed repeats them)")
         parts += [f"{n:,} left out ({reason})" for reason, n in self.source.filtered.items()]
-        self.call.screen.notice(f"{self.source.name}: {'; '.join(parts)}")
+        self.notice(f"{self.source.name}: {'; '.join(parts)}")
 
     def _perform(self, row: PlannedRow) -> dict[str, Any]:
         prepared = row.prepare()

@@ -105,7 +105,7 @@ def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finish
         tally.stopped.hint = _how_to_continue(tally.stopped, summary)
     if job.run_id:
         runs.finish(job.db, job.run_id, runs.status_of(tally.stopped, summary["failed"]), summary)
-    job.call.screen.notice(in_words(summary))
+    job.notice(in_words(summary))
     if tally.unstored:
         first = tally.unstored[0]
         job.call.screen.notice(
@@ -124,7 +124,7 @@ def in_words(summary: Mapping[str, Any]) -> str:
         parts.append(f"{summary['failed']:,} failed ({kinds}; --retry-failed repeats them)")
     parts += [f"{n:,} left out ({reason})" for reason, n in summary["filtered"].items()]
     parts += [f"{summary['pending']:,} not done yet"] * bool(summary["pending"])
-    line = f"{counted(rows, 'row')}: {', '.join(parts)}"
+    line = f"{counted(rows, 'paper')}: {', '.join(parts)}"
     if made:
         line += (
             f"; {made:,} in {duration(summary['seconds'])}, "

@@ -172,6 +172,9 @@ def size_of(found: Mapping[str, Any]) -> str:
 def _context(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the main figures are about."""
     yield f"{found['input']}: {size_of(found)}; in brackets: 95% intervals"
+    for one in found["annotators"]:
+        if one["kind"] == "model":
+            yield f"{one['name']}: {model_facts(one)}"
     if faults := faults_of(found):
         yield textwrap.fill(f"! {faults}", WIDTH, subsequent_indent="  ")
 

@@ -51,10 +51,10 @@ SCORE = 12
 the gradient of the scores, each in float32 (torch.nn.functional.cross_entropy)."""
 OVERHEAD = {
     "gpu": ("CUDA", 1_400_000_000, "context, workspaces and fragmentation, as Unsloth estimates"),
-    "cpu": ("process", 700_000_000, "torch, transformers, peft, bitsandbytes, and fragmentation"),
+    "cpu": ("process", 850_000_000, "torch, transformers, peft, bitsandbytes, and fragmentation"),
 }
-"""CUDA: Unsloth's studio/backend/utils/hardware/VRAM_ESTIMATION.md. Process: 450 MB as measured
-with these packages loaded, plus what its allocator cannot use."""
+"""CUDA: Unsloth's studio/backend/utils/hardware/VRAM_ESTIMATION.md. Process: 560 MB as measured
+with these packages and a base loaded, without its weights, plus what its allocator cannot use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,16 @@ def test_a_terminal_shows_a_transient_bar() -> None:
     assert drawn.endswith("\x1b[2K")
 
 
+def test_notices_are_printed_above_the_bar() -> None:
+    terminal = Terminal()
+    screen = Screen(io.StringIO(), terminal)
+    with show_progress(ProgressEstimate(rows=4, weight=4000), screen, "annotating"):
+        screen.notice("one \x1b[31mred\x07 line")
+    assert screen.err is terminal
+    drawn = terminal.getvalue()
+    assert "one \u241b[31mred\u2407 line\n" in drawn.replace("\r", "")
+
+
 def test_other_streams_receive_lines(clock: Clock) -> None:
     screen = Screen(io.StringIO(), io.StringIO())
     estimate = ProgressEstimate(rows=4, weight=4000, unit="papers", clock=clock)

@@ -66,7 +66,7 @@ def test_a_table_becomes_lines_in_order(workspace: Workspace) -> None:
     assert record["provenance"]["input"]["row"] == "1"
     assert verify(record, ABSTRACT.format(3)) == []
     assert verify(record, ABSTRACT.format(4)) == ["it was made from another abstract"]
-    assert "3 rows: 3 done; 3 in 0 s" in workspace.stderr
+    assert "3 papers: 3 done; 3 in 0 s" in workspace.stderr
 
 
 def test_every_suffix_is_written(workspace: Workspace) -> None:
@@ -132,7 +132,7 @@ def test_done_rows_are_not_repeated(workspace: Workspace) -> None:
     later.annotate()
     assert later.annotator.counts == {}
     assert "2 done before" in later.stderr
-    assert "2 rows: 2 done (0 now)" in later.stderr
+    assert "2 papers: 2 done (0 now)" in later.stderr
     assert later.ids() == ["2401.00001", "2401.00002"]
 
 
@@ -399,7 +399,7 @@ def test_as_many_at_once_as_the_model_has_slots(tmp_path: Path) -> None:
     workspace.rows(*range(6))
     workspace.annotator.faults = dict.fromkeys(range(6), meet)
     assert workspace.annotate(f"save to {tmp_path / 'out.jsonl'}").result.code == 0
-    assert "6 to do, 3 at a time" in workspace.stderr
+    assert "6 papers to do, 3 at a time" in workspace.stderr
 
 
 def test_limit_takes_the_first_rows(workspace: Workspace) -> None:

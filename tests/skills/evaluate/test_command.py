@@ -23,6 +23,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.models.backends.base import Model, OnText, Reply, Request
+from harness.runs import progress
 from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, assert_refuses, fake_app, run_skill
 from skills.corpus.db import store
@@ -138,6 +139,27 @@ def test_a_model_is_measured_beside_two_baselines(space: Workspace) -> None:
     assert (won["win"], won["tie"], won["loss"]) == (6, 0, 0)
     assert "ROUGE-L (macro)" in outcome.result.text
     assert f"producer - {LEAD}: by paper (agreement) 6 won, 0 tied, 0 lost" in outcome.result.text
+
+
+def test_the_work_is_announced_and_counted_in_annotations(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        progress, "_lines", lambda pace, _: lambda: shown.append((pace.phase, pace.count))
+    )
+    space.evaluate("--models producer --unconstrained --consistency 2")
+    stderr = space.app.screen.err.getvalue()  # type: ignore[attr-defined]
+    assert "6 papers for 1 model, and 2 of them 6 times more: 24 annotations" in stderr
+    assert "rows" not in stderr
+    assert shown[-1] == ("producer, again in 6 variations", "24 of 24 annotations")
+    assert list(dict.fromkeys(phase for phase, _ in shown)) == [
+        "producer",
+        "producer, without constrained output",
+        "producer, again in 6 variations",
+    ]
+    space.evaluate("--models producer --unconstrained --consistency 2")
+    assert shown[-1][1] == "0 of 0 annotations", "all are done already"
 
 
 def test_repeating_a_command_sends_no_request(space: Workspace) -> None:

@@ -289,8 +289,11 @@ def test_another_model_of_that_name_is_not_used(failing_server: ProtocolServer) 
     assert caught.value.message == (
         f"smollm2 at {failing_server.url} is another model: digest abababab, expected 12121212"
     )
+    failing_server.made_of = ()
+    backend = OllamaBackend()
+    assert "does not state its files" in backend.probe(named).reason
     failing_server.made_of = ("cd" * 32, "12" * 32)
-    assert OllamaBackend().probe(named) == Availability(True)
+    assert backend.probe(named) == Availability(True), "asked again"
     own = entry(failing_server).model_copy(update={"digest": DIGEST})
     assert OllamaBackend().probe(own) == Availability(True)
 
