@@ -96,11 +96,12 @@ class OllamaBackend:
             expected |= self._files.identities(entry.gguf, entry.adapter)
         if not expected or digest in expected:
             return
-        if (host, digest) not in self._made_of:
-            self._made_of[host, digest] = files_of(host, str(entry.model))
-        if expected.isdisjoint(self._made_of[host, digest]):
+        made_of = self._made_of.get((host, digest)) or files_of(host, str(entry.model))
+        self._made_of[host, digest] = made_of
+        if expected.isdisjoint(made_of):
+            differs = "is another model" if made_of else "does not state its files"
             raise ModelUnavailable(
-                f"{entry.model} at {remote.shown_address(host)} is another model: digest "
+                f"{entry.model} at {remote.shown_address(host)} {differs}: digest "
                 f"{digest[:8]}, expected {' or '.join(sorted(one[:8] for one in expected))}",
                 hint=f"`--model ollama/{entry.model}` uses it.",
             )

@@ -275,7 +275,7 @@ def test_a_prompt_that_is_longer_than_num_ctx_is_an_input_error(refuses: bool) -
         model = load(server)
         assert model.generate(ask("letters " * 2000)).text == "Yes."
         with pytest.raises(InputError, match="context") as caught:
-            model.generate(ask("intercontinentally " * 3000))
+            model.generate(ask(("ab " if refuses else "intercontinentally ") * 3000))
     assert "Shorten the input" in str(caught.value)
 
 
@@ -289,8 +289,11 @@ def test_another_model_of_that_name_is_not_used(failing_server: ProtocolServer) 
     assert caught.value.message == (
         f"smollm2 at {failing_server.url} is another model: digest abababab, expected 12121212"
     )
+    failing_server.made_of = ()
+    backend = OllamaBackend()
+    assert "does not state its files" in backend.probe(named).reason
     failing_server.made_of = ("cd" * 32, "12" * 32)
-    assert OllamaBackend().probe(named) == Availability(True)
+    assert backend.probe(named) == Availability(True), "asked again"
     own = entry(failing_server).model_copy(update={"digest": DIGEST})
     assert OllamaBackend().probe(own) == Availability(True)
 
