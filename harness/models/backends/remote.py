@@ -103,9 +103,9 @@ class PrefillStripper:
         if matched + len(piece) < len(prefill) and prefill.startswith(piece, matched):
             self._matched += len(piece)
             return ""
-        answer = (self.flush() + piece).removeprefix(prefill)
-        self._prefill = ""
-        return answer
+        held, self._prefill = self.flush() + piece, ""
+        # A template may have stripped the blanks at the end of the prefill.
+        return held.removeprefix(prefill if held.startswith(prefill) else prefill.rstrip())
 
     def flush(self) -> str:
         """Return the text held back at the end of the answer."""
