@@ -34,7 +34,7 @@ from harness.models.backends.remote import PrefillStripper
 from harness.plugins.catalogue import Found
 from harness.runs import grammar
 from harness.support import suggestions, text_input, well_formed
-from harness.terminal import console, tables
+from harness.terminal import console
 from skills.annotate import papers, text_files
 from skills.annotate.plugin import Annotate
 from skills.annotate.survey import entries, groups, topic
@@ -237,7 +237,6 @@ FUNCTIONS: Mapping[str, Function] = {
     "suggestions.did_you_mean": lambda t: suggestions.did_you_mean(t, ["annotate", "curate"]),
     "tool_result.shortened": tool_result.shortened,
     "console.CONTROLS": lambda t: t.translate(console.CONTROLS),
-    "tables.table": lambda t: tables.table(["a"], [[t]]),
     "front_matter.parse": lambda t: front_matter.parse(t, Path(), lenient=True),
 }
 
