@@ -17,7 +17,7 @@ from harness.support.stopping.timeouts import apart
 
 START = """
 import gc, hashlib, os, signal, sys, threading, time
-from harness.support import ctrl_c
+from harness.support.stopping import ctrl_c
 from harness.support.stopping.stop_token import StopToken
 
 def ready():
