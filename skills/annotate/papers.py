@@ -10,6 +10,7 @@ from typing import Literal
 
 from harness.errors import InputError
 from harness.support.reading.text_input import SUFFIXES, TEXT_WORDS, is_file, path_in, shown
+from harness.support.well_formed import well_formed
 from skills.annotate import text_files
 from skills.corpus.tables import reader
 from skills.nanda.arxiv_id import WHOLE
@@ -164,5 +165,6 @@ def _is_abstract(text: str) -> bool:
 def _from_text(text: str, kind: str) -> Paper:
     if "\0" in text:
         raise InputError(f"the {kind} is binary (character {text.index(chr(0))} is 0)")
-    title, abstract = text_files.title_and_abstract(text)
+    # A line of a terminal that is not UTF-8 has lone surrogates, which cannot be stored.
+    title, abstract = text_files.title_and_abstract(well_formed(text))
     return Paper("id", own_id(abstract), title, abstract, {"kind": kind})

@@ -60,6 +60,10 @@ def annotate_text(call: Call, framework: Framework) -> Result:
             _save(db, paper, record, framework)
         except sqlite3.Error as exc:  # the disk is full, or another process writes
             call.screen.notice(f"the annotation is not stored in the corpus: {exc}")
+    return _result(call, paper, record, framework)
+
+
+def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framework) -> Result:
     if not call.screen.is_terminal and (warning := render.warning(record)):
         call.screen.notice(warning)  # a terminal shows it beside the move
     as_table = exporters.writers(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+MORE = "--details shows all figures"
+"""The last line of a report that begins with its verdict and leaves out details."""
 TAIL = 0.025
 """The share of resamples beyond either end of a 95% interval."""
 Z = NormalDist().inv_cdf(1 - TAIL)

@@ -93,24 +93,24 @@ class PrefillStripper:
 
     def __init__(self, prefill: str) -> None:
         self._prefill = prefill
-        self._held = ""
+        self._matched = 0  # characters of the prefill that the answer has repeated so far
 
     def feed(self, piece: str) -> str:
         """Add a piece and return the text that is now known to belong to the answer."""
-        if not self._prefill:
+        prefill, matched = self._prefill, self._matched
+        if not prefill:
             return piece
-        self._held += piece
-        if len(self._held) < len(self._prefill) and self._prefill.startswith(self._held):
+        if matched + len(piece) < len(prefill) and prefill.startswith(piece, matched):
+            self._matched += len(piece)
             return ""
-        prefill, self._prefill = self._prefill, ""
-        held = self.flush()
+        held, self._prefill = self.flush() + piece, ""
         # A template may have stripped the blanks at the end of the prefill.
         return held.removeprefix(prefill if held.startswith(prefill) else prefill.rstrip())
 
     def flush(self) -> str:
         """Return the text held back at the end of the answer."""
-        held, self._held = self._held, ""
-        return held
+        matched, self._matched = self._matched, 0
+        return self._prefill[:matched]
 
 
 class TTLCache(Generic[T]):

@@ -12,7 +12,8 @@ from harness.errors import InputError
 from harness.terminal.console import render_markdown
 from skills.annotate.arxiv import lookup
 from skills.annotate.survey.page import Survey, as_markdown
-from skills.annotate.survey.topic import Found, find_papers
+from skills.annotate.survey.relevance import Found, relevant
+from skills.annotate.survey.topic import find_papers, subject_words
 from skills.annotate.table import sources
 from skills.annotate.table.command import annotate_source
 from skills.annotate.table.result import Finished
@@ -39,7 +40,7 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
     """
     topic = flatten(call.text)
     found = _find(call, topic)
-    papers = list(found.papers)
+    papers = found.papers
     known = {} if call.models.choice.model else _known(call, papers, framework)
     _announce(call, topic, found, known)
     rest = [paper for paper in papers if paper.sha256 not in known]
@@ -116,7 +117,7 @@ def _find(call: Call, topic: str) -> Found:
             words, lookup.api_of(call), limit=limit, operator=operator, since=since, until=until
         )
 
-    return find_papers(
+    found = find_papers(
         topic,
         limit=limit,
         from_corpus=None if options.source == "arxiv" else from_corpus,
@@ -125,8 +126,8 @@ def _find(call: Call, topic: str) -> Found:
         period=" published" * bool(since or until)
         + f" since {since}" * bool(since)
         + f" until {until}" * bool(until),
-        least=options.relevance,
     )
+    return relevant(found, subject_words(topic), options.relevance)
 
 
 def _known(call: Call, papers: list[Paper], framework: Framework) -> dict[str, Annotated]:

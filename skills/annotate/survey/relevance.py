@@ -4,15 +4,40 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from harness.errors import NothingFound
 from skills.nanda.paper import Paper
-from skills.nanda.text import content_words
+from skills.nanda.text import content_words, counted
 
 LEAST = 0.6
 """Papers of a lower relevance are left out of a survey: those of which no word of a topic of one
 or two words is a subject, but is mentioned in passing."""
 SHORT = 50
 """An abstract with fewer words mentions nothing in passing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The papers on a topic, and those that mention it in passing."""
+
+    papers: list[Paper]
+    left_out: list[Paper]
+
+
+def relevant(found: Sequence[Paper], words: Sequence[str], least: float = LEAST) -> Found:
+    """Leave out the papers of a relevance below `least`.
+
+    Raises:
+        NothingFound: none is left.
+    """
+    papers = [paper for paper in found if relevance(paper, words) >= least]
+    if not papers:
+        raise NothingFound(
+            f"{counted(len(found), 'paper')} found, but none has a relevance of {least:g} or more",
+            hint="Try fewer or other words, or `--relevance 0` to take them all.",
+        )
+    return Found(papers, [paper for paper in found if paper not in papers])
 
 
 def relevance(paper: Paper, words: Sequence[str]) -> float:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from harness.errors import InputError, NothingFound, SkillFailed
-from skills.annotate.survey.relevance import LEAST, relevance
 from skills.nanda.paper import Paper
 from skills.nanda.text import STOP_WORDS, WORD, counted, flatten
 
@@ -32,14 +30,6 @@ _FILLERS = frozenset(_FILLING.split())
 _LINKS = frozenset({"about", "concerning", "for", "in", "into", "of", "on", "over", "to", "within"})
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The papers on a topic, and those that mention it in passing (`relevance.LEAST`)."""
-
-    papers: Sequence[Paper]
-    left_out: Sequence[Paper]
-
-
 def find_papers(
     topic: str,
     *,
@@ -48,13 +38,11 @@ def find_papers(
     from_arxiv: Callable[[Sequence[str], str], list[Paper]] | None,
     notice: Callable[[str], None],
     period: str = "",
-    least: float = LEAST,
-) -> Found:
+) -> list[Paper]:
     """Return papers on a topic, each once, those of the corpus first.
 
     They contain all words of the topic. If there is no such paper, those of the corpus with half of
-    the words (two at least) and those of arXiv with any of them are taken. Papers of a relevance
-    below `least` are left out.
+    the words (two at least) and those of arXiv with any of them are taken.
 
     Args:
         limit: the maximum number of papers; arXiv is searched if the corpus has fewer.
@@ -65,7 +53,7 @@ def find_papers(
 
     Raises:
         InputError: the topic contains no word.
-        NothingFound: there is no such paper, or none is relevant.
+        NothingFound: there is no such paper.
         SkillFailed: arXiv failed, and the corpus was not searched.
     """
     words = subject_words(topic)
@@ -91,7 +79,7 @@ def find_papers(
         raise _nothing_found(f"{shown(topic)!r}{period}", places, period, failures)
     for failure in failures:
         notice(f"{failure.message}; continuing with {counted(len(found), 'paper')} of the corpus")
-    return _relevant(topic, found, words, least)
+    return found
 
 
 def subject_words(topic: str) -> list[str]:
@@ -120,20 +108,6 @@ def shown(topic: str) -> str:
     """Return a topic for a message, on one line of at most 60 characters."""
     text = flatten(topic)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _relevant(topic: str, found: Sequence[Paper], words: Sequence[str], least: float) -> Found:
-    papers: list[Paper] = []
-    left_out: list[Paper] = []
-    for paper in found:
-        (papers if relevance(paper, words) >= least else left_out).append(paper)
-    if not papers:
-        raise NothingFound(
-            f"{counted(len(found), 'paper')} found for {shown(topic)!r}, but none has a relevance "
-            f"of {least:g} or more",
-            hint="Try fewer or other words, or `--relevance 0` to take them all.",
-        )
-    return Found(papers, left_out)
 
 
 def _nothing_found(

@@ -29,7 +29,7 @@ def refuse(connection: sqlite3.Connection, path: Path) -> None:
     Raises:
         InputError: it is damaged; nothing was written to it.
     """
-    if found := _check(connection, "quick_check"):  # 0.1 s for 2,000 annotated papers
+    if found := _check(connection, "quick_check"):  # about 7 ms per MB
         raise error(path, found)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.terminal.tables import table
 from skills.curate.panel.vote_mode import FEWEST_MASS
+from skills.reporting.statistics import MORE
 
 WIDTH = 96
 NAMED_BORDERLINE = 5
@@ -26,7 +27,7 @@ def text(summary: Mapping[str, Any], *, details: bool = False) -> str:
         rows = [(code, f"{count:,}") for code, count in summary["gates"].items()]
         blocks.append(table(("rejected by the gates for", "annotations"), rows))
     if not details:
-        return "\n\n".join(blocks)
+        return "\n\n".join((*blocks, MORE))
     if summary["panel"]:
         blocks += [_personas(summary), "\n".join(_agreement(summary))]
     if summary["probes"]:

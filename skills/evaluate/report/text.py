@@ -10,6 +10,7 @@ from harness.terminal.tables import table
 from skills.evaluate.annotators import MODEL_ERRORS
 from skills.evaluate.metrics.metrics import OVERALL
 from skills.nanda.text import counted
+from skills.reporting.statistics import MORE
 
 WIDTH = 96
 NAMES = {
@@ -66,7 +67,7 @@ def text(found: Mapping[str, Any], *, details: bool = True) -> str:
     """
     verdict = "\n".join(textwrap.fill(sentence, WIDTH) for sentence in found["verdict"])
     if not details:
-        return "\n\n".join((verdict, "\n".join(_context(found)), _overall(found, MAIN)))
+        return "\n\n".join((verdict, "\n".join(_context(found)), _overall(found, MAIN), MORE))
     blocks = [verdict, "\n".join(_head(found)), _overall(found, (*FIRST, *found["metrics"]))]
     blocks += [_gold(found["gold"])] if found["gold"] else []
     blocks += [_by_move(found, metric) for metric in BY_MOVE if metric in found["metrics"]]

@@ -6,6 +6,7 @@ from harness.terminal.tables import table
 from skills.finetune.model.memory import Item, total
 from skills.finetune.planning.plan import Plan
 from skills.finetune.run.hardware import in_words
+from skills.reporting.statistics import MORE
 
 IN_LOSS, NOT_IN_LOSS = "+ ", "  "
 """Prefixes of the lines of the sample row."""
@@ -23,7 +24,7 @@ def show(plan: Plan, *, details: bool = True) -> str:
     """
     notes = "\n".join(f"note: {note}" for note in plan.notes)
     parts = [_verdict(plan), _run(plan), notes]
-    parts += [_memory(plan), _disk(plan), _sample(plan)] if details else []
+    parts += [_memory(plan), _disk(plan), _sample(plan)] if details else [MORE]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -58,7 +58,11 @@ def check(before: Mapping[str, Any] | None, now: Mapping[str, Any], where: str) 
     """
     if before is None:
         return
-    names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    names = [
+        name
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name) and name.rpartition(".")[2] not in FREE
+    ]
     if names:
         changes = (f"{name} was {_shown(before, name)}, is {_shown(now, name)}" for name in names)
         raise InputError(

@@ -59,12 +59,17 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
     order = batches.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
     steps = schedule(len(prepared.train), recipe.training)
     pace = TrainingProgress(
-        rows=steps.last, weight=max(1, steps.last - start_step), done=start_step
+        rows=steps.last, weight=max(1, steps.last - start_step), done=start_step, unit="steps"
     )
     stop, keep = context.call.cancel.is_set, recipe.training.keep
     watch = TrainingCallbacks(folder, order, steps, log, pace, guard, base.name, keep, stop)
     if start_step < steps.last:
         checkpoints.clean(folder)
+        screen.notice(
+            f"train: {len(prepared.train):,} rows, {steps.last - start_step:,} of "
+            f"{steps.last:,} steps to do, {recipe.training.rows_per_step:,} rows each; the time "
+            "is known after the first"
+        )
         trainer = _trainer(context, base, prepared, recipe, watch)
         with (
             translated_errors(recipe.training, watch),

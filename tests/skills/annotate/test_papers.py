@@ -216,6 +216,16 @@ def test_a_file_named_like_an_old_arxiv_id_is_the_file(folder: Path) -> None:
     assert read("data/0112017").source["kind"] == "file"
 
 
+def test_half_a_surrogate_pair_on_the_line_is_replaced() -> None:
+    paper = read(f"{ABSTRACT} \udcff")
+    assert paper.abstract == f"{ABSTRACT} \ufffd"
+
+
+def test_a_text_without_words_is_too_long() -> None:
+    message = "30,001 characters are too many for an abstract; the maximum is 30,000"
+    assert message in str(refused("a b c d e " + "x" * 29_991, source="stdin"))
+
+
 def test_binary_text_from_stdin() -> None:
     assert "is binary" in str(refused(f"{ABSTRACT}\0", source="stdin"))
 

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.settings import CODE_ROOT
 from skills.annotate import render
 from skills.nanda.framework import nanda
 
@@ -53,16 +48,6 @@ def record(**changes: Any) -> dict[str, Any]:
 
 def page(**changes: Any) -> str:
     return render.as_markdown(record(**changes), nanda())
-
-
-def test_make_annotate_prints_the_model(tmp_path: Path) -> None:
-    [recipe] = re.findall(
-        r"^\t@(sed .*) out/abstract.md$", (CODE_ROOT / "Makefile").read_text(), re.M
-    )
-    file = tmp_path / "abstract.md"
-    file.write_text(page(), encoding="utf-8")
-    done = subprocess.run([*shlex.split(recipe), file], capture_output=True, text=True, check=True)
-    assert done.stdout == "Annotated by producer (llamacpp, smollm2)\n"
 
 
 def test_json_is_the_object_itself() -> None:

@@ -51,6 +51,8 @@ class Slow(FakeModel):
         cancel: threading.Event | None = None,
     ) -> Reply:
         content = "\n".join(message.content for message in request.messages)
+        if "On 10" not in content:  # whether it continues a begun answer
+            return Reply("", "stop", 100, 1, 0.02)
         number = int(content.partition("On 10")[2][:2])
         time.sleep(0.02)
         if self.most is not None and self.asked.total() >= self.most:

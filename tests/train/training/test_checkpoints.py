@@ -28,7 +28,12 @@ def test_guard_covers_settings_that_determine_the_steps() -> None:
     ):
         now = run_guard.guard(overridden(Recipe(), changes), facts, digests)
         assert {name for name in now if now[name] != before[name]} == set(changes)
-    for changes in ({"training.max_steps": 4}, {"training.keep": 2}, {"export.name": "another"}):
+    for changes in (
+        {"training.max_steps": 4},
+        {"training.keep": 2},
+        {"training.checkpointing": False},
+        {"export.name": "another"},
+    ):
         assert run_guard.guard(overridden(Recipe(), changes), facts, digests) == before
     for name in ("train.jsonl", "dev.jsonl"):
         now = run_guard.guard(Recipe(), facts, {**digests, name: "changed"})

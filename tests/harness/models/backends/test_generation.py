@@ -59,6 +59,7 @@ def test_text_of_a_token_from_its_bytes() -> None:
         ("Rating: ", ["Rating: 4", " of 5"], ["4", " of 5"]),
         ("Rating: ", ["Ra", "", "ting: ", "4", "Rating: "], ["", "", "", "4", "Rating: "]),
         ("Rating: ", ["Rat", "her 4"], ["", "Rather 4"]),
+        ("Rating: ", ["Rating:", "4"], ["", "4"]),
         ("Rating: ", ["4", "Rating: "], ["4", "Rating: "]),
         ("", ["", "4"], ["", "4"]),
     ],

@@ -275,7 +275,7 @@ def test_a_prompt_that_is_longer_than_num_ctx_is_an_input_error(refuses: bool) -
         model = load(server)
         assert model.generate(ask("letters " * 2000)).text == "Yes."
         with pytest.raises(InputError, match="context") as caught:
-            model.generate(ask("intercontinentally " * 3000))
+            model.generate(ask(("ab " if refuses else "intercontinentally ") * 3000))
     assert "Shorten the input" in str(caught.value)
 
 

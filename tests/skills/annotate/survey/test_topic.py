@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.errors import InputError, NothingFound, SkillFailed
-from skills.annotate.survey.relevance import relevance
+from skills.annotate.survey.relevance import Found, relevance, relevant
 from skills.annotate.survey.topic import find_papers, subject_words
 from skills.nanda.paper import Paper
 
@@ -84,9 +84,9 @@ class Places:
             from_corpus=None if source == "arxiv" else self.from_corpus,
             from_arxiv=None if source == "corpus" else self.from_arxiv,
             notice=self.notices.append,
-            **{"least": 0.0, **more},
+            **more,
         )
-        return [one.title for one in found.papers]
+        return [one.title for one in found]
 
 
 A, B, C, D = (paper(name) for name in "ABCD")
@@ -225,9 +225,8 @@ def test_relevance(title: str, abstract: str, expected: float) -> None:
 def test_papers_that_mention_the_topic_in_passing_are_left_out() -> None:
     passing = paper("P", abstract=f"RAG is used. {LONG}")
     about = paper("Q", abstract=f"RAG is used. RAG is studied. {LONG}")
-    places = Places([passing, about], [])
-    assert places.find(least=0.6) == ["Q"]
-    assert places.find(least=0.5) == ["P", "Q"]
-    with pytest.raises(NothingFound, match="none has a relevance of 0") as caught:
-        Places([passing], []).find(least=0.6)
+    assert relevant([passing, about], ["RAG"]) == Found([about], [passing])
+    assert relevant([passing, about], ["RAG"], 0.5) == Found([passing, about], [])
+    with pytest.raises(NothingFound, match="1 paper found, but none") as caught:
+        relevant([passing], ["RAG"])
     assert "--relevance 0" in caught.value.hint

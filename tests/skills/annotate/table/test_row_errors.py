@@ -35,7 +35,7 @@ def test_half_a_surrogate_pair_in_a_reply_is_the_error_of_its_row(
     outcome = workspace.annotate()
     assert outcome.result.code == 1
     assert workspace.ids() == ["2401.00001", "2401.00003"]
-    assert "3 rows: 2 done, 1 failed (1 InvalidReply" in workspace.stderr
+    assert "3 papers: 2 done, 1 failed (1 InvalidReply" in workspace.stderr
     again = workspace.reopened()
     assert again.annotate().result.code == 1
     assert again.annotator.counts == {}
@@ -75,7 +75,7 @@ def test_a_fault_of_ours_is_the_error_of_its_row(
         patched.setattr(module, name, faulty)
         assert workspace.annotate().result.code == 1
     assert workspace.ids() == ["2401.00001", "2401.00003"]
-    assert "3 rows: 2 done, 1 failed (1 IndexError" in workspace.stderr
+    assert "3 papers: 2 done, 1 failed (1 IndexError" in workspace.stderr
     with open_corpus(workspace.corpus) as db:
         (failure,) = db.query("SELECT reason, traceback FROM failures")
     assert failure["reason"] == "IndexError: list index out of range"

@@ -130,7 +130,7 @@ def test_json_is_requested_under_a_schema() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['{"answer": "6"}', '{"answer": 4}', '{"answer": "4', "4", "[]", "null", "", "[" * 9999],
+    ['{"answer": "6"}', '{"answer": 4}', '{"answer": "4', "4", "[]", "null", "", "[" * 1999],
 )
 def test_other_json_is_an_invalid_vote(text: str) -> None:
     assert json_vote(text).score is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skills.nanda.tex import plain
+from skills.annotate.survey.tex import plain
 
 
 @pytest.mark.parametrize(
