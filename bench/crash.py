@@ -35,7 +35,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = map(str, (ROOT, ROOT / "tests/support", ROOT / "tests/support/annotate"))
+SUPPORT = ROOT / "tests" / "support"
+sys.path[:0] = map(str, (ROOT, *(SUPPORT / n for n in ("annotate", "processes", "servers"))))
 
 from agent_process import environment_of  # noqa: E402
 from annotate_workspace import paper, write_table  # noqa: E402

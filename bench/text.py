@@ -33,7 +33,8 @@ from harness.models.backends.base import ToolCall
 from harness.models.backends.remote import PrefillStripper
 from harness.plugins.catalogue import Found
 from harness.runs import grammar
-from harness.support import suggestions, text_input, well_formed
+from harness.support import suggestions, well_formed
+from harness.support.reading import text_input
 from harness.terminal import console
 from skills.annotate import papers, text_files
 from skills.annotate.plugin import Annotate

@@ -58,7 +58,7 @@ def parse(text: str, path: Path, *, lenient: bool) -> FrontMatter:
     Raises:
         UsageError: it is not a YAML mapping.
     """
-    from harness.support.yaml_models import repeated_keys
+    from harness.support.reading.yaml_models import repeated_keys
 
     problems: list[str] = []
     try:
@@ -79,7 +79,7 @@ def _load(text: str, path: Path) -> tuple[Any, dict[str, Any]]:
     """Return the root node, or None for empty text, and the fields."""
     import yaml
 
-    from harness.support import bounded_yaml
+    from harness.support.reading import bounded_yaml
 
     try:
         root, fields = bounded_yaml.parse(text, bounded_yaml.TextLoader)

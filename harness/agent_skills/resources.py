@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from harness.agent_skills.skill_md import is_inside
 from harness.errors import UsageError
-from harness.support.bounded_files import Unsearched, read_text, walk
+from harness.support.reading.bounded_files import Unsearched, read_text, walk
 
 MAX_LISTED = 100
 """Maximum number of file names given to the model."""

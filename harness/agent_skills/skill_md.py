@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.agent_skills.front_matter import FrontMatter, parse
 from harness.errors import UsageError
-from harness.support.bounded_files import read_bytes
+from harness.support.reading.bounded_files import read_bytes
 
 FILE = "SKILL.md"
 FIELDS = ("name", "description", "license", "compatibility", "metadata", "allowed-tools")

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from harness.support.timeouts import Overdue, Raised
+from harness.support.stopping.timeouts import Overdue, Raised
 from harness.terminal.console import Screen
 
 Hook = Literal["run_started", "run_finished"]

@@ -25,8 +25,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass as validated_dataclass
 
 from harness.errors import HarnessError, SkillFailed
-from harness.support import text_input
-from harness.support.stop_token import StopToken
+from harness.support.reading import text_input
+from harness.support.stopping.stop_token import StopToken
 
 if TYPE_CHECKING:
     from harness.models.pool import Models

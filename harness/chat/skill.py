@@ -12,7 +12,7 @@ from harness.chat.toolbox import Toolbox
 from harness.errors import UsageError
 from harness.models.backends.base import Message
 from harness.models.served import ServedModel
-from harness.support import text_input
+from harness.support.reading import text_input
 from harness.terminal.console import render_markdown
 
 _ATTACHED = re.compile(r"(?:\A|\s)@(?:\"([^\"\n]+)\"|'([^'\n]+)'|(\S+))")

@@ -16,7 +16,7 @@ from harness.cli.app import App
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.runs.frontend import Frontend, Outcome
 from harness.runs.render import print_error, show
-from harness.support import ctrl_c
+from harness.support.stopping import ctrl_c
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
 from harness.terminal.shutdown import leave

@@ -16,7 +16,7 @@ from pydantic import AwareDatetime
 from harness.errors import ModelUnavailable, RegistryError, UsageError
 from harness.models.schema import FileEntry, ModelEntry, ServeEntry, Strict
 from harness.settings import registry_folder
-from harness.support.bounded_files import Unsearched, walk
+from harness.support.reading.bounded_files import Unsearched, walk
 from harness.support.suggestions import did_you_mean
 
 
@@ -182,7 +182,7 @@ def registered_files(user: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Registry:
-    from harness.support import yaml_models
+    from harness.support.reading import yaml_models
 
     registry = yaml_models.load(path, Registry, RegistryError)
     root = path.resolve().parent
@@ -201,7 +201,7 @@ def _missing_references(
     Args:
         origins: the file of each model.
     """
-    from harness.support import yaml_models
+    from harness.support.reading import yaml_models
 
     for model_id, path in origins.items():
         for problem, *loc in _missing(registry.models[model_id], registry):

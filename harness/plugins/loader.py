@@ -32,7 +32,7 @@ from harness.plugins.catalogue import (
     PluginFailure,
 )
 from harness.plugins.checks import check_api, check_format, check_framework
-from harness.support.timeouts import Overdue, Raised, within
+from harness.support.stopping.timeouts import Overdue, Raised, within
 from harness.terminal.stdout_guard import prints
 
 if TYPE_CHECKING:

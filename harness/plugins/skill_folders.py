@@ -9,8 +9,8 @@ from pathlib import Path
 from harness.agent_skills import skill_md
 from harness.agent_skills.skill_md import SkillFile
 from harness.errors import UsageError
-from harness.support.bounded_files import Unsearched, walk
-from harness.support.timeouts import Overdue, Raised, within
+from harness.support.reading.bounded_files import Unsearched, walk
+from harness.support.stopping.timeouts import Overdue, Raised, within
 
 DEPTH = 3
 """Maximum depth below a skills folder at which a SKILL.md is found."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.support import json_state
-from harness.support.bounded_files import Unsearched, read_bytes, walk
+from harness.support.reading.bounded_files import Unsearched, read_bytes, walk
 
 MAX_BYTES = 256_000_000
 """Maximum size of a folder that can be trusted, since it is read at every start."""

@@ -23,7 +23,7 @@ from harness.errors import (
     OutputError,
     ReaderGone,
 )
-from harness.support.stop_token import StopToken
+from harness.support.stopping.stop_token import StopToken
 from harness.support.storage_errors import is_of_storage
 
 T = TypeVar("T")

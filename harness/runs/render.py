@@ -8,7 +8,7 @@ import traceback
 from harness.api.skill import Result
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
 from harness.runs.frontend import Outcome
-from harness.support import ctrl_c
+from harness.support.stopping import ctrl_c
 from harness.terminal.console import Screen
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import OutputError
-from harness.support.bounded_files import read_text
+from harness.support.reading.bounded_files import read_text
 
 MAX_BYTES = 4_000_000
 """Maximum size of a file that is read."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.models.schema import ModelEntry
-from harness.support.text_input import regular_file
+from harness.support.reading.text_input import regular_file
 from skills.corpus.tables.reader import open_table
 from skills.nanda.framework import Framework
 from skills.nanda.reply_formats import Example

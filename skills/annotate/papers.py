@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import InputError
-from harness.support.text_input import SUFFIXES, TEXT_WORDS, is_file, path_in, shown
+from harness.support.reading.text_input import SUFFIXES, TEXT_WORDS, is_file, path_in, shown
 from harness.support.well_formed import well_formed
 from skills.annotate import text_files
 from skills.corpus.tables import reader

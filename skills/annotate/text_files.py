@@ -7,8 +7,8 @@ from pathlib import Path
 
 from harness.agent_skills import front_matter
 from harness.errors import InputError, UsageError
-from harness.support import text_input
-from harness.support.text_input import SUFFIXES
+from harness.support.reading import text_input
+from harness.support.reading.text_input import SUFFIXES
 from skills.corpus.tables import reader
 
 TITLE_WORDS = 30

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness._version import __version__
 from harness.errors import InputError
-from harness.support.text_input import shown
+from harness.support.reading.text_input import shown
 from skills.corpus.content_key import IMPORT, key_of, verify
 from skills.corpus.db import papers, store
 from skills.corpus.records import Annotated, record_of

@@ -10,7 +10,7 @@ from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError, ModelUnavailable, UsageError
 from harness.runs.grammar import as_path
 from harness.support.process_lock import job_lock
-from harness.support.text_input import regular_file
+from harness.support.reading.text_input import regular_file
 from skills.finetune.model import start_from
 from skills.finetune.run import recipe_options, stage
 from skills.finetune.run.run_dir import Entry, RunDir

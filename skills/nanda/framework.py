@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from harness.errors import InputError
-from harness.support import yaml_models
+from harness.support.reading import yaml_models
 from skills.nanda.text import flatten
 
 NANDA = Path(__file__).with_name("nanda.yaml")

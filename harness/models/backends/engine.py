@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelUnavailable
-from harness.support import ctrl_c
 from harness.support.cpu import available_cores, low_spin_openmp
-from harness.support.timeouts import apart
+from harness.support.stopping import ctrl_c
+from harness.support.stopping.timeouts import apart
 
 NAME = "xllamacpp"
 BATCH = 128

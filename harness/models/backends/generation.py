@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from harness.errors import DeadlineExceeded
 from harness.models.backends.base import FinishReason, OnText, Reply, Request, Token, ToolCall
-from harness.support.stop_token import StopToken
+from harness.support.stopping.stop_token import StopToken
 from harness.support.well_formed import Pieces, well_formed, well_formed_json
 
 

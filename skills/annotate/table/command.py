@@ -11,7 +11,7 @@ from harness.errors import ModelError, ModelUnavailable
 from harness.models.served import ServedModel
 from harness.runs.targets import refuse_sources
 from harness.support.process_lock import job_lock
-from harness.support.text_input import regular_file
+from harness.support.reading.text_input import regular_file
 from skills.annotate.table import sources
 from skills.annotate.table.job import AnnotateJob
 from skills.annotate.table.result import Finished, finish

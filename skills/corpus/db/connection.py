@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from harness.api.skill import Call
 from harness.errors import InputError, OutputError
 from harness.settings import Settings
-from harness.support.sqlite_ctrl_c import begin_immediate, handle_signals, is_interrupted
 from harness.support.sqlite_migrations import migrate
+from harness.support.stopping.sqlite_ctrl_c import begin_immediate, handle_signals, is_interrupted
 from skills.corpus.db import damage
 from skills.corpus.db.schema import MIGRATIONS
 

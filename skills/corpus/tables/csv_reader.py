@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.support.text_input import place, shown, text_lines
+from harness.support.reading.text_input import place, shown, text_lines
 from skills.corpus.tables.columns import Reader
 
 MAX_FIELD = 2**31 - 1

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness.errors import InputError
-from harness.support.text_input import place, shown, text_lines
+from harness.support.reading.text_input import place, shown, text_lines
 from skills.corpus.tables.columns import Reader
 
 HEADER_ROWS = 100

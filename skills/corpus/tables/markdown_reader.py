@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.errors import InputError
-from harness.support.text_input import place, shown, text_lines
+from harness.support.reading.text_input import place, shown, text_lines
 from skills.corpus.tables.columns import Reader
 from skills.nanda.arxiv_id import find_arxiv_id
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
-from harness.support.text_input import place, shown
+from harness.support.reading.text_input import place, shown
 from skills.corpus.tables.columns import Reader
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.support.text_input import place, regular_file, shown
+from harness.support.reading.text_input import place, regular_file, shown
 from harness.support.well_formed import well_formed
 from skills.corpus.tables.columns import (
     PROVENANCE,

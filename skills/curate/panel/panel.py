@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from harness.errors import InputError
 from harness.models.backends.base import Message
-from harness.support import yaml_models
+from harness.support.reading import yaml_models
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
 from skills.nanda.sanitize import sanitize

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.support.text_input import shown
+from harness.support.reading.text_input import shown
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.papers import paper_of
 from skills.corpus.tables.columns import AbstractBy, Columns

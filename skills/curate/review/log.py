@@ -19,7 +19,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import InputError, OutputError
-from harness.support.text_input import place, shown, unreadable
+from harness.support.reading.text_input import place, shown, unreadable
 from skills.corpus.db.rows import now
 from skills.corpus.tables.reader import paper_key
 from skills.curate.inputs.items import Item

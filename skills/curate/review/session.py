@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from harness.support.stop_token import StopToken
+from harness.support.stopping.stop_token import StopToken
 from skills.curate.review.input import Candidates
 from skills.curate.review.log import ReviewLog
 from skills.curate.review.screen import Terminal, View, faults

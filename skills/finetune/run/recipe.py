@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from harness.errors import InputError, UsageError
-from harness.support import yaml_models
+from harness.support.reading import yaml_models
 from skills.nanda.framework import sha256_of
 
 PRESETS = Path(__file__).with_name("recipes")

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import InputError, UsageError
-from harness.support import bounded_yaml
+from harness.support.reading import bounded_yaml
 from skills.finetune.run import recipe as recipes
 from skills.finetune.run.recipe import Recipe
 

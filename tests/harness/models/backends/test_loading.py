@@ -50,7 +50,7 @@ model.close()
 LARGE = """
 import sys, threading
 from harness.models.backends import engine
-from harness.support import ctrl_c
+from harness.support.stopping import ctrl_c
 
 engine.LARGE = 0
 loading = threading.Event()

@@ -36,7 +36,7 @@ from harness.errors import (
 )
 from harness.models.served import ServedModel
 from harness.support.process_lock import job_lock
-from harness.support.stop_token import StopToken
+from harness.support.stopping.stop_token import StopToken
 from harness.testing import fake_models
 from skills.corpus.db.connection import locks, open_corpus
 from skills.curate import curator, judging

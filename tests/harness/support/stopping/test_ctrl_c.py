@@ -13,12 +13,12 @@ import time
 import pytest
 
 from harness.settings import CODE_ROOT
-from harness.support.timeouts import apart
+from harness.support.stopping.timeouts import apart
 
 START = """
 import gc, hashlib, os, signal, sys, threading, time
-from harness.support import ctrl_c
-from harness.support.stop_token import StopToken
+from harness.support.stopping import ctrl_c
+from harness.support.stopping.stop_token import StopToken
 
 def ready():
     print("ready", flush=True)

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness.errors import DeadlineExceeded, Interrupted
-from harness.support.stop_token import StopToken
+from harness.support.stopping.stop_token import StopToken
 
 
 def press_ctrl_c() -> None:

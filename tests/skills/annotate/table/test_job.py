@@ -25,7 +25,7 @@ from harness.errors import (
 )
 from harness.settings import CODE_ROOT
 from harness.support.process_lock import job_lock
-from harness.support.stop_token import StopToken
+from harness.support.stopping.stop_token import StopToken
 from skills.annotate.table.job import AnnotateJob
 from skills.corpus.content_key import key_of, verify
 from skills.corpus.db.connection import locks, open_corpus

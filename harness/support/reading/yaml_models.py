@@ -11,8 +11,8 @@ import yaml.reader
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import HarnessError, UsageError
-from harness.support import bounded_yaml
-from harness.support.bounded_files import read_text
+from harness.support.reading import bounded_yaml
+from harness.support.reading.bounded_files import read_text
 
 M = TypeVar("M", bound=BaseModel)
 MAX_BYTES = 1_000_000

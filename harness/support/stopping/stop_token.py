@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from harness.errors import DeadlineExceeded, Interrupted
-from harness.support import ctrl_c
+from harness.support.stopping import ctrl_c
 
 
 class StopToken(threading.Event):

@@ -6,7 +6,7 @@ import time
 import pytest
 from hostile_files import NOT_FILES
 
-from harness.support.bounded_files import Unsearched, read_bytes, read_text, walk
+from harness.support.reading.bounded_files import Unsearched, read_bytes, read_text, walk
 
 REASONS = {
     "fifo": "it is not a regular file",

@@ -6,8 +6,8 @@ import pytest
 import yaml
 from hostile_files import DOCUMENTS
 
-from harness.support import bounded_yaml
-from harness.support.bounded_yaml import DataLoader, Excess, TextLoader, parse
+from harness.support.reading import bounded_yaml
+from harness.support.reading.bounded_yaml import DataLoader, Excess, TextLoader, parse
 
 
 @pytest.mark.parametrize("loader", [DataLoader, TextLoader])

@@ -1,0 +1,1 @@
+"""Reading files and text that may come from anywhere, within limits."""

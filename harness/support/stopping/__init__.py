@@ -1,0 +1,1 @@
+"""Stopping: Ctrl-C, cancellation and time limits, whatever code is running."""
