@@ -103,11 +103,17 @@ def parse_general(words: Sequence[str]) -> tuple[dict[str, object], list[str]]:
     Returns: the options by key, and the remaining words.
 
     Raises:
-        UsageError: an unknown option, or a missing value.
+        UsageError: an unknown option, a missing value, or a file to save to, which is part of
+            the line.
     """
     parser = _Parser("agent.py", opts.flags(GeneralOptions))
     special = next((i for i, w in enumerate(words) if w in ("--help", "-h", "--version")), None)
     left = parser.take_words(words[:special])
+    if parser.targets:
+        raise UsageError(
+            "agent.py has no option -o",
+            hint=f'The file to save to is part of the line: "/annotate FILE -o {parser.targets[0]}".',
+        )
     rest = [] if special is None else words[special:]
     return parser.values, [*left, *rest]
 

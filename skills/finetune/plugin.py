@@ -62,8 +62,8 @@ class RegisterOptions(SkillOptions):
 class OllamaOptions(RegisterOptions):
     host: str | None = Field(
         None,
-        description="the Ollama server to send the model to; without it, you are asked about the "
-        "one of OLLAMA_HOST or of this machine",
+        description="the Ollama server to send the model to; without it, a session asks about the "
+        "one of OLLAMA_HOST or of this machine, and elsewhere nothing is sent",
     )
 
 
@@ -77,7 +77,7 @@ class Finetune(Skill):
     usage = "TRAIN.jsonl"
     details = (
         "TRAIN.jsonl is a training set. The whole run prepares it, plans, trains, merges, writes\n"
-        "GGUF files, creates the model in Ollama if --host names a server, and registers it:\n"
+        "GGUF files, creates the model in Ollama if you agree, and registers it:\n"
         "  dataset --gold FILE --agent FILE [--curated FILE] save to train.jsonl\n"
         "  plan train.jsonl --preset smollm2-cpu\n"
         "  train.jsonl --preset smollm2-cpu --out ft\n"
