@@ -1,4 +1,4 @@
-"""Rendering on a terminal, by rich: its width, its colours, and no control characters of data.
+"""Rendering with rich on a terminal: its width and colours, without control characters.
 
 rich honours NO_COLOR and TERM. Markup in data ("[red]") is not interpreted.
 """

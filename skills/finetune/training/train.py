@@ -53,8 +53,7 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
     start_step = 0 if checkpoint is None else checkpoint.step
     log = metrics.Metrics(folder / metrics.NAME)
     log.cut(start_step or -1)  # an evaluation before the first step is repeated
-    run = {"guard": guard, "recipe": recipe.model_dump(mode="json")}
-    targets.write_text(folder / RUN, json.dumps(run, indent=2, ensure_ascii=False))
+    _record(folder, guard, recipe)
 
     order = batches.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
     steps = schedule(len(prepared.train), recipe.training)
@@ -65,10 +64,10 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
     watch = TrainingCallbacks(folder, order, steps, log, pace, guard, base.name, keep, stop)
     if start_step < steps.last:
         checkpoints.clean(folder)
+        to_do = f"{steps.last - start_step:,} of {steps.last:,} steps to do"
         screen.notice(
-            f"train: {len(prepared.train):,} rows, {steps.last - start_step:,} of "
-            f"{steps.last:,} steps to do, {recipe.training.rows_per_step:,} rows each; the time "
-            "is known after the first"
+            f"train: {len(prepared.train):,} rows, {to_do}, {recipe.training.rows_per_step:,} "
+            "rows each; the time is known after the first"
         )
         trainer = _trainer(context, base, prepared, recipe, watch)
         with (
@@ -85,6 +84,11 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
         )
     done = _finished(context, watch, reached)
     return replace(done, facts={**done.facts, "adapted": list(adapted)})
+
+
+def _record(folder: Path, guard: Mapping[str, Any], recipe: Recipe) -> None:
+    run = {"guard": guard, "recipe": recipe.model_dump(mode="json")}
+    targets.write_text(folder / RUN, json.dumps(run, indent=2, ensure_ascii=False))
 
 
 def inputs(context: StageContext) -> Mapping[str, Any]:
