@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 REFRESH = 0.1
 """Seconds between two drawings of a text that arrives."""
-# rich's own have a black background, which a light terminal has not.
+# rich's own styles have a black background, which does not suit a light terminal.
 THEME = Theme({"markdown.code": "bold", "markdown.code_block": "none", "markdown.h1": "bold"})
 PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
 
