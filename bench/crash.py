@@ -1,4 +1,4 @@
-"""Kill, starve and damage a running job, and count what is lost.
+"""Kill a running job, fill its disk and damage its database, and count what is lost.
 
     python bench/crash.py [--rows N] [--kills N] [--writes N] [--flips N] [--seed N]
 
@@ -352,7 +352,9 @@ def workspace(rows: int, seconds: float = 0.02) -> Iterator[Workspace]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Kill, starve and damage a running job.")
+    parser = argparse.ArgumentParser(
+        description="Kill a running job, fill its disk and damage its database."
+    )
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--writes", type=int, default=20)

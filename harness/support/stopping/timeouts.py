@@ -42,7 +42,7 @@ def within(seconds: float, work: Callable[[], T], name: str) -> T:
     return thread.result
 
 
-def apart(work: Callable[[], T], name: str) -> T:
+def in_thread(work: Callable[[], T], name: str) -> T:
     """Call `work` in a thread, where Ctrl-C does not interrupt its native code.
 
     After Ctrl-C the thread completes the work and frees its result. Python waits for it at exit,
