@@ -170,7 +170,7 @@ class OllamaModel:
         kind: PrefillKind = self._prefill_kind(cancel) if request.prefill else "continued"
         if kind == "ignored":
             raise SkillFailed(
-                f"{self._server} does not continue an answer that was begun for {self._name}",
+                f"{self._server} does not continue a prefilled answer of {self._name}",
                 hint="Its template closes the beginning. Send the request without `prefill`.",
             )
         return self._generate(request, on_text, cancel, repeats=kind == "repeated")

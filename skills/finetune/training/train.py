@@ -64,11 +64,7 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
     watch = TrainingCallbacks(folder, order, steps, log, pace, guard, base.name, keep, stop)
     if start_step < steps.last:
         checkpoints.clean(folder)
-        to_do = f"{steps.last - start_step:,} of {steps.last:,} steps to do"
-        screen.notice(
-            f"train: {len(prepared.train):,} rows, {to_do}, {recipe.training.rows_per_step:,} "
-            "rows each; the time is known after the first"
-        )
+        screen.notice(_to_do(prepared, recipe, steps.last, start_step))
         trainer = _trainer(context, base, prepared, recipe, watch)
         with (
             translated_errors(recipe.training, watch),
@@ -84,6 +80,14 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
         )
     done = _finished(context, watch, reached)
     return replace(done, facts={**done.facts, "adapted": list(adapted)})
+
+
+def _to_do(prepared: batches.Prepared, recipe: Recipe, last: int, start: int) -> str:
+    """Return how many rows and steps there are, as one line."""
+    return (
+        f"train: {len(prepared.train):,} rows, {last - start:,} of {last:,} steps to do, "
+        f"{recipe.training.rows_per_step:,} rows each; the time is known after the first"
+    )
 
 
 def _record(folder: Path, guard: Mapping[str, Any], recipe: Recipe) -> None:
