@@ -1,4 +1,4 @@
-"""Kill, starve and damage a running job, and count what is lost.
+"""Kill a running job, fill its disk and damage its database, and count what is lost.
 
     python bench/crash.py [--rows N] [--kills N] [--writes N] [--flips N] [--seed N]
 
@@ -27,7 +27,6 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -38,12 +37,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SUPPORT = ROOT / "tests" / "support"
 sys.path[:0] = map(str, (ROOT, *(SUPPORT / n for n in ("annotate", "processes", "servers"))))
 
-from agent_process import environment_of  # noqa: E402
-from annotate_workspace import paper, write_table  # noqa: E402
+from agent_process import environment_of, start_agent  # noqa: E402
+from annotate_workspace import Annotator, paper, write_registry, write_table  # noqa: E402
 from protocol_server import ProtocolServer  # noqa: E402
 
-from harness.models.backends.base import OnText, Reply, Request  # noqa: E402
-from harness.testing import FakeModel  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 
 WORKERS = 8
@@ -51,36 +48,6 @@ LONGEST = 600
 """Seconds after which a process counts as hanging."""
 SMALL_DISK = 1 << 20
 LINE = f"/annotate papers.csv --workers {WORKERS} save to out.jsonl"
-REGISTRY = """\
-version: 1
-models:
-  nanda-annotator:
-    tasks: [annotate]
-    serve: [{{backend: openai, model: "smollm2:latest", url: "{url}/v1"}}]
-"""
-
-
-class Annotator(FakeModel):
-    """Annotates "method N", and counts the answers for each N."""
-
-    def __init__(self, seconds: float = 0.02) -> None:
-        super().__init__(slots=WORKERS)
-        self.seconds = seconds
-        self.answers: Counter[str] = Counter()
-
-    def generate(
-        self,
-        request: Request,
-        on_text: OnText | None = None,
-        cancel: threading.Event | None = None,
-    ) -> Reply:
-        number = request.messages[1].content.partition("method ")[2].split()[0]
-        time.sleep(self.seconds)
-        text = json.dumps({name: f"The {name} of method {number}." for name in nanda().names})
-        if on_text:
-            on_text(text)
-        self.answers[number] += 1
-        return Reply(text, "stop", 100, 50, self.seconds)
 
 
 @dataclass
@@ -109,8 +76,7 @@ class Workspace:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.data = self.folder / "data"
         write_table(self.folder / "papers.csv", *map(paper, range(self.rows)))
-        registry = REGISTRY.format(url=self.server.url)
-        (self.folder / "registry.yaml").write_text(registry, encoding="utf-8")
+        write_registry(self.folder, self.server.url)
 
     @property
     def corpus(self) -> Path:
@@ -123,15 +89,8 @@ class Workspace:
             if limit:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-        return subprocess.Popen(
-            [sys.executable, str(ROOT / "agent.py"), line],
-            cwd=self.folder,
-            env={**environment_of(self.folder), "HARNESS_DATA": str(self.data)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=limited if limit else None,
-        )
+        environment = {**environment_of(self.folder), "HARNESS_DATA": str(self.data)}
+        return start_agent(self.folder, line, environment, limited if limit else None)
 
     def run(self, line: str = LINE, limit: int = 0) -> Outcome:
         process = self.start(line, limit)
@@ -204,20 +163,20 @@ def kills(work: Workspace, count: int, chance: random.Random) -> Faults:
     """Kill a job `count` times: while it starts, while rows arrive, and while they are stored."""
     killed = 0
     while killed < count:
-        done = sum(work.model.answers.values())
+        done = sum(work.model.counts.values())
         process = work.start()
         if chance.random() < 0.25:
             time.sleep(chance.uniform(0, 1.5))
         else:
-            left = max(1, work.rows - len(work.model.answers))
+            left = max(1, work.rows - len(work.model.counts))
             more = done + chance.uniform(0, 2 * left / (count - killed + 1))
-            while process.poll() is None and sum(work.model.answers.values()) <= more:
+            while process.poll() is None and sum(work.model.counts.values()) <= more:
                 time.sleep(0.005)
             time.sleep(chance.uniform(0, 0.1))
         work.kill(process)
         killed += 1
     ended = work.run()
-    again = sum(work.model.answers.values()) - work.rows
+    again = sum(work.model.counts.values()) - work.rows
     notes = [f"exit code {ended.code}: {ended.stderr[-300:]}"] * bool(ended.code)
     if again > count * WORKERS * 2:
         notes.append(f"{again} requests were repeated")
@@ -277,10 +236,10 @@ def full_disk(work: Workspace) -> Faults:
         shutil.copytree(work.data, home)
     work.data = home
     print(f"  {how} of {SMALL_DISK:,} bytes: {ended.stderr.splitlines()[-1][:160]}")
-    before = sum(work.model.answers.values())
+    before = sum(work.model.counts.values())
     ended = work.run()
     notes += [f"exit code {ended.code}: {ended.stderr[-300:]}"] * bool(ended.code)
-    again = sum(work.model.answers.values()) - work.rows
+    again = sum(work.model.counts.values()) - work.rows
     if again > WORKERS * 2 or not before:
         notes.append(f"{again} requests were repeated")
     return checked(work, *notes)
@@ -297,7 +256,7 @@ def two_processes(work: Workspace) -> Faults:
     codes = sorted(code for code, _ in ended)
     if codes != [0, 2] or not any("is locked by process" in stderr for _, stderr in ended):
         notes.append(f"exit codes {codes}: {[stderr[-200:] for _, stderr in ended]}")
-    if most := [number for number, count in work.model.answers.items() if count > 1]:
+    if most := [number for number, count in work.model.counts.items() if count > 1]:
         notes.append(f"{len(most)} rows were requested twice")
     return checked(work, *notes)
 
@@ -356,7 +315,7 @@ def damaged(work: Workspace, kind: str, chance: random.Random) -> tuple[str, Fau
         damaged file where SQLite can read what is needed, else on a new one.
     """
     process = work.start()
-    while process.poll() is None and sum(work.model.answers.values()) < work.rows // 2:
+    while process.poll() is None and sum(work.model.counts.values()) < work.rows // 2:
         time.sleep(0.005)
     work.kill(process)
     path, notes = work.corpus, []
@@ -364,7 +323,7 @@ def damaged(work: Workspace, kind: str, chance: random.Random) -> tuple[str, Fau
         with contextlib.closing(sqlite3.connect(path)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     DAMAGES[kind](path, chance)
-    before, answers = path.read_bytes(), sum(work.model.answers.values())
+    before, answers = path.read_bytes(), sum(work.model.counts.values())
     ended = work.run()
     if "Traceback" in ended.stderr:
         notes.append(f"a traceback: {ended.stderr[-300:]}")
@@ -373,7 +332,7 @@ def damaged(work: Workspace, kind: str, chance: random.Random) -> tuple[str, Fau
     told = next((line for line in ended.stderr.splitlines()[::-1] if str(path) in line), "")
     if ended.code != 2 or "damaged" not in told or "set-aside" not in told:
         notes.append(f"exit code {ended.code}: {ended.stderr[-400:]}")
-    if path.read_bytes() != before and answers == sum(work.model.answers.values()):
+    if path.read_bytes() != before and answers == sum(work.model.counts.values()):
         notes.append("the damaged file was changed, though no row was added")
     before = path.read_bytes()
     aside = work.run("/corpus set-aside")
@@ -387,13 +346,15 @@ def damaged(work: Workspace, kind: str, chance: random.Random) -> tuple[str, Fau
 
 @contextlib.contextmanager
 def workspace(rows: int, seconds: float = 0.02) -> Iterator[Workspace]:
-    model = Annotator(seconds)
+    model = Annotator(seconds, slots=WORKERS)
     with tempfile.TemporaryDirectory() as folder, ProtocolServer(model) as server:
         yield Workspace(Path(folder).resolve(), server, model, rows)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Kill, starve and damage a running job.")
+    parser = argparse.ArgumentParser(
+        description="Kill a running job, fill its disk and damage its database."
+    )
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--writes", type=int, default=20)

@@ -150,10 +150,10 @@ def stripped(given: str) -> None:
 
 
 def pieced(given: str) -> None:
-    pieces = well_formed.Pieces()
+    joiner = well_formed.SurrogateJoiner()
     for start in range(0, len(given), 8):
-        pieces.feed(given[start : start + 8])
-    pieces.flush()
+        joiner.feed(given[start : start + 8])
+    joiner.flush()
 
 
 def parsed(given: str) -> None:
@@ -227,7 +227,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "text_input.given": text_input.given,
     "well_formed.well_formed": well_formed.well_formed,
     "well_formed.well_formed_json": well_formed.well_formed_json,
-    "well_formed.Pieces": pieced,
+    "well_formed.SurrogateJoiner": pieced,
     "ToolCall.sendable": lambda t: ToolCall("a", t).sendable,
     "PrefillStripper.feed": stripped,
     "grammar.split_command": grammar.split_command,

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from harness.models.schema import ServeEntry
     from harness.models.served import ServedModel
     from harness.models.weights import FileStore
-    from harness.terminal.console import Screen
+    from harness.terminal.console import Screen, render_markdown
 
 __all__ = [
     "API_VERSION",
@@ -104,6 +104,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "hookimpl",
+    "render_markdown",
 ]
 
 _MODULES = (
@@ -112,6 +113,7 @@ _MODULES = (
     "api.events",
     "api.formats",
     "api.hookspecs",
+    "models.served",
     "models.pool",
     "models.weights",
     "models.schema",

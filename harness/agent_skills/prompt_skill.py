@@ -55,11 +55,11 @@ class PromptSkill(Skill):
             messages = (system, Message("user", text))
             request = model.request(messages=messages, max_tokens=answers.MAX_TOKENS)
             model.check_fits(request)
-            shown = call.screen.markdown()
+            writer = call.screen.markdown_writer()
             try:
-                reply = model.generate(request, shown.add)
+                reply = model.generate(request, writer.write)
             finally:
-                shown.end()
+                writer.close()
             answers.check(reply, call.screen.notice)
             return reply.text
 

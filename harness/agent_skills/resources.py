@@ -54,7 +54,7 @@ def names(folder: Path) -> list[str]:
             children[:] = [c for c in children if c not in _SKIPPED]
             inside = Path(place).relative_to(folder)
             found += [(inside / name).as_posix() for name in files if name.lower() != "skill.md"]
-    shown = sorted(name for name in found if name.isprintable())  # others are no text for a model
+    shown = sorted(name for name in found if name.isprintable())  # others are not text for a model
     return [name for name in shown if is_inside(folder, folder / name)][:MAX_LISTED]
 
 

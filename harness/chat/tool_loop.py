@@ -57,29 +57,29 @@ class AnswerText:
 
     def __init__(self, screen: Screen, *, kept: bool) -> None:
         self._screen, self._kept = screen, kept
-        self._shown = screen.markdown()
+        self._writer = screen.markdown_writer()
         self.pieces: list[str] = []
 
     def add(self, piece: str) -> None:
         self.pieces.append(piece)
         if not self._kept:
-            self._shown.add(piece)
+            self._writer.write(piece)
 
     def start_calls(self) -> None:
         """Treat the text so far as a remark before calls."""
         text, self.pieces = "".join(self.pieces), []
-        self._shown.end()
+        self._writer.close()
         if self._kept and text.strip():
             self._screen.notice(text.strip())
         elif text and not text.endswith("\n") and not self._screen.line_ended:
             self._screen.emit("\n")
-        self._shown = self._screen.markdown()
+        self._writer = self._screen.markdown_writer()
 
     def end(self) -> str:
         """Return the answer."""
         if self._kept:
             self._screen.emit("".join(self.pieces))
-        self._shown.end()
+        self._writer.close()
         return "".join(self.pieces)
 
 

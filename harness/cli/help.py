@@ -90,7 +90,7 @@ def _general(width: int) -> str:
 
 
 def _alone(skill: Skill) -> list[str]:
-    """Return the variants that are no subcommands: `/finetune` without one."""
+    """Return the variants that are not subcommands: `/finetune` without one."""
     return [case for case in skill.variants if case not in skill.subcommands]
 
 

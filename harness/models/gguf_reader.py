@@ -1,4 +1,4 @@
-"""`GGUFReader` of the `gguf` package, which checks every length and reads a vocabulary in one pass.
+"""`gguf.GGUFReader` with every length checked and a vocabulary read in one pass.
 
 The original creates a NumPy array for every token and merge, which takes seconds, cuts off values
 at the end of a truncated file, and has no limit: a sparse file may fill the memory. This module

@@ -145,7 +145,7 @@ class Models:
         return list(candidates(self.registry, task, model=model, fallback=fallback))
 
     def _model(self, task: str) -> str | None:
-        """Return the name of the model that the user insists on, for the line or the session."""
+        """Return the name of the model that the user chose, for the line or the session."""
         return self.choice.model or self.pool.preferred.get(task)
 
     def run(self, task: str, work: Callable[[ServedModel], T], *, slots: int | None = 1) -> T:

@@ -60,7 +60,7 @@ class FileStore:
         return self._cache_dir / "models" / f"{entry.sha256}{Path(entry.member or '').suffix}"
 
     def name(self, file_id: str) -> str:
-        """Return the name of the file as people know it; in the cache it has another one."""
+        """Return the published name of the file, which differs from that in the cache."""
         entry = self._files[file_id]
         return Path(entry.path or entry.member or file_id).name
 

@@ -44,7 +44,7 @@ _FLAG_AT_END = re.compile(
     rf"(?:\A|\s)(?P<flag>--{_NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
 )
 
-LONGEST = 4_200
+LONGEST = 6_000
 """Characters of an option or target at the end of a line: a path has 4,096 at most."""
 
 

@@ -26,7 +26,7 @@ def show(outcome: Outcome, screen: Screen) -> None:
         screen.result(result.text)
     show_saved(outcome, screen)
     if result.next and screen.is_terminal and not outcome.general.as_json:
-        screen.aside(f"Next: {result.next}")
+        screen.hint(f"Next: {result.next}")
 
 
 def _rendered(result: Result, screen: Screen) -> bool:

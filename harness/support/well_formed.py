@@ -13,7 +13,7 @@ import json
 _ENCODING = "utf-16-le"
 
 
-class Pieces:
+class SurrogateJoiner:
     """Joins pairs whose halves are in different pieces of a text."""
 
     def __init__(self) -> None:

@@ -1,1 +1,1 @@
-"""Standard streams and screens."""
+"""Standard streams, and rendering on a terminal."""

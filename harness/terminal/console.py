@@ -16,7 +16,7 @@ from harness.terminal.rendering import CONTROLS, columns, wrapped
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from harness.terminal.markdown import MarkdownPieces
+    from harness.terminal.markdown import MarkdownWriter
 
 
 class Screen:
@@ -46,13 +46,15 @@ class Screen:
             self.emitted, self.line_ended = True, False
             self._write(piece)
 
-    def markdown(self) -> Pieces | MarkdownPieces:
-        """Return what prints the pieces of a Markdown text: rendered on a terminal."""
-        if self.quiet_results or not self.is_terminal or os.environ.get("TERM") == "dumb":
-            return Pieces(self)
-        from harness.terminal.markdown import MarkdownPieces
+    def markdown_writer(self) -> PlainWriter | MarkdownWriter:
+        """Return a writer of Markdown pieces, which renders them on a terminal.
 
-        return MarkdownPieces(self)
+        Its `write(piece)` prints what is complete, and `close()` the rest."""
+        if self.quiet_results or not self.is_terminal or os.environ.get("TERM") == "dumb":
+            return PlainWriter(self)
+        from harness.terminal.markdown import MarkdownWriter
+
+        return MarkdownWriter(self)
 
     def result(self, text: str) -> None:
         """Print a whole result, ended by one line feed."""
@@ -71,21 +73,21 @@ class Screen:
     def clear(self) -> None:
         """Clear the terminal that results are shown on, if it is one."""
         if self.is_terminal:
-            self.write_drawn("\x1b[H\x1b[2J")
+            self.write_raw("\x1b[H\x1b[2J")
 
     def show(self, content: RenderableType) -> None:
         """Print a rich renderable to stdout, which is a terminal."""
         from harness.terminal.rendering import rendered
 
         assert self.out is not None
-        self.write_drawn(rendered(content, self.out))
+        self.write_raw(rendered(content, self.out))
 
     def _write(self, text: str) -> None:
         """Write text to stdout; a failure raises an error of `harness.errors`."""
-        self.write_drawn(text if self.out is None else shown_on(self.out, text))
+        self.write_raw(text if self.out is None else shown_on(self.out, text))
 
-    def write_drawn(self, text: str) -> None:
-        """Write to stdout text with escape sequences, which is not data."""
+    def write_raw(self, text: str) -> None:
+        """Write text with escape sequences, which contains no data, to stdout."""
         if self.out is None:
             raise OutputError("stdout is closed")
         try:
@@ -111,7 +113,7 @@ class Screen:
             self.err.write(wrapped(shown_on(self.err, text), self.err) + "\n")
             self.err.flush()
 
-    def aside(self, text: str) -> None:
+    def hint(self, text: str) -> None:
         """Print a dim line to stderr if that is a terminal."""
         if self.err.isatty():
             from rich.text import Text
@@ -142,22 +144,22 @@ class Screen:
             yield lambda status: bar.update(task, description=f"{description}: {status}")
 
 
-class Pieces:
-    """The pieces of a text, printed as they arrive."""
+class PlainWriter:
+    """Prints the pieces of a text as they arrive."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
 
-    def add(self, piece: str) -> None:
+    def write(self, piece: str) -> None:
         """Print a piece."""
         self._screen.emit(piece)
 
-    def end(self) -> None:
-        """Print what has been kept back."""
+    def close(self) -> None:
+        """Print the rest: here, nothing is kept back."""
 
 
 def render_markdown(text: str) -> RenderableType:
-    """Return a Markdown text for a terminal."""
+    """Return a Markdown text as a rich renderable, for `Result.terminal`."""
     from harness.terminal.markdown import RenderedMarkdown
 
     return RenderedMarkdown(text)

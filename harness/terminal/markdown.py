@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 REFRESH = 0.1
 """Seconds between two drawings of a text that arrives."""
-# rich's own have a black background, which a light terminal has not.
+# rich's own styles have a black background, which does not suit a light terminal.
 THEME = Theme({"markdown.code": "bold", "markdown.code_block": "none", "markdown.h1": "bold"})
 PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
 
@@ -98,8 +98,8 @@ class RenderedMarkdown:
             yield from itertools.dropwhile(lambda segment: segment.text == "\n", drawn)
 
 
-class MarkdownPieces:
-    """The pieces of an answer, rendered as they arrive.
+class MarkdownWriter:
+    """Renders the pieces of an answer as they arrive.
 
     A finished block is printed for good. The last one, which the next piece may change, is drawn
     again until then.
@@ -127,8 +127,8 @@ class MarkdownPieces:
         live.start()
         return live
 
-    def add(self, piece: str) -> None:
-        """Print a piece, as `Pieces.add`."""
+    def write(self, piece: str) -> None:
+        """Print a piece, and draw the unfinished block again."""
         self._text += piece
         if time.monotonic() - self._drawn < REFRESH or not self._text.strip():
             return
@@ -140,7 +140,7 @@ class MarkdownPieces:
         self._live.update(_End(self._text, self._console.height - 2), refresh=True)
         self._write()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Print the last block for good."""
         if "_live" in self.__dict__:
             self._live.stop()
@@ -161,7 +161,7 @@ class MarkdownPieces:
         text = self._unwritten.getvalue()
         self._unwritten.seek(0)
         self._unwritten.truncate()
-        self._screen.write_drawn(text)
+        self._screen.write_raw(text)
 
 
 @dataclass(frozen=True, slots=True)

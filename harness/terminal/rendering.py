@@ -1,4 +1,4 @@
-"""Rendering on a terminal, by rich: its width, its colours, and no control characters of data.
+"""Rendering with rich on a terminal: its width and colours, without control characters.
 
 rich honours NO_COLOR and TERM. Markup in data ("[red]") is not interpreted.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.segment import Segment
 
 TEXT_WIDTH = 100
-"""Text has no longer lines, which are hard to read."""
+"""The maximum width of text, since longer lines are hard to read."""
 CONTROLS = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
     0x7F: 0x2421,
@@ -34,7 +34,7 @@ def columns(stream: IO[str]) -> int:
 
 def size(stream: IO[str]) -> os.terminal_size:
     """Return columns and lines of the terminal that `stream` is; COLUMNS overrides its width."""
-    # Not `shutil.get_terminal_size` alone, which asks descriptor 1: it leads to stderr.
+    # Not only `shutil.get_terminal_size`: it measures descriptor 1, which leads to stderr.
     if "COLUMNS" not in os.environ:
         with suppress(OSError, ValueError):
             found = os.get_terminal_size(stream.fileno())

@@ -78,7 +78,7 @@ def table_in(text: str) -> Path | None:
 
 
 def is_topic(text: str) -> bool:
-    """Return True if `text` is no abstract, and names neither a file nor a paper.
+    """Return True if `text` is not an abstract and names neither a file nor a paper.
 
     A single question is a topic, whatever its length below `TEXT_WORDS`.
 

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import importlib.util
 import subprocess
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from harness.settings import CODE_ROOT
+from bench import crossvalidate
 from skills.nanda.framework import nanda
 
 MOVES = nanda().names
-
-
-@pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    path = CODE_ROOT / "bench" / "crossvalidate.py"
-    spec = importlib.util.spec_from_file_location("crossvalidate", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +37,11 @@ def rows(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
-def test_each_paper_is_held_out_once(bench: ModuleType, table: Path, tmp_path: Path) -> None:
+def test_each_paper_is_held_out_once(table: Path, tmp_path: Path) -> None:
     held_out = []
     for fold in range(3):
         trained, held = tmp_path / "train.csv", tmp_path / "held.csv"
-        bench.split(table, fold, 3, trained, held)
+        crossvalidate.split(table, fold, 3, trained, held)
         ids, others = ({row["paper_id"] for row in rows(path)} for path in (held, trained))
         assert not ids & others
         assert len(ids | others) == 10
@@ -64,7 +51,7 @@ def test_each_paper_is_held_out_once(bench: ModuleType, table: Path, tmp_path: P
 
 @pytest.mark.parametrize(("code", "ends"), [(0, False), (1, False), (2, True), (130, True)])
 def test_only_failed_rows_are_tolerated(
-    bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, ends: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, ends: bool
 ) -> None:
     def ran(command: list[str], **given: Any) -> subprocess.CompletedProcess[str]:
         assert given["env"]["HARNESS_CONFIG"] == str(tmp_path / "config")
@@ -73,19 +60,19 @@ def test_only_failed_rows_are_tolerated(
 
     monkeypatch.setattr(subprocess, "run", ran)
     with pytest.raises(SystemExit) if ends else contextlib.nullcontext():
-        bench.agent(tmp_path, "/annotate held.csv", some_may_fail=True)
+        crossvalidate.agent(tmp_path, "/annotate held.csv", some_may_fail=True)
     with pytest.raises(SystemExit) if code else contextlib.nullcontext():
-        bench.agent(tmp_path, "/finetune train ft")
+        crossvalidate.agent(tmp_path, "/finetune train ft")
 
 
-def test_folds_are_pooled_and_missing_papers_count(bench: ModuleType, table: Path) -> None:
+def test_folds_are_pooled_and_missing_papers_count(table: Path) -> None:
     annotated = {row["paper_id"]: row for row in rows(table)}
-    figures = bench.pooled(table, annotated)
+    figures = crossvalidate.pooled(table, annotated)
     model = figures["annotators"][0]
     assert (model["name"], figures["papers"]) == ("cross-validated", 10)
     assert figures["input"] == "gold.csv", "no path of this machine"
     assert model["metrics"]["kappa"]["evidence"]["value"] == 1
     assert model["metrics"]["rouge_l"]["overall"]["value"] == 1
     del annotated["p1"]
-    fewer = bench.pooled(table, annotated)["annotators"][0]["metrics"]
+    fewer = crossvalidate.pooled(table, annotated)["annotators"][0]["metrics"]
     assert fewer["recall"]["overall"]["value"] == pytest.approx(1 - 8 / 76, abs=1e-3)

@@ -6,15 +6,13 @@ take minutes.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import resource
 import time
-from types import ModuleType
 
 import pytest
 
-from harness.settings import CODE_ROOT
+from bench import text
 
 CHARACTERS = 200_000
 CPU_SECONDS = 15
@@ -25,19 +23,7 @@ SHAPES = (
 )
 
 
-def _loaded() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("text", CODE_ROOT / "bench" / "text.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-BENCH = _loaded()
-
-
-@pytest.mark.parametrize("name", BENCH.FUNCTIONS)
+@pytest.mark.parametrize("name", text.FUNCTIONS)
 def test_a_hostile_text_is_read_in_time(name: str) -> None:
     child = os.fork()
     if child == 0:
@@ -46,7 +32,7 @@ def test_a_hostile_text_is_read_in_time(name: str) -> None:
             for shape in SHAPES:
                 limit = int(time.process_time()) + CPU_SECONDS
                 resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
-                BENCH.called(BENCH.FUNCTIONS[name], BENCH.SHAPES[shape](CHARACTERS))
+                text.called(text.FUNCTIONS[name], text.SHAPES[shape](CHARACTERS))
             code = 0
         finally:
             os._exit(code)  # the copy must not run the other tests

@@ -260,7 +260,7 @@ def test_session(start: str, checkout: Path, stranger: Stranger, names: set[str]
     assert process.returncode == 0, errors
 
 
-def test_every_interpreter_is_started_without_the_current_folder() -> None:
+def test_interpreters_are_started_without_the_current_folder() -> None:
     sources = [ROOT / "agent.py", *ROOT.glob("harness/**/*.py"), *ROOT.glob("skills/**/*.py")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     starts = re.findall(r"\[(?:sys\.executable|str\(python\)), *(\S+),", text)

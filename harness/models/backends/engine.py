@@ -14,7 +14,7 @@ from typing import Any
 from harness.errors import ModelUnavailable
 from harness.support.cpu import available_cores, low_spin_openmp
 from harness.support.stopping import ctrl_c
-from harness.support.stopping.timeouts import apart
+from harness.support.stopping.timeouts import in_thread
 
 NAME = "xllamacpp"
 BATCH = 128
@@ -99,7 +99,7 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
     try:
         # Ctrl-C between two calls of `_start` would free the engine before its loop has started.
         with ctrl_c.left_to_the_system() if large else contextlib.nullcontext():
-            return apart(partial(_start, paths, context, slots), "loading")
+            return in_thread(partial(_start, paths, context, slots), "loading")
     except (ImportError, AttributeError, RuntimeError, ValueError, TypeError) as exc:
         files = " with ".join(str(path) for path in paths.values())
         raise ModelUnavailable(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from harness.errors import DeadlineExceeded
 from harness.models.backends.base import FinishReason, OnText, Reply, Request, Token, ToolCall
 from harness.support.stopping.stop_token import StopToken
-from harness.support.well_formed import Pieces, well_formed, well_formed_json
+from harness.support.well_formed import SurrogateJoiner, well_formed, well_formed_json
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class GenerationState:
     logprobs: list[Mapping[str, float]] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)
     _stop: StopToken = field(init=False)
-    _pieces: Pieces = field(default_factory=Pieces)
+    _joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
 
     def __post_init__(self) -> None:
         self._stop = StopToken(self.cancel, self.request.deadline)
@@ -48,7 +48,7 @@ class GenerationState:
 
     def add(self, text: str) -> None:
         """Append a piece of text and pass it to `on_text`."""
-        self._append(self._pieces.feed(text))
+        self._append(self._joiner.feed(text))
 
     def add_token(self, token: Token, alternatives: Iterable[tuple[str, float]]) -> None:
         """Append a token with its alternatives, as pairs of text and log probability.
@@ -89,7 +89,7 @@ class GenerationState:
         tool_calls: tuple[ToolCall, ...] = (),
     ) -> Reply:
         """Return the finished completion."""
-        self._append(self._pieces.flush())
+        self._append(self._joiner.flush())
         return Reply(
             self.text,
             finish_reason,

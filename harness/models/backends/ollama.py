@@ -170,7 +170,7 @@ class OllamaModel:
         kind: PrefillKind = self._prefill_kind(cancel) if request.prefill else "continued"
         if kind == "ignored":
             raise SkillFailed(
-                f"{self._server} does not continue an answer that was begun for {self._name}",
+                f"{self._server} does not continue a prefilled answer of {self._name}",
                 hint="Its template closes the beginning. Send the request without `prefill`.",
             )
         return self._generate(request, on_text, cancel, repeats=kind == "repeated")
@@ -204,7 +204,7 @@ class OllamaModel:
 
         relay(lambda emit: self._stream(state, handle, emit), take, state, handle.close)
         state.add(answer.flush())
-        if not last:  # so ends a crash of the process that runs the model
+        if not last:  # the process that runs the model has crashed
             raise remote.stream_error(self._server, "the runner ended", state.text)
         if repeats:
             state.drop_tokens(request.prefill)
@@ -253,7 +253,7 @@ class OllamaModel:
             return self._prefills[self._key]
 
     def _probe_prefill(self, cancel: threading.Event | None) -> PrefillKind:
-        """Measure what the server makes of a begun answer.
+        """Measure how the server uses a prefill.
 
         One token cannot be the whole beginning, so an answer that starts with it repeats it. A
         prompt that ends with the beginning continues it. Without a prompt to look at, which no

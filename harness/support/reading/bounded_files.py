@@ -1,4 +1,4 @@
-"""Reading files and folders that may come from anywhere: nothing blocks, and all has a limit.
+"""Reading files and folders that may come from anywhere, without blocking, within limits.
 
 A pipe, a device or a link to one, a folder and a file that is too large are all an OSError whose
 `strerror` states it, so callers report them like any file that cannot be read.

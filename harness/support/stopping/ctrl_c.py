@@ -60,14 +60,14 @@ def taking_effect(last: Last) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def patient() -> Iterator[None]:
-    """Leave the first Ctrl-C in the block to its handler, which completes a step."""
+def unlimited() -> Iterator[None]:
+    """Leave the first Ctrl-C in the block to its handler, whose step may take any time."""
     watch = _watch()
-    before, watch.patient = watch.patient, True
+    before, watch.is_unlimited = watch.is_unlimited, True
     try:
         yield
     finally:
-        watch.patient = before
+        watch.is_unlimited = before
 
 
 @contextlib.contextmanager
@@ -111,7 +111,7 @@ class _Watch:
 
     def __init__(self) -> None:
         self.last: Last = "none"
-        self.patient = self.is_reported = False
+        self.is_unlimited = self.is_reported = False
         self._reader, self.writer = os.pipe()
         os.set_blocking(self.writer, False)  # required by `signal.set_wakeup_fd`
         self._presses = 0
@@ -143,7 +143,7 @@ class _Watch:
 
     def _count(self) -> None:
         self._presses, self._pressed = self._presses + 1, time.monotonic()
-        grace = math.inf if self.patient else GRACE
+        grace = math.inf if self.is_unlimited else GRACE
         self._due = self._pressed + (grace if self._presses == 1 else AGAIN)
 
     def _repeat(self) -> None:

@@ -12,7 +12,7 @@ STEP = 0.2
 
 
 def handle_signals(connection: sqlite3.Connection) -> None:
-    """Let Ctrl-C abort a statement, which then raises the error that `is_interrupted` recognises.
+    """Let Ctrl-C abort a statement, whose error `is_interrupted` then recognises.
 
     Python runs signal handlers in any Python code of the main thread, even in an empty callback;
     its KeyboardInterrupt makes SQLite abort the statement, and is lost.

@@ -61,7 +61,7 @@ class StopToken(threading.Event):
 
     @contextlib.contextmanager
     def on_signals(
-        self, *signals: int, notify: Callable[[], None] = lambda: None, patient: bool = False
+        self, *signals: int, notify: Callable[[], None] = lambda: None, unlimited: bool = False
     ) -> Iterator[None]:
         """Request a stop on Ctrl-C, instead of interrupting a step that must be completed.
 
@@ -71,7 +71,7 @@ class StopToken(threading.Event):
         Args:
             signals: other signals that have the same effect.
             notify: called at the first signal.
-            patient: the step may take any time; without it, Ctrl-C ends the block in time
+            unlimited: the step may take any time; without it, Ctrl-C ends the block in time
                 (`ctrl_c`).
         """
         before = signal.getsignal(signal.SIGINT)
@@ -82,7 +82,7 @@ class StopToken(threading.Event):
         handler = _Handler(self, notify)
         replaced = {number: signal.signal(number, handler) for number in (signal.SIGINT, *signals)}
         try:
-            with ctrl_c.patient() if patient else contextlib.nullcontext():
+            with ctrl_c.unlimited() if unlimited else contextlib.nullcontext():
                 yield
         finally:
             for number, previous in replaced.items():

@@ -42,8 +42,8 @@ def within(seconds: float, work: Callable[[], T], name: str) -> T:
     return thread.result
 
 
-def apart(work: Callable[[], T], name: str) -> T:
-    """Call `work`, native code that Ctrl-C would break, in a thread, which Ctrl-C does not reach.
+def in_thread(work: Callable[[], T], name: str) -> T:
+    """Call `work` in a thread, where Ctrl-C does not interrupt its native code.
 
     After Ctrl-C the thread completes the work and frees its result. Python waits for it at exit,
     since native code must not run while its libraries are unloaded.

@@ -1,4 +1,4 @@
-"""Group papers whose claims are about the same subject, without a model and deterministically.
+"""Group papers whose claims are about the same subject, deterministically, without a model.
 
 The vectors of tf-idf weights of the papers' terms are clustered with Ward's method, and each
 cluster is named after the terms that distinguish it.

@@ -14,7 +14,7 @@ _STYLES = re.compile(
 _DEPTH = 4
 """The deepest nesting of such commands that is resolved."""
 _TEX = re.compile(
-    # The rule of pandoc: "$5 to $10" is no formula.
+    # The rule of pandoc: "$5 to $10" is not a formula.
     r"\$(?=\S)[^$\n]{1,200}(?<=\S)\$(?!\d)"
     r"|\\[A-Za-z]+\*?(?:\{[^{}]{0,300}\})*"
     r"|\\[\"'`^~=.]\{?[A-Za-z]\}?"

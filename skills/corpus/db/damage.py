@@ -1,4 +1,4 @@
-"""Find out whether a database is damaged, and set a damaged one aside without deleting anything."""
+"""Detect a damaged database, and set it aside without deleting anything."""
 
 from __future__ import annotations
 

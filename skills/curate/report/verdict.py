@@ -1,4 +1,4 @@
-"""The verdict of a run: what became of the annotations, and what the panel added to the gates."""
+"""The verdict of a run: what was kept and rejected, and what the panel added to the gates."""
 
 from __future__ import annotations
 

@@ -173,6 +173,10 @@ def size_of(found: Mapping[str, Any]) -> str:
 def _context(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the main figures are about."""
     yield f"{found['input']}: {size_of(found)}; in brackets: 95% intervals"
+    yield from _models(found)
+
+
+def _models(found: Mapping[str, Any]) -> Iterator[str]:
     for one in found["annotators"]:
         if one["kind"] == "model":
             yield f"{one['name']}: {model_facts(one)}"
@@ -182,11 +186,7 @@ def _context(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _head(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{found['input']}: {size_of(found)}"
-    for one in found["annotators"]:
-        if one["kind"] == "model":
-            yield f"{one['name']}: {model_facts(one)}"
-    if faults := faults_of(found):
-        yield textwrap.fill(f"! {faults}", WIDTH, subsequent_indent="  ")
+    yield from _models(found)
     yield textwrap.fill(
         "In brackets: 95% intervals, Wilson's for a share of papers, else those of "
         f"{found['resamples']:,} bootstrap samples of the papers; * marks a difference whose "

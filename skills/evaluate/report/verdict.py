@@ -1,4 +1,4 @@
-"""The verdict of a comparison: at what the first model is better and worse than each other one."""
+"""The verdict of a comparison: where the first model is better and worse than each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recipe as this machine can train it: settings that change time and memory, not the result."""
+"""A recipe adapted to this machine, by settings that change time and memory, not the result."""
 
 from __future__ import annotations
 

@@ -79,24 +79,12 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan for JSON; sizes in bytes, times in seconds."""
-        rows = self.rows
         return {
             "recipe": self.given.model_dump(mode="json"),
             "recipe_sha256": self.given.digest,
             "adapted": list(self.adapted),
             "base": {**asdict(self.facts), "at_hand": self.facts.source != PUBLISHED},
-            "rows": {
-                "train": rows.count,
-                "dev": rows.dev,
-                "too_long": rows.too_long,
-                "tokens": rows.tokens,
-                "longest": self.batch.length,
-                "longest_completion": self.batch.completion,
-                "source": rows.source,
-                "estimated": rows.estimated,
-                "sample": [list(piece) for piece in rows.sample],
-                "sample_decoded": rows.decoded,
-            },
+            "rows": self._rows_as_dict(),
             "steps": asdict(self.steps),
             "checkpoints": dict(zip(("written", "at_a_time"), self.checkpoints, strict=True)),
             "largest_batch": asdict(self.batch),
@@ -127,6 +115,21 @@ class Plan:
             },
             "notes": list(self.notes),
             "refusals": [str(error) for error in self.refusals],
+        }
+
+    def _rows_as_dict(self) -> dict[str, Any]:
+        rows = self.rows
+        return {
+            "train": rows.count,
+            "dev": rows.dev,
+            "too_long": rows.too_long,
+            "tokens": rows.tokens,
+            "longest": self.batch.length,
+            "longest_completion": self.batch.completion,
+            "source": rows.source,
+            "estimated": rows.estimated,
+            "sample": [list(piece) for piece in rows.sample],
+            "sample_decoded": rows.decoded,
         }
 
 

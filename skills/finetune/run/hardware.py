@@ -115,7 +115,7 @@ def disk(folder: Path) -> Disk:
 
 
 def in_words(size: float) -> str:
-    """Format bytes for people: "98.4 MB", "15.2 GB"."""
+    """Format bytes for display: "98.4 MB", "15.2 GB"."""
     for unit, one in (("GB", 1e9), ("MB", 1e6)):
         if size >= one:
             return f"{size / one:.1f} {unit}"

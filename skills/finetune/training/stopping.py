@@ -30,7 +30,7 @@ def stopped_by_signals(call: Call) -> Iterator[None]:
         call.screen.notice("stopping after this step, which is saved; press again to stop at once")
 
     try:
-        with call.cancel.on_signals(signal.SIGTERM, notify=notify, patient=True):
+        with call.cancel.on_signals(signal.SIGTERM, notify=notify, unlimited=True):
             yield
     except KeyboardInterrupt as exc:
         raise Interrupted(

@@ -53,8 +53,7 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
     start_step = 0 if checkpoint is None else checkpoint.step
     log = metrics.Metrics(folder / metrics.NAME)
     log.cut(start_step or -1)  # an evaluation before the first step is repeated
-    run = {"guard": guard, "recipe": recipe.model_dump(mode="json")}
-    targets.write_text(folder / RUN, json.dumps(run, indent=2, ensure_ascii=False))
+    _record(folder, guard, recipe)
 
     order = batches.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
     steps = schedule(len(prepared.train), recipe.training)
@@ -65,11 +64,7 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
     watch = TrainingCallbacks(folder, order, steps, log, pace, guard, base.name, keep, stop)
     if start_step < steps.last:
         checkpoints.clean(folder)
-        screen.notice(
-            f"train: {len(prepared.train):,} rows, {steps.last - start_step:,} of "
-            f"{steps.last:,} steps to do, {recipe.training.rows_per_step:,} rows each; the time "
-            "is known after the first"
-        )
+        screen.notice(_to_do(prepared, recipe, steps.last, start_step))
         trainer = _trainer(context, base, prepared, recipe, watch)
         with (
             translated_errors(recipe.training, watch),
@@ -85,6 +80,19 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
         )
     done = _finished(context, watch, reached)
     return replace(done, facts={**done.facts, "adapted": list(adapted)})
+
+
+def _to_do(prepared: batches.Prepared, recipe: Recipe, last: int, start: int) -> str:
+    """Return how many rows and steps there are, as one line."""
+    return (
+        f"train: {len(prepared.train):,} rows, {last - start:,} of {last:,} steps to do, "
+        f"{recipe.training.rows_per_step:,} rows each; the time is known after the first"
+    )
+
+
+def _record(folder: Path, guard: Mapping[str, Any], recipe: Recipe) -> None:
+    run = {"guard": guard, "recipe": recipe.model_dump(mode="json")}
+    targets.write_text(folder / RUN, json.dumps(run, indent=2, ensure_ascii=False))
 
 
 def inputs(context: StageContext) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import socket
@@ -13,12 +12,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import psutil
 import pytest
-from agent_process import environment_of
+from agent_process import environment_of, start_agent
 
+from bench import interrupt
 from harness.settings import CODE_ROOT
 
 DELAYS = (0.2, 1.0, 3.0)
@@ -26,36 +25,26 @@ SECONDS = 10.0
 """Time allowed on a busy machine; bench/interrupt.py measures it on an idle one."""
 
 
-@pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    path = CODE_ROOT / "bench" / "interrupt.py"
-    spec = importlib.util.spec_from_file_location("interrupt", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["interrupt"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    module.LIMIT = SECONDS
-    return module
-
-
 @pytest.mark.model
 @pytest.mark.usefixtures("model_files")
 @pytest.mark.parametrize(
     "name", ["help", "annotate", "table", "corpus", "curate", "evaluate", "finetune", "session"]
 )
-def test_a_command_ends_and_leaves_nothing(bench: ModuleType, tmp_path: Path, name: str) -> None:
+def test_a_command_ends_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(interrupt, "LIMIT", SECONDS)
     inputs = tmp_path / "inputs"
     inputs.mkdir()
-    bench.write_inputs(inputs, 2)
+    interrupt.write_inputs(inputs, 2)
     corpus = tmp_path / "corpus.db"
     if name == "corpus":
         from skills.corpus.db.connection import open_corpus
 
         with open_corpus(corpus):
             pass
-    [command] = [one for one in bench.COMMANDS if one.name == name]
-    trials = bench.Bench(inputs, corpus, SECONDS)
+    [command] = [one for one in interrupt.COMMANDS if one.name == name]
+    trials = interrupt.Bench(inputs, corpus, SECONDS)
     for delay in DELAYS:
         outcome = trials.trial(command, delay, 0)
         assert outcome.faults == [], delay
@@ -123,13 +112,8 @@ def silent() -> Iterator[tuple[str, threading.Event]]:
 
 def start(folder: Path, line: str, **variables: str) -> subprocess.Popen[str]:
     (folder / "tmp").mkdir()
-    return subprocess.Popen(
-        [sys.executable, str(CODE_ROOT / "agent.py"), line],
-        cwd=folder,
-        env={**environment_of(folder), "TMPDIR": str(folder / "tmp"), **variables},
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+    return start_agent(
+        folder, line, {**environment_of(folder), "TMPDIR": str(folder / "tmp"), **variables}
     )
 
 

@@ -42,7 +42,7 @@ def test_ctrl_c_twice_leaves_an_empty_prompt(session: TerminalSession) -> None:
     assert session.end() == 0
 
 
-def test_alt_enter_begins_a_line_and_chat_without_a_model_explains(
+def test_alt_enter_begins_a_line_and_chat_lacks_a_model(
     session: TerminalSession,
 ) -> None:
     session.press("What is", ALT_ENTER, "an ablation study?")

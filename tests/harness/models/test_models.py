@@ -128,7 +128,7 @@ class Elsewhere(FakeModel):
         self.digests = type(self).digests
 
 
-def test_another_place_of_the_same_model_is_announced_and_recorded() -> None:
+def test_another_place_of_a_model_is_announced_and_recorded() -> None:
     class Failing(FakeBackend):
         def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
             raise ModelUnavailable("it has gone")

@@ -293,7 +293,7 @@ def test_index_with_damaged_entries_is_made_anew(tmp_path, content):
     assert app.catalogue.failures == []
 
 
-def test_index_notices_a_replaced_file_of_the_same_size_and_time(tmp_path):
+def test_index_notices_a_replaced_file_of_equal_size_and_time(tmp_path):
     path = tmp_path / "plugin.py"
     path.write_text("one")
     before, status = fingerprint([tmp_path]), path.stat()

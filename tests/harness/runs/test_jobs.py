@@ -163,7 +163,7 @@ def test_a_result_that_cannot_be_stored_stops_the_job() -> None:
 
 
 @pytest.mark.parametrize("fault", [TypeError("a fault"), sqlite3.IntegrityError("a fault")])
-def test_a_result_that_cannot_be_stored_is_the_error_of_its_task(fault: Exception) -> None:
+def test_a_result_that_cannot_be_stored_fails_only_its_task(fault: Exception) -> None:
     kept = Kept()
 
     def keep(number: int, result: str) -> None:

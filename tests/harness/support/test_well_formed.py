@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from harness.support.well_formed import Pieces, well_formed, well_formed_json
+from harness.support.well_formed import SurrogateJoiner, well_formed, well_formed_json
 
 
 @pytest.mark.parametrize(
@@ -22,12 +22,12 @@ from harness.support.well_formed import Pieces, well_formed, well_formed_json
 )
 def test_halves_are_joined_or_replaced(text: str, expected: str) -> None:
     assert well_formed(text) == expected
-    pieces = Pieces()
+    pieces = SurrogateJoiner()
     assert "".join(map(pieces.feed, text)) + pieces.flush() == expected
 
 
 def test_a_half_waits_for_the_next_piece() -> None:
-    pieces = Pieces()
+    pieces = SurrogateJoiner()
     assert [pieces.feed(piece) for piece in ("a\ud83d", "\ude00b", "\ud83d")] == [
         "a",
         "\N{GRINNING FACE}b",

@@ -81,13 +81,13 @@ def markdown_tokens(raw: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("every_piece")
-def test_an_answer_that_arrives_ends_as_the_whole_one_is_rendered() -> None:
+def test_a_streamed_answer_ends_as_the_whole_one_is_rendered() -> None:
     with pseudo_terminal(80) as terminal:
         screen = Screen(terminal.stream)
-        pieces = screen.markdown()
+        writer = screen.markdown_writer()
         for start in range(0, len(ANSWER), 3):
-            pieces.add(ANSWER[start : start + 3])
-        pieces.end()
+            writer.write(ANSWER[start : start + 3])
+        writer.close()
     assert screen.emitted
     assert screen.line_ended
     assert "\n".join(last_screen(terminal.raw)).strip() == "\n".join(shown(ANSWER).lines).strip()
@@ -97,9 +97,9 @@ def test_an_answer_that_arrives_ends_as_the_whole_one_is_rendered() -> None:
 @pytest.mark.usefixtures("every_piece")
 def test_an_interrupted_answer_is_kept() -> None:
     with pseudo_terminal(80) as terminal:
-        pieces = Screen(terminal.stream).markdown()
-        pieces.add("First.\n\nThe second **paragr")
-        pieces.end()
+        writer = Screen(terminal.stream).markdown_writer()
+        writer.write("First.\n\nThe second **paragr")
+        writer.close()
     lines = [line for line in last_screen(terminal.raw) if line]
     assert lines == ["First.", "The second **paragr"]
 
@@ -107,8 +107,8 @@ def test_an_interrupted_answer_is_kept() -> None:
 @pytest.mark.usefixtures("every_piece")
 def test_ctrl_c_while_it_is_drawn_repeats_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pseudo_terminal(40) as terminal:
-        pieces = Screen(terminal.stream).markdown()
-        pieces.add("A line that is continued ")
+        writer = Screen(terminal.stream).markdown_writer()
+        writer.write("A line that is continued ")
         flush = terminal.stream.flush
 
         def interrupt() -> None:
@@ -118,21 +118,21 @@ def test_ctrl_c_while_it_is_drawn_repeats_nothing(monkeypatch: pytest.MonkeyPatc
 
         monkeypatch.setattr(terminal.stream, "flush", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            pieces.add("in the next one of the terminal")
-        pieces.end()
+            writer.write("in the next one of the terminal")
+        writer.close()
     lines = [line for line in last_screen(terminal.raw) if line]
     assert lines == ["A line that is continued in the next one", "of the terminal"]
 
 
 def test_pipes_and_dumb_terminals_get_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
-    pieces = Screen(out).markdown()
-    pieces.add(ANSWER)
-    pieces.end()
+    writer = Screen(out).markdown_writer()
+    writer.write(ANSWER)
+    writer.close()
     assert out.getvalue() == ANSWER
     monkeypatch.setenv("TERM", "dumb")
     with pseudo_terminal(80) as terminal:
-        pieces = Screen(terminal.stream).markdown()
-        pieces.add("**so**")
-        pieces.end()
+        writer = Screen(terminal.stream).markdown_writer()
+        writer.write("**so**")
+        writer.close()
     assert terminal.raw == "**so**"

@@ -28,7 +28,7 @@ def shown(content: object, width: int = 80) -> PseudoTerminal:
 
 
 @pytest.mark.parametrize("width", [50, 80, 200])
-def test_text_is_wrapped_between_words_at_the_width_of_the_terminal(width: int) -> None:
+def test_text_is_wrapped_between_words_at_the_terminals_width(width: int) -> None:
     words = ["reproducibility"] * 40
     lines = shown(" ".join(words), width).lines
     assert " ".join(lines).split() == words

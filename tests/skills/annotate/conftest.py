@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from arxiv_server import ArxivServer, running
 
 
 @pytest.fixture(autouse=True)
 def folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`run_skill` keeps the corpus in the current folder."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def arxiv(monkeypatch: pytest.MonkeyPatch) -> Iterator[ArxivServer]:
+    """A server with arXiv's protocol, which is used instead of arXiv."""
+    with running() as server:
+        monkeypatch.setenv("HARNESS_ARXIV_URL", server.url)
+        yield server

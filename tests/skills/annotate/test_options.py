@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
 from annotate_workspace import Workspace
-from arxiv_server import ArxivServer, running
+from arxiv_server import ArxivServer
 
 from harness.api import options
 from harness.cli.help import skill_help
@@ -28,15 +27,7 @@ EVERYWHERE = {"framework", "max_tokens"}
 
 
 @pytest.fixture
-def arxiv(monkeypatch: pytest.MonkeyPatch) -> Iterator[ArxivServer]:
-    with running() as server:
-        monkeypatch.setenv("HARNESS_ARXIV_URL", server.url)
-        yield server
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arxiv: ArxivServer) -> Workspace:
-    monkeypatch.chdir(tmp_path)
+def workspace(tmp_path: Path, arxiv: ArxivServer) -> Workspace:
     workspace = Workspace(tmp_path)
     workspace.rows(1, 2, 3)
     (tmp_path / "one.txt").write_text(ABSTRACT)

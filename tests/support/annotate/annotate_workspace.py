@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,13 @@ from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, fake_app
 from skills.nanda.framework import nanda
 
+REGISTRY = """\
+version: 1
+models:
+  nanda-annotator:
+    tasks: [annotate]
+    serve: [{{backend: openai, model: "smollm2:latest", url: "{url}/v1"}}]
+"""
 ABSTRACT = "We present method {0} for the task of sorting papers, and it is {0} times as fast."
 
 
@@ -34,14 +42,24 @@ def write_table(path: Path, *rows: dict[str, str]) -> Path:
     return path
 
 
+def write_registry(folder: Path, url: str) -> None:
+    """Write a registry.yaml in which the server at `url`, of OpenAI's protocol, annotates."""
+    (folder / "registry.yaml").write_text(REGISTRY.format(url=url), encoding="utf-8")
+
+
 class Annotator(FakeModel):
     """Annotates "method N" with moves about it, or calls `faults[N]` instead.
 
-    `counts` has the number of requests for each N.
+    Args:
+        seconds: time that an answer takes.
+
+    Attributes:
+        counts: the number of requests for each N.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, seconds: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
+        self.seconds = seconds
         self.counts: dict[int, int] = {}
         self.faults: dict[int, Callable[[], str]] = {}
 
@@ -55,6 +73,7 @@ class Annotator(FakeModel):
         number = int(text.partition("method ")[2].split()[0])
         with self._arriving:
             self.counts[number] = self.counts.get(number, 0) + 1
+        time.sleep(self.seconds)
         if number in self.faults:
             text = self.faults[number]()
         else:

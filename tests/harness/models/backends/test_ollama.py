@@ -203,7 +203,7 @@ def test_a_beginning_that_is_ignored_is_refused(rating: ProtocolServer) -> None:
     rating.prefill = "ignored"
     model = load(rating)
     assert not model.continues_prefill
-    with pytest.raises(SkillFailed, match="does not continue an answer that was begun"):
+    with pytest.raises(SkillFailed, match="does not continue a prefilled answer"):
         model.generate(judge())
     assert model.generate(judge(prefill="")).text == "4"
 

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from harness.settings import CODE_ROOT
-from harness.support.stopping.timeouts import apart
+from harness.support.stopping.timeouts import in_thread
 
 START = """
 import gc, hashlib, os, signal, sys, threading, time
@@ -121,7 +121,7 @@ def test_in_a_session_the_work_is_interrupted_again() -> None:
 def test_a_step_that_must_be_completed_takes_its_time() -> None:
     process = start("""
         token = StopToken()
-        with token.on_signals(patient=True):
+        with token.on_signals(unlimited=True):
             ready()
             token.wait()
             time.sleep(ctrl_c.GRACE + 2 * ctrl_c.AGAIN)
@@ -132,7 +132,7 @@ def test_a_step_that_must_be_completed_takes_its_time() -> None:
 
 def test_a_second_ctrl_c_ends_it_nevertheless() -> None:
     process = start("""
-        with StopToken().on_signals(patient=True):
+        with StopToken().on_signals(unlimited=True):
             ready()
             hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)
     """)
@@ -152,13 +152,13 @@ def test_ctrl_c_leaves_a_thread_that_loads_and_drops_its_result() -> None:
         return Loaded()
 
     with pytest.raises(KeyboardInterrupt):
-        apart(load, "loading")
+        in_thread(load, "loading")
     assert not freed.is_set()
     go.set()
     assert freed.wait(30)
 
 
 def test_a_thread_that_loads_returns_and_raises() -> None:
-    assert apart(lambda: 5, "loading") == 5
+    assert in_thread(lambda: 5, "loading") == 5
     with pytest.raises(ZeroDivisionError):
-        apart(lambda: 1 / 0, "loading")
+        in_thread(lambda: 1 / 0, "loading")

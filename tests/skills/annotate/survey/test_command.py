@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from annotate_workspace import Workspace, paper, write_table
-from arxiv_server import ArxivServer, running
+from arxiv_server import ArxivServer
 
 from harness.errors import InputError, NothingFound, SkillFailed
 from harness.testing import FakeModel
@@ -16,16 +15,8 @@ from skills.nanda.framework import nanda
 
 
 @pytest.fixture
-def arxiv(monkeypatch: pytest.MonkeyPatch) -> Iterator[ArxivServer]:
-    with running() as server:
-        monkeypatch.setenv("HARNESS_ARXIV_URL", server.url)
-        yield server
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def workspace(tmp_path: Path) -> Workspace:
     """A corpus with three annotated papers on sorting."""
-    monkeypatch.chdir(tmp_path)
     workspace = Workspace(tmp_path)
     workspace.rows(1, 2, 3)
     workspace.annotate("save to first.jsonl")

@@ -7,67 +7,27 @@ import os
 import signal
 import sqlite3
 import subprocess
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from agent_process import environment_of, start_agent
-from annotate_workspace import paper, write_table
+from annotate_workspace import Annotator, paper, write_registry, write_table
 from protocol_server import ProtocolServer
-
-from harness.models.backends.base import OnText, Reply, Request
-from harness.testing import FakeModel
-from skills.nanda.framework import nanda
 
 ROWS = 24
 WORKERS = 2
 
 
-class Slow(FakeModel):
-    """Annotates in `seconds`; `counts` counts the complete answers."""
-
-    def __init__(self) -> None:
-        super().__init__(slots=WORKERS)
-        self.seconds = 0.1
-        self.counts: Counter[str] = Counter()
-
-    def generate(
-        self,
-        request: Request,
-        on_text: OnText | None = None,
-        cancel: threading.Event | None = None,
-    ) -> Reply:
-        number = request.messages[1].content.partition("method ")[2].split()[0]
-        time.sleep(self.seconds)
-        text = json.dumps({name: f"The {name} of {number}." for name in nanda().names})
-        if on_text:
-            on_text(text)
-        with self._arriving:
-            self.counts[number] += 1
-        return Reply(text, "stop", 100, 50, 0.1)
-
-
 class Workspace:
     """A folder with a table, and processes that annotate it."""
 
-    def __init__(self, folder: Path, server: ProtocolServer, model: Slow) -> None:
+    def __init__(self, folder: Path, server: ProtocolServer, model: Annotator) -> None:
         self.folder = folder
         self.model = model
         write_table(folder / "papers.csv", *(paper(number) for number in range(ROWS)))
-        registry = folder / "registry.yaml"
-        registry.write_text(
-            f"""\
-version: 1
-models:
-  nanda-annotator:
-    tasks: [annotate]
-    serve: [{{backend: openai, model: "smollm2:latest", url: "{server.url}/v1"}}]
-""",
-            encoding="utf-8",
-        )
+        write_registry(folder, server.url)
         self.environ = environment_of(folder)
 
     def start(self, line: str = "/annotate papers.csv save to out.jsonl") -> subprocess.Popen[str]:
@@ -109,7 +69,7 @@ ALL = [paper(number)["arxiv_id"] for number in range(ROWS)]
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    model = Slow()
+    model = Annotator(seconds=0.1, slots=WORKERS)
     with ProtocolServer(model) as server:
         yield Workspace(tmp_path, server, model)
 
@@ -184,7 +144,7 @@ def test_two_processes_share_a_corpus(workspace: Workspace) -> None:
 
 
 def test_a_job_stops_when_its_server_goes_away(tmp_path: Path) -> None:
-    model = Slow()
+    model = Annotator(seconds=0.1, slots=WORKERS)
     with ProtocolServer(model) as server:
         workspace = Workspace(tmp_path, server, model)
         process = workspace.start()

@@ -27,7 +27,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     ['{"claim": "a \ud83d"}', r'{"claim": "a \ud83d", "\ud83d": "b"}', "\ud83d: \udc00"],
     ids=["in the text", "in an escape", "in a label"],
 )
-def test_half_a_surrogate_pair_in_a_reply_is_the_error_of_its_row(
+def test_half_a_surrogate_pair_in_a_reply_fails_only_its_row(
     workspace: Workspace, reply: str
 ) -> None:
     workspace.rows(1, 2, 3)

@@ -174,9 +174,7 @@ def test_a_server_without_probabilities_votes_as_json() -> None:
     ("kind", "prefills"),
     [("continued", {*PREFILLS}), ("repeated", {*PREFILLS}), ("ignored", {""})],
 )
-def test_an_ollama_judge_votes_whatever_it_makes_of_a_begun_answer(
-    kind: str, prefills: set[str]
-) -> None:
+def test_a_judge_at_ollama_votes_however_it_treats_a_prefill(kind: str, prefills: set[str]) -> None:
     with ProtocolServer(Judge()) as server:
         server.prefill = kind
         served = ollama_judge(server)
@@ -199,7 +197,7 @@ def test_an_ollama_judge_that_answers_in_prose_cannot_vote() -> None:
     assert not form.can_answer
 
 
-def test_a_form_with_a_beginning_that_is_ignored_is_measured_again(tmp_path: Path) -> None:
+def test_a_form_whose_prefill_is_ignored_is_measured_again(tmp_path: Path) -> None:
     with open_corpus(tmp_path / "corpus.db") as db, ProtocolServer(Judge()) as server:
         server.prefill = "ignored"
         served = ollama_judge(server)

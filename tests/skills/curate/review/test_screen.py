@@ -5,11 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import pty
-import select
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,8 +13,8 @@ from prompt_toolkit.output import DummyOutput
 from prompt_toolkit.output.plain_text import PlainTextOutput
 from repository import SHARED
 from reviewing import ABSTRACT, ENTER, MOVES, Workspace, read_rows, row
+from terminal_session import terminal_session
 
-from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from skills.curate.inputs.items import Item
 from skills.curate.review.screen import WEAK_SOURCE, View, opened
@@ -161,46 +156,18 @@ def test_the_thresholds_fit_the_gold() -> None:
     assert 0.005 < sum(score < WEAK_SOURCE for score in scores) / len(scores) < 0.015
 
 
-READY = b"\x1b[?2004h"
-"""What prompt_toolkit writes when it begins to read keys."""
-
-
 def test_a_session_at_a_real_terminal(tmp_path: Path) -> None:
-    """/curate --review within the REPL: both read keys from one terminal, in turn."""
+    """/curate --review within the session: both read keys from one terminal, in turn."""
     workspace = Workspace(tmp_path)
     workspace.annotations(row(1), row(2))
     folders = {f"HARNESS_{name}": str(tmp_path / name) for name in ("DATA", "CONFIG")}
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, str(CODE_ROOT / "agent.py")],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=tmp_path,
-        env={**os.environ, **folders, "PROMPT_TOOLKIT_NO_CPR": "1"},
-    ) as process:
-        os.close(theirs)
-        try:
-            seen = _until(ours, READY)
-            os.write(ours, b"/curate --review agent.csv\r")
-            seen = _until(ours, READY, _until(ours, b"1 of 2", seen))
-            os.write(ours, b"a")
-            seen = _until(ours, READY, _until(ours, b"2 of 2", seen))
-            os.write(ours, b"\x03")
-            _until(ours, READY, _until(ours, b"1 accepted, 0 rejected, 1 to do", seen))
-            os.write(ours, b"\x04")
-            assert process.wait(60) == 0
-        finally:
-            process.kill()
-            os.close(ours)
+    with terminal_session(tmp_path, 100, {**os.environ, **folders}) as session:
+        session.press("/curate --review agent.csv", "\r")
+        session.wait_for("1 of 2")
+        session.press("a")
+        session.wait_for("2 of 2")
+        session.press("\x03")
+        session.wait_for("1 accepted, 0 rejected, 1 to do", "no model in use yet")
+        session.press("\x04")
+        assert session.end() == 0
     assert read_rows(workspace.gold) == [row(1)]
-
-
-def _until(terminal: int, expected: bytes, seen: bytes = b"", seconds: float = 60.0) -> bytes:
-    """Read after `seen` until the terminal shows `expected`; return what follows."""
-    end = time.monotonic() + seconds
-    while expected not in seen:
-        ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
-        assert ready, f"{expected!r} did not come after {seen[-2000:]!r}"
-        seen += os.read(terminal, 4096)
-    return seen.split(expected, 1)[1]

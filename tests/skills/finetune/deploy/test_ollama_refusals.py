@@ -142,7 +142,7 @@ def sent(server: OllamaServer) -> list[str]:
     return [path for path in paths if path.startswith(("/api/blobs", "/api/create"))]
 
 
-def test_the_user_is_asked_once_about_a_server_that_nobody_named(
+def test_the_user_confirms_a_server_that_nobody_named_once(
     unnamed: Folder, server: OllamaServer
 ) -> None:
     questions: list[str] = []
