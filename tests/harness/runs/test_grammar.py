@@ -186,6 +186,6 @@ def test_general_options_before_the_line():
         grammar.parse_general(["--model"])
     with pytest.raises(UsageError, match="--json takes no value"):
         grammar.parse_general(["--json=false", "/help"])
-    with pytest.raises(UsageError, match="no option -o.*-o a.md"):
+    with pytest.raises(UsageError, match=r"no option -o\..*-o a\.md"):
         grammar.parse_general(["-o", "a.md", "/models"])
     assert grammar.parse_general(["--json", "--help"]) == ({"json": True}, ["--help"])
