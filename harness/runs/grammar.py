@@ -110,9 +110,9 @@ def parse_general(words: Sequence[str]) -> tuple[dict[str, object], list[str]]:
     special = next((i for i, w in enumerate(words) if w in ("--help", "-h", "--version")), None)
     left = parser.take_words(words[:special])
     if parser.targets:
+        example = f'"/annotate FILE -o {parser.targets[0]}"'
         raise UsageError(
-            "agent.py has no option -o",
-            hint=f'The file to save to is part of the line: "/annotate FILE -o {parser.targets[0]}".',
+            "agent.py has no option -o", hint=f"The file to save to is part of the line: {example}."
         )
     rest = [] if special is None else words[special:]
     return parser.values, [*left, *rest]
