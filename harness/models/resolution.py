@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 LARGER = (
     "Pull a model named here with Ollama, or add one of llama-server or any other "
     "OpenAI-compatible server to your registry.yaml (docs/models.md). Commands such as /annotate "
-    "and /corpus work without it; `--model {unfit}` uses the unfit one."
+    "and /corpus work without it; `--model {unfit}` before the line, or `/model {unfit}` in a "
+    "session, uses the unfit one."
 )
 """Hint for a task for which the available models are unfit."""
 
