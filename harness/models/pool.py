@@ -121,8 +121,6 @@ class Models:
         on_resolved: receives each resolution before it is used.
         on_served: receives each model before it is used, for the run log.
         announced: the lines that `notice` has received.
-        quiet: report the model that serves only if its first place does not, since the result
-            names it.
     """
 
     pool: ModelPool
@@ -132,7 +130,6 @@ class Models:
     usage: Usage = field(default_factory=Usage)
     cancel: threading.Event | None = None
     announced: set[str] = field(default_factory=set)
-    quiet: bool = False
     on_served: Callable[[ServedModel], None] = lambda _: None
 
     @property
@@ -159,7 +156,7 @@ class Models:
             ModelUnavailable: no candidate can serve; the message names each with its reason.
             Exception: whatever `work` raises, except ModelUnavailable while candidates remain.
         """
-        unavailable: dict[Candidate, str] = {}
+        unavailable: dict[Candidate, Availability] = {}
         while True:
             resolution = self.resolve(task, unavailable)
             try:
@@ -170,7 +167,7 @@ class Models:
                 self.pool.drop(resolution.chosen)
                 if self.cancel is not None:
                     self.cancel.clear()  # a job sets it to stop its own threads
-                unavailable[resolution.chosen] = exc.message
+                unavailable[resolution.chosen] = Availability(False, exc.message)
 
     def again(self, served: ServedModel) -> ServedModel:
         """Return the same model after other runs, one of which may have reloaded it.
@@ -181,7 +178,7 @@ class Models:
         resolution = self.pool.last = served.resolution
         return self._served(resolution, self.pool.load(resolution.chosen))
 
-    def resolve(self, task: str, unavailable: dict[Candidate, str]) -> Resolution:
+    def resolve(self, task: str, unavailable: dict[Candidate, Availability]) -> Resolution:
         """Probe the candidates until one is available, recording why the others are not.
 
         Raises:
@@ -193,7 +190,7 @@ class Models:
             availability = self.pool.probe(found.chosen)
             if availability.available:
                 return found
-            unavailable[found.chosen] = availability.reason
+            unavailable[found.chosen] = availability
 
     def _announce(self, served: ServedModel) -> None:
         """Report the model that serves, once for all its uses in the run."""
@@ -205,12 +202,8 @@ class Models:
                 f"{resolution.task}: {resolution.requested} unavailable ({resolution.reason}); "
                 f"using {resolution.resolved} ({resolution.chosen.serve.label})"
             )
-        why = resolution.reason_of(resolution.resolved)
-        if not self.quiet:
-            self._notice_once(f"model: {label(served.about)}" + f" ({why})" * bool(why))
-        elif why:
-            serving = resolution.chosen.serve.backend
-            self._notice_once(f"{resolution.resolved}: {serving} serves it ({why})")
+        why = resolution.reason_of(resolution.resolved, absent=False)
+        self._notice_once(f"model: {label(served.about)}" + f" ({why})" * bool(why))
 
     def _notice_once(self, line: str) -> None:
         if line not in self.announced:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.errors import ModelUnavailable
+from harness.models.backends.base import Availability
 
 if TYPE_CHECKING:
     from harness.models.registry import Registry
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
 
 
 LARGER = (
-    "Pull a model named here with Ollama, or add one of llama-server or any other "
-    "OpenAI-compatible server to your registry.yaml (docs/models.md). Commands such as /annotate "
-    "and /corpus work without it; `--model {unfit}` before the line, or `/model {unfit}` in a "
-    "session, uses the unfit one."
+    "Get one with Ollama (`ollama pull qwen2.5:7b`), or add a llama-server or another "
+    "OpenAI-compatible server to your registry.yaml (docs/models.md; `/models` shows what is "
+    "found). /annotate and /corpus work without it; `--model {unfit}` before the line (in a "
+    "session, `/model {unfit}`) uses the one whose answers are poor."
 )
 """Hint for a task for which the available models are unfit."""
 
@@ -42,6 +43,10 @@ class Candidate:
 class Skipped:
     candidate: Candidate
     reason: str
+    absent: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.candidate.model_id} ({self.candidate.serve.label}): {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +76,15 @@ class Resolution:
         """Why places of the requested model do not serve; "" if its first place does."""
         return self.reason_of(self.requested)
 
-    def reason_of(self, model_id: str) -> str:
-        """Return why places of a model were skipped; places with the same reason share it."""
+    def reason_of(self, model_id: str, *, absent: bool = True) -> str:
+        """Return why places of a model were skipped; places with the same reason share it.
+
+        Args:
+            absent: include places where there is nothing.
+        """
         labels: dict[str, list[str]] = {}
         for skipped in self.skipped:
-            if skipped.candidate.model_id == model_id:
+            if skipped.candidate.model_id == model_id and (absent or not skipped.absent):
                 labels.setdefault(skipped.reason, []).append(skipped.candidate.serve.label)
         return "; ".join(f"{', '.join(places)}: {reason}" for reason, places in labels.items())
 
@@ -101,7 +110,7 @@ def candidates(
 def resolve(
     registry: Registry,
     task: str,
-    unavailable: Mapping[Candidate, str],
+    unavailable: Mapping[Candidate, Availability],
     *,
     model: str | None = None,
     fallback: bool = True,
@@ -113,7 +122,8 @@ def resolve(
         model: the user's choice, which may be unfit.
 
     Raises:
-        ModelUnavailable: there is none; the message lists every candidate with its reason.
+        ModelUnavailable: there is none; the message lists every candidate with its reason, or if
+            an unfit one is available, those that were expected to serve.
         UsageError: `model` is unknown.
     """
     skipped: list[Skipped] = []
@@ -121,16 +131,18 @@ def resolve(
     unfit = ""
     for candidate in candidates(registry, task, model=model, fallback=fallback):
         requested = requested or candidate.model_id
-        reason = unavailable.get(candidate)
-        if reason is None and model is None and task in candidate.serve.unfit_for:
-            reason, unfit = f"unfit for {task}", candidate.model_id
-        if reason is None:
+        found = unavailable.get(candidate)
+        if found is not None:
+            skipped.append(Skipped(candidate, found.reason, found.absent))
+        elif model is None and task in candidate.serve.unfit_for:
+            unfit = candidate.model_id
+            skipped.append(Skipped(candidate, f"unfit for {task}"))
+        else:
             return Resolution(task, requested, candidate, tuple(skipped))
-        skipped.append(Skipped(candidate, reason))
-    reasons = "; ".join(
-        f"{s.candidate.model_id} ({s.candidate.serve.label}): {s.reason}" for s in skipped
-    )
-    raise ModelUnavailable(
-        f"no model could serve {task}: {reasons}",
-        hint=LARGER.format(unfit=unfit) if unfit else "`/models` shows what is available.",
-    )
+    if unfit:
+        failing = [s for s in skipped if s.candidate in unavailable and not s.absent]
+        what, hint = f"no available model is fit for {task}", LARGER.format(unfit=unfit)
+    else:
+        failing, what = skipped, f"no model could serve {task}"
+        hint = "`/models` shows what is available."
+    raise ModelUnavailable(": ".join(filter(None, (what, "; ".join(map(str, failing))))), hint=hint)

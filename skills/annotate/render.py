@@ -54,7 +54,10 @@ def for_terminal(record: Record, framework: Framework, *, made: bool = True) -> 
     from skills.reporting.annotation_view import annotation, heading, stacked
 
     paper_id = next(record[key] for key in ("arxiv_id", "paper_id", "id") if key in record)
-    parts = [heading(record["title"], paper_id), annotation(record, framework, made=made)]
+    parts = [
+        heading(record["title"], paper_id),
+        annotation(record, framework, made=made, place=False),
+    ]
     return stacked(parts, empty=1)
 
 

@@ -54,7 +54,6 @@ def annotate_text(call: Call, framework: Framework) -> Result:
                 pieces = itertools.count(1)
                 return annotate(prepared, model, lambda _: tick(f"{next(pieces)} tokens"))
 
-        call.models.quiet = call.screen.is_terminal  # which shows the model below the moves
         record = call.models.run("annotate", work)
         try:
             _save(db, paper, record, framework)

@@ -19,13 +19,14 @@ DOUBT = "red"
 
 
 def annotation(
-    record: Mapping[str, Any], framework: Framework, *, made: bool = True
+    record: Mapping[str, Any], framework: Framework, *, made: bool = True, place: bool = True
 ) -> RenderableType:
     """Return the moves of a record, then model and time in a dim line.
 
     Args:
         framework: has the labels of moves; one of another framework has its name.
         made: False leaves out model and time.
+        place: False names the model alone, where a line on stderr has the rest.
     """
     moves = {name: text for name, text in record.items() if name not in RESERVED}
     labels = {name: framework.labels.get(name, name) for name in moves}
@@ -34,7 +35,7 @@ def annotation(
         doubts = [Text(f"! {one}", DOUBT) for one in findings(name, record["checks"], labels)]
         shown = Text(text, "dim" if text == framework.not_stated else "")
         rows.append((labels[name], Group(shown, *doubts)))
-    last = [Text(_made(record["provenance"]), "dim")] * made
+    last = [Text(_made(record["provenance"], place=place), "dim")] * made
     return stacked([labelled(rows), *last], empty=1)
 
 
@@ -65,10 +66,11 @@ def stacked(contents: Sequence[RenderableType], *, empty: int) -> RenderableType
     return Group(*[part for content in contents for part in (*between, content)][empty:])
 
 
-def _made(provenance: Mapping[str, Any]) -> str:
+def _made(provenance: Mapping[str, Any], *, place: bool) -> str:
     """Return by which model, when, and in which time an annotation was made."""
     seconds, requested = provenance.get("seconds"), provenance.get("requested")
-    parts = [label(provenance), provenance.get("created", "")[:10]]
+    model = label(provenance) if place else provenance["resolved"]
+    parts = [model, provenance.get("created", "")[:10]]
     parts += [f"{seconds:.1f} s"] * bool(seconds)
     parts += [f"instead of {requested}"] * (requested != provenance["resolved"])
     return " · ".join(filter(None, parts))

@@ -82,7 +82,7 @@ def test_readme_shows_an_annotation_as_a_terminal_does():
     shown, made = rest.removesuffix("\n").split("\n\n")
     moves = dict(re.findall(r"^(\w+) +((?:.+\n?)(?:^ .+\n?)*)", shown, re.M))
     by_label = {label: name for name, label in nanda().labels.items()}
-    model, backend, place, digest, created, seconds = " ".join(made.split("\n")).split(" · ")
+    model, created, seconds = " ".join(made.split("\n")).split(" · ")
     record = {
         "id": paper_id,
         "title": " ".join(title.split("\n")),
@@ -91,9 +91,6 @@ def test_readme_shows_an_annotation_as_a_terminal_does():
         "provenance": {
             "requested": model,
             "resolved": model,
-            "backend": backend,
-            "place": place,
-            "digests": {"merged": digest},
             "created": created,
             "seconds": float(seconds.removesuffix(" s")),
         },

@@ -26,7 +26,8 @@ AS_TEXT = "\n".join(
 LINE = f"/annotate {CODE_ROOT / 'examples' / 'abstract.txt'}"
 
 
-ADAPTER = registry.load(CODE_ROOT / "models" / "registry.yaml").files["nanda-annotator-lora"].sha256
+FILES = registry.load(CODE_ROOT / "models" / "registry.yaml").files
+BASE, ADAPTER = (FILES[name].sha256 for name in ("smollm2-135m-instruct", "nanda-annotator-lora"))
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def embedded_instead(monkeypatch):
 
 def serve(monkeypatch, text, *names):
     server = ProtocolServer(FakeModel(text), names=names)
-    server.made_of = ("cd" * 32, ADAPTER)
+    server.made_of = (BASE, ADAPTER)
     monkeypatch.setenv("OLLAMA_HOST", server.url)
     return server
 
@@ -90,10 +91,20 @@ def test_another_model_of_that_name_is_named_and_not_used(app, monkeypatch, embe
     lines = app.screen.err.getvalue().splitlines()
     foreign = f"nanda-annotator at {server.url} is another model: digest abababab, expected "
     assert foreign in lines[0]
+    assert "`--model ollama/nanda-annotator` uses it" in lines[0]
     assert foreign in record["provenance"]["reason"]
     assert record["provenance"]["backend"] == "llamacpp"
     place = f"nanda-annotator at {server.url}"
     assert f"model: nanda-annotator · ollama · {place} · abababab" in lines
+
+
+def test_a_recommended_model_chats_without_words_about_one_that_is_not_there(app, monkeypatch):
+    with serve(monkeypatch, "Hello.", "qwen2.5:7b") as server:
+        app.dispatch("hi")
+        shown = app.dispatch("/models").result.text
+    lines = app.screen.err.getvalue().splitlines()
+    assert lines[0] == f"model: producer · ollama · qwen2.5:7b at {server.url} · abababab"
+    assert "yes, but unfit for chat" in shown
 
 
 def test_producer_replaces_it_with_a_notice_and_json(without_adapter, monkeypatch):

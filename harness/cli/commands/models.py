@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from pydantic import Field
 
 from harness.api.skill import Call, Result, SkillOptions
 from harness.cli.commands.base import AppCommand
+from harness.errors import ModelUnavailable
 from harness.models.resolution import Candidate, Choice
 from harness.terminal.tables import table
 
@@ -35,8 +36,8 @@ class ModelsCommand(AppCommand):
                 "" if i else ", ".join(model["tasks"]),
                 place["backend"],
                 place["where"],
-                "yes" if place["available"] else "no",
-                "; ".join(filter(None, (place["reason"], _unfit(place["unfit_for"])))),
+                _available(place),
+                place["reason"],
             )
             for model in models
             for i, place in enumerate(model["serve"])
@@ -69,8 +70,10 @@ class ModelsCommand(AppCommand):
         }
 
 
-def _unfit(tasks: Sequence[str]) -> str:
-    return f"unfit for {', '.join(tasks)}" if tasks else ""
+def _available(place: Mapping[str, Any]) -> str:
+    if not place["available"]:
+        return "no"
+    return f"yes, but unfit for {', '.join(place['unfit_for'])}" if place["unfit_for"] else "yes"
 
 
 class ModelCommand(AppCommand):
@@ -93,7 +96,12 @@ class ModelCommand(AppCommand):
         if call.options.default:
             app.preferred.pop(TASK, None)
         models = replace(call.models, choice=Choice(name)) if name else call.models
-        found = app.pool.last = models.resolve(TASK, {})
+        try:
+            found = app.pool.last = models.resolve(TASK, {})
+        except ModelUnavailable as exc:
+            if name:
+                raise
+            return Result(f"chat: no model. {exc.hint}", {"model": None, "where": None})
         if name:
             app.preferred[TASK] = name
         label = found.chosen.serve.label

@@ -168,10 +168,16 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether an entry could serve now, and a remark or the reason: "98 MB to download"."""
+    """Whether an entry could serve now, and a remark or the reason: "98 MB to download".
+
+    Attributes:
+        absent: there is nothing where the entry looks by default, such as no Ollama on this
+            machine. This is recorded with the model that serves instead, and not announced.
+    """
 
     available: bool
     reason: str = ""
+    absent: bool = False
 
 
 class Model(Protocol):

@@ -22,6 +22,7 @@ from harness.models.backends.base import (
 from harness.models.backends.generation import GenerationState
 from harness.models.backends.ollama_server import (
     START,
+    Absent,
     capabilities,
     chat_body,
     files_of,
@@ -71,7 +72,8 @@ class OllamaBackend:
         try:
             self._digest(entry)
         except ModelUnavailable as exc:
-            return Availability(False, exc.message)
+            expected = bool(entry.url or entry.digest)
+            return Availability(False, exc.message, isinstance(exc, Absent) and not expected)
         return Availability(True)
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> OllamaModel:
@@ -83,27 +85,25 @@ class OllamaBackend:
         models = self._models.get(host, lambda: list_models(host))
         name = full_name(str(entry.model))
         if name not in models:
-            raise ModelUnavailable(
-                f"Ollama has no {entry.model}", hint="`ollama list` shows its models."
-            )
+            raise Absent(f"Ollama has no {entry.model}", hint="`ollama list` shows its models.")
         self._check_identity(entry, host, models[name])
         return models[name]
 
     def _check_identity(self, entry: ServeEntry, host: str, digest: str) -> None:
         """Raise ModelUnavailable for a model that is not the one which the entry describes."""
-        expected = {entry.digest} if entry.digest else set()
+        expected = [{entry.digest}] if entry.digest else []
         if self._files is not None and entry.gguf:
-            expected |= self._files.identities(entry.gguf, entry.adapter)
-        if not expected or digest in expected:
+            expected += self._files.identities(entry.gguf, entry.adapter)
+        if not expected or {digest} in expected:
             return
         made_of = self._made_of.get((host, digest)) or files_of(host, str(entry.model))
         self._made_of[host, digest] = made_of
-        if expected.isdisjoint(made_of):
+        if not any(files <= set(made_of) for files in expected):
             differs = "is another model" if made_of else "does not state its files"
+            wanted = [" + ".join(sorted(one[:8] for one in files)) for files in expected]
             raise ModelUnavailable(
-                f"{entry.model} at {remote.shown_address(host)} {differs}: digest "
-                f"{digest[:8]}, expected {' or '.join(sorted(one[:8] for one in expected))}",
-                hint=f"`--model ollama/{entry.model}` uses it.",
+                f"{entry.model} at {remote.shown_address(host)} {differs}: digest {digest[:8]}, "
+                f"expected {' or '.join(wanted)}; `--model ollama/{entry.model}` uses it"
             )
 
 

@@ -29,6 +29,10 @@ TOP_LOGPROBS = 20
 START = "Start it with `ollama serve`; OLLAMA_HOST names another address."
 
 
+class Absent(ModelUnavailable):
+    """The server has no such model, or no server is at the address that nobody named."""
+
+
 def host_of(entry: ServeEntry) -> str:
     return entry.url or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
 
@@ -76,7 +80,8 @@ def list_models(host: str) -> Mapping[str, str]:
         try:
             models = client.list().models
         except (ConnectionError, httpx.ConnectTimeout) as exc:
-            raise ModelUnavailable(f"no Ollama server at {host}", hint=START) from exc
+            kind = Absent if host == DEFAULT_HOST else ModelUnavailable
+            raise kind(f"no Ollama server at {host}", hint=START) from exc
         except httpx.TimeoutException as exc:
             raise ModelUnavailable(
                 f"the Ollama server at {host} does not answer", hint="Restart it."

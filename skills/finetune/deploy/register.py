@@ -129,7 +129,11 @@ def unregister(call: Call, name: str) -> Result:
 
 
 def _at_ollama(call: Call, model: Mapping[str, Any]) -> Iterator[str]:
-    """Offer to remove a model from the Ollama servers that served it; yield what was done."""
+    """Offer to remove a model from the Ollama servers that served it; yield what was done.
+
+    `--yes` answers only for a model that has the digest of the entry: earlier entries state none,
+    and any model may have the name by now.
+    """
     for place in model.get("serve", ()):
         if place["backend"] != "ollama":
             continue
@@ -139,14 +143,18 @@ def _at_ollama(call: Call, model: Mapping[str, Any]) -> Iterator[str]:
                 digest, where = ollama.digest(name), f"{name} at {ollama.host}"
                 if digest is None:
                     continue
-                if place.get("digest", digest) != digest:
+                stated = place.get("digest")
+                if stated and stated != digest:
                     yield f"{where} is another model by now, and is kept."
-                elif call.yes or (call.confirm and call.confirm(f"Also remove {where}?")):
+                    continue
+                question = f"Also remove {where} (digest {digest[:8]})?"
+                if (call.yes and stated) or (call.confirm and call.confirm(question)):
                     ollama.delete(name)
                     yield f"{where} is removed."
                 else:
                     command = f"OLLAMA_HOST={ollama.host} ollama rm {name}"
-                    yield f"{where} is kept: `{command}` removes it."
+                    why = "" if stated else ", since its entry states no digest"
+                    yield f"{where} is kept{why}: `{command}` removes it."
         except HarnessError as exc:  # the registry is already changed
             yield f"{name} may still be at Ollama: {exc.message}."
 

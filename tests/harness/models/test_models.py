@@ -139,14 +139,26 @@ def test_another_place_of_a_model_is_announced_and_recorded() -> None:
     lines: list[str] = []
     models = Models(ModelPool(registry, backends), notice=lines.append)
     about = models.run("chat", lambda served: served.about)
-    models.quiet = True
-    models.run("chat", lambda served: None)
     assert lines == [
         "model: one · second · other at http://127.0.0.1:9 · bbbbbbbb (first m: it has gone)",
-        "one: second serves it (first m: it has gone)",
     ]
     assert about["reason"] == "first m: it has gone"
     assert (about["backend"], about["place"]) == ("second", Elsewhere.place)
+
+
+def test_a_place_where_there_is_nothing_is_recorded_and_not_announced() -> None:
+    class Nowhere(FakeBackend):
+        def probe(self, entry: ServeEntry) -> Availability:
+            return Availability(False, "nothing is there", absent=True)
+
+    serve = tuple(ServeEntry(backend=name, model="m") for name in ("first", "second"))
+    registry = Registry(models={"one": ModelEntry(tasks=("chat",), serve=serve)})
+    backends = {"first": Nowhere(FakeModel(), name="first"), "second": FakeBackend(Elsewhere())}
+    lines: list[str] = []
+    models = Models(ModelPool(registry, backends), notice=lines.append)
+    about = models.run("chat", lambda served: served.about)
+    assert lines == ["model: one · second · other at http://127.0.0.1:9 · bbbbbbbb"]
+    assert about["reason"] == "first m: nothing is there"
 
 
 def test_a_label_is_made_of_records_of_earlier_versions_too() -> None:

@@ -1,5 +1,6 @@
 """Reading models/registry.yaml, and resolving tasks."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from hostile_files import DOCUMENTS, NOT_FILES
 
 from harness.errors import ModelUnavailable, RegistryError, UsageError
 from harness.models import registry
+from harness.models.backends.base import Availability
 from harness.models.resolution import Candidate, resolve
 from harness.settings import CODE_ROOT
 from harness.testing import fake_app
@@ -27,14 +29,15 @@ def name(candidate: Candidate) -> str:
     return f"{candidate.model_id}/{candidate.serve.label}"
 
 
-def resolved(task, down=(), **how):
+def resolved(task, down=(), *, absent=False, **how):
     shipped = registry.load(SHIPPED)
     every = [
         Candidate(model_id, serve)
         for model_id, entry in shipped.models.items()
         for serve in entry.serve
     ]
-    return resolve(shipped, task, {c: "down" for c in every if name(c) in down}, **how)
+    found = Availability(False, "down", absent)
+    return resolve(shipped, task, {c: found for c in every if name(c) in down}, **how)
 
 
 @pytest.mark.parametrize(
@@ -97,10 +100,21 @@ def test_no_candidate_can_serve(task, down, how):
 
 def test_an_unfit_model_serves_only_if_it_is_named():
     with pytest.raises(ModelUnavailable) as caught:
-        resolved("chat", (LARGE, SMALL))
-    assert "(llamacpp smollm2-135m-instruct): unfit for chat" in caught.value.message
-    for way in ("Ollama", "llama-server", "registry.yaml", "/annotate", "`--model producer`"):
+        resolved("chat", (LARGE, SMALL), absent=True)
+    assert caught.value.message == "no available model is fit for chat"
+    assert len(re.findall(r"\.( |$)", caught.value.hint)) == 2, "sentences"
+    ways = ("`ollama pull qwen2.5:7b`", "llama-server", "registry.yaml", "/annotate")
+    for way in (*ways, "`--model producer`", "`/models`"):
         assert way in caught.value.hint
+
+
+def test_a_place_that_was_expected_to_serve_is_named_beside_an_unfit_one():
+    with pytest.raises(ModelUnavailable) as caught:
+        resolved("chat", (LARGE, SMALL))
+    assert caught.value.message == (
+        "no available model is fit for chat: producer (ollama qwen2.5:32b): down; "
+        "producer (ollama qwen2.5:7b): down"
+    )
 
 
 def test_a_model_is_fit_unless_its_entry_states_otherwise(tmp_path):

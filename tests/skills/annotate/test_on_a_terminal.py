@@ -31,15 +31,20 @@ def on_terminal(workspace: Workspace, line: str) -> list[str]:
     return terminal.lines
 
 
-def test_one_paper_is_shown_with_its_model_once(workspace: Workspace) -> None:
+def test_one_paper_is_shown_below_the_line_about_its_model(workspace: Workspace) -> None:
     lines = on_terminal(workspace, "/annotate abstract.txt")
+    model = "model: nanda-annotator · fake · annotator · 00000000"
+    assert lines[0] == model
     assert "One paper" in lines
     assert "Claim        Claim of method 7." in lines
-    assert len([line for line in lines if "nanda-annotator ·" in line]) == 1
+    [dim] = [line for line in lines[1:] if "nanda-annotator ·" in line]
+    assert "fake" not in dim
     assert lines[-1] == "Next: /annotate abstract.txt save to annotation.md"
     again = on_terminal(workspace, "/annotate abstract.txt save to one.md")
     assert "Claim        Claim of method 7." in again
     assert again[-1] == "Saved to one.md"
+    assert again[0] == model
+    assert again[1].endswith("; the annotation is read from the corpus")
 
 
 def test_the_first_papers_of_a_table_are_shown(

@@ -83,4 +83,4 @@ def test_data_is_not_interpreted_and_the_model_comes_last() -> None:
     lines = shown(80)
     assert "Method       [red]We[/red] test ledgers on 300 deliveries. They find faults in" in lines
     assert "             plans␛]." in lines
-    assert lines[-1] == "annotator · fake · there · 01234567 · 6.2 s · instead of preferred"
+    assert lines[-1] == "annotator · 6.2 s · instead of preferred"

@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from backend_requests import SCHEMA, ask, judge
 from protocol_server import DIGEST, ProtocolServer
 
 from harness.errors import GenerationFailed, InputError, ModelUnavailable, SkillFailed
+from harness.models.backends import ollama_server
 from harness.models.backends.base import Availability, Message, Model, Reply, Request, Token
 from harness.models.backends.generation import GenerationState
 from harness.models.backends.ollama import OllamaBackend, OllamaModel
@@ -287,7 +289,8 @@ def test_another_model_of_that_name_is_not_used(failing_server: ProtocolServer) 
     with pytest.raises(ModelUnavailable) as caught:
         OllamaBackend().load(named)
     assert caught.value.message == (
-        f"smollm2 at {failing_server.url} is another model: digest abababab, expected 12121212"
+        f"smollm2 at {failing_server.url} is another model: digest abababab, expected 12121212; "
+        "`--model ollama/smollm2` uses it"
     )
     failing_server.made_of = ()
     backend = OllamaBackend()
@@ -313,4 +316,31 @@ def test_the_files_of_the_registry_identify_a_model(
         "is another model" in OllamaBackend(FileStore(files, tmp_path, print)).probe(named).reason
     )
     failing_server.made_of = ("00" * 32, "12" * 32)
+    on_another_base = OllamaBackend(FileStore(files, tmp_path, print)).probe(named)
+    assert "is another model" in on_another_base.reason
+    assert "expected 12121212 + efefefef" in on_another_base.reason
+    failing_server.made_of = ("ef" * 32, "12" * 32)
     assert OllamaBackend(FileStore(files, tmp_path, print)).probe(named) == Availability(True)
+
+
+def test_what_nobody_expects_at_ollama_is_absent(
+    failing_server: ProtocolServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}"
+
+    def absent(**fields: Any) -> bool:
+        found = OllamaBackend().probe(ServeEntry(backend="ollama", model="none:1b", **fields))
+        assert not found.available
+        return found.absent
+
+    monkeypatch.setenv("OLLAMA_HOST", failing_server.url)
+    assert absent()
+    assert not absent(url=failing_server.url), "the entry names the server"
+    assert not absent(digest="12" * 32), "the entry was made for the model there"
+    monkeypatch.setenv("OLLAMA_HOST", nowhere)
+    assert not absent(), "the user names the server"
+    monkeypatch.delenv("OLLAMA_HOST")
+    monkeypatch.setattr(ollama_server, "DEFAULT_HOST", nowhere)
+    assert absent()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -349,6 +350,28 @@ def test_another_model_at_ollama_is_neither_used_nor_removed(
     [line] = bench.unregister(yes=True)["ollama"]
     assert line == f"{NAME} at {server.url} is another model by now, and is kept."
     assert server.names == (f"{NAME}:latest",)
+
+
+@pytest.mark.parametrize("agrees", [None, True])
+def test_yes_removes_no_model_of_an_entry_without_a_digest(
+    bench: Bench, server: OllamaServer, ggufs: Path, agrees: bool | None
+) -> None:
+    digest = made_at(server, ggufs)
+    bench.at_ollama(host=server.url, digest=digest)
+    bench.register()
+    path = file_of(bench.path, NAME)
+    path.write_text(re.sub(rf".*digest: '?{digest}'?.*\n", "", path.read_text()))
+    assert "digest" not in bench.entry()["serve"][0]
+    asked: list[str] = []
+    confirm = agrees and (lambda question: not asked.append(question))
+    [line] = bench.unregister(yes=True, confirm=confirm)["ollama"]
+    kept = (
+        f"kept, since its entry states no digest: `OLLAMA_HOST={server.url} ollama rm {NAME}` "
+        "removes it."
+    )
+    assert line == f"{NAME} at {server.url} is " + ("removed." if agrees else kept)
+    assert asked == [f"Also remove {NAME} at {server.url} (digest {digest[:8]})?"] * bool(agrees)
+    assert bool(server.names) is not bool(agrees)
 
 
 def made_at(server: OllamaServer, ggufs: Path) -> str:
