@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from harness import settings as settings_module
@@ -131,7 +132,7 @@ def _run_each(app: App, runs: Iterable[Callable[[], Outcome]]) -> int:
     for run in runs:
         try:
             outcome = run()
-            show(outcome, app.screen)
+            show(outcome, app.screen, _in_shell)
         except HarnessError as error:
             print_error(error, app.screen)
             code = error.exit_code or code  # it is 0 for ReaderGone
@@ -155,3 +156,11 @@ def _piped_stdin() -> IO[bytes] | None:
     if sys.stdin is None or sys.stdin.isatty():
         return None
     return sys.stdin.buffer
+
+
+def _in_shell(line: str) -> str:
+    """Return the shell command that runs a line, as this process was started."""
+    import shlex
+
+    program = Path(sys.argv[0]).name
+    return f"{'python ' * program.endswith('.py')}{program} {shlex.quote(line)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Callable
 
 from harness.api.skill import Result
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
@@ -12,8 +13,12 @@ from harness.support.stopping import ctrl_c
 from harness.terminal.console import Screen
 
 
-def show(outcome: Outcome, screen: Screen) -> None:
-    """Print the result to stdout; print saved files and the error of a partial result to stderr."""
+def show(outcome: Outcome, screen: Screen, as_typed: Callable[[str], str] = str) -> None:
+    """Print the result to stdout; print saved files and the error of a partial result to stderr.
+
+    Args:
+        as_typed: returns a line as the user has to type it.
+    """
     result, saved = outcome.result, [str(path) for path in outcome.saved]
     if outcome.general.as_json and saved:
         summary = json.loads(result.as_json()) if result.summary is not None else {}
@@ -26,7 +31,7 @@ def show(outcome: Outcome, screen: Screen) -> None:
         screen.result(result.text)
     show_saved(outcome, screen)
     if result.next and screen.is_terminal and not outcome.general.as_json:
-        screen.hint(f"Next: {result.next}")
+        screen.hint(f"Next: {as_typed(result.next)}")
 
 
 def _rendered(result: Result, screen: Screen) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call, Result
+from harness.errors import InputError, OutputError
 from harness.models.served import ServedModel
 from skills.annotate import render
 from skills.annotate.arxiv import lookup
-from skills.annotate.generate import annotate, prepare
+from skills.annotate.generate import Prepared, annotate, prepare
 from skills.annotate.papers import read_paper
 from skills.corpus import exporters
 from skills.corpus.db import papers, store
@@ -41,11 +43,12 @@ def annotate_text(call: Call, framework: Framework) -> Result:
         fetch=lambda arxiv_id: lookup.fetch(arxiv_id, lookup.api_of(call)),
     )
 
-    with open_corpus(database(call)) as db:
+    with contextlib.ExitStack() as stack:
+        db = _open(call, stack)
 
         def work(model: ServedModel) -> dict[str, Any]:
             prepared = prepare(paper, framework, model, options.max_tokens)
-            if known := store.record(db, prepared.key, paper):
+            if known := _known(db, prepared):
                 day = known["provenance"]["created"][:10]
                 call.screen.notice(f"annotated on {day}; the annotation is read from the corpus")
                 return known
@@ -56,11 +59,24 @@ def annotate_text(call: Call, framework: Framework) -> Result:
 
         call.models.quiet = call.screen.is_terminal  # which shows the model below the moves
         record = call.models.run("annotate", work)
-        try:
-            _save(db, paper, record, framework)
-        except sqlite3.Error as exc:  # the disk is full, or another process writes
-            call.screen.notice(f"the annotation is not stored in the corpus: {exc}")
+        if db:
+            _save(call, db, paper, record, framework)
     return _result(call, paper, record, framework)
+
+
+def _open(call: Call, stack: contextlib.ExitStack) -> Database | None:
+    """Return the corpus, None if the user's own cannot be used.
+
+    Raises:
+        InputError, OutputError: the one of `--db` cannot be used.
+    """
+    try:
+        return stack.enter_context(open_corpus(database(call)))
+    except (InputError, OutputError) as exc:
+        if call.options.db:
+            raise
+        call.screen.notice(f"the annotation is not stored in the corpus: {exc}")
+        return None
 
 
 def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framework) -> Result:
@@ -93,8 +109,21 @@ def _next(call: Call) -> str:
     return f"/annotate {text} save to annotation.md" if is_short and not call.targets else ""
 
 
-def _save(db: Database, paper: Paper, record: dict[str, Any], framework: Framework) -> None:
+def _known(db: Database | None, prepared: Prepared) -> dict[str, Any] | None:
+    if db is None:
+        return None
+    with contextlib.suppress(sqlite3.Error):  # it is damaged; storing reports the error
+        return store.record(db, prepared.key, prepared.paper)
+    return None
+
+
+def _save(
+    call: Call, db: Database, paper: Paper, record: dict[str, Any], framework: Framework
+) -> None:
     """Store the annotation, of text without an id under the paper that has this abstract."""
-    known = papers.with_abstract(db, paper.sha256) if paper.id_field == "id" else None
-    paper = known or paper
-    store.save(db, Annotated(paper, store.with_paper(paper, record)), framework)
+    try:
+        known = papers.with_abstract(db, paper.sha256) if paper.id_field == "id" else None
+        paper = known or paper
+        store.save(db, Annotated(paper, store.with_paper(paper, record)), framework)
+    except sqlite3.Error as exc:  # the disk is full, or another process writes
+        call.screen.notice(f"the annotation is not stored in the corpus: {exc}")

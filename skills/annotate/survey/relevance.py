@@ -44,7 +44,7 @@ def relevance(paper: Paper, words: Sequence[str]) -> float:
     """Return the mean over the words of a topic: 1 for a subject, 0.5 for one mention, else 0.
 
     A word is a subject of a paper if its title contains it, or its abstract twice (once if it is
-    shorter than `SHORT`); inflections count as the word.
+    shorter than `SHORT` or there is no title); inflections count as the word.
 
     Args:
         words: the subject words of a topic.
@@ -53,6 +53,6 @@ def relevance(paper: Paper, words: Sequence[str]) -> float:
     if not stems:
         return 1.0
     title, abstract = set(content_words(paper.title)), Counter(content_words(paper.abstract))
-    enough = 1 if len(paper.abstract.split()) < SHORT else 2
+    enough = 1 if not paper.title or len(paper.abstract.split()) < SHORT else 2
     shares = (1.0 if stem in title else min(abstract[stem] / enough, 1.0) for stem in stems)
     return sum(shares) / len(stems)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from annotate_workspace import ABSTRACT, Workspace
 
-from harness.errors import InputError
+from harness.errors import InputError, OutputError
 
 
 @pytest.fixture
@@ -65,9 +65,20 @@ def test_a_full_disk_does_not_cost_the_annotation(
     assert "not stored in the corpus: database or disk is full" in workspace.stderr
 
 
-def test_a_damaged_corpus_is_refused_first(workspace: Workspace) -> None:
-    workspace.corpus.parent.mkdir(parents=True, exist_ok=True)
-    workspace.corpus.write_bytes(b"no database at all, but text of some length" * 40)
-    with pytest.raises(InputError, match="not a corpus database"):
-        workspace.app.dispatch("/annotate one.txt")
-    assert workspace.annotator.counts == {}
+@pytest.mark.parametrize("damage", ["no database", "damaged pages", "no folder"])
+def test_a_corpus_that_cannot_be_used_costs_nothing(workspace: Workspace, damage: str) -> None:
+    (Path("two.txt")).write_text(ABSTRACT.format(2))
+    if damage == "no folder":
+        workspace.corpus.parent.parent.mkdir(parents=True, exist_ok=True)
+        workspace.corpus.parent.write_text("a file in its place")
+    else:
+        workspace.app.dispatch("/annotate two.txt")
+        content = workspace.corpus.read_bytes()
+        workspace.corpus.with_name("corpus.db-wal").unlink(missing_ok=True)
+        kept = 0 if damage == "no database" else 4096
+        workspace.corpus.write_bytes(content[:kept] + b"x" * (len(content) - kept))
+    result = workspace.app.dispatch("/annotate one.txt").result
+    assert "Claim of method 1." in result.text
+    assert "the annotation is not stored in the corpus: " in workspace.stderr
+    with pytest.raises((InputError, OutputError)):
+        workspace.app.dispatch(f"/annotate one.txt --db {workspace.corpus}")

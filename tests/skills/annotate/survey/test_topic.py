@@ -212,7 +212,8 @@ LONG = "Nothing in this sentence is about the subject of the survey at all. " * 
         ("Planning", LONG, 0.5),  # one of two words is a subject
         ("Plans", f"Agents plan. {LONG}", 0.75),
         ("Agents that plan", LONG, 1.0),
-        ("", f"Agents plan, and then other agents are planned for. {LONG}", 1.0),
+        ("On it", f"Agents plan, and then other agents are planned for. {LONG}", 1.0),
+        ("", f"Agents plan. {LONG}", 1.0),  # without a title, all is in the abstract
         ("", "Agents plan.", 1.0),  # a short abstract mentions nothing in passing
         ("", LONG, 0.0),
     ],
