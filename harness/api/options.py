@@ -150,13 +150,15 @@ def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
 
 
 def flags_for(skill: Skill, subcommand: str) -> dict[str, Flag]:
-    """Return the flags that apply to a subcommand; all of the skill for any other word."""
+    """Return the flags that a subcommand reads; all of the skill for any other word."""
     known = flags(skill.Options)
-    if subcommand in skill.subcommands and skill.variants:
-        others = {f.name for cases, fs in grouped(skill).items() if cases for f in fs}
-        own = flags(skill.variants[subcommand]) if subcommand in skill.variants else {}
-        known = {name: f for name, f in known.items() if name not in others} | own
-    return known
+    if subcommand not in skill.subcommands:
+        return known
+    others = {flag.name for cases, listed in grouped(skill).items() if cases for flag in listed}
+    own = flags(skill.variants[subcommand]) if subcommand in skill.variants else {}
+    read = skill.shared.get(subcommand, [flag.key for flag in known.values()])
+    shared = {n: flag for n, flag in known.items() if n not in others and flag.key in read}
+    return shared | own
 
 
 def case_names(skill: Skill, cases: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -232,6 +232,8 @@ class Skill(ABC):
         variants: option models by subcommand, or by another case that `variant` returns. A field
             of `Options` that some variants have is an error in all other cases; a field that no
             variant has applies to all cases.
+        shared: by subcommand, the fields of `Options` without a variant that it reads, if not all
+            of them. Help and completion leave out the others.
     """
 
     name: ClassVar[str]
@@ -248,6 +250,7 @@ class Skill(ABC):
     tool: ClassVar[bool] = True
     Options: ClassVar[type[SkillOptions]] = SkillOptions
     variants: ClassVar[Mapping[str, type[SkillOptions]]] = {}
+    shared: ClassVar[Mapping[str, Collection[str]]] = {}
 
     def variant(self, call: Call) -> str:
         """Return the key of `variants` that applies to the call."""

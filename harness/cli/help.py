@@ -69,7 +69,7 @@ def subcommand_help(skill: Skill, subcommand: str, width: int = WIDTH) -> str:
     """Return the text of `/help NAME SUBCOMMAND`: usage, summary, and the options that apply."""
     line = usage(skill).replace(f"[{'|'.join(skill.subcommands)}]", subcommand)
     line = line.removesuffix(" [save to PATH]")  # not every subcommand saves
-    parts = _opening(line, skill.subcommands[subcommand].capitalize(), width)
+    parts = _opening(line, _sentence(skill.subcommands[subcommand]), width)
     own = flags(skill.variants[subcommand]) if subcommand in skill.variants else {}
     if own:
         parts.append(_options(f"Options for {subcommand}", own.values(), width))
@@ -78,6 +78,10 @@ def subcommand_help(skill: Skill, subcommand: str, width: int = WIDTH) -> str:
     more = f"`/help {skill.name}` describes arguments and formats of all subcommands."
     parts.append(textwrap.fill(more, width))
     return "\n\n".join((*parts, _general(width)))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _opening(line: str, summary: str, width: int) -> list[str]:

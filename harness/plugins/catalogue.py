@@ -154,7 +154,7 @@ class Catalogue:
 
         known = sorted({*self.skills, *disabled, *untrusted})
         names = ", ".join(f"/{n}" for n in sorted(self.skills))
-        hint = f"{did_you_mean(name, known, shown, cutoff=0.5)} There are {names}.".lstrip()
+        hint = f"{did_you_mean(name, known, shown)} There are {names}.".lstrip()
         return UnknownSkill(f"there is no skill /{name}", hint=hint)
 
     def add(self, plugin: Contributions, disabled: frozenset[str]) -> None:

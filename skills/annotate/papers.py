@@ -32,6 +32,8 @@ ACCEPTED = (
 )
 _ONE_ID = "Give one arXiv id at a time on the line, or a table with the abstracts."
 
+_LIKE_ID = re.compile(r"arxiv:\S*|\d{4}\.\d{3}[^\s.]*", re.IGNORECASE)
+"""A word that begins like an arXiv id. With a suffix it is a missing file."""
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.|arxiv\.org/)\S+", re.IGNORECASE)
 
 
@@ -96,12 +98,19 @@ def arxiv_id_in(text: str) -> str | None:
     ("arXiv:2405.12345v1 [cs.CL] 20 May 2024"), and URLs of abstract, PDF and HTML pages.
 
     Raises:
-        InputError: `text` consists of several ids, or is another URL.
+        InputError: `text` consists of several ids, is like an id, or is another URL.
     """
     if found := WHOLE.fullmatch(text):
         return found["id"]
     if _are_ids(text):
         raise InputError("several arXiv ids cannot be read at once", hint=_ONE_ID)
+    if _LIKE_ID.fullmatch(text):
+        raise InputError(
+            "is not an arXiv id",
+            where=text,
+            hint="It has two digits of the year, a month from 01 to 12, a point, and four or five "
+            "digits: 2405.12345, or 2405.12345v2.",
+        )
     if _URL.fullmatch(text):
         raise InputError(
             "only URLs of arXiv papers can be read",

@@ -13,10 +13,10 @@ from skills.corpus.db.reads import StoredPaper
 from skills.corpus.importer import Added
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import Found
-from skills.corpus.stats import Group, Stats
+from skills.corpus.stats import UNKNOWN, Group, Stats
 from skills.nanda.framework import RESERVED, Framework
 from skills.nanda.text import counted
-from skills.reporting.statistics import Share
+from skills.reporting.statistics import FEWEST, Share
 
 Block = tuple[Sequence[str], Sequence[Sequence[object]]]
 WIDTH = 96
@@ -76,17 +76,17 @@ def statistics_blocks(stats: Stats, *, brief: bool = False) -> list[str | Block]
     """Return the paragraphs of the statistics, and their tables as headers and rows.
 
     Args:
-        brief: without the intervals of categories and years, and of a single annotation.
+        brief: without the intervals of categories and years, those of a few annotations, and
+            facets of which nothing is known.
     """
     of_groups = _share if brief else _percent
-    of_moves = of_groups if stats.annotations == 1 else _percent
+    of_moves = of_groups if stats.annotations < FEWEST else _percent
     blocks: list[str | Block] = [_totals(stats, with_interval=of_moves is _percent)]
     if stats.annotations:
-        blocks += [
-            _moves(stats, of_moves),
-            _groups("category", stats.categories, of_groups),
-            _groups("year", stats.years, of_groups),
-        ]
+        blocks.append(_moves(stats, of_moves))
+        for what, groups in (("category", stats.categories), ("year", stats.years)):
+            if not brief or any(group.name != UNKNOWN for group in groups):
+                blocks.append(_groups(what, groups, of_groups))
     if stats.failures:
         blocks.append((("failed", "papers"), list(stats.failures.items())))
     return blocks

@@ -89,7 +89,9 @@ def _announce(
     )
     parts = [f"{counted(len(source.items), 'annotation')}, {gated:,} rejected by the gates"]
     to_judge = f"{len(due):,} to judge, {model.slots} at a time"
-    parts.append(f"{to_judge}, {probes:,} known-bad ones among them" if probes else to_judge)
+    parts.append(
+        f"{to_judge}, {counted(probes, 'known-bad one')} among them" if probes else to_judge
+    )
     if sample:
         parts.append(f"how the judge votes is measured first, once, on {len(sample):,} of them")
     parts += [f"{n:,} left out ({why})" for why, n in source.filtered.items()]

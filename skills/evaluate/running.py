@@ -68,7 +68,11 @@ def compared(
         rounds * sum(len(paper.abstract) for paper in papers)
         + times * sum(len(paper.abstract) for paper in repeated)
     )
-    again = f", and {len(repeated):,} of them {times} times more" if repeated else ""
+    again = (
+        f", and {len(repeated):,} of them {times} times more (not with --consistency 0)"
+        if repeated
+        else ""
+    )
     call.screen.notice(
         f"{subject.source.name}: {counted(len(papers), 'paper')} for {counted(models, 'model')}"
         f"{again}: {counted(count, 'annotation')}; those of earlier runs are used again"

@@ -157,6 +157,14 @@ class Finetune(Skill):
         "register": RegisterOptions,
     }
 
+    _recipe = frozenset(Options.model_fields) - {"adapter"}
+    shared: ClassVar[dict[str, frozenset[str]]] = {
+        "dataset": frozenset({"framework"}),
+        "unregister": frozenset(),
+        **dict.fromkeys(("prepare", "plan", "train", "merge", "gguf", "quantize"), _recipe),
+        **dict.fromkeys(("modelfile", "register"), _recipe),
+    }
+
     def companions(
         self, target: Path, options: SkillOptions, subcommand: str
     ) -> Mapping[str, Path]:

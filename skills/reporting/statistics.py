@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 MORE = "--details shows all figures"
 """The last line of a report that begins with its verdict and leaves out details."""
+FEWEST = 5
+"""Papers below which pages and terminals show no interval of a share and no distribution: a Wilson
+interval for four papers is at least 49 percentage points wide."""
 TAIL = 0.025
 """The share of resamples beyond either end of a 95% interval."""
 Z = NormalDist().inv_cdf(1 - TAIL)

@@ -134,7 +134,8 @@ class _Watch:
                 continue
             for byte in os.read(self._reader, 512):
                 if byte == _ENDED:
-                    self._presses, self._due = 0, math.inf
+                    # The time as well: the signal of `_interrupt` may have been read late.
+                    self._presses, self._pressed, self._due = 0, -math.inf, math.inf
                 elif byte == _LOST:
                     time.sleep(BOUNCE / 2)  # not in the callback again
                     self._interrupt()

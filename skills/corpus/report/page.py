@@ -10,9 +10,10 @@ from typing import IO, Any
 
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.report.data import Facts, facts, paper_view
-from skills.corpus.stats import Tally
+from skills.corpus.stats import UNKNOWN, Tally
 from skills.nanda.framework import Framework
 from skills.reporting.page import ANNOTATIONS, write_page
+from skills.reporting.statistics import FEWEST
 
 FOLDER = Path(__file__).parent
 SCRIPTS = (ANNOTATIONS, FOLDER / "page.js")
@@ -67,5 +68,7 @@ def write_html(
         facets=counts,
         statistics=lambda: tally.stats(failed),
         support=support,
+        fewest=FEWEST,
+        unknown=UNKNOWN,
         copied=lambda move: fmean(copied[move]) if copied[move] else None,
     )

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("arxiv_id", "title", "authors", "published", "categories", "abstract")
 SUMMARY_LEVEL = 6
+HEAD = 200_000
+"""Characters that decide whether a text is a list: parsing 1 MB takes seconds."""
 
 _LABELS = {
     name: role
@@ -188,8 +190,8 @@ def is_list(source: str | Path) -> bool:
     """Return True if Markdown is a list of papers rather than one abstract with its title.
 
     A list has two sections with an abstract each, or one below the first level that has authors, a
-    date or an id beside its abstract. A heading "Abstract" does not begin a section: "# Title",
-    "## Abstract" is one paper.
+    date or an id beside its abstract, within the first `HEAD` characters. A heading "Abstract" does
+    not begin a section: "# Title", "## Abstract" is one paper.
 
     Args:
         source: the text, or a path. A file that cannot be read is not a list.
@@ -198,7 +200,7 @@ def is_list(source: str | Path) -> bool:
         text = source if isinstance(source, str) else _read(source.expanduser())
     except (InputError, RuntimeError):
         return False
-    sections = [section for section in _sections(text) if "abstract" in section.fields]
+    sections = [section for section in _sections(text[:HEAD]) if "abstract" in section.fields]
     return len(sections) > 1 or any(
         section.level > 1 and (len(section.fields) > 1 or section.heading_id)
         for section in sections

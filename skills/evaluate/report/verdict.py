@@ -9,6 +9,8 @@ from skills.evaluate.metrics.metrics import OVERALL
 from skills.evaluate.report import text
 from skills.nanda.text import counted
 
+FEW = 20
+"""Papers below which the verdict names what is ahead where no interval excludes 0."""
 NAMED = 4
 """The number of metrics that a sentence names at most."""
 
@@ -26,16 +28,18 @@ def verdict(found: Mapping[str, Any]) -> list[str]:
 def _sentence(found: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
     better: list[str] = []
     worse: list[str] = []
-    unclear: list[str] = []
+    unclear: dict[str, bool] = {}
     for metric, figure in _compared(found, pair):
+        name, gains = text.name_of(metric), (figure["value"] < 0) == (metric in text.LESS)
         if not text.excludes_zero(figure):
-            unclear.append(text.name_of(metric))
+            unclear[name] = gains and figure["value"] != 0
             continue
-        gains = (figure["value"] < 0) == (metric in text.LESS)
-        shown = f"{text.name_of(metric)} ({text.figure(figure, metric, signed=True).split()[0]})"
+        shown = f"{name} ({text.figure(figure, metric, signed=True).split()[0]})"
         (better if gains else worse).append(shown)
     papers = counted(found["papers"], "paper")
     if not better and not worse:
+        if found["papers"] < FEW:
+            return _too_few(papers, pair, [name for name, ahead in unclear.items() if ahead])
         return (
             f"No difference between {pair['first']} and {pair['other']} is shown on {papers}: no "
             "interval excludes 0."
@@ -46,7 +50,16 @@ def _sentence(found: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
         f"Compared with {pair['other']} on {papers}, {pair['first']} is {', and '.join(parts)}: "
         "these intervals exclude 0."
     )
-    return f"{shown} No difference is shown in {_named(unclear)}." if unclear else shown
+    return f"{shown} No difference is shown in {_named([*unclear])}." if unclear else shown
+
+
+def _too_few(papers: str, pair: Mapping[str, Any], ahead: Sequence[str]) -> str:
+    so_far = f"is ahead in {_named(ahead) if ahead else 'no metric'}"
+    return (
+        f"{papers} {'is' if papers == '1 paper' else 'are'} too few to decide between "
+        f"{pair['first']} and {pair['other']} (no interval excludes 0). So far {pair['first']} "
+        f"{so_far}."
+    )
 
 
 def _compared(

@@ -6,8 +6,11 @@ from harness.terminal.tables import table
 from skills.finetune.model.memory import Item, total
 from skills.finetune.planning.plan import Plan
 from skills.finetune.run.hardware import in_words
+from skills.nanda.text import counted
 from skills.reporting.statistics import MORE
 
+LARGE = 1_000_000_000
+"""Parameters from which a base is too large to train on a CPU in a usable time."""
 IN_LOSS, NOT_IN_LOSS = "+ ", "  "
 """Prefixes of the lines of the sample row."""
 AS_GIVEN = (
@@ -36,10 +39,24 @@ def _verdict(plan: Plan) -> str:
         missing = in_words(sum(store.missing for store in plan.stores))
         disks = " and ".join(in_words(store.disk.free) for store in plan.stores)
         lines.append(
-            f"fits: training {plan.facts.name} needs {need} of memory, and {free} are free; it "
-            f"writes {missing}, and the disk has {disks} free"
+            f"{_place(plan)}: training {plan.facts.name} needs {need} of memory, and {free} are "
+            f"free; it writes {missing}, and the disk has {disks} free"
         )
+        if plan.machine.gpu is None and plan.facts.parameters >= LARGE:
+            lines.append(
+                f"{plan.facts.parameters / 1e9:.1f} billion parameters are too many for a CPU: "
+                "use --preset smollm2-cpu, or a machine with a GPU"
+            )
     return "\n".join([*lines, *plan.adapted])
+
+
+def _place(plan: Plan) -> str:
+    """Return whether the run fits; on a CPU, where memory alone decides little, with its time."""
+    if plan.machine.gpu is not None:
+        return "fits"
+    cores, seconds = counted(plan.machine.cores, "core"), plan.measured.seconds
+    time = "time not measured" if seconds is None else f"about {duration(seconds)}"
+    return f"fits in memory, but on the CPU ({cores}; {time})"
 
 
 def duration(seconds: float) -> str:

@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from harness import Call, Result, Skill, SkillOptions, UsageError
-from harness.api.options import GeneralOptions, build, flags
+from harness.api.options import GeneralOptions, build, flags, flags_for
 from harness.cli.completion import LineCompleter
 from harness.cli.help import overview, skill_help, subcommand_help
 from harness.plugins.catalogue import Catalogue, Found
@@ -329,6 +329,20 @@ def test_help_on_a_subcommand_has_its_options_alone(tmp_path, line):
     assert "Options of /counting:\n  --db PATH" in result.text
     assert "days" not in result.text
     assert set(result.data["options"]) == {"name", "limit", "db"}
+
+
+def test_help_on_a_subcommand_has_no_option_that_it_does_not_read(tmp_path):
+    class Partial(Counting):
+        shared = {"days": ()}
+
+    app = fake_app(tmp_path, None, Partial())
+    assert set(app.dispatch("/help counting days").result.data["options"]) == {"limit"}
+    assert "--db" not in app.dispatch("/help counting days").result.text
+    assert "--db" in app.dispatch("/help counting users").result.text
+    plan, unregister = flags_for(Finetune(), "plan"), flags_for(Finetune(), "unregister")
+    assert "--preset" in plan
+    assert "--adapter" not in plan
+    assert not unregister
 
 
 def test_help_on_an_unknown_subcommand_is_an_error(tmp_path):

@@ -73,6 +73,13 @@ def test_an_unknown_skill_is_refused_with_suggestions(tmp_path):
     assert caught.value.exit_code == 2
 
 
+def test_nothing_is_suggested_where_no_name_is_near(tmp_path):
+    app = fake_app(tmp_path)
+    with pytest.raises(UnknownSkill, match=r"no skill /nope\. There are ") as caught:
+        app.dispatch("/help nope")
+    assert "mean" not in str(caught.value)
+
+
 def test_a_path_is_plain_text_for_the_producer(tmp_path):
     model = FakeModel("a folder")
     outcome = fake_app(tmp_path, model).dispatch("/usr/lib/python --json 'what' save to x.md")

@@ -90,8 +90,6 @@ def test_the_id_does_not_depend_on_line_breaks() -> None:
         ("arXiv:2405.12345v1  [cs.CL]  20 May 2024", "2405.12345v1"),
         ("arXiv:2405.12345v1 [physics.comp-ph]", "2405.12345v1"),
         ("arXiv:hep-th/9901001v3 4 Jan 1999", "hep-th/9901001v3"),
-        ("2405.1234567", None),
-        ("2413.12345", None),
         ("2405.10", None),
         ("3.14159", None),
         ("2405.12345 and more", None),
@@ -121,6 +119,14 @@ def test_a_paper_from_arxiv() -> None:
     assert (paper.id_field, paper.id, paper.title) == ("arxiv_id", "2405.12345", "Ledger")
     assert paper.source == {"kind": "arxiv", "arxiv_id": "2405.12345v2"}
     assert read("2405.12345", fetch=lambda _: FETCHED, title=" My\n own ").title == "My own"
+
+
+@pytest.mark.parametrize("text", ["2301.99999x", "2413.12345", "arXiv:2405.12", "2405.1234567"])
+def test_a_mistyped_arxiv_id_is_no_topic(text: str) -> None:
+    assert "is not an arXiv id" in str(refused(text))
+    with pytest.raises(InputError, match="is not an arXiv id"):
+        is_topic(text)
+    assert is_topic(f"papers after {text}")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ def corpus(tmp_path: Path) -> Path:
     items = [
         annotated(paper(1, title="Wages\x1b[2J of [red]couriers[/red]"), claim=WAGE, scope=WAGE),
         annotated(paper(2), claim="A wage is paid."),
+        *(annotated(paper(number)) for number in range(3, 6)),
     ]
     return corpus_of(tmp_path / "data" / "corpus.db", items)
 
@@ -75,14 +76,17 @@ def test_a_paper_is_shown_with_its_annotation(tmp_path: Path, corpus: Path) -> N
 def test_intervals_are_for_the_whole_corpus_alone(tmp_path: Path, corpus: Path) -> None:
     lines = on_terminal(tmp_path, "/corpus stats", 120).lines
     assert [line.split()[:3] for line in lines if line.startswith("claim")] == [
-        ["claim", "100", "(34-100)"]
+        ["claim", "100", "(57-100)"]
     ]
     [year] = [line for line in lines if line.startswith("2024")]
-    assert year.split() == ["2024", "2", *["100"] * 8]
+    assert year.split() == ["2024", "5", *["100"] * 8]
 
 
-def test_one_paper_has_no_intervals(tmp_path: Path) -> None:
-    corpus_of(tmp_path / "data" / "corpus.db", [annotated(replace(paper(1), title="Only one"))])
+@pytest.mark.parametrize("count", [1, 4])
+def test_few_papers_have_no_intervals_nor_unknown_facets(tmp_path: Path, count: int) -> None:
+    unknown = [replace(paper(n), published="", categories="") for n in range(1, count + 1)]
+    corpus_of(tmp_path / "data" / "corpus.db", map(annotated, unknown))
     terminal = on_terminal(tmp_path, "/corpus stats")
     assert "interval" not in " ".join(terminal.lines)
     assert "(" not in "".join(line for line in terminal.lines if line.startswith("claim"))
+    assert "unknown" not in " ".join(terminal.lines)

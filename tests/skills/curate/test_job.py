@@ -192,7 +192,8 @@ def test_there_are_at_most_as_many_probes_as_annotations(workspace: Workspace, c
     assert len(kinds) == count
     assert sorted(kinds, key=probes.IN_TURN.index) == list(probes.IN_TURN[:count])
     assert len(workspace.judge.requests) == 2 * count * len(NAMES)
-    assert f"{count} known-bad ones among them" in workspace.stderr
+    ones = "known-bad one" if count == 1 else "known-bad ones"
+    assert f", {count} {ones} among them" in workspace.stderr
 
 
 def test_probes_measure_the_panel_without_the_gates(workspace: Workspace) -> None:

@@ -55,6 +55,21 @@ def test_without_a_difference_it_says_so() -> None:
     )
 
 
+def test_few_papers_do_not_decide_and_what_is_ahead_so_far_is_named() -> None:
+    unclear = {"kappa": figure(0.6, None, None), "rouge_l": figure(0.25, -0.1, 0.4)}
+    few = found(**unclear, chrf=figure(-0.1, None, None), valid=figure(0.0, None, None)) | {
+        "papers": 4
+    }
+    assert verdict(few)[0] == (
+        "4 papers are too few to decide between small and large (no interval excludes 0). So far "
+        "small is ahead in ROUGE-L (macro), kappa, all moves."
+    )
+    assert verdict(found(kappa=figure(-0.6, None, None)) | {"papers": 1})[0] == (
+        "1 paper is too few to decide between small and large (no interval excludes 0). So far "
+        "small is ahead in no metric."
+    )
+
+
 def test_a_model_alone_is_compared_with_the_baselines() -> None:
     one = found(rouge_l=figure(0.2, 0.1, 0.4))
     del one["annotators"][1]

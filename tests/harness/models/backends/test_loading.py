@@ -35,12 +35,17 @@ started = time.monotonic()
 backend.load(entry).close()
 print(time.monotonic() - started, flush=True)
 for _ in sys.stdin:
+    model = None
     try:
         print("loading", flush=True)
         model = backend.load(entry)
         time.sleep(60)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
+    # Not freed by the next assignment: Python would run no handler between its native destructor
+    # and `sleep`.
+    if model is not None:
+        model.close()
 model = backend.load(entry)
 print(model.generate(Request((Message("user", "Hi"),), max_tokens=4)).completion_tokens)
 model.close()

@@ -118,6 +118,26 @@ def test_in_a_session_the_work_is_interrupted_again() -> None:
     assert pressed(process) == (0, "ready\nready\nthe prompt\n", "")
 
 
+def test_ctrl_c_counts_just_after_a_block_that_ended_with_one() -> None:
+    script = f"""{START}
+with ctrl_c.taking_effect("interrupt"):
+    os.write(ctrl_c._watch().writer, bytes([signal.SIGINT]))  # as one that is read late
+with ctrl_c.taking_effect("interrupt"):
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        print("ready", flush=True)
+    try:
+        time.sleep(30)
+    except KeyboardInterrupt:
+        print("interrupted again")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=CODE_ROOT, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("ready\ninterrupted again\n", "")
+
+
 def test_a_step_that_must_be_completed_takes_its_time() -> None:
     process = start("""
         token = StopToken()

@@ -17,6 +17,7 @@ from skills.corpus.report.page import SCRIPTS, write_html
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
+from skills.reporting.statistics import FEWEST
 
 
 def written(items: list[Annotated], failed: list[Failure] | None = None, **more: Any) -> Elements:
@@ -178,6 +179,8 @@ def test_the_statistics_are_those_of_stats() -> None:
 
     def share(found: Any) -> str:
         low, high = found.interval
+        if found.of < FEWEST:
+            return f"{found.value:.1%}"
         return f"{found.value:.1%}{low:.1%} \N{EN DASH} {high:.1%}"
 
     labels = {move.name: move.label for move in nanda().moves}
@@ -199,6 +202,16 @@ def test_the_statistics_are_those_of_stats() -> None:
             assert row["Limitation"] == share(group.stated["limitation"])
     bins = [int(row["Moves"]) for row in page.table("Support").values()]
     assert sum(bins) == sum(move.stated.count for move in counted.moves.values())
+
+
+def test_few_papers_have_no_intervals_histogram_nor_unknown_facets() -> None:
+    page = written([annotated(n, published="", categories="") for n in range(1, FEWEST)])
+    assert page.table("Moves")["Claim"]["Share"] == "100.0%"
+    assert not {"Support", "Papers by year", "Papers by first category"} & set(page.tables)
+    assert "interval" not in page.shown
+    assert "Histogram" not in page.page.decode()
+    assert not {"year", "category"} & set(page.values("name"))
+    assert {"findings", "move.claim"} <= set(page.values("name"))
 
 
 def test_an_empty_corpus_is_a_page() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from harness.errors import InputError
 from skills.annotate.text_files import title_and_abstract
+from skills.corpus.tables.markdown_reader import HEAD
 from skills.corpus.tables.reader import Columns, TableRow, is_list, open_table
 from skills.nanda.paper import Paper
 
@@ -248,6 +249,14 @@ def test_lists_are_recognized(text: str, tmp_path: Path) -> None:
     assert is_list(text)
     (tmp_path / "list.md").write_text(text)
     assert is_list(tmp_path / "list.md")
+
+
+def test_a_list_is_recognized_by_its_head(tmp_path: Path) -> None:
+    filler = "a\n\n" * (HEAD // 3 + 1)
+    for text, expected in ((LIST + filler, True), (filler + LIST, False)):
+        assert is_list(text) is expected
+        (tmp_path / "long.md").write_text(text)
+        assert is_list(tmp_path / "long.md") is expected
 
 
 def test_unreadable_file_is_not_a_list(tmp_path: Path) -> None:

@@ -320,6 +320,16 @@ def test_the_verdict_comes_first_and_figures_on_request(tmp_path: Path) -> None:
     assert report.show(refused).startswith(f"cannot start: {refused.refusals[0]}")
 
 
+def test_the_verdict_names_a_cpu_and_the_preset_for_it(tmp_path: Path) -> None:
+    large = report.show(planned(tmp_path, NO_GPU), details=False).splitlines()
+    assert large[0].startswith("fits in memory, but on the CPU (2 cores; time not measured): ")
+    assert "7.6 billion parameters are too many for a CPU: use --preset smollm2-cpu" in large[1]
+    context = prepared(work_over(tmp_path, SMOLLM2, {}, data_set(tmp_path)), [(100, 30)] * 40)
+    small = report.show(plan(context, NO_GPU, room()), details=False)
+    assert small.startswith("fits in memory, but on the CPU ")
+    assert "too many" not in small
+
+
 def test_checkpointing_is_switched_on_where_memory_is_short(tmp_path: Path) -> None:
     found = planned(tmp_path, with_gpu(9e9), training__checkpointing=False)
     assert found.refusals == ()
