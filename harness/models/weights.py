@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import ChecksumMismatch, HarnessError, ModelUnavailable, OutputError
-from harness.models.backends.remote import TTLCache
 from harness.support import json_state
+from harness.support.recent_results import TTLCache
 
 if TYPE_CHECKING:
     from harness.models.schema import FileEntry

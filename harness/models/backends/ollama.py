@@ -37,6 +37,7 @@ from harness.models.backends.ollama_server import (
     stream_chat,
 )
 from harness.models.backends.stream_worker import Emit, relay
+from harness.support.recent_results import TTLCache
 
 if TYPE_CHECKING:
     import ollama
@@ -64,7 +65,7 @@ class OllamaBackend:
 
     def __init__(self, files: FileStore | None = None) -> None:
         self._files = files
-        self._models: remote.TTLCache[Mapping[str, str]] = remote.TTLCache()
+        self._models: TTLCache[Mapping[str, str]] = TTLCache()
         self._made_of: dict[tuple[str, str], Collection[str]] = {}
         self._prefills: dict[tuple[str, str], PrefillKind] = {}
 

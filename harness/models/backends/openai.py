@@ -13,6 +13,7 @@ from harness.models.backends.generation import GenerationState, token_text
 from harness.models.backends.openai_server import START, OpenAIServer, server_message
 from harness.models.backends.openai_tools import CallCollector, as_message, as_tool
 from harness.models.backends.stream_worker import Emit, relay
+from harness.support.recent_results import TTLCache
 
 if TYPE_CHECKING:
     import openai
@@ -41,7 +42,7 @@ class OpenAIBackend:
     name = "openai"
 
     def __init__(self) -> None:
-        self._models: remote.TTLCache[Mapping[str, str] | None] = remote.TTLCache()
+        self._models: TTLCache[Mapping[str, str] | None] = TTLCache()
 
     def probe(self, entry: ServeEntry) -> Availability:
         try:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
-import time
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from harness.errors import (
     DeadlineExceeded,
@@ -17,8 +15,6 @@ from harness.errors import (
     ModelUnavailable,
     SkillFailed,
 )
-
-T = TypeVar("T")
 
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 1.0
@@ -111,37 +107,6 @@ class PrefillStripper:
         """Return the text held back at the end of the answer."""
         matched, self._matched = self._matched, 0
         return self._prefill[:matched]
-
-
-class TTLCache(Generic[T]):
-    """Results of recent calls, including ModelUnavailable errors.
-
-    Probing ten models of a server sends one request.
-    """
-
-    def __init__(self, seconds: float = 2.0) -> None:
-        self._seconds = seconds
-        self._results: dict[Hashable, tuple[float, T | ModelUnavailable]] = {}
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable, call: Callable[[], T]) -> T:
-        """Return `call()`, or its recent result for `key`.
-
-        Raises:
-            ModelUnavailable: `call` raised it.
-        """
-        with self._lock:
-            known = self._results.get(key)
-            if known is None or time.monotonic() - known[0] > self._seconds:
-                result: T | ModelUnavailable
-                try:
-                    result = call()
-                except ModelUnavailable as exc:
-                    result = exc
-                known = self._results[key] = (time.monotonic(), result)
-        if isinstance(known[1], ModelUnavailable):
-            raise known[1]
-        return known[1]
 
 
 def status_error(
