@@ -1,4 +1,4 @@
-"""What the backends for servers share: closing connections, caching, and errors by status."""
+"""What the backends for servers share: closing connections, and errors by status."""
 
 from __future__ import annotations
 
