@@ -59,7 +59,7 @@ def test_probe_is_repeated_after_two_seconds(
     assert not remote.backend.probe(remote.entry("new:latest")).available
     remote.server.names = ("new:latest",)
     now = time.monotonic()
-    monkeypatch.setattr("harness.models.backends.remote.time.monotonic", lambda: now + 3)
+    monkeypatch.setattr("harness.support.recent_results.time.monotonic", lambda: now + 3)
     assert remote.backend.probe(remote.entry("new:latest")).available
 
 
