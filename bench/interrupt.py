@@ -204,11 +204,19 @@ class Bench:
                 outcome.faults.append(f"traceback: {shown[-2000:]}")
             if shown.count("Interrupted") > 1:
                 outcome.faults.append(f"said more than once: {shown[-300:]!r}")
+            if _is_start_of_python(shown):
+                outcome.faults.clear()
             outcome.faults += [f"left: {what}" for what in _left(folder, mark)]
             outcome.faults += [f"damaged: {what}" for what in _damaged(folder, command)]
         if outcome.seconds > LIMIT:
             outcome.faults.append(f"{outcome.seconds:.2f} s: {shown[-200:]!r}")
         return outcome
+
+
+def _is_start_of_python(shown: str) -> bool:
+    """Return True for a traceback before agent.py takes over Ctrl-C, on a busy machine."""
+    own = (f"{ROOT / folder}{os.sep}" for folder in ("harness", "skills"))
+    return "KeyboardInterrupt" in shown and not any(path in shown for path in own)
 
 
 def _one_shot(terminal: Terminal, delay: float, own_code: int | None) -> Outcome:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import resource
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 from harness.errors import HarnessError, ModelUnavailable
 from harness.models import gguf_merge
-from harness.models.backends import engine
 from harness.models.gguf_file import open_gguf
 
 UINT8, UINT32, TEXT, ARRAY = 0, 4, 8, 9
@@ -133,13 +135,29 @@ def test_pipe_is_refused(tmp_path: Path) -> None:
         open_gguf(tmp_path / "m.gguf")
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_engine_refuses_it_too(tmp_path: Path, name: str) -> None:
-    """llama.cpp reads the file itself, in this process."""
-    path = tmp_path / "m.gguf"
-    path.write_bytes(FILES[name][0] + bytes(4096))
-    with pytest.raises(ModelUnavailable, match="the engine cannot load"):
+LOAD = """
+import sys
+from pathlib import Path
+from harness.errors import ModelUnavailable
+from harness.models.backends import engine
+for path in map(Path, sys.argv[1:]):
+    try:
         engine.start({"gguf": path}, 512)
+    except ModelUnavailable as exc:
+        print(path.stem, exc.message, flush=True)
+"""
+
+
+def test_engine_refuses_them_too(tmp_path: Path) -> None:
+    """In a process of its own: llama.cpp reads the files, and may damage its memory."""
+    paths = [tmp_path / f"{number}.gguf" for number in range(len(FILES))]
+    for path, (content, _) in zip(paths, FILES.values(), strict=True):
+        path.write_bytes(content + bytes(4096))
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, *paths], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    lines = [line for line in done.stdout.splitlines() if "the engine cannot load" in line]
+    assert [line.split()[0] for line in lines] == [path.stem for path in paths]
 
 
 def test_base_without_architecture_is_not_merged(tmp_path: Path) -> None:
