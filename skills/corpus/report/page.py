@@ -32,15 +32,13 @@ def write_html(
     """Write the page, paper by paper; equal input gives equal bytes.
 
     Args:
-        title: the heading.
         items: annotations under `framework`.
         failures: papers without an annotation.
         about: facts about the run, shown below the heading.
     """
-    failed, tally = list(failures), Tally(framework)
+    failed, tally, support = list(failures), Tally(framework), [0] * BINS
     provenances: dict[Facts, int] = {}
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    support = [0] * BINS
     copied: defaultdict[str, list[float]] = defaultdict(list)
 
     def papers() -> Iterator[dict[str, Any]]:
