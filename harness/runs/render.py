@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from harness.api.skill import Result
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
 from harness.runs.frontend import Outcome
 from harness.support.stopping import ctrl_c
 from harness.terminal.console import Screen
+
+if TYPE_CHECKING:
+    from harness.api.skill import Result
 
 
 def show(outcome: Outcome, screen: Screen, as_typed: Callable[[str], str] = str) -> None:
