@@ -358,6 +358,8 @@ def main() -> int:
     parser.add_argument("--cap", type=float, default=60.0, help="longest delay, in seconds")
     parser.add_argument("--seed", type=int, default=17)
     options = parser.parse_args()
+    # A shell starts background jobs with SIGINT ignored, which the commands would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen = [one for one in COMMANDS if not options.only or one.name in options.only]
     with tempfile.TemporaryDirectory(prefix="interrupt-inputs-") as name:
         inputs, corpus = Path(name) / "inputs", Path(name) / "corpus.db"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import math
 import random
 import re
 import textwrap
@@ -147,21 +148,31 @@ def _move_emptied(draft: Draft) -> str:
 
 
 def _copied(draft: Draft) -> str:
-    stated = draft.stated
-    pieces = split_sentences(flatten(draft.paper.abstract))
-    longest = max(pieces, key=len, default="")
-    while len(pieces) < len(stated) or len(longest) > draft.framework.max_chars:
-        halves = textwrap.wrap(longest, len(longest) // 2 + 1, break_on_hyphens=False)
+    stated, limit = draft.stated, draft.framework.max_chars
+    sentences = split_sentences(flatten(draft.paper.abstract))
+    pieces = [piece for sentence in sentences for piece in _within(sentence, limit)]
+    while len(pieces) < len(stated):
+        longest = max(pieces, key=len, default="")
+        halves = _wrapped(longest, len(longest) // 2 + 1)
         if len(halves) < 2:
             return ""
         place = pieces.index(longest)
         pieces[place : place + 1] = halves
-        longest = max(pieces, key=len)
     if not stated:
         return ""
     taken = sorted(draft.chance.sample(range(len(pieces)), len(stated)))
     draft.moves |= dict(zip(stated, (pieces[place] for place in taken), strict=True))
     return f"{len(stated)} moves are pieces of the abstract"
+
+
+def _within(text: str, limit: int) -> list[str]:
+    """Return the text in parts of about equal length, of at most `limit` characters each."""
+    parts = math.ceil(len(text) / limit)
+    return _wrapped(text, min(len(text) // parts + 1, limit)) if parts > 1 else [text]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 def _padded(draft: Draft) -> str:
