@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -46,6 +46,22 @@ class Example:
 
     abstract: str
     moves: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A place in a completion where a model decides about a move.
+
+    Attributes:
+        place: where the deciding token begins.
+        stated: whether the move is stated; None for a decision between sentences.
+        unstated: what would stand there, and after it, if the move were not stated.
+    """
+
+    move: str
+    place: int
+    stated: bool | None
+    unstated: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +205,18 @@ class TaggedForm(Form):
             found[name] = value.strip()
         return found
 
-    def places(self, text: str) -> dict[str, int]:
-        """Return the start of each move's text in a reply that `parse` accepts, by name."""
+    def decisions(self, text: str) -> Iterator[Decision]:
+        """Yield the decisions of a completion: at the start of each move's text.
+
+        Raises:
+            UnusableReply: the text is not a completion.
+        """
+        moves, unstated = self.parse(text), self.framework.not_stated
         names = {move.label.casefold(): move.name for move in self.framework.moves}
-        labels = re.finditer(r"^([^:\n]*):[^\S\n]*", text, re.MULTILINE)
-        found = ((names.get(label[1].strip().casefold()), label.end()) for label in labels)
-        return {name: place for name, place in found if name is not None}
+        for label in re.finditer(r"^([^:\n]*):[^\S\n]*", text, re.MULTILINE):
+            name = names.get(label[1].strip().casefold(), "")
+            if moves.get(name):  # not a label before the tags
+                yield Decision(name, label.end(), moves[name] != unstated, unstated)
 
     def completion(self, moves: Mapping[str, str]) -> str:
         """Return the completion a model is trained on, the inverse of `parse`.

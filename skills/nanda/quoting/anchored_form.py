@@ -1,0 +1,108 @@
+"""The reply format `anchored`: each move with the numbers of its sentences, then their words.
+
+The prompt shows the abstract with numbered sentences. The completion quotes one passage of each
+sentence that it names:
+
+    <annotation>
+    Claim [2]: a planar agent that grounds approval in observed effects.
+    Evidence [4,5]: It finds 412 of 430 faults, | in a third of the time.
+    Limitation: Not stated.
+    ...
+    </annotation>
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.models.backends.base import Message
+from skills.nanda.framework import CLOSE_TAG, OPEN_TAG, Framework
+from skills.nanda.paper import Paper
+from skills.nanda.quoting.alignment import align
+from skills.nanda.quoting.numbered import Sentence, numbered, prompt_of
+from skills.nanda.quoting.passages import Passage
+from skills.nanda.quoting.wording import JOINT
+from skills.nanda.reply_formats import Decision, Form, UnusableReply
+
+QUOTE = " Name the sentences of each move, and quote them."
+SEPARATOR = " | "
+"""Between two passages of a completion."""
+_LINE = re.compile(
+    r"(?P<label>[^\[\]:\n]+?)(?: \[(?P<numbers>\d{1,3}(?:,\d{1,3})?)\])?: (?P<text>[^\n]+)"
+)
+
+
+class AnchoredForm(Form):
+    """The completion of a model tuned to quote: sentence numbers, then passages."""
+
+    name = "anchored"
+    retry = "Write the whole annotation again, correctly, and nothing else."
+
+    def messages(self, paper: Paper) -> tuple[Message, ...]:
+        return (
+            Message("system", self.framework.tuned_instructions.strip() + QUOTE),
+            Message("user", prompt_of(numbered(paper.abstract))),
+        )
+
+    def completion(self, moves: Mapping[str, str], abstract: str) -> str:
+        """Return the completion a model is trained on: passages aligned with the moves."""
+        sentences = numbered(abstract)
+        found = {
+            name: align(text, [one.phrases for one in sentences], self.limit)
+            for name, text in self.framework.stated(moves).items()
+        }
+        lines = []
+        for move in self.framework.moves:
+            aligned = found.get(move.name)
+            passages = aligned.passages if aligned else ()
+            lines.append(move.label + self.written(passages, sentences))
+        return "\n".join((OPEN_TAG, *lines, CLOSE_TAG))
+
+    def written(self, passages: Sequence[Passage], sentences: Sequence[Sentence]) -> str:
+        """Return what follows the label of a move."""
+        if not passages:
+            return f": {self.framework.not_stated}"
+        numbers = ",".join(str(one.sentence) for one in passages)
+        quoted = (sentences[one.sentence - 1].quoted(one) for one in passages)
+        return f" [{numbers}]: {SEPARATOR.join(quoted)}"
+
+    @property
+    def limit(self) -> int:
+        """Maximum characters of the passages of a move, which gets a full stop."""
+        return self.framework.max_chars - len(JOINT) - 1
+
+    def decisions(self, text: str) -> Iterator[Decision]:
+        """Yield the decisions of a completion: after each label, and each sentence number.
+
+        Raises:
+            UnusableReply: the text is not a completion.
+        """
+        for line in self._lines(text):
+            name, stated = self._names[line["label"]], line["numbers"] is not None
+            unstated = f": {self.framework.not_stated}"
+            yield Decision(name, line.end("label"), stated, unstated)
+            for digits in re.finditer(r"\d", line["numbers"] or ""):
+                yield Decision(name, line.start("numbers") + digits.start(), None)
+
+    def _lines(self, text: str) -> Iterator[re.Match[str]]:
+        """Yield the line of each move; the closing tag is missing if it was the stop text."""
+        begin = text.find(OPEN_TAG)
+        start = begin + len(OPEN_TAG) if begin >= 0 else 0
+        end = text.find(CLOSE_TAG, start)
+        for line in re.compile(r"[^\n]*\S[^\n]*").finditer(text, start, len(text) if end < 0 else end):
+            found = _LINE.fullmatch(text, *line.span())
+            if found is None or found["label"] not in self._names:
+                raise UnusableReply(f"the line {line[0][:40]!r} is not that of a move")
+            yield found
+
+    @property
+    def _names(self) -> Mapping[str, str]:
+        return {move.label: move.name for move in self.framework.moves}
+
+    def parse(self, text: str) -> dict[str, Any]:
+        return {self._names[line["label"]]: line["text"] for line in self._lines(text)}
+
+    def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
+        return {"stop": (CLOSE_TAG,)}
