@@ -62,6 +62,24 @@ def align(move: str, abstract: Sequence[tuple[Phrase, ...]], limit: int) -> Alig
     return best
 
 
+def scores_by_sentence(
+    move: str, abstract: Sequence[tuple[Phrase, ...]], limit: int
+) -> list[float]:
+    """Return for each sentence the score of its passage that is most similar to a move."""
+    gold = _stems(move)
+    stems = [[_stems(phrase.text) for phrase in sentence] for sentence in abstract]
+    return [
+        max(
+            (
+                _score(gold, (passage,), abstract, stems)
+                for passage in passages_of(number, sentence, limit)
+            ),
+            default=0.0,
+        )
+        for number, sentence in enumerate(abstract, start=1)
+    ]
+
+
 def _score(
     gold: Sequence[str],
     passages: tuple[Passage, ...],

@@ -15,20 +15,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from harness.models.backends.base import Message
 from skills.nanda.framework import CLOSE_TAG, OPEN_TAG, Framework
 from skills.nanda.paper import Paper
 from skills.nanda.quoting.alignment import align
+from skills.nanda.quoting.grammars import SEPARATOR
 from skills.nanda.quoting.numbered import Sentence, numbered, prompt_of
-from skills.nanda.quoting.passages import Passage
+from skills.nanda.quoting.passages import Passage, passages_of
 from skills.nanda.quoting.wording import JOINT
 from skills.nanda.reply_formats import Decision, Form, UnusableReply
 
 QUOTE = " Name the sentences of each move, and quote them."
-SEPARATOR = " | "
-"""Between two passages of a completion."""
 _LINE = re.compile(
     r"(?P<label>[^\[\]:\n]+?)(?: \[(?P<numbers>\d{1,3}(?:,\d{1,3})?)\])?: (?P<text>[^\n]+)"
 )
@@ -67,6 +67,37 @@ class AnchoredForm(Form):
         numbers = ",".join(str(one.sentence) for one in passages)
         quoted = (sentences[one.sentence - 1].quoted(one) for one in passages)
         return f" [{numbers}]: {SEPARATOR.join(quoted)}"
+
+    def passages(self, line: str, sentences: Sequence[Sentence]) -> tuple[Passage, ...]:
+        """Return the passages that the line of a move quotes; none if it is not stated.
+
+        Words that are not a passage of the named sentence are replaced by its most similar passage.
+
+        Raises:
+            UnusableReply: it is not the line of a move, or a sentence of that number is missing.
+        """
+        found = _LINE.fullmatch(line.strip())
+        if found is None:
+            raise UnusableReply(f"the line {line[:40]!r} is not that of a move")
+        if found["numbers"] is None:
+            return ()
+        numbers = [int(number) for number in found["numbers"].split(",")]
+        texts = found["text"].split(SEPARATOR)
+        if not all(0 < number <= len(sentences) for number in numbers):
+            raise UnusableReply(f"{found['label']} names a sentence that is missing")
+        pairs = zip(numbers, texts, strict=False)
+        return tuple(self._passage(sentences[n - 1], n, text) for n, text in pairs)
+
+    def _passage(self, sentence: Sentence, number: int, text: str) -> Passage:
+        exact = " ".join(text.split())
+        candidates = [*passages_of(number, sentence.phrases, self.limit)]
+        for passage in candidates:
+            if sentence.quoted(passage) == exact:
+                return passage
+        nearest = align(text, [sentence.phrases], self.limit)
+        if nearest is None:
+            return Passage(number, 0, len(sentence.phrases))
+        return replace(nearest.passages[0], sentence=number)
 
     @property
     def limit(self) -> int:
