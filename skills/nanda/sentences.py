@@ -34,22 +34,34 @@ _BEGINNERS = _set_of(
 
 
 def split_sentences(text: str) -> list[str]:
-    """Split `text` into sentences without surrounding white space.
+    """Split `text` into sentences without surrounding white space, as `sentence_spans` does."""
+    return [text[start:end] for start, end in sentence_spans(text)]
+
+
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Return where each sentence of `text` begins and ends, without surrounding white space.
 
     A sentence ends at ".", "!", "?" or "…" (and the quotes or brackets that close there) before
     white space, and at an empty line. It does not end within "e.g.", "et al.", "Fig. 2", "J. Smith"
     or "0.93", nor before a word in lower case.
     """
-    sentences: list[str] = []
+    spans: list[tuple[int, int]] = []
     start = 0
     for end in _END.finditer(text):
         if end.group().isspace() or _is_last(
             text[max(start, end.start() - LONGEST) : end.start()], end.group(), text, end.end()
         ):
-            sentences.append(text[start : end.end()].strip())
+            spans.append((start, end.end()))
             start = end.end()
-    sentences.append(text[start:].strip())
-    return [sentence for sentence in sentences if sentence]
+    spans.append((start, len(text)))
+    return [span for span in (_stripped(text, *span) for span in spans) if span[0] < span[1]]
+
+
+def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return a span without the white space at its ends."""
+    content = text[start:end]
+    after = start + len(content.rstrip())
+    return end - len(content.lstrip()), after
 
 
 def _is_last(before: str, mark: str, text: str, position: int) -> bool:

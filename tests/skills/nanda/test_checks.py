@@ -19,7 +19,7 @@ from skills.nanda.checks import (
 )
 from skills.nanda.framework import nanda
 from skills.nanda.named_entities import unsupported_names
-from skills.nanda.sentences import split_sentences
+from skills.nanda.sentences import sentence_spans, split_sentences
 from skills.nanda.text import content_words, flatten, stem
 
 GOLD = SHARED / "gold_dev.csv"
@@ -236,3 +236,9 @@ def test_sentences(text: str, count: int) -> None:
 
 def test_sentences_keep_all_text() -> None:
     assert " ".join(split_sentences(ABSTRACT)) == ABSTRACT
+
+
+def test_spans_of_sentences_are_in_the_text_as_it_is() -> None:
+    text = "  One is\nfirst.\n\n Two \t\n\nThree!  "
+    assert [text[start:end] for start, end in sentence_spans(text)] == split_sentences(text)
+    assert split_sentences(text) == ["One is\nfirst.", "Two", "Three!"]
