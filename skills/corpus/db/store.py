@@ -126,7 +126,9 @@ def record(db: Database, key: str, paper: Paper) -> dict[str, Any] | None:
         " WHERE key = ? LIMIT 1",
         [key],
     )
-    return row and with_paper(paper, stored_json(row["record"]), row["abstract"])
+    if row is None:
+        return None
+    return with_paper(paper, stored_json(row["record"]), row["abstract"])
 
 
 def failure(db: Database, key: str, paper: Paper) -> Failure | None:

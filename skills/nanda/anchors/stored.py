@@ -97,6 +97,8 @@ def _valid(abstract: str, stored: object) -> Anchor | None:
 def _is_inside(span: object, abstract: str) -> bool:
     if not isinstance(span, list) or len(span) != 2 or {*map(type, span)} != {int}:
         return False
+    start: int
+    end: int
     start, end = span
     return 0 <= start < end <= len(abstract)
 
