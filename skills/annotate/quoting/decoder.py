@@ -1,9 +1,9 @@
 """Generate an anchored annotation move by move: choose the sentence, then quote from it.
 
 A move takes two short generations that continue the same answer. The first one gives the model's
-probabilities that the move is stated and that it comes from each sentence; they are mixed with those
-of the selector. The second one, under a grammar, quotes from the chosen sentence, and may add a
-later sentence. The engine keeps the prompt, so that each step evaluates a few tokens.
+probabilities that the move is stated and that it comes from each sentence; they are mixed with
+those of the selector. The second one, under a grammar, quotes from the chosen sentence, and may add
+a later sentence. The engine keeps the prompt, so that each step evaluates a few tokens.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from harness.models.backends.base import Message, OnText, Reply, Request
+from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
 from skills.nanda.framework import OPEN_TAG
 from skills.nanda.quoting.anchored_form import AnchoredForm
@@ -47,7 +48,7 @@ class Decoder:
     replies: list[Reply] = field(default_factory=list)
 
     def probabilities(self, label: str) -> list[float]:
-        """Return the model's probabilities of "not stated" and of each sentence, for the next move."""
+        """Return the model's probabilities of "not stated" and of each sentence, for a move."""
         reply = self._generate(
             self.answer + label,
             grammar=number_grammar(len(self.sentences)),
@@ -97,7 +98,7 @@ class Decoder:
         self._write(line + "\n")
         return self.form.passages(line, self.sentences)
 
-    def _generate(self, prefill: str, **fields: object) -> Reply:
+    def _generate(self, prefill: str, **fields: Any) -> Reply:
         step = replace(self.request, prefill=prefill, **{"stop": (), **fields})
         reply = self.model.generate(step)
         self.replies.append(reply)

@@ -9,14 +9,13 @@ later token decides there.
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 
 from harness.errors import UsageError
+from skills.finetune.data.annotation_pairs import form_of
 from skills.finetune.run.recipe import Decisions
 from skills.nanda.framework import Framework
-from skills.nanda.quoting.anchored_form import AnchoredForm
-from skills.nanda.reply_formats import Decision, TaggedForm, UnusableReply
+from skills.nanda.reply_formats import Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,10 @@ class Decider:
         There are none in a completion that is not an annotation; those with a weight of 0 are left
         out.
         """
-        for form in (TaggedForm(self.framework), AnchoredForm(self.framework)):
-            with contextlib.suppress(UnusableReply):
-                weighted = ((one, self._weight(one)) for one in form.decisions(completion))
-                return [(one, weight) for one, weight in weighted if weight]
-        return []
+        form = form_of(completion, self.framework)
+        found = form.decisions(completion) if form else ()
+        weighted = ((one, self._weight(one)) for one in found)
+        return [(one, weight) for one, weight in weighted if weight]
 
     def _weight(self, decision: Decision) -> float:
         settings = self.decisions

@@ -8,8 +8,7 @@ taken only if it adds `SECOND`.
 from __future__ import annotations
 
 import heapq
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rapidfuzz.distance import LCSseq

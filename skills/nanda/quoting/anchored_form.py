@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.models.backends.base import Message
-from skills.nanda.framework import CLOSE_TAG, OPEN_TAG, Framework
+from skills.nanda.framework import CLOSE_TAG, OPEN_TAG
 from skills.nanda.paper import Paper
 from skills.nanda.quoting.alignment import align
 from skills.nanda.quoting.grammars import SEPARATOR
@@ -29,6 +29,7 @@ from skills.nanda.quoting.wording import JOINT
 from skills.nanda.reply_formats import Decision, Form, UnusableReply
 
 QUOTE = " Name the sentences of each move, and quote them."
+_NOT_BLANK = re.compile(r"[^\n]*\S[^\n]*")
 _LINE = re.compile(
     r"(?P<label>[^\[\]:\n]+?)(?: \[(?P<numbers>\d{1,3}(?:,\d{1,3})?)\])?: (?P<text>[^\n]+)"
 )
@@ -122,10 +123,12 @@ class AnchoredForm(Form):
         begin = text.find(OPEN_TAG)
         start = begin + len(OPEN_TAG) if begin >= 0 else 0
         end = text.find(CLOSE_TAG, start)
-        for line in re.compile(r"[^\n]*\S[^\n]*").finditer(text, start, len(text) if end < 0 else end):
+        for line in _NOT_BLANK.finditer(text, start, len(text) if end < 0 else end):
             found = _LINE.fullmatch(text, *line.span())
             if found is None or found["label"] not in self._names:
                 raise UnusableReply(f"the line {line[0][:40]!r} is not that of a move")
+            if found["numbers"] is None and found["text"] != self.framework.not_stated:
+                raise UnusableReply(f"{found['label']} names no sentence")
             yield found
 
     @property

@@ -31,9 +31,10 @@ def passage_grammar(sentences: Sequence[Sentence], first: int, limit: int) -> st
     rules = [f'%llguidance {{}}\nstart: MOVE\nMOVE: ({" | ".join(ways)}) "\\n"']
     for number, name in names.items():
         chunks = [f" {phrase.text}" for phrase in sentences[number - 1].phrases]
-        words = sum(chunk.count(" ") for chunk in chunks)
-        rules.append(
-            f"{name}: /( [^ \\n]+){{{min(LEAST, words)},}}/ & /[^\\n]{{1,{limit}}}/ & QUOTE{number}\n"
-            f"QUOTE{number}: %regex {json.dumps({'substring_chunks': chunks}, ensure_ascii=False)}"
-        )
+        least = min(LEAST, sum(chunk.count(" ") for chunk in chunks))
+        quote = json.dumps({"substring_chunks": chunks}, ensure_ascii=False)
+        rules += [
+            f"{name}: /( [^ \\n]+){{{least},}}/ & /[^\\n]{{1,{limit}}}/ & QUOTE{number}",
+            f"QUOTE{number}: %regex {quote}",
+        ]
     return "\n".join(rules) + "\n"

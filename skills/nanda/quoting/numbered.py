@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from skills.nanda.quoting.passages import Passage, Phrase, phrases_of
 from skills.nanda.quoting.wording import trimmed
 from skills.nanda.sanitize import sanitize
-from skills.nanda.sentences import split_sentences
+from skills.nanda.sentences import sentence_spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,10 @@ class Sentence:
 @functools.lru_cache(maxsize=64)
 def numbered(abstract: str) -> tuple[Sentence, ...]:
     """Return the sentences of an abstract, the first of which has the number 1."""
-    found, place = [], 0
-    for sentence in split_sentences(abstract):
-        start = abstract.index(sentence, place)
-        place = start + len(sentence)
-        text = sanitize(sentence)
-        found.append(Sentence(start, place, text, phrases_of(text)))
+    found = []
+    for start, end in sentence_spans(abstract):
+        text = sanitize(abstract[start:end])
+        found.append(Sentence(start, end, text, phrases_of(text)))
     return tuple(found)
 
 

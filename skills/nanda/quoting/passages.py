@@ -12,11 +12,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+
+def _set_of(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 _CLOSING = re.compile(r"[,;:)\u2013\u2014][\"'\u2019\u201d)\]]*\Z")
-_DASHES = frozenset("- -- \u2013 \u2014".split())
-_CLAUSE = frozenset(
-    "although because but if that though when where whereas which while who whose".split()
-)
+_DASHES = frozenset(["-", "--", "\u2013", "\u2014"])
+_CLAUSE = _set_of("although because but if that though when where whereas which while who whose")
 """Words that begin a clause."""
 _ANNOUNCEMENT = re.compile(
     r"""
@@ -34,11 +37,11 @@ _ANNOUNCEMENT = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """What announces a statement instead of making it: "In this paper, we show that"."""
-_PHRASE = frozenset(
+_PHRASE = _set_of(
     """
     across and as between by compared for from in into on or over than through to under using via
     with without
-    """.split()
+    """
 )
 """Words that begin a phrase, most of them prepositions."""
 

@@ -8,10 +8,15 @@ from collections.abc import Sequence
 JOINT = "; "
 """Between two passages."""
 _DANGLING = re.compile(
-    r"(?:(?:and|but|or|that|which|so|of|for|in|on|into|than|however)[ ,]+|[-\u2013\u2014,;:.)]+ *)+",
-    re.IGNORECASE,
+    r"""
+    (?:(?:and|but|or|that|which|so|of|for|in|on|into|than|however)[ ,]+
+        |[-\u2013\u2014,;:.)]+[ ]*)+
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
-_REST = re.compile(r"(?:[ ,;:(\[\u2013\u2014-]|\b(?:and|or|but|that|which|e\.g\.|i\.e\.)(?=\W*\Z))+\Z")
+_REST = re.compile(
+    r"(?:[ ,;:(\[\u2013\u2014-]|\b(?:and|or|but|that|which|e\.g\.|i\.e\.)(?=\W*\Z))+\Z"
+)
 _MARK = re.compile(r"[.!?\u2026][\"'\u2019\u201d)\]]*\Z")
 
 

@@ -1,6 +1,6 @@
 """Fit the selector on annotated abstracts.
 
-    python -m skills.annotate.selector.fit TABLE ... [--db CORPUS] [--out FILE] [--folds N]
+    python tools/fit_selector.py TABLE ... [--db CORPUS] [--out FILE] [--folds N]
 
 The tables have the columns of a gold table; the abstracts of one without them are read from the
 corpus. A move that is stated is a soft target: each sentence
@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         np.savez_compressed(options.out, **weights)
         return 0
     first, others = tables[0], [row for table in tables[1:] for row in table]
-    random.Random(0).shuffle(first)
+    random.Random(0).shuffle(first)  # noqa: S311  no secret
     total = dict.fromkeys(framework.names, (0, 0))
     for fold in range(options.folds):
         kept = [row for place, row in enumerate(first) if place % options.folds != fold]
