@@ -57,3 +57,16 @@ def record_of(
         "checks": check(paper.abstract, framework.stated(moves)),
         "provenance": dict(provenance),
     }
+
+
+def confidence_of(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the stored confidence of each move: the probability that its anchor is right.
+
+    It is optional in a record. Anything but a number from 0 to 1 is left out.
+    """
+    stored = record.get("confidence")
+    return {
+        move: float(value)
+        for move, value in (stored.items() if isinstance(stored, Mapping) else ())
+        if type(value) in (int, float) and 0 <= value <= 1
+    }
