@@ -145,7 +145,10 @@ class ModelRunner:
             annotations,
             answers,
             anchors=[record and record.get("anchors") for record in records],
-            confidence=[confidence_of(record or {}) for record in records],
+            confidence=[
+                confidence_of((record or {}).get("confidence"), self.subject.framework.names)
+                for record in records
+            ],
         )
 
     def _repeat(
