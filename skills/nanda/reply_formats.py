@@ -29,7 +29,8 @@ from typing import Any, ClassVar, Literal
 
 from harness.models.backends.base import Message, Request
 from harness.models.served import ServedModel
-from skills.nanda.anchors.lexical import lexical_anchors
+from skills.nanda.anchors.lexical import Anchor, lexical_anchors
+from skills.nanda.anchors.stored import anchors_of
 from skills.nanda.framework import CLOSE_TAG, OPEN_TAG, Framework
 from skills.nanda.paper import Paper
 from skills.nanda.sanitize import sanitize
@@ -86,7 +87,7 @@ class Form(ABC):
 
     framework: Framework
     examples: tuple[Example, ...] = ()
-    name: ClassVar[Literal["json", "tagged"]]
+    name: ClassVar[Literal["json", "tagged", "anchored"]]
     retry: ClassVar[str]
     tokens_around: ClassVar[int] = TOKENS_AROUND
 
@@ -105,6 +106,18 @@ class Form(ABC):
         Raises:
             UnusableReply: the text does not have this format.
         """
+
+    def moves(self, text: str, abstract: str) -> dict[str, Any]:
+        """Return the texts of the moves of a reply about an abstract, as `parse` does.
+
+        Raises:
+            UnusableReply: the text does not have this format.
+        """
+        return self.parse(text)
+
+    def anchors(self, text: str, abstract: str, stated: Mapping[str, str]) -> dict[str, Anchor]:
+        """Return where each of the stated moves of a reply comes from."""
+        return anchors_of(abstract, stated, self.sentences(text))
 
     def sentences(self, text: str) -> dict[str, list[int]]:
         """Return the sentence numbers that a reply, which `parse` accepts, gives for moves.
@@ -252,9 +265,6 @@ class TaggedForm(Form):
                 raise ValueError(f"{name} does not fit on one line of a tagged completion")
         lines = (f"{move.label}: {moves[move.name]}" for move in self.framework.moves)
         return "\n".join((OPEN_TAG, *lines, CLOSE_TAG))
-
-
-FORMS: Mapping[str, type[Form]] = {form.name: form for form in (JsonForm, TaggedForm)}
 
 
 def numbered(abstract: str) -> str:

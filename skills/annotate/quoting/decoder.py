@@ -19,7 +19,6 @@ from skills.nanda.framework import OPEN_TAG
 from skills.nanda.quoting.anchored_form import AnchoredForm
 from skills.nanda.quoting.grammars import number_grammar, passage_grammar
 from skills.nanda.quoting.numbered import Sentence
-from skills.nanda.quoting.passages import Passage
 
 ALTERNATIVES = 20
 """Alternatives requested for a token: two decide whether a move is stated, up to ten are digits."""
@@ -86,7 +85,7 @@ class Decoder:
         """Write that a move is not stated."""
         self._write(f"{label}: {self.form.framework.not_stated}\n")
 
-    def quote(self, label: str, number: int) -> tuple[Passage, ...]:
+    def quote(self, label: str, number: int) -> None:
         """Generate the passages of a move, the first of them from sentence `number`."""
         begun = f"{label} [{number}"
         reply = self._generate(
@@ -94,9 +93,7 @@ class Decoder:
             grammar=passage_grammar(self.sentences, number, self.form.limit),
             stop=("\n",),
         )
-        line = begun + reply.text
-        self._write(line + "\n")
-        return self.form.passages(line, self.sentences)
+        self._write(f"{begun}{reply.text}\n")
 
     def _generate(self, prefill: str, **fields: Any) -> Reply:
         step = replace(self.request, prefill=prefill, **{"stop": (), **fields})

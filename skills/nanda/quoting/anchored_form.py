@@ -19,13 +19,14 @@ from dataclasses import replace
 from typing import Any
 
 from harness.models.backends.base import Message
+from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.framework import CLOSE_TAG, OPEN_TAG
 from skills.nanda.paper import Paper
 from skills.nanda.quoting.alignment import align
 from skills.nanda.quoting.grammars import SEPARATOR
-from skills.nanda.quoting.numbered import Sentence, numbered, prompt_of
+from skills.nanda.quoting.numbered import Sentence, numbered, prompt_of, span_of
 from skills.nanda.quoting.passages import Passage, passages_of
-from skills.nanda.quoting.wording import JOINT
+from skills.nanda.quoting.wording import JOINT, text_of
 from skills.nanda.reply_formats import Decision, Form, UnusableReply
 
 QUOTE = " Name the sentences of each move, and quote them."
@@ -134,6 +135,31 @@ class AnchoredForm(Form):
     @property
     def _names(self) -> Mapping[str, str]:
         return {move.label: move.name for move in self.framework.moves}
+
+    def moves(self, text: str, abstract: str) -> dict[str, Any]:
+        sentences = numbered(abstract)
+        found = {name: self.passages(line, sentences) for name, line in self._by_move(text)}
+        return {
+            name: text_of([sentences[one.sentence - 1].quoted(one) for one in passages])
+            if passages
+            else self.framework.not_stated
+            for name, passages in found.items()
+        }
+
+    def anchors(self, text: str, abstract: str, stated: Mapping[str, str]) -> dict[str, Anchor]:
+        """Return the places of the passages of each stated move."""
+        sentences, found = numbered(abstract), dict[str, Anchor]()
+        for name, line in self._by_move(text):
+            passages = self.passages(line, sentences)
+            if name in stated and passages:
+                numbers = sorted({one.sentence for one in passages})
+                spans = [list(span_of(one, abstract)) for one in passages]
+                found[name] = {"sentences": numbers, "spans": spans, "by": "model"}
+        return found
+
+    def _by_move(self, text: str) -> Iterator[tuple[str, str]]:
+        for line in self._lines(text):
+            yield self._names[line["label"]], line[0]
 
     def parse(self, text: str) -> dict[str, Any]:
         return {self._names[line["label"]]: line["text"] for line in self._lines(text)}

@@ -12,7 +12,8 @@ from harness.models.backends.base import Request
 from harness.testing import FakeModel, fake_models
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
-from skills.nanda.reply_formats import FORMS, Example, Form, JsonForm, TaggedForm, UnusableReply
+from skills.annotate.generate import FORMS
+from skills.nanda.reply_formats import Example, Form, JsonForm, TaggedForm, UnusableReply
 from skills.nanda.sanitize import sanitize
 
 MOVES = {name: f"The {name}: said with a colon, and 5 < 6." for name in nanda().names}
