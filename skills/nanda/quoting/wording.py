@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 JOINT = "; "
 """Between two passages."""
+# Lower case: a preposition with which a sentence begins ("On 412 tasks, it ...") joins nothing.
 _DANGLING = re.compile(
     r"""
-    (?:(?:and|but|or|that|which|so|of|for|in|on|into|than|however)[ ,]+
+    (?:(?:and|but|or|that|which|so|of|for|in|on|into|than|however|And|But|However)[ ,]+
         |[-\u2013\u2014,;:.)]+[ ]*)+
     """,
-    re.IGNORECASE | re.VERBOSE,
+    re.VERBOSE,
 )
 _REST = re.compile(
     r"(?:[ ,;:(\[\u2013\u2014-]|\b(?:and|or|but|that|which|e\.g\.|i\.e\.)(?=\W*\Z))+\Z"
@@ -23,7 +24,7 @@ _MARK = re.compile(r"[.!?\u2026][\"'\u2019\u201d)\]]*\Z")
 def trimmed(passage: str) -> tuple[int, int]:
     """Return the start and the end of a passage without words that only join it to others.
 
-    Leading conjunctions and prepositions are removed, and punctuation at both ends. Words that
+    Conjunctions and prepositions before it are removed, and punctuation at both ends. Words that
     make a clause depend on another one ("although", "while") stay, since the meaning of what
     follows depends on them. A passage of nothing else is returned whole.
     """

@@ -9,6 +9,8 @@ from skills.nanda.quoting.wording import text_of
         ("that the planner halts.", "The planner halts."),
         ("and, however, it halts,", "It halts."),
         ("in software engineering.", "Software engineering."),
+        ("In Rome, it halts.", "In Rome, it halts."),
+        ("However, it halts.", "It halts."),
         ("(by 32 percent compared", "By 32 percent compared."),
         ("(by 32 percent)", "(by 32 percent)."),
         ("although it halts, nobody waits", "Although it halts, nobody waits."),
