@@ -1,8 +1,9 @@
 """Comparison with human labels: what kind of sentence a move comes from.
 
 CSAbstruct (Cohan et al. 2019, "Pretrained Language Models for Sequential Sentence Classification")
-labels each sentence of an abstract. The anchor of a move is the sentence it is nearest to
-(`skills.nanda.checks.source_sentence`); its label is compared with the one expected for the move.
+labels each sentence of an abstract. The label of a move's anchor is compared with the one expected
+for the move; if the anchor has several sentences, that of the nearest one
+(`skills.nanda.checks.source_sentence`).
 """
 
 from __future__ import annotations
