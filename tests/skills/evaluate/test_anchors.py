@@ -80,6 +80,20 @@ def test_an_anchor_is_right_in_a_sentence_of_the_golds() -> None:
     assert ("ece", OVERALL) not in found, "there are no confidences"
 
 
+def test_the_nearest_sentence_is_one_of_the_anchors() -> None:
+    """Both claims have the second sentence; the given one has more words of the third."""
+    given = {
+        **GIVEN,
+        "claim": "Twelve bridges carried it for two winters, and creaking iron warns the town.",
+    }
+    found = found_of(Annotator("given", [given]))
+    assert value_of(found["anchor", "claim"]) == 1.0
+    assert value_of(found["nearest", "claim"]) == 0.0
+    stored = {"claim": anchor(2)}
+    found = found_of(Annotator("given", [given], anchors=[stored]))
+    assert value_of(found["nearest", "claim"]) == 1.0
+
+
 def test_a_stored_anchor_is_preferred_to_the_lexical_one() -> None:
     stored = {"claim": anchor(1), "evidence": anchor(3)}
     found = found_of(Annotator("given", [GIVEN, None], anchors=[stored, None]), 2)
