@@ -173,10 +173,11 @@ class Table:
             for role, name in columns.items()
             if role not in OBJECTS
         }
-        objects = [_object(row.get(columns.get(role, ""))) for role in OBJECTS]
-        paper = self._paper(texts, number, objects[-1] is not None)
+        objects = (_object(row.get(columns.get(role, ""))) for role in OBJECTS)
+        anchors, confidence, provenance = objects
+        paper = self._paper(texts, number, provenance is not None)
         moves = {move: texts[move] for move in self.moves if move in columns}
-        return TableRow(where, paper, moves, *objects)
+        return TableRow(where, paper, moves, anchors, confidence, provenance)
 
     def _paper(self, values: Mapping[str, str], number: int, saved: bool) -> Paper:
         texts = {role: flatten(values.get(role, "")) for role in _FLAT}

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from skills.evaluate.annotators import Annotator, Subject
 from skills.evaluate.metrics.measures import Measures, of_anchors
-from skills.evaluate.metrics.metrics import OVERALL, Key, texts_of
+from skills.evaluate.metrics.metrics import OVERALL, Key, by_move, texts_of
 from skills.evaluate.metrics.resampling import Statistic, divided, ratio
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ SURE = 0.8
 """Confidence from which a move counts as sure."""
 METRICS: Mapping[str, str] = {
     "anchor": "moves from a sentence that the gold's move comes from, of those that both state",
-    "sure": f"the same, of the moves with a confidence of {SURE} or more",
+    "nearest": "the same by one sentence each: of the anchor, the one nearest to the move",
+    "sure": f"right anchors, among the moves with a confidence of {SURE} or more",
     "ece": f"expected calibration error of the confidence of these moves, in {BINS} bins",
 }
 
@@ -48,12 +49,14 @@ class _Anchored:
 
     Attributes:
         right: whether the anchor has a sentence of the gold's.
+        nearest: whether the sentence of the anchor that is nearest to the move is that of the gold.
         compared: whether both state the move, and the gold's has a sentence.
         unmatched: whether the annotator alone states the move.
         confidence: nan where there is none.
     """
 
     right: Flags
+    nearest: Flags
     compared: Flags
     unmatched: Flags
     confidence: Floats
@@ -64,10 +67,9 @@ def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> di
     import numpy as np
 
     found = _anchored(annotator, subject, measures)
-    right, compared = found.right & found.compared, found.compared
-    statistics = {("anchor", OVERALL): ratio(right.sum(axis=1), compared.sum(axis=1))}
-    for j, name in enumerate(subject.framework.names):
-        statistics["anchor", name] = ratio(right[:, j], compared[:, j])
+    right, compared = found.right, found.compared
+    statistics = by_move("anchor", right, compared, subject.framework)
+    statistics |= by_move("nearest", found.nearest, compared, subject.framework)
     rated = compared & ~np.isnan(found.confidence)
     if rated.any():
         sure = compared & (found.confidence >= SURE)
@@ -138,19 +140,22 @@ def _anchored(annotator: Annotator, subject: Subject, measures: Measures) -> _An
 
     framework, gold = subject.framework, subject.gold or ()
     shape = len(gold), len(framework.names)
-    right, unmatched = np.zeros(shape, bool), np.zeros(shape, bool)
-    compared, confidence = np.zeros(shape, bool), np.full(shape, np.nan)
+    right, nearest, compared, unmatched = np.zeros((4, *shape), bool)
+    confidence = np.full(shape, np.nan)
     for i, (paper, given) in enumerate(zip(subject.papers, gold, strict=True)):
         moves = texts_of(annotator.annotations[i], framework)
         own = measures.get(of_anchors, paper.abstract, moves, annotator.anchors_of(i))
         expected = measures.get(of_anchors, paper.abstract, texts_of(given, framework), None)
         for j, name in enumerate(framework.names):
-            if name in moves:
-                confidence[i, j] = annotator.confidence_of(i).get(name, np.nan)
-                unmatched[i, j] = name not in expected
-                compared[i, j] = bool(expected.get(name))
-                right[i, j] = not set(own[name]).isdisjoint(expected.get(name, ()))
-    return _Anchored(right, compared, unmatched, confidence)
+            if name not in moves:
+                continue
+            confidence[i, j] = annotator.confidence_of(i).get(name, np.nan)
+            unmatched[i, j] = name not in expected
+            if name in expected and expected[name]["sentences"]:
+                compared[i, j] = True
+                right[i, j] = bool({*own[name]["sentences"]} & {*expected[name]["sentences"]})
+                nearest[i, j] = own[name]["nearest"] == expected[name]["nearest"]
+    return _Anchored(right, nearest, compared, unmatched, confidence)
 
 
 def _bins(confidence: Floats) -> Ints:

@@ -1,14 +1,15 @@
 """Comparison with human labels: what kind of sentence a move comes from.
 
 CSAbstruct (Cohan et al. 2019, "Pretrained Language Models for Sequential Sentence Classification")
-labels each sentence of an abstract. The anchor of a move is the sentence it is nearest to
-(`skills.nanda.checks.source_sentence`); its label is compared with the one expected for the move.
+labels each sentence of an abstract. The label of a move's anchor is compared with the one expected
+for the move; if the anchor has several sentences, that of the nearest one
+(`skills.nanda.checks.source_sentence`).
 """
 
 from __future__ import annotations
 
 from skills.evaluate.annotators import Annotator, Subject
-from skills.evaluate.metrics.measures import Measures, of_sources
+from skills.evaluate.metrics.measures import Measures, of_anchors
 from skills.evaluate.metrics.metrics import OVERALL, Key, stated, texts_of
 from skills.evaluate.metrics.resampling import Statistic, kappa, ratio
 from skills.nanda.sentences import split_sentences
@@ -44,8 +45,8 @@ def anchors(annotator: Annotator, subject: Subject, measures: Measures) -> list[
         # `split_sentences` may split a labelled sentence.
         pairs = zip(given.sentences, given.labels, strict=True)
         split = [label for sentence, label in pairs for _ in split_sentences(sentence)]
-        sources = measures.get(of_sources, paper.abstract, moves, annotator.anchors_of(i))
-        found.append({name: split[index] for name, index in sources.items()})
+        placed = measures.get(of_anchors, paper.abstract, moves, annotator.anchors_of(i))
+        found.append({name: split[one["nearest"] - 1] for name, one in placed.items()})
     return found
 
 

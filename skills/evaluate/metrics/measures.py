@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import one, stored_json
@@ -23,6 +23,19 @@ from skills.nanda.named_entities import unsupported_names
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
+
+
+class Placed(TypedDict):
+    """The sentences of an abstract that a move comes from, numbered from 1.
+
+    Attributes:
+        sentences: those of its anchor, [] if none is known.
+        nearest: of these, or without any of all, the one that has most of its words.
+    """
+
+    sentences: list[int]
+    nearest: int
+
 
 T = TypeVar("T")
 ByMove = dict[str, float]
@@ -104,21 +117,14 @@ def of_repetition(moves: Mapping[str, str], other: Mapping[str, str]) -> ByMove:
 
 def of_anchors(
     abstract: str, moves: Mapping[str, str], stored: Mapping[str, Any] | None
-) -> dict[str, list[int]]:
-    """Return the numbers of the sentences that each move comes from: stored, else lexical ones."""
-    anchors = read_anchors(abstract, moves, stored)
-    return {move: anchor["sentences"] for move, anchor in anchors.items()}
-
-
-def of_sources(
-    abstract: str, moves: Mapping[str, str], stored: Mapping[str, Any] | None
-) -> dict[str, int]:
-    """Return the index of the sentence of its anchor that each move is nearest to."""
-    anchors = of_anchors(abstract, moves, stored)
-    return {
-        move: checks.source_sentence(abstract, text, anchors[move])["index"]
-        for move, text in moves.items()
-    }
+) -> dict[str, Placed]:
+    """Return the sentences that each move comes from: stored, else lexical ones."""
+    found: dict[str, Placed] = {}
+    for move, anchor in read_anchors(abstract, moves, stored).items():
+        sentences = anchor["sentences"]
+        source = checks.source_sentence(abstract, moves[move], sentences)
+        found[move] = {"sentences": sentences, "nearest": source["index"] + 1}
+    return found
 
 
 def _overlap(move: str, moves: Mapping[str, str]) -> float:

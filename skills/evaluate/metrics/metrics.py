@@ -53,7 +53,7 @@ def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> di
     import numpy as np
 
     predicted = stated(annotator.annotations, subject.framework)
-    found = _by_move("stated", predicted, np.ones_like(predicted), subject.framework)
+    found = by_move("stated", predicted, np.ones_like(predicted), subject.framework)
     found |= _by_itself(annotator, subject, predicted, measures)
     if subject.gold is not None:
         found |= _against_gold(annotator, subject, subject.gold, predicted, measures)
@@ -101,10 +101,10 @@ def _by_itself(
             values: Values = _table([one[metric] for one in measured], framework)
             if metric in ("numbers", "names"):
                 values = values > 0
-            found |= _by_move(metric, values, predicted, framework)
+            found |= by_move(metric, values, predicted, framework)
     values = _table([one["overlap"] for one in measured], framework)
     among = predicted & (predicted.sum(axis=1, keepdims=True) > 1)
-    found |= _by_move("overlap", values, among, framework)
+    found |= by_move("overlap", values, among, framework)
     found["overlap", OVERALL] = ratio(values.max(axis=1), among.any(axis=1))
     return found
 
@@ -126,8 +126,8 @@ def _against_gold(
     framework = subject.framework
     expected = stated(gold, framework)
     both = predicted & expected
-    found = _by_move("precision", both, predicted, framework)
-    found |= _by_move("recall", both, expected, framework)
+    found = by_move("precision", both, predicted, framework)
+    found |= by_move("recall", both, expected, framework)
     found["kappa", OVERALL] = kappa(predicted, expected)
     for j, name in enumerate(framework.names):
         found["kappa", name] = kappa(predicted[:, j], expected[:, j])
@@ -137,7 +137,7 @@ def _against_gold(
     ]
     for metric in ("rouge_l", "chrf"):
         values = _table([one[metric] for one in measured], framework)
-        found |= _by_move(metric, values, both, framework, empty=0.0)
+        found |= by_move(metric, values, both, framework, empty=0.0)
         found[metric, OVERALL] = ratio(values, both, empty=0.0)
         if metric == "rouge_l":
             found["agreement", OVERALL] = _mean(per_paper(values, predicted | expected))
@@ -172,7 +172,7 @@ def _mean(values: Values) -> Statistic:
     return ratio(values, np.ones(len(values), bool))
 
 
-def _by_move(
+def by_move(
     metric: str, over: Values, under: Values, framework: Framework, empty: float = float("nan")
 ) -> dict[Key, Statistic]:
     """Return the ratio for each move, and over all moves together."""

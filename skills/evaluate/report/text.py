@@ -19,6 +19,7 @@ NAMES = {
     "valid_freely": "... unconstrained",
     "rouge_l": "ROUGE-L (macro)",
     "anchor": "right anchor",
+    "nearest": "... nearest sentence",
     "sure": "... if sure",
     "ece": "calibration error",
     "chrf": "chrF (macro)",
@@ -41,10 +42,10 @@ NAMES = {
 }
 """Names of metrics in reports, if not their keys."""
 TOKENS = frozenset({"prompt_tokens", "completion_tokens"})
-FIRST = ("rouge_l", "anchor", "sure", "ece", "placed", "valid", "valid_freely")
+FIRST = ("rouge_l", "anchor", "nearest", "sure", "ece", "placed", "valid", "valid_freely")
 """Metrics at the top of the table of all moves."""
 MAIN = (
-    *("rouge_l", "anchor", "placed", "valid", "kappa", "numbers", "names"),
+    *("rouge_l", "anchor", "nearest", "placed", "valid", "kappa", "numbers", "names"),
     "completion_tokens",
 )
 """Metrics of a report without details."""
