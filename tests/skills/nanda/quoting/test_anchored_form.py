@@ -40,9 +40,10 @@ def test_a_completion_quotes_and_is_read_back():
 
 
 def test_anchors_are_the_places_of_the_passages():
-    text = completed("Claim [2,4]: We present Tortoise, a planner | It does not cover network commands.")
+    first, second = "We present Tortoise, a planner", "It does not cover network commands"
+    text = completed(f"Claim [2,4]: {first} | {second}.")
     stated = {"claim": FORM.moves(text, ABSTRACT)["claim"]}
-    assert stated == {"claim": "We present Tortoise, a planner; It does not cover network commands."}
+    assert stated == {"claim": f"{first}; {second}."}
     anchor = FORM.anchors(text, ABSTRACT, stated)["claim"]
     assert (anchor["sentences"], anchor["by"]) == ([2, 4], "model")
     quoted = [ABSTRACT[start:end] for start, end in anchor["spans"]]
