@@ -38,6 +38,15 @@ class Usage:
             self.generations += 1
             self.seconds += reply.seconds
 
+    def since(self, before: Usage) -> Usage:
+        """Return what was used after `before`, an earlier copy."""
+        return Usage(
+            self.prompt_tokens - before.prompt_tokens,
+            self.completion_tokens - before.completion_tokens,
+            self.generations - before.generations,
+            self.seconds - before.seconds,
+        )
+
 
 @dataclass(slots=True)
 class ServedModel:

@@ -29,6 +29,11 @@ from skills.nanda.reply_formats import Form, JsonForm, TaggedForm, UnusableReply
 FORMS: Mapping[str, type[Form]] = {form.name: form for form in (JsonForm, TaggedForm, AnchoredForm)}
 
 
+def gives_confidence(model: ServedModel) -> bool:
+    """Return True if its annotations state how probable their sentences are."""
+    return FORMS[model.entry.form] is AnchoredForm and model.takes_grammar
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """The request for a paper to one model.
@@ -166,7 +171,7 @@ def _provenance(paper: Paper, form: Form, request: Request, model: ServedModel) 
     framework = form.framework
     messages = [{"role": m.role, "content": m.content} for m in request.messages]
     constraint: Any = request.json_schema or request.grammar
-    if isinstance(form, AnchoredForm) and model.takes_grammar:
+    if gives_confidence(model):
         constraint = decoding()
     return {
         **model.about,

@@ -6,12 +6,14 @@ import calendar
 import re
 from datetime import date
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Result, Skill, SkillOptions
+from harness.errors import UsageError
 from skills.annotate.survey.relevance import LEAST
 from skills.corpus.options import (
     AnswerOptions,
@@ -48,6 +50,30 @@ def _day(value: Any, *, last: bool) -> Any:
     raise ValueError(f"{value!r} is not a date; write 2025, 2025-01 or 2025-01-31")
 
 
+def _share(value: Any) -> Any:
+    """Return a percentage as a share; other values as they are."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip().removesuffix("%")) / 100
+        except ValueError:
+            pass
+    return value
+
+
+def _until(value: Any) -> Any:
+    """Return a certainty of a table as a number, a date of a topic as its last day."""
+    try:
+        certainty = float(value) if isinstance(value, str) else value
+    except ValueError:
+        return _day(value, last=True)
+    return certainty if isinstance(certainty, float) and certainty <= 1 else _day(value, last=True)
+
+
+Until = Annotated[date | float | None, BeforeValidator(_until)]
+"""The last day of the papers on a topic, or the certainty from which those of a table do not go on:
+one option for both."""
+
+
 class PaperOptions(DatabaseOptions):
     title: str | None = Field(None, description="the paper's title; default: the one of the input")
 
@@ -60,6 +86,21 @@ class JobOptions(WorkerOptions, DatabaseOptions):
 
 class TableOptions(JobOptions, TitledColumnOptions):
     limit: int | None = Field(None, ge=1, description="only the first N rows")
+    cascade: str | None = Field(
+        None, description="models that the least certain papers go on to: MODEL[,MODEL]"
+    )
+    budget: Annotated[float | None, BeforeValidator(_share)] = Field(
+        None,
+        gt=0,
+        le=1,
+        description="with --cascade, the share of a model's papers that go on at most: 20%",
+    )
+    until: Until = Field(
+        None, description="with --cascade, a certainty from which papers do not go on; default: 0.8"
+    )
+    sample: Path | None = Field(
+        None, description="with --cascade, a table with gold of papers drawn at random"
+    )
 
 
 class TopicOptions(JobOptions):
@@ -73,9 +114,7 @@ class TopicOptions(JobOptions):
     since: Annotated[date | None, BeforeValidator(partial(_day, last=False))] = Field(
         None, description="papers from this day, month or year on"
     )
-    until: Annotated[date | None, BeforeValidator(partial(_day, last=True))] = Field(
-        None, description="papers up to this day, month or year"
-    )
+    until: Until = Field(None, description="papers up to this day, month or year")
 
 
 class Annotate(Skill):
@@ -93,7 +132,8 @@ class Annotate(Skill):
         "TABLE is a .csv, .tsv, .jsonl or .parquet file with a column of abstracts, or a .md list\n"
         "of papers. Each annotation is stored in the corpus at once, and the same line continues\n"
         "a stopped job; see /corpus. Without a file to save to, the result is one JSON object\n"
-        "per line.\n"
+        "per line. --cascade passes doubtful papers on to better models, and the rest of them to\n"
+        "/curate --review; it needs a first model that gives confidences.\n"
         "\n"
         "TOPIC is any other text: papers on it are searched in the corpus and then at arXiv\n"
         "and annotated, and the result is a survey of them."
@@ -133,13 +173,18 @@ class Annotate(Skill):
     def run(self, call: Call) -> Result:
         framework = selected_framework(call.options.framework, call.frameworks)
         variant = self.variant(call)
+        _check_combinations(call.options, variant)
         if variant == "a table":
             from skills.annotate.papers import table_in
-            from skills.annotate.table.command import annotate_table
+            from skills.annotate.table.command import annotate_source, annotate_table
 
             table = table_in(call.text)
             assert table is not None
-            return annotate_table(call, table, framework)
+            if call.options.cascade is None:
+                return annotate_table(call, table, framework, annotate_source)
+            from skills.annotate.cascade.command import annotate_cascaded
+
+            return annotate_table(call, table, framework, annotate_cascaded)
         if variant == "a topic":
             from skills.annotate.survey.command import annotate_topic
 
@@ -147,6 +192,25 @@ class Annotate(Skill):
         from skills.annotate.single import annotate_text
 
         return annotate_text(call, framework)
+
+
+def _check_combinations(options: Annotate.Options, variant: str) -> None:
+    """Check the options of a cascade, and that --until is of the kind that the input takes."""
+    is_certainty = isinstance(options.until, float)
+    if options.until is not None and is_certainty != (variant == "a table"):
+        kind = "a certainty from 0 to 1" if variant == "a table" else "a date"
+        raise UsageError(f"--until of {variant} is {kind}")
+    if variant != "a table":
+        return
+    given = options.model_fields_set
+    if options.cascade is None:
+        if names := [f"--{name}" for name in ("budget", "until", "sample") if name in given]:
+            raise UsageError(f"{names[0]} goes with --cascade MODEL")
+    elif not given & {"budget", "until"}:
+        raise UsageError(
+            "--cascade goes with --budget or --until",
+            hint="`--budget 20%` passes on at most a fifth of the papers.",
+        )
 
 
 @hookimpl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from skills.nanda.framework import Framework
@@ -75,6 +76,19 @@ def record_of(
         "checks": check(paper.abstract, stated, anchors),
         "provenance": dict(provenance),
     }
+
+
+def certainty_of(stored: object, moves: Iterable[str]) -> float | None:
+    """Return the mean confidence of `moves`, None unless each has one.
+
+    It is the expected share of right decisions about a paper, if the confidences are calibrated.
+
+    Args:
+        stored: the value of "confidence", None if there is none.
+    """
+    names = list(moves)
+    found = confidence_of(stored, names)
+    return fmean(found.values()) if names and len(found) == len(names) else None
 
 
 def confidence_of(stored: object, moves: Iterable[str]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.api.skill import Call, Result
@@ -22,23 +23,40 @@ from skills.corpus.tables.columns import Columns
 from skills.nanda.framework import Framework
 
 
-def annotate_table(call: Call, path: Path, framework: Framework) -> Result:
-    """Annotate the papers of a table."""
+def annotate_table(
+    call: Call,
+    path: Path,
+    framework: Framework,
+    annotate: Callable[[Call, Source, Framework], Finished],
+) -> Result:
+    """Annotate the papers of a table.
+
+    Args:
+        annotate: `annotate_source`, or a function that also passes papers on to other models.
+    """
     path = regular_file(path)
     options = call.options
-    refuse_sources(call.targets, input=path)
+    refuse_sources(call.targets, input=path, sample=options.sample)
     columns = Columns(options.abstract_column, options.id_column, options.title_column)
     source = sources.from_table(path, columns, options.limit)
     source.refused.report(call.screen)
-    finished = annotate_source(call, source, framework)
+    finished = annotate(call, source, framework)
     if not call.targets and not call.screen.is_terminal:
         for item in finished.items():
             call.screen.emit(json.dumps(item.record, ensure_ascii=False) + "\n")
     return finished.result()
 
 
-def annotate_source(call: Call, source: Source, framework: Framework) -> Finished:
+def annotate_source(
+    call: Call,
+    source: Source,
+    framework: Framework,
+    check: Callable[[ServedModel], None] = lambda _: None,
+) -> Finished:
     """Annotate the papers of `source`, in one process at a time.
+
+    Args:
+        check: called with the loaded model before it is used.
 
     Raises:
         UsageError: another process annotates them.
@@ -52,6 +70,7 @@ def annotate_source(call: Call, source: Source, framework: Framework) -> Finishe
         damage.refuse(db.conn, path)
 
         def work(model: ServedModel) -> Finished:
+            check(model)
             job = AnnotateJob(call, source, framework, model, db)
             with call.cancel.on_signals(), runs.recorded(db, lambda: job.run_id):
                 _refuse_to_start_over(job)

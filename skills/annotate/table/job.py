@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from harness.api.skill import Call
 from harness.errors import HarnessError, Interrupted
 from harness.models.backends.base import OnText
-from harness.models.served import ServedModel
+from harness.models.served import ServedModel, Usage
 from harness.runs.jobs import Job, Tally
 from harness.runs.progress import ProgressEstimate, show_progress
 from skills.annotate.generate import Prepared, annotate, prepare
@@ -70,6 +70,7 @@ class AnnotateJob:
     rows: list[PlannedRow] = field(default_factory=list)
     states: dict[str, store.State | None] = field(default_factory=dict)
     run_id: int = 0
+    _used_before: Usage = field(default_factory=Usage)
     _progress: ProgressEstimate = field(default_factory=lambda: ProgressEstimate(0, 0))
     _update: Callable[[], None] = lambda: None
 
@@ -79,6 +80,7 @@ class AnnotateJob:
         due = self._due()
         self._announce(len(due))
         tally = Tally()
+        self._used_before = dataclasses.replace(self.model.usage)
         if due:
             self.run_id = runs.start(
                 self.db,
@@ -97,6 +99,11 @@ class AnnotateJob:
     def has_done(self) -> bool:
         """True if this model has annotated any of the papers, now or before."""
         return "done" in self.states.values()
+
+    @property
+    def usage(self) -> Usage:
+        """What this job has used; that of the model includes earlier jobs of the same line."""
+        return self.model.usage.since(self._used_before)
 
     def requests(self) -> Iterator[tuple[Paper, Callable[[], Prepared]]]:
         """Yield each paper with a function that prepares its request."""

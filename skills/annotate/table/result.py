@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 """The number of papers that a terminal shows; the others are counted."""
-_READ_BY_CURATE = (".jsonl", ".csv", ".parquet")
+READ_BY_CURATE = (".jsonl", ".csv", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +38,27 @@ class Finished:
 
     Attributes:
         path: the corpus database; items and failures are read from it when they are needed.
+        failed: the number of papers that a model failed on.
+        next: a line to try next, if it is not the usual one.
     """
 
     job: AnnotateJob
     path: Path
     summary: Mapping[str, Any]
     stopped: HarnessError | None
+    failed: int = 0
+    next: str = ""
 
     def items(self) -> Iterator[Annotated]:
         """Yield the annotations in input order."""
+        return (item for _, item in self.by_row())
+
+    def by_row(self) -> Iterator[tuple[int, Annotated]]:
+        """Yield the index of each row that is done, with its annotation."""
         with open_corpus(self.path) as db:
-            for row in self.job.rows:
+            for place, row in enumerate(self.job.rows):
                 if record := store.record(db, row.key, row.paper):
-                    yield Annotated(row.paper, record)
+                    yield place, Annotated(row.paper, record)
 
     def failures(self) -> Iterator[Failure]:
         """Yield the failures in input order."""
@@ -74,10 +82,10 @@ class Finished:
             ),
             records=lambda: (item.record for item in self.items()),
             summary=self.summary,
-            exit_code=1 if summary["failed"] or summary["failed_now"] or source.refused else 0,
+            exit_code=int(bool(self.failed or summary["failed_now"] or source.refused)),
             stopped=self.stopped,
             terminal=None if targets else self._for_terminal,
-            next=_next(targets) if self.summary["done"] else "",
+            next=self.next or (_next(targets) if self.summary["done"] else ""),
         )
 
     def _for_terminal(self) -> RenderableType:
@@ -112,7 +120,7 @@ def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finish
             f"{counted(len(tally.unstored), 'row')} failed, and the error could not be stored; "
             f"the first: {type(first).__name__}: {first}"
         )
-    return Finished(job, path, summary, tally.stopped)
+    return Finished(job, path, summary, tally.stopped, summary["failed"])
 
 
 def in_words(summary: Mapping[str, Any]) -> str:
@@ -141,7 +149,7 @@ def _summary(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> dict
     request to the last response. memory is that of this process in bytes if it holds the model,
     else None.
     """
-    resolution, usage = job.model.resolution, job.model.usage
+    resolution, usage = job.model.resolution, job.usage
     errors: Counter[str] = Counter()
     for row in job.rows:
         if failure := store.failure(job.db, row.key, row.paper):
@@ -174,7 +182,7 @@ def _summary(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> dict
 
 def _next(targets: Sequence[Path]) -> str:
     """Return the line to try after a job."""
-    tables = [target for target in targets if target.suffix.lower() in _READ_BY_CURATE]
+    tables = [target for target in targets if target.suffix.lower() in READ_BY_CURATE]
     return f"/curate {tables[0]} save to curated.csv" if tables else "/corpus search WORDS"
 
 

@@ -6,15 +6,18 @@ corpus. If the annotation stores the digest of its abstract, only that abstract 
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.errors import InputError
 from harness.support.reading.text_input import shown
+from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.papers import paper_of
+from skills.corpus.records import certainty_of
 from skills.corpus.tables.columns import AbstractBy, Columns
 from skills.corpus.tables.reader import Table, TableRow, open_table, paper_key, read_header
 from skills.curate.inputs.items import Item
@@ -27,13 +30,14 @@ Places = Mapping[str, Mapping[str, Sequence[Paper]]]
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The annotations of a table.
+    """The annotations of a table, the least certain first, then those without confidences.
 
     Attributes:
         id_column: the table's name of its id column.
         lost: the rows whose abstract cannot be found, with the reason.
         without_moves: number of rows without any move.
         repeats: number of rows about the paper of an earlier row.
+        certainty: by the key of the item, where it is known.
     """
 
     items: Sequence[Item]
@@ -41,6 +45,7 @@ class Candidates:
     lost: Sequence[str] = ()
     without_moves: int = 0
     repeats: int = 0
+    certainty: Mapping[str, float] = field(default_factory=dict)
 
 
 def read(
@@ -65,6 +70,7 @@ def read(
     wanted = {paper_key(row.paper.id) for row in full if not row.paper.abstract}
     places = _search(wanted, abstracts, columns, corpus) if wanted else {}
     items: dict[str, Item] = {}
+    certainty: dict[str, float | None] = {}
     lost, repeats = [], 0
     for row in full:
         key = paper_key(row.paper.id)
@@ -76,13 +82,33 @@ def read(
         else:
             moves = {name: framework.canonical(row.moves[name]) for name in framework.names}
             items[key] = Item(paper, moves, row.where)
+            certainty[key] = certainty_of(row.confidence, framework.names)
     if not items:
         raise InputError(
             f"no row can be reviewed: {lost[0]}",
             hint="`--from papers.csv` names a table that has the abstracts.",
         )
+    unknown = [item for item in items.values() if certainty[item.key] is None]
+    certainty |= _stored_certainty(unknown, corpus, framework)
+    known = {key: one for key, one in certainty.items() if one is not None}
+    ordered = sorted(items.values(), key=lambda item: known.get(item.key, math.inf))
     id_column = table.id_column or rows[0].paper.id_field
-    return Candidates(tuple(items.values()), id_column, lost, len(rows) - len(full), repeats)
+    return Candidates(tuple(ordered), id_column, lost, len(rows) - len(full), repeats, known)
+
+
+def _stored_certainty(
+    items: Sequence[Item], corpus: Path, framework: Framework
+) -> dict[str, float | None]:
+    """Return the certainty of annotations that the corpus has, by the key of the paper."""
+    if not items or not corpus.is_file():
+        return {}
+    with open_corpus(corpus, must_exist=True) as db:
+        found = {one.key: reads.with_moves(db, one.paper, one.moves, framework) for one in items}
+    return {
+        key: certainty_of(one[1].record.get("confidence"), framework.names)
+        for key, one in found.items()
+        if one
+    }
 
 
 def _open(

@@ -94,6 +94,8 @@ class Review:
         parts = [f"{at + 1} of {len(self.papers.items)}"]
         parts += [f"{counts['accepted']} accepted", f"{counts['rejected']} rejected"]
         parts += [f"{counts['in_gold']} in gold before"] * bool(counts["in_gold"])
+        if (certainty := self.papers.certainty.get(item.key)) is not None:
+            parts.append(f"certainty {certainty:.0%}")
         parts += ["decided before, and changed since"] * self.log.was_decided(item)
         view = View(item, self.framework, " · ".join(parts), self.log.moves(item))
         self.terminal.show(view.drawn())

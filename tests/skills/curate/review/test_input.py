@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from reviewing import ABSTRACT, MOVES, Workspace, read_rows, row, write_rows
 
 from harness.errors import InputError
 from skills.corpus.records import Annotated
-from skills.corpus.tables.writers import write_jsonl, write_parquet
+from skills.corpus.tables.columns import Columns
+from skills.corpus.tables.writers import write_csv, write_jsonl, write_parquet
+from skills.curate.review.input import read
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
@@ -181,3 +184,26 @@ def test_other_files_are_refused(workspace: Workspace) -> None:
             workspace.review("q", workspace.folder / name)
     with pytest.raises(InputError, match="there is no such file"):
         workspace.review("q", workspace.folder / "nowhere.csv")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv"])
+def test_the_least_certain_annotations_come_first(workspace: Workspace, suffix: str) -> None:
+    """A .csv file has no confidences; they are those of the corpus."""
+    sure = {1: 0.9, 2: None, 3: 0.4, 4: 0.6}
+    items = []
+    for number, share in sure.items():
+        one = item(number)
+        confidence = {"confidence": dict.fromkeys(MOVES, share)} if share else {}
+        items.append(replace(one, record={**one.record, **confidence}))
+    db = corpus_of(workspace.folder / "c.db", items)
+    path = workspace.folder / f"agent{suffix}"
+    if suffix == ".csv":
+        with path.open("wb") as file:
+            write_csv(file, items, nanda(), "arxiv_id")
+    else:
+        saved(path, *items)
+    found = read(path, nanda(), Columns(), None, db)
+    assert [int(one.paper.id[-1]) for one in found.items] == [3, 4, 1, 2]
+    assert found.certainty[found.items[0].key] == pytest.approx(0.4)
+    workspace.review("q", path, db=db)
+    assert "certainty 40%" in workspace.stderr

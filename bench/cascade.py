@@ -1,0 +1,149 @@
+"""Measure a cascade and its bound on a table with gold.
+
+    python bench/cascade.py [--table TABLE] [--with TABLE ...] [--splits 200] [--budget .2]
+
+The small annotator is the sentence selector alone, without a language model, fitted by
+cross-validation: a paper's sentences are chosen by a selector that was fitted without it. The
+better annotator is the gold. Prints the share of right anchors (as in /evaluate, by paper)
+
+- by measures of a paper's certainty, after the least certain papers went on;
+- with the bound of random samples of the table: how often it holds for the whole table, and how far
+  below the share it is, beside Hoeffding's bound for the same samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from skills.annotate.cascade.bound import RISK, lower_bound  # noqa: E402
+from skills.annotate.quoting.mixture import Mixture  # noqa: E402
+from skills.annotate.selector.selector import Selector  # noqa: E402
+from skills.corpus.tables.reader import TableRow  # noqa: E402
+from skills.nanda.anchors.lexical import lexical_anchors  # noqa: E402
+from skills.nanda.framework import Framework, nanda  # noqa: E402
+from tools.fit_selector import fit, labelled, rows_of  # noqa: E402
+
+DATA = ROOT.parent / "shared" / "data"
+SELECTOR_ALONE = Mixture(weight=0.0)
+FOLDS = 5
+SIZES = (25, 50, 100, 200)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """What the small annotator makes of a paper.
+
+    Attributes:
+        right: the share of right anchors among the moves that it and the gold state, 0 without any.
+        confidence: by move.
+        stated: the moves that it states.
+    """
+
+    right: float
+    confidence: Mapping[str, float]
+    stated: frozenset[str]
+
+
+MEASURES: Mapping[str, Callable[[Annotated], float]] = {
+    "mean over all moves": lambda one: fmean(one.confidence.values()),
+    "mean over stated moves": lambda one: fmean(_of_stated(one)),
+    "minimum over all moves": lambda one: min(one.confidence.values()),
+    "minimum over stated moves": lambda one: min(_of_stated(one)),
+    "product over all moves": lambda one: math.prod(one.confidence.values()),
+    "chance": lambda one: random.Random(repr(one)).random(),
+}
+
+
+def _of_stated(one: Annotated) -> list[float]:
+    return [one.confidence[name] for name in one.stated] or [0.0]
+
+
+def annotated(row: TableRow, selector: Selector, framework: Framework) -> Annotated:
+    """Annotate a paper by the selector alone, and compare the anchors with the gold's."""
+    chosen, confidence = {}, {}
+    sentences = labelled(row, framework).sentences
+    for name, probabilities in selector.probabilities(sentences).items():
+        chosen[name] = SELECTOR_ALONE.choice(probabilities)
+        confidence[name] = probabilities[chosen[name]]
+    gold = lexical_anchors(row.paper.abstract, framework.stated(row.valid_moves(framework)))
+    right = [
+        number in gold[name]["sentences"]
+        for name, number in chosen.items()
+        if number and name in gold and gold[name]["sentences"]
+    ]
+    stated = frozenset(name for name, number in chosen.items() if number)
+    return Annotated(fmean(right) if right else 0.0, confidence, stated)
+
+
+def cross_validated(path: Path, others: Sequence[Path], framework: Framework) -> list[Annotated]:
+    """Annotate each paper of a table with a selector that was fitted without it."""
+    rows = rows_of(path, framework, None)
+    known = [labelled(row, framework) for row in rows]
+    more = [labelled(row, framework) for other in others for row in rows_of(other, framework, None)]
+    found: dict[int, Annotated] = {}
+    for fold in range(FOLDS):
+        kept = [one for place, one in enumerate(known) if place % FOLDS != fold]
+        selector = fit(kept + more, framework.names)
+        for place in range(fold, len(rows), FOLDS):
+            found[place] = annotated(rows[place], selector, framework)
+    return [found[place] for place in range(len(rows))]
+
+
+def after(
+    papers: Sequence[Annotated], certainty: Callable[[Annotated], float], budget: float
+) -> list[float]:
+    """Return the shares of right anchors after the least certain papers went to the gold."""
+    ordered = sorted(range(len(papers)), key=lambda place: certainty(papers[place]))
+    passed = {*ordered[: int(budget * len(papers) + 1e-9)]}
+    return [1.0 if place in passed else one.right for place, one in enumerate(papers)]
+
+
+def coverage(shares: Sequence[float], size: int, splits: int) -> tuple[float, float, float]:
+    """Return how often the bound of a random sample holds, and the distances below the mean.
+
+    Returns:
+        The share of splits in which it holds, the mean distance, and that of Hoeffding's bound.
+    """
+    draws, truth = random.Random(size), fmean(shares)
+    samples = [draws.sample(shares, size) for _ in range(splits)]
+    bounds = [lower_bound(sample, len(shares)) for sample in samples]
+    held = fmean(bound <= truth for bound in bounds)
+    return held, truth - fmean(bounds), math.sqrt(math.log(1 / RISK) / (2 * size))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--table", type=Path, default=DATA / "gold_train.csv")
+    parser.add_argument("--with", type=Path, nargs="*", default=[DATA / "gold_train_cs.csv"])
+    parser.add_argument("--splits", type=int, default=200)
+    parser.add_argument("--budget", type=float, default=0.2)
+    options = vars(parser.parse_args(argv))
+    papers = cross_validated(options["table"], options["with"], nanda())
+    budget, splits = options["budget"], options["splits"]
+    print(
+        f"{len(papers)} papers, right anchors of the selector: {fmean(p.right for p in papers):.3f}"
+    )
+    print(f"\nright anchors after the least certain went on{'10%':>8}{'20%':>8}{'50%':>8}")
+    for name, measure in MEASURES.items():
+        found = [fmean(after(papers, measure, share)) for share in (0.1, 0.2, 0.5)]
+        print(f"{name:<45}{''.join(f'{one:>8.3f}' for one in found)}")
+    shares = after(papers, MEASURES["mean over all moves"], budget)
+    print(f"\nbound after {budget:.0%} went on, {splits} random samples; right {fmean(shares):.3f}")
+    print(f"{'sample':>8}{'holds':>8}{'below the share':>17}{'Hoeffding':>11}")
+    for size in (size for size in SIZES if size < len(papers)):
+        held, distance, hoeffding = coverage(shares, size, splits)
+        print(f"{size:>8}{held:>8.1%}{distance:>17.3f}{hoeffding:>11.3f}")
+
+
+if __name__ == "__main__":
+    main()

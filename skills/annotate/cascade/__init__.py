@@ -1,0 +1,1 @@
+"""Passing the least certain papers of a table on to better models."""
