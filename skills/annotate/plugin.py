@@ -32,6 +32,7 @@ _FILE = r"\"[^\"\n]+\.(?:txt|md)\"|'[^'\n]+\.(?:txt|md)'|\S+\.(?:txt|md)"
 _END = r"\s*+[.!?]?\s*+\Z"
 _SAVE = r"(?:\s+(?:save\s+to|-o)\s.+)?"
 
+_CERTAINTY = re.compile(r"0?\.[0-9]+|1\.0*", re.ASCII)
 _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
 
 
@@ -61,12 +62,9 @@ def _share(value: Any) -> Any:
 
 
 def _until(value: Any) -> Any:
-    """Return a certainty of a table as a number, a date of a topic as its last day."""
-    try:
-        certainty = float(value) if isinstance(value, str) else value
-    except ValueError:
-        return _day(value, last=True)
-    return certainty if isinstance(certainty, float) and certainty <= 1 else _day(value, last=True)
+    """Return a certainty, which has a decimal point, as a number, and a date as its last day."""
+    is_certainty = isinstance(value, str) and _CERTAINTY.fullmatch(value.strip())
+    return float(value) if is_certainty else _day(value, last=True)
 
 
 Until = Annotated[date | float | None, BeforeValidator(_until)]
@@ -196,12 +194,15 @@ class Annotate(Skill):
 
 def _check_combinations(options: Annotate.Options, variant: str) -> None:
     """Check the options of a cascade, and that --until is of the kind that the input takes."""
-    is_certainty = isinstance(options.until, float)
-    if options.until is not None and is_certainty != (variant == "a table"):
-        kind = "a certainty from 0 to 1" if variant == "a table" else "a date"
-        raise UsageError(f"--until of {variant} is {kind}")
     if variant != "a table":
+        if isinstance(options.until, float):
+            raise UsageError(f"--until: {options.until:g} is not a date", hint="Write 2025-01-31.")
         return
+    if isinstance(options.until, date):
+        raise UsageError(
+            "--until does not apply to a table",
+            hint="With --cascade, it is a certainty such as .9.",
+        )
     given = options.model_fields_set
     if options.cascade is None:
         if names := [f"--{name}" for name in ("budget", "until", "sample") if name in given]:

@@ -17,12 +17,15 @@ from skills.corpus.tables import reader
 
 ABSTRACT = "We present method 1 for the task of sorting papers, and it is twice as fast. " * 4
 BY_CASE = {
-    "table": "--limit 1|--abstract-column abstract|--id-column arxiv_id|--title-column title",
+    "table": "--limit 1|--abstract-column abstract|--id-column arxiv_id|--title-column title"
+    "|--cascade better|--budget 20%|--sample gold.csv",
     "table, topic": "--retry-failed|--workers 1",
     "table, topic, paper": "--db own.db",
     "topic": "--source corpus|--max 1|--since 2024|--until 2024|--relevance 0.5",
     "paper": "--title Sorting",
 }
+TOGETHER = ("--retry-failed", "--cascade", "--budget", "--sample")
+"""Options that do nothing alone, or are refused."""
 EVERYWHERE = {"framework", "max_tokens"}
 
 
@@ -72,7 +75,9 @@ def test_options_for_other_inputs_are_refused(
 
 @pytest.mark.parametrize(("case", "text"), [("table", "papers.csv"), ("paper", "one.txt")])
 def test_options_that_apply_are_accepted(workspace: Workspace, case: str, text: str) -> None:
-    for option in (option for option, fits in fit(case) if fits and "retry" not in option):
+    for option in (
+        option for option, fits in fit(case) if fits and not option.startswith(TOGETHER)
+    ):
         assert workspace.app.dispatch(f"/annotate {text} {option}").result.code == 0, option
 
 

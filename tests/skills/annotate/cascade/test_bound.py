@@ -10,12 +10,12 @@ from skills.annotate.cascade.bound import lower_bound
 
 @pytest.mark.parametrize("mean", [0.3, 0.6, 0.95])
 @pytest.mark.parametrize("size", [10, 60])
-def test_it_holds_in_95_percent_of_the_samples(mean: float, size: int) -> None:
+def test_it_holds_in_95_percent_of_samples(mean: float, size: int) -> None:
     random = np.random.default_rng(size)
     population = (random.random(120) < mean).astype(float)  # the widest values there are
     samples = [random.permutation(population)[:size] for _ in range(200)]
     held = sum(lower_bound(sample.tolist(), 120) <= population.mean() for sample in samples)
-    assert held >= 0.95 * 200
+    assert held >= (0.95 - 2 * 0.0154) * 200  # less two standard errors
 
 
 def test_it_is_the_mean_of_a_whole_population() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ def test_the_next_line_of_the_summary_counts_its_own_tokens(cascade: Cascade) ->
 
 
 def test_a_paper_goes_on_through_all_models(cascade: Cascade) -> None:
-    found = cascade.summary("--cascade middle,best --until 1 --budget 60% save to out.jsonl")
+    found = cascade.summary("--cascade middle,best --until 1.0 --budget 60% save to out.jsonl")
     # Of 5 papers 3 go on, and 1 of these 3; the middle model leaves 2 for review, the first 2.
     assert {m: one["papers"] for m, one in found["models"].items()} == {
         "nanda-annotator": 5,
@@ -183,6 +184,7 @@ def test_ctrl_c_in_the_second_model_keeps_what_is_done(cascade: Cascade) -> None
 
     def interrupt() -> str:
         _thread.interrupt_main()
+        threading.Event().wait(0.3)
         return json.dumps(dict.fromkeys(nanda().names, "Not stated."))
 
     cascade.better.faults[2] = interrupt
@@ -264,10 +266,11 @@ def test_unknown_and_unavailable_models_are_refused_before_the_work(cascade: Cas
         ("--budget 20%", "--budget goes with --cascade"),
         ("--until .9", "--until goes with --cascade"),
         ("--cascade better", "--cascade goes with --budget or --until"),
-        ("--cascade better --until 2025", "--until of a table is a certainty"),
+        ("--cascade better --until 2025", "--until does not apply to a table"),
         ("--cascade better --budget 120%", "--budget"),
         ("--cascade better --budget much", "--budget"),
         ("--cascade better --until soon", "--until"),
+        ("--cascade better --until 1.5", "--until"),
     ],
 )
 def test_wrong_combinations(cascade: Cascade, options: str, message: str) -> None:
@@ -278,5 +281,5 @@ def test_wrong_combinations(cascade: Cascade, options: str, message: str) -> Non
 def test_options_of_a_cascade_are_for_tables(cascade: Cascade) -> None:
     with pytest.raises(UsageError, match="does not apply"):
         cascade.workspace.app.dispatch("/annotate tool-using agents --cascade better --budget 20%")
-    with pytest.raises(UsageError, match="--until of a topic is a date"):
+    with pytest.raises(UsageError, match=r"--until: 0\.9 is not a date"):
         cascade.workspace.app.dispatch("/annotate tool-using agents --until .9")
