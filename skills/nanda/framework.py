@@ -31,7 +31,17 @@ from skills.nanda.text import flatten
 NANDA = Path(__file__).with_name("nanda.yaml")
 OPEN_TAG, CLOSE_TAG = "<annotation>", "</annotation>"
 RESERVED = frozenset(
-    {"arxiv_id", "paper_id", "id", "title", "abstract", "anchors", "checks", "provenance"}
+    {
+        "arxiv_id",
+        "paper_id",
+        "id",
+        "title",
+        "abstract",
+        "anchors",
+        "confidence",
+        "checks",
+        "provenance",
+    }
 )
 """Keys of a record besides the moves; `abstract` is a column of tables of annotations."""
 NUMBERS = "sentence-numbers"

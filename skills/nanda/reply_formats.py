@@ -23,13 +23,14 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from harness.models.backends.base import Message, Request
 from harness.models.served import ServedModel
-from skills.nanda.anchors.lexical import lexical_anchors
+from skills.nanda.anchors.lexical import Anchor, lexical_anchors
+from skills.nanda.anchors.stored import anchors_of
 from skills.nanda.framework import CLOSE_TAG, NUMBERS, OPEN_TAG, Framework
 from skills.nanda.paper import Paper
 from skills.nanda.sanitize import sanitize
@@ -61,6 +62,22 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """A place in a completion where a model decides about a move.
+
+    Attributes:
+        place: where the deciding token begins.
+        stated: whether the move is stated; None for a decision between sentences.
+        unstated: what would stand there, and after it, if the move were not stated.
+    """
+
+    move: str
+    place: int
+    stated: bool | None
+    unstated: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Form(ABC):
     """A format in which a model returns the moves of `framework`.
 
@@ -70,7 +87,7 @@ class Form(ABC):
 
     framework: Framework
     examples: tuple[Example, ...] = ()
-    name: ClassVar[Literal["json", "tagged"]]
+    name: ClassVar[Literal["json", "tagged", "anchored"]]
     retry: ClassVar[str]
     tokens_around: ClassVar[int] = TOKENS_AROUND
 
@@ -89,6 +106,18 @@ class Form(ABC):
         Raises:
             UnusableReply: the text does not have this format.
         """
+
+    def moves(self, text: str, abstract: str) -> dict[str, Any]:
+        """Return the texts of the moves of a reply about an abstract, as `parse` does.
+
+        Raises:
+            UnusableReply: the text does not have this format.
+        """
+        return self.parse(text)
+
+    def anchors(self, text: str, abstract: str, stated: Mapping[str, str]) -> dict[str, Anchor]:
+        """Return where each of the stated moves of a reply comes from."""
+        return anchors_of(abstract, stated, self.sentences(text))
 
     def sentences(self, text: str) -> dict[str, list[int]]:
         """Return the sentence numbers that a reply, which `parse` accepts, gives for moves.
@@ -217,12 +246,18 @@ class TaggedForm(Form):
             found[name] = value.strip()
         return found
 
-    def places(self, text: str) -> dict[str, int]:
-        """Return the start of each move's text in a reply that `parse` accepts, by name."""
+    def decisions(self, text: str) -> Iterator[Decision]:
+        """Yield the decisions of a completion: at the start of each move's text.
+
+        Raises:
+            UnusableReply: the text is not a completion.
+        """
+        moves, unstated = self.parse(text), self.framework.not_stated
         names = {move.label.casefold(): move.name for move in self.framework.moves}
-        labels = re.finditer(r"^([^:\n]*):[^\S\n]*", text, re.MULTILINE)
-        found = ((names.get(label[1].strip().casefold()), label.end()) for label in labels)
-        return {name: place for name, place in found if name is not None}
+        for label in re.finditer(r"^([^:\n]*):[^\S\n]*", text, re.MULTILINE):
+            name = names.get(label[1].strip().casefold(), "")
+            if moves.get(name):  # not a label before the tags
+                yield Decision(name, label.end(), moves[name] != unstated, unstated)
 
     def completion(self, moves: Mapping[str, str]) -> str:
         """Return the completion a model is trained on, the inverse of `parse`.
@@ -235,9 +270,6 @@ class TaggedForm(Form):
                 raise ValueError(f"{name} does not fit on one line of a tagged completion")
         lines = (f"{move.label}: {moves[move.name]}" for move in self.framework.moves)
         return "\n".join((OPEN_TAG, *lines, CLOSE_TAG))
-
-
-FORMS: Mapping[str, type[Form]] = {form.name: form for form in (JsonForm, TaggedForm)}
 
 
 def numbered(abstract: str) -> str:

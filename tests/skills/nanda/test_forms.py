@@ -10,9 +10,10 @@ import pytest
 
 from harness.models.backends.base import Request
 from harness.testing import FakeModel, fake_models
+from skills.annotate.generate import FORMS
 from skills.nanda.framework import NUMBERS, nanda
 from skills.nanda.paper import Paper
-from skills.nanda.reply_formats import FORMS, Example, Form, JsonForm, TaggedForm, UnusableReply
+from skills.nanda.reply_formats import Example, Form, JsonForm, TaggedForm, UnusableReply
 from skills.nanda.sanitize import sanitize
 
 MOVES = {name: f"The {name}: said with a colon, and 5 < 6." for name in nanda().names}
@@ -238,15 +239,13 @@ def test_repair_quotes_the_reply_and_the_problem(name: str) -> None:
     assert form.repair(request, " \n", "x").messages[-2].content
 
 
-def test_places_of_moves_in_a_completion() -> None:
+def test_decisions_of_a_completion_are_at_the_texts() -> None:
     form = TaggedForm(nanda())
     moves = {name: f"{name}: of it." for name in nanda().names}
     text = form.completion(moves)
-    found = form.places(text)
-    assert tuple(found) == nanda().names
-    assert all(text[place:].startswith(moves[name]) for name, place in found.items())
-    assert form.places("CLAIM :  it\nWhy: no\n Scope:\nMethod:x") == {
-        "claim": 9,
-        "scope": 27,
-        "method": 35,
-    }
+    found = list(form.decisions(text))
+    assert tuple(one.move for one in found) == nanda().names
+    assert all(text[one.place :].startswith(moves[one.move]) and one.stated for one in found)
+    [claim, scope] = form.decisions("CLAIM :  it\n Scope: Not stated.\n")
+    assert (claim.place, claim.stated) == (9, True)
+    assert (scope.place, scope.stated, scope.unstated) == (20, False, "Not stated.")
