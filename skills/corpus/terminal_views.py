@@ -15,7 +15,15 @@ from skills.corpus.search.fulltext import MARK, Found, Hit
 from skills.corpus.stats import Stats
 from skills.corpus.views import statistics_blocks
 from skills.nanda.framework import Framework
-from skills.reporting.annotation_view import DOUBT, annotation, heading, labelled, narrow, stacked
+from skills.reporting.annotation_view import (
+    DOUBT,
+    annotation,
+    heading,
+    labelled,
+    narrow,
+    numbered_sentences,
+    stacked,
+)
 
 MATCH = "bold red"  # as grep
 
@@ -49,8 +57,8 @@ def _stored_paper(found: StoredPaper, framework: Framework) -> RenderableType:
     paper = found.paper
     ids = f"{paper.id_field} {paper.id}", f"paper {found.row_id}"
     known = paper.authors, paper.published[:10], paper.categories
-    parts = [heading(paper.title, *ids, *known), narrow(Text(paper.abstract))]
-    parts += [annotation(item.record, framework) for item in found.annotations]
+    parts = [heading(paper.title, *ids, *known), numbered_sentences(paper.abstract)]
+    parts += [annotation(one.record, framework, paper.abstract) for one in found.annotations]
     if found.failure is not None:
         parts.append(narrow(Text(f"The annotation failed: {found.failure.reason}", DOUBT)))
     elif not found.annotations:

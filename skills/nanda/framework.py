@@ -44,6 +44,10 @@ RESERVED = frozenset(
     }
 )
 """Keys of a record besides the moves; `abstract` is a column of tables of annotations."""
+NUMBERS = "sentence-numbers"
+"""The key of the sentence numbers of all moves in a JSON reply; no move can have this name."""
+MOST_SENTENCES = 3
+"""Sentences that a model may give for a move; more do not state where it comes from."""
 _COLUMNS = frozenset({"authors", "published", "categories", "support"})
 """Columns of .parquet files. Not in `RESERVED`, which separates moves from other record keys."""
 
@@ -170,16 +174,15 @@ class Framework(_Strict):
     def json_schema(self) -> dict[str, Any]:
         """Return the JSON Schema that constrains a general model.
 
-        It has only keywords that LLGuidance, llama.cpp's own grammars and Ollama all enforce: with
-        others, some engines silently return unconstrained text.
+        The numbers of the sentences come before the moves: the model selects first. It has only
+        keywords that LLGuidance, llama.cpp's own grammars and Ollama all enforce: with others, some
+        engines silently return unconstrained text.
         """
+        number = {"type": "integer", "minimum": 1, "maximum": 99}
+        numbers = {"type": "array", "items": number, "maxItems": MOST_SENTENCES}
         text = {"type": "string", "minLength": 1, "maxLength": self.max_chars}
-        return {
-            "type": "object",
-            "properties": {name: dict(text) for name in self.names},
-            "required": list(self.names),
-            "additionalProperties": False,
-        }
+        of_moves = _object_schema(dict.fromkeys(self.names, numbers))
+        return _object_schema({NUMBERS: of_moves, **dict.fromkeys(self.names, text)})
 
     def grammar(self) -> str:
         """Return the Lark grammar (LLGuidance) of the tagged completion: a line for each move.
@@ -258,6 +261,16 @@ def _grammar_parts(framework: Framework) -> Iterator[str]:
         yield f"{json.dumps(f'{before}{move.label}: ')} VALUE"
         before = "\n"
     yield json.dumps(f"\n{CLOSE_TAG}")
+
+
+def _object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object with exactly these properties."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def _bare(text: str) -> str:

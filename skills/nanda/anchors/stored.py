@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skills.nanda.anchors.lexical import Anchor, anchor_of, lexical_anchors, sentences_of
+from skills.nanda.framework import MOST_SENTENCES
 from skills.nanda.text import flatten
-
-MOST = 3
-"""Sentences that a model may give for a move; more do not state where it comes from."""
 
 
 def anchors_of(
@@ -24,7 +22,7 @@ def anchors_of(
 
     Args:
         given: sentence numbers by move, as the model gave them. Where they are missing, more than
-            `MOST`, or not those of sentences, the anchor is the lexical one.
+            `MOST_SENTENCES`, or not those of sentences, the anchor is the lexical one.
     """
     count = len(sentences_of(abstract))
     usable = {
@@ -47,6 +45,11 @@ def read_anchors(abstract: str, moves: Mapping[str, str], stored: object) -> dic
     given = stored if isinstance(stored, Mapping) else {}
     found = {move: _valid(abstract, given.get(move)) for move in moves}
     return _completed(abstract, moves, {move: one for move, one in found.items() if one})
+
+
+def numbers_of(anchor: Anchor | None) -> str:
+    """Return the sentence numbers of an anchor for people: "[2, 5]"; "" for none."""
+    return str(anchor["sentences"]) if anchor and anchor["sentences"] else ""
 
 
 def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]:
@@ -77,7 +80,9 @@ def _completed(
 
 
 def _are_usable(numbers: Sequence[int], count: int) -> bool:
-    return 0 < len(set(numbers)) <= MOST and all(1 <= number <= count for number in numbers)
+    return 0 < len(set(numbers)) <= MOST_SENTENCES and all(
+        1 <= number <= count for number in numbers
+    )
 
 
 def _valid(abstract: str, stored: object) -> Anchor | None:

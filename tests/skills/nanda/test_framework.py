@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import llguidance
@@ -11,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from harness.errors import InputError
-from skills.nanda.framework import NANDA, Framework, load, nanda
+from skills.nanda.framework import NANDA, NUMBERS, Framework, load, nanda
 from skills.nanda.reply_formats import TaggedForm
 
 EIGHT = (
@@ -97,9 +98,13 @@ def test_missing_and_unknown_moves_are_rejected() -> None:
 
 def test_schema_requires_the_moves() -> None:
     schema = nanda().json_schema()
-    jsonschema.validate(GOOD, schema)
-    assert list(schema["properties"]) == list(EIGHT)
-    bad = ({**GOOD, "x": "y"}, {"claim": "x"}, {**GOOD, "claim": "x" * 321}, {**GOOD, "claim": ""})
+    numbers = {**{name: [1, 12] for name in EIGHT}, "scope": []}
+    good = {NUMBERS: numbers, **GOOD}
+    jsonschema.validate(good, schema)
+    assert list(schema["properties"]) == [NUMBERS, *EIGHT]
+    bad: list[Any] = [{**good, "x": "y"}, {NUMBERS: numbers, "claim": "x"}, GOOD]
+    bad += [{**good, "claim": text} for text in ("x" * 321, "")]
+    bad += [{**good, NUMBERS: {**numbers, "claim": given}} for given in ([0], [1] * 4, 1)]
     for value in bad:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(value, schema)
@@ -108,10 +113,13 @@ def test_schema_requires_the_moves() -> None:
 def test_schema_has_only_enforced_keywords() -> None:
     compiled = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(nanda().json_schema()))
     assert llguidance.LLMatcher.validate_grammar_with_warnings(compiled) == (False, [])
-    keywords = {"type", "properties", "required", "minLength", "maxLength", "additionalProperties"}
-    assert (
-        set(nanda().json_schema()) | set(nanda().json_schema()["properties"]["claim"]) <= keywords
-    )
+    of_objects = {"type", "properties", "required", "additionalProperties"}
+    schema = nanda().json_schema()
+    numbers, claim, *_ = schema["properties"].values()
+    assert set(schema) == set(numbers) == of_objects
+    assert set(claim) == {"type", "minLength", "maxLength"}
+    assert set(numbers["properties"]["claim"]) == {"type", "items", "maxItems"}
+    assert set(numbers["properties"]["claim"]["items"]) == {"type", "minimum", "maximum"}
 
 
 @pytest.mark.parametrize("three", [False, True])
