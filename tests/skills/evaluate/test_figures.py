@@ -8,11 +8,13 @@ import pytest
 from skills.annotate.table.sources import from_papers
 from skills.evaluate.annotators import (
     LEAD,
+    SELECTOR,
     Annotator,
     Answers,
     Subject,
     lead,
     other,
+    selected,
 )
 from skills.evaluate.metrics import consistency, metrics, similarity
 from skills.evaluate.metrics.measures import Measures

@@ -248,8 +248,8 @@ def test_an_annotation_has_abstract_moves_votes_and_reasons() -> None:
     ]
     assert list(page.table("Votes")["epsilon"].values())[1:4] == ["\u2013", "3.000", "invalid"]
     assert page.values("data-reasons") == ["beta gamma delta"] * 2
-    sources = dict(zip(page.values("data-move"), page.values("data-source"), strict=True))
-    method = page.texts[".sentence"][int(sources["move.method"])]
+    sources = dict(zip(page.values("data-move"), page.values("data-sources"), strict=True))
+    method = page.texts[".sentence"][int(sources["move.method"]) - 1]
     assert method.startswith("We present a method")
     assert "1 of 5 votes" in page.shown
 
