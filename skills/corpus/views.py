@@ -13,6 +13,7 @@ from skills.corpus.db.reads import StoredPaper
 from skills.corpus.importer import Added
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import Found
+from skills.corpus.search.quotes import Quote
 from skills.corpus.stats import UNKNOWN, Group, Stats
 from skills.nanda.anchors.stored import numbers_of, read_anchors
 from skills.nanda.framework import RESERVED, Framework
@@ -55,6 +56,15 @@ def hits(found: Found) -> str:
     """Return one line per move."""
     rows = [(hit.id, hit.year, hit.title, hit.move, hit.snippet) for hit in found.hits]
     return table(("paper", "year", "title", "move", "text"), rows)
+
+
+def passages(found: Sequence[Quote]) -> str:
+    """Return one line per passage."""
+    rows = [
+        (one.id, one.year, one.title, one.where, ", ".join(map(str, one.sentences)), one.passage)
+        for one in found
+    ]
+    return table(("paper", "year", "title", "where", "sentences", "passage"), rows)
 
 
 def papers(items: Iterable[Annotated], framework: Framework) -> str:
