@@ -30,11 +30,11 @@ from typing import Any, ClassVar, Literal
 from harness.models.backends.base import Message, Request
 from harness.models.served import ServedModel
 from skills.nanda.anchors.lexical import Anchor, lexical_anchors
+from skills.nanda.anchors.numbers import numbered, numbers_in, text_of
 from skills.nanda.anchors.stored import anchors_of
 from skills.nanda.framework import CLOSE_TAG, NUMBERS, OPEN_TAG, Framework
 from skills.nanda.paper import Paper
 from skills.nanda.sanitize import sanitize
-from skills.nanda.sentences import split_sentences
 
 CHARS_PER_TOKEN = 3
 """English prose has four to five characters per token; three allow for figures and names."""
@@ -45,8 +45,6 @@ TOKENS_OF_NUMBERS = 16
 QUOTED_CHARS = 1200
 """Characters of an unusable reply that the repair request quotes: about one usual annotation, so
 that a runaway reply does not exceed the context."""
-
-_NUMBERS_BEFORE = re.compile(r"\s*\[(\d{1,3}(?:,\s*\d{1,3})*)\]:?\s+(?=\S)")
 
 
 class UnusableReply(ValueError):
@@ -201,17 +199,11 @@ class JsonForm(Form):
 
     def parse(self, text: str) -> dict[str, Any]:
         """Parse one JSON object, which some servers wrap in a fenced block."""
-        found = {name: _split(value)[1] for name, value in _json_object(text).items()}
-        found.pop(NUMBERS, None)
-        return found
+        found = _json_object(text).items()
+        return {name: text_of(value) for name, value in found if name != NUMBERS}
 
     def sentences(self, text: str) -> dict[str, list[int]]:
-        given = _json_object(text)
-        numbers: dict[str, Any] = {name: _split(value)[0] for name, value in given.items()}
-        if isinstance(listed := given.get(NUMBERS), dict):
-            numbers |= {name: of_move for name, of_move in listed.items() if of_move}
-        as_lists = {name: n if isinstance(n, list) else [n] for name, n in numbers.items()}
-        return {name: n for name, n in as_lists.items() if {*map(type, n)} == {int}}
+        return numbers_in(_json_object(text))
 
 
 class TaggedForm(Form):
@@ -270,20 +262,6 @@ class TaggedForm(Form):
                 raise ValueError(f"{name} does not fit on one line of a tagged completion")
         lines = (f"{move.label}: {moves[move.name]}" for move in self.framework.moves)
         return "\n".join((OPEN_TAG, *lines, CLOSE_TAG))
-
-
-def numbered(abstract: str) -> str:
-    """Return the sentences of an abstract for a prompt: each on a line with its number."""
-    sentences = enumerate(split_sentences(abstract), start=1)
-    return "\n".join(f"[{number}] {sanitize(sentence)}" for number, sentence in sentences)
-
-
-def _split(value: Any) -> tuple[list[int], Any]:
-    """Return the sentence numbers before the text of a move, and the text alone."""
-    marked = _NUMBERS_BEFORE.match(value) if isinstance(value, str) else None
-    if marked is None:
-        return [], value
-    return [int(number) for number in marked[1].split(",")], value[marked.end() :]
 
 
 def _json_object(text: str) -> dict[str, Any]:

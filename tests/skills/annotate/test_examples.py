@@ -13,8 +13,9 @@ from repository import ROOT
 from harness.cli.app import App
 from harness.errors import InputError, RegistryError
 from harness.testing import FAKE_REGISTRY, FakeModel, fake_app
+from skills.nanda.anchors.numbers import numbered
 from skills.nanda.framework import nanda
-from skills.nanda.reply_formats import JsonForm, numbered
+from skills.nanda.reply_formats import JsonForm
 
 MOVES = {name: f"It is the {name}." for name in nanda().names}
 GOOD = json.dumps(MOVES)
