@@ -49,6 +49,8 @@ from skills.evaluate import annotators
 from skills.evaluate.metrics import similarity
 from skills.finetune.data import near_duplicates
 from skills.nanda import arxiv_id, checks, markdown, named_entities, sanitize, sentences, text
+from skills.nanda.anchors.lexical import lexical_anchors
+from skills.nanda.anchors.stored import placed
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper, iso_date, own_id
 from skills.nanda.reply_formats import JsonForm, TaggedForm
@@ -186,6 +188,10 @@ FUNCTIONS: Mapping[str, Function] = {
     ),
     "named_entities.without_names(move)": named_entities.without_names,
     "checks.unsupported_numbers(move)": lambda t: checks.unsupported_numbers("", t),
+    "anchors.lexical_anchors(move)": lambda t: lexical_anchors(SENTENCE, {"claim": t}),
+    "anchors.placed": lambda t: placed(
+        {"anchors": lexical_anchors(t, MOVES)}, t, t.replace(" ", "\n")
+    ),
     "checks.check(abstract)": lambda t: checks.check(t, MOVES),
     "checks.copied(move)": lambda t: checks.copied(SENTENCE, t),
     "checks.support(move)": lambda t: checks.support(SENTENCE, t),

@@ -20,6 +20,7 @@ from harness.models.served import ServedModel
 from skills.annotate.examples import examples_for
 from skills.corpus.content_key import key_of
 from skills.corpus.records import record_of
+from skills.nanda.anchors.stored import anchors_of
 from skills.nanda.framework import Framework, problems, sha256_of
 from skills.nanda.paper import Paper
 from skills.nanda.reply_formats import FORMS, Form, UnusableReply
@@ -108,7 +109,7 @@ def read_moves(form: Form, reply: Reply) -> dict[str, str]:
 def stored_form(
     prepared: Prepared, moves: Mapping[str, str], replies: Sequence[Reply], **provenance: Any
 ) -> dict[str, Any]:
-    """Return the stored form of an annotation (`record_of`).
+    """Return the stored form of an annotation (`record_of`), with the anchors of the last reply.
 
     Its provenance is that of the request, then attempts, tokens and seconds of all replies, and
     created.
@@ -128,7 +129,10 @@ def stored_form(
         "seconds": round(sum(reply.seconds for reply in replies), 3),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return record_of(prepared.paper, moves, prepared.form.framework, made)
+    framework, abstract = prepared.form.framework, prepared.paper.abstract
+    given = prepared.form.sentences(replies[-1].text)
+    anchors = anchors_of(abstract, framework.stated(moves), given)
+    return record_of(prepared.paper, moves, framework, made, anchors)
 
 
 def _invalid(model: ServedModel, problem: str, reply: Reply) -> InvalidReply:

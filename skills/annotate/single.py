@@ -122,7 +122,8 @@ def _save(
     """Store the annotation, of text without an id under the paper that has this abstract."""
     try:
         known = papers.with_abstract(db, paper.sha256) if paper.id_field == "id" else None
-        paper = known or paper
-        store.save(db, Annotated(paper, store.with_paper(paper, record)), framework)
+        stored = known or paper
+        record = store.with_paper(stored, record, paper.abstract)
+        store.save(db, Annotated(stored, record), framework)
     except sqlite3.Error as exc:  # the disk is full, or another process writes
         call.screen.notice(f"the annotation is not stored in the corpus: {exc}")

@@ -23,6 +23,7 @@ from skills.corpus.records import Annotated, record_of
 from skills.corpus.tables.abstract_lookup import complete_rows
 from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
+from skills.nanda.anchors.stored import read_anchors
 from skills.nanda.framework import Framework, sha256_of
 
 if TYPE_CHECKING:
@@ -112,8 +113,7 @@ def annotated(row: TableRow, framework: Framework) -> Annotated | None:
     if not row.has_moves:
         return None
     moves = row.valid_moves(framework)
-    record = record_of(row.paper, moves, framework, _provenance(row, moves, framework))
-    return Annotated(row.paper, record)
+    return _annotated(row, moves, framework, _provenance(row, moves, framework))
 
 
 def _validate(db: Database, table: Table, framework: Framework, tick: Callable[[str], None]) -> int:
@@ -162,9 +162,18 @@ def _add(db: Database, row: TableRow, framework: Framework, added: Added) -> Non
         added.known_annotations += 1
         papers.save(db, row.paper)
         return
-    record = record_of(row.paper, moves, framework, provenance)
-    store.save(db, Annotated(row.paper, record), framework, unless_newer=True)
+    item = _annotated(row, moves, framework, provenance)
+    store.save(db, item, framework, unless_newer=True)
     added.annotations += 1
+
+
+def _annotated(
+    row: TableRow, moves: Mapping[str, str], framework: Framework, provenance: Mapping[str, Any]
+) -> Annotated:
+    """Return the annotation of a row; its own anchors belong to its own provenance."""
+    own = row.anchors if provenance is row.provenance else None
+    anchors = read_anchors(row.paper.abstract, framework.stated(moves), own)
+    return Annotated(row.paper, record_of(row.paper, moves, framework, provenance, anchors))
 
 
 def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -> Mapping[str, Any]:

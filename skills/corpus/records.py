@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
+
+if TYPE_CHECKING:
+    from skills.nanda.anchors.lexical import Anchor
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +44,31 @@ class Failure:
 
 
 def record_of(
-    paper: Paper, moves: Mapping[str, str], framework: Framework, provenance: Mapping[str, Any]
+    paper: Paper,
+    moves: Mapping[str, str],
+    framework: Framework,
+    provenance: Mapping[str, Any],
+    anchors: Mapping[str, Anchor] | None = None,
 ) -> dict[str, Any]:
     """Return the stored form of an annotation, with checks of its moves against the abstract.
 
-    It has the id under `paper.id_field`, title, the moves in order, checks (`checks.check`) and
-    provenance.
+    It has the id under `paper.id_field`, title, the moves in order, anchors, checks
+    (`checks.check`) and provenance.
+
+    Args:
+        anchors: where each stated move comes from; by default the lexical ones.
     """
+    from skills.nanda.anchors.lexical import lexical_anchors
     from skills.nanda.checks import check
 
+    stated = framework.stated(moves)
+    if anchors is None:
+        anchors = lexical_anchors(paper.abstract, stated)
     return {
         paper.id_field: paper.id,
         "title": paper.title,
         **moves,
-        "checks": check(paper.abstract, framework.stated(moves)),
+        "anchors": dict(anchors),
+        "checks": check(paper.abstract, stated, anchors),
         "provenance": dict(provenance),
     }

@@ -1,4 +1,4 @@
-"""The annotators compared on the papers of a subject: models and two baselines.
+"""The annotators compared on the papers of a subject: models, a stored one, and two baselines.
 
 The annotations of an annotator are in the order of the papers: the moves by name, including
 "Not stated.", or None for a paper without an annotation.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from harness.errors import InputError, InvalidReply
 from skills.annotate.table.sources import Source
@@ -78,11 +78,35 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Annotator:
-    """A model or a baseline; `answers` is None for a baseline."""
+    """A model or a baseline.
+
+    Attributes:
+        answers: None for a baseline.
+        stored: True if the annotations are those of an earlier evaluation's file.
+    """
 
     name: str
     annotations: Sequence[Moves | None]
     answers: Answers | None = None
+    stored: bool = False
+
+    @property
+    def kind(self) -> Literal["model", "stored", "baseline"]:
+        if self.answers is None:
+            return "baseline"
+        return "stored" if self.stored else "model"
+
+
+def baselines(subject: Subject, first: Annotator) -> list[Annotator]:
+    """Return the annotators of every report that need no model of the registry.
+
+    Args:
+        first: the model whose annotations, without gold, are those of another paper.
+    """
+    found = [lead(subject.papers, subject.framework)]
+    if len(subject.papers) > 1:
+        found.append(other(subject.gold or first.annotations))
+    return found
 
 
 def lead(papers: Sequence[Paper], framework: Framework) -> Annotator:

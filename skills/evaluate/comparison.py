@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness._version import __version__
-from skills.evaluate import annotators
+from skills.evaluate import annotators, stored
 from skills.evaluate.annotators import Annotator, Subject
 from skills.evaluate.metrics import consistency, labels, metrics, similarity
 from skills.evaluate.metrics.metrics import OVERALL, Key
@@ -19,7 +19,9 @@ from skills.evaluate.metrics.resampling import (
     Statistic,
     difference,
     estimate,
+    unpaired_difference,
 )
+from skills.evaluate.stored import Figures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,23 +35,31 @@ WORST = 10
 """The number of papers that a report shows beside their abstracts."""
 
 
-def of_models(subject: Subject, models: Sequence[Annotator]) -> dict[str, Any]:
+def of_models(
+    subject: Subject, models: Sequence[Annotator], earlier: Annotator | Figures | None = None
+) -> dict[str, Any]:
     """Return all figures of a comparison.
 
     Figures are {metric: {move: estimate}}, for each of `annotators`, models first, for the gold,
     and for the `differences` of the first annotator to each other one. `worst` has the papers with
     the first model's lowest scores.
+
+    Args:
+        earlier: the model of an earlier evaluation, which follows the first one.
+
+    Raises:
+        InputError: the earlier evaluation has figures of another gold.
     """
     framework = subject.framework
-    everyone = [*models, annotators.lead(subject.papers, framework)]
-    if len(subject.papers) > 1:  # without gold, it is another paper's annotation by the first model
-        everyone.append(annotators.other(subject.gold or models[0].annotations))
+    measured = [earlier] if isinstance(earlier, Annotator) else []
+    first = models[0]
+    everyone = [first, *measured, *models[1:], *annotators.baselines(subject, first)]
     resamples = Resamples(len(subject.papers))
     statistics = [_statistics(annotator, subject) for annotator in everyone]
     sampled = [_sampled(each, resamples) for each in statistics]
     score = "agreement" if subject.labelled is None else "placed"
     scores = [each[score, OVERALL].sums[:, 0] for each in statistics]
-    return {
+    found = {
         "input": subject.source.name,
         "against": "gold" if subject.labelled is None else "sentence labels",
         "papers": len(subject.papers),
@@ -64,21 +74,49 @@ def of_models(subject: Subject, models: Sequence[Annotator]) -> dict[str, Any]:
         "libraries": similarity.versions(),
         "metrics": _meanings(sampled),
         "gold": _gold(subject, resamples),
+        "by_paper": stored.papers_of(subject),
         "annotators": [
             {**_facts(annotator, subject), "metrics": _figures(each)}
             for annotator, each in zip(everyone, sampled, strict=True)
         ],
         "differences": [
             {
-                "first": everyone[0].name,
+                "first": first.name,
                 "other": everyone[place].name,
+                "paired": True,
                 "metrics": _differences(sampled[0], sampled[place]),
                 "papers": {"score": score, **_outcomes(scores[0] - scores[place])},
             }
             for place in range(1, len(everyone))
         ],
-        "worst": _worst(subject, models[0], scores[0]),
+        "worst": _worst(subject, first, scores[0]),
     }
+    return _with_figures(found, earlier) if isinstance(earlier, Figures) else found
+
+
+def _with_figures(found: dict[str, Any], earlier: Figures) -> dict[str, Any]:
+    """Add a model of which only figures are stored: its differences are not paired by paper."""
+    first, *others = found["annotators"]
+    stored.require_same_gold(earlier, stored.gold_figures(found["gold"], first["metrics"]))
+    figures = {name: of for name, of in earlier.metrics.items() if name in found["metrics"]}
+    one = {**earlier.facts, "name": earlier.name, "kind": "stored", "metrics": figures}
+    pair = {
+        "first": first["name"],
+        "other": earlier.name,
+        "paired": False,
+        "metrics": {
+            metric: {
+                move: unpaired_difference(figure, figures[metric][move])
+                for move, figure in moves.items()
+                if move in figures.get(metric, {})
+            }
+            for metric, moves in first["metrics"].items()
+            if metric in figures and metric != "label_prior"
+        },
+        "papers": None,
+    }
+    differences = [pair, *found["differences"]]
+    return {**found, "annotators": [first, one, *others], "differences": differences}
 
 
 def _statistics(annotator: Annotator, subject: Subject) -> dict[Key, Statistic]:
@@ -112,10 +150,10 @@ def _gold(subject: Subject, resamples: Resamples) -> dict[str, Any] | None:
 
 def _facts(annotator: Annotator, subject: Subject) -> dict[str, Any]:
     answers = annotator.answers
-    found: dict[str, Any] = {"name": annotator.name, "kind": "baseline"}
+    found: dict[str, Any] = {"name": annotator.name, "kind": annotator.kind}
     if answers is not None:
-        found |= {"kind": "model", **answers.about, "failed": dict(answers.failed)}
-        found["speed"] = dict(answers.speed)
+        found |= {**answers.about, "failed": dict(answers.failed), "speed": dict(answers.speed)}
+        found["by_paper"] = stored.answers_of(annotator)
     if subject.labelled is not None:
         found["anchors"] = labels.confusion(annotator, subject)
     return found

@@ -12,12 +12,12 @@ from harness.support.optional_deps import require
 from harness.support.process_lock import job_lock
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.columns import Columns
-from skills.evaluate import comparison, inputs
+from skills.evaluate import comparison, inputs, stored
 from skills.evaluate.annotators import MODEL_ERRORS, Annotator, Subject
 from skills.evaluate.metrics import labels
 from skills.evaluate.report import page, plot
 from skills.evaluate.report import text as report
-from skills.evaluate.report.verdict import verdict
+from skills.evaluate.report.verdict import regressions, verdict
 from skills.evaluate.running import compared, models_of
 from skills.nanda.framework import Framework
 
@@ -32,6 +32,10 @@ def evaluate(call: Call, framework: Framework) -> Result:
         require(*plot.MODULES, extra="plots")
     refuse_sources(call.targets, input=source, corpus=path)
     names = models_of(call)
+    options, earlier = call.options, None
+    if options.against is not None:
+        refuse_sources(call.targets, evaluation=options.against)
+        earlier = stored.read(options.against, subject, names[0])
     with (
         open_corpus(path) as db,
         job_lock(locks(path), str(source.resolve())),
@@ -39,10 +43,13 @@ def evaluate(call: Call, framework: Framework) -> Result:
     ):
         models = [runner.run(name) for name in names]
     with call.screen.progress("measuring"):
-        found = comparison.of_models(subject, models)
+        found = comparison.of_models(subject, models, earlier)
+        if earlier is not None:
+            found["regressions"] = regressions(found)
         found["verdict"] = verdict(found)
     found["refused"] = subject.source.refused.as_json()
-    text = report.text(found, details=call.options.details)
+    regressed = options.fail_on_regression and found["regressions"]
+    text = report.text(found, details=options.details)
     if call.targets:
         call.screen.notice(text)
     return Result(
@@ -56,7 +63,7 @@ def evaluate(call: Call, framework: Framework) -> Result:
             ".png": lambda file: plot.draw(found, file),
         },
         summary=found,
-        exit_code=1 if _broken(models) or subject.source.refused else 0,
+        exit_code=1 if _broken(models) or subject.source.refused or regressed else 0,
     )
 
 

@@ -37,20 +37,33 @@ class Evaluate(Skill):
         "paper's annotation, are part of every report.\n"
         "\n"
         "--csabstruct FILE compares the moves with human labels of the abstracts' sentences\n"
-        "instead: one object per line, with paper_id, sentences and labels."
+        "instead: one object per line, with paper_id, sentences and labels.\n"
+        "\n"
+        "--against FILE.json compares the first model with an earlier evaluation of the same\n"
+        "papers and gold. With --fail-on-regression the exit code is 1 if a metric is worse and\n"
+        "the interval of the difference excludes 0. A metric counts over all moves, or by move if\n"
+        "it has no such figure; tokens and descriptive metrics do not count."
     )
     saves = (".html", ".png", ".json")
 
     class Options(
         TitledColumnOptions, DatabaseOptions, WorkerOptions, AnswerOptions, ReportOptions
     ):
-        manner: ClassVar[frozenset[str]] = frozenset({"workers", "retry_failed", "details"})
+        manner: ClassVar[frozenset[str]] = frozenset(
+            {"workers", "retry_failed", "details", "fail_on_regression"}
+        )
 
         models: str | None = Field(
             None, description="the models, with commas between; default: /annotate's own"
         )
         csabstruct: Path | None = Field(
             None, description="a .jsonl file of abstracts whose sentences have labels"
+        )
+        against: Path | None = Field(
+            None, description="an earlier evaluation (.json) to compare the first model with"
+        )
+        fail_on_regression: bool = Field(
+            False, description="exit with 1 if the model is worse than the one of --against"
         )
         unconstrained: bool = Field(
             False, description="also run each model without constrained output"
@@ -86,6 +99,10 @@ class Evaluate(Skill):
         if table and options.csabstruct is not None:
             raise UsageError(
                 "TABLE and --csabstruct exclude each other", hint="Evaluate on each in turn."
+            )
+        if options.fail_on_regression and options.against is None:
+            raise UsageError(
+                "--fail-on-regression needs --against FILE", hint="See `/help evaluate`."
             )
         return evaluate(call, selected_framework(options.framework, call.frameworks))
 

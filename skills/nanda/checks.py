@@ -9,16 +9,15 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from rapidfuzz import fuzz
-from rapidfuzz.distance import LCSseq
 
+from skills.nanda.anchors.lexical import Anchor, lexical_anchors, recall, sentences_of
 from skills.nanda.named_entities import unsupported_names, without_names
-from skills.nanda.sentences import split_sentences
-from skills.nanda.text import content_words, stem, words
+from skills.nanda.text import content_words, words
 
 SAME = 0.85
 """Similarity from which two moves count as duplicates. No pair of moves of the 536 papers in
@@ -44,8 +43,13 @@ _LOOSE_THOUSANDS = re.compile(r"(?<=\d), (?=\d{3}(?!\d))")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?|(?<![\w.])\.\d+")
 
 
-def check(abstract: str, moves: Mapping[str, str]) -> dict[str, Any]:
+def check(
+    abstract: str, moves: Mapping[str, str], anchors: Mapping[str, Anchor] | None = None
+) -> dict[str, Any]:
     """Check `moves` against `abstract`.
+
+    Args:
+        anchors: where the moves come from; by default the lexical ones.
 
     Returns:
         unsupported_numbers, unsupported_names: {move: [text, ...]}, only moves with findings.
@@ -53,9 +57,11 @@ def check(abstract: str, moves: Mapping[str, str]) -> dict[str, Any]:
         support: {move: share of its content words found in the abstract}.
         copied: {move: share of its words copied in runs of `RUN` words or more}.
         source: {move: {"index": sentence of the abstract from 0, "score": ROUGE-L recall, "text":
-            the sentence}}.
+            the sentence}}; of a move's anchor, the sentence with the highest score.
         Shares, scores and similarities are 0 to 1, rounded to three places.
     """
+    if anchors is None:
+        anchors = lexical_anchors(abstract, moves)
     numbers = {move: unsupported_numbers(abstract, text) for move, text in moves.items()}
     names = {move: unsupported_names(abstract, text) for move, text in moves.items()}
     return {
@@ -64,7 +70,10 @@ def check(abstract: str, moves: Mapping[str, str]) -> dict[str, Any]:
         "duplicate_moves": duplicate_moves(moves),
         "support": {move: support(abstract, text) for move, text in moves.items()},
         "copied": {move: copied(abstract, text) for move, text in moves.items()},
-        "source": {move: source_sentence(abstract, text) for move, text in moves.items()},
+        "source": {
+            move: source_sentence(abstract, text, anchors[move]["sentences"])
+            for move, text in moves.items()
+        },
     }
 
 
@@ -120,18 +129,23 @@ def copied(abstract: str, text: str) -> float:
     return round(len(inside) / len(found), 3) if found else 0.0
 
 
-def source_sentence(abstract: str, text: str) -> dict[str, Any]:
+def source_sentence(abstract: str, text: str, among: Sequence[int] = ()) -> dict[str, Any]:
     """Return the abstract's sentence that `text` most likely comes from; the first if tied.
 
-    The score is ROUGE-L recall (Lin 2004, "ROUGE: A Package for Automatic Evaluation of
-    Summaries"): the longest common subsequence of the stemmed words, over the words of `text`.
+    The score is ROUGE-L recall (`anchors.lexical.recall`).
+
+    Args:
+        among: numbers of sentences from 1; empty for all.
     """
-    found = [stem(word) for word in words(text)]
     best: dict[str, Any] = {"index": 0, "score": 0.0, "text": ""}
-    for index, (sentence, given) in enumerate(_stemmed_sentences(abstract)):
-        score = round(LCSseq.similarity(found, given) / len(found), 3) if found else 0.0
+    for index, sentence in enumerate(sentences_of(abstract)):
+        if among and index + 1 not in among:
+            continue
+        score = recall(text, sentence)
         if score > best["score"] or not best["text"]:
-            best = {"index": index, "score": score, "text": sentence}
+            start, end = sentence.span
+            shown = " ".join(abstract[start:end].split())
+            best = {"index": index, "score": score, "text": shown}
     return best
 
 
@@ -165,14 +179,6 @@ def _known_words(abstract: str) -> frozenset[str]:
 def _runs(abstract: str) -> frozenset[tuple[str, ...]]:
     given = words(abstract)
     return frozenset(tuple(given[i : i + RUN]) for i in range(len(given) - RUN + 1))
-
-
-@_of_abstract
-def _stemmed_sentences(abstract: str) -> list[tuple[str, list[str]]]:
-    return [
-        (" ".join(sentence.split()), [stem(word) for word in words(sentence)])
-        for sentence in split_sentences(abstract)
-    ]
 
 
 def _numbers(text: str) -> Iterator[tuple[str, Decimal]]:

@@ -30,7 +30,9 @@ from skills.nanda.text import flatten
 
 NANDA = Path(__file__).with_name("nanda.yaml")
 OPEN_TAG, CLOSE_TAG = "<annotation>", "</annotation>"
-RESERVED = frozenset({"arxiv_id", "paper_id", "id", "title", "abstract", "checks", "provenance"})
+RESERVED = frozenset(
+    {"arxiv_id", "paper_id", "id", "title", "abstract", "anchors", "checks", "provenance"}
+)
 """Keys of a record besides the moves; `abstract` is a column of tables of annotations."""
 _COLUMNS = frozenset({"authors", "published", "categories", "support"})
 """Columns of .parquet files. Not in `RESERVED`, which separates moves from other record keys."""

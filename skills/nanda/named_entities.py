@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from skills.nanda.sentences import split_sentences
+from skills.nanda.sentences import sentence_spans
 from skills.nanda.text import STOP_WORDS, composed
 
 LONGEST = 6
@@ -44,14 +44,11 @@ def without_names(text: str) -> str:
 
 def _names(text: str) -> Iterator[tuple[str, int]]:
     """Yield each name in `text` with its start."""
-    start = 0
-    for sentence in split_sentences(text):
-        start = text.index(sentence, start)
-        for number, token in enumerate(_TOKEN.finditer(sentence)):
+    for start, end in sentence_spans(text):
+        for number, token in enumerate(_TOKEN.finditer(text[start:end])):
             name, offset = _name_in(token.group(), first=number == 0)
             if name:
                 yield name, start + token.start() + offset
-        start += len(sentence)
 
 
 def _name_in(token: str, *, first: bool) -> tuple[str, int]:

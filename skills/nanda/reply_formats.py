@@ -77,6 +77,13 @@ class Form(ABC):
             UnusableReply: the text does not have this format.
         """
 
+    def sentences(self, text: str) -> dict[str, list[int]]:
+        """Return the sentence numbers that a reply, which `parse` accepts, gives for moves.
+
+        They count from 1, and are not yet validated.
+        """
+        return {}
+
     def request(self, paper: Paper, model: ServedModel, max_tokens: int | None = None) -> Request:
         """Return the request for `paper`.
 

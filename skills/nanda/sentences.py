@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 # Possessive, and from the first mark of a run only: a run is searched once.
-_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”\u2019)\]]*+(?=\s)|(?<=\S)[^\S\n]*+\n[^\S\n]*+\n")
-_NEXT = re.compile(r"\s*[\"'“\u2018(\[]*([^\W_]?)([^\W_]*)")
-_BEFORE = re.compile(r"[^\s\"'“\u2018(\[]*+\Z")
+_END = re.compile(
+    r"""
+    (?<![.!?…]) [.!?…]++ [\"'”\u2019)\]}*_`$]*+
+        # In tokenized text and LaTeX, what closes may stand apart: `“word. ”`, `x = 1. \]`.
+        (?: [^\S\n]*+ \n?+ [^\S\n]*+ (?: \\\] | [”\u2019)\]]++ ) (?=\s|\Z) )*+ (?=\s|\Z)
+    | (?<=\w) \. (?= (?:We|The|Our|This|These|In|To|It|However|Finally|Experiments) [\s,] )
+    | (?P<block>
+        ^ [^\S\n]*+ \#{1,6} [^\S\n] [^\n]*+  # a heading of Markdown
+        | \n (?= [^\S\n]*+ (?: \n | \#{1,6}[^\S\n] | [-*]\s | \d{1,2}[.)]\s ) )
+        | (?= [•‣▪●◦] | \\item\b )
+    )
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+_NEXT = re.compile(r"\s*[\"'“\u2018(\[{*_`]*([^\W_]?)([^\W_]*)")
+_BEFORE = re.compile(r"[^\s\"'“\u2018(\[{*`]*+\Z")
+_LABEL = re.compile(r"\d{1,2}|[ivx]{1,4}|[A-Za-z]")
 LONGEST = 40
 """Characters before a full stop that are searched for an abbreviation."""
 
@@ -33,35 +48,70 @@ _BEGINNERS = _set_of(
 )
 
 
+MOST = 1_000
+"""Characters of a sentence above which it is cut; the longest of gold_train has 753."""
+_CUTS = (
+    re.compile(r"\n"),
+    re.compile(r";\s"),
+    re.compile(r"(?<!\S)(?:\S++\s++){1,100}+"),
+)
+
+
 def split_sentences(text: str) -> list[str]:
-    """Split `text` into sentences without surrounding white space.
+    """Return the sentences of `text`, whose places `sentence_spans` returns."""
+    return [text[start:end] for start, end in sentence_spans(text)]
+
+
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Return the start and end of each sentence of `text`, without surrounding white space.
 
     A sentence ends at ".", "!", "?" or "…" (and the quotes or brackets that close there) before
-    white space, and at an empty line. It does not end within "e.g.", "et al.", "Fig. 2", "J. Smith"
-    or "0.93", nor before a word in lower case.
+    white space, at an empty line, before and after a heading of Markdown, and before an item of a
+    list: a line that begins with "-", "*" or a number, "•" or LaTeX's "\\item". It does not end
+    within "e.g.", "et al.", "Fig. 2", "J. Smith" or "0.93", after the label of an item ("2."), nor
+    before a word in lower case. A sentence of more than `MOST` characters is cut at its line
+    breaks; a part that still is too long at its semicolons, then after each hundredth word.
     """
-    sentences: list[str] = []
+    spans: list[tuple[int, int]] = []
     start = 0
     for end in _END.finditer(text):
-        if end.group().isspace() or _is_last(
+        if end["block"] is not None or _is_last(
             text[max(start, end.start() - LONGEST) : end.start()], end.group(), text, end.end()
         ):
-            sentences.append(text[start : end.end()].strip())
+            spans.extend(_cut(text, start, end.end()))
             start = end.end()
-    sentences.append(text[start:].strip())
-    return [sentence for sentence in sentences if sentence]
+    spans.extend(_cut(text, start, len(text)))
+    return spans
+
+
+def _cut(text: str, start: int, end: int, level: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield the stripped span of a sentence, or those of its parts if it is too long."""
+    sentence = text[start:end]
+    start, end = end - len(sentence.lstrip()), start + len(sentence.rstrip())
+    if end - start > MOST and level < len(_CUTS):
+        for cut in _CUTS[level].finditer(text, start, end):
+            yield from _cut(text, start, cut.end(), level + 1)
+            start = cut.end()
+        yield from _cut(text, start, end, level + 1)
+    elif start < end:
+        yield start, end
 
 
 def _is_last(before: str, mark: str, text: str, position: int) -> bool:
     """Return True if the sentence that ends in `before` and `mark` ends there."""
     following = _NEXT.match(text, position)
     first, rest = following.groups() if following else ("", "")
-    if first.islower():
+    # A name such as "iPhone" may begin a sentence.
+    if first.islower() and (first + rest).islower():
         return False
     if not mark.startswith(".") or mark.startswith(".."):
         return True
     found = _BEFORE.search(before)
-    return _allows_end(found.group() if found else "", first, (first + rest).casefold())
+    word = found.group() if found else ""
+    earlier = before[: len(before) - len(word)].rstrip()
+    if _LABEL.fullmatch(word) and (not earlier or earlier.endswith((":", ";"))):
+        return False
+    return _allows_end(word, first, (first + rest).casefold())
 
 
 def _allows_end(word: str, first: str, following: str) -> bool:

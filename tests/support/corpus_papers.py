@@ -9,8 +9,7 @@ from typing import Any
 from skills.corpus.content_key import key_of
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.records import Annotated
-from skills.nanda.checks import check
+from skills.corpus.records import Annotated, record_of
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import IdField, Paper
 
@@ -52,14 +51,8 @@ def annotated(
         "created": "2026-11-24T12:00:00+00:00",
         "input": {"kind": "table", "path": "papers.csv", "row": "1", "sha256": of.sha256},
     }
-    record = {
-        of.id_field: of.id,
-        "title": of.title,
-        **texts,
-        "checks": check(of.abstract, framework.stated(texts)),
-        "provenance": {**provenance, "key": key_of(provenance)},
-    }
-    return Annotated(of, record)
+    made = {**provenance, "key": key_of(provenance)}
+    return Annotated(of, record_of(of, texts, framework, made))
 
 
 def corpus_of(path: Path, items: Iterable[Annotated]) -> Path:

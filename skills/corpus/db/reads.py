@@ -151,4 +151,4 @@ def _annotated(row: Row) -> Annotated:
     made_from = record["provenance"]["input"]
     source = {key: value for key, value in made_from.items() if key != "sha256"}
     paper = paper_of(row, source)
-    return Annotated(paper, with_paper(paper, record))
+    return Annotated(paper, with_paper(paper, record, paper.abstract))

@@ -17,6 +17,7 @@ from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import words
 from skills.corpus.db.rows import Row, insert, now, one, stored_json, update
 from skills.corpus.records import Annotated, Failure
+from skills.nanda.anchors.stored import placed
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS, Paper
 
@@ -119,8 +120,15 @@ def record(db: Database, key: str, paper: Paper) -> dict[str, Any] | None:
 
     The work may have been done for another paper with the same abstract.
     """
-    row = one(db, "SELECT record FROM annotations WHERE key = ? LIMIT 1", [key])
-    return None if row is None else with_paper(paper, stored_json(row["record"]))
+    row = one(
+        db,
+        "SELECT record, abstract FROM annotations JOIN papers ON papers.id = paper_id"
+        " WHERE key = ? LIMIT 1",
+        [key],
+    )
+    if row is None:
+        return None
+    return with_paper(paper, stored_json(row["record"]), row["abstract"])
 
 
 def failure(db: Database, key: str, paper: Paper) -> Failure | None:
@@ -131,9 +139,15 @@ def failure(db: Database, key: str, paper: Paper) -> Failure | None:
     return papers.failure_of(row, paper)
 
 
-def with_paper(paper: Paper, stored: dict[str, Any]) -> dict[str, Any]:
-    """Return a record with the id and title of `paper` in place of its own."""
-    rest = {k: v for k, v in stored.items() if k not in (*ID_FIELDS, "title")}
+def with_paper(paper: Paper, stored: dict[str, Any], abstract: str) -> dict[str, Any]:
+    """Return a record with the id and title of `paper` in place of its own.
+
+    Args:
+        abstract: the one that the spans of its anchors refer to; that of `paper` may have other
+            line breaks.
+    """
+    moved = placed(stored, abstract, paper.abstract)
+    rest = {k: v for k, v in moved.items() if k not in (*ID_FIELDS, "title")}
     return {paper.id_field: paper.id, "title": paper.title, **rest}
 
 
@@ -162,7 +176,9 @@ def _insert_annotation(
         stated=" ".join(move["move"] for move in stated),
         support=round(fmean(supports), 3) if supports else None,
         unsupported=sum(m["unsupported_numbers"] + m["unsupported_names"] for m in moves),
-        record=json.dumps(item.record, ensure_ascii=False),
+        record=json.dumps(
+            placed(item.record, item.paper.abstract, paper.abstract), ensure_ascii=False
+        ),
         created_at=provenance["created"],
     )
     for move in moves:

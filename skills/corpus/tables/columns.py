@@ -19,7 +19,8 @@ AbstractBy = Literal["column", "provenance", "id"]
 """What a table must have: the abstracts, or else a column by which they can be looked up."""
 
 EXTRAS = ("authors", "published", "categories")
-PROVENANCE = "provenance"
+ANCHORS, PROVENANCE = OBJECTS = ("anchors", "provenance")
+"""Columns of an annotation that was saved here; their values are objects."""
 _TYPES = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}
 SHOWN_CHARS = 300
 """Characters of a header in messages."""
@@ -79,7 +80,7 @@ class Layout:
 
     Attributes:
         columns: the table's names of columns by what they contain: a field of a paper, a move, or
-            `PROVENANCE`.
+            one of `OBJECTS`.
         id_fields: those of the id columns, in order of preference.
     """
 
@@ -103,13 +104,14 @@ def find_columns(
 
     Args:
         names: the table's columns, as it writes them.
-        moves: names of moves, whose columns are read where present, with the provenance.
+        moves: names of moves, whose columns are read where present, with those of `OBJECTS`.
 
     Raises:
         InputError: a column is missing or ambiguous.
     """
     header = _Header(tuple(names), where)
     provenance = header.find(PROVENANCE) if moves else None
+    anchors = header.find(ANCHORS) if provenance else None
     ids = _id_columns(header, columns.id, several=provenance is not None)
     abstract = header.find(columns.abstract or "abstract", "--abstract-column")
     looked_up = {"column": False, "provenance": bool(provenance), "id": bool(ids)}[abstract_by]
@@ -121,6 +123,7 @@ def find_columns(
         **dict(ids.items()),
         "title": title or header.find("title", "--title-column"),
         **{role: header.find(role) for role in (*EXTRAS, *moves)},
+        ANCHORS: anchors,
         PROVENANCE: provenance,
     }
     return Layout({role: name for role, name in found.items() if name}, tuple(ids))

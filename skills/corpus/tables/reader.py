@@ -18,7 +18,7 @@ from harness.errors import InputError
 from harness.support.reading.text_input import place, regular_file, shown
 from harness.support.well_formed import well_formed
 from skills.corpus.tables.columns import (
-    PROVENANCE,
+    OBJECTS,
     AbstractBy,
     Columns,
     Layout,
@@ -58,7 +58,7 @@ class TableRow:
         where: the row for messages: "papers.csv, line 7" (its first line), "papers.parquet, row 3".
         paper: its abstract is "" if the row has none.
         moves: the moves that have a column, as the file writes them; "" for an empty cell.
-        provenance: the stored provenance of the annotation, if the row has one.
+        provenance, anchors: those of the stored annotation, if the row has them.
         repeat: an earlier row has the same id and the same abstract.
     """
 
@@ -66,6 +66,7 @@ class TableRow:
     paper: Paper
     moves: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] | None = None
+    anchors: Mapping[str, Any] | None = None
     repeat: bool = False
 
     @property
@@ -169,15 +170,16 @@ class Table:
         texts = {
             role: as_text(row.get(name), role, name, where)
             for role, name in columns.items()
-            if role != PROVENANCE
+            if role not in OBJECTS
         }
-        provenance = _object(row.get(columns.get(PROVENANCE, "")))
+        anchors, provenance = (_object(row.get(columns.get(role, ""))) for role in OBJECTS)
         paper = self._paper(texts, number, provenance is not None)
         return TableRow(
             where=where,
             paper=paper,
             moves={move: texts[move] for move in self.moves if move in columns},
             provenance=provenance,
+            anchors=anchors,
         )
 
     def _paper(self, values: Mapping[str, str], number: int, saved: bool) -> Paper:
@@ -255,7 +257,7 @@ def open_table(
     """Read a table's header.
 
     Columns are found by name, in any case: abstract; arxiv_id, else paper_id, else id; title,
-    authors, published, categories; with `moves`, also provenance.
+    authors, published, categories; with `moves`, also provenance and anchors.
 
     Args:
         columns: names given by options, which take precedence.
@@ -288,7 +290,7 @@ def _object(value: Any) -> Mapping[str, Any] | None:
     """Return the value of an object column: an object, or its JSON."""
     try:
         found = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

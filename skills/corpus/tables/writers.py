@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 ROW_GROUP = 1000
 """Rows of a Parquet row group: about 5 MB with their provenance, before compression."""
 _COLUMNS = ("title", "authors", "published", "categories", "abstract")
-_EXTRAS = ("support", "checks", "provenance")
+_OBJECTS = ("anchors", "checks", "provenance")
+_EXTRAS = ("support", *_OBJECTS)
 
 
 def write_csv(
@@ -45,7 +46,7 @@ def write_csv(
 
 
 def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
-    """Write each record, with checks and provenance, as one line of JSON in UTF-8."""
+    """Write each record, with anchors, checks and provenance, as one line of JSON in UTF-8."""
     for item in items:
         file.write(_json(item.record).encode() + b"\n")
 
@@ -53,7 +54,7 @@ def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
 def write_parquet(
     file: IO[bytes], items: Iterable[Annotated], framework: Framework, id_column: str
 ) -> None:
-    """Write papers, moves, checks and provenance with the schema of `parquet_schema`.
+    """Write papers, moves, anchors, checks and provenance with the schema of `parquet_schema`.
 
     Args:
         id_column: as in `write_csv`.
@@ -72,9 +73,9 @@ def parquet_schema(framework: Framework, id_column: str) -> pa.Schema:
     """Return the schema of a framework's annotations, which does not depend on their contents.
 
     The id, title, authors, published, categories, abstract and each move are strings; support is a
-    struct of one double for each move, null if the move is not stated. checks and provenance are
-    JSON strings, since their keys differ between annotations (digests of files, moves with
-    findings).
+    struct of one double for each move, null if the move is not stated. anchors, checks and
+    provenance are JSON strings, since their keys differ between annotations (digests of files,
+    moves with findings).
     """
     import pyarrow as pa
 
@@ -82,7 +83,7 @@ def parquet_schema(framework: Framework, id_column: str) -> pa.Schema:
     id_name = _id_name(id_column, (*names, *_EXTRAS))
     types = {name: pa.string() for name in (id_name, *names)}
     types["support"] = pa.struct([(name, pa.float64()) for name in framework.names])
-    types |= {name: pa.string() for name in ("checks", "provenance")}
+    types |= {name: pa.string() for name in _OBJECTS}
     return pa.schema(
         [pa.field(name, kind, nullable=False) for name, kind in types.items()],
         metadata={
@@ -101,8 +102,7 @@ def _parquet_row(item: Annotated, framework: Framework, id_name: str) -> dict[st
         **{name: getattr(item.paper, name) for name in _COLUMNS},
         **{name: record[name] for name in framework.names},
         "support": record["checks"]["support"],
-        "checks": _json(record["checks"]),
-        "provenance": _json(record["provenance"]),
+        **{name: _json(record.get(name, {})) for name in _OBJECTS},
     }
 
 

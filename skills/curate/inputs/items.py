@@ -200,4 +200,5 @@ def _as_entry(item: Annotated, framework: Framework) -> TableRow:
         item.paper,
         {name: item.record[name] for name in framework.names},
         item.record["provenance"],
+        item.record.get("anchors"),
     )

@@ -7,7 +7,7 @@ statistics use the same samples, so the difference of two of them is paired by p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +108,28 @@ def difference(first: Sampled, other: Sampled) -> dict[str, Any]:
     drawn, either = first.drawn - other.drawn, first.counted | other.counted
     fewest = min(int(first.counted.sum()), int(other.counted.sum()))
     return estimate(Sampled(first.value - other.value, drawn, either), fewest)
+
+
+def unpaired_difference(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return first - other from two figures with intervals, if the papers' values are unknown.
+
+    The interval is that of independent samples (MOVER: Zou and Donner 2008, "Construction of
+    confidence limits about effect measures"). On the same papers, where an easy paper is easy for
+    both, it is wider than the paired one.
+    """
+    value, low, high, why = None, None, None, ""
+    if first["value"] is None or other["value"] is None:
+        why = "undefined"
+    else:
+        value = first["value"] - other["value"]
+        if first["low"] is None or other["low"] is None:
+            why = "no interval: one of the two figures has none"
+        else:
+            low = value - math.hypot(first["value"] - first["low"], other["high"] - other["value"])
+            high = value + math.hypot(first["high"] - first["value"], other["value"] - other["low"])
+    papers = max(first["papers"], other["papers"])
+    found = {"value": value, "low": low, "high": high, "papers": papers, "why": why}
+    return dict(figures(found))
 
 
 def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statistic:

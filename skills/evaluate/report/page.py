@@ -40,7 +40,7 @@ def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Input", found["input"]
     yield "Papers", text.size_of(found)
     for one in found["annotators"]:
-        if one["kind"] == "model":
+        if one["kind"] != "baseline":
             yield one["name"], text.model_facts(one)
             for role, digest in one["digests"].items():
                 yield f"Weights ({role})", f"sha256 `{digest}`"

@@ -107,6 +107,17 @@ def difference_rows(
                 yield name_of(metric, move), metric, moves[move]
 
 
+def outcome_of(pair: Mapping[str, Any]) -> str:
+    """Return how many papers the first annotator of a pair wins, or why that is unknown."""
+    papers = pair["papers"]
+    if papers is None:
+        return "not paired by paper, with wider intervals: the stored evaluation has no annotations"
+    return (
+        f"by paper ({papers['score']}) {papers['win']:,} won, {papers['tie']:,} tied, "
+        f"{papers['loss']:,} lost"
+    )
+
+
 def directions(found: Mapping[str, Any]) -> str:
     """Return for which of the metrics more is not better."""
     less, neither = (
@@ -178,7 +189,7 @@ def _context(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _models(found: Mapping[str, Any]) -> Iterator[str]:
     for one in found["annotators"]:
-        if one["kind"] == "model":
+        if one["kind"] != "baseline":
             yield f"{one['name']}: {model_facts(one)}"
     if faults := faults_of(found):
         yield textwrap.fill(f"! {faults}", WIDTH, subsequent_indent="  ")
@@ -221,11 +232,7 @@ def _by_move(found: Mapping[str, Any], metric: str) -> str:
 
 
 def _difference(found: Mapping[str, Any], one: Mapping[str, Any]) -> str:
-    papers = one["papers"]
-    head = (
-        f"{one['first']} - {one['other']}: by paper ({papers['score']}) {papers['win']:,} won, "
-        f"{papers['tie']:,} tied, {papers['loss']:,} lost"
-    )
+    head = f"{one['first']} - {one['other']}: {outcome_of(one)}"
     rows = [
         (label, figure(value, metric, signed=True), "*" if excludes_zero(value) else "")
         for label, metric, value in difference_rows(found, one, DIFFERENCES)

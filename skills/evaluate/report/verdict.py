@@ -18,11 +18,40 @@ NAMED = 4
 def verdict(found: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each other model, or for each baseline if there is no other model.
 
-    A difference counts if its interval excludes 0.
+    A difference counts if its interval excludes 0. A stored evaluation comes first, with the
+    regressions against it.
     """
-    models = {one["name"] for one in found["annotators"] if one["kind"] == "model"}
+    models = {one["name"] for one in found["annotators"] if one["kind"] != "baseline"}
     others = [one for one in found["differences"] if one["other"] in models]
-    return [_sentence(found, one) for one in others or found["differences"]]
+    sentences = [_sentence(found, one) for one in others or found["differences"]]
+    if "regressions" in found:
+        sentences[0] = f"{sentences[0]} {_outcome(found, others[0])}"
+    return sentences
+
+
+def regressions(found: Mapping[str, Any]) -> list[list[str]]:
+    """Return metric and move of what is worse than in the stored evaluation.
+
+    A metric counts over all moves, or by move if it has no such figure, if its interval excludes 0
+    on the worse side. Tokens are a cost and descriptive metrics are neither: they do not count.
+    """
+    pair = found["differences"][0]
+    worse = []
+    for metric, moves in pair["metrics"].items():
+        if metric in text.NEITHER or metric in text.TOKENS:
+            continue
+        for move in (OVERALL,) if OVERALL in moves else moves:
+            if text.excludes_zero(moves[move]) and not _gains(metric, moves[move]):
+                worse.append([metric, move])
+    return worse
+
+
+def _outcome(found: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
+    """Return the papers won and lost against the stored evaluation, and the regressions."""
+    outcome = text.outcome_of(pair)
+    worse = [text.name_of(metric, move) for metric, move in found["regressions"]]
+    ending = f"Worse than before: {', '.join(worse)}" if worse else "No metric is worse than before"
+    return f"{outcome[0].upper()}{outcome[1:]}. {ending}."
 
 
 def _sentence(found: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
@@ -30,7 +59,7 @@ def _sentence(found: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
     worse: list[str] = []
     unclear: dict[str, bool] = {}
     for metric, figure in _compared(found, pair):
-        name, gains = text.name_of(metric), (figure["value"] < 0) == (metric in text.LESS)
+        name, gains = text.name_of(metric), _gains(metric, figure)
         if not text.excludes_zero(figure):
             unclear[name] = gains and figure["value"] != 0
             continue
@@ -70,6 +99,10 @@ def _compared(
         figure = pair["metrics"].get(metric, {}).get(OVERALL)
         if metric not in text.NEITHER and figure is not None and figure["value"] is not None:
             yield metric, figure
+
+
+def _gains(metric: str, figure: text.Figure) -> bool:
+    return bool((figure["value"] < 0) == (metric in text.LESS))
 
 
 def _named(names: Sequence[str]) -> str:

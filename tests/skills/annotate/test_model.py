@@ -63,7 +63,7 @@ class Recording:
 
 def assert_complete(record: Mapping[str, Any]) -> None:
     names = nanda().names
-    assert list(record) == ["id", "title", *names, "checks", "provenance"]
+    assert list(record) == ["id", "title", *names, "anchors", "checks", "provenance"]
     for name in names:
         value = record[name]
         assert value == " ".join(value.split())

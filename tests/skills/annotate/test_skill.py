@@ -65,7 +65,7 @@ def moves_of(record: Mapping[str, Any]) -> dict[str, str]:
 
 def test_the_stored_form() -> None:
     record = annotated(FakeModel(GOOD))
-    assert list(record) == ["id", "title", *nanda().names, "checks", "provenance"]
+    assert list(record) == ["id", "title", *nanda().names, "anchors", "checks", "provenance"]
     assert record["id"] == paper().id
     assert record["title"].startswith("Rehearse Before You Act")
     assert moves_of(record) == MOVES

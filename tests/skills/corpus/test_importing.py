@@ -26,6 +26,7 @@ from skills.corpus.records import Annotated, record_of
 from skills.corpus.tables import writers
 from skills.corpus.tables.columns import Columns
 from skills.nanda import checks
+from skills.nanda.anchors.stored import anchors_of
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
@@ -167,9 +168,9 @@ def test_checks_are_computed_outside_the_transaction(
 ) -> None:
     held, check = [], checks.check
 
-    def watched(abstract: str, moves: Mapping[str, str]) -> Any:
+    def watched(*given: Any) -> Any:
         held.append(db.conn.in_transaction)
-        return check(abstract, moves)
+        return check(*given)
 
     monkeypatch.setattr(checks, "check", watched)
     path = table(tmp_path / "t.csv", {}, {}, {})
@@ -291,9 +292,20 @@ def saved(path: Path, items: list[Annotated]) -> Path:
     return path
 
 
+def with_model_anchor(item: Annotated) -> Annotated:
+    """Return an annotation whose model gave the third sentence for the claim."""
+    moves = nanda().stated(item.record)
+    anchors = anchors_of(item.paper.abstract, moves, {"claim": [3]})
+    made = item.record["provenance"]
+    moves = {name: item.record[name] for name in nanda().names}
+    return Annotated(item.paper, record_of(item.paper, moves, nanda(), made, anchors))
+
+
 @pytest.mark.parametrize("name", ["all.parquet", "all.jsonl"])
-def test_saved_file_keeps_provenance(db: Database, tmp_path: Path, name: str) -> None:
-    items = [annotated(paper(1), limitation="Not stated."), annotated(paper(2), "other")]
+def test_saved_file_keeps_provenance_and_anchors(db: Database, tmp_path: Path, name: str) -> None:
+    one, other = annotated(paper(1), limitation="Not stated."), annotated(paper(2), "other")
+    items = [with_model_anchor(one), other]
+    assert items[0].record["anchors"]["claim"]["by"] == "model"
     path = saved(tmp_path / name, items)
     if name == "all.jsonl":  # which has no abstracts: the corpus must know them
         with pytest.raises(InputError, match=r"the corpus has no paper 2405\.00001") as caught:
@@ -310,6 +322,17 @@ def test_saved_file_keeps_provenance(db: Database, tmp_path: Path, name: str) ->
     again = importer.add(db, path, nanda())
     assert (again.known_papers, again.known_annotations, again.papers) == (2, 2, 0)
     assert verify_all(db) == (2, [])
+
+
+def test_anchors_that_do_not_fit_are_replaced(db: Database, tmp_path: Path) -> None:
+    item = annotated(paper(1))
+    wrong = {
+        **item.record["anchors"],
+        "claim": {"sentences": [9], "spans": [[0, 999]], "by": "model"},
+    }
+    changed = Annotated(item.paper, {**item.record, "anchors": wrong})
+    importer.add(db, saved(tmp_path / "all.parquet", [changed]), nanda())
+    assert [one.record for one in current(db)] == [item.record]
 
 
 def test_parquet_without_abstracts_is_looked_up(db: Database, tmp_path: Path) -> None:

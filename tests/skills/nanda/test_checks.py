@@ -19,7 +19,6 @@ from skills.nanda.checks import (
 )
 from skills.nanda.framework import nanda
 from skills.nanda.named_entities import unsupported_names
-from skills.nanda.sentences import split_sentences
 from skills.nanda.text import content_words, flatten, stem
 
 GOLD = SHARED / "gold_dev.csv"
@@ -206,33 +205,3 @@ def test_content_words() -> None:
 def test_flatten_ascii_and_unicode_agree() -> None:
     assert flatten(" a\r\n\tb\x00c\x7f ") == "a b c"
     assert flatten(" ä\r\n\tb\x00c\x7f ") == "ä b c"
-
-
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [
-        ("One. Two! Three? Four", 4),
-        ("We use tools, e.g. Bash. It works.", 2),
-        ("Smith et al. (2020) show it. So do we.", 2),
-        ("As in Jones et al. We agree.", 2),
-        ("It is 0.93. Then 1.5.", 2),
-        ("See Fig. 2 and Sec. 3. Done.", 2),
-        ("No. 5 is first. The answer is no. We stop.", 3),
-        ("By J. Smith of the U.S. Army. End.", 2),
-        ("Used in the U.S. The end.", 2),
-        ('He said "Yes." (Really.) Good.', 3),
-        ("mT5 wins. iPhone loses.", 1),
-        ("What? Why... No. 3 vs. GPT.", 3),
-        ("A heading without stop\n\nThe text. More.", 3),
-        ("Hard\nwrapped text. With\ntwo sentences.", 2),
-        ("Node.js at https://x.org/a.b is used. It is.", 2),
-        ("  \n ", 0),
-        ("", 0),
-    ],
-)
-def test_sentences(text: str, count: int) -> None:
-    assert len(split_sentences(text)) == count
-
-
-def test_sentences_keep_all_text() -> None:
-    assert " ".join(split_sentences(ABSTRACT)) == ABSTRACT

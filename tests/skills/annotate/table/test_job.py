@@ -59,7 +59,7 @@ def test_a_table_becomes_lines_in_order(workspace: Workspace) -> None:
     assert outcome.result.code == 0
     assert workspace.ids() == ["2401.00003", "2401.00001", "2401.00002"]
     record = json.loads((workspace.folder / "out.jsonl").read_text().splitlines()[0])
-    assert list(record) == ["arxiv_id", "title", *nanda().names, "checks", "provenance"]
+    assert list(record) == ["arxiv_id", "title", *nanda().names, "anchors", "checks", "provenance"]
     assert record["title"] == "Paper 3"
     assert record["claim"] == "Claim of method 3."
     assert record["provenance"]["key"] == key_of(record["provenance"])

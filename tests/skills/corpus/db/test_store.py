@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from corpus_papers import annotated, paper
 
-from skills.corpus.db import store
+from skills.corpus.db import reads, store
 from skills.nanda.framework import nanda
 
 if TYPE_CHECKING:
@@ -37,3 +37,16 @@ def test_unless_any_keeps_annotation_of_other_version(db: Database) -> None:
     other = paper(1, "We rewrote all of this abstract.")
     store.save(db, annotated(other, "second"), nanda(), unless_any=True)
     assert current(db) == {"first"}
+
+
+def test_spans_refer_to_the_abstract_as_each_paper_has_it(db: Database) -> None:
+    wrapped = annotated(paper(1, "We test\n a ledger.\n\nIt finds  faults. It is slow."))
+    flat = paper(1, "We test a ledger. It finds faults. It is slow.")
+    store.save(db, wrapped, nanda())
+    key = wrapped.record["provenance"]["key"]
+    assert store.record(db, key, wrapped.paper) == wrapped.record
+    assert store.record(db, key, flat) == annotated(flat).record
+    store.save(db, annotated(flat, "other"), nanda())
+    (found,) = reads.find(db, flat.id)
+    assert found.paper.abstract == wrapped.paper.abstract
+    assert found.annotations[0].record["anchors"] == wrapped.record["anchors"]

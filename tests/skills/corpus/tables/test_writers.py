@@ -14,11 +14,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from skills.corpus.records import Annotated
+from skills.corpus.records import Annotated, record_of
 from skills.corpus.tables.markdown_writer import write_markdown
 from skills.corpus.tables.reader import open_table
 from skills.corpus.tables.writers import parquet_schema, write_csv, write_jsonl, write_parquet
-from skills.nanda.checks import check
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper, own_id
 from skills.nanda.text import flatten
@@ -39,14 +38,8 @@ def annotated(number: int, abstract: str) -> Annotated:
         "A. One, B. Two", "2024-05-17", "cs.AI",
     )  # fmt: skip
     moves = dict.fromkeys(NANDA.names, NANDA.not_stated) | {"claim": flatten(f"Says: {abstract}")}
-    record: dict[str, Any] = {
-        "arxiv_id": paper.id,
-        "title": paper.title,
-        **moves,
-        "checks": check(abstract, NANDA.stated(moves)),
-        "provenance": {"resolved": "model", "digests": {f"{number}.gguf": "ab"}, "reason": None},
-    }
-    return Annotated(paper, record)
+    made = {"resolved": "model", "digests": {f"{number}.gguf": "ab"}, "reason": None}
+    return Annotated(paper, record_of(paper, moves, NANDA, made))
 
 
 ITEMS = tuple(annotated(number, abstract) for number, abstract in enumerate(ABSTRACTS, start=1))
@@ -148,14 +141,16 @@ def test_parquet_schema(tmp_path: Path) -> None:
         assert table.num_rows == len(items)
     assert not any(field.nullable for field in table.schema)
     names = ("arxiv_id", "title", "authors", "published", "categories", "abstract")
-    assert tuple(table.schema.names) == (*names, *NANDA.names, "support", "checks", "provenance")
+    last = ("support", "anchors", "checks", "provenance")
+    assert tuple(table.schema.names) == (*names, *NANDA.names, *last)
     assert table.schema.metadata[b"framework"] == NANDA.name.encode()
     assert table.schema.metadata[b"framework_version"] == NANDA.version.encode()
 
 
-def test_parquet_has_checks_and_provenance_as_json() -> None:
+def test_parquet_has_anchors_checks_and_provenance_as_json() -> None:
     rows = pq.read_table(as_parquet(ITEMS)).to_pylist()
     for row, item in zip(rows, ITEMS, strict=True):
+        assert json.loads(row["anchors"]) == item.record["anchors"]
         assert json.loads(row["checks"]) == item.record["checks"]
         assert json.loads(row["provenance"]) == item.record["provenance"]
         claimed = item.record["checks"]["support"]["claim"]

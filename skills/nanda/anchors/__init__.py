@@ -1,0 +1,1 @@
+"""Anchors: the sentences of an abstract that a move comes from."""
