@@ -6,9 +6,9 @@
 
 Corrupts moves of gold_train.csv and gold_train_cs.csv by type (bench/corruptions.py), `--cases` of
 each kind, the same for the same seed. A check's margin is chosen on one table, as the one with the
-most recall at `ALLOWED` false alarms, and measured on the other; both are added up. gold_dev.csv
-has no part in the choice, and is printed for comparison. Intervals are exact (Clopper-Pearson).
-A check ships with at least 70% recall and at most 5% false alarms. `--kinds` prints how many
+most recall at the allowed share of false alarms, and measured on the other; both are added up.
+gold_dev.csv has no part in the choice, and is printed for comparison. Intervals are exact
+(Clopper-Pearson). A check ships with at least 70% recall and at most 5% false alarms. `--kinds` prints how many
 corruptions of each kind every check finds.
 
 `--papers` writes the papers of bench/readings, and `--read` measures the checks on the moves of an
@@ -23,9 +23,10 @@ import functools
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -34,48 +35,62 @@ from scipy.stats import binomtest  # noqa: E402
 
 from bench import corruptions, rejected_checks  # noqa: E402
 from skills.nanda.doubts.direction import turned_words  # noqa: E402
+from skills.nanda.doubts.doubts import DOUBTS  # noqa: E402
 from skills.nanda.doubts.negation import lost_negations  # noqa: E402
 from skills.nanda.doubts.numbers import changed_units, moved_numbers  # noqa: E402
+from skills.nanda.doubts.repetition import repeated_words  # noqa: E402
 from skills.nanda.framework import nanda, sha256_of  # noqa: E402
 from skills.nanda.paper import ID_FIELDS, Paper  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
 READINGS = Path(__file__).parent / "readings"
 TABLES, DEV = ("gold_train.csv", "gold_train_cs.csv"), "gold_dev.csv"
-ALLOWED = 0.02
-"""The share of false alarms of a check at which its margin is chosen: several checks add up."""
 LEAST_RECALL, MOST_ALARMS = 0.7, 0.05
 BAD = ("false", "garbled")
 
+ALL, DIGITS, ANY = ("all",), ("with a digit",), ("doubted",)
+
 Annotations = Sequence[tuple[Paper, Mapping[str, str]]]
+Alarms = Counter[tuple[Any, ...]]
+"""Moves in which a check finds something, by its name and margin; `ALL` of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check, the kinds of corruption that it is for, and the margins to choose from."""
+    """A check, and how it is measured.
+
+    Attributes:
+        kinds: the kinds of corruption that it is for.
+        margins: those to choose from; () if it has none.
+        allowed: the share of false alarms at which the margin is chosen, below `MOST_ALARMS` since
+            several checks add up. An eighth of the moves have a number.
+    """
 
     finds: Callable[..., list[str]]
     kinds: tuple[str, ...]
     margins: tuple[float, ...] = ()
-    ships: bool = True
+    allowed: float = 0.02
 
     @property
     def name(self) -> str:
         return self.finds.__name__
 
-    def alarms(self, texts: Sequence[tuple[str, str]], *margin: float) -> int:
-        """Return in how many moves it finds something; each has its abstract before it."""
-        return sum(bool(self.finds(abstract, move, *margin)) for abstract, move in texts)
+    @property
+    def shipped(self) -> tuple[float, ...]:
+        """Its margin as it ships, as arguments."""
+        return tuple(self.finds.__defaults__ or ())
 
 
 CHECKS = (
-    Check(moved_numbers, ("number moved",), (0.05, 0.1, 0.15, 0.2, 0.3)),
+    Check(moved_numbers, ("number moved",), (0.05, 0.1, 0.15, 0.2, 0.3), allowed=0.005),
     Check(changed_units, ("unit changed",)),
     Check(lost_negations, ("negation lost",), (0.0, 0.15, 0.3)),
     Check(turned_words, ("comparison turned", "meaning turned"), (-0.4, -0.2, 0.0, 0.2)),
-    Check(rejected_checks.swapped_sides, ("subjects swapped",), (1, 2, 3), ships=False),
-    Check(rejected_checks.joined_runs, ("sentences joined",), (3, 4, 5), ships=False),
+    Check(repeated_words, ("clause repeated",)),
+    Check(rejected_checks.swapped_sides, ("subjects swapped",), (1, 2, 3)),
+    Check(rejected_checks.joined_runs, ("sentences joined",), (3, 4, 5)),
 )
+SHIPPED = [check for check in CHECKS if check.name in DOUBTS]
 
 
 def main() -> None:
@@ -97,50 +112,64 @@ def main() -> None:
 def of_corruptions(cases: int, seed: int, *, kinds: bool) -> None:
     """Print recall and false alarms of each check, chosen on one table and measured on another."""
     halves = [gold(table) for table in TABLES]
-    good = [pairs(half) for half in halves]
-    dev = pairs(gold(DEV))
-    found = {kind: false_moves(kind, halves, cases, seed) for kind in corruptions.MAKERS}
-    print(f"{'':18}{'':18}{'margin':>13}{'recall':>21}{'false alarms':>22}{'gold_dev':>10}")
+    good = [alarms(pairs(half)) for half in halves]
+    dev = alarms(pairs(gold(DEV)))
+    bad = {
+        kind: [alarms(half) for half in false_moves(kind, halves, cases, seed)]
+        for kind in corruptions.MAKERS
+    }
+    print(f"{'':36}{'margin':>13}{'recall':>24}{'false alarms':>24}{'gold_dev':>10}")
     for check in CHECKS:
         for kind in check.kinds:
-            bad = found[kind]
-            chosen = [chosen_margin(check, good[1 - i], bad[1 - i]) for i in (0, 1)]
-            recall = [check.alarms(bad[i], *chosen[i]) for i in (0, 1)]
-            alarms = [check.alarms(good[i], *chosen[i]) for i in (0, 1)]
-            of_dev = check.alarms(dev, *chosen_margin(check, sum(good, []), sum(bad, [])))
-            shares = sum(recall) / sum(map(len, bad)), sum(alarms) / sum(map(len, good))
-            ships = shares[0] >= LEAST_RECALL and shares[1] <= MOST_ALARMS
-            print(
-                f"{check.name:18}{kind:18}"
-                f"{', '.join(f'{margin:g}' for [margin] in filter(None, chosen)):>13}"
-                f"{share(sum(recall), sum(map(len, bad))):>21}"
-                f"{share(sum(alarms), sum(map(len, good))):>22}"
-                f"{of_dev / len(dev):>10.3f}  {'ships' if ships else 'does not ship'}",
-                flush=True,
-            )
-    all_good = sum(good, [])
-    doubted = sum(any(check.finds(*move) for check in CHECKS if check.ships) for move in all_good)
-    print(f"\nmoves of the gold that some shipped check doubts: {share(doubted, len(all_good))}")
-    with_number = [move for move in all_good if any(char.isdigit() for char in move[1])]
-    for check in CHECKS[:2]:
-        told = share(check.alarms(with_number), len(with_number))
-        print(f"{check.name}, of the moves with a digit: {told}")
+            print(row(check, kind, good, bad[kind], dev))
+    every = good[0] + good[1]
+    print(f"\nof the moves of the gold, doubted: {share(every[ANY], every[ALL])}")
+    for check in SHIPPED[:2]:
+        told = share(every[check.name, *check.shipped], every[DIGITS])
+        print(f"{check.name}, of those with a digit: {told}")
     if kinds:
-        print(f"\n{'found of':20}" + "".join(f"{check.name:>17}" for check in CHECKS))
-        for kind, bad in found.items():
-            every = sum(bad, [])
-            counts = (check.alarms(every) / len(every) for check in CHECKS)
-            print(f"{kind:20}" + "".join(f"{count:>17.2f}" for count in counts))
+        print(f"\n{'found of':20}" + "".join(f"{check.name:>17}" for check in SHIPPED))
+        for kind, (one, other) in bad.items():
+            made = one + other
+            found = (made[check.name, *check.shipped] / made[ALL] for check in SHIPPED)
+            print(f"{kind:20}" + "".join(f"{of_kind:>17.2f}" for of_kind in found))
 
 
-def chosen_margin(
-    check: Check, good: Sequence[tuple[str, str]], bad: Sequence[tuple[str, str]]
-) -> tuple[float, ...]:
-    """Return the margin with the highest recall at `ALLOWED` false alarms, as arguments."""
+def row(check: Check, kind: str, good: Sequence[Alarms], bad: Sequence[Alarms], dev: Alarms) -> str:
+    """Return the line of a check and a kind of corruption."""
+    chosen = [chosen_margin(check, good[1 - i], bad[1 - i]) for i in (0, 1)]
+    recall = [half[check.name, *margin] for half, margin in zip(bad, chosen, strict=True)]
+    false = [half[check.name, *margin] for half, margin in zip(good, chosen, strict=True)]
+    of = [sum(half[ALL] for half in halves) for halves in (bad, good)]
+    ships = sum(recall) >= LEAST_RECALL * of[0] and sum(false) <= MOST_ALARMS * of[1]
+    margins = ", ".join(f"{margin:g}" for [margin] in filter(None, chosen))
+    of_dev = dev[check.name, *chosen[0]] / dev[ALL]
+    return (
+        f"{check.name:18}{kind:18}{margins:>13}{share(sum(recall), of[0]):>24}"
+        f"{share(sum(false), of[1]):>24}{of_dev:>10.3f}  {'' if ships else 'does not ship'}"
+    ).rstrip()
+
+
+def alarms(moves: Iterable[tuple[str, str]]) -> Alarms:
+    """Return in how many moves each check finds something at each margin."""
+    found: Alarms = Counter()
+    for abstract, text in moves:
+        found[ALL] += 1
+        found[DIGITS] += any(char.isdigit() for char in text)
+        for check in CHECKS:
+            for margin in [(one,) for one in check.margins] or [()]:
+                found[check.name, *margin] += bool(check.finds(abstract, text, *margin))
+        found[ANY] += any(check.finds(abstract, text) for check in SHIPPED)
+    return found
+
+
+def chosen_margin(check: Check, good: Alarms, bad: Alarms) -> tuple[float, ...]:
+    """Return the margin with the most recall at the allowed false alarms, as arguments."""
     if not check.margins:
         return ()
-    allowed = [m for m in check.margins if check.alarms(good, m) <= ALLOWED * len(good)]
-    return (max(allowed or check.margins[-1:], key=lambda m: (check.alarms(bad, m), m)),)
+    name, most = check.name, check.allowed * good[ALL]
+    allowed = [margin for margin in check.margins if good[name, margin] <= most]
+    return (max(allowed or check.margins[-1:], key=lambda margin: (bad[name, margin], margin)),)
 
 
 def false_moves(
@@ -197,17 +226,14 @@ def of_readings(path: Path) -> None:
             changed += 1
             continue
         for name, text in nanda().stated(written).items():
-            doubts = [
-                check.name
-                for check in CHECKS
-                if check.ships and check.finds(abstracts()[row["paper_id"]], text)
-            ]
+            abstract = abstracts()[row["paper_id"]]
+            doubts = [check.name for check in SHIPPED if check.finds(abstract, text)]
             moves[label[name]] += 1
             found.update((label[name], doubt) for doubt in doubts)
             found[label[name], "any of them"] += bool(doubts)
     if changed:
         print(f"{changed} papers are left out: their moves are not those that were read")
-    names = [check.name for check in CHECKS if check.ships] + ["any of them"]
+    names = [check.name for check in SHIPPED] + ["any of them"]
     print(f"{'':12}{'moves':>6}" + "".join(f"{name:>16}" for name in names))
     for label, count in moves.most_common():
         print(f"{label:12}{count:>6}" + "".join(f"{found[label, name]:>16}" for name in names))

@@ -117,6 +117,17 @@ def _joined_wrongly(draft: Draft) -> str:
     return f"ends in {tail!r}"
 
 
+def _clause_repeated(draft: Draft) -> str:
+    """End a move in its last words again, as a model does that finds no end."""
+    [move] = draft.stated
+    text = draft.moves[move].rstrip(" .")
+    known = re.split(r"[,;]\s|\band\b|\bthat\b", text)[-1].split()
+    if len(content_words(" ".join(known))) < LEAST_JOINED:
+        return ""
+    draft.moves[move] = f"{text}, and {' '.join(known)}."
+    return f"repeats {' '.join(known)!r}"
+
+
 def _joints(text: str) -> Iterator[re.Match[str]]:
     return re.finditer(r"\b(?:of|in|with|for|by|on|to|from|that)\b", text)
 
@@ -135,4 +146,5 @@ MAKERS: Mapping[str, Maker] = {
     "sentences joined": _joined_wrongly,
     "unit changed": functools.partial(_replaced, "units"),
     "comparison turned": functools.partial(_replaced, "comparisons"),
+    "clause repeated": _clause_repeated,
 }

@@ -6,6 +6,7 @@ order and runs alone do not separate these corruptions from it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from skills.nanda.doubts import context
@@ -13,8 +14,9 @@ from skills.nanda.doubts.context import Token
 
 SIDE = 3
 """Content words on each side of a word that are compared."""
-_BREAKS = frozenset("and which that while whereas but or as so than when where if because".split())
-_BE = frozenset("is are was were be been being".split())
+_JOINING = "and which that while whereas but or as so than when where if because"
+_FORMS_OF_BE = "is are was were be been being"
+_BREAKS, _BE = frozenset(_JOINING.split()), frozenset(_FORMS_OF_BE.split())
 
 
 def swapped_sides(abstract: str, text: str, least: int = 2) -> list[str]:
@@ -45,7 +47,7 @@ def joined_runs(abstract: str, text: str, least: int = 4) -> list[str]:
     for token in context.tokens(abstract):
         ends.append(ends[-1] + (token.text in ".!?"))
     starts: dict[tuple[str, str], list[int]] = {}
-    for place, pair in enumerate(zip(given, given[1:], strict=False)):
+    for place, pair in enumerate(itertools.pairwise(given)):
         starts.setdefault(pair, []).append(place)
     move = context.tokens_of_move(text)
     keys = [token.key for token in move]

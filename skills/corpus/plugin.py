@@ -57,7 +57,7 @@ class Corpus(Skill):
         "add": "import papers and annotations from a file",
         "search": "find moves by their words, best matches first",
         "filter": "find papers by what their annotations state",
-        "stats": "statistics: stated moves by category and year, support, failures",
+        "stats": "statistics: stated moves by category and year, unknown numbers, failures",
         "show": "show a paper with its annotations",
         "export": "write all annotations to a file",
         "page": "write all annotations to an HTML page (corpus.html)",

@@ -14,6 +14,7 @@ from skills.corpus.importer import Added
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import Found
 from skills.corpus.stats import UNKNOWN, Group, Stats
+from skills.nanda.checks import findings
 from skills.nanda.framework import RESERVED, Framework
 from skills.nanda.text import counted
 from skills.reporting.statistics import FEWEST, Share
@@ -22,8 +23,8 @@ Block = tuple[Sequence[str], Sequence[Sequence[object]]]
 WIDTH = 96
 _PAPER_FIELDS = ("title", "authors", "published", "categories", "abstract")
 _LEGEND = """\
-stated: percent of the annotations{}; support: mean share of a move's words
-found in the abstract; unsupported: percent of the stated moves with a number or name not in it"""
+stated: percent of the annotations{}; unsupported: percent of the stated
+moves with a number or name that is not in the abstract"""
 
 
 def added(added: Added, path: Path) -> str:
@@ -131,13 +132,12 @@ def _moves(stats: Stats, shown: Callable[[Share], str]) -> Block:
         (
             name,
             shown(move.stated),
-            "" if move.support is None else f"{move.support:.2f}",
             shown(move.unsupported_numbers),
             shown(move.unsupported_names),
         )
         for name, move in stats.moves.items()
     ]
-    head = ("move", "stated", "support", "unsupported numbers", "unsupported names")
+    head = ("move", "stated", "unsupported numbers", "unsupported names")
     return head, rows
 
 
@@ -181,10 +181,13 @@ def _annotation(item: Annotated) -> str:
     provenance, checks = record["provenance"], record["checks"]
     moves = {name: text for name, text in record.items() if name not in RESERVED}
     column = max(map(len, moves)) + 2
-    lines = [_wrapped(f"{name:<{column}}{text}", " " * column) for name, text in moves.items()]
-    for what in ("numbers", "names"):
-        for name, found in checks[f"unsupported_{what}"].items():
-            lines.append(f"! {name}: {what} not in the abstract: {', '.join(found)}")
+    indent, labels = " " * column, {name: name for name in moves}
+    lines: list[str] = []
+    for name, text in moves.items():
+        lines.append(_wrapped(f"{name:<{column}}{text}", indent))
+        lines += [
+            _wrapped(f"{indent}! {one}", f"{indent}  ") for one in findings(name, checks, labels)
+        ]
     framework = provenance["framework"]["name"]
     return "\n".join([*lines, f"({provenance['resolved']}, {provenance['created']}, {framework})"])
 

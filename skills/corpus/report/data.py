@@ -8,7 +8,8 @@ from typing import Any
 
 from skills.corpus.db.facets import categories
 from skills.corpus.records import Annotated
-from skills.nanda.checks import LOW_SUPPORT
+from skills.nanda.checks import FEW_WORDS, LOW_SUPPORT
+from skills.nanda.doubts.doubts import doubts_about
 from skills.nanda.framework import Framework, Move
 from skills.nanda.named_entities import without_names
 from skills.nanda.sentences import split_sentences
@@ -51,11 +52,9 @@ def paper_view(
     }
     for move in framework.names:
         facets[f"move.{move}"] = ["stated" if move in stated else "not stated"]
-    support = [checks["support"][name] for name in stated if name in checks["support"]]
     return {
         "paper": paper,
         "facets": facets,
-        "support": sum(support) / len(support) if support else None,
         "sentences": sentences,
         "entries": entries,
         "shared": provenances.setdefault(shared, len(provenances)),
@@ -77,14 +76,12 @@ def _entry(
     nearest = "its source sentence is not in this abstract"
     if source:
         nearest = f"nearest is sentence {source[0] + 1} ({source[1]:.0%} of its words, in order)"
-    support, copied = (percent(checks[kind].get(name)) for kind in ("support", "copied"))
     return {
         "move": move,
         "pieces": _pieces(text, checks, name),
         "source": source[0] if source else -1,
         "flags": list(_findings(checks, name, labels)),
-        "checks": f"{support} of its content words are in the abstract · {copied} copied word "
-        f"for word · {nearest}.",
+        "checks": f"{percent(checks['copied'].get(name))} copied word for word · {nearest}.",
     }
 
 
@@ -111,9 +108,9 @@ def _findings(
         if texts := checks[f"unsupported_{kind}"].get(move):
             found = f"{', '.join(texts)}: not in the abstract"
             yield f"{kind.capitalize()} not in the abstract", found
-    support = checks["support"].get(move)
-    if support is not None and support < LOW_SUPPORT:
-        yield f"Support below {LOW_SUPPORT:.0%}", f"Support {support:.0%}"
+    yield from doubts_about(move, checks)
+    if checks["support"].get(move, 1.0) < LOW_SUPPORT:
+        yield "Few words in the abstract", FEW_WORDS
     pairs = [pair[:2] for pair in checks["duplicate_moves"] if move in pair[:2]]
     if pairs:
         others = ", ".join(labels[b if a == move else a] for a, b in pairs)

@@ -21,8 +21,23 @@ OF_MOVE, OF_ABSTRACT = 3, 5
 """Neighbours on each side of a word. The abstract's are more, since a move leaves words out."""
 
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['\u2019][^\W\d_]+)*|%|[.;:!?](?=\s|$)")
-_SPELLED = "zero one two three four five six seven eight nine ten eleven twelve".split()
-ENDS = frozenset(".;:!?")
+_SPELLED = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
+SENTENCE_ENDS = frozenset(".!?")
+ENDS = SENTENCE_ENDS | frozenset(";:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +85,10 @@ def places(abstract: str) -> Mapping[str, Sequence[int]]:
 
 
 def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]:
-    """Return the `count` nearest telling tokens on each side, by key, with their rank from 1."""
+    """Return the `count` nearest telling tokens on each side, by key, with their rank from 1.
+
+    They are of the same sentence.
+    """
     found: dict[str, int] = {}
     for side in (
         range(index - 1, max(-1, index - 1 - REACH), -1),
@@ -78,6 +96,8 @@ def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]
     ):
         rank = 0
         for token in (given[place] for place in side):
+            if token.text in SENTENCE_ENDS:
+                break
             if token.tells:
                 rank += 1
                 found[token.key] = min(rank, found.get(token.key, rank))
@@ -105,9 +125,7 @@ def fit(wanted: Mapping[str, int], abstract: str, indices: Sequence[int]) -> flo
 
 def numerals(given: Sequence[Token]) -> Iterator[int]:
     """Yield the indices of the numerals written in digits."""
-    return (
-        index for index, token in enumerate(given) if token.number and token.text[0].isdigit()
-    )
+    return (index for index, token in enumerate(given) if token.number and token.text[0].isdigit())
 
 
 def _token(text: str, *, named: bool) -> Token:

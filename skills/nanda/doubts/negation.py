@@ -8,28 +8,25 @@ from collections.abc import Sequence
 from skills.nanda.doubts import context
 from skills.nanda.doubts.context import Token
 
-MARGIN = 0.15
+MARGIN = 0.3
 """By how much the neighbours of a word must fit a place better where it is negated."""
 SCOPE = 3
 """Content words after a negation that are negated."""
 BEFORE, AFTER = 7, 3
 """Tokens before and after a word of a move that are searched for a negation."""
 
-PLAIN = frozenset(
-    """
+_PLAIN = """
     not no without cannot never nor neither none lack lacks lacking lacked fail fails failed failing
     unable hardly absence absent avoid avoids avoiding avoided free
-    """.split()
-)
-OTHERS = frozenset(
-    """
+"""
+_OTHERS = """
     instead rather except excluding exclude excludes excluded impossible little few difficult hard
     insufficient infeasible ignore ignores ignored neglect neglects neglected prevent prevents
     missing miss misses limited loses lose unexplored rarely seldom barely only unlike eliminate
     eliminates eliminating eliminated remove removes removing removed
-    """.split()
-)
-"""Words that may replace a negation in a move."""
+"""
+PLAIN, OTHERS = frozenset(_PLAIN.split()), frozenset(_OTHERS.split())
+"""Negations, and words that may replace one in a move."""
 
 
 def lost_negations(abstract: str, text: str, margin: float = MARGIN) -> list[str]:
