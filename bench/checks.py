@@ -8,8 +8,8 @@ Corrupts moves of gold_train.csv and gold_train_cs.csv by type (bench/corruption
 each kind, the same for the same seed. A check's margin is chosen on one table, as the one with the
 most recall at the allowed share of false alarms, and measured on the other; both are added up.
 gold_dev.csv has no part in the choice, and is printed for comparison. Intervals are exact
-(Clopper-Pearson). A check ships with at least 70% recall and at most 5% false alarms. `--kinds` prints how many
-corruptions of each kind every check finds.
+(Clopper-Pearson). A check ships with at least 70% recall and at most 5% false alarms. `--kinds`
+prints how many corruptions of each kind every check finds.
 
 `--papers` writes the papers of bench/readings, and `--read` measures the checks on the moves of an
 annotator that a person labelled. bench/readings/README.md has the labels.

@@ -227,7 +227,8 @@ def _one_shot(terminal: Terminal, delay: float, own_code: int | None) -> Outcome
     code = terminal.end()
     outcome = Outcome(delay, 0.0 if finished else time.monotonic() - pressed, finished)
     # -SIGINT: while Python itself ends, which a shell reports as 130, too.
-    if code not in (130, -signal.SIGINT, own_code):
+    # 0 if the whole command, whose code is unknown if it was stopped at `cap`, ended before.
+    if code not in (130, -signal.SIGINT, own_code, 0 if finished else own_code):
         outcome.faults.append("hangs" if code is None else f"exit code {code}")
     return outcome
 

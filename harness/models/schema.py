@@ -113,8 +113,8 @@ class ModelEntry(Strict):
 
     Attributes:
         tasks: the tasks of skills that it serves ("annotate", "chat", "judge").
-        form: the reply format it was trained on: "json" for a general model, "tagged" for one tuned
-            on the tagged completion.
+        form: the reply format it was trained on: "json" for a general model, "tagged" or "anchored"
+            for one tuned on completions of this form.
         examples: a table of annotated papers that are added to each prompt (few-shot); relative to
             the registry. Only for the form "json".
         fallback: the model to use if this one cannot be served.
@@ -124,7 +124,7 @@ class ModelEntry(Strict):
     summary: str = ""
     tasks: tuple[str, ...]
     serve: tuple[ServeEntry, ...] = Field(min_length=1)
-    form: Literal["json", "tagged"] = "json"
+    form: Literal["json", "tagged", "anchored"] = "json"
     options: RequestOptions = Field(default_factory=RequestOptions)
     examples: str | None = None
     fallback: str | None = None

@@ -18,12 +18,15 @@ from harness.errors import InputError, InvalidReply
 from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
 from skills.annotate.examples import examples_for
+from skills.annotate.quoting.quote import decoding, quote
 from skills.corpus.content_key import key_of
 from skills.corpus.records import record_of
-from skills.nanda.anchors.stored import anchors_of
 from skills.nanda.framework import Framework, problems, sha256_of
 from skills.nanda.paper import Paper
-from skills.nanda.reply_formats import FORMS, Form, UnusableReply
+from skills.nanda.quoting.anchored_form import AnchoredForm
+from skills.nanda.reply_formats import Form, JsonForm, TaggedForm, UnusableReply
+
+FORMS: Mapping[str, type[Form]] = {form.name: form for form in (JsonForm, TaggedForm, AnchoredForm)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +77,28 @@ def annotate(
         InvalidReply: no usable answer, not even after one repair; `raw` is the last one.
         Whatever `ServedModel.generate` raises.
     """
-    form, request = prepared.form, prepared.request
+    form, request, paper = prepared.form, prepared.request, prepared.paper
+    if isinstance(form, AnchoredForm) and model.takes_grammar:
+        quoted = quote(form, paper, request, model, on_text)
+        moves = read_moves(form, quoted.reply, paper)
+        return stored_form(prepared, moves, [quoted.reply], quoted.confidence)
     replies = [model.generate(request, on_text)]
     try:
-        return stored_form(prepared, read_moves(form, replies[0]), replies)
+        return stored_form(prepared, read_moves(form, replies[0], paper), replies)
     except UnusableReply as exc:
         problem = str(exc)
     # The repair shows this answer alone: a growing history would cost tokens and context.
     repair = form.repair(request, replies[0].text, problem)
     try:
         replies.append(model.generate(repair, on_text))
-        return stored_form(prepared, read_moves(form, replies[1]), replies)
+        return stored_form(prepared, read_moves(form, replies[1], paper), replies)
     except UnusableReply as exc:
         raise _invalid(model, str(exc), replies[1]) from exc
     except InputError as exc:  # the answer is so long that the repair does not fit the context
         raise _invalid(model, problem, replies[0]) from exc
 
 
-def read_moves(form: Form, reply: Reply) -> dict[str, str]:
+def read_moves(form: Form, reply: Reply, paper: Paper) -> dict[str, str]:
     """Return all moves of an answer, normalized and in the framework's order.
 
     Raises:
@@ -99,7 +106,7 @@ def read_moves(form: Form, reply: Reply) -> dict[str, str]:
     """
     if reply.finish_reason == "length":
         raise UnusableReply(f"it was cut off after {reply.completion_tokens} tokens")
-    found = form.parse(reply.text)
+    found = form.moves(reply.text, paper.abstract)
     try:
         return form.framework.annotation_model().model_validate(found).model_dump()
     except ValidationError as exc:
@@ -107,7 +114,11 @@ def read_moves(form: Form, reply: Reply) -> dict[str, str]:
 
 
 def stored_form(
-    prepared: Prepared, moves: Mapping[str, str], replies: Sequence[Reply], **provenance: Any
+    prepared: Prepared,
+    moves: Mapping[str, str],
+    replies: Sequence[Reply],
+    confidence: Mapping[str, float] | None = None,
+    **provenance: Any,
 ) -> dict[str, Any]:
     """Return the stored form of an annotation (`record_of`), with the anchors of the last reply.
 
@@ -115,6 +126,7 @@ def stored_form(
     created.
 
     Args:
+        confidence: of each move, the probability that its sentence is right.
         provenance: further entries.
     """
     made = {
@@ -129,10 +141,10 @@ def stored_form(
         "seconds": round(sum(reply.seconds for reply in replies), 3),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    framework, abstract = prepared.form.framework, prepared.paper.abstract
-    given = prepared.form.sentences(replies[-1].text)
-    anchors = anchors_of(abstract, framework.stated(moves), given)
-    return record_of(prepared.paper, moves, framework, made, anchors)
+    form, paper = prepared.form, prepared.paper
+    stated = form.framework.stated(moves)
+    anchors = form.anchors(replies[-1].text, paper.abstract, stated)
+    return record_of(paper, moves, form.framework, made, anchors, confidence)
 
 
 def _invalid(model: ServedModel, problem: str, reply: Reply) -> InvalidReply:
@@ -148,11 +160,14 @@ def _provenance(paper: Paper, form: Form, request: Request, model: ServedModel) 
     """Return what identifies a request: enough to compare annotations and to repeat them.
 
     It begins with `ServedModel.about`. prompt_sha256 is the SHA-256 of the canonical JSON of the
-    first request's messages, schema_sha256 that of its JSON Schema or grammar (null without one).
+    first request's messages, schema_sha256 that of its JSON Schema or grammar, or of `decoding`
+    (null without one).
     """
     framework = form.framework
     messages = [{"role": m.role, "content": m.content} for m in request.messages]
-    constraint = request.json_schema or request.grammar
+    constraint: Any = request.json_schema or request.grammar
+    if isinstance(form, AnchoredForm) and model.takes_grammar:
+        constraint = decoding()
     return {
         **model.about,
         "form": form.name,

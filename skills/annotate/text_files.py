@@ -56,12 +56,15 @@ def title_and_abstract(text: str) -> tuple[str, str]:
 
     The title is a heading "# ..." at the beginning, or a short first line without a full stop that
     is followed by an empty line and more text. The abstract is the text after a line "Abstract" up
-    to the next heading, else the whole rest without a label "Abstract:". Title and abstract in YAML
-    front matter take precedence.
+    to the next heading, or LaTeX's environment of this name, else the whole rest without a label
+    "Abstract:". Title and abstract in YAML front matter take precedence.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip("\ufeff \t\n\f\v")
     given, body = _without_front_matter(body)
     title = ""
+    _, environment, after = body.partition(r"\begin{abstract}")
+    if environment:
+        return given, after.partition(r"\end{abstract}")[0].strip()
     if not _LABEL_LINE.match(body):
         title, body = _split_title(body)
     if label := _LABEL_LINE.search(body):

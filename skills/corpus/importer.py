@@ -19,7 +19,7 @@ from harness.errors import InputError
 from harness.support.reading.text_input import shown
 from skills.corpus.content_key import IMPORT, key_of, verify
 from skills.corpus.db import papers, store
-from skills.corpus.records import Annotated, record_of
+from skills.corpus.records import Annotated, confidence_of, record_of
 from skills.corpus.tables.abstract_lookup import complete_rows
 from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
@@ -170,10 +170,14 @@ def _add(db: Database, row: TableRow, framework: Framework, added: Added) -> Non
 def _annotated(
     row: TableRow, moves: Mapping[str, str], framework: Framework, provenance: Mapping[str, Any]
 ) -> Annotated:
-    """Return the annotation of a row; its own anchors belong to its own provenance."""
-    own = row.anchors if provenance is row.provenance else None
-    anchors = read_anchors(row.paper.abstract, framework.stated(moves), own)
-    return Annotated(row.paper, record_of(row.paper, moves, framework, provenance, anchors))
+    """Return the annotation of a row; its anchors and confidence belong to its provenance."""
+    own = provenance is row.provenance
+    anchors = read_anchors(
+        row.paper.abstract, framework.stated(moves), row.anchors if own else None
+    )
+    confidence = confidence_of(row.confidence if own else None, moves)
+    record = record_of(row.paper, moves, framework, provenance, anchors, confidence)
+    return Annotated(row.paper, record)
 
 
 def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -> Mapping[str, Any]:

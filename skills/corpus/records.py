@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,14 +49,16 @@ def record_of(
     framework: Framework,
     provenance: Mapping[str, Any],
     anchors: Mapping[str, Anchor] | None = None,
+    confidence: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Return the stored form of an annotation, with checks of its moves against the abstract.
 
-    It has the id under `paper.id_field`, title, the moves in order, anchors, checks
-    (`checks.check`) and provenance.
+    It has the id under `paper.id_field`, title, the moves in order, anchors, confidence,
+    checks (`checks.check`) and provenance.
 
     Args:
         anchors: where each stated move comes from; by default the lexical ones.
+        confidence: of moves, the probability that the anchor is right; stored if there is any.
     """
     from skills.nanda.anchors.lexical import lexical_anchors
     from skills.nanda.checks import check
@@ -69,6 +71,21 @@ def record_of(
         "title": paper.title,
         **moves,
         "anchors": dict(anchors),
+        **({"confidence": confidence_of(confidence, moves)} if confidence else {}),
         "checks": check(paper.abstract, stated, anchors),
         "provenance": dict(provenance),
+    }
+
+
+def confidence_of(stored: object, moves: Iterable[str]) -> dict[str, float]:
+    """Return the confidence of each of `moves` that has one: a number from 0 to 1.
+
+    Args:
+        stored: the value of "confidence", None if there is none.
+    """
+    given = stored if isinstance(stored, Mapping) else {}
+    return {
+        move: float(given[move])
+        for move in moves
+        if type(given.get(move)) in (int, float) and 0 <= given[move] <= 1
     }

@@ -82,13 +82,23 @@ class Annotator:
 
     Attributes:
         answers: None for a baseline.
+        anchors: of each paper, as its annotation stores them, or None; () if no paper has any.
+        confidence: of each paper, by move, the probability that its anchor is right; likewise.
         stored: True if the annotations are those of an earlier evaluation's file.
     """
 
     name: str
     annotations: Sequence[Moves | None]
     answers: Answers | None = None
+    anchors: Sequence[Mapping[str, Any] | None] = ()
+    confidence: Sequence[Mapping[str, float]] = ()
     stored: bool = False
+
+    def anchors_of(self, paper: int) -> Mapping[str, Any] | None:
+        return self.anchors[paper] if self.anchors else None
+
+    def confidence_of(self, paper: int) -> Mapping[str, float]:
+        return self.confidence[paper] if self.confidence else {}
 
     @property
     def kind(self) -> Literal["model", "stored", "baseline"]:
@@ -98,7 +108,9 @@ class Annotator:
 
 
 def baselines(subject: Subject, first: Annotator) -> list[Annotator]:
-    """Return the annotators of every report that need no model of the registry.
+    """Return the annotators of every report that need no model of the registry, in its order.
+
+    One that chooses sentences itself states them as its `anchors`, and may have a `confidence`.
 
     Args:
         first: the model whose annotations, without gold, are those of another paper.

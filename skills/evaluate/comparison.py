@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from harness._version import __version__
 from skills.evaluate import annotators, stored
 from skills.evaluate.annotators import Annotator, Subject
-from skills.evaluate.metrics import consistency, labels, metrics, similarity
+from skills.evaluate.metrics import anchors, consistency, labels, metrics, similarity
+from skills.evaluate.metrics.measures import Measures
 from skills.evaluate.metrics.metrics import OVERALL, Key
 from skills.evaluate.metrics.resampling import (
     RESAMPLES,
@@ -36,7 +37,10 @@ WORST = 10
 
 
 def of_models(
-    subject: Subject, models: Sequence[Annotator], earlier: Annotator | Figures | None = None
+    subject: Subject,
+    models: Sequence[Annotator],
+    earlier: Annotator | Figures | None = None,
+    measures: Measures | None = None,
 ) -> dict[str, Any]:
     """Return all figures of a comparison.
 
@@ -46,17 +50,18 @@ def of_models(
 
     Args:
         earlier: the model of an earlier evaluation, which follows the first one.
+        measures: those that are known already.
 
     Raises:
         InputError: the earlier evaluation has figures of another gold.
     """
-    framework = subject.framework
-    measured = [earlier] if isinstance(earlier, Annotator) else []
-    first = models[0]
-    everyone = [first, *measured, *models[1:], *annotators.baselines(subject, first)]
+    framework, first = subject.framework, models[0]
+    measures = measures or Measures()
+    rerun = [earlier] if isinstance(earlier, Annotator) else []
+    everyone = [first, *rerun, *models[1:], *annotators.baselines(subject, first)]
     resamples = Resamples(len(subject.papers))
-    statistics = [_statistics(annotator, subject) for annotator in everyone]
-    sampled = [_sampled(each, resamples) for each in statistics]
+    statistics = [_statistics(annotator, subject, measures) for annotator in everyone]
+    sampled = [resamples.of_all(each) for each in statistics]
     score = "agreement" if subject.labelled is None else "placed"
     scores = [each[score, OVERALL].sums[:, 0] for each in statistics]
     found = {
@@ -73,10 +78,10 @@ def of_models(
         "harness": __version__,
         "libraries": similarity.versions(),
         "metrics": _meanings(sampled),
-        "gold": _gold(subject, resamples),
+        "gold": _gold(subject, resamples, measures),
         "by_paper": stored.papers_of(subject),
         "annotators": [
-            {**_facts(annotator, subject), "metrics": _figures(each)}
+            {**_facts(annotator, subject, measures), "metrics": _figures(each)}
             for annotator, each in zip(everyone, sampled, strict=True)
         ],
         "differences": [
@@ -119,43 +124,45 @@ def _with_figures(found: dict[str, Any], earlier: Figures) -> dict[str, Any]:
     return {**found, "annotators": [first, one, *others], "differences": differences}
 
 
-def _statistics(annotator: Annotator, subject: Subject) -> dict[Key, Statistic]:
-    found = metrics.statistics(annotator, subject)
+def _statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:
+    found = metrics.statistics(annotator, subject, measures)
     if answers := annotator.answers:
         for kind, runs in answers.runs.items():
-            found |= consistency.statistics(kind, runs, answers.included, subject.framework)
+            found |= consistency.statistics(
+                kind, runs, answers.included, subject.framework, measures
+            )
+    if subject.gold is not None:
+        found |= anchors.statistics(annotator, subject, measures)
     if subject.labelled is not None:
-        found |= labels.statistics(annotator, subject)
+        found |= labels.statistics(annotator, subject, measures)
     return found
-
-
-def _sampled(statistics: Mapping[Key, Statistic], resamples: Resamples) -> dict[Key, Sampled]:
-    return {key: resamples.of(statistic) for key, statistic in statistics.items()}
 
 
 def _meanings(sampled: Sequence[Mapping[Key, Sampled]]) -> dict[str, str]:
     used = {metric for each in sampled for metric, _ in each}
     used |= {"label_lift"} if "label_prior" in used else set()
-    every = {**metrics.METRICS, **consistency.METRICS, **labels.METRICS}
+    every = {**metrics.METRICS, **anchors.METRICS, **consistency.METRICS, **labels.METRICS}
     return {metric: meaning for metric, meaning in every.items() if metric in used}
 
 
-def _gold(subject: Subject, resamples: Resamples) -> dict[str, Any] | None:
+def _gold(subject: Subject, resamples: Resamples, measures: Measures) -> dict[str, Any] | None:
     if subject.gold is None:
         return None
     gold = Annotator("gold", subject.gold)
-    statistics = metrics.statistics(gold, replace(subject, gold=None))
-    return _figures(_sampled(statistics, resamples))
+    statistics = metrics.statistics(gold, replace(subject, gold=None), measures)
+    return _figures(resamples.of_all(statistics))
 
 
-def _facts(annotator: Annotator, subject: Subject) -> dict[str, Any]:
+def _facts(annotator: Annotator, subject: Subject, measures: Measures) -> dict[str, Any]:
     answers = annotator.answers
     found: dict[str, Any] = {"name": annotator.name, "kind": annotator.kind}
     if answers is not None:
         found |= {**answers.about, "failed": dict(answers.failed), "speed": dict(answers.speed)}
         found["by_paper"] = stored.answers_of(annotator)
+    if subject.gold is not None and (table := anchors.reliability(annotator, subject, measures)):
+        found["reliability"] = table
     if subject.labelled is not None:
-        found["anchors"] = labels.confusion(annotator, subject)
+        found["anchors"] = labels.confusion(annotator, subject, measures)
     return found
 
 

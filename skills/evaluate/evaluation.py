@@ -15,6 +15,7 @@ from skills.corpus.tables.columns import Columns
 from skills.evaluate import comparison, inputs, stored
 from skills.evaluate.annotators import MODEL_ERRORS, Annotator, Subject
 from skills.evaluate.metrics import labels
+from skills.evaluate.metrics.measures import Measures
 from skills.evaluate.report import page, plot
 from skills.evaluate.report import text as report
 from skills.evaluate.report.verdict import regressions, verdict
@@ -36,17 +37,19 @@ def evaluate(call: Call, framework: Framework) -> Result:
     if options.against is not None:
         refuse_sources(call.targets, evaluation=options.against)
         earlier = stored.read(options.against, subject, names[0])
-    with (
-        open_corpus(path) as db,
-        job_lock(locks(path), str(source.resolve())),
-        compared(call, subject, db, path, len(names)) as runner,
-    ):
-        models = [runner.run(name) for name in names]
-    with call.screen.progress("measuring"):
-        found = comparison.of_models(subject, models, earlier)
-        if earlier is not None:
-            found["regressions"] = regressions(found)
-        found["verdict"] = verdict(found)
+    with open_corpus(path) as db:
+        with (
+            job_lock(locks(path), str(source.resolve())),
+            compared(call, subject, db, path, len(names)) as runner,
+        ):
+            models = [runner.run(name) for name in names]
+        with call.screen.progress("measuring"):
+            measures = Measures(db)
+            found = comparison.of_models(subject, models, earlier, measures)
+            measures.save()
+    if earlier is not None:
+        found["regressions"] = regressions(found)
+    found["verdict"] = verdict(found)
     found["refused"] = subject.source.refused.as_json()
     regressed = options.fail_on_regression and found["regressions"]
     text = report.text(found, details=options.details)

@@ -124,7 +124,7 @@ class FreeJob(ComparedJob):
     def _generate(self, prepared: Prepared, on_text: OnText) -> dict[str, Any]:
         reply = self.model.generate(prepared.request, on_text)
         try:
-            moves = read_moves(prepared.form, reply)
+            moves = read_moves(prepared.form, reply, prepared.paper)
         except UnusableReply as exc:
             raise InvalidReply(
                 f"the first answer is not a valid annotation: {exc}", raw=reply.text

@@ -19,6 +19,7 @@ from harness.runs.progress import ProgressEstimate, show_progress
 from skills.annotate.table import sources
 from skills.annotate.table.result import finish
 from skills.corpus.db import runs, store
+from skills.corpus.records import confidence_of
 from skills.evaluate.annotators import INVALID, Annotator, Answers, Moves, Subject
 from skills.evaluate.jobs import ComparedJob, FreeJob, RepeatedJob
 from skills.evaluate.variations import Kind, variations
@@ -139,7 +140,16 @@ class ModelRunner:
             runs=runs,
             included=included,
         )
-        return Annotator(name, annotations, answers)
+        return Annotator(
+            name,
+            annotations,
+            answers,
+            anchors=[record and record.get("anchors") for record in records],
+            confidence=[
+                confidence_of((record or {}).get("confidence"), self.subject.framework.names)
+                for record in records
+            ],
+        )
 
     def _repeat(
         self,

@@ -6,32 +6,32 @@ evaluation measures both sides with the same code.
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
 from harness.errors import InputError
-from harness.support.reading.bounded_files import read_text
-from harness.support.reading.text_input import reading, regular_file, shown
+from harness.support.reading.text_input import shown
 from skills.evaluate.annotators import Annotator, Answers, Subject
-from skills.evaluate.variations import Kind
+from skills.evaluate.stored_format import (
+    HINT,
+    Answer,
+    Facts,
+    Figure,
+    File,
+    Listed,
+    Paper,
+    load,
+    validating,
+)
 from skills.nanda.framework import sha256_of
 from skills.nanda.text import counted
-
-MAX_BYTES = 200_000_000
-"""Maximum size of a file that is read: about 50,000 papers of one model."""
-
 
 _OF_GOLD = ("stated", "overlap")
 """Metrics of the gold itself that do not depend on abstracts."""
 _OF_LABELS = ("label_prior",)
-_HINT = "`/evaluate ... save to FILE.json` writes one."
 _Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
@@ -51,64 +51,6 @@ class Figures:
     facts: Mapping[str, Any]
     gold: _Metrics
     where: str
-
-
-class _Paper(BaseModel):
-    id: str
-    abstract: str
-    gold: str
-
-
-class _Answer(BaseModel):
-    moves: dict[str, str] | None
-    valid: bool
-    valid_freely: bool | None = None
-    tokens: tuple[int, int] | None
-    again: dict[Kind, list[dict[str, str] | None]] | None = None
-
-
-class _Figure(BaseModel):
-    value: float | None
-    low: float | None
-    high: float | None
-    papers: int
-    why: str
-
-
-class _Speed(BaseModel):
-    papers_per_minute: float | None
-    papers: int
-    memory: int | None
-
-
-class _Facts(BaseModel):
-    """What a report shows of a model besides its figures."""
-
-    model: str
-    served: str
-    form: str
-    digests: dict[str, str]
-    slots: int
-    answered_by: dict[str, Any] = {}
-    failed: dict[str, int]
-    speed: _Speed
-
-
-class _Annotator(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
-    name: str
-    kind: str
-    metrics: dict[str, dict[str, _Figure]]
-    by_paper: list[_Answer] | None = None
-
-
-class _File(BaseModel):
-    papers: int
-    framework: dict[str, Any]
-    gold: dict[str, dict[str, _Figure]] | None
-    annotators: list[_Annotator] = Field(min_length=1)
-    by_paper: list[_Paper] | None = None
 
 
 def papers_of(subject: Subject) -> list[dict[str, str]]:
@@ -131,6 +73,10 @@ def answers_of(annotator: Annotator) -> list[dict[str, Any]]:
             "valid": answers.valid[i],
             "tokens": answers.tokens[i],
         }
+        if anchors := annotator.anchors_of(i):
+            one["anchors"] = dict(anchors)
+        if confidence := annotator.confidence_of(i):
+            one["confidence"] = dict(confidence)
         if answers.valid_freely is not None:
             one["valid_freely"] = answers.valid_freely[i]
         if answers.runs and answers.included[i]:
@@ -150,7 +96,7 @@ def read(path: Path, subject: Subject, name: str) -> Annotator | Figures:
             several models and none of this name.
     """
     where = shown(path)
-    file = _parsed(path, where)
+    file = load(path)
     if moves := set(subject.framework.names) ^ set(file.framework.get("moves", ())):
         raise InputError(
             f"was made with other moves: {', '.join(sorted(moves))}",
@@ -159,8 +105,8 @@ def read(path: Path, subject: Subject, name: str) -> Annotator | Figures:
         )
     model = _selected(file, name, where)
     shown_name = f"{model.name} ({path.name})"
-    with _validating(where):
-        facts = _Facts.model_validate(model.model_extra)
+    with validating(where):
+        facts = Facts.model_validate(model.model_extra)
     if file.by_paper is None or model.by_paper is None:
         if file.papers != len(subject.papers):
             raise _other_gold(f"it is about {counted(file.papers, 'paper')}", where)
@@ -197,36 +143,14 @@ def require_same_gold(figures: Figures, gold: _Metrics) -> None:
         )
 
 
-def _parsed(path: Path, where: str) -> _File:
-    with reading(path):
-        text = read_text(regular_file(path, what="an evaluation"), MAX_BYTES)
-    with _validating(where):
-        return _File.model_validate(json.loads(text))
-
-
-@contextlib.contextmanager
-def _validating(where: str) -> Iterator[None]:
-    """Translate the errors of reading a file's content."""
-    try:
-        yield
-    except ValidationError as exc:
-        error = exc.errors()[0]
-        at = ".".join(map(str, error["loc"]))[:60]
-        raise InputError(
-            f"is not an evaluation ({at}: {error['msg']})", where=where, hint=_HINT
-        ) from exc
-    except (ValueError, RecursionError) as exc:
-        raise InputError("is not JSON", where=where, hint=_HINT) from exc
-
-
-def _dumped(metrics: Mapping[str, Mapping[str, _Figure]]) -> _Metrics:
+def _dumped(metrics: Mapping[str, Mapping[str, Figure]]) -> _Metrics:
     return {
         metric: {move: figure.model_dump() for move, figure in moves.items()}
         for metric, moves in metrics.items()
     }
 
 
-def _selected(file: _File, name: str, where: str) -> _Annotator:
+def _selected(file: File, name: str, where: str) -> Listed:
     models = [one for one in file.annotators if one.kind == "model"]
     named = [one for one in models if one.name == name]
     if len(named or models) == 1:
@@ -242,8 +166,8 @@ def _selected(file: _File, name: str, where: str) -> _Annotator:
 
 
 def _in_order(
-    papers: Sequence[_Paper], answers: Sequence[_Answer], subject: Subject, where: str
-) -> list[_Answer]:
+    papers: Sequence[Paper], answers: Sequence[Answer], subject: Subject, where: str
+) -> list[Answer]:
     """Return the answers in the order of the subject's papers.
 
     Raises:
@@ -251,7 +175,7 @@ def _in_order(
     """
     names = set(subject.framework.names)
     if len(papers) != len(answers) or any(one.moves and set(one.moves) != names for one in answers):
-        raise InputError("is not an evaluation (by_paper)", where=where, hint=_HINT)
+        raise InputError("is not an evaluation (by_paper)", where=where, hint=HINT)
     there = {(one.id, one.abstract): i for i, one in enumerate(papers)}
     here = {(one["id"], one["abstract"]): one["gold"] for one in papers_of(subject)}
     absent, further = here.keys() - there.keys(), there.keys() - here.keys()
@@ -266,7 +190,7 @@ def _in_order(
     return [answers[there[key]] for key in here]
 
 
-def _annotator(name: str, facts: _Facts, answers: Sequence[_Answer]) -> Annotator:
+def _annotator(name: str, facts: Facts, answers: Sequence[Answer]) -> Annotator:
     again = [one.again or {} for one in answers]
     # By paper in the file, by run here; a paper that was not annotated again has None in each.
     runs = {
@@ -287,6 +211,8 @@ def _annotator(name: str, facts: _Facts, answers: Sequence[_Answer]) -> Annotato
             runs=runs,
             included=[bool(one) for one in again],
         ),
+        anchors=[one.anchors for one in answers],
+        confidence=[one.confidence for one in answers],
         stored=True,
     )
 

@@ -80,6 +80,7 @@ def choices(options: DatasetOptions) -> Choices:
             "agent": options.agent_weight,
         },
         options.rare_weight,
+        options.form,
     )
 
 

@@ -31,9 +31,21 @@ from skills.nanda.text import flatten
 NANDA = Path(__file__).with_name("nanda.yaml")
 OPEN_TAG, CLOSE_TAG = "<annotation>", "</annotation>"
 RESERVED = frozenset(
-    {"arxiv_id", "paper_id", "id", "title", "abstract", "anchors", "checks", "provenance"}
+    {
+        "arxiv_id",
+        "paper_id",
+        "id",
+        "title",
+        "abstract",
+        "anchors",
+        "confidence",
+        "checks",
+        "provenance",
+    }
 )
 """Keys of a record besides the moves; `abstract` is a column of tables of annotations."""
+MOST_SENTENCES = 3
+"""Sentences that a model may give for a move; more do not state where it comes from."""
 _COLUMNS = frozenset({"authors", "published", "categories", "support"})
 """Columns of .parquet files. Not in `RESERVED`, which separates moves from other record keys."""
 
@@ -160,16 +172,18 @@ class Framework(_Strict):
     def json_schema(self) -> dict[str, Any]:
         """Return the JSON Schema that constrains a general model.
 
-        It has only keywords that LLGuidance, llama.cpp's own grammars and Ollama all enforce: with
-        others, some engines silently return unconstrained text.
+        The numbers of a move's sentences come before its text: the model selects first. It has
+        only keywords that LLGuidance, llama.cpp's own grammars and Ollama all enforce: with others,
+        some engines silently return unconstrained text.
         """
-        text = {"type": "string", "minLength": 1, "maxLength": self.max_chars}
-        return {
-            "type": "object",
-            "properties": {name: dict(text) for name in self.names},
-            "required": list(self.names),
-            "additionalProperties": False,
-        }
+        number = {"type": "integer", "minimum": 1, "maximum": 99}
+        move = _object_schema(
+            {
+                "sentences": {"type": "array", "items": number, "maxItems": MOST_SENTENCES},
+                "text": {"type": "string", "minLength": 1, "maxLength": self.max_chars},
+            }
+        )
+        return _object_schema(dict.fromkeys(self.names, move))
 
     def grammar(self) -> str:
         """Return the Lark grammar (LLGuidance) of the tagged completion: a line for each move.
@@ -248,6 +262,16 @@ def _grammar_parts(framework: Framework) -> Iterator[str]:
         yield f"{json.dumps(f'{before}{move.label}: ')} VALUE"
         before = "\n"
     yield json.dumps(f"\n{CLOSE_TAG}")
+
+
+def _object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object with exactly these properties."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def _bare(text: str) -> str:

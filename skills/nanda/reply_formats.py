@@ -1,6 +1,12 @@
 """The two reply formats: the prompt that requests the moves, and the parser of the reply.
 
-`json` is for general models: the moves and the rules in the prompt, JSON under a schema.
+`json` is for general models: the moves and the rules in the prompt, the abstract with numbered
+sentences, JSON under a schema, where each move is
+
+    "claim": {"sentences": [2], "text": "..."}
+
+A model that is not held to the schema may also give the text alone, or "[2] ...".
+
 `tagged` is for a model tuned on this task: a short prompt, and the completion it was trained on,
 
     <annotation>
@@ -17,23 +23,30 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from harness.models.backends.base import Message, Request
 from harness.models.served import ServedModel
+from skills.nanda.anchors.lexical import Anchor, lexical_anchors
+from skills.nanda.anchors.stored import anchors_of
 from skills.nanda.framework import CLOSE_TAG, OPEN_TAG, Framework
 from skills.nanda.paper import Paper
 from skills.nanda.sanitize import sanitize
+from skills.nanda.sentences import split_sentences
 
 CHARS_PER_TOKEN = 3
 """English prose has four to five characters per token; three allow for figures and names."""
 TOKENS_AROUND = 12
 """Tokens around the value of a move: its key or label, quotes, line breaks."""
+TOKENS_OF_NUMBERS = 20
+"""Tokens of three sentence numbers in JSON, with their keys and brackets."""
 QUOTED_CHARS = 1200
 """Characters of an unusable reply that the repair request quotes: about one usual annotation, so
 that a runaway reply does not exceed the context."""
+
+_NUMBERS_BEFORE = re.compile(r"\s*\[(\d{1,3}(?:,\s*\d{1,3})*)\]:?\s+(?=\S)")
 
 
 class UnusableReply(ValueError):
@@ -49,6 +62,22 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """A place in a completion where a model decides about a move.
+
+    Attributes:
+        place: where the deciding token begins.
+        stated: whether the move is stated; None for a decision between sentences.
+        unstated: what would stand there, and after it, if the move were not stated.
+    """
+
+    move: str
+    place: int
+    stated: bool | None
+    unstated: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Form(ABC):
     """A format in which a model returns the moves of `framework`.
 
@@ -58,8 +87,9 @@ class Form(ABC):
 
     framework: Framework
     examples: tuple[Example, ...] = ()
-    name: ClassVar[Literal["json", "tagged"]]
+    name: ClassVar[Literal["json", "tagged", "anchored"]]
     retry: ClassVar[str]
+    tokens_around: ClassVar[int] = TOKENS_AROUND
 
     @abstractmethod
     def messages(self, paper: Paper) -> tuple[Message, ...]:
@@ -76,6 +106,18 @@ class Form(ABC):
         Raises:
             UnusableReply: the text does not have this format.
         """
+
+    def moves(self, text: str, abstract: str) -> dict[str, Any]:
+        """Return the texts of the moves of a reply about an abstract, as `parse` does.
+
+        Raises:
+            UnusableReply: the text does not have this format.
+        """
+        return self.parse(text)
+
+    def anchors(self, text: str, abstract: str, stated: Mapping[str, str]) -> dict[str, Anchor]:
+        """Return where each of the stated moves of a reply comes from."""
+        return anchors_of(abstract, stated, self.sentences(text))
 
     def sentences(self, text: str) -> dict[str, list[int]]:
         """Return the sentence numbers that a reply, which `parse` accepts, gives for moves.
@@ -115,7 +157,7 @@ class Form(ABC):
     @property
     def max_tokens(self) -> int:
         """Enough tokens for every move at its maximum length."""
-        per_move = -(-self.framework.max_chars // CHARS_PER_TOKEN) + TOKENS_AROUND
+        per_move = -(-self.framework.max_chars // CHARS_PER_TOKEN) + self.tokens_around
         return per_move * len(self.framework.moves) + TOKENS_AROUND
 
 
@@ -124,14 +166,14 @@ class JsonForm(Form):
 
     name = "json"
     retry = "Write the whole JSON object again, correctly, and nothing else."
+    tokens_around = TOKENS_AROUND + TOKENS_OF_NUMBERS
 
     def messages(self, paper: Paper) -> tuple[Message, ...]:
         turns = [Message("system", _instructions(self.framework))]
         for example in self.examples:
-            answer = {name: sanitize(example.moves[name]) for name in self.framework.names}
             turns += [
                 self._request_message(example.abstract),
-                Message("assistant", json.dumps(answer, ensure_ascii=False, separators=(",", ":"))),
+                Message("assistant", self._answer(example)),
             ]
         return (*turns, self._request_message(paper.abstract))
 
@@ -139,29 +181,32 @@ class JsonForm(Form):
         framework = self.framework
         return Message(
             "user",
-            f"<abstract>\n{sanitize(abstract)}\n</abstract>\n\n"
+            f"<abstract>\n{numbered(abstract)}\n</abstract>\n\n"
             f"Take this abstract apart. Write one JSON object with the keys "
-            f"{', '.join(framework.names)}. Each value is one sentence in the words of this "
-            f'abstract, or "{framework.not_stated}" where it does not state the move.',
+            f'{", ".join(framework.names)}. In each value, "sentences" has the numbers of the '
+            f'sentences that the move comes from, and "text" is one sentence in the words of this '
+            f'abstract. Where it does not state the move, they are [] and "{framework.not_stated}"',
         )
+
+    def _answer(self, example: Example) -> str:
+        """Return the reply to an example, with the numbers of its lexical anchors."""
+        anchors = lexical_anchors(example.abstract, self.framework.stated(example.moves))
+        answer = {}
+        for name in self.framework.names:
+            numbers = anchors[name]["sentences"] if name in anchors else []
+            answer[name] = {"sentences": numbers, "text": sanitize(example.moves[name])}
+        return json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
 
     def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
         return {"json_schema": self.framework.json_schema()}
 
     def parse(self, text: str) -> dict[str, Any]:
         """Parse one JSON object, which some servers wrap in a fenced block."""
-        fenced = re.fullmatch(r"\s*```\w*\n(.*?)\n?```\s*", text, re.DOTALL)
-        try:
-            found = json.loads(fenced[1] if fenced else text)
-        except json.JSONDecodeError as exc:
-            raise UnusableReply(
-                f"it is not JSON ({exc.msg} at line {exc.lineno}, column {exc.colno})"
-            ) from exc
-        except (RecursionError, ValueError) as exc:  # nested too deeply, a number of 5,000 digits
-            raise UnusableReply(f"it is not JSON of any use ({exc})") from exc
-        if not isinstance(found, dict):
-            raise UnusableReply(f"it is a JSON {type(found).__name__}, not an object")
-        return found
+        return {name: _text_and_numbers(value)[0] for name, value in _json_object(text).items()}
+
+    def sentences(self, text: str) -> dict[str, list[int]]:
+        found = {name: _text_and_numbers(value)[1] for name, value in _json_object(text).items()}
+        return {name: numbers for name, numbers in found.items() if numbers}
 
 
 class TaggedForm(Form):
@@ -196,12 +241,18 @@ class TaggedForm(Form):
             found[name] = value.strip()
         return found
 
-    def places(self, text: str) -> dict[str, int]:
-        """Return the start of each move's text in a reply that `parse` accepts, by name."""
+    def decisions(self, text: str) -> Iterator[Decision]:
+        """Yield the decisions of a completion: at the start of each move's text.
+
+        Raises:
+            UnusableReply: the text is not a completion.
+        """
+        moves, unstated = self.parse(text), self.framework.not_stated
         names = {move.label.casefold(): move.name for move in self.framework.moves}
-        labels = re.finditer(r"^([^:\n]*):[^\S\n]*", text, re.MULTILINE)
-        found = ((names.get(label[1].strip().casefold()), label.end()) for label in labels)
-        return {name: place for name, place in found if name is not None}
+        for label in re.finditer(r"^([^:\n]*):[^\S\n]*", text, re.MULTILINE):
+            name = names.get(label[1].strip().casefold(), "")
+            if moves.get(name):  # not a label before the tags
+                yield Decision(name, label.end(), moves[name] != unstated, unstated)
 
     def completion(self, moves: Mapping[str, str]) -> str:
         """Return the completion a model is trained on, the inverse of `parse`.
@@ -216,7 +267,42 @@ class TaggedForm(Form):
         return "\n".join((OPEN_TAG, *lines, CLOSE_TAG))
 
 
-FORMS: Mapping[str, type[Form]] = {form.name: form for form in (JsonForm, TaggedForm)}
+def numbered(abstract: str) -> str:
+    """Return the sentences of an abstract for a prompt: each on a line with its number."""
+    sentences = enumerate(split_sentences(abstract), start=1)
+    return "\n".join(f"[{number}] {sanitize(sentence)}" for number, sentence in sentences)
+
+
+def _text_and_numbers(value: Any) -> tuple[Any, list[int]]:
+    """Return the text of a move in a JSON reply, and the sentence numbers that it gives."""
+    numbers: Any = None
+    if isinstance(value, dict) and "text" in value:
+        value, numbers = value["text"], value.get("sentences")
+    if isinstance(value, str) and (marked := _NUMBERS_BEFORE.match(value)):
+        value = value[marked.end() :]
+        numbers = numbers or [int(number) for number in marked[1].split(",")]
+    given = numbers if isinstance(numbers, list) else [numbers]
+    return value, given if {*map(type, given)} == {int} else []
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    """Return the JSON object that a reply consists of.
+
+    Raises:
+        UnusableReply: it is none.
+    """
+    fenced = re.fullmatch(r"\s*```\w*\n(.*?)\n?```\s*", text, re.DOTALL)
+    try:
+        found = json.loads(fenced[1] if fenced else text)
+    except json.JSONDecodeError as exc:
+        raise UnusableReply(
+            f"it is not JSON ({exc.msg} at line {exc.lineno}, column {exc.colno})"
+        ) from exc
+    except (RecursionError, ValueError) as exc:  # nested too deeply, a number of 5,000 digits
+        raise UnusableReply(f"it is not JSON of any use ({exc})") from exc
+    if not isinstance(found, dict):
+        raise UnusableReply(f"it is a JSON {type(found).__name__}, not an object")
+    return found
 
 
 def _instructions(framework: Framework) -> str:

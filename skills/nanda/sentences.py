@@ -10,7 +10,8 @@ _END = re.compile(
     r"""
     (?<![.!?…]) [.!?…]++ [\"'”\u2019)\]}*_`$]*+
         # In tokenized text and LaTeX, what closes may stand apart: `“word. ”`, `x = 1. \]`.
-        (?: [^\S\n]*+ \n?+ [^\S\n]*+ (?: \\\] | [”\u2019)\]]++ ) (?=\s|\Z) )*+ (?=\s|\Z)
+        (?: [^\S\n]*+ \n?+ [^\S\n]*+ (?: \\\] | \\end\{\w++\} | [”\u2019)\]]++ ) (?=\s|\Z) )*+
+        (?=\s|\Z)
     | (?<=\w) \. (?= (?:We|The|Our|This|These|In|To|It|However|Finally|Experiments) [\s,] )
     | (?P<block>
         ^ [^\S\n]*+ \#{1,6} [^\S\n] [^\n]*+  # a heading of Markdown
@@ -53,7 +54,7 @@ MOST = 1_000
 _CUTS = (
     re.compile(r"\n"),
     re.compile(r";\s"),
-    re.compile(r"(?<!\S)(?:\S++\s++){1,100}+"),
+    re.compile(r"(?<!\S)(?:\S++(?:\s++|\Z)){1,100}+"),
 )
 
 

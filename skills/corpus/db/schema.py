@@ -10,6 +10,7 @@
     verdicts      the decision of a run of /curate on a row of its input
     judge_forms   the measured question form of a judge
     calibrations  thresholds of a judge set by --calibrate
+    measures      figures that /evaluate has computed, by the digest of the texts measured
 
 Every key is an explicit INTEGER PRIMARY KEY, since VACUUM changes an implicit rowid, which the
 full-text tables refer to.
@@ -109,6 +110,20 @@ def m005_votes(_db: sqlite3.Connection) -> None:
     """Do nothing: this created a table `votes`, never written, that m006 replaced."""
 
 
+def m008_measures(db: sqlite3.Connection) -> None:
+    """Create measures; `code` is the digest of the code that computed them."""
+    db.execute(
+        """
+        CREATE TABLE measures (
+            id INTEGER PRIMARY KEY,
+            key TEXT NOT NULL UNIQUE,
+            code TEXT NOT NULL,
+            measured TEXT NOT NULL
+        )
+        """
+    )
+
+
 MIGRATIONS = (
     m001_papers,
     m002_runs,
@@ -117,6 +132,7 @@ MIGRATIONS = (
     m005_votes,
     m006_ballots,
     m007_verdicts,
+    m008_measures,
 )
 
 

@@ -19,8 +19,8 @@ AbstractBy = Literal["column", "provenance", "id"]
 """What a table must have: the abstracts, or else a column by which they can be looked up."""
 
 EXTRAS = ("authors", "published", "categories")
-ANCHORS, PROVENANCE = OBJECTS = ("anchors", "provenance")
-"""Columns of an annotation that was saved here; their values are objects."""
+ANCHORS, CONFIDENCE, PROVENANCE = OBJECTS = ("anchors", "confidence", "provenance")
+"""Columns of an annotation that was saved here, as in `TableRow`; their values are objects."""
 _TYPES = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}
 SHOWN_CHARS = 300
 """Characters of a header in messages."""
@@ -111,7 +111,7 @@ def find_columns(
     """
     header = _Header(tuple(names), where)
     provenance = header.find(PROVENANCE) if moves else None
-    anchors = header.find(ANCHORS) if provenance else None
+    own = {role: header.find(role) for role in (ANCHORS, CONFIDENCE) if provenance}
     ids = _id_columns(header, columns.id, several=provenance is not None)
     abstract = header.find(columns.abstract or "abstract", "--abstract-column")
     looked_up = {"column": False, "provenance": bool(provenance), "id": bool(ids)}[abstract_by]
@@ -123,7 +123,7 @@ def find_columns(
         **dict(ids.items()),
         "title": title or header.find("title", "--title-column"),
         **{role: header.find(role) for role in (*EXTRAS, *moves)},
-        ANCHORS: anchors,
+        **own,
         PROVENANCE: provenance,
     }
     return Layout({role: name for role, name in found.items() if name}, tuple(ids))

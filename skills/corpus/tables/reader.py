@@ -58,15 +58,16 @@ class TableRow:
         where: the row for messages: "papers.csv, line 7" (its first line), "papers.parquet, row 3".
         paper: its abstract is "" if the row has none.
         moves: the moves that have a column, as the file writes them; "" for an empty cell.
-        provenance, anchors: those of the stored annotation, if the row has them.
+        anchors, confidence, provenance: `OBJECTS` of the stored annotation, if the row has them.
         repeat: an earlier row has the same id and the same abstract.
     """
 
     where: str
     paper: Paper
     moves: Mapping[str, str] = field(default_factory=dict)
-    provenance: Mapping[str, Any] | None = None
     anchors: Mapping[str, Any] | None = None
+    confidence: Mapping[str, Any] | None = None
+    provenance: Mapping[str, Any] | None = None
     repeat: bool = False
 
     @property
@@ -172,15 +173,11 @@ class Table:
             for role, name in columns.items()
             if role not in OBJECTS
         }
-        anchors, provenance = (_object(row.get(columns.get(role, ""))) for role in OBJECTS)
+        objects = (_object(row.get(columns.get(role, ""))) for role in OBJECTS)
+        anchors, confidence, provenance = objects
         paper = self._paper(texts, number, provenance is not None)
-        return TableRow(
-            where=where,
-            paper=paper,
-            moves={move: texts[move] for move in self.moves if move in columns},
-            provenance=provenance,
-            anchors=anchors,
-        )
+        moves = {move: texts[move] for move in self.moves if move in columns}
+        return TableRow(where, paper, moves, anchors, confidence, provenance)
 
     def _paper(self, values: Mapping[str, str], number: int, saved: bool) -> Paper:
         texts = {role: flatten(values.get(role, "")) for role in _FLAT}
@@ -257,7 +254,7 @@ def open_table(
     """Read a table's header.
 
     Columns are found by name, in any case: abstract; arxiv_id, else paper_id, else id; title,
-    authors, published, categories; with `moves`, also provenance and anchors.
+    authors, published, categories; with `moves`, also provenance, anchors and confidence.
 
     Args:
         columns: names given by options, which take precedence.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROW_GROUP = 1000
 """Rows of a Parquet row group: about 5 MB with their provenance, before compression."""
 _COLUMNS = ("title", "authors", "published", "categories", "abstract")
-_OBJECTS = ("anchors", "checks", "provenance")
+_OBJECTS = ("anchors", "confidence", "checks", "provenance")
 _EXTRAS = ("support", *_OBJECTS)
 
 
@@ -46,7 +46,7 @@ def write_csv(
 
 
 def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
-    """Write each record, with anchors, checks and provenance, as one line of JSON in UTF-8."""
+    """Write each record, with all objects of the annotation, as one line of JSON in UTF-8."""
     for item in items:
         file.write(_json(item.record).encode() + b"\n")
 
@@ -54,7 +54,7 @@ def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
 def write_parquet(
     file: IO[bytes], items: Iterable[Annotated], framework: Framework, id_column: str
 ) -> None:
-    """Write papers, moves, anchors, checks and provenance with the schema of `parquet_schema`.
+    """Write papers, moves and the objects of annotations with the schema of `parquet_schema`.
 
     Args:
         id_column: as in `write_csv`.
@@ -73,8 +73,8 @@ def parquet_schema(framework: Framework, id_column: str) -> pa.Schema:
     """Return the schema of a framework's annotations, which does not depend on their contents.
 
     The id, title, authors, published, categories, abstract and each move are strings; support is a
-    struct of one double for each move, null if the move is not stated. anchors, checks and
-    provenance are JSON strings, since their keys differ between annotations (digests of files,
+    struct of one double for each move, null if the move is not stated. anchors, confidence, checks
+    and provenance are JSON strings, since their keys differ between annotations (digests of files,
     moves with findings).
     """
     import pyarrow as pa

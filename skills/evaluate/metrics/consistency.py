@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, compress
 
 from skills.evaluate.annotators import Moves
-from skills.evaluate.metrics.metrics import OVERALL, Key, measured, per_paper, stated
+from skills.evaluate.metrics.measures import Measures, of_repetition
+from skills.evaluate.metrics.metrics import OVERALL, Key
 from skills.evaluate.metrics.resampling import Statistic, ratio
-from skills.evaluate.metrics.similarity import rouge_l
 from skills.evaluate.variations import SEEDS, TEMPERATURE, Kind
 from skills.nanda.framework import Framework
 
@@ -27,6 +27,7 @@ def statistics(
     runs: Sequence[Sequence[Moves | None]],
     included: Sequence[bool],
     framework: Framework,
+    measures: Measures,
 ) -> dict[Key, Statistic]:
     """Return the mean over all pairs of runs; a missing annotation agrees with no other.
 
@@ -38,19 +39,27 @@ def statistics(
 
     among = np.array(included, bool)
     similar, same = np.zeros(len(among)), np.zeros(len(among))
-    pairs = list(combinations(runs, 2))
-    for first, second in pairs:
-        answered = np.array([bool(a and b) for a, b in zip(first, second, strict=True)])
-        flags, others = stated(first, framework), stated(second, framework)
-        values = measured(
-            first,
-            flags & others,
-            framework,
-            lambda i, move, text, second=second: rouge_l(text, second[i][move]),  # type: ignore[misc]
-        )
-        similar += per_paper(values, flags | others) * answered
-        same += (flags == others).mean(axis=1) * answered
+    for i in compress(range(len(included)), included):
+        pairs = [
+            _alike(first, second, framework, measures)
+            for first, second in combinations([run[i] for run in runs], 2)
+        ]
+        similar[i], same[i] = np.mean(pairs, axis=0)
     return {
-        (kind, OVERALL): ratio(similar / len(pairs) * among, among),
-        (f"{kind}_stated", OVERALL): ratio(same / len(pairs) * among, among),
+        (kind, OVERALL): ratio(similar, among),
+        (f"{kind}_stated", OVERALL): ratio(same, among),
     }
+
+
+def _alike(
+    first: Moves | None, second: Moves | None, framework: Framework, measures: Measures
+) -> tuple[float, float]:
+    """Return the similarity of two answers to one paper, and the share of moves stated alike."""
+    if not first or not second:
+        return 0.0, 0.0
+    stated, others = framework.stated(first), framework.stated(second)
+    either, count = stated.keys() | others.keys(), len(framework.names)
+    values = measures.get(of_repetition, stated, others)
+    # As `metrics.per_paper`: two answers that both state nothing agree.
+    similar = sum(values.values()) / len(either) if either else 1.0
+    return similar, 1 - len(stated.keys() ^ others.keys()) / count

@@ -1,16 +1,17 @@
 """Comparison with human labels: what kind of sentence a move comes from.
 
 CSAbstruct (Cohan et al. 2019, "Pretrained Language Models for Sequential Sentence Classification")
-labels each sentence of an abstract. The anchor of a move is the sentence it is nearest to
-(`skills.nanda.checks.source_sentence`); its label is compared with the one expected for the move.
+labels each sentence of an abstract. The label of a move's anchor is compared with the one expected
+for the move; if the anchor has several sentences, that of the nearest one
+(`skills.nanda.checks.source_sentence`).
 """
 
 from __future__ import annotations
 
 from skills.evaluate.annotators import Annotator, Subject
-from skills.evaluate.metrics.metrics import OVERALL, Key, stated
+from skills.evaluate.metrics.measures import Measures, of_anchors
+from skills.evaluate.metrics.metrics import OVERALL, Key, stated, texts_of
 from skills.evaluate.metrics.resampling import Statistic, kappa, ratio
-from skills.nanda.checks import source_sentence
 from skills.nanda.sentences import split_sentences
 
 LABELS = ("background", "objective", "method", "result", "other")
@@ -31,7 +32,7 @@ METRICS = {
 }
 
 
-def anchors(annotator: Annotator, subject: Subject) -> list[dict[str, str]]:
+def anchors(annotator: Annotator, subject: Subject, measures: Measures) -> list[dict[str, str]]:
     """Return, for each paper, the labels of the anchors of the stated moves.
 
     The abstract of a paper is its sentences with empty lines between them, so that no sentence of
@@ -39,26 +40,22 @@ def anchors(annotator: Annotator, subject: Subject) -> list[dict[str, str]]:
     """
     found: list[dict[str, str]] = []
     labelled = subject.labelled or ()
-    for paper, moves, given in zip(subject.papers, annotator.annotations, labelled, strict=True):
-        moves = subject.framework.stated(moves) if moves else {}
+    for i, (paper, given) in enumerate(zip(subject.papers, labelled, strict=True)):
+        moves = texts_of(annotator.annotations[i], subject.framework)
         # `split_sentences` may split a labelled sentence.
         pairs = zip(given.sentences, given.labels, strict=True)
         split = [label for sentence, label in pairs for _ in split_sentences(sentence)]
-        found.append(
-            {
-                name: split[source_sentence(paper.abstract, text)["index"]]
-                for name, text in moves.items()
-            }
-        )
+        placed = measures.get(of_anchors, paper.abstract, moves, annotator.anchors_of(i))
+        found.append({name: split[one["nearest"] - 1] for name, one in placed.items()})
     return found
 
 
-def statistics(annotator: Annotator, subject: Subject) -> dict[Key, Statistic]:
+def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:
     """Return all metrics that need labels."""
     import numpy as np
 
     labelled = subject.labelled or ()
-    anchored = anchors(annotator, subject)
+    anchored = anchors(annotator, subject, measures)
     predicted = stated(annotator.annotations, subject.framework)
     found: dict[Key, Statistic] = {}
     placed = np.zeros(len(labelled))
@@ -80,10 +77,12 @@ def statistics(annotator: Annotator, subject: Subject) -> dict[Key, Statistic]:
     return found
 
 
-def confusion(annotator: Annotator, subject: Subject) -> dict[str, dict[str, int]]:
+def confusion(
+    annotator: Annotator, subject: Subject, measures: Measures
+) -> dict[str, dict[str, int]]:
     """Return the number of anchors of each move by label."""
     counts = {name: dict.fromkeys(LABELS, 0) for name in subject.framework.names}
-    for one in anchors(annotator, subject):
+    for one in anchors(annotator, subject, measures):
         for name, label in one.items():
             counts[name][label] += 1
     return counts

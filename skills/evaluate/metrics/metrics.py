@@ -6,15 +6,13 @@ Shares, kappas and similarities are from 0 to 1 (kappa from -1), tokens are a pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from skills.evaluate.annotators import Annotator, Answers, Moves, Subject
+from skills.evaluate.metrics.measures import Measures, of_agreement, of_annotation
 from skills.evaluate.metrics.resampling import Statistic, kappa, ratio
-from skills.evaluate.metrics.similarity import chrf, rouge_l
-from skills.nanda.checks import copied, support, unsupported_numbers
 from skills.nanda.framework import Framework
-from skills.nanda.named_entities import unsupported_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 OVERALL = "overall"
 Key = tuple[str, str]
 """A metric, and a move or `OVERALL`."""
-Measure = Callable[[int, str, str], float]
-"""Measures a move, given the index of the paper, the name of the move and its text."""
 
 METRICS: Mapping[str, str] = {
     "valid": "papers whose first answer is a valid annotation, with the model's own constraint",
@@ -52,16 +48,15 @@ METRICS: Mapping[str, str] = {
 """Every metric with its meaning, in the order of a report."""
 
 
-def statistics(annotator: Annotator, subject: Subject) -> dict[Key, Statistic]:
+def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:
     """Return all metrics of an annotator."""
     import numpy as np
 
     predicted = stated(annotator.annotations, subject.framework)
-    found = _by_move("stated", predicted, np.ones_like(predicted), subject.framework)
-    found |= _faithfulness(annotator, subject, predicted)
-    found |= _distinctness(annotator, subject.framework, predicted)
+    found = by_move("stated", predicted, np.ones_like(predicted), subject.framework)
+    found |= _by_itself(annotator, subject, predicted, measures)
     if subject.gold is not None:
-        found |= _against_gold(annotator, subject, subject.gold, predicted)
+        found |= _against_gold(annotator, subject, subject.gold, predicted, measures)
     if annotator.answers is not None:
         found |= _answers(annotator.answers)
     return found
@@ -78,78 +73,71 @@ def stated(annotations: Sequence[Moves | None], framework: Framework) -> Flags:
     return np.array(rows, bool).reshape(len(annotations), len(framework.names))
 
 
-def measured(
-    annotations: Sequence[Moves | None], flags: Flags, framework: Framework, measure: Measure
-) -> Floats:
-    """Return the measures of the moves where `flags` is set, papers by moves, and 0 elsewhere."""
-    import numpy as np
-
-    values = np.zeros(flags.shape)
-    for i, j in zip(*flags.nonzero(), strict=True):
-        name = framework.names[j]
-        if moves := annotations[i]:
-            values[i, j] = measure(int(i), name, moves[name])
-    return values
+def texts_of(moves: Moves | None, framework: Framework) -> Moves:
+    """Return the moves that are stated; none without an annotation."""
+    return framework.stated(moves) if moves else {}
 
 
-def _faithfulness(annotator: Annotator, subject: Subject, predicted: Flags) -> dict[Key, Statistic]:
-    abstracts = [paper.abstract for paper in subject.papers]
-    count = len(abstracts)
-    measures: dict[str, Measure] = {
-        "numbers": lambda i, _, text: not unsupported_numbers(abstracts[i], text),
-        "names": lambda i, _, text: not unsupported_names(abstracts[i], text),
-        "support": lambda i, _, text: support(abstracts[i], text),
-        "copied": lambda i, _, text: copied(abstracts[i], text),
-    }
-    if count > 2:
-        # Not the paper half the table away: the baseline copies its annotation.
-        away = count // 2 + 1
-        measures["floor"] = lambda i, _, text: support(abstracts[(i + away) % count], text)
-    found: dict[Key, Statistic] = {}
-    for metric, measure in measures.items():
-        values: Values = measured(annotator.annotations, predicted, subject.framework, measure)
-        if metric in ("numbers", "names"):
-            values = values > 0
-        found |= _by_move(metric, values, predicted, subject.framework)
-    return found
-
-
-def _distinctness(
-    annotator: Annotator, framework: Framework, predicted: Flags
+def _by_itself(
+    annotator: Annotator, subject: Subject, predicted: Flags, measures: Measures
 ) -> dict[Key, Statistic]:
-    """Return how much moves repeat each other, over papers that state two or more."""
-    annotations = annotator.annotations
+    """Return faithfulness to the abstract, and how much moves repeat each other."""
+    abstracts = [paper.abstract for paper in subject.papers]
+    count, framework = len(abstracts), subject.framework
+    # Not the paper half the table away: the baseline copies its annotation.
+    away = count // 2 + 1
+    measured = [
+        measures.get(
+            of_annotation,
+            abstracts[i],
+            abstracts[(i + away) % count] if count > 2 else None,
+            texts_of(moves, framework),
+        )
+        for i, moves in enumerate(annotator.annotations)
+    ]
+    found: dict[Key, Statistic] = {}
+    for metric in ("numbers", "names", "support", "copied", "floor"):
+        if metric in measured[0]:
+            values: Values = _table([one[metric] for one in measured], framework)
+            if metric in ("numbers", "names"):
+                values = values > 0
+            found |= by_move(metric, values, predicted, framework)
+    values = _table([one["overlap"] for one in measured], framework)
     among = predicted & (predicted.sum(axis=1, keepdims=True) > 1)
-
-    def highest(i: int, move: str, text: str) -> float:
-        moves = framework.stated(dict(annotations[i] or {}))
-        return max(rouge_l(text, other) for name, other in moves.items() if name != move)
-
-    values = measured(annotations, among, framework, highest)
-    found = _by_move("overlap", values, among, framework)
+    found |= by_move("overlap", values, among, framework)
     found["overlap", OVERALL] = ratio(values.max(axis=1), among.any(axis=1))
     return found
 
 
+def _table(measured: Sequence[Mapping[str, float]], framework: Framework) -> Floats:
+    """Return the measures of papers as an array, papers by moves; 0 where there is none."""
+    import numpy as np
+
+    return np.array([[one.get(name, 0.0) for name in framework.names] for one in measured], float)
+
+
 def _against_gold(
-    annotator: Annotator, subject: Subject, gold: Sequence[Moves], predicted: Flags
+    annotator: Annotator,
+    subject: Subject,
+    gold: Sequence[Moves],
+    predicted: Flags,
+    measures: Measures,
 ) -> dict[Key, Statistic]:
     framework = subject.framework
     expected = stated(gold, framework)
     both = predicted & expected
-    found = _by_move("precision", both, predicted, framework)
-    found |= _by_move("recall", both, expected, framework)
+    found = by_move("precision", both, predicted, framework)
+    found |= by_move("recall", both, expected, framework)
     found["kappa", OVERALL] = kappa(predicted, expected)
     for j, name in enumerate(framework.names):
         found["kappa", name] = kappa(predicted[:, j], expected[:, j])
-    for metric, alike in (("rouge_l", rouge_l), ("chrf", chrf)):
-        values = measured(
-            annotator.annotations,
-            both,
-            framework,
-            lambda i, move, text, alike=alike: alike(text, gold[i][move]),  # type: ignore[misc]
-        )
-        found |= _by_move(metric, values, both, framework, empty=0.0)
+    measured = [
+        measures.get(of_agreement, texts_of(moves, framework), texts_of(given, framework))
+        for moves, given in zip(annotator.annotations, gold, strict=True)
+    ]
+    for metric in ("rouge_l", "chrf"):
+        values = _table([one[metric] for one in measured], framework)
+        found |= by_move(metric, values, both, framework, empty=0.0)
         found[metric, OVERALL] = ratio(values, both, empty=0.0)
         if metric == "rouge_l":
             found["agreement", OVERALL] = _mean(per_paper(values, predicted | expected))
@@ -184,7 +172,7 @@ def _mean(values: Values) -> Statistic:
     return ratio(values, np.ones(len(values), bool))
 
 
-def _by_move(
+def by_move(
     metric: str, over: Values, under: Values, framework: Framework, empty: float = float("nan")
 ) -> dict[Key, Statistic]:
     """Return the ratio for each move, and over all moves together."""

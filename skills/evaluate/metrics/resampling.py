@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from skills.reporting.statistics import Share, bootstrap_weights, figures, percentile_interval
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
     Values = Floats | Flags
 
+T = TypeVar("T")
 RESAMPLES, SEED = 10_000, 0
 LEAST_PAPERS = 5
 """Fewer papers than this give no interval: resamples of so few hardly differ."""
@@ -65,12 +66,29 @@ class Resamples:
         self._weights = bootstrap_weights(papers, count, seed)
 
     def of(self, statistic: Statistic) -> Sampled:
-        """Evaluate a statistic over all papers and over each resample."""
-        whole = statistic.sums.sum(axis=0, keepdims=True)
-        value = float(statistic.value(whole)[0])
-        drawn = statistic.value(self._weights @ statistic.sums)
-        share = Share(int(whole[0, 0]), int(whole[0, 1])) if statistic.is_share else None
-        return Sampled(value, drawn, statistic.counted, share)
+        """Evaluate one statistic (`of_all`)."""
+        return self.of_all({"": statistic})[""]
+
+    def of_all(self, statistics: Mapping[T, Statistic]) -> dict[T, Sampled]:
+        """Evaluate statistics over all papers and over each resample."""
+        import numpy as np
+
+        # In one product, since numpy converts the weights for each.
+        sums = np.hstack([one.sums for one in statistics.values()])
+        drawn = np.asarray(self._weights @ sums, np.float64)
+        found, start = {}, 0
+        for key, statistic in statistics.items():
+            end = start + statistic.sums.shape[1]
+            found[key] = _sampled(statistic, drawn[:, start:end])
+            start = end
+        return found
+
+
+def _sampled(statistic: Statistic, drawn: Floats) -> Sampled:
+    whole = statistic.sums.sum(axis=0, keepdims=True)
+    share = Share(int(whole[0, 0]), int(whole[0, 1])) if statistic.is_share else None
+    value = float(statistic.value(whole)[0])
+    return Sampled(value, statistic.value(drawn), statistic.counted, share)
 
 
 def estimate(sampled: Sampled, fewest: int | None = None) -> dict[str, Any]:
@@ -146,7 +164,7 @@ def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statis
     columns = tops.shape[1]
 
     def value(sums: Floats) -> Floats:
-        found = _divided(sums[:, :columns], sums[:, columns:], empty)
+        found = divided(sums[:, :columns], sums[:, columns:], empty)
         return np.asarray(found.mean(axis=1))
 
     is_share = over.ndim == 1 and over.dtype == under.dtype == np.bool_
@@ -168,17 +186,18 @@ def kappa(predicted: Flags, gold: Flags) -> Statistic:
     def value(sums: Floats) -> Floats:
         both, only_predicted, only_gold, neither = sums.T
         total = sums.sum(axis=1)
-        observed = _divided(both + neither, total)
-        first, second = _divided(both + only_predicted, total), _divided(both + only_gold, total)
+        observed = divided(both + neither, total)
+        first, second = divided(both + only_predicted, total), divided(both + only_gold, total)
         chance = first * second + (1 - first) * (1 - second)
         # A rounding error must not count as possible disagreement.
         room = np.where(1 - chance > 1e-12, 1 - chance, 0.0)
-        return _divided(observed - chance, room)
+        return divided(observed - chance, room)
 
     return Statistic(np.stack(counts, axis=1).astype(np.float64), value, np.ones(n, bool))
 
 
-def _divided(over: Floats, under: Floats, empty: float = float("nan")) -> Floats:
+def divided(over: Floats, under: Floats, empty: float = float("nan")) -> Floats:
+    """Return over / under, and `empty` where `under` is 0."""
     import numpy as np
 
     out = np.full(np.shape(over), empty)

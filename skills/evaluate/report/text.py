@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.terminal.tables import table
 from skills.evaluate.annotators import MODEL_ERRORS
+from skills.evaluate.metrics.anchors import SURE
 from skills.evaluate.metrics.metrics import OVERALL
 from skills.nanda.text import counted
 from skills.reporting.statistics import MORE
@@ -17,6 +18,10 @@ NAMES = {
     "valid": "first answer valid",
     "valid_freely": "... unconstrained",
     "rouge_l": "ROUGE-L (macro)",
+    "anchor": "right anchor",
+    "nearest": "... nearest sentence",
+    "sure": "... if sure",
+    "ece": "calibration error",
     "chrf": "chrF (macro)",
     "kappa": "kappa, all moves",
     "stated": "moves stated",
@@ -37,22 +42,27 @@ NAMES = {
 }
 """Names of metrics in reports, if not their keys."""
 TOKENS = frozenset({"prompt_tokens", "completion_tokens"})
-FIRST = ("rouge_l", "placed", "valid", "valid_freely")
+FIRST = ("rouge_l", "anchor", "nearest", "sure", "ece", "placed", "valid", "valid_freely")
 """Metrics at the top of the table of all moves."""
-MAIN = ("rouge_l", "placed", "valid", "kappa", "numbers", "names", "completion_tokens")
+MAIN = (
+    *("rouge_l", "anchor", "nearest", "placed", "valid", "kappa", "numbers", "names"),
+    "completion_tokens",
+)
 """Metrics of a report without details."""
 BY_MOVE = (
-    *("rouge_l", "kappa", "label_precision", "label_prior", "label_lift", "background"),
+    *("rouge_l", "anchor", "kappa", "label_precision", "label_prior", "label_lift", "background"),
     *("abstention", "false_fill"),
 )
 """Metrics with a table by move."""
-DIFFERENCES = ("kappa", "label_precision", "background", "abstention", "false_fill")
+DIFFERENCES = ("anchor", "kappa", "label_precision", "background", "abstention", "false_fill")
 """Metrics whose differences are shown by move as well."""
-LESS = ("overlap", "background", "false_fill", "prompt_tokens", "completion_tokens")
+LESS = ("ece", "overlap", "background", "false_fill", "prompt_tokens", "completion_tokens")
 NEITHER = ("stated", "copied", "floor")
 """Descriptive metrics, which are neither better nor worse."""
 OF_GOLD = ("stated", "support", "floor", "copied", "overlap")
 """Metrics of the gold itself, as a reference for those of the models."""
+
+RELIABILITY = ("confidence", "moves", "mean confidence", "share right")
 
 Figure = Mapping[str, Any]
 Figures = Mapping[str, Mapping[str, Figure]]
@@ -66,10 +76,13 @@ def text(found: Mapping[str, Any], *, details: bool = True) -> str:
         details: with all figures that fit a screen, not the main ones alone.
     """
     verdict = "\n".join(textwrap.fill(sentence, WIDTH) for sentence in found["verdict"])
+    tables = list(_reliability(found))
     if not details:
-        return "\n\n".join((verdict, "\n".join(_context(found)), _overall(found, MAIN), MORE))
+        context = "\n".join(_context(found))
+        return "\n\n".join((verdict, context, _overall(found, MAIN), *tables, MORE))
     blocks = [verdict, "\n".join(_head(found)), _overall(found, (*FIRST, *found["metrics"]))]
     blocks += [_gold(found["gold"])] if found["gold"] else []
+    blocks += tables
     blocks += [_by_move(found, metric) for metric in BY_MOVE if metric in found["metrics"]]
     blocks += [_difference(found, one) for one in found["differences"]]
     return "\n\n".join(blocks)
@@ -116,6 +129,33 @@ def outcome_of(pair: Mapping[str, Any]) -> str:
         f"by paper ({papers['score']}) {papers['win']:,} won, {papers['tie']:,} tied, "
         f"{papers['loss']:,} lost"
     )
+
+
+def reliability_head(one: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what the confidences of an annotator amount to."""
+    rated, error, sure = (
+        one["reliability"],
+        *(one["metrics"][m][OVERALL] for m in ("ece", "sure")),
+    )
+    return (
+        f"{one['name']}: expected calibration error {figure(error)} of its confidence in "
+        f"{counted(rated['moves'], 'move')} that the gold states too",
+        f"{counted(rated['sure'], 'move')} with a confidence of {SURE} or more: right anchor "
+        f"{figure(sure)}; {rated['sure_not_in_gold']:,} more that the gold does not state",
+    )
+
+
+def reliability_rows(rated: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the rows of a reliability table."""
+    return [
+        (
+            f"{bin_['low']:.1f} to {bin_['high']:.1f}",
+            f"{bin_['moves']:,}",
+            f"{bin_['confidence']:.3f}",
+            f"{bin_['right']:.3f}",
+        )
+        for bin_ in rated["bins"]
+    ]
 
 
 def directions(found: Mapping[str, Any]) -> str:
@@ -220,6 +260,14 @@ def _gold(gold: Mapping[str, Any]) -> str:
         f"{name_of(metric)} {figure(gold[metric][OVERALL])}" for metric in OF_GOLD if metric in gold
     )
     return textwrap.fill(f"the gold itself: {figures}", WIDTH, subsequent_indent="  ")
+
+
+def _reliability(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the reliability table of each annotator with confidences."""
+    for one in found["annotators"]:
+        if rated := one.get("reliability"):
+            head = "\n".join(textwrap.fill(line, WIDTH) for line in reliability_head(one))
+            yield f"{head}\n{table(RELIABILITY, reliability_rows(rated))}"
 
 
 def _by_move(found: Mapping[str, Any], metric: str) -> str:

@@ -9,7 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from skills.finetune.data.annotation_pairs import format_annotation_prompt, format_annotation_system
+from skills.finetune.data.annotation_pairs import (
+    FormName,
+    format_annotation_prompt,
+    format_annotation_system,
+)
 from skills.finetune.data.held_out import HeldOutSet
 from skills.finetune.data.near_duplicates import MAX_SIMILARITY
 from skills.finetune.data.options import AGENT_WEIGHT, CURATED_WEIGHT, GOLD_WEIGHT
@@ -39,12 +43,14 @@ class Choices:
         max_similarity: more similar abstracts count as one, 0.5 to 1.
         weights: the training weight of a row of each source.
         rare_weight: factor for rows that state a move which most rows do not.
+        form: the reply format of the completions.
     """
 
     curated_only: bool = False
     max_similarity: float = MAX_SIMILARITY
     weights: Mapping[Source, float] = field(default_factory=_weights)
     rare_weight: float = 1.0
+    form: FormName = "tagged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +98,13 @@ class Dataset:
         prompt, completion and system contain no chat template; id_field is the name of id in the
         source; sha256 is that of the abstract on one line.
         """
-        system, rare = format_annotation_system(self.framework), set(self.rare)
+        form, rare = self.choices.form, set(self.rare)
+        system = format_annotation_system(self.framework, form)
         for row in self.rows:
             is_rare = not rare.isdisjoint(self._stated(row))
             weight = self.choices.weights[row.source]
             yield {
-                "prompt": format_annotation_prompt(row.paper.abstract, self.framework),
+                "prompt": format_annotation_prompt(row.paper.abstract, self.framework, form),
                 "completion": row.completion,
                 "system": system,
                 "id": row.paper.id,

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.terminal.console import Screen
+from skills.finetune.data.annotation_pairs import FORMS
 from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.deploy.ollama_plan import Plan, check_version, make_plan
 from skills.finetune.deploy.ollama_verify import verify
@@ -47,8 +48,9 @@ def _perform(context: StageContext) -> Done:
         sent = sum(_send(ollama, run_dir, path, screen) for path in paths)
         _create(ollama, plan.request(run_dir), screen)
         with screen.progress("verifying"):
-            trained_with = run_dir.prepared_facts().get("template_sha256")
-            found = verify(ollama, plan, version, context.framework, trained_with)
+            prepared = run_dir.prepared_facts()
+            form = FORMS[prepared.get("form", "tagged")](context.framework)
+            found = verify(ollama, plan, version, form, prepared.get("template_sha256"))
         facts = {"digest": ollama.digest(plan.model), "sent_bytes": sent, **found}
     for line in (*found["problems"], *found["notes"]):
         screen.notice(f"ollama: {line}")

@@ -12,9 +12,8 @@ from skills.finetune.deploy.modelfile import Modelfile
 from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.deploy.ollama_plan import Plan
 from skills.finetune.model.chat_template import render
-from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
-from skills.nanda.reply_formats import TaggedForm, UnusableReply
+from skills.nanda.reply_formats import Form, UnusableReply
 
 ABSTRACT = (
     "Agents that call tools fail in ways their logs do not show. We present Ledger, which records "
@@ -28,11 +27,12 @@ SHOWN = 300
 
 
 def verify(
-    ollama: Ollama, plan: Plan, version: str, framework: Framework, trained_with: str | None
+    ollama: Ollama, plan: Plan, version: str, form: Form, trained_with: str | None
 ) -> dict[str, Any]:
     """Check the model's settings, the prompt the server builds, and one annotation.
 
     Args:
+        form: the form that the model was trained on.
         trained_with: SHA-256 of the chat template of the training rows, or None if unknown.
 
     Returns: verified; problems, which are differences from the trained model; notes on differences
@@ -42,7 +42,6 @@ def verify(
         HarnessError: the server rejects a request or ends an answer early.
     """
     shown = ollama.show(plan.model)
-    form = TaggedForm(framework)
     messages = [
         {"role": message.role, "content": message.content}
         for message in form.messages(Paper("id", "", "", ABSTRACT))
@@ -127,7 +126,7 @@ def _prompt(
     )
 
 
-def _answer(text: str, done_reason: str, form: TaggedForm) -> Iterator[str]:
+def _answer(text: str, done_reason: str, form: Form) -> Iterator[str]:
     if done_reason != "stop":
         yield f"its answer has no end (done_reason {done_reason!r})"
     try:

@@ -88,7 +88,7 @@ def registration_of(context: StageContext) -> Registration:
     model: dict[str, Any] = {
         "summary": f"{context.recipe.base}, fine-tuned to annotate abstracts",
         "tasks": [] if _is_held_back(context) else ["annotate"],
-        "form": "tagged",
+        "form": context.run_dir.prepared_facts().get("form", "tagged"),
         "serve": list(_places(context, name, files)),
         "options": {"temperature": 0, "seed": 0},
         **({"fallback": FALLBACK} if FALLBACK in registry.models else {}),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.errors import InputError
+from skills.finetune.data.annotation_pairs import FormName, form_of
 from skills.finetune.preparation.examples import Example
 from skills.nanda.framework import CLOSE_TAG, Framework
+from skills.nanda.quoting.anchored_form import AnchoredForm
 from skills.nanda.reply_formats import TaggedForm, UnusableReply
 
 
@@ -21,13 +23,23 @@ def check_answers(rows: Sequence[Example]) -> None:
             )
 
 
+def form_name(rows: Sequence[Example], framework: Framework) -> FormName:
+    """Return the form of the completions, which the trained model is registered with.
+
+    It is anchored if one of them names sentences.
+    """
+    forms = (form_of(row.completion, framework) for row in rows)
+    return "anchored" if any(isinstance(form, AnchoredForm) for form in forms) else "tagged"
+
+
 def unreadable(rows: Sequence[Example], framework: Framework) -> Iterator[str]:
     """Yield a sentence about completions that `/annotate` would not accept, if there are any.
 
     They are not an error: a recipe may use other lines between the tags.
     """
-    form, found = TaggedForm(framework), []
+    found = []
     for row in rows:
+        form = form_of(row.completion, framework) or TaggedForm(framework)
         try:
             framework.valid_moves(form.parse(row.completion))
         except UnusableReply as exc:

@@ -1,9 +1,10 @@
-"""Find the first token of each move's text, which decides whether the move is stated.
+"""Find the tokens that decide whether a move is stated, and from which sentences it comes.
 
-These are eight tokens of about two hundred, and most of the loss of each is which word a text
-starts with. So a recipe can weight the decision itself (`skills.finetune.run.recipe.Decisions`):
-whether the token is the first one of "Not stated." or another. A stated move whose text also starts
-with that token ("Not much was known ...") is left out, since a later token decides there.
+These are few of about two hundred, and most of the loss of a move's first token is which word a
+text starts with. So a recipe can weight the decisions (`skills.finetune.run.recipe.Decisions`):
+whether the token is that of a move that is not stated, or another; and the numbers of sentences. A
+stated move whose text also starts with that token ("Not much was known ...") is left out, since a
+later token decides there.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.errors import UsageError
+from skills.finetune.data.annotation_pairs import form_of
 from skills.finetune.run.recipe import Decisions
 from skills.nanda.framework import Framework
-from skills.nanda.reply_formats import TaggedForm, UnusableReply
+from skills.nanda.reply_formats import Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +38,20 @@ class Decider:
                     hint=f"The moves are {', '.join(self.framework.names)}.",
                 )
 
-    def places(self, completion: str) -> list[tuple[int, float, bool]]:
-        """Return each move's text position, the decision's weight, and whether it is stated.
+    def of(self, completion: str) -> list[tuple[Decision, float]]:
+        """Return the decisions of a completion with their weights.
 
-        There are none in a completion that is not an annotation, or with a weight of 0.
+        There are none in a completion that is not an annotation; those with a weight of 0 are left
+        out.
         """
-        form = TaggedForm(self.framework)
-        try:
-            moves = form.parse(completion)
-        except UnusableReply:
-            return []
-        found = []
-        for name, place in form.places(completion).items():
-            text = moves.get(name)  # None for a label before the tags
-            stated = text != self.framework.not_stated
-            if text and (weight := self._weight(name, stated)):
-                found.append((place, weight, stated))
-        return found
+        form = form_of(completion, self.framework)
+        found = form.decisions(completion) if form else ()
+        weighted = ((one, self._weight(one)) for one in found)
+        return [(one, weight) for one, weight in weighted if weight]
 
-    def _weight(self, name: str, stated: bool) -> float:
-        return self.decisions.weight * (self.decisions.stated.get(name, 1.0) if stated else 1.0)
+    def _weight(self, decision: Decision) -> float:
+        settings = self.decisions
+        if decision.stated is None:
+            return settings.sentences
+        factor = settings.stated.get(decision.move, 1.0) if decision.stated else 1.0
+        return settings.weight * factor

@@ -89,15 +89,20 @@ class Renderer:
         """
         if self.decider is None:
             return ()
-        text, not_stated = example.completion, self.decider.framework.not_stated
+        text = example.completion
         encoded = self.tokenizer(before + text, add_special_tokens=False)
         found = []
-        for place, weight, stated in self.decider.places(text):
-            other = self.tokenizer(before + text[:place] + not_stated, add_special_tokens=False)
-            token = other.input_ids[other.char_to_token(len(before) + place)]
-            at = encoded.char_to_token(len(before) + place)
-            if stated and encoded.input_ids[at] == token:
-                continue  # it would be trained as "not stated"
+        for decision, weight in self.decider.of(text):
+            place = len(before) + decision.place
+            at = encoded.char_to_token(place)
+            token = encoded.input_ids[at]
+            if decision.stated is not None:
+                other = before + text[: decision.place] + decision.unstated
+                written = self.tokenizer(other, add_special_tokens=False)
+                unstated = written.input_ids[written.char_to_token(place)]
+                if decision.stated and token == unstated:
+                    continue  # it would be trained as "not stated"
+                token = unstated
             found.append((tokens_before + at, weight, token))
         return tuple(found)
 

@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skills.nanda.anchors.lexical import Anchor, anchor_of, lexical_anchors, sentences_of
+from skills.nanda.framework import MOST_SENTENCES
 from skills.nanda.text import flatten
-
-MOST = 3
-"""Sentences that a model may give for a move; more do not state where it comes from."""
 
 
 def anchors_of(
@@ -24,7 +22,7 @@ def anchors_of(
 
     Args:
         given: sentence numbers by move, as the model gave them. Where they are missing, more than
-            `MOST`, or not those of sentences, the anchor is the lexical one.
+            `MOST_SENTENCES`, or not those of sentences, the anchor is the lexical one.
     """
     count = len(sentences_of(abstract))
     usable = {
@@ -77,7 +75,9 @@ def _completed(
 
 
 def _are_usable(numbers: Sequence[int], count: int) -> bool:
-    return 0 < len(set(numbers)) <= MOST and all(1 <= number <= count for number in numbers)
+    return 0 < len(set(numbers)) <= MOST_SENTENCES and all(
+        1 <= number <= count for number in numbers
+    )
 
 
 def _valid(abstract: str, stored: object) -> Anchor | None:

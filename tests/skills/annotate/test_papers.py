@@ -310,6 +310,8 @@ def test_odd_texts_are_refused_like_others(text: str) -> None:
         ("---\nTitle: 'A'\nAbstract: |\n  We do\n  it.\n---\n# 1 In\n", "A", "We do\nit."),
         ("---\nWe do it.\n---\nIt works.", "", "---\nWe do it.\n---\nIt works."),
         ("---\nWe do: it.\n---\nIt works.", "", "---\nWe do: it.\n---\nIt works."),
+        ("A\n\n\\begin{abstract}\nWe do it.\n\\end{abstract}\n\nNo.", "", "We do it."),
+        ("\\begin{abstract}We do it.", "", "We do it."),
         ("", "", ""),
     ],
 )  # fmt: skip

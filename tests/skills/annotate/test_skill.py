@@ -35,9 +35,11 @@ from harness.testing import (
 from skills.annotate.generate import annotate, prepare
 from skills.annotate.papers import read_paper
 from skills.annotate.plugin import Annotate
+from skills.nanda.anchors.lexical import lexical_anchors
 from skills.nanda.framework import nanda, sha256_of
 from skills.nanda.paper import Paper
 from skills.nanda.reply_formats import TaggedForm
+from skills.nanda.sentences import split_sentences
 
 EXAMPLE = ROOT / "examples" / "abstract.txt"
 MOVES = {name: f"DryRun {name} is what it says." for name in nanda().names}
@@ -82,6 +84,26 @@ def test_not_stated_moves_are_not_checked() -> None:
     record = annotated(FakeModel(json.dumps({**MOVES, "limitation": "not stated"})))
     assert record["limitation"] == "Not stated."
     assert "limitation" not in record["checks"]["support"]
+
+
+def test_anchors_of_the_model_are_stored_and_the_others_found_by_words() -> None:
+    given = {"claim": [2], "evidence": [], "method": [99], "limitation": [1]}
+    moves = {**MOVES, "limitation": "Not stated."}
+    answer = {
+        name: {"sentences": given[name], "text": text} if name in given else text
+        for name, text in moves.items()
+    }
+    record = annotated(FakeModel(json.dumps(answer)))
+    assert moves_of(record) == moves
+    assert list(record["anchors"]) == [name for name in moves if name != "limitation"]
+    claim, abstract = record["anchors"]["claim"], paper().abstract
+    assert (claim["sentences"], claim["by"]) == ([2], "model")
+    assert [abstract[start:end] for start, end in claim["spans"]] == [split_sentences(abstract)[1]]
+    assert record["checks"]["source"]["claim"]["index"] == 1
+    lexical = lexical_anchors(abstract, nanda().stated(moves))
+    others = {name: one for name, one in record["anchors"].items() if name != "claim"}
+    assert others == {name: lexical[name] for name in others}
+    assert {one["by"] for one in others.values()} == {"lexical"}
 
 
 def test_provenance() -> None:

@@ -292,13 +292,16 @@ def saved(path: Path, items: list[Annotated]) -> Path:
     return path
 
 
+SURE = {"claim": 0.75, "limitation": 1.0}
+
+
 def with_model_anchor(item: Annotated) -> Annotated:
-    """Return an annotation whose model gave the third sentence for the claim."""
+    """Return an annotation whose model gave the third sentence for the claim, with confidence."""
     moves = nanda().stated(item.record)
     anchors = anchors_of(item.paper.abstract, moves, {"claim": [3]})
     made = item.record["provenance"]
     moves = {name: item.record[name] for name in nanda().names}
-    return Annotated(item.paper, record_of(item.paper, moves, nanda(), made, anchors))
+    return Annotated(item.paper, record_of(item.paper, moves, nanda(), made, anchors, SURE))
 
 
 @pytest.mark.parametrize("name", ["all.parquet", "all.jsonl"])
@@ -306,6 +309,8 @@ def test_saved_file_keeps_provenance_and_anchors(db: Database, tmp_path: Path, n
     one, other = annotated(paper(1), limitation="Not stated."), annotated(paper(2), "other")
     items = [with_model_anchor(one), other]
     assert items[0].record["anchors"]["claim"]["by"] == "model"
+    assert items[0].record["confidence"] == SURE
+    assert "confidence" not in items[1].record
     path = saved(tmp_path / name, items)
     if name == "all.jsonl":  # which has no abstracts: the corpus must know them
         with pytest.raises(InputError, match=r"the corpus has no paper 2405\.00001") as caught:
@@ -333,6 +338,16 @@ def test_anchors_that_do_not_fit_are_replaced(db: Database, tmp_path: Path) -> N
     changed = Annotated(item.paper, {**item.record, "anchors": wrong})
     importer.add(db, saved(tmp_path / "all.parquet", [changed]), nanda())
     assert [one.record for one in current(db)] == [item.record]
+
+
+@pytest.mark.parametrize("wrong", [{"claim": 1.5}, {"claim": "high"}, {"claim": True}, [0.5], 1])
+def test_a_confidence_that_is_no_probability_is_left_out(
+    db: Database, tmp_path: Path, wrong: object
+) -> None:
+    item = annotated(paper(1))
+    changed = Annotated(item.paper, {**item.record, "confidence": wrong})
+    importer.add(db, saved(tmp_path / "all.parquet", [changed]), nanda())
+    assert current(db)[0].record.get("confidence", {}) == {}
 
 
 def test_parquet_without_abstracts_is_looked_up(db: Database, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from skills.annotate.table.sources import from_papers
 from skills.evaluate.annotators import LEAD, Annotator, Answers, Subject, lead, other
 from skills.evaluate.metrics import consistency, metrics, similarity
+from skills.evaluate.metrics.measures import Measures
 from skills.evaluate.metrics.metrics import OVERALL, statistics
 from skills.evaluate.metrics.resampling import (
     Resamples,
@@ -203,7 +204,7 @@ def found():
         valid_freely=[False, False, False],
         tokens=[(100, 30), (200, 50), None],
     )
-    return statistics(Annotator("given", GIVEN, answers), SUBJECT)
+    return statistics(Annotator("given", GIVEN, answers), SUBJECT, Measures())
 
 
 def test_stated_or_not_against_gold(found):
@@ -240,7 +241,7 @@ def test_the_agreement_of_a_paper_counts_what_only_one_states(found):
 
 def test_two_annotations_that_state_nothing_agree():
     nothing = Subject(from_papers("one", SUBJECT.papers[:1]), nanda(), [moves()])
-    of_it = statistics(Annotator("silent", [moves()]), nothing)
+    of_it = statistics(Annotator("silent", [moves()]), nothing, Measures())
     assert value_of(of_it["agreement", OVERALL]) == 1.0
 
 
@@ -257,7 +258,9 @@ def test_the_overlap_is_the_highest_of_a_move_to_another(found):
     texts = ("Bees dance.", "Bees dance quickly.", "Nests lie apart.")
     three = moves(claim=texts[0], method=texts[1], novelty=texts[2])
     three_papers = [three, moves(claim=texts[0]), moves()]
-    of_it = statistics(Annotator("three", three_papers), Subject(SUBJECT.source, nanda()))
+    of_it = statistics(
+        Annotator("three", three_papers), Subject(SUBJECT.source, nanda()), Measures()
+    )
     assert value_of(of_it["overlap", "claim"]) == pytest.approx(4 / 5)  # 2 of 2 words and 2 of 3
     assert value_of(of_it["overlap", "novelty"]) == 0.0
     assert value_of(of_it["overlap", OVERALL]) == pytest.approx(4 / 5)
@@ -268,7 +271,7 @@ def test_consistency_is_the_mean_over_pairs_of_runs():
     one, other = moves(claim="Bees dance."), moves(claim="Bees dance quickly.")
     both = moves(claim="Bees dance.", scope="Bees.")
     runs = [[one, one, None], [other, one, one], [both, one, None]]
-    of_it = consistency.statistics("seeds", runs, [True, True, False], nanda())
+    of_it = consistency.statistics("seeds", runs, [True, True, False], nanda(), Measures())
     alike = (4 / 5 + 1 / 2 + (4 / 5 + 0) / 2) / 3  # of the first paper, by pair
     assert value_of(of_it["seeds", OVERALL]) == pytest.approx((alike + 1) / 2)
     assert value_of(of_it["seeds_stated", OVERALL]) == pytest.approx(((1 + 7 / 8 * 2) / 3 + 1) / 2)
@@ -278,7 +281,7 @@ def test_consistency_is_the_mean_over_pairs_of_runs():
 def test_a_missing_annotation_agrees_with_no_other():
     one = moves(claim="Bees dance.")
     runs = [[None, one], [None, one], [None, None]]
-    of_it = consistency.statistics("seeds", runs, [True, True], nanda())
+    of_it = consistency.statistics("seeds", runs, [True, True], nanda(), Measures())
     assert value_of(of_it["seeds", OVERALL]) == pytest.approx((0 + 1 / 3) / 2)
     assert value_of(of_it["seeds_stated", OVERALL]) == pytest.approx((0 + 1 / 3) / 2)
 
@@ -289,7 +292,9 @@ def test_the_floor_uses_another_paper_than_the_baseline(count):
     papers = [paper(f"We study {word} at length here.") for word in words]
     annotations = [moves(claim=f"We study {word}.") for word in words]
     for each in (annotations, other(annotations).annotations):
-        found = statistics(Annotator("one", each), Subject(from_papers("words", papers), nanda()))
+        found = statistics(
+            Annotator("one", each), Subject(from_papers("words", papers), nanda()), Measures()
+        )
         assert value_of(found["floor", "claim"]) == pytest.approx(0.5)  # "study" alone
 
 

@@ -13,6 +13,7 @@ from skills.annotate.table.sources import from_papers
 from skills.evaluate import inputs
 from skills.evaluate.annotators import Annotator, Labelled, Subject
 from skills.evaluate.metrics import labels
+from skills.evaluate.metrics.measures import Measures
 from skills.evaluate.metrics.metrics import OVERALL
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
@@ -51,11 +52,11 @@ def value_of(statistic):
 
 
 def test_a_move_has_the_label_of_its_source_sentence():
-    assert labels.anchors(ANNOTATOR, SUBJECT) == [
+    assert labels.anchors(ANNOTATOR, SUBJECT, Measures()) == [
         {"claim": "background", "method": "method", "evidence": "background"},
         {"method": "background"},
     ]
-    assert labels.confusion(ANNOTATOR, SUBJECT)["method"] == {
+    assert labels.confusion(ANNOTATOR, SUBJECT, Measures())["method"] == {
         **dict.fromkeys(labels.LABELS, 0),
         "method": 1,
         "background": 1,
@@ -63,7 +64,7 @@ def test_a_move_has_the_label_of_its_source_sentence():
 
 
 def test_the_metrics_of_labels():
-    found = labels.statistics(ANNOTATOR, SUBJECT)
+    found = labels.statistics(ANNOTATOR, SUBJECT, Measures())
     assert value_of(found["label_precision", "method"]) == pytest.approx(1 / 2)
     assert value_of(found["label_prior", "method"]) == pytest.approx(1 / 5)
     assert value_of(found["label_precision", "evidence"]) == 0.0
@@ -80,8 +81,8 @@ def test_the_metrics_of_labels():
 
 def test_a_paper_without_an_annotation_is_anchored_nowhere():
     silent = Annotator("silent", [None, None])
-    assert labels.anchors(silent, SUBJECT) == [{}, {}]
-    found = labels.statistics(silent, SUBJECT)
+    assert labels.anchors(silent, SUBJECT, Measures()) == [{}, {}]
+    found = labels.statistics(silent, SUBJECT, Measures())
     assert np.isnan(value_of(found["label_precision", "method"]))
     assert list(found["placed", OVERALL].sums[:, 0]) == [0.0, 1.0]
 

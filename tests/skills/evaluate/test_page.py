@@ -13,7 +13,7 @@ from page_elements import Elements, assert_self_contained
 from skills.annotate.table import sources
 from skills.evaluate import comparison
 from skills.evaluate.annotators import Annotator, Answers, Labelled, Subject
-from skills.evaluate.metrics import consistency, labels, metrics
+from skills.evaluate.metrics import anchors, consistency, labels, metrics
 from skills.evaluate.report import page
 from skills.evaluate.report import text as report
 from skills.evaluate.report.verdict import verdict
@@ -151,7 +151,8 @@ def test_every_metric_is_explained_in_the_guide() -> None:
     from harness.settings import CODE_ROOT
 
     guide = (CODE_ROOT / "docs" / "evaluate.md").read_text(encoding="utf-8")
-    for metric, meaning in {**metrics.METRICS, **consistency.METRICS, **labels.METRICS}.items():
+    every = {**metrics.METRICS, **anchors.METRICS, **consistency.METRICS, **labels.METRICS}
+    for metric, meaning in every.items():
         shown = report.name_of(metric)
         row = f"| `{metric}` | {shown if shown != metric else ''} | {meaning} |"
         row = row.replace("|  |", "| |")

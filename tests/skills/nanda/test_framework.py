@@ -97,9 +97,15 @@ def test_missing_and_unknown_moves_are_rejected() -> None:
 
 def test_schema_requires_the_moves() -> None:
     schema = nanda().json_schema()
-    jsonschema.validate(GOOD, schema)
+    good = {name: {"sentences": [1, 12], "text": text} for name, text in GOOD.items()}
+    jsonschema.validate(good, schema)
     assert list(schema["properties"]) == list(EIGHT)
-    bad = ({**GOOD, "x": "y"}, {"claim": "x"}, {**GOOD, "claim": "x" * 321}, {**GOOD, "claim": ""})
+    claim = good["claim"]
+    assert list(schema["properties"]["claim"]["properties"]) == ["sentences", "text"]
+    jsonschema.validate({**good, "claim": {**claim, "sentences": []}}, schema)
+    bad = [{**good, "x": claim}, {"claim": claim}, GOOD]
+    for wrong in ({"text": "x" * 321}, {"text": ""}, {"sentences": [0]}, {"sentences": [1] * 4}):
+        bad.append({**good, "claim": {**claim, **wrong}})
     for value in bad:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(value, schema)
@@ -108,10 +114,14 @@ def test_schema_requires_the_moves() -> None:
 def test_schema_has_only_enforced_keywords() -> None:
     compiled = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(nanda().json_schema()))
     assert llguidance.LLMatcher.validate_grammar_with_warnings(compiled) == (False, [])
-    keywords = {"type", "properties", "required", "minLength", "maxLength", "additionalProperties"}
-    assert (
-        set(nanda().json_schema()) | set(nanda().json_schema()["properties"]["claim"]) <= keywords
-    )
+    of_objects = {"type", "properties", "required", "additionalProperties"}
+    schema = nanda().json_schema()
+    claim = schema["properties"]["claim"]
+    assert set(schema) == set(claim) == of_objects
+    numbers, text = claim["properties"].values()
+    assert set(numbers) == {"type", "items", "maxItems"}
+    assert set(numbers["items"]) == {"type", "minimum", "maximum"}
+    assert set(text) == {"type", "minLength", "maxLength"}
 
 
 @pytest.mark.parametrize("three", [False, True])

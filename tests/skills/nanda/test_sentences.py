@@ -50,6 +50,7 @@ def test_sentences(text: str, count: int) -> None:
         "We win|\n## 2. Method|\nIt is #1.| Go.",
         "`e.g.` Bash and *e.g.* Git.| End.",
         # LaTeX
+        r"\begin{itemize}| \item It works.  \end{itemize}| We win.",
         r"Let \[ x = 1. \]| So $y=2.$| We win.",
         r"By \emph{e.g.} Bash, \textit{vs.} Git.| End.",
         r"See Smith et al.~\cite{a} and Fig.~2.| End.",

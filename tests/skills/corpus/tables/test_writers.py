@@ -141,7 +141,7 @@ def test_parquet_schema(tmp_path: Path) -> None:
         assert table.num_rows == len(items)
     assert not any(field.nullable for field in table.schema)
     names = ("arxiv_id", "title", "authors", "published", "categories", "abstract")
-    last = ("support", "anchors", "checks", "provenance")
+    last = ("support", "anchors", "confidence", "checks", "provenance")
     assert tuple(table.schema.names) == (*names, *NANDA.names, *last)
     assert table.schema.metadata[b"framework"] == NANDA.name.encode()
     assert table.schema.metadata[b"framework_version"] == NANDA.version.encode()

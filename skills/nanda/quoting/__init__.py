@@ -1,0 +1,1 @@
+"""Extractive annotations: moves that consist of passages of the abstract."""

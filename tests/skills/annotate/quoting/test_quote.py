@@ -1,0 +1,87 @@
+"""Annotations of the form `anchored`, with the embedded model.
+
+The base is not tuned to quote: its choices mean nothing, but what it writes must be passages.
+"""
+
+import re
+
+import pytest
+from repository import ROOT
+
+from harness.errors import InvalidReply
+from harness.testing import FakeModel, run_skill
+from skills.annotate.plugin import Annotate
+from skills.annotate.quoting import mixture
+from skills.nanda.framework import nanda
+
+EXAMPLE = (ROOT / "examples" / "abstract.txt").read_text(encoding="utf-8").partition("\n\n")[2]
+TWELVE = " ".join(f"Planner number {n} waits for the approval of step {n}." for n in range(1, 13))
+
+
+def annotated(text, model):
+    return run_skill(Annotate(), text, model=model, form="anchored", source="stdin").data
+
+
+def plain(text):
+    return re.sub(r"\W+", " ", text).casefold().strip()
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("text", [EXAMPLE, TWELVE], ids=["example", "twelve sentences"])
+def test_every_stated_move_is_made_of_passages(embedded, text, monkeypatch):
+    # States every move, whatever the untuned model holds probable.
+    monkeypatch.setattr(mixture, "EVEN", mixture.Mixture(0.5, threshold=1.1))
+    record = annotated(text, embedded)
+    for name in nanda().names:
+        anchor = record["anchors"][name]
+        quoted = [text[start:end] for start, end in anchor["spans"]]
+        assert plain(record[name]) == plain(" ".join(quoted))
+        assert anchor["by"] == "model"
+    assert all(0 < record["confidence"][name] <= 1 for name in nanda().names)
+    assert record["provenance"]["attempts"] == 1
+    assert record["provenance"]["tokens"]["cached"] > 0.9 * record["provenance"]["tokens"]["prompt"]
+
+
+@pytest.mark.model
+def test_a_move_is_not_stated_from_the_threshold_on(embedded, monkeypatch):
+    monkeypatch.setattr(mixture, "EVEN", mixture.Mixture(0.5, threshold=0.0))
+    record = annotated(EXAMPLE, embedded)
+    assert {record[name] for name in nanda().names} == {"Not stated."}
+    assert record["anchors"] == {}
+
+
+def test_settings_of_the_mixture_change_the_content_key(embedded, monkeypatch):
+    first = annotated(EXAMPLE, embedded)["provenance"]["key"]
+    monkeypatch.setattr(mixture, "EVEN", mixture.Mixture(0.5, threshold=0.0))
+    assert annotated(EXAMPLE, embedded)["provenance"]["key"] != first
+
+
+ANSWER = """<annotation>
+Claim [2]: DryRun is a planning layer that lets an agent rehearse every command
+Evidence: Not stated.
+Method: Not stated.
+Scope: Not stated.
+Limitation [7]: The approach does not cover commands that act over the network,
+Comparison: Not stated.
+Implication: Not stated.
+Novelty: Not stated.
+</annotation>"""
+
+
+def test_a_server_without_grammars_writes_the_whole_answer():
+    model = FakeModel(ANSWER)
+    record = annotated(EXAMPLE, model)
+    assert len(model.requests) == 1
+    assert record["claim"] == "DryRun, a planning layer that lets an agent rehearse each command."
+    assert record["limitation"] == "The approach does not cover commands that act over the network."
+    assert record["anchors"]["limitation"]["sentences"] == [7]
+    assert "confidence" not in record
+
+
+WRONG = ANSWER.replace("[2]", "[22]")
+
+
+def test_an_unusable_answer_is_repaired_once():
+    with pytest.raises(InvalidReply, match="names a sentence that is missing"):
+        annotated(EXAMPLE, FakeModel(WRONG, WRONG))
+    assert annotated(EXAMPLE, FakeModel(WRONG, ANSWER))["provenance"]["attempts"] == 2

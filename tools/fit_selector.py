@@ -1,0 +1,169 @@
+"""Fit the selector on annotated abstracts.
+
+    python tools/fit_selector.py TABLE ... [--db CORPUS] [--out FILE] [--folds N]
+
+The tables have the columns of a gold table; the abstracts of one without them are read from the
+corpus. A move that is stated is a soft target: each sentence
+has the weight exp(s / `TEMPERATURE`), where s is the score of its passage most similar to the move
+(`skills.nanda.quoting.alignment`). The loss is the cross-entropy plus `DECAY` times the squared
+weights, minimized by L-BFGS. With --folds, the share of right sentences is measured by
+cross-validation on the first table, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skills.annotate.selector.features import DIMENSIONS, candidates
+from skills.annotate.selector.selector import WEIGHTS, Selector
+from skills.corpus.db.connection import open_corpus
+from skills.corpus.tables.abstract_lookup import complete_rows
+from skills.corpus.tables.reader import TableRow, open_table
+from skills.nanda.framework import Framework, nanda
+from skills.nanda.quoting.alignment import scores_by_sentence
+from skills.nanda.quoting.numbered import numbered
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TEMPERATURE = 0.08
+DECAY = 0.2
+STEPS = 120
+"""Steps of L-BFGS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An abstract with the score of each sentence for each move, or None if it is not stated."""
+
+    sentences: tuple[str, ...]
+    scores: Mapping[str, Sequence[float] | None]
+
+
+def rows_of(path: Path, framework: Framework, corpus: Path | None) -> list[TableRow]:
+    """Return the rows of a table, with abstracts from the corpus if the table has none."""
+    table = open_table(path, moves=framework.names, abstract_by="provenance")
+    if table.has_abstracts or corpus is None:
+        return list(table.rows())
+    with open_corpus(corpus, must_exist=True) as db:
+        return [row for row in complete_rows(db, table) if isinstance(row, TableRow)]
+
+
+def labelled(row: TableRow, framework: Framework) -> Labelled:
+    """Return the sentences of an annotated abstract with their scores."""
+    sentences = numbered(row.paper.abstract)
+    phrases, moves = [one.phrases for one in sentences], row.valid_moves(framework)
+    stated = framework.stated(moves)
+    scores = {
+        name: scores_by_sentence(stated[name], phrases, framework.max_chars)
+        if name in stated
+        else None
+        for name in framework.names
+    }
+    return Labelled(tuple(one.text for one in sentences), scores)
+
+
+def fit(rows: Sequence[Labelled], names: Sequence[str]) -> Selector:
+    """Return the selector that fits the rows best."""
+    from scipy.sparse import csr_matrix
+
+    found = [features for row in rows for features in candidates(row.sentences)]
+    counts = [len(one) for one in found]
+    values = np.repeat([1 / np.sqrt(max(count, 1)) for count in counts], counts)
+    ends = np.concatenate(([0], np.cumsum(counts)))
+    matrix = csr_matrix((values, np.concatenate(found), ends), shape=(len(found), DIMENSIONS))
+    abstract = np.repeat(np.arange(len(rows)), [len(row.sentences) + 1 for row in rows])
+    weights = {name: _minimized(matrix, abstract, _targets(rows, name)) for name in names}
+    return Selector({name: one.astype(np.float32) for name, one in weights.items()}, "")
+
+
+def _targets(rows: Sequence[Labelled], name: str) -> NDArray[Any]:
+    """Return the target probability of each candidate, the abstracts one after the other."""
+    targets: list[float] = []
+    for row in rows:
+        scores = row.scores[name]
+        if scores is None:
+            targets += [*[0.0] * len(row.sentences), 1.0]
+        else:
+            powers = np.exp((np.array(scores) - max(scores)) / TEMPERATURE)
+            targets += [*(powers / powers.sum()), 0.0]
+    return np.array(targets)
+
+
+def _minimized(matrix: Any, abstract: NDArray[Any], targets: NDArray[Any]) -> NDArray[Any]:
+    from scipy.optimize import minimize
+
+    transposed, count = matrix.T.tocsr(), abstract[-1] + 1
+
+    def loss(weights: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+        logits = matrix @ weights
+        highest = np.full(count, -np.inf)
+        np.maximum.at(highest, abstract, logits)
+        powers = np.exp(logits - highest[abstract])
+        found = powers / np.bincount(abstract, powers, count)[abstract]
+        value = -np.sum(targets * np.log(found + 1e-12)) + DECAY * weights @ weights
+        return float(value), transposed @ (found - targets) + 2 * DECAY * weights
+
+    options = {"maxiter": STEPS}
+    return np.asarray(
+        minimize(loss, np.zeros(DIMENSIONS), jac=True, method="L-BFGS-B", options=options).x
+    )
+
+
+def share_right(selector: Selector, rows: Sequence[Labelled]) -> dict[str, tuple[int, int]]:
+    """Return for each move how many of the stated ones have the right sentence, and their number.
+
+    A sentence is right if its passage is the most similar one.
+    """
+    right = {name: [0, 0] for name in selector.weights}
+    for row in rows:
+        chosen = selector.probabilities(row.sentences)
+        for name, scores in row.scores.items():
+            if scores is not None:
+                best = max(range(len(scores)), key=lambda place: chosen[name][place + 1])
+                right[name][0] += scores[best] >= max(scores)
+                right[name][1] += 1
+    return {name: (found, count) for name, (found, count) in right.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("tables", nargs="+", type=Path)
+    parser.add_argument("--db", type=Path, help="the corpus with missing abstracts")
+    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser.add_argument("--folds", type=int, default=0)
+    options = parser.parse_args(argv)
+    framework = nanda()
+    tables = [
+        [labelled(row, framework) for row in rows_of(path, framework, options.db)]
+        for path in options.tables
+    ]
+    if not options.folds:
+        fitted = fit([row for table in tables for row in table], framework.names)
+        weights: dict[str, Any] = {n: w.astype(np.float16) for n, w in fitted.weights.items()}
+        np.savez_compressed(options.out, **weights)
+        return 0
+    first, others = tables[0], [row for table in tables[1:] for row in table]
+    random.Random(0).shuffle(first)  # noqa: S311  no secret
+    total = dict.fromkeys(framework.names, (0, 0))
+    for fold in range(options.folds):
+        kept = [row for place, row in enumerate(first) if place % options.folds != fold]
+        found = share_right(fit(kept + others, framework.names), first[fold :: options.folds])
+        total = {n: (a + found[n][0], b + found[n][1]) for n, (a, b) in total.items()}
+    for name, (right, count) in total.items():
+        print(f"{name:<12}{right:>5} of {count:>4}{right / max(count, 1):>7.2f}")
+    right, count = (sum(values) for values in zip(*total.values(), strict=True))
+    print(f"{'all':<12}{right:>5} of {count:>4}{right / max(count, 1):>7.2f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
