@@ -41,7 +41,9 @@ DOUBTS: Mapping[str, Doubt] = {
     "changed_units": Doubt(
         changed_units, "Units changed", "numbers that have another unit in the abstract"
     ),
-    "lost_negations": Doubt(lost_negations, "Negations lost", "what the abstract negates"),
+    "lost_negations": Doubt(
+        lost_negations, "Negations lost", "it affirms what the abstract negates"
+    ),
     "turned_words": Doubt(
         turned_words, "Directions turned", "the abstract has the opposite beside these words"
     ),

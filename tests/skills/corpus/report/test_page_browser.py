@@ -108,7 +108,7 @@ def test_findings_are_a_facet_and_marked(page: Page, address: str) -> None:
     row = page.locator("tr[data-row='0']")
     assert row.locator(".unsupported").all_text_contents() == ["98,765", "GPT-9"]
     flags = row.locator(".flag").all_text_contents()
-    assert flags[:2] == ["98765: not in the abstract", "GPT-9: not in the abstract"]
+    assert {"98765: not in the abstract", "GPT-9: not in the abstract"} <= set(flags)
     assert "few of its words are in the abstract" in flags
 
 
@@ -166,7 +166,7 @@ def test_a_view_is_in_the_address_and_comes_back(page: Page, address: str) -> No
     assert titles(page) == before
     expect(page.locator("#query")).to_have_value("keeper")
     expect(page.locator("#count")).to_have_text("20 of 40 papers")
-    expect(page.locator("#grid th:visible")).to_have_count(10)
+    expect(page.locator("#grid th:visible")).to_have_count(9)
     expect(page.locator("#detail .marked")).to_be_visible()
     expect(page.locator("tr[aria-current=true]")).to_have_count(1)
     page.evaluate("location.hash = 'query=ferries&sort=nonsense&paper=none&tab=x&year=1&page=-1'")
