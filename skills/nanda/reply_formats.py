@@ -1,11 +1,11 @@
 """The two reply formats: the prompt that requests the moves, and the parser of the reply.
 
 `json` is for general models: the moves and the rules in the prompt, the abstract with numbered
-sentences, JSON under a schema, where each move is
+sentences, JSON under a schema,
 
-    "claim": {"sentences": [2], "text": "..."}
+    {"sentence-numbers": {"claim": [2], ...}, "claim": "...", ...}
 
-A model that is not held to the schema may also give the text alone, or "[2] ...".
+A model that is not held to the schema may leave the numbers out, or write "[2] ..." in a move.
 
 `tagged` is for a model tuned on this task: a short prompt, and the completion it was trained on,
 
@@ -31,7 +31,7 @@ from harness.models.backends.base import Message, Request
 from harness.models.served import ServedModel
 from skills.nanda.anchors.lexical import Anchor, lexical_anchors
 from skills.nanda.anchors.stored import anchors_of
-from skills.nanda.framework import CLOSE_TAG, OPEN_TAG, Framework
+from skills.nanda.framework import CLOSE_TAG, NUMBERS, OPEN_TAG, Framework
 from skills.nanda.paper import Paper
 from skills.nanda.sanitize import sanitize
 from skills.nanda.sentences import split_sentences
@@ -40,8 +40,8 @@ CHARS_PER_TOKEN = 3
 """English prose has four to five characters per token; three allow for figures and names."""
 TOKENS_AROUND = 12
 """Tokens around the value of a move: its key or label, quotes, line breaks."""
-TOKENS_OF_NUMBERS = 20
-"""Tokens of three sentence numbers in JSON, with their keys and brackets."""
+TOKENS_OF_NUMBERS = 16
+"""Tokens of three sentence numbers of a move in JSON, with its key and brackets."""
 QUOTED_CHARS = 1200
 """Characters of an unusable reply that the repair request quotes: about one usual annotation, so
 that a runaway reply does not exceed the context."""
@@ -182,19 +182,18 @@ class JsonForm(Form):
         return Message(
             "user",
             f"<abstract>\n{numbered(abstract)}\n</abstract>\n\n"
-            f"Take this abstract apart. Write one JSON object with the keys "
-            f'{", ".join(framework.names)}. In each value, "sentences" has the numbers of the '
-            f'sentences that the move comes from, and "text" is one sentence in the words of this '
-            f'abstract. Where it does not state the move, they are [] and "{framework.not_stated}"',
+            f"Take this abstract apart. Write one JSON object with the keys {NUMBERS}, "
+            f"{', '.join(framework.names)}. The first has the numbers of the sentences that each "
+            f"move comes from. Each other value is one sentence in the words of this abstract, or "
+            f'"{framework.not_stated}" where it does not state the move.',
         )
 
     def _answer(self, example: Example) -> str:
         """Return the reply to an example, with the numbers of its lexical anchors."""
+        names = self.framework.names
         anchors = lexical_anchors(example.abstract, self.framework.stated(example.moves))
-        answer = {}
-        for name in self.framework.names:
-            numbers = anchors[name]["sentences"] if name in anchors else []
-            answer[name] = {"sentences": numbers, "text": sanitize(example.moves[name])}
+        given = {name: anchors[name]["sentences"] if name in anchors else [] for name in names}
+        answer = {NUMBERS: given, **{name: sanitize(example.moves[name]) for name in names}}
         return json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
 
     def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
@@ -202,11 +201,17 @@ class JsonForm(Form):
 
     def parse(self, text: str) -> dict[str, Any]:
         """Parse one JSON object, which some servers wrap in a fenced block."""
-        return {name: _text_and_numbers(value)[0] for name, value in _json_object(text).items()}
+        found = {name: _split(value)[1] for name, value in _json_object(text).items()}
+        found.pop(NUMBERS, None)
+        return found
 
     def sentences(self, text: str) -> dict[str, list[int]]:
-        found = {name: _text_and_numbers(value)[1] for name, value in _json_object(text).items()}
-        return {name: numbers for name, numbers in found.items() if numbers}
+        given = _json_object(text)
+        numbers: dict[str, Any] = {name: _split(value)[0] for name, value in given.items()}
+        if isinstance(listed := given.get(NUMBERS), dict):
+            numbers |= {name: of_move for name, of_move in listed.items() if of_move}
+        as_lists = {name: n if isinstance(n, list) else [n] for name, n in numbers.items()}
+        return {name: n for name, n in as_lists.items() if {*map(type, n)} == {int}}
 
 
 class TaggedForm(Form):
@@ -273,16 +278,12 @@ def numbered(abstract: str) -> str:
     return "\n".join(f"[{number}] {sanitize(sentence)}" for number, sentence in sentences)
 
 
-def _text_and_numbers(value: Any) -> tuple[Any, list[int]]:
-    """Return the text of a move in a JSON reply, and the sentence numbers that it gives."""
-    numbers: Any = None
-    if isinstance(value, dict) and "text" in value:
-        value, numbers = value["text"], value.get("sentences")
-    if isinstance(value, str) and (marked := _NUMBERS_BEFORE.match(value)):
-        value = value[marked.end() :]
-        numbers = numbers or [int(number) for number in marked[1].split(",")]
-    given = numbers if isinstance(numbers, list) else [numbers]
-    return value, given if {*map(type, given)} == {int} else []
+def _split(value: Any) -> tuple[list[int], Any]:
+    """Return the sentence numbers before the text of a move, and the text alone."""
+    marked = _NUMBERS_BEFORE.match(value) if isinstance(value, str) else None
+    if marked is None:
+        return [], value
+    return [int(number) for number in marked[1].split(",")], value[marked.end() :]
 
 
 def _json_object(text: str) -> dict[str, Any]:

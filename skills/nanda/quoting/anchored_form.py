@@ -62,6 +62,15 @@ class AnchoredForm(Form):
             lines.append(move.label + self.written(passages, sentences))
         return "\n".join((OPEN_TAG, *lines, CLOSE_TAG))
 
+    def opening(self, sentences: Sequence[Sentence], number: int) -> tuple[Passage, ...]:
+        """Return the longest passage with which a sentence begins; none for the number 0."""
+        if not number:
+            return ()
+        found = passages_of(number, sentences[number - 1].phrases, self.limit)
+        return max(
+            ((one,) for one in found if not one.first), key=lambda one: one[0].last, default=()
+        )
+
     def written(self, passages: Sequence[Passage], sentences: Sequence[Sentence]) -> str:
         """Return what follows the label of a move."""
         if not passages:

@@ -104,7 +104,7 @@ def test_search_reports_papers_left_out(app: App) -> None:
         ("/corpus", UsageError, "/corpus needs a subcommand. It has add, search"),
         ("/corpus find x", UsageError, "/corpus has no subcommand 'find'"),
         ("/corpus stats --year 2024", UsageError, "--year does not apply to stats"),
-        ("/corpus stats --limit 5", UsageError, "It applies to search, filter and add."),
+        ("/corpus stats --limit 5", UsageError, "It applies to search, quote, filter and add."),
         ("/corpus stats save to x.csv", UsageError, "/corpus stats saves no file"),
         ("/corpus page all.csv", UsageError, "all.csv: a page is an .html file"),
         ("/corpus export", UsageError, "/corpus export needs a file"),

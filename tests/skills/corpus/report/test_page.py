@@ -14,6 +14,7 @@ from page_elements import Elements, assert_harmless, assert_self_contained
 from skills.corpus import stats
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.report.page import SCRIPTS, write_html
+from skills.nanda.anchors.stored import anchors_of
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
@@ -46,23 +47,31 @@ def test_a_paper_is_written_with_all_its_data() -> None:
     assert page.facts["tokens, prompt"] == "405"
 
 
-def test_the_source_of_a_move_is_the_sentence_of_the_checks() -> None:
-    item = annotated(5)
-    page = written([item])
-    sources = dict(zip(page.values("data-move"), page.values("data-source"), strict=True))
-    for name, found in item.record["checks"]["source"].items():
-        assert page.texts[".sentence"][int(sources[f"move.{name}"])] == found["text"]
+def sources(page: Elements) -> dict[str, str]:
+    return dict(zip(page.values("data-move"), page.values("data-sources"), strict=True))
 
 
-def test_a_source_with_a_wrong_index_is_searched() -> None:
+def test_the_sources_of_a_move_are_the_sentences_of_its_anchor() -> None:
     item = annotated(5)
-    item.record["checks"]["source"]["claim"]["index"] = 3
-    item.record["checks"]["source"]["method"]["text"] = "Another abstract contains this."
+    given = anchors_of(item.paper.abstract, nanda().stated(item.record), {"claim": [4, 2]})
+    item.record["anchors"]["claim"] = given["claim"]
     page = written([item])
-    sources = dict(zip(page.values("data-move"), page.values("data-source"), strict=True))
-    claim = page.texts[".sentence"][int(sources["move.claim"])]
-    assert claim.startswith("We present Keeper5")
-    assert sources["move.method"] == "-1"
+    for name, anchor in given.items():
+        assert sources(page)[f"move.{name}"] == " ".join(map(str, anchor["sentences"]))
+    assert "2, 4" in page.texts[".anchor"]
+    assert "from sentences 2 and 4 (given by the model)" in page.shown
+    assert "(found by common words)" in page.shown
+
+
+def test_an_annotation_of_an_earlier_version_has_lexical_sources() -> None:
+    item = annotated(5, {"scope": "Zebras."})
+    expected = written([item])
+    del item.record["anchors"]
+    page = written([item])
+    assert sources(page) == sources(expected)
+    assert page.texts[".sentence"][int(sources(page)["move.claim"]) - 1].startswith("We present")
+    assert sources(page)["move.scope"] == ""
+    assert "no sentence of the abstract shares its words" in page.shown
 
 
 @pytest.mark.parametrize(
@@ -225,6 +234,6 @@ def test_the_moves_are_those_of_the_framework() -> None:
     paper = Paper("id", "1", "A paper", "We aim at boats.")
     item = of_moves(paper, {"aim": "Boats.", "year": "Not stated."}, framework)
     page = written([item], framework=framework)
-    assert page.texts[".label"] == ["Aim", "Year"]
+    assert page.texts[".label"] == ["Aim 1", "Year"]
     assert page.texts[".text"] == ["Boats.", "Not stated."]
     assert "Two moves, version 3" in page.shown

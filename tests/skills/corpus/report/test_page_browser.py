@@ -120,7 +120,7 @@ def test_a_click_on_a_move_marks_its_source(page: Page, address: str, tmp_path: 
     expect(detail.locator(".marked")).to_have_text("Storms remain out of reach.")
     checks = detail.locator(".entries .checks:visible")
     expect(checks).not_to_contain_text("content words")
-    expect(checks).to_contain_text("nearest is sentence 4")
+    expect(checks).to_contain_text("from sentence 4 (found by common words)")
     detail.get_by_role("button", name=re.compile("Method")).click()
     expect(detail.locator(".marked")).to_contain_text("We present Keeper5, a planner that moves")
     detail.get_by_text("Provenance").click()
