@@ -147,13 +147,13 @@ def test_a_doubted_move_is_marked_beside_its_text() -> None:
     doubtful = {"turned_words": {"claim": ["faster"]}, "moved_numbers": {"evidence": ["93"]}}
     whole = record(support={"method": 0.2})
     whole["checks"] |= doubtful
-    lines = render.as_markdown(whole, nanda()).splitlines()
+    text = render.as_markdown(whole, nanda(), "An abstract.")
     turned = "the abstract has the opposite beside these words: faster"
-    assert f"| Claim | The claim of it. ⚠ {turned}. |" in lines
+    assert f"| Claim | The claim of it. ⚠ {turned}. | " in text
     moved = "the abstract has another number beside these words: 93"
-    assert f"| Evidence | The evidence of it. ⚠ {moved}. |" in lines
-    assert "| Method | The method of it. ⚠ few of its words are in the abstract. |" in lines
-    assert "| Scope | The scope of it. |" in lines
+    assert f"| Evidence | The evidence of it. ⚠ {moved}. | " in text
+    assert "| Method | The method of it. ⚠ few of its words are in the abstract. | " in text
+    assert "| Scope | The scope of it. | " in text
     warned = "check: claim, evidence may not say what the abstract says"
     assert render.warning(whole) == warned
 
