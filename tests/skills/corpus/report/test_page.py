@@ -239,6 +239,6 @@ def test_the_moves_are_those_of_the_framework() -> None:
     paper = Paper("id", "1", "A paper", "We aim at boats.")
     item = of_moves(paper, {"aim": "Boats.", "year": "Not stated."}, framework)
     page = written([item], framework=framework)
-    assert page.texts[".label"] == ["Aim", "Year"]
+    assert page.texts[".label"] == ["Aim 1", "Year"]
     assert page.texts[".text"] == ["Boats.", "Not stated."]
     assert "Two moves, version 3" in page.shown

@@ -281,7 +281,7 @@ def test_the_moves_are_those_of_the_framework() -> None:
     data = {"name": "one", "version": "1", "title": "One", "moves": [move]}
     framework = Framework.model_validate({**data, "instructions": "x", "tuned_instructions": "x"})
     page = page_of(a_run([unjudged(item(1, aim="To sort."))], framework=framework))
-    assert (page.texts[".label"], page.texts[".text"]) == (["Aim"], ["To sort."])
+    assert (page.texts[".label"], page.texts[".text"]) == (["Aim 1"], ["To sort."])
 
 
 # The file
