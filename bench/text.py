@@ -51,6 +51,7 @@ from skills.finetune.data import near_duplicates
 from skills.nanda import arxiv_id, checks, markdown, named_entities, sanitize, sentences, text
 from skills.nanda.anchors.lexical import lexical_anchors
 from skills.nanda.anchors.stored import placed
+from skills.nanda.doubts import doubts
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper, iso_date, own_id
 from skills.nanda.reply_formats import JsonForm, TaggedForm
@@ -193,6 +194,8 @@ FUNCTIONS: Mapping[str, Function] = {
         {"anchors": lexical_anchors(t, MOVES)}, t, t.replace(" ", "\n")
     ),
     "checks.check(abstract)": lambda t: checks.check(t, MOVES),
+    "doubts.doubts(abstract)": lambda t: doubts.doubts(t, MOVES),
+    "doubts.doubts(move)": lambda t: doubts.doubts(SENTENCE, {"claim": t}),
     "checks.copied(move)": lambda t: checks.copied(SENTENCE, t),
     "checks.support(move)": lambda t: checks.support(SENTENCE, t),
     "framework.valid_moves": lambda t: NANDA.valid_moves({**MOVES, "claim": t}),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from skills.nanda.anchors.stored import read_anchors
 from skills.nanda.arxiv_id import page_address
+from skills.nanda.checks import findings
+from skills.nanda.doubts.doubts import doubts_about
 from skills.nanda.framework import Framework
 from skills.nanda.markdown import escape
 from skills.nanda.sentences import split_sentences
@@ -48,6 +50,7 @@ def as_markdown(record: Record, framework: Framework, abstract: str) -> str:
         checks=checks,
         made=record["provenance"],
         labels=labels,
+        doubts={name: findings(name, checks, labels) for name in framework.names},
         anchors=anchors,
         sentences=[
             (
@@ -92,6 +95,9 @@ def warning(record: Record) -> str:
         if (count := sum(map(len, checks[f"unsupported_{what}s"].values())))
     ]
     parts = [f"{' and '.join(found)} not found in the abstract"] if found else []
+    doubted = [name for name in record if any(doubts_about(name, checks))]
+    if doubted:
+        parts.append(f"{', '.join(doubted)} may not say what the abstract says")
     for group in _groups(checks["duplicate_moves"]):
         parts.append(f"{', '.join(key for key in record if key in group)} have the same content")
     return f"check: {'; '.join(parts)}" if parts else ""

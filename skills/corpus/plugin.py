@@ -63,7 +63,7 @@ class Corpus(Skill):
         "search": "find moves by their words, best matches first",
         "quote": "find passages of abstracts and moves by a piece of their wording",
         "filter": "find papers by what their annotations state",
-        "stats": "statistics: stated moves by category and year, support, failures",
+        "stats": "statistics: stated moves by category and year, unknown numbers, failures",
         "show": "show a paper with its annotations",
         "export": "write all annotations to a file",
         "page": "write all annotations to an HTML page (corpus.html)",

@@ -16,6 +16,7 @@ from skills.corpus.search.fulltext import Found
 from skills.corpus.search.quotes import Quote
 from skills.corpus.stats import UNKNOWN, Group, Stats
 from skills.nanda.anchors.stored import numbers_of, read_anchors
+from skills.nanda.checks import findings
 from skills.nanda.framework import RESERVED, Framework
 from skills.nanda.sentences import split_sentences
 from skills.nanda.text import counted
@@ -25,8 +26,8 @@ Block = tuple[Sequence[str], Sequence[Sequence[object]]]
 WIDTH = 96
 _PAPER_FIELDS = ("title", "authors", "published", "categories", "abstract")
 _LEGEND = """\
-stated: percent of the annotations{}; support: mean share of a move's words
-found in the abstract; unsupported: percent of the stated moves with a number or name not in it"""
+stated: percent of the annotations{}; unsupported: percent of the stated
+moves with a number or name that is not in the abstract"""
 
 
 def added(added: Added, path: Path) -> str:
@@ -143,13 +144,12 @@ def _moves(stats: Stats, shown: Callable[[Share], str]) -> Block:
         (
             name,
             shown(move.stated),
-            "" if move.support is None else f"{move.support:.2f}",
             shown(move.unsupported_numbers),
             shown(move.unsupported_names),
         )
         for name, move in stats.moves.items()
     ]
-    head = ("move", "stated", "support", "unsupported numbers", "unsupported names")
+    head = ("move", "stated", "unsupported numbers", "unsupported names")
     return head, rows
 
 
@@ -205,13 +205,13 @@ def _annotation(item: Annotated) -> str:
     stated = {name: text for name, text in moves.items() if name in checks["support"]}
     anchors = read_anchors(item.paper.abstract, stated, record.get("anchors"))
     column = max(map(len, moves)) + 2
-    lines = [
-        _wrapped(f"{name:<{column}}{text} {numbers_of(anchors.get(name))}", " " * column)
-        for name, text in moves.items()
-    ]
-    for what in ("numbers", "names"):
-        for name, found in checks[f"unsupported_{what}"].items():
-            lines.append(f"! {name}: {what} not in the abstract: {', '.join(found)}")
+    indent, labels = " " * column, {name: name for name in moves}
+    lines: list[str] = []
+    for name, text in moves.items():
+        lines.append(_wrapped(f"{name:<{column}}{text} {numbers_of(anchors.get(name))}", indent))
+        lines += [
+            _wrapped(f"{indent}! {one}", f"{indent}  ") for one in findings(name, checks, labels)
+        ]
     framework = provenance["framework"]["name"]
     return "\n".join([*lines, f"({provenance['resolved']}, {provenance['created']}, {framework})"])
 

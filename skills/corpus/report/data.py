@@ -10,7 +10,8 @@ from skills.corpus.db.facets import categories
 from skills.corpus.records import Annotated
 from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.anchors.stored import read_anchors
-from skills.nanda.checks import LOW_SUPPORT
+from skills.nanda.checks import FEW_WORDS, LOW_SUPPORT
+from skills.nanda.doubts.doubts import doubts_about
 from skills.nanda.framework import Framework, Move
 from skills.nanda.named_entities import without_names
 from skills.nanda.sentences import split_sentences
@@ -55,11 +56,9 @@ def paper_view(
     }
     for move in framework.names:
         facets[f"move.{move}"] = ["stated" if move in stated else "not stated"]
-    support = [checks["support"][name] for name in stated if name in checks["support"]]
     return {
         "paper": paper,
         "facets": facets,
-        "support": sum(support) / len(support) if support else None,
         "sentences": sentences,
         "entries": entries,
         "shared": provenances.setdefault(shared, len(provenances)),
@@ -77,14 +76,13 @@ def _entry(
     if text is None or anchor is None:
         return {"move": move, "pieces": None}
     name = move.name
-    support, copied = (percent(checks[kind].get(name)) for kind in ("support", "copied"))
     return {
         "move": move,
         "pieces": _pieces(text, checks, name),
         "sources": anchor["sentences"],
         "flags": list(_findings(checks, name, labels)),
-        "checks": f"{support} of its content words are in the abstract · {copied} copied word "
-        f"for word · {_origin(anchor)}.",
+        "checks": f"{percent(checks['copied'].get(name))} copied word for word · "
+        f"{_origin(anchor)}.",
     }
 
 
@@ -111,9 +109,9 @@ def _findings(
         if texts := checks[f"unsupported_{kind}"].get(move):
             found = f"{', '.join(texts)}: not in the abstract"
             yield f"{kind.capitalize()} not in the abstract", found
-    support = checks["support"].get(move)
-    if support is not None and support < LOW_SUPPORT:
-        yield f"Support below {LOW_SUPPORT:.0%}", f"Support {support:.0%}"
+    yield from doubts_about(move, checks)
+    if checks["support"].get(move, 1.0) < LOW_SUPPORT:
+        yield "Few words in the abstract", FEW_WORDS
     pairs = [pair[:2] for pair in checks["duplicate_moves"] if move in pair[:2]]
     if pairs:
         others = ", ".join(labels[b if a == move else a] for a, b in pairs)

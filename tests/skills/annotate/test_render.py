@@ -20,7 +20,7 @@ def record(**changes: Any) -> dict[str, Any]:
         "unsupported_numbers": {},
         "unsupported_names": {},
         "duplicate_moves": [],
-        "support": dict.fromkeys(stated, 0.5),
+        "support": dict.fromkeys(stated, 0.9),
         "copied": dict.fromkeys(stated, 0.25),
         "source": {name: {"index": 2, "score": 0.7, "text": "A | b."} for name in stated},
     }
@@ -116,8 +116,9 @@ def test_checks_without_findings() -> None:
     assert "- All numbers of the moves occur in the abstract." in text
     assert "- All names of the moves occur in the abstract." in text
     assert "- No two moves have the same content." in text
-    assert "| Claim | 50% | 25% | 3. A \\| b. |" in text
-    assert "| Limitation | 50%" not in text
+    assert "| Claim | 25% | 3. A \\| b. |" in text
+    assert "| Limitation | 25%" not in text
+    assert "90%" not in text, "a share of words says nothing about truth"
     assert render.warning(record()) == ""
 
 
@@ -140,6 +141,21 @@ def test_checks_with_findings() -> None:
         "claim, method, scope, novelty have the same content"
     )
     assert render.warning(record(**findings)) == warning
+
+
+def test_a_doubted_move_is_marked_beside_its_text() -> None:
+    doubtful = {"turned_words": {"claim": ["faster"]}, "moved_numbers": {"evidence": ["93"]}}
+    whole = record(support={"method": 0.2})
+    whole["checks"] |= doubtful
+    text = render.as_markdown(whole, nanda(), "An abstract.")
+    turned = "the abstract has the opposite beside these words: faster"
+    assert f"| Claim | The claim of it. ⚠ {turned}. | " in text
+    moved = "the abstract has another number beside these words: 93"
+    assert f"| Evidence | The evidence of it. ⚠ {moved}. | " in text
+    assert "| Method | The method of it. ⚠ few of its words are in the abstract. | " in text
+    assert "| Scope | The scope of it. | " in text
+    warned = "check: claim, evidence may not say what the abstract says"
+    assert render.warning(whole) == warned
 
 
 def test_a_page_where_nothing_is_stated() -> None:

@@ -227,7 +227,9 @@ def test_paper_is_shown_with_its_annotation(app: App) -> None:
     assert text.startswith("arxiv_id 2405.00002 (paper 2)\nPaper 2\n2022-01-01; cs.CL, cs.IR\n")
     assert "We test ledger 2." in text
     assert "method       Retrieval by hand, says GPT-9." in text
-    assert "! method: names not in the abstract: GPT-9" in text
+    method = text.index("method       Retrieval by hand")
+    doubt = "\n             ! names that are not in the abstract: GPT-9\n"
+    assert method < text.index(doubt) < text.index("scope  "), "beside the move"
     assert app.dispatch("/corpus show 2").result.text == text
     assert app.dispatch("/corpus show arXiv:2405.00002v3").result.text == text
     [shown] = data(app, "/corpus show 2")["papers"]

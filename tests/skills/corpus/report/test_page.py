@@ -43,8 +43,6 @@ def test_a_paper_is_written_with_all_its_data() -> None:
     assert facets["move.limitation"] == ["stated"]
     assert " ".join(page.texts[".sentence"]) == item.paper.abstract
     assert page.texts[".text"] == [item.record[name] for name in nanda().names]
-    supports = list(item.record["checks"]["support"].values())
-    assert page.values("data-support") == [str(sum(supports) / len(supports))]
     assert page.facts["sampling, seed"] == "12345"
     assert page.facts["tokens, prompt"] == "405"
 
@@ -99,9 +97,9 @@ def test_findings_are_listed_and_are_a_facet() -> None:
     page = written([annotated(1, {"claim": same, "novelty": same, "scope": "Kindergartens."})])
     flags = page.texts[".flag"]
     assert "Repeats Novelty" in flags
-    assert "Support 0%" in flags
+    assert "few of its words are in the abstract" in flags
     [facets] = map(json.loads, page.values("data-facets"))
-    assert facets["findings"] == ["Moves that repeat each other", "Support below 60%"]
+    assert facets["findings"] == ["Few words in the abstract", "Moves that repeat each other"]
 
 
 def test_shared_provenance_is_written_once() -> None:
@@ -197,8 +195,7 @@ def test_the_statistics_are_those_of_stats() -> None:
     for name, move in counted.moves.items():
         row = moves[labels[name]]
         assert (row["Stated"], row["Share"]) == (str(move.stated.count), share(move.stated))
-        support = "\N{EN DASH}" if move.support is None else f"{move.support:.1%}"
-        assert row["Support"] == support
+        assert "Support" not in row, "a share of words says nothing about truth"
     for caption, groups in (
         ("Papers by year", counted.years),
         ("Papers by first category", counted.categories),
@@ -209,14 +206,12 @@ def test_the_statistics_are_those_of_stats() -> None:
             row = found[group.name]
             assert row["Papers"] == str(group.papers)
             assert row["Limitation"] == share(group.stated["limitation"])
-    bins = [int(row["Moves"]) for row in page.table("Support").values()]
-    assert sum(bins) == sum(move.stated.count for move in counted.moves.values())
 
 
 def test_few_papers_have_no_intervals_histogram_nor_unknown_facets() -> None:
     page = written([annotated(n, published="", categories="") for n in range(1, FEWEST)])
     assert page.table("Moves")["Claim"]["Share"] == "100.0%"
-    assert not {"Support", "Papers by year", "Papers by first category"} & set(page.tables)
+    assert not {"Papers by year", "Papers by first category"} & set(page.tables)
     assert "interval" not in page.shown
     assert "Histogram" not in page.page.decode()
     assert not {"year", "category"} & set(page.values("name"))
