@@ -202,7 +202,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "reply_formats.JsonForm.parse": JSON.parse,
     "reply_formats.JsonForm.messages": lambda t: JSON.messages(paper_of(t)),
     "reply_formats.TaggedForm.parse": TAGGED.parse,
-    "reply_formats.TaggedForm.places": TAGGED.places,
+    "reply_formats.TaggedForm.decisions": lambda t: list(TAGGED.decisions(t)),
     "papers.check_length": lambda t: papers.check_length(paper_of(t), NANDA.max_words),
     "papers.read_paper(line)": lambda t: papers.read_paper(t, fetch=paper_of),
     "papers.read_paper(stdin)": lambda t: papers.read_paper(t, fetch=paper_of, source="stdin"),
