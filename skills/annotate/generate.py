@@ -22,12 +22,11 @@ from skills.annotate.quoting.quote import decoding, quote
 from skills.corpus.content_key import key_of
 from skills.corpus.options import Effort
 from skills.corpus.records import record_of
+from skills.nanda.forms import FORMS
+from skills.nanda.forms.anchored import AnchoredForm
+from skills.nanda.forms.base import Form, UnusableReply
 from skills.nanda.framework import Framework, problems, sha256_of
 from skills.nanda.paper import Paper
-from skills.nanda.quoting.anchored_form import AnchoredForm
-from skills.nanda.reply_formats import Form, JsonForm, TaggedForm, UnusableReply
-
-FORMS: Mapping[str, type[Form]] = {form.name: form for form in (JsonForm, TaggedForm, AnchoredForm)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from skills.annotate.quoting import mixture
 from skills.annotate.selector import selector
 from skills.annotate.table.sources import Source
 from skills.evaluate.variations import Kind
+from skills.nanda.forms.anchored import AnchoredForm
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
-from skills.nanda.quoting.anchored_form import AnchoredForm
 from skills.nanda.quoting.numbered import numbered
 from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten

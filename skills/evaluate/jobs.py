@@ -22,8 +22,8 @@ from skills.corpus.content_key import key_of
 from skills.corpus.db import store
 from skills.corpus.records import Annotated
 from skills.evaluate.variations import Variation
+from skills.nanda.forms.base import UnusableReply
 from skills.nanda.paper import Paper
-from skills.nanda.reply_formats import UnusableReply
 
 FREE = "unconstrained"
 

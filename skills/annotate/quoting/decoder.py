@@ -15,8 +15,8 @@ from typing import Any
 
 from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
+from skills.nanda.forms.anchored import AnchoredForm
 from skills.nanda.framework import OPEN_TAG
-from skills.nanda.quoting.anchored_form import AnchoredForm
 from skills.nanda.quoting.grammars import number_grammar, passage_grammar
 from skills.nanda.quoting.numbered import Sentence
 

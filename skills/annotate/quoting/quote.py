@@ -13,9 +13,9 @@ from skills.annotate.quoting.decoder import Decoder
 from skills.annotate.quoting.mixture import identity, mixture_of
 from skills.annotate.selector import selector
 from skills.corpus.options import Effort
+from skills.nanda.forms.anchored import AnchoredForm
 from skills.nanda.framework import CLOSE_TAG
 from skills.nanda.paper import Paper
-from skills.nanda.quoting.anchored_form import AnchoredForm
 from skills.nanda.quoting.numbered import numbered
 
 VERSION = 1

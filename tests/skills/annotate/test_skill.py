@@ -36,9 +36,9 @@ from skills.annotate.generate import annotate, prepare
 from skills.annotate.papers import read_paper
 from skills.annotate.plugin import Annotate
 from skills.nanda.anchors.lexical import lexical_anchors
+from skills.nanda.forms.tagged import TaggedForm
 from skills.nanda.framework import NUMBERS, nanda, sha256_of
 from skills.nanda.paper import Paper
-from skills.nanda.reply_formats import TaggedForm
 from skills.nanda.sentences import split_sentences
 
 EXAMPLE = ROOT / "examples" / "abstract.txt"

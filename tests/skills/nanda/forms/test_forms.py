@@ -10,10 +10,12 @@ import pytest
 
 from harness.models.backends.base import Request
 from harness.testing import FakeModel, fake_models
-from skills.annotate.generate import FORMS
+from skills.nanda.forms import FORMS
+from skills.nanda.forms.base import Example, Form, UnusableReply
+from skills.nanda.forms.json_form import JsonForm
+from skills.nanda.forms.tagged import TaggedForm
 from skills.nanda.framework import NUMBERS, nanda
 from skills.nanda.paper import Paper
-from skills.nanda.reply_formats import Example, Form, JsonForm, TaggedForm, UnusableReply
 from skills.nanda.sanitize import sanitize
 
 MOVES = {name: f"The {name}: said with a colon, and 5 < 6." for name in nanda().names}

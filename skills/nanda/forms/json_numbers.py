@@ -1,4 +1,4 @@
-"""Sentence numbers in the prompts and JSON replies of general models."""
+"""Sentence numbers in the JSON replies of general models."""
 
 from __future__ import annotations
 
@@ -7,16 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from skills.nanda.framework import NUMBERS
-from skills.nanda.sanitize import sanitize
-from skills.nanda.sentences import split_sentences
 
 _BEFORE_TEXT = re.compile(r"\s*\[(\d{1,3}(?:,\s*\d{1,3})*)\]:?\s+(?=\S)")
-
-
-def numbered(abstract: str) -> str:
-    """Return the sentences of an abstract for a prompt: each on a line with its number."""
-    sentences = enumerate(split_sentences(abstract), start=1)
-    return "\n".join(f"[{number}] {sanitize(sentence)}" for number, sentence in sentences)
 
 
 def text_of(value: Any) -> Any:

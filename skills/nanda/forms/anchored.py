@@ -20,6 +20,7 @@ from typing import Any
 
 from harness.models.backends.base import Message
 from skills.nanda.anchors.lexical import Anchor
+from skills.nanda.forms.base import Decision, Form, UnusableReply
 from skills.nanda.framework import CLOSE_TAG, OPEN_TAG
 from skills.nanda.paper import Paper
 from skills.nanda.quoting.alignment import align
@@ -27,7 +28,6 @@ from skills.nanda.quoting.grammars import SEPARATOR
 from skills.nanda.quoting.numbered import Sentence, numbered, prompt_of, span_of
 from skills.nanda.quoting.passages import Passage, passages_of
 from skills.nanda.quoting.wording import JOINT, text_of
-from skills.nanda.reply_formats import Decision, Form, UnusableReply
 
 QUOTE = " Name the sentences of each move, and quote them."
 _NOT_BLANK = re.compile(r"[^\n]*\S[^\n]*")
