@@ -36,9 +36,9 @@ from harness.models.backends.base import Request  # noqa: E402
 from harness.models.backends.llamacpp import LlamaCppBackend, LlamaCppModel  # noqa: E402
 from harness.models.schema import ServeEntry  # noqa: E402
 from harness.models.weights import FileStore  # noqa: E402
+from skills.nanda.forms import FORMS  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 from skills.nanda.paper import Paper  # noqa: E402
-from skills.nanda.reply_formats import FORMS  # noqa: E402
 
 DEFAULT = "default"
 TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"

@@ -51,9 +51,11 @@ from skills.finetune.data import near_duplicates
 from skills.nanda import arxiv_id, checks, markdown, named_entities, sanitize, sentences, text
 from skills.nanda.anchors.lexical import lexical_anchors
 from skills.nanda.anchors.stored import placed
+from skills.nanda.doubts import doubts
+from skills.nanda.forms.json_form import JsonForm
+from skills.nanda.forms.tagged import TaggedForm
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper, iso_date, own_id
-from skills.nanda.reply_formats import JsonForm, TaggedForm
 
 MOST = 1_000_000
 MOST_OF_A_MOVE = 100_000
@@ -193,13 +195,15 @@ FUNCTIONS: Mapping[str, Function] = {
         {"anchors": lexical_anchors(t, MOVES)}, t, t.replace(" ", "\n")
     ),
     "checks.check(abstract)": lambda t: checks.check(t, MOVES),
+    "doubts.doubts(abstract)": lambda t: doubts.doubts(t, MOVES),
+    "doubts.doubts(move)": lambda t: doubts.doubts(SENTENCE, {"claim": t}),
     "checks.copied(move)": lambda t: checks.copied(SENTENCE, t),
     "checks.support(move)": lambda t: checks.support(SENTENCE, t),
     "framework.valid_moves": lambda t: NANDA.valid_moves({**MOVES, "claim": t}),
-    "reply_formats.JsonForm.parse": JSON.parse,
-    "reply_formats.JsonForm.messages": lambda t: JSON.messages(paper_of(t)),
-    "reply_formats.TaggedForm.parse": TAGGED.parse,
-    "reply_formats.TaggedForm.places": TAGGED.places,
+    "json_form.JsonForm.parse": JSON.parse,
+    "json_form.JsonForm.messages": lambda t: JSON.messages(paper_of(t)),
+    "tagged.TaggedForm.parse": TAGGED.parse,
+    "tagged.TaggedForm.decisions": lambda t: list(TAGGED.decisions(t)),
     "papers.check_length": lambda t: papers.check_length(paper_of(t), NANDA.max_words),
     "papers.read_paper(line)": lambda t: papers.read_paper(t, fetch=paper_of),
     "papers.read_paper(stdin)": lambda t: papers.read_paper(t, fetch=paper_of, source="stdin"),

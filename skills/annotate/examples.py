@@ -9,8 +9,8 @@ from harness.errors import InputError
 from harness.models.schema import ModelEntry
 from harness.support.reading.text_input import regular_file
 from skills.corpus.tables.reader import open_table
+from skills.nanda.forms.base import Example
 from skills.nanda.framework import Framework
-from skills.nanda.reply_formats import Example
 
 
 def examples_for(entry: ModelEntry, framework: Framework) -> tuple[Example, ...]:

@@ -14,19 +14,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness._version import __version__
-from harness.errors import InputError, InvalidReply
+from harness.errors import InputError, InvalidReply, UsageError
 from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
 from skills.annotate.examples import examples_for
 from skills.annotate.quoting.quote import decoding, quote
 from skills.corpus.content_key import key_of
+from skills.corpus.options import Effort
 from skills.corpus.records import record_of
+from skills.nanda.forms import FORMS
+from skills.nanda.forms.anchored import AnchoredForm
+from skills.nanda.forms.base import Form, UnusableReply
 from skills.nanda.framework import Framework, problems, sha256_of
 from skills.nanda.paper import Paper
-from skills.nanda.quoting.anchored_form import AnchoredForm
-from skills.nanda.reply_formats import Form, JsonForm, TaggedForm, UnusableReply
-
-FORMS: Mapping[str, type[Form]] = {form.name: form for form in (JsonForm, TaggedForm, AnchoredForm)}
 
 
 def gives_confidence(model: ServedModel) -> bool:
@@ -46,6 +46,7 @@ class Prepared:
     form: Form
     request: Request
     provenance: Mapping[str, Any]
+    effort: Effort = "fast"
 
     @property
     def key(self) -> str:
@@ -54,7 +55,11 @@ class Prepared:
 
 
 def prepare(
-    paper: Paper, framework: Framework, model: ServedModel, max_tokens: int | None = None
+    paper: Paper,
+    framework: Framework,
+    model: ServedModel,
+    max_tokens: int | None = None,
+    effort: Effort = "fast",
 ) -> Prepared:
     """Make the request for `paper`.
 
@@ -62,12 +67,22 @@ def prepare(
         max_tokens: the limit of completion tokens, instead of the size of a full annotation.
 
     Raises:
+        UsageError: the model cannot choose among candidates, which `effort` requires.
         InputError: the examples of the model's registry entry cannot be used.
     """
     form = FORMS[model.entry.form](framework, examples_for(model.entry, framework))
-    request = form.request(paper, model, max_tokens)
-    provenance = _provenance(paper, form, request, model)
-    return Prepared(paper, form, request, {**provenance, "key": key_of(provenance)})
+    request, constraint = form.request(paper, model, max_tokens), None
+    if gives_confidence(model):
+        constraint = decoding(effort)
+    elif effort == "best":
+        name = model.resolution.resolved
+        raise UsageError(
+            f"--effort best needs an embedded model that quotes, and {name} is not one",
+            hint="Omit it, or name another model with `--model NAME`.",
+        )
+    provenance = _provenance(paper, form, request, model, constraint)
+    key = {"key": key_of(provenance)}
+    return Prepared(paper, form, request, {**provenance, **key}, effort)
 
 
 def annotate(
@@ -84,7 +99,7 @@ def annotate(
     """
     form, request, paper = prepared.form, prepared.request, prepared.paper
     if isinstance(form, AnchoredForm) and model.takes_grammar:
-        quoted = quote(form, paper, request, model, on_text)
+        quoted = quote(form, paper, request, model, prepared.effort, on_text)
         moves = read_moves(form, quoted.reply, paper)
         return stored_form(prepared, moves, [quoted.reply], quoted.confidence)
     replies = [model.generate(request, on_text)]
@@ -161,7 +176,13 @@ def _invalid(model: ServedModel, problem: str, reply: Reply) -> InvalidReply:
     )
 
 
-def _provenance(paper: Paper, form: Form, request: Request, model: ServedModel) -> dict[str, Any]:
+def _provenance(
+    paper: Paper,
+    form: Form,
+    request: Request,
+    model: ServedModel,
+    decoding: Mapping[str, Any] | None,
+) -> dict[str, Any]:
     """Return what identifies a request: enough to compare annotations and to repeat them.
 
     It begins with `ServedModel.about`. prompt_sha256 is the SHA-256 of the canonical JSON of the
@@ -170,9 +191,7 @@ def _provenance(paper: Paper, form: Form, request: Request, model: ServedModel) 
     """
     framework = form.framework
     messages = [{"role": m.role, "content": m.content} for m in request.messages]
-    constraint: Any = request.json_schema or request.grammar
-    if gives_confidence(model):
-        constraint = decoding()
+    constraint = decoding or request.json_schema or request.grammar
     return {
         **model.about,
         "form": form.name,

@@ -7,9 +7,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from skills.nanda.anchors.stored import read_anchors
 from skills.nanda.arxiv_id import page_address
+from skills.nanda.checks import findings
+from skills.nanda.doubts.doubts import doubts_about
 from skills.nanda.framework import Framework
 from skills.nanda.markdown import escape
+from skills.nanda.sentences import split_sentences
 from skills.nanda.text import counted, flatten
 
 if TYPE_CHECKING:
@@ -30,10 +34,15 @@ def moves_as_json(record: Record, framework: Framework) -> str:
     return json.dumps(moves, indent=2, ensure_ascii=False)
 
 
-def as_markdown(record: Record, framework: Framework) -> str:
-    """Return a page with the moves, checks and provenance."""
+def as_markdown(record: Record, framework: Framework, abstract: str) -> str:
+    """Return a page with the moves, the abstract with its anchors, checks and provenance."""
     checks = record["checks"]
     labels = framework.labels
+    anchors = read_anchors(abstract, framework.stated(record), record.get("anchors"))
+
+    def moves_from(number: int) -> list[str]:
+        return [labels[name] for name, one in anchors.items() if number in one["sentences"]]
+
     return render(
         "annotation.md.j2",
         record=record,
@@ -41,6 +50,15 @@ def as_markdown(record: Record, framework: Framework) -> str:
         checks=checks,
         made=record["provenance"],
         labels=labels,
+        doubts={name: findings(name, checks, labels) for name in framework.names},
+        anchors=anchors,
+        sentences=[
+            (
+                sentence,
+                [labels[name] for name, one in anchors.items() if number in one["sentences"]],
+            )
+            for number, sentence in enumerate(split_sentences(abstract), start=1)
+        ],
         link=page_address(record.get("arxiv_id", "")),
         groups=[
             [labels[name] for name in framework.names if name in group]
@@ -49,14 +67,21 @@ def as_markdown(record: Record, framework: Framework) -> str:
     )
 
 
-def for_terminal(record: Record, framework: Framework, *, made: bool = True) -> RenderableType:
-    """Return a record with its title, for a terminal; `made` as in `annotation`."""
-    from skills.reporting.annotation_view import annotation, heading, stacked
+def for_terminal(
+    record: Record, framework: Framework, abstract: str = "", *, made: bool = True
+) -> RenderableType:
+    """Return a record with its title, and `abstract` if it is given, for a terminal.
+
+    Args:
+        made: as in `annotation`.
+    """
+    from skills.reporting.annotation_view import annotation, heading, numbered_sentences, stacked
 
     paper_id = next(record[key] for key in ("arxiv_id", "paper_id", "id") if key in record)
     parts = [
         heading(record["title"], paper_id),
-        annotation(record, framework, made=made, place=False),
+        *[numbered_sentences(abstract)] * bool(abstract),
+        annotation(record, framework, abstract, made=made, place=False),
     ]
     return stacked(parts, empty=1)
 
@@ -70,6 +95,9 @@ def warning(record: Record) -> str:
         if (count := sum(map(len, checks[f"unsupported_{what}s"].values())))
     ]
     parts = [f"{' and '.join(found)} not found in the abstract"] if found else []
+    doubted = [name for name in record if any(doubts_about(name, checks))]
+    if doubted:
+        parts.append(f"{', '.join(doubted)} may not say what the abstract says")
     for group in _groups(checks["duplicate_moves"]):
         parts.append(f"{', '.join(key for key in record if key in group)} have the same content")
     return f"check: {'; '.join(parts)}" if parts else ""

@@ -47,7 +47,7 @@ def annotate_text(call: Call, framework: Framework) -> Result:
         db = _open(call, stack)
 
         def work(model: ServedModel) -> dict[str, Any]:
-            prepared = prepare(paper, framework, model, options.max_tokens)
+            prepared = prepare(paper, framework, model, options.max_tokens, options.effort)
             if known := _known(db, prepared):
                 day = known["provenance"]["created"][:10]
                 call.screen.notice(f"annotated on {day}; the annotation is read from the corpus")
@@ -92,11 +92,11 @@ def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framewo
         text=render.moves_as_json(record, framework),
         data=record,
         renderers={
-            ".md": lambda: render.as_markdown(record, framework),
+            ".md": lambda: render.as_markdown(record, framework, paper.abstract),
             ".json": lambda: render.as_json(record),
         },
         writers={suffix: as_table[suffix] for suffix in (".jsonl", ".csv", ".parquet", ".html")},
-        terminal=lambda: render.for_terminal(record, framework),
+        terminal=lambda: render.for_terminal(record, framework, paper.abstract),
         next=_next(call),
     )
 

@@ -15,11 +15,12 @@ from skills.corpus.db import damage, reads
 from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.db.verify import verify_all
 from skills.corpus.records import Annotated, Failure
-from skills.corpus.search import filters, fulltext
+from skills.corpus.search import filters, fulltext, quotes
 from skills.corpus.search.query_syntax import parse_years, unknown
 from skills.corpus.tables.columns import Columns
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
+from skills.nanda.text import counted
 from skills.reporting.statistics import figures
 
 if TYPE_CHECKING:
@@ -81,6 +82,26 @@ def search(call: Call) -> Result:
     return _saved_or(call, shown, ids, f"Search: {query}")
 
 
+def quote(call: Call) -> Result:
+    framework, wording = _framework(call), _text(call, '/corpus quote "TEXT"')
+    limit = call.options.limit or HITS
+    with _opened(call) as db:
+        found = quotes.find(db, wording, framework, limit + 1)
+    if not found:
+        raise NothingFound(
+            f"no abstract or move contains the wording {wording[:60]}",
+            hint="`/corpus search WORDS` finds words in any order and with other endings.",
+        )
+    shown = found[:limit]
+    if len(found) > limit:
+        call.screen.notice(f"the first {counted(limit, 'passage')} of more (--limit N)")
+    return Result(
+        views.passages(shown),
+        {"passages": [one.as_dict() for one in shown]},
+        terminal=lambda: _terminal_views().passages(shown, framework),
+    )
+
+
 def filter_papers(call: Call) -> Result:
     framework = _framework(call)
     conditions = filters.parse(call.text, framework)
@@ -106,11 +127,11 @@ def filter_papers(call: Call) -> Result:
 def statistics(call: Call) -> Result:
     _refuse_text(call)
     with _opened(call) as db:
-        counted = stats.of_corpus(db, _framework(call))
+        found = stats.of_corpus(db, _framework(call))
     return Result(
-        views.statistics(counted),
-        figures(counted),
-        terminal=lambda: _terminal_views().statistics(counted),
+        views.statistics(found),
+        figures(found),
+        terminal=lambda: _terminal_views().statistics(found),
     )
 
 
@@ -166,6 +187,7 @@ def set_aside(call: Call) -> Result:
 COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "add": add,
     "search": search,
+    "quote": quote,
     "filter": filter_papers,
     "stats": statistics,
     "show": show,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -24,9 +25,17 @@ class DatabaseOptions(SkillOptions):
     db: Path | None = Field(None, description="the corpus database, instead of your own")
 
 
+Effort = Literal["fast", "best"]
+
+
 class AnswerOptions(SkillOptions):
     max_tokens: int | None = Field(
         None, ge=16, description="maximum tokens of one answer; the default cuts no annotation"
+    )
+    effort: Effort = Field(
+        "fast",
+        description="one answer (fast), or each move chosen among several candidates, which takes "
+        "several times as long (best); for embedded models that quote",
     )
 
 

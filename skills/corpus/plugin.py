@@ -23,6 +23,10 @@ class SearchOptions(SkillOptions):
     limit: int | None = Field(None, ge=1, description="maximum number of moves (default: 20)")
 
 
+class QuoteOptions(SkillOptions):
+    limit: int | None = Field(None, ge=1, description="maximum number of passages (default: 20)")
+
+
 class FilterOptions(SkillOptions):
     limit: int | None = Field(
         None, ge=1, description="maximum number of papers (default: 50 are shown, all are saved)"
@@ -42,6 +46,7 @@ class Corpus(Skill):
         "  add FILE       a table of papers (.csv, .tsv, .jsonl, .parquet, .md); with a column\n"
         "                 for each move, annotations are imported, too; no model is used\n"
         '  search WORDS   all must be in one move; "words in double quotes" are a phrase\n'
+        '  quote "TEXT"   a piece of the wording of an abstract or of a move, in any case\n'
         "  filter CONDITION ...\n"
         "                 all must hold: limitation=stated scope=unstated comparison~baseline\n"
         '                 claim!~"a phrase" year=2023..2025 category=cs.CL model=NAME\n'
@@ -56,8 +61,9 @@ class Corpus(Skill):
     subcommands: ClassVar[dict[str, str]] = {
         "add": "import papers and annotations from a file",
         "search": "find moves by their words, best matches first",
+        "quote": "find passages of abstracts and moves by a piece of their wording",
         "filter": "find papers by what their annotations state",
-        "stats": "statistics: stated moves by category and year, support, failures",
+        "stats": "statistics: stated moves by category and year, unknown numbers, failures",
         "show": "show a paper with its annotations",
         "export": "write all annotations to a file",
         "page": "write all annotations to an HTML page (corpus.html)",
@@ -67,11 +73,12 @@ class Corpus(Skill):
     saves = (".jsonl", ".csv", ".parquet", ".json", ".md", ".html")
     target_text: ClassVar[dict[str, str]] = {"export": "", "page": "corpus.html"}
 
-    class Options(AddOptions, FilterOptions, SearchOptions, DatabaseOptions):
+    class Options(AddOptions, FilterOptions, QuoteOptions, SearchOptions, DatabaseOptions):
         framework: FrameworkOption = None
 
     variants: ClassVar[dict[str, type[SkillOptions]]] = {
         "search": SearchOptions,
+        "quote": QuoteOptions,
         "filter": FilterOptions,
         "add": AddOptions,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -12,24 +12,53 @@ from rich.text import Text
 from harness.terminal.tables import FittedTable
 from skills.corpus.db.reads import StoredPaper
 from skills.corpus.search.fulltext import MARK, Found, Hit
+from skills.corpus.search.quotes import Quote
 from skills.corpus.stats import Stats
 from skills.corpus.views import statistics_blocks
 from skills.nanda.framework import Framework
-from skills.reporting.annotation_view import DOUBT, annotation, heading, labelled, narrow, stacked
+from skills.reporting.annotation_view import (
+    ANCHOR,
+    DOUBT,
+    annotation,
+    heading,
+    labelled,
+    narrow,
+    numbered_sentences,
+    stacked,
+)
 
 MATCH = "bold red"  # as grep
 
 
 def hits(found: Found, framework: Framework) -> RenderableType:
     """Return the matching moves of each paper below its title, with the matches highlighted."""
-    by_paper: defaultdict[int, list[Hit]] = defaultdict(list)
-    for hit in found.hits:
-        by_paper[hit.paper_id].append(hit)
+    return _by_paper(
+        (hit, framework.labels[hit.move], _highlighted(hit.snippet)) for hit in found.hits
+    )
+
+
+def passages(found: Sequence[Quote], framework: Framework) -> RenderableType:
+    """Return the passages of each paper below its title, with the wording highlighted."""
+    labels = {"abstract": "Abstract", **framework.labels}
+
+    def shown(one: Quote) -> Text:
+        numbers = ",".join(map(str, one.sentences))
+        return Text.assemble(_highlighted(one.passage), (f" [{numbers}]" * bool(numbers), ANCHOR))
+
+    return _by_paper((one, labels[one.where], shown(one)) for one in found)
+
+
+def _by_paper(found: Iterable[tuple[Hit | Quote, str, Text]]) -> RenderableType:
+    """Return labels and texts of each paper below its title."""
+    by_paper: defaultdict[int, list[tuple[Hit | Quote, str, Text]]] = defaultdict(list)
+    for row in found:
+        by_paper[row[0].paper_id].append(row)
     papers = []
-    for first, *others in by_paper.values():
-        rows = [(framework.labels[hit.move], _highlighted(hit.snippet)) for hit in (first, *others)]
+    for rows in by_paper.values():
+        first = rows[0][0]
         year = "" if first.year is None else str(first.year)
-        papers.append(Group(heading(first.title, first.id, year), labelled(rows)))
+        drawn = labelled([(name, text) for _, name, text in rows])
+        papers.append(Group(heading(first.title, first.id, year), drawn))
     return stacked(papers, empty=1)
 
 
@@ -49,8 +78,8 @@ def _stored_paper(found: StoredPaper, framework: Framework) -> RenderableType:
     paper = found.paper
     ids = f"{paper.id_field} {paper.id}", f"paper {found.row_id}"
     known = paper.authors, paper.published[:10], paper.categories
-    parts = [heading(paper.title, *ids, *known), narrow(Text(paper.abstract))]
-    parts += [annotation(item.record, framework) for item in found.annotations]
+    parts = [heading(paper.title, *ids, *known), numbered_sentences(paper.abstract)]
+    parts += [annotation(one.record, framework, paper.abstract) for one in found.annotations]
     if found.failure is not None:
         parts.append(narrow(Text(f"The annotation failed: {found.failure.reason}", DOUBT)))
     elif not found.annotations:

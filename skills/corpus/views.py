@@ -13,8 +13,12 @@ from skills.corpus.db.reads import StoredPaper
 from skills.corpus.importer import Added
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import Found
+from skills.corpus.search.quotes import Quote
 from skills.corpus.stats import UNKNOWN, Group, Stats
+from skills.nanda.anchors.stored import numbers_of, read_anchors
+from skills.nanda.checks import findings
 from skills.nanda.framework import RESERVED, Framework
+from skills.nanda.sentences import split_sentences
 from skills.nanda.text import counted
 from skills.reporting.statistics import FEWEST, Share
 
@@ -22,8 +26,8 @@ Block = tuple[Sequence[str], Sequence[Sequence[object]]]
 WIDTH = 96
 _PAPER_FIELDS = ("title", "authors", "published", "categories", "abstract")
 _LEGEND = """\
-stated: percent of the annotations{}; support: mean share of a move's words
-found in the abstract; unsupported: percent of the stated moves with a number or name not in it"""
+stated: percent of the annotations{}; unsupported: percent of the stated
+moves with a number or name that is not in the abstract"""
 
 
 def added(added: Added, path: Path) -> str:
@@ -53,6 +57,15 @@ def hits(found: Found) -> str:
     """Return one line per move."""
     rows = [(hit.id, hit.year, hit.title, hit.move, hit.snippet) for hit in found.hits]
     return table(("paper", "year", "title", "move", "text"), rows)
+
+
+def passages(found: Sequence[Quote]) -> str:
+    """Return one line per passage."""
+    rows = [
+        (one.id, one.year, one.title, one.where, ", ".join(map(str, one.sentences)), one.passage)
+        for one in found
+    ]
+    return table(("paper", "year", "title", "where", "sentences", "passage"), rows)
 
 
 def papers(items: Iterable[Annotated], framework: Framework) -> str:
@@ -131,13 +144,12 @@ def _moves(stats: Stats, shown: Callable[[Share], str]) -> Block:
         (
             name,
             shown(move.stated),
-            "" if move.support is None else f"{move.support:.2f}",
             shown(move.unsupported_numbers),
             shown(move.unsupported_names),
         )
         for name, move in stats.moves.items()
     ]
-    head = ("move", "stated", "support", "unsupported numbers", "unsupported names")
+    head = ("move", "stated", "unsupported numbers", "unsupported names")
     return head, rows
 
 
@@ -167,7 +179,10 @@ def _stored_paper(found: StoredPaper) -> str:
     paper = found.paper
     known = filter(None, (paper.authors, paper.published[:10], paper.categories))
     head = [f"{paper.id_field} {paper.id} (paper {found.row_id})", paper.title, "; ".join(known)]
-    blocks = ["\n".join(_wrapped(line) for line in head if line), _wrapped(paper.abstract)]
+    blocks = [
+        "\n".join(_wrapped(line) for line in head if line),
+        _wrapped(_numbered(paper.abstract)),
+    ]
     blocks += map(_annotation, found.annotations)
     if found.failure is not None:
         blocks.append(f"The annotation failed: {found.failure.reason}")
@@ -176,15 +191,27 @@ def _stored_paper(found: StoredPaper) -> str:
     return "\n\n".join(blocks)
 
 
+def _numbered(abstract: str) -> str:
+    """Return an abstract with the number of each sentence before it."""
+    sentences = enumerate(split_sentences(abstract), start=1)
+    return " ".join(f"[{number}] {sentence}" for number, sentence in sentences)
+
+
 def _annotation(item: Annotated) -> str:
     record = item.record
     provenance, checks = record["provenance"], record["checks"]
     moves = {name: text for name, text in record.items() if name not in RESERVED}
+    # Other frameworks may have another text for a move that is not stated; it has no support.
+    stated = {name: text for name, text in moves.items() if name in checks["support"]}
+    anchors = read_anchors(item.paper.abstract, stated, record.get("anchors"))
     column = max(map(len, moves)) + 2
-    lines = [_wrapped(f"{name:<{column}}{text}", " " * column) for name, text in moves.items()]
-    for what in ("numbers", "names"):
-        for name, found in checks[f"unsupported_{what}"].items():
-            lines.append(f"! {name}: {what} not in the abstract: {', '.join(found)}")
+    indent, labels = " " * column, {name: name for name in moves}
+    lines: list[str] = []
+    for name, text in moves.items():
+        lines.append(_wrapped(f"{name:<{column}}{text} {numbers_of(anchors.get(name))}", indent))
+        lines += [
+            _wrapped(f"{indent}! {one}", f"{indent}  ") for one in findings(name, checks, labels)
+        ]
     framework = provenance["framework"]["name"]
     return "\n".join([*lines, f"({provenance['resolved']}, {provenance['created']}, {framework})"])
 

@@ -1,4 +1,4 @@
-"""The annotators compared on the papers of a subject: models, a stored one, and two baselines.
+"""The annotators compared on the papers of a subject: models, a stored one, and three baselines.
 
 The annotations of an annotator are in the order of the papers: the moves by name, including
 "Not stated.", or None for a paper without an annotation.
@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.errors import InputError, InvalidReply
+from skills.annotate.quoting import mixture
+from skills.annotate.selector import selector
 from skills.annotate.table.sources import Source
 from skills.evaluate.variations import Kind
+from skills.nanda.forms.anchored import AnchoredForm
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
+from skills.nanda.quoting.numbered import numbered
 from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten
 
@@ -25,7 +29,7 @@ INVALID = InvalidReply.__name__
 MODEL_ERRORS = frozenset({INVALID, InputError.__name__})
 """Error classes that are properties of the model, such as a prompt that does not fit its context: a
 retry changes nothing. Any other is a fault of the run."""
-LEAD, OTHER = "lead sentences", "another paper's annotation"
+LEAD, SELECTOR, OTHER = "lead sentences", "sentence selector", "another paper's annotation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,8 @@ def baselines(subject: Subject, first: Annotator) -> list[Annotator]:
         first: the model whose annotations, without gold, are those of another paper.
     """
     found = [lead(subject.papers, subject.framework)]
+    if set(subject.framework.names) <= set(selector.load().weights):
+        found.append(selected(subject.papers, subject.framework))
     if len(subject.papers) > 1:
         found.append(other(subject.gold or first.annotations))
     return found
@@ -129,6 +135,25 @@ def lead(papers: Sequence[Paper], framework: Framework) -> Annotator:
         texts = itertools.chain(sentences, itertools.repeat(framework.not_stated))
         annotations.append({name: next(texts)[: framework.max_chars] for name in framework.names})
     return Annotator(LEAD, annotations)
+
+
+def selected(papers: Sequence[Paper], framework: Framework) -> Annotator:
+    """Return the baseline that quotes the sentence which the sentence selector prefers, whole."""
+    form, annotations, anchors, confidence = AnchoredForm(framework), [], [], []
+    for paper in papers:
+        sentences = numbered(paper.abstract)
+        likely = selector.load().probabilities([one.text for one in sentences])
+        chosen = {name: mixture.EVEN.choice(likely[name]) for name in framework.names}
+        lines = [
+            move.label + form.written(form.opening(sentences, chosen[move.name]), sentences)
+            for move in framework.moves
+        ]
+        text = "\n".join(lines)
+        moves = form.moves(text, paper.abstract)
+        annotations.append(moves)
+        anchors.append(form.anchors(text, paper.abstract, framework.stated(moves)))
+        confidence.append({name: likely[name][number] for name, number in chosen.items()})
+    return Annotator(SELECTOR, annotations, None, anchors, confidence)
 
 
 def other(annotations: Sequence[Moves | None]) -> Annotator:

@@ -55,8 +55,7 @@ def of_models(
     Raises:
         InputError: the earlier evaluation has figures of another gold.
     """
-    framework, first = subject.framework, models[0]
-    measures = measures or Measures()
+    first, measures = models[0], measures or Measures()
     rerun = [earlier] if isinstance(earlier, Annotator) else []
     everyone = [first, *rerun, *models[1:], *annotators.baselines(subject, first)]
     resamples = Resamples(len(subject.papers))
@@ -65,18 +64,7 @@ def of_models(
     score = "agreement" if subject.labelled is None else "placed"
     scores = [each[score, OVERALL].sums[:, 0] for each in statistics]
     found = {
-        "input": subject.source.name,
-        "against": "gold" if subject.labelled is None else "sentence labels",
-        "papers": len(subject.papers),
-        "filtered": dict(subject.source.filtered),
-        "framework": {
-            **framework.identity,
-            "moves": {move.name: move.label for move in framework.moves},
-        },
-        "resamples": RESAMPLES,
-        "seed": SEED,
-        "harness": __version__,
-        "libraries": similarity.versions(),
+        **_about(subject),
         "metrics": _meanings(sampled),
         "gold": _gold(subject, resamples, measures),
         "by_paper": stored.papers_of(subject),
@@ -97,6 +85,23 @@ def of_models(
         "worst": _worst(subject, first, scores[0]),
     }
     return _with_figures(found, earlier) if isinstance(earlier, Figures) else found
+
+
+def _about(subject: Subject) -> dict[str, Any]:
+    """Return what was compared, and how figures are computed."""
+    framework = subject.framework
+    moves = {move.name: move.label for move in framework.moves}
+    return {
+        "input": subject.source.name,
+        "against": "gold" if subject.labelled is None else "sentence labels",
+        "papers": len(subject.papers),
+        "filtered": dict(subject.source.filtered),
+        "framework": {**framework.identity, "moves": moves},
+        "resamples": RESAMPLES,
+        "seed": SEED,
+        "harness": __version__,
+        "libraries": similarity.versions(),
+    }
 
 
 def _with_figures(found: dict[str, Any], earlier: Figures) -> dict[str, Any]:

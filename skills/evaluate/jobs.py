@@ -16,14 +16,14 @@ from typing import Any
 from harness.errors import InvalidReply
 from harness.models.backends.base import OnText
 from harness.runs.progress import ProgressEstimate
-from skills.annotate.generate import Prepared, prepare, read_moves, stored_form
+from skills.annotate.generate import Prepared, read_moves, stored_form
 from skills.annotate.table.job import AnnotateJob, PlannedRow
 from skills.corpus.content_key import key_of
 from skills.corpus.db import store
 from skills.corpus.records import Annotated
 from skills.evaluate.variations import Variation
+from skills.nanda.forms.base import UnusableReply
 from skills.nanda.paper import Paper
-from skills.nanda.reply_formats import UnusableReply
 
 FREE = "unconstrained"
 
@@ -101,7 +101,7 @@ class RepeatedJob(ComparedJob):
                 yield paper, partial(self._varied, paper, variation)
 
     def _varied(self, paper: Paper, variation: Variation) -> Prepared:
-        made = prepare(paper, variation.framework, self.model, self.call.options.max_tokens)
+        made = self._prepared(paper, variation.framework)
         return _changed(made, variation.sampling, variation.sampling)
 
     def _settings(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class FreeJob(ComparedJob):
             yield paper, partial(self._unconstrained, paper)
 
     def _unconstrained(self, paper: Paper) -> Prepared:
-        made = prepare(paper, self.framework, self.model, self.call.options.max_tokens)
+        made = self._prepared(paper, self.framework)
         request = {"json_schema": None, "grammar": None}
         return _changed(made, request, {"attempts": 1}, schema_sha256=None)
 

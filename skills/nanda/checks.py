@@ -16,6 +16,7 @@ from typing import Any
 from rapidfuzz import fuzz
 
 from skills.nanda.anchors.lexical import Anchor, lexical_anchors, recall, sentences_of
+from skills.nanda.doubts.doubts import doubts, doubts_about
 from skills.nanda.named_entities import unsupported_names, without_names
 from skills.nanda.text import content_words, words
 
@@ -25,6 +26,7 @@ gold_train.csv and gold_dev.csv reaches it; the most similar pair has 0.82."""
 LOW_SUPPORT = 0.6
 """Share of a move's words in the abstract below which it counts as not supported. Of the 3,581
 stated moves of gold_train.csv and gold_dev.csv, 12 are below it."""
+FEW_WORDS = "few of its words are in the abstract"
 RUN = 5
 """Consecutive words that count as copied."""
 
@@ -53,6 +55,7 @@ def check(
 
     Returns:
         unsupported_numbers, unsupported_names: {move: [text, ...]}, only moves with findings.
+        the keys of `DOUBTS`: the same, of the checks of reworded moves.
         duplicate_moves: [[move, move, similarity], ...].
         support: {move: share of its content words found in the abstract}.
         copied: {move: share of its words copied in runs of `RUN` words or more}.
@@ -67,6 +70,7 @@ def check(
     return {
         "unsupported_numbers": {move: found for move, found in numbers.items() if found},
         "unsupported_names": {move: found for move, found in names.items() if found},
+        **doubts(abstract, moves),
         "duplicate_moves": duplicate_moves(moves),
         "support": {move: support(abstract, text) for move, text in moves.items()},
         "copied": {move: copied(abstract, text) for move, text in moves.items()},
@@ -88,8 +92,9 @@ def findings(move: str, checks: Mapping[str, Any], labels: Mapping[str, str]) ->
         for what in ("numbers", "names")
         if (texts := checks[f"unsupported_{what}"].get(move))
     ]
-    if (share := checks["support"].get(move, 1.0)) < LOW_SUPPORT:
-        found.append(f"few of its words are in the abstract ({share:.0%})")
+    found += [clause for _, clause in doubts_about(move, checks)]
+    if checks["support"].get(move, 1.0) < LOW_SUPPORT:
+        found.append(FEW_WORDS)
     for one, other, _ in checks["duplicate_moves"]:
         if move in (one, other):
             found.append(f"has the same content as {labels[other if move == one else one]}")

@@ -44,6 +44,8 @@ RESERVED = frozenset(
     }
 )
 """Keys of a record besides the moves; `abstract` is a column of tables of annotations."""
+NUMBERS = "sentence-numbers"
+"""The key of the sentence numbers of all moves in a JSON reply; no move can have this name."""
 MOST_SENTENCES = 3
 """Sentences that a model may give for a move; more do not state where it comes from."""
 _COLUMNS = frozenset({"authors", "published", "categories", "support"})
@@ -172,18 +174,15 @@ class Framework(_Strict):
     def json_schema(self) -> dict[str, Any]:
         """Return the JSON Schema that constrains a general model.
 
-        The numbers of a move's sentences come before its text: the model selects first. It has
-        only keywords that LLGuidance, llama.cpp's own grammars and Ollama all enforce: with others,
-        some engines silently return unconstrained text.
+        The numbers of the sentences come before the moves: the model selects first. It has only
+        keywords that LLGuidance, llama.cpp's own grammars and Ollama all enforce: with others, some
+        engines silently return unconstrained text.
         """
         number = {"type": "integer", "minimum": 1, "maximum": 99}
-        move = _object_schema(
-            {
-                "sentences": {"type": "array", "items": number, "maxItems": MOST_SENTENCES},
-                "text": {"type": "string", "minLength": 1, "maxLength": self.max_chars},
-            }
-        )
-        return _object_schema(dict.fromkeys(self.names, move))
+        numbers = {"type": "array", "items": number, "maxItems": MOST_SENTENCES}
+        text = {"type": "string", "minLength": 1, "maxLength": self.max_chars}
+        of_moves = _object_schema(dict.fromkeys(self.names, numbers))
+        return _object_schema({NUMBERS: of_moves, **dict.fromkeys(self.names, text)})
 
     def grammar(self) -> str:
         """Return the Lark grammar (LLGuidance) of the tagged completion: a line for each move.

@@ -12,31 +12,54 @@ from rich.text import Text
 
 from harness.models.served import label
 from harness.terminal.rendering import TEXT_WIDTH
+from skills.nanda.anchors.stored import numbers_of, read_anchors
 from skills.nanda.checks import findings
 from skills.nanda.framework import RESERVED, Framework
+from skills.nanda.sentences import split_sentences
+from skills.nanda.text import flatten
 
-DOUBT = "red"
+ANCHOR, DOUBT = "cyan", "red"
 
 
 def annotation(
-    record: Mapping[str, Any], framework: Framework, *, made: bool = True, place: bool = True
+    record: Mapping[str, Any],
+    framework: Framework,
+    abstract: str = "",
+    *,
+    made: bool = True,
+    place: bool = True,
 ) -> RenderableType:
     """Return the moves of a record, then model and time in a dim line.
 
     Args:
         framework: has the labels of moves; one of another framework has its name.
+        abstract: where it is shown (`numbered_sentences`), the numbers of the sentences that a move
+            comes from follow its text.
         made: False leaves out model and time.
         place: False names the model alone, where a line on stderr has the rest.
     """
     moves = {name: text for name, text in record.items() if name not in RESERVED}
     labels = {name: framework.labels.get(name, name) for name in moves}
+    stated = {name: text for name, text in moves.items() if text != framework.not_stated}
+    anchors = read_anchors(abstract, stated, record.get("anchors")) if abstract else {}
     rows: list[tuple[str, RenderableType]] = []
     for name, text in moves.items():
         doubts = [Text(f"! {one}", DOUBT) for one in findings(name, record["checks"], labels)]
-        shown = Text(text, "dim" if text == framework.not_stated else "")
+        shown = Text(text, "" if name in stated else "dim")
+        if numbers := numbers_of(anchors.get(name)):
+            # One word, so that it is not wrapped.
+            shown.append(f" {numbers.replace(' ', '')}", ANCHOR)
         rows.append((labels[name], Group(shown, *doubts)))
     last = [Text(_made(record["provenance"], place=place), "dim")] * made
     return stacked([labelled(rows), *last], empty=1)
+
+
+def numbered_sentences(abstract: str) -> RenderableType:
+    """Return an abstract with the number of each sentence before it."""
+    parts: list[str | tuple[str, str]] = []
+    for number, sentence in enumerate(split_sentences(abstract), start=1):
+        parts += [(f"[{number}]", ANCHOR), f" {flatten(sentence)} "]
+    return narrow(Text.assemble(*parts))
 
 
 def heading(title: str, *details: str) -> RenderableType:

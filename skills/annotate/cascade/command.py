@@ -147,7 +147,8 @@ class _Cascade:
         papers = [job.rows[place].paper for place in places]
         name = f"{job.source.name}, the least certain"
         source = Source(name, papers, job.source.id_column, len(papers), path=job.source.path)
-        call = replace(self.call, models=models)
+        options = self.call.options.model_copy(update={"effort": "fast"})  # see docs/annotate.md
+        call = replace(self.call, models=models, options=options)
         models.pool.close()  # two models may not fit into the memory
         try:
             later = annotate_source(

@@ -15,8 +15,8 @@ from typing import Any
 
 from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
+from skills.nanda.forms.anchored import AnchoredForm
 from skills.nanda.framework import OPEN_TAG
-from skills.nanda.quoting.anchored_form import AnchoredForm
 from skills.nanda.quoting.grammars import number_grammar, passage_grammar
 from skills.nanda.quoting.numbered import Sentence
 
@@ -81,30 +81,35 @@ class Decoder:
         total = sum(numbers.values())
         return {number: probability * one / total for number, one in numbers.items()}
 
-    def unstated(self, label: str) -> None:
-        """Write that a move is not stated."""
-        self._write(f"{label}: {self.form.framework.not_stated}\n")
+    def line(self, label: str, number: int, temperature: float = 0.0) -> str:
+        """Generate the line of a move, which quotes sentence `number`, and perhaps a later one.
 
-    def quote(self, label: str, number: int) -> None:
-        """Generate the passages of a move, the first of them from sentence `number`."""
+        The answer does not change until the line is passed to `write`.
+        """
         begun = f"{label} [{number}"
         reply = self._generate(
             self.answer + begun,
             grammar=passage_grammar(self.sentences, number, self.form.limit),
             stop=("\n",),
+            temperature=temperature,
         )
-        self._write(f"{begun}{reply.text}\n")
+        return begun + reply.text
+
+    def unstated(self, label: str) -> str:
+        """Return the line of a move that is not stated."""
+        return f"{label}: {self.form.framework.not_stated}"
+
+    def write(self, line: str) -> None:
+        """Add a line to the answer."""
+        self.answer += line + "\n"
+        if self.on_text:
+            self.on_text(line + "\n")
 
     def _generate(self, prefill: str, **fields: Any) -> Reply:
         step = replace(self.request, prefill=prefill, **{"stop": (), **fields})
         reply = self.model.generate(step)
         self.replies.append(reply)
         return reply
-
-    def _write(self, text: str) -> None:
-        self.answer += text
-        if self.on_text:
-            self.on_text(text)
 
 
 def _probability(logprobs: Mapping[str, float], text: str) -> float:

@@ -8,12 +8,14 @@ from typing import Any
 
 from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
+from skills.annotate.quoting.best import best_line
 from skills.annotate.quoting.decoder import Decoder
 from skills.annotate.quoting.mixture import identity, mixture_of
 from skills.annotate.selector import selector
+from skills.corpus.options import Effort
+from skills.nanda.forms.anchored import AnchoredForm
 from skills.nanda.framework import CLOSE_TAG
 from skills.nanda.paper import Paper
-from skills.nanda.quoting.anchored_form import AnchoredForm
 from skills.nanda.quoting.numbered import numbered
 
 VERSION = 1
@@ -28,9 +30,14 @@ class Quoted:
     confidence: Mapping[str, float]
 
 
-def decoding() -> dict[str, Any]:
+def decoding(effort: Effort) -> dict[str, Any]:
     """Return what determines an annotation besides the request and the model."""
-    return {"version": VERSION, "selector": selector.load().digest, "mixtures": identity()}
+    return {
+        "version": VERSION,
+        "effort": effort,
+        "selector": selector.load().digest,
+        "mixtures": identity(),
+    }
 
 
 def quote(
@@ -38,9 +45,13 @@ def quote(
     paper: Paper,
     request: Request,
     model: ServedModel,
+    effort: Effort = "fast",
     on_text: OnText | None = None,
 ) -> Quoted:
     """Generate an annotation move by move.
+
+    Args:
+        effort: "best" to choose each move among several candidates (`best`).
 
     Raises:
         UnusableReply: the engine wrote something else than a passage.
@@ -55,10 +66,13 @@ def quote(
         mixed = mixture.mixed(found, likely.get(move.name, found))
         number = mixture.choice(mixed)
         confidence[move.name] = round(mixed[number], 4)
-        if number:
-            decoder.quote(move.label, number)
+        if not number:
+            line = decoder.unstated(move.label)
+        elif effort == "best":
+            line = best_line(decoder, move.label, mixed)
         else:
-            decoder.unstated(move.label)
+            line = decoder.line(move.label, number)
+        decoder.write(line)
     return Quoted(_joined(decoder), confidence)
 
 

@@ -1,4 +1,4 @@
-"""A paper in a survey: its number, its stated moves, and what its abstract does not support."""
+"""A paper in a survey: its number, its stated moves, and what the checks doubt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 from skills.corpus.records import Annotated
 from skills.nanda.arxiv_id import page_address
-from skills.nanda.checks import LOW_SUPPORT
+from skills.nanda.checks import FEW_WORDS, LOW_SUPPORT
+from skills.nanda.doubts.doubts import doubts_about
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
@@ -24,7 +25,7 @@ class Entry:
 
     Attributes:
         stated: the stated moves by name, in the framework's order.
-        doubts: what the abstract does not support, by name of the move.
+        doubts: what the checks doubt, by name of the move.
     """
 
     number: int
@@ -67,9 +68,9 @@ def _doubt(move: str, checks: Mapping[str, Any]) -> str:
         *checks["unsupported_numbers"].get(move, ()),
         *checks["unsupported_names"].get(move, ()),
     ]
-    support = checks["support"].get(move, 1.0)
     parts = [f"the abstract does not contain {', '.join(missing)}"] * bool(missing)
-    parts += [f"{support:.0%} of its words occur in the abstract"] * (support < LOW_SUPPORT)
+    parts += [clause for _, clause in doubts_about(move, checks)]
+    parts += [FEW_WORDS] * (checks["support"].get(move, 1.0) < LOW_SUPPORT)
     return "; ".join(parts)
 
 

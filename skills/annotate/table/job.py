@@ -108,10 +108,11 @@ class AnnotateJob:
     def requests(self) -> Iterator[tuple[Paper, Callable[[], Prepared]]]:
         """Yield each paper with a function that prepares its request."""
         for paper in self.source.papers:
-            yield (
-                paper,
-                partial(prepare, paper, self.framework, self.model, self.call.options.max_tokens),
-            )
+            yield paper, partial(self._prepared, paper, self.framework)
+
+    def _prepared(self, paper: Paper, framework: Framework) -> Prepared:
+        options = self.call.options
+        return prepare(paper, framework, self.model, options.max_tokens, options.effort)
 
     def notice(self, text: str) -> None:
         """Print what the job has to do, or has done."""
@@ -210,6 +211,7 @@ class AnnotateJob:
             "served": self.model.resolution.chosen.serve.label,
             "slots": self.model.slots,
             "max_tokens": self.call.options.max_tokens,
+            "effort": self.call.options.effort,
         }
 
 

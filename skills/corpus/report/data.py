@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from skills.corpus.db.facets import categories
 from skills.corpus.records import Annotated
-from skills.nanda.checks import LOW_SUPPORT
+from skills.nanda.anchors.lexical import Anchor
+from skills.nanda.anchors.stored import read_anchors
+from skills.nanda.checks import FEW_WORDS, LOW_SUPPORT
+from skills.nanda.doubts.doubts import doubts_about
 from skills.nanda.framework import Framework, Move
 from skills.nanda.named_entities import without_names
 from skills.nanda.sentences import split_sentences
@@ -35,12 +38,14 @@ def paper_view(
     """
     paper, checks = item.paper, item.record["checks"]
     stated = framework.stated(item.record)
+    anchors = read_anchors(paper.abstract, stated, item.record.get("anchors"))
     sentences = [flatten(sentence) for sentence in split_sentences(paper.abstract)]
     provenance = item.record["provenance"]
     shared = facts({key: value for key, value in provenance.items() if key not in _OWN})
     labels = framework.labels
     entries = [
-        _entry(move, stated.get(move.name), checks, sentences, labels) for move in framework.moves
+        _entry(move, stated.get(move.name), checks, anchors.get(move.name), labels)
+        for move in framework.moves
     ]
     kinds = [kind for entry in entries for kind, _ in entry.get("flags", ())]
     facets = {
@@ -51,11 +56,9 @@ def paper_view(
     }
     for move in framework.names:
         facets[f"move.{move}"] = ["stated" if move in stated else "not stated"]
-    support = [checks["support"][name] for name in stated if name in checks["support"]]
     return {
         "paper": paper,
         "facets": facets,
-        "support": sum(support) / len(support) if support else None,
         "sentences": sentences,
         "entries": entries,
         "shared": provenances.setdefault(shared, len(provenances)),
@@ -67,24 +70,19 @@ def _entry(
     move: Move,
     text: str | None,
     checks: Mapping[str, Any],
-    sentences: Sequence[str],
+    anchor: Anchor | None,
     labels: Mapping[str, str],
 ) -> dict[str, Any]:
-    if text is None:
+    if text is None or anchor is None:
         return {"move": move, "pieces": None}
     name = move.name
-    source = _source(checks["source"].get(name), sentences)
-    nearest = "its source sentence is not in this abstract"
-    if source:
-        nearest = f"nearest is sentence {source[0] + 1} ({source[1]:.0%} of its words, in order)"
-    support, copied = (percent(checks[kind].get(name)) for kind in ("support", "copied"))
     return {
         "move": move,
         "pieces": _pieces(text, checks, name),
-        "source": source[0] if source else -1,
+        "sources": anchor["sentences"],
         "flags": list(_findings(checks, name, labels)),
-        "checks": f"{support} of its content words are in the abstract · {copied} copied word "
-        f"for word · {nearest}.",
+        "checks": f"{percent(checks['copied'].get(name))} copied word for word · "
+        f"{_origin(anchor)}.",
     }
 
 
@@ -111,23 +109,23 @@ def _findings(
         if texts := checks[f"unsupported_{kind}"].get(move):
             found = f"{', '.join(texts)}: not in the abstract"
             yield f"{kind.capitalize()} not in the abstract", found
-    support = checks["support"].get(move)
-    if support is not None and support < LOW_SUPPORT:
-        yield f"Support below {LOW_SUPPORT:.0%}", f"Support {support:.0%}"
+    yield from doubts_about(move, checks)
+    if checks["support"].get(move, 1.0) < LOW_SUPPORT:
+        yield "Few words in the abstract", FEW_WORDS
     pairs = [pair[:2] for pair in checks["duplicate_moves"] if move in pair[:2]]
     if pairs:
         others = ", ".join(labels[b if a == move else a] for a, b in pairs)
         yield "Moves that repeat each other", f"Repeats {others}"
 
 
-def _source(found: Mapping[str, Any] | None, sentences: Sequence[str]) -> tuple[int, float] | None:
-    """Return index and score of the sentence, if stored checks still fit this abstract."""
-    if not found:
-        return None
-    index, text = found["index"], flatten(found["text"])
-    if index < len(sentences) and sentences[index] == text:
-        return index, found["score"]
-    return (sentences.index(text), found["score"]) if text in sentences else None
+def _origin(anchor: Anchor) -> str:
+    """Return in words where a move comes from."""
+    if not anchor["sentences"]:
+        return "no sentence of the abstract shares its words"
+    numbers = " and ".join(map(str, anchor["sentences"]))
+    plural = "s" * (len(anchor["sentences"]) > 1)
+    by = "given by the model" if anchor["by"] == "model" else "found by common words"
+    return f"from sentence{plural} {numbers} ({by})"
 
 
 def _pieces(text: str, checks: Mapping[str, Any], move: str) -> list[str]:

@@ -16,8 +16,8 @@ const columns = [...grid.tHead.rows[0].cells].map((header) => {
   const { key } = header.dataset;
   return { key, header, index: moves.indexOf(key) };
 });
-const FIELDS = { title: "title", year: "published", support: "support" };
-const PARTS = { title: ".title, .id, .authors", year: ".year", support: ".support" };
+const FIELDS = { title: "title", year: "published" };
+const PARTS = { title: ".title, .id, .authors", year: ".year" };
 
 const byKey = new Map();
 const papers = [...document.querySelectorAll("template.paper")].map(({ dataset, content }) => {

@@ -17,7 +17,6 @@ from skills.reporting.statistics import FEWEST
 
 FOLDER = Path(__file__).parent
 SCRIPTS = (ANNOTATIONS, FOLDER / "page.js")
-BINS = 20
 
 
 def write_html(
@@ -36,7 +35,7 @@ def write_html(
         failures: papers without an annotation.
         about: facts about the run, shown below the heading.
     """
-    failed, tally, support = list(failures), Tally(framework), [0] * BINS
+    failed, tally = list(failures), Tally(framework)
     provenances: dict[Facts, int] = {}
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     copied: defaultdict[str, list[float]] = defaultdict(list)
@@ -44,8 +43,6 @@ def write_html(
     def papers() -> Iterator[dict[str, Any]]:
         for item in items:
             tally.add(item)
-            for share in item.record["checks"]["support"].values():
-                support[min(BINS - 1, int(share * BINS + 1e-9))] += 1
             for move, share in item.record["checks"]["copied"].items():
                 copied[move].append(share)
             view = paper_view(item, framework, provenances)
@@ -65,7 +62,6 @@ def write_html(
         provenances=provenances,
         facets=counts,
         statistics=lambda: tally.stats(failed),
-        support=support,
         fewest=FEWEST,
         unknown=UNKNOWN,
         copied=lambda move: fmean(copied[move]) if copied[move] else None,

@@ -7,6 +7,7 @@ from typing import IO
 
 from skills.corpus.records import Annotated
 from skills.nanda.arxiv_id import page_address
+from skills.nanda.checks import findings
 from skills.nanda.framework import Framework
 from skills.nanda.markdown import escape
 from skills.nanda.paper import Paper
@@ -30,7 +31,9 @@ def _paper(item: Annotated, framework: Framework) -> str:
     stated = framework.stated(item.record)
     labels = framework.labels
     lines = [f"## {escape(paper.title) or 'Without title'}", "", _about(paper), ""]
-    lines += [f"- **{labels[name]}:** {escape(text)}" for name, text in stated.items()]
+    for name, text in stated.items():
+        doubts = [f" ⚠ {one}." for one in findings(name, item.record["checks"], labels)]
+        lines.append(f"- **{labels[name]}:** {escape(text + ''.join(doubts))}")
     return "\n".join(lines if stated else [*lines, "The abstract states none of the moves."])
 
 

@@ -65,7 +65,7 @@ def make(
     def of_kind(kind: str) -> Iterator[Item]:
         made = (
             _probe(Draft(papers[digest], dict(given[digest]), framework, kind, seed, given))
-            for digest in sorted(papers, key=functools.partial(_rank, seed, kind))
+            for digest in sorted(papers, key=functools.partial(rank, seed, kind))
         )
         return itertools.islice(filter(None, made), per_kind)
 
@@ -92,8 +92,8 @@ class Draft:
     chance: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
-        rank = _rank(self.seed, self.kind, self.paper.sha256)
-        self.chance = random.Random(rank)  # noqa: S311  no secret
+        drawn = rank(self.seed, self.kind, self.paper.sha256)
+        self.chance = random.Random(drawn)  # noqa: S311  no secret
 
     @property
     def stated(self) -> list[str]:
@@ -122,7 +122,7 @@ Maker = Callable[[Draft], str]
 def _other_paper(draft: Draft) -> str:
     sha256 = draft.paper.sha256
     others = (digest for digest in draft.given if digest != sha256)
-    drawn = min(others, key=functools.partial(_rank, draft.seed, sha256), default=None)
+    drawn = min(others, key=functools.partial(rank, draft.seed, sha256), default=None)
     if drawn is None:
         return ""
     draft.moves = dict(draft.given[drawn])
@@ -260,7 +260,7 @@ def _opposites() -> tuple[dict[str, str], re.Pattern[str]]:
     return words, re.compile(rf"\b({alternatives})\b")
 
 
-def _rank(*parts: object) -> str:
+def rank(*parts: object) -> str:
     """Return the sort key of a deterministic draw: a digest of its parts."""
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 

@@ -14,7 +14,7 @@ from skills.curate.report import files, text
 from skills.curate.report.summary import Run
 from skills.curate.statistics.agreement import RELIABLE, TENTATIVE
 from skills.curate.store.verdicts import INVALID, Verdict
-from skills.nanda.checks import source_sentence
+from skills.nanda.anchors.lexical import lexical_anchors
 from skills.nanda.framework import Framework, Move
 from skills.nanda.sentences import split_sentences
 from skills.reporting.page import ANNOTATIONS, write_page
@@ -140,15 +140,17 @@ def _reasons(panel: Panel) -> Iterator[tuple[str, str]]:
 
 def _entry(move: Move, verdict: Verdict, framework: Framework) -> dict[str, Any]:
     text = verdict.item.moves.get(move.name, "")
-    found = {"index": -1, "score": 0.0}
+    sources: list[int] = []
     if text not in ("", framework.not_stated):
-        found = source_sentence(verdict.item.paper.abstract, text)
-    source = found["index"] if found["score"] else -1
-    nearest = f"Nearest is sentence {source + 1} ({found['score']:.0%} of its words, in order)."
+        found = lexical_anchors(verdict.item.paper.abstract, {move.name: text})
+        sources = found[move.name]["sentences"]
+    nearest = (
+        f"Its words are in sentence{'s' * (len(sources) > 1)} {' and '.join(map(str, sources))}."
+    )
     return {
         "move": move,
         "pieces": None if text == framework.not_stated else [text or "(empty)"],
-        "source": source,
+        "sources": sources,
         "flags": [(one.code, one.detail) for one in verdict.item.findings if one.move == move.name],
-        "checks": nearest if source >= 0 else "No sentence of the abstract is near.",
+        "checks": nearest if sources else "No sentence of the abstract is near.",
     }

@@ -154,7 +154,7 @@ def _anchored(annotator: Annotator, subject: Subject, measures: Measures) -> _An
             if name in expected and expected[name]["sentences"]:
                 compared[i, j] = True
                 right[i, j] = bool({*own[name]["sentences"]} & {*expected[name]["sentences"]})
-                nearest[i, j] = own[name]["nearest"] == expected[name]["nearest"]
+                nearest[i, j] = right[i, j] and own[name]["nearest"] == expected[name]["nearest"]
     return _Anchored(right, nearest, compared, unmatched, confidence)
 
 

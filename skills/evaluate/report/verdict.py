@@ -50,7 +50,7 @@ def _outcome(found: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
     """Return the papers won and lost against the stored evaluation, and the regressions."""
     outcome = text.outcome_of(pair)
     worse = [text.name_of(metric, move) for metric, move in found["regressions"]]
-    ending = f"Worse than before: {', '.join(worse)}" if worse else "No metric is worse than before"
+    ending = f"Worse than before: {'; '.join(worse)}" if worse else "No metric is worse than before"
     return f"{outcome[0].upper()}{outcome[1:]}. {ending}."
 
 

@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 from harness.errors import InputError
 from harness.models.backends.base import Message
+from skills.nanda.forms.anchored import AnchoredForm
+from skills.nanda.forms.base import UnusableReply
+from skills.nanda.forms.tagged import TaggedForm
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
-from skills.nanda.quoting.anchored_form import AnchoredForm
-from skills.nanda.reply_formats import TaggedForm, UnusableReply
 from skills.nanda.sanitize import sanitize
 
 FormName = Literal["tagged", "anchored"]

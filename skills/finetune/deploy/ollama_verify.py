@@ -12,8 +12,8 @@ from skills.finetune.deploy.modelfile import Modelfile
 from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.deploy.ollama_plan import Plan
 from skills.finetune.model.chat_template import render
+from skills.nanda.forms.base import Form, UnusableReply
 from skills.nanda.paper import Paper
-from skills.nanda.reply_formats import Form, UnusableReply
 
 ABSTRACT = (
     "Agents that call tools fail in ways their logs do not show. We present Ledger, which records "

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from harness.errors import InputError
 from skills.finetune.data.annotation_pairs import FormName, form_of
 from skills.finetune.preparation.examples import Example
+from skills.nanda.forms.anchored import AnchoredForm
+from skills.nanda.forms.base import UnusableReply
+from skills.nanda.forms.tagged import TaggedForm
 from skills.nanda.framework import CLOSE_TAG, Framework
-from skills.nanda.quoting.anchored_form import AnchoredForm
-from skills.nanda.reply_formats import TaggedForm, UnusableReply
 
 
 def check_answers(rows: Sequence[Example]) -> None:

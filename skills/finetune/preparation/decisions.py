@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from harness.errors import UsageError
 from skills.finetune.data.annotation_pairs import form_of
 from skills.finetune.run.recipe import Decisions
+from skills.nanda.forms.base import Decision
 from skills.nanda.framework import Framework
-from skills.nanda.reply_formats import Decision
 
 
 @dataclass(frozen=True, slots=True)

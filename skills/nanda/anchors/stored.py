@@ -47,6 +47,11 @@ def read_anchors(abstract: str, moves: Mapping[str, str], stored: object) -> dic
     return _completed(abstract, moves, {move: one for move, one in found.items() if one})
 
 
+def numbers_of(anchor: Anchor | None) -> str:
+    """Return the sentence numbers of an anchor for people: "[2, 5]"; "" for none."""
+    return str(anchor["sentences"]) if anchor and anchor["sentences"] else ""
+
+
 def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]:
     """Return a record with the spans of its anchors moved to another layout of its abstract.
 

@@ -13,8 +13,9 @@ from repository import ROOT
 from harness.cli.app import App
 from harness.errors import InputError, RegistryError
 from harness.testing import FAKE_REGISTRY, FakeModel, fake_app
+from skills.nanda.forms.json_form import JsonForm
 from skills.nanda.framework import nanda
-from skills.nanda.reply_formats import JsonForm, numbered
+from skills.nanda.quoting.numbered import numbered, prompt_of
 
 MOVES = {name: f"It is the {name}." for name in nanda().names}
 GOOD = json.dumps(MOVES)
@@ -59,7 +60,7 @@ def test_a_model_receives_the_examples_of_its_entry(tmp_path: Path) -> None:
     )
     assert "We count bees." in asked.content
     assert JsonForm(nanda()).parse(answer.content) == {**MOVES, "limitation": "Not stated."}
-    assert numbered(ABSTRACT) in user.content
+    assert prompt_of(numbered(ABSTRACT)) in user.content
     table(tmp_path / "config" / "gold.csv", {"id": "1", "abstract": "We count ants.", **shown})
     other = app.dispatch(line(tmp_path)).result.data
     assert "We count ants." in model.requests[1].messages[1].content, "the table is read again"

@@ -10,6 +10,7 @@ import pytest
 from skills.annotate import render
 from skills.nanda.framework import nanda
 
+ABSTRACT = "It | has a claim.\nThe evidence of it.\n\nAll other moves."
 MOVES = {name: f"The {name} of it." for name in nanda().names} | {"limitation": "Not stated."}
 
 
@@ -19,7 +20,7 @@ def record(**changes: Any) -> dict[str, Any]:
         "unsupported_numbers": {},
         "unsupported_names": {},
         "duplicate_moves": [],
-        "support": dict.fromkeys(stated, 0.5),
+        "support": dict.fromkeys(stated, 0.9),
         "copied": dict.fromkeys(stated, 0.25),
         "source": {name: {"index": 2, "score": 0.7, "text": "A | b."} for name in stated},
     }
@@ -47,7 +48,7 @@ def record(**changes: Any) -> dict[str, Any]:
 
 
 def page(**changes: Any) -> str:
-    return render.as_markdown(record(**changes), nanda())
+    return render.as_markdown(record(**changes), nanda(), ABSTRACT)
 
 
 def test_json_is_the_object_itself() -> None:
@@ -60,9 +61,25 @@ def test_json_is_the_object_itself() -> None:
 def test_the_page_has_the_moves_as_rows_in_order() -> None:
     lines = page().splitlines()
     assert lines[0] == "# A title"
-    start = lines.index("| --- | --- |") + 1
-    expected = [f"| {move.label} | {MOVES[move.name]} |" for move in nanda().moves]
+    start = lines.index("| --- | --- | --- |") + 1
+    numbers = {"claim": "1", "evidence": "2"}
+    expected = [
+        f"| {move.label} | {MOVES[move.name]} | {numbers.get(move.name, '')} |"
+        for move in nanda().moves
+    ]
     assert lines[start : start + 8] == expected
+
+
+def test_the_sentences_of_the_abstract_name_the_moves_that_come_from_them() -> None:
+    given = {"sentences": [1, 3], "spans": [[0, 4], [41, 45]], "by": "model"}
+    lines = page(anchors={"novelty": given}).splitlines()
+    start = lines.index("## Abstract") + 2
+    assert lines[start : start + 3] == [
+        "1. It \\| has a claim. **(Claim, Novelty)**",
+        "2. The evidence of it. **(Evidence)**",
+        "3. All other moves. **(Novelty)**",
+    ]
+    assert "| Novelty | The novelty of it. | 1, 3 |" in lines
 
 
 def test_a_page_without_title_and_one_of_arxiv() -> None:
@@ -90,7 +107,7 @@ def test_a_page_without_title_and_one_of_arxiv() -> None:
     ],
 )
 def test_markdown_in_values_is_escaped(text: str, shown: str) -> None:
-    assert f"| Claim | {shown} |" in page(claim=text)
+    assert f"| Claim | {shown} | " in page(claim=text)
     assert page(title=text).startswith(f"# {shown}\n")
 
 
@@ -99,8 +116,9 @@ def test_checks_without_findings() -> None:
     assert "- All numbers of the moves occur in the abstract." in text
     assert "- All names of the moves occur in the abstract." in text
     assert "- No two moves have the same content." in text
-    assert "| Claim | 50% | 25% | 3. A \\| b. |" in text
-    assert "| Limitation | 50%" not in text
+    assert "| Claim | 25% | 3. A \\| b. |" in text
+    assert "| Limitation | 25%" not in text
+    assert "90%" not in text, "a share of words says nothing about truth"
     assert render.warning(record()) == ""
 
 
@@ -123,6 +141,21 @@ def test_checks_with_findings() -> None:
         "claim, method, scope, novelty have the same content"
     )
     assert render.warning(record(**findings)) == warning
+
+
+def test_a_doubted_move_is_marked_beside_its_text() -> None:
+    doubtful = {"turned_words": {"claim": ["faster"]}, "moved_numbers": {"evidence": ["93"]}}
+    whole = record(support={"method": 0.2})
+    whole["checks"] |= doubtful
+    text = render.as_markdown(whole, nanda(), "An abstract.")
+    turned = "the abstract has the opposite beside these words: faster"
+    assert f"| Claim | The claim of it. ⚠ {turned}. | " in text
+    moved = "the abstract has another number beside these words: 93"
+    assert f"| Evidence | The evidence of it. ⚠ {moved}. | " in text
+    assert "| Method | The method of it. ⚠ few of its words are in the abstract. | " in text
+    assert "| Scope | The scope of it. | " in text
+    warned = "check: claim, evidence may not say what the abstract says"
+    assert render.warning(whole) == warned
 
 
 def test_a_page_where_nothing_is_stated() -> None:

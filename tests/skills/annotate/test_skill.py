@@ -36,9 +36,9 @@ from skills.annotate.generate import annotate, prepare
 from skills.annotate.papers import read_paper
 from skills.annotate.plugin import Annotate
 from skills.nanda.anchors.lexical import lexical_anchors
-from skills.nanda.framework import nanda, sha256_of
+from skills.nanda.forms.tagged import TaggedForm
+from skills.nanda.framework import NUMBERS, nanda, sha256_of
 from skills.nanda.paper import Paper
-from skills.nanda.reply_formats import TaggedForm
 from skills.nanda.sentences import split_sentences
 
 EXAMPLE = ROOT / "examples" / "abstract.txt"
@@ -89,11 +89,7 @@ def test_not_stated_moves_are_not_checked() -> None:
 def test_anchors_of_the_model_are_stored_and_the_others_found_by_words() -> None:
     given = {"claim": [2], "evidence": [], "method": [99], "limitation": [1]}
     moves = {**MOVES, "limitation": "Not stated."}
-    answer = {
-        name: {"sentences": given[name], "text": text} if name in given else text
-        for name, text in moves.items()
-    }
-    record = annotated(FakeModel(json.dumps(answer)))
+    record = annotated(FakeModel(json.dumps({NUMBERS: given, **moves})))
     assert moves_of(record) == moves
     assert list(record["anchors"]) == [name for name in moves if name != "limitation"]
     claim, abstract = record["anchors"]["claim"], paper().abstract

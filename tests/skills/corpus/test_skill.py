@@ -104,7 +104,7 @@ def test_search_reports_papers_left_out(app: App) -> None:
         ("/corpus", UsageError, "/corpus needs a subcommand. It has add, search"),
         ("/corpus find x", UsageError, "/corpus has no subcommand 'find'"),
         ("/corpus stats --year 2024", UsageError, "--year does not apply to stats"),
-        ("/corpus stats --limit 5", UsageError, "It applies to search, filter and add."),
+        ("/corpus stats --limit 5", UsageError, "It applies to search, quote, filter and add."),
         ("/corpus stats save to x.csv", UsageError, "/corpus stats saves no file"),
         ("/corpus page all.csv", UsageError, "all.csv: a page is an .html file"),
         ("/corpus export", UsageError, "/corpus export needs a file"),
@@ -227,7 +227,9 @@ def test_paper_is_shown_with_its_annotation(app: App) -> None:
     assert text.startswith("arxiv_id 2405.00002 (paper 2)\nPaper 2\n2022-01-01; cs.CL, cs.IR\n")
     assert "We test ledger 2." in text
     assert "method       Retrieval by hand, says GPT-9." in text
-    assert "! method: names not in the abstract: GPT-9" in text
+    method = text.index("method       Retrieval by hand")
+    doubt = "\n             ! names that are not in the abstract: GPT-9\n"
+    assert method < text.index(doubt) < text.index("scope  "), "beside the move"
     assert app.dispatch("/corpus show 2").result.text == text
     assert app.dispatch("/corpus show arXiv:2405.00002v3").result.text == text
     [shown] = data(app, "/corpus show 2")["papers"]

@@ -12,8 +12,6 @@ from pseudo_terminal import PseudoTerminal, pseudo_terminal
 from harness.runs.render import show
 from harness.terminal.console import Screen
 from harness.testing import fake_app
-from skills.corpus.db import reads
-from skills.corpus.db.connection import open_corpus
 
 WAGE = "The wage of couriers rises with the minimum wage."
 
@@ -22,7 +20,7 @@ WAGE = "The wage of couriers rises with the minimum wage."
 def corpus(tmp_path: Path) -> Path:
     items = [
         annotated(paper(1, title="Wages\x1b[2J of [red]couriers[/red]"), claim=WAGE, scope=WAGE),
-        annotated(paper(2), claim="A wage is paid."),
+        annotated(paper(2), claim="A wage is paid.", method="Ledgers find faults."),
         *(annotated(paper(number)) for number in range(3, 6)),
     ]
     return corpus_of(tmp_path / "data" / "corpus.db", items)
@@ -64,12 +62,12 @@ def test_no_word_is_broken(tmp_path: Path, corpus: Path, line: str, width: int) 
 
 
 def test_a_paper_is_shown_with_its_annotation(tmp_path: Path, corpus: Path) -> None:
-    with open_corpus(corpus) as db:
-        [stored] = reads.find(db, "2405.00002")
     lines = on_terminal(tmp_path, "/corpus show 2405.00002").lines
     assert lines[0] == "Paper 2"
-    assert stored.paper.abstract in lines
-    assert "Claim        A wage is paid." in lines
+    numbered = "[1] We test ledger 2. [2] It finds faults in plans. [3] It needs no oracle."
+    assert numbered in lines
+    assert "Claim        A wage is paid." in lines, "without a word of the abstract"
+    assert "Method       Ledgers find faults. [2]" in lines
     assert lines[-1] == "annotator · fake · annotator · 2026-11-24 · 0.5 s"
 
 

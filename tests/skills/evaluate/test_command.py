@@ -24,7 +24,7 @@ from harness.runs.frontend import Outcome
 from harness.testing import fake_app, run_skill
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
-from skills.evaluate.annotators import LEAD, OTHER
+from skills.evaluate.annotators import LEAD, OTHER, SELECTOR
 from skills.evaluate.plugin import Evaluate
 from skills.nanda.framework import nanda
 
@@ -37,12 +37,12 @@ def metric(outcome: Outcome, name: str, annotator: int = 0, move: str = "overall
     return outcome.result.data["annotators"][annotator]["metrics"][name][move]["value"]
 
 
-def test_a_model_is_measured_beside_two_baselines(space: Workspace) -> None:
+def test_a_model_is_measured_beside_three_baselines(space: Workspace) -> None:
     outcome = space.evaluate("--models producer --details save to report.json")
     data = json.loads((space.folder / "report.json").read_text(encoding="utf-8"))
     assert data == json.loads(json.dumps(outcome.result.data))
     assert outcome.result.code == 0
-    assert [one["name"] for one in data["annotators"]] == ["producer", LEAD, OTHER]
+    assert [one["name"] for one in data["annotators"]] == ["producer", LEAD, SELECTOR, OTHER]
     assert metric(outcome, "valid") == 1.0
     assert metric(outcome, "kappa") == 1.0
     assert metric(outcome, "rouge_l", move="claim") == 1.0
@@ -344,16 +344,20 @@ def test_the_models_of_annotate_are_the_default(space: Workspace) -> None:
     data = space.evaluate("").result.data
     names = [one["name"] for one in data["annotators"] if one["kind"] == "model"]
     assert names == ["nanda-annotator", "producer"]
-    assert [one["other"] for one in data["differences"]] == ["producer", LEAD, OTHER]
+    assert [one["other"] for one in data["differences"]] == ["producer", LEAD, SELECTOR, OTHER]
     assert data["differences"][0]["papers"]["tie"] == 6
 
 
-def test_a_table_of_one_paper_has_one_baseline(
+def test_a_table_of_one_paper_has_two_baselines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     outcome = Workspace(tmp_path, rows=1).evaluate()
-    assert [one["name"] for one in outcome.result.data["annotators"]] == ["producer", LEAD]
+    assert [one["name"] for one in outcome.result.data["annotators"]] == [
+        "producer",
+        LEAD,
+        SELECTOR,
+    ]
     assert outcome.result.data["annotators"][0]["metrics"]["kappa"]["overall"]["low"] is None
 
 

@@ -17,6 +17,7 @@ from skills.nanda.checks import (
     support,
     unsupported_numbers,
 )
+from skills.nanda.doubts.doubts import DOUBTS
 from skills.nanda.framework import nanda
 from skills.nanda.named_entities import unsupported_names
 from skills.nanda.text import content_words, flatten, stem
@@ -150,6 +151,7 @@ def test_all_checks_are_flat_json() -> None:
         assert list(found[measure]) == ["claim", "scope"]
     assert check(ABSTRACT, {}) == {
         "unsupported_numbers": {}, "unsupported_names": {}, "duplicate_moves": [],
+        **{key: {} for key in DOUBTS},
         "support": {}, "copied": {}, "source": {},
     }  # fmt: skip
 

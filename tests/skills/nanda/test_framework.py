@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import llguidance
@@ -11,8 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from harness.errors import InputError
-from skills.nanda.framework import NANDA, Framework, load, nanda
-from skills.nanda.reply_formats import TaggedForm
+from skills.nanda.forms.tagged import TaggedForm
+from skills.nanda.framework import NANDA, NUMBERS, Framework, load, nanda
 
 EIGHT = (
     "claim", "evidence", "method", "scope", "limitation", "comparison", "implication", "novelty",
@@ -97,15 +98,13 @@ def test_missing_and_unknown_moves_are_rejected() -> None:
 
 def test_schema_requires_the_moves() -> None:
     schema = nanda().json_schema()
-    good = {name: {"sentences": [1, 12], "text": text} for name, text in GOOD.items()}
+    numbers = {**{name: [1, 12] for name in EIGHT}, "scope": []}
+    good = {NUMBERS: numbers, **GOOD}
     jsonschema.validate(good, schema)
-    assert list(schema["properties"]) == list(EIGHT)
-    claim = good["claim"]
-    assert list(schema["properties"]["claim"]["properties"]) == ["sentences", "text"]
-    jsonschema.validate({**good, "claim": {**claim, "sentences": []}}, schema)
-    bad = [{**good, "x": claim}, {"claim": claim}, GOOD]
-    for wrong in ({"text": "x" * 321}, {"text": ""}, {"sentences": [0]}, {"sentences": [1] * 4}):
-        bad.append({**good, "claim": {**claim, **wrong}})
+    assert list(schema["properties"]) == [NUMBERS, *EIGHT]
+    bad: list[Any] = [{**good, "x": "y"}, {NUMBERS: numbers, "claim": "x"}, GOOD]
+    bad += [{**good, "claim": text} for text in ("x" * 321, "")]
+    bad += [{**good, NUMBERS: {**numbers, "claim": given}} for given in ([0], [1] * 4, 1)]
     for value in bad:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(value, schema)
@@ -116,12 +115,11 @@ def test_schema_has_only_enforced_keywords() -> None:
     assert llguidance.LLMatcher.validate_grammar_with_warnings(compiled) == (False, [])
     of_objects = {"type", "properties", "required", "additionalProperties"}
     schema = nanda().json_schema()
-    claim = schema["properties"]["claim"]
-    assert set(schema) == set(claim) == of_objects
-    numbers, text = claim["properties"].values()
-    assert set(numbers) == {"type", "items", "maxItems"}
-    assert set(numbers["items"]) == {"type", "minimum", "maximum"}
-    assert set(text) == {"type", "minLength", "maxLength"}
+    numbers, claim, *_ = schema["properties"].values()
+    assert set(schema) == set(numbers) == of_objects
+    assert set(claim) == {"type", "minLength", "maxLength"}
+    assert set(numbers["properties"]["claim"]) == {"type", "items", "maxItems"}
+    assert set(numbers["properties"]["claim"]["items"]) == {"type", "minimum", "maximum"}
 
 
 @pytest.mark.parametrize("three", [False, True])

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from skills.corpus.records import Annotated, Failure
-from skills.nanda.checks import check
+from skills.corpus.records import Annotated, Failure, record_of
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 
@@ -67,15 +66,7 @@ def of_moves(
         "tokens": {"prompt": 400 + number, "completion": 200},
         "seconds": 1.25,
     }
-    checks = check(paper.abstract, framework.stated(dict(moves)))
-    record = {
-        paper.id_field: paper.id,
-        "title": paper.title,
-        **moves,
-        "checks": checks,
-        "provenance": provenance,
-    }
-    return Annotated(paper, record)
+    return Annotated(paper, record_of(paper, moves, framework, provenance))
 
 
 def corpus() -> list[Annotated]:

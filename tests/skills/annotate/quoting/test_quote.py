@@ -8,7 +8,7 @@ import re
 import pytest
 from repository import ROOT
 
-from harness.errors import InvalidReply
+from harness.errors import InvalidReply, UsageError
 from harness.testing import FakeModel, run_skill
 from skills.annotate.plugin import Annotate
 from skills.annotate.quoting import mixture
@@ -18,8 +18,10 @@ EXAMPLE = (ROOT / "examples" / "abstract.txt").read_text(encoding="utf-8").parti
 TWELVE = " ".join(f"Planner number {n} waits for the approval of step {n}." for n in range(1, 13))
 
 
-def annotated(text, model):
-    return run_skill(Annotate(), text, model=model, form="anchored", source="stdin").data
+def annotated(text, model, **options):
+    return run_skill(
+        Annotate(), text, model=model, form="anchored", source="stdin", options=options
+    ).data
 
 
 def plain(text):
@@ -27,11 +29,15 @@ def plain(text):
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("text", [EXAMPLE, TWELVE], ids=["example", "twelve sentences"])
-def test_every_stated_move_is_made_of_passages(embedded, text, monkeypatch):
+@pytest.mark.parametrize(
+    ("text", "effort"),
+    [(EXAMPLE, "fast"), (TWELVE, "fast"), (TWELVE, "best")],
+    ids=["example", "twelve sentences", "best"],
+)
+def test_every_stated_move_is_made_of_passages(embedded, text, effort, monkeypatch):
     # States every move, whatever the untuned model holds probable.
     monkeypatch.setattr(mixture, "EVEN", mixture.Mixture(0.5, threshold=1.1))
-    record = annotated(text, embedded)
+    record = annotated(text, embedded, effort=effort)
     for name in nanda().names:
         anchor = record["anchors"][name]
         quoted = [text[start:end] for start, end in anchor["spans"]]
@@ -50,6 +56,20 @@ def test_a_move_is_not_stated_from_the_threshold_on(embedded, monkeypatch):
     assert record["anchors"] == {}
 
 
+@pytest.mark.parametrize("form", ["tagged", "json"])
+def test_other_models_cannot_choose_among_candidates(form):
+    with pytest.raises(UsageError, match="needs an embedded model that quotes"):
+        run_skill(
+            Annotate(),
+            EXAMPLE,
+            model=FakeModel(takes_grammar=True),
+            form=form,
+            source="stdin",
+            options={"effort": "best"},
+        )
+
+
+@pytest.mark.model
 def test_settings_of_the_mixture_change_the_content_key(embedded, monkeypatch):
     first = annotated(EXAMPLE, embedded)["provenance"]["key"]
     monkeypatch.setattr(mixture, "EVEN", mixture.Mixture(0.5, threshold=0.0))

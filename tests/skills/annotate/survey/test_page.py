@@ -108,7 +108,7 @@ def test_the_sections_of_a_survey() -> None:
         "## Gaps",
         "### Limitations that the papers state",
         "### What the abstracts do not state",
-        "### Not supported by the abstract",
+        "### Doubts of the checks",
         "## References",
     ]
 
@@ -188,7 +188,7 @@ def test_gaps() -> None:
     assert rows[0] == "| Method | 2 of 2 | [1], [2] |"
     assert rows[-1] == "| Limitation | 1 of 2 | [2] |"
     assert not any(row.startswith("| Claim") for row in rows)
-    assert section(gaps, "### Not supported by the abstract").startswith("Nothing: ")
+    assert section(gaps, "### Doubts of the checks").startswith("Nothing is doubted.")
 
 
 def test_no_gaps() -> None:
@@ -215,12 +215,12 @@ def test_unsupported_moves_are_marked() -> None:
     )
     assert "(Invented et al., 2024). Penguins waddle southwards. ⚠" in page
     assert "| [1] Invented et al., 2024 | ⚠ | ⚠ | ✓ |" in page
-    assert "⚠ stated but not supported by the abstract (see below)" in page
-    assert "Of 3 stated moves, 2 are not supported by the abstract, and marked ⚠." in page
+    assert "⚠ stated, but doubted by a check (see below)" in page
+    assert "Of 3 stated moves, 2 are doubted by the checks, and marked ⚠." in page
     assert section(page, "### Evidence") == "- [1] It wins on 99 tasks of FooBench. ⚠"
-    assert section(page, "### Not supported by the abstract").splitlines() == [
-        "- [1] Claim: 0% of its words occur in the abstract.",
-        "- [1] Evidence: the abstract does not contain 99, FooBench; 50% of its words occur in the "
+    assert section(page, "### Doubts of the checks").splitlines() == [
+        "- [1] Claim: few of its words are in the abstract.",
+        "- [1] Evidence: the abstract does not contain 99, FooBench; few of its words are in the "
         "abstract.",
     ]
 
@@ -336,7 +336,7 @@ def test_the_page_of_another_framework() -> None:
         "### Risk",
         "## Gaps",
         "### What the abstracts do not state",
-        "### Not supported by the abstract",
+        "### Doubts of the checks",
         "## References",
     ]
     assert "(Invented et al., 2024). None." in page

@@ -52,6 +52,7 @@ def test_tables_are_listed_with_full_text(corpus: Path) -> None:
         "verdicts",
         "judge_forms",
         "calibrations",
+        "measures",
         "_migrations",
     }
     assert tables["papers"]["fts_table"] == "papers_fts"

@@ -14,6 +14,7 @@ from page_elements import Elements, assert_harmless, assert_self_contained
 from skills.corpus import stats
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.report.page import SCRIPTS, write_html
+from skills.nanda.anchors.stored import anchors_of
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
@@ -42,29 +43,35 @@ def test_a_paper_is_written_with_all_its_data() -> None:
     assert facets["move.limitation"] == ["stated"]
     assert " ".join(page.texts[".sentence"]) == item.paper.abstract
     assert page.texts[".text"] == [item.record[name] for name in nanda().names]
-    supports = list(item.record["checks"]["support"].values())
-    assert page.values("data-support") == [str(sum(supports) / len(supports))]
     assert page.facts["sampling, seed"] == "12345"
     assert page.facts["tokens, prompt"] == "405"
 
 
-def test_the_source_of_a_move_is_the_sentence_of_the_checks() -> None:
-    item = annotated(5)
-    page = written([item])
-    sources = dict(zip(page.values("data-move"), page.values("data-source"), strict=True))
-    for name, found in item.record["checks"]["source"].items():
-        assert page.texts[".sentence"][int(sources[f"move.{name}"])] == found["text"]
+def sources(page: Elements) -> dict[str, str]:
+    return dict(zip(page.values("data-move"), page.values("data-sources"), strict=True))
 
 
-def test_a_source_with_a_wrong_index_is_searched() -> None:
+def test_the_sources_of_a_move_are_the_sentences_of_its_anchor() -> None:
     item = annotated(5)
-    item.record["checks"]["source"]["claim"]["index"] = 3
-    item.record["checks"]["source"]["method"]["text"] = "Another abstract contains this."
+    given = anchors_of(item.paper.abstract, nanda().stated(item.record), {"claim": [4, 2]})
+    item.record["anchors"]["claim"] = given["claim"]
     page = written([item])
-    sources = dict(zip(page.values("data-move"), page.values("data-source"), strict=True))
-    claim = page.texts[".sentence"][int(sources["move.claim"])]
-    assert claim.startswith("We present Keeper5")
-    assert sources["move.method"] == "-1"
+    for name, anchor in given.items():
+        assert sources(page)[f"move.{name}"] == " ".join(map(str, anchor["sentences"]))
+    assert "2, 4" in page.texts[".anchor"]
+    assert "from sentences 2 and 4 (given by the model)" in page.shown
+    assert "(found by common words)" in page.shown
+
+
+def test_an_annotation_of_an_earlier_version_has_lexical_sources() -> None:
+    item = annotated(5, {"scope": "Zebras."})
+    expected = written([item])
+    del item.record["anchors"]
+    page = written([item])
+    assert sources(page) == sources(expected)
+    assert page.texts[".sentence"][int(sources(page)["move.claim"]) - 1].startswith("We present")
+    assert sources(page)["move.scope"] == ""
+    assert "no sentence of the abstract shares its words" in page.shown
 
 
 @pytest.mark.parametrize(
@@ -90,9 +97,9 @@ def test_findings_are_listed_and_are_a_facet() -> None:
     page = written([annotated(1, {"claim": same, "novelty": same, "scope": "Kindergartens."})])
     flags = page.texts[".flag"]
     assert "Repeats Novelty" in flags
-    assert "Support 0%" in flags
+    assert "few of its words are in the abstract" in flags
     [facets] = map(json.loads, page.values("data-facets"))
-    assert facets["findings"] == ["Moves that repeat each other", "Support below 60%"]
+    assert facets["findings"] == ["Few words in the abstract", "Moves that repeat each other"]
 
 
 def test_shared_provenance_is_written_once() -> None:
@@ -188,8 +195,7 @@ def test_the_statistics_are_those_of_stats() -> None:
     for name, move in counted.moves.items():
         row = moves[labels[name]]
         assert (row["Stated"], row["Share"]) == (str(move.stated.count), share(move.stated))
-        support = "\N{EN DASH}" if move.support is None else f"{move.support:.1%}"
-        assert row["Support"] == support
+        assert "Support" not in row, "a share of words says nothing about truth"
     for caption, groups in (
         ("Papers by year", counted.years),
         ("Papers by first category", counted.categories),
@@ -200,14 +206,12 @@ def test_the_statistics_are_those_of_stats() -> None:
             row = found[group.name]
             assert row["Papers"] == str(group.papers)
             assert row["Limitation"] == share(group.stated["limitation"])
-    bins = [int(row["Moves"]) for row in page.table("Support").values()]
-    assert sum(bins) == sum(move.stated.count for move in counted.moves.values())
 
 
 def test_few_papers_have_no_intervals_histogram_nor_unknown_facets() -> None:
     page = written([annotated(n, published="", categories="") for n in range(1, FEWEST)])
     assert page.table("Moves")["Claim"]["Share"] == "100.0%"
-    assert not {"Support", "Papers by year", "Papers by first category"} & set(page.tables)
+    assert not {"Papers by year", "Papers by first category"} & set(page.tables)
     assert "interval" not in page.shown
     assert "Histogram" not in page.page.decode()
     assert not {"year", "category"} & set(page.values("name"))
@@ -230,6 +234,6 @@ def test_the_moves_are_those_of_the_framework() -> None:
     paper = Paper("id", "1", "A paper", "We aim at boats.")
     item = of_moves(paper, {"aim": "Boats.", "year": "Not stated."}, framework)
     page = written([item], framework=framework)
-    assert page.texts[".label"] == ["Aim", "Year"]
+    assert page.texts[".label"] == ["Aim 1", "Year"]
     assert page.texts[".text"] == ["Boats.", "Not stated."]
     assert "Two moves, version 3" in page.shown

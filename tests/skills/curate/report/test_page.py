@@ -248,8 +248,8 @@ def test_an_annotation_has_abstract_moves_votes_and_reasons() -> None:
     ]
     assert list(page.table("Votes")["epsilon"].values())[1:4] == ["\u2013", "3.000", "invalid"]
     assert page.values("data-reasons") == ["beta gamma delta"] * 2
-    sources = dict(zip(page.values("data-move"), page.values("data-source"), strict=True))
-    method = page.texts[".sentence"][int(sources["move.method"])]
+    sources = dict(zip(page.values("data-move"), page.values("data-sources"), strict=True))
+    method = page.texts[".sentence"][int(sources["move.method"]) - 1]
     assert method.startswith("We present a method")
     assert "1 of 5 votes" in page.shown
 
@@ -281,7 +281,7 @@ def test_the_moves_are_those_of_the_framework() -> None:
     data = {"name": "one", "version": "1", "title": "One", "moves": [move]}
     framework = Framework.model_validate({**data, "instructions": "x", "tuned_instructions": "x"})
     page = page_of(a_run([unjudged(item(1, aim="To sort."))], framework=framework))
-    assert (page.texts[".label"], page.texts[".text"]) == (["Aim"], ["To sort."])
+    assert (page.texts[".label"], page.texts[".text"]) == (["Aim 1"], ["To sort."])
 
 
 # The file

@@ -27,9 +27,9 @@ from skills.finetune.build_finetune_from_annotations import (
 )
 from skills.finetune.data.merging import merge
 from skills.finetune.data.rows import SOURCES, WHYS, read_annotations
+from skills.nanda.forms.tagged import TaggedForm
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
-from skills.nanda.reply_formats import TaggedForm
 
 GOLD, AGENT, CURATED = range(718), range(718, 718 + 2400), range(718, 718 + 1680)
 Make = Callable[[str, Iterable[Mapping[str, str]]], Path]

@@ -58,6 +58,10 @@ def test_a_second_sentence_adds_a_substantial_share(text: str, numbers: list[int
     assert aligned(text) == numbers
 
 
+def test_a_sentence_without_a_common_content_word_does_not_count() -> None:
+    assert aligned("The claim of it", "The rest of it. It has a claim.") == [2]
+
+
 def test_the_first_of_equal_sentences_is_taken() -> None:
     assert aligned("Cats sleep", "Cats sleep. Cats sleep. Dogs run.") == [1]
 

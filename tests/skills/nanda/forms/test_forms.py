@@ -10,10 +10,12 @@ import pytest
 
 from harness.models.backends.base import Request
 from harness.testing import FakeModel, fake_models
-from skills.annotate.generate import FORMS
-from skills.nanda.framework import nanda
+from skills.nanda.forms import FORMS
+from skills.nanda.forms.base import Example, Form, UnusableReply
+from skills.nanda.forms.json_form import JsonForm
+from skills.nanda.forms.tagged import TaggedForm
+from skills.nanda.framework import NUMBERS, nanda
 from skills.nanda.paper import Paper
-from skills.nanda.reply_formats import Example, Form, JsonForm, TaggedForm, UnusableReply
 from skills.nanda.sanitize import sanitize
 
 MOVES = {name: f"The {name}: said with a colon, and 5 < 6." for name in nanda().names}
@@ -105,7 +107,7 @@ def test_few_shot_examples() -> None:
     assert [one.role for one in messages] == ["system", *["user", "assistant"] * 2, "user"]
     assert (messages[0], messages[3], messages[-1]) == (alone[0], alone[1], alone[1])
     assert form.parse(messages[4].content) == MOVES
-    assert list(json.loads(messages[4].content)) == list(nanda().names)
+    assert list(json.loads(messages[4].content)) == [NUMBERS, *nanda().names]
     assert form.sentences(messages[2].content) == {"claim": [1]}, "by lexical alignment"
     jsonschema.validate(json.loads(messages[2].content), nanda().json_schema())
     assert "<|im_end|>" not in messages[1].content
@@ -125,7 +127,7 @@ def test_prompt_of_a_tuned_model() -> None:
 def test_max_tokens_allow_a_complete_reply(name: str) -> None:
     form = FORMS[name](nanda())
     full = 8 * 320 / 3
-    assert full < request_of(form).max_tokens < full + (200 if name == "tagged" else 360)
+    assert full < request_of(form).max_tokens < full + (200 if name == "tagged" else 330)
 
 
 def test_json_in_any_order_and_in_a_fence() -> None:
@@ -135,10 +137,20 @@ def test_json_in_any_order_and_in_a_fence() -> None:
 
 
 def test_json_with_sentence_numbers() -> None:
-    reply = json.dumps({name: {"sentences": [2], "text": text} for name, text in MOVES.items()})
+    form = JsonForm(nanda())
+    reply = json.dumps({NUMBERS: {name: [2] for name in MOVES}, **MOVES})
+    assert form.parse(reply) == MOVES
+    assert form.sentences(reply) == {name: [2] for name in MOVES}
+    assert form.sentences(json.dumps(MOVES)) == {}, "a model that gives none"
+
+
+@pytest.mark.parametrize(
+    "numbers", [None, 7, [1], "x", {}, {"claim": []}, {"claim": ["2"]}, {"claim": [True, [1]]}]
+)
+def test_sentence_numbers_of_another_type_are_none(numbers: Any) -> None:
+    reply = json.dumps({NUMBERS: numbers, **MOVES})
     assert JsonForm(nanda()).parse(reply) == MOVES
-    assert JsonForm(nanda()).sentences(reply) == {name: [2] for name in MOVES}
-    assert JsonForm(nanda()).sentences(json.dumps(MOVES)) == {}, "a model that gives none"
+    assert JsonForm(nanda()).sentences(reply) == {}
 
 
 @pytest.mark.parametrize(
@@ -146,22 +158,18 @@ def test_json_with_sentence_numbers() -> None:
     [
         ("[1, 2] It works.", "It works.", [1, 2]),
         ("[3]: It works.", "It works.", [3]),
-        ({"text": "[3] It works.", "sentences": []}, "It works.", [3]),
-        ({"text": "It works.", "sentences": 2}, "It works.", [2]),
-        ({"text": "It works."}, "It works.", []),
-        ({"text": "It works.", "sentences": ["2"]}, "It works.", []),
-        ({"text": "It works.", "sentences": [True, [1]]}, "It works.", []),
-        ({"text": "It works.", "sentences": {"a": 1}}, "It works.", []),
         ("[1]", "[1]", []),
         ("Its [3] works.", "Its [3] works.", []),
-        ({"words": "It works."}, {"words": "It works."}, []),
         (7, 7, []),
     ],
 )
-def test_forms_of_a_move_in_json(value: Any, text: Any, numbers: list[int]) -> None:
-    reply = json.dumps({"claim": value})
+def test_numbers_before_a_move_are_not_part_of_it(
+    value: Any, text: Any, numbers: list[int]
+) -> None:
+    reply = json.dumps({NUMBERS: {"claim": [], "scope": 4}, "claim": value})
     assert JsonForm(nanda()).parse(reply) == {"claim": text}
     assert JsonForm(nanda()).sentences(reply).get("claim", []) == numbers
+    assert JsonForm(nanda()).sentences(reply)["scope"] == [4]
 
 
 @pytest.mark.parametrize(

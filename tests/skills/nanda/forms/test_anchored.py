@@ -2,10 +2,10 @@ import re
 
 import pytest
 
+from skills.nanda.forms.anchored import AnchoredForm
+from skills.nanda.forms.base import UnusableReply
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
-from skills.nanda.quoting.anchored_form import AnchoredForm
-from skills.nanda.reply_formats import UnusableReply
 
 ABSTRACT = (
     "Planners often wait for approval, which wastes hours. We present Tortoise, a planner that asks"

@@ -20,6 +20,7 @@ from typing import Any
 
 from harness.models.backends.base import Message
 from skills.nanda.anchors.lexical import Anchor
+from skills.nanda.forms.base import Decision, Form, UnusableReply
 from skills.nanda.framework import CLOSE_TAG, OPEN_TAG
 from skills.nanda.paper import Paper
 from skills.nanda.quoting.alignment import align
@@ -27,7 +28,6 @@ from skills.nanda.quoting.grammars import SEPARATOR
 from skills.nanda.quoting.numbered import Sentence, numbered, prompt_of, span_of
 from skills.nanda.quoting.passages import Passage, passages_of
 from skills.nanda.quoting.wording import JOINT, text_of
-from skills.nanda.reply_formats import Decision, Form, UnusableReply
 
 QUOTE = " Name the sentences of each move, and quote them."
 _NOT_BLANK = re.compile(r"[^\n]*\S[^\n]*")
@@ -61,6 +61,15 @@ class AnchoredForm(Form):
             passages = aligned.passages if aligned else ()
             lines.append(move.label + self.written(passages, sentences))
         return "\n".join((OPEN_TAG, *lines, CLOSE_TAG))
+
+    def opening(self, sentences: Sequence[Sentence], number: int) -> tuple[Passage, ...]:
+        """Return the longest passage with which a sentence begins; none for the number 0."""
+        if not number:
+            return ()
+        found = passages_of(number, sentences[number - 1].phrases, self.limit)
+        return max(
+            ((one,) for one in found if not one.first), key=lambda one: one[0].last, default=()
+        )
 
     def written(self, passages: Sequence[Passage], sentences: Sequence[Sentence]) -> str:
         """Return what follows the label of a move."""

@@ -1,0 +1,100 @@
+"""Checks that bench/checks.py measured and that do not ship: they find too few of their kind.
+
+A gold move may reword its sentence in another order, and joins several sentences rightly, so that
+order and runs alone do not separate these corruptions from it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from skills.nanda.doubts import context
+from skills.nanda.doubts.context import Token
+
+SIDE = 3
+"""Content words on each side of a word that are compared."""
+_JOINING = "and which that while whereas but or as so than when where if because"
+_FORMS_OF_BE = "is are was were be been being"
+_BREAKS, _BE = frozenset(_JOINING.split()), frozenset(_FORMS_OF_BE.split())
+
+
+def swapped_sides(abstract: str, text: str, least: int = 2) -> list[str]:
+    """Return the words of `text` whose two sides the abstract has the other way round."""
+    given, move = context.tokens(abstract), context.tokens_of_move(text)
+    places = context.places(abstract)
+    found: list[str] = []
+    for index, token in enumerate(move):
+        if not (token.tells or token.text == "than") or token.number:
+            continue
+        left, right = _sides(move, index)
+        turned = straight = 0
+        for place in places.get(token.key, ()):
+            before, after = _sides(given, place)
+            straight = max(straight, len(left & before) + len(right & after))
+            same_voice = _is_passive(given, place) == _is_passive(move, index)
+            if same_voice and left & after and right & before:
+                turned = max(turned, len(left & after) + len(right & before))
+        if turned - straight >= least:
+            found.append(token.text)
+    return found
+
+
+def joined_runs(abstract: str, text: str, least: int = 4) -> list[str]:
+    """Return the words of `text` where a run copied from one sentence meets one of another."""
+    given = [token.key for token in context.tokens(abstract)]
+    ends = [0]
+    for token in context.tokens(abstract):
+        ends.append(ends[-1] + (token.text in ".!?"))
+    starts: dict[tuple[str, str], list[int]] = {}
+    for place, pair in enumerate(itertools.pairwise(given)):
+        starts.setdefault(pair, []).append(place)
+    move = context.tokens_of_move(text)
+    keys = [token.key for token in move]
+    found: list[str] = []
+    before = (0, 0, -1)
+    index = 0
+    while index < len(keys) - 1:
+        known = starts.get((keys[index], keys[index + 1]), [])[: context.MOST_PLACES]
+        length, sentence = max(
+            ((_run(keys, index, given, place), ends[place]) for place in known), default=(1, -1)
+        )
+        if length > 1:
+            near = index - before[0] - before[1] <= 1 and sentence != before[2] >= 0
+            between = move[before[0] + before[1] - 1 : index + 1]
+            plain = all(t.text not in _BREAKS and t.text not in context.ENDS for t in between)
+            if near and plain and min(length, before[1]) >= least:
+                found.append(move[index].text)
+            before = (index, length, sentence)
+        index += length
+    return found
+
+
+def _run(keys: Sequence[str], index: int, given: Sequence[str], place: int) -> int:
+    length = 0
+    for one, other in zip(keys[index:], given[place : place + len(keys)], strict=False):
+        if one != other:
+            break
+        length += 1
+    return length
+
+
+def _sides(given: Sequence[Token], index: int) -> tuple[set[str], set[str]]:
+    sides: list[set[str]] = []
+    for near in (
+        reversed(given[max(0, index - context.REACH) : index]),
+        iter(given[index + 1 : index + 1 + context.REACH]),
+    ):
+        found: set[str] = set()
+        for token in near:
+            if token.text in context.ENDS or len(found) == SIDE:
+                break
+            if token.tells:
+                found.add(token.key)
+        sides.append(found)
+    return sides[0], sides[1]
+
+
+def _is_passive(given: Sequence[Token], index: int) -> bool:
+    following = (token.text for token in given[index + 1 : index + 3])
+    return "by" in following or (index > 0 and given[index - 1].text in _BE)

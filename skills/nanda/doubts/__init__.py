@@ -1,0 +1,1 @@
+"""Doubt a reworded move: its words are in the abstract, but not with these neighbours."""
