@@ -144,6 +144,11 @@ def test_the_next_line_of_the_summary_counts_its_own_tokens(cascade: Cascade) ->
     assert summaries[1]["tokens"]["completion"] == 20 * sum(made)
 
 
+def test_the_effort_is_that_of_the_first_model(cascade: Cascade) -> None:
+    found = cascade.summary(f"--effort best {LINE}")  # an error for the server's model
+    assert found["models"]["better"]["papers"] > 0
+
+
 def test_a_paper_goes_on_through_all_models(cascade: Cascade) -> None:
     found = cascade.summary("--cascade middle,best --until 1.0 --budget 60% save to out.jsonl")
     # Of 5 papers 3 go on, and 1 of these 3; the middle model leaves 2 for review, the first 2.
