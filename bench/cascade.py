@@ -60,7 +60,7 @@ MEASURES: Mapping[str, Callable[[Annotated], float]] = {
     "minimum over all moves": lambda one: min(one.confidence.values()),
     "minimum over stated moves": lambda one: min(_of_stated(one)),
     "product over all moves": lambda one: math.prod(one.confidence.values()),
-    "chance": lambda one: random.Random(repr(one)).random(),
+    "chance": lambda one: random.Random(repr(sorted(one.confidence.items()))).random(),
 }
 
 
