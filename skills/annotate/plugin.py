@@ -166,7 +166,9 @@ class Annotate(Skill):
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         """Return what changes; writing into the user's own corpus is not a change."""
         assert isinstance(options, Annotate.Options)
-        return f"writes into the database {options.db}" if options.db else ""
+        changed = [f"sends papers to {options.cascade}"] * bool(options.cascade)
+        changed += [f"writes into the database {options.db}"] * bool(options.db)
+        return " and ".join(changed)
 
     def run(self, call: Call) -> Result:
         framework = selected_framework(call.options.framework, call.frameworks)

@@ -16,6 +16,7 @@ from quoting_model import QuotingModel
 
 from harness.errors import InputError, ModelError, ModelUnavailable, UsageError
 from harness.runs.frontend import Outcome
+from skills.annotate.plugin import Annotate
 from skills.corpus.db.connection import open_corpus
 from skills.nanda.framework import nanda
 
@@ -281,6 +282,26 @@ def test_unknown_and_unavailable_models_are_refused_before_the_work(cascade: Cas
 def test_wrong_combinations(cascade: Cascade, options: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         cascade.annotate(options)
+
+
+def test_a_model_asks_before_it_sends_papers_to_another() -> None:
+    options = Annotate.Options(cascade="better", budget="20%")  # type: ignore[arg-type]
+    assert options.budget == 0.2
+    assert Annotate().effects(options, "") == "sends papers to better"
+
+
+@pytest.mark.model
+def test_the_embedded_model_begins_a_cascade(
+    tmp_path: Path, server: ProtocolServer, embedded: Any
+) -> None:
+    cascade = Cascade(tmp_path, server, embedded)
+    found = cascade.summary("--cascade better --budget 40% --until 1.0 save to out.jsonl")
+    assert {m: one["papers"] for m, one in found["models"].items()} == {
+        "nanda-annotator": 5,
+        "better": 2,
+    }
+    assert len(found["review"]) == 3
+    assert found["models"]["nanda-annotator"]["tokens"]["prompt"] > 0
 
 
 def test_options_of_a_cascade_are_for_tables(cascade: Cascade) -> None:

@@ -414,7 +414,7 @@ def test_limit_takes_the_first_rows(workspace: Workspace) -> None:
 def test_a_row_too_long_for_the_context_fails_unsent(
     tmp_path: Path,
 ) -> None:
-    workspace = Workspace(tmp_path, Annotator(context=1500))
+    workspace = Workspace(tmp_path, Annotator(context=1800))
     long = {**paper(2), "abstract": ABSTRACT.format(2) + " word" * 600}
     write_table(workspace.table, paper(1), long)
     workspace.annotate(f"save to {tmp_path / 'out.jsonl'}")
