@@ -9,7 +9,7 @@ from typing import Any
 from skills.corpus.db.facets import categories
 from skills.corpus.records import Annotated
 from skills.nanda.anchors.lexical import Anchor
-from skills.nanda.anchors.stored import read_anchors
+from skills.nanda.anchors.stored import origin_of, read_anchors
 from skills.nanda.checks import FEW_WORDS, LOW_SUPPORT
 from skills.nanda.doubts.doubts import doubts_about
 from skills.nanda.framework import Framework, Move
@@ -82,7 +82,7 @@ def _entry(
         "sources": anchor["sentences"],
         "flags": list(_findings(checks, name, labels)),
         "checks": f"{percent(checks['copied'].get(name))} copied word for word · "
-        f"{_origin(anchor)}.",
+        f"{origin_of(anchor)}.",
     }
 
 
@@ -116,16 +116,6 @@ def _findings(
     if pairs:
         others = ", ".join(labels[b if a == move else a] for a, b in pairs)
         yield "Moves that repeat each other", f"Repeats {others}"
-
-
-def _origin(anchor: Anchor) -> str:
-    """Return in words where a move comes from."""
-    if not anchor["sentences"]:
-        return "no sentence of the abstract shares its words"
-    numbers = " and ".join(map(str, anchor["sentences"]))
-    plural = "s" * (len(anchor["sentences"]) > 1)
-    by = "given by the model" if anchor["by"] == "model" else "found by common words"
-    return f"from sentence{plural} {numbers} ({by})"
 
 
 def _pieces(text: str, checks: Mapping[str, Any], move: str) -> list[str]:

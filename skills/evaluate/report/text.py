@@ -73,16 +73,17 @@ def text(found: Mapping[str, Any], *, details: bool = True) -> str:
     """Return the verdict of `comparison.of_models`, then its figures; --json has all.
 
     Args:
-        details: with all figures that fit a screen, not the main ones alone.
+        details: with all figures that fit a screen, not the main ones of the models alone.
     """
     verdict = "\n".join(textwrap.fill(sentence, WIDTH) for sentence in found["verdict"])
-    tables = list(_reliability(found))
     if not details:
+        models = [one for one in found["annotators"] if one["kind"] != "baseline"]
         context = "\n".join(_context(found))
+        tables = _reliability(models)
         return "\n\n".join((verdict, context, _overall(found, MAIN), *tables, MORE))
     blocks = [verdict, "\n".join(_head(found)), _overall(found, (*FIRST, *found["metrics"]))]
     blocks += [_gold(found["gold"])] if found["gold"] else []
-    blocks += tables
+    blocks += _reliability(found["annotators"])
     blocks += [_by_move(found, metric) for metric in BY_MOVE if metric in found["metrics"]]
     blocks += [_difference(found, one) for one in found["differences"]]
     return "\n\n".join(blocks)
@@ -262,9 +263,9 @@ def _gold(gold: Mapping[str, Any]) -> str:
     return textwrap.fill(f"the gold itself: {figures}", WIDTH, subsequent_indent="  ")
 
 
-def _reliability(found: Mapping[str, Any]) -> Iterator[str]:
+def _reliability(annotators: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the reliability table of each annotator with confidences."""
-    for one in found["annotators"]:
+    for one in annotators:
         if rated := one.get("reliability"):
             head = "\n".join(textwrap.fill(line, WIDTH) for line in reliability_head(one))
             yield f"{head}\n{table(RELIABILITY, reliability_rows(rated))}"

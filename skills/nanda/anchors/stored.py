@@ -47,9 +47,19 @@ def read_anchors(abstract: str, moves: Mapping[str, str], stored: object) -> dic
     return _completed(abstract, moves, {move: one for move, one in found.items() if one})
 
 
-def numbers_of(anchor: Anchor | None) -> str:
-    """Return the sentence numbers of an anchor for people: "[2, 5]"; "" for none."""
-    return str(anchor["sentences"]) if anchor and anchor["sentences"] else ""
+def numbers_of(sentences: Sequence[int]) -> str:
+    """Return the numbers of sentences for people: "[2,5]", which is not wrapped; "" for none."""
+    return f"[{','.join(map(str, sentences))}]" if sentences else ""
+
+
+def origin_of(anchor: Anchor) -> str:
+    """Return in words where a move comes from."""
+    if not anchor["sentences"]:
+        return "no sentence of the abstract shares its words"
+    numbers = " and ".join(map(str, anchor["sentences"]))
+    plural = "s" * (len(anchor["sentences"]) > 1)
+    by = "given by the model" if anchor["by"] == "model" else "found by common words"
+    return f"from sentence{plural} {numbers} ({by})"
 
 
 def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]:

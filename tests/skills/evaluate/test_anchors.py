@@ -169,7 +169,7 @@ def test_a_report_shows_the_reliability_where_there_are_confidences() -> None:
         assert "8 more that the gold does not state" in lines
     without = comparison.of_models(whole, [Annotator("m", [GIVEN] * 8, answers)])
     assert "reliability" not in without["annotators"][0]
-    assert "sure" not in without["metrics"]
+    assert "sure" not in without["annotators"][0]["metrics"]
 
 
 def test_stored_annotations_bring_their_anchors_and_confidence(

@@ -60,9 +60,9 @@ def test_only_what_belongs_to_a_changed_gold_is_computed(counted: Counted) -> No
     counted.evaluate()
     counted.space.write([{**row(1), "novelty": "It is new."}, *(row(n) for n in range(2, 7))])
     counted.evaluate()
-    # The agreement of the first paper with the model, lead sentences and another paper's gold, and
-    # of the paper that gets its gold as another paper's; that gold itself, with both abstracts.
-    assert Counter(counted.computed) == {"of_agreement": 4, "of_annotation": 2, "of_anchors": 2}
+    # The agreement of the first paper with the model and the three baselines, and of the paper that
+    # gets its gold as another paper's; that gold itself, with both abstracts.
+    assert Counter(counted.computed) == {"of_agreement": 5, "of_annotation": 2, "of_anchors": 2}
 
 
 def test_other_code_computes_anew(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
