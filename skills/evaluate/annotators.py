@@ -120,7 +120,7 @@ def baselines(subject: Subject, first: Annotator) -> list[Annotator]:
         first: the model whose annotations, without gold, are those of another paper.
     """
     found = [lead(subject.papers, subject.framework)]
-    if set(subject.framework.names) <= set(selector.load().weights):
+    if selector.is_for(subject.framework):
         found.append(selected(subject.papers, subject.framework))
     if len(subject.papers) > 1:
         found.append(other(subject.gold or first.annotations))
