@@ -18,6 +18,7 @@ from harness.errors import InputError, InvalidReply, UsageError
 from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
 from skills.annotate.examples import examples_for
+from skills.annotate.quoting.decoder import Decoder
 from skills.annotate.quoting.quote import decoding, quote
 from skills.corpus.content_key import key_of
 from skills.corpus.options import Effort
@@ -30,7 +31,7 @@ from skills.nanda.paper import Paper
 
 
 def gives_confidence(model: ServedModel) -> bool:
-    """Return True if its annotations state how probable their sentences are."""
+    """Return True if it quotes move by move, and states how probable the sentences are."""
     return FORMS[model.entry.form] is AnchoredForm and model.takes_grammar
 
 
@@ -71,16 +72,16 @@ def prepare(
         InputError: the examples of the model's registry entry cannot be used.
     """
     form = FORMS[model.entry.form](framework, examples_for(model.entry, framework))
-    request, constraint = form.request(paper, model, max_tokens), None
+    request, steps = form.request(paper, model, max_tokens), None
     if gives_confidence(model):
-        constraint = decoding(effort)
+        steps = decoding(framework, effort)
     elif effort == "best":
         name = model.resolution.resolved
         raise UsageError(
             f"--effort best needs an embedded model that quotes, and {name} is not one",
             hint="Omit it, or name another model with `--model NAME`.",
         )
-    provenance = _provenance(paper, form, request, model, constraint)
+    provenance = _provenance(paper, form, request, model, steps)
     key = {"key": key_of(provenance)}
     return Prepared(paper, form, request, {**provenance, **key}, effort)
 
@@ -97,11 +98,9 @@ def annotate(
         InvalidReply: no usable answer, not even after one repair; `raw` is the last one.
         Whatever `ServedModel.generate` raises.
     """
+    if gives_confidence(model):
+        return _quoted(prepared, model, on_text)
     form, request, paper = prepared.form, prepared.request, prepared.paper
-    if isinstance(form, AnchoredForm) and model.takes_grammar:
-        quoted = quote(form, paper, request, model, prepared.effort, on_text)
-        moves = read_moves(form, quoted.reply, paper)
-        return stored_form(prepared, moves, [quoted.reply], quoted.confidence)
     replies = [model.generate(request, on_text)]
     try:
         return stored_form(prepared, read_moves(form, replies[0], paper), replies)
@@ -113,9 +112,21 @@ def annotate(
         replies.append(model.generate(repair, on_text))
         return stored_form(prepared, read_moves(form, replies[1], paper), replies)
     except UnusableReply as exc:
-        raise _invalid(model, str(exc), replies[1]) from exc
+        raise _invalid(model, str(exc), replies[1].text, ", not even after one repair") from exc
     except InputError as exc:  # the answer is so long that the repair does not fit the context
-        raise _invalid(model, problem, replies[0]) from exc
+        raise _invalid(model, problem, replies[0].text) from exc
+
+
+def _quoted(prepared: Prepared, model: ServedModel, on_text: OnText | None) -> dict[str, Any]:
+    """Generate the moves one by one, and return them in their stored form."""
+    form, paper = AnchoredForm(prepared.form.framework), prepared.paper
+    decoder = Decoder(form, form.numbered(paper.abstract), model, prepared.request, on_text)
+    try:
+        quoted = quote(decoder, prepared.effort)
+        moves = read_moves(form, quoted.reply, paper)
+    except UnusableReply as exc:  # a repair would begin with the same steps
+        raise _invalid(model, str(exc), decoder.answer) from exc
+    return stored_form(prepared, moves, [quoted.reply], quoted.confidence)
 
 
 def read_moves(form: Form, reply: Reply, paper: Paper) -> dict[str, str]:
@@ -146,7 +157,7 @@ def stored_form(
     created.
 
     Args:
-        confidence: of each move, the probability that its sentence is right.
+        confidence: of each move, the estimated probability that its sentence is right.
         provenance: further entries.
     """
     made = {
@@ -167,11 +178,10 @@ def stored_form(
     return record_of(paper, moves, form.framework, made, anchors, confidence)
 
 
-def _invalid(model: ServedModel, problem: str, reply: Reply) -> InvalidReply:
+def _invalid(model: ServedModel, problem: str, raw: str, repaired: str = "") -> InvalidReply:
     return InvalidReply(
-        f"{model.resolution.resolved} gave no usable annotation, not even after one repair: "
-        f"{problem}",
-        raw=reply.text,
+        f"{model.resolution.resolved} gave no usable annotation{repaired}: {problem}",
+        raw=raw,
         hint="`--model NAME` selects another model; `/models` lists them.",
     )
 
@@ -181,23 +191,27 @@ def _provenance(
     form: Form,
     request: Request,
     model: ServedModel,
-    decoding: Mapping[str, Any] | None,
+    steps: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return what identifies a request: enough to compare annotations and to repeat them.
 
     It begins with `ServedModel.about`. prompt_sha256 is the SHA-256 of the canonical JSON of the
-    first request's messages, schema_sha256 that of its JSON Schema or grammar, or of `decoding`
-    (null without one).
+    first request's messages, schema_sha256 that of its JSON Schema or grammar, or of decoding (null
+    without one).
+
+    Args:
+        steps: the settings of an answer that is generated move by move, stored as decoding.
     """
     framework = form.framework
     messages = [{"role": m.role, "content": m.content} for m in request.messages]
-    constraint = decoding or request.json_schema or request.grammar
+    constraint = steps or request.json_schema or request.grammar
     return {
         **model.about,
         "form": form.name,
         "framework": framework.identity,
         "prompt_sha256": sha256_of(messages),
         "schema_sha256": sha256_of(constraint) if constraint else None,
+        "decoding": steps,
         "sampling": {
             "temperature": request.temperature,
             "seed": request.seed,

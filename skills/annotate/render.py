@@ -53,10 +53,7 @@ def as_markdown(record: Record, framework: Framework, abstract: str) -> str:
         doubts={name: findings(name, checks, labels) for name in framework.names},
         anchors=anchors,
         sentences=[
-            (
-                sentence,
-                [labels[name] for name, one in anchors.items() if number in one["sentences"]],
-            )
+            (sentence, moves_from(number))
             for number, sentence in enumerate(split_sentences(abstract), start=1)
         ],
         link=page_address(record.get("arxiv_id", "")),

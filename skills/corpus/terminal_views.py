@@ -15,6 +15,7 @@ from skills.corpus.search.fulltext import MARK, Found, Hit
 from skills.corpus.search.quotes import Quote
 from skills.corpus.stats import Stats
 from skills.corpus.views import statistics_blocks
+from skills.nanda.anchors.stored import numbers_of
 from skills.nanda.framework import Framework
 from skills.reporting.annotation_view import (
     ANCHOR,
@@ -42,8 +43,8 @@ def passages(found: Sequence[Quote], framework: Framework) -> RenderableType:
     labels = {"abstract": "Abstract", **framework.labels}
 
     def shown(one: Quote) -> Text:
-        numbers = ",".join(map(str, one.sentences))
-        return Text.assemble(_highlighted(one.passage), (f" [{numbers}]" * bool(numbers), ANCHOR))
+        numbers = f" {numbers_of(one.sentences)}".rstrip()
+        return Text.assemble(_highlighted(one.passage), (numbers, ANCHOR))
 
     return _by_paper((one, labels[one.where], shown(one)) for one in found)
 

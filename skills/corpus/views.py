@@ -62,7 +62,7 @@ def hits(found: Found) -> str:
 def passages(found: Sequence[Quote]) -> str:
     """Return one line per passage."""
     rows = [
-        (one.id, one.year, one.title, one.where, ", ".join(map(str, one.sentences)), one.passage)
+        (one.id, one.year, one.title, one.where, numbers_of(one.sentences), one.passage)
         for one in found
     ]
     return table(("paper", "year", "title", "where", "sentences", "passage"), rows)
@@ -208,7 +208,8 @@ def _annotation(item: Annotated) -> str:
     indent, labels = " " * column, {name: name for name in moves}
     lines: list[str] = []
     for name, text in moves.items():
-        lines.append(_wrapped(f"{name:<{column}}{text} {numbers_of(anchors.get(name))}", indent))
+        numbers = numbers_of(anchors[name]["sentences"]) if name in anchors else ""
+        lines.append(_wrapped(f"{name:<{column}}{text} {numbers}", indent))
         lines += [
             _wrapped(f"{indent}! {one}", f"{indent}  ") for one in findings(name, checks, labels)
         ]

@@ -119,7 +119,7 @@ class FreeJob(ComparedJob):
     def _unconstrained(self, paper: Paper) -> Prepared:
         made = self._prepared(paper, self.framework)
         request = {"json_schema": None, "grammar": None}
-        return _changed(made, request, {"attempts": 1}, schema_sha256=None)
+        return _changed(made, request, {"attempts": 1}, schema_sha256=None, decoding=None)
 
     def _generate(self, prepared: Prepared, on_text: OnText) -> dict[str, Any]:
         reply = self.model.generate(prepared.request, on_text)

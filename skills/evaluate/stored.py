@@ -6,7 +6,7 @@ evaluation measures both sides with the same code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -174,7 +174,8 @@ def _in_order(
         InputError: the papers or their gold are not the same, or an answer lacks a move.
     """
     names = set(subject.framework.names)
-    if len(papers) != len(answers) or any(one.moves and set(one.moves) != names for one in answers):
+    found = (moves for one in answers for moves in _annotations(one) if moves is not None)
+    if len(papers) != len(answers) or any(set(moves) != names for moves in found):
         raise InputError("is not an evaluation (by_paper)", where=where, hint=HINT)
     there = {(one.id, one.abstract): i for i, one in enumerate(papers)}
     here = {(one["id"], one["abstract"]): one["gold"] for one in papers_of(subject)}
@@ -188,6 +189,12 @@ def _in_order(
     if parts:
         raise _other_gold("; ".join(parts), where)
     return [answers[there[key]] for key in here]
+
+
+def _annotations(answer: Answer) -> Iterator[Mapping[str, str] | None]:
+    yield answer.moves
+    for runs in (answer.again or {}).values():
+        yield from runs
 
 
 def _annotator(name: str, facts: Facts, answers: Sequence[Answer]) -> Annotator:

@@ -46,9 +46,8 @@ def annotation(
     for name, text in moves.items():
         doubts = [Text(f"! {one}", DOUBT) for one in findings(name, record["checks"], labels)]
         shown = Text(text, "" if name in stated else "dim")
-        if numbers := numbers_of(anchors.get(name)):
-            # One word, so that it is not wrapped.
-            shown.append(f" {numbers.replace(' ', '')}", ANCHOR)
+        if name in anchors and (numbers := numbers_of(anchors[name]["sentences"])):
+            shown.append(f" {numbers}", ANCHOR)
         rows.append((labels[name], Group(shown, *doubts)))
     last = [Text(_made(record["provenance"], place=place), "dim")] * made
     return stacked([labelled(rows), *last], empty=1)

@@ -23,19 +23,22 @@ TEMPERATURES = (0.0, 0.7)
 """Of the candidates of each sentence."""
 
 
-def best_line(decoder: Decoder, label: str, mixed: Sequence[float]) -> str:
-    """Return the line of a stated move.
+def best_line(decoder: Decoder, label: str, mixed: Sequence[float]) -> tuple[int, str]:
+    """Return the number of the sentence of a stated move, and its line.
 
     Args:
         mixed: the probabilities of "not stated" and of each sentence.
     """
     numbers = heapq.nlargest(SENTENCES, range(1, len(mixed)), key=mixed.__getitem__)
     likely: dict[str, float] = {}
+    sentence: dict[str, int] = {}
     for number in numbers:
         for temperature in TEMPERATURES:
             line = decoder.line(label, number, temperature)
             likely[line] = likely.get(line, 0.0) + mixed[number] / len(TEMPERATURES)
-    return max(likely, key=lambda line: _expected(line, likely))
+            sentence[line] = number
+    chosen = max(likely, key=lambda line: _expected(line, likely))
+    return sentence[chosen], chosen
 
 
 def _expected(line: str, likely: Mapping[str, float]) -> float:

@@ -16,6 +16,7 @@ from typing import Any
 from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
 from skills.nanda.forms.anchored import AnchoredForm
+from skills.nanda.forms.base import UnusableReply
 from skills.nanda.framework import OPEN_TAG
 from skills.nanda.quoting.grammars import number_grammar, passage_grammar
 from skills.nanda.quoting.numbered import Sentence
@@ -34,6 +35,7 @@ class Decoder:
 
     Attributes:
         request: the request of the paper, without prefill.
+        on_text: receives the text of all steps as it is generated, for progress only.
         answer: the answer so far.
         replies: of all steps.
     """
@@ -47,19 +49,20 @@ class Decoder:
     replies: list[Reply] = field(default_factory=list)
 
     def probabilities(self, label: str) -> list[float]:
-        """Return the model's probabilities of "not stated" and of each sentence, for a move."""
-        reply = self._generate(
-            self.answer + label,
-            grammar=number_grammar(len(self.sentences)),
-            max_tokens=2,
-            top_logprobs=ALTERNATIVES,
-        )
-        opening, digits = reply.logprobs[0], reply.logprobs[1]
+        """Return the model's probabilities of "not stated" and of each sentence, for a move.
+
+        Numbers have at most two digits: sentences from the hundredth on have the probability 0.
+
+        Raises:
+            UnusableReply: the engine does not report the probabilities of digits.
+        """
+        grammar = number_grammar(len(self.sentences))
+        opening, digits = self._alternatives(self.answer + label, 2, grammar)
         stated, unstated = _probability(opening, " ["), _probability(opening, ":")
         share = stated / (stated + unstated)
         numbers = {digit: _probability(digits, str(digit)) for digit in range(1, 10)}
         of_number = {n: p for n, p in numbers.items() if n <= len(self.sentences)}
-        for digit in range(1, len(self.sentences) // 10 + 1):
+        for digit in range(1, min(len(self.sentences) // 10, 9) + 1):
             if numbers[digit] >= LIKELY:
                 of_number |= self._with_two_digits(label, digit, numbers[digit])
         total = sum(of_number.values())
@@ -68,10 +71,7 @@ class Decoder:
 
     def _with_two_digits(self, label: str, digit: int, probability: float) -> dict[int, float]:
         """Divide the probability of a first digit among the numbers that begin with it."""
-        reply = self._generate(
-            f"{self.answer}{label} [{digit}", max_tokens=1, top_logprobs=ALTERNATIVES
-        )
-        following = reply.logprobs[0]
+        (following,) = self._alternatives(f"{self.answer}{label} [{digit}", 1)
         ends = sum(_probability(following, text) for text in ("]:", "]", ","))
         numbers = {digit: ends} | {
             10 * digit + last: _probability(following, str(last))
@@ -81,18 +81,26 @@ class Decoder:
         total = sum(numbers.values())
         return {number: probability * one / total for number, one in numbers.items()}
 
-    def line(self, label: str, number: int, temperature: float = 0.0) -> str:
+    def line(self, label: str, number: int, temperature: float | None = None) -> str:
         """Generate the line of a move, which quotes sentence `number`, and perhaps a later one.
 
         The answer does not change until the line is passed to `write`.
+
+        Args:
+            temperature: instead of the request's.
+
+        Raises:
+            UnusableReply: the line was cut off.
         """
         begun = f"{label} [{number}"
         reply = self._generate(
             self.answer + begun,
             grammar=passage_grammar(self.sentences, number, self.form.limit),
             stop=("\n",),
-            temperature=temperature,
+            temperature=self.request.temperature if temperature is None else temperature,
         )
+        if reply.finish_reason == "length":
+            raise UnusableReply(f"{label} was cut off after {reply.completion_tokens} tokens")
         return begun + reply.text
 
     def unstated(self, label: str) -> str:
@@ -102,12 +110,21 @@ class Decoder:
     def write(self, line: str) -> None:
         """Add a line to the answer."""
         self.answer += line + "\n"
-        if self.on_text:
-            self.on_text(line + "\n")
+
+    def _alternatives(
+        self, prefill: str, count: int, grammar: str | None = None
+    ) -> Sequence[Mapping[str, float]]:
+        """Return the most probable alternatives of each of the next `count` tokens."""
+        reply = self._generate(
+            prefill, grammar=grammar, max_tokens=count, top_logprobs=ALTERNATIVES
+        )
+        if len(reply.logprobs) < count:
+            raise UnusableReply("the engine does not report the probabilities of sentence numbers")
+        return reply.logprobs
 
     def _generate(self, prefill: str, **fields: Any) -> Reply:
         step = replace(self.request, prefill=prefill, **{"stop": (), **fields})
-        reply = self.model.generate(step)
+        reply = self.model.generate(step, self.on_text)
         self.replies.append(reply)
         return reply
 

@@ -6,19 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.models.backends.base import OnText, Reply, Request
-from harness.models.served import ServedModel
+from harness.models.backends.base import Reply
 from skills.annotate.quoting.best import best_line
 from skills.annotate.quoting.decoder import Decoder
 from skills.annotate.quoting.mixture import identity, mixture_of
 from skills.annotate.selector import selector
 from skills.corpus.options import Effort
-from skills.nanda.forms.anchored import AnchoredForm
-from skills.nanda.framework import CLOSE_TAG
-from skills.nanda.paper import Paper
-from skills.nanda.quoting.numbered import numbered
+from skills.nanda.framework import CLOSE_TAG, Framework
 
-VERSION = 1
+VERSION = 2
 """Increased whenever the decoder writes other annotations from the same probabilities."""
 
 
@@ -30,48 +26,41 @@ class Quoted:
     confidence: Mapping[str, float]
 
 
-def decoding(effort: Effort) -> dict[str, Any]:
+def decoding(framework: Framework, effort: Effort) -> dict[str, Any]:
     """Return what determines an annotation besides the request and the model."""
+    fitted = selector.load() if selector.is_for(framework) else None
     return {
         "version": VERSION,
         "effort": effort,
-        "selector": selector.load().digest,
+        "selector": fitted.digest if fitted else None,
         "mixtures": identity(),
     }
 
 
-def quote(
-    form: AnchoredForm,
-    paper: Paper,
-    request: Request,
-    model: ServedModel,
-    effort: Effort = "fast",
-    on_text: OnText | None = None,
-) -> Quoted:
+def quote(decoder: Decoder, effort: Effort = "fast") -> Quoted:
     """Generate an annotation move by move.
 
     Args:
         effort: "best" to choose each move among several candidates (`best`).
 
     Raises:
-        UnusableReply: the engine wrote something else than a passage.
+        UnusableReply: a step gave no usable answer; `decoder.answer` is what precedes it.
         Whatever `ServedModel.generate` raises.
     """
-    sentences = numbered(paper.abstract)
-    likely = selector.load().probabilities([one.text for one in sentences])
-    decoder = Decoder(form, sentences, model, request, on_text)
-    confidence = {}
-    for move in form.framework.moves:
+    framework, likely, confidence = decoder.form.framework, dict[str, list[float]](), {}
+    if selector.is_for(framework):
+        likely = selector.load().probabilities([one.text for one in decoder.sentences])
+    for move in framework.moves:
         mixture, found = mixture_of(move.name), decoder.probabilities(move.label)
         mixed = mixture.mixed(found, likely.get(move.name, found))
         number = mixture.choice(mixed)
-        confidence[move.name] = round(mixed[number], 4)
         if not number:
             line = decoder.unstated(move.label)
         elif effort == "best":
-            line = best_line(decoder, move.label, mixed)
+            number, line = best_line(decoder, move.label, mixed)
         else:
             line = decoder.line(move.label, number)
+        confidence[move.name] = round(mixed[number], 4)
         decoder.write(line)
     return Quoted(_joined(decoder), confidence)
 

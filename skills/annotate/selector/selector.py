@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skills.annotate.selector.features import candidates
+from skills.nanda.framework import Framework, nanda
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,3 +56,11 @@ def load(path: Path = WEIGHTS) -> Selector:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with np.load(path, allow_pickle=False) as stored:
         return Selector({move: stored[move].astype(np.float32) for move in stored.files}, digest)
+
+
+def is_for(framework: Framework) -> bool:
+    """Return True if the selector was fitted on these moves: those of the built-in framework.
+
+    Moves of another framework may have the same names and other definitions.
+    """
+    return framework.moves == nanda().moves

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import InputError
 from skills.corpus.db.rows import Row, one, stored_json
 from skills.corpus.search.fulltext import MARK
-from skills.nanda.anchors.lexical import sentences_of
 from skills.nanda.anchors.stored import read_anchors
 from skills.nanda.framework import Framework
+from skills.nanda.sentences import sentence_spans
 from skills.nanda.text import flatten
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _quote(db: Database, row: Row, start: int, end: int) -> Quote:
     paper = one(db, "SELECT * FROM papers WHERE id = ?", [row["paper_id"]]) or {}
     text, first, last = row["text"], 0, len(row["text"])
     if row["place"] == ABSTRACT:
-        spans = [sentence.span for sentence in sentences_of(text)]
+        spans = sentence_spans(text)
         numbers = [n for n, (s, e) in enumerate(spans, start=1) if s < end and e > start]
         first, last = min(start, spans[numbers[0] - 1][0]), max(end, spans[numbers[-1] - 1][1])
     else:

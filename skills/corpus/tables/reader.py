@@ -10,7 +10,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ class TableRow:
     where: str
     paper: Paper
     moves: Mapping[str, str] = field(default_factory=dict)
+    _: KW_ONLY
     anchors: Mapping[str, Any] | None = None
     confidence: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] | None = None
@@ -177,7 +178,9 @@ class Table:
         anchors, confidence, provenance = objects
         paper = self._paper(texts, number, provenance is not None)
         moves = {move: texts[move] for move in self.moves if move in columns}
-        return TableRow(where, paper, moves, anchors, confidence, provenance)
+        return TableRow(
+            where, paper, moves, anchors=anchors, confidence=confidence, provenance=provenance
+        )
 
     def _paper(self, values: Mapping[str, str], number: int, saved: bool) -> Paper:
         texts = {role: flatten(values.get(role, "")) for role in _FLAT}

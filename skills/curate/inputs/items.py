@@ -199,6 +199,7 @@ def _as_entry(item: Annotated, framework: Framework) -> TableRow:
         f"{item.paper.id_field} {item.paper.id}",
         item.paper,
         {name: item.record[name] for name in framework.names},
-        item.record["provenance"],
-        item.record.get("anchors"),
+        anchors=item.record.get("anchors"),
+        confidence=item.record.get("confidence"),
+        provenance=item.record["provenance"],
     )

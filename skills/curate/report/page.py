@@ -14,7 +14,7 @@ from skills.curate.report import files, text
 from skills.curate.report.summary import Run
 from skills.curate.statistics.agreement import RELIABLE, TENTATIVE
 from skills.curate.store.verdicts import INVALID, Verdict
-from skills.nanda.anchors.lexical import lexical_anchors
+from skills.nanda.anchors.stored import origin_of, read_anchors
 from skills.nanda.framework import Framework, Move
 from skills.nanda.sentences import split_sentences
 from skills.reporting.page import ANNOTATIONS, write_page
@@ -140,17 +140,16 @@ def _reasons(panel: Panel) -> Iterator[tuple[str, str]]:
 
 def _entry(move: Move, verdict: Verdict, framework: Framework) -> dict[str, Any]:
     text = verdict.item.moves.get(move.name, "")
-    sources: list[int] = []
-    if text not in ("", framework.not_stated):
-        found = lexical_anchors(verdict.item.paper.abstract, {move.name: text})
-        sources = found[move.name]["sentences"]
-    nearest = (
-        f"Its words are in sentence{'s' * (len(sources) > 1)} {' and '.join(map(str, sources))}."
-    )
+    if text == framework.not_stated:
+        return {"move": move, "pieces": None}
+    entry, abstract = verdict.item.entry, verdict.item.paper.abstract
+    stored = entry.anchors if entry else None
+    anchor = read_anchors(abstract, {move.name: text}, stored)[move.name]
+    origin = origin_of(anchor)
     return {
         "move": move,
-        "pieces": None if text == framework.not_stated else [text or "(empty)"],
-        "sources": sources,
+        "pieces": [text or "(empty)"],
+        "sources": anchor["sentences"],
         "flags": [(one.code, one.detail) for one in verdict.item.findings if one.move == move.name],
-        "checks": nearest if sources else "No sentence of the abstract is near.",
+        "checks": f"{origin[0].upper()}{origin[1:]}.",
     }

@@ -12,7 +12,7 @@ from typing import Any
 
 from skills.nanda.anchors.lexical import Anchor, anchor_of, lexical_anchors, sentences_of
 from skills.nanda.framework import MOST_SENTENCES
-from skills.nanda.text import flatten
+from skills.nanda.text import flatten, visible_places
 
 
 def anchors_of(
@@ -47,9 +47,19 @@ def read_anchors(abstract: str, moves: Mapping[str, str], stored: object) -> dic
     return _completed(abstract, moves, {move: one for move, one in found.items() if one})
 
 
-def numbers_of(anchor: Anchor | None) -> str:
-    """Return the sentence numbers of an anchor for people: "[2, 5]"; "" for none."""
-    return str(anchor["sentences"]) if anchor and anchor["sentences"] else ""
+def numbers_of(sentences: Sequence[int]) -> str:
+    """Return the numbers of sentences for people: "[2,5]", which is not wrapped; "" for none."""
+    return f"[{','.join(map(str, sentences))}]" if sentences else ""
+
+
+def origin_of(anchor: Anchor) -> str:
+    """Return in words where a move comes from."""
+    if not anchor["sentences"]:
+        return "no sentence of the abstract shares its words"
+    numbers = " and ".join(map(str, anchor["sentences"]))
+    plural = "s" * (len(anchor["sentences"]) > 1)
+    by = "given by the model" if anchor["by"] == "model" else "found by common words"
+    return f"from sentence{plural} {numbers} ({by})"
 
 
 def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]:
@@ -61,7 +71,7 @@ def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]
     stored = record.get("anchors")
     if before == after or not isinstance(stored, Mapping) or flatten(before) != flatten(after):
         return dict(record)
-    old, new = _visible(before), _visible(after)
+    old, new = visible_places(before), visible_places(after)
     moved = {}
     for move, one in stored.items():
         if valid := _valid(before, one):
@@ -92,6 +102,8 @@ def _valid(abstract: str, stored: object) -> Anchor | None:
     spans = stored.get("spans")
     if not isinstance(spans, list) or not all(_is_inside(span, abstract) for span in spans):
         return None
+    if not spans and stored["by"] == "model":  # only lexical alignment finds no sentence
+        return None
     starts = [sentence.span[0] for sentence in sentences_of(abstract)]
     numbers = {bisect.bisect_right(starts, (start + end) // 2) for start, end in spans}
     if 0 in numbers:  # white space before the first sentence
@@ -106,11 +118,6 @@ def _is_inside(span: object, abstract: str) -> bool:
     end: int
     start, end = span
     return 0 <= start < end <= len(abstract)
-
-
-def _visible(text: str) -> list[int]:
-    """Return the place of each character that `flatten` keeps in any layout."""
-    return [at for at, char in enumerate(text) if flatten(char)]
 
 
 def _moved(at: int, old: Sequence[int], new: Sequence[int]) -> int:

@@ -229,6 +229,13 @@ def test_a_damaged_evaluation_is_refused(space: Workspace, old: Path) -> None:
     assert "is not an evaluation (speed: Field required)" in refused(space)
 
 
+def test_an_answer_to_a_variation_without_a_move_is_refused(space: Workspace, old: Path) -> None:
+    found = edit(old)
+    del found["annotators"][0]["by_paper"][0]["again"]["seeds"][1]["claim"]
+    edit(old, annotators=found["annotators"])
+    assert "is not an evaluation (by_paper)" in refused(space)
+
+
 def test_an_evaluation_of_several_models_needs_the_name(space: Workspace) -> None:
     space.evaluate("--models producer,nanda-annotator save to old.json")
     same = space.evaluate("--models producer --against old.json").result.data

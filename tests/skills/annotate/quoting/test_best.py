@@ -18,9 +18,10 @@ def test_the_candidate_most_similar_to_all_is_chosen():
         at3=("nobody waits", "nobody waits at all"),
         at4=("never tried", "never tried"),
     )
-    assert best.best_line(decoder, "Claim", [0.1, 0.3, 0.25, 0.3, 0.05]).endswith("halts in Rome")
+    number, line = best.best_line(decoder, "Claim", [0.1, 0.3, 0.25, 0.3, 0.05])
+    assert (number, line) == (1, "Claim [1]: it halts in Rome")
 
 
 def test_a_probable_sentence_wins_where_candidates_have_nothing_in_common():
     decoder = Lines(at1=("it halts", "it halts"), at2=("nobody waits", "nobody waits"))
-    assert best.best_line(decoder, "Claim", [0.1, 0.3, 0.6]) == "Claim [2]: nobody waits"
+    assert best.best_line(decoder, "Claim", [0.1, 0.3, 0.6]) == (2, "Claim [2]: nobody waits")

@@ -6,16 +6,16 @@ The base is not tuned to quote: its choices mean nothing, but what it writes mus
 import re
 
 import pytest
-from repository import ROOT
+from repository import ROOT, SUPPORT
 
 from harness.errors import InvalidReply, UsageError
 from harness.testing import FakeModel, run_skill
 from skills.annotate.plugin import Annotate
 from skills.annotate.quoting import mixture
-from skills.nanda.framework import nanda
 
 EXAMPLE = (ROOT / "examples" / "abstract.txt").read_text(encoding="utf-8").partition("\n\n")[2]
 TWELVE = " ".join(f"Planner number {n} waits for the approval of step {n}." for n in range(1, 13))
+TWO_MOVES = {"framework": SUPPORT / "two_moves.yaml"}
 
 
 def annotated(text, model, **options):
@@ -31,29 +31,22 @@ def plain(text):
 @pytest.mark.model
 @pytest.mark.parametrize(
     ("text", "effort"),
-    [(EXAMPLE, "fast"), (TWELVE, "fast"), (TWELVE, "best")],
-    ids=["example", "twelve sentences", "best"],
+    [(TWELVE, "fast"), (EXAMPLE[:400], "best")],
+    ids=["twelve sentences", "best"],
 )
 def test_every_stated_move_is_made_of_passages(embedded, text, effort, monkeypatch):
     # States every move, whatever the untuned model holds probable.
     monkeypatch.setattr(mixture, "EVEN", mixture.Mixture(0.5, threshold=1.1))
-    record = annotated(text, embedded, effort=effort)
-    for name in nanda().names:
+    record = annotated(text, embedded, effort=effort, **TWO_MOVES)
+    for name in ("aim", "result"):
         anchor = record["anchors"][name]
         quoted = [text[start:end] for start, end in anchor["spans"]]
         assert plain(record[name]) == plain(" ".join(quoted))
         assert anchor["by"] == "model"
-    assert all(0 < record["confidence"][name] <= 1 for name in nanda().names)
+        assert 0 < record["confidence"][name] <= 1
     assert record["provenance"]["attempts"] == 1
-    assert record["provenance"]["tokens"]["cached"] > 0.9 * record["provenance"]["tokens"]["prompt"]
-
-
-@pytest.mark.model
-def test_a_move_is_not_stated_from_the_threshold_on(embedded, monkeypatch):
-    monkeypatch.setattr(mixture, "EVEN", mixture.Mixture(0.5, threshold=0.0))
-    record = annotated(EXAMPLE, embedded)
-    assert {record[name] for name in nanda().names} == {"Not stated."}
-    assert record["anchors"] == {}
+    tokens = record["provenance"]["tokens"]
+    assert tokens["cached"] > 0.7 * tokens["prompt"]  # of four steps, the first one evaluates it
 
 
 @pytest.mark.parametrize("form", ["tagged", "json"])
@@ -67,13 +60,6 @@ def test_other_models_cannot_choose_among_candidates(form):
             source="stdin",
             options={"effort": "best"},
         )
-
-
-@pytest.mark.model
-def test_settings_of_the_mixture_change_the_content_key(embedded, monkeypatch):
-    first = annotated(EXAMPLE, embedded)["provenance"]["key"]
-    monkeypatch.setattr(mixture, "EVEN", mixture.Mixture(0.5, threshold=0.0))
-    assert annotated(EXAMPLE, embedded)["provenance"]["key"] != first
 
 
 ANSWER = """<annotation>

@@ -108,6 +108,11 @@ def test_text_and_terminal(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[1;31mstraße\x1b[0m" in terminal.raw
 
 
+def test_the_numbers_of_sentences_are_one_word(app: App) -> None:
+    text = app.dispatch("/corpus quote fail. we").result.text
+    assert "  abstract  [1,2]      Plans **fail. We** Rehearse" in text
+
+
 def test_periodic_texts_take_linear_time() -> None:
     assert list(quotes.places_of("a" * 20_000 + "b", "a" * 400_000)) == []
     assert len(list(quotes.places_of("a " * 1000 + "a", "a  " * 100_000))) == 99

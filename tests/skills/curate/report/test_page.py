@@ -29,6 +29,7 @@ from curation_report import (
 from page_corpus import HOSTILE
 from page_elements import Elements, assert_harmless, assert_self_contained
 
+from skills.corpus.tables.reader import TableRow
 from skills.curate.inputs.gates import REASONS
 from skills.curate.panel.panel import Panel
 from skills.curate.panel.vote_mode import VoteForm
@@ -37,6 +38,7 @@ from skills.curate.report.page import SCRIPTS
 from skills.curate.store.verdicts import Criteria, Verdict
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
+from skills.nanda.sentences import sentence_spans
 from skills.nanda.text import flatten
 
 
@@ -252,6 +254,18 @@ def test_an_annotation_has_abstract_moves_votes_and_reasons() -> None:
     method = page.texts[".sentence"][int(sources["move.method"]) - 1]
     assert method.startswith("We present a method")
     assert "1 of 5 votes" in page.shown
+
+
+def test_the_sentences_of_a_move_are_those_that_its_annotation_stores() -> None:
+    given = item(1)
+    spans = [list(sentence_spans(given.paper.abstract)[number - 1]) for number in (1, 4)]
+    anchors = {"method": {"sentences": [1, 4], "spans": spans, "by": "model"}}
+    row = TableRow("row 1", given.paper, given.moves, anchors=anchors)
+    page = page_of(a_run([unjudged(replace(given, entry=row))]))
+    sources = dict(zip(page.values("data-move"), page.values("data-sources"), strict=True))
+    assert sources["move.method"] == "1 4"
+    assert "From sentences 1 and 4 (given by the model)." in page.shown
+    assert "From sentence 6 (found by common words)." in page.shown
 
 
 def test_findings_and_failures_are_shown() -> None:

@@ -72,7 +72,9 @@ def test_an_annotation_unfolds_by_key_and_marks_sources(page: Page, tmp_path: Pa
     method.click()
     expect(marked).to_contain_text("We present a method")
     expect(method).to_have_attribute("aria-pressed", "true")
-    expect(body.locator(".checks:visible")).to_contain_text("Its words are in sentence 2")
+    expect(body.locator(".checks:visible")).to_contain_text(
+        "From sentence 2 (found by common words)"
+    )
     novelty.click()
     expect(marked).to_have_count(1)
     expect(marked).to_contain_text("Nobody had grouped")

@@ -1,0 +1,27 @@
+"""The annotations of the corpus as rows to judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from corpus_papers import annotated, paper
+
+from skills.corpus.db import store
+from skills.corpus.db.connection import open_corpus
+from skills.corpus.records import Annotated
+from skills.curate.inputs import items
+from skills.nanda.framework import nanda
+
+
+def test_a_row_of_the_corpus_has_the_objects_of_its_annotation(tmp_path: Path) -> None:
+    made = annotated(paper(1), claim="It finds faults in plans.")
+    anchor = {"sentences": [3], "spans": [[39, 58]], "by": "model"}
+    record = {**made.record, "confidence": {"claim": 0.75}}
+    record["anchors"] = {**record["anchors"], "claim": anchor}
+    with open_corpus(tmp_path / "corpus.db") as db:
+        store.save(db, Annotated(made.paper, record), nanda())
+        [item] = items.from_corpus(db, nanda(), None).items
+    assert item.entry is not None
+    assert item.entry.provenance == record["provenance"]
+    assert item.entry.anchors == record["anchors"]
+    assert item.entry.confidence == {"claim": 0.75}
