@@ -158,7 +158,7 @@ def stored_form(
     created.
 
     Args:
-        confidence: of each move, the probability that its sentence is right.
+        confidence: of each move, the estimated probability that its sentence is right.
         provenance: further entries.
     """
     made = {
