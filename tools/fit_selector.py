@@ -3,8 +3,8 @@
     python tools/fit_selector.py TABLE ... [--db CORPUS] [--out FILE] [--folds N]
 
 The tables have the columns of a gold table; the abstracts of one without them are read from the
-corpus. A move that is stated is a soft target: each sentence
-has the weight exp(s / `TEMPERATURE`), where s is the score of its passage most similar to the move
+corpus. A move that is stated is a soft target: each sentence has the weight
+exp(s / `TEMPERATURE`), where s is the score of its passage most similar to the move
 (`skills.nanda.quoting.alignment`). The loss is the cross-entropy plus `DECAY` times the squared
 weights, minimized by L-BFGS. With --folds, the share of right sentences is measured by
 cross-validation on the first table, and nothing is written.

@@ -59,7 +59,7 @@ def record_of(
 
     Args:
         anchors: where each stated move comes from; by default the lexical ones.
-        confidence: of moves, the probability that the anchor is right; stored if there is any.
+        confidence: of moves, the estimated probability that the anchor is right; stored if any.
     """
     from skills.nanda.anchors.lexical import lexical_anchors
     from skills.nanda.checks import check

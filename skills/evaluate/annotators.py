@@ -87,7 +87,7 @@ class Annotator:
     Attributes:
         answers: None for a baseline.
         anchors: of each paper, as its annotation stores them, or None; () if no paper has any.
-        confidence: of each paper, by move, the probability that its anchor is right; likewise.
+        confidence: of each paper, by move, the estimated probability that its anchor is right.
         stored: True if the annotations are those of an earlier evaluation's file.
     """
 
@@ -138,7 +138,10 @@ def lead(papers: Sequence[Paper], framework: Framework) -> Annotator:
 
 
 def selected(papers: Sequence[Paper], framework: Framework) -> Annotator:
-    """Return the baseline that quotes the sentence which the sentence selector prefers, whole."""
+    """Return the baseline that quotes the sentence which the sentence selector prefers.
+
+    One that is longer than a move may be is quoted in part.
+    """
     form, annotations, anchors, confidence = AnchoredForm(framework), [], [], []
     for paper in papers:
         sentences = numbered(paper.abstract)

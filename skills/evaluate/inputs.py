@@ -112,7 +112,7 @@ def _labelled(
             if first != number:
                 raise InputError(f"has the paper_id {line.paper_id} of line {first}", where=where)
             sentences = tuple(flatten(sentence) for sentence in line.sentences)
-            # An empty line ends a sentence for `split_sentences`; in the prompt it is a blank.
+            # An empty line ends a sentence, wherever the abstract is split.
             abstract = "\n\n".join(sentences)
             given = {"kind": "table", "path": shown(path), "row": str(number)}
             paper = Paper("paper_id", line.paper_id, "", abstract, given)

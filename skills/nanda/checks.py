@@ -87,18 +87,24 @@ def findings(move: str, checks: Mapping[str, Any], labels: Mapping[str, str]) ->
     Args:
         labels: the names of moves for people.
     """
-    found = [
-        f"{what} that are not in the abstract: {', '.join(texts)}"
-        for what in ("numbers", "names")
-        if (texts := checks[f"unsupported_{what}"].get(move))
-    ]
-    found += [clause for _, clause in doubts_about(move, checks)]
+    return [clause for _, clause in findings_by_kind(move, checks, labels)]
+
+
+def findings_by_kind(
+    move: str, checks: Mapping[str, Any], labels: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the kind of each finding, as the name of a group, and its clause; see `findings`."""
+    for what in ("numbers", "names"):
+        if texts := checks[f"unsupported_{what}"].get(move):
+            clause = f"{what} that are not in the abstract: {', '.join(texts)}"
+            yield f"{what.capitalize()} not in the abstract", clause
+    yield from doubts_about(move, checks)
     if checks["support"].get(move, 1.0) < LOW_SUPPORT:
-        found.append(FEW_WORDS)
+        yield "Few words in the abstract", FEW_WORDS
     for one, other, _ in checks["duplicate_moves"]:
         if move in (one, other):
-            found.append(f"has the same content as {labels[other if move == one else one]}")
-    return found
+            clause = f"has the same content as {labels[other if move == one else one]}"
+            yield "Moves that repeat each other", clause
 
 
 def unsupported_numbers(abstract: str, text: str) -> list[str]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from skills.corpus.records import Annotated
 from skills.nanda.arxiv_id import page_address
-from skills.nanda.checks import FEW_WORDS, LOW_SUPPORT
-from skills.nanda.doubts.doubts import doubts_about
+from skills.nanda.checks import findings
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
@@ -38,7 +36,11 @@ def entry_of(number: int, item: Annotated, framework: Framework) -> Entry:
     """Return the entry of an annotated paper."""
     record = item.record
     stated = framework.stated(record)
-    doubts = {name: doubt for name in stated if (doubt := _doubt(name, record["checks"]))}
+    doubts = {
+        name: "; ".join(clauses)
+        for name in stated
+        if (clauses := findings(name, record["checks"], framework.labels))
+    }
     return Entry(number, item.paper, stated, doubts)
 
 
@@ -61,17 +63,6 @@ def authors(paper: Paper) -> str:
 def arxiv_link(paper: Paper) -> str:
     """Return the URL of a paper's page at arXiv, or ""."""
     return page_address(paper.id) if paper.id_field == "arxiv_id" else ""
-
-
-def _doubt(move: str, checks: Mapping[str, Any]) -> str:
-    missing = [
-        *checks["unsupported_numbers"].get(move, ()),
-        *checks["unsupported_names"].get(move, ()),
-    ]
-    parts = [f"the abstract does not contain {', '.join(missing)}"] * bool(missing)
-    parts += [clause for _, clause in doubts_about(move, checks)]
-    parts += [FEW_WORDS] * (checks["support"].get(move, 1.0) < LOW_SUPPORT)
-    return "; ".join(parts)
 
 
 def _authors(paper: Paper) -> list[str]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from skills.corpus.db.facets import categories
 from skills.corpus.records import Annotated
 from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.anchors.stored import origin_of, read_anchors
-from skills.nanda.checks import FEW_WORDS, LOW_SUPPORT
-from skills.nanda.doubts.doubts import doubts_about
+from skills.nanda.checks import findings_by_kind
 from skills.nanda.framework import Framework, Move
 from skills.nanda.named_entities import without_names
 from skills.nanda.sentences import split_sentences
@@ -80,7 +79,7 @@ def _entry(
         "move": move,
         "pieces": _pieces(text, checks, name),
         "sources": anchor["sentences"],
-        "flags": list(_findings(checks, name, labels)),
+        "flags": list(findings_by_kind(name, checks, labels)),
         "checks": f"{percent(checks['copied'].get(name))} copied word for word · "
         f"{origin_of(anchor)}.",
     }
@@ -99,23 +98,6 @@ def facts(given: Mapping[str, Any]) -> Facts:
             grouped = type(value) is int and key != "seed"
             found.append((name, f"{value:,}" if grouped else str(value)))
     return tuple(found)
-
-
-def _findings(
-    checks: Mapping[str, Any], move: str, labels: Mapping[str, str]
-) -> Iterator[tuple[str, str]]:
-    """Yield each kind of finding about a move with its text."""
-    for kind in ("numbers", "names"):
-        if texts := checks[f"unsupported_{kind}"].get(move):
-            found = f"{', '.join(texts)}: not in the abstract"
-            yield f"{kind.capitalize()} not in the abstract", found
-    yield from doubts_about(move, checks)
-    if checks["support"].get(move, 1.0) < LOW_SUPPORT:
-        yield "Few words in the abstract", FEW_WORDS
-    pairs = [pair[:2] for pair in checks["duplicate_moves"] if move in pair[:2]]
-    if pairs:
-        others = ", ".join(labels[b if a == move else a] for a, b in pairs)
-        yield "Moves that repeat each other", f"Repeats {others}"
 
 
 def _pieces(text: str, checks: Mapping[str, Any], move: str) -> list[str]:

@@ -3,8 +3,8 @@
 The sentences of the gold's moves are those of lexical alignment; an annotation's are those that it
 stores, else lexical ones too. A move is compared if both state it and the gold's has a sentence.
 
-The confidence of a move is the probability that its anchor is right. With the compared moves in
-bins B of equal width by confidence, the expected calibration error is
+The confidence of a move estimates the probability that its anchor is right. With the compared moves
+in bins B of equal width by confidence, the expected calibration error is
 
     ECE = sum over B of |B| / n * | share right in B - mean confidence in B |
 

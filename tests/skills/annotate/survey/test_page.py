@@ -220,8 +220,8 @@ def test_unsupported_moves_are_marked() -> None:
     assert section(page, "### Evidence") == "- [1] It wins on 99 tasks of FooBench. ⚠"
     assert section(page, "### Doubts of the checks").splitlines() == [
         "- [1] Claim: few of its words are in the abstract.",
-        "- [1] Evidence: the abstract does not contain 99, FooBench; few of its words are in the "
-        "abstract.",
+        "- [1] Evidence: numbers that are not in the abstract: 99; names that are not in the "
+        "abstract: FooBench; few of its words are in the abstract.",
     ]
 
 

@@ -96,7 +96,7 @@ def test_findings_are_listed_and_are_a_facet() -> None:
     same = "A planner moves the boats at dawn."
     page = written([annotated(1, {"claim": same, "novelty": same, "scope": "Kindergartens."})])
     flags = page.texts[".flag"]
-    assert "Repeats Novelty" in flags
+    assert "has the same content as Novelty" in flags
     assert "few of its words are in the abstract" in flags
     [facets] = map(json.loads, page.values("data-facets"))
     assert facets["findings"] == ["Few words in the abstract", "Moves that repeat each other"]
