@@ -38,10 +38,11 @@ from harness.support.reading import text_input
 from harness.terminal import console
 from skills.annotate import papers, text_files
 from skills.annotate.plugin import Annotate
+from skills.annotate.selector import features
 from skills.annotate.survey import entries, groups, topic
 from skills.corpus import views
 from skills.corpus.db import facets
-from skills.corpus.search import filters, query_syntax
+from skills.corpus.search import filters, query_syntax, quotes
 from skills.corpus.tables import markdown_reader, writers
 from skills.corpus.tables.reader import open_table
 from skills.curate.inputs import gates, probes
@@ -52,10 +53,13 @@ from skills.nanda import arxiv_id, checks, markdown, named_entities, sanitize, s
 from skills.nanda.anchors.lexical import lexical_anchors
 from skills.nanda.anchors.stored import placed
 from skills.nanda.doubts import doubts
+from skills.nanda.forms.anchored import AnchoredForm
+from skills.nanda.forms.base import UnusableReply
 from skills.nanda.forms.json_form import JsonForm
 from skills.nanda.forms.tagged import TaggedForm
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper, iso_date, own_id
+from skills.nanda.quoting import wording
 
 MOST = 1_000_000
 MOST_OF_A_MOVE = 100_000
@@ -97,6 +101,7 @@ PATTERNS: Mapping[str, str] = {
     "joiners": "\u200d",
     "emoji": "\U0001f600",
     "capital sharp": "\u1e9e ",
+    "superscripts": "10\u207b\u00b2\u00b9 ",
     "mixed": "a.b-c (d) \"e\" 1,2 *f*\n# g_h <i> 'j' `k`: l=m; ",
 }
 
@@ -108,11 +113,11 @@ def _repeated(pattern: str, size: int) -> str:
 
 SHAPES: Mapping[str, Callable[[int], str]] = {
     name: functools.partial(_repeated, pattern) for name, pattern in PATTERNS.items()
-}
+} | {"closing": lambda size: _repeated(")", size - 1) + "a"}
 
 NANDA = nanda()
 LONGEST = NANDA.max_chars
-TAGGED, JSON = TaggedForm(NANDA), JsonForm(NANDA)
+TAGGED, JSON, ANCHORED = TaggedForm(NANDA), JsonForm(NANDA), AnchoredForm(NANDA)
 MOVES = {name: f"The {name} sorts 12 papers." for name in NANDA.names}
 SENTENCE = "We present method RuleBank-2 for the task of sorting 12 papers."
 
@@ -164,6 +169,13 @@ def parsed(given: str) -> None:
     grammar.parse(Annotate(), given)
 
 
+def quoted(given: str) -> None:
+    """Read completions that quote the first sentence of an abstract, and the second if any."""
+    ANCHORED.moves(f"Claim [1]: {given[:LONGEST].strip() or 'a'}", given)
+    with contextlib.suppress(UnusableReply):
+        ANCHORED.anchors("Claim [1,2]: a b | c d", given, MOVES)
+
+
 def triggered(given: str) -> None:
     for line in (given, f"annotate {given}", f"please annotate the paper {given}"):
         intent.triggered({"annotate": Found(Annotate(), "built in")}, line)
@@ -204,6 +216,14 @@ FUNCTIONS: Mapping[str, Function] = {
     "json_form.JsonForm.messages": lambda t: JSON.messages(paper_of(t)),
     "tagged.TaggedForm.parse": TAGGED.parse,
     "tagged.TaggedForm.decisions": lambda t: list(TAGGED.decisions(t)),
+    "anchored.AnchoredForm.messages": lambda t: ANCHORED.messages(paper_of(t)),
+    "anchored.AnchoredForm.moves(abstract)": quoted,
+    "anchored.AnchoredForm.moves(reply)": lambda t: ANCHORED.moves(
+        f"Claim [1,2]: {t}", f"{SENTENCE} {SENTENCE}"
+    ),
+    "anchored.AnchoredForm.decisions": lambda t: list(ANCHORED.decisions(t)),
+    "wording.text_of(move)": lambda t: wording.text_of([t]),
+    "features.candidates": lambda t: features.candidates(sentences.split_sentences(t)),
     "papers.check_length": lambda t: papers.check_length(paper_of(t), NANDA.max_words),
     "papers.read_paper(line)": lambda t: papers.read_paper(t, fetch=paper_of),
     "papers.read_paper(stdin)": lambda t: papers.read_paper(t, fetch=paper_of, source="stdin"),
@@ -225,6 +245,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "facets.words": lambda t: facets.words("claim", paper_of("", categories=t)),
     "query_syntax.tokens": query_syntax.tokens,
     "query_syntax.parse_years": query_syntax.parse_years,
+    "quotes.places_of": lambda t: list(quotes.places_of(" a", t)),
     "filters.parse": lambda t: filters.parse(t, NANDA),
     "views._wrapped": views._wrapped,
     "gates.find(abstract)": lambda t: gates.find(paper_of(t), MOVES, NANDA),

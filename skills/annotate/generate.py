@@ -28,7 +28,6 @@ from skills.nanda.forms.anchored import AnchoredForm
 from skills.nanda.forms.base import Form, UnusableReply
 from skills.nanda.framework import Framework, problems, sha256_of
 from skills.nanda.paper import Paper
-from skills.nanda.quoting.numbered import numbered
 
 
 def gives_confidence(model: ServedModel) -> bool:
@@ -121,7 +120,7 @@ def annotate(
 def _quoted(prepared: Prepared, model: ServedModel, on_text: OnText | None) -> dict[str, Any]:
     """Generate the moves one by one, and return them in their stored form."""
     form, paper = AnchoredForm(prepared.form.framework), prepared.paper
-    decoder = Decoder(form, numbered(paper.abstract), model, prepared.request, on_text)
+    decoder = Decoder(form, form.numbered(paper.abstract), model, prepared.request, on_text)
     try:
         quoted = quote(decoder, prepared.effort)
         moves = read_moves(form, quoted.reply, paper)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from skills.nanda.text import is_visible, set_of
+
 # Possessive, and from the first mark of a run only: a run is searched once.
 _END = re.compile(
     r"""
@@ -27,18 +29,13 @@ _LABEL = re.compile(r"\d{1,2}|[ivx]{1,4}|[A-Za-z]")
 LONGEST = 40
 """Characters before a full stop that are searched for an abbreviation."""
 
-
-def _set_of(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_NEVER_LAST = _set_of("e.g i.e cf vs viz approx fig figs eqs ref refs dr mr mrs ms prof")
+_NEVER_LAST = set_of("e.g i.e cf vs viz approx fig figs eqs ref refs dr mr mrs ms prof")
 """Abbreviations that never end a sentence."""
-_BEFORE_NUMBERS = _set_of("no nos vol p pp ch eq sec sect tab tbl app")
+_BEFORE_NUMBERS = set_of("no nos vol p pp ch eq sec sect tab tbl app")
 """Abbreviations only if a number follows."""
-_PERHAPS_LAST = _set_of("al etc resp inc ltd co corp dept univ jr sr st ph.d")
+_PERHAPS_LAST = set_of("al etc resp inc ltd co corp dept univ jr sr st ph.d")
 """Abbreviations that end a sentence if the next word commonly begins one."""
-_BEGINNERS = _set_of(
+_BEGINNERS = set_of(
     """
     a all an and as at based both but by compared despite each existing experiments extensive
     finally first for from further furthermore given here how however if in instead it its many
@@ -66,12 +63,13 @@ def split_sentences(text: str) -> list[str]:
 def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Return the start and end of each sentence of `text`, without surrounding white space.
 
-    A sentence ends at ".", "!", "?" or "…" (and the quotes or brackets that close there) before
-    white space, at an empty line, before and after a heading of Markdown, and before an item of a
-    list: a line that begins with "-", "*" or a number, "•" or LaTeX's "\\item". It does not end
-    within "e.g.", "et al.", "Fig. 2", "J. Smith" or "0.93", after the label of an item ("2."), nor
-    before a word in lower case. A sentence of more than `MOST` characters is cut at its line
-    breaks; a part that still is too long at its semicolons, then after each hundredth word.
+    Text without a visible character, such as a zero-width space, is no sentence. A sentence ends at
+    ".", "!", "?" or "…" (and the quotes or brackets that close there) before white space, at an
+    empty line, before and after a heading of Markdown, and before an item of a list: a line that
+    begins with "-", "*" or a number, "•" or LaTeX's "\\item". It does not end within "e.g.", "et
+    al.", "Fig. 2", "J. Smith" or "0.93", after the label of an item ("2."), nor before a word in
+    lower case. A sentence of more than `MOST` characters is cut at its line breaks; a part that
+    still is too long at its semicolons, then after each hundredth word.
     """
     spans: list[tuple[int, int]] = []
     start = 0
@@ -94,7 +92,7 @@ def _cut(text: str, start: int, end: int, level: int = 0) -> Iterator[tuple[int,
             yield from _cut(text, start, cut.end(), level + 1)
             start = cut.end()
         yield from _cut(text, start, end, level + 1)
-    elif start < end:
+    elif any(map(is_visible, text[start:end])):
         yield start, end
 
 

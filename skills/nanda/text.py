@@ -17,7 +17,14 @@ _STOP_WORDS = """
     upon us use used uses using very via was we well were what when where whereas whether which
     while who whom whose why will with within without would yet you your yours
 """
-STOP_WORDS = frozenset(_STOP_WORDS.split())
+
+
+def set_of(text: str) -> frozenset[str]:
+    """Return the set of the words of a literal, which blanks separate."""
+    return frozenset(text.split())
+
+
+STOP_WORDS = set_of(_STOP_WORDS)
 """Words without content, including the forms of "use"."""
 
 
@@ -30,6 +37,16 @@ def flatten(text: str) -> str:
     if text.isascii():
         return re.sub(r"[\x00-\x20\x7f]+", " ", text).strip()
     return " ".join("".join(map(_plain, text)).split())
+
+
+def is_visible(char: str) -> bool:
+    """Return True if `flatten` keeps this character in any layout."""
+    return not char.isspace() and unicodedata.category(char) not in ("Cc", "Cf")
+
+
+def visible_places(text: str) -> list[int]:
+    """Return the place of each visible character."""
+    return [place for place, char in enumerate(text) if is_visible(char)]
 
 
 def counted(number: int, noun: str) -> str:
@@ -81,6 +98,11 @@ def _uninflected(word: str) -> str:
     if word.endswith("s") and word[-2] not in "sui":
         return word.removesuffix("s")
     return word
+
+
+def stems(text: str) -> list[str]:
+    """Return the stems of the words of `text`, in order."""
+    return [stem(word) for word in words(text)]
 
 
 def content_words(text: str) -> list[str]:

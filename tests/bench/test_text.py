@@ -19,7 +19,7 @@ CPU_SECONDS = 15
 """For one text; the slowest takes about 2 s."""
 SHAPES = (
     *("dots", "blanks", "line feeds", "one word", "quotes", "digits", "parentheses"),
-    *("compounds", "abbreviations", "mixed"),
+    *("compounds", "abbreviations", "superscripts", "closing", "mixed"),
 )
 
 

@@ -159,8 +159,8 @@ class AnnotateJob:
         self.notice(f"{self.source.name}: {'; '.join(parts)}")
 
     def _perform(self, row: PlannedRow) -> dict[str, Any]:
-        prepared = row.prepare()
         check_length(row.paper, self.framework.max_words)
+        prepared = row.prepare()
         self.model.check_fits(prepared.request)
         return self._generate(prepared, self._progress.token_counter(row.key))
 

@@ -23,7 +23,7 @@ from typing import Literal, TypedDict
 from rapidfuzz.distance import LCSseq
 
 from skills.nanda.sentences import sentence_spans
-from skills.nanda.text import content_words, stem, words
+from skills.nanda.text import content_words, stems
 
 SHARE = 0.25
 """Share of a move's content words that a second sentence adds."""
@@ -76,7 +76,7 @@ def anchor_of(abstract: str, numbers: Iterable[int], by: Literal["model", "lexic
 
 def recall(text: str, sentence: Sentence) -> float:
     """Return the ROUGE-L recall of `text` in a sentence, rounded to three places."""
-    found = [stem(word) for word in words(text)]
+    found = stems(text)
     return round(LCSseq.similarity(found, sentence.stems) / len(found), 3) if found else 0.0
 
 
@@ -86,7 +86,7 @@ def sentences_of(abstract: str) -> tuple[Sentence, ...]:
     return tuple(
         Sentence(
             (start, end),
-            [stem(word) for word in words(abstract[start:end])],
+            stems(abstract[start:end]),
             content_words(abstract[start:end]),
         )
         for start, end in sentence_spans(abstract)

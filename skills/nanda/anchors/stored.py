@@ -12,7 +12,7 @@ from typing import Any
 
 from skills.nanda.anchors.lexical import Anchor, anchor_of, lexical_anchors, sentences_of
 from skills.nanda.framework import MOST_SENTENCES
-from skills.nanda.text import flatten
+from skills.nanda.text import flatten, visible_places
 
 
 def anchors_of(
@@ -71,7 +71,7 @@ def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]
     stored = record.get("anchors")
     if before == after or not isinstance(stored, Mapping) or flatten(before) != flatten(after):
         return dict(record)
-    old, new = _visible(before), _visible(after)
+    old, new = visible_places(before), visible_places(after)
     moved = {}
     for move, one in stored.items():
         if valid := _valid(before, one):
@@ -102,6 +102,8 @@ def _valid(abstract: str, stored: object) -> Anchor | None:
     spans = stored.get("spans")
     if not isinstance(spans, list) or not all(_is_inside(span, abstract) for span in spans):
         return None
+    if not spans and stored["by"] == "model":  # only lexical alignment finds no sentence
+        return None
     starts = [sentence.span[0] for sentence in sentences_of(abstract)]
     numbers = {bisect.bisect_right(starts, (start + end) // 2) for start, end in spans}
     if 0 in numbers:  # white space before the first sentence
@@ -116,11 +118,6 @@ def _is_inside(span: object, abstract: str) -> bool:
     end: int
     start, end = span
     return 0 <= start < end <= len(abstract)
-
-
-def _visible(text: str) -> list[int]:
-    """Return the place of each character that `flatten` keeps in any layout."""
-    return [at for at, char in enumerate(text) if flatten(char)]
 
 
 def _moved(at: int, old: Sequence[int], new: Sequence[int]) -> int:

@@ -125,11 +125,11 @@ def fit(wanted: Mapping[str, int], abstract: str, indices: Sequence[int]) -> flo
 
 def numerals(given: Sequence[Token]) -> Iterator[int]:
     """Yield the indices of the numerals written in digits."""
-    return (index for index, token in enumerate(given) if token.number and token.text[0].isdigit())
+    return (i for i, token in enumerate(given) if token.number and token.text[0].isdecimal())
 
 
 def _token(text: str, *, named: bool) -> Token:
-    if text[0].isdigit():
+    if text[0].isdecimal():  # not for "²", which is no numeral of `_TOKEN`
         if named:
             return Token(text, text, number=False, tells=True)
         return Token(text, _value(text.replace(",", "")), number=True, tells=True)

@@ -30,7 +30,7 @@ from skills.nanda.quoting.passages import Passage, passages_of
 from skills.nanda.quoting.wording import JOINT, text_of
 
 QUOTE = " Name the sentences of each move, and quote them."
-_NOT_BLANK = re.compile(r"[^\n]*\S[^\n]*")
+_NOT_EMPTY = re.compile(r"[^\n]+")
 _LINE = re.compile(
     r"(?P<label>[^\[\]:\n]+?)(?: \[(?P<numbers>\d{1,3}(?:,\d{1,3})?)\])?: (?P<text>[^\n]+)"
 )
@@ -45,12 +45,16 @@ class AnchoredForm(Form):
     def messages(self, paper: Paper) -> tuple[Message, ...]:
         return (
             Message("system", self.framework.tuned_instructions.strip() + QUOTE),
-            Message("user", prompt_of(numbered(paper.abstract))),
+            Message("user", prompt_of(self.numbered(paper.abstract))),
         )
+
+    def numbered(self, abstract: str) -> tuple[Sentence, ...]:
+        """Return the sentences of an abstract, with phrases that fit into a move."""
+        return numbered(abstract, self.limit)
 
     def completion(self, moves: Mapping[str, str], abstract: str) -> str:
         """Return the completion a model is trained on: passages aligned with the moves."""
-        sentences = numbered(abstract)
+        sentences = self.numbered(abstract)
         found = {
             name: align(text, [one.phrases for one in sentences], self.limit)
             for name, text in self.framework.stated(moves).items()
@@ -85,7 +89,8 @@ class AnchoredForm(Form):
         Words that are not a passage of the named sentence are replaced by its most similar passage.
 
         Raises:
-            UnusableReply: it is not the line of a move, or a sentence of that number is missing.
+            UnusableReply: it is not the line of a move, or its numbers are not those of sentences,
+                in the order of the abstract.
         """
         found = _LINE.fullmatch(line.strip())
         if found is None:
@@ -93,22 +98,28 @@ class AnchoredForm(Form):
         if found["numbers"] is None:
             return ()
         numbers = [int(number) for number in found["numbers"].split(",")]
-        texts = found["text"].split(SEPARATOR)
         if not all(0 < number <= len(sentences) for number in numbers):
             raise UnusableReply(f"{found['label']} names a sentence that is missing")
-        pairs = zip(numbers, texts, strict=False)
-        return tuple(self._passage(sentences[n - 1], n, text) for n, text in pairs)
+        if numbers != sorted(set(numbers)):
+            raise UnusableReply(f"{found['label']} names sentences out of order")
+        known = [self._by_text(number, sentences[number - 1]) for number in numbers]
+        parts = zip(numbers, known, _parts(found["text"], known), strict=False)
+        return tuple(
+            by_text.get(text) or self._nearest(text, number, sentences[number - 1])
+            for number, by_text, text in parts
+        )
 
-    def _passage(self, sentence: Sentence, number: int, text: str) -> Passage:
-        exact = " ".join(text.split())
-        candidates = [*passages_of(number, sentence.phrases, self.limit)]
-        for passage in candidates:
-            if sentence.quoted(passage) == exact:
-                return passage
-        nearest = align(text, [sentence.phrases], self.limit)
-        if nearest is None:
-            return Passage(number, 0, len(sentence.phrases))
-        return replace(nearest.passages[0], sentence=number)
+    def _by_text(self, number: int, sentence: Sentence) -> dict[str, Passage]:
+        """Return the passages of a sentence by their text, the first one of equal texts."""
+        found = [*passages_of(number, sentence.phrases, self.limit)]
+        return {sentence.quoted(one): one for one in reversed(found)}
+
+    def _nearest(self, text: str, number: int, sentence: Sentence) -> Passage:
+        """Return the passage of a sentence most similar to a text, the first if none is."""
+        aligned = align(text, [sentence.phrases], self.limit)
+        if aligned is None:
+            return next(passages_of(number, sentence.phrases, self.limit))
+        return replace(aligned.passages[0], sentence=number)
 
     @property
     def limit(self) -> int:
@@ -130,13 +141,19 @@ class AnchoredForm(Form):
 
     def _lines(self, text: str) -> Iterator[re.Match[str]]:
         """Yield the line of each move; the closing tag is missing if it was the stop text."""
+        seen = set()
         begin = text.find(OPEN_TAG)
         start = begin + len(OPEN_TAG) if begin >= 0 else 0
         end = text.find(CLOSE_TAG, start)
-        for line in _NOT_BLANK.finditer(text, start, len(text) if end < 0 else end):
+        for line in _NOT_EMPTY.finditer(text, start, len(text) if end < 0 else end):
+            if line[0].isspace():
+                continue
             found = _LINE.fullmatch(text, *line.span())
             if found is None or found["label"] not in self._names:
                 raise UnusableReply(f"the line {line[0][:40]!r} is not that of a move")
+            if found["label"] in seen:
+                raise UnusableReply(f"{found['label']} stands twice")
+            seen.add(found["label"])
             if found["numbers"] is None and found["text"] != self.framework.not_stated:
                 raise UnusableReply(f"{found['label']} names no sentence")
             yield found
@@ -146,7 +163,7 @@ class AnchoredForm(Form):
         return {move.label: move.name for move in self.framework.moves}
 
     def moves(self, text: str, abstract: str) -> dict[str, Any]:
-        sentences = numbered(abstract)
+        sentences = self.numbered(abstract)
         found = {name: self.passages(line, sentences) for name, line in self._by_move(text)}
         return {
             name: text_of([sentences[one.sentence - 1].quoted(one) for one in passages])
@@ -157,13 +174,13 @@ class AnchoredForm(Form):
 
     def anchors(self, text: str, abstract: str, stated: Mapping[str, str]) -> dict[str, Anchor]:
         """Return the places of the passages of each stated move."""
-        sentences, found = numbered(abstract), dict[str, Anchor]()
+        sentences, found = self.numbered(abstract), dict[str, Anchor]()
         for name, line in self._by_move(text):
             passages = self.passages(line, sentences)
             if name in stated and passages:
-                numbers = sorted({one.sentence for one in passages})
-                spans = [list(span_of(one, abstract)) for one in passages]
-                found[name] = {"sentences": numbers, "spans": spans, "by": "model"}
+                numbers = [one.sentence for one in passages]
+                places = (span_of(one, sentences[one.sentence - 1], abstract) for one in passages)
+                found[name] = {"sentences": numbers, "spans": [*map(list, places)], "by": "model"}
         return found
 
     def _by_move(self, text: str) -> Iterator[tuple[str, str]]:
@@ -175,3 +192,20 @@ class AnchoredForm(Form):
 
     def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
         return {"stop": (CLOSE_TAG,)}
+
+
+def _parts(text: str, known: Sequence[Mapping[str, Passage]]) -> tuple[str, ...]:
+    """Divide what a line quotes at the separator, which the abstract may contain, too.
+
+    Args:
+        known: the passages of each named sentence by their text.
+    """
+    text = " ".join(text.split())
+    if len(known) == 1 or SEPARATOR not in text:
+        return (text,)
+    longest = max(map(len, known[0]))
+    places = re.finditer(rf"(?={re.escape(SEPARATOR)})", text[: longest + len(SEPARATOR)])
+    ways = [(text[: at.start()], text[at.start() + len(SEPARATOR) :]) for at in places]
+    if not ways:
+        return tuple(text.split(SEPARATOR, 1))
+    return max(ways, key=lambda way: sum(part in one for part, one in zip(way, known, strict=True)))

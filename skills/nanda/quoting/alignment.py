@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from rapidfuzz.distance import LCSseq
 
 from skills.nanda.quoting.passages import Passage, Phrase, passages_of
-from skills.nanda.text import stem, words
+from skills.nanda.text import stems
 
 WEAK = 0.08
 """Cost of an end within a clause, in F1: prefers whole clauses where they are about as similar."""
@@ -39,10 +39,10 @@ def align(move: str, abstract: Sequence[tuple[Phrase, ...]], limit: int) -> Alig
         abstract: the phrases of each sentence.
         limit: maximum characters of the passages together.
     """
-    gold = _stems(move)
-    stems = [[_stems(phrase.text) for phrase in sentence] for sentence in abstract]
+    gold = stems(move)
+    by_phrase = [[stems(phrase.text) for phrase in sentence] for sentence in abstract]
     singles = [
-        Aligned((passage,), _score(gold, (passage,), abstract, stems))
+        Aligned((passage,), _score(gold, (passage,), abstract, by_phrase))
         for number, sentence in enumerate(abstract, start=1)
         for passage in passages_of(number, sentence, limit)
     ]
@@ -55,7 +55,7 @@ def align(move: str, abstract: Sequence[tuple[Phrase, ...]], limit: int) -> Alig
             if a.sentence == b.sentence or _length((a, b), abstract) > limit:
                 continue
             pair = (a, b) if a.sentence < b.sentence else (b, a)
-            score = _score(gold, pair, abstract, stems) - SECOND
+            score = _score(gold, pair, abstract, by_phrase) - SECOND
             if score > best.score:
                 best = Aligned(pair, score)
     return best
@@ -65,12 +65,12 @@ def scores_by_sentence(
     move: str, abstract: Sequence[tuple[Phrase, ...]], limit: int
 ) -> list[float]:
     """Return for each sentence the score of its passage that is most similar to a move."""
-    gold = _stems(move)
-    stems = [[_stems(phrase.text) for phrase in sentence] for sentence in abstract]
+    gold = stems(move)
+    by_phrase = [[stems(phrase.text) for phrase in sentence] for sentence in abstract]
     return [
         max(
             (
-                _score(gold, (passage,), abstract, stems)
+                _score(gold, (passage,), abstract, by_phrase)
                 for passage in passages_of(number, sentence, limit)
             ),
             default=0.0,
@@ -83,12 +83,12 @@ def _score(
     gold: Sequence[str],
     passages: tuple[Passage, ...],
     abstract: Sequence[tuple[Phrase, ...]],
-    stems: Sequence[Sequence[Sequence[str]]],
+    by_phrase: Sequence[Sequence[Sequence[str]]],
 ) -> float:
     found = [
         stem
         for one in passages
-        for phrase in stems[one.sentence - 1][one.first : one.last]
+        for phrase in by_phrase[one.sentence - 1][one.first : one.last]
         for stem in phrase
     ]
     if not found or not gold:
@@ -109,7 +109,3 @@ def _length(passages: tuple[Passage, ...], abstract: Sequence[tuple[Phrase, ...]
         for phrase in abstract[one.sentence - 1][one.first : one.last]
     )
     return sum(lengths)
-
-
-def _stems(text: str) -> list[str]:
-    return [stem(word) for word in words(text)]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from skills.nanda.quoting.numbered import Sentence
-from skills.nanda.quoting.passages import LEAST
+from skills.nanda.quoting.passages import least_words
 
 SEPARATOR = " | "
 """Between two passages of a completion."""
@@ -32,8 +32,8 @@ def passage_grammar(sentences: Sequence[Sentence], first: int, limit: int) -> st
     # One terminal: a lexer would not reconsider a blank that may continue a passage or end it.
     rules = [f'%llguidance {{}}\nstart: MOVE\nMOVE: ({" | ".join(ways)}) "\\n"']
     for number in (first, *later):
-        chunks = [f" {phrase.text}" for phrase in sentences[number - 1].phrases]
-        least = min(LEAST, sum(chunk.count(" ") for chunk in chunks))
+        phrases = sentences[number - 1].phrases
+        chunks, least = [f" {phrase.text}" for phrase in phrases], least_words(phrases, limit)
         quote = json.dumps({"substring_chunks": chunks}, ensure_ascii=False)
         rules += [
             f"PASSAGE{number}: /( [^ \\n]+){{{least},}}/ & QUOTE{number}",

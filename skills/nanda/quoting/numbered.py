@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import functools
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skills.nanda.quoting.passages import Passage, Phrase, phrases_of
+from skills.nanda.quoting.passages import LONGEST, Passage, Phrase, phrases_of
 from skills.nanda.quoting.wording import trimmed
 from skills.nanda.sanitize import sanitize
 from skills.nanda.sentences import sentence_spans
+from skills.nanda.text import visible_places
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sentence:
     """A sentence of an abstract.
 
     Attributes:
         start, end: its place in the abstract.
         text: as prompts show it, sanitized and on one line.
-        phrases: of `text`.
+        longest: maximum characters of a phrase.
     """
 
     start: int
     end: int
     text: str
-    phrases: tuple[Phrase, ...]
+    longest: int
+
+    @functools.cached_property  # only to quote: a prompt needs the text alone
+    def phrases(self) -> tuple[Phrase, ...]:
+        """The phrases of `text`."""
+        return phrases_of(self.text, self.longest)
 
     def quoted(self, passage: Passage) -> str:
         """Return the text of a passage of this sentence."""
@@ -34,13 +39,12 @@ class Sentence:
 
 
 @functools.lru_cache(maxsize=64)
-def numbered(abstract: str) -> tuple[Sentence, ...]:
+def numbered(abstract: str, longest: int = LONGEST) -> tuple[Sentence, ...]:
     """Return the sentences of an abstract, the first of which has the number 1."""
-    found = []
-    for start, end in sentence_spans(abstract):
-        text = sanitize(abstract[start:end])
-        found.append(Sentence(start, end, text, phrases_of(text)))
-    return tuple(found)
+    return tuple(
+        Sentence(start, end, sanitize(abstract[start:end]), longest)
+        for start, end in sentence_spans(abstract)
+    )
 
 
 def prompt_of(sentences: Sequence[Sentence]) -> str:
@@ -48,26 +52,16 @@ def prompt_of(sentences: Sequence[Sentence]) -> str:
     return "\n".join(f"[{number}] {one.text}" for number, one in enumerate(sentences, start=1))
 
 
-def span_of(passage: Passage, abstract: str) -> tuple[int, int]:
-    """Return the place of a passage in its abstract, without what `wording` trims.
+def span_of(passage: Passage, sentence: Sentence, abstract: str) -> tuple[int, int]:
+    """Return the place of a passage of a sentence in its abstract, without what `wording` trims.
 
     A prompt differs from the abstract in blanks and in invisible characters only, so that the n-th
     visible character of one is that of the other.
     """
-    sentence = numbered(abstract)[passage.sentence - 1]
     before = " ".join(phrase.text for phrase in sentence.phrases[: passage.first])
     text = sentence.quoted(passage)
     start, end = trimmed(text)
-    first = _visible(before) + _visible(text[:start])
-    places = [
-        place for place in range(sentence.start, sentence.end) if _is_visible(abstract[place])
-    ]
-    return places[first], places[first + _visible(text[start:end]) - 1] + 1
-
-
-def _visible(text: str) -> int:
-    return sum(map(_is_visible, text))
-
-
-def _is_visible(char: str) -> bool:
-    return not char.isspace() and unicodedata.category(char) not in ("Cc", "Cf")
+    first = len(visible_places(before + text[:start]))
+    last = first + len(visible_places(text[start:end])) - 1
+    places = visible_places(abstract[sentence.start : sentence.end])
+    return sentence.start + places[first], sentence.start + places[last] + 1

@@ -12,15 +12,19 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from skills.nanda.text import set_of
 
-def _set_of(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_CLOSING = re.compile(r"[,;:)\u2013\u2014][\"'\u2019\u201d)\]]*\Z")
+_ENDS = tuple(",;:\u2013\u2014")
+_CLOSERS = "\"'\u2019\u201d)]"
+LONGEST = 317
+"""Characters of the longest phrase: those of a move of the built-in framework, less its marks."""
 _DASHES = frozenset(["-", "--", "\u2013", "\u2014"])
-_CLAUSE = _set_of("although because but if that though when where whereas which while who whose")
-"""Words that begin a clause."""
+_CLAUSE = set_of("although because but if though when where whereas while who whose")
+"""Words that begin a clause.
+
+"That" and "which" are not among them: without punctuation before, what governs them may deny it
+("It is unlikely that the planner halts").
+"""
 _ANNOUNCEMENT = re.compile(
     r"""
     (?:(?:finally|first|second|then|here|thus|therefore|moreover|furthermore|additionally
@@ -28,7 +32,8 @@ _ANNOUNCEMENT = re.compile(
         |in[ ]this[ ]\w+),?[ ])?
     (?:we|(?:this|the|our)[ ](?:paper|work|article|study|survey|chapter|report|thesis|research
         |results?|experiments?|findings|authors))[ ]
-    (?:(?:\w+ly|also|further|then|here|first|now|thus|therefore)[ ])?
+    (?:(?:(?!hardly|rarely|barely|scarcely)\w+ly|also|further|then|here|first|now|thus
+        |therefore)[ ])?
     (?:(?:propose|present|introduce|describe|provide|develop|design|offer)(?:e?s|e?d)?
         |(?:show|demonstrate|find|argue|believe|conclude|suggest|observe|prove|claim|report|indicate
             |reveal)(?:e?s|n|e?d)?[ ]that
@@ -37,7 +42,7 @@ _ANNOUNCEMENT = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """What announces a statement instead of making it: "In this paper, we show that"."""
-_PHRASE = _set_of(
+_PHRASE = set_of(
     """
     across and as between by compared for from in into on or over than through to under using via
     with without
@@ -59,28 +64,44 @@ class Phrase:
     begins_clause: bool
 
 
-def phrases_of(sentence: str) -> tuple[Phrase, ...]:
-    """Return the phrases of a sentence on one line; joined by blanks, they are the sentence."""
+def phrases_of(sentence: str, longest: int = LONGEST) -> tuple[Phrase, ...]:
+    """Return the phrases of a sentence on one line; joined by blanks, they are the sentence.
+
+    Args:
+        longest: maximum characters of a phrase. A longer one is cut between words, and a longer
+            word after each `longest` characters, since some scripts have no blanks.
+    """
     words = sentence.split()
     announced = _ANNOUNCEMENT.match(" ".join(words))
     begin = len(announced[0].split()) if announced else 0
     starts = [(0, True), (begin, True)] if begin else [(0, True)]
     for place in range(begin + 1, len(words)):
         before, word = words[place - 1], words[place].casefold()
-        if _CLOSING.search(before) or word in _CLAUSE or word in _DASHES or word.startswith("("):
+        begins = word in _CLAUSE or word in _DASHES or word.startswith("(")
+        if begins or _closes(before):
             starts.append((place, True))
         elif word in _PHRASE:
             starts.append((place, False))
     ends = [*(place for place, _ in starts[1:]), len(words)]
     return tuple(
-        Phrase(" ".join(words[start:end]), begins_clause)
+        Phrase(piece, begins_clause and not number)
         for (start, begins_clause), end in zip(starts, ends, strict=True)
-        if end > start
+        for number, piece in enumerate(_cut(" ".join(words[start:end]), longest))
     )
 
 
+def _closes(word: str) -> bool:
+    """Return True if a word ends with punctuation or a bracket, and perhaps quotes behind it."""
+    bare = word.rstrip(_CLOSERS)
+    return bare.endswith(_ENDS) or ")" in word[len(bare) :]
+
+
+def _cut(text: str, longest: int) -> list[str]:
+    return re.findall(rf"\S(?:.{{0,{longest - 1}}}(?!\S)|.{{{longest - 1}}})", text)
+
+
 LEAST = 4
-"""Words of a passage that is not a whole sentence: fewer rarely mean anything alone."""
+"""Words of a passage, where a sentence has one of as many: fewer rarely mean anything alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +115,19 @@ class Passage:
 
 def passages_of(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
     """Yield the passages of sentence `number` that have at most `limit` characters."""
+    least = least_words(phrases, limit)
+    for first, last, words in _runs(phrases, limit):
+        if words >= least:
+            yield Passage(number, first, last)
+
+
+def least_words(phrases: tuple[Phrase, ...], limit: int) -> int:
+    """Return how many words a passage of a sentence has at least."""
+    return min(LEAST, max((words for _, _, words in _runs(phrases, limit)), default=LEAST))
+
+
+def _runs(phrases: tuple[Phrase, ...], limit: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the first and last phrases of at most `limit` characters, and how many words."""
     for first in range(len(phrases)):
         length, words = -1, 0
         for last in range(first, len(phrases)):
@@ -101,5 +135,4 @@ def passages_of(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterato
             words += phrases[last].text.count(" ") + 1
             if length > limit:
                 break
-            if words >= LEAST or last - first == len(phrases) - 1:
-                yield Passage(number, first, last + 1)
+            yield first, last + 1, words

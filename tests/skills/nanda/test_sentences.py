@@ -26,6 +26,7 @@ from skills.nanda.sentences import MOST, sentence_spans, split_sentences
         ("Hard\nwrapped text. With\ntwo sentences.", 2),
         ("Node.js at https://x.org/a.b is used. It is.", 2),
         ("  \n ", 0),
+        ("One.\n\n\u200b\n\nTwo.", 2),
         ("", 0),
     ],
 )

@@ -149,13 +149,18 @@ def test_an_engine_that_takes_bracket_and_digit_as_one_token_is_reported():
         annotated(reply)
 
 
-def test_a_move_that_is_too_long_is_an_invalid_reply(tmp_path):
+def test_a_line_that_is_not_that_of_a_move_is_an_invalid_reply():
+    with pytest.raises(InvalidReply, match="is not that of a move") as raised:
+        annotated(Steps({"1": 0.9}, {1: "] Agents wait for every approval.\n"}))
+    assert "Agents wait for every approval." in raised.value.raw
+
+
+def test_passages_are_short_where_the_framework_has_short_moves(tmp_path):
     data = yaml.safe_load(TWO_MOVES.read_text(encoding="utf-8"))
     short = tmp_path / "short.yaml"
     short.write_text(yaml.safe_dump({**data, "max_chars": 20}), encoding="utf-8")
-    with pytest.raises(InvalidReply, match="aim is longer than 20 characters") as raised:
-        annotated(Steps({"1": 0.9}, LINES), framework=short)
-    assert "Agents wait for every approval." in raised.value.raw
+    record, _ = annotated(Steps({"1": 0.9}, LINES), framework=short)
+    assert record["aim"] == "Agents wait."
 
 
 def test_progress_receives_the_text_of_all_steps():

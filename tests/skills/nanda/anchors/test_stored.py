@@ -28,6 +28,12 @@ def test_numbers_of_a_model_are_kept_with_their_spans() -> None:
     assert source["evidence"]["index"] == 2, "the sentence of the anchor with most words"
 
 
+def test_an_alignment_may_find_no_sentence() -> None:
+    moves = {"claim": "Zebras graze."}
+    none = {"claim": {"sentences": [], "spans": [], "by": "lexical"}}
+    assert read_anchors(ABSTRACT, moves, none) == none == lexical_anchors(ABSTRACT, moves)
+
+
 @pytest.mark.parametrize("numbers", [[], [0], [5], [-1], [3, 99], [1, 2, 3, 4]])
 def test_impossible_numbers_are_replaced_for_that_move_alone(numbers: list[int]) -> None:
     found = anchors_of(ABSTRACT, MOVES, {"claim": numbers, "evidence": [4], "scope": [1]})
@@ -51,7 +57,8 @@ def test_stored_anchors_are_read_as_they_are() -> None:
         {"spans": "x", "by": "model"}, {"spans": [[0, 5, 9]], "by": "model"},
         {"spans": [5], "by": "model"}, {"spans": [["0", 5]], "by": "model"},
         {"spans": [[False, True]], "by": "model"}, {"spans": [[5, 5]], "by": "model"},
-        {"spans": [[-3, 5]], "by": "model"}, {"spans": [[0, 5], [70, 999]], "by": "model"},
+        {"spans": [], "by": "model"}, {"spans": [[-3, 5]], "by": "model"},
+        {"spans": [[0, 5], [70, 999]], "by": "model"},
     ],
 )  # fmt: skip
 def test_an_anchor_that_is_not_valid_is_replaced(stored: Any) -> None:

@@ -141,3 +141,11 @@ def test_few_moves_of_the_gold_are_doubted() -> None:
     moves = [(name, found) for found in checked for name in found["support"]]
     doubted = sum(any(doubts_about(name, found)) for name, found in moves)
     assert 0 < doubted <= 0.08 * len(moves)
+
+
+@pytest.mark.parametrize(
+    "number", ["10\u207b\u00b2\u00b9", "10\u00b2", "3\u00d710\u207b\u00b3", "\u2460"]
+)
+def test_superscripts_and_other_signs_of_numbers_are_no_numerals(number: str) -> None:
+    move = f"The error falls to {number}."
+    assert check(move, {"claim": move})["unsupported_numbers"] == {}

@@ -40,17 +40,49 @@ def test_a_completion_quotes_and_is_read_back():
 
 
 def test_anchors_are_the_places_of_the_passages():
-    first, second = "We present Tortoise, a planner", "It does not cover network commands"
-    text = completed(f"Claim [2,4]: {first} | {second}.")
+    first = "a planner that asks only before risky steps"
+    second = "It does not cover network commands"
+    text = completed(f"Claim [2,4]: {first}. | {second}.")
     stated = {"claim": FORM.moves(text, ABSTRACT)["claim"]}
-    assert stated == {"claim": f"{first}; {second}."}
+    assert stated == {"claim": f"A{first[1:]}; {second}."}
     anchor = FORM.anchors(text, ABSTRACT, stated)["claim"]
     assert (anchor["sentences"], anchor["by"]) == ([2, 4], "model")
-    quoted = [ABSTRACT[start:end] for start, end in anchor["spans"]]
-    assert quoted == [
-        "We present Tortoise, a planner",
-        "It does not cover network commands",
-    ]
+    assert [ABSTRACT[start:end] for start, end in anchor["spans"]] == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("line", "moves"),
+    [
+        ("[1]: We learn p(y | x) from pairs.", "We learn p(y | x) from pairs."),
+        (
+            "[1,2]: We learn p(y | x) from pairs. | It estimates q(x | y) too.",
+            "We learn p(y | x) from pairs; It estimates q(x | y) too.",
+        ),
+        ("[1,2]: We learn p(y | It does", "We learn p(y | x); It estimates q(x | y)."),
+    ],
+)
+def test_the_abstract_may_contain_the_separator(line, moves):
+    abstract = "We learn p(y | x) from pairs. It estimates q(x | y) too."
+    assert FORM.moves(f"Claim {line}", abstract)["claim"] == moves
+
+
+def test_sentences_without_blanks_and_without_visible_text_are_quoted():
+    abstract = "\u5b57" * 400 + ".\n\n\u200b\n\nIt does not cover networks."
+    moves = {"claim": "\u5b57" * 320, "limitation": "Networks are not covered."}
+    stated = dict.fromkeys(nanda().names, "Not stated.") | moves
+    completion = FORM.completion(stated, abstract)
+    assert "Limitation [2]: It does" in completion
+    text = completion.replace("Claim: Not stated.", f"Claim [1]: {317 * chr(0x5B57)}")
+    found = FORM.moves(text, abstract)
+    assert nanda().valid_moves(found) == found
+    assert found["claim"] == "\u5b57" * 317 + "."
+    assert FORM.anchors(text, abstract, found)["claim"]["spans"] == [[0, 317]]
+
+
+def test_a_move_without_a_similar_passage_is_quoted_within_the_limit():
+    abstract = "it halts, it waits, it asks, it plans, it sorts, " * 10 + "it reads."
+    found = FORM.moves("Claim [1]: zebras", abstract)
+    assert 0 < len(found["claim"]) <= nanda().max_chars
 
 
 def test_reworded_text_is_replaced_by_a_passage():
@@ -63,6 +95,9 @@ def test_reworded_text_is_replaced_by_a_passage():
     [
         ("Claim [5]: a planner", "names a sentence that is missing"),
         ("Claim [0]: a planner", "names a sentence that is missing"),
+        ("Claim [4,2]: a planner", "names sentences out of order"),
+        ("Claim [2,2]: a planner | a planner", "names sentences out of order"),
+        ("Claim: Not stated.\nClaim: Not stated.", "stands twice"),
         ("Claim: a planner", "names no sentence"),
         ("Claims [2]: a planner", "not that of a move"),
         ("Claim [2]", "not that of a move"),

@@ -49,6 +49,13 @@ def test_passages_keep_within_the_limit():
     assert not accepts(grammar, ']: It halts in "Rome", but never in May.\n')
 
 
+def test_a_sentence_without_blanks_is_quoted():
+    sentences = numbered("\u5b57" * 25, 10)
+    grammar = passage_grammar(sentences, 1, 10)
+    assert accepts(grammar, f"]: {10 * chr(0x5B57)}\n")
+    assert not accepts(grammar, f"]: {9 * chr(0x5B57)}\n")
+
+
 def test_the_passages_of_a_pair_keep_within_the_limit_together():
     text = ",2]: but never in May. | Nobody waits for approval.\n"
     characters = len("but never in May.") + len("Nobody waits for approval.")

@@ -16,7 +16,7 @@ def test_sentences_are_numbered_and_sanitized():
 def test_a_span_is_in_the_abstract_as_it_is_stored():
     sentences = numbered(ABSTRACT)
     places = {
-        sentences[one.sentence - 1].quoted(one): ABSTRACT[slice(*span_of(one, ABSTRACT))]
+        sentence.quoted(one): ABSTRACT[slice(*span_of(one, sentence, ABSTRACT))]
         for number, sentence in enumerate(sentences, start=1)
         for one in passages_of(number, sentence.phrases, 100)
     }
@@ -30,3 +30,14 @@ def test_a_span_is_in_the_abstract_as_it_is_stored():
 @pytest.mark.parametrize("abstract", ["One sentence", "\n \n", ""])
 def test_abstracts_without_an_end_are_numbered(abstract):
     assert len(numbered(abstract)) == bool(abstract.strip())
+
+
+def test_a_sentence_without_a_visible_character_has_no_number():
+    abstract = "It halts.\n\n\u200b\n\nIt does not."
+    assert [one.text for one in numbered(abstract)] == ["It halts.", "It does not."]
+
+
+def test_a_prompt_needs_no_phrases():
+    (sentence,) = numbered("It halts.")
+    assert prompt_of([sentence]) == "[1] It halts."
+    assert "phrases" not in vars(sentence)

@@ -35,6 +35,32 @@ def test_joined_phrases_are_the_sentence():
     assert " ".join(texts(sentence)) == sentence
 
 
+def test_what_another_clause_may_deny_is_no_phrase():
+    for denial in (
+        "It is unlikely that the drug works.",
+        "Nobody knows which of the drugs works.",
+        "We hardly show that the drug works.",
+    ):
+        assert texts(denial) == [denial]
+    assert texts("We clearly show that the drug works.")[1] == "the drug works."
+
+
+def test_brackets_and_quotes_behind_punctuation_end_a_phrase():
+    assert texts('It (the drug)" works,\u201d too "now" and') == [
+        *("It", '(the drug)"', "works,\u201d", 'too "now"', "and")
+    ]
+
+
+def test_long_phrases_are_cut():
+    assert [phrase.text for phrase in phrases_of("one two three four", 9)] == [
+        *("one two", "three", "four")
+    ]
+    first, second, third, fourth = phrases_of("It \u662f" + "\u5b57" * 24 + " now", 10)
+    assert (first.text, second.text, third.text) == ("It", "\u662f" + "\u5b57" * 9, "\u5b57" * 10)
+    assert fourth.text == "\u5b57" * 5 + " now"
+    assert not second.begins_clause
+
+
 def test_passages_have_four_words_or_the_whole_sentence():
     phrases = phrases_of("It halts in Rome, but never in May.")
     assert list(passages_of(3, phrases, 100)) == [
@@ -51,3 +77,8 @@ def test_passages_have_four_words_or_the_whole_sentence():
 def test_passages_have_at_most_the_given_characters():
     phrases = phrases_of("It halts in Rome, but never in May.")
     assert list(passages_of(1, phrases, 17)) == [Passage(1, 0, 2), Passage(1, 2, 4)]
+
+
+def test_a_sentence_without_blanks_has_passages():
+    phrases = phrases_of("\u5b57" * 25, 10)
+    assert list(passages_of(1, phrases, 10)) == [Passage(1, n, n + 1) for n in range(3)]
