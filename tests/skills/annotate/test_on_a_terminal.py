@@ -36,12 +36,12 @@ def test_one_paper_is_shown_below_the_line_about_its_model(workspace: Workspace)
     model = "model: nanda-annotator · fake · annotator · 00000000"
     assert lines[0] == model
     assert "One paper" in lines
-    assert "Claim        Claim of method 7." in lines
+    assert "Claim        Claim of method 7. [1]" in lines
     [dim] = [line for line in lines[1:] if "nanda-annotator ·" in line]
     assert "fake" not in dim
     assert lines[-1] == "Next: /annotate abstract.txt save to annotation.md"
     again = on_terminal(workspace, "/annotate abstract.txt save to one.md")
-    assert "Claim        Claim of method 7." in again
+    assert "Claim        Claim of method 7. [1]" in again
     assert again[-1] == "Saved to one.md"
     assert again[0] == model
     assert again[1].endswith("; the annotation is read from the corpus")

@@ -18,10 +18,10 @@ from harness.errors import (
     ModelUnavailable,
     UsageError,
 )
-from harness.models.backends.base import Model, Request
+from harness.models.backends.base import Model, Reply, Request
 from harness.runs import progress
 from harness.runs.frontend import Outcome
-from harness.testing import fake_app, run_skill
+from harness.testing import FakeModel, fake_app, run_skill, temporary_registry
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
 from skills.evaluate.annotators import LEAD, OTHER, SELECTOR
@@ -418,3 +418,22 @@ def test_a_transient_error_is_retried(space: Workspace) -> None:
 
     space.model.faults[2] = once
     assert metric(space.evaluate(), "valid") == 1.0
+
+
+def test_an_unconstrained_answer_has_no_decoding(tmp_path: Path) -> None:
+    def reply(request: Request) -> Reply:
+        if request.top_logprobs:
+            opening = {" [": -9.0, ":": -0.1}
+            return Reply(" [1", "length", 10, 2, 0.01, logprobs=(opening, {"1": -0.1}))
+        lines = (f"{move.label}: Not stated." for move in nanda().moves)
+        return Reply("\n".join(lines), "stop", 10, 30, 0.01)
+
+    space = Workspace(tmp_path, rows=1)
+    serve = [{"backend": "fake", "model": "annotator"}]
+    quoting = {"tasks": ["annotate"], "form": "anchored", "serve": serve}
+    with temporary_registry({"quoting": quoting}) as registry:
+        space.app = fake_app(tmp_path, FakeModel(reply, takes_grammar=True), registry=registry)
+        space.evaluate("--models quoting --unconstrained")
+    with open_corpus(space.corpus) as db:
+        found = [json.loads(one["record"])["provenance"] for one in db["annotations"].rows]
+    assert [one["decoding"] is None for one in found] == [False, True]

@@ -2,7 +2,7 @@ import numpy as np
 
 from skills.annotate.selector import selector
 from skills.annotate.selector.features import DIMENSIONS
-from skills.nanda.framework import nanda
+from skills.nanda.framework import Framework, nanda
 
 ABSTRACT = [
     "Existing planners wait for approval of every step, which wastes hours.",
@@ -35,3 +35,10 @@ def test_the_shipped_file_is_small():
 def test_probabilities_follow_the_weights():
     weights = {"claim": np.zeros(DIMENSIONS, dtype=np.float32)}
     assert selector.Selector(weights, "").probabilities(ABSTRACT)["claim"] == [0.2] * 5
+
+
+def test_the_selector_is_for_the_built_in_moves():
+    texts = nanda().model_dump()
+    assert selector.is_for(Framework.model_validate({**texts, "instructions": "Find them."}))
+    texts["moves"][0]["definition"] = "the first word"
+    assert not selector.is_for(Framework.model_validate(texts))

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from annotate_workspace import Workspace
+from annotate_workspace import ABSTRACT, Workspace, paper, write_table
 
 from skills.annotate.table import job
 from skills.corpus.db import store
@@ -84,6 +84,21 @@ def test_a_fault_of_ours_is_the_error_of_its_row(
     repeat = "" if name == "prepare" else "--retry-failed "  # it had no key to repeat it by
     assert later.annotate(f"{repeat}save to out.jsonl").result.code == 0
     assert later.ids() == ["2401.00001", "2401.00002", "2401.00003"]
+
+
+def test_a_paper_that_is_too_long_is_refused_before_its_request_is_made(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_table(workspace.table, {**paper(1), "abstract": ABSTRACT.format(1) + " word" * 1500})
+
+    def faulty(*given: object, **more: object) -> None:
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr(job, "prepare", faulty)
+    assert workspace.annotate().result.code == 1
+    with open_corpus(workspace.corpus) as db:
+        (failure,) = db.query("SELECT reason FROM failures")
+    assert "words are too many for an abstract" in failure["reason"]
 
 
 def test_a_fault_of_ours_in_every_row_is_counted(
