@@ -113,7 +113,7 @@ def test_producer_replaces_it_with_a_notice_and_json(without_adapter, monkeypatc
         [request] = chats(server)
     assert {name: record[name] for name in MOVES} == MOVES
     assert request["model"] == "qwen2.5:7b"
-    assert list(request["format"]["properties"]) == list(MOVES)
+    assert list(request["format"]["properties"]) == ["sentence-numbers", *MOVES]
     provenance = record["provenance"]
     assert (provenance["requested"], provenance["resolved"]) == ("nanda-annotator", "producer")
     assert "Ollama has no nanda-annotator" in provenance["reason"]

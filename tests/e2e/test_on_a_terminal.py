@@ -36,7 +36,7 @@ def test_a_paper_is_rendered_for_the_width(folder: Path, width: int, colour: boo
     terminal = agent_on_terminal(folder, "/corpus show 1", width, environment)
     assert max(map(len, terminal.lines)) <= width
     words = " ".join(" ".join(terminal.lines).split())
-    assert f"{CLAIM} ! numbers that are not in the abstract: 412" in words
+    assert f"{CLAIM} [2] ! numbers that are not in the abstract: 412" in words
     assert bool(re.search(r"\x1b\[[0-9;]*31m", terminal.raw)) is colour
 
 
@@ -52,4 +52,4 @@ def test_a_pipe_gets_the_plain_text(folder: Path) -> None:
     assert "\x1b" not in done.stdout
     head = "arxiv_id 2405.00001 (paper 1)\nPaper 1\n2024-05-17; cs.CL, cs.IR\n"
     assert done.stdout.startswith(head)
-    assert "\n! claim: numbers not in the abstract: 412\n" in done.stdout
+    assert "shows. [2]\n             ! numbers that are not in the abstract: 412\n" in done.stdout

@@ -170,9 +170,9 @@ def test_tools_are_shortened_to_fit(tmp_path: Path) -> None:
 
 
 def test_details_take_precedence_over_options(tmp_path: Path) -> None:
-    """A model with 8,192 tokens needs the details to know `limitation=unstated`."""
+    """In 9,000 bytes, a model needs the details to know `limitation=unstated`."""
     skills = callable_skills(tmp_path)
-    told = {tool.name: tool for tool in tools_of(skills, 8192)}
+    told = {tool.name: tool for tool in tools_of(skills, 9000)}
     for skill in skills:
         assert told[skill.name].description == tool_of(skill, DETAILS).description
     assert "limitation=stated" in told["corpus"].description

@@ -292,8 +292,9 @@ def test_a_model_asks_before_it_sends_papers_to_another() -> None:
 
 @pytest.mark.model
 def test_the_embedded_model_begins_a_cascade(
-    tmp_path: Path, server: ProtocolServer, embedded: Any
+    tmp_path: Path, server: ProtocolServer, embedded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(embedded, "close", lambda: None)  # other tests use it as well
     cascade = Cascade(tmp_path, server, embedded)
     found = cascade.summary("--cascade better --budget 40% --until 1.0 save to out.jsonl")
     assert {m: one["papers"] for m, one in found["models"].items()} == {
