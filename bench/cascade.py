@@ -25,8 +25,8 @@ from statistics import fmean
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from skills.annotate.anchored.mixture import Mixture  # noqa: E402
 from skills.annotate.cascade.bound import RISK, lower_bound  # noqa: E402
-from skills.annotate.quoting.mixture import Mixture  # noqa: E402
 from skills.annotate.selector.selector import Selector  # noqa: E402
 from skills.corpus.tables.reader import TableRow  # noqa: E402
 from skills.nanda.anchors.lexical import lexical_anchors  # noqa: E402

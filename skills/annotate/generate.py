@@ -17,9 +17,9 @@ from harness._version import __version__
 from harness.errors import InputError, InvalidReply, UsageError
 from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
+from skills.annotate.anchored.decoder import Decoder
+from skills.annotate.anchored.quote import decoding, quote
 from skills.annotate.examples import examples_for
-from skills.annotate.quoting.decoder import Decoder
-from skills.annotate.quoting.quote import decoding, quote
 from skills.corpus.content_key import key_of
 from skills.corpus.options import Effort
 from skills.corpus.records import record_of

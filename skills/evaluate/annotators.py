@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.errors import InputError, InvalidReply
-from skills.annotate.quoting import mixture
+from skills.annotate.anchored import mixture
 from skills.annotate.selector import selector
 from skills.annotate.table.sources import Source
 from skills.evaluate.variations import Kind

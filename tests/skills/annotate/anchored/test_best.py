@@ -1,4 +1,4 @@
-from skills.annotate.quoting import best
+from skills.annotate.anchored import best
 
 
 class Lines:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.models.backends.base import Reply
-from skills.annotate.quoting.best import best_line
-from skills.annotate.quoting.decoder import Decoder
-from skills.annotate.quoting.mixture import identity, mixture_of
+from skills.annotate.anchored.best import best_line
+from skills.annotate.anchored.decoder import Decoder
+from skills.annotate.anchored.mixture import identity, mixture_of
 from skills.annotate.selector import selector
 from skills.corpus.options import Effort
 from skills.nanda.framework import CLOSE_TAG, Framework

@@ -10,8 +10,8 @@ from repository import ROOT, SUPPORT
 
 from harness.errors import InvalidReply, UsageError
 from harness.testing import FakeModel, run_skill
+from skills.annotate.anchored import mixture
 from skills.annotate.plugin import Annotate
-from skills.annotate.quoting import mixture
 
 EXAMPLE = (ROOT / "examples" / "abstract.txt").read_text(encoding="utf-8").partition("\n\n")[2]
 TWELVE = " ".join(f"Planner number {n} waits for the approval of step {n}." for n in range(1, 13))

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from rapidfuzz.distance import LCSseq
 
-from skills.annotate.quoting.decoder import Decoder
+from skills.annotate.anchored.decoder import Decoder
 from skills.nanda.text import stem, words
 
 SENTENCES = 3

@@ -1,6 +1,6 @@
 import pytest
 
-from skills.annotate.quoting.mixture import Mixture
+from skills.annotate.anchored.mixture import Mixture
 
 
 def test_probabilities_are_mixed():

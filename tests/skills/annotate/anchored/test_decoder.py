@@ -12,9 +12,9 @@ from repository import SUPPORT
 from harness.errors import InvalidReply
 from harness.models.backends.base import Reply, Request
 from harness.testing import FakeModel, fake_models, run_skill
+from skills.annotate.anchored import mixture
 from skills.annotate.generate import annotate, prepare
 from skills.annotate.plugin import Annotate
-from skills.annotate.quoting import mixture
 from skills.annotate.selector import selector
 from skills.nanda.framework import NANDA, load, nanda
 from skills.nanda.paper import Paper
