@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+
 from skills.annotate.selector.features import DIMENSIONS, candidates
 from skills.annotate.selector.selector import WEIGHTS, Selector
 from skills.corpus.db.connection import open_corpus
@@ -30,14 +33,13 @@ from skills.corpus.tables.reader import TableRow, open_table
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.quoting.alignment import scores_by_sentence
 from skills.nanda.quoting.numbered import numbered
+from tools.log_linear import minimized
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TEMPERATURE = 0.08
 DECAY = 0.2
-STEPS = 120
-"""Steps of L-BFGS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def fit(rows: Sequence[Labelled], names: Sequence[str]) -> Selector:
     ends = np.concatenate(([0], np.cumsum(counts)))
     matrix = csr_matrix((values, np.concatenate(found), ends), shape=(len(found), DIMENSIONS))
     abstract = np.repeat(np.arange(len(rows)), [len(row.sentences) + 1 for row in rows])
-    weights = {name: _minimized(matrix, abstract, _targets(rows, name)) for name in names}
+    weights = {name: minimized(matrix, abstract, _targets(rows, name), DECAY) for name in names}
     return Selector({name: one.astype(np.float32) for name, one in weights.items()}, "")
 
 
@@ -96,26 +98,6 @@ def _targets(rows: Sequence[Labelled], name: str) -> NDArray[Any]:
             powers = np.exp((np.array(scores) - max(scores)) / TEMPERATURE)
             targets += [*(powers / powers.sum()), 0.0]
     return np.array(targets)
-
-
-def _minimized(matrix: Any, abstract: NDArray[Any], targets: NDArray[Any]) -> NDArray[Any]:
-    from scipy.optimize import minimize
-
-    transposed, count = matrix.T.tocsr(), abstract[-1] + 1
-
-    def loss(weights: NDArray[Any]) -> tuple[float, NDArray[Any]]:
-        logits = matrix @ weights
-        highest = np.full(count, -np.inf)
-        np.maximum.at(highest, abstract, logits)
-        powers = np.exp(logits - highest[abstract])
-        found = powers / np.bincount(abstract, powers, count)[abstract]
-        value = -np.sum(targets * np.log(found + 1e-12)) + DECAY * weights @ weights
-        return float(value), transposed @ (found - targets) + 2 * DECAY * weights
-
-    options = {"maxiter": STEPS}
-    return np.asarray(
-        minimize(loss, np.zeros(DIMENSIONS), jac=True, method="L-BFGS-B", options=options).x
-    )
 
 
 def share_right(selector: Selector, rows: Sequence[Labelled]) -> dict[str, tuple[int, int]]:

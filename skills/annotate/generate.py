@@ -11,27 +11,39 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import ValidationError
-
 from harness._version import __version__
 from harness.errors import InputError, InvalidReply, UsageError
 from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
+from skills.annotate.anchored import quote as anchored
 from skills.annotate.anchored.decoder import Decoder
-from skills.annotate.anchored.quote import decoding, quote
+from skills.annotate.anchored.quote import quote
 from skills.annotate.examples import examples_for
+from skills.annotate.extractive import extract, ranking
+from skills.annotate.extractive.drafts import Drafts
 from skills.corpus.content_key import key_of
-from skills.corpus.options import Effort
+from skills.corpus.options import Effort, Wording
 from skills.corpus.records import record_of
+from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.forms import FORMS
 from skills.nanda.forms.anchored import AnchoredForm
 from skills.nanda.forms.base import Form, UnusableReply
-from skills.nanda.framework import Framework, problems, sha256_of
+from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
 
 
-def gives_confidence(model: ServedModel) -> bool:
-    """Return True if it quotes move by move, and states how probable the sentences are."""
+def gives_confidence(model: ServedModel, wording: Wording | None = None) -> bool:
+    """Return True if annotations with this wording, or the model's own, have confidences."""
+    return _quotes_by_steps(model) or wording_of(model, wording) == "extractive"
+
+
+def wording_of(model: ServedModel, wording: Wording | None = None) -> Wording:
+    """Return the wording of a model's annotations: the given one, else that of its entry."""
+    return wording or model.entry.wording
+
+
+def _quotes_by_steps(model: ServedModel) -> bool:
+    """Return True if the model chooses and quotes the sentences of each move itself."""
     return FORMS[model.entry.form] is AnchoredForm and model.takes_grammar
 
 
@@ -47,6 +59,7 @@ class Prepared:
     form: Form
     request: Request
     provenance: Mapping[str, Any]
+    wording: Wording = "abstractive"
     effort: Effort = "fast"
 
     @property
@@ -61,29 +74,34 @@ def prepare(
     model: ServedModel,
     max_tokens: int | None = None,
     effort: Effort = "fast",
+    wording: Wording | None = None,
 ) -> Prepared:
     """Make the request for `paper`.
 
     Args:
         max_tokens: the limit of completion tokens, instead of the size of a full annotation.
+        wording: instead of that of the model's entry.
 
     Raises:
-        UsageError: the model cannot choose among candidates, which `effort` requires.
+        UsageError: nothing is chosen among candidates, which `effort` requires.
         InputError: the examples of the model's registry entry cannot be used.
     """
     form = FORMS[model.entry.form](framework, examples_for(model.entry, framework))
     request, steps = form.request(paper, model, max_tokens), None
-    if gives_confidence(model):
-        steps = decoding(framework, effort)
+    wording = wording_of(model, wording)
+    if _quotes_by_steps(model):
+        steps = anchored.decoding(framework, effort)
+    elif wording == "extractive":
+        steps = extract.decoding(framework, effort)
     elif effort == "best":
         name = model.resolution.resolved
         raise UsageError(
-            f"--effort best needs an embedded model that quotes, and {name} is not one",
-            hint="Omit it, or name another model with `--model NAME`.",
+            f"--effort best needs moves that quote the abstract, and {name} writes its own words",
+            hint="Add `--wording extractive`, or omit it.",
         )
     provenance = _provenance(paper, form, request, model, steps)
     key = {"key": key_of(provenance)}
-    return Prepared(paper, form, request, {**provenance, **key}, effort)
+    return Prepared(paper, form, request, {**provenance, **key}, wording, effort)
 
 
 def annotate(
@@ -98,23 +116,64 @@ def annotate(
         InvalidReply: no usable answer, not even after one repair; `raw` is the last one.
         Whatever `ServedModel.generate` raises.
     """
-    if gives_confidence(model):
+    if _quotes_by_steps(model):
         return _quoted(prepared, model, on_text)
-    form, request, paper = prepared.form, prepared.request, prepared.paper
-    replies = [model.generate(request, on_text)]
+    replies = list[Reply]()
+    moves = _answer(prepared, model, replies, on_text)
+    if prepared.wording == "extractive":
+        return _extracted(prepared, moves, replies, model, on_text)
+    return stored_form(prepared, moves, replies)
+
+
+def _answer(
+    prepared: Prepared, model: ServedModel, replies: list[Reply], on_text: OnText | None
+) -> dict[str, str]:
+    """Generate the moves, repairing an unusable answer once.
+
+    Args:
+        replies: receives each reply.
+    """
+    form, request, abstract = prepared.form, prepared.request, prepared.paper.abstract
+    replies.append(model.generate(request, on_text))
     try:
-        return stored_form(prepared, read_moves(form, replies[0], paper), replies)
+        return form.read(replies[0], abstract)
     except UnusableReply as exc:
         problem = str(exc)
     # The repair shows this answer alone: a growing history would cost tokens and context.
     repair = form.repair(request, replies[0].text, problem)
     try:
         replies.append(model.generate(repair, on_text))
-        return stored_form(prepared, read_moves(form, replies[1], paper), replies)
+        return form.read(replies[1], abstract)
     except UnusableReply as exc:
         raise _invalid(model, str(exc), replies[1].text, ", not even after one repair") from exc
     except InputError as exc:  # the answer is so long that the repair does not fit the context
         raise _invalid(model, problem, replies[0].text) from exc
+
+
+def _extracted(
+    prepared: Prepared,
+    moves: Mapping[str, str],
+    replies: Sequence[Reply],
+    model: ServedModel,
+    on_text: OnText | None,
+) -> dict[str, Any]:
+    """Replace the moves of an answer by passages of the abstract (`extractive`)."""
+    abstract = prepared.paper.abstract
+    drafts = Drafts(prepared.form, model, prepared.request, [moves])
+    drafts.decide(replies[-1].text, ranking.load().decisions)
+    if prepared.effort == "best":
+        drafts.sample(abstract, on_text)
+    found = extract.extract(abstract, drafts)
+    return stored_form(
+        prepared,
+        found.moves,
+        [*replies, *drafts.replies],
+        found.confidence,
+        anchors=found.anchors,
+        attempts=len(replies),
+        drafts=prepared.form.framework.stated(moves),
+        stated={move: round(p, 4) for move, p in drafts.stated.items()},
+    )
 
 
 def _quoted(prepared: Prepared, model: ServedModel, on_text: OnText | None) -> dict[str, Any]:
@@ -123,25 +182,10 @@ def _quoted(prepared: Prepared, model: ServedModel, on_text: OnText | None) -> d
     decoder = Decoder(form, form.numbered(paper.abstract), model, prepared.request, on_text)
     try:
         quoted = quote(decoder, prepared.effort)
-        moves = read_moves(form, quoted.reply, paper)
+        moves = form.read(quoted.reply, paper.abstract)
     except UnusableReply as exc:  # a repair would begin with the same steps
         raise _invalid(model, str(exc), decoder.answer) from exc
     return stored_form(prepared, moves, [quoted.reply], quoted.confidence)
-
-
-def read_moves(form: Form, reply: Reply, paper: Paper) -> dict[str, str]:
-    """Return all moves of an answer, normalized and in the framework's order.
-
-    Raises:
-        UnusableReply: it was cut off, has another form, or a move is missing, empty or too long.
-    """
-    if reply.finish_reason == "length":
-        raise UnusableReply(f"it was cut off after {reply.completion_tokens} tokens")
-    found = form.moves(reply.text, paper.abstract)
-    try:
-        return form.framework.annotation_model().model_validate(found).model_dump()
-    except ValidationError as exc:
-        raise UnusableReply(problems(exc)) from exc
 
 
 def stored_form(
@@ -149,6 +193,9 @@ def stored_form(
     moves: Mapping[str, str],
     replies: Sequence[Reply],
     confidence: Mapping[str, float] | None = None,
+    *,
+    anchors: Mapping[str, Anchor] | None = None,
+    attempts: int | None = None,
     **provenance: Any,
 ) -> dict[str, Any]:
     """Return the stored form of an annotation (`record_of`), with the anchors of the last reply.
@@ -158,12 +205,14 @@ def stored_form(
 
     Args:
         confidence: of each move, the estimated probability that its sentence is right.
+        anchors: instead of those of the last reply.
+        attempts: instead of the number of replies.
         provenance: further entries.
     """
     made = {
         **prepared.provenance,
         **provenance,
-        "attempts": len(replies),
+        "attempts": len(replies) if attempts is None else attempts,
         "tokens": {
             "prompt": sum(reply.prompt_tokens for reply in replies),
             "cached": sum(reply.cached_tokens for reply in replies),
@@ -174,7 +223,8 @@ def stored_form(
     }
     form, paper = prepared.form, prepared.paper
     stated = form.framework.stated(moves)
-    anchors = form.anchors(replies[-1].text, paper.abstract, stated)
+    if anchors is None:
+        anchors = form.anchors(replies[-1].text, paper.abstract, stated)
     return record_of(paper, moves, form.framework, made, anchors, confidence)
 
 

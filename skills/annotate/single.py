@@ -47,7 +47,8 @@ def annotate_text(call: Call, framework: Framework) -> Result:
         db = _open(call, stack)
 
         def work(model: ServedModel) -> dict[str, Any]:
-            prepared = prepare(paper, framework, model, options.max_tokens, options.effort)
+            wanted = options.max_tokens, options.effort, options.wording
+            prepared = prepare(paper, framework, model, *wanted)
             if known := _known(db, prepared):
                 day = known["provenance"]["created"][:10]
                 call.screen.notice(f"annotated on {day}; the annotation is read from the corpus")

@@ -4,7 +4,7 @@
         input       sha256 of the abstract on one line
         prompt      sha256 of the canonical JSON of the first request's messages
         schema      sha256 of the JSON Schema or grammar that constrains the reply, or of the
-                    settings of the decoding in the form "anchored", or null
+                    settings by which its moves quote the abstract, or null
         form        the format of the reply: "json", "tagged" or "anchored"
         framework   sha256 of the framework's content
         model       sha256 of the weights and of the adapter, by role; for a server without them,

@@ -26,6 +26,7 @@ class DatabaseOptions(SkillOptions):
 
 
 Effort = Literal["fast", "best"]
+Wording = Literal["extractive", "abstractive"]
 
 
 class AnswerOptions(SkillOptions):
@@ -35,7 +36,12 @@ class AnswerOptions(SkillOptions):
     effort: Effort = Field(
         "fast",
         description="one answer (fast), or each move chosen among several candidates, which takes "
-        "several times as long (best); for embedded models that quote",
+        "several times as long (best); for moves that quote",
+    )
+    wording: Wording | None = Field(
+        None,
+        description="moves that quote the abstract (extractive) or the model's own words "
+        "(abstractive); default: what the registry states for the model",
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from harness.errors import InvalidReply
 from harness.models.backends.base import OnText
 from harness.runs.progress import ProgressEstimate
-from skills.annotate.generate import Prepared, read_moves, stored_form
+from skills.annotate.generate import Prepared, stored_form
 from skills.annotate.table.job import AnnotateJob, PlannedRow
 from skills.corpus.content_key import key_of
 from skills.corpus.db import store
@@ -124,12 +124,12 @@ class FreeJob(ComparedJob):
     def _generate(self, prepared: Prepared, on_text: OnText) -> dict[str, Any]:
         reply = self.model.generate(prepared.request, on_text)
         try:
-            moves = read_moves(prepared.form, reply, prepared.paper)
+            moves = prepared.form.read(reply, prepared.paper.abstract)
         except UnusableReply as exc:
             raise InvalidReply(
                 f"the first answer is not a valid annotation: {exc}", raw=reply.text
             ) from exc
-        # `read_moves` returns the moves in the framework's order.
+        # `read` returns the moves in the framework's order.
         in_order = tuple(prepared.form.parse(reply.text)) == self.framework.names
         return stored_form(prepared, moves, [reply], in_order=in_order)
 

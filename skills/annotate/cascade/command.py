@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from harness.api.skill import Call
@@ -22,6 +23,7 @@ from skills.annotate.generate import gives_confidence
 from skills.annotate.table.command import annotate_source
 from skills.annotate.table.result import READ_BY_CURATE, Finished
 from skills.annotate.table.sources import Source
+from skills.corpus.options import Wording
 from skills.corpus.records import certainty_of
 from skills.nanda.framework import Framework
 from skills.nanda.text import counted
@@ -47,23 +49,22 @@ def annotate_cascaded(call: Call, source: Source, framework: Framework) -> Finis
     if len({*resolved}) < len(resolved):
         raise UsageError(f"a cascade has each model once: {', '.join(resolved)}")
     sample = read_sample(options.sample, framework, source.papers) if options.sample else None
-    finished = annotate_source(call, source, framework, _check_confidence)
+    finished = annotate_source(call, source, framework, partial(_check_confidence, options.wording))
     cascade = _Cascade(call, finished, framework)
     cascade.run(following)
     return cascade.finish(sample)
 
 
-def _check_confidence(model: ServedModel) -> None:
+def _check_confidence(wording: Wording | None, model: ServedModel) -> None:
     """Check that the papers of a model can be ordered by certainty.
 
     Raises:
         ModelError: its annotations have no confidences.
     """
-    if not gives_confidence(model):
+    if not gives_confidence(model, wording):
         raise ModelError(
             f"{model.resolution.resolved} gives no confidences, which select the papers that go on",
-            hint="A cascade begins with a model of the form `anchored` in the embedded engine "
-            "(docs/annotate.md#quoting); only its last model may be of another kind.",
+            hint="A cascade begins with moves that quote the abstract; add `--wording extractive`.",
         )
 
 
@@ -151,9 +152,8 @@ class _Cascade:
         call = replace(self.call, models=models, options=options)
         models.pool.close()  # two models may not fit into the memory
         try:
-            later = annotate_source(
-                call, source, self.framework, (lambda _: None) if is_last else _check_confidence
-            )
+            check = (lambda _: None) if is_last else partial(_check_confidence, options.wording)
+            later = annotate_source(call, source, self.framework, check)
         except HarnessError as exc:  # what the models before have done is kept
             self.stopped, self.pending = exc, len(passed)
             return 0

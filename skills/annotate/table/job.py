@@ -21,7 +21,7 @@ from harness.models.backends.base import OnText
 from harness.models.served import ServedModel, Usage
 from harness.runs.jobs import Job, Tally
 from harness.runs.progress import ProgressEstimate, show_progress
-from skills.annotate.generate import Prepared, annotate, prepare
+from skills.annotate.generate import Prepared, annotate, prepare, wording_of
 from skills.annotate.papers import check_length
 from skills.annotate.table.sources import Source
 from skills.corpus.db import runs, store
@@ -112,7 +112,8 @@ class AnnotateJob:
 
     def _prepared(self, paper: Paper, framework: Framework) -> Prepared:
         options = self.call.options
-        return prepare(paper, framework, self.model, options.max_tokens, options.effort)
+        wanted = options.max_tokens, options.effort, options.wording
+        return prepare(paper, framework, self.model, *wanted)
 
     def notice(self, text: str) -> None:
         """Print what the job has to do, or has done."""
@@ -212,6 +213,7 @@ class AnnotateJob:
             "slots": self.model.slots,
             "max_tokens": self.call.options.max_tokens,
             "effort": self.call.options.effort,
+            "wording": wording_of(self.model, self.call.options.wording),
         }
 
 

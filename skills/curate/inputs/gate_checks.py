@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from skills.curate.inputs.phrases import phrases
-from skills.nanda.checks import RUN, copied, support
+from skills.nanda.anchors.lexical import lexical_anchors
+from skills.nanda.checks import copied, support
 from skills.nanda.text import content_words, words
 
 LEAST_SUPPORT = 0.55
@@ -59,14 +60,21 @@ def other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, s
 
 
 def copies(abstract: str, moves: Mapping[str, str]) -> Iterator[str]:
-    """Yield one clause if the annotation is copied from the abstract."""
+    """Yield one clause if the annotation is the abstract, divided into moves.
+
+    A quote is no fault: moves that quote are copied, too, but not in the order of the abstract.
+    """
     lengths = {move: len(words(text)) for move, text in moves.items()}
     total = sum(lengths.values())
     if total < LONG:
         return
     share = sum(copied(abstract, moves[move]) * length for move, length in lengths.items()) / total
-    if share >= MOST_COPIED:
-        yield f"{share:.0%} of its words are in the abstract, in runs of {RUN} or more"
+    if share < MOST_COPIED:
+        return
+    anchors = lexical_anchors(abstract, moves)
+    places = [anchors[move]["sentences"][:1] for move in lengths]
+    if places == sorted(places):
+        yield f"{share:.0%} of its words are in the abstract, in its order"
 
 
 def filler(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, str]]:

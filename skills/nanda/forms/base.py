@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-from harness.models.backends.base import Message, Request
+from pydantic import ValidationError
+
+from harness.models.backends.base import Message, Reply, Request
 from harness.models.served import ServedModel
 from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.anchors.stored import anchors_of
-from skills.nanda.framework import Framework
+from skills.nanda.framework import Framework, problems
 from skills.nanda.paper import Paper
 from skills.nanda.sanitize import sanitize
 
@@ -89,6 +91,29 @@ class Form(ABC):
             UnusableReply: the text does not have this format.
         """
         return self.parse(text)
+
+    def read(self, reply: Reply, abstract: str) -> dict[str, str]:
+        """Return all moves of an answer, normalized and in the framework's order.
+
+        Raises:
+            UnusableReply: it was cut off, is in another form, or a move is missing, empty or too
+                long.
+        """
+        if reply.finish_reason == "length":
+            raise UnusableReply(f"it was cut off after {reply.completion_tokens} tokens")
+        found = self.moves(reply.text, abstract)
+        try:
+            return self.framework.annotation_model().model_validate(found).model_dump()
+        except ValidationError as exc:
+            raise UnusableReply(problems(exc)) from exc
+
+    def decisions(self, text: str) -> Iterator[Decision]:
+        """Yield the decisions of a completion, in order; none unless the form has such places.
+
+        Raises:
+            UnusableReply: the text is not a completion.
+        """
+        return iter(())
 
     def anchors(self, text: str, abstract: str, stated: Mapping[str, str]) -> dict[str, Anchor]:
         """Return where each of the stated moves of a reply comes from."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import LCSseq
 
-from skills.nanda.quoting.passages import Passage, Phrase, passages_of
+from skills.nanda.quoting.passages import Passage, Phrase, passages_of, weak_ends
 from skills.nanda.text import stems
 
 WEAK = 0.08
@@ -94,12 +94,7 @@ def _score(
     if not found or not gold:
         return 0.0
     f1 = 2 * LCSseq.similarity(gold, found) / (len(gold) + len(found))
-    return f1 - WEAK * sum(_weak_ends(one, abstract[one.sentence - 1]) for one in passages)
-
-
-def _weak_ends(passage: Passage, phrases: tuple[Phrase, ...]) -> int:
-    ends = (passage.first, passage.last)
-    return sum(place < len(phrases) and not phrases[place].begins_clause for place in ends)
+    return f1 - WEAK * sum(weak_ends(one, abstract[one.sentence - 1]) for one in passages)
 
 
 def _length(passages: tuple[Passage, ...], abstract: Sequence[tuple[Phrase, ...]]) -> int:

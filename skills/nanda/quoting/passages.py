@@ -58,10 +58,12 @@ class Phrase:
     Attributes:
         text: its words, with single blanks.
         begins_clause: False if only a word of `_PHRASE` separates it from the phrase before.
+        announced: True if "we show that" or the like precedes it.
     """
 
     text: str
     begins_clause: bool
+    announced: bool = False
 
 
 def phrases_of(sentence: str, longest: int = LONGEST) -> tuple[Phrase, ...]:
@@ -84,7 +86,7 @@ def phrases_of(sentence: str, longest: int = LONGEST) -> tuple[Phrase, ...]:
             starts.append((place, False))
     ends = [*(place for place, _ in starts[1:]), len(words)]
     return tuple(
-        Phrase(piece, begins_clause and not number)
+        Phrase(piece, begins_clause and not number, bool(begin) and start == begin and not number)
         for (start, begins_clause), end in zip(starts, ends, strict=True)
         for number, piece in enumerate(_cut(" ".join(words[start:end]), longest))
     )
@@ -119,6 +121,12 @@ def passages_of(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterato
     for first, last, words in _runs(phrases, limit):
         if words >= least:
             yield Passage(number, first, last)
+
+
+def weak_ends(passage: Passage, phrases: tuple[Phrase, ...]) -> int:
+    """Return how many ends of a passage of these phrases do not separate clauses."""
+    ends = (passage.first, passage.last)
+    return sum(place < len(phrases) and not phrases[place].begins_clause for place in ends)
 
 
 def least_words(phrases: tuple[Phrase, ...], limit: int) -> int:

@@ -1,0 +1,119 @@
+"""Rank the candidates of a move: a log-linear model, then minimum Bayes risk.
+
+The probability of candidate i is proportional to exp(w x_i), with the weights w, the same for all
+moves, and the features x_i of the candidate. Of the most probable ones, the chosen one has the
+highest expected ROUGE-L F1 with all of them (Kumar and Byrne 2004, "Minimum Bayes-Risk Decoding for
+Statistical Machine Translation"). `tools/fit_extraction.py` fits the weights.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rapidfuzz.distance import LCSseq
+
+from skills.annotate.extractive.candidates import FEATURES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WEIGHTS = Path(__file__).with_name("weights.json")
+COMPARED = 30
+"""The most probable candidates, which are compared with each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How the decision of a move combines model and selector: a logistic regression.
+
+    Attributes:
+        model, selector: the weights of the log odds that the move is stated.
+        bias: added to them. It is fitted to the highest kappa, so that one half is the threshold.
+    """
+
+    model: float
+    selector: float
+    bias: float
+
+    def probability(self, model: float, selector: float) -> float:
+        """Return the probability that the move is stated, from that of each."""
+        return sigmoid(self.model * logit(model) + self.selector * logit(selector) + self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What `weights.json` contains.
+
+    Attributes:
+        weights: of each feature, in the order of `FEATURES`.
+        decisions: by move; of a move without one, the draft decides.
+        confidence: slope and intercept of the log odds that the sentence is right, over those of
+            the log-linear model.
+        digest: SHA-256 of the file.
+    """
+
+    weights: tuple[float, ...]
+    decisions: Mapping[str, Decision]
+    confidence: tuple[float, float]
+    digest: str = ""
+
+    def probabilities(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return the probability of each candidate, from an array (candidates, features)."""
+        import numpy as np
+
+        logits = features @ np.array(self.weights)
+        powers = np.exp(logits - logits.max())
+        return np.asarray(powers / powers.sum())
+
+    def calibrated(self, probability: float) -> float:
+        """Return the probability that a sentence is right, from that of its candidates."""
+        slope, intercept = self.confidence
+        return sigmoid(slope * logit(probability) + intercept)
+
+
+def choice(stems: Sequence[Sequence[str]], likely: NDArray[Any]) -> int:
+    """Return the index of the candidate with the highest expected similarity.
+
+    Args:
+        stems: the stemmed words of each candidate.
+        likely: the probability of each.
+    """
+    order = sorted(range(len(likely)), key=lambda i: -likely[i])[:COMPARED]
+    return max(order, key=lambda i: sum(likely[j] * similarity(stems[i], stems[j]) for j in order))
+
+
+def similarity(one: Sequence[str], other: Sequence[str]) -> float:
+    """Return the ROUGE-L F1 of two texts, given as stemmed words."""
+    length = len(one) + len(other)
+    return 2 * LCSseq.similarity(one, other) / length if length else 1.0
+
+
+@functools.cache
+def load(path: Path = WEIGHTS) -> Weights:
+    """Read the fitted weights."""
+    content = path.read_bytes()
+    stored = json.loads(content)
+    return Weights(
+        tuple(stored["weights"][name] for name in FEATURES),
+        {move: Decision(**one) for move, one in stored["decisions"].items()},
+        (stored["confidence"]["slope"], stored["confidence"]["intercept"]),
+        hashlib.sha256(content).hexdigest(),
+    )
+
+
+def logit(probability: float, least: float = 1e-4) -> float:
+    """Return the log odds of a probability, which is bounded by `least` and 1 - `least`."""
+    bounded = min(max(probability, least), 1 - least)
+    return math.log(bounded / (1 - bounded))
+
+
+def sigmoid(odds: float) -> float:
+    """Return the probability of log odds, the inverse of `logit`."""
+    return 1 / (1 + math.exp(-odds))

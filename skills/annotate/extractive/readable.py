@@ -1,0 +1,62 @@
+"""Select the passages that can stand alone: they begin and end where a statement does.
+
+The tests are of words only, and refuse rather too much: what begins after a comma may be part of an
+enumeration or an apposition, and what is cut off before "if" may be a condition of the statement.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from skills.nanda.quoting.passages import Passage, Phrase, passages_of
+from skills.nanda.text import set_of
+
+_INTRODUCTION = set_of(
+    """
+    across after although as at based because besides beyond by compared despite during finally for
+    from furthermore given however if in moreover on since through thus to together under unlike
+    upon using via when whereas while with within without
+    """
+)
+"""First words of a sentence that begins with something else than its main clause."""
+_SUBJECT = re.compile(r"(?:we|it|they|our|this|these|there)\b|[A-Z]")
+"""How a main clause begins after it; a capital is that of a name."""
+_CONTRAST = re.compile(r"(?:but|whereas|while)\b")
+_CONDITION = re.compile(r"[(\s]*(?:but|except|if|only|provided|unless|when|where|without)\b")
+"""What restricts the statement before it."""
+
+
+def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
+    """Yield the passages of sentence `number` that can stand alone, or all of them if none can.
+
+    Args:
+        limit: maximum characters of a passage.
+    """
+    every = [*passages_of(number, phrases, limit)]
+    begins = [_begins(phrases, place) for place in range(len(phrases))]
+    ends = [_ends(phrases, place) for place in range(len(phrases) + 1)]
+    found = [one for one in every if begins[one.first] and ends[one.last]]
+    yield from found or every
+
+
+def _begins(phrases: tuple[Phrase, ...], place: int) -> bool:
+    """Return True if a statement may begin with this phrase."""
+    phrase = phrases[place]
+    if place == 0 or phrase.announced:
+        return True
+    if not phrase.begins_clause:
+        return False
+    before = phrases[place - 1].text
+    if before.endswith(";") or _CONTRAST.match(phrase.text):
+        return True
+    opening = phrases[0].text.split()[0].casefold().rstrip(",")
+    return before.endswith(",") and opening in _INTRODUCTION and bool(_SUBJECT.match(phrase.text))
+
+
+def _ends(phrases: tuple[Phrase, ...], place: int) -> bool:
+    """Return True if a statement may end before this phrase."""
+    if place == len(phrases):
+        return True
+    following = phrases[place]
+    return following.begins_clause and not _CONDITION.match(following.text)

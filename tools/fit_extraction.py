@@ -1,0 +1,236 @@
+"""Fit the weights of the extractive wording on annotated abstracts.
+
+    python tools/fit_extraction.py GOLD DRAFTS.jsonl [--also TABLE ... --db CORPUS] [--out FILE]
+
+DRAFTS.jsonl is saved by `/annotate GOLD --wording extractive` with a model that was not trained on
+the papers of GOLD. The selector is not fitted on a paper that it is applied to: for each of `FOLDS`
+folds it is fitted on the others and on further tables (`fit_selector`). The target probability of a
+candidate is proportional to exp(f / `TEMPERATURE`), where f is its ROUGE-L F1 with the gold; the
+loss is the cross-entropy plus `DECAY` times the squared weights. Whether a move of `DECIDED` is
+stated is a logistic regression, whose bias is moved to the highest kappa. Prints the figures of
+each fold with the weights that are fitted on the others, then writes those fitted on all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+
+from skills.annotate.extractive.candidates import FEATURES, Candidates, candidates_of
+from skills.annotate.extractive.extract import (
+    STATED,
+    choose,
+    conditional,
+    limit_of,
+    stated_probability,
+)
+from skills.annotate.extractive.ranking import WEIGHTS, Decision, Weights, logit, similarity
+from skills.corpus.tables.reader import TableRow
+from skills.nanda.anchors.lexical import lexical_anchors
+from skills.nanda.framework import Framework, nanda
+from skills.nanda.paper import ID_FIELDS
+from skills.nanda.quoting.numbered import numbered
+from skills.nanda.text import stems
+from tools.fit_selector import fit, labelled, rows_of
+from tools.log_linear import minimized
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TEMPERATURE = 0.1
+DECAY = 1.0
+FOLDS = 5
+DECIDED = ("evidence", "limitation", "comparison", "implication")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A paper with its gold, its drafts, and the probabilities of the selector."""
+
+    abstract: str
+    gold: Mapping[str, str]
+    drafts: Mapping[str, str]
+    stated: Mapping[str, float]
+    likely: Mapping[str, Sequence[float]]
+    candidates: Candidates
+
+    def features(self, move: str) -> NDArray[Any]:
+        drafts = [self.drafts[move]] if move in self.drafts else []
+        return self.candidates.features(drafts, conditional(self.likely[move]))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("gold", type=Path)
+    parser.add_argument("drafts", type=Path)
+    parser.add_argument("--also", nargs="*", type=Path, default=[], help="tables for the selector")
+    parser.add_argument("--db", type=Path, help="the corpus with their missing abstracts")
+    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    options = parser.parse_args(argv)
+    framework = nanda()
+    tables = [rows_of(path, framework, options.db) for path in options.also]
+    folds = folds_of(options.gold, options.drafts, [row for table in tables for row in table])
+    held = [
+        (fold, fitted([case for other in folds if other is not fold for case in other], framework))
+        for fold in folds
+    ]
+    weights = fitted([case for fold in folds for case in fold], framework)
+    pairs = [pair for fold, one in held for case in fold for pair in confidences(case, one)]
+    slope, intercept = _logistic(np.array(pairs))
+    weights = replace(weights, confidence=(slope, intercept))
+    report(held, framework)
+    options.out.write_text(_written(weights), encoding="utf-8")
+    return 0
+
+
+def folds_of(gold: Path, drafts: Path, also: Sequence[TableRow]) -> list[list[Case]]:
+    """Return the papers that both files have, divided by their place in the table.
+
+    Args:
+        also: further papers to fit the selectors on.
+    """
+    framework = nanda()
+    lines = map(json.loads, drafts.read_text(encoding="utf-8").splitlines())
+    records = {next(record[key] for key in ID_FIELDS if key in record): record for record in lines}
+    rows = [row for row in rows_of(gold, framework, None) if row.paper.id in records]
+    known = [labelled(row, framework) for row in rows]
+    further = [labelled(row, framework) for row in also]
+    folds = []
+    for fold in range(FOLDS):
+        others = [one for place, one in enumerate(known) if place % FOLDS != fold]
+        selector = fit(others + further, framework.names)
+        cases = []
+        for row in rows[fold::FOLDS]:
+            made, abstract = records[row.paper.id]["provenance"], row.paper.abstract
+            sentences = numbered(abstract, limit_of(framework))
+            likely = selector.probabilities([one.text for one in sentences])
+            stated = framework.stated(row.valid_moves(framework))
+            found = candidates_of(sentences, limit_of(framework))
+            cases.append(Case(abstract, stated, made["drafts"], made["stated"], likely, found))
+        folds.append(cases)
+    return folds
+
+
+def fitted(cases: Sequence[Case], framework: Framework) -> Weights:
+    """Return the weights and decisions that fit the cases best, without calibration."""
+    features, targets, groups = [], [], []
+    for case in cases:
+        for move, text in case.gold.items():
+            gold = stems(text)
+            scores = np.array([similarity(own, gold) for own in case.candidates.stems])
+            powers = np.exp((scores - scores.max()) / TEMPERATURE)
+            features.append(case.features(move))
+            targets.append(powers / powers.sum())
+            groups.append(len(scores))
+    group = np.repeat(np.arange(len(groups)), groups)
+    found = minimized(np.concatenate(features), group, np.concatenate(targets), DECAY)
+    decisions = {move: _decision(cases, move) for move in DECIDED}
+    return Weights(tuple(float(one) for one in found), decisions, (1.0, 0.0))
+
+
+def _decision(cases: Sequence[Case], move: str) -> Decision:
+    """Return the logistic regression of a move, with the bias of the highest kappa."""
+    told = [case for case in cases if move in case.stated]
+    odds = np.array([[logit(c.stated[move]), logit(1 - c.likely[move][0])] for c in told])
+    gold = np.array([move in case.gold for case in told])
+    model, selector, bias = _logistic(np.column_stack([odds, gold]))
+    scores = odds @ np.array([model, selector])
+    tried = np.linspace(-bias - 2, -bias + 2, 41)
+    best = max(tried, key=lambda limit: cohen(scores >= limit, gold))
+    return Decision(model, selector, -float(best))
+
+
+def cohen(predicted: NDArray[Any], gold: NDArray[Any]) -> float:
+    """Return Cohen's kappa of two arrays of booleans."""
+    agreed = float((predicted == gold).mean())
+    p, q = float(predicted.mean()), float(gold.mean())
+    chance = p * q + (1 - p) * (1 - q)
+    return (agreed - chance) / (1 - chance) if chance < 1 else 0.0
+
+
+def _logistic(rows: NDArray[Any]) -> tuple[float, ...]:
+    """Return the weights and the bias of a logistic regression; the last column is the target."""
+    from scipy.optimize import minimize
+
+    inputs = np.column_stack([rows[:, :-1], np.ones(len(rows))])
+    signs = 2 * rows[:, -1] - 1
+
+    def loss(weights: NDArray[Any]) -> float:
+        return float(np.logaddexp(0, -signs * (inputs @ weights)).sum() + 0.01 * weights @ weights)
+
+    return tuple(float(one) for one in minimize(loss, np.zeros(inputs.shape[1])).x)
+
+
+def confidences(case: Case, weights: Weights) -> list[tuple[float, float]]:
+    """Return for each move that is stated the log odds of its sentence, and whether it is right."""
+    ranked = {move: case.features(move) for move in case.gold}
+    anchors = lexical_anchors(case.abstract, case.gold)
+    found = []
+    for move, (number, probability) in choose(case.candidates, ranked, weights).items():
+        sentence = case.candidates.passages[number].sentence
+        found.append((logit(probability), float(sentence in anchors[move]["sentences"])))
+    return found
+
+
+def report(held: Sequence[tuple[Sequence[Case], Weights]], framework: Framework) -> None:
+    """Print the figures of held-out papers by move, of the moves that both state, and their means.
+
+    A right anchor is one of the sentences that share most words with the gold's move.
+    """
+    rows = []
+    for move in framework.names:
+        scores, right, stated = [], [], []
+        for case, chosen in ((case, chosen_of(case, one)) for fold, one in held for case in fold):
+            stated.append((move in chosen, move in case.gold))
+            if all(stated[-1]):
+                number, gold = chosen[move][0], case.gold[move]
+                scores.append(similarity(case.candidates.stems[number], stems(gold)))
+                sentence = case.candidates.passages[number].sentence
+                expected = lexical_anchors(case.abstract, {move: gold})[move]["sentences"]
+                right.append(sentence in expected)
+        rows.append((move, mean(scores), mean(right), cohen(*np.array(stated).T)))
+    print(f"{'':<14}{'ROUGE-L':>8}{'anchor':>8}{'kappa':>8}")
+    means = "mean", *(mean(values) for values in zip(*(row[1:] for row in rows), strict=True))
+    for name, *values in (*rows, means):
+        print(f"{name:<14}" + "".join(f"{value:>8.3f}" for value in values))
+
+
+def chosen_of(case: Case, weights: Weights) -> dict[str, tuple[int, float]]:
+    """Return the candidate of each move that the weights state, and its confidence."""
+    ranked = {}
+    for move, likely in case.likely.items():
+        by_model, decision = case.stated.get(move), weights.decisions.get(move)
+        found = stated_probability(move in case.drafts, by_model, 1 - likely[0], decision)
+        if found >= STATED:
+            ranked[move] = case.features(move)
+    return choose(case.candidates, ranked, weights)
+
+
+def _written(weights: Weights) -> str:
+    stored = {
+        "weights": dict(zip(FEATURES, (round(one, 3) for one in weights.weights), strict=True)),
+        "decisions": {
+            move: {name: round(value, 3) for name, value in asdict(one).items()}
+            for move, one in weights.decisions.items()
+        },
+        "confidence": {
+            name: round(v, 3)
+            for name, v in zip(("slope", "intercept"), weights.confidence, strict=True)
+        },
+    }
+    return json.dumps(stored, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
