@@ -81,10 +81,11 @@ class App:
 
     @cached_property
     def toolbox(self) -> Toolbox:
-        """The skills as tools of the chat model."""
+        """The tools of the chat model."""
+        from harness.chat.skill_tool import skill_tools
         from harness.chat.toolbox import Toolbox
 
-        return Toolbox(self)
+        return Toolbox([lambda: skill_tools(self)])
 
     @cached_property
     def chat(self) -> Chat:
