@@ -1,6 +1,7 @@
 """Compare the job runner with the bare engine: same model, same requests, one run.
 
     python bench/annotate.py [--rows 64] [--block 16] [--slots N] [--table FILE]
+    python bench/annotate.py --efforts
     python bench/annotate.py --server URL
     python bench/annotate.py --memory
 
@@ -11,6 +12,10 @@
 that a drift in the speed of the machine affects all of them. Loading the model is not counted.
 Prints papers per minute, completion tokens per second, the ratio to (b), the overhead of (a) per
 row, and the peak memory.
+
+--efforts compares jobs of the same rows, in turn by block: the model's own words, and quotes with
+--effort fast and best. The share of prompt tokens that the engine evaluated, instead of finding
+them in its cache, is printed for each.
 
 --server compares the embedded engine with an OpenAI-compatible server at URL (".../v1") that has
 the same weights, such as llama.cpp's llama-server built for this CPU: the requests of eight rows
@@ -67,6 +72,8 @@ class Arm:
     seconds: float = 0.0
     rows: int = 0
     tokens: int = 0
+    prompt: int = 0
+    cached: int = 0
 
     def add(self, seconds: float, rows: int, tokens: int) -> None:
         self.seconds += seconds
@@ -80,6 +87,7 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=16)
     parser.add_argument("--slots", type=int)
     parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--efforts", action="store_true")
     parser.add_argument("--server")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--fake", type=int, help=argparse.SUPPRESS)
@@ -88,6 +96,8 @@ def main() -> None:
         run_fake(options.fake)
     elif options.memory:
         compare_memory()
+    elif options.efforts:
+        compare_efforts(options)
     elif options.server:
         compare_server(options)
     else:
@@ -117,6 +127,37 @@ def compare_speed(options: argparse.Namespace) -> None:
         bench.app.close()
 
 
+def compare_efforts(options: argparse.Namespace) -> None:
+    with options.table.open(newline="", encoding="utf-8") as file:
+        rows = list(itertools.islice(csv.DictReader(file), options.rows))
+    ways = {
+        "own words": "--wording abstractive ",
+        "quotes, fast": "--wording extractive ",
+        "quotes, best": "--wording extractive --effort best ",
+    }
+    arms = [Arm(name) for name in ways]
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), options.slots)
+        for number, start in enumerate(range(0, len(rows), options.block)):
+            block = rows[start : start + options.block]
+            for arm in arms if number % 2 == 0 else arms[::-1]:
+                bench.replies.clear()
+                started = time.perf_counter()
+                tokens = bench.job(block, ways[arm.name])
+                arm.add(time.perf_counter() - started, len(block), tokens)
+                arm.prompt += sum(reply.prompt_tokens for reply in bench.replies)
+                arm.cached += sum(reply.cached_tokens for reply in bench.replies)
+            print(f"{start + len(block)} rows", *(f"{a.seconds:.0f} s" for a in arms), flush=True)
+        bench.app.close()
+    print(f"\n{'':<16}{'papers/min':>12}{'ratio':>8}{'tokens':>9}{'prompt':>9}{'evaluated':>11}")
+    for arm in arms:
+        rate = arm.rows / arm.seconds
+        print(
+            f"{arm.name:<16}{rate * 60:>12.2f}{rate * arms[0].seconds / arms[0].rows:>8.2f}"
+            f"{arm.tokens:>9}{arm.prompt:>9}{(arm.prompt - arm.cached) / arm.prompt:>11.1%}"
+        )
+
+
 class Bench:
     """The application with a loaded model, in a temporary folder."""
 
@@ -136,6 +177,7 @@ class Bench:
         self.model, self.slots = served.model, served.slots
         print(f"{served.resolution.resolved}, {served.resolution.chosen.serve.label}, ", end="")
         self.sent: list[Request] = []
+        self.replies: list[Reply] = []
         self.workers = f"--workers {self.slots} "
         print(f"{self.slots} slots")
 
@@ -151,8 +193,12 @@ class Bench:
             lambda model: [prepare(paper, nanda(), model).request for paper in papers],
         )
 
-    def job(self, block: list[dict[str, str]]) -> int:
-        """Annotate a block into a fresh database; returns the completion tokens."""
+    def job(self, block: list[dict[str, str]], given: str = "") -> int:
+        """Annotate a block into a fresh database; returns the completion tokens.
+
+        Args:
+            given: options of /annotate.
+        """
         table, target = self.folder / "block.csv", self.folder / "block.jsonl"
         with table.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(block[0]))
@@ -162,13 +208,15 @@ class Bench:
 
         def recorded(request: Request, *others: Any) -> Reply:
             self.sent.append(request)
-            return generate(request, *others)
+            reply = generate(request, *others)
+            self.replies.append(reply)
+            return reply
 
         with (
             tempfile.TemporaryDirectory() as corpus,
             mock.patch.object(self.model, "generate", recorded),
         ):
-            how = f"{self.workers}--db {corpus}/corpus.db --force"
+            how = f"{self.workers}{given}--db {corpus}/corpus.db --force"
             outcome = self.app.dispatch(f"/annotate {table} {how} save to {target}")
         summary = outcome.result.summary
         assert summary is not None
