@@ -25,6 +25,14 @@ _SUBJECT = re.compile(r"(?:we|it|they|our|this|these|there)\b|[A-Z]")
 _CONTRAST = re.compile(r"(?:but|whereas|while)\b")
 _CONDITION = re.compile(r"[(\s]*(?:but|except|if|only|provided|unless|when|where|without)\b")
 """What restricts the statement before it."""
+_FOLLOWS = re.compile(
+    r"(?:although|as well as|because|especially|hence|including|particularly|since|so|such as"
+    r"|thereby|therefore|though|thus|whereas|which|while|who|whose|with|yet"
+    r"|(?:and|or) (?:it|our|that|the|these|they|this|we))\b"
+)
+"""What follows a comma after a statement, not after an item of an enumeration."""
+_PARTICIPLE = re.compile(r"\w+ing\b")
+_JOINS = re.compile(r"(?:and|or)\b")
 
 
 def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
@@ -43,8 +51,10 @@ def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[P
 def _begins(phrases: tuple[Phrase, ...], place: int) -> bool:
     """Return True if a statement may begin with this phrase."""
     phrase = phrases[place]
-    if place == 0 or phrase.announced:
+    if place == 0:
         return True
+    if phrase.announced:
+        return not phrase.text.startswith("to ")
     if not phrase.begins_clause:
         return False
     before = phrases[place - 1].text
@@ -58,5 +68,13 @@ def _ends(phrases: tuple[Phrase, ...], place: int) -> bool:
     """Return True if a statement may end before this phrase."""
     if place == len(phrases):
         return True
-    following = phrases[place]
-    return following.begins_clause and not _CONDITION.match(following.text)
+    before, following = phrases[place - 1].text if place else "", phrases[place]
+    if not following.begins_clause or _CONDITION.match(following.text):
+        return False
+    if not before.endswith(","):
+        return not before.endswith(":")
+    then = phrases[place + 1].text if place + 1 < len(phrases) else ""
+    listed = bool(_JOINS.match(then)) or then.endswith(",")
+    return bool(_FOLLOWS.match(following.text)) or (
+        bool(_PARTICIPLE.match(following.text)) and not listed
+    )
