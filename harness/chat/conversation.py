@@ -17,12 +17,12 @@ class Conversation:
             message and is complete: each tool call has its result.
         skills: names of the skills whose instructions are part of the conversation, in the order
             of their activation.
-        session: id of the stored session; "" if the conversation is not stored.
+        session: id of the stored session; None if the conversation is not stored.
     """
 
     messages: list[Message] = field(default_factory=list)
     skills: list[str] = field(default_factory=list)
-    session: str = ""
+    session: int | None = None
 
     def add(self, messages: Iterable[Message]) -> None:
         """Add the messages of a turn."""
@@ -32,4 +32,4 @@ class Conversation:
         """Start a new conversation."""
         self.messages.clear()
         self.skills.clear()
-        self.session = ""
+        self.session = None
