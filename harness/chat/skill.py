@@ -73,7 +73,8 @@ class Chat(Skill):
         turns: list[Turn] = []
 
         def answer(model: ServedModel) -> str:
-            turn = Turn(call, model, tuple(self.conversation.messages), self._toolbox, call.options.steps)
+            earlier = tuple(self.conversation.messages)
+            turn = Turn(call, model, earlier, self._toolbox, call.options.steps)
             turns.append(turn)
             self._explain_tools(call, model)
             try:
