@@ -33,6 +33,7 @@ from harness.terminal.console import OnProgress, Screen
 if TYPE_CHECKING:
     from harness.api.options import GeneralOptions
     from harness.api.skill import Skill
+    from harness.chat.conversation import Conversation
     from harness.chat.skill import Chat
     from harness.chat.toolbox import Toolbox
     from harness.models.registry import Registry
@@ -109,11 +110,18 @@ class App:
         return Toolbox([lambda: skill_tools(self)])
 
     @cached_property
+    def conversation(self) -> Conversation:
+        """The conversation of the chat and of prompt skills."""
+        from harness.chat.conversation import Conversation
+
+        return Conversation()
+
+    @cached_property
     def chat(self) -> Chat:
         """The skill /chat."""
         from harness.chat.skill import Chat
 
-        return Chat(self.toolbox)
+        return Chat(self.toolbox, self.conversation)
 
     @property
     def permissions(self) -> Permissions:
