@@ -12,8 +12,8 @@ from typing import Any
 
 from harness.api.skill import Call
 from harness.chat.history import fit, without_tools
-from harness.chat.tool_schema import size
 from harness.chat.toolbox import Toolbox
+from harness.chat.tools import size
 from harness.errors import (
     GenerationFailed,
     HarnessError,
@@ -89,7 +89,7 @@ class Turn:
 
     Args:
         earlier: the conversation so far.
-        toolbox: the skills the model may call, or None.
+        toolbox: the tools that the model may call, or None.
         steps: maximum number of replies with calls before the model has to answer.
 
     Attributes:
@@ -219,7 +219,7 @@ class Turn:
         answer = self.toolbox.call(call, self.call.screen)
         if answer.line:
             self.calls.append({"line": answer.line, "exit_code": answer.code})
-        if answer.skill:
-            self._codes.pop(answer.skill, None)  # keeps the order of the last calls
-            self._codes[answer.skill] = answer.code
+        if answer.tool:
+            self._codes.pop(answer.tool, None)  # keeps the order of the last calls
+            self._codes[answer.tool] = answer.code
         return answer.content
