@@ -11,7 +11,7 @@ from harness.chat.conversation import Conversation
 from harness.chat.tool_loop import Turn, tools_for
 from harness.chat.toolbox import Toolbox
 from harness.errors import UsageError
-from harness.models.served import ServedModel
+from harness.models.served import ServedModel, label
 from harness.support.reading import text_input
 from harness.terminal.console import render_markdown
 
@@ -69,6 +69,7 @@ class Chat(Skill):
             if call.options.new:
                 return Result("The conversation is forgotten.")
             raise UsageError("there is no text", hint="/chat TEXT")
+        self.conversation.check_rights(yes=call.yes)
         _refuse_attachment(call.text)
         turns: list[Turn] = []
 
@@ -86,13 +87,17 @@ class Chat(Skill):
             text = call.models.run("chat", answer).strip()
         finally:  # an interrupted answer is part of the conversation
             if turns:
-                self.conversation.add(turns[-1].conversation())
-        turn = turns[-1]
+                turn = turns[-1]
+                asked, served = not call.yes, label(turn.model.about)
+                self.conversation.add(turn.conversation(), asked=asked, served=served)
         return Result(
             text,
-            {"text": text, "calls": turn.calls, "answered_by": turn.model.about}
-            if turn.calls
-            else None,
+            {
+                "text": text,
+                **({"calls": turn.calls} if turn.calls else {}),
+                "answered_by": turn.model.about,
+                "session": self.conversation.session,
+            },
             renderers={".md": lambda: text + "\n", ".txt": lambda: text + "\n"},
             exit_code=turn.code,
             stopped=turn.stopped,

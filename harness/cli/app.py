@@ -94,7 +94,7 @@ class App:
         """The conversation of the chat and of prompt skills."""
         from harness.chat.conversation import Conversation
 
-        return Conversation()
+        return Conversation.of(self.settings, self.screen.notice)
 
     @cached_property
     def chat(self) -> Chat:
