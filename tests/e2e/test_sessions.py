@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from agent_process import environment_of
 from protocol_server import ProtocolServer
-from terminal_session import terminal_session
+from terminal_session import PATIENCE, terminal_session
 
 from harness.models.backends.base import Request
 from harness.settings import CODE_ROOT
@@ -37,12 +37,13 @@ class Agent:
     def __init__(self, folder: Path, server: ProtocolServer) -> None:
         self.folder, self.server = folder, server
         self.environment = environment_of(folder)
+        self.started: list[subprocess.Popen[str]] = []
         self.project = folder / "project"
         self.project.mkdir()
         (folder / "registry.yaml").write_text(REGISTRY.format(url=server.url))
 
     def start(self, *words: str, cwd: Path | None = None, **given: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, str(CODE_ROOT / "agent.py"), *words],
             cwd=cwd or self.project,
             env=self.environment | given,
@@ -51,6 +52,8 @@ class Agent:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
 
     def run(self, *words: str, code: int = 0, **given: Any) -> tuple[str, str]:
         """Run the command; return what it has printed to stdout and stderr."""
@@ -69,7 +72,13 @@ class Agent:
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Agent]:
     with ProtocolServer(FakeModel("Noted."), names=("smollm2",)) as server:
-        yield Agent(tmp_path, server)
+        made = Agent(tmp_path, server)
+        try:
+            yield made
+        finally:
+            for process in made.started:  # those of a test that has failed
+                process.kill()
+                process.communicate()
 
 
 def test_c_goes_on_with_the_last_conversation_of_the_folder(agent: Agent) -> None:
@@ -157,7 +166,7 @@ def test_a_turn_that_is_ended_leaves_the_earlier_ones(agent: Agent, how: signal.
     agent.run("my cat is called Aster")
     agent.server.fail("slow")
     process = agent.start("-c", "tell me a long story")
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while len(agent.server.bodies("/api/chat")) < 2:
         assert time.monotonic() < end
         time.sleep(0.05)

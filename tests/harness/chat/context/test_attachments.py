@@ -9,6 +9,7 @@ import pytest
 
 from harness.chat.context.attachments import MAX_BYTES, with_files
 from harness.errors import InputError
+from harness.runs.frontend import Frontend
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app
 
@@ -50,7 +51,9 @@ def test_a_file_is_attached_once_and_may_be_anywhere(folder: Path) -> None:
     assert text.count("mine") == 2  # under two names
 
 
-@pytest.mark.parametrize("line", ["mail a@b.txt", "what is @angular/core, @you", "@home @~nobody/x"])
+@pytest.mark.parametrize(
+    "line", ["mail a@b.txt", "what is @angular/core, @you", "@home @~nobody/x"]
+)
 def test_other_words_with_an_at_sign_are_text(line: str) -> None:
     assert attached(line) == (line, "")
 
@@ -98,7 +101,6 @@ def test_the_model_receives_the_file_and_later_turns_too(folder: Path) -> None:
 def test_piped_text_attaches_nothing(folder: Path) -> None:
     model = FakeModel("It is about sorting.")
     app = fake_app(folder, model)
-    app.frontend.stdin = None
-    object.__setattr__(app.frontend, "stdin", io.BytesIO(b"from a paper: @notes.md"))
+    app.frontend = Frontend("test", stdin=io.BytesIO(b"from a paper: @notes.md"))
     app.dispatch("/chat -")
     assert "We sort" not in model.requests[-1].messages[-1].content
