@@ -12,8 +12,8 @@ from typing import Any
 
 from harness.api.skill import Call
 from harness.chat.history import fit, without_tools
-from harness.chat.tool_schema import size
 from harness.chat.toolbox import Toolbox
+from harness.chat.tools import size
 from harness.errors import (
     GenerationFailed,
     HarnessError,
@@ -88,8 +88,9 @@ class Turn:
     """One message of the user and the model's calls and answer.
 
     Args:
+        text: the user's message.
         earlier: the conversation so far.
-        toolbox: the skills the model may call, or None.
+        toolbox: the tools that the model may call, or None.
         steps: maximum number of replies with calls before the model has to answer.
 
     Attributes:
@@ -99,6 +100,7 @@ class Turn:
 
     call: Call
     model: ServedModel
+    text: str
     earlier: Sequence[Message]
     toolbox: Toolbox | None
     steps: int
@@ -109,7 +111,7 @@ class Turn:
     _answer: AnswerText = field(init=False)
 
     def __post_init__(self) -> None:
-        self.messages.append(Message("user", self.call.text))
+        self.messages.append(Message("user", self.text))
         screen = self.call.screen
         piped = screen.quiet_results or screen.out is None or not screen.out.isatty()
         self._answer = AnswerText(screen, kept=piped and self._has_tools)
@@ -219,7 +221,7 @@ class Turn:
         answer = self.toolbox.call(call, self.call.screen)
         if answer.line:
             self.calls.append({"line": answer.line, "exit_code": answer.code})
-        if answer.skill:
-            self._codes.pop(answer.skill, None)  # keeps the order of the last calls
-            self._codes[answer.skill] = answer.code
+        if answer.tool:
+            self._codes.pop(answer.tool, None)  # keeps the order of the last calls
+            self._codes[answer.tool] = answer.code
         return answer.content

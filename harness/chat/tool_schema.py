@@ -6,44 +6,21 @@ A tool has the skill's name. Its parameters are the skill's options, and `subcom
 
 from __future__ import annotations
 
-import json
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.api.options import case_names, flags, grouped
 from harness.api.skill import Skill
+from harness.chat.tools import ALL, DETAILS, OPTIONS
 from harness.models.backends.base import Tool
 
 SUBCOMMAND, TEXT, SAVE_TO = "subcommand", "text", "save_to"
 OWN = (SUBCOMMAND, TEXT, SAVE_TO)
 """Parameters that are not options. A model cannot give an option of such a name."""
-BARE, DETAILS, OPTIONS, ALL = range(4)
-"""Levels of detail: required parts alone; with the skill's details, which describe the text; with
-options but not their descriptions; everything."""
 SUMMARY = 300
 """Characters of a summary: a SKILL.md may have a description of 1,024."""
 _KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-
-
-def tools_of(skills: Iterable[Skill], most: int) -> tuple[Tool, ...]:
-    """Return the tools of skills within a size limit in bytes.
-
-    Every skill is added at the lowest level of detail first; then each level is added to one skill
-    after the other while there is room. Skills without any room are left out.
-    """
-    candidates = [*skills]
-    chosen: dict[Skill, Tool] = {}
-    room = most
-    for level in (BARE, DETAILS, OPTIONS, ALL):
-        for skill in candidates:
-            if level > BARE and skill not in chosen:
-                continue
-            tool = tool_of(skill, level)
-            needed = size(tool) - (size(chosen[skill]) if skill in chosen else 0)
-            if needed <= room:
-                chosen[skill], room = tool, room - needed
-    return tuple(chosen.values())
 
 
 def tool_of(skill: Skill, level: int = ALL) -> Tool:
@@ -58,12 +35,6 @@ def tool_of(skill: Skill, level: int = ALL) -> Tool:
     if required:
         parameters["required"] = required
     return Tool(skill.name, "\n".join(parts), parameters)
-
-
-def size(tool: Tool) -> int:
-    """Return the approximate size of a tool in a request, in bytes."""
-    text = f"{tool.name}{tool.description}{json.dumps(dict(tool.parameters))}"
-    return len(text.encode()) + 60
 
 
 def _own(skill: Skill) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.cli.commands.logs import Logs
 from harness.cli.commands.models import ModelCommand, ModelsCommand
 from harness.cli.commands.new_skill import NewSkill
+from harness.cli.commands.permissions import PermissionsCommand
 from harness.cli.commands.session import Clear, Exit, Help, Quit, Reload
+from harness.cli.commands.sessions import Resume, Sessions
 from harness.cli.commands.skills import Skills
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ class Commands:
             ModelCommand(app),
             Reload(app),
             Logs(app),
+            PermissionsCommand(app),
+            Sessions(app),
+            Resume(app),
             Clear(app),
             Exit(app),
             Quit(app),

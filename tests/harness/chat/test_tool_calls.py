@@ -13,8 +13,10 @@ from pydantic import Field
 from harness import Call, Result, Skill, UsageError
 from harness.api.options import GeneralOptions
 from harness.api.skill import SkillOptions
+from harness.chat.skill_tool import SkillTool, skill_tools
 from harness.chat.tool_call import invocation_of
-from harness.chat.tool_schema import ALL, BARE, DETAILS, size, tool_of, tools_of
+from harness.chat.tool_schema import tool_of
+from harness.chat.tools import ALL, BARE, DETAILS, offered, size
 from harness.models.backends.base import ToolCall
 from harness.runs import grammar
 from harness.runs.invocation import Invocation, render_line
@@ -134,14 +136,13 @@ def test_arguments_must_be_a_json_object(arguments: str) -> None:
     assert len(str(caught.value)) < 400
 
 
-def callable_skills(folder: Path) -> list[Skill]:
-    found = fake_app(folder).catalogue.skills.values()
-    return [one.skill for one in found if one.skill.tool]
+def callable_skills(folder: Path) -> list[SkillTool]:
+    return [*skill_tools(fake_app(folder))]
 
 
 def test_every_shipped_skill_has_a_valid_schema(tmp_path: Path) -> None:
     skills = callable_skills(tmp_path)
-    tools = tools_of(skills, 10**6)
+    tools = offered(skills, 10**6)
     assert {"annotate", "curate", "corpus", "evaluate", "finetune"} <= {tool.name for tool in tools}
     for tool in tools:
         jsonschema.Draft202012Validator.check_schema(dict(tool.parameters))
@@ -160,21 +161,21 @@ def test_the_schema_matches_the_options() -> None:
 
 def test_tools_are_shortened_to_fit(tmp_path: Path) -> None:
     skills = callable_skills(tmp_path)
-    least = sum(size(tool_of(skill, BARE)) for skill in skills)
-    most = sum(size(tool_of(skill, ALL)) for skill in skills)
+    least = sum(size(skill.described(BARE)) for skill in skills)
+    most = sum(size(skill.described(ALL)) for skill in skills)
     for room in (least, least + 1500, most):
-        tools = tools_of(skills, room)
+        tools = offered(skills, room)
         assert sum(map(size, tools)) <= room
         assert len(tools) == len(skills)
-    assert len(tools_of(skills, least // 2)) < len(tools)
+    assert len(offered(skills, least // 2)) < len(tools)
 
 
 def test_details_take_precedence_over_options(tmp_path: Path) -> None:
     """In 9,000 bytes, a model needs the details to know `limitation=unstated`."""
     skills = callable_skills(tmp_path)
-    told = {tool.name: tool for tool in tools_of(skills, 9000)}
+    told = {tool.name: tool for tool in offered(skills, 9000)}
     for skill in skills:
-        assert told[skill.name].description == tool_of(skill, DETAILS).description
+        assert told[skill.name].description == skill.described(DETAILS).description
     assert "limitation=stated" in told["corpus"].description
     assert "limit" in told["annotate"].parameters["properties"]
     bare = tool_of(Needy(), BARE).parameters

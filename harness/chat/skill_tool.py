@@ -1,0 +1,75 @@
+"""A skill as a tool of the chat model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.api.skill import Skill
+from harness.chat import tool_result
+from harness.chat.tool_call import invocation_of
+from harness.chat.tool_schema import tool_of
+from harness.chat.tools import Answer
+from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
+from harness.models.backends.base import Tool, ToolCall
+from harness.plugins.catalogue import Catalogue
+from harness.runs import consent
+from harness.runs.frontend import Outcome
+from harness.runs.invocation import Invocation, render_line
+from harness.runs.render import print_error, show_saved
+from harness.terminal.console import Screen
+
+LINE = 160
+"""Characters of a line that are shown."""
+
+
+class Dispatcher(Protocol):
+    """Runs invocations for a model; implemented by `harness.cli.app.App`."""
+
+    @property
+    def catalogue(self) -> Catalogue: ...
+
+    def run_called(self, invocation: Invocation, line: str) -> Outcome: ...
+
+
+def skill_tools(dispatcher: Dispatcher) -> Iterator[SkillTool]:
+    """Yield the skills that a model may call."""
+    for found in dispatcher.catalogue.skills.values():
+        if found.skill.tool:
+            yield SkillTool(dispatcher, found.skill)
+
+
+@dataclass(frozen=True, slots=True)
+class SkillTool:
+    """A skill, run by a dispatcher."""
+
+    dispatcher: Dispatcher
+    skill: Skill
+
+    @property
+    def name(self) -> str:
+        return self.skill.name
+
+    def described(self, level: int) -> Tool:
+        return tool_of(self.skill, level)
+
+    def call(self, call: ToolCall, screen: Screen) -> Answer:
+        line = ""
+        try:
+            invocation = invocation_of(self.skill, call)
+            line = render_line(self.skill, invocation)
+            screen.notice(f"-> {consent.in_one_line(line, LINE)}")
+            outcome = self.dispatcher.run_called(invocation, line)
+            content = tool_result.of_outcome(outcome)
+        except (Interrupted, ReaderGone, InternalError):
+            raise
+        except HarnessError as error:
+            if not line:
+                screen.notice(f"-> {consent.in_one_line(call.name, LINE)}: not run")
+            print_error(error, screen)
+            return Answer(tool_result.of_error(error), self.name, line, error.exit_code)
+        show_saved(outcome, screen)
+        if isinstance(outcome.result.stopped, (Interrupted, ReaderGone)):
+            raise outcome.result.stopped
+        return Answer(content, self.name, line, outcome.result.code)
