@@ -73,7 +73,7 @@ class App:
         self._bare = bare
         self.run_log = RunLog(settings.run_log, self.screen.notice)
         self.preferred: dict[str, str] = {}  # models by task, chosen with /model
-        self._current_general: GeneralOptions | None = None
+        self.current_general: GeneralOptions | None = None
         path = self.general.get("registry")
         self._registry_path = Path(path).expanduser() if path else None
         self._registry: Registry | None = None
@@ -83,10 +83,11 @@ class App:
     @cached_property
     def toolbox(self) -> Toolbox:
         """The tools of the chat model."""
+        from harness.chat.builtin_tools import BuiltinTools
         from harness.chat.skill_tool import skill_tools
         from harness.chat.toolbox import Toolbox
 
-        return Toolbox([lambda: skill_tools(self)])
+        return Toolbox([lambda: skill_tools(self), BuiltinTools(self)])
 
     @cached_property
     def chat(self) -> Chat:
@@ -100,9 +101,17 @@ class App:
         """What the user of the current line allows models to do."""
         from harness.permissions.permissions import Permissions
 
-        asked, general = self.frontend, self._current_general
+        asked, general = self.frontend, self.current_general
         yes = general is not None and general.yes
-        return Permissions(self.settings, asked.choose, asked.confirm, yes=yes)
+        return Permissions(self._settings, asked.choose, asked.confirm, yes=yes)
+
+    @property
+    def _settings(self) -> Settings:
+        """The settings with the registry of the current line."""
+        path = self._registry_path
+        if path is None:
+            return self.settings
+        return replace(self.settings, user_registry=path, registry_required=True)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -194,7 +203,7 @@ class App:
         Raises as `dispatch`, and NotAllowed if the user refuses.
         """
         skill = self.catalogue.skills[invocation.name].skill
-        general = self._current_general or invocation.general
+        general = self.current_general or invocation.general
         allowed = replace(invocation, general=general)
         asked = self.frontend
         frontend = Frontend("model", asked.confirm, is_model=True, choose=asked.choose)
@@ -234,14 +243,11 @@ class App:
             topic = f"{skill.name} {invocation.subcommand}".rstrip()
             return self._dispatch(f"/help {'--json ' * general.as_json}{topic}")
         self.use_registry(general.registry)
-        settings = self.settings
-        if self._registry_path is not None:  # for skills that write to the registry
-            settings = replace(settings, user_registry=self._registry_path, registry_required=True)
         if not frontend.is_model:
             off = {"as_json": False, "trust": False}
-            self._current_general = general.model_copy(update=off)
+            self.current_general = general.model_copy(update=off)
         return Runner(
-            settings,
+            self._settings,
             frontend,
             screen,
             self.run_log,

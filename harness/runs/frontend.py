@@ -22,6 +22,8 @@ class Frontend:
         stdin: read for `-` and for missing text; None if it is missing or a terminal.
         choose: asks the user a question with the given answers, and returns one of them, or "" if
             the user gave none; None if there is nobody to ask.
+        ask: asks the user a question and returns the answer as typed; None if there is nobody to
+            ask.
         is_model: the invocations come from a model, so the user is asked before changes.
     """
 
@@ -30,6 +32,7 @@ class Frontend:
     stdin: IO[bytes] | None = None
     is_model: bool = False
     choose: Callable[[str, Sequence[str]], str] | None = None
+    ask: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
