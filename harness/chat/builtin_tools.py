@@ -20,12 +20,13 @@ from harness.models.served import Usage
 from harness.runs import consent
 from harness.runs.render import print_error
 from harness.runs.run_log import Run, RunLog, Status
+from harness.support.stopping.stop_token import StopToken
 from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
     from harness.api.options import GeneralOptions
     from harness.permissions.permissions import Permissions
-    from harness.runs.frontend import Frontend
+    from harness.runs.frontend import Caller
     from harness.tools.base import Arguments, BuiltinTool
 
 LINE = 160
@@ -38,14 +39,18 @@ class Host(Protocol):
     """What the tools need of an application; implemented by `harness.cli.app.App`.
 
     Attributes:
-        frontend: where the line of the user comes from.
         run_log: log of the calls.
-        current_general: general options of that line.
     """
 
-    frontend: Frontend
     run_log: RunLog
-    current_general: GeneralOptions | None
+
+    @property
+    def caller(self) -> Caller:
+        """Who the user's line is run for."""
+
+    @property
+    def current_general(self) -> GeneralOptions | None:
+        """The general options of that line."""
 
     @property
     def permissions(self) -> Permissions: ...
@@ -131,7 +136,8 @@ class OfferedTool:
             run = host.run_log.start(
                 door="model", line=line, skill=self.name, options=options, job=""
             )
-        place = Workplace(host.permissions, host.frontend, screen, run=run)
+        cancel = StopToken(host.caller.cancel)
+        place = Workplace(host.permissions, host.caller.frontend, screen, run=run, cancel=cancel)
         try:
             result = dict(self.tool.call(given, place))
         except KeyboardInterrupt as exc:

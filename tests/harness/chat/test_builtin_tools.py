@@ -11,7 +11,7 @@ import pytest
 
 from harness.chat.tools import ALL, BARE, size
 from harness.cli.app import App
-from harness.errors import NotAllowed
+from harness.errors import Interrupted
 from harness.models.backends.base import ToolCall
 from harness.runs.frontend import Frontend
 from harness.testing import FakeModel, calling, fake_app, tool_call
@@ -62,7 +62,6 @@ def test_a_model_uses_several_tools(make: Callable[..., App], tmp_path: Path) ->
     assert shown == [f"-> {line}" for line in lines]
     assert [call["line"] for call in outcome.result.data["calls"]] == lines
     runs = app.run_log.recent(9)
-    assert [(r["line"], r["door"], r["status"]) for r in runs[-3:]] != []
     logged = {run["line"]: run for run in runs}
     assert {logged[line]["door"] for line in lines} == {"model"}
     assert json.loads(logged["write_file a.txt"]["options"])["content"] == "two\n"
@@ -77,7 +76,9 @@ def test_without_a_user_calls_are_refused_with_an_exit_code(
     outcome = app.dispatch("/chat do it")
     assert outcome.result.code == 2
     [refused] = results(app)
-    assert refused["error"] == "the model wants to run `touch a.txt`, and nobody is here to allow that"
+    assert (
+        refused["error"] == "the model wants to run `touch a.txt`, and nobody is here to allow that"
+    )
     assert refused["what_to_do"] == "`--yes` before the line allows it."
     assert not (tmp_path / "project" / "a.txt").exists()
     run = next(run for run in app.run_log.recent(9) if run["skill"] == "run")
@@ -101,7 +102,10 @@ def test_calls_of_a_line_without_a_log_are_not_logged(make: Callable[..., App]) 
     [
         (tool_call("run"), "command is required"),
         (tool_call("run", command=["ls"]), "command: ['ls'] should be a valid string"),
-        (tool_call("run", command="ls", timeout="soon"), "timeout: 'soon' should be a valid integer"),
+        (
+            tool_call("run", command="ls", timeout="soon"),
+            "timeout: 'soon' should be a valid integer",
+        ),
         (tool_call("run", command="ls", timeout=10_000), "timeout: 10000 should be less than"),
         (tool_call("run", command="ls", cwd="/"), "there is no parameter 'cwd'"),
         (tool_call("read_file", path=7), "path: 7 should be a valid string"),
@@ -163,8 +167,6 @@ def test_tools_are_described_at_each_level(make: Callable[..., App]) -> None:
 
 
 def test_ctrl_c_in_a_command_ends_the_turn(make: Callable[..., App]) -> None:
-    from harness.errors import Interrupted
-
     def interrupted(question: str, choices: Sequence[str]) -> str:
         raise KeyboardInterrupt
 
@@ -174,4 +176,3 @@ def test_ctrl_c_in_a_command_ends_the_turn(make: Callable[..., App]) -> None:
         app.dispatch("/chat do it")
     run = next(run for run in app.run_log.recent(9) if run["skill"] == "run")
     assert run["status"] == "interrupted"
-    assert NotAllowed.exit_code == 2
