@@ -101,12 +101,8 @@ class Settings:
         """Files and folders that control the harness: skills, registries, trust, permissions."""
         own = self.user_registry
         registries = own, registry_folder(own), self.shipped_registry
-<<<<<<< HEAD
-        return (self.config_dir, *self.skill_folders, self.shipped_skills, *registries)
-=======
         folders = self.config_dir, *self.skill_folders, self.shipped_skills
-        return (*folders, *registries, self.permissions_file, self.sessions)
->>>>>>> main
+        return (*folders, *registries, self.sessions)
 
 
 def registry_folder(registry: Path) -> Path:

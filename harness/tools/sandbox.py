@@ -91,7 +91,7 @@ def _read_only(place: Path, project: Path, made: list[Path]) -> Iterator[str]:
     between = [above for above in reversed(place.parents) if above.is_relative_to(project)][1:]
     for folder in between:
         yield from ("--bind", str(_existing(folder, made)), str(folder))
-    if place.exists() or place.suffix != ".yaml":
+    if place.exists() or place.suffix in ("", ".d"):  # a file cannot be created for this time
         yield from ("--ro-bind", str(_existing(place, made)), str(place))
 
 
