@@ -149,6 +149,10 @@ class App:
             )
         if (more := len(self.catalogue.failures) - MAX_NOTICES) > 0:
             self.screen.notice(f"{more} more plugins left out (/skills)")
+        if shadowed := self.catalogue.shadowed:
+            names = ", ".join(f"/{one.name}" for one in shadowed[:MAX_NOTICES])
+            rest = f" and {len(shadowed) - MAX_NOTICES} more" * (len(shadowed) > MAX_NOTICES)
+            self.screen.notice(f"not loaded, since the names are taken: {names}{rest} (/skills)")
         for remark in self.catalogue.remarks:
             self.screen.notice(remark)
 
@@ -207,10 +211,17 @@ class App:
         from harness.cli import intent
         from harness.runs import grammar
 
-        name, rest = grammar.split_command(line) or intent.command_for(self, line)
-        trusted = bool(self.general.get("trust")) or grammar.trusts(rest)
+        before, rest = grammar.split_options(line)
+        general = {**self.general, **before}
+        typed = grammar.split_command(rest)
+        name, rest = typed or intent.command_for(self, line)
+        trusted = bool(general.get("trust")) or grammar.trusts(rest)
         skill = self._skill(name, trusted=trusted)
-        invocation = grammar.parse(skill, rest, self.general)
+        if typed and not self.catalogue.skills[name].for_users:
+            raise UsageError(
+                f"/{name} is for models only: `user-invocable` is false", hint=f"`/skills {name}`"
+            )
+        invocation = grammar.parse(skill, rest, general)
         return self._run(skill, invocation, line, self.frontend, self.screen)
 
     def _run(

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from harness.models.backends.base import Backend
 
 
+BUILT_IN = "built in"
+"""Origin of what comes with the program."""
+MOST_NAMED = 40
+"""Maximum number of names that a message lists."""
+
+
 @dataclass(frozen=True, slots=True)
 class SkillSummary:
     """What discovery knows of a skill without importing it."""
@@ -62,6 +68,11 @@ class Found:
         return (self.indexed or self.skill).summary
 
     @property
+    def for_users(self) -> bool:
+        """Whether the user may call the skill, and not only a model."""
+        return self.file is None or self.file.for_users
+
+    @property
     def triggers(self) -> tuple[str, ...]:
         return (self.indexed or self.skill).triggers
 
@@ -103,6 +114,15 @@ class PluginFailure:
     traceback: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """A skill of a folder that is not loaded, since an earlier source has its name."""
+
+    name: str
+    origin: str
+    by: str
+
+
 @dataclass(slots=True)
 class Catalogue:
     """The result of discovery.
@@ -111,6 +131,7 @@ class Catalogue:
         formats: by suffix.
         untrusted: the project's plugins that are not trusted and not loaded, by name.
         disabled: the names the user disabled, each with its origin, or "" if nothing has the name.
+        shadowed: the skills whose name an earlier source has.
         framework: the names of the harness's own commands.
         remarks: one line for each deprecated feature that a loaded plugin uses, and for each
             damaged file of the user's choices.
@@ -124,6 +145,7 @@ class Catalogue:
     failures: list[PluginFailure] = field(default_factory=list)
     untrusted: dict[str, SkillFile] = field(default_factory=dict)
     disabled: dict[str, str] = field(default_factory=dict)
+    shadowed: list[Shadowed] = field(default_factory=list)
     framework: frozenset[str] = frozenset()
     remarks: list[str] = field(default_factory=list)
 
@@ -154,7 +176,9 @@ class Catalogue:
 
         known = sorted({*self.skills, *disabled, *untrusted})
         names = ", ".join(f"/{n}" for n in sorted(self.skills))
-        hint = f"{did_you_mean(name, known, shown)} There are {names}.".lstrip()
+        few = len(self.skills) <= MOST_NAMED
+        known_ones = f"There are {names}." if few else "`/skills TEXT` searches for one."
+        hint = f"{did_you_mean(name, known, shown)} {known_ones}".lstrip()
         return UnknownSkill(f"there is no skill /{name}", hint=hint)
 
     def add(self, plugin: Contributions, disabled: frozenset[str]) -> None:

@@ -6,6 +6,12 @@
 
 The text between the options is kept byte for byte and never split into words, so that an abstract
 with quotes and line breaks passes unchanged. `--` ends the options: all that follows is text.
+
+What follows the name of a skill with `flags_are_text`, as prompt skills are, is its text; only the
+files to save to are taken from its end. The options of the harness may stand before the name of any
+command:
+
+    line     = {option} "/" name [text] [save]
 """
 
 from __future__ import annotations
@@ -44,6 +50,8 @@ _FLAG_AT_END = re.compile(
     rf"(?:\A|\s)(?P<flag>--{_NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
 )
 
+_VERBATIM = re.compile(r"\s*--(?:\s|\Z)")
+
 LONGEST = 6_000
 """Characters of an option or target at the end of a line: a path has 4,096 at most."""
 
@@ -55,6 +63,19 @@ def split_command(line: str) -> tuple[str, str] | None:
     """
     match = _COMMAND.match(line)
     return (match[1], line[match.end() :]) if match else None
+
+
+def split_options(line: str) -> tuple[dict[str, object], str]:
+    """Split general options from a command that follows them; other lines are unchanged."""
+    if not line.lstrip().startswith("--"):
+        return {}, line
+    parser = _Parser("", opts.flags(GeneralOptions))
+    try:
+        rest = parser.take_leading(line)
+    except UsageError:  # it is text that begins with hyphens
+        return {}, line
+    plain = parser.verbatim or parser.help or parser.targets or split_command(rest) is None
+    return ({}, line) if plain else (parser.values, rest)
 
 
 def is_name(word: str) -> bool:
@@ -72,6 +93,8 @@ def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) 
         UsageError: an unknown option, a missing value, or an invalid value.
     """
     parser = _Parser(f"/{skill.name}", opts.flags(skill.Options, GeneralOptions))
+    if skill.flags_are_text:
+        return parser.invocation(skill, "", parser.take_text(rest), general or {})
     text = parser.take_leading(rest)
     subcommand = ""
     match = _WORD.match(text)
@@ -181,7 +204,16 @@ class _Parser:
             self._set(name, None if value is None else unquote(value))
         return text[at:].lstrip()
 
-    def take_trailing(self, text: str) -> str:
+    def take_text(self, text: str) -> str:
+        """Parse the rest of a line whose flags are text; return it without files to save to."""
+        if text.strip() in _HELP:
+            self.help = True
+            return ""
+        if match := _VERBATIM.match(text):
+            return text[match.end() :]
+        return self.take_trailing(text.lstrip(), flags=False)
+
+    def take_trailing(self, text: str, *, flags: bool = True) -> str:
         """Parse the options at the end, and one `save to` with any `-o` after it.
 
         A second `save to` before that could belong to the text, so it is an error.
@@ -198,7 +230,7 @@ class _Parser:
                     )
                 found.append(("-o", match["path"]))
                 saved = match["how"] != "-o"
-            elif (match := _search_end(_FLAG_AT_END, text, end)) and self._is_option(match):
+            elif flags and (match := self._option_at_end(text, end)):
                 found.append((match["flag"], match["value"]))
             else:
                 break
@@ -227,17 +259,20 @@ class _Parser:
             self._set(name, value)
         return left
 
-    def _is_option(self, match: re.Match[str]) -> bool:
-        """Return True for an option at the end of the text, False if it is part of the text."""
+    def _option_at_end(self, text: str, end: int) -> re.Match[str] | None:
+        """Return the option at the end of the text, or None if there is only text."""
+        match = _search_end(_FLAG_AT_END, text, end)
+        if match is None:
+            return None
         name, value = match["flag"], match["value"]
         if name in _HELP:
-            return value is None
+            return match if value is None else None
         if value is not None and not self._takes_value(name):
             raise UsageError(
                 f"{name} takes no value, and options go before or after the text",
                 hint="If it belongs to the text, put `--` before the text.",
             )
-        return True
+        return match
 
     def _flag(self, name: str) -> Flag:
         if name not in self.flags:
