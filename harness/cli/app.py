@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from harness.permissions.permissions import Permissions
     from harness.runs.invocation import Invocation
 
-MAX_NOTICES = 10
-"""Maximum number of plugins left out that are reported at a start; `/skills` shows all."""
-
 
 class App:
     """All services that lines need, and their dispatch.
@@ -170,18 +167,8 @@ class App:
         discovery = Discovery(self.settings, files, self._commands, builtins)
         discovery.run(bare=self._bare)
         self.discovery = discovery
-        for failure in self.catalogue.failures[:MAX_NOTICES]:
-            self.screen.notice(
-                f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
-            )
-        if (more := len(self.catalogue.failures) - MAX_NOTICES) > 0:
-            self.screen.notice(f"{more} more plugins left out (/skills)")
-        if shadowed := self.catalogue.shadowed:
-            names = ", ".join(f"/{one.name}" for one in shadowed[:MAX_NOTICES])
-            rest = f" and {len(shadowed) - MAX_NOTICES} more" * (len(shadowed) > MAX_NOTICES)
-            self.screen.notice(f"not loaded, since the names are taken: {names}{rest} (/skills)")
-        for remark in self.catalogue.remarks:
-            self.screen.notice(remark)
+        for notice in self.catalogue.notices():
+            self.screen.notice(notice)
 
     def _commands(self) -> object:
         from harness.cli.commands.plugin import Commands
@@ -249,10 +236,8 @@ class App:
         name, rest = typed or intent.command_for(self, line)
         trusted = bool(general.get("trust")) or grammar.trusts(rest)
         skill = self._skill(name, trusted=trusted)
-        if typed and not self.catalogue.skills[name].for_users:
-            raise UsageError(
-                f"/{name} is for models only: `user-invocable` is false", hint=f"`/skills {name}`"
-            )
+        if typed:
+            self.catalogue.check_for_users(name)
         invocation = grammar.parse(skill, rest, general)
         return self._run(skill, invocation, line, self._callers.current)
 

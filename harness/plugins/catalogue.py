@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from harness.models.backends.base import Backend
 
 
+MAX_NOTICES = 10
+"""Maximum number of plugins left out that are reported at a start; `/skills` shows all."""
 BUILT_IN = "built in"
 """Origin of what comes with the program."""
 MOST_NAMED = 40
@@ -149,6 +151,19 @@ class Catalogue:
     framework: frozenset[str] = frozenset()
     remarks: list[str] = field(default_factory=list)
 
+    def notices(self) -> Iterator[str]:
+        """Yield the lines that a start prints about what was found."""
+        for failure in self.failures[:MAX_NOTICES]:
+            yield f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
+        if (more := len(self.failures) - MAX_NOTICES) > 0:
+            yield f"{more} more plugins left out (/skills)"
+        if self.shadowed:
+            names = ", ".join(f"/{one.name}" for one in self.shadowed[:MAX_NOTICES])
+            rest = len(self.shadowed) - MAX_NOTICES
+            names += f" and {rest} more" * (rest > 0)
+            yield f"not loaded, since the names are taken: {names} (/skills)"
+        yield from self.remarks
+
     def formats_for(self, skill: Skill) -> dict[str, FoundFormat]:
         """Return the plugin formats that this skill's records can be saved in, by suffix."""
         return {
@@ -158,6 +173,12 @@ class Catalogue:
             and suffix not in skill.saves
             and (not found.format.skills or skill.name in found.format.skills)
         }
+
+    def check_for_users(self, name: str) -> None:
+        """Raise UsageError if only models may call the skill."""
+        if not self.skills[name].for_users:
+            reason = f"/{name} is for models only: `user-invocable` is false"
+            raise UsageError(reason, hint=f"`/skills {name}`")
 
     def unknown(self, name: str) -> UnknownSkill:
         """Return the error for a name that no loaded skill has."""

@@ -7,11 +7,8 @@
 The text between the options is kept byte for byte and never split into words, so that an abstract
 with quotes and line breaks passes unchanged. `--` ends the options: all that follows is text.
 
-What follows the name of a skill with `flags_are_text`, as prompt skills are, is its text; only the
-files to save to are taken from its end. The options of the harness may stand before the name of any
-command:
-
-    line     = {option} "/" name [text] [save]
+What follows the name of a skill with `flags_are_text`, as of a prompt skill, is its text; only the
+files to save to are taken from its end. Options of the harness may stand before any name.
 """
 
 from __future__ import annotations
@@ -28,7 +25,7 @@ from harness.api import options as opts
 from harness.api.options import Flag, GeneralOptions
 from harness.api.skill import Skill, SkillOptions
 from harness.errors import UsageError
-from harness.runs.invocation import Invocation
+from harness.runs.invocation import Invocation, as_path, unquote
 from harness.support.suggestions import did_you_mean
 
 _HELP = ("-h", "--help")
@@ -49,8 +46,6 @@ _SAVE_UNQUOTED = re.compile(
 _FLAG_AT_END = re.compile(
     rf"(?:\A|\s)(?P<flag>--{_NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
 )
-
-_VERBATIM = re.compile(r"\s*--(?:\s|\Z)")
 
 LONGEST = 6_000
 """Characters of an option or target at the end of a line: a path has 4,096 at most."""
@@ -209,8 +204,8 @@ class _Parser:
         if text.strip() in _HELP:
             self.help = True
             return ""
-        if match := _VERBATIM.match(text):
-            return text[match.end() :]
+        if (match := _LEADING.match(text)) and match["flag"] == "--":
+            return text[match.end() + 1 :]
         return self.take_trailing(text.lstrip(), flags=False)
 
     def take_trailing(self, text: str, *, flags: bool = True) -> str:
@@ -302,25 +297,3 @@ class _Parser:
             raise UsageError(f"{name} is given twice")
         else:
             self.values[flag.key] = value if flag.sets is None else flag.sets
-
-
-def unquote(value: str) -> str:
-    """Return the value without the pair of quotes around it, if there is one."""
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-        return value[1:-1]
-    return value
-
-
-def as_path(value: str) -> Path:
-    """Return the path of a target or an input file, unquoted and with `~` expanded.
-
-    Raises:
-        UsageError: it is empty, or its home folder does not exist.
-    """
-    path = unquote(value)
-    if not path:
-        raise UsageError("save to needs a path")
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as exc:  # there is no such user
-        raise UsageError(f"{exc}".removesuffix("."), where=path) from exc
