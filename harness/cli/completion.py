@@ -99,7 +99,7 @@ class LineCompleter(Completer):
                 return self._models()
             case ["skills"]:
                 return [*_skills(catalogue), *waiting]
-            case ["skills", "remove"]:
+            case ["skills", "remove" | "test"]:
                 return [row for row in _skills(catalogue) if row[0] not in catalogue.framework]
             case ["skills", "trust"]:
                 return waiting

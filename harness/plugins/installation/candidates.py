@@ -67,7 +67,7 @@ class Staged:
     @property
     def has_code(self) -> bool:
         """Whether it is a plugin, whose code runs in the program once it is trusted."""
-        return (self.file.folder / "plugin.py").exists()
+        return any(name == "plugin.py" for name, _ in self.files)
 
     def place(self, target: Path) -> None:
         """Move the copy to its place; a folder that is there is replaced.

@@ -31,6 +31,7 @@ class Skills(AppCommand):
     subcommands = {
         "add": "install skills from a folder, a .zip file or a git repository",
         "remove": "delete a skill from your own folder",
+        "test": "try the requests of a skill's evals/evals.json; exit code 1 if one fails",
         "trust": "trust a project's plugin in its current state, and load it",
         "disable": "do not load plugins and skills of this name any more",
         "enable": "undo disable",
@@ -54,6 +55,7 @@ class Skills(AppCommand):
                 raise UsageError(f"/skills {call.subcommand} needs a name", hint="`/skills`")
             return {
                 "remove": self._remove,
+                "test": self._test,
                 "trust": self._trust,
                 "disable": self._disable,
                 "enable": self._enable,
@@ -89,6 +91,11 @@ class Skills(AppCommand):
         from harness.cli.commands.skills.installing import delete
 
         return delete(self._app, name, call)
+
+    def _test(self, name: str, call: Call) -> Result:
+        from harness.cli.commands.skills.testing import test
+
+        return test(self._app, name, call)
 
     def _trust(self, name: str, call: Call) -> Result:
         if name in self._app.catalogue.skills:  # loaded before the last edit
