@@ -111,7 +111,7 @@ class App:
         """The conversation of the chat and of prompt skills."""
         from harness.chat.conversation import Conversation
 
-        return Conversation()
+        return Conversation.of(self.settings, lambda text: self.screen.notice(text))
 
     @cached_property
     def chat(self) -> Chat:

@@ -7,7 +7,15 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from harness.api.options import Flag, GeneralOptions, case_names, flags, flags_for, grouped
+from harness.api.options import (
+    Flag,
+    GeneralOptions,
+    ProgramOptions,
+    case_names,
+    flags,
+    flags_for,
+    grouped,
+)
 from harness.api.skill import Skill
 from harness.plugins.catalogue import Catalogue, Found
 from harness.plugins.locations import owner
@@ -31,7 +39,7 @@ Exit codes: 0 success; 1 the skill failed; 2 usage error or bad input; 3 no mode
 
 def program_help(catalogue: Catalogue, settings: Settings) -> str:
     """Return the text of `agent.py --help`."""
-    options = _options("Options", flags(GeneralOptions).values())
+    options = _options("Options", flags(GeneralOptions, ProgramOptions).values())
     return "\n\n".join((USAGE, options, overview(catalogue, settings), EXIT_CODES))
 
 
