@@ -24,8 +24,7 @@ from harness.models.pool import ModelPool
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import BuiltinBackends, Discovery
-from harness.runs.frontend import Caller, Callers, Frontend, Outcome
-from harness.runs.isolation import guarded
+from harness.runs.frontend import Caller, Callers, Frontend, Outcome, guarded
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.terminal.console import OnProgress, Screen

@@ -62,15 +62,14 @@ def split_command(line: str) -> tuple[str, str] | None:
 
 def split_options(line: str) -> tuple[dict[str, object], str]:
     """Split general options from a command that follows them; other lines are unchanged."""
-    if not line.lstrip().startswith("--"):
-        return {}, line
     parser = _Parser("", opts.flags(GeneralOptions))
     try:
         rest = parser.take_leading(line)
     except UsageError:  # it is text that begins with hyphens
         return {}, line
-    plain = parser.verbatim or parser.help or parser.targets or split_command(rest) is None
-    return ({}, line) if plain else (parser.values, rest)
+    if parser.verbatim or parser.help or parser.targets or not split_command(rest):
+        return {}, line
+    return parser.values, rest
 
 
 def is_name(word: str) -> bool:
