@@ -110,7 +110,7 @@ class Settings:
         own = self.user_registry
         registries = own, registry_folder(own), self.shipped_registry
         folders = self.config_dir, *self.skill_folders, self.shipped_skills
-        return (*folders, *registries, self.permissions_file)
+        return (*folders, *registries, self.permissions_file, self.sessions)
 
 
 def registry_folder(registry: Path) -> Path:
