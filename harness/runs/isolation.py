@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Container, Iterator
-from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -12,8 +11,6 @@ from harness.api.skill import Call, Result, Skill
 from harness.errors import HarnessError, SkillFailed
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
-
-T = TypeVar("T")
 
 
 @contextlib.contextmanager
