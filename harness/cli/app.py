@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cli.model_access import ModelAccess
 from harness.errors import (
-    NotTrusted,
     RegistryError,
-    UsageError,
 )
 from harness.models.pool import ModelPool
 from harness.models.weights import FileStore
@@ -114,7 +112,7 @@ class App:
         """The conversation of the chat and of prompt skills."""
         from harness.chat.conversation import Conversation
 
-        return Conversation()
+        return Conversation.of(self.settings, lambda text: self.screen.notice(text))
 
     @cached_property
     def chat(self) -> Chat:
@@ -275,23 +273,9 @@ class App:
         self.models.close()
 
     def _skill(self, name: str, *, trusted: bool) -> Skill:
-        if name in self.catalogue.skills:
-            return self.catalogue.skills[name].skill
-        if name not in self.catalogue.untrusted:
-            raise self.catalogue.unknown(name)
-        folder = self.catalogue.untrusted[name].folder
-        confirm = self.frontend.confirm
-        question = f"/{name} is a plugin of this project ({folder}). Run its code?"
-        if not trusted and not (confirm and confirm(question)):
-            raise NotTrusted(
-                f"/{name} is a plugin of this project that is not trusted in its current state",
-                where=str(folder),
-                hint=f"Read it, then add --trust once, right after /{name}.",
-            )
-        self.discovery.trust(name)
-        if name not in self.catalogue.skills:
-            raise UsageError(f"the plugin {name} has no skill /{name}", hint="`/skills`")
-        return self.catalogue.skills[name].skill
+        from harness.plugins.trust_question import skill_named
+
+        return skill_named(self.discovery, name, self.frontend.confirm, trusted=trusted)
 
     def use_registry(self, path: Path | None) -> None:
         """Switch to the registry of this line, if it differs from that of the last one."""
