@@ -273,7 +273,7 @@ class App:
         self.models.close()
 
     def _skill(self, name: str, *, trusted: bool) -> Skill:
-        from harness.plugins.trust_question import skill_named
+        from harness.cli.trust_question import skill_named
 
         return skill_named(self.discovery, name, self.frontend.confirm, trusted=trusted)
 

@@ -13,10 +13,10 @@ from asyncio import CancelledError
 from collections.abc import Callable
 
 import anyio.from_thread
-import mcp_types as types
+from mcp import types
 from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 
 from harness.errors import Interrupted, NotAllowed
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mcp_types as types
+from mcp import types
 from pydantic import ValidationError
 
 from harness.api.skill import Skill

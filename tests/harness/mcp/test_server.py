@@ -18,6 +18,7 @@ from mcp import Client, MCPError
 from mcp_session import command, connected, make_project
 
 from harness.errors import UsageError
+from harness.settings import CODE_ROOT
 
 REVISIONS = {"legacy": "2025-11-25", "auto": "2026-07-28"}
 both = pytest.mark.parametrize("mode", REVISIONS)
@@ -215,6 +216,27 @@ def test_papers_of_the_corpus_are_resources(project):
                     await client.read_resource(uri)
             with pytest.raises(MCPError, match="Invalid cursor"):
                 await client.list_resources(cursor="5")
+
+    run(work)
+
+
+def test_the_skill_of_the_guide_works(project):
+    folder = project / "config" / "skills" / "notes"
+    folder.mkdir()
+    (folder / "SKILL.md").write_text("---\nname: notes\ndescription: Keeps notes.\n---\n")
+    shutil.copy(CODE_ROOT / "tests" / "data" / "mcp" / "plugin.py", folder)
+
+    async def work():
+        async with connected(project, "auto", allow=lambda question: True) as client:
+            for text in ("one", "two"):
+                added = await client.call_tool("notes", {"subcommand": "add", "text": text})
+            assert content(added)["result"] == {"notes": 2}
+            counted = await client.call_tool("notes_read", {"subcommand": "count"})
+            assert content(counted)["result"] == {"notes": 2}
+            first, second = (await client.list_resources()).resources
+            assert (second.name, second.uri) == ("note 0002", "harness://notes/0002")
+            [read] = (await client.read_resource(first.uri)).contents
+            assert (read.text, read.mime_type) == ("one", "text/plain")
 
     run(work)
 
