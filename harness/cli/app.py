@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.model_access import ModelAccess
-from harness.errors import NotTrusted, UsageError
 from harness.models.pool import ModelPool
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
@@ -270,23 +269,9 @@ class App:
         self.models.close()
 
     def _skill(self, name: str, *, trusted: bool) -> Skill:
-        if name in self.catalogue.skills:
-            return self.catalogue.skills[name].skill
-        if name not in self.catalogue.untrusted:
-            raise self.catalogue.unknown(name)
-        folder = self.catalogue.untrusted[name].folder
-        confirm = self.frontend.confirm
-        question = f"/{name} is a plugin of this project ({folder}). Run its code?"
-        if not trusted and not (confirm and confirm(question)):
-            raise NotTrusted(
-                f"/{name} is a plugin of this project that is not trusted in its current state",
-                where=str(folder),
-                hint=f"Read it, then add --trust once, right after /{name}.",
-            )
-        self.discovery.trust(name)
-        if name not in self.catalogue.skills:
-            raise UsageError(f"the plugin {name} has no skill /{name}", hint="`/skills`")
-        return self.catalogue.skills[name].skill
+        from harness.cli.trust_question import skill_named
+
+        return skill_named(self.discovery, name, self.frontend.confirm, trusted=trusted)
 
     def use_registry(self, path: Path | None) -> None:
         """Switch to the registry of this line, if it differs from that of the last one."""
