@@ -16,16 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cli.model_access import ModelAccess
 from harness.errors import (
-    NotTrusted,
     RegistryError,
-    UsageError,
 )
 from harness.models.pool import ModelPool
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import BuiltinBackends, Discovery
-from harness.runs.frontend import Caller, Callers, Frontend, Outcome
-from harness.runs.isolation import guarded
+from harness.runs.frontend import Caller, Callers, Frontend, Outcome, guarded
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.terminal.console import OnProgress, Screen
@@ -39,9 +36,6 @@ if TYPE_CHECKING:
     from harness.models.registry import Registry
     from harness.permissions.permissions import Permissions
     from harness.runs.invocation import Invocation
-
-MAX_NOTICES = 10
-"""Maximum number of plugins left out that are reported at a start; `/skills` shows all."""
 
 
 class App:
@@ -170,14 +164,8 @@ class App:
         discovery = Discovery(self.settings, files, self._commands, builtins)
         discovery.run(bare=self._bare)
         self.discovery = discovery
-        for failure in self.catalogue.failures[:MAX_NOTICES]:
-            self.screen.notice(
-                f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
-            )
-        if (more := len(self.catalogue.failures) - MAX_NOTICES) > 0:
-            self.screen.notice(f"{more} more plugins left out (/skills)")
-        for remark in self.catalogue.remarks:
-            self.screen.notice(remark)
+        for notice in self.catalogue.notices():
+            self.screen.notice(notice)
 
     def _commands(self) -> object:
         from harness.cli.commands.plugin import Commands
@@ -239,10 +227,15 @@ class App:
         from harness.cli import intent
         from harness.runs import grammar
 
-        name, rest = grammar.split_command(line) or intent.command_for(self, line)
-        trusted = bool(self.general.get("trust")) or grammar.trusts(rest)
+        before, rest = grammar.split_options(line)
+        general = {**self.general, **before}
+        typed = grammar.split_command(rest)
+        name, rest = typed or intent.command_for(self, line)
+        trusted = bool(general.get("trust")) or grammar.trusts(rest)
         skill = self._skill(name, trusted=trusted)
-        invocation = grammar.parse(skill, rest, self.general)
+        if typed:
+            self.catalogue.check_for_users(name)
+        invocation = grammar.parse(skill, rest, general)
         return self._run(skill, invocation, line, self._callers.current)
 
     def _run(self, skill: Skill, invocation: Invocation, line: str, caller: Caller) -> Outcome:
@@ -275,23 +268,9 @@ class App:
         self.models.close()
 
     def _skill(self, name: str, *, trusted: bool) -> Skill:
-        if name in self.catalogue.skills:
-            return self.catalogue.skills[name].skill
-        if name not in self.catalogue.untrusted:
-            raise self.catalogue.unknown(name)
-        folder = self.catalogue.untrusted[name].folder
-        confirm = self.frontend.confirm
-        question = f"/{name} is a plugin of this project ({folder}). Run its code?"
-        if not trusted and not (confirm and confirm(question)):
-            raise NotTrusted(
-                f"/{name} is a plugin of this project that is not trusted in its current state",
-                where=str(folder),
-                hint=f"Read it, then add --trust once, right after /{name}.",
-            )
-        self.discovery.trust(name)
-        if name not in self.catalogue.skills:
-            raise UsageError(f"the plugin {name} has no skill /{name}", hint="`/skills`")
-        return self.catalogue.skills[name].skill
+        from harness.cli.trust_question import skill_named
+
+        return skill_named(self.discovery, name, self.frontend.confirm, trusted=trusted)
 
     def use_registry(self, path: Path | None) -> None:
         """Switch to the registry of this line, if it differs from that of the last one."""

@@ -41,7 +41,7 @@ def test_the_draft_describes_the_passage_that_it_repeats_best(found: Candidates)
     margins = column(
         found, "sentence: recall of the draft, less that of the best other sentence", draft
     )
-    assert all((margin > 0) == (place == 1) for margin, place in zip(margins, found.place))  # noqa: B905
+    assert margins == pytest.approx([1.0 if place else -1.0 for place in found.place])
 
 
 def test_features_of_several_drafts_are_means(found: Candidates) -> None:

@@ -1,14 +1,19 @@
 """Annotations in the extractive wording: drafts replaced by passages of the abstract."""
 
 import json
-import re
 
 import numpy as np
 import pytest
-from drafting_model import DraftingModel
+from drafting_model import (
+    DRAFTS,
+    EXAMPLE,
+    DraftingModel,
+    annotated,
+    assert_quotes,
+    use_weights,
+)
 from repository import ROOT, SUPPORT
 
-from harness.errors import UsageError
 from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.schema import ServeEntry
 from harness.testing import FakeModel, run_skill
@@ -17,12 +22,9 @@ from skills.annotate.extractive.candidates import FEATURES, candidates_of
 from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE
 from skills.annotate.extractive.ranking import Decision, Weights
 from skills.annotate.plugin import Annotate
-from skills.annotate.selector import selector
 from skills.nanda.framework import load, nanda
 from skills.nanda.quoting.numbered import numbered
 
-EXAMPLE = (ROOT / "examples" / "abstract.txt").read_text(encoding="utf-8").partition("\n\n")[2]
-NAMES = nanda().names
 TWO_MOVES = SUPPORT / "two_moves.yaml"
 ECONOMICS = (
     "Whether minimum wages reduce employment is debated. We study 412 counties along state "
@@ -57,45 +59,6 @@ HOSTILE = {
     "invisible": f"We\u200b show \u200bthat\u200b {SENTENCE}.\u00a0It\u00ad is fast.",
     "punctuation": '- - - -- \u2014 \u2013 ; ; : , . ! ? (A) ; B, and, C. () [] "" ?! we halt.',
 }
-DRAFTS = {
-    "claim": "DryRun lets an agent rehearse each command.",
-    "evidence": "DryRun raises the success rate of three models to 58.9%.",
-    "method": "The agent revises its plan.",
-    "scope": "Large language model agents that operate a shell.",
-    "limitation": "It does not cover commands that act over the network.",
-}
-
-
-def annotated(text, model, **options):
-    return run_skill(
-        Annotate(),
-        text,
-        model=model,
-        form="tagged",
-        source="stdin",
-        options={"wording": "extractive", **options},
-    ).data
-
-
-def letters(text):
-    """Return the letters and digits of a text: blanks and marks at joints may differ."""
-    return re.sub(r"[\W_]+", "", re.sub("[\u00ad\u200b]", "", text)).casefold()
-
-
-def assert_quotes(record, text, names=NAMES):
-    """Assert that each stated move is what stands at the spans of its anchor."""
-    stated = {name: record[name] for name in names if record[name] != "Not stated."}
-    assert list(record["anchors"]) == list(stated)
-    assert {*record["confidence"]} == {*names}
-    assert all(0 < one <= 1 for one in record["confidence"].values())
-    sentences = numbered(text, nanda().max_chars - 1)
-    for name, move in stated.items():
-        anchor = record["anchors"][name]
-        (number,), ((start, end),) = anchor["sentences"], anchor["spans"]
-        assert letters(move) == letters(text[start:end]), name
-        assert anchor["by"] == "model"
-        assert sentences[number - 1].start <= start < end <= sentences[number - 1].end
-    return stated
 
 
 @pytest.fixture(scope="module")
@@ -162,16 +125,9 @@ def test_moves_of_another_definition_are_not_decided_by_the_selector(tmp_path):
     assert record["limitation"] != "Not stated."
 
 
-def weights(monkeypatch, decisions, **features):
-    """Use weights that the test states; those of other features are 0."""
-    used = {"passage: F1 with the draft": 10.0, **features}
-    made = Weights(tuple(used.get(name, 0.0) for name in FEATURES), decisions, (1.0, 0.0), "0" * 64)
-    monkeypatch.setattr(ranking, "load", lambda: made)
-
-
 @pytest.mark.parametrize(("stated", "expected"), [(0.9, True), (0.1, False)])
 def test_a_decision_mixes_model_and_selector(monkeypatch, stated, expected):
-    weights(monkeypatch, {"limitation": Decision(1.0, 1.0, 0.0)})
+    use_weights(monkeypatch, {"limitation": Decision(1.0, 1.0, 0.0)})
     even = [0.5] + [0.5 / 8] * 8
     monkeypatch.setattr(extract, "likely_sentences", lambda f, s: dict.fromkeys(f.names, even))
     for drafts in (DRAFTS, {"claim": DRAFTS["claim"]}):  # whether the model wrote it or not
@@ -193,7 +149,7 @@ def test_without_probabilities_the_draft_decides(prefill):
 
 
 def test_the_most_similar_passage_replaces_a_draft(monkeypatch):
-    weights(monkeypatch, {})
+    use_weights(monkeypatch, {})
     record = annotated(EXAMPLE, DraftingModel(DRAFTS))
     assert record["limitation"].startswith("The approach does not cover commands that act over")
     assert record["anchors"]["limitation"]["sentences"] == [7]
@@ -208,7 +164,7 @@ def test_two_moves_quote_different_passages_where_there_are_others(monkeypatch):
     )
 
     def quoted():
-        weights(monkeypatch, {}, **{"passage: F1 with the draft": 3.0})
+        use_weights(monkeypatch, {}, **{"passage: F1 with the draft": 3.0})
         stated = assert_quotes(annotated(text, DraftingModel(same)), text)
         return {*stated.values()}
 
@@ -229,7 +185,7 @@ def test_a_taken_passage_is_quoted_again_rather_than_a_wrong_one():
 
 
 def test_best_adds_samples_and_differs_by_choice_alone(monkeypatch):
-    weights(monkeypatch, {})
+    use_weights(monkeypatch, {})
     other = {**DRAFTS, "method": "Reversible execution should become a standard part."}
     model = DraftingModel(DRAFTS, *[other] * (SAMPLES - 1), "Claim only", stated=None)
     best = annotated(EXAMPLE, model, effort="best")
@@ -259,42 +215,3 @@ def test_a_model_with_json_answers_is_quoted_as_well():
     record = run_skill(Annotate(), EXAMPLE, model=model, source="stdin", options=options).data
     assert {*assert_quotes(record, EXAMPLE)} == {*DRAFTS}
     assert len(model.requests) == 1
-
-
-def test_wording_and_effort_change_the_content_key():
-    def key(**options):
-        return annotated(EXAMPLE, DraftingModel(DRAFTS), **options)["provenance"]["key"]
-
-    keys = {key(), key(effort="best"), key(wording="abstractive")}
-    assert len(keys) == 3
-    assert key() in keys
-
-
-def test_other_weights_change_the_content_key(monkeypatch):
-    first = annotated(EXAMPLE, DraftingModel(DRAFTS))["provenance"]
-    weights(monkeypatch, {})
-    second = annotated(EXAMPLE, DraftingModel(DRAFTS))["provenance"]
-    assert first["key"] != second["key"]
-
-
-def test_the_provenance_states_drafts_and_decoding():
-    model = DraftingModel(DRAFTS, stated={"Limitation": 0.75})
-    made = annotated(EXAMPLE, model, effort="best")["provenance"]
-    assert made["drafts"] == DRAFTS
-    assert made["stated"]["limitation"] == 0.75
-    assert made["decoding"] == {
-        "version": extract.VERSION,
-        "wording": "extractive",
-        "effort": "best",
-        "samples": {"count": SAMPLES, "temperature": TEMPERATURE},
-        "selector": selector.load().digest,
-        "weights": ranking.load().digest,
-    }
-
-
-def test_a_model_that_writes_its_own_words_chooses_among_nothing():
-    model = DraftingModel(DRAFTS)
-    with pytest.raises(UsageError, match="writes its own words") as caught:
-        annotated(EXAMPLE, model, wording=None, effort="best")
-    assert "--wording extractive" in caught.value.hint
-    assert model.requests == []
