@@ -1,12 +1,15 @@
 """Paths and switches, from the platform's conventions and environment variables.
 
 HARNESS_CACHE     models and other files that can be downloaded again
-HARNESS_DATA      the run log, input history, permissions of models
-HARNESS_CONFIG    the user's registry and skills, and trusted and disabled plugins
+HARNESS_DATA      the run log, sessions, input history
+HARNESS_CONFIG    the user's registry and skills, trusted and disabled plugins, permissions
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
+HARNESS_NO_SESSIONS=1  conversations are not stored
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
 HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (20)
 HARNESS_FOLDER_DEADLINE  seconds that searching one folder of skills may take (5)
+HARNESS_RUN_ENV   names of variables for commands of a model, with commas: GH_TOKEN,PYTHONPATH
+HARNESS_RUN_NETWORK=1  commands of a model may use the network although there is a sandbox
 HARNESS_ARXIV_URL the arXiv API's query address
 """
 
@@ -24,6 +27,8 @@ CODE_ROOT = Path(__file__).resolve().parent.parent
 """Folder of harness/, skills/ and models/."""
 
 
+AGENTS = ".agents"
+"""Folder that clients of the Agent Skills format share, in a project and in the home folder."""
 PLUGIN_DEADLINE = 20.0
 FOLDER_DEADLINE = 5.0
 MAX_SECONDS = 86_400.0
@@ -34,9 +39,14 @@ class Settings:
     """Paths and switches, read once at the start.
 
     Attributes:
-        project_dir: the working folder; its skills/ and .agents/skills/ are searched.
+        project_dir: the working folder; its skills/ is searched, and its .agents/skills/ and those
+            of the folders above it up to the root of the git repository.
+        shared_skills: ~/.agents/skills, which several clients use, or None.
         plugin_deadline: seconds that a plugin that does not ship may take to load.
         folder_deadline: seconds that searching one folder of skills may take.
+        no_sessions: conversations are not stored.
+        run_environment: variables that commands of a model receive besides harmless ones.
+        run_network: whether they may use the network in a sandbox.
         registry_required: the user named a registry, so it must exist.
     """
 
@@ -47,14 +57,22 @@ class Settings:
     project_dir: Path
     registry_required: bool = False
     strict_plugins: bool = False
+    no_sessions: bool = False
     plugin_deadline: float = PLUGIN_DEADLINE
     folder_deadline: float = FOLDER_DEADLINE
+    run_environment: tuple[str, ...] = ()
+    run_network: bool = False
     shipped_registry: Path = CODE_ROOT / "models" / "registry.yaml"
     shipped_skills: Path = CODE_ROOT / "skills"
+    shared_skills: Path | None = None
 
     @property
     def run_log(self) -> Path:
         return self.data_dir / "runs.db"
+
+    @property
+    def sessions(self) -> Path:
+        return self.data_dir / "sessions.db"
 
     @property
     def history(self) -> Path:
@@ -62,7 +80,7 @@ class Settings:
 
     @property
     def permissions_file(self) -> Path:
-        return self.data_dir / "permissions.json"
+        return self.config_dir / "permissions.json"
 
     @property
     def trust_file(self) -> Path:
@@ -73,15 +91,24 @@ class Settings:
         return self.config_dir / "disabled.json"
 
     @property
+    def installed_file(self) -> Path:
+        return self.config_dir / "installed.json"
+
+    @property
     def own_skills(self) -> Path:
-        """The user's own skills, which are trusted."""
+        """The user's own skills, which are trusted unless `/skills add` has installed them."""
         return self.config_dir / "skills"
+
+    @property
+    def user_folders(self) -> tuple[Path, ...]:
+        """Folders of the user's skills, which every project has."""
+        return (self.own_skills, *([self.shared_skills] if self.shared_skills else []))
 
     @property
     def skill_folders(self) -> tuple[Path, ...]:
         """Folders of skills; for skills of one name, the first folder wins."""
-        project = self.project_dir
-        return project / "skills", project / ".agents" / "skills", self.own_skills
+        shared = (folder / AGENTS / "skills" for folder in _up_to_git_root(self.project_dir))
+        return tuple(dict.fromkeys((self.project_dir / "skills", *shared, *self.user_folders)))
 
     @property
     def protected(self) -> tuple[Path, ...]:
@@ -89,12 +116,20 @@ class Settings:
         own = self.user_registry
         registries = own, registry_folder(own), self.shipped_registry
         folders = self.config_dir, *self.skill_folders, self.shipped_skills
-        return (*folders, *registries, self.permissions_file)
+        return (*folders, *registries, self.sessions)
 
 
 def registry_folder(registry: Path) -> Path:
     """Return the folder of registered models beside a registry: registry.d for registry.yaml."""
     return registry.with_suffix(".d")
+
+
+def _up_to_git_root(folder: Path) -> tuple[Path, ...]:
+    """Return the folder and those above it, up to the first one of them with a .git."""
+    above = (folder, *folder.parents)
+    # os.path.exists is False for what may not be read, where Path.exists raises an exception.
+    found = (n for n, place in enumerate(above) if os.path.exists(place / ".git"))  # noqa: PTH110
+    return above[: next(found, 0) + 1]
 
 
 def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
@@ -122,9 +157,13 @@ def _read(env: Mapping[str, str]) -> Settings:
         user_registry=Path(registry).expanduser() if registry else config / "registry.yaml",
         registry_required=bool(registry),
         project_dir=Path.cwd(),
+        shared_skills=Path(os.path.expanduser("~")) / AGENTS / "skills",  # noqa: PTH111
         strict_plugins=env.get("HARNESS_STRICT_PLUGINS") == "1",
+        no_sessions=env.get("HARNESS_NO_SESSIONS") == "1",
         plugin_deadline=_seconds(env, "HARNESS_PLUGIN_DEADLINE", PLUGIN_DEADLINE),
         folder_deadline=_seconds(env, "HARNESS_FOLDER_DEADLINE", FOLDER_DEADLINE),
+        run_environment=tuple(env.get("HARNESS_RUN_ENV", "").replace(",", " ").split()),
+        run_network=env.get("HARNESS_RUN_NETWORK") == "1",
     )
 
 

@@ -49,6 +49,17 @@ class GeneralOptions(SkillOptions):
     registry: Path | None = Field(None, description="a registry that overrides the shipped one")
 
 
+class ProgramOptions(SkillOptions):
+    """Options of the command line alone, given before the line."""
+
+    continue_: bool = Field(
+        False,
+        alias="continue",
+        description="or -c: go on with the last conversation of this folder",
+    )
+    no_session: bool = Field(False, description="do not store the conversation")
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """One option as the user types it.

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import re
-
 from pydantic import Field
 
 from harness.api.skill import Call, Result, Skill, SkillOptions
+from harness.chat.context.attachments import with_files
+from harness.chat.context.project_instructions import ProjectInstructions
 from harness.chat.conversation import Conversation
 from harness.chat.tool_loop import Turn, tools_for
 from harness.chat.toolbox import Toolbox
 from harness.errors import UsageError
-from harness.models.served import ServedModel
-from harness.support.reading import text_input
+from harness.models.served import BYTES_PER_TOKEN, ServedModel, label
 from harness.terminal.console import render_markdown
 
-_ATTACHED = re.compile(r"(?:\A|\s)@(?:\"([^\"\n]+)\"|'([^'\n]+)'|(\S+))")
-_FILES = re.compile(r"\.(?:txt|md|pdf|tex|docx|csv|tsv|json|jsonl|parquet)\Z", re.IGNORECASE)
-
-
-def _refuse_attachment(text: str) -> None:
-    """Raise UsageError for `@FILE`, about which a model without the file would invent an answer."""
-    for match in _ATTACHED.finditer(text):
-        name = (match[1] or match[2] or match[3]).rstrip(".,;:!?")
-        if _FILES.search(name) or text_input.is_file(name):
-            raise UsageError(
-                f"chat does not read files, and @{name} is one",
-                hint=f"`/annotate {name}` reads it; `/help` lists the other commands.",
-            )
+SHARE = 4
+"""The instructions of the project may use a quarter of the context."""
 
 
 class Chat(Skill):
@@ -60,6 +48,7 @@ class Chat(Skill):
     ) -> None:
         self._toolbox = toolbox
         self.conversation = conversation or Conversation()
+        self._instructions = ProjectInstructions()
         self._notices: set[str] = set()
 
     def run(self, call: Call) -> Result:
@@ -69,13 +58,18 @@ class Chat(Skill):
             if call.options.new:
                 return Result("The conversation is forgotten.")
             raise UsageError("there is no text", hint="/chat TEXT")
-        _refuse_attachment(call.text)
+        self.conversation.check_rights(yes=call.yes)
+        said = call.text if call.source == "stdin" else with_files(call.text, call.screen)
+        files = self._instructions.read(call)
         turns: list[Turn] = []
 
         def answer(model: ServedModel) -> str:
             earlier = tuple(self.conversation.messages)
-            turn = Turn(call, model, earlier, self._toolbox, call.options.steps)
+            room = model.context * BYTES_PER_TOKEN // SHARE
+            rules = self._instructions.for_model(files, room, call)
+            turn = Turn(call, model, said, earlier, self._toolbox, call.options.steps, rules)
             turns.append(turn)
+            self._explain_model(call, model)
             self._explain_tools(call, model)
             try:
                 return turn.run()
@@ -86,18 +80,33 @@ class Chat(Skill):
             text = call.models.run("chat", answer).strip()
         finally:  # an interrupted answer is part of the conversation
             if turns:
-                self.conversation.add(turns[-1].conversation())
-        turn = turns[-1]
+                turn = turns[-1]
+                asked, served = not call.yes, label(turn.model.about)
+                self.conversation.add(turn.conversation(), asked=asked, served=served)
         return Result(
             text,
-            {"text": text, "calls": turn.calls, "answered_by": turn.model.about}
-            if turn.calls
-            else None,
+            {
+                "text": text,
+                **({"calls": turn.calls} if turn.calls else {}),
+                "answered_by": turn.model.about,
+                "session": self.conversation.session,
+            },
             renderers={".md": lambda: text + "\n", ".txt": lambda: text + "\n"},
             exit_code=turn.code,
             stopped=turn.stopped,
             terminal=lambda: render_markdown(text),
         )
+
+    def _explain_model(self, call: Call, model: ServedModel) -> None:
+        """Print once that another model than before reads a resumed session."""
+        resumed = self.conversation.resumed
+        if resumed is not None and resumed.served not in ("", label(model.about)):
+            self._explain(call, f"session {resumed.id} was last answered by {resumed.served}")
+
+    def _explain(self, call: Call, notice: str) -> None:
+        if notice not in self._notices:
+            self._notices.add(notice)
+            call.screen.notice(notice)
 
     def _explain_tools(self, call: Call, model: ServedModel) -> None:
         """Print once which skills this model cannot call, and why."""
@@ -117,6 +126,5 @@ class Chat(Skill):
                 f"{name} cannot call {names}: a context of {model.context:,} tokens has no room "
                 "for them; `context` in the registry sets it"
             )
-        if notice and notice not in self._notices:
-            self._notices.add(notice)
-            call.screen.notice(notice)
+        if notice:
+            self._explain(call, notice)

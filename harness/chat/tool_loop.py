@@ -88,9 +88,11 @@ class Turn:
     """One message of the user and the model's calls and answer.
 
     Args:
+        text: the user's message.
         earlier: the conversation so far.
         toolbox: the tools that the model may call, or None.
         steps: maximum number of replies with calls before the model has to answer.
+        instructions: those of the project, for the system message.
 
     Attributes:
         messages: messages of this turn, in order.
@@ -99,9 +101,11 @@ class Turn:
 
     call: Call
     model: ServedModel
+    text: str
     earlier: Sequence[Message]
     toolbox: Toolbox | None
     steps: int
+    instructions: str = ""
     messages: list[Message] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
     stopped: HarnessError | None = None
@@ -109,7 +113,7 @@ class Turn:
     _answer: AnswerText = field(init=False)
 
     def __post_init__(self) -> None:
-        self.messages.append(Message("user", self.call.text))
+        self.messages.append(Message("user", self.text))
         screen = self.call.screen
         piped = screen.quiet_results or screen.out is None or not screen.out.isatty()
         self._answer = AnswerText(screen, kept=piped and self._has_tools)
@@ -176,6 +180,7 @@ class Turn:
     def _generate(self, tools: tuple[Tool, ...]) -> Reply:
         known = [*self.earlier, *self.messages]
         system = SYSTEM if self._has_tools else PLAIN_SYSTEM
+        system = f"{system}\n\n{self.instructions}".rstrip()
         if not self._has_tools:
             known = without_tools(known)
         used = sum(map(size, tools)) + len(system.encode())

@@ -10,7 +10,8 @@ from harness.cli.commands.models import ModelCommand, ModelsCommand
 from harness.cli.commands.new_skill import NewSkill
 from harness.cli.commands.permissions import PermissionsCommand
 from harness.cli.commands.session import Clear, Exit, Help, Quit, Reload
-from harness.cli.commands.skills import Skills
+from harness.cli.commands.sessions import Resume, Sessions
+from harness.cli.commands.skills.command import Skills
 
 if TYPE_CHECKING:
     from harness.cli.app import App
@@ -34,6 +35,8 @@ class Commands:
             Reload(app),
             Logs(app),
             PermissionsCommand(app),
+            Sessions(app),
+            Resume(app),
             Clear(app),
             Exit(app),
             Quit(app),
