@@ -6,9 +6,9 @@ DRAFTS.jsonl is saved by `/annotate GOLD --wording extractive` with a model that
 the papers of GOLD. The selector is not fitted on a paper that it is applied to: for each of `FOLDS`
 folds it is fitted on the others and on further tables (`fit_selector`). The target probability of a
 candidate is proportional to exp(f / `TEMPERATURE`), where f is its ROUGE-L F1 with the gold; the
-loss is the cross-entropy plus `DECAY` times the squared weights. Whether a move of `DECIDED` is
-stated is a logistic regression, whose bias is moved to the highest kappa. Prints the figures of
-each fold with the weights that are fitted on the others, then writes those fitted on all.
+loss is the cross-entropy plus `DECAY` times the squared weights. The priors are the shares of
+papers that state a move of `DECIDED`. Prints the figures of each fold with the weights that are
+fitted on the others, then writes those fitted on all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ from skills.annotate.extractive.extract import (
     limit_of,
     stated_probability,
 )
-from skills.annotate.extractive.ranking import WEIGHTS, Decision, Weights, logit, similarity
+from skills.annotate.extractive.ranking import WEIGHTS, Weights, logit, similarity
 from skills.corpus.tables.reader import TableRow
 from skills.nanda.anchors.lexical import lexical_anchors
 from skills.nanda.framework import Framework, nanda
@@ -49,7 +49,7 @@ from tools.log_linear import minimized
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TEMPERATURE = 0.1
+TEMPERATURE = 0.02
 DECAY = 1.0
 FOLDS = 5
 DECIDED = ("evidence", "limitation", "comparison", "implication")
@@ -127,8 +127,8 @@ def fitted(cases: Sequence[Case], framework: Framework) -> Weights:
     """Return the weights and decisions that fit the cases best, without calibration."""
     features, targets, groups = [], [], []
     for case in cases:
-        for move, text in case.gold.items():
-            gold = stems(text)
+        for move in case.gold.keys() & case.drafts.keys():
+            gold = stems(case.gold[move])
             scores = np.array([similarity(own, gold) for own in case.candidates.stems])
             powers = np.exp((scores - scores.max()) / TEMPERATURE)
             features.append(case.features(move))
@@ -136,24 +136,8 @@ def fitted(cases: Sequence[Case], framework: Framework) -> Weights:
             groups.append(len(scores))
     group = np.repeat(np.arange(len(groups)), groups)
     found = minimized(np.concatenate(features), group, np.concatenate(targets), DECAY)
-    reported = {move: [case for case in cases if move in case.stated] for move in DECIDED}
-    decisions = {move: _decision(some, move) for move, some in reported.items() if some}
-    return Weights(tuple(float(one) for one in found), decisions, (1.0, 0.0))
-
-
-def _decision(cases: Sequence[Case], move: str) -> Decision:
-    """Return the logistic regression of a move, with the bias of the highest kappa.
-
-    Args:
-        cases: those whose model reported the probability that the move is stated.
-    """
-    odds = np.array([[logit(c.stated[move]), logit(1 - c.likely[move][0])] for c in cases])
-    gold = np.array([move in case.gold for case in cases])
-    model, selector, bias = _logistic(np.column_stack([odds, gold]))
-    scores = odds @ np.array([model, selector])
-    tried = np.linspace(-bias - 2, -bias + 2, 41)
-    best = max(tried, key=lambda limit: cohen(scores >= limit, gold))
-    return Decision(model, selector, -float(best))
+    shares = {move: mean(move in case.gold for case in cases) for move in DECIDED}
+    return Weights(tuple(float(one) for one in found), shares, (1.0, 0.0))
 
 
 def cohen(predicted: NDArray[Any], gold: NDArray[Any]) -> float:
@@ -219,8 +203,8 @@ def chosen_of(case: Case, weights: Weights) -> dict[str, tuple[int, float]]:
     """Return the candidate of each move that the weights state, and its confidence."""
     ranked = {}
     for move, likely in case.likely.items():
-        by_model, decision = case.stated.get(move), weights.decisions.get(move)
-        found = stated_probability(move in case.drafts, by_model, 1 - likely[0], decision)
+        by_model, prior = case.stated.get(move), weights.priors.get(move)
+        found = stated_probability(move in case.drafts, by_model, 1 - likely[0], prior)
         if found >= STATED:
             ranked[move] = case.features(move)
     return choose(case.candidates, ranked, weights)
@@ -229,10 +213,7 @@ def chosen_of(case: Case, weights: Weights) -> dict[str, tuple[int, float]]:
 def _written(weights: Weights) -> str:
     stored = {
         "weights": dict(zip(FEATURES, (round(one, 3) for one in weights.weights), strict=True)),
-        "decisions": {
-            move: {name: round(value, 3) for name, value in asdict(one).items()}
-            for move, one in weights.decisions.items()
-        },
+        "priors": {move: round(one, 3) for move, one in weights.priors.items()},
         "confidence": {
             name: round(v, 3)
             for name, v in zip(("slope", "intercept"), weights.confidence, strict=True)

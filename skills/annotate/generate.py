@@ -184,7 +184,7 @@ def _extracted(
     """Replace the moves of an answer by passages of the abstract (`extractive`)."""
     abstract = prepared.paper.abstract
     drafts = Drafts(prepared.form, model, prepared.request, [moves])
-    drafts.decide(replies[-1].text, extract.decisions_for(prepared.form.framework))
+    drafts.decide(replies[-1].text, extract.priors_for(prepared.form.framework))
     if prepared.effort == "best":
         drafts.sample(abstract, on_text)
     found = extract.extract(abstract, drafts)

@@ -74,10 +74,9 @@ def test_weights_are_written_for_the_ranking(
 ) -> None:
     found = fitted(gold_of)
     assert len(found.weights) == len(FEATURES)
-    assert "limitation" in found.decisions
-    assert {*found.decisions} <= {*fit_extraction.DECIDED}
-    limitation = found.decisions["limitation"]
-    assert limitation.probability(0.9, 0.9) > 0.5 > limitation.probability(0.1, 0.1)
+    assert "limitation" in found.priors
+    assert {*found.priors} <= {*fit_extraction.DECIDED}
+    assert 0 < found.priors["limitation"] < 1
     assert len(found.digest) == 64
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["ROUGE-L", "anchor", "kappa"]

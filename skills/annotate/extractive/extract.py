@@ -1,9 +1,9 @@
 """Replace the drafts of an annotation by passages of its abstract.
 
 For each move, the drafts and the sentence selector rank the passages of the abstract (`candidates`,
-`ranking`). A move of which the model is not sure whether the abstract states it is decided by the
-model's probability and the selector's together. Moves are chosen in the order of the probability of
-their best sentence, and a passage loses by overlapping those chosen before.
+`ranking`). Whether the abstract states a move is decided by the model's probability and that of the
+selector together, for the moves that are often missing. Moves are chosen in the order of the probability of
+their best passage, and a passage loses if a move chosen before has the same words.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from skills.annotate.extractive import ranking
 from skills.annotate.extractive.candidates import Candidates, candidates_of
 from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE, Drafts
-from skills.annotate.extractive.ranking import Decision, Weights
+from skills.annotate.extractive.ranking import Weights
 from skills.annotate.selector import selector
 from skills.corpus.options import Effort
 from skills.nanda.anchors.lexical import Anchor
@@ -31,11 +31,10 @@ VERSION = 1
 """Increased whenever other passages are chosen for the same drafts."""
 STATED = 0.5
 """Probability from which a move is stated."""
-TAKEN = 1.5
-"""Log probability that a passage loses if another move quotes all of it."""
 REPEATED = 3.0
-"""Log probability that it loses besides if another move has the same words: /curate rejects such
-annotations."""
+"""Log probability that a passage loses if another move has the same words, as /curate would reject
+the annotation. Of 250 papers of gold_train, 50 then repeat a passage instead of 245, and the macro
+ROUGE-L of the held-out quotes is .372 instead of .381."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +59,22 @@ def decoding(framework: Framework, effort: Effort) -> dict[str, Any]:
     }
 
 
-def decisions_for(framework: Framework) -> Mapping[str, Decision]:
-    """Return how model and selector decide moves together; nothing where no selector is."""
-    return ranking.load().decisions if selector.is_for(framework) else {}
+def priors_for(framework: Framework) -> Mapping[str, float]:
+    """Return the priors of the moves that model and selector decide; {} without a selector."""
+    return ranking.load().priors if selector.is_for(framework) else {}
 
 
 def extract(abstract: str, drafts: Drafts) -> Extracted:
     """Choose a passage for each move that is stated."""
     framework, weights = drafts.form.framework, ranking.load()
-    decisions = decisions_for(framework)
+    priors = priors_for(framework)
     sentences = numbered(abstract, limit_of(framework))
     candidates = candidates_of(sentences, limit_of(framework))
     ranked, confidence = {}, {}
     for move, likely in likely_sentences(framework, [one.text for one in sentences]).items():
         written = drafts.answers[0][move] != framework.not_stated
-        by_model, decision = drafts.stated.get(move), decisions.get(move)
-        stated = stated_probability(written, by_model, 1 - likely[0], decision)
+        by_model, prior = drafts.stated.get(move), priors.get(move)
+        stated = stated_probability(written, by_model, 1 - likely[0], prior)
         if stated >= STATED:
             ranked[move] = candidates.features(drafts.of(move), conditional(likely))
         else:
@@ -107,16 +106,17 @@ def conditional(likely: Sequence[float]) -> list[float]:
 
 
 def stated_probability(
-    written: bool, model: float | None, selector: float, decision: Decision | None
+    written: bool, model: float | None, selector: float, prior: float | None
 ) -> float:
     """Return the probability that a move is stated, which it is from `STATED` on.
 
     Args:
         written: whether the first answer states it, which decides if nothing better is known.
         model, selector: its probability by each.
+        prior: the share of papers that state it.
     """
-    if decision is not None and model is not None:
-        return decision.probability(model, selector)
+    if prior is not None and model is not None:
+        return ranking.stated_by_both(model, selector, prior)
     return max(selector, STATED) if written else min(selector, STATED - 0.0001)
 
 
@@ -133,38 +133,25 @@ def choose(
     chosen: dict[str, tuple[int, float]] = {}
     for move in surest:
         taken = [number for number, _ in chosen.values()]
-        found = _without_taken(likely[move], candidates, taken)
+        found = _less_repeated(likely[move], candidates, taken)
         number = ranking.choice(candidates.stems, found)
         of_sentence = candidates.place == candidates.place[number]
         chosen[move] = number, weights.calibrated(float(likely[move][of_sentence].sum()))
     return chosen
 
 
-def _without_taken(
+def _less_repeated(
     likely: NDArray[Any], candidates: Candidates, taken: Sequence[int]
 ) -> NDArray[Any]:
-    """Return the probabilities of the candidates, less what they lose to those that are taken."""
+    """Return the probabilities of the candidates, less `REPEATED` for the words of those taken."""
     import numpy as np
 
-    numbers = range(len(likely))
-    lost = [max((_lost(candidates, one, other) for other in taken), default=0.0) for one in numbers]
-    found = likely * np.exp(-np.array(lost))
+    repeats = np.zeros(len(likely))
+    for other in taken:
+        own = candidates.stems[other]
+        repeats += [ranking.similarity(one, own) >= SAME for one in candidates.stems]
+    found = likely * np.exp(-REPEATED * np.minimum(repeats, 1))
     return np.asarray(found / found.sum())
-
-
-def _lost(candidates: Candidates, one: int, other: int) -> float:
-    """Return the log probability that a candidate loses if another move quotes `other`."""
-    shared = _overlap(candidates.passages[one], candidates.passages[other])
-    same = ranking.similarity(candidates.stems[one], candidates.stems[other]) >= SAME
-    return TAKEN * shared + REPEATED * same
-
-
-def _overlap(one: Passage, other: Passage) -> float:
-    """Return the share of the phrases of a passage that another one contains."""
-    if one.sentence != other.sentence:
-        return 0.0
-    common = min(one.last, other.last) - max(one.first, other.first)
-    return max(common, 0) / (one.last - one.first)
 
 
 def _anchor(passage: Passage, candidates: Candidates, abstract: str) -> Anchor:

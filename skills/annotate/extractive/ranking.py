@@ -30,37 +30,20 @@ COMPARED = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """How the decision of a move combines model and selector: a logistic regression.
-
-    Attributes:
-        model, selector: the weights of the log odds that the move is stated.
-        bias: added to them. It is fitted to the highest kappa, so that one half is the threshold.
-    """
-
-    model: float
-    selector: float
-    bias: float
-
-    def probability(self, model: float, selector: float) -> float:
-        """Return the probability that the move is stated, from that of each."""
-        return sigmoid(self.model * logit(model) + self.selector * logit(selector) + self.bias)
-
-
-@dataclass(frozen=True, slots=True)
 class Weights:
     """What `weights.json` contains.
 
     Attributes:
         weights: of each feature, in the order of `FEATURES`.
-        decisions: by move; of a move without one, the draft decides.
+        priors: the share of papers that state a move, of the moves that model and selector decide
+            together (`stated_by_both`); the draft decides about the others.
         confidence: slope and intercept of the log odds that the sentence is right, over those of
             the log-linear model.
         digest: SHA-256 of the file.
     """
 
     weights: tuple[float, ...]
-    decisions: Mapping[str, Decision]
+    priors: Mapping[str, float]
     confidence: tuple[float, float]
     digest: str = ""
 
@@ -76,6 +59,15 @@ class Weights:
         """Return the probability that a sentence is right, from that of its candidates."""
         slope, intercept = self.confidence
         return sigmoid(slope * logit(probability) + intercept)
+
+
+def stated_by_both(model: float, selector: float, prior: float) -> float:
+    """Return the probability that a move is stated, from that of each.
+
+    They are taken as independent given the truth (naive Bayes), so that the log odds are the sum of
+    theirs, less those of the prior, which both contain.
+    """
+    return sigmoid(logit(model) + logit(selector) - logit(prior))
 
 
 def choice(stems: Sequence[Sequence[str]], likely: NDArray[Any]) -> int:
@@ -102,7 +94,7 @@ def load(path: Path = WEIGHTS) -> Weights:
     stored = json.loads(content)
     return Weights(
         tuple(stored["weights"][name] for name in FEATURES),
-        {move: Decision(**one) for move, one in stored["decisions"].items()},
+        stored["priors"],
         (stored["confidence"]["slope"], stored["confidence"]["intercept"]),
         hashlib.sha256(content).hexdigest(),
     )

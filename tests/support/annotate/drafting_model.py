@@ -14,7 +14,7 @@ from harness.models.backends.base import Model, Reply, Request
 from harness.testing import FakeModel, run_skill
 from skills.annotate.extractive import ranking
 from skills.annotate.extractive.candidates import FEATURES
-from skills.annotate.extractive.ranking import Decision, Weights
+from skills.annotate.extractive.ranking import Weights
 from skills.annotate.plugin import Annotate
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.quoting.numbered import numbered
@@ -109,9 +109,9 @@ def assert_quotes(record: Any, text: str, names: Sequence[str] = NAMES) -> dict[
 
 
 def use_weights(
-    monkeypatch: pytest.MonkeyPatch, decisions: Mapping[str, Decision], **features: float
+    monkeypatch: pytest.MonkeyPatch, priors: Mapping[str, float], **features: float
 ) -> None:
     """Use weights that the test states; those of other features are 0."""
     used = {"passage: F1 with the draft": 10.0, **features}
-    made = Weights(tuple(used.get(name, 0.0) for name in FEATURES), decisions, (1.0, 0.0), "0" * 64)
+    made = Weights(tuple(used.get(name, 0.0) for name in FEATURES), priors, (1.0, 0.0), "0" * 64)
     monkeypatch.setattr(ranking, "load", lambda: made)

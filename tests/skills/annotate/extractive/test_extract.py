@@ -20,7 +20,7 @@ from harness.testing import FakeModel, run_skill
 from skills.annotate.extractive import extract, ranking
 from skills.annotate.extractive.candidates import FEATURES, candidates_of
 from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE
-from skills.annotate.extractive.ranking import Decision, Weights
+from skills.annotate.extractive.ranking import Weights
 from skills.annotate.plugin import Annotate
 from skills.nanda.framework import load, nanda
 from skills.nanda.quoting.numbered import numbered
@@ -80,7 +80,7 @@ def test_the_moves_of_the_shipped_model_are_the_abstracts_own_words(annotator, t
     made = record["provenance"]
     assert made["attempts"] == 1
     assert {*made["drafts"]} <= {*nanda().names}
-    assert {*made["stated"]} == {*ranking.load().decisions}
+    assert {*made["stated"]} == {*ranking.load().priors}
     assert all(0 <= one <= 1 for one in made["stated"].values())
     assert made["tokens"]["cached"] > 0.5 * made["tokens"]["prompt"], "decisions share the prompt"
     assert not record["checks"]["unsupported_numbers"]
@@ -113,7 +113,7 @@ def test_a_framework_without_a_selector_follows_the_drafts(tmp_path):
     record = annotated(text, model, framework=TWO_MOVES)
     assert assert_quotes(record, text, ("aim", "result")) == drafts
     assert record["provenance"]["decoding"]["selector"] is None
-    assert model.decided == [], "decisions are fitted with the selector of the built-in moves"
+    assert model.decided == [], "the selector decides about the built-in moves only"
 
 
 def test_moves_of_another_definition_are_not_decided_by_the_selector(tmp_path):
@@ -127,14 +127,14 @@ def test_moves_of_another_definition_are_not_decided_by_the_selector(tmp_path):
 
 @pytest.mark.parametrize(("stated", "expected"), [(0.9, True), (0.1, False)])
 def test_a_decision_mixes_model_and_selector(monkeypatch, stated, expected):
-    use_weights(monkeypatch, {"limitation": Decision(1.0, 1.0, 0.0)})
+    use_weights(monkeypatch, {"limitation": 0.5})
     even = [0.5] + [0.5 / 8] * 8
     monkeypatch.setattr(extract, "likely_sentences", lambda f, s: dict.fromkeys(f.names, even))
     for drafts in (DRAFTS, {"claim": DRAFTS["claim"]}):  # whether the model wrote it or not
         record = annotated(EXAMPLE, DraftingModel(drafts, stated={"Limitation": stated}))
         assert (record["limitation"] != "Not stated.") == expected
-    assert extract.stated_probability(True, 0.9, 0.05, Decision(1.0, 1.0, 0.0)) < 0.5
-    assert extract.stated_probability(False, 0.4, 0.9, Decision(1.0, 1.0, 0.0)) > 0.5
+    assert extract.stated_probability(True, 0.9, 0.05, 0.5) < 0.5
+    assert extract.stated_probability(False, 0.4, 0.9, 0.5) > 0.5
 
 
 @pytest.mark.parametrize("prefill", [True, False])

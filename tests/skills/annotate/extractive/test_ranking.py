@@ -11,7 +11,7 @@ import pytest
 
 from skills.annotate.extractive import ranking
 from skills.annotate.extractive.candidates import FEATURES
-from skills.annotate.extractive.ranking import Decision, Weights, choice, logit, sigmoid
+from skills.annotate.extractive.ranking import Weights, choice, logit, sigmoid, stated_by_both
 
 FLAT = Weights((1.0, -2.0), {}, (2.0, 0.5))
 
@@ -37,13 +37,11 @@ def test_only_the_most_probable_candidates_are_compared(monkeypatch: pytest.Monk
 
 
 def test_a_decision_mixes_model_and_selector() -> None:
-    even = Decision(1.0, 1.0, 0.0)
-    assert even.probability(0.8, 0.2) == pytest.approx(0.5)
-    assert even.probability(0.8, 0.5) == pytest.approx(0.8)
-    assert Decision(1.0, 0.0, 0.0).probability(0.3, 0.9) == pytest.approx(0.3)
-    assert Decision(0.0, 1.0, 0.0).probability(0.3, 0.9) == pytest.approx(0.9)
-    assert Decision(1.0, 1.0, -5.0).probability(0.8, 0.8) < 0.5
-    assert 0 < even.probability(0.0, 1.0) < 1
+    assert stated_by_both(0.8, 0.2, 0.5) == pytest.approx(0.5)
+    assert stated_by_both(0.8, 0.5, 0.5) == pytest.approx(0.8)
+    assert stated_by_both(0.15, 0.15, 0.15) == pytest.approx(0.15), "neither knows more"
+    assert stated_by_both(0.3, 0.3, 0.1) > 0.5, "both know more than the prior"
+    assert 0 < stated_by_both(0.0, 1.0, 0.5) < 1
 
 
 def test_log_odds_and_probability_are_inverse() -> None:
@@ -56,7 +54,7 @@ def test_the_shipped_weights_have_every_feature() -> None:
     stored = json.loads(ranking.WEIGHTS.read_text(encoding="utf-8"))
     found = ranking.load()
     assert dict(zip(FEATURES, found.weights, strict=True)) == stored["weights"]
-    assert {*found.decisions} == {*stored["decisions"]}
+    assert {*found.priors} == {*stored["priors"]}
     assert found.digest == hashlib.sha256(ranking.WEIGHTS.read_bytes()).hexdigest()
 
 
