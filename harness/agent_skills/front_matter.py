@@ -1,8 +1,8 @@
 """The front matter of a SKILL.md: YAML in which every scalar is text, exactly as written.
 
 `version: 1.0` is "1.0" and `name: on` is "on", as in the specification's own reader. Invalid YAML
-is an error, except for two frequent faults whose meaning is clear: a duplicate key, and a value that
-has to be quoted and is not, such as `Use for: x`, `[a] [b]` or `**/*.py`.
+is an error, except for two frequent faults whose meaning is clear: a duplicate key, and a value
+that has to be quoted and is not, such as `Use for: x`, `[a] [b]` or `**/*.py`.
 """
 
 from __future__ import annotations
