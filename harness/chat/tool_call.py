@@ -25,7 +25,7 @@ def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
         UsageError: the arguments are not a JSON object, contain unknown parameters, or have values
             of the wrong type.
     """
-    given = _arguments(call)
+    given = arguments_of(call)
     subcommand, text = _string(given, SUBCOMMAND), _string(given, TEXT)
     if subcommand and subcommand not in skill.subcommands:
         known = ", ".join(skill.subcommands) or "none"
@@ -47,8 +47,12 @@ def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
     )
 
 
-def _arguments(call: ToolCall) -> dict[str, Any]:
-    """Return the arguments that are not null."""
+def arguments_of(call: ToolCall) -> dict[str, Any]:
+    """Return the arguments that are not null.
+
+    Raises:
+        UsageError: they are not a JSON object.
+    """
     try:
         given = json.loads(call.arguments or "{}")
     except (ValueError, RecursionError) as exc:

@@ -15,9 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.model_access import ModelAccess
-from harness.errors import (
-    RegistryError,
-)
 from harness.models.pool import ModelPool
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
@@ -74,9 +71,14 @@ class App:
         self._discover()
 
     @property
+    def caller(self) -> Caller:
+        """Who the line that this thread runs is for."""
+        return self._callers.current
+
+    @property
     def frontend(self) -> Frontend:
         """The frontend of the line that this thread runs."""
-        return self._callers.current.frontend
+        return self.caller.frontend
 
     @frontend.setter
     def frontend(self, frontend: Frontend) -> None:
@@ -85,23 +87,25 @@ class App:
     @property
     def screen(self) -> Screen:
         """The output of the line that this thread runs."""
-        return self._callers.current.screen
+        return self.caller.screen
 
     @screen.setter
     def screen(self, screen: Screen) -> None:
         self._callers.own = replace(self._callers.own, screen=screen)
 
     @property
-    def _current_general(self) -> GeneralOptions | None:
+    def current_general(self) -> GeneralOptions | None:
+        """The general options of the user's line that this thread runs."""
         return self._callers.general
 
     @cached_property
     def toolbox(self) -> Toolbox:
         """The tools of the chat model."""
+        from harness.chat.builtin_tools import BuiltinTools
         from harness.chat.skill_tool import skill_tools
         from harness.chat.toolbox import Toolbox
 
-        return Toolbox([lambda: skill_tools(self)])
+        return Toolbox([lambda: skill_tools(self), BuiltinTools(self)])
 
     @cached_property
     def conversation(self) -> Conversation:
@@ -122,9 +126,9 @@ class App:
         """What the user of the current line allows models to do."""
         from harness.permissions.permissions import Permissions
 
-        asked, general = self.frontend, self._current_general
+        asked, general = self.frontend, self.current_general
         yes = general is not None and general.yes
-        return Permissions(self.settings, asked.choose, asked.confirm, yes=yes)
+        return Permissions(self.models.settings, asked.choose, asked.confirm, yes=yes)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -192,7 +196,7 @@ class App:
         Raises:
             HarnessError: with its exit code; the run is closed in the log.
         """
-        caller = self._callers.current.replaced(frontend, console, cancel, progress)
+        caller = self.caller.replaced(frontend, console, cancel, progress)
         with self._callers.calling(caller):
             return guarded(line, lambda: self._dispatch(line))
 
@@ -204,7 +208,7 @@ class App:
 
             skill = self._skill(invocation.name, trusted=invocation.general.trust)
             line = render_line(skill, invocation)
-            return self._run(skill, invocation, line, self._callers.current)
+            return self._run(skill, invocation, line, self.caller)
 
         return guarded("", work)
 
@@ -217,9 +221,9 @@ class App:
         Raises as `dispatch`, and NotAllowed if the user refuses.
         """
         skill = self.catalogue.skills[invocation.name].skill
-        general = self._current_general or invocation.general
+        general = self.current_general or invocation.general
         allowed = replace(invocation, general=general)
-        model = (caller or self._callers.current).for_model()
+        model = (caller or self.caller).for_model()
         with self._callers.calling(model):
             return guarded(line, lambda: self._run(skill, allowed, line, model))
 
@@ -236,7 +240,7 @@ class App:
         if typed:
             self.catalogue.check_for_users(name)
         invocation = grammar.parse(skill, rest, general)
-        return self._run(skill, invocation, line, self._callers.current)
+        return self._run(skill, invocation, line, self.caller)
 
     def _run(self, skill: Skill, invocation: Invocation, line: str, caller: Caller) -> Outcome:
         from harness.runs.runner import Runner
@@ -246,14 +250,11 @@ class App:
             topic = f"{skill.name} {invocation.subcommand}".rstrip()
             return self._dispatch(f"/help {'--json ' * general.as_json}{topic}")
         self.use_registry(general.registry)
-        settings = self.settings
-        if self.models.path is not None:  # for skills that write to the registry
-            settings = replace(settings, user_registry=self.models.path, registry_required=True)
         if not caller.frontend.is_model:
             off = {"as_json": False, "trust": False}
             self._callers.general = general.model_copy(update=off)
         return Runner(
-            settings,
+            self.models.settings,
             caller,
             self.run_log,
             self.pool,
@@ -275,9 +276,5 @@ class App:
     def use_registry(self, path: Path | None) -> None:
         """Switch to the registry of this line, if it differs from that of the last one."""
         if path != self.models.path:
-            before, self.models.path = self.models.path, path
-            try:
+            with self.models.switched(path):
                 self.reload()
-            except RegistryError:
-                self.models.path = before
-                raise
