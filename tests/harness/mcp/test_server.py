@@ -69,6 +69,8 @@ def test_skills_are_tools_prompts_and_resources(project, mode):
         assert hints["rows"] == hints["annotate"] == (False, False)
         assert hints["finetune"] == (False, True)
         assert tools["rows"].input_schema["properties"]["rows"] == {"type": "integer"}
+        annotation = tools["annotate"].output_schema["properties"]["result"]
+        assert {"title", "checks", "provenance"} <= annotation["properties"].keys()
         assert "save_to" in tools["rows"].input_schema["properties"]
         reading = tools["rows_read"].input_schema["properties"]
         assert reading["subcommand"]["enum"] == ["look"]
