@@ -169,7 +169,6 @@ def test_two_moves_quote_different_passages_where_there_are_others(monkeypatch):
         return {*stated.values()}
 
     assert len(quoted()) == 3
-    monkeypatch.setattr(extract, "TAKEN", 0.0)
     monkeypatch.setattr(extract, "REPEATED", 0.0)
     monkeypatch.setattr(extract, "VERSION", 0)  # another content key
     assert len(quoted()) == 1
