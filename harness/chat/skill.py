@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import Field
 
+from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.skill import Call, Result, Skill, SkillOptions
-from harness.chat.tool_loop import Turn, tools_for
+from harness.chat import activate_skill
+from harness.chat.active_skills import ActiveSkills, prompt_skills
+from harness.chat.conversation import Conversation
+from harness.chat.tool_loop import NO_ANSWER, Turn, tools_for
 from harness.chat.toolbox import Toolbox
-from harness.errors import UsageError
-from harness.models.backends.base import Message
+from harness.errors import HarnessError, UsageError
+from harness.models.backends.base import Message, Tool
 from harness.models.served import ServedModel
+from harness.plugins.catalogue import Found
 from harness.support.reading import text_input
 from harness.terminal.console import render_markdown
 
+STEPS = 10
+"""Steps with calls before the model has to answer."""
 _ATTACHED = re.compile(r"(?:\A|\s)@(?:\"([^\"\n]+)\"|'([^'\n]+)'|(\S+))")
 _FILES = re.compile(r"\.(?:txt|md|pdf|tex|docx|csv|tsv|json|jsonl|parquet)\Z", re.IGNORECASE)
 
@@ -34,7 +42,9 @@ class Chat(Skill):
     """Runs `/chat` and plain text.
 
     Args:
-        toolbox: the skills that the model may call, or None.
+        toolbox: the tools that the model may call, or None.
+        conversation: the turns so far, to which this skill adds; default: a new one.
+        skills: returns all skills by name.
     """
 
     name = "chat"
@@ -51,42 +61,94 @@ class Chat(Skill):
     class Options(SkillOptions):
         new: bool = Field(False, description="forget the conversation so far")
         steps: int = Field(
-            10, ge=0, description="maximum number of steps with calls before the model answers"
+            STEPS, ge=0, description="maximum number of steps with calls before the model answers"
         )
 
-    def __init__(self, toolbox: Toolbox | None = None) -> None:
+    def __init__(
+        self,
+        toolbox: Toolbox | None = None,
+        conversation: Conversation | None = None,
+        skills: Callable[[], Mapping[str, Found]] = dict,
+    ) -> None:
         self._toolbox = toolbox
-        self._turns: list[Message] = []
+        self.conversation = conversation or Conversation()
+        self._skills = skills
+        self._turn: Turn | None = None
         self._notices: set[str] = set()
-
-    def forget(self) -> None:
-        """Start a new conversation."""
-        self._turns.clear()
 
     def run(self, call: Call) -> Result:
         if call.options.new:
-            self.forget()
+            self.conversation.forget()
         if not call.text.strip():
             if call.options.new:
                 return Result("The conversation is forgotten.")
             raise UsageError("there is no text", hint="/chat TEXT")
         _refuse_attachment(call.text)
+        return self._answer(call, call.text, self.conversation, call.options.steps)
+
+    def use(self, skill: PromptSkill, call: Call) -> Result:
+        """Use a prompt skill, for a line of the user or a call of the model.
+
+        Its instructions become part of the conversation. A separate skill has a conversation of its
+        own, of which only the answer becomes part of this one.
+        """
+        turn = self._turn
+        if turn is None:
+            return self._use(skill, call)
+        if not skill.separate:
+            turn.skills.activate(skill, call.text, turn.model.context)
+            return Result(f"The instructions of /{skill.name} are part of the conversation now.")
+        if turn.skills.conversation is not self.conversation:
+            raise UsageError("a skill that runs separately cannot start another one")
+        return self._use_separately(skill, call, call.text)
+
+    def _use(self, skill: PromptSkill, call: Call) -> Result:
+        """Use a skill for a line of the user, whose text may name a file."""
+        text = call.text if call.source == "stdin" else text_input.text_or_file(call.text)
+        conversation = self.conversation
+        if skill.separate:
+            result = self._use_separately(skill, call, text)
+            answer = Message("assistant", result.text or NO_ANSWER)
+            conversation.add([Message("user", _line(skill, text)), answer])
+            return result
+        skill.body(call.text)  # raises an error before anything changes
+        before, length = dict(conversation.skills), len(conversation.messages)
+        conversation.activate(skill.name, call.text)
+        try:
+            return self._answer(call, _line(skill, text), conversation)
+        except HarnessError:
+            if len(conversation.messages) == length:  # it did not become part of the conversation
+                conversation.skills = before
+            raise
+
+    def _use_separately(self, skill: PromptSkill, call: Call, text: str) -> Result:
+        skill.body(call.text)
+        conversation = Conversation(skills={skill.name: call.text})
+        return self._answer(call, _line(skill, text), conversation)
+
+    def _answer(
+        self, call: Call, text: str, conversation: Conversation, steps: int = STEPS
+    ) -> Result:
+        """Add a message of the user to a conversation, and the model's calls and answer."""
         turns: list[Turn] = []
+        skills = ActiveSkills(conversation, prompt_skills(self._skills()), call.screen.notice)
+        outer = self._turn
 
         def answer(model: ServedModel) -> str:
-            turn = Turn(call, model, tuple(self._turns), self._toolbox, call.options.steps)
+            turn = self._turn = Turn(call, model, text, skills, self._toolbox, steps)
             turns.append(turn)
-            self._explain_tools(call, model)
+            self._explain_tools(call, model, steps)
             try:
                 return turn.run()
             finally:
-                self._explain_tools(call, model)
+                self._explain_tools(call, model, steps)
 
         try:
             text = call.models.run("chat", answer).strip()
         finally:  # an interrupted answer is part of the conversation
+            self._turn = outer
             if turns:
-                self._turns += turns[-1].conversation()
+                conversation.add(turns[-1].conversation())
         turn = turns[-1]
         return Result(
             text,
@@ -99,9 +161,9 @@ class Chat(Skill):
             terminal=lambda: render_markdown(text),
         )
 
-    def _explain_tools(self, call: Call, model: ServedModel) -> None:
-        """Print once which skills this model cannot call, and why."""
-        if self._toolbox is None or not call.options.steps:
+    def _explain_tools(self, call: Call, model: ServedModel, steps: int) -> None:
+        """Print once which skills and tools this model cannot call, and why."""
+        if self._toolbox is None or not steps:
             return
         name = f"{model.resolution.resolved} ({model.resolution.chosen.serve.label})"
         notice = ""
@@ -111,8 +173,8 @@ class Chat(Skill):
                 f"{name} cannot call skills{refused}: use their commands, or words that one of "
                 "them recognizes"
             )
-        elif left := self._toolbox.left_out(tools_for(model, self._toolbox)):
-            names = " and ".join(f"/{skill}" for skill in left)
+        elif left := self._left_out(tools_for(model, self._toolbox)):
+            names = " and ".join(f"/{name}" if name in self._skills() else name for name in left)
             notice = (
                 f"{name} cannot call {names}: a context of {model.context:,} tokens has no room "
                 "for them; `context` in the registry sets it"
@@ -120,3 +182,18 @@ class Chat(Skill):
         if notice and notice not in self._notices:
             self._notices.add(notice)
             call.screen.notice(notice)
+
+    def _left_out(self, tools: Sequence[Tool]) -> list[str]:
+        """Return the names of the tools and prompt skills that have no room."""
+        assert self._toolbox is not None
+        left = self._toolbox.left_out(tools)
+        if activate_skill.NAME in left:
+            return left
+        skills = prompt_skills(self._skills())
+        usable = {name for name, skill in skills.items() if skill.for_models}
+        return left + sorted(usable - activate_skill.activatable(tools))
+
+
+def _line(skill: PromptSkill, text: str) -> str:
+    """Return the user's message for a use of a skill."""
+    return f"/{skill.name} {text}".rstrip()

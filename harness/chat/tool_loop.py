@@ -6,11 +6,11 @@ complete, also after an error: servers refuse a conversation with a call that ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.api.skill import Call
+from harness.chat.active_skills import ActiveSkills
 from harness.chat.history import fit, without_tools
 from harness.chat.toolbox import Toolbox
 from harness.chat.tools import size
@@ -39,6 +39,8 @@ PLAIN_SYSTEM = "You are a helpful assistant."
 """Without a system message, some templates write one of their own, and the same model would receive
 another prompt from Ollama than from the embedded engine."""
 NOT_RUN = '{"error":"not run: the user interrupted the work"}'
+READ_FILE = "read_file"
+"""The tool without which the files of a skill are part of its instructions."""
 NO_ANSWER = "(no answer)"
 
 
@@ -88,7 +90,8 @@ class Turn:
     """One message of the user and the model's calls and answer.
 
     Args:
-        earlier: the conversation so far.
+        text: the user's message.
+        skills: the conversation so far, and its active skills, to which calls may add.
         toolbox: the tools that the model may call, or None.
         steps: maximum number of replies with calls before the model has to answer.
 
@@ -99,7 +102,8 @@ class Turn:
 
     call: Call
     model: ServedModel
-    earlier: Sequence[Message]
+    text: str
+    skills: ActiveSkills
     toolbox: Toolbox | None
     steps: int
     messages: list[Message] = field(default_factory=list)
@@ -109,7 +113,7 @@ class Turn:
     _answer: AnswerText = field(init=False)
 
     def __post_init__(self) -> None:
-        self.messages.append(Message("user", self.call.text))
+        self.messages.append(Message("user", self.text))
         screen = self.call.screen
         piped = screen.quiet_results or screen.out is None or not screen.out.isatty()
         self._answer = AnswerText(screen, kept=piped and self._has_tools)
@@ -174,8 +178,8 @@ class Turn:
         return tools_for(self.model, self.toolbox)
 
     def _generate(self, tools: tuple[Tool, ...]) -> Reply:
-        known = [*self.earlier, *self.messages]
-        system = SYSTEM if self._has_tools else PLAIN_SYSTEM
+        known = [*self.skills.conversation.messages, *self.messages]
+        system = self._system()
         if not self._has_tools:
             known = without_tools(known)
         used = sum(map(size, tools)) + len(system.encode())
@@ -192,13 +196,20 @@ class Turn:
                 f"the model became unavailable after a call: {exc.message}", hint=exc.hint
             ) from exc
 
+    def _system(self) -> str:
+        """Return the system message, with the instructions of the active skills."""
+        about = SYSTEM if self._has_tools else PLAIN_SYSTEM
+        reads = any(tool.name == READ_FILE for tool in self._tools())
+        instructions = self.skills.text(self.model.context, read_ahead=not reads)
+        return f"{about}\n\n{instructions}" if instructions else about
+
     def _send(self, request: Request) -> Reply:
         self.model.check_fits(request)  # servers may cut a long request without an error
         return self.model.generate(request, self._answer.add)
 
     def _run_all(self, reply: Reply) -> None:
         """Run the calls of a reply, and add a result message for each of them."""
-        number = len(self.earlier) + len(self.messages)
+        number = len(self.skills.conversation.messages) + len(self.messages)
         calls = [
             call if call.id else replace(call, id=f"call_{number}_{place}")
             for place, call in enumerate(reply.tool_calls)

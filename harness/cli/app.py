@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +33,10 @@ from harness.settings import Settings
 from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
+    from harness.agent_skills.prompt_skill import PromptSkill
     from harness.api.options import GeneralOptions
-    from harness.api.skill import Skill
+    from harness.api.skill import Call, Result, Skill
+    from harness.chat.conversation import Conversation
     from harness.chat.skill import Chat
     from harness.chat.toolbox import Toolbox
     from harness.models.registry import Registry
@@ -81,18 +83,27 @@ class App:
 
     @cached_property
     def toolbox(self) -> Toolbox:
-        """The tools of the chat model."""
+        """The tools of the chat model; the first ones are never left out."""
+        from harness.chat.activate_skill import activation
         from harness.chat.skill_tool import skill_tools
         from harness.chat.toolbox import Toolbox
 
-        return Toolbox([lambda: skill_tools(self)])
+        shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
+        return Toolbox([shipped, partial(activation, self), others])
+
+    @cached_property
+    def conversation(self) -> Conversation:
+        """The conversation of the chat and of prompt skills."""
+        from harness.chat.conversation import Conversation
+
+        return Conversation()
 
     @cached_property
     def chat(self) -> Chat:
         """The skill /chat."""
         from harness.chat.skill import Chat
 
-        return Chat(self.toolbox)
+        return Chat(self.toolbox, self.conversation, lambda: self.catalogue.skills)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -140,7 +151,11 @@ class App:
             lambda: self.registry.files, self.settings.cache_dir, screen.notice, screen.progress
         )
         builtins = {"backends": BuiltinBackends(), **self._plugins}
-        discovery = Discovery(self.settings, files, self._commands, builtins)
+
+        def use(skill: PromptSkill, call: Call) -> Result:
+            return self.chat.use(skill, call)
+
+        discovery = Discovery(self.settings, files, self._commands, builtins, use)
         discovery.run(bare=self._bare)
         self.discovery = discovery
         for failure in self.catalogue.failures[:MAX_NOTICES]:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from harness.agent_skills import skill_md
 from harness.api.hookspecs import RegisterBackend, hookimpl
@@ -37,6 +38,10 @@ from harness.plugins.locations import beside, distribution, entry_points
 from harness.plugins.skill_folders import skill_files
 from harness.plugins.user_choices import DisabledNames, TrustStore
 from harness.settings import CODE_ROOT, Settings
+
+if TYPE_CHECKING:
+    from harness.agent_skills.prompt_skill import PromptSkill
+    from harness.api.skill import Call, Result
 
 ENTRY_POINTS = "harness.skills"
 BUILT_IN = "built in"
@@ -61,6 +66,7 @@ class Discovery:
         files: passed to plugins that register backends.
         commands: imports the plugin of the framework's own commands.
         builtins: other plugin objects of the framework, by name.
+        use: runs a prompt skill.
     """
 
     def __init__(
@@ -69,10 +75,12 @@ class Discovery:
         files: FileStore,
         commands: Callable[[], object],
         builtins: Mapping[str, object],
+        use: Callable[[PromptSkill, Call], Result],
     ) -> None:
         self._settings = settings
         self._commands = commands
         self._builtins = builtins
+        self._use = use
         self._trust = TrustStore(settings.trust_file)
         self.disabled = DisabledNames(settings.disabled_file)
         self._disabled_names = self.disabled.read()
@@ -236,7 +244,7 @@ class Discovery:
         if not (folder / "plugin.py").is_file():
             from harness.agent_skills.prompt_skill import PromptSkill
 
-            found = Found(PromptSkill(file), origin, file.problems, file)
+            found = Found(PromptSkill(file, self._use), origin, file.problems, file)
             self._host.add(file.name, origin, Contributions([found]))
         elif root == self._settings.own_skills or self._trust.trusts(folder):
             self._load_plugin_folder(file)

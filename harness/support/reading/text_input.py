@@ -18,6 +18,7 @@ TEXT_WORDS = 40
 MAX_BYTES = 1_000_000
 """Maximum size of a text file, about 150,000 words."""
 
+_QUOTED = re.compile(r"([\"'])([^\n]+)\1")
 _OTHER_SUFFIX = re.compile(r"\S*\w\.[A-Za-z][A-Za-z0-9]{0,7}")
 _KNOWN_OTHERS = re.compile(
     r"\.(?:pdf|csv|tsv|jsonl?|parquet|xlsx?|docx?|odt|rtf|html?|xml|ya?ml|tex|bib|zip|gz)$", re.I
@@ -43,9 +44,20 @@ def given(text: str) -> str:
     return read_text(path)
 
 
+def text_or_file(text: str) -> str:
+    """Return `text`, or the content of the .txt or .md file that it names, if there is one.
+
+    Raises:
+        InputError: there is, but it cannot be read as text.
+    """
+    quoted = _QUOTED.fullmatch(text.strip())
+    name = quoted[2].strip() if quoted else text.strip()
+    return read_text(Path(name)) if name.lower().endswith(SUFFIXES) and is_file(name) else text
+
+
 def path_in(text: str) -> Path | None:
     """Return `text` as a path if it has a file suffix, a path separator, or names a file."""
-    quoted = re.fullmatch(r"([\"'])([^\n]+)\1", text)
+    quoted = _QUOTED.fullmatch(text)
     name = quoted[2].strip() if quoted else text
     if not name or "\n" in name or "\0" in name:
         return None

@@ -3,6 +3,7 @@
 import pytest
 from plugin_folders import GOOD, plugin
 
+from harness import Result
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.agent_skills.skill_md import SkillFile
 from harness.cli import intent
@@ -28,6 +29,10 @@ def file(name, description, **fields):
     return SkillFile(f"{name}/SKILL.md", name, description, fields)
 
 
+def use(skill, call):
+    return Result(call.text)
+
+
 def notices(app):
     """Return the lines on stderr, without that of the model that answers."""
     lines = app.screen.err.getvalue().splitlines()
@@ -35,7 +40,7 @@ def notices(app):
 
 
 SKILLS = {
-    name: Found(PromptSkill(file(name, description)), "test")
+    name: Found(PromptSkill(file(name, description), use), "test")
     for name, description in {
         "release-notes": NOTES,
         "pdf-processing": FORMS,
@@ -111,8 +116,9 @@ def test_other_requests_are_chat(line):
     assert intent.described(SKILLS, line) == []
 
 
-def test_a_skill_can_disable_activation():
-    skill = PromptSkill(file("release-notes", NOTES, **{"disable-model-invocation": "true"}))
+@pytest.mark.parametrize("value", ["true", "True", "yes", "on"])
+def test_a_skill_can_disable_activation(value):
+    skill = PromptSkill(file("release-notes", NOTES, **{"disable-model-invocation": value}), use)
     line = "Write release notes for these commits: a"
     assert intent.described({"release-notes": Found(skill, "test")}, line) == []
 
