@@ -17,12 +17,12 @@ class Conversation:
             message and is complete: each tool call has its result.
         skills: names of the skills whose instructions are part of the conversation, in the order
             of their activation, with the text that they were activated with.
-        session: id of the stored session; "" if the conversation is not stored.
+        session: id of the stored session; None if the conversation is not stored.
     """
 
     messages: list[Message] = field(default_factory=list)
     skills: dict[str, str] = field(default_factory=dict)
-    session: str = ""
+    session: int | None = None
 
     def add(self, messages: Iterable[Message]) -> None:
         """Add the messages of a turn."""
@@ -37,4 +37,4 @@ class Conversation:
         """Start a new conversation."""
         self.messages.clear()
         self.skills.clear()
-        self.session = ""
+        self.session = None

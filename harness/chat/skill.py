@@ -144,21 +144,21 @@ class Chat(Skill):
                 self._explain_tools(call, model, steps)
 
         try:
-            text = call.models.run("chat", answer).strip()
+            reply = call.models.run("chat", answer).strip()
         finally:  # an interrupted answer is part of the conversation
             self._turn = outer
             if turns:
                 conversation.add(turns[-1].conversation())
         turn = turns[-1]
         return Result(
-            text,
-            {"text": text, "calls": turn.calls, "answered_by": turn.model.about}
+            reply,
+            {"text": reply, "calls": turn.calls, "answered_by": turn.model.about}
             if turn.calls
             else None,
-            renderers={".md": lambda: text + "\n", ".txt": lambda: text + "\n"},
+            renderers={".md": lambda: reply + "\n", ".txt": lambda: reply + "\n"},
             exit_code=turn.code,
             stopped=turn.stopped,
-            terminal=lambda: render_markdown(text),
+            terminal=lambda: render_markdown(reply),
         )
 
     def _explain_tools(self, call: Call, model: ServedModel, steps: int) -> None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from harness.chat.skill import Chat
     from harness.chat.toolbox import Toolbox
     from harness.models.registry import Registry
+    from harness.permissions.permissions import Permissions
     from harness.runs.invocation import Invocation
 
 MAX_NOTICES = 10
@@ -104,6 +105,15 @@ class App:
         from harness.chat.skill import Chat
 
         return Chat(self.toolbox, self.conversation, lambda: self.catalogue.skills)
+
+    @property
+    def permissions(self) -> Permissions:
+        """What the user of the current line allows models to do."""
+        from harness.permissions.permissions import Permissions
+
+        asked, general = self.frontend, self._current_general
+        yes = general is not None and general.yes
+        return Permissions(self.settings, asked.choose, asked.confirm, yes=yes)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -201,7 +211,8 @@ class App:
         skill = self.catalogue.skills[invocation.name].skill
         general = self._current_general or invocation.general
         allowed = replace(invocation, general=general)
-        frontend = Frontend("model", self.frontend.confirm, is_model=True)
+        asked = self.frontend
+        frontend = Frontend("model", asked.confirm, is_model=True, choose=asked.choose)
         screen = Screen(io.StringIO(), self.screen.err)
         return self._guarded(line, lambda: self._run(skill, allowed, line, frontend, screen))
 

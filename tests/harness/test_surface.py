@@ -70,6 +70,7 @@ def test_every_import_is_declared():
     declared = {
         "finetune": core | _names(extras["finetune"]),
         "evaluate": core | _names(extras["plots"]),
+        "mcp": core | _names(extras["mcp"]),
     }
     ours = {"harness", "skills", "agent", *sys.stdlib_module_names}
     providers = packages_distributions()

@@ -8,6 +8,7 @@ from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.cli.commands.logs import Logs
 from harness.cli.commands.models import ModelCommand, ModelsCommand
 from harness.cli.commands.new_skill import NewSkill
+from harness.cli.commands.permissions import PermissionsCommand
 from harness.cli.commands.session import Clear, Exit, Help, Quit, Reload
 from harness.cli.commands.skills import Skills
 
@@ -32,6 +33,7 @@ class Commands:
             ModelCommand(app),
             Reload(app),
             Logs(app),
+            PermissionsCommand(app),
             Clear(app),
             Exit(app),
             Quit(app),

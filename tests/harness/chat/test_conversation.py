@@ -7,7 +7,7 @@ from harness.models.backends.base import Message
 
 
 def test_a_forgotten_conversation_is_a_new_one() -> None:
-    conversation = Conversation([Message("user", "before")], ["review"], "abc")
+    conversation = Conversation([Message("user", "before")], {"review": ""}, 7)
     conversation.add([Message("assistant", "so far")])
     assert [m.content for m in conversation.messages] == ["before", "so far"]
     conversation.forget()
