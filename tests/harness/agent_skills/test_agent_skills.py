@@ -197,7 +197,8 @@ def used(tmp_path, folder, model=None):
     app = fake_app(tmp_path, model)
     app.dispatch(f"/{skill_of(folder)} my text")
     notices = app.screen.err.getvalue().splitlines(keepends=True)
-    said = "".join(line for line in notices if not line.startswith("model: "))
+    others = ("model: ", "producer (fake producer) cannot call skills")
+    said = "".join(line for line in notices if not line.startswith(others))
     return model.requests[-1].messages[0].content, said
 
 
@@ -275,7 +276,7 @@ def test_files_leave_room_for_the_instructions(tmp_path, monkeypatch):
     model = FakeModel(Reply("done", "stop", 1, 1, 0.0), context=4096)
     app = fake_app(tmp_path, model)
     told = []
-    for size in range(8300, 9300, 50):
+    for size in range(4900, 5900, 100):
         (folder / "references" / "rules.md").write_text("x" * size)
         app.dispatch("/complete a")
         told.append("xxx" in model.requests[-1].messages[0].content)
@@ -343,8 +344,9 @@ def test_unusable_body_is_refused_on_use(tmp_path, folder, reason):
 
 def test_empty_answer_is_a_failure(tmp_path):
     placed("complete", tmp_path / ".agents" / "skills")
-    with pytest.raises(InvalidReply, match="gave no answer"):
-        fake_app(tmp_path, FakeModel(" \n")).dispatch("/complete two words")
+    result = fake_app(tmp_path, FakeModel(" \n")).dispatch("/complete two words").result
+    assert isinstance(result.stopped, InvalidReply)
+    assert result.code == 1
 
 
 def test_looping_answer_is_a_failure_and_not_saved(tmp_path):
