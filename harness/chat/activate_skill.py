@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.options import GeneralOptions
-from harness.api.skill import SkillOptions
+from harness.api.skill import Skill, SkillOptions
 from harness.chat import tool_result
 from harness.chat.active_skills import prompt_skills
 from harness.chat.skill_tool import Dispatcher, run
@@ -16,9 +16,12 @@ from harness.chat.tool_call import arguments_of, string
 from harness.chat.tools import ALL, Answer
 from harness.errors import UsageError
 from harness.models.backends.base import Tool, ToolCall
+from harness.models.resolution import Resolution
 from harness.models.served import BYTES_PER_TOKEN
+from harness.permissions.permission import Permission
 from harness.runs.frontend import Outcome
 from harness.runs.invocation import Invocation
+from harness.settings import Settings
 from harness.terminal.console import Screen
 
 NAME = "activate_skill"
@@ -34,14 +37,33 @@ Activate a skill: its instructions become part of the conversation, and you foll
 first if one of these skills fits the request."""
 
 
-def activation(dispatcher: Dispatcher) -> Iterator[ActivateSkill]:
-    """Yield the tool, if the model in use may use any prompt skill."""
+def activation(dispatcher: Dispatcher, used: Resolution | None) -> Iterator[ActivateSkill]:
+    """Yield the tool, if a model may use any prompt skill.
+
+    Args:
+        used: the model in use, whose context limits the catalogue.
+    """
     skills = prompt_skills(dispatcher.catalogue.skills).values()
     offered = [skill for skill in skills if skill.for_models]
     if offered:
-        last = dispatcher.last_resolution
-        context = last.chosen.serve.context if last else 0
+        context = used.chosen.serve.context if used else 0
         yield ActivateSkill(dispatcher, offered, max(LEAST, context * BYTES_PER_TOKEN // SHARE))
+
+
+def permission(skill: Skill, settings: Settings) -> Permission | None:
+    """Return the permission that a model needs to use a prompt skill of a project, else None.
+
+    The project is trusted once for all of its skills.
+    """
+    if not isinstance(skill, PromptSkill):
+        return None
+    folder = skill.file.folder
+    if folder.is_relative_to(settings.own_skills):
+        return None
+    detail = [f"/{skill.name} is a skill of this project, in {folder}: {skill.summary}"]
+    if skill.allowed_tools:
+        detail.append(f"It names tools, which are not allowed by that: {skill.allowed_tools}")
+    return Permission("activate", skill.name, "\n".join(detail))
 
 
 def activatable(tools: Iterable[Tool]) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 
 from pydantic import Field
 
@@ -23,6 +24,8 @@ from harness.terminal.console import render_markdown
 
 STEPS = 10
 """Steps with calls before the model has to answer."""
+_TURN: ContextVar[Turn | None] = ContextVar("turn", default=None)
+"""The turn during which a skill is used by a call of the model; None for a line of the user."""
 _ATTACHED = re.compile(r"(?:\A|\s)@(?:\"([^\"\n]+)\"|'([^'\n]+)'|(\S+))")
 _FILES = re.compile(r"\.(?:txt|md|pdf|tex|docx|csv|tsv|json|jsonl|parquet)\Z", re.IGNORECASE)
 
@@ -73,7 +76,6 @@ class Chat(Skill):
         self._toolbox = toolbox
         self.conversation = conversation or Conversation()
         self._skills = skills
-        self._turn: Turn | None = None
         self._notices: set[str] = set()
 
     def run(self, call: Call) -> Result:
@@ -92,7 +94,7 @@ class Chat(Skill):
         Its instructions become part of the conversation. A separate skill has a conversation of its
         own, of which only the answer becomes part of this one.
         """
-        turn = self._turn
+        turn = _TURN.get()
         if turn is None:
             return self._use(skill, call)
         if not skill.separate:
@@ -132,21 +134,21 @@ class Chat(Skill):
         """Add a message of the user to a conversation, and the model's calls and answer."""
         turns: list[Turn] = []
         skills = ActiveSkills(conversation, prompt_skills(self._skills()), call.screen.notice)
-        outer = self._turn
 
         def answer(model: ServedModel) -> str:
-            turn = self._turn = Turn(call, model, text, skills, self._toolbox, steps)
+            turn = Turn(call, model, text, skills, self._toolbox, steps)
             turns.append(turn)
+            before = _TURN.set(turn)
             self._explain_tools(call, model, steps)
             try:
                 return turn.run()
             finally:
+                _TURN.reset(before)
                 self._explain_tools(call, model, steps)
 
         try:
             reply = call.models.run("chat", answer).strip()
         finally:  # an interrupted answer is part of the conversation
-            self._turn = outer
             if turns:
                 conversation.add(turns[-1].conversation())
         turn = turns[-1]

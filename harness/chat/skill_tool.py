@@ -13,7 +13,6 @@ from harness.chat.tool_schema import tool_of
 from harness.chat.tools import Answer
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
 from harness.models.backends.base import Tool, ToolCall
-from harness.models.resolution import Resolution
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import BUILT_IN
 from harness.runs import consent
@@ -31,9 +30,6 @@ class Dispatcher(Protocol):
 
     @property
     def catalogue(self) -> Catalogue: ...
-
-    @property
-    def last_resolution(self) -> Resolution | None: ...
 
     def run_called(self, invocation: Invocation, line: str) -> Outcome: ...
 

@@ -110,7 +110,7 @@ class App:
         from harness.chat.toolbox import Toolbox
 
         shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
-        return Toolbox([shipped, partial(activation, self), others])
+        return Toolbox([shipped, lambda: activation(self, self.models.last_resolution), others])
 
     @cached_property
     def conversation(self) -> Conversation:
@@ -239,8 +239,16 @@ class App:
         general = self._current_general or invocation.general
         allowed = replace(invocation, general=general)
         model = (caller or self._callers.current).for_model()
+
+        def work() -> Outcome:
+            from harness.chat.activate_skill import permission
+
+            if (wanted := permission(skill, self.settings)) is not None:
+                self.permissions.check(wanted)
+            return self._run(skill, allowed, line, model)
+
         with self._callers.calling(model):
-            return guarded(line, lambda: self._run(skill, allowed, line, model))
+            return guarded(line, work)
 
     def _dispatch(self, line: str) -> Outcome:
         from harness.cli import intent
