@@ -13,6 +13,7 @@ from harness.chat import tool_result
 from harness.chat.active_skills import prompt_skills
 from harness.chat.skill_tool import Dispatcher, run
 from harness.chat.tool_call import arguments_of, string
+from harness.chat.tool_schema import TEXT
 from harness.chat.tools import ALL, Answer
 from harness.errors import UsageError
 from harness.models.backends.base import Tool, ToolCall
@@ -25,6 +26,7 @@ from harness.settings import Settings
 from harness.terminal.console import Screen
 
 NAME = "activate_skill"
+SKILL = "skill"
 LEAST = 4096
 """Bytes of the catalogue of names and descriptions that a request may always have."""
 SHARE = 50
@@ -71,7 +73,7 @@ def activatable(tools: Iterable[Tool]) -> frozenset[str]:
     for tool in tools:
         if tool.name == NAME:
             properties: Any = tool.parameters["properties"]
-            return frozenset(properties["name"]["enum"])
+            return frozenset(properties[SKILL]["enum"])
     return frozenset()
 
 
@@ -95,10 +97,10 @@ class ActivateSkill:
         rows = catalogue(self.skills, self.room >> (ALL - level))
         listed = "\n".join(f"- {name}: {about}" for name, about in rows.items())
         properties = {
-            "name": {"type": "string", "enum": [*rows]},
-            "text": {"type": "string", "description": "what the skill is to work on, if anything"},
+            SKILL: {"type": "string", "enum": [*rows]},
+            TEXT: {"type": "string", "description": "what the skill is to work on, if anything"},
         }
-        parameters = {"type": "object", "properties": properties, "required": ["name"]}
+        parameters = {"type": "object", "properties": properties, "required": [SKILL]}
         return Tool(NAME, f"{_ABOUT}\n{listed}", parameters)
 
     def call(self, call: ToolCall, screen: Screen) -> Answer:
@@ -106,8 +108,8 @@ class ActivateSkill:
 
     def _invocation(self, call: ToolCall) -> tuple[PromptSkill, Invocation]:
         given = arguments_of(call)
-        name, text = string(given, "name"), string(given, "text")
-        if unknown := given.keys() - {"name", "text"}:
+        name, text = string(given, SKILL), string(given, TEXT)
+        if unknown := given.keys() - {SKILL, TEXT}:
             raise UsageError(f"{NAME} has no parameter {sorted(unknown)[0]!r}")
         found = {skill.name: skill for skill in self.skills}
         if name not in found:
@@ -145,7 +147,9 @@ def _longest(sizes: Sequence[int], room: int) -> int:
 def _cut(text: str, size: int) -> str:
     if len(text.encode()) <= size:
         return text
-    return text.encode()[: max(0, size - len(CUT))].decode(errors="ignore").rstrip() + CUT
+    if size < len(CUT):
+        return ""
+    return text.encode()[: size - len(CUT)].decode(errors="ignore").rstrip() + CUT
 
 
 def _content(outcome: Outcome) -> str:
