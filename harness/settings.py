@@ -1,9 +1,10 @@
 """Paths and switches, from the platform's conventions and environment variables.
 
 HARNESS_CACHE     models and other files that can be downloaded again
-HARNESS_DATA      the run log, input history, permissions of models
+HARNESS_DATA      the run log, sessions, input history, permissions of models
 HARNESS_CONFIG    the user's registry and skills, and trusted and disabled plugins
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
+HARNESS_NO_SESSIONS=1  conversations are not stored
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
 HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (20)
 HARNESS_FOLDER_DEADLINE  seconds that searching one folder of skills may take (5)
@@ -37,6 +38,7 @@ class Settings:
         project_dir: the working folder; its skills/ and .agents/skills/ are searched.
         plugin_deadline: seconds that a plugin that does not ship may take to load.
         folder_deadline: seconds that searching one folder of skills may take.
+        no_sessions: conversations are not stored.
         registry_required: the user named a registry, so it must exist.
     """
 
@@ -47,6 +49,7 @@ class Settings:
     project_dir: Path
     registry_required: bool = False
     strict_plugins: bool = False
+    no_sessions: bool = False
     plugin_deadline: float = PLUGIN_DEADLINE
     folder_deadline: float = FOLDER_DEADLINE
     shipped_registry: Path = CODE_ROOT / "models" / "registry.yaml"
@@ -55,6 +58,10 @@ class Settings:
     @property
     def run_log(self) -> Path:
         return self.data_dir / "runs.db"
+
+    @property
+    def sessions(self) -> Path:
+        return self.data_dir / "sessions.db"
 
     @property
     def history(self) -> Path:
@@ -123,6 +130,7 @@ def _read(env: Mapping[str, str]) -> Settings:
         registry_required=bool(registry),
         project_dir=Path.cwd(),
         strict_plugins=env.get("HARNESS_STRICT_PLUGINS") == "1",
+        no_sessions=env.get("HARNESS_NO_SESSIONS") == "1",
         plugin_deadline=_seconds(env, "HARNESS_PLUGIN_DEADLINE", PLUGIN_DEADLINE),
         folder_deadline=_seconds(env, "HARNESS_FOLDER_DEADLINE", FOLDER_DEADLINE),
     )

@@ -10,7 +10,7 @@ from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.options import GeneralOptions
 from harness.api.skill import Skill, SkillOptions
 from harness.chat import tool_result
-from harness.chat.active_skills import prompt_skills
+from harness.chat.context.active_skills import prompt_skills
 from harness.chat.skill_tool import Dispatcher, run
 from harness.chat.tool_call import arguments_of, string
 from harness.chat.tool_schema import TEXT
@@ -20,6 +20,7 @@ from harness.models.backends.base import Tool, ToolCall
 from harness.models.resolution import Resolution
 from harness.models.served import BYTES_PER_TOKEN
 from harness.permissions.permission import Permission
+from harness.permissions.permissions import Permissions
 from harness.runs.frontend import Outcome
 from harness.runs.invocation import Invocation
 from harness.settings import Settings
@@ -52,20 +53,23 @@ def activation(dispatcher: Dispatcher, used: Resolution | None) -> Iterator[Acti
         yield ActivateSkill(dispatcher, offered, max(LEAST, context * BYTES_PER_TOKEN // SHARE))
 
 
-def permission(skill: Skill, settings: Settings) -> Permission | None:
-    """Return the permission that a model needs to use a prompt skill of a project, else None.
+def check(skill: Skill, settings: Settings, permissions: Permissions) -> None:
+    """Ask the user whether a model may use a prompt skill, if it is one of the project.
 
-    The project is trusted once for all of its skills.
+    An "always" answer holds for all of the project's skills.
+
+    Raises:
+        NotAllowed: it may not.
     """
     if not isinstance(skill, PromptSkill):
-        return None
+        return
     folder = skill.file.folder
     if folder.is_relative_to(settings.own_skills):
-        return None
+        return
     detail = [f"/{skill.name} is a skill of this project, in {folder}: {skill.summary}"]
     if skill.allowed_tools:
         detail.append(f"It names tools, which are not allowed by that: {skill.allowed_tools}")
-    return Permission("activate", skill.name, "\n".join(detail))
+    permissions.check(Permission("activate", skill.name, "\n".join(detail)))
 
 
 def activatable(tools: Iterable[Tool]) -> frozenset[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 
@@ -11,13 +10,14 @@ from pydantic import Field
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.chat import activate_skill
-from harness.chat.active_skills import ActiveSkills, prompt_skills
+from harness.chat.context.active_skills import ActiveSkills, prompt_skills
+from harness.chat.context.attachments import with_files
 from harness.chat.conversation import Conversation
 from harness.chat.tool_loop import NO_ANSWER, Turn, tools_for
 from harness.chat.toolbox import Toolbox
 from harness.errors import HarnessError, UsageError
 from harness.models.backends.base import Message, Tool
-from harness.models.served import ServedModel
+from harness.models.served import ServedModel, label
 from harness.plugins.catalogue import Found
 from harness.support.reading import text_input
 from harness.terminal.console import render_markdown
@@ -26,19 +26,6 @@ STEPS = 10
 """Steps with calls before the model has to answer."""
 _TURN: ContextVar[Turn | None] = ContextVar("turn", default=None)
 """The turn during which a skill is used by a call of the model; None for a line of the user."""
-_ATTACHED = re.compile(r"(?:\A|\s)@(?:\"([^\"\n]+)\"|'([^'\n]+)'|(\S+))")
-_FILES = re.compile(r"\.(?:txt|md|pdf|tex|docx|csv|tsv|json|jsonl|parquet)\Z", re.IGNORECASE)
-
-
-def _refuse_attachment(text: str) -> None:
-    """Raise UsageError for `@FILE`, about which a model without the file would invent an answer."""
-    for match in _ATTACHED.finditer(text):
-        name = (match[1] or match[2] or match[3]).rstrip(".,;:!?")
-        if _FILES.search(name) or text_input.is_file(name):
-            raise UsageError(
-                f"chat does not read files, and @{name} is one",
-                hint=f"`/annotate {name}` reads it; `/help` lists the other commands.",
-            )
 
 
 class Chat(Skill):
@@ -85,8 +72,9 @@ class Chat(Skill):
             if call.options.new:
                 return Result("The conversation is forgotten.")
             raise UsageError("there is no text", hint="/chat TEXT")
-        _refuse_attachment(call.text)
-        return self._answer(call, call.text, self.conversation, call.options.steps)
+        self.conversation.check_rights(yes=call.yes)
+        text = call.text if call.source == "stdin" else with_files(call.text, call.screen)
+        return self._result(self._answer(call, text, self.conversation, call.options.steps))
 
     def use(self, skill: PromptSkill, call: Call) -> Result:
         """Use a prompt skill, for a line of the user or a call of the model.
@@ -102,65 +90,77 @@ class Chat(Skill):
             return Result(f"The instructions of /{skill.name} are part of the conversation now.")
         if turn.skills.conversation is not self.conversation:
             raise UsageError("a skill that runs separately cannot start another one")
-        return self._use_separately(skill, call, call.text)
+        return self._result(self._answer_separately(skill, call, call.text))
 
     def _use(self, skill: PromptSkill, call: Call) -> Result:
         """Use a skill for a line of the user, whose text may name a file."""
-        text = call.text if call.source == "stdin" else text_input.text_or_file(call.text)
         conversation = self.conversation
+        conversation.check_rights(yes=call.yes)
+        text = _text(call)
         if skill.separate:
-            result = self._use_separately(skill, call, text)
-            answer = Message("assistant", result.text or NO_ANSWER)
-            conversation.add([Message("user", _line(skill, text)), answer])
-            return result
+            turn = self._answer_separately(skill, call, text)
+            answer = Message("assistant", turn.answer or NO_ANSWER)
+            self._add(call, turn, conversation, [turn.messages[0], answer])
+            return self._result(turn)
         skill.body(call.text)  # raises an error before anything changes
         before, length = dict(conversation.skills), len(conversation.messages)
         conversation.activate(skill.name, call.text)
         try:
-            return self._answer(call, _line(skill, text), conversation)
+            return self._result(self._answer(call, _line(skill, text), conversation))
         except HarnessError:
             if len(conversation.messages) == length:  # it did not become part of the conversation
                 conversation.skills = before
             raise
 
-    def _use_separately(self, skill: PromptSkill, call: Call, text: str) -> Result:
+    def _answer_separately(self, skill: PromptSkill, call: Call, text: str) -> Turn:
         skill.body(call.text)
         conversation = Conversation(skills={skill.name: call.text})
         return self._answer(call, _line(skill, text), conversation)
 
     def _answer(
         self, call: Call, text: str, conversation: Conversation, steps: int = STEPS
-    ) -> Result:
+    ) -> Turn:
         """Add a message of the user to a conversation, and the model's calls and answer."""
         turns: list[Turn] = []
         skills = ActiveSkills(conversation, prompt_skills(self._skills()), call.screen.notice)
 
-        def answer(model: ServedModel) -> str:
+        def answer(model: ServedModel) -> None:
             turn = Turn(call, model, text, skills, self._toolbox, steps)
             turns.append(turn)
             before = _TURN.set(turn)
             self._explain_tools(call, model, steps)
             try:
-                return turn.run()
+                turn.run()
             finally:
                 _TURN.reset(before)
                 self._explain_tools(call, model, steps)
 
         try:
-            reply = call.models.run("chat", answer).strip()
+            call.models.run("chat", answer)
         finally:  # an interrupted answer is part of the conversation
             if turns:
-                conversation.add(turns[-1].conversation())
-        turn = turns[-1]
+                self._add(call, turns[-1], conversation, turns[-1].conversation())
+        return turns[-1]
+
+    def _add(
+        self, call: Call, turn: Turn, conversation: Conversation, messages: Sequence[Message]
+    ) -> None:
+        conversation.add(messages, asked=not call.yes, served=label(turn.model.about))
+
+    def _result(self, turn: Turn) -> Result:
+        text = turn.answer.strip()
         return Result(
-            reply,
-            {"text": reply, "calls": turn.calls, "answered_by": turn.model.about}
-            if turn.calls
-            else None,
-            renderers={".md": lambda: reply + "\n", ".txt": lambda: reply + "\n"},
+            text,
+            {
+                "text": text,
+                **({"calls": turn.calls} if turn.calls else {}),
+                "answered_by": turn.model.about,
+                "session": self.conversation.session,
+            },
+            renderers={".md": lambda: text + "\n", ".txt": lambda: text + "\n"},
             exit_code=turn.code,
             stopped=turn.stopped,
-            terminal=lambda: render_markdown(reply),
+            terminal=lambda: render_markdown(text),
         )
 
     def _explain_tools(self, call: Call, model: ServedModel, steps: int) -> None:
@@ -194,6 +194,14 @@ class Chat(Skill):
         skills = prompt_skills(self._skills())
         usable = {name for name, skill in skills.items() if skill.for_models}
         return left + sorted(usable - activate_skill.activatable(tools))
+
+
+def _text(call: Call) -> str:
+    """Return the text of a line: the content of the file that it consists of, or with files."""
+    if call.source == "stdin":
+        return call.text
+    path = text_input.lone_file(call.text)
+    return text_input.read_text(path) if path else with_files(call.text, call.screen)
 
 
 def _line(skill: PromptSkill, text: str) -> str:

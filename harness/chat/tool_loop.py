@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.api.skill import Call
-from harness.chat.active_skills import ActiveSkills
+from harness.chat.context.active_skills import ActiveSkills
 from harness.chat.history import fit, without_tools
 from harness.chat.toolbox import Toolbox
 from harness.chat.tools import size
@@ -77,12 +77,11 @@ class AnswerText:
             self._screen.emit("\n")
         self._writer = self._screen.markdown_writer()
 
-    def end(self) -> str:
-        """Return the answer."""
+    def end(self) -> None:
+        """Treat the text since the last calls as the answer."""
         if self._kept:
             self._screen.emit("".join(self.pieces))
         self._writer.close()
-        return "".join(self.pieces)
 
 
 @dataclass(slots=True)
@@ -128,8 +127,13 @@ class Turn:
     def _has_tools(self) -> bool:
         return self.toolbox is not None and self.steps > 0 and self.model.takes_tools
 
-    def run(self) -> str:
-        """Return the answer.
+    @property
+    def answer(self) -> str:
+        """The answer so far."""
+        return "".join(self._answer.pieces)
+
+    def run(self) -> None:
+        """Add calls with their results until the model answers.
 
         Raises:
             Errors of `ServedModel.generate`; but GenerationFailed instead of ModelUnavailable once
@@ -152,12 +156,11 @@ class Turn:
                     )
                 reply = self._generate(())
             ended = True
-            text = self._answer.end()  # before notices, which would be drawn into it
+            self._answer.end()  # before notices, which would be drawn into it
             try:
                 answers.check(reply, self.call.screen.notice)
             except InvalidReply as exc:
                 self.stopped = self.stopped or exc
-            return text
         except LoopingReply:  # the next answer would continue the loop
             self._answer.pieces.clear()
             raise
@@ -167,10 +170,9 @@ class Turn:
 
     def conversation(self) -> list[Message]:
         """Return the messages of this turn for later turns; none if the model wrote nothing."""
-        answer = "".join(self._answer.pieces)
-        if len(self.messages) == 1 and not answer:
+        if len(self.messages) == 1 and not self.answer:
             return []
-        return [*self.messages, Message("assistant", answer or NO_ANSWER)]
+        return [*self.messages, Message("assistant", self.answer or NO_ANSWER)]
 
     def _tools(self) -> tuple[Tool, ...]:
         if self.toolbox is None or not self._has_tools:

@@ -31,9 +31,8 @@ from harness.settings import Settings
 from harness.terminal.console import OnProgress, Screen
 
 if TYPE_CHECKING:
-    from harness.agent_skills.prompt_skill import PromptSkill
     from harness.api.options import GeneralOptions
-    from harness.api.skill import Call, Result, Skill
+    from harness.api.skill import Skill
     from harness.chat.conversation import Conversation
     from harness.chat.skill import Chat
     from harness.chat.toolbox import Toolbox
@@ -117,7 +116,7 @@ class App:
         """The conversation of the chat and of prompt skills."""
         from harness.chat.conversation import Conversation
 
-        return Conversation()
+        return Conversation.of(self.settings, lambda text: self.screen.notice(text))
 
     @cached_property
     def chat(self) -> Chat:
@@ -170,11 +169,9 @@ class App:
             lambda: self.registry.files, self.settings.cache_dir, screen.notice, screen.progress
         )
         builtins = {"backends": BuiltinBackends(), **self._plugins}
-
-        def use(skill: PromptSkill, call: Call) -> Result:
-            return self.chat.use(skill, call)
-
-        discovery = Discovery(self.settings, files, self._commands, builtins, use)
+        discovery = Discovery(
+            self.settings, files, self._commands, builtins, lambda s, call: self.chat.use(s, call)
+        )
         discovery.run(bare=self._bare)
         self.discovery = discovery
         for failure in self.catalogue.failures[:MAX_NOTICES]:
@@ -241,10 +238,9 @@ class App:
         model = (caller or self._callers.current).for_model()
 
         def work() -> Outcome:
-            from harness.chat.activate_skill import permission
+            from harness.chat.activate_skill import check
 
-            if (wanted := permission(skill, self.settings)) is not None:
-                self.permissions.check(wanted)
+            check(skill, self.settings, self.permissions)
             return self._run(skill, allowed, line, model)
 
         with self._callers.calling(model):

@@ -44,15 +44,11 @@ def given(text: str) -> str:
     return read_text(path)
 
 
-def text_or_file(text: str) -> str:
-    """Return `text`, or the content of the .txt or .md file that it names, if there is one.
-
-    Raises:
-        InputError: there is, but it cannot be read as text.
-    """
+def lone_file(text: str) -> Path | None:
+    """Return the .txt or .md file whose path is all of the text, if there is one."""
     quoted = _QUOTED.fullmatch(text.strip())
     name = quoted[2].strip() if quoted else text.strip()
-    return read_text(Path(name)) if name.lower().endswith(SUFFIXES) and is_file(name) else text
+    return Path(name) if name.lower().endswith(SUFFIXES) and is_file(name) else None
 
 
 def path_in(text: str) -> Path | None:
