@@ -90,4 +90,3 @@ def test_no_request_has_more_tools_than_servers_accept(tmp_path: Path) -> None:
     names = {tool.name for tool in tools}
     assert len(tools) == MOST
     assert {"annotate", "corpus", "curate", "evaluate", "finetune", "activate_skill"} <= names
-    assert sum(map(size, tools)) < 50_000
