@@ -157,5 +157,7 @@ def _cut(text: str, size: int) -> str:
 
 
 def _content(outcome: Outcome) -> str:
-    """Return the text of a result as a whole: a separate skill's answer is all that is kept."""
-    return tool_result.compact({"exit_code": outcome.result.code, "result": outcome.result.text})
+    """Return the text of a result as a whole: of a separate skill, nothing else is kept."""
+    result = outcome.result
+    error = {"error": str(result.stopped)} if result.stopped is not None else {}
+    return tool_result.compact({"exit_code": result.code, **error, "result": result.text})

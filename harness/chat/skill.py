@@ -15,7 +15,7 @@ from harness.chat.context.attachments import with_files
 from harness.chat.conversation import Conversation
 from harness.chat.tool_loop import NO_ANSWER, Turn, tools_for
 from harness.chat.toolbox import Toolbox
-from harness.errors import HarnessError, UsageError
+from harness.errors import UsageError
 from harness.models.backends.base import Message, Tool
 from harness.models.served import ServedModel, label
 from harness.plugins.catalogue import Found
@@ -107,10 +107,9 @@ class Chat(Skill):
         conversation.activate(skill.name, call.text)
         try:
             return self._result(self._answer(call, _line(skill, text), conversation))
-        except HarnessError:
-            if len(conversation.messages) == length:  # it did not become part of the conversation
+        finally:
+            if len(conversation.messages) == length:  # the line did not become part of it
                 conversation.skills = before
-            raise
 
     def _answer_separately(self, skill: PromptSkill, call: Call, text: str) -> Turn:
         skill.body(call.text)
