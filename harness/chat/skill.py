@@ -205,4 +205,4 @@ def _text(call: Call) -> str:
 
 def _line(skill: PromptSkill, text: str) -> str:
     """Return the user's message for a use of a skill."""
-    return f"/{skill.name} {text}".rstrip()
+    return f"/{skill.name} {text}" if text.strip() else f"/{skill.name}"

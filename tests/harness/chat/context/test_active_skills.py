@@ -160,7 +160,7 @@ def test_a_lone_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, te
     model = FakeModel("ok")
     fake_app(tmp_path, model).dispatch(f"/review {text}")
     system, user = model.requests[0].messages
-    assert user.content == "/review First rest."
+    assert user.content == "/review First rest.\n"
     assert "Check PLAN.md." in system.content
 
 
