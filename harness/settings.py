@@ -25,6 +25,8 @@ CODE_ROOT = Path(__file__).resolve().parent.parent
 """Folder of harness/, skills/ and models/."""
 
 
+AGENTS = ".agents"
+"""Folder that clients of the Agent Skills format share, in a project and in the home folder."""
 PLUGIN_DEADLINE = 20.0
 FOLDER_DEADLINE = 5.0
 MAX_SECONDS = 86_400.0
@@ -35,7 +37,9 @@ class Settings:
     """Paths and switches, read once at the start.
 
     Attributes:
-        project_dir: the working folder; its skills/ and .agents/skills/ are searched.
+        project_dir: the working folder; its skills/ is searched, and its .agents/skills/ and those
+            of the folders above it up to the root of the git repository.
+        shared_skills: ~/.agents/skills, which several clients use, or None.
         plugin_deadline: seconds that a plugin that does not ship may take to load.
         folder_deadline: seconds that searching one folder of skills may take.
         no_sessions: conversations are not stored.
@@ -54,6 +58,7 @@ class Settings:
     folder_deadline: float = FOLDER_DEADLINE
     shipped_registry: Path = CODE_ROOT / "models" / "registry.yaml"
     shipped_skills: Path = CODE_ROOT / "skills"
+    shared_skills: Path | None = None
 
     @property
     def run_log(self) -> Path:
@@ -80,15 +85,24 @@ class Settings:
         return self.config_dir / "disabled.json"
 
     @property
+    def installed_file(self) -> Path:
+        return self.config_dir / "installed.json"
+
+    @property
     def own_skills(self) -> Path:
-        """The user's own skills, which are trusted."""
+        """The user's own skills, which are trusted unless `/skills add` has installed them."""
         return self.config_dir / "skills"
+
+    @property
+    def user_folders(self) -> tuple[Path, ...]:
+        """Folders of the user's skills, which every project has."""
+        return (self.own_skills, *([self.shared_skills] if self.shared_skills else []))
 
     @property
     def skill_folders(self) -> tuple[Path, ...]:
         """Folders of skills; for skills of one name, the first folder wins."""
-        project = self.project_dir
-        return project / "skills", project / ".agents" / "skills", self.own_skills
+        shared = (folder / AGENTS / "skills" for folder in _up_to_git_root(self.project_dir))
+        return tuple(dict.fromkeys((self.project_dir / "skills", *shared, *self.user_folders)))
 
     @property
     def protected(self) -> tuple[Path, ...]:
@@ -96,12 +110,20 @@ class Settings:
         own = self.user_registry
         registries = own, registry_folder(own), self.shipped_registry
         folders = self.config_dir, *self.skill_folders, self.shipped_skills
-        return (*folders, *registries, self.permissions_file)
+        return (*folders, *registries, self.permissions_file, self.sessions)
 
 
 def registry_folder(registry: Path) -> Path:
     """Return the folder of registered models beside a registry: registry.d for registry.yaml."""
     return registry.with_suffix(".d")
+
+
+def _up_to_git_root(folder: Path) -> tuple[Path, ...]:
+    """Return the folder and those above it, up to the first one of them with a .git."""
+    above = (folder, *folder.parents)
+    # os.path.exists is False for what may not be read, where Path.exists raises an exception.
+    found = (n for n, place in enumerate(above) if os.path.exists(place / ".git"))  # noqa: PTH110
+    return above[: next(found, 0) + 1]
 
 
 def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
@@ -129,6 +151,7 @@ def _read(env: Mapping[str, str]) -> Settings:
         user_registry=Path(registry).expanduser() if registry else config / "registry.yaml",
         registry_required=bool(registry),
         project_dir=Path.cwd(),
+        shared_skills=Path(os.path.expanduser("~")) / AGENTS / "skills",  # noqa: PTH111
         strict_plugins=env.get("HARNESS_STRICT_PLUGINS") == "1",
         no_sessions=env.get("HARNESS_NO_SESSIONS") == "1",
         plugin_deadline=_seconds(env, "HARNESS_PLUGIN_DEADLINE", PLUGIN_DEADLINE),

@@ -12,7 +12,6 @@ from harness.errors import UsageError
 
 HINT = 80
 """Characters of `argument-hint` that are shown."""
-_ON, _OFF = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
 
 class PromptSkill(Skill):
@@ -24,11 +23,11 @@ class PromptSkill(Skill):
         use: uses it in the conversation with the producer model.
 
     Attributes:
-        for_models: whether a model may use it; `disable-model-invocation` forbids it.
-        for_users: whether a user may use it by its name; `user-invocable: false` forbids it.
+        hint: what its text should be, from `argument-hint`, or "".
         separate: whether it runs in a conversation of its own; `context: fork`.
     """
 
+    flags_are_text = True
     saves = (".md", ".txt")
     text = "optional"
     tool = False  # one tool activates any of them
@@ -38,9 +37,8 @@ class PromptSkill(Skill):
         self._use = use
         self.name = file.name  # type: ignore[misc]  # one class for many folders
         self.summary = file.description  # type: ignore[misc]
-        self.usage = self._line("argument-hint")[:HINT] or "TEXT"  # type: ignore[misc]
-        self.for_models = self._line("disable-model-invocation").lower() not in _ON
-        self.for_users = self._line("user-invocable").lower() not in _OFF
+        self.hint = self._line("argument-hint")[:HINT]
+        self.usage = self.hint or Skill.usage  # type: ignore[misc]
         self.separate = self._line("context").lower() == "fork"
         self.details = self._details()  # type: ignore[misc]
 
@@ -87,5 +85,5 @@ class PromptSkill(Skill):
 
     def _details(self) -> str:
         rows = ("Compatibility", self._line("compatibility")), ("Tools it uses", self.allowed_tools)
-        notes = [] if self.for_models else ["Only the user may use it; a model may not."]
+        notes = [] if self.file.for_models else ["Only the user may use it; a model may not."]
         return "\n".join([*(f"{about}: {text}" for about, text in rows if text), *notes])

@@ -219,6 +219,8 @@ class Skill(ABC):
             it with the group `text`, or with the whole line if there is no such group.
         text: whether the command needs text. Missing text is read from stdin if that is not a
             terminal, and is an error otherwise.
+        flags_are_text: whether flags after the name are part of the text, for text that contains
+            flags of others. The options of the harness then stand before the name.
         subcommands: first words that select a subcommand, with one line of help each.
         saves: suffixes that `save to PATH` may have, the default first.
         formats: whether results can be saved in the formats of plugins; False for a skill whose
@@ -242,6 +244,7 @@ class Skill(ABC):
     details: ClassVar[str] = ""
     triggers: ClassVar[tuple[str, ...]] = ()
     text: ClassVar[Needs] = "required"
+    flags_are_text: ClassVar[bool] = False
     subcommands: ClassVar[Mapping[str, str]] = {}
     saves: ClassVar[tuple[str, ...]] = ()
     formats: ClassVar[bool] = True

@@ -47,7 +47,7 @@ def activation(dispatcher: Dispatcher, used: Resolution | None) -> Iterator[Acti
         used: the model in use, whose context limits the catalogue.
     """
     skills = prompt_skills(dispatcher.catalogue.skills).values()
-    offered = [skill for skill in skills if skill.for_models]
+    offered = [skill for skill in skills if skill.file.for_models]
     if offered:
         context = used.chosen.serve.context if used else 0
         yield ActivateSkill(dispatcher, offered, max(LEAST, context * BYTES_PER_TOKEN // SHARE))
@@ -64,7 +64,7 @@ def check(skill: Skill, settings: Settings, permissions: Permissions) -> None:
     if not isinstance(skill, PromptSkill):
         return
     folder = skill.file.folder
-    if folder.is_relative_to(settings.own_skills):
+    if any(folder.is_relative_to(place) for place in settings.user_folders):
         return
     detail = [f"/{skill.name} is a skill of this project, in {folder}: {skill.summary}"]
     if skill.allowed_tools:

@@ -12,18 +12,21 @@ from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.chat import activate_skill
 from harness.chat.context.active_skills import ActiveSkills, prompt_skills
 from harness.chat.context.attachments import with_files
+from harness.chat.context.project_instructions import ProjectInstructions
 from harness.chat.conversation import Conversation
 from harness.chat.tool_loop import NO_ANSWER, Turn, tools_for
 from harness.chat.toolbox import Toolbox
 from harness.errors import UsageError
 from harness.models.backends.base import Message, Tool
-from harness.models.served import ServedModel, label
+from harness.models.served import BYTES_PER_TOKEN, ServedModel, label
 from harness.plugins.catalogue import Found
 from harness.support.reading import text_input
 from harness.terminal.console import render_markdown
 
 STEPS = 10
 """Steps with calls before the model has to answer."""
+SHARE = 4
+"""The instructions of the project may use a quarter of the context."""
 _TURN: ContextVar[Turn | None] = ContextVar("turn", default=None)
 """The turn during which a skill is used by a call of the model; None for a line of the user."""
 
@@ -63,6 +66,7 @@ class Chat(Skill):
         self._toolbox = toolbox
         self.conversation = conversation or Conversation()
         self._skills = skills
+        self._instructions = ProjectInstructions()
         self._notices: set[str] = set()
 
     def run(self, call: Call) -> Result:
@@ -121,12 +125,17 @@ class Chat(Skill):
     ) -> Turn:
         """Add a message of the user to a conversation, and the model's calls and answer."""
         turns: list[Turn] = []
+        files = self._instructions.read(call)
         skills = ActiveSkills(conversation, prompt_skills(self._skills()), call.screen.notice)
 
         def answer(model: ServedModel) -> None:
-            turn = Turn(call, model, text, skills, self._toolbox, steps)
+            rules = self._instructions.for_model(
+                files, model.context * BYTES_PER_TOKEN // SHARE, call
+            )
+            turn = Turn(call, model, text, skills, self._toolbox, steps, rules)
             turns.append(turn)
             before = _TURN.set(turn)
+            self._explain_model(call, model)
             self._explain_tools(call, model, steps)
             try:
                 turn.run()
@@ -162,6 +171,17 @@ class Chat(Skill):
             terminal=lambda: render_markdown(text),
         )
 
+    def _explain_model(self, call: Call, model: ServedModel) -> None:
+        """Print once that another model than before reads a resumed session."""
+        resumed = self.conversation.resumed
+        if resumed is not None and resumed.served not in ("", label(model.about)):
+            self._explain(call, f"session {resumed.id} was last answered by {resumed.served}")
+
+    def _explain(self, call: Call, notice: str) -> None:
+        if notice not in self._notices:
+            self._notices.add(notice)
+            call.screen.notice(notice)
+
     def _explain_tools(self, call: Call, model: ServedModel, steps: int) -> None:
         """Print once which skills and tools this model cannot call, and why."""
         if self._toolbox is None or not steps:
@@ -180,9 +200,8 @@ class Chat(Skill):
                 f"{name} cannot call {names}: a context of {model.context:,} tokens has no room "
                 "for them; `context` in the registry sets it"
             )
-        if notice and notice not in self._notices:
-            self._notices.add(notice)
-            call.screen.notice(notice)
+        if notice:
+            self._explain(call, notice)
 
     def _left_out(self, tools: Sequence[Tool]) -> list[str]:
         """Return the names of the tools and prompt skills that have no room."""
@@ -191,7 +210,7 @@ class Chat(Skill):
         if activate_skill.NAME in left:
             return left
         skills = prompt_skills(self._skills())
-        usable = {name for name, skill in skills.items() if skill.for_models}
+        usable = {name for name, skill in skills.items() if skill.file.for_models}
         return left + sorted(usable - activate_skill.activatable(tools))
 
 

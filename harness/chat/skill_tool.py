@@ -13,8 +13,7 @@ from harness.chat.tool_schema import tool_of
 from harness.chat.tools import Answer
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
 from harness.models.backends.base import Tool, ToolCall
-from harness.plugins.catalogue import Catalogue
-from harness.plugins.discovery import BUILT_IN
+from harness.plugins.catalogue import BUILT_IN, Catalogue
 from harness.runs import consent
 from harness.runs.frontend import Outcome
 from harness.runs.invocation import Invocation, render_line

@@ -93,6 +93,7 @@ class Turn:
         skills: the conversation so far, and its active skills, to which calls may add.
         toolbox: the tools that the model may call, or None.
         steps: maximum number of replies with calls before the model has to answer.
+        instructions: those of the project, for the system message.
 
     Attributes:
         messages: messages of this turn, in order.
@@ -105,6 +106,7 @@ class Turn:
     skills: ActiveSkills
     toolbox: Toolbox | None
     steps: int
+    instructions: str = ""
     messages: list[Message] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
     stopped: HarnessError | None = None
@@ -199,11 +201,11 @@ class Turn:
             ) from exc
 
     def _system(self) -> str:
-        """Return the system message, with the instructions of the active skills."""
+        """Return the system message, with the instructions of project and active skills."""
         about = SYSTEM if self._has_tools else PLAIN_SYSTEM
         reads = any(tool.name == READ_FILE for tool in self._tools())
-        instructions = self.skills.text(self.model.context, read_ahead=not reads)
-        return f"{about}\n\n{instructions}" if instructions else about
+        skills = self.skills.text(self.model.context, read_ahead=not reads)
+        return "\n\n".join(filter(None, (about, self.instructions, skills)))
 
     def _send(self, request: Request) -> Reply:
         self.model.check_fits(request)  # servers may cut a long request without an error

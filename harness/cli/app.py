@@ -24,8 +24,7 @@ from harness.models.pool import ModelPool
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import BuiltinBackends, Discovery
-from harness.runs.frontend import Caller, Callers, Frontend, Outcome
-from harness.runs.isolation import guarded
+from harness.runs.frontend import Caller, Callers, Frontend, Outcome, guarded
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.terminal.console import OnProgress, Screen
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
     from harness.models.registry import Registry
     from harness.permissions.permissions import Permissions
     from harness.runs.invocation import Invocation
-
-MAX_NOTICES = 10
-"""Maximum number of plugins left out that are reported at a start; `/skills` shows all."""
 
 
 class App:
@@ -174,14 +170,8 @@ class App:
         )
         discovery.run(bare=self._bare)
         self.discovery = discovery
-        for failure in self.catalogue.failures[:MAX_NOTICES]:
-            self.screen.notice(
-                f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
-            )
-        if (more := len(self.catalogue.failures) - MAX_NOTICES) > 0:
-            self.screen.notice(f"{more} more plugins left out (/skills)")
-        for remark in self.catalogue.remarks:
-            self.screen.notice(remark)
+        for notice in self.catalogue.notices():
+            self.screen.notice(notice)
 
     def _commands(self) -> object:
         from harness.cli.commands.plugin import Commands
@@ -250,10 +240,15 @@ class App:
         from harness.cli import intent
         from harness.runs import grammar
 
-        name, rest = grammar.split_command(line) or intent.command_for(self, line)
-        trusted = bool(self.general.get("trust")) or grammar.trusts(rest)
+        before, rest = grammar.split_options(line)
+        general = {**self.general, **before}
+        typed = grammar.split_command(rest)
+        name, rest = typed or intent.command_for(self, line)
+        trusted = bool(general.get("trust")) or grammar.trusts(rest)
         skill = self._skill(name, trusted=trusted)
-        invocation = grammar.parse(skill, rest, self.general)
+        if typed:
+            self.catalogue.check_for_users(name)
+        invocation = grammar.parse(skill, rest, general)
         return self._run(skill, invocation, line, self._callers.current)
 
     def _run(self, skill: Skill, invocation: Invocation, line: str, caller: Caller) -> Outcome:

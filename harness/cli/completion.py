@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
+from harness.agent_skills.prompt_skill import PromptSkill
 from harness.cli.path_completion import paths
-from harness.plugins.catalogue import Catalogue
+from harness.plugins.catalogue import Catalogue, Found
 
 if TYPE_CHECKING:
     from harness.api.options import Flag
@@ -48,7 +49,7 @@ class LineCompleter(Completer):
         catalogue = self._catalogue()
         if not blank:
             rows = [
-                *_skills(catalogue),
+                *_skills(catalogue, typed=True),
                 *((n, f"disabled; /skills enable {n}") for n in catalogue.disabled),
                 *((n, "a plugin that is not trusted") for n in catalogue.untrusted),
             ]
@@ -97,6 +98,10 @@ class LineCompleter(Completer):
                 return found.skill.subcommands.items()
             case ["model"]:
                 return self._models()
+            case ["skills"]:
+                return [*_skills(catalogue), *waiting]
+            case ["skills", "remove" | "test"]:
+                return [row for row in _skills(catalogue) if row[0] not in catalogue.framework]
             case ["skills", "trust"]:
                 return waiting
             case ["skills", "disable"]:
@@ -132,7 +137,7 @@ class _Line:
         match = _LAST.search(rest)
         word = match[0] if match else ""
         before = rest[: len(rest) - len(word)].split()
-        flags = _flags(skill, before[0] if before else "")
+        flags = _flags(skill, before[0] if before else "") if not skill.flags_are_text else {}
         valued = {name: flag for name, flag in flags.items() if flag.sets is None}
         option = valued.get(before[-1]) if before else None
         name, equals, value = word.partition("=")
@@ -156,8 +161,16 @@ class _Line:
         return self.requested or likely
 
 
-def _skills(catalogue: Catalogue) -> list[tuple[str, str]]:
-    return [(name, found.summary) for name, found in catalogue.skills.items()]
+def _skills(catalogue: Catalogue, *, typed: bool = False) -> list[tuple[str, str]]:
+    """Return the skills; with `typed`, only those that the user may call."""
+    found = catalogue.skills.items()
+    return [(name, _meaning(one)) for name, one in found if one.for_users or not typed]
+
+
+def _meaning(found: Found) -> str:
+    """Return the summary, after the hint at the text that a prompt skill takes."""
+    hint = found.imported.hint if isinstance(found.imported, PromptSkill) else ""
+    return f"{hint}  {found.summary}" if hint else found.summary
 
 
 def _flags(skill: Skill, subcommand: str) -> dict[str, Flag]:

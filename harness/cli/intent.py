@@ -116,7 +116,7 @@ def described(skills: Mapping[str, Found], line: str) -> list[str]:
         name
         for name, found in skills.items()
         if isinstance(skill := found.imported, PromptSkill)
-        and skill.for_models
+        and skill.file.for_models
         and first in _verbs(skill.file.description)
         and terms <= _terms(f"{name.replace('-', ' ')} {skill.file.description}")
     ]

@@ -90,13 +90,13 @@ def _run(words: list[str]) -> int:
         from harness.cli.help import program_help
 
         app = App(settings, Frontend("one-shot"), general=general)
-        Screen().result(program_help(app.catalogue.skills.values()))
+        Screen().result(program_help(app.catalogue, settings))
         return 0
     if not rest and sys.stdin is not None and sys.stdin.isatty():
         from harness.cli import repl
 
         return repl.run(settings, general, continues=bool(continues))
-    from harness.cli.commands.skills import needs_no_plugins
+    from harness.cli.commands.skills.command import needs_no_plugins
 
     line = " ".join(rest)
     frontend = Frontend("one-shot", stdin=_piped_stdin() if rest else None)

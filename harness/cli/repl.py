@@ -24,7 +24,6 @@ from prompt_toolkit.shortcuts import confirm, prompt
 
 from harness._version import __version__
 from harness.cli.app import App
-from harness.cli.commands.sessions import go_on
 from harness.cli.completion import LineCompleter
 from harness.errors import HarnessError, RegistryError
 from harness.runs.frontend import Frontend
@@ -55,6 +54,8 @@ def run(settings: Settings, general: Mapping[str, Any], *, continues: bool = Fal
     app = App(settings, Frontend("repl", confirm=_confirm, choose=_choose), general=general)
     try:
         if continues:
+            from harness.cli.commands.sessions import go_on
+
             go_on(app)
         # The prompt is written where results go, which is not sys.stdout (terminal/stdout_guard).
         output = create_output(stdout=cast("TextIO | None", stdout_guard.results()))

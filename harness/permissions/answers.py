@@ -35,6 +35,8 @@ class Always(BaseModel):
             what = what or "skills"
         elif _is_place(self.kind) and Path(what).is_dir():
             what = f"everything below {what}"
+        elif self.kind == "instructions":
+            what = f"of AGENTS.md in {what}"
         return visible(f"{self.kind} {what}{f' for /{self.skill}' if self.skill else ''}")
 
     def covers(self, wanted: Permission, project: Path) -> bool:

@@ -8,13 +8,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
+from harness.errors import HarnessError, InputError, InternalError
 from harness.terminal.console import OnProgress, Screen
 
 if TYPE_CHECKING:
     from harness.api.options import GeneralOptions
     from harness.api.skill import Result
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +126,22 @@ class Callers:
             yield
         finally:
             self._of_thread.caller = before
+
+
+def guarded(line: str, work: Callable[[], T]) -> T:
+    """Do the work of a line; any other error than a HarnessError becomes an InternalError.
+
+    Raises:
+        InputError: the line is not text.
+        HarnessError: what the work raised.
+    """
+    try:
+        line.encode()
+    except UnicodeEncodeError as exc:  # undecodable bytes of the terminal or a pipe
+        raise InputError(f"the line is not UTF-8 text (character {exc.start})") from exc
+    try:
+        return work()
+    except (HarnessError, KeyboardInterrupt):
+        raise
+    except Exception as exc:
+        raise InternalError(exc) from exc
