@@ -1,13 +1,15 @@
 """Paths and switches, from the platform's conventions and environment variables.
 
 HARNESS_CACHE     models and other files that can be downloaded again
-HARNESS_DATA      the run log, sessions, input history, permissions of models
-HARNESS_CONFIG    the user's registry and skills, and trusted and disabled plugins
+HARNESS_DATA      the run log, sessions, input history
+HARNESS_CONFIG    the user's registry and skills, trusted and disabled plugins, permissions
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
 HARNESS_NO_SESSIONS=1  conversations are not stored
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
 HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (20)
 HARNESS_FOLDER_DEADLINE  seconds that searching one folder of skills may take (5)
+HARNESS_RUN_ENV   names of variables for commands of a model, with commas: GH_TOKEN,PYTHONPATH
+HARNESS_RUN_NETWORK=1  commands of a model may use the network although there is a sandbox
 HARNESS_ARXIV_URL the arXiv API's query address
 """
 
@@ -43,6 +45,8 @@ class Settings:
         plugin_deadline: seconds that a plugin that does not ship may take to load.
         folder_deadline: seconds that searching one folder of skills may take.
         no_sessions: conversations are not stored.
+        run_environment: variables that commands of a model receive besides harmless ones.
+        run_network: whether they may use the network in a sandbox.
         registry_required: the user named a registry, so it must exist.
     """
 
@@ -56,6 +60,8 @@ class Settings:
     no_sessions: bool = False
     plugin_deadline: float = PLUGIN_DEADLINE
     folder_deadline: float = FOLDER_DEADLINE
+    run_environment: tuple[str, ...] = ()
+    run_network: bool = False
     shipped_registry: Path = CODE_ROOT / "models" / "registry.yaml"
     shipped_skills: Path = CODE_ROOT / "skills"
     shared_skills: Path | None = None
@@ -74,7 +80,7 @@ class Settings:
 
     @property
     def permissions_file(self) -> Path:
-        return self.data_dir / "permissions.json"
+        return self.config_dir / "permissions.json"
 
     @property
     def trust_file(self) -> Path:
@@ -110,7 +116,7 @@ class Settings:
         own = self.user_registry
         registries = own, registry_folder(own), self.shipped_registry
         folders = self.config_dir, *self.skill_folders, self.shipped_skills
-        return (*folders, *registries, self.permissions_file, self.sessions)
+        return (*folders, *registries, self.sessions)
 
 
 def registry_folder(registry: Path) -> Path:
@@ -156,6 +162,8 @@ def _read(env: Mapping[str, str]) -> Settings:
         no_sessions=env.get("HARNESS_NO_SESSIONS") == "1",
         plugin_deadline=_seconds(env, "HARNESS_PLUGIN_DEADLINE", PLUGIN_DEADLINE),
         folder_deadline=_seconds(env, "HARNESS_FOLDER_DEADLINE", FOLDER_DEADLINE),
+        run_environment=tuple(env.get("HARNESS_RUN_ENV", "").replace(",", " ").split()),
+        run_network=env.get("HARNESS_RUN_NETWORK") == "1",
     )
 
 

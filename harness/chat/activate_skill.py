@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,16 +40,19 @@ Activate a skill: its instructions become part of the conversation, and you foll
 first if one of these skills fits the request."""
 
 
-def activation(dispatcher: Dispatcher, used: Resolution | None) -> Iterator[ActivateSkill]:
+def activation(
+    dispatcher: Dispatcher, used: Callable[[], Resolution | None]
+) -> Iterator[ActivateSkill]:
     """Yield the tool, if a model may use any prompt skill.
 
     Args:
-        used: the model in use, whose context limits the catalogue.
+        used: returns the model in use, whose context limits the catalogue.
     """
     skills = prompt_skills(dispatcher.catalogue.skills).values()
     offered = [skill for skill in skills if skill.file.for_models]
     if offered:
-        context = used.chosen.serve.context if used else 0
+        model = used()
+        context = model.chosen.serve.context if model else 0
         yield ActivateSkill(dispatcher, offered, max(LEAST, context * BYTES_PER_TOKEN // SHARE))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 
 from pydantic import Field
 
@@ -14,7 +13,7 @@ from harness.chat.context.active_skills import ActiveSkills, prompt_skills
 from harness.chat.context.attachments import with_files
 from harness.chat.context.project_instructions import ProjectInstructions
 from harness.chat.conversation import Conversation
-from harness.chat.tool_loop import NO_ANSWER, Turn, tools_for
+from harness.chat.tool_loop import CURRENT, NO_ANSWER, Turn, tools_for
 from harness.chat.toolbox import Toolbox
 from harness.errors import UsageError
 from harness.models.backends.base import Message, Tool
@@ -27,8 +26,6 @@ STEPS = 10
 """Steps with calls before the model has to answer."""
 SHARE = 4
 """The instructions of the project may use a quarter of the context."""
-_TURN: ContextVar[Turn | None] = ContextVar("turn", default=None)
-"""The turn during which a skill is used by a call of the model; None for a line of the user."""
 
 
 class Chat(Skill):
@@ -86,7 +83,7 @@ class Chat(Skill):
         Its instructions become part of the conversation. A separate skill has a conversation of its
         own, of which only the answer becomes part of this one.
         """
-        turn = _TURN.get()
+        turn = CURRENT.get()
         if turn is None:
             return self._use(skill, call)
         if not skill.separate:
@@ -134,13 +131,11 @@ class Chat(Skill):
             )
             turn = Turn(call, model, text, skills, self._toolbox, steps, rules)
             turns.append(turn)
-            before = _TURN.set(turn)
             self._explain_model(call, model)
             self._explain_tools(call, model, steps)
             try:
                 turn.run()
             finally:
-                _TURN.reset(before)
                 self._explain_tools(call, model, steps)
 
         try:

@@ -6,6 +6,7 @@ complete, also after an error: servers refuse a conversation with a call that ha
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,6 +42,8 @@ another prompt from Ollama than from the embedded engine."""
 NOT_RUN = '{"error":"not run: the user interrupted the work"}'
 READ_FILE = "read_file"
 """The tool without which the files of a skill are part of its instructions."""
+CURRENT: ContextVar[Turn | None] = ContextVar("turn", default=None)
+"""The turn during which a tool is called; None for what a line of the user runs."""
 NO_ANSWER = "(no answer)"
 
 
@@ -231,7 +234,11 @@ class Turn:
 
     def _run(self, call: ToolCall) -> str:
         assert self.toolbox is not None
-        answer = self.toolbox.call(call, self.call.screen)
+        before = CURRENT.set(self)
+        try:
+            answer = self.toolbox.call(call, self.call.screen)
+        finally:
+            CURRENT.reset(before)
         if answer.line:
             self.calls.append({"line": answer.line, "exit_code": answer.code})
         if answer.tool:

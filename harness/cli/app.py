@@ -15,11 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.model_access import ModelAccess
-from harness.errors import (
-    NotTrusted,
-    RegistryError,
-    UsageError,
-)
 from harness.models.pool import ModelPool
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
@@ -30,6 +25,7 @@ from harness.settings import Settings
 from harness.terminal.console import OnProgress, Screen
 
 if TYPE_CHECKING:
+    from harness.agent_skills.skill_md import SkillFile
     from harness.api.options import GeneralOptions
     from harness.api.skill import Skill
     from harness.chat.conversation import Conversation
@@ -76,9 +72,14 @@ class App:
         self._discover()
 
     @property
+    def caller(self) -> Caller:
+        """Who the line that this thread runs is for."""
+        return self._callers.current
+
+    @property
     def frontend(self) -> Frontend:
         """The frontend of the line that this thread runs."""
-        return self._callers.current.frontend
+        return self.caller.frontend
 
     @frontend.setter
     def frontend(self, frontend: Frontend) -> None:
@@ -87,25 +88,28 @@ class App:
     @property
     def screen(self) -> Screen:
         """The output of the line that this thread runs."""
-        return self._callers.current.screen
+        return self.caller.screen
 
     @screen.setter
     def screen(self, screen: Screen) -> None:
         self._callers.own = replace(self._callers.own, screen=screen)
 
     @property
-    def _current_general(self) -> GeneralOptions | None:
+    def current_general(self) -> GeneralOptions | None:
+        """The general options of the user's line that this thread runs."""
         return self._callers.general
 
     @cached_property
     def toolbox(self) -> Toolbox:
         """The tools of the chat model; the first ones are never left out."""
         from harness.chat.activate_skill import activation
+        from harness.chat.builtin_tools import BuiltinTools
         from harness.chat.skill_tool import skill_tools
         from harness.chat.toolbox import Toolbox
 
         shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
-        return Toolbox([shipped, lambda: activation(self, self.models.last_resolution), others])
+        prompts = partial(activation, self, lambda: self.models.last_resolution)
+        return Toolbox([shipped, prompts, BuiltinTools(self), others])
 
     @cached_property
     def conversation(self) -> Conversation:
@@ -126,9 +130,9 @@ class App:
         """What the user of the current line allows models to do."""
         from harness.permissions.permissions import Permissions
 
-        asked, general = self.frontend, self._current_general
+        asked, general = self.frontend, self.current_general
         yes = general is not None and general.yes
-        return Permissions(self.settings, asked.choose, asked.confirm, yes=yes)
+        return Permissions(self.models.settings, asked.choose, asked.confirm, yes=yes)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -165,9 +169,7 @@ class App:
             lambda: self.registry.files, self.settings.cache_dir, screen.notice, screen.progress
         )
         builtins = {"backends": BuiltinBackends(), **self._plugins}
-        discovery = Discovery(
-            self.settings, files, self._commands, builtins, lambda s, call: self.chat.use(s, call)
-        )
+        discovery = Discovery(self.settings, files, self._commands, builtins, self._prompt_skill)
         discovery.run(bare=self._bare)
         self.discovery = discovery
         for notice in self.catalogue.notices():
@@ -177,6 +179,11 @@ class App:
         from harness.cli.commands.plugin import Commands
 
         return Commands(self)
+
+    def _prompt_skill(self, file: SkillFile) -> Skill:
+        from harness.agent_skills.prompt_skill import PromptSkill
+
+        return PromptSkill(file, lambda skill, call: self.chat.use(skill, call))
 
     def dispatch(
         self,
@@ -198,7 +205,7 @@ class App:
         Raises:
             HarnessError: with its exit code; the run is closed in the log.
         """
-        caller = self._callers.current.replaced(frontend, console, cancel, progress)
+        caller = self.caller.replaced(frontend, console, cancel, progress)
         with self._callers.calling(caller):
             return guarded(line, lambda: self._dispatch(line))
 
@@ -210,7 +217,7 @@ class App:
 
             skill = self._skill(invocation.name, trusted=invocation.general.trust)
             line = render_line(skill, invocation)
-            return self._run(skill, invocation, line, self._callers.current)
+            return self._run(skill, invocation, line, self.caller)
 
         return guarded("", work)
 
@@ -223,18 +230,11 @@ class App:
         Raises as `dispatch`, and NotAllowed if the user refuses.
         """
         skill = self.catalogue.skills[invocation.name].skill
-        general = self._current_general or invocation.general
+        general = self.current_general or invocation.general
         allowed = replace(invocation, general=general)
-        model = (caller or self._callers.current).for_model()
-
-        def work() -> Outcome:
-            from harness.chat.activate_skill import check
-
-            check(skill, self.settings, self.permissions)
-            return self._run(skill, allowed, line, model)
-
+        model = (caller or self.caller).for_model()
         with self._callers.calling(model):
-            return guarded(line, work)
+            return guarded(line, lambda: self._run(skill, allowed, line, model))
 
     def _dispatch(self, line: str) -> Outcome:
         from harness.cli import intent
@@ -249,7 +249,7 @@ class App:
         if typed:
             self.catalogue.check_for_users(name)
         invocation = grammar.parse(skill, rest, general)
-        return self._run(skill, invocation, line, self._callers.current)
+        return self._run(skill, invocation, line, self.caller)
 
     def _run(self, skill: Skill, invocation: Invocation, line: str, caller: Caller) -> Outcome:
         from harness.runs.runner import Runner
@@ -259,14 +259,15 @@ class App:
             topic = f"{skill.name} {invocation.subcommand}".rstrip()
             return self._dispatch(f"/help {'--json ' * general.as_json}{topic}")
         self.use_registry(general.registry)
-        settings = self.settings
-        if self.models.path is not None:  # for skills that write to the registry
-            settings = replace(settings, user_registry=self.models.path, registry_required=True)
         if not caller.frontend.is_model:
             off = {"as_json": False, "trust": False}
             self._callers.general = general.model_copy(update=off)
+        else:
+            from harness.chat.activate_skill import check
+
+            check(skill, self.settings, self.permissions)
         return Runner(
-            settings,
+            self.models.settings,
             caller,
             self.run_log,
             self.pool,
@@ -281,30 +282,12 @@ class App:
         self.models.close()
 
     def _skill(self, name: str, *, trusted: bool) -> Skill:
-        if name in self.catalogue.skills:
-            return self.catalogue.skills[name].skill
-        if name not in self.catalogue.untrusted:
-            raise self.catalogue.unknown(name)
-        folder = self.catalogue.untrusted[name].folder
-        confirm = self.frontend.confirm
-        question = f"/{name} is a plugin of this project ({folder}). Run its code?"
-        if not trusted and not (confirm and confirm(question)):
-            raise NotTrusted(
-                f"/{name} is a plugin of this project that is not trusted in its current state",
-                where=str(folder),
-                hint=f"Read it, then add --trust once, right after /{name}.",
-            )
-        self.discovery.trust(name)
-        if name not in self.catalogue.skills:
-            raise UsageError(f"the plugin {name} has no skill /{name}", hint="`/skills`")
-        return self.catalogue.skills[name].skill
+        from harness.cli.trust_question import skill_named
+
+        return skill_named(self.discovery, name, self.frontend.confirm, trusted=trusted)
 
     def use_registry(self, path: Path | None) -> None:
         """Switch to the registry of this line, if it differs from that of the last one."""
         if path != self.models.path:
-            before, self.models.path = self.models.path, path
-            try:
+            with self.models.switched(path):
                 self.reload()
-            except RegistryError:
-                self.models.path = before
-                raise

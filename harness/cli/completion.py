@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from harness.agent_skills.prompt_skill import PromptSkill
 from harness.cli.path_completion import paths
 from harness.plugins.catalogue import Catalogue, Found
 
@@ -169,6 +168,8 @@ def _skills(catalogue: Catalogue, *, typed: bool = False) -> list[tuple[str, str
 
 def _meaning(found: Found) -> str:
     """Return the summary, after the hint at the text that a prompt skill takes."""
+    from harness.agent_skills.prompt_skill import PromptSkill
+
     hint = found.imported.hint if isinstance(found.imported, PromptSkill) else ""
     return f"{hint}  {found.summary}" if hint else found.summary
 

@@ -64,7 +64,7 @@ def in_project(wanted: Permission, project: Path) -> Always | None:
     if _is_place(kind):
         path = Path(subject).resolve()
         # All of the project, or of a folder around it, is more than was asked about.
-        wide = project.resolve().is_relative_to(path.parent)
+        wide = path.is_dir() or project.resolve().is_relative_to(path.parent)
         return Always(kind=kind, subject=str(path if wide else path.parent))
     return Always(kind=kind, subject="" if kind == "activate" else subject)
 

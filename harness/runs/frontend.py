@@ -30,6 +30,8 @@ class Frontend:
         stdin: read for `-` and for missing text; None if it is missing or a terminal.
         choose: asks the user a question with the given answers, and returns one of them, or "" if
             the user gave none; None if there is nobody to ask.
+        ask: asks the user a question and returns the answer as typed; None if there is nobody to
+            ask.
         is_model: the invocations come from a model, so the user is asked before changes.
     """
 
@@ -38,6 +40,7 @@ class Frontend:
     stdin: IO[bytes] | None = None
     is_model: bool = False
     choose: Callable[[str, Sequence[str]], str] | None = None
+    ask: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class Caller:
         """Return the caller of what a model calls: it cannot read stdin or write to stdout."""
         asked = self.frontend
         name = asked.name if asked.is_model else "model"
-        frontend = Frontend(name, asked.confirm, is_model=True, choose=asked.choose)
+        frontend = Frontend(name, asked.confirm, is_model=True, choose=asked.choose, ask=asked.ask)
         return Caller(frontend, self.screen.like(io.StringIO()), self.cancel)
 
 

@@ -213,6 +213,10 @@ def test_a_conversation_goes_on_in_a_terminal(agent: Agent) -> None:
         session.wait_for("a new one", "my cat is called Aster")
         session.press("/exit", ENTER)
         assert session.end() == 0
+    with terminal_session(agent.project, 80, agent.environment, ["-c"]) as session:
+        assert "session 2 goes on (1 turn): a new one" in session.text
+        session.press("go on", ENTER)
+        session.wait_for("4 messages and a list")
 
 
 def test_a_terminal_asks_about_agents_md(agent: Agent) -> None:

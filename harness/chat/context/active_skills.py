@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness.agent_skills import resources
 from harness.agent_skills.prompt_skill import PromptSkill
@@ -49,6 +50,12 @@ class ActiveSkills:
     notify: Callable[[str], None]
     _bodies: dict[str, str] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folders of the active skills by name, that of the newest last."""
+        names = self.conversation.skills
+        return {name: self.skills[name].file.folder for name in names if name in self.skills}
 
     def activate(self, skill: PromptSkill, text: str, context: int | None = None) -> None:
         """Add the instructions of a skill; earlier ones of the same skill are replaced.
