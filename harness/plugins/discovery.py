@@ -25,10 +25,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from harness.agent_skills import skill_md
 from harness.api.hookspecs import RegisterBackend, hookimpl
-from harness.api.skill import Skill
 from harness.errors import UsageError
 from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.backends.ollama import OllamaBackend
@@ -49,6 +49,9 @@ from harness.plugins.locations import beside, distribution, entry_points
 from harness.plugins.skill_folders import MANY_FOLDERS, skill_files
 from harness.plugins.user_choices import DisabledNames, TrustStore
 from harness.settings import CODE_ROOT, Settings
+
+if TYPE_CHECKING:
+    from harness.api.skill import Skill
 
 ENTRY_POINTS = "harness.skills"
 COMMANDS = (CODE_ROOT / "harness" / "cli" / "commands", CODE_ROOT / "harness" / "chat")
@@ -107,8 +110,8 @@ class Discovery:
         shipped = self._shipped()
         index = PluginIndex(self._settings.cache_dir / "plugins.json", [*shipped, *COMMANDS])
         self._load_own("commands", self._commands, index)
-        for name, plugin in self._builtins.items():
-            self._host.load(name, BUILT_IN, partial(_identity, plugin), ours=True)
+        for name in self._builtins:
+            self._host.load(name, BUILT_IN, partial(self._builtins.__getitem__, name), ours=True)
         self.catalogue.framework = frozenset(self.catalogue.skills)
         disabled = self._host.disabled = self._disabled_names - self.catalogue.framework
         if not bare:
@@ -295,7 +298,3 @@ class Discovery:
 
 def _is_package(folder: Path) -> bool:
     return (folder / "__init__.py").is_file()
-
-
-def _identity(plugin: object) -> object:
-    return plugin
