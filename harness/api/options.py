@@ -44,7 +44,8 @@ class GeneralOptions(SkillOptions):
     )
     no_log: bool = Field(
         False,
-        description="keep this run out of the run log; annotations are still stored in the corpus",
+        description="keep this run out of the run log; annotations and conversations are still "
+        "stored",
     )
     registry: Path | None = Field(None, description="a registry that overrides the shipped one")
 
