@@ -48,6 +48,8 @@ def add(app: App, source: str, call: Call) -> Result:
         for copy in copies:
             for line in _preview(copy, fetched.origin):
                 call.screen.notice(line)
+            if call.confirm and not call.yes:
+                call.screen.notice(f"Until you answer, its files are in {copy.file.folder}.")
         names = ", ".join(f"/{copy.file.name}" for copy in copies)
         known = fetched.is_local and not any(copy.has_code for copy in copies)
         _consent(f"install {names} in {settings.own_skills}", call, needed=not known)
