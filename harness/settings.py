@@ -7,6 +7,7 @@ HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.y
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
 HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (20)
 HARNESS_FOLDER_DEADLINE  seconds that searching one folder of skills may take (5)
+HARNESS_MCP_DEADLINE  seconds that a server of mcp.json may take to start or to answer (60)
 HARNESS_ARXIV_URL the arXiv API's query address
 """
 
@@ -26,6 +27,7 @@ CODE_ROOT = Path(__file__).resolve().parent.parent
 
 PLUGIN_DEADLINE = 20.0
 FOLDER_DEADLINE = 5.0
+MCP_DEADLINE = 60.0
 MAX_SECONDS = 86_400.0
 
 
@@ -37,6 +39,8 @@ class Settings:
         project_dir: the working folder; its skills/ and .agents/skills/ are searched.
         plugin_deadline: seconds that a plugin that does not ship may take to load.
         folder_deadline: seconds that searching one folder of skills may take.
+        mcp_deadline: seconds that a server of mcp.json may take to start, and to answer a call
+            without reporting progress.
         registry_required: the user named a registry, so it must exist.
     """
 
@@ -49,6 +53,7 @@ class Settings:
     strict_plugins: bool = False
     plugin_deadline: float = PLUGIN_DEADLINE
     folder_deadline: float = FOLDER_DEADLINE
+    mcp_deadline: float = MCP_DEADLINE
     shipped_registry: Path = CODE_ROOT / "models" / "registry.yaml"
     shipped_skills: Path = CODE_ROOT / "skills"
 
@@ -69,6 +74,16 @@ class Settings:
         return self.config_dir / "disabled.json"
 
     @property
+    def mcp_file(self) -> Path:
+        """The user's servers of the Model Context Protocol."""
+        return self.config_dir / "mcp.json"
+
+    @property
+    def project_mcp_files(self) -> tuple[Path, ...]:
+        """The project's servers; for servers of one name, the first file wins."""
+        return self.project_dir / "mcp.json", self.project_dir / ".mcp.json"
+
+    @property
     def own_skills(self) -> Path:
         """The user's own skills, which are trusted."""
         return self.config_dir / "skills"
@@ -81,10 +96,11 @@ class Settings:
 
     @property
     def protected(self) -> tuple[Path, ...]:
-        """Files and folders that control the harness: skills, registries, trust."""
+        """Files and folders that control the harness: skills, registries, trust, servers."""
         own = self.user_registry
         registries = own, registry_folder(own), self.shipped_registry
-        return (self.config_dir, *self.skill_folders, self.shipped_skills, *registries)
+        folders = self.config_dir, *self.skill_folders, self.shipped_skills
+        return (*folders, *registries, *self.project_mcp_files)
 
 
 def registry_folder(registry: Path) -> Path:
@@ -120,6 +136,7 @@ def _read(env: Mapping[str, str]) -> Settings:
         strict_plugins=env.get("HARNESS_STRICT_PLUGINS") == "1",
         plugin_deadline=_seconds(env, "HARNESS_PLUGIN_DEADLINE", PLUGIN_DEADLINE),
         folder_deadline=_seconds(env, "HARNESS_FOLDER_DEADLINE", FOLDER_DEADLINE),
+        mcp_deadline=_seconds(env, "HARNESS_MCP_DEADLINE", MCP_DEADLINE),
     )
 
 

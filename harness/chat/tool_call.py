@@ -26,8 +26,8 @@ def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
         UsageError: the arguments are not a JSON object, contain unknown parameters, or have values
             of the wrong type.
     """
-    given = _arguments(call)
-    subcommand, text = _string(given, SUBCOMMAND), _string(given, TEXT)
+    given = arguments_of(call)
+    subcommand, text = string(given, SUBCOMMAND), string(given, TEXT)
     if subcommand and subcommand not in skill.subcommands:
         known = ", ".join(skill.subcommands) or "none"
         raise UsageError(f"/{skill.name} has no subcommand {subcommand!r}", hint=f"It has {known}.")
@@ -48,8 +48,12 @@ def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
     )
 
 
-def _arguments(call: ToolCall) -> dict[str, Any]:
-    """Return the arguments that are not null."""
+def arguments_of(call: ToolCall) -> dict[str, Any]:
+    """Return the arguments that are not null.
+
+    Raises:
+        UsageError: they are not a JSON object.
+    """
     try:
         given = json.loads(call.arguments or "{}")
     except (ValueError, RecursionError) as exc:
@@ -62,7 +66,12 @@ def _arguments(call: ToolCall) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _string(given: Mapping[str, Any], key: str) -> str:
+def string(given: Mapping[str, Any], key: str) -> str:
+    """Return a text among the arguments, or "" if it is missing.
+
+    Raises:
+        UsageError: it is not text.
+    """
     value = given.get(key, "")
     if not isinstance(value, str):
         raise UsageError(f"{key}: {value!r} is not text")

@@ -140,6 +140,7 @@ class Turn:
                 if not reply.tool_calls:
                     break
                 self._run_all(reply)
+                tools = self._tools()  # a call may have made others callable
             else:
                 if self._has_tools:
                     self.stopped = SkillFailed(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from harness.chat import tool_result
-from harness.chat.tools import Answer, ChatTool, offered
+from harness.chat.tools import ALL, MOST, Answer, ChatTool, offered, size
 from harness.errors import UsageError
 from harness.models.backends.base import Tool, ToolCall
 from harness.runs import consent
@@ -16,24 +17,48 @@ NAME = 160
 """Characters of an unknown name that are shown."""
 
 
+class Searchable(Protocol):
+    """A source of tools that may be too many for a request, so that a model has to search them."""
+
+    def tools(self) -> Sequence[ChatTool]:
+        """Return all tools."""
+
+    def searched(self) -> Sequence[ChatTool]:
+        """Return the tool that searches, then the tools that it has found."""
+
+
 class Toolbox:
     """The tools of several sources, those of the first ones preferred.
 
     Args:
         sources: functions that return tools, called at each use, since skills may be reloaded. Of
             two tools with the same name, the first one counts.
+        searchable: a source whose tools are offered whole in up to half of the room, and otherwise
+            by search.
     """
 
-    def __init__(self, sources: Sequence[Callable[[], Iterable[ChatTool]]]) -> None:
-        self._sources = sources
+    def __init__(
+        self,
+        sources: Sequence[Callable[[], Iterable[ChatTool]]],
+        searchable: Searchable | None = None,
+    ) -> None:
+        self._sources, self._searchable = sources, searchable
 
-    def tools(self, size: int) -> tuple[Tool, ...]:
+    def tools(self, room: int) -> tuple[Tool, ...]:
         """Return the tools for a model, within a size in bytes."""
-        return offered(self._tools.values(), size)
+        own = [*self._own.values()]
+        if self._searchable is None:
+            return offered(own, room)
+        more = self._searchable.tools()
+        needed = sum(size(tool.described(ALL)) for tool in more)
+        if needed <= room // 2 and len(own) + len(more) <= MOST:
+            return offered([*own, *more], room)
+        search, *found = self._searchable.searched()
+        return offered([search, *own, *found], room)
 
     def left_out(self, tools: Sequence[Tool]) -> list[str]:
         """Return the names of the tools that are not among `tools`."""
-        return sorted(self._tools.keys() - {tool.name for tool in tools})
+        return sorted(self._own.keys() - {tool.name for tool in tools})
 
     def call(self, call: ToolCall, screen: Screen) -> Answer:
         """Run a tool call; raises as `ChatTool.call`."""
@@ -47,6 +72,14 @@ class Toolbox:
 
     @property
     def _tools(self) -> dict[str, ChatTool]:
+        if self._searchable is None:
+            return self._own
+        search, *_ = self._searchable.searched()
+        more = {tool.name: tool for tool in (search, *self._searchable.tools())}
+        return {**more, **self._own}
+
+    @property
+    def _own(self) -> dict[str, ChatTool]:
         found: dict[str, ChatTool] = {}
         for source in self._sources:
             for tool in source():

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from harness.api.skill import Skill
     from harness.chat.skill import Chat
     from harness.chat.toolbox import Toolbox
+    from harness.mcp.client import Servers
     from harness.models.registry import Registry
     from harness.runs.invocation import Invocation
 
@@ -85,7 +86,14 @@ class App:
         from harness.chat.skill_tool import skill_tools
         from harness.chat.toolbox import Toolbox
 
-        return Toolbox([lambda: skill_tools(self)])
+        return Toolbox([lambda: skill_tools(self)], self.mcp_servers)
+
+    @cached_property
+    def mcp_servers(self) -> Servers:
+        """The servers of mcp.json, of which none is started yet."""
+        from harness.mcp.client import Servers
+
+        return Servers(self.settings, self.screen.notice, self._permit)
 
     @cached_property
     def chat(self) -> Chat:
@@ -190,6 +198,12 @@ class App:
         screen = Screen(io.StringIO(), self.screen.err)
         return self._guarded(line, lambda: self._run(skill, allowed, line, frontend, screen))
 
+    def _permit(self, subject: str, detail: str) -> None:
+        from harness.runs import consent
+
+        if self._current_general is None or not self._current_general.yes:
+            consent.ask(subject, detail, self.frontend.confirm)
+
     def _guarded(self, line: str, work: Callable[[], Outcome]) -> Outcome:
         """Do the work; any other error than a HarnessError becomes an InternalError."""
         try:
@@ -242,9 +256,15 @@ class App:
         ).run_skill()
 
     def close(self) -> None:
-        """Free the loaded models."""
+        """Free the loaded models, and stop the servers of mcp.json."""
+        self.stop_servers()
         if self._pool is not None:
             self._pool.close()
+
+    def stop_servers(self) -> None:
+        """Stop the servers of mcp.json that were started."""
+        if "mcp_servers" in self.__dict__:
+            self.mcp_servers.close()
 
     def _skill(self, name: str, *, trusted: bool) -> Skill:
         if name in self.catalogue.skills:

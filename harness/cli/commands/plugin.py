@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.cli.commands.logs import Logs
+from harness.cli.commands.mcp import McpCommand
 from harness.cli.commands.models import ModelCommand, ModelsCommand
 from harness.cli.commands.new_skill import NewSkill
 from harness.cli.commands.session import Clear, Exit, Help, Quit, Reload
@@ -30,6 +31,7 @@ class Commands:
             NewSkill(app),
             ModelsCommand(app),
             ModelCommand(app),
+            McpCommand(app),
             Reload(app),
             Logs(app),
             Clear(app),
