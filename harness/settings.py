@@ -1,7 +1,7 @@
 """Paths and switches, from the platform's conventions and environment variables.
 
 HARNESS_CACHE     models and other files that can be downloaded again
-HARNESS_DATA      the run log, input history
+HARNESS_DATA      the run log, input history, permissions of models
 HARNESS_CONFIG    the user's registry and skills, and trusted and disabled plugins
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
@@ -66,6 +66,10 @@ class Settings:
         return self.data_dir / "history"
 
     @property
+    def permissions_file(self) -> Path:
+        return self.data_dir / "permissions.json"
+
+    @property
     def trust_file(self) -> Path:
         return self.config_dir / "trusted.json"
 
@@ -96,11 +100,11 @@ class Settings:
 
     @property
     def protected(self) -> tuple[Path, ...]:
-        """Files and folders that control the harness: skills, registries, trust, servers."""
+        """Files and folders that control the harness: skills, registries, trust, permissions."""
         own = self.user_registry
         registries = own, registry_folder(own), self.shipped_registry
         folders = self.config_dir, *self.skill_folders, self.shipped_skills
-        return (*folders, *registries, *self.project_mcp_files)
+        return (*folders, *registries, self.permissions_file, *self.project_mcp_files)
 
 
 def registry_folder(registry: Path) -> Path:

@@ -33,14 +33,14 @@ class Toolbox:
     Args:
         sources: functions that return tools, called at each use, since skills may be reloaded. Of
             two tools with the same name, the first one counts.
-        searchable: a source whose tools are offered whole in up to half of the room, and otherwise
+        searchable: returns a source whose tools are offered whole in up to half of the room, and otherwise
             by search.
     """
 
     def __init__(
         self,
         sources: Sequence[Callable[[], Iterable[ChatTool]]],
-        searchable: Searchable | None = None,
+        searchable: Callable[[], Searchable] | None = None,
     ) -> None:
         self._sources, self._searchable = sources, searchable
 
@@ -49,11 +49,12 @@ class Toolbox:
         own = [*self._own.values()]
         if self._searchable is None:
             return offered(own, room)
-        more = self._searchable.tools()
+        searchable = self._searchable()
+        more = searchable.tools()
         needed = sum(size(tool.described(ALL)) for tool in more)
         if needed <= room // 2 and len(own) + len(more) <= MOST:
             return offered([*own, *more], room)
-        search, *found = self._searchable.searched()
+        search, *found = searchable.searched()
         return offered([search, *own, *found], room)
 
     def left_out(self, tools: Sequence[Tool]) -> list[str]:
@@ -74,8 +75,9 @@ class Toolbox:
     def _tools(self) -> dict[str, ChatTool]:
         if self._searchable is None:
             return self._own
-        search, *_ = self._searchable.searched()
-        more = {tool.name: tool for tool in (search, *self._searchable.tools())}
+        searchable = self._searchable()
+        search, *_ = searchable.searched()
+        more = {tool.name: tool for tool in (search, *searchable.tools())}
         return {**more, **self._own}
 
     @property

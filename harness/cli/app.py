@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from harness.chat.toolbox import Toolbox
     from harness.mcp.client import Servers
     from harness.models.registry import Registry
+    from harness.permissions.permissions import Permissions
     from harness.runs.invocation import Invocation
 
 MAX_NOTICES = 10
@@ -86,14 +87,14 @@ class App:
         from harness.chat.skill_tool import skill_tools
         from harness.chat.toolbox import Toolbox
 
-        return Toolbox([lambda: skill_tools(self)], self.mcp_servers)
+        return Toolbox([lambda: skill_tools(self)], lambda: self.mcp_servers)
 
     @cached_property
     def mcp_servers(self) -> Servers:
         """The servers of mcp.json, of which none is started yet."""
         from harness.mcp.client import Servers
 
-        return Servers(self.settings, self.screen.notice, self._permit)
+        return Servers(self.settings, self.screen.notice, lambda: self.permissions)
 
     @cached_property
     def chat(self) -> Chat:
@@ -101,6 +102,15 @@ class App:
         from harness.chat.skill import Chat
 
         return Chat(self.toolbox)
+
+    @property
+    def permissions(self) -> Permissions:
+        """What the user of the current line allows models to do."""
+        from harness.permissions.permissions import Permissions
+
+        asked, general = self.frontend, self._current_general
+        yes = general is not None and general.yes
+        return Permissions(self.settings, asked.choose, asked.confirm, yes=yes)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -194,15 +204,10 @@ class App:
         skill = self.catalogue.skills[invocation.name].skill
         general = self._current_general or invocation.general
         allowed = replace(invocation, general=general)
-        frontend = Frontend("model", self.frontend.confirm, is_model=True)
+        asked = self.frontend
+        frontend = Frontend("model", asked.confirm, is_model=True, choose=asked.choose)
         screen = Screen(io.StringIO(), self.screen.err)
         return self._guarded(line, lambda: self._run(skill, allowed, line, frontend, screen))
-
-    def _permit(self, subject: str, detail: str) -> None:
-        from harness.runs import consent
-
-        if self._current_general is None or not self._current_general.yes:
-            consent.ask(subject, detail, self.frontend.confirm)
 
     def _guarded(self, line: str, work: Callable[[], Outcome]) -> Outcome:
         """Do the work; any other error than a HarnessError becomes an InternalError."""

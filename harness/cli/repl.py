@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -20,7 +20,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import Output, create_output
-from prompt_toolkit.shortcuts import confirm
+from prompt_toolkit.shortcuts import confirm, prompt
 
 from harness._version import __version__
 from harness.cli.app import App
@@ -32,7 +32,7 @@ from harness.settings import Settings
 from harness.support.reading.bounded_files import read_bytes
 from harness.support.stopping import ctrl_c
 from harness.terminal import stdout_guard
-from harness.terminal.console import Screen
+from harness.terminal.console import Screen, shown_on
 from harness.terminal.rendering import columns
 
 WELCOME = f"""\
@@ -47,7 +47,7 @@ HISTORY_BYTES = 4_000_000
 
 def run(settings: Settings, general: Mapping[str, Any]) -> int:
     """Run a session on the terminal; return the exit code."""
-    app = App(settings, Frontend("repl", confirm=_confirm), general=general)
+    app = App(settings, Frontend("repl", confirm=_confirm, choose=_choose), general=general)
     try:
         # The prompt is written where results go, which is not sys.stdout (terminal/stdout_guard).
         output = create_output(stdout=cast("TextIO | None", stdout_guard.results()))
@@ -178,3 +178,20 @@ def _confirm(question: str) -> bool:
             return confirm(question)
     except EOFError:
         return False
+
+
+def _choose(question: str, choices: Sequence[str]) -> str:
+    """Ask on the terminal for a choice by its number or beginning; Ctrl-D means none of them."""
+    listed = "\n".join(f"  {number} {choice}" for number, choice in enumerate(choices, start=1))
+    sys.stderr.write(f"{shown_on(sys.stderr, question)}\n{shown_on(sys.stderr, listed)}\n")
+    sys.stderr.flush()
+    numbered = {str(number): choice for number, choice in enumerate(choices, start=1)}
+    while True:
+        try:
+            with ctrl_c.taking_effect("none"):
+                given = prompt("Answer: ").strip().casefold()
+        except EOFError:
+            return ""
+        begun = [choice for choice in choices if given and choice.startswith(given)]
+        if given in numbered or len(begun) == 1:
+            return numbered.get(given) or begun[0]

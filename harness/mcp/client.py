@@ -10,6 +10,7 @@ from harness.errors import UsageError
 from harness.mcp import client_config
 from harness.mcp.client_server import Server
 from harness.mcp.client_tools import SearchTool, ServerTool
+from harness.permissions.permissions import Permissions
 from harness.settings import Settings
 from harness.support.optional_deps import require
 
@@ -26,16 +27,16 @@ class Servers:
 
     Args:
         notice: shows a line to the user.
-        permit: as `ServerTool.permit`.
+        permissions: returns what the user of the current line allows.
     """
 
     def __init__(
         self,
         settings: Settings,
         notice: Callable[[str], None],
-        permit: Callable[[str, str], None],
+        permissions: Callable[[], Permissions],
     ) -> None:
-        self._settings, self._notice, self._permit = settings, notice, permit
+        self._settings, self._notice, self._permissions = settings, notice, permissions
         self.configuration = client_config.Configuration()
         self.servers: list[Server] = []
         self._is_started = False
@@ -56,7 +57,7 @@ class Servers:
         """Return the tools of all servers that run, which are started if they are not yet."""
         self.start()
         return [
-            ServerTool(name, server, tool, self._permit)
+            ServerTool(name, server, tool, self._permissions)
             for server in self.servers
             for name, tool in server.tools.items()
         ]

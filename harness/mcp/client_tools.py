@@ -16,6 +16,7 @@ from harness.chat.tools import ALL, Answer
 from harness.errors import HarnessError, InternalError, Interrupted, NothingFound
 from harness.mcp.client_server import Server
 from harness.models.backends.base import Tool, ToolCall
+from harness.permissions.permissions import Permission, Permissions
 from harness.runs.consent import in_one_line
 from harness.runs.render import print_error
 from harness.terminal.console import Screen
@@ -37,13 +38,13 @@ class ServerTool:
     """A tool of a server.
 
     Args:
-        permit: asks the user for consent; it receives what is called, and its details.
+        permissions: returns what the user of the current line allows.
     """
 
     name: str
     server: Server
     tool: types.Tool
-    permit: Callable[[str, str], None]
+    permissions: Callable[[], Permissions]
 
     @property
     def subject(self) -> str:
@@ -67,7 +68,8 @@ class ServerTool:
         try:
             arguments = arguments_of(call)
             shown = json.dumps(arguments, ensure_ascii=False, indent=1)
-            self.permit(self.subject, f"{self.server.entry.place}\n{self.tool.name} {shown}")
+            detail = f"{self.server.entry.place}\n{self.tool.name} {shown}"
+            self.permissions().check(Permission("mcp", self.subject, detail))
             with screen.progress(self.name) as ticker:
                 result = self.server.call(self.tool.name, arguments, ticker)
         except (Interrupted, InternalError):

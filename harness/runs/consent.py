@@ -51,14 +51,19 @@ def refuse_protected(name: str, given: Iterable[Path], protected: Iterable[Path]
     Raises:
         NotAllowed: naming the path.
     """
-    places = [path.resolve() for path in protected]
+    places = [*protected]
     for path in given:
-        if any(_is_within(path.resolve(), place) for place in places):
+        if is_protected(path, places):
             raise NotAllowed(
                 f"a model may not give /{name} {in_one_line(str(path))}: files there control the "
                 "harness",
                 hint="Use another folder.",
             )
+
+
+def is_protected(path: Path, protected: Iterable[Path]) -> bool:
+    """Return True if `path` is, or is below, one of the protected files and folders."""
+    return any(_is_within(path.resolve(), place.resolve()) for place in protected)
 
 
 def _is_within(path: Path, place: Path) -> bool:

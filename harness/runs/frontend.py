@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -20,6 +20,8 @@ class Frontend:
         name: "one-shot", "repl", "model" or "test", for the run log.
         confirm: asks the user a yes-or-no question; None if there is nobody to ask.
         stdin: read for `-` and for missing text; None if it is missing or a terminal.
+        choose: asks the user a question with the given answers, and returns one of them, or "" if
+            the user gave none; None if there is nobody to ask.
         is_model: the invocations come from a model, so the user is asked before changes.
     """
 
@@ -27,6 +29,7 @@ class Frontend:
     confirm: Callable[[str], bool] | None = None
     stdin: IO[bytes] | None = None
     is_model: bool = False
+    choose: Callable[[str, Sequence[str]], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,11 +50,12 @@ def set_aside(path: Path) -> None:
             path.replace(path.with_name(f"{path.name}.damaged"))
 
 
-def write(path: Path, content: Any, what: str) -> None:
+def write(path: Path, content: Any, what: str, *, mode: int = 0o666) -> None:
     """Replace the content of the file.
 
     Args:
         what: what is stored, for the error message: "the trust".
+        mode: permissions of the file, of which the umask takes some away.
 
     Raises:
         OutputError: it cannot be written; the file is unchanged.
@@ -62,6 +63,7 @@ def write(path: Path, content: Any, what: str) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(mode)
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
         temporary.replace(path)
     except OSError as exc:

@@ -9,6 +9,7 @@ from harness.cli.commands.logs import Logs
 from harness.cli.commands.mcp import McpCommand
 from harness.cli.commands.models import ModelCommand, ModelsCommand
 from harness.cli.commands.new_skill import NewSkill
+from harness.cli.commands.permissions import PermissionsCommand
 from harness.cli.commands.session import Clear, Exit, Help, Quit, Reload
 from harness.cli.commands.skills import Skills
 
@@ -34,6 +35,7 @@ class Commands:
             McpCommand(app),
             Reload(app),
             Logs(app),
+            PermissionsCommand(app),
             Clear(app),
             Exit(app),
             Quit(app),

@@ -15,7 +15,7 @@ from prompt_toolkit.output import DummyOutput
 from harness import Result, Skill, UsageError
 from harness.chat.skill import Chat
 from harness.cli.completion import LineCompleter
-from harness.cli.repl import Repl, _confirm
+from harness.cli.repl import Repl, _choose, _confirm
 from harness.errors import ModelUnavailable, RegistryError
 from harness.plugins.catalogue import Catalogue, Found
 from harness.testing import FakeModel, fake_app
@@ -127,6 +127,25 @@ def test_ctrl_c_and_ctrl_d_at_a_question():
         assert _confirm("Overwrite it?") is False
         keys.send_text("y")
         assert _confirm("Overwrite it?") is True
+
+
+def test_a_question_with_several_answers(capsys):
+    choices = ("yes", "no", "always: run ls", "always: run ls for /mine")
+    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+        for typed, chosen in [
+            ("Y", "yes"),
+            ("2", "no"),
+            ("always\r5\r\r3", choices[2]),  # not one answer; not a number; nothing
+            ("4", choices[3]),
+        ]:
+            keys.send_text(f"{typed}\r")
+            assert _choose("Run `ls`?", choices) == chosen
+        keys.send_text(CTRL_D)
+        assert _choose("Run `ls`?", choices) == ""
+        keys.send_text(CTRL_C)
+        with pytest.raises(KeyboardInterrupt):
+            _choose("Run `ls`?", choices)
+    assert "Run `ls`?\n  1 yes\n  2 no\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
