@@ -33,8 +33,8 @@ class Toolbox:
     Args:
         sources: functions that return tools, called at each use, since skills may be reloaded. Of
             two tools with the same name, the first one counts.
-        searchable: returns a source whose tools are offered whole in up to half of the room, and otherwise
-            by search.
+        searchable: returns a source whose tools are offered whole in up to half of the room, and
+            otherwise by search.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class Toolbox:
         tools = self._tools
         if call.name in tools:
             return tools[call.name].call(call, screen)
-        error = UsageError(f"there is no tool {call.name!r}", hint=f"There are {', '.join(tools)}.")
+        known = [name for name in tools if "__" not in name]  # a server may have hundreds
+        error = UsageError(f"there is no tool {call.name!r}", hint=f"There are {', '.join(known)}.")
         screen.notice(f"-> {consent.in_one_line(call.name, NAME)}: not run")
         print_error(error, screen)
         return Answer(tool_result.of_error(error), "", "", error.exit_code)
@@ -75,10 +76,12 @@ class Toolbox:
     def _tools(self) -> dict[str, ChatTool]:
         if self._searchable is None:
             return self._own
-        searchable = self._searchable()
-        search, *_ = searchable.searched()
-        more = {tool.name: tool for tool in (search, *searchable.tools())}
-        return {**more, **self._own}
+        source = self._searchable()
+        more = source.tools()
+        if not more:
+            return self._own
+        search, *_ = source.searched()
+        return {search.name: search, **{tool.name: tool for tool in more}, **self._own}
 
     @property
     def _own(self) -> dict[str, ChatTool]:

@@ -266,10 +266,10 @@ class App:
         if self._pool is not None:
             self._pool.close()
 
-    def stop_servers(self) -> None:
-        """Stop the servers of mcp.json that were started."""
+    def stop_servers(self, seconds: float = 5.0) -> None:
+        """Stop the servers of mcp.json that were started; those that take longer are killed."""
         if "mcp_servers" in self.__dict__:
-            self.mcp_servers.close()
+            self.mcp_servers.close(seconds)
 
     def _skill(self, name: str, *, trusted: bool) -> Skill:
         if name in self.catalogue.skills:

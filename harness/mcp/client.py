@@ -16,8 +16,6 @@ from harness.support.optional_deps import require
 
 WAIT = 10.0
 """Seconds that a chat waits for servers that start; their tools join later."""
-STOP = 5.0
-"""Seconds that all servers together may take to end, before they are killed."""
 FOUND = 20
 """Tools found by search that are offered, the newest first."""
 
@@ -69,8 +67,8 @@ class Servers:
         found = [by_name[name] for name in self._found if name in by_name]
         return [SearchTool(tools, self._remember), *found]
 
-    def close(self, seconds: float = STOP) -> None:
-        """Stop all servers; those that do not end in time are killed."""
+    def close(self, seconds: float) -> None:
+        """Stop all servers; those that take longer are killed."""
         servers, self.servers = self.servers, []
         self._is_started = False
         until = time.monotonic() + seconds

@@ -66,7 +66,6 @@ class Server:
         self.tools: dict[str, types.Tool] = {}
         self._folder, self._seconds = folder, seconds
         self._log: deque[str] = deque(maxlen=20)
-        self._garbage = ""
         self._sign, self._progress = 0.0, ""
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
@@ -144,6 +143,7 @@ class Server:
     async def _connect(self, mode: str) -> None:
         from mcp import Client
 
+        self._log.clear()
         async with contextlib.AsyncExitStack() as stack:
             async with asyncio.timeout(self._seconds):
                 client = await stack.enter_async_context(
@@ -206,8 +206,6 @@ class Server:
 
         if isinstance(message, types.ToolListChangedNotification):
             self._wake.set()
-        elif isinstance(message, Exception):
-            self._garbage = self._garbage or str(message)
 
     async def _call(self, name: str, arguments: dict[str, Any]) -> types.CallToolResult:
         async def progressed(progress: float, total: float | None, message: str | None) -> None:
@@ -222,7 +220,7 @@ class Server:
         except HarnessError:
             raise
         except Exception as exc:
-            if _is_closed(exc):
+            if self.entry.written.command and _is_closed(exc):  # an address may answer again
                 self._fail(exc)
                 self._task.cancel()
                 raise SkillFailed(f"{self.entry.name} has ended: {self.problem}") from exc
@@ -237,10 +235,8 @@ class Server:
             self.problem = f"it has not started within {self._seconds:g} s"
         else:
             self.problem = _message(leaf)
-        if self._garbage:
-            self.problem += f"; its output is not MCP: {in_one_line(self._garbage, 100)}"
-        elif self._log:
-            self.problem += f"; stderr: {in_one_line(' '.join([*self._log][-3:]), SHOWN)}"
+        if self._log:
+            self.problem += f"; it wrote: {in_one_line(' '.join([*self._log][-3:]), SHOWN)}"
 
 
 async def _all_tools(client: Client) -> AsyncIterator[types.Tool]:

@@ -27,7 +27,7 @@ from harness.errors import InputError
 MAX_MESSAGE = 16_000_000
 """Bytes of one message; a longer one ends the connection."""
 KEPT = 20
-"""Last lines of a server's stderr that are kept."""
+"""Last lines of a server's stderr, and of what else it writes besides messages, that are kept."""
 LINE = 500
 """Characters of such a line."""
 INHERITED = (
@@ -57,7 +57,7 @@ async def over_pipes(
 
     Args:
         env: variables besides `INHERITED`.
-        log: receives the last lines of its stderr.
+        log: receives the last lines of its stderr, and of its stdout what is no message.
 
     Raises:
         InputError: there is no such command.
@@ -80,7 +80,7 @@ async def over_pipes(
     outgoing, sent = anyio.create_memory_object_stream[SessionMessage](0)
     try:
         async with received, messages, outgoing, sent, anyio.create_task_group() as tasks:
-            tasks.start_soon(_read, process, received)
+            tasks.start_soon(_read, process, received, log)
             tasks.start_soon(_write, process, sent)
             tasks.start_soon(_keep, process, log)
             yield messages, outgoing
@@ -102,18 +102,26 @@ def _started(command: Sequence[str], path: str | None) -> list[str]:
     return [*ended, program, *command[1:]]
 
 
-async def _read(process: asyncio.subprocess.Process, received: Any) -> None:
-    """Pass on each line of stdout; the stream ends with the output, or at a line too long."""
-    assert process.stdout is not None
+async def _read(process: asyncio.subprocess.Process, received: Any, log: deque[str]) -> None:
+    """Pass on each message of stdout; the stream ends with the output, or at a line too long."""
     async with received:
-        with contextlib.suppress(ValueError, anyio.BrokenResourceError):
-            while line := await process.stdout.readline():
+        with contextlib.suppress(anyio.BrokenResourceError):
+            while line := await _line(process, log):
                 try:
                     message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
-                except ValueError as exc:
-                    await received.send(exc)
+                except ValueError:  # some servers greet before they speak the protocol
+                    log.append(line[:LINE].decode(errors="replace"))
                 else:
                     await received.send(SessionMessage(message))
+
+
+async def _line(process: asyncio.subprocess.Process, log: deque[str]) -> bytes:
+    assert process.stdout is not None
+    try:
+        return await process.stdout.readline()
+    except ValueError:
+        log.append(f"a line of more than {MAX_MESSAGE / 1e6:g} MB")
+        return b""
 
 
 async def _write(process: asyncio.subprocess.Process, sent: Any) -> None:
