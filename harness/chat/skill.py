@@ -7,10 +7,10 @@ import re
 from pydantic import Field
 
 from harness.api.skill import Call, Result, Skill, SkillOptions
+from harness.chat.conversation import Conversation
 from harness.chat.tool_loop import Turn, tools_for
 from harness.chat.toolbox import Toolbox
 from harness.errors import UsageError
-from harness.models.backends.base import Message
 from harness.models.served import ServedModel
 from harness.support.reading import text_input
 from harness.terminal.console import render_markdown
@@ -34,7 +34,8 @@ class Chat(Skill):
     """Runs `/chat` and plain text.
 
     Args:
-        toolbox: the skills that the model may call, or None.
+        toolbox: the tools that the model may call, or None.
+        conversation: the turns so far, to which this skill adds; default: a new one.
     """
 
     name = "chat"
@@ -54,18 +55,16 @@ class Chat(Skill):
             10, ge=0, description="maximum number of steps with calls before the model answers"
         )
 
-    def __init__(self, toolbox: Toolbox | None = None) -> None:
+    def __init__(
+        self, toolbox: Toolbox | None = None, conversation: Conversation | None = None
+    ) -> None:
         self._toolbox = toolbox
-        self._turns: list[Message] = []
+        self.conversation = conversation or Conversation()
         self._notices: set[str] = set()
-
-    def forget(self) -> None:
-        """Start a new conversation."""
-        self._turns.clear()
 
     def run(self, call: Call) -> Result:
         if call.options.new:
-            self.forget()
+            self.conversation.forget()
         if not call.text.strip():
             if call.options.new:
                 return Result("The conversation is forgotten.")
@@ -74,7 +73,8 @@ class Chat(Skill):
         turns: list[Turn] = []
 
         def answer(model: ServedModel) -> str:
-            turn = Turn(call, model, tuple(self._turns), self._toolbox, call.options.steps)
+            earlier = tuple(self.conversation.messages)
+            turn = Turn(call, model, earlier, self._toolbox, call.options.steps)
             turns.append(turn)
             self._explain_tools(call, model)
             try:
@@ -86,7 +86,7 @@ class Chat(Skill):
             text = call.models.run("chat", answer).strip()
         finally:  # an interrupted answer is part of the conversation
             if turns:
-                self._turns += turns[-1].conversation()
+                self.conversation.add(turns[-1].conversation())
         turn = turns[-1]
         return Result(
             text,

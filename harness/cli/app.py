@@ -35,6 +35,7 @@ from harness.terminal.console import Screen
 if TYPE_CHECKING:
     from harness.api.options import GeneralOptions
     from harness.api.skill import Skill
+    from harness.chat.conversation import Conversation
     from harness.chat.skill import Chat
     from harness.chat.toolbox import Toolbox
     from harness.mcp.client import Servers
@@ -97,11 +98,18 @@ class App:
         return Servers(self.settings, self.screen.notice, lambda: self.permissions)
 
     @cached_property
+    def conversation(self) -> Conversation:
+        """The conversation of the chat and of prompt skills."""
+        from harness.chat.conversation import Conversation
+
+        return Conversation()
+
+    @cached_property
     def chat(self) -> Chat:
         """The skill /chat."""
         from harness.chat.skill import Chat
 
-        return Chat(self.toolbox)
+        return Chat(self.toolbox, self.conversation)
 
     @property
     def permissions(self) -> Permissions:

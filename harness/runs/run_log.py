@@ -21,7 +21,7 @@ from typing import Any, Literal
 from harness._version import __version__
 from harness.models.resolution import Resolution
 from harness.models.served import ServedModel, Usage
-from harness.support.sqlite_migrations import migrate
+from harness.support.user_database import UserDatabase, storable
 
 Status = Literal["running", "done", "failed", "interrupted"]
 
@@ -147,9 +147,9 @@ class RunLog:
 
     def __init__(self, path: Path, notice: Callable[[str], None]) -> None:
         self.path = path
+        self._database = UserDatabase(path, MIGRATIONS, _close_dead_runs)
         self._notice = notice
         self._broken = False
-        self._ready = False
 
     def start(
         self, *, door: str, line: str, skill: str, options: Mapping[str, Any], job: str
@@ -208,42 +208,17 @@ class RunLog:
         return None if self._broken else self._run(sql, parameters)[1]
 
     def _run(self, sql: str, parameters: Sequence[Any]) -> tuple[list[dict[str, Any]], int | None]:
+        stored = [storable(value) if isinstance(value, str) else value for value in parameters]
         try:
-            with closing(self._connect()) as db:
+            with closing(self._database.connect()) as db:
                 db.row_factory = sqlite3.Row
-                cursor = db.execute(sql, _storable(parameters))
+                cursor = db.execute(sql, stored)
                 return [dict(row) for row in cursor], cursor.lastrowid
         except (sqlite3.Error, OSError) as exc:
             if not self._broken:
                 self._broken = True
                 self._notice(f"the run log cannot be used: {exc} ({self.path})")
             return [], None
-
-    def _connect(self) -> sqlite3.Connection:
-        if not self._ready:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        db = sqlite3.connect(self.path, timeout=10, isolation_level=None)
-        # Safe if the process is killed; the last rows may be lost in a power failure.
-        db.execute("PRAGMA synchronous = NORMAL")
-        if not self._ready:
-            try:
-                db.execute("PRAGMA journal_mode = WAL")
-                migrate(db, MIGRATIONS)
-                _close_dead_runs(db)
-            except BaseException:
-                db.close()
-                raise
-            self._ready = True
-        return db
-
-
-def _storable(parameters: Sequence[Any]) -> list[Any]:
-    """Escape lone surrogates of file names and replies, which SQLite refuses."""
-    return [
-        value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
-        for value in parameters
-    ]
 
 
 def _close_dead_runs(db: sqlite3.Connection) -> None:

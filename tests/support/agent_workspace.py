@@ -102,7 +102,7 @@ class AgentWorkspace(Workspace):
 
     @property
     def conversation(self) -> list[Message]:
-        return self.app.chat._turns
+        return self.app.conversation.messages
 
 
 def consistent(turns: list[Message]) -> bool:

@@ -111,6 +111,6 @@ class Clear(AppCommand):
     text = "none"
 
     def run(self, call: Call) -> Result:
-        self._app.chat.forget()
+        self._app.conversation.forget()
         self._app.screen.clear()
         return Result("The conversation is forgotten.")

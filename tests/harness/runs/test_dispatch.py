@@ -315,7 +315,7 @@ def test_ctrl_c_ends_the_work_and_keeps_the_application(tmp_path):
     with pytest.raises(Interrupted) as caught:
         app.dispatch("hello")
     assert caught.value.exit_code == 130
-    assert [m.content for m in app.chat._turns] == ["hello", "so far"]
+    assert [m.content for m in app.conversation.messages] == ["hello", "so far"]
     assert app.dispatch("/echo x").result.text == "x"
 
 
