@@ -74,12 +74,14 @@ class Servers:
         until = time.monotonic() + seconds
         for server in servers:
             server.request_stop()
-        for server in servers:
-            server.join(max(0.0, until - time.monotonic()))
-        if servers:
-            from harness.mcp.client_transport import kill_all
+        try:
+            for server in servers:
+                server.join(max(0.0, until - time.monotonic()))
+        finally:  # also after another Ctrl-C
+            if servers:
+                from harness.mcp.client_transport import kill_all
 
-            kill_all()
+                kill_all()
 
     def _start(self) -> None:
         found = self.configuration = client_config.read(self._settings)

@@ -231,7 +231,7 @@ class Server:
             return
         self.state, self.tools = "failed", {}
         leaf = _leaf(exc)
-        if isinstance(leaf, TimeoutError):
+        if _is_late(leaf):
             self.problem = f"it has not started within {self._seconds:g} s"
         else:
             self.problem = _message(leaf)
@@ -288,6 +288,13 @@ def _is_closed(exc: BaseException) -> bool:
     if isinstance(leaf, MCPError):
         return leaf.code == types.CONNECTION_CLOSED
     return isinstance(leaf, (anyio.ClosedResourceError, anyio.BrokenResourceError))
+
+
+def _is_late(exc: BaseException) -> bool:
+    from mcp import MCPError, types
+
+    late = isinstance(exc, MCPError) and exc.code == types.REQUEST_TIMEOUT
+    return late or isinstance(exc, TimeoutError)
 
 
 def _message(exc: BaseException) -> str:

@@ -31,6 +31,8 @@ RESULTS = 10
 LINE = 160
 """Characters of a call that are shown."""
 _WORD = re.compile(r"[^\W_]+")
+_LITTLE = {"a", "an", "and", "for", "from", "in", "is", "it", "my", "of", "on", "or", "the", "to"}
+"""Words that say nothing about a tool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def search(tools: Sequence[ServerTool], query: str) -> list[ServerTool]:
     texts = [_words(f"{t.name} {t.tool.title or ''} {t.tool.description or ''}") for t in tools]
     weights = {
         word: math.log(1 + len(tools) / frequency)
-        for word in _words(query)
+        for word in _words(query) - _LITTLE
         if (frequency := sum(word in text for text in texts))
     }
     scored = []

@@ -1,7 +1,7 @@
 """MCP servers written with the official package, over pipes or on a socket.
 
 python mcp_official.py              # over pipes
-python mcp_official.py http PORT    # on a socket; a request needs the header X-Key: secret
+python mcp_official.py http PORT    # on a socket
 """
 
 import os
@@ -38,9 +38,9 @@ def environment() -> list[str]:
 
 
 @server.tool()
-def variable(name: str) -> str:
+def variable(key: str) -> str:
     """Return an environment variable."""
-    return os.environ[name]
+    return os.environ[key]
 
 
 @server.tool()
@@ -49,6 +49,14 @@ async def count(to: int, context: Context[Any]) -> str:
     for number in range(to):
         await context.report_progress(number, to, "counting")
     return str(to)
+
+
+@server.tool()
+def header(key: str, context: Context[Any]) -> str:
+    """Return a header of the request."""
+    request = context.request_context.request
+    assert request is not None
+    return str(request.headers[key])
 
 
 if __name__ == "__main__":
