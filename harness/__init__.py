@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         hookimpl,
     )
     from harness.api.skill import Call, Result, Skill, SkillOptions
+    from harness.cli.app import App
     from harness.errors import (
         ChecksumMismatch,
         DeadlineExceeded,
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
         ModelBusy,
         ModelError,
         ModelUnavailable,
+        NotAllowed,
         NothingFound,
         OutputError,
+        RegistryError,
         SkillFailed,
         UsageError,
     )
@@ -56,10 +59,12 @@ if TYPE_CHECKING:
     from harness.models.schema import ServeEntry
     from harness.models.served import ServedModel
     from harness.models.weights import FileStore
-    from harness.terminal.console import Screen, render_markdown
+    from harness.runs.frontend import Frontend, Outcome
+    from harness.terminal.console import Progress, Screen, render_markdown
 
 __all__ = [
     "API_VERSION",
+    "App",
     "Availability",
     "Backend",
     "Call",
@@ -68,6 +73,7 @@ __all__ = [
     "FileStore",
     "FinishReason",
     "Format",
+    "Frontend",
     "GenerationFailed",
     "HarnessError",
     "InputError",
@@ -80,13 +86,17 @@ __all__ = [
     "ModelError",
     "ModelUnavailable",
     "Models",
+    "NotAllowed",
     "NothingFound",
     "OnText",
+    "Outcome",
     "OutputError",
+    "Progress",
     "RegisterBackend",
     "RegisterFormat",
     "RegisterFramework",
     "RegisterSkill",
+    "RegistryError",
     "Reply",
     "Request",
     "Result",
@@ -119,6 +129,8 @@ _MODULES = (
     "models.schema",
     "terminal.console",
     "api.skill",
+    "runs.frontend",
+    "cli.app",
 )
 """The modules that define the exported names; one that is slow to import comes later."""
 

@@ -1,9 +1,10 @@
 """Paths and switches, from the platform's conventions and environment variables.
 
 HARNESS_CACHE     models and other files that can be downloaded again
-HARNESS_DATA      the run log, input history, permissions of models
+HARNESS_DATA      the run log, sessions, input history, permissions of models
 HARNESS_CONFIG    the user's registry and skills, and trusted and disabled plugins
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
+HARNESS_NO_SESSIONS=1  conversations are not stored
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
 HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (20)
 HARNESS_FOLDER_DEADLINE  seconds that searching one folder of skills may take (5)
@@ -41,6 +42,7 @@ class Settings:
         folder_deadline: seconds that searching one folder of skills may take.
         mcp_deadline: seconds that a server of mcp.json may take to start, and to answer a call
             without reporting progress.
+        no_sessions: conversations are not stored.
         registry_required: the user named a registry, so it must exist.
     """
 
@@ -51,6 +53,7 @@ class Settings:
     project_dir: Path
     registry_required: bool = False
     strict_plugins: bool = False
+    no_sessions: bool = False
     plugin_deadline: float = PLUGIN_DEADLINE
     folder_deadline: float = FOLDER_DEADLINE
     mcp_deadline: float = MCP_DEADLINE
@@ -60,6 +63,10 @@ class Settings:
     @property
     def run_log(self) -> Path:
         return self.data_dir / "runs.db"
+
+    @property
+    def sessions(self) -> Path:
+        return self.data_dir / "sessions.db"
 
     @property
     def history(self) -> Path:
@@ -138,6 +145,7 @@ def _read(env: Mapping[str, str]) -> Settings:
         registry_required=bool(registry),
         project_dir=Path.cwd(),
         strict_plugins=env.get("HARNESS_STRICT_PLUGINS") == "1",
+        no_sessions=env.get("HARNESS_NO_SESSIONS") == "1",
         plugin_deadline=_seconds(env, "HARNESS_PLUGIN_DEADLINE", PLUGIN_DEADLINE),
         folder_deadline=_seconds(env, "HARNESS_FOLDER_DEADLINE", FOLDER_DEADLINE),
         mcp_deadline=_seconds(env, "HARNESS_MCP_DEADLINE", MCP_DEADLINE),

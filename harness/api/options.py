@@ -49,6 +49,15 @@ class GeneralOptions(SkillOptions):
     registry: Path | None = Field(None, description="a registry that overrides the shipped one")
 
 
+class ProgramOptions(SkillOptions):
+    """Options of the command line alone, given before the line."""
+
+    continue_: bool = Field(
+        False, alias="continue", description="go on with the last conversation of this folder; -c"
+    )
+    no_session: bool = Field(False, description="do not store the conversation")
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """One option as the user types it.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from harness.errors import NotAllowed, NothingFound
 from harness.models.backends.base import Message
+from harness.sessions.store import Session, SessionStore
+from harness.settings import Settings
 
 
 @dataclass(slots=True)
@@ -18,15 +22,45 @@ class Conversation:
         skills: names of the skills whose instructions are part of the conversation, in the order
             of their activation, with the text that they were activated with.
         session: id of the stored session; None if the conversation is not stored.
+        resumed: the stored session as it was when this process went on with it.
+        store: where sessions are, or None.
+        keeps: whether turns are stored there.
+        project: the folder that sessions belong to.
     """
 
     messages: list[Message] = field(default_factory=list)
     skills: dict[str, str] = field(default_factory=dict)
     session: int | None = None
+    resumed: Session | None = None
+    store: SessionStore | None = None
+    keeps: bool = True
+    project: Path = field(default_factory=Path)
 
-    def add(self, messages: Iterable[Message]) -> None:
-        """Add the messages of a turn."""
-        self.messages += messages
+    @classmethod
+    def of(cls, settings: Settings, notice: Callable[[str], None]) -> Conversation:
+        """Return a new conversation of the project, which is stored unless the settings forbid it.
+
+        Args:
+            notice: called once with a message if it cannot be stored.
+        """
+        store = SessionStore(settings.sessions, notice)
+        return cls(
+            store=store, keeps=not settings.no_sessions, project=settings.project_dir.resolve()
+        )
+
+    def add(self, messages: Iterable[Message], *, asked: bool = True, served: str = "") -> None:
+        """Add the messages of a turn.
+
+        Args:
+            asked: changes had to be confirmed during the turn.
+            served: the model that answered, and its place.
+        """
+        turn = list(messages)
+        self.messages += turn
+        if turn and self.store is not None and self.keeps:
+            self.session = self.store.add(
+                self.session, self.project, turn, skills=self.skills, asked=asked, served=served
+            )
 
     def activate(self, skill: str, text: str) -> None:
         """Make a skill the one that was activated last."""
@@ -37,4 +71,50 @@ class Conversation:
         """Start a new conversation."""
         self.messages.clear()
         self.skills.clear()
-        self.session = None
+        self.session = self.resumed = None
+
+    def resume(self, number: int | None = None) -> Session:
+        """Go on with a stored session; without a number, with the last other one of the project.
+
+        Raises:
+            NothingFound: there is none.
+            NotAllowed: it belongs to another project, whose user may have allowed less.
+        """
+        if self.store is None:
+            raise NothingFound("sessions are not stored")
+        if number is None:
+            last = (s for s in self.store.found("", self.project, 2) if s.id != self.session)
+            found = next(last, None)
+            if found is None:
+                raise NothingFound("there is no earlier session of this folder")
+        else:
+            found = self.store.get(number)
+            if found is None:
+                raise NothingFound(f"there is no session {number}", hint="`/sessions` lists them.")
+        if found.project != str(self.project):
+            raise NotAllowed(
+                f"session {number} belongs to another folder",
+                where=found.project,
+                hint="Go on with it there.",
+            )
+        messages = self.store.messages(found.id)
+        if self.store.broken:
+            raise NothingFound(f"session {found.id} cannot be read")
+        self.messages, self.skills = messages, dict(found.skills)
+        self.session, self.resumed = found.id, found
+        self.store.use(found.id)
+        return found
+
+    def check_rights(self, *, yes: bool) -> None:
+        """Refuse a turn that would have wider rights than the session had before it was resumed.
+
+        What the model has read since may have been written to abuse them.
+
+        Raises:
+            NotAllowed: with `--yes`, if the session asked before changes.
+        """
+        if yes and self.resumed is not None and self.resumed.asked:
+            raise NotAllowed(
+                f"session {self.session} asked before changes, and --yes would allow all of them",
+                hint="Leave out --yes, or begin a new session.",
+            )

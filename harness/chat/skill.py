@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 from pydantic import Field
 
 from harness.api.skill import Call, Result, Skill, SkillOptions
+from harness.chat.context.attachments import with_files
 from harness.chat.conversation import Conversation
 from harness.chat.tool_loop import Turn, tools_for
 from harness.chat.toolbox import Toolbox
 from harness.errors import UsageError
-from harness.models.served import ServedModel
-from harness.support.reading import text_input
+from harness.models.served import ServedModel, label
 from harness.terminal.console import render_markdown
-
-_ATTACHED = re.compile(r"(?:\A|\s)@(?:\"([^\"\n]+)\"|'([^'\n]+)'|(\S+))")
-_FILES = re.compile(r"\.(?:txt|md|pdf|tex|docx|csv|tsv|json|jsonl|parquet)\Z", re.IGNORECASE)
-
-
-def _refuse_attachment(text: str) -> None:
-    """Raise UsageError for `@FILE`, about which a model without the file would invent an answer."""
-    for match in _ATTACHED.finditer(text):
-        name = (match[1] or match[2] or match[3]).rstrip(".,;:!?")
-        if _FILES.search(name) or text_input.is_file(name):
-            raise UsageError(
-                f"chat does not read files, and @{name} is one",
-                hint=f"`/annotate {name}` reads it; `/help` lists the other commands.",
-            )
 
 
 class Chat(Skill):
@@ -69,12 +53,13 @@ class Chat(Skill):
             if call.options.new:
                 return Result("The conversation is forgotten.")
             raise UsageError("there is no text", hint="/chat TEXT")
-        _refuse_attachment(call.text)
+        self.conversation.check_rights(yes=call.yes)
+        said = call.text if call.source == "stdin" else with_files(call.text, call.screen)
         turns: list[Turn] = []
 
         def answer(model: ServedModel) -> str:
             earlier = tuple(self.conversation.messages)
-            turn = Turn(call, model, earlier, self._toolbox, call.options.steps)
+            turn = Turn(call, model, said, earlier, self._toolbox, call.options.steps)
             turns.append(turn)
             self._explain_tools(call, model)
             try:
@@ -86,13 +71,17 @@ class Chat(Skill):
             text = call.models.run("chat", answer).strip()
         finally:  # an interrupted answer is part of the conversation
             if turns:
-                self.conversation.add(turns[-1].conversation())
-        turn = turns[-1]
+                turn = turns[-1]
+                asked, served = not call.yes, label(turn.model.about)
+                self.conversation.add(turn.conversation(), asked=asked, served=served)
         return Result(
             text,
-            {"text": text, "calls": turn.calls, "answered_by": turn.model.about}
-            if turn.calls
-            else None,
+            {
+                "text": text,
+                **({"calls": turn.calls} if turn.calls else {}),
+                "answered_by": turn.model.about,
+                "session": self.conversation.session,
+            },
             renderers={".md": lambda: text + "\n", ".txt": lambda: text + "\n"},
             exit_code=turn.code,
             stopped=turn.stopped,

@@ -88,6 +88,7 @@ class Turn:
     """One message of the user and the model's calls and answer.
 
     Args:
+        text: the user's message.
         earlier: the conversation so far.
         toolbox: the tools that the model may call, or None.
         steps: maximum number of replies with calls before the model has to answer.
@@ -99,6 +100,7 @@ class Turn:
 
     call: Call
     model: ServedModel
+    text: str
     earlier: Sequence[Message]
     toolbox: Toolbox | None
     steps: int
@@ -109,7 +111,7 @@ class Turn:
     _answer: AnswerText = field(init=False)
 
     def __post_init__(self) -> None:
-        self.messages.append(Message("user", self.call.text))
+        self.messages.append(Message("user", self.text))
         screen = self.call.screen
         piped = screen.quiet_results or screen.out is None or not screen.out.isatty()
         self._answer = AnswerText(screen, kept=piped and self._has_tools)

@@ -7,30 +7,28 @@ so that the first prompt appears quickly.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.cli.model_access import ModelAccess
 from harness.errors import (
-    HarnessError,
-    InputError,
-    InternalError,
     NotTrusted,
     RegistryError,
     UsageError,
 )
 from harness.models.pool import ModelPool
-from harness.models.resolution import Resolution
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import BuiltinBackends, Discovery
-from harness.runs.frontend import Frontend, Outcome
+from harness.runs.frontend import Caller, Callers, Frontend, Outcome
+from harness.runs.isolation import guarded
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
-from harness.terminal.console import Screen
+from harness.terminal.console import OnProgress, Screen
 
 if TYPE_CHECKING:
     from harness.api.options import GeneralOptions
@@ -68,19 +66,41 @@ class App:
         bare: bool = False,
     ) -> None:
         self.settings = settings
-        self.frontend = frontend
-        self.screen = screen or Screen()
+        self._callers = Callers(Caller(frontend, screen or Screen()))
         self.general = dict(general or {})
         self._plugins = dict(plugins or {})
         self._bare = bare
         self.run_log = RunLog(settings.run_log, self.screen.notice)
-        self.preferred: dict[str, str] = {}  # models by task, chosen with /model
-        self._current_general: GeneralOptions | None = None
         path = self.general.get("registry")
-        self._registry_path = Path(path).expanduser() if path else None
-        self._registry: Registry | None = None
-        self._pool: ModelPool | None = None
+        self.models = ModelAccess(
+            settings,
+            Path(path).expanduser() if path else None,
+            lambda: self.catalogue.backends,
+            self.screen.notice,
+        )
         self._discover()
+
+    @property
+    def frontend(self) -> Frontend:
+        """The frontend of the line that this thread runs."""
+        return self._callers.current.frontend
+
+    @frontend.setter
+    def frontend(self, frontend: Frontend) -> None:
+        self._callers.own = replace(self._callers.own, frontend=frontend)
+
+    @property
+    def screen(self) -> Screen:
+        """The output of the line that this thread runs."""
+        return self._callers.current.screen
+
+    @screen.setter
+    def screen(self, screen: Screen) -> None:
+        self._callers.own = replace(self._callers.own, screen=screen)
+
+    @property
+    def _current_general(self) -> GeneralOptions | None:
+        return self._callers.general
 
     @cached_property
     def toolbox(self) -> Toolbox:
@@ -102,7 +122,7 @@ class App:
         """The conversation of the chat and of prompt skills."""
         from harness.chat.conversation import Conversation
 
-        return Conversation()
+        return Conversation.of(self.settings, lambda text: self.screen.notice(text))
 
     @cached_property
     def chat(self) -> Chat:
@@ -131,22 +151,12 @@ class App:
         Raises:
             RegistryError: the registry cannot be used.
         """
-        if self._registry is None:
-            self._registry = self._read_registry()
-        return self._registry
+        return self.models.registry
 
     @property
     def pool(self) -> ModelPool:
         """The loaded models; its registry is read on first use."""
-        if self._pool is None:
-            backends = self.catalogue.backends
-            self._pool = ModelPool(lambda: self.registry, backends, self.preferred)
-        return self._pool
-
-    @property
-    def last_resolution(self) -> Resolution | None:
-        """The model in use, and why it was chosen."""
-        return self._pool.last if self._pool is not None else None
+        return self.models.pool
 
     def reload(self) -> None:
         """Read the registry and find the skills again; loaded models are freed.
@@ -154,10 +164,9 @@ class App:
         Raises:
             RegistryError: the application is unchanged.
         """
-        found = self._read_registry()
+        found = self.models.read()
         self.discovery.forget()
-        self.close()
-        self._registry, self._pool = found, None
+        self.models.use(found)
         self._discover()
 
     def _discover(self) -> None:
@@ -183,13 +192,29 @@ class App:
 
         return Commands(self)
 
-    def dispatch(self, line: str) -> Outcome:
+    def dispatch(
+        self,
+        line: str,
+        *,
+        frontend: Frontend | None = None,
+        console: Screen | None = None,
+        cancel: threading.Event | None = None,
+        progress: OnProgress | None = None,
+    ) -> Outcome:
         """Run one line and return its outcome.
+
+        Args:
+            frontend: who gives the line and can be asked; default: that of the application.
+            console: where results and notices go; default: that of the application.
+            cancel: an event that another thread sets to stop the run.
+            progress: receives the progress of the run, in any thread, whatever `console` is.
 
         Raises:
             HarnessError: with its exit code; the run is closed in the log.
         """
-        return self._guarded(line, lambda: self._dispatch(line))
+        caller = self._callers.current.replaced(frontend, console, cancel, progress)
+        with self._callers.calling(caller):
+            return guarded(line, lambda: self._dispatch(line))
 
     def run(self, invocation: Invocation) -> Outcome:
         """Run an invocation that a script has made of its arguments. Raises as `dispatch`."""
@@ -199,11 +224,13 @@ class App:
 
             skill = self._skill(invocation.name, trusted=invocation.general.trust)
             line = render_line(skill, invocation)
-            return self._run(skill, invocation, line, self.frontend, self.screen)
+            return self._run(skill, invocation, line, self._callers.current)
 
-        return self._guarded("", work)
+        return guarded("", work)
 
-    def run_called(self, invocation: Invocation, line: str) -> Outcome:
+    def run_called(
+        self, invocation: Invocation, line: str, caller: Caller | None = None
+    ) -> Outcome:
         """Run an invocation of a model, with the general options of the user's own line.
 
         It cannot read stdin or write to stdout, and the user is asked before it changes anything.
@@ -212,23 +239,9 @@ class App:
         skill = self.catalogue.skills[invocation.name].skill
         general = self._current_general or invocation.general
         allowed = replace(invocation, general=general)
-        asked = self.frontend
-        frontend = Frontend("model", asked.confirm, is_model=True, choose=asked.choose)
-        screen = Screen(io.StringIO(), self.screen.err)
-        return self._guarded(line, lambda: self._run(skill, allowed, line, frontend, screen))
-
-    def _guarded(self, line: str, work: Callable[[], Outcome]) -> Outcome:
-        """Do the work; any other error than a HarnessError becomes an InternalError."""
-        try:
-            line.encode()
-        except UnicodeEncodeError as exc:  # undecodable bytes of the terminal or a pipe
-            raise InputError(f"the line is not UTF-8 text (character {exc.start})") from exc
-        try:
-            return work()
-        except (HarnessError, KeyboardInterrupt):
-            raise
-        except Exception as exc:
-            raise InternalError(exc) from exc
+        model = (caller or self._callers.current).for_model()
+        with self._callers.calling(model):
+            return guarded(line, lambda: self._run(skill, allowed, line, model))
 
     def _dispatch(self, line: str) -> Outcome:
         from harness.cli import intent
@@ -238,11 +251,9 @@ class App:
         trusted = bool(self.general.get("trust")) or grammar.trusts(rest)
         skill = self._skill(name, trusted=trusted)
         invocation = grammar.parse(skill, rest, self.general)
-        return self._run(skill, invocation, line, self.frontend, self.screen)
+        return self._run(skill, invocation, line, self._callers.current)
 
-    def _run(
-        self, skill: Skill, invocation: Invocation, line: str, frontend: Frontend, screen: Screen
-    ) -> Outcome:
+    def _run(self, skill: Skill, invocation: Invocation, line: str, caller: Caller) -> Outcome:
         from harness.runs.runner import Runner
 
         general = invocation.general
@@ -251,15 +262,14 @@ class App:
             return self._dispatch(f"/help {'--json ' * general.as_json}{topic}")
         self.use_registry(general.registry)
         settings = self.settings
-        if self._registry_path is not None:  # for skills that write to the registry
-            settings = replace(settings, user_registry=self._registry_path, registry_required=True)
-        if not frontend.is_model:
+        if self.models.path is not None:  # for skills that write to the registry
+            settings = replace(settings, user_registry=self.models.path, registry_required=True)
+        if not caller.frontend.is_model:
             off = {"as_json": False, "trust": False}
-            self._current_general = general.model_copy(update=off)
+            self._callers.general = general.model_copy(update=off)
         return Runner(
             settings,
-            frontend,
-            screen,
+            caller,
             self.run_log,
             self.pool,
             self.catalogue,
@@ -271,8 +281,7 @@ class App:
     def close(self) -> None:
         """Free the loaded models, and stop the servers of mcp.json."""
         self.stop_servers()
-        if self._pool is not None:
-            self._pool.close()
+        self.models.close()
 
     def stop_servers(self, seconds: float = 5.0) -> None:
         """Stop the servers of mcp.json that were started; those that take longer are killed."""
@@ -300,23 +309,10 @@ class App:
 
     def use_registry(self, path: Path | None) -> None:
         """Switch to the registry of this line, if it differs from that of the last one."""
-        if path != self._registry_path:
-            before, self._registry_path = self._registry_path, path
+        if path != self.models.path:
+            before, self.models.path = self.models.path, path
             try:
                 self.reload()
             except RegistryError:
-                self._registry_path = before
+                self.models.path = before
                 raise
-
-    def _read_registry(self) -> Registry:
-        from harness.models.registry import load
-
-        path = self._registry_path
-        required = path is not None or self.settings.registry_required
-        user = path or self.settings.user_registry
-        if required and not user.is_file():
-            raise RegistryError("there is no such registry file", where=str(user))
-        return load(self.settings.shipped_registry, user, left_out=self._leave_out)
-
-    def _leave_out(self, error: RegistryError) -> None:
-        self.screen.notice(f"registered model left out: {error}")

@@ -6,7 +6,15 @@ import itertools
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from harness.api.options import Flag, GeneralOptions, case_names, flags, flags_for, grouped
+from harness.api.options import (
+    Flag,
+    GeneralOptions,
+    ProgramOptions,
+    case_names,
+    flags,
+    flags_for,
+    grouped,
+)
 from harness.api.skill import Skill
 from harness.plugins.catalogue import Found
 
@@ -24,7 +32,7 @@ Exit codes: 0 success; 1 the skill failed; 2 usage error or bad input; 3 no mode
 
 def program_help(skills: Iterable[Found | Skill]) -> str:
     """Return the text of `agent.py --help`."""
-    options = _options("Options", flags(GeneralOptions).values())
+    options = _options("Options", flags(GeneralOptions, ProgramOptions).values())
     return "\n\n".join((USAGE, options, overview(skills), EXIT_CODES))
 
 

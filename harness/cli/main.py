@@ -7,6 +7,7 @@ import io
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -78,10 +79,13 @@ def _run(words: list[str]) -> int:
         from harness.runs.grammar import parse_general
 
         general, rest = parse_general(words)
+    continues, no_session = (general.pop(name, False) for name in ("continue", "no_session"))
     if rest[:1] == ["--version"]:
         Screen().result(__version__)
         return 0
     settings = settings_module.from_environment()
+    if no_session:
+        settings = replace(settings, no_sessions=True)
     if rest[:1] in (["--help"], ["-h"]):
         from harness.cli.help import program_help
 
@@ -91,7 +95,7 @@ def _run(words: list[str]) -> int:
     if not rest and sys.stdin is not None and sys.stdin.isatty():
         from harness.cli import repl
 
-        return repl.run(settings, general)
+        return repl.run(settings, general, continues=bool(continues))
     from harness.cli.commands.skills import needs_no_plugins
 
     line = " ".join(rest)
@@ -99,6 +103,10 @@ def _run(words: list[str]) -> int:
     app = App(settings, frontend, general=general, bare=needs_no_plugins(line))
     if rest and not line.strip():  # probably an empty shell variable
         raise UsageError("the line is empty", hint="`--help` describes lines.")
+    if continues:
+        from harness.cli.commands.sessions import go_on
+
+        go_on(app)
     return _closed(app, run_lines(app, [line] if rest else _piped_lines()))
 
 

@@ -24,6 +24,7 @@ from prompt_toolkit.shortcuts import confirm, prompt
 
 from harness._version import __version__
 from harness.cli.app import App
+from harness.cli.commands.sessions import go_on
 from harness.cli.completion import LineCompleter
 from harness.errors import HarnessError, RegistryError
 from harness.runs.frontend import Frontend
@@ -45,10 +46,16 @@ HISTORY_BYTES = 4_000_000
 """Maximum size of the history file, which is read at every start of a session."""
 
 
-def run(settings: Settings, general: Mapping[str, Any]) -> int:
-    """Run a session on the terminal; return the exit code."""
+def run(settings: Settings, general: Mapping[str, Any], *, continues: bool = False) -> int:
+    """Run a session on the terminal; return the exit code.
+
+    Args:
+        continues: go on with the last conversation of this folder.
+    """
     app = App(settings, Frontend("repl", confirm=_confirm, choose=_choose), general=general)
     try:
+        if continues:
+            go_on(app)
         # The prompt is written where results go, which is not sys.stdout (terminal/stdout_guard).
         output = create_output(stdout=cast("TextIO | None", stdout_guard.results()))
         with create_app_session(output=output), ctrl_c.taking_effect("none"):
@@ -132,7 +139,7 @@ class Repl:
 
     def status(self) -> str:
         """Return the text below the prompt: the model in use, cut to one line."""
-        last = self.app.last_resolution
+        last = self.app.models.last_resolution
         if last is None:
             text = " no model in use yet | /models shows what is available"
         else:

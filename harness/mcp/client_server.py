@@ -164,7 +164,7 @@ class Server:
                 while True:
                     await self._wake.wait()
                     self._wake.clear()
-                    await self._list(client)
+                    await self._list_again(client)
             finally:
                 watch.cancel()
 
@@ -193,6 +193,14 @@ class Server:
                 break
         self.tools = found
         self.problem = "; ".join(left_out[:3])
+
+    async def _list_again(self, client: Client) -> None:
+        try:
+            await self._list(client)
+        except Exception:
+            if self.entry.written.command:
+                raise
+            # An address that fails once may answer again; the tools stay as they were.
 
     async def _listen(self, client: Client) -> None:
         """Read the tools again when a server of the newest revision reports a change."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.models.schema import FileEntry
 
 CHUNK = 1 << 20
-Progress = Callable[[str], AbstractContextManager[Callable[[str], None]]]
+ShowProgress = Callable[[str], AbstractContextManager[Callable[[str], None]]]
 
 
 class FileStore:
@@ -42,7 +42,7 @@ class FileStore:
         files: Mapping[str, FileEntry] | Callable[[], Mapping[str, FileEntry]],
         cache_dir: Path,
         notify: Callable[[str], None],
-        progress: Progress | None = None,
+        progress: ShowProgress | None = None,
     ) -> None:
         self._source = files
         self._cache_dir = cache_dir

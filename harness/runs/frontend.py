@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import io
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from harness.terminal.console import OnProgress, Screen
 
 if TYPE_CHECKING:
     from harness.api.options import GeneralOptions
@@ -17,7 +22,7 @@ class Frontend:
     """Where lines come from, and whether the user can be asked.
 
     Attributes:
-        name: "one-shot", "repl", "model" or "test", for the run log.
+        name: "one-shot", "repl", "model", "mcp" or "test", for the run log.
         confirm: asks the user a yes-or-no question; None if there is nobody to ask.
         stdin: read for `-` and for missing text; None if it is missing or a terminal.
         choose: asks the user a question with the given answers, and returns one of them, or "" if
@@ -47,3 +52,74 @@ class Outcome:
     saved: tuple[Path, ...] = ()
     emitted: bool = False
     line_ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a line is run for.
+
+    Attributes:
+        cancel: an event that stops the run, or None.
+    """
+
+    frontend: Frontend
+    screen: Screen
+    cancel: threading.Event | None = None
+
+    def replaced(
+        self,
+        frontend: Frontend | None,
+        screen: Screen | None,
+        cancel: threading.Event | None,
+        progress: OnProgress | None,
+    ) -> Caller:
+        """Return a caller that differs in what is given."""
+        screen = screen or self.screen
+        return Caller(
+            frontend or self.frontend,
+            screen if progress is None else screen.like(on_progress=progress),
+            cancel or self.cancel,
+        )
+
+    def for_model(self) -> Caller:
+        """Return the caller of what a model calls: it cannot read stdin or write to stdout."""
+        asked = self.frontend
+        name = asked.name if asked.is_model else "model"
+        frontend = Frontend(name, asked.confirm, is_model=True, choose=asked.choose)
+        return Caller(frontend, self.screen.like(io.StringIO()), self.cancel)
+
+
+class Callers:
+    """The callers of the lines that the threads of this process run.
+
+    Attributes:
+        own: the caller of lines that name no other.
+    """
+
+    def __init__(self, own: Caller) -> None:
+        self.own = own
+        self._of_thread = threading.local()
+
+    @property
+    def current(self) -> Caller:
+        """The caller of the line that this thread runs."""
+        return getattr(self._of_thread, "caller", self.own)
+
+    @property
+    def general(self) -> GeneralOptions | None:
+        """The general options of the last line that this thread ran for a user."""
+        return getattr(self._of_thread, "general", None)
+
+    @general.setter
+    def general(self, general: GeneralOptions) -> None:
+        self._of_thread.general = general
+
+    @contextlib.contextmanager
+    def calling(self, caller: Caller) -> Iterator[None]:
+        """Let `caller` be the current one of this thread within the block."""
+        before = self.current
+        self._of_thread.caller = caller
+        try:
+            yield
+        finally:
+            self._of_thread.caller = before

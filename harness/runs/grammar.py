@@ -19,7 +19,7 @@ from typing import Any
 
 from harness.agent_skills import skill_md
 from harness.api import options as opts
-from harness.api.options import Flag, GeneralOptions
+from harness.api.options import Flag, GeneralOptions, ProgramOptions
 from harness.api.skill import Skill, SkillOptions
 from harness.errors import UsageError
 from harness.runs.invocation import Invocation
@@ -98,7 +98,7 @@ def from_words(skill: Skill, words: Sequence[str], subcommand: str = "") -> Invo
 
 
 def parse_general(words: Sequence[str]) -> tuple[dict[str, object], list[str]]:
-    """Parse the general options before a line.
+    """Parse the general options and those of the program, before a line.
 
     Returns: the options by key, and the remaining words.
 
@@ -106,7 +106,7 @@ def parse_general(words: Sequence[str]) -> tuple[dict[str, object], list[str]]:
         UsageError: an unknown option, a missing value, or a file to save to, which is part of
             the line.
     """
-    parser = _Parser("agent.py", opts.flags(GeneralOptions))
+    parser = _Parser("agent.py", opts.flags(GeneralOptions, ProgramOptions), {"-c": "--continue"})
     special = next((i for i, w in enumerate(words) if w in ("--help", "-h", "--version")), None)
     left = parser.take_words(words[:special])
     if parser.targets:
@@ -149,6 +149,7 @@ def _search_end(pattern: re.Pattern[str], text: str, end: int) -> re.Match[str] 
 class _Parser:
     command: str
     flags: Mapping[str, Flag]
+    short: Mapping[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     targets: list[Path] = field(default_factory=list)
     verbatim: bool = False
@@ -215,6 +216,7 @@ class _Parser:
         left = list(words)
         while left and not self.verbatim:
             name, equals, given = left[0].partition("=")
+            name = self.short.get(name, name)
             if not name.startswith("--") and name not in ("-o", "-h"):
                 break
             left.pop(0)

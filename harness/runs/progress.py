@@ -89,6 +89,11 @@ class ProgressEstimate:
         return f"{self.done + self.failed:,} of {self.rows:,} {self.unit}".rstrip()
 
     @property
+    def line(self) -> str:
+        """The phase and all figures: "annotating: 4 of 12 papers, 31 tokens/s"."""
+        return f"{self.phase}: {self.count}, {self}".rstrip(", ")
+
+    @property
     def rate(self) -> float:
         """Tokens per second, recent ones weighted more."""
         now, (then, before) = self.clock(), self._measured
@@ -130,10 +135,28 @@ def show_progress(
 ) -> Iterator[Callable[[], None]]:
     """Show an estimate on stderr during the block; yields a function to call after each row.
 
+    It is also reported to the program that runs the line.
+
     Args:
         phase: the first one; setting `estimate.phase` begins another in the same bar.
     """
     estimate.phase = phase
+
+    def report() -> None:
+        screen.report(estimate.done + estimate.failed, estimate.rows, estimate.line)
+
+    report()
+    with _shown(estimate, screen) as show:
+
+        def update() -> None:
+            show()
+            report()
+
+        yield update
+
+
+@contextlib.contextmanager
+def _shown(estimate: ProgressEstimate, screen: Screen) -> Iterator[Callable[[], None]]:
     if not screen.err.isatty() or os.environ.get("TERM") == "dumb":
         yield _lines(estimate, screen)
         return
@@ -174,6 +197,6 @@ def _lines(estimate: ProgressEstimate, screen: Screen) -> Callable[[], None]:
         begins = not is_known and (estimate.seconds_left or 0.0) >= LONG
         if begins or estimate.clock() - last_line >= LINE_EVERY:
             last_line, is_known = estimate.clock(), estimate.seconds_left is not None
-            screen.notice(f"{estimate.phase}: {estimate.count}, {estimate}".rstrip(", "))
+            screen.notice(estimate.line)
 
     return update

@@ -23,13 +23,14 @@ from harness.models.resolution import Choice
 from harness.plugins.catalogue import Catalogue, FoundFormat
 from harness.runs import consent
 from harness.runs import targets as target_files
-from harness.runs.frontend import Frontend, Outcome
+from harness.runs.frontend import Caller, Frontend, Outcome
 from harness.runs.grammar import as_path
 from harness.runs.invocation import Invocation
 from harness.runs.isolation import call_isolated, isolated
 from harness.runs.recording import Recording, recorded
 from harness.runs.run_log import Run, RunLog
 from harness.settings import Settings
+from harness.support.stopping.stop_token import StopToken
 from harness.terminal.console import Screen
 
 
@@ -38,8 +39,7 @@ class Runner:
     """Runs one invocation of a skill."""
 
     settings: Settings
-    frontend: Frontend
-    screen: Screen
+    caller: Caller
     run_log: RunLog
     pool: ModelPool
     catalogue: Catalogue
@@ -48,6 +48,14 @@ class Runner:
     line: str
     run: Run = field(default_factory=Run)
     _replaceable: set[tuple[Path, str]] = field(default_factory=set)  # paths and digests
+
+    @property
+    def frontend(self) -> Frontend:
+        return self.caller.frontend
+
+    @property
+    def screen(self) -> Screen:
+        return self.caller.screen
 
     def run_skill(self) -> Outcome:
         """Run the skill and save its result.
@@ -99,7 +107,7 @@ class Runner:
             text=self.invocation.text,
             options=self.invocation.options,
             models=models,
-            screen=Screen(self.screen.out, self.screen.err, quiet_results=quiet),
+            screen=self.screen.like(quiet_results=quiet),
             log=self.run,
             settings=self.settings,
             subcommand=self.invocation.subcommand,
@@ -109,6 +117,7 @@ class Runner:
             frameworks={name: f.path for name, f in self.catalogue.frameworks.items()},
             confirm=self.frontend.confirm,
             yes=general.yes,
+            cancel=StopToken(self.caller.cancel),
         )
         models.cancel = call.cancel
         return call

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from harness.errors import OutputError, ReaderGone
@@ -19,6 +21,24 @@ if TYPE_CHECKING:
     from harness.terminal.markdown import MarkdownWriter
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        done: what is done, such as rows; it begins again with each phase of the work.
+        total: all that is to do; None if it is not known.
+        message: what is being done, for a person.
+    """
+
+    done: float
+    total: float | None = None
+    message: str = ""
+
+
+OnProgress = Callable[[Progress], None]
+
+
 class Screen:
     """Output of a run.
 
@@ -26,6 +46,7 @@ class Screen:
         out: stream of results.
         err: stream of notices and progress.
         quiet_results: make `emit` do nothing, since the result is printed or saved as a whole.
+        on_progress: receives each report of progress, whatever the streams are.
 
     Attributes:
         emitted: a piece of the result has been printed.
@@ -33,12 +54,33 @@ class Screen:
     """
 
     def __init__(
-        self, out: IO[str] | None = None, err: IO[str] | None = None, *, quiet_results: bool = False
+        self,
+        out: IO[str] | None = None,
+        err: IO[str] | None = None,
+        *,
+        quiet_results: bool = False,
+        on_progress: OnProgress | None = None,
     ) -> None:
         self.out: IO[str] | None = out or stdout_guard.results()
         self.err = err or sys.stderr or io.StringIO()
-        self.quiet_results = quiet_results
+        self.quiet_results, self.on_progress = quiet_results, on_progress
         self.emitted = self.line_ended = False
+
+    def like(
+        self,
+        out: IO[str] | None = None,
+        *,
+        quiet_results: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> Screen:
+        """Return another output with the same streams, except what is given."""
+        receives = on_progress or self.on_progress
+        return Screen(out or self.out, self.err, quiet_results=quiet_results, on_progress=receives)
+
+    def report(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Report progress to the program that called `App.dispatch` with `progress`."""
+        if self.on_progress is not None:
+            self.on_progress(Progress(done, total, message))
 
     def emit(self, piece: str) -> None:
         """Print a piece of the result."""
@@ -131,9 +173,15 @@ class Screen:
 
     @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[Callable[[str], None]]:
-        """Show progress on a terminal; the ticker updates the status."""
+        """Show progress on a terminal; the ticker updates the status, and reports it."""
+        self.report(0, message=description)
+        ticks = itertools.count(1)
+
+        def report(status: str) -> None:
+            self.report(next(ticks), message=f"{description}: {status}")
+
         if not self.err.isatty() or os.environ.get("TERM") == "dumb":
-            yield lambda status: None
+            yield report
             return
         from rich.console import Console
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -141,7 +189,12 @@ class Screen:
         columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
         with Progress(*columns, console=Console(file=self.err), transient=True) as bar:
             task = bar.add_task(description)
-            yield lambda status: bar.update(task, description=f"{description}: {status}")
+
+            def update(status: str) -> None:
+                bar.update(task, description=f"{description}: {status}")
+                report(status)
+
+            yield update
 
 
 class PlainWriter:

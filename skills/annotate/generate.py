@@ -19,7 +19,7 @@ from skills.annotate.anchored import quote as anchored
 from skills.annotate.anchored.decoder import Decoder
 from skills.annotate.anchored.quote import quote
 from skills.annotate.examples import examples_for
-from skills.annotate.extractive import extract, ranking
+from skills.annotate.extractive import extract
 from skills.annotate.extractive.drafts import Drafts
 from skills.corpus.content_key import key_of
 from skills.corpus.options import Effort, Wording
@@ -34,17 +34,31 @@ from skills.nanda.paper import Paper
 
 def gives_confidence(model: ServedModel, wording: Wording | None = None) -> bool:
     """Return True if annotations with this wording, or the model's own, have confidences."""
-    return _quotes_by_steps(model) or wording_of(model, wording) == "extractive"
+    if _quotes_itself(model):
+        return model.takes_grammar
+    return wording_of(model, wording) == "extractive"
 
 
 def wording_of(model: ServedModel, wording: Wording | None = None) -> Wording:
-    """Return the wording of a model's annotations: the given one, else that of its entry."""
-    return wording or model.entry.wording
+    """Return the wording of a model's annotations: the given one, else that of its entry.
+
+    Raises:
+        UsageError: the model quotes, and should use its own words.
+    """
+    if not _quotes_itself(model):
+        return wording or model.entry.wording
+    if wording == "abstractive":
+        name = model.resolution.resolved
+        raise UsageError(
+            f"{name} was trained to quote, and has no words of its own",
+            hint="Omit `--wording abstractive`, or select another model with `--model`.",
+        )
+    return "extractive"
 
 
-def _quotes_by_steps(model: ServedModel) -> bool:
-    """Return True if the model chooses and quotes the sentences of each move itself."""
-    return FORMS[model.entry.form] is AnchoredForm and model.takes_grammar
+def _quotes_itself(model: ServedModel) -> bool:
+    """Return True if the model was trained to quote the abstract."""
+    return FORMS[model.entry.form] is AnchoredForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +67,16 @@ class Prepared:
 
     Attributes:
         provenance: what is known before the request is sent (`_provenance`), with the key.
+        by_steps: whether the model chooses and quotes the sentences of each move (`anchored`).
+        replaced: whether passages replace the words of the model (`extractive`).
     """
 
     paper: Paper
     form: Form
     request: Request
     provenance: Mapping[str, Any]
-    wording: Wording = "abstractive"
+    by_steps: bool = False
+    replaced: bool = False
     effort: Effort = "fast"
 
     @property
@@ -83,25 +100,32 @@ def prepare(
         wording: instead of that of the model's entry.
 
     Raises:
-        UsageError: nothing is chosen among candidates, which `effort` requires.
+        UsageError: the model cannot choose among candidates, which `effort` requires, or it cannot
+            use this wording.
         InputError: the examples of the model's registry entry cannot be used.
     """
     form = FORMS[model.entry.form](framework, examples_for(model.entry, framework))
     request, steps = form.request(paper, model, max_tokens), None
-    wording = wording_of(model, wording)
-    if _quotes_by_steps(model):
+    quotes, name = _quotes_itself(model), model.resolution.resolved
+    by_steps = quotes and model.takes_grammar
+    replaced = wording_of(model, wording) == "extractive" and not quotes
+    if by_steps:
         steps = anchored.decoding(framework, effort)
-    elif wording == "extractive":
+    elif replaced:
         steps = extract.decoding(framework, effort)
+    elif effort == "best" and quotes:
+        raise UsageError(
+            f"--effort best needs an engine that takes grammars, and {name} is served by another",
+            hint="Omit it, or serve the model with the backend `llamacpp`.",
+        )
     elif effort == "best":
-        name = model.resolution.resolved
         raise UsageError(
             f"--effort best needs moves that quote the abstract, and {name} writes its own words",
             hint="Add `--wording extractive`, or omit it.",
         )
     provenance = _provenance(paper, form, request, model, steps)
     key = {"key": key_of(provenance)}
-    return Prepared(paper, form, request, {**provenance, **key}, wording, effort)
+    return Prepared(paper, form, request, {**provenance, **key}, by_steps, replaced, effort)
 
 
 def annotate(
@@ -116,11 +140,11 @@ def annotate(
         InvalidReply: no usable answer, not even after one repair; `raw` is the last one.
         Whatever `ServedModel.generate` raises.
     """
-    if _quotes_by_steps(model):
+    if prepared.by_steps:
         return _quoted(prepared, model, on_text)
     replies = list[Reply]()
     moves = _answer(prepared, model, replies, on_text)
-    if prepared.wording == "extractive":
+    if prepared.replaced:
         return _extracted(prepared, moves, replies, model, on_text)
     return stored_form(prepared, moves, replies)
 
@@ -160,7 +184,7 @@ def _extracted(
     """Replace the moves of an answer by passages of the abstract (`extractive`)."""
     abstract = prepared.paper.abstract
     drafts = Drafts(prepared.form, model, prepared.request, [moves])
-    drafts.decide(replies[-1].text, ranking.load().decisions)
+    drafts.decide(replies[-1].text, extract.decisions_for(prepared.form.framework))
     if prepared.effort == "best":
         drafts.sample(abstract, on_text)
     found = extract.extract(abstract, drafts)

@@ -7,17 +7,18 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from skills.nanda.anchors.marking import Marked, marked
 from skills.nanda.anchors.stored import read_anchors
 from skills.nanda.arxiv_id import page_address
 from skills.nanda.checks import findings
 from skills.nanda.doubts.doubts import doubts_about
 from skills.nanda.framework import Framework
 from skills.nanda.markdown import escape
-from skills.nanda.sentences import split_sentences
 from skills.nanda.text import counted, flatten
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
     from rich.console import RenderableType
 
 Record = Mapping[str, Any]
@@ -40,9 +41,6 @@ def as_markdown(record: Record, framework: Framework, abstract: str) -> str:
     labels = framework.labels
     anchors = read_anchors(abstract, framework.stated(record), record.get("anchors"))
 
-    def moves_from(number: int) -> list[str]:
-        return [labels[name] for name, one in anchors.items() if number in one["sentences"]]
-
     return render(
         "annotation.md.j2",
         record=record,
@@ -52,10 +50,7 @@ def as_markdown(record: Record, framework: Framework, abstract: str) -> str:
         labels=labels,
         doubts={name: findings(name, checks, labels) for name in framework.names},
         anchors=anchors,
-        sentences=[
-            (sentence, moves_from(number))
-            for number, sentence in enumerate(split_sentences(abstract), start=1)
-        ],
+        sentences=[_with_moves(sentence, labels) for sentence in marked(abstract, anchors)],
         link=page_address(record.get("arxiv_id", "")),
         groups=[
             [labels[name] for name in framework.names if name in group]
@@ -75,9 +70,10 @@ def for_terminal(
     from skills.reporting.annotation_view import annotation, heading, numbered_sentences, stacked
 
     paper_id = next(record[key] for key in ("arxiv_id", "paper_id", "id") if key in record)
+    anchors = read_anchors(abstract, framework.stated(record), record.get("anchors"))
     parts = [
         heading(record["title"], paper_id),
-        *[numbered_sentences(abstract)] * bool(abstract),
+        *[numbered_sentences(abstract, anchors)] * bool(abstract),
         annotation(record, framework, abstract, made=made, place=False),
     ]
     return stacked(parts, empty=1)
@@ -123,6 +119,25 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+
+
+def _with_moves(sentence: Marked, labels: Mapping[str, str]) -> Markup:
+    """Return a sentence and what comes from it: passages are in italics, before their moves."""
+    from markupsafe import Markup
+
+    def names(moves: Sequence[str]) -> str:
+        return f" **({', '.join(labels[name] for name in moves)})**" if moves else ""
+
+    text = ""
+    for one in sentence.segments:
+        shown = escape(f".{one.text}.")[1:-1]  # `escape` strips blanks at the ends of a text
+        if one.moves:
+            passage = shown.strip()
+            shown = shown.replace(passage, f"*{passage}*{names(one.moves)}")
+        # Beside a letter or another mark, Markdown reads "**" as text.
+        beside = text.endswith("**") and (one.moves or shown[:1].isalnum())
+        text += " " * (beside and not shown.startswith(" ")) + shown
+    return Markup(text + names(sentence.moves))  # noqa: S704 - texts are escaped, labels are names
 
 
 def _groups(pairs: Iterable[Sequence[Any]]) -> list[set[str]]:

@@ -14,7 +14,7 @@ from skills.corpus.db.reads import StoredPaper
 from skills.corpus.search.fulltext import MARK, Found, Hit
 from skills.corpus.search.quotes import Quote
 from skills.corpus.stats import Stats
-from skills.corpus.views import statistics_blocks
+from skills.corpus.views import anchors_of, statistics_blocks
 from skills.nanda.anchors.stored import numbers_of
 from skills.nanda.framework import Framework
 from skills.reporting.annotation_view import (
@@ -79,7 +79,10 @@ def _stored_paper(found: StoredPaper, framework: Framework) -> RenderableType:
     paper = found.paper
     ids = f"{paper.id_field} {paper.id}", f"paper {found.row_id}"
     known = paper.authors, paper.published[:10], paper.categories
-    parts = [heading(paper.title, *ids, *known), numbered_sentences(paper.abstract)]
+    parts = [
+        heading(paper.title, *ids, *known),
+        numbered_sentences(paper.abstract, anchors_of(found)),
+    ]
     parts += [annotation(one.record, framework, paper.abstract) for one in found.annotations]
     if found.failure is not None:
         parts.append(narrow(Text(f"The annotation failed: {found.failure.reason}", DOUBT)))

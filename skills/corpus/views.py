@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -12,13 +13,14 @@ from harness.terminal.tables import table
 from skills.corpus.db.reads import StoredPaper
 from skills.corpus.importer import Added
 from skills.corpus.records import Annotated
-from skills.corpus.search.fulltext import Found
+from skills.corpus.search.fulltext import MARK, Found
 from skills.corpus.search.quotes import Quote
 from skills.corpus.stats import UNKNOWN, Group, Stats
+from skills.nanda.anchors.lexical import Anchor
+from skills.nanda.anchors.marking import marked
 from skills.nanda.anchors.stored import numbers_of, read_anchors
 from skills.nanda.checks import findings
 from skills.nanda.framework import RESERVED, Framework
-from skills.nanda.sentences import split_sentences
 from skills.nanda.text import counted
 from skills.reporting.statistics import FEWEST, Share
 
@@ -181,7 +183,7 @@ def _stored_paper(found: StoredPaper) -> str:
     head = [f"{paper.id_field} {paper.id} (paper {found.row_id})", paper.title, "; ".join(known)]
     blocks = [
         "\n".join(_wrapped(line) for line in head if line),
-        _wrapped(_numbered(paper.abstract)),
+        _wrapped(_numbered(paper.abstract, anchors_of(found))),
     ]
     blocks += map(_annotation, found.annotations)
     if found.failure is not None:
@@ -191,19 +193,33 @@ def _stored_paper(found: StoredPaper) -> str:
     return "\n\n".join(blocks)
 
 
-def _numbered(abstract: str) -> str:
-    """Return an abstract with the number of each sentence before it."""
-    sentences = enumerate(split_sentences(abstract), start=1)
-    return " ".join(f"[{number}] {sentence}" for number, sentence in sentences)
+def anchors_of(found: StoredPaper) -> dict[str, Anchor]:
+    """Return the anchors of all annotations of a paper, to mark them in its abstract."""
+    read = (_anchors(item) for item in found.annotations)
+    return {f"{n}.{move}": one for n, of in enumerate(read) for move, one in of.items()}
+
+
+def _anchors(item: Annotated) -> dict[str, Anchor]:
+    # Other frameworks may have another text for a move that is not stated; it has no support.
+    stated = {name: item.record[name] for name in item.record["checks"]["support"]}
+    return read_anchors(item.paper.abstract, stated, item.record.get("anchors"))
+
+
+def _numbered(abstract: str, anchors: Mapping[str, Anchor]) -> str:
+    """Return an abstract with the number of each sentence before it, passages between marks."""
+    sentences = []
+    for number, sentence in enumerate(marked(abstract, anchors), start=1):
+        runs = itertools.groupby(sentence.segments, lambda one: MARK if one.moves else "")
+        texts = (f"{mark}{''.join(one.text for one in run)}{mark}" for mark, run in runs)
+        sentences.append(f"[{number}] {''.join(texts)}")
+    return " ".join(sentences)
 
 
 def _annotation(item: Annotated) -> str:
     record = item.record
     provenance, checks = record["provenance"], record["checks"]
     moves = {name: text for name, text in record.items() if name not in RESERVED}
-    # Other frameworks may have another text for a move that is not stated; it has no support.
-    stated = {name: text for name, text in moves.items() if name in checks["support"]}
-    anchors = read_anchors(item.paper.abstract, stated, record.get("anchors"))
+    anchors = _anchors(item)
     column = max(map(len, moves)) + 2
     indent, labels = " " * column, {name: name for name in moves}
     lines: list[str] = []

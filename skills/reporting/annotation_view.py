@@ -12,13 +12,13 @@ from rich.text import Text
 
 from harness.models.served import label
 from harness.terminal.rendering import TEXT_WIDTH
+from skills.nanda.anchors.lexical import Anchor
+from skills.nanda.anchors.marking import marked
 from skills.nanda.anchors.stored import numbers_of, read_anchors
 from skills.nanda.checks import findings
 from skills.nanda.framework import RESERVED, Framework
-from skills.nanda.sentences import split_sentences
-from skills.nanda.text import flatten
 
-ANCHOR, DOUBT = "cyan", "red"
+ANCHOR, DOUBT, PASSAGE = "cyan", "red", "underline"
 
 
 def annotation(
@@ -53,11 +53,13 @@ def annotation(
     return stacked([labelled(rows), *last], empty=1)
 
 
-def numbered_sentences(abstract: str) -> RenderableType:
-    """Return an abstract with the number of each sentence before it."""
+def numbered_sentences(abstract: str, anchors: Mapping[str, Anchor]) -> RenderableType:
+    """Return an abstract with the number of each sentence before it, and passages underlined."""
     parts: list[str | tuple[str, str]] = []
-    for number, sentence in enumerate(split_sentences(abstract), start=1):
-        parts += [(f"[{number}]", ANCHOR), f" {flatten(sentence)} "]
+    for number, sentence in enumerate(marked(abstract, anchors), start=1):
+        parts += [(f"[{number}]", ANCHOR), " "]
+        parts += [(one.text, PASSAGE if one.moves else "") for one in sentence.segments]
+        parts.append(" ")
     return narrow(Text.assemble(*parts))
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).with_name("templates")
 STYLE = TEMPLATES / "style.css"
 ANNOTATIONS = TEMPLATES / "annotations.js"
-"""The script that marks source sentences and pages through lists, for pages with annotations."""
+"""The script that marks what moves come from and pages through lists, for annotations."""
 
 
 def write_page(file: IO[bytes], template: Path, *scripts: Path, **context: Any) -> None:
@@ -71,7 +71,7 @@ def _shown(value: Any) -> Any:
     if value is None or isinstance(value, Markup):
         return "" if value is None else value
     text = f"{value:,}" if isinstance(value, int) else str(value)
-    return f"{' ' * text[:1].isspace()}{flatten(text)}{' ' * text[-1:].isspace()}"
+    return flatten(f".{text}.")[1:-1]
 
 
 def _coordinate(value: float) -> str:

@@ -94,7 +94,7 @@ class ModelCommand(AppCommand):
     def run(self, call: Call) -> Result:
         app, name = self._app, call.text.strip()
         if call.options.default:
-            app.preferred.pop(TASK, None)
+            app.models.preferred.pop(TASK, None)
         models = replace(call.models, choice=Choice(name)) if name else call.models
         try:
             found = app.pool.last = models.resolve(TASK, {})
@@ -103,7 +103,7 @@ class ModelCommand(AppCommand):
                 raise
             return Result(f"chat: no model. {exc.hint}", {"model": None, "where": None})
         if name:
-            app.preferred[TASK] = name
+            app.models.preferred[TASK] = name
         label = found.chosen.serve.label
         return Result(
             f"chat: {found.resolved} ({label})", {"model": found.resolved, "where": label}

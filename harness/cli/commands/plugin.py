@@ -11,6 +11,7 @@ from harness.cli.commands.models import ModelCommand, ModelsCommand
 from harness.cli.commands.new_skill import NewSkill
 from harness.cli.commands.permissions import PermissionsCommand
 from harness.cli.commands.session import Clear, Exit, Help, Quit, Reload
+from harness.cli.commands.sessions import Resume, Sessions
 from harness.cli.commands.skills import Skills
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Commands:
             Reload(app),
             Logs(app),
             PermissionsCommand(app),
+            Sessions(app),
+            Resume(app),
             Clear(app),
             Exit(app),
             Quit(app),

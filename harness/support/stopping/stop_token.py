@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from harness.errors import DeadlineExceeded, Interrupted
 from harness.support.stopping import ctrl_c
 
+TICK = 0.1
+"""The interval, in seconds, at which a waiting token notices a stop of its parent."""
+
 
 class StopToken(threading.Event):
     """An event that is set when work must end; `Call.cancel` is the one of a run.
@@ -42,6 +45,15 @@ class StopToken(threading.Event):
     def is_set(self) -> bool:
         """Return True if a stop was requested, of this token or its parent."""
         return super().is_set() or (self._parent is not None and self._parent.is_set())
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until a stop is requested, of this token or its parent; return whether it was."""
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        if self._parent is None:
+            return super().wait(timeout)
+        while not self.is_set() and (left := end - time.monotonic()) > 0:
+            super().wait(min(left, TICK))
+        return self.is_set()
 
     def request_stop(self) -> None:
         """Request that the work ends, as Ctrl-C does."""

@@ -34,7 +34,7 @@ FEATURES = (
 )
 """What describes a candidate. Recall, precision and F1 are those of ROUGE-L over stemmed words (Lin
 2004), each the mean over the drafts; 0 without a draft."""
-FROM_DRAFT = 6
+OF_MOVE = 6
 """Number of the first features, which depend on the move; the others describe the passage."""
 FLOOR = 1e-4
 """Least probability of a sentence."""
@@ -48,7 +48,7 @@ class Candidates:
     Attributes:
         passages: all of its passages of at most the framework's length.
         stems: the stemmed words of each.
-        fixed: the features after `FROM_DRAFT`, one row each.
+        fixed: the features after `OF_MOVE`, one row each.
         by_sentence: the stemmed words of each sentence.
         place: the index of the sentence of each passage.
     """
@@ -96,7 +96,7 @@ def candidates_of(sentences: tuple[Sentence, ...], limit: int) -> Candidates:
             words.append(own)
             fixed.append(_fixed(one, sentence, len(own), len(by_sentence[number - 1])))
     place = np.array([one.sentence - 1 for one in passages], dtype=int)
-    described = np.array(fixed, dtype=float).reshape(len(passages), len(FEATURES) - FROM_DRAFT)
+    described = np.array(fixed, dtype=float).reshape(len(passages), len(FEATURES) - OF_MOVE)
     return Candidates(sentences, tuple(passages), tuple(words), described, by_sentence, place)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from harness.errors import LoopingReply
 from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
 from skills.nanda.forms.base import Form, UnusableReply
@@ -66,14 +68,12 @@ class Drafts:
                     self.stated[decision.move] = 1 - unstated
 
     def sample(self, abstract: str, on_text: OnText | None = None) -> None:
-        """Add `SAMPLES` answers at `TEMPERATURE`; an invalid one is left out."""
+        """Add `SAMPLES` answers at `TEMPERATURE`; one that is invalid or loops is left out."""
         for number in range(1, SAMPLES + 1):
             seed = self.request.seed + number
-            reply = self._generate(on_text, temperature=TEMPERATURE, seed=seed)
-            try:
+            with contextlib.suppress(UnusableReply, LoopingReply):
+                reply = self._generate(on_text, temperature=TEMPERATURE, seed=seed)
                 self.answers.append(self.form.read(reply, abstract))
-            except UnusableReply:
-                continue
 
     def _generate(self, on_text: OnText | None = None, **fields: object) -> Reply:
         reply = self.model.generate(replace(self.request, **fields), on_text)  # type: ignore[arg-type]

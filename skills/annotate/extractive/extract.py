@@ -19,6 +19,7 @@ from skills.annotate.extractive.ranking import Decision, Weights
 from skills.annotate.selector import selector
 from skills.corpus.options import Effort
 from skills.nanda.anchors.lexical import Anchor
+from skills.nanda.checks import SAME
 from skills.nanda.framework import Framework
 from skills.nanda.quoting.numbered import numbered, span_of
 from skills.nanda.quoting.passages import Passage
@@ -32,6 +33,9 @@ STATED = 0.5
 """Probability from which a move is stated."""
 TAKEN = 1.5
 """Log probability that a passage loses if another move quotes all of it."""
+REPEATED = 3.0
+"""Log probability that it loses besides if another move has the same words: /curate rejects such
+annotations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +60,29 @@ def decoding(framework: Framework, effort: Effort) -> dict[str, Any]:
     }
 
 
+def decisions_for(framework: Framework) -> Mapping[str, Decision]:
+    """Return how model and selector decide moves together; nothing where no selector is."""
+    return ranking.load().decisions if selector.is_for(framework) else {}
+
+
 def extract(abstract: str, drafts: Drafts) -> Extracted:
     """Choose a passage for each move that is stated."""
     framework, weights = drafts.form.framework, ranking.load()
+    decisions = decisions_for(framework)
     sentences = numbered(abstract, limit_of(framework))
     candidates = candidates_of(sentences, limit_of(framework))
     ranked, confidence = {}, {}
     for move, likely in likely_sentences(framework, [one.text for one in sentences]).items():
         written = drafts.answers[0][move] != framework.not_stated
-        decision = weights.decisions.get(move)
-        stated = stated_probability(written, drafts.stated.get(move), 1 - likely[0], decision)
+        by_model, decision = drafts.stated.get(move), decisions.get(move)
+        stated = stated_probability(written, by_model, 1 - likely[0], decision)
         if stated >= STATED:
             ranked[move] = candidates.features(drafts.of(move), conditional(likely))
         else:
             confidence[move] = 1 - stated
     chosen = choose(candidates, ranked, weights)
     moves, anchors = dict.fromkeys(framework.names, framework.not_stated), {}
-    for move in filter(chosen.__contains__, framework.names):
+    for move in (name for name in framework.names if name in chosen):
         number, confidence[move] = chosen[move]
         moves[move] = candidates.text(number)
         anchors[move] = _anchor(candidates.passages[number], candidates, abstract)
@@ -122,7 +132,7 @@ def choose(
     surest = sorted(likely, key=lambda move: -float(likely[move].max()))
     chosen: dict[str, tuple[int, float]] = {}
     for move in surest:
-        taken = [candidates.passages[number] for number, _ in chosen.values()]
+        taken = [number for number, _ in chosen.values()]
         found = _without_taken(likely[move], candidates, taken)
         number = ranking.choice(candidates.stems, found)
         of_sentence = candidates.place == candidates.place[number]
@@ -131,15 +141,22 @@ def choose(
 
 
 def _without_taken(
-    likely: NDArray[Any], candidates: Candidates, taken: Sequence[Passage]
+    likely: NDArray[Any], candidates: Candidates, taken: Sequence[int]
 ) -> NDArray[Any]:
+    """Return the probabilities of the candidates, less what they lose to those that are taken."""
     import numpy as np
 
-    shares = [
-        max((_overlap(one, other) for other in taken), default=0.0) for one in candidates.passages
-    ]
-    found = likely * np.exp(-TAKEN * np.array(shares))
+    numbers = range(len(likely))
+    lost = [max((_lost(candidates, one, other) for other in taken), default=0.0) for one in numbers]
+    found = likely * np.exp(-np.array(lost))
     return np.asarray(found / found.sum())
+
+
+def _lost(candidates: Candidates, one: int, other: int) -> float:
+    """Return the log probability that a candidate loses if another move quotes `other`."""
+    shared = _overlap(candidates.passages[one], candidates.passages[other])
+    same = ranking.similarity(candidates.stems[one], candidates.stems[other]) >= SAME
+    return TAKEN * shared + REPEATED * same
 
 
 def _overlap(one: Passage, other: Passage) -> float:

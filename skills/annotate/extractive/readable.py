@@ -28,7 +28,10 @@ _CONDITION = re.compile(r"[(\s]*(?:but|except|if|only|provided|unless|when|where
 
 
 def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
-    """Yield the passages of sentence `number` that can stand alone, or all of them if none can.
+    """Yield the passages of sentence `number` that can stand alone.
+
+    Of a sentence without one, which is longer than a move, those with one end that is that of a
+    statement; without these, too, all.
 
     Args:
         limit: maximum characters of a passage.
@@ -36,8 +39,9 @@ def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[P
     every = [*passages_of(number, phrases, limit)]
     begins = [_begins(phrases, place) for place in range(len(phrases))]
     ends = [_ends(phrases, place) for place in range(len(phrases) + 1)]
-    found = [one for one in every if begins[one.first] and ends[one.last]]
-    yield from found or every
+    good_ends = [begins[one.first] + ends[one.last] for one in every]
+    most = max(good_ends, default=0)
+    yield from (one for one, good in zip(every, good_ends, strict=True) if good == most)
 
 
 def _begins(phrases: tuple[Phrase, ...], place: int) -> bool:

@@ -9,11 +9,11 @@ from typing import Any
 from skills.corpus.db.facets import categories
 from skills.corpus.records import Annotated
 from skills.nanda.anchors.lexical import Anchor
+from skills.nanda.anchors.marking import marked
 from skills.nanda.anchors.stored import origin_of, read_anchors
 from skills.nanda.checks import findings_by_kind
 from skills.nanda.framework import Framework, Move
 from skills.nanda.named_entities import without_names
-from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten
 from skills.reporting.page import percent
 
@@ -38,7 +38,6 @@ def paper_view(
     paper, checks = item.paper, item.record["checks"]
     stated = framework.stated(item.record)
     anchors = read_anchors(paper.abstract, stated, item.record.get("anchors"))
-    sentences = [flatten(sentence) for sentence in split_sentences(paper.abstract)]
     provenance = item.record["provenance"]
     shared = facts({key: value for key, value in provenance.items() if key not in _OWN})
     labels = framework.labels
@@ -58,7 +57,7 @@ def paper_view(
     return {
         "paper": paper,
         "facets": facets,
-        "sentences": sentences,
+        "sentences": marked(paper.abstract, anchors),
         "entries": entries,
         "shared": provenances.setdefault(shared, len(provenances)),
         "own": facts({key: provenance[key] for key in _OWN if key in provenance}),

@@ -23,7 +23,7 @@ REASONS: Mapping[str, str] = {
     "number": "A move has a number that is not in the abstract.",
     "name": "A move has a name that is not in the abstract.",
     "other-text": "Too few of the words are in the abstract: the text is about another paper.",
-    "copied": "The annotation is copied from the abstract.",
+    "copied": "The annotation is the abstract in its own order, divided into moves.",
     "filler": "Moves are padded with words that carry no information about the paper.",
 }
 """The meaning of every code, in the order of the findings."""

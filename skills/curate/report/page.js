@@ -36,7 +36,7 @@ if (reason) {
   });
 }
 document.addEventListener("click", ({ target }) => {
-  const button = target.closest("[data-sources]");
+  const button = target.closest("[data-move]");
   if (!button) return;
   const pressed = button.getAttribute("aria-pressed") === "true";
   markSource(button.closest(".body"), pressed ? null : button);

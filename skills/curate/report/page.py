@@ -14,9 +14,10 @@ from skills.curate.report import files, text
 from skills.curate.report.summary import Run
 from skills.curate.statistics.agreement import RELIABLE, TENTATIVE
 from skills.curate.store.verdicts import INVALID, Verdict
+from skills.nanda.anchors.lexical import Anchor
+from skills.nanda.anchors.marking import marked
 from skills.nanda.anchors.stored import origin_of, read_anchors
 from skills.nanda.framework import Framework, Move
-from skills.nanda.sentences import split_sentences
 from skills.reporting.page import ANNOTATIONS, write_page
 
 FOLDER = Path(__file__).parent
@@ -54,8 +55,7 @@ def write_html(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
         refused=refused,
         reasons={code: (counts[code], why) for code, why in _reasons(run.panel) if counts[code]},
         reasons_of=reasons_of,
-        entries=lambda one: [_entry(move, one, run.framework) for move in run.framework.moves],
-        split_sentences=split_sentences,
+        view=lambda one: _view(one, run.framework),
         details=files.details,
     )
 
@@ -138,17 +138,25 @@ def _reasons(panel: Panel) -> Iterator[tuple[str, str]]:
     yield FAILED, "The judge failed, or its answer could not be used."
 
 
-def _entry(move: Move, verdict: Verdict, framework: Framework) -> dict[str, Any]:
-    text = verdict.item.moves.get(move.name, "")
-    if text == framework.not_stated:
+def _view(verdict: Verdict, framework: Framework) -> dict[str, Any]:
+    """Return the sentences of an abstract and the entries of its moves, for their macros."""
+    item = verdict.item
+    given = {name: item.moves.get(name, "") for name in framework.names}
+    stored = item.entry.anchors if item.entry else None
+    anchors = read_anchors(item.paper.abstract, framework.stated(given), stored)
+    return {
+        "sentences": marked(item.paper.abstract, anchors),
+        "entries": [_entry(move, verdict, anchors.get(move.name)) for move in framework.moves],
+    }
+
+
+def _entry(move: Move, verdict: Verdict, anchor: Anchor | None) -> dict[str, Any]:
+    if anchor is None:
         return {"move": move, "pieces": None}
-    entry, abstract = verdict.item.entry, verdict.item.paper.abstract
-    stored = entry.anchors if entry else None
-    anchor = read_anchors(abstract, {move.name: text}, stored)[move.name]
     origin = origin_of(anchor)
     return {
         "move": move,
-        "pieces": [text or "(empty)"],
+        "pieces": [verdict.item.moves.get(move.name) or "(empty)"],
         "sources": anchor["sentences"],
         "flags": [(one.code, one.detail) for one in verdict.item.findings if one.move == move.name],
         "checks": f"{origin[0].upper()}{origin[1:]}.",

@@ -8,7 +8,7 @@ for the move; if the anchor has several sentences, that of the nearest one
 
 from __future__ import annotations
 
-from skills.evaluate.annotators import Annotator, Subject
+from skills.evaluate.annotators import Annotator, Labelled, Subject
 from skills.evaluate.metrics.measures import Measures, of_anchors
 from skills.evaluate.metrics.metrics import OVERALL, Key, stated, texts_of
 from skills.evaluate.metrics.resampling import Statistic, kappa, ratio
@@ -42,12 +42,16 @@ def anchors(annotator: Annotator, subject: Subject, measures: Measures) -> list[
     labelled = subject.labelled or ()
     for i, (paper, given) in enumerate(zip(subject.papers, labelled, strict=True)):
         moves = texts_of(annotator.annotations[i], subject.framework)
-        # `split_sentences` may split a labelled sentence.
-        pairs = zip(given.sentences, given.labels, strict=True)
-        split = [label for sentence, label in pairs for _ in split_sentences(sentence)]
+        split = split_labels(given)
         placed = measures.get(of_anchors, paper.abstract, moves, annotator.anchors_of(i))
         found.append({name: split[one["nearest"] - 1] for name, one in placed.items()})
     return found
+
+
+def split_labels(given: Labelled) -> list[str]:
+    """Return the label of each sentence of `split_sentences`, which may split a labelled one."""
+    pairs = zip(given.sentences, given.labels, strict=True)
+    return [label for sentence, label in pairs for _ in split_sentences(sentence)]
 
 
 def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from skills.evaluate.annotators import Subject
+from skills.evaluate.metrics.labels import split_labels
 from skills.evaluate.report import text
-from skills.nanda.sentences import split_sentences
+from skills.nanda.anchors.marking import Marked, Segment, marked
+from skills.nanda.anchors.stored import read_anchors
 from skills.reporting.page import write_page
 
 
@@ -32,7 +35,7 @@ def write_html(file: IO[bytes], found: Mapping[str, Any], subject: Subject) -> N
         figures_of=lambda *key: text.figures_of(columns, *key),
         difference_rows=lambda one: text.difference_rows(found, one, text.BY_MOVE),
         subject=subject,
-        sentences=lambda index: _sentences(index, subject),
+        sentences=lambda one: _sentences(one, found, subject),
     )
 
 
@@ -49,10 +52,23 @@ def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Computed with", f"nanda-harness {found['harness']}, {libraries}"
 
 
-def _sentences(index: int, subject: Subject) -> list[str]:
-    """Return the sentences of an abstract, with their labels if they have any."""
+def _sentences(
+    worst: Mapping[str, Any], found: Mapping[str, Any], subject: Subject
+) -> list[Marked]:
+    """Return the sentences of an abstract, with their labels if they have any.
+
+    Args:
+        worst: the paper, with the first model's moves.
+    """
+    index, moves = worst["index"], worst["moves"]
+    abstract = subject.papers[index].abstract
+    stated = subject.framework.stated(moves) if moves else {}
+    stored = found["annotators"][0]["by_paper"][index].get("anchors")
+    sentences = marked(abstract, read_anchors(abstract, stated, stored))
     if subject.labelled is None:
-        return split_sentences(subject.papers[index].abstract)
-    given = subject.labelled[index]
-    pairs = zip(given.labels, given.sentences, strict=True)
-    return [f"[{label}] {sentence}" for label, sentence in pairs]
+        return sentences
+    labels = split_labels(subject.labelled[index])
+    return [
+        replace(one, segments=(Segment(f"[{label}] "), *one.segments))
+        for label, one in zip(labels, sentences, strict=True)
+    ]

@@ -1,14 +1,93 @@
-"""The conversation that chat and prompt skills share."""
+"""The conversation that chat and prompt skills share, and its stored session."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
 from harness.chat.conversation import Conversation
+from harness.errors import NotAllowed, NothingFound
 from harness.models.backends.base import Message
+from harness.testing import fake_settings
+
+TURN = [Message("user", "before"), Message("assistant", "so far")]
+
+
+def new(folder: Path, project: str = "project") -> Conversation:
+    """Return the conversation of a new process."""
+    settings = replace(fake_settings(folder), project_dir=folder / project)
+    return Conversation.of(settings, pytest.fail)
 
 
 def test_a_forgotten_conversation_is_a_new_one() -> None:
-    conversation = Conversation([Message("user", "before")], {"review": ""}, 7)
-    conversation.add([Message("assistant", "so far")])
-    assert [m.content for m in conversation.messages] == ["before", "so far"]
+    conversation = Conversation([TURN[0]], {"review": ""}, 7)
+    conversation.add(TURN[1:])
+    assert conversation.messages == TURN
     conversation.forget()
     assert conversation == Conversation()
+
+
+def test_a_resumed_conversation_is_the_same_one(tmp_path: Path) -> None:
+    first = new(tmp_path)
+    first.activate("review", "the text")
+    first.add(TURN)
+    again = new(tmp_path)
+    session = again.resume()
+    assert (session.id, session.turns) == (first.session, 1)
+    assert (again.messages, again.skills) == (TURN, {"review": "the text"})
+    again.add(TURN)
+    assert again.session == first.session
+    assert new(tmp_path).resume(first.session).turns == 2
+
+
+def test_a_new_conversation_begins_a_new_session(tmp_path: Path) -> None:
+    conversation = new(tmp_path)
+    conversation.add(TURN)
+    first = conversation.session
+    conversation.forget()
+    assert conversation.session is None
+    conversation.add(TURN)
+    assert conversation.session not in (None, first)
+    assert conversation.resume().id == first, "not the one that goes on already"
+
+
+def test_only_sessions_of_the_folder_go_on(tmp_path: Path) -> None:
+    there = new(tmp_path, "there")
+    there.add(TURN)
+    here = new(tmp_path, "here")
+    with pytest.raises(NothingFound, match="no earlier session of this folder"):
+        here.resume()
+    with pytest.raises(NothingFound, match="there is no session 99"):
+        here.resume(99)
+    with pytest.raises(NotAllowed) as caught:
+        here.resume(there.session)
+    assert caught.value.where == str((tmp_path / "there").resolve())
+    assert here.messages == []
+
+
+def test_yes_is_refused_in_a_resumed_session_that_asked(tmp_path: Path) -> None:
+    first = new(tmp_path)
+    first.check_rights(yes=True)
+    first.add(TURN, asked=False)
+    new(tmp_path).resume(first.session)
+    unlimited = new(tmp_path)
+    unlimited.resume(first.session)
+    unlimited.check_rights(yes=True)  # as before
+    first.add(TURN, asked=True)
+    limited = new(tmp_path)
+    limited.resume(first.session)
+    limited.check_rights(yes=False)
+    with pytest.raises(NotAllowed, match="session 1 asked before changes"):
+        limited.check_rights(yes=True)
+    limited.forget()
+    limited.check_rights(yes=True)
+
+
+def test_nothing_is_stored_without_sessions(tmp_path: Path) -> None:
+    settings = replace(fake_settings(tmp_path), no_sessions=True)
+    conversation = Conversation.of(settings, pytest.fail)
+    conversation.add(TURN)
+    assert conversation.session is None
+    assert not settings.sessions.exists()

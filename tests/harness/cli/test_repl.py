@@ -262,9 +262,9 @@ def test_model_is_chosen_for_the_chat_of_the_session(tmp_path):
     app.dispatch("hi")
     app.dispatch("/reload")
     app.dispatch("hi")
-    assert app.last_resolution.resolved == "nanda-annotator"
+    assert app.models.last_resolution.resolved == "nanda-annotator"
     app.dispatch("/chat --model producer hi")
-    assert app.last_resolution.resolved == "producer"
+    assert app.models.last_resolution.resolved == "producer"
     with pytest.raises(UsageError, match="no model 'nosuch'"):
         app.dispatch("/model nosuch")
     assert app.dispatch("/model").result.data["model"] == "nanda-annotator"
@@ -290,22 +290,6 @@ def test_clear_forgets_the_conversation(tmp_path):
     app.dispatch("hello")
     assert [m.content for m in model.requests[-1].messages if m.role != "system"] == ["hello"]
     assert "\x1b" not in app.screen.out.getvalue()
-
-
-@pytest.mark.parametrize(
-    "line", ["What is in @paper.txt?", "/chat @'my paper.txt' is about", "see @missing.pdf."]
-)
-def test_a_file_in_a_chat_is_refused(tmp_path, monkeypatch, line):
-    monkeypatch.chdir(tmp_path)
-    model = FakeModel("It is about cats.")
-    with pytest.raises(UsageError, match=r"does not read files.*`/annotate (paper|my|missing)"):
-        fake_app(tmp_path, model).dispatch(line)
-    assert model.requests == []
-
-
-def test_other_words_with_an_at_sign_are_text(tmp_path):
-    app = fake_app(tmp_path, FakeModel("Hello."))
-    assert app.dispatch("mail a@b.txt about @angular/core and @you").result.text == "Hello."
 
 
 def test_completion_shows_descriptions(tmp_path):

@@ -123,7 +123,7 @@ def test_json_is_one_object_despite_streams_and_warnings(tmp_path):
     app.screen.notice("a warning")
     show(app.dispatch("/chat --json count"), app.screen)
     found = json.loads(app.screen.out.getvalue())
-    assert found.keys() == {"text", "answered_by"}
+    assert found.keys() == {"text", "answered_by", "session"}
     assert found["text"] == "one two"
     assert found["answered_by"] == {
         "requested": "producer",

@@ -26,7 +26,7 @@ BY_CASE = {
 }
 TOGETHER = ("--retry-failed", "--cascade", "--budget", "--sample")
 """Options that do nothing alone, or are refused."""
-EVERYWHERE = {"framework", "max_tokens", "effort"}
+EVERYWHERE = {"framework", "max_tokens", "effort", "wording"}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from skills.annotate import render
 from skills.nanda.framework import nanda
@@ -71,15 +72,52 @@ def test_the_page_has_the_moves_as_rows_in_order() -> None:
 
 
 def test_the_sentences_of_the_abstract_name_the_moves_that_come_from_them() -> None:
-    given = {"sentences": [1, 3], "spans": [[0, 4], [41, 45]], "by": "model"}
+    given = {"sentences": [1, 3], "spans": [[9, 16], [39, 55]], "by": "model"}
     lines = page(anchors={"novelty": given}).splitlines()
     start = lines.index("## Abstract") + 2
     assert lines[start : start + 3] == [
-        "1. It \\| has a claim. **(Claim, Novelty)**",
+        "1. It \\| has *a claim* **(Novelty)**. **(Claim)**",
         "2. The evidence of it. **(Evidence)**",
         "3. All other moves. **(Novelty)**",
     ]
     assert "| Novelty | The novelty of it. | 1, 3 |" in lines
+
+
+@pytest.mark.parametrize(
+    ("abstract", "passages", "html"),
+    [
+        (
+            "Ledgers *always* find <b>, a_b.",
+            {"claim": "*always* find", "method": "find <b>"},
+            "Ledgers <em>*always*</em> <strong>(Claim)</strong> <em>find</em>"
+            " <strong>(Claim, Method)</strong> <em>&lt;b&gt;</em> <strong>(Method)</strong>, a_b.",
+        ),
+        (  # pieces without a blank between them
+            "\u8d26\u672c\u6709\u6548\u679c",
+            {"claim": "\u8d26\u672c\u6709", "method": "\u6709\u6548"},
+            "<em>\u8d26\u672c</em> <strong>(Claim)</strong> <em>\u6709</em>"
+            " <strong>(Claim, Method)</strong> <em>\u6548</em> <strong>(Method)</strong> \u679c",
+        ),
+        (
+            "A cafe\u0301 \u202eplan\u202c works.",
+            {"claim": "cafe", "method": "\u202eplan\u202c"},
+            "A <em>cafe\u0301</em> <strong>(Claim)</strong> <em>plan</em>"
+            " <strong>(Method)</strong> works.",
+        ),
+    ],
+)
+def test_passages_are_in_italics_before_their_moves(
+    abstract: str, passages: dict[str, str], html: str
+) -> None:
+    anchors = {
+        move: {"sentences": [1], "spans": [[at, at + len(passage)]], "by": "model"}
+        for move, passage in passages.items()
+        if (at := abstract.index(passage)) >= 0
+    }
+    moves = {name: passages.get(name, "Not stated.") for name in nanda().names}
+    whole = record(anchors=anchors, source={}, support={}, copied={}) | moves
+    shown = MarkdownIt().render(render.as_markdown(whole, nanda(), abstract))
+    assert shown.split("<ol>")[1].split("</ol>")[0].strip() == f"<li>{html}</li>"
 
 
 def test_a_page_without_title_and_one_of_arxiv() -> None:

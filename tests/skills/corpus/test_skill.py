@@ -237,6 +237,16 @@ def test_paper_is_shown_with_its_annotation(app: App) -> None:
     assert shown["annotations"] == [ITEMS[1].record]
 
 
+def test_passages_of_a_shown_abstract_are_between_marks(app: App) -> None:
+    item = annotated(paper(7), method="Ledgers.")
+    for move, span in (("claim", [3, 14]), ("method", [8, 16]), ("scope", [18, 42])):
+        item.record["anchors"][move] = {"sentences": [1], "spans": [span], "by": "model"}
+    corpus_of(default_path(app.settings), [item])
+    text = app.dispatch("/corpus show 2405.00007").result.text
+    marked = "[1] We **test ledger 7**. [2] It finds faults in plans. [3] It needs no oracle."
+    assert marked in text, "pieces of several moves are one passage; whole sentences are not marked"
+
+
 def test_all_papers_with_an_id_are_shown(app: App) -> None:
     corpus_of(default_path(app.settings), [annotated(paper(2, "Another abstract."))])
     old, new = data(app, f"/corpus show {paper(2).id}")["papers"]

@@ -71,6 +71,15 @@ def test_a_paper_is_shown_with_its_annotation(tmp_path: Path, corpus: Path) -> N
     assert lines[-1] == "annotator · fake · annotator · 2026-11-24 · 0.5 s"
 
 
+def test_passages_of_a_shown_abstract_are_underlined(tmp_path: Path) -> None:
+    item = annotated(paper(2))
+    item.record["anchors"]["claim"] = {"sentences": [1], "spans": [[3, 16]], "by": "model"}
+    corpus_of(tmp_path / "data" / "corpus.db", [item])
+    raw = on_terminal(tmp_path, "/corpus show 2405.00002").raw
+    assert "We \x1b[4mtest ledger 2\x1b[0m. " in raw
+    assert raw.count("\x1b[4m") == 1
+
+
 def test_intervals_are_for_the_whole_corpus_alone(tmp_path: Path, corpus: Path) -> None:
     lines = on_terminal(tmp_path, "/corpus stats", 120).lines
     assert [line.split()[:3] for line in lines if line.startswith("claim")] == [

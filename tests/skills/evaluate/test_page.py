@@ -126,6 +126,18 @@ def test_the_worst_papers_are_beside_their_abstracts(whole: Whole) -> None:
     assert "Plan 11 hums to them ." not in shown.texts[".sentence"]
 
 
+def test_what_the_moves_of_a_worst_paper_come_from_is_marked() -> None:
+    subject = subject_of(6)
+    [start] = {one.abstract.index("hums") for one in subject.papers}
+    anchor = {"sentences": [2], "spans": [[start, start + 4]], "by": "model"}
+    annotator = replace(model(subject, wrong=3), anchors=[{"method": anchor}] * 6)
+    _, shown = made(subject, annotator)
+    assert shown.sources["move.method"] == ["hums"] * 5, "of the others than the failed one"
+    assert shown.texts["mark"] == ["hums"] * 5
+    assert shown.sources["move.claim"][0].startswith("Plan")
+    assert shown.values("data-label")[:2] == ["Claim", "Method"]
+
+
 def test_hostile_text_stays_text() -> None:
     subject = subject_of(3, HOSTILE)
     gold = [{**m, "claim": HOSTILE} for m in subject.gold or ()]

@@ -26,8 +26,8 @@ MOVES = {
 }
 
 
-def shown(width: int) -> list[str]:
-    record: dict[str, Any] = {
+def record() -> dict[str, Any]:
+    return {
         "arxiv_id": "2405.00001",
         "title": "Ledgers that find faults in the plans of deliveries",
         **MOVES,
@@ -41,8 +41,11 @@ def shown(width: int) -> list[str]:
             "seconds": 6.24,
         },
     }
+
+
+def shown(width: int) -> list[str]:
     with pseudo_terminal(width) as terminal:
-        Screen(terminal.stream).show(render.for_terminal(record, nanda()))
+        Screen(terminal.stream).show(render.for_terminal(record(), nanda()))
     return terminal.lines
 
 
@@ -77,6 +80,20 @@ def test_doubts_stand_beside_the_move_they_concern() -> None:
         "Comparison": ["! has the same content as Scope"],
         "Implication": ["! few of its words are in the abstract"],
     }
+
+
+def test_passages_are_underlined_in_the_abstract() -> None:
+    passage = "300 deliveries"
+    start = ABSTRACT.index(passage)
+    anchor = {"sentences": [1], "spans": [[start, start + len(passage)]], "by": "model"}
+    with pseudo_terminal(80) as terminal:
+        whole = record() | {"anchors": {"method": anchor}}
+        Screen(terminal.stream).show(render.for_terminal(whole, nanda(), ABSTRACT))
+    assert f"We test ledgers on \x1b[4m{passage}\x1b[0m with" in terminal.raw
+    assert terminal.raw.count("\x1b[4m") == 1, "no whole sentence"
+    assert "[1] We test ledgers on 300 deliveries with the TreeBench. [2] They find" in (
+        " ".join(terminal.lines)
+    )
 
 
 def test_data_is_not_interpreted_and_the_model_comes_last() -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import re
 from html.parser import HTMLParser
 
 
 class Elements(HTMLParser):
-    """The elements of a page: tables by caption, facts by name, texts by tag or ".class"."""
+    """The elements of a page: tables by caption, facts by name, texts by tag or ".class".
+
+    `sources` has what is marked in abstracts, by move.
+    """
 
     def __init__(self, page: bytes) -> None:
         super().__init__()
@@ -19,8 +23,10 @@ class Elements(HTMLParser):
         self.tables: dict[str, list[list[str]]] = {}
         self.facts: dict[str, str] = {}
         self.texts: dict[str, list[str]] = {}
+        self.sources: dict[str, list[str]] = {}
         self.shown = ""
         self._open: list[str] = []
+        self._moves: list[list[str]] = []
         self._cell = ""
         self._rows: list[list[str]] = []
         self.feed(page.decode())
@@ -33,6 +39,9 @@ class Elements(HTMLParser):
             return
         style = (given.get("class") or "").split()
         self._open.append(f".{style[0]}" if style else tag)
+        self._moves.append((given.get("data-moves") or "").split())
+        for move in self._moves[-1]:
+            self.sources.setdefault(move, []).append("")
         self.texts.setdefault(self._open[-1], []).append("")
         if tag in ("td", "th", "dt", "dd", "caption"):
             self._cell = ""
@@ -47,6 +56,7 @@ class Elements(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         self._open.pop()
+        self._moves.pop()
         if tag in ("td", "th"):
             self._rows[-1].append(" ".join(self._cell.split()))
         elif tag == "caption":
@@ -60,6 +70,8 @@ class Elements(HTMLParser):
         self._cell += data
         for name in set(self._open):
             self.texts[name][-1] += data
+        for move in itertools.chain(*self._moves):
+            self.sources[move][-1] += data
         if "style" not in self._open and "script" not in self._open:
             self.shown += data
 

@@ -50,17 +50,18 @@ def test_every_stated_move_is_made_of_passages(embedded, text, effort, monkeypat
     assert tokens["cached"] > 0.7 * tokens["prompt"]  # of four steps, the first one evaluates it
 
 
-@pytest.mark.parametrize("form", ["tagged", "json"])
-def test_other_models_cannot_choose_among_candidates(form):
-    with pytest.raises(UsageError, match="needs an embedded model that quotes"):
-        run_skill(
-            Annotate(),
-            EXAMPLE,
-            model=FakeModel(takes_grammar=True),
-            form=form,
-            source="stdin",
-            options={"effort": "best"},
-        )
+def test_a_server_without_grammars_cannot_choose_among_candidates():
+    model = FakeModel(ANSWER)
+    with pytest.raises(UsageError, match="needs an engine that takes grammars"):
+        annotated(EXAMPLE, model, effort="best")
+    assert model.requests == []
+
+
+def test_a_model_that_quotes_has_no_words_of_its_own():
+    with pytest.raises(UsageError, match="fake-model was trained to quote"):
+        annotated(EXAMPLE, FakeModel(ANSWER), wording="abstractive")
+    record = annotated(EXAMPLE, FakeModel(ANSWER), wording="extractive")
+    assert record["provenance"]["decoding"] is None, "its own passages are not replaced"
 
 
 ANSWER = """<annotation>

@@ -243,7 +243,7 @@ def test_a_first_model_without_confidences_is_an_error_before_the_work(
     cascade = Cascade(tmp_path, server, QuotingModel(SURE, takes_grammar=False))
     with pytest.raises(ModelError, match="nanda-annotator gives no confidences") as caught:
         cascade.annotate()
-    assert "form `anchored`" in caught.value.hint
+    assert "--wording extractive" in caught.value.hint
     with open_corpus(cascade.workspace.corpus) as db:
         assert db["annotations"].count == 0
 

@@ -47,17 +47,16 @@ def test_a_paper_is_written_with_all_its_data() -> None:
     assert page.facts["tokens, prompt"] == "405"
 
 
-def sources(page: Elements) -> dict[str, str]:
-    return dict(zip(page.values("data-move"), page.values("data-sources"), strict=True))
-
-
 def test_the_sources_of_a_move_are_the_sentences_of_its_anchor() -> None:
     item = annotated(5)
-    given = anchors_of(item.paper.abstract, nanda().stated(item.record), {"claim": [4, 2]})
+    abstract = item.paper.abstract
+    given = anchors_of(abstract, nanda().stated(item.record), {"claim": [4, 2]})
     item.record["anchors"]["claim"] = given["claim"]
     page = written([item])
     for name, anchor in given.items():
-        assert sources(page)[f"move.{name}"] == " ".join(map(str, anchor["sentences"]))
+        assert page.sources[f"move.{name}"] == [abstract[s:e] for s, e in anchor["spans"]]
+    assert "mark" not in page.tags, "all are whole sentences"
+    assert page.values("data-label")[-1] == "Claim, Limitation", "of the last sentence"
     assert "2, 4" in page.texts[".anchor"]
     assert "from sentences 2 and 4 (given by the model)" in page.shown
     assert "(found by common words)" in page.shown
@@ -68,10 +67,27 @@ def test_an_annotation_of_an_earlier_version_has_lexical_sources() -> None:
     expected = written([item])
     del item.record["anchors"]
     page = written([item])
-    assert sources(page) == sources(expected)
-    assert page.texts[".sentence"][int(sources(page)["move.claim"]) - 1].startswith("We present")
-    assert sources(page)["move.scope"] == ""
+    assert page.sources == expected.sources
+    assert page.sources["move.claim"][0].startswith("We present")
+    assert "move.scope" not in page.sources
     assert "no sentence of the abstract shares its words" in page.shown
+
+
+def test_passages_are_marked_and_where_they_overlap_each_piece_has_its_moves() -> None:
+    item = annotated(5)
+    claim, method = "Keeper5, a planner that", "a planner that moves Beehives"
+    for name, passage in (("claim", claim), ("method", method)):
+        start = item.paper.abstract.index(passage)
+        span = [start, start + len(passage)]
+        item.record["anchors"][name] = {"sentences": [2], "spans": [span], "by": "model"}
+    page = written([item])
+    assert page.texts["mark"] == ["Keeper5,", " a planner that", " moves Beehives"]
+    # The novelty comes from the whole sentence, and is named at its end.
+    labels = ["Novelty", "Claim", "Claim, Method", "Method"]
+    assert page.values("data-label")[1:5] == labels
+    assert page.sources["move.claim"] == ["Keeper5,", " a planner that"]
+    assert page.sources["move.evidence"][0].startswith("On 15 harbours")
+    assert " ".join(page.texts[".sentence"]) == item.paper.abstract
 
 
 @pytest.mark.parametrize(
@@ -136,8 +152,12 @@ def test_hostile_text_stays_text() -> None:
         categories=HOSTILE,
         id=HOSTILE,
     )
+    spans = [[place, place + 5] for place in range(0, len(HOSTILE), 7)]
+    item.record["anchors"]["claim"] = {"sentences": [1], "spans": spans, "by": "model"}
     failure = Failure(item.paper, HOSTILE, HOSTILE, False, HOSTILE)
     page = written([item], [failure], title=HOSTILE, about={HOSTILE: [HOSTILE]})
+    assert len(page.texts["mark"]) > 10
+    assert " ".join(page.texts[".sentence"]) == flatten(item.paper.abstract)
     assert "img" not in page.tags
     assert page.tags.count("script") == 1
     assert page.values("data-title") == [flatten(HOSTILE)]

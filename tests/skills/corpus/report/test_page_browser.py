@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_page import Browser, Page, expect, watched
+from browser_page import Browser, Page, ViewportSize, expect, watched
 from page_corpus import HOSTILE, annotated, corpus, failures
 
 from skills.corpus.records import Annotated, Failure
@@ -134,6 +134,39 @@ def test_a_click_on_a_move_marks_its_source(page: Page, address: str, tmp_path: 
     expect(detail.locator("#position")).to_have_text("1 of 1")
     page.keyboard.press("Escape")
     expect(detail).to_be_hidden()
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_click_on_a_move_marks_the_passages_it_quotes(
+    page: Page, tmp_path: Path, size: ViewportSize, scheme: str
+) -> None:
+    item = annotated(5)
+    for move, passage in (("claim", "Keeper5, a planner that"), ("method", "a planner that moves")):
+        start = item.paper.abstract.index(passage)
+        span = [start, start + len(passage)]
+        item.record["anchors"][move] = {"sentences": [2], "spans": [span], "by": "model"}
+    page.set_viewport_size(size)
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.goto(saved(tmp_path, [item], []))
+    detail = page.get_by_role("complementary", name="Paper")
+    marked = detail.locator(".marked")
+    expect(marked).to_have_count(0)
+    paper = page.evaluate(
+        "getComputedStyle(document.querySelector('#detail mark')).backgroundColor"
+    )
+    for move, passages in (
+        ("Claim", ["Keeper5,", "a planner that"]),
+        ("Method", ["a planner that", "moves"]),
+        ("Novelty", [re.compile("^We present Keeper5, .* at dawn.$")]),
+    ):
+        detail.get_by_role("button", name=re.compile(f"^{move}")).click()
+        expect(marked).to_have_text(passages)
+        assert marked.first.evaluate("it => getComputedStyle(it).backgroundColor") != paper
+        expect(marked.first).to_be_in_viewport()
+    label = "getComputedStyle(document.querySelectorAll('#detail mark')[1], '::after').content"
+    assert "Claim, Method" in page.evaluate(label)
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
 def test_headers_sort_up_down_and_not_at_all(page: Page, address: str) -> None:

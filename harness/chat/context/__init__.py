@@ -1,0 +1,1 @@
+"""What a conversation contains besides what is said: attached files, and a project's AGENTS.md."""

@@ -1,0 +1,80 @@
+"""Files that a line of the user names as @PATH, as part of their message."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import InputError
+from harness.support.reading import text_input
+from harness.terminal.console import Screen
+
+MAX_BYTES = 200_000
+"""Maximum size of all files of a line, about 30,000 words."""
+_ATTACHED = re.compile(r"(?:\A|\s)@(?:\"([^\"\n]+)\"|'([^'\n]+)'|(\S+))")
+_END = ".,;:!?)"
+"""Characters that end a sentence and no file name."""
+_TABLES = (".parquet", ".xlsx", ".xls")
+_NO_TEXT = (*_TABLES, ".pdf", ".docx", ".doc", ".odt", ".png", ".jpg", ".jpeg", ".gif", ".zip")
+_FILES = re.compile(
+    r"\.(?:txt|md|rst|tex|bib|csv|tsv|jsonl?|ya?ml|toml|html?|xml|css|log|sql|sh|py|js|ts|rs|go|c|h"
+    r"|cpp|java)\Z",
+    re.IGNORECASE,
+)
+
+
+def with_files(text: str, screen: Screen) -> str:
+    """Return a line with the content of the files that it names, each announced in a notice.
+
+    A word after @ that is neither a file nor looks like one is text: @you, @angular/core.
+
+    Raises:
+        InputError: a file is missing, not a text, or too big.
+    """
+    parts, left = [text], MAX_BYTES
+    for name in dict.fromkeys(_names(text)):
+        content = _content(name)
+        left -= len(content.encode())
+        if left < 0:
+            raise InputError(
+                f"the attached files have more than {MAX_BYTES // 1000} KB",
+                where=name,
+                hint="Attach a part of it.",
+            )
+        screen.notice(f"-> @{name} ({len(content):,} characters)")
+        tag = "file"
+        while f"</{tag}" in content:  # else the file could end here, and the user seem to go on
+            tag += "-"
+        end = "" if content.endswith("\n") else "\n"
+        parts.append(f'<{tag} path="{html.escape(name)}">\n{content}{end}</{tag}>')
+    return "\n\n".join(parts)
+
+
+def _names(text: str) -> Iterator[str]:
+    """Yield the names of files in a line, in order."""
+    for match in _ATTACHED.finditer(text):
+        name = match[1] or match[2] or match[3]
+        if match[3] and not text_input.is_file(name):
+            name = name.rstrip(_END)
+        known = name.lower().endswith(_NO_TEXT) or _FILES.search(name)
+        if known or text_input.is_file(name) or (name[:1] == "~" and _is_at_home(name)):
+            yield name
+
+
+def _is_at_home(name: str) -> bool:
+    try:
+        return Path(name).expanduser().is_file()
+    except (OSError, RuntimeError):  # there is no such user
+        return False
+
+
+def _content(name: str) -> str:
+    if not name.lower().endswith(_NO_TEXT):
+        return text_input.read_text(Path(name), what="an attached text")
+    if name.lower().endswith(_TABLES):
+        hint = f"`/annotate {name}` reads it; `/help` lists the other commands."
+    else:
+        hint = "Save its text as .txt or .md."
+    raise InputError("chat reads text files only", where=f"@{name}", hint=hint)

@@ -1,0 +1,1 @@
+"""Conversations that are kept from one process to the next."""

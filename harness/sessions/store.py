@@ -1,0 +1,275 @@
+"""SQLite store of conversations: one row per session, and one per finished turn.
+
+A turn is stored in one transaction once it has ended, with all its messages. So a process that is
+killed loses at most the turn it works on, and two processes may add turns to one session. Sessions
+contain what the user wrote and files contained, so only the user may read the file (mode 0600). If
+it cannot be used, there is one notice, and conversations go on without it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.models.backends.base import Message, ToolCall
+from harness.support.user_database import UserDatabase, storable
+
+TITLE = 80
+"""Characters of a title: the beginning of the first message."""
+EXCERPT = 12
+"""Words of an excerpt."""
+T = TypeVar("T")
+
+
+def m001_sessions(db: sqlite3.Connection) -> None:
+    db.execute(
+        """
+        CREATE TABLE sessions (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            project TEXT NOT NULL,
+            title TEXT NOT NULL,
+            started_at TEXT NOT NULL,
+            used_at TEXT NOT NULL,
+            asked INTEGER NOT NULL,
+            skills TEXT NOT NULL,
+            served TEXT NOT NULL
+        )
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE turns (
+            id INTEGER PRIMARY KEY,
+            session_id INTEGER NOT NULL REFERENCES sessions(id),
+            ended_at TEXT NOT NULL,
+            messages TEXT NOT NULL
+        )
+        """
+    )
+    db.execute("CREATE INDEX turns_of_session ON turns(session_id)")
+    db.execute("CREATE VIRTUAL TABLE turn_texts USING fts5(text)")
+
+
+MIGRATIONS = (m001_sessions,)
+_OF_SESSION = """
+    SELECT s.id, s.project, s.title, s.started_at, s.used_at, s.asked, s.skills, s.served,
+        (SELECT count(*) FROM turns WHERE session_id = s.id) AS turns
+    FROM sessions s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A stored session.
+
+    Attributes:
+        project: the folder it belongs to.
+        started_at, used_at: times in UTC, in ISO format.
+        asked: a turn ran without `--yes`, so that changes had to be confirmed.
+        skills: the active skills, with the text of their activation.
+        served: the model that answered last, and its place.
+        turns: number of turns.
+        excerpt: where a search has found its words.
+    """
+
+    id: int
+    project: str
+    title: str
+    started_at: str
+    used_at: str
+    asked: bool
+    skills: Mapping[str, str]
+    served: str
+    turns: int
+    excerpt: str = ""
+
+
+class SessionStore:
+    """The sessions of one user, in one SQLite file.
+
+    Args:
+        path: created with its folder if it does not exist.
+        notice: called once with a message if the file cannot be used.
+
+    Attributes:
+        broken: whether the file could not be used.
+    """
+
+    def __init__(self, path: Path, notice: Callable[[str], None]) -> None:
+        self.path = path
+        self.broken = False
+        self._database = UserDatabase(path, MIGRATIONS)
+        self._notice = notice
+
+    def add(
+        self,
+        session: int | None,
+        project: Path,
+        messages: Sequence[Message],
+        *,
+        skills: Mapping[str, str],
+        asked: bool,
+        served: str,
+    ) -> int | None:
+        """Add a turn to a session, or to a new one; return its id, unchanged if that fails."""
+        if self.broken:  # later turns without this one would not make sense
+            return session
+        now = _now()
+
+        def work(db: sqlite3.Connection) -> int | None:
+            known = db.execute("SELECT id FROM sessions WHERE id = ?", [session]).fetchone()
+            number = known["id"] if known else _new_session(db, project, _title(messages), now)
+            db.execute(
+                "UPDATE sessions SET used_at = ?, asked = max(asked, ?), skills = ?, served = ?"
+                " WHERE id = ?",
+                [now, asked, json.dumps(dict(skills)), storable(served), number],
+            )
+            _add_turn(db, number, messages, now)
+            return number
+
+        return self._run(work, session, "IMMEDIATE")
+
+    def get(self, session: int) -> Session | None:
+        """Return a session."""
+        return next(iter(self._sessions("WHERE s.id = ?", [session])), None)
+
+    def messages(self, session: int) -> list[Message]:
+        """Return the messages of all turns of a session, in order."""
+
+        def work(db: sqlite3.Connection) -> list[Message]:
+            sql = "SELECT messages FROM turns WHERE session_id = ? ORDER BY id"
+            rows = db.execute(sql, [session])
+            return [message for row in rows for message in _messages(row["messages"])]
+
+        return self._run(work, [])
+
+    def use(self, session: int) -> None:
+        """Make a session the last one of its project."""
+        sql = "UPDATE sessions SET used_at = ? WHERE id = ?"
+        self._run(lambda db: db.execute(sql, [_now(), session]), None, "IMMEDIATE")
+
+    def found(self, text: str, project: Path | None, limit: int) -> list[Session]:
+        """Return the sessions whose turns contain all words of a text, the last used first.
+
+        Args:
+            text: words, or beginnings of words; "" for all sessions.
+            project: only those of this folder.
+        """
+        conditions, parameters = [], []
+        if project is not None:
+            conditions.append("s.project = ?")
+            parameters.append(storable(str(project)))
+        words = [f'"{word}"*' for word in re.findall(r"\w+", text)]
+        if text.strip() and not words:
+            return []
+        for word in words:
+            conditions.append(
+                "s.id IN (SELECT session_id FROM turns JOIN turn_texts ON turn_texts.rowid ="
+                " turns.id WHERE turn_texts MATCH ?)"
+            )
+            parameters.append(word)
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        order = "ORDER BY s.used_at DESC, s.id DESC LIMIT ?"
+        return self._sessions(f"{where} {order}", [*parameters, limit], " OR ".join(words))
+
+    def _sessions(self, rest: str, parameters: Sequence[Any], match: str = "") -> list[Session]:
+        def work(db: sqlite3.Connection) -> list[Session]:
+            rows = [dict(row) for row in db.execute(f"{_OF_SESSION} {rest}", parameters)]
+            for row in rows:
+                row["asked"] = bool(row["asked"])
+                row["skills"] = _skills(row["skills"])
+                row["excerpt"] = _excerpt(db, row["id"], match) if match else ""
+            return [Session(**row) for row in rows]
+
+        return self._run(work, [])
+
+    def _run(self, work: Callable[[sqlite3.Connection], T], instead: T, kind: str = "") -> T:
+        """Return the result of work in one transaction; if it fails, a notice and `instead`."""
+        try:
+            with closing(self._database.connect()) as db:
+                db.row_factory = sqlite3.Row
+                db.execute(f"BEGIN {kind}")
+                done = work(db)
+                db.execute("COMMIT")
+                return done
+        except (sqlite3.Error, OSError) as exc:
+            if not self.broken:
+                self.broken = True
+                self._notice(
+                    f"sessions cannot be stored or read: {exc} ({self.path}); move that file away "
+                    "to begin with an empty one"
+                )
+            return instead
+
+
+def _new_session(db: sqlite3.Connection, project: Path, title: str, now: str) -> int | None:
+    return db.execute(
+        "INSERT INTO sessions (project, title, started_at, used_at, asked, skills, served)"
+        " VALUES (?, ?, ?, ?, 0, '', '')",
+        [storable(str(project)), storable(title), now, now],
+    ).lastrowid
+
+
+def _add_turn(
+    db: sqlite3.Connection, session: int | None, messages: Sequence[Message], now: str
+) -> None:
+    stored = json.dumps([_to_json(message) for message in messages])
+    turn = db.execute(
+        "INSERT INTO turns (session_id, ended_at, messages) VALUES (?, ?, ?)",
+        [session, now, stored],
+    ).lastrowid
+    text = storable("\n".join(message.content for message in messages))
+    db.execute("INSERT INTO turn_texts (rowid, text) VALUES (?, ?)", [turn, text])
+
+
+def _excerpt(db: sqlite3.Connection, session: int, match: str) -> str:
+    row = db.execute(
+        "SELECT snippet(turn_texts, 0, '', '', '...', ?) FROM turn_texts"
+        " JOIN turns ON turns.id = turn_texts.rowid WHERE turn_texts MATCH ? AND session_id = ?"
+        " ORDER BY rank LIMIT 1",
+        [EXCERPT, match, session],
+    ).fetchone()
+    return " ".join(row[0].split())
+
+
+def _title(messages: Iterable[Message]) -> str:
+    """Return the beginning of the first message."""
+    words = " ".join(next((message.content for message in messages), "").split())
+    return words if len(words) <= TITLE else f"{words[: TITLE - 3]}..."
+
+
+def _to_json(message: Message) -> dict[str, Any]:
+    return {key: value for key, value in asdict(message).items() if value}
+
+
+def _messages(stored: str) -> list[Message]:
+    try:
+        return [
+            Message(
+                one["role"],
+                one.get("content", ""),
+                tuple(ToolCall(**call) for call in one.get("tool_calls", ())),
+                ToolCall(**one["answers"]) if "answers" in one else None,
+            )
+            for one in json.loads(stored)
+        ]
+    except (ValueError, LookupError, TypeError, AttributeError) as exc:
+        raise sqlite3.DatabaseError(f"a stored turn is damaged ({exc})") from exc
+
+
+def _skills(stored: str) -> dict[str, str]:
+    try:
+        return dict(json.loads(stored))
+    except (ValueError, TypeError) as exc:
+        raise sqlite3.DatabaseError(f"a stored session is damaged ({exc})") from exc
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
