@@ -115,7 +115,9 @@ class App:
         """The servers of mcp.json, of which none is started yet."""
         from harness.mcp.client import Servers
 
-        return Servers(self.settings, self.screen.notice, lambda: self.permissions)
+        return Servers(
+            self.settings, lambda text: self.screen.notice(text), lambda: self.permissions
+        )
 
     @cached_property
     def conversation(self) -> Conversation:

@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import logging
 import os
-import re
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness._version import __version__
 from harness.errors import DeadlineExceeded, HarnessError, SkillFailed
 from harness.mcp.client_config import Entry
+from harness.mcp.client_messages import (
+    SHOWN,
+    all_tools,
+    chat_name,
+    client_info,
+    is_closed,
+    is_late,
+    message_of,
+    silence,
+)
 from harness.runs.consent import in_one_line
-from harness.settings import APP_NAME
 
 if TYPE_CHECKING:
     from mcp import Client, types
@@ -37,11 +42,6 @@ MAX_TOOL = 64_000
 """Bytes of a tool's description and schema; a larger tool is left out."""
 LONGEST = 10
 """A call that reports progress may take this many times the time limit."""
-SHOWN = 300
-"""Characters of a server's message that are shown."""
-NAME = 64
-"""Longest name of a tool."""
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 TICK = 0.2
 """Seconds between two looks at a call that runs."""
 
@@ -83,7 +83,7 @@ class Server:
         """Let it end; `join` waits for that."""
         self.state = "stopped" if self.state != "failed" else self.state
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._task.cancel)
+            self._loop.call_soon_threadsafe(self._end)
 
     def join(self, seconds: float) -> None:
         """Wait at most `seconds` for its end."""
@@ -131,13 +131,13 @@ class Server:
             _close(self._loop)
 
     async def _serve(self) -> None:
-        _silence()
+        silence()
         for mode in ("auto", "legacy"):
             try:
                 await self._connect(mode)
             except Exception as exc:
                 # Some servers of earlier revisions end at a request other than `initialize`.
-                if self.state == "ready" or mode == "legacy" or not _is_closed(exc):
+                if self.state == "ready" or mode == "legacy" or not is_closed(exc):
                     raise
 
     async def _connect(self, mode: str) -> None:
@@ -153,7 +153,7 @@ class Server:
                         # Half of the time is left for a server that ignores `server/discover`.
                         read_timeout_seconds=self._seconds / 2,
                         message_handler=self._received,
-                        client_info=_client_info(),
+                        client_info=client_info(),
                     )
                 )
                 await self._list(client)
@@ -164,7 +164,7 @@ class Server:
                 while True:
                     await self._wake.wait()
                     self._wake.clear()
-                    await self._list_again(client)
+                    await self._list(client)
             finally:
                 watch.cancel()
 
@@ -180,7 +180,7 @@ class Server:
     async def _list(self, client: Client) -> None:
         found: dict[str, types.Tool] = {}
         left_out = []
-        async for tool in _all_tools(client):
+        async for tool in all_tools(client):
             name = chat_name(self.entry.name, tool.name)
             too_large = len(tool.model_dump_json()) > MAX_TOOL
             if too_large or name in found:
@@ -193,14 +193,6 @@ class Server:
                 break
         self.tools = found
         self.problem = "; ".join(left_out[:3])
-
-    async def _list_again(self, client: Client) -> None:
-        try:
-            await self._list(client)
-        except Exception:
-            if self.entry.written.command:
-                raise
-            # An address that fails once may answer again; the tools stay as they were.
 
     async def _listen(self, client: Client) -> None:
         """Read the tools again when a server of the newest revision reports a change."""
@@ -228,86 +220,26 @@ class Server:
         except HarnessError:
             raise
         except Exception as exc:
-            if self.entry.written.command and _is_closed(exc):  # an address may answer again
+            if self.entry.written.command and is_closed(exc):  # an address may answer again
                 self._fail(exc)
-                self._task.cancel()
+                self._end()
                 raise SkillFailed(f"{self.entry.name} has ended: {self.problem}") from exc
-            raise SkillFailed(f"{self.entry.name}: {_message(exc)}") from exc
+            raise SkillFailed(f"{self.entry.name}: {message_of(exc)}") from exc
+
+    def _end(self) -> None:
+        if not self._task.cancelling():  # a second time would interrupt its end
+            self._task.cancel()
 
     def _fail(self, exc: BaseException) -> None:
         if self.state in ("stopped", "failed"):
             return
         self.state, self.tools = "failed", {}
-        leaf = _leaf(exc)
-        if _is_late(leaf):
+        if is_late(exc):
             self.problem = f"it has not started within {self._seconds:g} s"
         else:
-            self.problem = _message(leaf)
+            self.problem = message_of(exc)
         if self._log:
             self.problem += f"; it wrote: {in_one_line(' '.join([*self._log][-3:]), SHOWN)}"
-
-
-async def _all_tools(client: Client) -> AsyncIterator[types.Tool]:
-    cursor = None
-    for _ in range(MOST_TOOLS):
-        page = await client.list_tools(cursor=cursor, cache_mode="refresh")
-        for tool in page.tools:
-            yield tool
-        cursor = page.next_cursor
-        if cursor is None:
-            return
-
-
-def chat_name(server: str, tool: str) -> str:
-    """Return the name of a tool in the chat, of the characters and length that servers accept."""
-    name = f"{server}__{_NOT_IN_NAMES.sub('_', tool)}"
-    if len(name) <= NAME:
-        return name
-    return f"{name[: NAME - 9]}_{hashlib.sha256(tool.encode()).hexdigest()[:8]}"
-
-
-def _client_info() -> types.Implementation:
-    from mcp import types
-
-    return types.Implementation(name=APP_NAME, version=__version__)
-
-
-def _silence() -> None:
-    """Keep the package from logging what servers send: without a handler, Python prints it."""
-    log = logging.getLogger("mcp")
-    log.propagate = False
-    if not log.handlers:
-        log.addHandler(logging.NullHandler())
-
-
-def _leaf(exc: BaseException) -> BaseException:
-    """Return the error itself, without the groups that task groups make of it."""
-    while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]
-    return exc
-
-
-def _is_closed(exc: BaseException) -> bool:
-    """Return True if an error means that the connection has ended."""
-    import anyio
-    from mcp import MCPError, types
-
-    leaf = _leaf(exc)
-    if isinstance(leaf, MCPError):
-        return leaf.code == types.CONNECTION_CLOSED
-    return isinstance(leaf, (anyio.ClosedResourceError, anyio.BrokenResourceError))
-
-
-def _is_late(exc: BaseException) -> bool:
-    from mcp import MCPError, types
-
-    late = isinstance(exc, MCPError) and exc.code == types.REQUEST_TIMEOUT
-    return late or isinstance(exc, TimeoutError)
-
-
-def _message(exc: BaseException) -> str:
-    leaf = _leaf(exc)
-    return in_one_line(str(leaf), SHOWN) or type(leaf).__name__
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:

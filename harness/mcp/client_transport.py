@@ -87,7 +87,12 @@ async def over_pipes(
             tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
-            await _stop(process)
+            stopping = asyncio.create_task(_stop(process))
+            try:
+                await asyncio.shield(stopping)
+            except asyncio.CancelledError:  # the harness ends while a server that failed does
+                await stopping
+                raise
 
 
 def _started(command: Sequence[str], path: str | None) -> list[str]:
