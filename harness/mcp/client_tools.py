@@ -28,6 +28,8 @@ SEARCH = "search_mcp_tools"
 QUERY = "query"
 RESULTS = 10
 """Tools that one search returns."""
+BLOCKS = 100
+"""Parts of a result that are used."""
 LINE = 160
 """Characters of a call that are shown."""
 _WORD = re.compile(r"[^\W_]+")
@@ -169,8 +171,7 @@ def _data(result: types.CallToolResult) -> Any:
     """Return the content of a result: its structure, or else its texts."""
     if result.structured_content is not None and not result.is_error:
         return result.structured_content
-    texts = [_text(block) for block in result.content[:100]]
-    return _clean("\n".join(texts))
+    return "\n".join(_text(block) for block in result.content[:BLOCKS])
 
 
 def _text(block: Any) -> str:

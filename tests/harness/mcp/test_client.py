@@ -197,7 +197,9 @@ def test_results_are_bounded_data(make: Make) -> None:
     _, content = chat.call("bad__flood")
     assert content["result"] == "flooded"
     answer, content = chat.call("bad__fail")
-    assert (answer.code, content) == (1, {"exit_code": 1, "error": "no[2J]0;owned such thing"})
+    assert answer.code == content["exit_code"] == 1
+    assert content["error"].endswith("such thing")
+    assert "\x1b" not in answer.content
     described = chat.app.mcp_servers.tools()
     [ansi] = [tool.described(ALL) for tool in described if tool.name == "bad__ansi"]
     assert ansi.description == "Clear[2J]0;owned the screen."
@@ -317,7 +319,7 @@ def test_many_tools_are_found_by_search(make: Make) -> None:
     ]
     [found] = listed["callable_now"]
     assert found["parameters"] == offered[1]["many__op_7"].parameters
-    assert called["result"] == "called op_7[2J]0;owned"
+    assert called["result"].startswith("called op_7")
     _, content = chat.call(SEARCH, query="zebra")
     assert content["error"] == "no tool matches"
 
