@@ -1,14 +1,17 @@
 """Measure start-up time, relative to `python -c pass` in the same run.
 
-    python bench/startup.py [RUNS]
+    python bench/startup.py [RUNS] [--skills N]
 
-Prints, for each command, the median wall time of RUNS runs (default 15), the difference to `python
--c pass` and the ratio to it. The commands take turns, so that a change of machine speed affects all
-of them. Byte code and the plugin index are written by a first run, which does not count.
+Prints, for each command, the median wall and CPU time of RUNS runs (default 15), the difference of
+the wall time to `python -c pass` and the ratio to it. With --skills, `/help exit` runs in a
+temporary project with N prompt skills, too. The commands take turns, so that a change of machine
+speed affects all of them. Byte code and the plugin index are written by a first run, which does not
+count.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -33,32 +36,73 @@ with create_pipe_input() as keys:
 BASE = "python -c pass"
 COMMANDS = {
     BASE: ["-c", "pass"],
-    "agent.py --help": ["agent.py", "--help"],
+    "agent.py --help": [str(ROOT / "agent.py"), "--help"],
     "first prompt": ["-c", PROMPT],
 }
+HELP = [str(ROOT / "agent.py"), "/help exit"]
+SKILL = """---
+name: skill-{number}
+description: Writes part {number} of the release notes from a list of commits, grouped by kind and
+  with links to the pull requests. Use when the user asks for a changelog, for release notes, or for
+  a summary of what changed between two versions of the repository.
+license: MIT
+allowed-tools: Read, Grep, Bash(git log:*)
+argument-hint: "[version]"
+metadata:
+  author: somebody
+  version: "1.{number}"
+---
+
+"""
+
+
+def make_skills(project: Path, number: int) -> None:
+    """Create prompt skills with bodies of 4 KB in the folder of a project."""
+    for one in range(number):
+        folder = project / ".agents" / "skills" / f"skill-{one}"
+        folder.mkdir(parents=True)
+        (folder / "SKILL.md").write_text(SKILL.format(number=one) + "Group the commits.\n" * 200)
+
+
+def measured(command: list[str], folder: Path, env: dict[str, str]) -> tuple[float, float]:
+    """Run a command and return its wall and CPU seconds."""
+    before, started = os.times(), time.perf_counter()
+    subprocess.run(command, cwd=folder, env=env, capture_output=True, check=True)
+    wall, after = time.perf_counter() - started, os.times()
+    spent = after.children_user + after.children_system
+    return wall, spent - before.children_user - before.children_system
 
 
 def main() -> None:
     """Run the commands and print the table."""
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    times: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    with tempfile.TemporaryDirectory() as folder:
-        places = {f"HARNESS_{name}": f"{folder}/{name}" for name in ("CACHE", "DATA", "CONFIG")}
-        env = {**os.environ, **places, "PYTHONPYCACHEPREFIX": f"{folder}/pyc"}
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("runs", nargs="?", type=int, default=15, help="number of runs of each")
+    parser.add_argument("--skills", type=int, default=0, help="also start with so many skills")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        commands = {title: (words, ROOT) for title, words in COMMANDS.items()}
+        for number in [0, given.skills] if given.skills else []:
+            project = folder / f"project-{number}"
+            project.mkdir()
+            make_skills(project, number)
+            commands[f"/help exit, {number} skills"] = (HELP, project)
+        places = {f"HARNESS_{name}": str(folder / name) for name in ("CACHE", "DATA", "CONFIG")}
+        home = {"HOME": str(folder), "PYTHONPYCACHEPREFIX": str(folder / "pyc")}
+        env = {**os.environ, **places, **home}
         env.pop("PYTHONDONTWRITEBYTECODE", None)
-        for _ in range(runs + 1):
-            for name, words in COMMANDS.items():
-                started = time.perf_counter()
-                command = [sys.executable, *words]
-                subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=True)
-                times[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(taken[1:]) for name, taken in times.items()}
-    print(f"{'command':<18}{'median':>10}{'over it':>10}{'ratio':>8}   ({runs} runs)")
-    for name, median in medians.items():
-        over = median - medians[BASE]
-        print(
-            f"{name:<18}{median * 1e3:>7.0f} ms{over * 1e3:>7.0f} ms{median / medians[BASE]:>8.1f}"
-        )
+        times: dict[str, list[tuple[float, float]]] = {title: [] for title in commands}
+        for _ in range(given.runs + 1):
+            for title, (words, where) in commands.items():
+                times[title].append(measured([sys.executable, *words], where, env))
+    print(
+        f"{'command':<24}{'median':>10}{'over it':>10}{'ratio':>8}{'CPU':>10}   ({given.runs} runs)"
+    )
+    base = statistics.median(wall for wall, _ in times[BASE][1:])
+    for title, taken in times.items():
+        wall, cpu = (statistics.median(column) for column in zip(*taken[1:], strict=True))
+        over = f"{(wall - base) * 1e3:.0f} ms"
+        print(f"{title:<24}{wall * 1e3:>7.0f} ms{over:>10}{wall / base:>8.1f}{cpu:>8.2f} s")
 
 
 if __name__ == "__main__":

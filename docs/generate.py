@@ -21,6 +21,7 @@ from snippets import fill  # noqa: E402
 
 from harness.cli.app import App  # noqa: E402
 from harness.cli.help import program_help, skill_help  # noqa: E402
+from harness.plugins.catalogue import BUILT_IN, Catalogue  # noqa: E402
 from harness.runs.frontend import Frontend  # noqa: E402
 from harness.settings import Settings  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
@@ -44,9 +45,10 @@ def page() -> str:
         here = Path(folder)
         settings = Settings(here, here, here, here / "registry.yaml", here, strict_plugins=True)
         app = App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
-    found = app.catalogue.skills.values()  # not those of plugins installed here
-    skills = sorted((f.skill for f in found if f.origin == "built in"), key=lambda s: s.name)
-    parts = [HEAD, "## agent.py --help\n", _block(program_help(skills))]
+    found = app.catalogue.skills.items()  # not those of plugins installed here
+    ours = Catalogue(skills={name: one for name, one in found if one.origin == BUILT_IN})
+    skills = sorted((one.skill for one in ours.skills.values()), key=lambda s: s.name)
+    parts = [HEAD, "## agent.py --help\n", _block(program_help(ours, settings))]
     for skill in skills:
         parts += [f"## /{skill.name}\n", _block(skill_help(skill))]
     return "\n".join(parts)

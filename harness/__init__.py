@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness._version import __version__
 
 if TYPE_CHECKING:
+    from harness.api.document import Document, DocumentSource
     from harness.api.events import RunFinished, RunStarted
     from harness.api.formats import Format
     from harness.api.hookspecs import (
@@ -70,6 +71,8 @@ __all__ = [
     "Call",
     "ChecksumMismatch",
     "DeadlineExceeded",
+    "Document",
+    "DocumentSource",
     "FileStore",
     "FinishReason",
     "Format",
@@ -120,6 +123,7 @@ __all__ = [
 _MODULES = (
     "errors",
     "models.backends.base",
+    "api.document",
     "api.events",
     "api.formats",
     "api.hookspecs",

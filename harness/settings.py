@@ -1,14 +1,16 @@
 """Paths and switches, from the platform's conventions and environment variables.
 
 HARNESS_CACHE     models and other files that can be downloaded again
-HARNESS_DATA      the run log, sessions, input history, permissions of models
-HARNESS_CONFIG    the user's registry and skills, and trusted and disabled plugins
+HARNESS_DATA      the run log, sessions, input history
+HARNESS_CONFIG    the user's registry and skills, trusted and disabled plugins, permissions
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
 HARNESS_NO_SESSIONS=1  conversations are not stored
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
 HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (20)
 HARNESS_FOLDER_DEADLINE  seconds that searching one folder of skills may take (5)
 HARNESS_MCP_DEADLINE  seconds that a server of mcp.json may take to start or to answer (60)
+HARNESS_RUN_ENV   names of variables for commands of a model, with commas: GH_TOKEN,PYTHONPATH
+HARNESS_RUN_NETWORK=1  commands of a model may use the network although there is a sandbox
 HARNESS_ARXIV_URL the arXiv API's query address
 """
 
@@ -26,6 +28,8 @@ CODE_ROOT = Path(__file__).resolve().parent.parent
 """Folder of harness/, skills/ and models/."""
 
 
+AGENTS = ".agents"
+"""Folder that clients of the Agent Skills format share, in a project and in the home folder."""
 PLUGIN_DEADLINE = 20.0
 FOLDER_DEADLINE = 5.0
 MCP_DEADLINE = 60.0
@@ -37,12 +41,16 @@ class Settings:
     """Paths and switches, read once at the start.
 
     Attributes:
-        project_dir: the working folder; its skills/ and .agents/skills/ are searched.
+        project_dir: the working folder; its skills/ is searched, and its .agents/skills/ and those
+            of the folders above it up to the root of the git repository.
+        shared_skills: ~/.agents/skills, which several clients use, or None.
         plugin_deadline: seconds that a plugin that does not ship may take to load.
         folder_deadline: seconds that searching one folder of skills may take.
         mcp_deadline: seconds that a server of mcp.json may take to start, and to answer a call
             without reporting progress.
         no_sessions: conversations are not stored.
+        run_environment: variables that commands of a model receive besides harmless ones.
+        run_network: whether they may use the network in a sandbox.
         registry_required: the user named a registry, so it must exist.
     """
 
@@ -57,8 +65,11 @@ class Settings:
     plugin_deadline: float = PLUGIN_DEADLINE
     folder_deadline: float = FOLDER_DEADLINE
     mcp_deadline: float = MCP_DEADLINE
+    run_environment: tuple[str, ...] = ()
+    run_network: bool = False
     shipped_registry: Path = CODE_ROOT / "models" / "registry.yaml"
     shipped_skills: Path = CODE_ROOT / "skills"
+    shared_skills: Path | None = None
 
     @property
     def run_log(self) -> Path:
@@ -74,7 +85,7 @@ class Settings:
 
     @property
     def permissions_file(self) -> Path:
-        return self.data_dir / "permissions.json"
+        return self.config_dir / "permissions.json"
 
     @property
     def trust_file(self) -> Path:
@@ -95,15 +106,24 @@ class Settings:
         return self.project_dir / "mcp.json", self.project_dir / ".mcp.json"
 
     @property
+    def installed_file(self) -> Path:
+        return self.config_dir / "installed.json"
+
+    @property
     def own_skills(self) -> Path:
-        """The user's own skills, which are trusted."""
+        """The user's own skills, which are trusted unless `/skills add` has installed them."""
         return self.config_dir / "skills"
+
+    @property
+    def user_folders(self) -> tuple[Path, ...]:
+        """Folders of the user's skills, which every project has."""
+        return (self.own_skills, *([self.shared_skills] if self.shared_skills else []))
 
     @property
     def skill_folders(self) -> tuple[Path, ...]:
         """Folders of skills; for skills of one name, the first folder wins."""
-        project = self.project_dir
-        return project / "skills", project / ".agents" / "skills", self.own_skills
+        shared = (folder / AGENTS / "skills" for folder in _up_to_git_root(self.project_dir))
+        return tuple(dict.fromkeys((self.project_dir / "skills", *shared, *self.user_folders)))
 
     @property
     def protected(self) -> tuple[Path, ...]:
@@ -111,12 +131,20 @@ class Settings:
         own = self.user_registry
         registries = own, registry_folder(own), self.shipped_registry
         folders = self.config_dir, *self.skill_folders, self.shipped_skills
-        return (*folders, *registries, self.permissions_file, *self.project_mcp_files)
+        return (*folders, *registries, self.sessions, *self.project_mcp_files)
 
 
 def registry_folder(registry: Path) -> Path:
     """Return the folder of registered models beside a registry: registry.d for registry.yaml."""
     return registry.with_suffix(".d")
+
+
+def _up_to_git_root(folder: Path) -> tuple[Path, ...]:
+    """Return the folder and those above it, up to the first one of them with a .git."""
+    above = (folder, *folder.parents)
+    # os.path.exists is False for what may not be read, where Path.exists raises an exception.
+    found = (n for n, place in enumerate(above) if os.path.exists(place / ".git"))  # noqa: PTH110
+    return above[: next(found, 0) + 1]
 
 
 def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
@@ -144,11 +172,14 @@ def _read(env: Mapping[str, str]) -> Settings:
         user_registry=Path(registry).expanduser() if registry else config / "registry.yaml",
         registry_required=bool(registry),
         project_dir=Path.cwd(),
+        shared_skills=Path(os.path.expanduser("~")) / AGENTS / "skills",  # noqa: PTH111
         strict_plugins=env.get("HARNESS_STRICT_PLUGINS") == "1",
         no_sessions=env.get("HARNESS_NO_SESSIONS") == "1",
         plugin_deadline=_seconds(env, "HARNESS_PLUGIN_DEADLINE", PLUGIN_DEADLINE),
         folder_deadline=_seconds(env, "HARNESS_FOLDER_DEADLINE", FOLDER_DEADLINE),
         mcp_deadline=_seconds(env, "HARNESS_MCP_DEADLINE", MCP_DEADLINE),
+        run_environment=tuple(env.get("HARNESS_RUN_ENV", "").replace(",", " ").split()),
+        run_network=env.get("HARNESS_RUN_NETWORK") == "1",
     )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -135,15 +136,19 @@ def fitted(cases: Sequence[Case], framework: Framework) -> Weights:
             groups.append(len(scores))
     group = np.repeat(np.arange(len(groups)), groups)
     found = minimized(np.concatenate(features), group, np.concatenate(targets), DECAY)
-    decisions = {move: _decision(cases, move) for move in DECIDED}
+    reported = {move: [case for case in cases if move in case.stated] for move in DECIDED}
+    decisions = {move: _decision(some, move) for move, some in reported.items() if some}
     return Weights(tuple(float(one) for one in found), decisions, (1.0, 0.0))
 
 
 def _decision(cases: Sequence[Case], move: str) -> Decision:
-    """Return the logistic regression of a move, with the bias of the highest kappa."""
-    told = [case for case in cases if move in case.stated]
-    odds = np.array([[logit(c.stated[move]), logit(1 - c.likely[move][0])] for c in told])
-    gold = np.array([move in case.gold for case in told])
+    """Return the logistic regression of a move, with the bias of the highest kappa.
+
+    Args:
+        cases: those whose model reported the probability that the move is stated.
+    """
+    odds = np.array([[logit(c.stated[move]), logit(1 - c.likely[move][0])] for c in cases])
+    gold = np.array([move in case.gold for case in cases])
     model, selector, bias = _logistic(np.column_stack([odds, gold]))
     scores = odds @ np.array([model, selector])
     tried = np.linspace(-bias - 2, -bias + 2, 41)
@@ -199,11 +204,15 @@ def report(held: Sequence[tuple[Sequence[Case], Weights]], framework: Framework)
                 sentence = case.candidates.passages[number].sentence
                 expected = lexical_anchors(case.abstract, {move: gold})[move]["sentences"]
                 right.append(sentence in expected)
-        rows.append((move, mean(scores), mean(right), cohen(*np.array(stated).T)))
+        rows.append((move, _mean(scores), _mean(right), cohen(*np.array(stated).T)))
     print(f"{'':<14}{'ROUGE-L':>8}{'anchor':>8}{'kappa':>8}")
-    means = "mean", *(mean(values) for values in zip(*(row[1:] for row in rows), strict=True))
+    means = "mean", *np.nanmean([row[1:] for row in rows], axis=0)
     for name, *values in (*rows, means):
         print(f"{name:<14}" + "".join(f"{value:>8.3f}" for value in values))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return mean(values) if values else math.nan
 
 
 def chosen_of(case: Case, weights: Weights) -> dict[str, tuple[int, float]]:

@@ -21,6 +21,7 @@ class PromptSkill(Skill):
     The body and the files are read at each use, so changes need no /reload.
     """
 
+    flags_are_text = True
     saves = (".md", ".txt")
 
     def __init__(self, file: SkillFile) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import secrets
 import shutil
-import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from string import Template
@@ -50,13 +48,11 @@ def check_name(name: str) -> None:
     """
     if skill_md.NAME.fullmatch(name) and len(name) <= LONGEST_NAME:
         return
-    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
-    near = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST_NAME].strip("-")
     if skill_md.NAME.fullmatch(name):
         what = f"the name has {len(name)} characters, {LONGEST_NAME} are allowed"
     else:
         what = f"the name {name!r} is not lower-case letters, digits and single hyphens"
-    raise UsageError(what, hint=f"Try `/new-skill {near or 'summarize'}`.")
+    raise UsageError(what, hint=f"Try `/new-skill {skill_md.similar(name) or 'summarize'}`.")
 
 
 def files(name: str, kind: Kind) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """SKILL.md of the Agent Skills specification: front matter and a body of instructions.
 
 Users' files are read leniently, as the specification requires of clients: a file is refused only if
-its front matter cannot be read, or has no description or usable name; all other faults are kept and
-shown as problems. Shipped files are read strictly: any fault is an error.
+its front matter cannot be read or has no description; all other faults are kept and shown as
+problems. A name that cannot be a command becomes a similar one (`slug`). Shipped files are read
+strictly: any fault is an error.
 
 At start-up only the front matter is read; `SkillFile.body` reads the file again when the skill is
 used.
@@ -10,7 +11,9 @@ used.
 
 from __future__ import annotations
 
+import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +35,8 @@ MAX_PROBLEMS = 20
 """Maximum number of deviations that are shown."""
 MAX_SHOWN = 80
 """Maximum characters of a name or a key in a message."""
+_ON = ("true", "yes", "on", "1")
+_OFF = ("false", "no", "off", "0")
 _FRONT_MATTER = re.compile(
     # Only a line of exactly three hyphens ends it; "---" may be part of a value.
     rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)",
@@ -61,6 +66,16 @@ class SkillFile:
         return self.path.parent
 
     @property
+    def for_users(self) -> bool:
+        """Whether the user may call the skill: `user-invocable` is not false."""
+        return _switch(self.fields, "user-invocable", default=True)
+
+    @property
+    def for_models(self) -> bool:
+        """Whether a model may use the skill by itself: no `disable-model-invocation`."""
+        return not _switch(self.fields, "disable-model-invocation", default=False)
+
+    @property
     def body(self) -> str:
         """The present instructions.
 
@@ -80,8 +95,8 @@ def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> 
             beside it.
 
     Raises:
-        UsageError: it cannot be read, or has no front matter, description or usable name; with
-            `strict`, it deviates from the specification in any way.
+        UsageError: it cannot be read, or has no front matter or description; with `strict`, it
+            deviates from the specification in any way.
     """
     if not strict and path.is_symlink() and not is_inside(path.parent, path):
         raise UsageError("is a link out of the skill's folder", where=str(path))
@@ -104,6 +119,25 @@ def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> 
     if more := len(problems) - MAX_PROBLEMS:
         problems[MAX_PROBLEMS:] = [f"{more} more problems"] * (more > 0)
     return SkillFile(path, name, description, front.fields, tuple(problems))
+
+
+def slug(name: str) -> str:
+    """Return a command name for any text: the similar one, else "skill-" and a hash."""
+    return similar(name) or f"skill-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+
+
+def similar(name: str) -> str:
+    """Return a command name made of the Latin letters and digits of a text, "" if it has none.
+
+    "code-review" for "_Code_Review", "resume" for "Résumé".
+    """
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[: LIMITS["name"]].strip("-")
+
+
+def _switch(fields: Mapping[str, Any], key: str, *, default: bool) -> bool:
+    value = str(fields.get(key, "")).strip().lower()
+    return default if value not in (*_ON, *_OFF) else value in _ON
 
 
 def is_inside(folder: Path, path: Path) -> bool:
@@ -133,10 +167,10 @@ def _decode(content: bytes, path: Path) -> str:
 
 def _name(front: FrontMatter, path: Path) -> tuple[str, list[str]]:
     """Return the name of the skill, and the problems of the name in the front matter."""
-    given, folder = front.text("name"), path.parent.resolve().name
+    given = front.text("name")
     linked = path.parent.name  # the name of a link to the folder is accepted too
     if given and NAME.fullmatch(given):
-        if given in (folder, linked):
+        if given == linked or given == path.parent.resolve().name:
             return given, _too_long("name", given)
         problem = f"the name {given[:MAX_SHOWN]!r} is not the folder's, {linked!r}"
         return given, [problem, *_too_long("name", given)]
@@ -145,9 +179,10 @@ def _name(front: FrontMatter, path: Path) -> tuple[str, list[str]]:
         if given
         else "no name"
     )
-    if not NAME.fullmatch(linked):
-        raise UsageError(f"{wrong}, nor is the folder's, {linked!r}", where=str(path))
-    return linked, [f"{wrong}; the folder's is used"]
+    if NAME.fullmatch(linked):
+        return linked, [f"{wrong}; the folder's is used"]
+    name = slug(given or linked)
+    return name, [f"{wrong}, nor is the folder's; it is called /{name} here"]
 
 
 def _description(front: FrontMatter) -> tuple[str, list[str]]:

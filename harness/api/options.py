@@ -53,7 +53,9 @@ class ProgramOptions(SkillOptions):
     """Options of the command line alone, given before the line."""
 
     continue_: bool = Field(
-        False, alias="continue", description="go on with the last conversation of this folder; -c"
+        False,
+        alias="continue",
+        description="or -c: go on with the last conversation of this folder",
     )
     no_session: bool = Field(False, description="do not store the conversation")
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 Render = Callable[[], str]
 Write = Callable[[IO[bytes]], object]
 Needs = Literal["required", "optional", "none"]
+Impact = Literal["reads", "adds", "changes"]
 UNKNOWN_EFFECTS = "may change anything"
 """What `Skill.effects` gives where a skill does not override it."""
 
@@ -219,6 +220,8 @@ class Skill(ABC):
             it with the group `text`, or with the whole line if there is no such group.
         text: whether the command needs text. Missing text is read from stdin if that is not a
             terminal, and is an error otherwise.
+        flags_are_text: whether flags after the name are part of the text, for text that contains
+            flags of others. The options of the harness then stand before the name.
         subcommands: first words that select a subcommand, with one line of help each.
         saves: suffixes that `save to PATH` may have, the default first.
         formats: whether results can be saved in the formats of plugins; False for a skill whose
@@ -228,6 +231,11 @@ class Skill(ABC):
         logged: whether runs go into the run log.
         tool: whether the producer model may call the skill. Skills that change the session, or
             could grant the model more rights, are for the user alone.
+        impact: by subcommand, the most that a run does besides writing its targets: "reads" changes
+            nothing and uses no model, so that it can run beside another one; "adds" changes nothing
+            that exists; "changes" may do anything. "" stands for a run without a subcommand and
+            for the subcommands that are not listed; without it, they are "changes".
+        output: model of `Result.data`, for programs; None if it has no fixed form.
         Options: model of all options of the command.
         variants: option models by subcommand, or by another case that `variant` returns. A field
             of `Options` that some variants have is an error in all other cases; a field that no
@@ -242,12 +250,15 @@ class Skill(ABC):
     details: ClassVar[str] = ""
     triggers: ClassVar[tuple[str, ...]] = ()
     text: ClassVar[Needs] = "required"
+    flags_are_text: ClassVar[bool] = False
     subcommands: ClassVar[Mapping[str, str]] = {}
     saves: ClassVar[tuple[str, ...]] = ()
     formats: ClassVar[bool] = True
     target_text: ClassVar[Mapping[str, str]] = {}
     logged: ClassVar[bool] = True
     tool: ClassVar[bool] = True
+    impact: ClassVar[Mapping[str, Impact]] = {}
+    output: ClassVar[type[BaseModel] | None] = None
     Options: ClassVar[type[SkillOptions]] = SkillOptions
     variants: ClassVar[Mapping[str, type[SkillOptions]]] = {}
     shared: ClassVar[Mapping[str, Collection[str]]] = {}
@@ -277,9 +288,14 @@ class Skill(ABC):
         """Describe the lasting changes of a run besides its files: "trains a model".
 
         The producer model may call the skill without confirmation if this is "" and no file is
-        written; otherwise the user is asked first. By default, the user is always asked.
+        written; otherwise the user is asked first. By default, the user is always asked, unless
+        the `impact` of the subcommand is "reads".
         """
-        return UNKNOWN_EFFECTS
+        return "" if self.impact_of(subcommand) == "reads" else UNKNOWN_EFFECTS
+
+    def impact_of(self, subcommand: str) -> Impact:
+        """Return the `impact` of a subcommand."""
+        return self.impact.get(subcommand) or self.impact.get("", "changes")
 
     @abstractmethod
     def run(self, call: Call) -> Result:

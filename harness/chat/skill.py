@@ -6,12 +6,16 @@ from pydantic import Field
 
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.chat.context.attachments import with_files
+from harness.chat.context.project_instructions import ProjectInstructions
 from harness.chat.conversation import Conversation
 from harness.chat.tool_loop import Turn, tools_for
 from harness.chat.toolbox import Toolbox
 from harness.errors import UsageError
-from harness.models.served import ServedModel, label
+from harness.models.served import BYTES_PER_TOKEN, ServedModel, label
 from harness.terminal.console import render_markdown
+
+SHARE = 4
+"""The instructions of the project may use a quarter of the context."""
 
 
 class Chat(Skill):
@@ -44,6 +48,7 @@ class Chat(Skill):
     ) -> None:
         self._toolbox = toolbox
         self.conversation = conversation or Conversation()
+        self._instructions = ProjectInstructions()
         self._notices: set[str] = set()
 
     def run(self, call: Call) -> Result:
@@ -55,12 +60,16 @@ class Chat(Skill):
             raise UsageError("there is no text", hint="/chat TEXT")
         self.conversation.check_rights(yes=call.yes)
         said = call.text if call.source == "stdin" else with_files(call.text, call.screen)
+        files = self._instructions.read(call)
         turns: list[Turn] = []
 
         def answer(model: ServedModel) -> str:
             earlier = tuple(self.conversation.messages)
-            turn = Turn(call, model, said, earlier, self._toolbox, call.options.steps)
+            room = model.context * BYTES_PER_TOKEN // SHARE
+            rules = self._instructions.for_model(files, room, call)
+            turn = Turn(call, model, said, earlier, self._toolbox, call.options.steps, rules)
             turns.append(turn)
+            self._explain_model(call, model)
             self._explain_tools(call, model)
             try:
                 return turn.run()
@@ -88,6 +97,17 @@ class Chat(Skill):
             terminal=lambda: render_markdown(text),
         )
 
+    def _explain_model(self, call: Call, model: ServedModel) -> None:
+        """Print once that another model than before reads a resumed session."""
+        resumed = self.conversation.resumed
+        if resumed is not None and resumed.served not in ("", label(model.about)):
+            self._explain(call, f"session {resumed.id} was last answered by {resumed.served}")
+
+    def _explain(self, call: Call, notice: str) -> None:
+        if notice not in self._notices:
+            self._notices.add(notice)
+            call.screen.notice(notice)
+
     def _explain_tools(self, call: Call, model: ServedModel) -> None:
         """Print once which skills this model cannot call, and why."""
         if self._toolbox is None or not call.options.steps:
@@ -106,6 +126,5 @@ class Chat(Skill):
                 f"{name} cannot call {names}: a context of {model.context:,} tokens has no room "
                 "for them; `context` in the registry sets it"
             )
-        if notice and notice not in self._notices:
-            self._notices.add(notice)
-            call.screen.notice(notice)
+        if notice:
+            self._explain(call, notice)

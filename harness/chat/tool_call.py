@@ -15,8 +15,7 @@ from harness.api.skill import Skill
 from harness.chat.tool_schema import OWN, SAVE_TO, SUBCOMMAND, TEXT
 from harness.errors import UsageError
 from harness.models.backends.base import ToolCall
-from harness.runs.grammar import as_path
-from harness.runs.invocation import Invocation
+from harness.runs.invocation import Invocation, as_path
 
 
 def invocation_of(skill: Skill, call: ToolCall) -> Invocation:

@@ -92,6 +92,7 @@ class Turn:
         earlier: the conversation so far.
         toolbox: the tools that the model may call, or None.
         steps: maximum number of replies with calls before the model has to answer.
+        instructions: those of the project, for the system message.
 
     Attributes:
         messages: messages of this turn, in order.
@@ -104,6 +105,7 @@ class Turn:
     earlier: Sequence[Message]
     toolbox: Toolbox | None
     steps: int
+    instructions: str = ""
     messages: list[Message] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
     stopped: HarnessError | None = None
@@ -179,6 +181,7 @@ class Turn:
     def _generate(self, tools: tuple[Tool, ...]) -> Reply:
         known = [*self.earlier, *self.messages]
         system = SYSTEM if self._has_tools else PLAIN_SYSTEM
+        system = f"{system}\n\n{self.instructions}".rstrip()
         if not self._has_tools:
             known = without_tools(known)
         used = sum(map(size, tools)) + len(system.encode())

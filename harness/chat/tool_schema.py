@@ -37,6 +37,16 @@ def tool_of(skill: Skill, level: int = ALL) -> Tool:
     return Tool(skill.name, "\n".join(parts), parameters)
 
 
+def plain_parameters(schema: Mapping[str, Any], *, described: bool) -> dict[str, Any]:
+    """Return the parameters of a model's JSON Schema, with or without their descriptions."""
+    found = {}
+    for name, about in schema["properties"].items():
+        found[name] = _plain(about, schema.get("$defs", {}))
+        if described and "description" in about:
+            found[name]["description"] = about["description"]
+    return found
+
+
 def _own(skill: Skill) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if skill.subcommands:

@@ -15,17 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.model_access import ModelAccess
-from harness.errors import (
-    NotTrusted,
-    RegistryError,
-    UsageError,
-)
 from harness.models.pool import ModelPool
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import BuiltinBackends, Discovery
-from harness.runs.frontend import Caller, Callers, Frontend, Outcome
-from harness.runs.isolation import guarded
+from harness.runs.frontend import Caller, Callers, Frontend, Outcome, guarded
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
 from harness.terminal.console import OnProgress, Screen
@@ -40,9 +34,6 @@ if TYPE_CHECKING:
     from harness.models.registry import Registry
     from harness.permissions.permissions import Permissions
     from harness.runs.invocation import Invocation
-
-MAX_NOTICES = 10
-"""Maximum number of plugins left out that are reported at a start; `/skills` shows all."""
 
 
 class App:
@@ -81,9 +72,14 @@ class App:
         self._discover()
 
     @property
+    def caller(self) -> Caller:
+        """Who the line that this thread runs is for."""
+        return self._callers.current
+
+    @property
     def frontend(self) -> Frontend:
         """The frontend of the line that this thread runs."""
-        return self._callers.current.frontend
+        return self.caller.frontend
 
     @frontend.setter
     def frontend(self, frontend: Frontend) -> None:
@@ -92,23 +88,25 @@ class App:
     @property
     def screen(self) -> Screen:
         """The output of the line that this thread runs."""
-        return self._callers.current.screen
+        return self.caller.screen
 
     @screen.setter
     def screen(self, screen: Screen) -> None:
         self._callers.own = replace(self._callers.own, screen=screen)
 
     @property
-    def _current_general(self) -> GeneralOptions | None:
+    def current_general(self) -> GeneralOptions | None:
+        """The general options of the user's line that this thread runs."""
         return self._callers.general
 
     @cached_property
     def toolbox(self) -> Toolbox:
         """The tools of the chat model."""
+        from harness.chat.builtin_tools import BuiltinTools
         from harness.chat.skill_tool import skill_tools
         from harness.chat.toolbox import Toolbox
 
-        return Toolbox([lambda: skill_tools(self)], lambda: self.mcp_servers)
+        return Toolbox([lambda: skill_tools(self), BuiltinTools(self)], lambda: self.mcp_servers)
 
     @cached_property
     def mcp_servers(self) -> Servers:
@@ -138,9 +136,9 @@ class App:
         """What the user of the current line allows models to do."""
         from harness.permissions.permissions import Permissions
 
-        asked, general = self.frontend, self._current_general
+        asked, general = self.frontend, self.current_general
         yes = general is not None and general.yes
-        return Permissions(self.settings, asked.choose, asked.confirm, yes=yes)
+        return Permissions(self.models.settings, asked.choose, asked.confirm, yes=yes)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -180,14 +178,8 @@ class App:
         discovery = Discovery(self.settings, files, self._commands, builtins)
         discovery.run(bare=self._bare)
         self.discovery = discovery
-        for failure in self.catalogue.failures[:MAX_NOTICES]:
-            self.screen.notice(
-                f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
-            )
-        if (more := len(self.catalogue.failures) - MAX_NOTICES) > 0:
-            self.screen.notice(f"{more} more plugins left out (/skills)")
-        for remark in self.catalogue.remarks:
-            self.screen.notice(remark)
+        for notice in self.catalogue.notices():
+            self.screen.notice(notice)
 
     def _commands(self) -> object:
         from harness.cli.commands.plugin import Commands
@@ -214,7 +206,7 @@ class App:
         Raises:
             HarnessError: with its exit code; the run is closed in the log.
         """
-        caller = self._callers.current.replaced(frontend, console, cancel, progress)
+        caller = self.caller.replaced(frontend, console, cancel, progress)
         with self._callers.calling(caller):
             return guarded(line, lambda: self._dispatch(line))
 
@@ -226,7 +218,7 @@ class App:
 
             skill = self._skill(invocation.name, trusted=invocation.general.trust)
             line = render_line(skill, invocation)
-            return self._run(skill, invocation, line, self._callers.current)
+            return self._run(skill, invocation, line, self.caller)
 
         return guarded("", work)
 
@@ -239,9 +231,9 @@ class App:
         Raises as `dispatch`, and NotAllowed if the user refuses.
         """
         skill = self.catalogue.skills[invocation.name].skill
-        general = self._current_general or invocation.general
+        general = self.current_general or invocation.general
         allowed = replace(invocation, general=general)
-        model = (caller or self._callers.current).for_model()
+        model = (caller or self.caller).for_model()
         with self._callers.calling(model):
             return guarded(line, lambda: self._run(skill, allowed, line, model))
 
@@ -249,11 +241,16 @@ class App:
         from harness.cli import intent
         from harness.runs import grammar
 
-        name, rest = grammar.split_command(line) or intent.command_for(self, line)
-        trusted = bool(self.general.get("trust")) or grammar.trusts(rest)
+        before, rest = grammar.split_options(line)
+        general = {**self.general, **before}
+        typed = grammar.split_command(rest)
+        name, rest = typed or intent.command_for(self, line)
+        trusted = bool(general.get("trust")) or grammar.trusts(rest)
         skill = self._skill(name, trusted=trusted)
-        invocation = grammar.parse(skill, rest, self.general)
-        return self._run(skill, invocation, line, self._callers.current)
+        if typed:
+            self.catalogue.check_for_users(name)
+        invocation = grammar.parse(skill, rest, general)
+        return self._run(skill, invocation, line, self.caller)
 
     def _run(self, skill: Skill, invocation: Invocation, line: str, caller: Caller) -> Outcome:
         from harness.runs.runner import Runner
@@ -263,14 +260,11 @@ class App:
             topic = f"{skill.name} {invocation.subcommand}".rstrip()
             return self._dispatch(f"/help {'--json ' * general.as_json}{topic}")
         self.use_registry(general.registry)
-        settings = self.settings
-        if self.models.path is not None:  # for skills that write to the registry
-            settings = replace(settings, user_registry=self.models.path, registry_required=True)
         if not caller.frontend.is_model:
             off = {"as_json": False, "trust": False}
             self._callers.general = general.model_copy(update=off)
         return Runner(
-            settings,
+            self.models.settings,
             caller,
             self.run_log,
             self.pool,
@@ -291,30 +285,12 @@ class App:
             self.mcp_servers.close(seconds)
 
     def _skill(self, name: str, *, trusted: bool) -> Skill:
-        if name in self.catalogue.skills:
-            return self.catalogue.skills[name].skill
-        if name not in self.catalogue.untrusted:
-            raise self.catalogue.unknown(name)
-        folder = self.catalogue.untrusted[name].folder
-        confirm = self.frontend.confirm
-        question = f"/{name} is a plugin of this project ({folder}). Run its code?"
-        if not trusted and not (confirm and confirm(question)):
-            raise NotTrusted(
-                f"/{name} is a plugin of this project that is not trusted in its current state",
-                where=str(folder),
-                hint=f"Read it, then add --trust once, right after /{name}.",
-            )
-        self.discovery.trust(name)
-        if name not in self.catalogue.skills:
-            raise UsageError(f"the plugin {name} has no skill /{name}", hint="`/skills`")
-        return self.catalogue.skills[name].skill
+        from harness.cli.trust_question import skill_named
+
+        return skill_named(self.discovery, name, self.frontend.confirm, trusted=trusted)
 
     def use_registry(self, path: Path | None) -> None:
         """Switch to the registry of this line, if it differs from that of the last one."""
         if path != self.models.path:
-            before, self.models.path = self.models.path, path
-            try:
+            with self.models.switched(path):
                 self.reload()
-            except RegistryError:
-                self.models.path = before
-                raise

@@ -48,7 +48,7 @@ class LineCompleter(Completer):
         catalogue = self._catalogue()
         if not blank:
             rows = [
-                *_skills(catalogue),
+                *_skills(catalogue, typed=True),
                 *((n, f"disabled; /skills enable {n}") for n in catalogue.disabled),
                 *((n, "a plugin that is not trusted") for n in catalogue.untrusted),
             ]
@@ -97,6 +97,10 @@ class LineCompleter(Completer):
                 return found.skill.subcommands.items()
             case ["model"]:
                 return self._models()
+            case ["skills"]:
+                return [*_skills(catalogue), *waiting]
+            case ["skills", "remove" | "test"]:
+                return [row for row in _skills(catalogue) if row[0] not in catalogue.framework]
             case ["skills", "trust"]:
                 return waiting
             case ["skills", "disable"]:
@@ -132,7 +136,7 @@ class _Line:
         match = _LAST.search(rest)
         word = match[0] if match else ""
         before = rest[: len(rest) - len(word)].split()
-        flags = _flags(skill, before[0] if before else "")
+        flags = _flags(skill, before[0] if before else "") if not skill.flags_are_text else {}
         valued = {name: flag for name, flag in flags.items() if flag.sets is None}
         option = valued.get(before[-1]) if before else None
         name, equals, value = word.partition("=")
@@ -156,8 +160,10 @@ class _Line:
         return self.requested or likely
 
 
-def _skills(catalogue: Catalogue) -> list[tuple[str, str]]:
-    return [(name, found.summary) for name, found in catalogue.skills.items()]
+def _skills(catalogue: Catalogue, *, typed: bool = False) -> list[tuple[str, str]]:
+    """Return the skills; with `typed`, only those that the user may call."""
+    found = catalogue.skills.items()
+    return [(name, one.summary) for name, one in found if one.for_users or not typed]
 
 
 def _flags(skill: Skill, subcommand: str) -> dict[str, Flag]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from harness.api.options import (
     Flag,
@@ -16,9 +17,15 @@ from harness.api.options import (
     grouped,
 )
 from harness.api.skill import Skill
-from harness.plugins.catalogue import Found
+from harness.plugins.catalogue import Catalogue, Found
+from harness.plugins.locations import owner
+
+if TYPE_CHECKING:
+    from harness.settings import Settings
 
 WIDTH = 96
+MOST_LINES = 4
+"""Maximum number of lines for the skills of a project, and for those of the user, in `/help`."""
 USAGE = """\
 Usage: agent.py [OPTION ...] [LINE]
 
@@ -30,16 +37,49 @@ Exit codes: 0 success; 1 the skill failed; 2 usage error or bad input; 3 no mode
 4 output not written; 130 interrupted."""
 
 
-def program_help(skills: Iterable[Found | Skill]) -> str:
+def program_help(catalogue: Catalogue, settings: Settings) -> str:
     """Return the text of `agent.py --help`."""
     options = _options("Options", flags(GeneralOptions, ProgramOptions).values())
-    return "\n\n".join((USAGE, options, overview(skills), EXIT_CODES))
+    return "\n\n".join((USAGE, options, overview(catalogue, settings), EXIT_CODES))
 
 
-def overview(skills: Iterable[Found | Skill], width: int = WIDTH) -> str:
+def overview(catalogue: Catalogue, settings: Settings, width: int = WIDTH) -> str:
+    """Return the commands, then the project's and the user's skills, in a screenful of lines."""
+    groups: dict[str, list[Found]] = {"program": [], "project": [], "user": []}
+    for found in catalogue.skills.values():
+        if found.for_users:
+            groups[owner(found.origin, settings)].append(found)
+    parts = [
+        commands(groups["program"], width),
+        _named("Skills of this project", groups["project"], width),
+        _named("Your skills", groups["user"], width),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def commands(skills: Iterable[Found | Skill], width: int = WIDTH) -> str:
     """Return the list of commands, one line each."""
     rows = [(f"/{skill.name}", skill.summary) for skill in sorted(skills, key=lambda s: s.name)]
     return _section("Commands (`/help NAME` for details)", rows, width)
+
+
+def _named(title: str, skills: list[Found], width: int) -> str:
+    """Return a few skills with the beginning of their summaries, or the names of many."""
+    if not skills:
+        return ""
+    names = sorted(f"/{skill.name}" for skill in skills)
+    if len(names) <= MOST_LINES:
+        room = max(width - max(map(len, names)) - 4, 20)
+        rows = sorted((f"/{skill.name}", skill.summary) for skill in skills)
+        cut = [(name, textwrap.shorten(about, room, placeholder="...")) for name, about in rows]
+        return _section(title, cut, width)
+    title = f"{title} ({len(names)}; `/skills TEXT` searches them)"
+    lines = textwrap.wrap(
+        " ".join(names), width - 2, break_on_hyphens=False, break_long_words=False
+    )
+    if len(lines) > MOST_LINES:
+        lines[MOST_LINES - 1 :] = [f"... and {len(' '.join(lines[MOST_LINES - 1 :]).split())} more"]
+    return "\n".join([f"{title}:", *(f"  {line}" for line in lines)])
 
 
 def skill_help(
@@ -70,7 +110,8 @@ def skill_help(
     if saves := (*skill.saves, *formats):
         listed_saves = f"Saves: {', '.join(saves)} (save to PATH, or -o PATH)"
         parts.append(_reflowed(listed_saves, width))
-    return "\n\n".join((*parts, _general(width)))
+    where = ", before the name" if skill.flags_are_text else ""
+    return "\n\n".join((*parts, _general(width, where)))
 
 
 def subcommand_help(skill: Skill, subcommand: str, width: int = WIDTH) -> str:
@@ -96,9 +137,9 @@ def _opening(line: str, summary: str, width: int) -> list[str]:
     return [_reflowed(f"Usage: {line}", width), textwrap.fill(summary, width)]
 
 
-def _general(width: int) -> str:
+def _general(width: int, where: str = "") -> str:
     shapes = " ".join(_shape(flag) for flag in flags(GeneralOptions).values())
-    return _reflowed(f"General options: {shapes}", width)
+    return _reflowed(f"General options{where}: {shapes}", width)
 
 
 def _alone(skill: Skill) -> list[str]:

@@ -115,7 +115,7 @@ def described(skills: Mapping[str, Found], line: str) -> list[str]:
         name
         for name, found in skills.items()
         if isinstance(skill := found.imported, PromptSkill)
-        and not _declines(skill)
+        and skill.file.for_models
         and first in _verbs(skill.file.description)
         and terms <= _terms(f"{name.replace('-', ' ')} {skill.file.description}")
     ]
@@ -139,11 +139,6 @@ def _request(line: str) -> tuple[str, frozenset[str]] | None:
     if first in _STOP or first.endswith(("ing", "ed")) or re.search("[^s]s$", first):
         return None  # not an imperative
     return _stem(first), terms
-
-
-def _declines(skill: PromptSkill) -> bool:
-    """Return True if SKILL.md disables activation, in the field that other clients use."""
-    return str(skill.file.fields.get("disable-model-invocation", "")).strip().lower() == "true"
 
 
 def _verbs(description: str) -> set[str]:

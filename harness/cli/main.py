@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -83,6 +84,8 @@ def _run(words: list[str]) -> int:
     if rest[:1] == ["--version"]:
         Screen().result(__version__)
         return 0
+    if rest == ["mcp"]:
+        return _serve_mcp(general)
     settings = settings_module.from_environment()
     if no_session:
         settings = replace(settings, no_sessions=True)
@@ -90,13 +93,13 @@ def _run(words: list[str]) -> int:
         from harness.cli.help import program_help
 
         app = App(settings, Frontend("one-shot"), general=general)
-        Screen().result(program_help(app.catalogue.skills.values()))
+        Screen().result(program_help(app.catalogue, settings))
         return 0
     if not rest and sys.stdin is not None and sys.stdin.isatty():
         from harness.cli import repl
 
         return repl.run(settings, general, continues=bool(continues))
-    from harness.cli.commands.skills import needs_no_plugins
+    from harness.cli.commands.skills.command import needs_no_plugins
 
     line = " ".join(rest)
     frontend = Frontend("one-shot", stdin=_piped_stdin() if rest else None)
@@ -108,6 +111,22 @@ def _run(words: list[str]) -> int:
 
         go_on(app)
     return _closed(app, run_lines(app, [line] if rest else _piped_lines()))
+
+
+def _serve_mcp(general: Mapping[str, object]) -> int:
+    """Serve the skills to an MCP client until it closes stdin."""
+    from harness.support.optional_deps import require
+
+    require("mcp", extra="mcp")
+    gc.disable()  # a tenth of the time that the client waits: what is imported stays
+    from harness.mcp.server import serve
+
+    app = App(settings_module.from_environment(), Frontend("mcp", is_model=True), general=general)
+    gc.freeze()
+    gc.enable()
+    if serve(app):
+        app.close()
+    return 0
 
 
 def _run_script(invocation: Invocation) -> int:

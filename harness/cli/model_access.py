@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,14 +66,29 @@ class ModelAccess:
         """The model in use, and why it was chosen."""
         return self._pool.last if self._pool is not None else None
 
+    @property
+    def settings(self) -> Settings:
+        """The settings with the registry of the current line."""
+        if self.path is None:
+            return self._settings
+        return replace(self._settings, user_registry=self.path, registry_required=True)
+
+    @contextlib.contextmanager
+    def switched(self, path: Path | None) -> Iterator[None]:
+        """Change the path of the registry, unless the block raises RegistryError."""
+        before, self.path = self.path, path
+        try:
+            yield
+        except RegistryError:
+            self.path = before
+            raise
+
     def read(self) -> Registry:
         """Read the registry again; raises as `registry`."""
         from harness.models.registry import load
 
-        settings = self._settings
-        required = self.path is not None or settings.registry_required
-        user = self.path or settings.user_registry
-        if required and not user.is_file():
+        settings, user = self.settings, self.settings.user_registry
+        if settings.registry_required and not user.is_file():
             raise RegistryError("there is no such registry file", where=str(user))
         return load(settings.shipped_registry, user, left_out=self._leave_out)
 

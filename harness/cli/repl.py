@@ -24,7 +24,6 @@ from prompt_toolkit.shortcuts import confirm, prompt
 
 from harness._version import __version__
 from harness.cli.app import App
-from harness.cli.commands.sessions import go_on
 from harness.cli.completion import LineCompleter
 from harness.errors import HarnessError, RegistryError
 from harness.runs.frontend import Frontend
@@ -52,9 +51,12 @@ def run(settings: Settings, general: Mapping[str, Any], *, continues: bool = Fal
     Args:
         continues: go on with the last conversation of this folder.
     """
-    app = App(settings, Frontend("repl", confirm=_confirm, choose=_choose), general=general)
+    frontend = Frontend("repl", confirm=_confirm, choose=_choose, ask=_ask)
+    app = App(settings, frontend, general=general)
     try:
         if continues:
+            from harness.cli.commands.sessions import go_on
+
             go_on(app)
         # The prompt is written where results go, which is not sys.stdout (terminal/stdout_guard).
         output = create_output(stdout=cast("TextIO | None", stdout_guard.results()))
@@ -190,8 +192,7 @@ def _confirm(question: str) -> bool:
 def _choose(question: str, choices: Sequence[str]) -> str:
     """Ask on the terminal for a choice by its number or beginning; Ctrl-D means none of them."""
     listed = "\n".join(f"  {number} {choice}" for number, choice in enumerate(choices, start=1))
-    sys.stderr.write(f"{shown_on(sys.stderr, question)}\n{shown_on(sys.stderr, listed)}\n")
-    sys.stderr.flush()
+    _print(f"{question}\n{listed}")
     numbered = {str(number): choice for number, choice in enumerate(choices, start=1)}
     while True:
         try:
@@ -202,3 +203,18 @@ def _choose(question: str, choices: Sequence[str]) -> str:
         begun = [choice for choice in choices if given and choice.startswith(given)]
         if given in numbered or len(begun) == 1:
             return numbered.get(given) or begun[0]
+
+
+def _ask(question: str) -> str:
+    """Ask on the terminal for a line; Ctrl-D means an empty one."""
+    _print(question)
+    try:
+        with ctrl_c.taking_effect("none"):
+            return prompt("Answer: ").strip()
+    except EOFError:
+        return ""
+
+
+def _print(text: str) -> None:
+    sys.stderr.write(f"{shown_on(sys.stderr, text)}\n")
+    sys.stderr.flush()

@@ -33,6 +33,8 @@ class Always(BaseModel):
             what = f"commands that begin with `{what}`" if what else "single commands"
         elif _is_place(self.kind) and Path(what).is_dir():
             what = f"everything below {what}"
+        elif self.kind == "instructions":
+            what = f"of AGENTS.md in {what}"
         return visible(f"{self.kind} {what}{f' for /{self.skill}' if self.skill else ''}")
 
     def covers(self, wanted: Permission, project: Path) -> bool:
@@ -59,7 +61,7 @@ def in_project(wanted: Permission, project: Path) -> Always | None:
     if _is_place(kind):
         path = Path(subject).resolve()
         # All of the project, or of a folder around it, is more than was asked about.
-        wide = project.resolve().is_relative_to(path.parent)
+        wide = path.is_dir() or project.resolve().is_relative_to(path.parent)
         return Always(kind=kind, subject=str(path if wide else path.parent))
     return Always(kind=kind, subject=subject)
 

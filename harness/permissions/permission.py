@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["read", "write", "run", "mcp", "activate"]
+Kind = Literal["read", "write", "run", "mcp", "activate", "instructions"]
 _VERBS: dict[Kind, str] = {
     "read": "read",
     "write": "write",
     "run": "run",
     "mcp": "call",
     "activate": "use the skill",
+    "instructions": "follow the instructions in",
 }
 LINES = 1000
 """Lines of a detail that are shown."""

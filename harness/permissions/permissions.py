@@ -31,7 +31,7 @@ class Permissions:
         *,
         yes: bool = False,
     ) -> None:
-        self._protected = settings.protected
+        self.settings = settings
         self._project = settings.project_dir
         self._choose, self._confirm, self._yes = choose, confirm, yes
         self.answers = Answers(settings.permissions_file, settings.project_dir)
@@ -44,7 +44,9 @@ class Permissions:
                 control the harness, which no answer allows.
             OutputError: an "always" answer cannot be stored.
         """
-        if wanted.kind == "write" and consent.is_protected(Path(wanted.subject), self._protected):
+        if wanted.kind == "write" and consent.is_protected(
+            Path(wanted.subject), self.settings.protected
+        ):
             raise NotAllowed(
                 f"a model may not {wanted}: files there control the harness",
                 hint="Use another folder.",

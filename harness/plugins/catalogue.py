@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from harness.api.formats import Format
     from harness.api.skill import Skill
     from harness.models.backends.base import Backend
+
+
+MAX_NOTICES = 10
+"""Maximum number of plugins left out that are reported at a start; `/skills` shows all."""
+BUILT_IN = "built in"
+"""Origin of what comes with the program."""
+MOST_NAMED = 40
+"""Maximum number of names that a message lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,11 @@ class Found:
         return (self.indexed or self.skill).summary
 
     @property
+    def for_users(self) -> bool:
+        """Whether the user may call the skill, and not only a model."""
+        return self.file is None or self.file.for_users
+
+    @property
     def triggers(self) -> tuple[str, ...]:
         return (self.indexed or self.skill).triggers
 
@@ -103,6 +116,15 @@ class PluginFailure:
     traceback: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """A skill of a folder that is not loaded, since an earlier source has its name."""
+
+    name: str
+    origin: str
+    by: str
+
+
 @dataclass(slots=True)
 class Catalogue:
     """The result of discovery.
@@ -111,6 +133,7 @@ class Catalogue:
         formats: by suffix.
         untrusted: the project's plugins that are not trusted and not loaded, by name.
         disabled: the names the user disabled, each with its origin, or "" if nothing has the name.
+        shadowed: the skills whose name an earlier source has.
         framework: the names of the harness's own commands.
         remarks: one line for each deprecated feature that a loaded plugin uses, and for each
             damaged file of the user's choices.
@@ -124,8 +147,22 @@ class Catalogue:
     failures: list[PluginFailure] = field(default_factory=list)
     untrusted: dict[str, SkillFile] = field(default_factory=dict)
     disabled: dict[str, str] = field(default_factory=dict)
+    shadowed: list[Shadowed] = field(default_factory=list)
     framework: frozenset[str] = frozenset()
     remarks: list[str] = field(default_factory=list)
+
+    def notices(self) -> Iterator[str]:
+        """Yield the lines that a start prints about what was found."""
+        for failure in self.failures[:MAX_NOTICES]:
+            yield f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
+        if (more := len(self.failures) - MAX_NOTICES) > 0:
+            yield f"{more} more plugins left out (/skills)"
+        if self.shadowed:
+            names = ", ".join(f"/{one.name}" for one in self.shadowed[:MAX_NOTICES])
+            rest = len(self.shadowed) - MAX_NOTICES
+            names += f" and {rest} more" * (rest > 0)
+            yield f"not loaded, since the names are taken: {names} (/skills)"
+        yield from self.remarks
 
     def formats_for(self, skill: Skill) -> dict[str, FoundFormat]:
         """Return the plugin formats that this skill's records can be saved in, by suffix."""
@@ -136,6 +173,12 @@ class Catalogue:
             and suffix not in skill.saves
             and (not found.format.skills or skill.name in found.format.skills)
         }
+
+    def check_for_users(self, name: str) -> None:
+        """Raise UsageError if only models may call the skill."""
+        if not self.skills[name].for_users:
+            reason = f"/{name} is for models only: `user-invocable` is false"
+            raise UsageError(reason, hint=f"`/skills {name}`")
 
     def unknown(self, name: str) -> UnknownSkill:
         """Return the error for a name that no loaded skill has."""
@@ -154,7 +197,9 @@ class Catalogue:
 
         known = sorted({*self.skills, *disabled, *untrusted})
         names = ", ".join(f"/{n}" for n in sorted(self.skills))
-        hint = f"{did_you_mean(name, known, shown)} There are {names}.".lstrip()
+        few = len(self.skills) <= MOST_NAMED
+        known_ones = f"There are {names}." if few else "`/skills TEXT` searches for one."
+        hint = f"{did_you_mean(name, known, shown)} {known_ones}".lstrip()
         return UnknownSkill(f"there is no skill /{name}", hint=hint)
 
     def add(self, plugin: Contributions, disabled: frozenset[str]) -> None:

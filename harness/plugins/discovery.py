@@ -1,10 +1,12 @@
 """Finding skills and backends.
 
-There are three sources, searched in this order; the first plugin to register a name keeps it:
+There are three sources, searched in this order. The first plugin to register a name keeps it; a
+later folder of that name is shadowed, which is no failure:
 
     built in      the framework's own commands and backends, and skills/ beside the code
     entry points  of the group "harness.skills", by name
-    folders       with a SKILL.md under ./skills, ./.agents/skills and the user's config folder
+    folders       with a SKILL.md under ./skills, .agents/skills of this folder and those above it
+                  up to the root of the git repository, the user's config folder, ~/.agents/skills
 
 A folder with a plugin.py is a pluggy plugin; one without is a prompt skill. The SKILL.md of a
 shipped skill is read strictly, every other one leniently. A project's plugins are loaded only after
@@ -15,7 +17,9 @@ skipped before anything of it is imported.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,17 +33,23 @@ from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.backends.ollama import OllamaBackend
 from harness.models.backends.openai import OpenAIBackend
 from harness.models.weights import FileStore
-from harness.plugins.catalogue import Catalogue, Contributions, Found, duplicate
+from harness.plugins.catalogue import (
+    BUILT_IN,
+    Catalogue,
+    Contributions,
+    Found,
+    Shadowed,
+    duplicate,
+)
 from harness.plugins.importer import forget, import_file, import_folder
 from harness.plugins.index import PluginIndex
 from harness.plugins.loader import PluginHost
 from harness.plugins.locations import beside, distribution, entry_points
-from harness.plugins.skill_folders import skill_files
+from harness.plugins.skill_folders import MANY_FOLDERS, skill_files
 from harness.plugins.user_choices import DisabledNames, TrustStore
 from harness.settings import CODE_ROOT, Settings
 
 ENTRY_POINTS = "harness.skills"
-BUILT_IN = "built in"
 COMMANDS = (CODE_ROOT / "harness" / "cli" / "commands", CODE_ROOT / "harness" / "chat")
 """The folders of the framework's own commands."""
 
@@ -116,7 +126,7 @@ class Discovery:
         found |= {folder.name for folder in self._shipped()}
         found |= {point.name for point in entry_points(ENTRY_POINTS)}
         for root in self._settings.skill_folders:
-            for path, file in skill_files(root, self._settings.folder_deadline)[0]:
+            for path, file in skill_files(root, self._settings.folder_deadline).found:
                 found.add(path.parent.name)
                 if isinstance(file, skill_md.SkillFile):
                     found.add(file.name)
@@ -209,18 +219,24 @@ class Discovery:
 
     def _load_skills_of(self, root: Path) -> None:
         seconds = self._settings.folder_deadline
-        files, cut = skill_files(root, seconds, self._is_unread)
-        for path, file in files:
+        search = skill_files(root, seconds, self._is_unread)
+        for path, file in search.found:
             self._load_folder(path.parent, file, root)
-        if cut:
-            self._host.fail(root.name, str(root), UsageError(cut), traced=False)
+        if search.cut:
+            self._host.fail(root.name, str(root), UsageError(search.cut), traced=False)
+        if search.folders > MANY_FOLDERS:
+            self.catalogue.remarks.append(
+                f"{root} has {search.folders:,} folders, which slows every start; "
+                "move what is no skill to another place"
+            )
 
     def _is_unread(self, folder: Path) -> bool:
         """Return whether a folder is disabled, or is a shipped plugin in a checkout."""
         if folder.name in self._disabled_names:
             return True
-        beside_shipped = folder.resolve().parent == self._settings.shipped_skills.resolve()
-        return beside_shipped and (folder / "plugin.py").is_file() and _is_package(folder)
+        if not ((folder / "plugin.py").is_file() and _is_package(folder)):
+            return False
+        return folder.resolve().parent == self._settings.shipped_skills.resolve()
 
     def _load_folder(
         self, folder: Path, file: skill_md.SkillFile | UsageError | None, root: Path
@@ -233,34 +249,46 @@ class Discovery:
             return
         if self._is_disabled(origin, file.name):
             return
-        if not (folder / "plugin.py").is_file():
+        if (taken := self.catalogue.skills.get(file.name)) is not None:
+            self._shadow(file, taken.origin)
+        elif not (folder / "plugin.py").is_file():
             from harness.agent_skills.prompt_skill import PromptSkill
 
             found = Found(PromptSkill(file), origin, file.problems, file)
             self._host.add(file.name, origin, Contributions([found]))
-        elif root == self._settings.own_skills or self._trust.trusts(folder):
+        elif self._is_own(folder, root) or self._trust.trusts(folder):
             self._load_plugin_folder(file)
-        elif (taken := self._owner(file.name)) is not None:
-            self._host.fail(file.name, origin, duplicate(file.name, taken))
+        elif (waiting := self.catalogue.untrusted.get(file.name)) is not None:
+            self._shadow(file, str(waiting.folder))
         else:
             self.catalogue.untrusted[file.name] = file
+
+    def _is_own(self, folder: Path, root: Path) -> bool:
+        """Return whether the user has put the folder into the configuration directory."""
+        if root != self._settings.own_skills:
+            return False
+        from harness.plugins.installation.records import InstalledSkills
+
+        installed = InstalledSkills(self._settings.installed_file)
+        if (damage := installed.damage()) and damage not in self.catalogue.remarks:
+            self.catalogue.remarks.append(damage)
+        return not installed.needs_trust(folder.name)
 
     def _load_plugin_folder(self, file: skill_md.SkillFile) -> object | None:
         load = partial(import_folder, file.folder)
         return self._host.load(file.name, str(file.folder), load, file)
 
-    def _owner(self, name: str) -> str | None:
-        """Return the origin of the loaded or untrusted skill of that name."""
-        if (found := self.catalogue.skills.get(name)) is not None:
-            return found.origin
-        untrusted = self.catalogue.untrusted.get(name)
-        return None if untrusted is None else str(untrusted.folder)
+    def _shadow(self, file: skill_md.SkillFile, by: str) -> None:
+        """Record that the skill has the name of one from `by`, unless that is the same folder."""
+        with contextlib.suppress(OSError):  # `by` is a folder, or the name of a source
+            if os.path.samefile(file.folder, by):  # noqa: PTH121
+                return
+        self.catalogue.shadowed.append(Shadowed(file.name, str(file.folder), by))
 
     def _drop_untrusted_duplicates(self) -> None:
         """Leave out untrusted plugins whose name a later source has registered."""
         for name in self.catalogue.untrusted.keys() & self.catalogue.skills.keys():
-            origin = str(self.catalogue.untrusted.pop(name).folder)
-            self._host.fail(name, origin, duplicate(name, self.catalogue.skills[name].origin))
+            self._shadow(self.catalogue.untrusted.pop(name), self.catalogue.skills[name].origin)
 
 
 def _is_package(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Locating the plugins of installed packages: entry points, and a SKILL.md beside the code."""
+"""Where plugins come from: folders of a project or of the user, and installed packages."""
 
 from __future__ import annotations
 
@@ -6,12 +6,28 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness.agent_skills import skill_md
+from harness.plugins.catalogue import BUILT_IN
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from harness.settings import Settings
+
+Owner = Literal["program", "project", "user"]
+
+
+def owner(origin: str, settings: Settings) -> Owner:
+    """Return whose a skill of this origin is; installed packages are the user's."""
+    if origin == BUILT_IN:
+        return "program"
+    folder = Path(origin)
+    if any(folder.is_relative_to(place) for place in settings.user_folders):
+        return "user"
+    project = any(folder.is_relative_to(place) for place in settings.skill_folders)
+    return "project" if project else "user"
 
 
 def entry_points(group: str) -> list[EntryPoint]:

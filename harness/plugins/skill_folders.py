@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.agent_skills import skill_md
 from harness.agent_skills.skill_md import SkillFile
@@ -12,16 +13,32 @@ from harness.errors import UsageError
 from harness.support.reading.bounded_files import Unsearched, walk
 from harness.support.stopping.timeouts import Overdue, Raised, within
 
-DEPTH = 3
+DEPTH = 6
 """Maximum depth below a skills folder at which a SKILL.md is found."""
 ENTRIES = 20_000
 """Maximum number of files and folders searched below a skills folder."""
+MANY_FOLDERS = 2_000
+"""Number of folders below a skills folder from which the time that they take is worth a notice."""
 SKIPPED_FOLDERS = {"node_modules", "__pycache__", "site-packages"}
+
+
+class Search(NamedTuple):
+    """The SKILL.md files below a folder.
+
+    Attributes:
+        found: each path with its SKILL.md, or the error, or None if it was not to be read.
+        cut: why the search is incomplete, or "".
+        folders: the number of folders searched.
+    """
+
+    found: list[tuple[Path, SkillFile | UsageError | None]]
+    cut: str
+    folders: int
 
 
 def skill_files(
     root: Path, seconds: float, skipped: Callable[[Path], bool] = lambda _: False
-) -> tuple[list[tuple[Path, SkillFile | UsageError | None]], str]:
+) -> Search:
     """Read every SKILL.md below `root`, sorted; folders of skills are not searched further.
 
     A file whose name differs only in case is read too, which reports the wrong name. A file system
@@ -30,24 +47,24 @@ def skill_files(
     Args:
         skipped: returns True for a folder whose SKILL.md is not to be read; it is None in the
             result.
-
-    Returns: each path with its SKILL.md or the error, and why the search is incomplete, or "".
     """
     found: list[tuple[Path, SkillFile | UsageError | None]] = []
+    searched: set[tuple[int, int]] = set()
 
     def search() -> None:
-        for path in _paths(root, time.monotonic() + seconds):
+        for path in _paths(root, time.monotonic() + seconds, searched):
             found.append((path, None if skipped(path.parent) else _read(path)))
 
     try:
         within(seconds, search, f"searching {root}")
     except Overdue:
-        return [*found], f"it was not searched further after {seconds:g} s"
+        cut = f"it was not searched further after {seconds:g} s"
+        return Search([*found], cut, len(searched))
     except Raised as exc:
         if not isinstance(exc.__cause__, Unsearched):
             raise exc.__cause__ or exc from None
-        return found, f"it was not searched further: {exc.__cause__}"
-    return found, ""
+        return Search(found, f"it was not searched further: {exc.__cause__}", len(searched))
+    return Search(found, "", len(searched))
 
 
 def _read(path: Path) -> SkillFile | UsageError:
@@ -57,8 +74,12 @@ def _read(path: Path) -> SkillFile | UsageError:
         return exc
 
 
-def _paths(root: Path, until: float) -> Iterator[Path]:
+def _paths(root: Path, until: float, searched: set[tuple[int, int]]) -> Iterator[Path]:
+    """Yield the paths of SKILL.md files; links to a folder do not make it searched again."""
     for folder, children, names in walk(root, ENTRIES, until=until, follow_links=True):
+        if _is_repeated(folder, searched):
+            children.clear()
+            continue
         depth = len(folder.relative_to(root).parts)
         files = [name for name in names if name.upper() == skill_md.FILE.upper()]
         if files and depth:
@@ -67,3 +88,16 @@ def _paths(root: Path, until: float) -> Iterator[Path]:
         elif depth >= DEPTH:
             children.clear()
         children[:] = [c for c in children if c not in SKIPPED_FOLDERS and not c.startswith(".")]
+
+
+def _is_repeated(folder: Path, searched: set[tuple[int, int]]) -> bool:
+    """Return whether the folder was searched under another name, and add it."""
+    try:
+        status = folder.stat()
+    except OSError:  # removed meanwhile
+        return True
+    place = status.st_dev, status.st_ino
+    if place in searched:
+        return True
+    searched.add(place)
+    return False

@@ -8,13 +8,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
+from harness.errors import HarnessError, InputError, InternalError
 from harness.terminal.console import OnProgress, Screen
 
 if TYPE_CHECKING:
     from harness.api.options import GeneralOptions
     from harness.api.skill import Result
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Frontend:
         stdin: read for `-` and for missing text; None if it is missing or a terminal.
         choose: asks the user a question with the given answers, and returns one of them, or "" if
             the user gave none; None if there is nobody to ask.
+        ask: asks the user a question and returns the answer as typed; None if there is nobody to
+            ask.
         is_model: the invocations come from a model, so the user is asked before changes.
     """
 
@@ -35,6 +40,7 @@ class Frontend:
     stdin: IO[bytes] | None = None
     is_model: bool = False
     choose: Callable[[str, Sequence[str]], str] | None = None
+    ask: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ class Caller:
         """Return the caller of what a model calls: it cannot read stdin or write to stdout."""
         asked = self.frontend
         name = asked.name if asked.is_model else "model"
-        frontend = Frontend(name, asked.confirm, is_model=True, choose=asked.choose)
+        frontend = Frontend(name, asked.confirm, is_model=True, choose=asked.choose, ask=asked.ask)
         return Caller(frontend, self.screen.like(io.StringIO()), self.cancel)
 
 
@@ -123,3 +129,22 @@ class Callers:
             yield
         finally:
             self._of_thread.caller = before
+
+
+def guarded(line: str, work: Callable[[], T]) -> T:
+    """Do the work of a line; any other error than a HarnessError becomes an InternalError.
+
+    Raises:
+        InputError: the line is not text.
+        HarnessError: what the work raised.
+    """
+    try:
+        line.encode()
+    except UnicodeEncodeError as exc:  # undecodable bytes of the terminal or a pipe
+        raise InputError(f"the line is not UTF-8 text (character {exc.start})") from exc
+    try:
+        return work()
+    except (HarnessError, KeyboardInterrupt):
+        raise
+    except Exception as exc:
+        raise InternalError(exc) from exc

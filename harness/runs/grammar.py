@@ -6,6 +6,9 @@
 
 The text between the options is kept byte for byte and never split into words, so that an abstract
 with quotes and line breaks passes unchanged. `--` ends the options: all that follows is text.
+
+What follows the name of a skill with `flags_are_text`, as of a prompt skill, is its text; only the
+files to save to are taken from its end. Options of the harness may stand before any name.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from harness.api import options as opts
 from harness.api.options import Flag, GeneralOptions, ProgramOptions
 from harness.api.skill import Skill, SkillOptions
 from harness.errors import UsageError
-from harness.runs.invocation import Invocation
+from harness.runs.invocation import Invocation, as_path, unquote
 from harness.support.suggestions import did_you_mean
 
 _HELP = ("-h", "--help")
@@ -57,6 +60,18 @@ def split_command(line: str) -> tuple[str, str] | None:
     return (match[1], line[match.end() :]) if match else None
 
 
+def split_options(line: str) -> tuple[dict[str, object], str]:
+    """Split general options from a command that follows them; other lines are unchanged."""
+    parser = _Parser("", opts.flags(GeneralOptions))
+    try:
+        rest = parser.take_leading(line)
+    except UsageError:  # it is text that begins with hyphens
+        return {}, line
+    if parser.verbatim or parser.help or parser.targets or not split_command(rest):
+        return {}, line
+    return parser.values, rest
+
+
 def is_name(word: str) -> bool:
     """Return True if a command could have this name."""
     return skill_md.NAME.fullmatch(word) is not None
@@ -72,6 +87,8 @@ def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) 
         UsageError: an unknown option, a missing value, or an invalid value.
     """
     parser = _Parser(f"/{skill.name}", opts.flags(skill.Options, GeneralOptions))
+    if skill.flags_are_text:
+        return parser.invocation(skill, "", parser.take_text(rest), general or {})
     text = parser.take_leading(rest)
     subcommand = ""
     match = _WORD.match(text)
@@ -182,7 +199,16 @@ class _Parser:
             self._set(name, None if value is None else unquote(value))
         return text[at:].lstrip()
 
-    def take_trailing(self, text: str) -> str:
+    def take_text(self, text: str) -> str:
+        """Parse the rest of a line whose flags are text; return it without files to save to."""
+        if text.strip() in _HELP:
+            self.help = True
+            return ""
+        if (match := _LEADING.match(text)) and match["flag"] == "--":
+            return text[match.end() + 1 :]
+        return self.take_trailing(text.lstrip(), flags=False)
+
+    def take_trailing(self, text: str, *, flags: bool = True) -> str:
         """Parse the options at the end, and one `save to` with any `-o` after it.
 
         A second `save to` before that could belong to the text, so it is an error.
@@ -199,7 +225,7 @@ class _Parser:
                     )
                 found.append(("-o", match["path"]))
                 saved = match["how"] != "-o"
-            elif (match := _search_end(_FLAG_AT_END, text, end)) and self._is_option(match):
+            elif flags and (match := self._option_at_end(text, end)):
                 found.append((match["flag"], match["value"]))
             else:
                 break
@@ -229,17 +255,20 @@ class _Parser:
             self._set(name, value)
         return left
 
-    def _is_option(self, match: re.Match[str]) -> bool:
-        """Return True for an option at the end of the text, False if it is part of the text."""
+    def _option_at_end(self, text: str, end: int) -> re.Match[str] | None:
+        """Return the option at the end of the text, or None if there is only text."""
+        match = _search_end(_FLAG_AT_END, text, end)
+        if match is None:
+            return None
         name, value = match["flag"], match["value"]
         if name in _HELP:
-            return value is None
+            return match if value is None else None
         if value is not None and not self._takes_value(name):
             raise UsageError(
                 f"{name} takes no value, and options go before or after the text",
                 hint="If it belongs to the text, put `--` before the text.",
             )
-        return True
+        return match
 
     def _flag(self, name: str) -> Flag:
         if name not in self.flags:
@@ -269,25 +298,3 @@ class _Parser:
             raise UsageError(f"{name} is given twice")
         else:
             self.values[flag.key] = value if flag.sets is None else flag.sets
-
-
-def unquote(value: str) -> str:
-    """Return the value without the pair of quotes around it, if there is one."""
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-        return value[1:-1]
-    return value
-
-
-def as_path(value: str) -> Path:
-    """Return the path of a target or an input file, unquoted and with `~` expanded.
-
-    Raises:
-        UsageError: it is empty, or its home folder does not exist.
-    """
-    path = unquote(value)
-    if not path:
-        raise UsageError("save to needs a path")
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as exc:  # there is no such user
-        raise UsageError(f"{exc}".removesuffix("."), where=path) from exc

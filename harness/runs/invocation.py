@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.api import options as opts
 from harness.api.options import GeneralOptions
 from harness.api.skill import Skill, SkillOptions
+from harness.errors import UsageError
 
 _LIKE_OPTIONS = re.compile(r"\A\s|(?:\A|\s)(?:-|save\s+to\s)|\s\Z", re.IGNORECASE)
 _BARE = re.compile(r"(?!--)[^\s\"'][^\s]*")
@@ -58,3 +59,25 @@ def _quoted(value: str) -> str:
     if _BARE.fullmatch(value):
         return value
     return f"'{value}'" if '"' in value else f'"{value}"'
+
+
+def unquote(value: str) -> str:
+    """Return the value without the pair of quotes around it, if there is one."""
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    return value
+
+
+def as_path(value: str) -> Path:
+    """Return the path of a target or an input file, unquoted and with `~` expanded.
+
+    Raises:
+        UsageError: it is empty, or its home folder does not exist.
+    """
+    path = unquote(value)
+    if not path:
+        raise UsageError("save to needs a path")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as exc:  # there is no such user
+        raise UsageError(f"{exc}".removesuffix("."), where=path) from exc

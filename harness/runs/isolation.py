@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Container, Iterator
-from typing import TypeVar
+from collections.abc import Container, Iterator
 
 from pydantic import ValidationError
 
 from harness.api.skill import Call, Result, Skill
-from harness.errors import HarnessError, InputError, InternalError, SkillFailed
+from harness.errors import HarnessError, SkillFailed
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
-
-T = TypeVar("T")
-
-
-def guarded(line: str, work: Callable[[], T]) -> T:
-    """Do the work of a line; any other error than a HarnessError becomes an InternalError.
-
-    Raises:
-        InputError: the line is not text.
-        HarnessError: what the work raised.
-    """
-    try:
-        line.encode()
-    except UnicodeEncodeError as exc:  # undecodable bytes of the terminal or a pipe
-        raise InputError(f"the line is not UTF-8 text (character {exc.start})") from exc
-    try:
-        return work()
-    except (HarnessError, KeyboardInterrupt):
-        raise
-    except Exception as exc:
-        raise InternalError(exc) from exc
 
 
 @contextlib.contextmanager

@@ -24,8 +24,7 @@ from harness.plugins.catalogue import Catalogue, FoundFormat
 from harness.runs import consent
 from harness.runs import targets as target_files
 from harness.runs.frontend import Caller, Frontend, Outcome
-from harness.runs.grammar import as_path
-from harness.runs.invocation import Invocation
+from harness.runs.invocation import Invocation, as_path
 from harness.runs.isolation import call_isolated, isolated
 from harness.runs.recording import Recording, recorded
 from harness.runs.run_log import Run, RunLog

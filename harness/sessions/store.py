@@ -22,8 +22,8 @@ from harness.models.backends.base import Message, ToolCall
 from harness.support.user_database import UserDatabase, storable
 
 TITLE = 80
-"""Characters of a title: the beginning of the first message."""
-EXCERPT = 12
+"""Characters of a title."""
+EXCERPT = 8
 """Words of an excerpt."""
 T = TypeVar("T")
 
@@ -240,8 +240,9 @@ def _excerpt(db: sqlite3.Connection, session: int, match: str) -> str:
 
 
 def _title(messages: Iterable[Message]) -> str:
-    """Return the beginning of the first message."""
-    words = " ".join(next((message.content for message in messages), "").split())
+    """Return the beginning of the first line, without the files that are attached after it."""
+    content = next((message.content for message in messages), "").strip()
+    words = " ".join(content.partition("\n")[0].split())
     return words if len(words) <= TITLE else f"{words[: TITLE - 3]}..."
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
-from harness.api.skill import Call, Result, Skill, SkillOptions
+from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from skills.annotate.survey.relevance import LEAST
 from skills.corpus.options import (
@@ -142,6 +142,8 @@ class Annotate(Skill):
         rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_PAGE}|(?:arxiv:\s*)?{ID}){_SAVE}){_END}",
     )
     saves = (".jsonl", ".csv", ".parquet", ".json", ".md", ".html")
+
+    impact: ClassVar[dict[str, Impact]] = {"": "adds"}
 
     class Options(TopicOptions, TableOptions, PaperOptions, AnswerOptions):
         manner: ClassVar[frozenset[str]] = frozenset({"workers", "retry_failed", "limit"})

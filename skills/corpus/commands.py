@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.api.skill import Call, Result
 from harness.errors import InputError, NothingFound
-from harness.runs.grammar import as_path
+from harness.runs.invocation import as_path
 from skills.corpus import exporters, stats, views
 from skills.corpus.db import damage, reads
 from skills.corpus.db.connection import database, open_corpus

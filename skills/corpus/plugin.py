@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from pydantic import Field
 
+from harness.api.document import Document, DocumentSource
 from harness.api.hookspecs import RegisterSkill, hookimpl
-from harness.api.skill import Call, Result, Skill, SkillOptions
+from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
+from harness.settings import Settings
 from skills.corpus.options import DatabaseOptions, TitledColumnOptions
 from skills.nanda.framework_option import FrameworkOption
 
@@ -37,7 +39,7 @@ class AddOptions(TitledColumnOptions):
     limit: int | None = Field(None, ge=1, description="only the first N rows")
 
 
-class Corpus(Skill):
+class Corpus(Skill, DocumentSource):
     name = "corpus"
     summary = "Search, filter, count and export the papers that have been annotated"
     usage = "TEXT"
@@ -73,6 +75,11 @@ class Corpus(Skill):
     saves = (".jsonl", ".csv", ".parquet", ".json", ".md", ".html")
     target_text: ClassVar[dict[str, str]] = {"export": "", "page": "corpus.html"}
 
+    impact: ClassVar[dict[str, Impact]] = {
+        **dict.fromkeys(("search", "quote", "filter", "stats", "show", "verify"), "reads"),
+        **dict.fromkeys(("add", "export", "page"), "adds"),
+    }
+
     class Options(AddOptions, FilterOptions, QuoteOptions, SearchOptions, DatabaseOptions):
         framework: FrameworkOption = None
 
@@ -102,6 +109,16 @@ class Corpus(Skill):
             "set-aside": f"renames {where} if it is damaged",
         }
         return changes.get(subcommand, "")
+
+    def documents(self, settings: Settings, after: str, most: int) -> Sequence[Document]:
+        from skills.corpus import papers_to_read
+
+        return papers_to_read.listed(settings, after, most)
+
+    def document(self, settings: Settings, key: str) -> str:
+        from skills.corpus import papers_to_read
+
+        return papers_to_read.read(settings, key)
 
     def run(self, call: Call) -> Result:
         if not call.subcommand:

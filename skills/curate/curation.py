@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.api.skill import Call, Result
 from harness.errors import ModelUnavailable
 from harness.models.served import ServedModel
-from harness.runs.grammar import as_path
+from harness.runs.invocation import as_path
 from harness.support.process_lock import job_lock
 from skills.corpus.db import damage, runs
 from skills.corpus.db.connection import database, locks, open_corpus

@@ -11,7 +11,7 @@ from pydantic import Field
 from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
-from harness.runs.grammar import as_path
+from harness.runs.invocation import as_path
 from skills.corpus.options import (
     DatabaseOptions,
     ReportOptions,

@@ -6,7 +6,7 @@ import json
 
 from harness.api.skill import Call, Result
 from harness.errors import InputError
-from harness.runs.grammar import as_path
+from harness.runs.invocation import as_path
 from harness.runs.targets import refuse_sources
 from harness.support.optional_deps import require
 from harness.support.process_lock import job_lock

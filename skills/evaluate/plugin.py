@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
-from harness.api.skill import Call, Result, Skill, SkillOptions
+from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from skills.corpus.options import (
     AnswerOptions,
@@ -45,6 +45,8 @@ class Evaluate(Skill):
         "it has no such figure; tokens and descriptive metrics do not count."
     )
     saves = (".html", ".png", ".json")
+
+    impact: ClassVar[dict[str, Impact]] = {"": "adds"}
 
     class Options(
         TitledColumnOptions, DatabaseOptions, WorkerOptions, AnswerOptions, ReportOptions

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError, ModelUnavailable, UsageError
-from harness.runs.grammar import as_path
+from harness.runs.invocation import as_path
 from harness.support.process_lock import job_lock
 from harness.support.reading.text_input import regular_file
 from skills.finetune.model import start_from

@@ -21,6 +21,7 @@ from harness.testing import FakeModel, assert_refuses, assert_saves, fake_app
 from skills.annotate.render import for_terminal
 from skills.curate.inputs.gates import REASONS
 from skills.nanda import checks
+from skills.nanda.anchors.lexical import anchor_of
 from skills.nanda.framework import nanda
 
 PAGES = [CODE_ROOT / "README.md", *sorted((CODE_ROOT / "docs").glob("*.md"))]
@@ -79,15 +80,24 @@ def test_readme_and_makefile_have_the_same_commands():
 def test_readme_shows_an_annotation_as_a_terminal_does():
     [picture] = [block for block in blocks("README.md", "text") if "\nNovelty " in block]
     title, paper_id, rest = re.fullmatch(r"(.+?)\n(\w+)\n\n(.+)", picture, re.S).groups()
-    shown, made = rest.removesuffix("\n").split("\n\n")
-    moves = dict(re.findall(r"^(\w+) +((?:.+\n?)(?:^ .+\n?)*)", shown, re.M))
+    _, shown, made = rest.removesuffix("\n").split("\n\n")
+    moves = {
+        label: re.fullmatch(r"(.+?)(?: \[(\d+)\])?", " ".join(text.split())).groups()
+        for label, text in re.findall(r"^(\w+) +((?:.+\n?)(?:^ .+\n?)*)", shown, re.M)
+    }
+    abstract = (CODE_ROOT / "examples/abstract.txt").read_text().partition("\n\n")[2]
     by_label = {label: name for name, label in nanda().labels.items()}
     model, created, seconds = " ".join(made.split("\n")).split(" · ")
     record = {
         "id": paper_id,
         "title": " ".join(title.split("\n")),
-        **{by_label[label]: " ".join(text.split()) for label, text in moves.items()},
-        "checks": checks.check((CODE_ROOT / "examples/abstract.txt").read_text(), {}),
+        **{by_label[label]: text for label, (text, _) in moves.items()},
+        "anchors": {
+            by_label[label]: anchor_of(abstract, [int(number)], "model")
+            for label, (_, number) in moves.items()
+            if number
+        },
+        "checks": checks.check(abstract, {}),
         "provenance": {
             "requested": model,
             "resolved": model,
@@ -96,7 +106,7 @@ def test_readme_shows_an_annotation_as_a_terminal_does():
         },
     }
     with pseudo_terminal(80) as terminal:
-        Screen(terminal.stream).show(for_terminal(record, nanda()))
+        Screen(terminal.stream).show(for_terminal(record, nanda(), abstract))
     assert "\n".join(terminal.lines) + "\n" == picture
 
 

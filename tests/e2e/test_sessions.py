@@ -213,3 +213,25 @@ def test_a_conversation_goes_on_in_a_terminal(agent: Agent) -> None:
         session.wait_for("a new one", "my cat is called Aster")
         session.press("/exit", ENTER)
         assert session.end() == 0
+    with terminal_session(agent.project, 80, agent.environment, ["-c"]) as session:
+        assert "session 2 goes on (1 turn): a new one" in session.text
+        session.press("go on", ENTER)
+        session.wait_for("4 messages and a list")
+
+
+def test_a_terminal_asks_about_agents_md(agent: Agent) -> None:
+    (agent.project / "AGENTS.md").write_text("Answer in one word.")
+    (agent.project / "notes.md").write_text("We sort papers.")
+    _, err = agent.run("hello")
+    assert "nobody is here to allow instructions of the project" in " ".join(err.split())
+    with terminal_session(agent.project, 80, agent.environment) as session:
+        session.press("what is in @notes.md?", ENTER)
+        session.wait_for("Follow them? (y/n)")
+        session.press("y")
+        session.wait_for("-> @notes.md (15 characters)", "Noted.")
+        session.press("/exit", ENTER)
+        assert session.end() == 0
+    agent.run("-c", "and now?")
+    body = agent.server.bodies("/api/chat")[-1]
+    assert "Answer in one word." in body["messages"][0]["content"]
+    assert "We sort papers." in agent.said[0]

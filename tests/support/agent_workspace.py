@@ -68,6 +68,7 @@ class AgentWorkspace(Workspace):
     def __init__(self, folder: Path, server: ProtocolServer, protocol: str, context: int) -> None:
         super().__init__(folder, Worker())
         self.server, self.protocol = server, protocol
+        self._screen = self.app.screen  # that of a call is another one
         self.write_registry(context)
         rows = [
             {"arxiv_id": f"2401.{n:05}", "title": f"Paper {n}", "abstract": abstract(n)}
@@ -93,7 +94,7 @@ class AgentWorkspace(Workspace):
 
     @property
     def out(self) -> str:
-        return str(self.app.screen.out.getvalue())  # type: ignore[union-attr]
+        return str(self._screen.out.getvalue())  # type: ignore[union-attr]
 
     @property
     def chats(self) -> list[Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from harness.api.skill import Call, Result, SkillOptions
+from harness.api.skill import Call, Impact, Result, SkillOptions
 from harness.cli.commands.base import AppCommand
 from harness.errors import ModelUnavailable
 from harness.models.resolution import Candidate, Choice
@@ -24,9 +24,7 @@ class ModelsCommand(AppCommand):
     summary = "Show every model, where it could be served, and whether it can be now"
     text = "none"
     tool = True
-
-    def effects(self, options: SkillOptions, subcommand: str) -> str:
-        return ""
+    impact: ClassVar[dict[str, Impact]] = {"": "reads"}
 
     def run(self, call: Call) -> Result:
         models = [self._describe(model_id) for model_id in self._app.pool.registry.models]

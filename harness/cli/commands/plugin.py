@@ -12,7 +12,7 @@ from harness.cli.commands.new_skill import NewSkill
 from harness.cli.commands.permissions import PermissionsCommand
 from harness.cli.commands.session import Clear, Exit, Help, Quit, Reload
 from harness.cli.commands.sessions import Resume, Sessions
-from harness.cli.commands.skills import Skills
+from harness.cli.commands.skills.command import Skills
 
 if TYPE_CHECKING:
     from harness.cli.app import App

@@ -19,12 +19,16 @@ class Help(AppCommand):
     text = "optional"
 
     def run(self, call: Call) -> Result:
-        found = self._app.catalogue.skills
+        catalogue = self._app.catalogue
+        found = catalogue.skills
         width = self._app.screen.width(help_texts.WIDTH)
         name, _, subcommand = call.text.strip().removeprefix("/").partition(" ")
         if not name:
-            commands = [{"name": f.name, "summary": f.summary} for f in found.values()]
-            return Result(help_texts.overview(found.values(), width), {"commands": commands})
+            commands = [
+                {"name": f.name, "summary": f.summary} for f in found.values() if f.for_users
+            ]
+            shown = help_texts.overview(catalogue, self._app.settings, width)
+            return Result(shown, {"commands": commands})
         if name not in found:
             raise self._app.catalogue.unknown(name)
         skill = found[name].skill

@@ -11,6 +11,7 @@ from harness.api.skill import Call, Result, SkillOptions
 from harness.cli.commands.base import AppCommand
 from harness.errors import NothingFound, UsageError
 from harness.sessions.store import Session
+from harness.terminal.console import render_markdown
 from harness.terminal.tables import table
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class Resume(AppCommand):
         session = conversation.resume(int(number) if number else None)
         said = [message for message in conversation.messages if message.role != "tool"]
         last = said[-1].content if said else ""
-        return Result(f"{_summary(session)}\n\n{last}".strip(), asdict(session))
+        text = f"{_summary(session)}\n\n{last}".strip()
+        return Result(text, asdict(session), terminal=lambda: render_markdown(text))
 
 
 def go_on(app: App) -> None:

@@ -122,6 +122,24 @@ def find(db: Database, wanted: str) -> list[StoredPaper]:
     return [_stored_paper(db, row) for row in rows]
 
 
+def listed(db: Database, after: int, most: int) -> list[Row]:
+    """Return id, source id, title and year of papers, in the order of their ids.
+
+    Args:
+        after: the id of the last one that the caller has, or 0.
+    """
+    return db.conn.execute(
+        "SELECT id, source_id, title, year FROM papers WHERE id > ? ORDER BY id LIMIT ?",
+        [after, most],
+    ).fetchall()
+
+
+def numbered(db: Database, number: int) -> StoredPaper | None:
+    """Return the paper with this id in papers."""
+    row = one(db, "SELECT * FROM papers WHERE id = ?", [number])
+    return None if row is None else _stored_paper(db, row)
+
+
 def id_column(db: Database, ids: Iterable[int]) -> str:
     """Return the name of the ids of these annotations' papers, "id" if there are several."""
     rows = db.conn.execute(

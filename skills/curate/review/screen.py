@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
@@ -28,9 +27,11 @@ from rich.text import Text
 from harness.errors import UsageError
 from harness.terminal.console import Screen
 from skills.curate.inputs.items import Item
+from skills.nanda.anchors.lexical import Anchor
+from skills.nanda.anchors.marking import marked
+from skills.nanda.anchors.stored import read_anchors
 from skills.nanda.checks import check, findings
 from skills.nanda.framework import Framework
-from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten
 
 WEAK_SOURCE = 0.25
@@ -121,33 +122,48 @@ class View:
         paper = self.item.paper
         given = {name: text for name, text in self.moves.items() if text}
         stated = {name: t for name, t in given.items() if t != self.framework.not_stated}
-        checks = check(paper.abstract, stated)
+        anchors = read_anchors(paper.abstract, stated, self._unchanged_anchors())
+        checks = check(paper.abstract, stated, anchors)
         title = Text.assemble((flatten(paper.id), "dim"), "  ", (paper.title, "bold"))
         return Group(
             Rule(self.head, align="left", style="dim"),
             title,
             "",
-            self._abstract(checks),
+            self._abstract(checks, anchors),
             "",
             self._moves(checks),
             "",
         )
 
-    def _abstract(self, checks: Mapping[str, Any]) -> Text:
-        """Return the abstract, with the moves that come from a sentence in brackets after it."""
-        sources = defaultdict(list)
-        for number, move in enumerate(self.framework.moves):
-            if source := checks["source"].get(move.name):
-                sources[source["index"]].append((number, move.label, source["score"]))
-        text = Text()
-        for index, sentence in enumerate(split_sentences(self.item.paper.abstract)):
-            found = sources[index]
-            text.append(flatten(sentence), _colour(found[0][0]) if found else "")
-            for number, label, score in found:
-                mark = "?" if score < WEAK_SOURCE else ""
+    def _unchanged_anchors(self) -> dict[str, Any]:
+        """Return the stored anchors of the moves that are as they were annotated."""
+        stored = self.item.entry.anchors if self.item.entry else None
+        given = stored if isinstance(stored, Mapping) else {}
+        return {
+            name: one
+            for name, one in given.items()
+            if self.moves.get(name) == self.item.moves.get(name)
+        }
+
+    def _abstract(self, checks: Mapping[str, Any], anchors: Mapping[str, Anchor]) -> Text:
+        """Return the abstract, with moves in brackets after the sentence or passage of each."""
+        numbers = {move.name: number for number, move in enumerate(self.framework.moves)}
+        labels, text = self.framework.labels, Text()
+
+        def name(moves: Iterable[str]) -> None:
+            for one in moves:
+                mark = "?" if checks["source"][one]["score"] < WEAK_SOURCE else ""
                 text.append(" ")
                 # Without a blank, so that it is not wrapped.
-                text.append(f"[{number + 1}:{label.replace(' ', '-')}{mark}]", _mark(number))
+                label = f"[{numbers[one] + 1}:{labels[one].replace(' ', '-')}{mark}]"
+                text.append(label, _mark(numbers[one]))
+
+        for sentence in marked(self.item.paper.abstract, anchors):
+            for piece in sentence.segments:
+                moves = piece.moves or sentence.moves
+                text.append(piece.text, _colour(numbers[moves[0]]) if moves else "")
+                name(piece.moves)
+            name(sentence.moves)
             text.append(" ")
         return text
 

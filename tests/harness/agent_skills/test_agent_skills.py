@@ -25,6 +25,8 @@ from harness.testing import FakeModel, fake_app, fake_settings
 FOLDERS = TEST_DATA / "agent_skills"
 LOADED, NOTED, REFUSED = "loaded", "noted", "refused"
 NO_NAME = "is not lower-case letters, digits and single hyphens"
+NO_SLUG = f"{NO_NAME}, nor is the folder's"
+DOUBLE = "/double-hyphen"
 TABLE = [
     # folder, read leniently, reason, reason where it is read strictly if that is another
     ("minimal", LOADED, ""),
@@ -55,8 +57,8 @@ TABLE = [
     ("key-twice", NOTED, "duplicate key 'description'; the last one is used"),
     ("empty-body", NOTED, "there are no instructions below the front matter"),
     ("small-letters", NOTED, "the file is called skill.md, not SKILL.md"),
-    ("Bad_Folder", REFUSED, f"the name 'Bad_Folder' {NO_NAME}, nor is the folder's"),
-    ("double--hyphen", REFUSED, f"the name 'double--hyphen' {NO_NAME}, nor is the folder's"),
+    ("Bad_Folder", NOTED, f"the name 'Bad_Folder' {NO_SLUG}; it is called /bad-folder here"),
+    ("double--hyphen", NOTED, f"the name 'double--hyphen' {NO_SLUG}; it is called {DOUBLE} here"),
     ("no-description", REFUSED, "SKILL.md: has no description"),
     ("blank-description", REFUSED, "SKILL.md:3: has no description"),
     ("list-description", REFUSED, "SKILL.md:3: its description is a list, not text"),
@@ -69,7 +71,13 @@ TABLE = [
     ("latin-1", REFUSED, "cannot be read: 'utf-8' codec can't decode byte 0xe4"),
     ("linked-out", REFUSED, "is a link out of the skill's folder", "is not the folder's"),
 ]
-NAMES = {"other-name": "another-name", "name-of-digits": "12", "group/nested": "nested"}
+NAMES = {
+    "other-name": "another-name",
+    "name-of-digits": "12",
+    "group/nested": "nested",
+    "Bad_Folder": "bad-folder",
+    "double--hyphen": "double-hyphen",
+}
 
 
 PLACES = ("skills", ".agents/skills", "config/skills")
@@ -375,12 +383,14 @@ def test_prompt_skill_in_a_session(tmp_path):
 
 def test_depth_of_the_search_is_limited(tmp_path):
     root = tmp_path / ".agents" / "skills"
-    placed("minimal", root / "a" / "b")
-    shutil.copytree(FOLDERS / "group" / "nested", root / "a" / "b" / "c" / "nested")
+    deep = root / "a" / "b" / "c" / "d" / "e"
+    placed("minimal", deep)
+    shutil.copytree(FOLDERS / "group" / "nested", deep / "f" / "nested")
     plugin(root / "node_modules", "packed", GOOD.format(name="packed"))
     plugin(root / ".hidden", "hidden", GOOD.format(name="hidden"))
     (root / "loop").symlink_to(root)
     app = lenient(tmp_path)
     assert "minimal" in app.catalogue.skills
     assert "nested" not in app.catalogue.skills
+    assert app.catalogue.shadowed == []  # the link leads to what was searched already
     assert not {"packed", "hidden"} & app.catalogue.untrusted.keys()

@@ -29,7 +29,7 @@ from pydantic import (
 from harness import Call, Result, Skill, SkillOptions, UsageError
 from harness.api.options import GeneralOptions, build, flags, flags_for
 from harness.cli.completion import LineCompleter
-from harness.cli.help import overview, skill_help, subcommand_help
+from harness.cli.help import commands, skill_help, subcommand_help
 from harness.plugins.catalogue import Catalogue, Found
 from harness.testing import fake_app, one_shot, session
 from skills.corpus.plugin import Corpus
@@ -357,7 +357,7 @@ def test_help_fits_a_narrow_terminal():
     shown = [
         skill_help(Finetune(), (), 40, brief=True),
         subcommand_help(Finetune(), "dataset", 40),
-        overview([Finetune(), Corpus()], 40),
+        commands([Finetune(), Corpus()], 40),
     ]
     assert max(map(len, "\n".join(shown).splitlines())) <= 40
     assert "  --gold PATH\n      a table annotated by people; may" in shown[1]

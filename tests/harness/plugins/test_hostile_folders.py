@@ -15,7 +15,7 @@ from plugin_folders import GOOD, lenient, plugin
 from harness import OutputError, UsageError
 from harness.agent_skills import resources, skill_md
 from harness.cli.app import App
-from harness.plugins import skill_folders
+from harness.plugins import discovery, skill_folders
 from harness.plugins.index import fingerprint
 from harness.plugins.skill_folders import skill_files
 from harness.runs.frontend import Frontend
@@ -159,14 +159,26 @@ def test_search_ends_after_its_number_of_entries(tmp_path, monkeypatch):
     assert failure.reason == "it was not searched further: it has more than 30 entries"
 
 
-def test_search_ends_at_its_deadline(tmp_path):
-    """Two links to the folder itself make 2 ** 3 folders a level and name."""
+def test_links_to_a_folder_do_not_repeat_it(tmp_path):
+    """Sixty links to the folder itself would make 60 ** 6 folders."""
     root = prompt(tmp_path / "skills", "aaa").parent
     for n in range(60):
         (root / f"b{n}").symlink_to(root)
-    found, cut = skill_files(root, 0.1)
-    assert [path.parent.name for path, _ in found][:1] == ["aaa"]
-    assert cut.startswith("it was not searched further")
+    search = skill_files(root, 60.0)
+    assert [path for path, _ in search.found] == [root / "aaa" / "SKILL.md"]
+    assert (search.cut, search.folders) == ("", 2)
+
+
+def test_many_folders_are_a_notice(tmp_path, monkeypatch):
+    monkeypatch.setattr(discovery, "MANY_FOLDERS", 20)
+    for n in range(30):
+        (tmp_path / "skills" / "src" / str(n)).mkdir(parents=True)
+    prompt(tmp_path / "skills", "zzz")
+    app = fake_app(tmp_path)  # strict: a failure would raise
+    assert "zzz" in app.catalogue.skills
+    [remark] = app.catalogue.remarks
+    assert remark.startswith(f"{tmp_path / 'skills'} has 33 folders, which slows every start")
+    assert remark in app.screen.err.getvalue()
 
 
 def test_file_system_that_does_not_answer_costs_its_deadline(tmp_path, monkeypatch):

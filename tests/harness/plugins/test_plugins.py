@@ -19,6 +19,7 @@ from harness.cli.app import App
 from harness.cli.repl import Repl
 from harness.errors import NotTrusted, UnknownSkill
 from harness.plugins import user_choices
+from harness.plugins.catalogue import Shadowed
 from harness.runs.frontend import Frontend
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app, fake_settings
@@ -180,8 +181,10 @@ def test_own_skill_precedes_a_project_plugin(tmp_path):
     for _ in range(2):
         app = lenient(tmp_path)
         assert app.dispatch("/echo x").result.text == "good: x"
-        [failure] = app.catalogue.failures
-        assert failure.origin == str(tmp_path / "skills" / "echo")
+        assert app.catalogue.failures == []
+        own = str(tmp_path / "config" / "skills" / "echo")
+        project = str(tmp_path / "skills" / "echo")
+        assert app.catalogue.shadowed == [Shadowed("echo", project, own)]
         with pytest.raises(UsageError):
             app.dispatch("/skills trust echo")
 
@@ -288,12 +291,13 @@ def test_plugin_without_a_skill_of_its_name(tmp_path):
         lenient(tmp_path).dispatch("/theirs --trust x")
 
 
-def test_untrusted_duplicates_are_reported(tmp_path):
+def test_untrusted_duplicate_is_shadowed(tmp_path):
     plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
     plugin(tmp_path / ".agents" / "skills", "theirs", GOOD.format(name="theirs"))
-    [failure] = lenient(tmp_path).catalogue.failures
-    assert failure.origin == str(tmp_path / ".agents" / "skills" / "theirs")
-    assert str(tmp_path / "skills" / "theirs") in failure.reason
+    app = lenient(tmp_path)
+    first, second = tmp_path / "skills" / "theirs", tmp_path / ".agents" / "skills" / "theirs"
+    assert app.catalogue.shadowed == [Shadowed("theirs", str(second), str(first))]
+    assert app.catalogue.untrusted["theirs"].folder == first
 
 
 def test_link_in_the_own_folder_is_trusted(tmp_path):

@@ -189,3 +189,63 @@ def test_general_options_before_the_line():
     with pytest.raises(UsageError, match=r"no option -o\..*-o a\.md"):
         grammar.parse_general(["-o", "a.md", "/models"])
     assert grammar.parse_general(["--json", "--help"]) == ({"json": True}, ["--help"])
+
+
+class Arguments(Sample):
+    """A skill for which flags are part of the text, as prompt skills are."""
+
+    name = "args"
+    flags_are_text = True
+
+
+@pytest.mark.parametrize(
+    ("rest", "text"),
+    [
+        ("42 --force", "42 --force"),
+        ("--force 42", "--force 42"),
+        ("--json --yes", "--json --yes"),
+        ("gcc -O2 --std=c11 main.c", "gcc -O2 --std=c11 main.c"),
+        ("plan --limit 3", "plan --limit 3"),
+        ("explain --help, please", "explain --help, please"),
+        ("--title 'a \"b\"'", "--title 'a \"b\"'"),
+        ("-- 42 save to out.md", "42 save to out.md"),
+        ("--", ""),
+        ("", ""),
+        ("\n two\n --lines \n", "two\n --lines \n"),
+    ],
+)
+def test_flags_are_text_where_the_skill_declares_it(rest, text):
+    invocation = grammar.parse(Arguments(), rest, {"yes": True})
+    assert invocation.text == text
+    assert invocation.general == GeneralOptions(yes=True)
+    assert invocation.options == Arguments.Options()
+    assert (invocation.subcommand, invocation.targets, invocation.help) == ("", (), False)
+
+
+def test_files_to_save_to_are_taken_from_text_with_flags():
+    invocation = grammar.parse(Arguments(), "42 --force save to a.md -o b.json")
+    assert invocation.text == "42 --force"
+    assert invocation.targets == (Path("a.md"), Path("b.json"))
+
+
+@pytest.mark.parametrize("rest", ["--help", " -h "])
+def test_help_alone_is_no_text(rest):
+    assert grammar.parse(Arguments(), rest).help
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "rest"),
+    [
+        ("--json /args 42 --force", {"json": True}, "/args 42 --force"),
+        ("  --yes --model a/b /args", {"yes": True, "model": "a/b"}, "/args"),
+        ("--model=a/b /args x", {"model": "a/b"}, "/args x"),
+        ("--yes what is /args", {}, "--yes what is /args"),
+        ("--unknown /args x", {}, "--unknown /args x"),
+        ("--yes -- /args x", {}, "--yes -- /args x"),
+        ("--yes -o a.md /args x", {}, "--yes -o a.md /args x"),
+        ("/args --yes", {}, "/args --yes"),
+        ("-- /args", {}, "-- /args"),
+    ],
+)
+def test_general_options_stand_before_a_name(line, options, rest):
+    assert grammar.split_options(line) == (options, rest)

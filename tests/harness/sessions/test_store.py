@@ -56,6 +56,9 @@ def add(
 def test_a_turn_is_read_as_it_was_stored(store: SessionStore, tmp_path: Path) -> None:
     number = add(store, TURN)
     add(store, turn("and now? \udcff"), number)
+    long = store.get(add(store, turn(f"  {'long ' * 40}\n\n<file>\nattached")))
+    assert long is not None
+    assert long.title == f"{'long ' * 15}lo..."
     again = SessionStore(store.path, pytest.fail)
     assert again.messages(number) == [*TURN, *turn("and now? \udcff")]
     found = again.get(number)

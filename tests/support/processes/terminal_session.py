@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pexpect
@@ -22,15 +22,18 @@ class TerminalSession:
 
     Args:
         environment: of the process; TERM and COLUMNS are set here.
+        words: arguments of the command.
     """
 
-    def __init__(self, folder: Path, width: int, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, width: int, environment: Mapping[str, str], words: Sequence[str] = ()
+    ) -> None:
         self._screen = pyte.Screen(width, 30)
         self._stream = pyte.ByteStream(self._screen)
         known = {k: v for k, v in environment.items() if k not in ("COLUMNS", "LINES")}
         self._process = pexpect.spawn(
             sys.executable,
-            [str(CODE_ROOT / "agent.py")],
+            [str(CODE_ROOT / "agent.py"), *words],
             cwd=str(folder),
             env={**known, "TERM": "xterm-256color"},
             dimensions=(30, width),
@@ -84,10 +87,10 @@ class TerminalSession:
 
 @contextlib.contextmanager
 def terminal_session(
-    folder: Path, width: int, environment: Mapping[str, str]
+    folder: Path, width: int, environment: Mapping[str, str], words: Sequence[str] = ()
 ) -> Iterator[TerminalSession]:
     """Start a session and wait for its prompt; it is ended after the block."""
-    session = TerminalSession(folder, width, environment)
+    session = TerminalSession(folder, width, environment, words)
     try:
         session.wait_for("Ctrl-D ends the session.", "no model in use yet")
         yield session

@@ -73,3 +73,9 @@ def test_walk_through_a_loop_of_links_ends(tmp_path, limit, until):
 
 def test_missing_folder_has_no_entries(tmp_path):
     assert [*walk(tmp_path / "none", 10)] == [(tmp_path / "none", [], [])]
+
+
+def test_walk_ends_at_its_deadline(tmp_path):
+    (tmp_path / "below").mkdir()
+    with pytest.raises(Unsearched, match="took too long"):
+        list(walk(tmp_path, 50, until=0.0))

@@ -13,9 +13,11 @@ from prompt_toolkit.output import DummyOutput
 from prompt_toolkit.output.plain_text import PlainTextOutput
 from repository import SHARED
 from reviewing import ABSTRACT, ENTER, MOVES, Workspace, read_rows, row
+from rich.console import Console
 from terminal_session import terminal_session
 
 from harness.terminal.console import Screen
+from skills.corpus.tables.reader import TableRow
 from skills.curate.inputs.items import Item
 from skills.curate.review.screen import WEAK_SOURCE, View, opened
 from skills.nanda.checks import LOW_SUPPORT, check
@@ -65,7 +67,29 @@ def test_the_source_sentence_of_each_move_is_marked() -> None:
 
 
 def test_a_weak_source_is_marked() -> None:
-    assert "[8:Novelty?]" in drawn(novelty="Some completely different words altogether.")
+    few = "Some completely different words on weather, and oracle."
+    assert "It needs no oracle. [7:Implication] [8:Novelty?]" in flat(drawn(novelty=few))
+    assert "[8:Novelty" not in drawn(novelty="Some completely different words altogether.")
+
+
+def test_a_stored_passage_is_marked_until_its_move_is_edited() -> None:
+    abstract = ABSTRACT.format(1)
+    paper = Paper("arxiv_id", "2405.00001", "Ledger 1", abstract)
+    start = abstract.index("agents break")
+    anchor = {"sentences": [1], "spans": [[start, start + 12]], "by": "model"}
+    row = TableRow("line 2", paper, MOVES, anchors={"method": anchor})
+    item = Item(paper, MOVES, "agent.csv, line 2", entry=row)
+
+    def shown(moves: dict[str, str]) -> str:
+        console = Console(file=io.StringIO(), width=100)
+        console.print(View(item, nanda(), "1 of 3", moves).drawn())
+        return flat(console.file.getvalue())  # type: ignore[attr-defined]
+
+    passage = "agents break [3:Method] in many ways. [1:Claim]"
+    assert passage in shown(MOVES)
+    edited = shown({**MOVES, "method": "Ledger rehearses plans."})
+    assert passage not in edited
+    assert "rehearses each plan. [3:Method]" in edited
 
 
 @pytest.mark.parametrize(

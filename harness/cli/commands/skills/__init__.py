@@ -1,0 +1,1 @@
+"""/skills: lists, installs, trusts, disables and tests skills."""

@@ -1,0 +1,59 @@
+"""Prompt skills as MCP prompts: their instructions, and the text that the user adds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mcp import types
+from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+
+from harness.agent_skills.prompt_skill import PromptSkill
+from harness.errors import HarnessError
+from harness.mcp.server_calls import Dispatcher
+
+TEXT = "text"
+
+
+class Prompts:
+    """The prompt skills of an application."""
+
+    def __init__(self, app: Dispatcher) -> None:
+        self._app = app
+
+    def _skills(self) -> Iterator[PromptSkill]:
+        for found in self._app.catalogue.skills.values():
+            if isinstance(found.imported, PromptSkill):
+                yield found.imported
+
+    async def list_prompts(
+        self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
+    ) -> types.ListPromptsResult:
+        return types.ListPromptsResult(
+            prompts=[
+                types.Prompt(
+                    name=skill.name,
+                    description=skill.summary,
+                    arguments=[
+                        types.PromptArgument(
+                            name=TEXT, description="what the skill is used on", required=False
+                        )
+                    ],
+                )
+                for skill in self._skills()
+            ]
+        )
+
+    async def get_prompt(
+        self, ctx: ServerRequestContext[Any], params: types.GetPromptRequestParams
+    ) -> types.GetPromptResult:
+        skill = next((skill for skill in self._skills() if skill.name == params.name), None)
+        if skill is None:
+            raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name[:160]}")
+        try:
+            text = f"{skill.file.body}\n\n{(params.arguments or {}).get(TEXT, '')}".strip()
+        except HarnessError as error:
+            raise MCPError(types.INVALID_PARAMS, str(error)) from error
+        message = types.PromptMessage(role="user", content=types.TextContent(text=text))
+        return types.GetPromptResult(description=skill.summary, messages=[message])

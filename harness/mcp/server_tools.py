@@ -1,0 +1,175 @@
+"""Skills as MCP tools, and outcomes as results of calls.
+
+A skill is one tool. If some of its subcommands only read, they are a second tool, NAME_read, which
+a client may allow without asking.
+"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcp import types
+from pydantic import ValidationError
+
+from harness.api.skill import Skill
+from harness.chat import tool_result
+from harness.chat.tool_call import invocation_of
+from harness.chat.tool_schema import SAVE_TO, SUBCOMMAND, tool_of
+from harness.errors import HarnessError, SkillFailed, UsageError
+from harness.models.backends.base import ToolCall
+from harness.runs.frontend import Outcome
+from harness.runs.invocation import Invocation
+
+READING = "_read"
+"""The end of the name of a tool that only reads; no skill has a name with an underscore."""
+TEXT = 20_000
+"""Characters of the result as text, which models read; the structured result is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkillTool:
+    """A skill, or those of its subcommands that only read, as a tool."""
+
+    skill: Skill
+    reading: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.skill.name + READING * self.reading
+
+    @property
+    def described(self) -> types.Tool:
+        """The tool as `tools/list` contains it."""
+        skill, tool = self.skill, tool_of(self.skill)
+        impacts = {skill.impact_of(name) for name in skill.subcommands or ("",)}
+        only_reads = self.reading or (impacts == {"reads"} and not skill.saves)
+        return types.Tool(
+            name=self.name,
+            description=tool.description,
+            input_schema={
+                **tool.parameters,
+                "properties": self._parameters(tool.parameters["properties"]),
+                "additionalProperties": False,
+            },
+            output_schema=_output_schema(skill),
+            annotations=types.ToolAnnotations(
+                read_only_hint=only_reads,
+                destructive_hint=None if only_reads else "changes" in impacts,
+            ),
+        )
+
+    def _parameters(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        if not self.reading:
+            return dict(properties)
+        chosen = {name: value for name, value in properties.items() if name != SAVE_TO}
+        subcommands = reading_subcommands(self.skill)
+        about = "; ".join(f"{name}: {self.skill.subcommands[name]}" for name in subcommands)
+        return {**chosen, SUBCOMMAND: {"type": "string", "enum": subcommands, "description": about}}
+
+    def invocation(self, arguments: Mapping[str, Any]) -> Invocation:
+        """Return the invocation that a call requests.
+
+        Raises:
+            UsageError: the arguments are wrong, or it would do more than read.
+        """
+        call = ToolCall(self.name, json.dumps(arguments))
+        invocation = invocation_of(self.skill, call)
+        reads = reading_subcommands(self.skill)
+        if self.reading and (invocation.subcommand not in reads or invocation.targets):
+            raise UsageError(
+                f"{self.name} only reads: {SUBCOMMAND} is one of {', '.join(reads)}, and there is "
+                f"no {SAVE_TO}",
+                hint=f"The tool {self.skill.name} has all of /{self.skill.name}.",
+            )
+        return invocation
+
+
+def tools_of(skill: Skill) -> Iterator[SkillTool]:
+    """Yield the tools of a skill."""
+    yield SkillTool(skill)
+    if reading_subcommands(skill):
+        yield SkillTool(skill, reading=True)
+
+
+def reading_subcommands(skill: Skill) -> list[str]:
+    """Return the subcommands that only read."""
+    return [name for name in skill.subcommands if skill.impact_of(name) == "reads"]
+
+
+def _output_schema(skill: Skill) -> dict[str, Any]:
+    """Return the schema of `_content`, with `Skill.output` as that of its result."""
+    result: dict[str, Any] = {"description": "the result, as --json prints it"}
+    if skill.output is not None:
+        template = "#/properties/result/$defs/{model}"  # the schema is part of another
+        result = skill.output.model_json_schema(ref_template=template, mode="serialization")
+    return {
+        "type": "object",
+        "properties": {
+            "exit_code": {"type": "integer", "description": "0 only if all work was done"},
+            "result": result,
+            "summary": {"type": "object", "description": "figures, instead of a large result"},
+            "saved": {"type": "array", "items": {"type": "string"}, "description": "saved files"},
+            "error": {"type": "string", "description": "what failed, or ended the work early"},
+        },
+        "required": ["exit_code"],
+    }
+
+
+def answer(skill: Skill, outcome: Outcome) -> types.CallToolResult:
+    """Return the result of a call.
+
+    Raises:
+        SkillFailed: the result is not JSON, or does not match `Skill.output`.
+    """
+    content = _content(skill, outcome)
+    links = [_link(path) for path in outcome.saved]
+    return _result(content, is_error=outcome.result.code != 0, links=links)
+
+
+def refusal(error: HarnessError) -> types.CallToolResult:
+    """Return the result of a call that raised `error`."""
+    content = {"exit_code": error.exit_code or 1, "error": str(error)}
+    return _result(content, is_error=True)
+
+
+def _content(skill: Skill, outcome: Outcome) -> dict[str, Any]:
+    result = outcome.result
+    kind = "result" if result.summary is None else "summary"
+    data = json.loads(result.as_json())
+    if kind == "result" and skill.output is not None:
+        try:
+            skill.output.model_validate(data)
+        except ValidationError as exc:
+            raise SkillFailed(
+                f"/{skill.name} has a result that is not its `output`: {exc}"
+            ) from exc
+    content: dict[str, Any] = {"exit_code": result.code, kind: data}
+    if outcome.saved:
+        content["saved"] = [str(path) for path in outcome.saved]
+    if result.stopped is not None:
+        content["error"] = str(result.stopped)
+    return content
+
+
+def _result(
+    content: Mapping[str, Any], *, is_error: bool, links: list[types.ResourceLink] | None = None
+) -> types.CallToolResult:
+    text = tool_result.compact(tool_result.shortened(dict(content), TEXT))
+    return types.CallToolResult(
+        content=[types.TextContent(text=text), *(links or ())],
+        structured_content=dict(content),
+        is_error=is_error,
+    )
+
+
+def _link(path: Path) -> types.ResourceLink:
+    real = path.resolve()
+    kind, _ = mimetypes.guess_type(real.name)
+    return types.ResourceLink(
+        name=real.name, uri=real.as_uri(), mime_type=kind, size=real.stat().st_size
+    )

@@ -1,0 +1,45 @@
+"""The papers of the user's corpus, as documents for other programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from harness.api.document import Document
+from harness.errors import NothingFound
+from harness.settings import Settings
+from skills.corpus import views
+from skills.corpus.db import reads
+from skills.corpus.db.connection import default_path, open_corpus
+
+
+def listed(settings: Settings, after: str, most: int) -> Sequence[Document]:
+    """Return the papers that follow the one with the key `after`; none without a corpus."""
+    path = default_path(settings)
+    if not path.is_file():
+        return ()
+    with open_corpus(path, must_exist=True) as db:
+        rows = reads.listed(db, int(after or 0), most)
+    return [
+        Document(
+            str(row["id"]),
+            row["title"] or row["source_id"],
+            ", ".join(filter(None, (row["source_id"], str(row["year"] or "")))),
+        )
+        for row in rows
+    ]
+
+
+def read(settings: Settings, key: str) -> str:
+    """Return a paper with its annotations as JSON.
+
+    Raises:
+        NothingFound: the corpus has no such paper.
+        InputError: there is no corpus.
+    """
+    with open_corpus(default_path(settings), must_exist=True) as db:
+        is_number = key.isascii() and key.isdigit() and len(key) < 19
+        found = reads.numbered(db, int(key)) if is_number else None
+    if found is None:
+        raise NothingFound(f"the corpus has no paper {key[:60]!r}")
+    return json.dumps(views.stored_paper_json(found), ensure_ascii=False, indent=2, default=str)

@@ -1,0 +1,317 @@
+"""`agent.py mcp`, driven by the official client in both revisions."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import jsonschema
+import pytest
+from agent_process import environment_of
+from mcp import Client, MCPError
+from mcp_session import command, connected, make_project
+
+from harness.errors import UsageError
+from harness.settings import CODE_ROOT
+
+REVISIONS = {"legacy": "2025-11-25", "auto": "2026-07-28"}
+both = pytest.mark.parametrize("mode", REVISIONS)
+Session = Callable[..., None]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return make_project(tmp_path)
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    anyio.run(work)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await anyio.sleep(0.05)
+
+
+def content(result: Any) -> dict[str, Any]:
+    found = result.structured_content
+    assert isinstance(found, dict)
+    return found
+
+
+@both
+def test_skills_are_tools_prompts_and_resources(project, mode):
+    async def work():
+        async with connected(project, mode) as client:
+            assert client.protocol_version == REVISIONS[mode]
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+            prompts = (await client.list_prompts()).prompts
+            prompt = await client.get_prompt("tidy", {"text": "A very long text."})
+            templates = (await client.list_resource_templates()).resource_templates
+            with pytest.raises(MCPError, match="Unknown prompt: untidy"):
+                await client.get_prompt("untidy")
+        assert {"annotate", "corpus", "corpus_read", "rows", "rows_read"} <= tools.keys()
+        assert not {"tidy", "chat", "help", "exit"} & tools.keys()
+        for tool in tools.values():
+            jsonschema.Draft202012Validator.check_schema(tool.input_schema)
+            jsonschema.Draft202012Validator.check_schema(tool.output_schema)
+        hints = {
+            name: (tool.annotations.read_only_hint, tool.annotations.destructive_hint)
+            for name, tool in tools.items()
+        }
+        assert hints["rows_read"] == hints["models"] == (True, None)
+        assert hints["rows"] == hints["annotate"] == (False, False)
+        assert hints["finetune"] == (False, True)
+        assert tools["rows"].input_schema["properties"]["rows"] == {"type": "integer"}
+        assert "save_to" in tools["rows"].input_schema["properties"]
+        reading = tools["rows_read"].input_schema["properties"]
+        assert reading["subcommand"]["enum"] == ["look"]
+        assert "save_to" not in reading
+        result = tools["rows"].output_schema["properties"]["result"]
+        assert result["properties"] == {"rows": {"title": "Rows", "type": "integer"}}
+        assert [prompt.name for prompt in prompts] == ["tidy"]
+        text = prompt.messages[0].content.text
+        assert "Remove what is not needed." in text
+        assert text.endswith("A very long text.")
+        assert [one.uri_template for one in templates] == ["harness://corpus/{key}"]
+
+    run(work)
+
+
+@both
+def test_a_call_has_progress_a_structured_result_and_its_file(project, mode):
+    asked, seen = [], []
+
+    async def progress(done, total, message):
+        seen.append((done, total, message))
+
+    async def work():
+        def allow(question: str) -> bool:
+            return not asked.append(question)
+
+        async with connected(project, mode, allow=allow) as client:
+            arguments = {"subcommand": "work", "save_to": "out.txt"}
+            result = await client.call_tool("rows", arguments, progress_callback=progress)
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+            link = result.content[1]
+            read = await client.read_resource(link.uri)
+            with pytest.raises(MCPError, match="Unknown resource"):
+                await client.read_resource((project / "registry.yaml").as_uri())
+        assert asked == ["/rows writes out.txt and does rows. Allow it?"]
+        assert seen == [(1, 3, "row 1"), (2, 3, "row 2"), (3, 3, "row 3")]
+        expected = {"exit_code": 0, "result": {"rows": 3}, "saved": ["out.txt"]}
+        assert content(result) == json.loads(result.content[0].text) == expected
+        jsonschema.validate(expected, tools["rows"].output_schema)
+        assert (link.type, link.name, link.mime_type) == ("resource_link", "out.txt", "text/plain")
+        assert read.contents[0].text == "the result"
+
+    run(work)
+
+
+@both
+def test_what_the_user_refuses_does_not_run(project, mode):
+    async def work():
+        async with connected(project, mode, allow=lambda question: False) as client:
+            result = await client.call_tool("rows", {"subcommand": "work"})
+        assert result.is_error
+        assert "the user did not allow that" in content(result)["error"]
+
+    run(work)
+    assert not (project / "done").exists()
+
+
+@both
+def test_without_a_way_to_ask_a_call_is_refused_unless_the_server_has_yes(project, mode):
+    async def refused():
+        async with connected(project, mode) as client:
+            result = await client.call_tool("rows", {"subcommand": "work"})
+            assert result.is_error
+            assert "agent.py --yes mcp" in content(result)["error"]
+            assert not (await client.call_tool("rows", {"subcommand": "look"})).is_error
+
+    async def allowed():
+        (project / "mine.txt").write_text("mine")
+        async with connected(project, mode, "--yes") as client:
+            result = await client.call_tool("rows", {"subcommand": "work", "save_to": "mine.txt"})
+            assert "exists" in content(result)["error"]
+            result = await client.call_tool("rows", {"subcommand": "work", "save_to": "its.txt"})
+            assert content(result)["exit_code"] == 0
+
+    run(refused)
+    run(allowed)
+    assert (project / "mine.txt").read_text() == "mine"
+
+
+@both
+def test_a_cancelled_call_stops_and_others_are_answered_meanwhile(project, mode):
+    async def work():
+        async with connected(project, mode, "--yes") as client, anyio.create_task_group() as group:
+            endless = {"subcommand": "work", "rows": 1_000_000}
+            call = functools.partial(client.call_tool, "rows", endless)
+            group.start_soon(call)
+            await until((project / "done").exists)
+            looked = await client.call_tool("rows_read", {"subcommand": "look"})
+            assert content(looked)["result"]["rows"] > 0
+            assert (await client.call_tool("models", {})).is_error is False
+            assert not (project / "stopped").exists()
+            group.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await until((project / "stopped").exists)
+                result = await client.call_tool("rows", {"subcommand": "work", "rows": 1})
+                assert content(result)["result"] == {"rows": 1}
+
+    run(work)
+
+
+@both
+def test_wrong_calls_are_explained(project, mode):
+    async def error(client: Client, name: str, **arguments: Any) -> str:
+        result = await client.call_tool(name, arguments)
+        assert result.is_error
+        assert content(result)["exit_code"] == 2
+        return content(result)["error"]
+
+    async def work():
+        async with connected(project, mode, allow=lambda question: False) as client:
+            with pytest.raises(MCPError, match="Unknown tool: nothing"):
+                await client.call_tool("nothing", {})
+            assert "--rows" in await error(client, "rows", subcommand="work", rows="many")
+            assert "colour" in await error(client, "rows", subcommand="work", colour="red")
+            assert "no subcommand 'play'" in await error(client, "rows", subcommand="play")
+            assert "only reads" in await error(client, "rows_read", subcommand="work")
+            files = {"subcommand": "look", "save_to": "x.txt"}
+            assert "only reads" in await error(client, "rows_read", **files)
+            assert "is not text" in await error(client, "annotate", text={"a": 1})
+            trust = str(project / "config" / "trusted.json")
+            args = {"subcommand": "work", "save_to": f"{trust}.txt"}
+            assert "control the harness" in await error(client, "rows", **args)
+
+    run(work)
+
+
+def test_papers_of_the_corpus_are_resources(project):
+    rows = "".join(f"2401.{n:05},Paper {n},{'word ' * 40}\n" for n in range(1, 131))
+    (project / "papers.csv").write_text(f"arxiv_id,title,abstract\n{rows}")
+
+    async def work():
+        async with connected(project, "auto", "--yes") as client:
+            assert (await client.list_resources()).resources == []
+            await client.call_tool("corpus", {"subcommand": "add", "text": "papers.csv"})
+            first = await client.list_resources(cache_mode="bypass")
+            second = await client.list_resources(cursor=first.next_cursor)
+            third = await client.list_resources(cursor=second.next_cursor)
+            assert [len(page.resources) for page in (first, second, third)] == [100, 30, 0]
+            paper = second.resources[-1]
+            assert (paper.name, paper.description) == ("Paper 130", "2401.00130")
+            [read] = (await client.read_resource(paper.uri)).contents
+            assert json.loads(read.text)["arxiv_id"] == "2401.00130"
+            for uri in ("harness://corpus/9999", "harness://corpus/x", "harness://rows/1"):
+                with pytest.raises(MCPError):
+                    await client.read_resource(uri)
+            with pytest.raises(MCPError, match="Invalid cursor"):
+                await client.list_resources(cursor="5")
+
+    run(work)
+
+
+def test_the_skill_of_the_guide_works(project):
+    folder = project / "config" / "skills" / "notes"
+    folder.mkdir()
+    (folder / "SKILL.md").write_text("---\nname: notes\ndescription: Keeps notes.\n---\n")
+    shutil.copy(CODE_ROOT / "tests" / "data" / "mcp" / "plugin.py", folder)
+
+    async def work():
+        async with connected(project, "auto", allow=lambda question: True) as client:
+            for text in ("one", "two"):
+                added = await client.call_tool("notes", {"subcommand": "add", "text": text})
+            assert content(added)["result"] == {"notes": 2}
+            counted = await client.call_tool("notes_read", {"subcommand": "count"})
+            assert content(counted)["result"] == {"notes": 2}
+            first, second = (await client.list_resources()).resources
+            assert (second.name, second.uri) == ("note 0002", "harness://notes/0002")
+            [read] = (await client.read_resource(first.uri)).contents
+            assert (read.text, read.mime_type) == ("one", "text/plain")
+
+    run(work)
+
+
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    },
+}
+WORK = {"subcommand": "work", "rows": 1_000_000}
+
+
+def test_stdout_has_the_protocol_alone_and_the_end_of_stdin_ends_a_job(project):
+    process = subprocess.Popen(
+        command("--yes"),
+        cwd=project,
+        env=environment_of(project),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    call = {"name": "rows", "arguments": WORK, "_meta": {"progressToken": 7}}
+    for message in (
+        INITIALIZE,
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call},
+    ):
+        process.stdin.write(json.dumps(message) + "\n")
+        process.stdin.flush()
+    lines = [json.loads(process.stdout.readline()) for _ in range(3)]
+    process.stdin.write("no JSON\n")
+    out, err = process.communicate()
+    lines += map(json.loads, out.splitlines())
+    assert lines[0]["id"] == 1
+    assert {line.get("method") for line in lines[1:]} <= {"notifications/progress", None}
+    assert process.returncode == 0
+    assert (project / "stopped").exists()
+    assert "a print of a skill" in err
+    assert "an output of a child" in err
+    assert "Traceback" not in err
+
+
+def test_a_missing_extra_is_named(monkeypatch):
+    import sys
+
+    from harness.cli.main import _run
+
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(UsageError, match=r"needs mcp, which is not installed.*harness\[mcp\]"):
+        _run(["mcp"])
+
+
+def test_the_inspector_lists_the_tools(project):
+    npx = shutil.which("npx")
+    if npx is None:
+        pytest.skip("the Inspector needs npx")
+    environment = environment_of(project)  # the Inspector passes none of it on by itself
+    passed = [f"-e{name}={environment[name]}" for name in ("HARNESS_CONFIG", "HARNESS_REGISTRY")]
+    inspector = [npx, "--yes", "@modelcontextprotocol/inspector@2", "--cli", *passed]
+    ran = subprocess.run(
+        [*inspector, *command(), "--method", "tools/list"],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    if "npm error" in ran.stderr or "npm ERR" in ran.stderr:
+        pytest.skip(f"npx cannot install the Inspector: {ran.stderr[-300:]}")
+    assert ran.returncode == 0, ran.stderr
+    names = {tool["name"] for tool in json.loads(ran.stdout)["tools"]}
+    assert {"annotate", "corpus_read", "rows"} <= names

@@ -1,0 +1,368 @@
+"""/skills add and /skills remove: what is copied, refused, asked and recorded."""
+
+import http.server
+import json
+import os
+import stat
+import subprocess
+import threading
+import zipfile
+
+import pytest
+from plugin_folders import GOOD, lenient, plugin
+
+from harness import InputError, OutputError, UsageError
+from harness.errors import NotAllowed, NotTrusted
+from harness.plugins.installation import archives, candidates
+from harness.plugins.user_choices import content_hash
+from harness.testing import FakeModel, fake_app
+
+TEXT = "---\nname: {name}\ndescription: Greets people.\nallowed-tools: Bash(ls)\n---\nGreet.\n"
+
+
+def skill(folder, name="greet"):
+    """Create a prompt skill with a script in `folder`."""
+    (folder / "scripts").mkdir(parents=True)
+    (folder / "SKILL.md").write_text(TEXT.format(name=name))
+    script = folder / "scripts" / "run.sh"
+    script.write_text("#!/bin/sh\ntouch ran\n")
+    script.chmod(0o755)
+    return folder
+
+
+def git(folder, *words):
+    person = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    safe = ["-c", "protocol.file.allow=always"]
+    done = subprocess.run(
+        ["git", *person, *safe, *words], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def repository(folder):
+    """Make a repository of the folder and return its only commit."""
+    git(folder, "init", "--quiet", ".")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "one")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def archive(path, entries):
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in entries.items():
+            file.writestr(name, content)
+    return path
+
+
+def own(tmp_path):
+    return tmp_path / "config" / "skills"
+
+
+def left(tmp_path):
+    """The names of all that is in the user's folder, hidden folders included."""
+    return sorted(path.name for path in own(tmp_path).iterdir()) if own(tmp_path).exists() else []
+
+
+def test_folder_is_copied_shown_recorded_and_loaded(tmp_path):
+    source = skill(tmp_path / "elsewhere" / "greet")
+    (source / ".git").mkdir()
+    (source / ".git" / "config").write_text("x")
+    app = fake_app(tmp_path, FakeModel("Hello"))
+    result = app.dispatch(f"/skills add {source}").result
+    placed = own(tmp_path) / "greet"
+    checksum = content_hash(placed)
+    assert result.data == {
+        "source": str(source),
+        "installed": [{"name": "greet", "sha256": checksum, "files": 2}],
+    }
+    shown = app.screen.err.getvalue()
+    for part in ("/greet: Greets people.", "scripts/run.sh", checksum, "allowed-tools: Bash(ls)"):
+        assert part in shown
+    assert left(tmp_path) == ["greet"]
+    assert stat.S_IMODE((placed / "scripts" / "run.sh").stat().st_mode) == 0o755
+    assert not (placed / ".git").exists()
+    assert app.dispatch("/greet Ada").result.text == "Hello"
+    [record] = app.dispatch("/skills greet").result.data["skills"]
+    assert record["installed"] == {
+        "source": str(source),
+        "sha256": checksum,
+        "date": record["installed"]["date"],
+        "unchanged": True,
+    }
+    (placed / "SKILL.md").write_text(TEXT.format(name="greet") + "More.\n")
+    assert "the folder has been changed since" in app.dispatch("/skills greet").result.text
+
+
+def test_git_repository_is_cloned_without_hooks_and_submodules(tmp_path, monkeypatch):
+    other = skill(tmp_path / "other", "other")
+    repository(other)
+    source = tmp_path / "source"
+    skill(source / "skills" / "greet")
+    git(tmp_path, "init", "--quiet", str(source))
+    git(source, "submodule", "--quiet", "add", str(other), "skills/greet/sub")
+    commit = repository(source)
+    hooks = tmp_path / "template" / "hooks"
+    hooks.mkdir(parents=True)
+    (hooks / "post-checkout").write_text(f"#!/bin/sh\ntouch {tmp_path / 'ran'}\n")
+    (hooks / "post-checkout").chmod(0o755)
+    monkeypatch.setenv("GIT_TEMPLATE_DIR", str(tmp_path / "template"))
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "submodule.recurse")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "true")
+    app = fake_app(tmp_path)
+    result = app.dispatch(f"--yes /skills add file://{source}").result
+    assert result.data["source"] == f"file://{source}@{commit}"
+    assert not (tmp_path / "ran").exists()
+    assert [*(own(tmp_path) / "greet" / "sub").iterdir()] == []
+
+
+class Locked(http.server.BaseHTTPRequestHandler):
+    """Asks every client for a login."""
+
+    def do_GET(self):
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", "Basic")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_git_never_asks_for_a_login_and_a_given_one_is_not_shown(tmp_path, monkeypatch):
+    asking = tmp_path / "ask.sh"
+    asking.write_text(f"#!/bin/sh\ntouch {tmp_path / 'asked'}\necho x\n")
+    asking.chmod(0o755)
+    monkeypatch.setenv("GIT_ASKPASS", str(asking))
+    with http.server.HTTPServer(("127.0.0.1", 0), Locked) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for login in ("", "me:s3cret@"):
+            url = f"http://{login}127.0.0.1:{server.server_port}/private.git"
+            with pytest.raises(InputError, match="cannot be cloned") as refused:
+                fake_app(tmp_path).dispatch(f"--yes /skills add {url}")
+            assert "s3cret" not in str(refused.value)
+        server.shutdown()
+    assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize("url", ["ext::sh -c touch% ran", "--upload-pack=touch ran x.git"])
+def test_what_would_run_a_command_is_no_source(tmp_path, url, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError):
+        fake_app(tmp_path).dispatch(f"--yes /skills add -- {url}")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_zip_with_a_folder_is_installed(tmp_path):
+    path = archive(
+        tmp_path / "greet.skill", {"greet/SKILL.md": TEXT.format(name="greet"), "greet/a/b.md": "b"}
+    )
+    app = fake_app(tmp_path)
+    assert app.dispatch(f"--yes /skills add {path}").result.data["installed"][0]["files"] == 2
+    assert (own(tmp_path) / "greet" / "a" / "b.md").read_text() == "b"
+
+
+LINK = zipfile.ZipInfo("greet/link")
+LINK.external_attr = (stat.S_IFLNK | 0o777) << 16
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ("../evil.md", "would be outside of the folder"),
+        ("greet/../../evil.md", "would be outside of the folder"),
+        ("/evil.md", "would be outside of the folder"),
+        ("C:/evil.md", "would be outside of the folder"),
+        ("..\\evil.md", "would be outside of the folder"),
+        ("\x1b[2J:", "would be outside of the folder"),
+        (LINK, "is a link or no regular file"),
+    ],
+)
+def test_entry_that_leaves_the_folder_is_refused(tmp_path, entry, reason):
+    path = archive(tmp_path / "greet.zip", {"greet/SKILL.md": TEXT.format(name="greet")})
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(entry, "/etc/passwd")
+    with pytest.raises(InputError, match=reason) as refused:
+        fake_app(tmp_path).dispatch(f"--yes /skills add {path}")
+    assert str(refused.value).isprintable()
+    assert not [*tmp_path.rglob("evil.md")]
+    assert left(tmp_path) == []
+
+
+def test_entry_that_occurs_twice_is_refused(tmp_path):
+    path = archive(tmp_path / "greet.zip", {"SKILL.md": TEXT.format(name="greet")})
+    with zipfile.ZipFile(path, "a") as file, pytest.warns(UserWarning, match="Duplicate"):
+        file.writestr("SKILL.md", "another")
+    with pytest.raises(InputError, match="cannot be unpacked: File exists"):
+        fake_app(tmp_path).dispatch(f"--yes /skills add {path}")
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "reason"),
+    [
+        ("MAX_ENTRIES", 1, "has more than 1 entries"),
+        ("MAX_BYTES", 1_000_000, "has more than 1 MB unpacked"),
+    ],
+)
+def test_zip_above_a_limit_is_refused(tmp_path, limit, value, reason, monkeypatch):
+    monkeypatch.setattr(archives, limit, value)
+    entries = {"SKILL.md": TEXT.format(name="greet"), "big.txt": "0" * 2_000_000}
+    path = archive(tmp_path / "greet.zip", entries)
+    with pytest.raises(InputError, match=reason):
+        fake_app(tmp_path).dispatch(f"--yes /skills add {path}")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive", b"\0" * 500])
+def test_damaged_zip_is_refused(tmp_path, content):
+    (tmp_path / "greet.zip").write_bytes(content)
+    with pytest.raises(InputError, match=r"greet\.zip: is no readable ZIP archive"):
+        fake_app(tmp_path).dispatch(f"--yes /skills add {tmp_path / 'greet.zip'}")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda folder: (folder / "x").symlink_to("/etc/passwd"), "x: is a link"),
+        (lambda folder: (folder / "x").symlink_to(folder), "x: is a link"),
+        (lambda folder: os.mkfifo(folder / "x"), "x: is no regular file"),
+        (lambda folder: (folder / "x.pyc").write_bytes(b"x"), r"x\.pyc: is compiled Python"),
+        (lambda folder: (folder / "x").write_bytes(b"x" * 2000), "the skill has more than"),
+        (lambda folder: [(folder / f"{n}").mkdir() for n in range(30)], "more than 20 entries"),
+    ],
+    ids=["link", "loop", "pipe", "compiled", "big", "many"],
+)
+def test_what_is_no_plain_small_folder_is_refused(tmp_path, make, reason, monkeypatch):
+    monkeypatch.setattr(candidates, "MAX_BYTES", 1000)
+    monkeypatch.setattr(candidates, "MAX_FILES", 20)
+    source = skill(tmp_path / "elsewhere" / "greet")
+    make(source)
+    with pytest.raises(InputError, match=reason):
+        fake_app(tmp_path).dispatch(f"--yes /skills add {source}")
+    assert left(tmp_path) == []
+
+
+def test_source_without_a_skill_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "SKILL.md").write_text("no front matter")
+    for given, reason in (
+        ("empty", "there is no usable SKILL.md"),
+        ("bad", "has no front matter"),
+        ("missing", "there is no such folder, archive or repository"),
+        ("https://example.org/x.zip", "archives are not downloaded"),
+    ):
+        with pytest.raises(UsageError, match=reason):
+            fake_app(tmp_path).dispatch(f"--yes /skills add {given}")
+    with pytest.raises(UsageError, match="needs a path or a URL"):
+        fake_app(tmp_path).dispatch("/skills add")
+
+
+def test_user_is_asked_and_may_refuse(tmp_path):
+    source = skill(tmp_path / "elsewhere" / "greet")
+    asked = []
+    app = lenient(tmp_path, confirm=lambda question: asked.append(question))
+    with pytest.raises(NotAllowed, match="you did not allow this"):
+        app.dispatch(f"/skills add {source}")
+    assert asked == [f"Install /greet in {own(tmp_path)}?"]
+    assert left(tmp_path) == []
+
+
+def test_where_nobody_is_asked_only_text_of_this_machine_is_installed(tmp_path):
+    path = archive(tmp_path / "greet.zip", {"SKILL.md": TEXT.format(name="greet")})
+    code = plugin(tmp_path / "elsewhere", "code", GOOD.format(name="code"))
+    for source in (path, code):
+        with pytest.raises(NotAllowed, match="`--yes` before the line"):
+            fake_app(tmp_path).dispatch(f"/skills add {source}")
+    assert left(tmp_path) == []
+
+
+def test_code_of_an_installed_plugin_runs_only_once_trusted(tmp_path):
+    ran = f"open({str(tmp_path / 'ran')!r}, 'w').close()\n"
+    source = plugin(tmp_path / "elsewhere", "code", ran + GOOD.format(name="code"))
+    app = lenient(tmp_path)
+    said = app.dispatch(f"--yes /skills add {source}").result.text
+    assert said.endswith("Read it, then `/skills trust code`.")
+    with pytest.raises(NotTrusted):
+        lenient(tmp_path).dispatch("/code x")
+    assert not (tmp_path / "ran").exists()
+    app.dispatch("/skills trust code")
+    assert lenient(tmp_path).dispatch("/code x").result.text == "good: x"
+
+
+def test_damaged_record_trusts_no_plugin(tmp_path):
+    plugin(own(tmp_path), "mine", GOOD.format(name="mine"))
+    assert "mine" in fake_app(tmp_path).catalogue.skills
+    (tmp_path / "config" / "installed.json").write_text("{")
+    app = fake_app(tmp_path)
+    assert "mine" in app.catalogue.untrusted
+    assert (
+        "installed.json is not JSON, so the plugins of your own folder" in app.screen.err.getvalue()
+    )
+
+
+def test_several_skills_are_chosen_by_options(tmp_path):
+    for name in ("one", "two", "three"):
+        skill(tmp_path / "source" / "skills" / name, name)
+    app = fake_app(tmp_path)
+    with pytest.raises(InputError, match=r"3 skills: one, three, two.*--skill, or add --all"):
+        app.dispatch("/skills add source")
+    with pytest.raises(InputError, match="there is no skill 'four'"):
+        app.dispatch("/skills add source --skill four")
+    app.dispatch("/skills add source --skill two")
+    assert left(tmp_path) == ["two"]
+    app.dispatch("/skills add --all --force source")
+    assert left(tmp_path) == ["one", "three", "two"]
+    with pytest.raises(UsageError, match="does not apply to trust"):
+        app.dispatch("/skills trust --all x")
+
+
+def test_taken_names_are_refused(tmp_path):
+    app = fake_app(tmp_path)
+    with pytest.raises(UsageError, match="the name /help is taken by a command"):
+        app.dispatch(f"/skills add {skill(tmp_path / 'source' / 'help', 'help')}")
+    source = skill(tmp_path / "source" / "greet")
+    app.dispatch(f"/skills add {source}")
+    with pytest.raises(OutputError, match=r"exists already\. --force replaces it"):
+        app.dispatch(f"/skills add {source}")
+    (source / "new.md").write_text("new")
+    app.dispatch(f"/skills add --force {source}")
+    assert (own(tmp_path) / "greet" / "new.md").exists()
+    assert left(tmp_path) == ["greet"]
+
+
+def test_name_of_the_project_comes_first(tmp_path):
+    skill(tmp_path / "skills" / "greet")
+    source = skill(tmp_path / "source" / "greet")
+    said = fake_app(tmp_path).dispatch(f"/skills add {source}").result.text
+    assert f"It is not loaded here: the name belongs to the one from {tmp_path / 'skills'}" in said
+
+
+def test_removed_skill_is_gone(tmp_path):
+    app = lenient(tmp_path, confirm=lambda question: asked.append(question) or len(asked) > 1)
+    asked = []
+    source = skill(tmp_path / "source" / "greet")
+    app.dispatch(f"--yes /skills add {source}")
+    with pytest.raises(NotAllowed):
+        app.dispatch("/skills remove greet")
+    app.dispatch("/skills remove greet")
+    assert asked == [f"Delete {own(tmp_path) / 'greet'}?"] * 2
+    assert left(tmp_path) == []
+    assert json.loads((tmp_path / "config" / "installed.json").read_text()) == {}
+    assert "greet" not in app.catalogue.skills
+    assert source.exists()
+
+
+def test_removing_a_link_keeps_what_it_leads_to(tmp_path):
+    source = skill(tmp_path / "source" / "greet")
+    own(tmp_path).mkdir(parents=True)
+    (own(tmp_path) / "greet").symlink_to(source)
+    fake_app(tmp_path).dispatch("--yes /skills remove greet")
+    assert left(tmp_path) == []
+    assert (source / "SKILL.md").exists()
+
+
+@pytest.mark.parametrize("name", ["theirs", "help", "../source", "none"])
+def test_only_skills_of_the_own_folder_are_removed(tmp_path, name):
+    skill(tmp_path / "skills" / "theirs", "theirs")
+    with pytest.raises(UsageError, match="there is no skill"):
+        fake_app(tmp_path).dispatch(f"--yes /skills remove {name}")
+    assert (tmp_path / "skills" / "theirs").exists()

@@ -1,0 +1,68 @@
+"""The candidates of an abstract and their features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from skills.annotate.extractive.candidates import FEATURES, Candidates, candidates_of
+from skills.nanda.quoting.numbered import numbered
+
+TEXT = (
+    "Agents wait for every approval. We show that our planner halts on 412 tasks, and it is fast."
+)
+LIKELY = [0.25, 0.75]
+
+
+@pytest.fixture
+def found() -> Candidates:
+    return candidates_of(numbered(TEXT), 300)
+
+
+def column(found: Candidates, name: str, *drafts: str) -> list[float]:
+    return [float(one) for one in found.features(drafts, LIKELY)[:, FEATURES.index(name)]]
+
+
+def test_there_is_a_row_for_each_passage_of_each_sentence(found: Candidates) -> None:
+    rows = found.features(["Agents wait."], LIKELY)
+    assert rows.shape == (len(found.passages), len(FEATURES))
+    assert np.isfinite(rows).all()
+    assert {*found.place.tolist()} == {0, 1}
+    sentences = column(found, "sentence: log probability by the selector")
+    assert sentences == pytest.approx([np.log(LIKELY[place]) for place in found.place])
+
+
+def test_the_draft_describes_the_passage_that_it_repeats_best(found: Candidates) -> None:
+    draft = "Our planner halts on 412 tasks."
+    f1 = column(found, "passage: F1 with the draft", draft)
+    best = f1.index(max(f1))
+    assert found.text(best) == draft
+    assert f1[best] == pytest.approx(1.0)
+    margins = column(
+        found, "sentence: recall of the draft, less that of the best other sentence", draft
+    )
+    assert margins == pytest.approx([1.0 if place else -1.0 for place in found.place])
+
+
+def test_features_of_several_drafts_are_means(found: Candidates) -> None:
+    name, one, other = "passage: F1 with the draft", "Our planner halts.", "Agents wait."
+    means = [
+        sum(pair) / 2
+        for pair in zip(column(found, name, one), column(found, name, other), strict=True)
+    ]
+    assert column(found, name, one, other) == pytest.approx(means)
+
+
+def test_without_a_draft_its_features_are_zero(found: Candidates) -> None:
+    for name in FEATURES:
+        if "draft" in name:
+            assert not any(column(found, name)), name
+
+
+def test_a_sentence_that_is_impossible_has_a_finite_probability(found: Candidates) -> None:
+    assert np.isfinite(found.features([], [0.0, 1.0])).all()
+
+
+def test_passages_fit_into_a_move() -> None:
+    found = candidates_of(numbered("The planner rehearses every command, " * 30, 60), 60)
+    assert all(len(found.text(number)) <= 61 for number in range(len(found.passages)))

@@ -1,0 +1,217 @@
+"""Annotations in the extractive wording: drafts replaced by passages of the abstract."""
+
+import json
+
+import numpy as np
+import pytest
+from drafting_model import (
+    DRAFTS,
+    EXAMPLE,
+    DraftingModel,
+    annotated,
+    assert_quotes,
+    use_weights,
+)
+from repository import ROOT, SUPPORT
+
+from harness.models.backends.llamacpp import LlamaCppBackend
+from harness.models.schema import ServeEntry
+from harness.testing import FakeModel, run_skill
+from skills.annotate.extractive import extract, ranking
+from skills.annotate.extractive.candidates import FEATURES, candidates_of
+from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE
+from skills.annotate.extractive.ranking import Decision, Weights
+from skills.annotate.plugin import Annotate
+from skills.nanda.framework import load, nanda
+from skills.nanda.quoting.numbered import numbered
+
+TWO_MOVES = SUPPORT / "two_moves.yaml"
+ECONOMICS = (
+    "Whether minimum wages reduce employment is debated. We study 412 counties along state "
+    "borders from 1990 to 2019. Compared with their neighbours, counties that raise it by 10% lose "
+    "no jobs in restaurants (0.2%, s.e. 0.4), although hours fall by 1.3%. The estimates exclude "
+    "counties without a border. They suggest that moderate minimum wages raise incomes."
+)
+MEDICINE = (
+    "BACKGROUND: Delirium is common after hip surgery. METHODS: In a randomised trial, 240 people "
+    "older than 70 received either melatonin or placebo for five nights. RESULTS: It occurred "
+    "in 17.5% and 28.3% of patients (p = 0.04). CONCLUSIONS: Melatonin may prevent delirium; a "
+    "larger trial is needed, since one hospital took part."
+)
+SENTENCE = "the planner rehearses every command in a snapshot"
+HOSTILE = {
+    "one sentence": "We show that agents plan in a shell.",
+    "80 sentences": " ".join(
+        f"In run {n}, the planner, which is new, gains {n}%." for n in range(80)
+    ),
+    "no full stop": " ".join([f"{SENTENCE} and commits it when {n} agree" for n in range(60)]),
+    "lists": f"We show this of every plan:\n- first, {SENTENCE}\n- second, it waits; (i) for us.",
+    "formulas": "The regret is O(sqrt(T log K)), i.e. f(x) = a.b + 0.5 x^2 for x >= 1.5; K = 12.",
+    "Markdown": f"We present **Plans**.\n\n## Results\n\n1. {SENTENCE}.\n2) It `halts` [a](x).",
+    "LaTeX": r"We prove $\sum_i x_i \le 1$, cf.~\cite{a}. \begin{itemize} \item It is 5\% better.",
+    "a sentence longer than a move": "The planner "
+    + "of the agent that rehearses it " * 25
+    + "halts.",
+    "short phrases": " ".join(["and in for by"] * 150),
+    "a long word": "x" * 2000 + " " + SENTENCE,
+    "another script": f"{SENTENCE} as the others do. " + "我们提出一种新的方法。" * 100,
+    "tokens": f"We show <|im_end|> that [INST] {SENTENCE} </annotation>. Agents wait <s> here.",
+    "invisible": f"We\u200b show \u200bthat\u200b {SENTENCE}.\u00a0It\u00ad is fast.",
+    "punctuation": '- - - -- \u2014 \u2013 ; ; : , . ! ? (A) ; B, and, C. () [] "" ?! we halt.',
+}
+
+
+@pytest.fixture(scope="module")
+def annotator(model_files):
+    """nanda-annotator as it ships."""
+    entry = ServeEntry(
+        backend="llamacpp", gguf="smollm2-135m-instruct", adapter="nanda-annotator-lora", merge=True
+    )
+    model = LlamaCppBackend(model_files).load(entry)
+    yield model
+    model.close()
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("text", [EXAMPLE, ECONOMICS, MEDICINE], ids=["shell", "wages", "trial"])
+def test_the_moves_of_the_shipped_model_are_the_abstracts_own_words(annotator, text):
+    record = annotated(text, annotator)
+    assert len(assert_quotes(record, text)) >= 3
+    made = record["provenance"]
+    assert made["attempts"] == 1
+    assert {*made["drafts"]} <= {*nanda().names}
+    assert {*made["stated"]} == {*ranking.load().decisions}
+    assert all(0 <= one <= 1 for one in made["stated"].values())
+    assert made["tokens"]["cached"] > 0.5 * made["tokens"]["prompt"], "decisions share the prompt"
+    assert not record["checks"]["unsupported_numbers"]
+
+
+@pytest.mark.model
+def test_the_abstractive_wording_is_that_of_the_model(annotator):
+    record = annotated(EXAMPLE, annotator, wording="abstractive")
+    drafts = annotated(EXAMPLE, annotator)["provenance"]["drafts"]
+    assert nanda().stated({name: record[name] for name in nanda().names}) == drafts
+    assert "confidence" not in record
+    assert record["provenance"]["decoding"] is None
+    assert "drafts" not in record["provenance"]
+
+
+@pytest.mark.parametrize("drafts", [DRAFTS, {}], ids=["drafts", "nothing drafted"])
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_odd_abstracts_are_quoted(text, drafts):
+    everything = {one.label: 0.9999 for one in nanda().moves}
+    record = annotated(text, DraftingModel(drafts, stated=everything))
+    assert_quotes(record, text)
+    assert all(len(record[name]) <= nanda().max_chars for name in nanda().names)
+
+
+def test_a_framework_without_a_selector_follows_the_drafts(tmp_path):
+    framework = load(TWO_MOVES)
+    drafts = {"aim": "Our planner halts on 412 tasks."}
+    model = DraftingModel(drafts, framework=framework, stated={"Result": 0.9})
+    text = "Agents wait for every approval. Our planner halts on 412 tasks. Nobody is asked."
+    record = annotated(text, model, framework=TWO_MOVES)
+    assert assert_quotes(record, text, ("aim", "result")) == drafts
+    assert record["provenance"]["decoding"]["selector"] is None
+    assert model.decided == [], "decisions are fitted with the selector of the built-in moves"
+
+
+def test_moves_of_another_definition_are_not_decided_by_the_selector(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text((ROOT / "skills/nanda/nanda.yaml").read_text().replace("paper", "text"))
+    model = DraftingModel(DRAFTS, stated={"Limitation": 0.01})
+    record = annotated(EXAMPLE, model, framework=own)
+    assert model.decided == []
+    assert record["limitation"] != "Not stated."
+
+
+@pytest.mark.parametrize(("stated", "expected"), [(0.9, True), (0.1, False)])
+def test_a_decision_mixes_model_and_selector(monkeypatch, stated, expected):
+    use_weights(monkeypatch, {"limitation": Decision(1.0, 1.0, 0.0)})
+    even = [0.5] + [0.5 / 8] * 8
+    monkeypatch.setattr(extract, "likely_sentences", lambda f, s: dict.fromkeys(f.names, even))
+    for drafts in (DRAFTS, {"claim": DRAFTS["claim"]}):  # whether the model wrote it or not
+        record = annotated(EXAMPLE, DraftingModel(drafts, stated={"Limitation": stated}))
+        assert (record["limitation"] != "Not stated.") == expected
+    assert extract.stated_probability(True, 0.9, 0.05, Decision(1.0, 1.0, 0.0)) < 0.5
+    assert extract.stated_probability(False, 0.4, 0.9, Decision(1.0, 1.0, 0.0)) > 0.5
+
+
+@pytest.mark.parametrize("prefill", [True, False])
+def test_without_probabilities_the_draft_decides(prefill):
+    model = DraftingModel(DRAFTS, stated=None)
+    model.continues_prefill = prefill
+    record = annotated(EXAMPLE, model)
+    stated = assert_quotes(record, EXAMPLE)
+    assert {*stated} == {*DRAFTS}
+    assert record["provenance"]["stated"] == {}
+    assert bool(model.decided) == prefill
+
+
+def test_the_most_similar_passage_replaces_a_draft(monkeypatch):
+    use_weights(monkeypatch, {})
+    record = annotated(EXAMPLE, DraftingModel(DRAFTS))
+    assert record["limitation"].startswith("The approach does not cover commands that act over")
+    assert record["anchors"]["limitation"]["sentences"] == [7]
+    assert record["anchors"]["evidence"]["sentences"] == [4]
+
+
+def test_two_moves_quote_different_passages_where_there_are_others(monkeypatch):
+    same = dict.fromkeys(("claim", "method", "novelty"), "The planner halts on all 412 tasks.")
+    text = (
+        "The planner halts on all 412 tasks. It stops on all 412 tasks of the bench. A planner "
+        "halts on some tasks of it."
+    )
+
+    def quoted():
+        use_weights(monkeypatch, {}, **{"passage: F1 with the draft": 3.0})
+        stated = assert_quotes(annotated(text, DraftingModel(same)), text)
+        return {*stated.values()}
+
+    assert len(quoted()) == 3
+    monkeypatch.setattr(extract, "TAKEN", 0.0)
+    monkeypatch.setattr(extract, "REPEATED", 0.0)
+    monkeypatch.setattr(extract, "VERSION", 0)  # another content key
+    assert len(quoted()) == 1
+
+
+def test_a_taken_passage_is_quoted_again_rather_than_a_wrong_one():
+    found = candidates_of(numbered("The planner halts on 412 tasks. Bees sting at noon.", 300), 300)
+    shape = Weights(tuple([40.0] + [0.0] * (len(FEATURES) - 1)), {}, (1.0, 0.0))
+    features = np.zeros((2, len(FEATURES)))
+    features[:, 0] = [1.0, 0.0]
+    chosen = extract.choose(found, {"claim": features, "method": features}, shape)
+    assert [number for number, _ in chosen.values()] == [0, 0]
+
+
+def test_best_adds_samples_and_differs_by_choice_alone(monkeypatch):
+    use_weights(monkeypatch, {})
+    other = {**DRAFTS, "method": "Reversible execution should become a standard part."}
+    model = DraftingModel(DRAFTS, *[other] * (SAMPLES - 1), "Claim only", stated=None)
+    best = annotated(EXAMPLE, model, effort="best")
+    assert len(model.asked) == 1 + SAMPLES
+    assert [one.temperature for one in model.asked] == [model.asked[0].temperature] + [
+        TEMPERATURE
+    ] * SAMPLES
+    assert_quotes(best, EXAMPLE)
+    fast = annotated(EXAMPLE, DraftingModel(DRAFTS, stated=None))
+    assert fast["provenance"]["drafts"] == best["provenance"]["drafts"]
+    assert best["provenance"]["attempts"] == 1
+    assert best["provenance"]["tokens"]["completion"] > fast["provenance"]["tokens"]["completion"]
+    assert fast["method"] != best["method"], "most samples draft another sentence"
+    assert fast["claim"] == best["claim"]
+
+
+def test_an_answer_that_was_repaired_is_replaced_too():
+    record = annotated(EXAMPLE, DraftingModel("Claim only", DRAFTS))
+    assert record["provenance"]["attempts"] == 2
+    assert_quotes(record, EXAMPLE)
+
+
+def test_a_model_with_json_answers_is_quoted_as_well():
+    reply = json.dumps({**dict.fromkeys(nanda().names, "Not stated."), **DRAFTS})
+    options = {"wording": "extractive"}
+    model = FakeModel(reply)
+    record = run_skill(Annotate(), EXAMPLE, model=model, source="stdin", options=options).data
+    assert {*assert_quotes(record, EXAMPLE)} == {*DRAFTS}
+    assert len(model.requests) == 1

@@ -1,0 +1,69 @@
+"""The log-linear model, minimum Bayes risk, and the decision whether a move is stated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skills.annotate.extractive import ranking
+from skills.annotate.extractive.candidates import FEATURES
+from skills.annotate.extractive.ranking import Decision, Weights, choice, logit, sigmoid
+
+FLAT = Weights((1.0, -2.0), {}, (2.0, 0.5))
+
+
+def test_probabilities_are_those_of_the_weighted_features() -> None:
+    found = FLAT.probabilities(np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]))
+    powers = np.exp([0.0, 1.0, -1.0])
+    assert found == pytest.approx(powers / powers.sum())
+    huge = FLAT.probabilities(np.array([[1e4, 0.0], [0.0, 0.0]]))
+    assert huge == pytest.approx([1.0, 0.0])
+
+
+def test_the_choice_is_similar_to_what_is_probable_together() -> None:
+    stems = (["bee", "sting"], ["planner", "halt"], ["planner", "halt", "fast"])
+    assert choice(stems, np.array([0.4, 0.3, 0.3])) != 0
+    assert choice(stems, np.array([0.9, 0.05, 0.05])) == 0
+
+
+def test_only_the_most_probable_candidates_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking, "COMPARED", 1)
+    stems = (["bee", "sting"], ["planner", "halt"], ["planner", "halt", "fast"])
+    assert choice(stems, np.array([0.4, 0.3, 0.3])) == 0
+
+
+def test_a_decision_mixes_model_and_selector() -> None:
+    even = Decision(1.0, 1.0, 0.0)
+    assert even.probability(0.8, 0.2) == pytest.approx(0.5)
+    assert even.probability(0.8, 0.5) == pytest.approx(0.8)
+    assert Decision(1.0, 0.0, 0.0).probability(0.3, 0.9) == pytest.approx(0.3)
+    assert Decision(0.0, 1.0, 0.0).probability(0.3, 0.9) == pytest.approx(0.9)
+    assert Decision(1.0, 1.0, -5.0).probability(0.8, 0.8) < 0.5
+    assert 0 < even.probability(0.0, 1.0) < 1
+
+
+def test_log_odds_and_probability_are_inverse() -> None:
+    assert sigmoid(logit(0.3)) == pytest.approx(0.3)
+    assert FLAT.calibrated(0.5) == pytest.approx(sigmoid(0.5))
+    assert FLAT.calibrated(0.9) > FLAT.calibrated(0.6)
+
+
+def test_the_shipped_weights_have_every_feature() -> None:
+    stored = json.loads(ranking.WEIGHTS.read_text(encoding="utf-8"))
+    found = ranking.load()
+    assert dict(zip(FEATURES, found.weights, strict=True)) == stored["weights"]
+    assert {*found.decisions} == {*stored["decisions"]}
+    assert found.digest == hashlib.sha256(ranking.WEIGHTS.read_bytes()).hexdigest()
+
+
+def test_weights_of_other_features_are_refused(tmp_path: Path) -> None:
+    stored = json.loads(ranking.WEIGHTS.read_text(encoding="utf-8"))
+    del stored["weights"][FEATURES[0]]
+    path = tmp_path / "weights.json"
+    path.write_text(json.dumps(stored), encoding="utf-8")
+    with pytest.raises(KeyError):
+        ranking.load(path)

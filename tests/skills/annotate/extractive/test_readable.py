@@ -1,0 +1,56 @@
+"""The passages of a sentence that can stand alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from skills.annotate.extractive.readable import readable
+from skills.nanda.quoting.passages import phrases_of
+
+LIMIT = 319
+
+
+def texts(sentence: str, limit: int = LIMIT) -> list[str]:
+    phrases = phrases_of(sentence, limit)
+    found = readable(1, phrases, limit)
+    return [" ".join(one.text for one in phrases[p.first : p.last]) for p in found]
+
+
+def test_a_statement_begins_with_its_sentence_or_after_an_announcement() -> None:
+    found = texts("We show that the planner halts on every task, which nobody expected.")
+    assert "the planner halts on every task, which nobody expected." in found
+    assert all(one.startswith(("We show that", "the planner halts")) for one in found)
+
+
+def test_a_main_clause_after_an_introduction_stands_alone() -> None:
+    found = texts("Unlike prior work on agents, the method needs no model, but it is slow.")
+    assert "but it is slow." in found
+    assert not any(one.startswith("on agents") for one in found)
+    found = texts("Compared with the baseline of last year, DryRun needs no model.")
+    assert "DryRun needs no model." in found
+
+
+@pytest.mark.parametrize("condition", ["if the snapshot agrees", "unless it rains", "except on X"])
+def test_what_restricts_a_statement_is_not_cut_off(condition: str) -> None:
+    sentence = f"The planner commits every command, {condition}."
+    assert texts(sentence) == [sentence]
+
+
+def test_of_a_sentence_longer_than_a_move_one_end_is_that_of_a_statement() -> None:
+    sentence = (
+        "The planner " + "of the agent that rehearses commands in the snapshot " * 12 + "halts."
+    )
+    found = texts(sentence)
+    assert found
+    assert all(len(one) <= LIMIT for one in found)
+    assert all(sentence.startswith(one) or sentence.endswith(one) for one in found)
+
+
+def test_the_passages_of_a_sentence_of_short_phrases_are_few() -> None:
+    sentence = " ".join(["and in for by"] * 70)
+    assert len(texts(sentence)) <= 2 * len(phrases_of(sentence, LIMIT))
+
+
+def test_every_sentence_has_a_passage() -> None:
+    for sentence in ("Halt.", "- - -", "x" * 2000, "(i) one; (ii) two", "a, " * 300, "我们" * 300):
+        assert texts(sentence), sentence

@@ -1,0 +1,102 @@
+"""tools/fit_extraction.py: weights fitted on a table and the drafts of a model."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from skills.annotate.extractive import ranking
+from skills.annotate.extractive.candidates import FEATURES
+from skills.annotate.selector import features
+from skills.nanda.framework import nanda
+from tools import fit_extraction, fit_selector
+
+NOT = nanda().not_stated
+DRAFT = "passage: F1 with the draft"
+
+
+def row(number: int) -> dict[str, str]:
+    """An annotated abstract; every second one states a limitation."""
+    claim = f"Plan {number} calms the bees of every hive"
+    cold = f"However, hive {number} was too cold for it. " if number % 2 else ""
+    abstract = f"Bees sting in meadow {number}. We show that {claim}. {cold}Nobody was stung."
+    moves = dict.fromkeys(nanda().names, NOT)
+    moves |= {"claim": f"{claim}.", "method": f"Meadow {number}."}
+    moves |= {"limitation": f"Hive {number} was too cold."} if cold else {}
+    return {"id": str(number), "abstract": abstract, **moves}
+
+
+def drafted(number: int, drafts: Mapping[str, str]) -> str:
+    """Return the line of a record with these drafts, which is sure of the limitation."""
+    stated = {"limitation": 0.9 if number % 2 else 0.1}
+    return json.dumps({"id": str(number), "provenance": {"drafts": drafts, "stated": stated}})
+
+
+def gold_of(number: int) -> dict[str, str]:
+    return {
+        name: text for name, text in row(number).items() if name in nanda().names and text != NOT
+    }
+
+
+@pytest.fixture(autouse=True)
+def few_dimensions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit fewer weights: threads of BLAS, which longer vectors get, wait for each other."""
+    for module in (features, fit_selector):
+        monkeypatch.setattr(module, "DIMENSIONS", 1 << 12)
+
+
+@pytest.fixture
+def fitted(tmp_path: Path) -> Callable[[Callable[[int], Mapping[str, str]]], ranking.Weights]:
+    """Fit weights on 20 papers with the drafts that a function returns."""
+
+    def fit(drafts: Callable[[int], Mapping[str, str]]) -> ranking.Weights:
+        table, lines = tmp_path / "bees.csv", tmp_path / "drafts.jsonl"
+        with table.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row(0)))
+            writer.writeheader()
+            writer.writerows(map(row, range(20)))
+        lines.write_text("\n".join(drafted(n, drafts(n)) for n in range(20)), encoding="utf-8")
+        out = tmp_path / "weights.json"
+        assert fit_extraction.main([str(table), str(lines), "--out", str(out)]) == 0
+        ranking.load.cache_clear()
+        return ranking.load(out)
+
+    return fit
+
+
+def test_weights_are_written_for_the_ranking(
+    fitted: Callable[[Callable[[int], Mapping[str, str]]], ranking.Weights],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = fitted(gold_of)
+    assert len(found.weights) == len(FEATURES)
+    assert "limitation" in found.decisions
+    assert {*found.decisions} <= {*fit_extraction.DECIDED}
+    limitation = found.decisions["limitation"]
+    assert limitation.probability(0.9, 0.9) > 0.5 > limitation.probability(0.1, 0.1)
+    assert len(found.digest) == 64
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["ROUGE-L", "anchor", "kappa"]
+    by_move = {name: values for name, *values in lines[1:]}
+    assert {*by_move} == {*nanda().names, "mean"}
+    assert float(by_move["claim"][1]) == 1.0, "the anchor of every claim is right"
+    assert by_move["novelty"][0] == "nan", "no paper states it"
+
+
+def test_the_draft_weighs_more_if_it_is_the_gold(
+    fitted: Callable[[Callable[[int], Mapping[str, str]]], ranking.Weights],
+) -> None:
+    place = FEATURES.index(DRAFT)
+    good = fitted(gold_of).weights[place]
+    poor = fitted(lambda n: dict.fromkeys(gold_of(n), "Nobody was stung.")).weights[place]
+    assert good > poor + 0.1
+
+
+def test_help_begins_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        fit_extraction.main(["--help"])
+    assert "Fit the weights of the extractive wording" in capsys.readouterr().out
