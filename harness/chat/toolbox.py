@@ -34,7 +34,7 @@ class Toolbox:
         sources: functions that return tools, called at each use, since skills may be reloaded. Of
             two tools with the same name, the first one counts.
         searchable: returns a source whose tools are offered whole in up to half of the room, and
-            otherwise by search.
+            otherwise by search, with those found in half of it.
     """
 
     def __init__(
@@ -55,7 +55,8 @@ class Toolbox:
         if needed <= room // 2 and len(own) + len(more) <= MOST:
             return offered([*own, *more], room)
         search, *found = searchable.searched()
-        return offered([search, *own, *found], room)
+        kept = {tool.name for tool in offered(found, room // 2)}
+        return offered([search, *(tool for tool in found if tool.name in kept), *own], room)
 
     def left_out(self, tools: Sequence[Tool]) -> list[str]:
         """Return the names of the tools that are not among `tools`."""

@@ -113,9 +113,7 @@ class App:
         """The servers of mcp.json, of which none is started yet."""
         from harness.mcp.client import Servers
 
-        return Servers(
-            self.settings, lambda text: self.screen.notice(text), lambda: self.permissions
-        )
+        return Servers(self.settings, self)
 
     @cached_property
     def conversation(self) -> Conversation:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from harness.chat.call_log import Host
 from harness.chat.tools import ChatTool
 from harness.errors import UsageError
 from harness.mcp import client_config
 from harness.mcp.client_server import Server
 from harness.mcp.client_tools import SearchTool, ServerTool
-from harness.permissions.permissions import Permissions
 from harness.settings import Settings
 from harness.support.optional_deps import require
 
@@ -24,17 +24,11 @@ class Servers:
     """The servers of the user and of a trusted project, as a source of tools.
 
     Args:
-        notice: shows a line to the user.
-        permissions: returns what the user of the current line allows.
+        host: as of `ServerTool`.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        notice: Callable[[str], None],
-        permissions: Callable[[], Permissions],
-    ) -> None:
-        self._settings, self._notice, self._permissions = settings, notice, permissions
+    def __init__(self, settings: Settings, host: Host) -> None:
+        self._settings, self._host = settings, host
         self.configuration = client_config.Configuration()
         self.servers: list[Server] = []
         self._is_started = False
@@ -55,7 +49,7 @@ class Servers:
         """Return the tools of all servers that run, which are started if they are not yet."""
         self.start()
         return [
-            ServerTool(name, server, tool, self._permissions)
+            ServerTool(name, server, tool, self._host)
             for server in self.servers
             for name, tool in server.tools.items()
         ]
@@ -71,6 +65,7 @@ class Servers:
         """Stop all servers; those that take longer are killed."""
         servers, self.servers = self.servers, []
         self._is_started = False
+        self._reported.clear()
         until = time.monotonic() + seconds
         for server in servers:
             server.request_stop()
@@ -107,6 +102,9 @@ class Servers:
         late = [server.entry.name for server in self.servers if server.state == "starting"]
         if late:
             self._notice(f"mcp server {', '.join(late)} has not started yet; its tools join later")
+
+    def _notice(self, text: str) -> None:
+        self._host.caller.screen.notice(text)
 
     def _remember(self, names: Sequence[str]) -> None:
         self._found = [*names, *(name for name in self._found if name not in names)][:FOUND]

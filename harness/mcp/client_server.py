@@ -30,6 +30,7 @@ from harness.mcp.client_messages import (
     silence,
 )
 from harness.runs.consent import in_one_line
+from harness.support.stopping.stop_token import StopToken
 
 if TYPE_CHECKING:
     from mcp import Client, types
@@ -90,7 +91,11 @@ class Server:
         self._thread.join(seconds)
 
     def call(
-        self, name: str, arguments: dict[str, Any], on_progress: Callable[[str], None]
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        cancel: StopToken,
+        on_progress: Callable[[str], None],
     ) -> types.CallToolResult:
         """Call a tool by its name at the server.
 
@@ -100,6 +105,7 @@ class Server:
         Raises:
             DeadlineExceeded: it showed no sign of life for too long.
             SkillFailed: the server reports an error, or has ended.
+            Interrupted: `cancel` was set.
         """
         if self.state != "ready":
             raise SkillFailed(f"the server {self.entry.name} does not run: {self.problem}")
@@ -107,6 +113,7 @@ class Server:
         future = asyncio.run_coroutine_threadsafe(self._call(name, arguments), self._loop)
         try:
             while not futures.wait([future], TICK).done:
+                cancel.check()
                 now = time.monotonic()
                 if max(now - self._sign, (now - started) / LONGEST) > self._seconds:
                     raise DeadlineExceeded(

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.chat import tool_result
+from harness.chat.call_log import Host, logged
 from harness.chat.tool_call import arguments_of, string
 from harness.chat.tools import ALL, Answer
-from harness.errors import HarnessError, InternalError, Interrupted, NothingFound
+from harness.errors import HarnessError, InternalError, Interrupted, NothingFound, SkillFailed
 from harness.mcp.client_server import Server
 from harness.models.backends.base import Tool, ToolCall
-from harness.permissions.permissions import Permission, Permissions
+from harness.permissions.permission import Permission
 from harness.runs.consent import in_one_line
 from harness.runs.render import print_error
+from harness.support.stopping.stop_token import StopToken
 from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
@@ -42,13 +44,13 @@ class ServerTool:
     """A tool of a server.
 
     Args:
-        permissions: returns what the user of the current line allows.
+        host: the application, which the call is permitted and logged by.
     """
 
     name: str
     server: Server
     tool: types.Tool
-    permissions: Callable[[], Permissions]
+    host: Host
 
     @property
     def subject(self) -> str:
@@ -71,20 +73,27 @@ class ServerTool:
         screen.notice(f"-> {in_one_line(line, LINE)}")
         try:
             arguments = arguments_of(call)
-            shown = json.dumps(arguments, ensure_ascii=False, indent=1)
-            detail = f"{self.server.entry.place}\n{self.tool.name} {shown}"
-            self.permissions().check(Permission("mcp", self.subject, detail))
-            with screen.progress(self.name) as ticker:
-                result = self.server.call(self.tool.name, arguments, ticker)
+            with logged(self.host, self.name, line, arguments):
+                result = self._run(arguments, screen)
         except (Interrupted, InternalError):
             raise
         except HarnessError as error:
             print_error(error, screen)
             return Answer(tool_result.of_error(error), self.name, line, error.exit_code)
-        code = int(result.is_error)
-        key = "error" if result.is_error else "result"
-        content = {"exit_code": code, key: tool_result.shortened(_data(result))}
-        return Answer(tool_result.compact(content), self.name, line, code)
+        return Answer(tool_result.compact({"exit_code": 0, "result": result}), self.name, line, 0)
+
+    def _run(self, arguments: dict[str, Any], screen: Screen) -> Any:
+        """Return the result, shortened."""
+        shown = json.dumps(arguments, ensure_ascii=False, indent=1)
+        detail = f"{self.server.entry.place}\n{self.tool.name} {shown}"
+        self.host.permissions.check(Permission("mcp", self.subject, detail))
+        cancel = StopToken(self.host.caller.cancel)
+        with screen.progress(self.name) as ticker:
+            result = self.server.call(self.tool.name, arguments, cancel, ticker)
+        data = tool_result.shortened(_data(result))
+        if result.is_error:
+            raise SkillFailed(str(data) or f"{self.tool.name} has failed")
+        return data
 
 
 class SearchTool:
