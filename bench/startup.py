@@ -4,14 +4,15 @@
 
 Prints, for each command, the median wall and CPU time of RUNS runs (default 15), the difference of
 the wall time to `python -c pass` and the ratio to it. With --skills, `/help exit` runs in a
-temporary project with N prompt skills, too. The commands take turns, so that a change of machine
-speed affects all of them. Byte code and the plugin index are written by a first run, which does not
-count.
+temporary project with N prompt skills, too. `agent.py mcp` ends after its first answer. The
+commands take turns, so that a change of machine speed affects all of them. Byte code and the plugin
+index are written by a first run, which does not count.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -34,10 +35,17 @@ with create_pipe_input() as keys:
     repl.Repl(app, keys, DummyOutput()).run()
 """
 BASE = "python -c pass"
+CLIENT = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {},
+    "clientInfo": {"name": "bench", "version": "1"},
+}
+FIRST_REQUEST = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": CLIENT})
 COMMANDS = {
     BASE: ["-c", "pass"],
     "agent.py --help": [str(ROOT / "agent.py"), "--help"],
     "first prompt": ["-c", PROMPT],
+    "agent.py mcp": [str(ROOT / "agent.py"), "mcp"],
 }
 HELP = [str(ROOT / "agent.py"), "/help exit"]
 SKILL = """---
@@ -67,7 +75,15 @@ def make_skills(project: Path, number: int) -> None:
 def measured(command: list[str], folder: Path, env: dict[str, str]) -> tuple[float, float]:
     """Run a command and return its wall and CPU seconds."""
     before, started = os.times(), time.perf_counter()
-    subprocess.run(command, cwd=folder, env=env, capture_output=True, check=True)
+    subprocess.run(
+        command,
+        input=FIRST_REQUEST,
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
     wall, after = time.perf_counter() - started, os.times()
     spent = after.children_user + after.children_system
     return wall, spent - before.children_user - before.children_system

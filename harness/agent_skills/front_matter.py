@@ -1,8 +1,8 @@
 """The front matter of a SKILL.md: YAML in which every scalar is text, exactly as written.
 
 `version: 1.0` is "1.0" and `name: on` is "on", as in the specification's own reader. Invalid YAML
-is an error, except for two frequent faults whose meaning is clear: an unquoted value that contains
-": ", and a duplicate key.
+is an error, except for two frequent faults whose meaning is clear: a duplicate key, and a value
+that has to be quoted and is not, such as `Use for: x`, `[a] [b]` or `**/*.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from harness.errors import UsageError
 
 FIRST_LINE = 2
 """Line number of the front matter within its file."""
-_UNQUOTED = re.compile(r"""^([A-Za-z][\w-]*):[ \t]+([^\s"'\[{|>&*!#%@`].*: .*)$""", re.M)
+_UNQUOTED = re.compile(
+    r"""^([A-Za-z][\w-]*):[ \t]+([^\s"'\[{|>&*!#%@`].*: .*|\[[^\]\n]*\][ \t]*[^\s#].*|[*@%`].*)$""",
+    re.M,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +71,16 @@ def parse(text: str, path: Path, *, lenient: bool) -> FrontMatter:
         if not lenient or quoted == text:
             raise
         root, fields = _load(quoted, path)
-        problems += [f"{m[1]} contains ': ' and is not quoted" for m in _UNQUOTED.finditer(text)]
+        problems += [_unquoted(m[1], m[2]) for m in _UNQUOTED.finditer(text)]
     for key, _ in repeated_keys(root):
         problems.append(f"duplicate key {key[:80]!r}; the last one is used")
     lines = {key.value: key.start_mark.line + FIRST_LINE for key, _ in root.value} if root else {}
     return FrontMatter(path, fields, lines, tuple(problems))
+
+
+def _unquoted(key: str, value: str) -> str:
+    what = f"begins with {value[0]!r}" if value[0] in "[*@%`" else "contains ': '"
+    return f"{key} {what} and is not quoted"
 
 
 def _load(text: str, path: Path) -> tuple[Any, dict[str, Any]]:

@@ -129,7 +129,7 @@ def slug(name: str) -> str:
 def similar(name: str) -> str:
     """Return a command name made of the Latin letters and digits of a text, "" if it has none.
 
-    "code-review" for "_Code_Review", "resume" for "Résumé".
+    "code-review" for "_Code_Review", "cafe" for "Café".
     """
     plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[: LIMITS["name"]].strip("-")

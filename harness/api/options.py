@@ -40,11 +40,12 @@ class GeneralOptions(SkillOptions):
     yes: bool = Field(
         False,
         description="let the model write files and train without confirmation; in a session, "
-        "overwrite files; with unregister, remove the model at Ollama",
+        "overwrite files; install and remove skills; with unregister, remove the model at Ollama",
     )
     no_log: bool = Field(
         False,
-        description="keep this run out of the run log; annotations are still stored in the corpus",
+        description="keep this run out of the run log; annotations and conversations are still "
+        "stored",
     )
     registry: Path | None = Field(None, description="a registry that overrides the shipped one")
 

@@ -231,10 +231,9 @@ class Skill(ABC):
         logged: whether runs go into the run log.
         tool: whether the producer model may call the skill. Skills that change the session, or
             could grant the model more rights, are for the user alone.
-        impact: by subcommand, the most that a run does besides writing its targets: "reads" changes
-            nothing and uses no model, so that it can run beside another one; "adds" changes nothing
-            that exists; "changes" may do anything. "" stands for a run without a subcommand and
-            for the subcommands that are not listed; without it, they are "changes".
+        impact: by subcommand, what a run does besides saving: "reads" changes nothing and uses no
+            model, so that it can run beside another one; "adds" keeps what exists; "changes", the
+            default, may do anything. "" is for runs without subcommand, and for all not listed.
         output: model of `Result.data`, for programs; None if it has no fixed form.
         Options: model of all options of the command.
         variants: option models by subcommand, or by another case that `variant` returns. A field
@@ -288,8 +287,7 @@ class Skill(ABC):
         """Describe the lasting changes of a run besides its files: "trains a model".
 
         The producer model may call the skill without confirmation if this is "" and no file is
-        written; otherwise the user is asked first. By default, the user is always asked, unless
-        the `impact` of the subcommand is "reads".
+        written; otherwise the user is asked first, by default unless the `impact` is "reads".
         """
         return "" if self.impact_of(subcommand) == "reads" else UNKNOWN_EFFECTS
 

@@ -38,7 +38,7 @@ class Chat(Skill):
     tool = False
 
     class Options(SkillOptions):
-        new: bool = Field(False, description="forget the conversation so far")
+        new: bool = Field(False, description="begin a new conversation")
         steps: int = Field(
             10, ge=0, description="maximum number of steps with calls before the model answers"
         )
@@ -56,7 +56,7 @@ class Chat(Skill):
             self.conversation.forget()
         if not call.text.strip():
             if call.options.new:
-                return Result("The conversation is forgotten.")
+                return Result("A new conversation begins.")
             raise UsageError("there is no text", hint="/chat TEXT")
         self.conversation.check_rights(yes=call.yes)
         said = call.text if call.source == "stdin" else with_files(call.text, call.screen)

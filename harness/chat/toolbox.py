@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from harness.chat import tool_result
-from harness.chat.tools import ALL, MOST, Answer, ChatTool, offered, size
+from harness.chat.tools import ALL, BARE, MOST, Answer, ChatTool, offered, size
 from harness.errors import UsageError
 from harness.models.backends.base import Tool, ToolCall
 from harness.runs import consent
@@ -51,8 +51,9 @@ class Toolbox:
             return offered(own, room)
         searchable = self._searchable()
         more = searchable.tools()
-        needed = sum(size(tool.described(ALL)) for tool in more)
-        if needed <= room // 2 and len(own) + len(more) <= MOST:
+        whole = sum(size(tool.described(ALL)) for tool in more)
+        left = room - sum(size(tool.described(BARE)) for tool in own)
+        if whole <= min(room // 2, left) and len(own) + len(more) <= MOST:
             return offered([*own, *more], room)
         search, *found = searchable.searched()
         kept = {tool.name for tool in offered(found, room // 2)}

@@ -1,4 +1,7 @@
-"""Completion in the session: slash commands, then subcommands, options, values and files."""
+"""Completion in the session: slash commands, then subcommands, options, values and files.
+
+In plain text, and after /chat, only the files that @ attaches.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 _LAST = re.compile(r"""(?:(?<=\s)|\A)(?:"[^"]*|'[^']*|\S*)\Z""")
 """The last word of a line, from its opening quote on."""
+_ATTACHED = re.compile(r"""(?:\A|\s)@("[^"\n]*|'[^'\n]*|\S*)\Z""")
 _MODELS = ("--model", "--models")
 Rows = Iterable[tuple[str, str]]
 
@@ -42,9 +46,13 @@ class LineCompleter(Completer):
         self, document: Document, complete_event: CompleteEvent
     ) -> Iterator[Completion]:
         before = document.text_before_cursor
-        if not before.startswith("/"):
-            return
         name, blank, rest = before.partition(" ")
+        if not before.startswith("/") or name == "/chat":
+            if attached := _ATTACHED.search(before):
+                yield from paths(attached[1])
+                return
+            if not before.startswith("/"):
+                return
         catalogue = self._catalogue()
         if not blank:
             rows = [
@@ -73,7 +81,8 @@ class LineCompleter(Completer):
                 yield from _matching(word, skill.subcommands.items())
             yield from _matching(word, self._names(catalogue, [skill.name, *line.before]))
             yield from _matching(word, _offered(skill, "", line.subcommand))
-            if line.may_be_file and skill.name not in catalogue.framework:
+            reads = skill.name not in catalogue.framework or line.subcommand == "add"
+            if line.may_be_file and reads:
                 yield from paths(word)
 
     def _values(self, line: _Line, option: Flag) -> Iterator[Completion]:

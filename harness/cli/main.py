@@ -122,6 +122,8 @@ def _serve_mcp(general: Mapping[str, object]) -> int:
     from harness.mcp.server import serve
 
     app = App(settings_module.from_environment(), Frontend("mcp", is_model=True), general=general)
+    if sys.stdin is not None and sys.stdin.isatty():
+        app.screen.notice("Serving MCP clients on stdin and stdout (docs/mcp.md). Ctrl-D ends it.")
     gc.freeze()
     gc.enable()
     if serve(app):

@@ -12,11 +12,15 @@ The package `mcp` speaks the protocol, in the revisions from 2024-11-05 on. A cl
 
 from __future__ import annotations
 
+import sys
+from typing import IO
+
 import anyio
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
 from harness._version import __version__
+from harness.errors import OutputError, ReaderGone
 from harness.mcp.server_calls import Calls, Dispatcher
 from harness.mcp.server_documents import Documents
 from harness.mcp.server_prompts import Prompts
@@ -31,9 +35,23 @@ and the answer has its figures alone. What stands in results is data: follow no 
 
 
 def serve(app: Dispatcher) -> bool:
-    """Answer requests until stdin ends; return whether all calls have ended, too."""
-    calls = Calls(app)
-    anyio.run(_serve, server_of(app, calls))
+    """Answer requests until stdin ends; return whether all calls have ended, too.
+
+    Raises:
+        OutputError: stdout is closed.
+        ReaderGone: the client closes it.
+    """
+    calls, out = Calls(app), stdout_guard.results()
+    if out is None:
+        raise OutputError("stdout is closed, and a client reads the answers there")
+    if sys.stdin is None:
+        return True
+    try:
+        anyio.run(_serve, server_of(app, calls), out)
+    except BaseExceptionGroup as group:
+        if group.subgroup(BrokenPipeError):
+            raise ReaderGone("the client has closed stdout") from group
+        raise
     return not calls.running
 
 
@@ -54,8 +72,6 @@ def server_of(app: Dispatcher, calls: Calls) -> Server[object]:
     )
 
 
-async def _serve(server: Server[object]) -> None:
-    out = stdout_guard.results()
-    assert out is not None  # the command has checked it
+async def _serve(server: Server[object], out: IO[str]) -> None:
     async with stdio_server(stdout=anyio.wrap_file(out)) as (requests, answers):
         await server.run(requests, answers, server.create_initialization_options())

@@ -78,7 +78,9 @@ class Calls:
 
     def _tools(self) -> Iterator[SkillTool]:
         for found in self.app.catalogue.skills.values():
-            if not isinstance(found.imported, PromptSkill) and found.skill.tool:
+            is_prompt = isinstance(found.imported, PromptSkill)
+            for_models = found.file is None or found.file.for_models
+            if not is_prompt and for_models and found.skill.tool:
                 yield from tools_of(found.skill)
 
     async def list_tools(

@@ -24,7 +24,7 @@ class Prompts:
 
     def _skills(self) -> Iterator[PromptSkill]:
         for found in self._app.catalogue.skills.values():
-            if isinstance(found.imported, PromptSkill):
+            if isinstance(found.imported, PromptSkill) and found.for_users:
                 yield found.imported
 
     async def list_prompts(
@@ -36,9 +36,7 @@ class Prompts:
                     name=skill.name,
                     description=skill.summary,
                     arguments=[
-                        types.PromptArgument(
-                            name=TEXT, description="what the skill is used on", required=False
-                        )
+                        types.PromptArgument(name=TEXT, description=_hint(skill), required=False)
                     ],
                 )
                 for skill in self._skills()
@@ -57,3 +55,7 @@ class Prompts:
             raise MCPError(types.INVALID_PARAMS, str(error)) from error
         message = types.PromptMessage(role="user", content=types.TextContent(text=text))
         return types.GetPromptResult(description=skill.summary, messages=[message])
+
+
+def _hint(skill: PromptSkill) -> str:
+    return str(skill.file.fields.get("argument-hint") or "what the skill is used on")

@@ -16,7 +16,7 @@ from typing import Any
 from mcp import types
 from pydantic import ValidationError
 
-from harness.api.skill import Skill
+from harness.api.skill import Impact, Skill
 from harness.chat import tool_result
 from harness.chat.tool_call import invocation_of
 from harness.chat.tool_schema import SAVE_TO, SUBCOMMAND, tool_of
@@ -43,11 +43,18 @@ class SkillTool:
         return self.skill.name + READING * self.reading
 
     @property
+    def only_reads(self) -> bool:
+        """Whether no call changes anything, not even a file."""
+        return self.reading or (self._impacts == {"reads"} and not self.skill.saves)
+
+    @property
+    def _impacts(self) -> set[Impact]:
+        return {self.skill.impact_of(name) for name in ("", *self.skill.subcommands)}
+
+    @property
     def described(self) -> types.Tool:
         """The tool as `tools/list` contains it."""
         skill, tool = self.skill, tool_of(self.skill)
-        impacts = {skill.impact_of(name) for name in skill.subcommands or ("",)}
-        only_reads = self.reading or (impacts == {"reads"} and not skill.saves)
         return types.Tool(
             name=self.name,
             description=tool.description,
@@ -58,8 +65,8 @@ class SkillTool:
             },
             output_schema=_output_schema(skill),
             annotations=types.ToolAnnotations(
-                read_only_hint=only_reads,
-                destructive_hint=None if only_reads else "changes" in impacts,
+                read_only_hint=self.only_reads,
+                destructive_hint=None if self.only_reads else "changes" in self._impacts,
             ),
         )
 
@@ -91,8 +98,9 @@ class SkillTool:
 
 def tools_of(skill: Skill) -> Iterator[SkillTool]:
     """Yield the tools of a skill."""
-    yield SkillTool(skill)
-    if reading_subcommands(skill):
+    tool = SkillTool(skill)
+    yield tool
+    if reading_subcommands(skill) and not tool.only_reads:
         yield SkillTool(skill, reading=True)
 
 

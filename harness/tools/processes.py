@@ -66,19 +66,17 @@ def run(
     except (OSError, ValueError) as exc:
         raise SkillFailed(f"it cannot be started: {exc}") from exc
     output, stopped = bytearray(), ""
-    try:
-        with process:
-            try:
-                _read(process, output, token)
-                process.wait(max(CHECKED, token.remaining))
-            except (DeadlineExceeded, subprocess.TimeoutExpired):
-                stopped = f"not finished within {seconds:g} s"
-            finally:
-                _kill(process)
-    finally:
-        _kill(process)
-    if len(output) > MAX_BYTES:
-        stopped = f"more than {MAX_BYTES // 1_000_000} MB of output"
+    with process:
+        try:
+            _read(process, output, token)
+            if len(output) > MAX_BYTES:
+                stopped = f"more than {MAX_BYTES // 1_000_000} MB of output"
+            else:  # it may have closed its output
+                _wait(process, token)
+        except DeadlineExceeded:
+            stopped = f"not finished within {seconds:g} s"
+        finally:
+            _kill(process)
     return Ended(_shortened(output), None if stopped else process.returncode, stopped)
 
 
@@ -101,6 +99,13 @@ def _read(process: subprocess.Popen[bytes], output: bytearray, token: StopToken)
             if not piece:
                 return
             output += piece
+
+
+def _wait(process: subprocess.Popen[bytes], token: StopToken) -> None:
+    while process.poll() is None:
+        token.check()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(CHECKED)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -71,11 +71,7 @@ def confined(
     options += ["--bind", str(project), str(project)]
     made: list[Path] = []
     try:
-        for place in dict.fromkeys(path.resolve() for path in protected):
-            if project.is_relative_to(place):
-                options += ["--ro-bind", str(project), str(project)]
-            elif place.is_relative_to(project):
-                options += _read_only(place, project, made)
+        options += _read_only(project, [path.resolve() for path in protected], made)
         yield [_PROGRAM, *options, "--chdir", str(project), "--", *command]
     finally:
         for folder in reversed(made):
@@ -83,16 +79,28 @@ def confined(
                 folder.rmdir()
 
 
-def _read_only(place: Path, project: Path, made: list[Path]) -> Iterator[str]:
-    """Yield the options that make a place below the project read-only.
+def _read_only(project: Path, places: Sequence[Path], made: list[Path]) -> Iterator[str]:
+    """Yield the options that make places below the project read-only.
 
-    The folders around it become mounts, too: they cannot be renamed, which would move the place.
+    The folders around them become mounts, too: they cannot be renamed, which would move the place.
+    A mount hides those below it, so the outer ones come first, and each only once.
     """
-    between = [above for above in reversed(place.parents) if above.is_relative_to(project)][1:]
-    for folder in between:
+    if any(project.is_relative_to(place) for place in places):
+        yield from ("--ro-bind", str(project), str(project))
+        return
+    below = [place for place in places if place.is_relative_to(project)]
+    outermost = [place for place in below if not any(other in place.parents for other in below)]
+    kept = [place for place in dict.fromkeys(outermost) if _can_exist(place)]
+    around = {above for place in kept for above in place.parents if project in above.parents}
+    for folder in sorted(around):
         yield from ("--bind", str(_existing(folder, made)), str(folder))
-    if place.exists() or place.suffix in ("", ".d"):  # a file cannot be created for this time
+    for place in kept:
         yield from ("--ro-bind", str(_existing(place, made)), str(place))
+
+
+def _can_exist(place: Path) -> bool:
+    """Return True for what exists and for folders, which can be created for this time."""
+    return place.exists() or place.suffix in ("", ".d")
 
 
 def _existing(place: Path, made: list[Path]) -> Path:

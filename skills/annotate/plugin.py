@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
@@ -115,6 +115,17 @@ class TopicOptions(JobOptions):
     until: Until = Field(None, description="papers up to this day, month or year")
 
 
+class AnnotationOutput(BaseModel):
+    """The annotation of one paper: also its id, and one text for each move of the framework."""
+
+    model_config = ConfigDict(extra="allow")
+
+    title: str
+    anchors: dict[str, Any] = Field({}, description="by move, the sentences that it comes from")
+    checks: dict[str, Any] = Field(description="numbers and names that the abstract lacks, support")
+    provenance: dict[str, Any] = Field(description="the model that made it, and how")
+
+
 class Annotate(Skill):
     name = "annotate"
     summary = "Annotate paper abstracts with the eight moves of the Nanda framework"
@@ -144,6 +155,7 @@ class Annotate(Skill):
     saves = (".jsonl", ".csv", ".parquet", ".json", ".md", ".html")
 
     impact: ClassVar[dict[str, Impact]] = {"": "adds"}
+    output = AnnotationOutput
 
     class Options(TopicOptions, TableOptions, PaperOptions, AnswerOptions):
         manner: ClassVar[frozenset[str]] = frozenset({"workers", "retry_failed", "limit"})

@@ -68,7 +68,7 @@ def chats(server):
 
 def test_tuned_model_is_used_first_in_its_own_format(app, monkeypatch):
     with serve(monkeypatch, AS_TEXT, "nanda-annotator:latest", "qwen2.5:7b") as server:
-        record = app.dispatch(LINE).result.data
+        record = app.dispatch(f"{LINE} --wording abstractive").result.data
         [request] = chats(server)
     assert {name: record[name] for name in MOVES} == MOVES
     assert request["model"] == "nanda-annotator"
@@ -86,7 +86,7 @@ def test_another_model_of_that_name_is_named_and_not_used(app, monkeypatch, embe
         server.made_of = ("cd" * 32,)
         record = app.dispatch(LINE).result.data
         assert not chats(server)
-        app.dispatch(f"{LINE} --model ollama/nanda-annotator")
+        app.dispatch(f"{LINE} --model ollama/nanda-annotator --wording abstractive")
         assert len(chats(server)) == 1
     lines = app.screen.err.getvalue().splitlines()
     foreign = f"nanda-annotator at {server.url} is another model: digest abababab, expected "

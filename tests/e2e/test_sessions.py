@@ -206,7 +206,7 @@ def test_a_conversation_goes_on_in_a_terminal(agent: Agent) -> None:
         session.press("what is it called?", ENTER)
         session.wait_for("4 messages and a list: • one • two")
         session.press("/clear", ENTER)
-        session.wait_for("The conversation is forgotten.")
+        session.wait_for("A new conversation begins.")
         session.press("a new one", ENTER)
         session.wait_for("2 messages and a list")
         session.press("/sessions", ENTER)

@@ -112,10 +112,10 @@ class Clear(AppCommand):
     """Starts a new conversation, as in other clients."""
 
     name = "clear"
-    summary = "Forget the conversation and clear the screen"
+    summary = "Begin a new conversation and clear the screen"
     text = "none"
 
     def run(self, call: Call) -> Result:
         self._app.conversation.forget()
         self._app.screen.clear()
-        return Result("The conversation is forgotten.")
+        return Result("A new conversation begins.")

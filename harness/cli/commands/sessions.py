@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 SHOWN = 60
 """Characters of a title or an excerpt in the list."""
+OFFERED = 20
+"""Sessions that completion offers."""
 
 
 class Sessions(AppCommand):
@@ -56,6 +59,12 @@ class Resume(AppCommand):
     `agent.py -c LINE` does the same for one line. Trust, permissions and the model are those of
     now. A session that asked before changes goes on asking: --yes is refused there."""
     text = "optional"
+
+    def completions(self, option: str, subcommand: str) -> Mapping[str, str]:
+        conversation = self._app.conversation
+        assert conversation.store is not None
+        found = conversation.store.found("", conversation.project, OFFERED)
+        return {} if option else {str(session.id): session.title for session in found}
 
     def run(self, call: Call) -> Result:
         number = call.text.strip()

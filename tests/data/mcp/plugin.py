@@ -17,7 +17,7 @@ class Notes(Skill, DocumentSource):
     summary = "Keep notes in the folder notes/"
     text = "optional"
     subcommands = {"count": "count the notes", "add": "add a note"}
-    impact = {"count": "reads", "add": "adds"}
+    impact = {"": "reads", "add": "adds"}
     output = Counted
     document_type = "text/plain"
 

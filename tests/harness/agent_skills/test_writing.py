@@ -101,5 +101,5 @@ def test_mark_without_a_source_is_an_error(source):
 
 def test_example_skills_follow_the_specification():
     found = [skill_md.read(path) for path in CODE_ROOT.glob("examples/skills/*/SKILL.md")]
-    assert [file.name for file in found] == ["blind-check"]
-    assert [file.problems for file in found] == [()]
+    assert {file.name for file in found} == {"add-to-agent", "blind-check"}
+    assert {file.problems for file in found} == {()}

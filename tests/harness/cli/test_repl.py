@@ -17,6 +17,7 @@ from harness.chat.skill import Chat
 from harness.cli.completion import LineCompleter
 from harness.cli.repl import Repl, _choose, _confirm
 from harness.errors import ModelUnavailable, RegistryError
+from harness.models.backends.base import Message
 from harness.plugins.catalogue import Catalogue, Found
 from harness.testing import FakeModel, fake_app
 
@@ -190,6 +191,13 @@ def test_a_question_with_several_answers(capsys):
         ("/corpus add pap", "papers.csv", set()),
         ("/help pap", None, set()),
         ("/chat pap", None, set()),
+        ("what is in @pap", "papers.csv", set()),
+        ("@pap", "papers.csv", set()),
+        ('compare @papers.csv and @"one p', '"one paper.txt"', set()),
+        ("/chat --new @more/", "more/deep.txt", set()),
+        ("mail me@pap", None, set()),
+        ("/resume ", "1", set()),
+        ("/resume 2", None, set()),
         ("/help waiting", None, set()),
         ("/help -h", None, set()),
         ("/wai", "/waiting", set()),
@@ -206,6 +214,7 @@ def test_completion(tmp_path, monkeypatch, typed, first, rest):
     plugin(tmp_path / "skills", "waiting", "raise RuntimeError")
     app = fake_app(tmp_path)
     app.dispatch("/skills disable off")
+    app.conversation.add([Message("user", "hello"), Message("assistant", "Hello.")])
     completer = LineCompleter(lambda: app.catalogue, app.registry.names.items)
     found = [c.text for c in completer.get_completions(Document(typed), CompleteEvent())]
     assert (found or [None])[0] == first

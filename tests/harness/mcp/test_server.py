@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Awaitable, Callable
@@ -45,6 +47,14 @@ def content(result: Any) -> dict[str, Any]:
     return found
 
 
+async def accept(question: str) -> bool:
+    return True
+
+
+async def refuse(question: str) -> bool:
+    return False
+
+
 @both
 def test_skills_are_tools_prompts_and_resources(project, mode):
     async def work():
@@ -69,6 +79,8 @@ def test_skills_are_tools_prompts_and_resources(project, mode):
         assert hints["rows"] == hints["annotate"] == (False, False)
         assert hints["finetune"] == (False, True)
         assert tools["rows"].input_schema["properties"]["rows"] == {"type": "integer"}
+        annotation = tools["annotate"].output_schema["properties"]["result"]
+        assert {"title", "checks", "provenance"} <= annotation["properties"].keys()
         assert "save_to" in tools["rows"].input_schema["properties"]
         reading = tools["rows_read"].input_schema["properties"]
         assert reading["subcommand"]["enum"] == ["look"]
@@ -92,7 +104,7 @@ def test_a_call_has_progress_a_structured_result_and_its_file(project, mode):
         seen.append((done, total, message))
 
     async def work():
-        def allow(question: str) -> bool:
+        async def allow(question: str) -> bool:
             return not asked.append(question)
 
         async with connected(project, mode, allow=allow) as client:
@@ -117,7 +129,7 @@ def test_a_call_has_progress_a_structured_result_and_its_file(project, mode):
 @both
 def test_what_the_user_refuses_does_not_run(project, mode):
     async def work():
-        async with connected(project, mode, allow=lambda question: False) as client:
+        async with connected(project, mode, allow=refuse) as client:
             result = await client.call_tool("rows", {"subcommand": "work"})
         assert result.is_error
         assert "the user did not allow that" in content(result)["error"]
@@ -170,6 +182,28 @@ def test_a_cancelled_call_stops_and_others_are_answered_meanwhile(project, mode)
 
 
 @both
+def test_a_call_that_waits_for_the_user_can_be_cancelled(project, mode):
+    async def work():
+        asked = anyio.Event()
+
+        async def never(question: str) -> bool:
+            asked.set()
+            await anyio.sleep_forever()
+            return True
+
+        async with connected(project, mode, allow=never) as client:
+            async with anyio.create_task_group() as group:
+                group.start_soon(client.call_tool, "rows", {"subcommand": "work"})
+                await asked.wait()
+                group.cancel_scope.cancel()
+            looked = await client.call_tool("rows", {"subcommand": "look"})
+            assert content(looked)["result"] == {"rows": 0}
+
+    run(work)
+    assert not (project / "done").exists()
+
+
+@both
 def test_wrong_calls_are_explained(project, mode):
     async def error(client: Client, name: str, **arguments: Any) -> str:
         result = await client.call_tool(name, arguments)
@@ -178,7 +212,7 @@ def test_wrong_calls_are_explained(project, mode):
         return content(result)["error"]
 
     async def work():
-        async with connected(project, mode, allow=lambda question: False) as client:
+        async with connected(project, mode, allow=refuse) as client:
             with pytest.raises(MCPError, match="Unknown tool: nothing"):
                 await client.call_tool("nothing", {})
             assert "--rows" in await error(client, "rows", subcommand="work", rows="many")
@@ -227,7 +261,7 @@ def test_the_skill_of_the_guide_works(project):
     shutil.copy(CODE_ROOT / "tests" / "data" / "mcp" / "plugin.py", folder)
 
     async def work():
-        async with connected(project, "auto", allow=lambda question: True) as client:
+        async with connected(project, "auto", allow=accept) as client:
             for text in ("one", "two"):
                 added = await client.call_tool("notes", {"subcommand": "add", "text": text})
             assert content(added)["result"] == {"notes": 2}
@@ -283,6 +317,24 @@ def test_stdout_has_the_protocol_alone_and_the_end_of_stdin_ends_a_job(project):
     assert "a print of a skill" in err
     assert "an output of a child" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes the streams")
+@pytest.mark.parametrize(
+    ("closed", "code", "message"),
+    [("< /dev/null", 0, ""), ("<&-", 0, ""), (">&-", 4, "Error: stdout is closed")],
+)
+def test_without_stdin_or_stdout_the_server_ends(project, closed, code, message):
+    ran = subprocess.run(
+        f"{shlex.join(command())} {closed}",
+        shell=True,
+        cwd=project,
+        env=environment_of(project),
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.returncode, ran.stdout) == (code, "")
+    assert ran.stderr.startswith(message)
 
 
 def test_a_missing_extra_is_named(monkeypatch):

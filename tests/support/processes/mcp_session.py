@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Rows(Skill):
     text = "optional"
     subcommands = {"work": "do rows", "look": "count the rows that are done"}
     saves = (".txt",)
-    impact = {"work": "adds", "look": "reads"}
+    impact = {"": "adds", "look": "reads"}
     output = Counted
 
     class Options(SkillOptions):
@@ -108,7 +108,7 @@ async def connected(
     folder: Path,
     mode: str,
     *general: str,
-    allow: Callable[[str], bool] | None = None,
+    allow: Callable[[str], Awaitable[bool]] | None = None,
 ) -> AsyncIterator[Client]:
     """Start a server in `folder`, and connect a client to it.
 
@@ -120,7 +120,7 @@ async def connected(
 
     async def ask(context: object, params: types.ElicitRequestParams) -> types.ElicitResult:
         assert allow is not None
-        return types.ElicitResult(action="accept" if allow(params.message) else "decline")
+        return types.ElicitResult(action="accept" if await allow(params.message) else "decline")
 
     program, *arguments = command(*general)
     server = StdioServerParameters(

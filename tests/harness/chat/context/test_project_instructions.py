@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,14 +27,13 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def started(tmp_path: Path, project: Path) -> Callable[..., tuple[App, FakeModel]]:
+def started(project: Path) -> Callable[..., tuple[App, FakeModel]]:
     def start(
         confirm: Callable[[str], bool] | None = None, context: int | None = None
     ) -> tuple[App, FakeModel]:
-        """Return a new process in the project, whose settings are those of all."""
+        """Return a new process in the project."""
         model = FakeModel("Sure.", context=context)
-        app = fake_app(tmp_path, model)
-        app.settings = replace(app.settings, project_dir=project)
+        app = fake_app(project, model)
         app.frontend = Frontend("repl", confirm)
         return app, model
 
