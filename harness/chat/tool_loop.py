@@ -153,6 +153,7 @@ class Turn:
                     )
                     reply = self._generate(())
                     break
+                tools = self._tools()  # a call may have made others callable
             else:
                 if self._has_tools:
                     self.stopped = SkillFailed(
