@@ -13,6 +13,7 @@ from typing import Any
 from harness.api.skill import Call
 from harness.chat.context.active_skills import ActiveSkills
 from harness.chat.history import fit, without_tools
+from harness.chat.repeated_calls import RepeatedCalls
 from harness.chat.toolbox import Toolbox
 from harness.chat.tools import size
 from harness.errors import (
@@ -114,6 +115,7 @@ class Turn:
     calls: list[dict[str, Any]] = field(default_factory=list)
     stopped: HarnessError | None = None
     _codes: dict[str, int] = field(default_factory=dict)
+    _repeated: RepeatedCalls = field(default_factory=RepeatedCalls)
     _answer: AnswerText = field(init=False)
 
     def __post_init__(self) -> None:
@@ -153,6 +155,14 @@ class Turn:
                 if not reply.tool_calls:
                     break
                 self._run_all(reply)
+                if self._repeated.stuck:
+                    self.stopped = SkillFailed(
+                        f"the model has called {self._repeated.stuck} again and again with the "
+                        "same arguments and the same result",
+                    )
+                    reply = self._generate(())
+                    break
+                tools = self._tools()  # a call may have made others callable
             else:
                 if self._has_tools:
                     self.stopped = SkillFailed(
@@ -239,6 +249,7 @@ class Turn:
             answer = self.toolbox.call(call, self.call.screen)
         finally:
             CURRENT.reset(before)
+        self._repeated.add(call, answer.content)
         if answer.line:
             self.calls.append({"line": answer.line, "exit_code": answer.code})
         if answer.tool:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from harness.chat.conversation import Conversation
     from harness.chat.skill import Chat
     from harness.chat.toolbox import Toolbox
+    from harness.mcp.client import Servers
     from harness.models.registry import Registry
     from harness.permissions.permissions import Permissions
     from harness.runs.invocation import Invocation
@@ -109,7 +110,15 @@ class App:
 
         shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
         prompts = partial(activation, self, lambda: self.models.last_resolution)
-        return Toolbox([shipped, prompts, BuiltinTools(self), others])
+        own = [shipped, prompts, BuiltinTools(self), others]
+        return Toolbox(own, lambda: self.mcp_servers)
+
+    @cached_property
+    def mcp_servers(self) -> Servers:
+        """The servers of mcp.json, of which none is started yet."""
+        from harness.mcp.client import Servers
+
+        return Servers(self.settings, self)
 
     @cached_property
     def conversation(self) -> Conversation:
@@ -278,8 +287,14 @@ class App:
         ).run_skill()
 
     def close(self) -> None:
-        """Free the loaded models."""
+        """Free the loaded models, and stop the servers of mcp.json."""
+        self.stop_servers()
         self.models.close()
+
+    def stop_servers(self, seconds: float = 5.0) -> None:
+        """Stop the servers of mcp.json that were started; those that take longer are killed."""
+        if "mcp_servers" in self.__dict__:
+            self.mcp_servers.close(seconds)
 
     def _skill(self, name: str, *, trusted: bool) -> Skill:
         from harness.cli.trust_question import skill_named
