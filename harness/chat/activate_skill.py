@@ -20,10 +20,8 @@ from harness.models.backends.base import Tool, ToolCall
 from harness.models.resolution import Resolution
 from harness.models.served import BYTES_PER_TOKEN
 from harness.permissions.permission import Permission
-from harness.permissions.permissions import Permissions
 from harness.runs.frontend import Outcome
 from harness.runs.invocation import Invocation
-from harness.settings import Settings
 from harness.terminal.console import Screen
 
 NAME = "activate_skill"
@@ -54,25 +52,6 @@ def activation(
         model = used()
         context = model.chosen.serve.context if model else 0
         yield ActivateSkill(dispatcher, offered, max(LEAST, context * BYTES_PER_TOKEN // SHARE))
-
-
-def check(skill: Skill, settings: Settings, permissions: Permissions) -> None:
-    """Ask the user whether a model may use a prompt skill, if it is one of the project.
-
-    An "always" answer holds for all of the project's skills.
-
-    Raises:
-        NotAllowed: it may not.
-    """
-    if not isinstance(skill, PromptSkill):
-        return
-    folder = skill.file.folder
-    if any(folder.is_relative_to(place) for place in settings.user_folders):
-        return
-    detail = [f"/{skill.name} is a skill of this project, in {folder}: {skill.summary}"]
-    if skill.allowed_tools:
-        detail.append(f"It names tools, which are not allowed by that: {skill.allowed_tools}")
-    permissions.check(Permission("activate", skill.name, "\n".join(detail)))
 
 
 def activatable(tools: Iterable[Tool]) -> frozenset[str]:
@@ -111,7 +90,26 @@ class ActivateSkill:
         return Tool(NAME, f"{_ABOUT}\n{listed}", parameters)
 
     def call(self, call: ToolCall, screen: Screen) -> Answer:
-        return run(self.dispatcher, call, screen, lambda: self._invocation(call), _content)
+        return run(
+            self.dispatcher, call, screen, lambda: self._invocation(call), _content, self._check
+        )
+
+    def _check(self, skill: Skill) -> None:
+        """Ask the user whether the model may use a skill of the project.
+
+        An "always" answer holds for all of the project's skills.
+
+        Raises:
+            NotAllowed: it may not.
+        """
+        assert isinstance(skill, PromptSkill)
+        permissions, folder = self.dispatcher.permissions, skill.file.folder
+        if any(folder.is_relative_to(place) for place in permissions.settings.user_folders):
+            return
+        detail = [f"/{skill.name} is a skill of this project, in {folder}: {skill.summary}"]
+        if skill.allowed_tools:
+            detail.append(f"It names tools, which are not allowed by that: {skill.allowed_tools}")
+        permissions.check(Permission("activate", skill.name, "\n".join(detail)))
 
     def _invocation(self, call: ToolCall) -> tuple[PromptSkill, Invocation]:
         given = arguments_of(call)

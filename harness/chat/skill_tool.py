@@ -13,6 +13,7 @@ from harness.chat.tool_schema import tool_of
 from harness.chat.tools import Answer
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
 from harness.models.backends.base import Tool, ToolCall
+from harness.permissions.permissions import Permissions
 from harness.plugins.catalogue import BUILT_IN, Catalogue
 from harness.runs import consent
 from harness.runs.frontend import Outcome
@@ -29,6 +30,9 @@ class Dispatcher(Protocol):
 
     @property
     def catalogue(self) -> Catalogue: ...
+
+    @property
+    def permissions(self) -> Permissions: ...
 
     def run_called(self, invocation: Invocation, line: str) -> Outcome: ...
 
@@ -67,18 +71,21 @@ def run(
     screen: Screen,
     parse: Callable[[], tuple[Skill, Invocation]],
     content: Callable[[Outcome], str],
+    check: Callable[[Skill], None] = lambda skill: None,
 ) -> Answer:
     """Run the skill that a tool call requests; see `ChatTool.call`.
 
     Args:
         parse: returns the skill and its invocation, or raises UsageError.
         content: returns the message for the model.
+        check: raises NotAllowed if the skill may not be used.
     """
     line = ""
     try:
         skill, invocation = parse()
         line = render_line(skill, invocation)
         screen.notice(f"-> {consent.in_one_line(line, LINE)}")
+        check(skill)
         outcome = dispatcher.run_called(invocation, line)
         answer = content(outcome)
     except (Interrupted, ReaderGone, InternalError):

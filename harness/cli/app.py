@@ -25,7 +25,6 @@ from harness.settings import Settings
 from harness.terminal.console import OnProgress, Screen
 
 if TYPE_CHECKING:
-    from harness.agent_skills.skill_md import SkillFile
     from harness.api.options import GeneralOptions
     from harness.api.skill import Skill
     from harness.chat.conversation import Conversation
@@ -110,8 +109,7 @@ class App:
 
         shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
         prompts = partial(activation, self, lambda: self.models.last_resolution)
-        own = [shipped, prompts, BuiltinTools(self), others]
-        return Toolbox(own, lambda: self.mcp_servers)
+        return Toolbox([shipped, prompts, BuiltinTools(self), others], lambda: self.mcp_servers)
 
     @cached_property
     def mcp_servers(self) -> Servers:
@@ -178,7 +176,9 @@ class App:
             lambda: self.registry.files, self.settings.cache_dir, screen.notice, screen.progress
         )
         builtins = {"backends": BuiltinBackends(), **self._plugins}
-        discovery = Discovery(self.settings, files, self._commands, builtins, self._prompt_skill)
+        discovery = Discovery(
+            self.settings, files, self._commands, builtins, lambda *given: self.chat.use(*given)
+        )
         discovery.run(bare=self._bare)
         self.discovery = discovery
         for notice in self.catalogue.notices():
@@ -188,11 +188,6 @@ class App:
         from harness.cli.commands.plugin import Commands
 
         return Commands(self)
-
-    def _prompt_skill(self, file: SkillFile) -> Skill:
-        from harness.agent_skills.prompt_skill import PromptSkill
-
-        return PromptSkill(file, lambda skill, call: self.chat.use(skill, call))
 
     def dispatch(
         self,
@@ -271,10 +266,6 @@ class App:
         if not caller.frontend.is_model:
             off = {"as_json": False, "trust": False}
             self._callers.general = general.model_copy(update=off)
-        else:
-            from harness.chat.activate_skill import check
-
-            check(skill, self.settings, self.permissions)
         return Runner(
             self.models.settings,
             caller,

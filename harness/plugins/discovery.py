@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import Any
 
 from harness.agent_skills import skill_md
 from harness.api.hookspecs import RegisterBackend, hookimpl
@@ -50,9 +50,6 @@ from harness.plugins.skill_folders import MANY_FOLDERS, skill_files
 from harness.plugins.user_choices import DisabledNames, TrustStore
 from harness.settings import CODE_ROOT, Settings
 
-if TYPE_CHECKING:
-    from harness.api.skill import Skill
-
 ENTRY_POINTS = "harness.skills"
 COMMANDS = (CODE_ROOT / "harness" / "cli" / "commands", CODE_ROOT / "harness" / "chat")
 """The folders of the framework's own commands."""
@@ -75,7 +72,7 @@ class Discovery:
         files: passed to plugins that register backends.
         commands: imports the plugin of the framework's own commands.
         builtins: other plugin objects of the framework, by name.
-        prompt_skill: makes the prompt skill of a SKILL.md.
+        use: runs a `PromptSkill` with its `Call`.
     """
 
     def __init__(
@@ -84,12 +81,12 @@ class Discovery:
         files: FileStore,
         commands: Callable[[], object],
         builtins: Mapping[str, object],
-        prompt_skill: Callable[[skill_md.SkillFile], Skill],
+        use: Callable[..., Any],
     ) -> None:
         self._settings = settings
         self._commands = commands
         self._builtins = builtins
-        self._prompt_skill = prompt_skill
+        self._use = use
         self._trust = TrustStore(settings.trust_file)
         self.disabled = DisabledNames(settings.disabled_file)
         self._disabled_names = self.disabled.read()
@@ -259,7 +256,9 @@ class Discovery:
         if (taken := self.catalogue.skills.get(file.name)) is not None:
             self._shadow(file, taken.origin)
         elif not (folder / "plugin.py").is_file():
-            found = Found(self._prompt_skill(file), origin, file.problems, file)
+            from harness.agent_skills.prompt_skill import PromptSkill
+
+            found = Found(PromptSkill(file, self._use), origin, file.problems, file)
             self._host.add(file.name, origin, Contributions([found]))
         elif self._is_own(folder, root) or self._trust.trusts(folder):
             self._load_plugin_folder(file)
