@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.api.skill import Call
 from harness.chat.history import fit, without_tools
+from harness.chat.repeated_calls import RepeatedCalls
 from harness.chat.toolbox import Toolbox
 from harness.chat.tools import size
 from harness.errors import (
@@ -110,6 +111,7 @@ class Turn:
     calls: list[dict[str, Any]] = field(default_factory=list)
     stopped: HarnessError | None = None
     _codes: dict[str, int] = field(default_factory=dict)
+    _repeated: RepeatedCalls = field(default_factory=RepeatedCalls)
     _answer: AnswerText = field(init=False)
 
     def __post_init__(self) -> None:
@@ -144,6 +146,14 @@ class Turn:
                 if not reply.tool_calls:
                     break
                 self._run_all(reply)
+                if self._repeated.stuck:
+                    self.stopped = SkillFailed(
+                        f"the model has called {self._repeated.stuck} again and again with the "
+                        "same arguments and the same result",
+                    )
+                    reply = self._generate(())
+                    break
+                tools = self._tools()  # a call may have made others callable
             else:
                 if self._has_tools:
                     self.stopped = SkillFailed(
@@ -222,6 +232,7 @@ class Turn:
     def _run(self, call: ToolCall) -> str:
         assert self.toolbox is not None
         answer = self.toolbox.call(call, self.call.screen)
+        self._repeated.add(call, answer.content)
         if answer.line:
             self.calls.append({"line": answer.line, "exit_code": answer.code})
         if answer.tool:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from harness.chat.conversation import Conversation
     from harness.chat.skill import Chat
     from harness.chat.toolbox import Toolbox
+    from harness.mcp.client import Servers
     from harness.models.registry import Registry
     from harness.permissions.permissions import Permissions
     from harness.runs.invocation import Invocation
@@ -105,7 +106,14 @@ class App:
         from harness.chat.skill_tool import skill_tools
         from harness.chat.toolbox import Toolbox
 
-        return Toolbox([lambda: skill_tools(self), BuiltinTools(self)])
+        return Toolbox([lambda: skill_tools(self), BuiltinTools(self)], lambda: self.mcp_servers)
+
+    @cached_property
+    def mcp_servers(self) -> Servers:
+        """The servers of mcp.json, of which none is started yet."""
+        from harness.mcp.client import Servers
+
+        return Servers(self.settings, self)
 
     @cached_property
     def conversation(self) -> Conversation:
@@ -265,8 +273,14 @@ class App:
         ).run_skill()
 
     def close(self) -> None:
-        """Free the loaded models."""
+        """Free the loaded models, and stop the servers of mcp.json."""
+        self.stop_servers()
         self.models.close()
+
+    def stop_servers(self, seconds: float = 5.0) -> None:
+        """Stop the servers of mcp.json that were started; those that take longer are killed."""
+        if "mcp_servers" in self.__dict__:
+            self.mcp_servers.close(seconds)
 
     def _skill(self, name: str, *, trusted: bool) -> Skill:
         from harness.cli.trust_question import skill_named

@@ -81,7 +81,8 @@ class LineCompleter(Completer):
                 yield from _matching(word, skill.subcommands.items())
             yield from _matching(word, self._names(catalogue, [skill.name, *line.before]))
             yield from _matching(word, _offered(skill, "", line.subcommand))
-            if line.may_be_file and skill.name not in catalogue.framework:
+            reads = skill.name not in catalogue.framework or line.subcommand == "add"
+            if line.may_be_file and reads:
                 yield from paths(word)
 
     def _values(self, line: _Line, option: Flag) -> Iterator[Completion]:
