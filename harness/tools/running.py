@@ -14,6 +14,7 @@ from pydantic import Field
 
 from harness.errors import NothingFound
 from harness.permissions import command_line
+from harness.support.reading.text_input import is_file
 from harness.tools import base, processes, sandbox
 from harness.tools.base import BuiltinTool, Workplace
 
@@ -97,7 +98,7 @@ class Run(BuiltinTool):
 
 def _exists(program: str, project: Path, path: str) -> bool:
     if "/" in program:
-        return (project / program).is_file()
+        return is_file(str(project / program))
     return shutil.which(program, path=path) is not None
 
 
