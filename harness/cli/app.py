@@ -64,7 +64,7 @@ class App:
         self.run_log = RunLog(settings.run_log, self.screen.notice)
         path = self.general.get("registry")
         self.models = ModelAccess(
-            settings,
+            lambda: self.settings,
             Path(path).expanduser() if path else None,
             lambda: self.catalogue.backends,
             self.screen.notice,
