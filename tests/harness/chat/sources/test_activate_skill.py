@@ -11,7 +11,7 @@ from harness import Call, Result, Skill
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import SkillOptions
-from harness.chat.activate_skill import LEAST, ActivateSkill, activatable, catalogue
+from harness.chat.sources.activate_skill import LEAST, ActivateSkill, activatable, catalogue
 from harness.chat.tools import ALL, BARE, MOST, size
 from harness.plugins.catalogue import Found
 from harness.testing import FakeModel, fake_app
