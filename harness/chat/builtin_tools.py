@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from harness.chat import tool_result
 from harness.chat.call_log import Host, logged
 from harness.chat.tool_call import arguments_of
+from harness.chat.tool_loop import CURRENT
 from harness.chat.tool_schema import plain_parameters
 from harness.chat.tools import ALL, DETAILS, OPTIONS, Answer
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
@@ -108,10 +109,10 @@ class OfferedTool:
         host = self.host
         options = given.model_dump(mode="json", exclude_defaults=True)
         with logged(host, self.name, line, options) as run:
-            cancel = StopToken(host.caller.cancel)
-            place = Workplace(
-                host.permissions, host.caller.frontend, screen, run=run, cancel=cancel
-            )
+            cancel, turn = StopToken(host.caller.cancel), CURRENT.get()
+            skills = turn.skills.folders if turn else {}
+            asked = host.caller.frontend
+            place = Workplace(host.permissions, asked, screen, skills, run=run, cancel=cancel)
             return dict(self.tool.call(given, place))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,12 +101,15 @@ class App:
 
     @cached_property
     def toolbox(self) -> Toolbox:
-        """The tools of the chat model."""
+        """The tools of the chat model; the first ones are never left out."""
+        from harness.chat.activate_skill import activation
         from harness.chat.builtin_tools import BuiltinTools
         from harness.chat.skill_tool import skill_tools
         from harness.chat.toolbox import Toolbox
 
-        return Toolbox([lambda: skill_tools(self), BuiltinTools(self)], lambda: self.mcp_servers)
+        shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
+        prompts = partial(activation, self, lambda: self.models.last_resolution)
+        return Toolbox([shipped, prompts, BuiltinTools(self), others], lambda: self.mcp_servers)
 
     @cached_property
     def mcp_servers(self) -> Servers:
@@ -127,7 +130,7 @@ class App:
         """The skill /chat."""
         from harness.chat.skill import Chat
 
-        return Chat(self.toolbox, self.conversation)
+        return Chat(self.toolbox, self.conversation, lambda: self.catalogue.skills)
 
     @property
     def permissions(self) -> Permissions:
@@ -173,7 +176,9 @@ class App:
             lambda: self.registry.files, self.settings.cache_dir, screen.notice, screen.progress
         )
         builtins = {"backends": BuiltinBackends(), **self._plugins}
-        discovery = Discovery(self.settings, files, self._commands, builtins)
+        discovery = Discovery(
+            self.settings, files, self._commands, builtins, lambda *given: self.chat.use(*given)
+        )
         discovery.run(bare=self._bare)
         self.discovery = discovery
         for notice in self.catalogue.notices():

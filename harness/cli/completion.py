@@ -14,7 +14,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from harness.cli.path_completion import paths
-from harness.plugins.catalogue import Catalogue
+from harness.plugins.catalogue import Catalogue, Found
 
 if TYPE_CHECKING:
     from harness.api.options import Flag
@@ -172,7 +172,15 @@ class _Line:
 def _skills(catalogue: Catalogue, *, typed: bool = False) -> list[tuple[str, str]]:
     """Return the skills; with `typed`, only those that the user may call."""
     found = catalogue.skills.items()
-    return [(name, one.summary) for name, one in found if one.for_users or not typed]
+    return [(name, _meaning(one)) for name, one in found if one.for_users or not typed]
+
+
+def _meaning(found: Found) -> str:
+    """Return the summary, after the hint at the text that a prompt skill takes."""
+    from harness.agent_skills.prompt_skill import PromptSkill
+
+    hint = found.imported.hint if isinstance(found.imported, PromptSkill) else ""
+    return f"{hint}  {found.summary}" if hint else found.summary
 
 
 def _flags(skill: Skill, subcommand: str) -> dict[str, Flag]:

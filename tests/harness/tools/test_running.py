@@ -209,6 +209,11 @@ def test_a_script_of_a_skill(use: Use, skill: Workplace, user: User) -> None:
     user.answer = "no"
     with pytest.raises(NotAllowed):
         use(Run(), command="sh scripts/hello.sh you")
+    with pytest.raises(NothingFound):
+        use(Run(), at=skill, command=f"scripts/{'a' * 5000}")
+    (skill.skills["mine"] / "scripts" / "out.sh").symlink_to("/bin/true")
+    with pytest.raises(NothingFound):
+        use(Run(), at=skill, command="scripts/out.sh")
 
 
 # The sandbox
