@@ -33,13 +33,15 @@ class Servers:
         self.servers: list[Server] = []
         self._is_started = False
         self._reported: set[str] = set()
+        self._late: set[str] = set()
         self._found: list[str] = []
 
-    def start(self) -> None:
-        """Start all servers, once, and wait until they are ready or `WAIT` is over."""
+    def start(self, seconds: float = WAIT) -> None:
+        """Start all servers, once, and wait at most `seconds` until they are ready."""
         if not self._is_started:
             self._is_started = True
             self._start()
+        self._wait(seconds)
         for server in self.servers:
             if server.problem and server.entry.name not in self._reported:
                 self._reported.add(server.entry.name)
@@ -66,6 +68,7 @@ class Servers:
         servers, self.servers = self.servers, []
         self._is_started = False
         self._reported.clear()
+        self._late.clear()
         until = time.monotonic() + seconds
         for server in servers:
             server.request_stop()
@@ -96,12 +99,19 @@ class Servers:
 
         seconds = self._settings.mcp_deadline
         self.servers = [Server(entry, self._settings.project_dir, seconds) for entry in entries]
-        until = time.monotonic() + min(WAIT, seconds)
-        for server in self.servers:
-            server.wait(max(0.0, until - time.monotonic()))
-        late = [server.entry.name for server in self.servers if server.state == "starting"]
-        if late:
-            self._notice(f"mcp server {', '.join(late)} has not started yet; its tools join later")
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for servers that start, each only once for `WAIT`, unless for longer."""
+        starting = [server for server in self.servers if server.state == "starting"]
+        until = time.monotonic() + seconds
+        for server in starting:
+            if server.entry.name not in self._late or seconds > WAIT:
+                server.wait(max(0.0, until - time.monotonic()))
+        late = {server.entry.name for server in starting if server.state == "starting"}
+        if late - self._late:
+            names = ", ".join(sorted(late - self._late))
+            self._notice(f"mcp server {names} has not started yet; its tools join later")
+        self._late = late
 
     def _notice(self, text: str) -> None:
         self._host.caller.screen.notice(text)

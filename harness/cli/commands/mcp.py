@@ -36,6 +36,8 @@ class McpCommand(AppCommand):
         if call.subcommand:
             return self._trust()
         servers = self._app.mcp_servers
+        with call.screen.progress("starting the servers"):
+            servers.start(self._app.settings.mcp_deadline)
         tools = servers.tools()
         data = [
             {

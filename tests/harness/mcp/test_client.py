@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -23,11 +24,14 @@ from protocol_server import ProtocolServer
 
 from harness.chat.tools import ALL, BARE, Answer
 from harness.cli.app import App
+from harness.errors import Interrupted
+from harness.mcp import client
 from harness.mcp.client_server import Server
 from harness.mcp.client_tools import SEARCH, ServerTool, search
 from harness.models.backends.base import ToolCall
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
+from harness.support.stopping.stop_token import StopToken
 from harness.testing import FakeModel, calling, fake_app, one_shot, tool_call
 
 SERVERS = CODE_ROOT / "tests" / "support" / "servers"
@@ -170,6 +174,9 @@ def test_consent_shows_the_call_and_is_kept_for_the_tool_as_it_is(make: Make) ->
     assert "bad__change" in question
     chat.answer = "always"
     assert chat.call("bad__fail")[0].code == 1
+    [failed, refused] = chat.app.run_log.recent(2)
+    assert (failed["skill"], failed["status"]) == ("bad__fail", "failed")
+    assert (refused["line"], refused["door"]) == ('bad__change {"path": "/etc"}', "model")
     assert chat.call("bad__fail")[0].code == 1
     assert len(chat.questions) == 2, "the answer holds"
     assert chat.call("bad__change")[0].code == 0
@@ -224,6 +231,25 @@ def test_a_call_that_hangs_is_given_up_and_the_server_stays(make: Make) -> None:
     assert chat.call("bad__progress", seconds=1.5)[1]["result"] == "done", "progress is life"
     _, content = chat.call("bad__progress", seconds=60)
     assert "not answered" in content["error"], "but not for ever"
+
+
+def test_a_call_ends_when_the_line_is_cancelled(make: Make) -> None:
+    server = make(bad=hostile()).server("bad")
+    cancel = StopToken()
+    timer = threading.Timer(0.3, cancel.request_stop)
+    timer.start()
+    with pytest.raises(Interrupted):
+        server.call("hang", {}, cancel, lambda progress: None)
+    timer.join()
+    assert server.call("fail", {}, StopToken(), lambda progress: None).is_error
+
+
+def test_the_command_waits_for_a_slow_server(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "WAIT", 0.01)
+    chat = make(slow=hostile())
+    chat.app.mcp_servers.start(0.01)
+    assert chat.err.count("mcp server slow has not started yet") == 1
+    assert "slow    ready" in one_shot(chat.app, "/mcp").out
 
 
 @pytest.mark.parametrize(
